@@ -1,0 +1,106 @@
+"""Every error that miniclaw raises to its user.
+
+Foreign errors (`OSError`, msgspec's) are mapped where they arise, with ``raise … from``. The data stands in
+attributes; ``str(error)`` is one sentence that names the file, key or field and what would be right. Exit codes
+are the business of `miniclaw.cli` alone.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+class MiniclawError(Exception):
+    """Base of every error that miniclaw raises on purpose."""
+
+
+class ConfigError(MiniclawError):
+    """A configuration that cannot be used; the program does not start with it."""
+
+    def __init__(self, path: Path | None, problem: str, *, key: str | None = None) -> None:
+        self.path = path
+        self.key = key
+        self.problem = problem
+        where = [str(path)] if path else []
+        if key:
+            where.append(key)
+        super().__init__(": ".join([*where, problem]))
+
+
+class ModelError(MiniclawError):
+    """A model that could not answer; the person's message is kept all the same."""
+
+
+class InvalidSessionIdError(MiniclawError, ValueError):
+    """A channel, chat id or session id that names no session."""
+
+    def __init__(self, value: str, expected: str) -> None:
+        self.value = value
+        self.expected = expected
+        shown = repr(value) if len(value) <= 80 else repr(value[:80]) + "…"
+        super().__init__(f"{shown}: {expected}")
+
+
+class InvalidMessageError(MiniclawError, ValueError):
+    """A message that could not be saved, refused before it enters the session."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"message refused: {problem}")
+
+
+class StoreError(MiniclawError):
+    """Base of what can go wrong between a session and its store."""
+
+
+class SessionNotFoundError(StoreError, LookupError):
+    """There is no such session."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        super().__init__(f"no session {session_id!r}")
+
+
+class SessionFileError(StoreError):
+    """Base of errors about one file of the sessions directory, at `path`, for `reason`."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}: {reason}")
+
+
+class CorruptSessionError(SessionFileError):
+    """A session file whose content is no session. It is never deleted and never overwritten."""
+
+
+class MismatchedSessionError(SessionFileError):
+    """A session file whose content names another session than its file name does. It is kept, not loaded."""
+
+
+class SessionTooLargeError(SessionFileError):
+    """A session beyond `miniclaw.session.codec.MAX_SESSION_BYTES`; neither read nor written."""
+
+
+class StoreIOError(SessionFileError):
+    """The operating system refused an operation (EACCES, EIO, ENOSPC, …); `errno` says why."""
+
+    def __init__(self, path: Path, operation: str, cause: OSError) -> None:
+        self.operation = operation
+        self.errno = cause.errno
+        text = os.strerror(cause.errno) if cause.errno else str(cause)
+        super().__init__(path, f"could not {operation}: {text}")
+
+
+class SessionsDirectoryError(SessionFileError):
+    """The sessions directory itself cannot be used."""
+
+
+class WorkspaceHeldError(StoreError):
+    """Another process owns the sessions directory; `holder` says which, as far as is known."""
+
+    def __init__(self, path: Path, holder: str) -> None:
+        self.path = path
+        self.holder = holder
+        super().__init__(f"{path} is held by {holder}; stop it first, or use another MINICLAW_HOME")
