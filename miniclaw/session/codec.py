@@ -1,0 +1,179 @@
+"""Session files: bytes to types and back, and the header alone.
+
+What miniclaw does not know is kept: unknown fields of a session, and messages that would not be written just as
+they were read, go back as their source text. A time is re-written only where its value changed (an earlier
+implementation wrote nine fractional digits; a datetime holds six).
+
+Decoding errors of every kind become `ValueError` with one sentence. msgspec raises `UnicodeDecodeError` and
+`RecursionError` beside its own errors, and the second is no `ValueError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from miniclaw.session.types import AwareDatetime, Message, Session, SessionHeader
+
+MAX_SESSION_BYTES: Final = 256 * 1024 * 1024
+"""Largest session file that is read or written, inclusive. Beyond it lies a sparse or hostile file."""
+
+HEADER_PREFIX_BYTES: Final = 4096
+"""How much of a file is read for its header; one page."""
+
+_MESSAGES_PER_STEP = 64  # between two steps the interpreter may switch threads: the event loop stays quick
+_SOURCE = "_source"  # key in __dict__, outside the fields, so that msgspec does not write it
+
+_KNOWN_FIELDS = frozenset(Session.__struct_fields__)
+
+
+class _Envelope(Struct):
+    session_id: str
+    channel: str
+    chat_id: str
+    created_at: AwareDatetime
+    last_accessed: AwareDatetime
+    messages: list[Raw] = msgspec.field(default_factory=list)
+
+
+class _SessionSource(Struct):
+    """What a session's file held besides the values of its fields. Made once, never changed."""
+
+    extra: dict[str, Raw]
+    times: dict[str, tuple[datetime, Raw]]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_header = msgspec.json.Decoder(SessionHeader).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_message = msgspec.json.Decoder(Message).decode
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    try:
+        yield
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8: {error.reason}") from error
+
+
+def decode_header(data: bytes) -> SessionHeader:
+    """Decode the header from a whole file.
+
+    The syntax of the whole document is checked, and of doubled keys the last counts, as in `decode_session`; text
+    and types of what is skipped are not looked at.
+
+    Raises:
+        ValueError: It is not JSON, or a field is missing or of the wrong type.
+    """
+    with _decoding():
+        return _decode_header(data)
+
+
+def decode_header_prefix(prefix: bytes) -> SessionHeader | None:
+    """Decode the header from the beginning of a file, or return None where that does not suffice.
+
+    The token ``"messages"`` can stand in a JSON text only as a string of its own, because inside of another string
+    its quotes would be escaped. So what stands before it, closed with a brace, is the header; where the token is
+    nested or a value, that does not decode, and the whole file has to tell.
+    """
+    cut = prefix.find(b'"messages"')
+    if cut < 0:
+        return None
+    try:
+        return _decode_header(prefix[:cut].rstrip(b" \t\r\n,") + b"}")
+    except (ValueError, RecursionError):
+        return None
+
+
+def decode_session(data: bytes) -> Session:
+    """Decode a session file.
+
+    Raises:
+        ValueError: It is not JSON, or a field is missing or of the wrong type; the text names the field.
+    """
+    with _decoding():
+        envelope = _decode_envelope(data)
+        fields = _decode_fields(data)
+        session = Session(
+            session_id=envelope.session_id,
+            channel=envelope.channel,
+            chat_id=envelope.chat_id,
+            created_at=envelope.created_at,
+            last_accessed=envelope.last_accessed,
+            messages=[_read_message(index, raw) for index, raw in enumerate(envelope.messages)],
+        )
+    times = {key: (getattr(session, key), fields[key].copy()) for key in ("created_at", "last_accessed")}
+    extra = {key: raw.copy() for key, raw in fields.items() if key not in _KNOWN_FIELDS}
+    vars(session)[_SOURCE] = _SessionSource(extra, times)
+    return session
+
+
+def _read_message(index: int, raw: Raw) -> Message:
+    try:
+        message = _decode_message(raw)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"messages[{index}]: {error}") from error
+    if _encode(message) != memoryview(raw):
+        vars(message)[_SOURCE] = raw.copy()
+    return message
+
+
+def encode_message(message: Message) -> bytes:
+    """Encode one message as it will stand in the file.
+
+    Raises:
+        ValueError: A text is not valid Unicode.
+    """
+    return _encode(vars(message).get(_SOURCE, message))
+
+
+def snapshot_session(session: Session) -> Session:
+    """Return a copy that later changes do not reach; messages are immutable and therefore shared."""
+    copy = Session(
+        session.session_id,
+        session.channel,
+        session.chat_id,
+        session.created_at,
+        session.last_accessed,
+        session.messages.copy(),
+    )
+    vars(copy).update(vars(session))
+    return copy
+
+
+def encode_session(session: Session) -> bytearray:
+    """Encode a session as its file will hold it: header, messages, then fields that miniclaw does not know."""
+    source: _SessionSource | None = vars(session).get(_SOURCE)
+    header: dict[str, str | datetime | Raw] = {
+        "session_id": session.session_id,
+        "channel": session.channel,
+        "chat_id": session.chat_id,
+        "created_at": session.created_at,
+        "last_accessed": session.last_accessed,
+    }
+    if source is not None:
+        for key, (value, text) in source.times.items():
+            if header[key] == value:
+                header[key] = text
+    out = bytearray(_encode(header))
+    out[-1:] = b',"messages":['
+    for start in range(0, len(session.messages), _MESSAGES_PER_STEP):
+        step = session.messages[start : start + _MESSAGES_PER_STEP]
+        if start:
+            out += b","
+        out += memoryview(_encode([vars(message).get(_SOURCE, message) for message in step]))[1:-1]
+    out += b"]"
+    if source is not None and source.extra:
+        out += b"," + _encode(source.extra)[1:]
+    else:
+        out += b"}"
+    return out

@@ -1,0 +1,116 @@
+"""Session id to file name: injective, and safe on any file system.
+
+Rules:
+
+* A session id is ``{channel}_{chat_id}``. A channel never holds ``_``, so the first one divides, and
+  ``a_b``+``c`` cannot be mistaken for ``a``+``b_c``.
+* A chat id of lower-case letters, digits and ``.@+-_`` stands in the name as it is. Other characters are
+  percent-encoded (RFC 3986, upper-case hex, over UTF-8).
+* Where that text alone would not tell two ids apart, ``~`` and a digest of the chat id follow it: for ids with
+  capitals, which a file system that ignores case would mix up, and for names past `MAX_NAME_BYTES`, which are cut.
+
+A name is only ever computed from an id, never taken from the content of a file, and never decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from urllib.parse import quote
+
+from miniclaw.errors import InvalidSessionIdError
+
+MAX_NAME_BYTES = 200
+"""Longest file name that is made, inclusive; file systems allow 255."""
+
+SUFFIX = ".json"
+
+_DIGEST_CHARS = 32  # 128 bits: chat ids come from strangers, who may look for collisions
+_CHANNEL = re.compile(r"[a-z0-9-]{1,32}")
+_CAPITAL = re.compile(r"[A-Z]")
+_CUT_ESCAPE = re.compile(r"%[0-9A-F]?$")
+_FOREIGN_MAX_BYTES = 255
+
+
+def make_session_id(channel: str, chat_id: str) -> str:
+    """Return the session id of a chat.
+
+    Args:
+        channel: ``[a-z0-9-]{1,32}``.
+        chat_id: Any non-empty text that is valid Unicode.
+
+    Raises:
+        InvalidSessionIdError: A part is not of that form.
+    """
+    if not _CHANNEL.fullmatch(channel):
+        raise InvalidSessionIdError(channel, "a channel is 1 to 32 of a-z, 0-9 and -")
+    if not chat_id:
+        raise InvalidSessionIdError(chat_id, "a chat id is not empty")
+    try:
+        chat_id.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidSessionIdError(chat_id, f"a chat id is valid Unicode ({error.reason})") from error
+    return f"{channel}_{chat_id}"
+
+
+def split_session_id(session_id: str) -> tuple[str, str]:
+    """Return the channel and the chat id.
+
+    Raises:
+        InvalidSessionIdError: It is not ``{channel}_{chat_id}``.
+    """
+    channel, underscore, chat_id = session_id.partition("_")
+    if not underscore:
+        raise InvalidSessionIdError(session_id, "a session id is {channel}_{chat_id}")
+    make_session_id(channel, chat_id)
+    return channel, chat_id
+
+
+def file_name(session_id: str) -> str:
+    """Return the name of the session's file.
+
+    No two session ids have the same name, also when case is ignored.
+
+    Raises:
+        InvalidSessionIdError: It is not ``{channel}_{chat_id}``.
+    """
+    channel, chat_id = split_session_id(session_id)
+    # quote() leaves "~" alone (RFC 3986 calls it unreserved), but here it announces the digest.
+    text = f"{channel}_{quote(chat_id, safe='@+').replace('~', '%7E')}"
+    if not _CAPITAL.search(chat_id) and len(text) + len(SUFFIX) <= MAX_NAME_BYTES:
+        return text + SUFFIX
+    digest = hashlib.sha256(chat_id.encode()).hexdigest()[:_DIGEST_CHARS]
+    head = text[: MAX_NAME_BYTES - len(SUFFIX) - 1 - _DIGEST_CHARS]
+    if len(head) < len(text):
+        head = _CUT_ESCAPE.sub("", head)
+    return f"{head}~{digest}{SUFFIX}"
+
+
+def file_names(session_id: str) -> tuple[str, ...]:
+    """Return every name under which the session may lie, our own first.
+
+    The second, where there is one, is the bare ``{session_id}.json`` of earlier implementations.
+
+    Raises:
+        InvalidSessionIdError: It is not ``{channel}_{chat_id}``.
+    """
+    ours = file_name(session_id)
+    bare = session_id + SUFFIX
+    if bare == ours or "/" in bare or "\0" in bare or len(bare.encode()) > _FOREIGN_MAX_BYTES:
+        return (ours,)
+    return (ours, bare)
+
+
+def is_session_file(name: str) -> bool:
+    """Return whether a directory entry of this name claims to be a session."""
+    return name.endswith(SUFFIX) and not name.startswith(".")
+
+
+def belongs(name: str, session_id: str, channel: str, chat_id: str) -> bool:
+    """Return whether the ids inside a file agree with one another and with the file's name."""
+    if session_id != f"{channel}_{chat_id}":
+        return False
+    try:
+        return name in file_names(session_id)
+    except InvalidSessionIdError:
+        return False
