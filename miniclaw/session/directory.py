@@ -1,0 +1,416 @@
+"""The sessions directory, synchronously: open, own, list, read, write, quarantine.
+
+This module and `miniclaw.session.removal` are the only code that touches session files; the event loop reaches them
+through `miniclaw.session.store`. Everything is relative to one directory descriptor and follows no link. Names come
+from `miniclaw.session.names`, never from a file's content.
+
+Beside the session files lie a lock and two hidden folders::
+
+    .lock         held with flock by the one process that may write
+    .work         temporary files, and sessions in the middle of a removal; resolved at the next start
+    .quarantine   what stood in the place of a session and could not be read as one
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Final, Literal, Self, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from miniclaw.errors import (
+    CorruptSessionError,
+    MismatchedSessionError,
+    SessionFileError,
+    SessionNotFoundError,
+    SessionTooLargeError,
+    StoreIOError,
+    WorkspaceHeldError,
+)
+from miniclaw.session import codec, names
+from miniclaw.session.files import (
+    DIRECTORY_FLAGS,
+    PRIVATE_DIR,
+    READ_FLAGS,
+    open_directory,
+    open_subdirectory,
+    opened,
+    read_rest,
+    replace_file,
+    store_errors,
+    why_no_session_file,
+    write_all,
+)
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.logs import get_logger
+from miniclaw.session.types import Session, SessionHeader
+
+LOCK_NAME: Final = ".lock"
+WORK_NAME: Final = ".work"
+QUARANTINE_NAME: Final = ".quarantine"
+
+log = get_logger("miniclaw.session.store")
+
+ProblemKind: TypeAlias = Literal["unreadable", "corrupt", "mismatched", "foreign"]
+"""Why a directory entry is not a session that retention may judge.
+
+``unreadable``: the system refused to read it, or it is too large. ``corrupt``: its content is no session.
+``mismatched``: its content names another session than its file name. ``foreign``: it does not claim to be one, or
+it is no regular file.
+"""
+
+
+class StoredSession(Struct, frozen=True):
+    """A session as it lies in the store.
+
+    Attributes:
+        key: The store's own name for it; here the file name.
+        size: Bytes.
+        header: Its header.
+    """
+
+    key: str
+    size: int
+    header: SessionHeader
+
+
+class ProblemFile(Struct, frozen=True):
+    """Something in the store that is not a readable session. It is never removed for that."""
+
+    key: str
+    kind: ProblemKind
+    reason: str
+
+
+ScanRow: TypeAlias = StoredSession | ProblemFile
+
+Verify: TypeAlias = Callable[[SessionHeader], bool]
+"""Whether the beginning of a file is not enough to go by; called in a thread."""
+
+
+class SessionDirectory:
+    """One open sessions directory. Its methods block and may be called from any thread.
+
+    Opened without `own`, it only reads and needs no lock: a reader sees each file whole, old or new.
+    """
+
+    def __init__(self, path: Path, fd: int, fs: OsCalls) -> None:
+        self.path = path
+        self.fs = fs
+        self.fd = fd
+        self.work_fd = -1  # open while owned
+        self._lock_fd = -1  # open while owned
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = False, fs: OsCalls | None = None) -> Self:
+        """Open the directory.
+
+        Args:
+            path: The directory; its last component may not be a link.
+            create: Make it where it is missing, mode 0700.
+            fs: The system calls; the real ones where None.
+
+        Raises:
+            SessionsDirectoryError: It is missing, a link, no directory, or cannot be opened.
+        """
+        fs = fs or OsCalls()
+        return cls(path, open_directory(fs, path, create=create), fs)
+
+    def close(self) -> None:
+        """Give up the lock, if held, and close the descriptors."""
+        for fd in (self.work_fd, self._lock_fd, self.fd):
+            if fd >= 0:
+                self.fs.close(fd)
+        self.work_fd = self._lock_fd = self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Owning ---------------------------------------------------------------------------------------------------
+
+    def own(self) -> None:
+        """Become the one process that writes here, for as long as the directory stays open.
+
+        Raises:
+            WorkspaceHeldError: Another process is; nothing was changed.
+            StoreIOError: The lock or the work folder could not be made.
+        """
+        with store_errors(self.path / LOCK_NAME, "lock"):
+            self._lock_fd = self._take_lock()
+        with store_errors(self.path / WORK_NAME, "open"):
+            self.work_fd = open_subdirectory(self.fs, WORK_NAME, dir_fd=self.fd)
+        mode = stat.S_IMODE(self.fs.fstat(self.fd).st_mode)
+        if mode & ~PRIVATE_DIR:
+            with store_errors(self.path, "make private"):
+                self.fs.fchmod(self.fd, PRIVATE_DIR)
+            log.info("Sessions directory made private", path=str(self.path), was=f"{mode:04o}", now="0700")
+
+    def _take_lock(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = self.fs.open(LOCK_NAME, flags, dir_fd=self.fd)
+        try:
+            self.fs.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            holder = msgspec.json.encode({"pid": os.getpid(), "since": datetime.now(UTC)})
+            self.fs.ftruncate(fd, 0)
+            write_all(self.fs, fd, holder)
+        except BlockingIOError:
+            holder = self.fs.read(fd, 200)
+            self.fs.close(fd)
+            raise WorkspaceHeldError(self.path, _describe_holder(holder)) from None
+        except BaseException:
+            self.fs.close(fd)
+            raise
+        return fd
+
+    # Reading --------------------------------------------------------------------------------------------------
+
+    def scan(self, verify: Verify | None = None) -> DirectoryScan:
+        """Return a listing of the directory, which is read batch by batch; to be closed. See `read_row`."""
+        return DirectoryScan(self, verify)
+
+    def read_row(self, name: str, *, dir_fd: int | None = None, verify: Verify | None = None) -> ScanRow | None:
+        """Read the header of one file, from its beginning where that suffices.
+
+        Args:
+            name: The file.
+            dir_fd: The folder in which it lies, if not the sessions directory itself.
+            verify: Whether a header that stands so in the beginning is to be checked against the whole file, as
+                before a removal; None: never.
+
+        Returns:
+            The session, or what is wrong with it; None where there is no such file.
+        """
+        try:
+            fd = self.fs.open(name, READ_FLAGS, dir_fd=self.fd if dir_fd is None else dir_fd)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return ProblemFile(name, "foreign", why_no_session_file(stat.S_IFLNK) or "")
+            return ProblemFile(name, "unreadable", f"could not open it: {error.strerror}")
+        try:
+            return self._read_row_from(fd, name, verify)
+        except OSError as error:
+            return ProblemFile(name, "unreadable", f"could not read it: {error.strerror}")
+        except ValueError as error:
+            return ProblemFile(name, "corrupt", str(error))
+        finally:
+            self.fs.close(fd)
+
+    def _read_row_from(self, fd: int, name: str, verify: Verify | None) -> ScanRow:
+        fs = self.fs
+        status = fs.fstat(fd)
+        if problem := why_no_session_file(status.st_mode):
+            return ProblemFile(name, "foreign", problem)
+        prefix = fs.read(fd, codec.HEADER_PREFIX_BYTES)
+        header = None
+        if len(prefix) < status.st_size:
+            header = codec.decode_header_prefix(prefix)
+        if header is None or (verify is not None and verify(header)):
+            if status.st_size > codec.MAX_SESSION_BYTES:
+                return ProblemFile(name, "unreadable", _too_large(status.st_size))
+            if prefix[:1] not in b"{ \t\r\n":
+                # Not worth reading on: neither an object nor the white space that may precede one.
+                return ProblemFile(name, "corrupt", "it is not a JSON object")
+            header = codec.decode_header(read_rest(fs, fd, prefix))
+        if not names.belongs(name, header.session_id, header.channel, header.chat_id):
+            return ProblemFile(name, "mismatched", _mismatch(header.session_id))
+        return StoredSession(name, status.st_size, header)
+
+    def header(self, session_id: str) -> SessionHeader:
+        """Read the header of one session; raises as `load`."""
+        for name in names.file_names(session_id):
+            row = self.read_row(name)
+            if isinstance(row, StoredSession) and row.header.session_id == session_id:
+                return row.header
+            if isinstance(row, ProblemFile):
+                kinds = {"corrupt": CorruptSessionError, "mismatched": MismatchedSessionError}
+                raise kinds.get(row.kind, SessionFileError)(self.path / name, row.reason)
+        raise SessionNotFoundError(session_id)
+
+    def load(self, session_id: str, *, adopt: bool = False) -> Session:
+        """Load a session.
+
+        Args:
+            session_id: The session.
+            adopt: Rename a file that an earlier implementation named differently to our own name for it. Only for
+                the owner of the directory, with the session's lock held.
+
+        Raises:
+            SessionNotFoundError: There is no file. Only this means that there is no session.
+            CorruptSessionError: Its content is no session.
+            MismatchedSessionError: Its content names another session.
+            SessionTooLargeError: It is larger than `codec.MAX_SESSION_BYTES`.
+            StoreIOError: It cannot be read.
+            InvalidSessionIdError: The id names no session.
+        """
+        for name in names.file_names(session_id):
+            path = self.path / name
+            try:
+                with store_errors(path, "read"):
+                    data = self._read_session_file(name)
+            except StoreIOError as error:
+                if error.errno == errno.ENOENT:
+                    continue
+                raise
+            try:
+                session = codec.decode_session(data)
+            except ValueError as error:
+                raise CorruptSessionError(path, str(error)) from error
+            if session.session_id != session_id or not names.belongs(
+                name, session.session_id, session.channel, session.chat_id
+            ):
+                raise MismatchedSessionError(path, _mismatch(session.session_id))
+            ours = names.file_name(session_id)
+            if adopt and name != ours:
+                with store_errors(path, f"rename to {ours}"):
+                    self.fs.rename(name, ours, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            return session
+        raise SessionNotFoundError(session_id)
+
+    def _read_session_file(self, name: str) -> bytes:
+        try:
+            with opened(self.fs, name, READ_FLAGS, dir_fd=self.fd) as fd:
+                status = self.fs.fstat(fd)
+                if problem := why_no_session_file(status.st_mode):
+                    raise SessionFileError(self.path / name, problem)
+                if status.st_size > codec.MAX_SESSION_BYTES:
+                    raise SessionTooLargeError(self.path / name, _too_large(status.st_size))
+                return read_rest(self.fs, fd)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise SessionFileError(self.path / name, why_no_session_file(stat.S_IFLNK) or "") from error
+            raise
+
+    # Writing --------------------------------------------------------------------------------------------------
+
+    def write(self, session: Session) -> None:
+        """Replace the session's file, atomically; `sync` makes the new name durable.
+
+        Raises:
+            SessionTooLargeError: It would be a file that could not be loaded again.
+            StoreIOError: The old file is still there, whole.
+        """
+        name = names.file_name(session.session_id)
+        data = codec.encode_session(session)
+        if len(data) > codec.MAX_SESSION_BYTES:
+            raise SessionTooLargeError(self.path / name, _too_large(len(data)))
+        with store_errors(self.path / name, "save"):
+            replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd)
+
+    def sync(self) -> None:
+        """Make the names of all files that were written before durable.
+
+        Raises:
+            StoreIOError: They may be lost at a power cut.
+        """
+        with store_errors(self.path, "sync"):
+            self.fs.fsync(self.fd)
+
+    def quarantine(self, name: str, *, dir_fd: int | None = None) -> Path:
+        """Move a file into the quarantine folder, under a name that nothing there has, and return its new path.
+
+        Raises:
+            StoreIOError: It stays where it is.
+        """
+        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        kept = f"{name.encode()[: names.MAX_NAME_BYTES].decode(errors='ignore')}.{stamp}"
+        source_fd = self.fd if dir_fd is None else dir_fd
+        with store_errors(self.path / name, "move to quarantine"):
+            folder = open_subdirectory(self.fs, QUARANTINE_NAME, dir_fd=self.fd)
+            try:
+                self.fs.rename(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)
+                self.fs.fsync(folder)
+            finally:
+                self.fs.close(folder)
+        return self.path / QUARANTINE_NAME / kept
+
+
+class DirectoryScan:
+    """A listing in progress, made by `SessionDirectory.scan`. One thread at a time."""
+
+    def __init__(self, directory: SessionDirectory, verify: Verify | None) -> None:
+        self._directory = directory
+        self._verify = verify
+        self._resources = ExitStack()
+        self._entries: Iterator[os.DirEntry[str]] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the listing."""
+        self._resources.close()
+
+    def next_batch(self, *, seconds: float) -> list[ScanRow]:
+        """Read on for about so long, at least one entry; return an empty list at the end only.
+
+        What vanishes between listing and reading is left out.
+
+        Raises:
+            StoreIOError: The directory cannot be listed, or the listing broke off.
+        """
+        rows: list[ScanRow] = []
+        end = perf_counter() + seconds
+        with store_errors(self._directory.path, "list"):
+            if self._entries is None:
+                self._entries = self._open()
+            for entry in self._entries:
+                if row := self._examine(entry):
+                    rows.append(row)
+                    if perf_counter() > end:
+                        break
+        return rows
+
+    def _open(self) -> Iterator[os.DirEntry[str]]:
+        fs = self._directory.fs
+        # A descriptor of its own: two listings over one descriptor would share their position.
+        fd = self._resources.enter_context(opened(fs, ".", DIRECTORY_FLAGS, dir_fd=self._directory.fd))
+        return self._resources.enter_context(fs.scandir(fd))
+
+    def _examine(self, entry: os.DirEntry[str]) -> ScanRow | None:
+        name = entry.name
+        if name.startswith(".") and not name.endswith(names.SUFFIX):
+            return None  # our own, or an editor's
+        if not names.is_session_file(name):
+            return ProblemFile(name, "foreign", f"its name is not that of a session, which ends in {names.SUFFIX}")
+        # The listing knows the kind of most entries: what is no file is not even opened.
+        if not entry.is_file(follow_symlinks=False):
+            try:
+                mode = self._directory.fs.stat(name, dir_fd=self._directory.fd).st_mode
+            except FileNotFoundError:
+                return None
+            return ProblemFile(name, "foreign", why_no_session_file(mode) or "it changed while it was looked at")
+        return self._directory.read_row(name, verify=self._verify)
+
+
+def _describe_holder(text: bytes) -> str:
+    try:
+        return f"process {msgspec.json.decode(text, type=dict[str, object])['pid']}"
+    except (ValueError, KeyError):
+        return "another process"
+
+
+def _mismatch(inside: str) -> str:
+    shown = inside if len(inside) <= 80 else inside[:80] + "…"
+    return f"its content names the session {shown!r}, which belongs under another file name"
+
+
+def _too_large(size: int) -> str:
+    return f"{size} bytes are more than the {codec.MAX_SESSION_BYTES} that a session may have"

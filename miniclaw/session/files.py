@@ -1,0 +1,177 @@
+"""Small steps over `OsCalls` that the store and the state directory share: open, read, write, replace.
+
+All of them are relative to a directory descriptor and follow no link in the last component.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from miniclaw.errors import SessionsDirectoryError, StoreIOError
+from miniclaw.session.fs import Bytes, OsCalls
+
+PRIVATE_DIR: Final = 0o700
+PRIVATE_FILE: Final = 0o600
+TEMPORARY_PREFIX: Final = "tmp-"
+
+# O_NONBLOCK: opening a FIFO must not wait for a writer. It changes nothing for a regular file.
+READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_READ_BYTES: Final = 1024 * 1024
+
+
+@contextmanager
+def store_errors(path: Path, operation: str) -> Iterator[None]:
+    """Map `OSError` to `StoreIOError` for this path and operation."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreIOError(path, operation, error) from error
+
+
+@contextmanager
+def opened(fs: OsCalls, name: str, flags: int, *, dir_fd: int | None = None) -> Iterator[int]:
+    """Open a file and close it on leaving."""
+    fd = fs.open(name, flags, PRIVATE_FILE, dir_fd=dir_fd)
+    try:
+        yield fd
+    finally:
+        fs.close(fd)
+
+
+def read_rest(fs: OsCalls, fd: int, head: bytes = b"") -> bytes:
+    """Read from an open file until its end, and return that after `head`."""
+    parts = [head]
+    while part := fs.read(fd, _READ_BYTES):
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def write_all(fs: OsCalls, fd: int, data: Bytes) -> None:
+    """Write all of `data`; a short write (a full disk, a limit) is followed by another that says why."""
+    view = memoryview(data)
+    while view:
+        view = view[fs.write(fd, view) :]
+
+
+def replace_file(fs: OsCalls, name: str, data: Bytes, *, dir_fd: int, work_fd: int) -> None:
+    """Put `data` in the place of `name`, whole: at any moment the name shows the old content or the new one.
+
+    A temporary file of a unique name in the work directory is written, synced and renamed.
+
+    Durability: the content is on the disk when this returns; the name is once the caller has synced `dir_fd`.
+
+    Raises:
+        OSError: Nothing has changed, and the temporary file is gone unless removing it failed as well.
+    """
+    temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
+    fd = fs.open(temporary, _CREATE_FLAGS, PRIVATE_FILE, dir_fd=work_fd)
+    try:
+        try:
+            write_all(fs, fd, data)
+            # After a failed fsync the kernel forgets what was not written: the next try is a new file, not a retry.
+            fs.fsync(fd)
+        finally:
+            fs.close(fd)
+        fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)
+    except BaseException:
+        unlink_quietly(fs, temporary, dir_fd=work_fd)
+        raise
+
+
+def unlink_quietly(fs: OsCalls, name: str, *, dir_fd: int) -> None:
+    """Remove a file of our own that nobody needs; what stays is swept at the next start."""
+    with suppress(OSError):
+        fs.unlink(name, dir_fd=dir_fd)
+
+
+def create_exclusively(fs: OsCalls, name: str, data: Bytes, *, dir_fd: int) -> None:
+    """Create a file that was not there, with this content, synced.
+
+    Raises:
+        FileExistsError: There is one.
+        OSError: It could not be written; what was begun is removed.
+    """
+    fd = fs.open(name, _CREATE_FLAGS, PRIVATE_FILE, dir_fd=dir_fd)
+    try:
+        try:
+            write_all(fs, fd, data)
+            fs.fsync(fd)
+        finally:
+            fs.close(fd)
+    except BaseException:
+        unlink_quietly(fs, name, dir_fd=dir_fd)
+        raise
+
+
+def open_subdirectory(fs: OsCalls, name: str, *, dir_fd: int) -> int:
+    """Open a directory of our own inside another one, made with mode 0700 where it is missing."""
+    with suppress(FileExistsError):
+        fs.mkdir(name, PRIVATE_DIR, dir_fd=dir_fd)
+    return fs.open(name, DIRECTORY_FLAGS, dir_fd=dir_fd)
+
+
+def open_directory(fs: OsCalls, path: Path, *, create: bool) -> int:
+    """Open a private directory by its path.
+
+    Args:
+        fs: The system calls.
+        path: The directory. Its last component may not be a link.
+        create: Make it, and the parents that are missing, with mode 0700.
+
+    Raises:
+        SessionsDirectoryError: It is missing (and not created), a link, no directory, or cannot be opened.
+    """
+    try:
+        return fs.open(str(path), DIRECTORY_FLAGS)
+    except FileNotFoundError:
+        if not create:
+            raise SessionsDirectoryError(path, "there is no such directory") from None
+    except OSError as error:
+        raise SessionsDirectoryError(path, _why_no_directory(path, error)) from error
+    try:
+        _make_private(fs, path)
+        return fs.open(str(path), DIRECTORY_FLAGS)
+    except OSError as error:
+        raise SessionsDirectoryError(path, f"could not create it: {error.strerror}") from error
+
+
+def _make_private(fs: OsCalls, path: Path) -> None:
+    missing = [path]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for directory in reversed(missing):
+        fs.mkdir(str(directory), PRIVATE_DIR)
+        with opened(fs, str(directory.parent), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as parent:
+            fs.fsync(parent)
+
+
+def _why_no_directory(path: Path, error: OSError) -> str:
+    if path.is_symlink():
+        return "it is a symbolic link; give the directory that it points to"
+    if path.exists() and not path.is_dir():
+        return "it is not a directory"
+    return f"could not open it: {error.strerror}"
+
+
+def why_no_session_file(mode: int) -> str | None:
+    """Return why something with this mode is no file that can hold a session, or None."""
+    if stat.S_ISREG(mode):
+        return None
+    kinds = {
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFDIR: "a directory",
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFBLK: "a device",
+        stat.S_IFCHR: "a device",
+    }
+    return f"it is {kinds.get(stat.S_IFMT(mode), 'something else')}, not a file"

@@ -1,0 +1,333 @@
+"""Where sessions are kept: the protocol, and the store over files.
+
+`SessionManager` and `Cleanup` know the protocol only, so that another store (a shared one, for a fleet) can stand in.
+The callbacks are synchronous and called on the trio thread: that is where memory state may be decided upon.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+import trio
+from msgspec import Struct
+
+from miniclaw.errors import SessionFileError, StoreError
+from miniclaw.session import names
+from miniclaw.session.directory import DirectoryScan, ScanRow, SessionDirectory, Verify, log
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.removal import Consent, Recovery, Removal, recover, remove_batch
+from miniclaw.session.threads import run_in_thread, soon
+from miniclaw.session.types import Session, SessionHeader
+
+T = TypeVar("T")
+
+SAVE_THREADS: Final = 4
+LOAD_THREADS: Final = 8
+SWEEP_THREADS: Final = 2
+
+SCAN_BATCH_SECONDS: Final = 0.05
+
+
+class SaveOutcome(Struct, frozen=True):
+    """What became of one session of a save.
+
+    Attributes:
+        session: The snapshot.
+        error: Why it is not durable; None when it is.
+    """
+
+    session: Session
+    error: StoreError | None = None
+
+
+class StoreScan(Protocol):
+    """A listing in progress."""
+
+    async def next_batch(self) -> list[ScanRow]:
+        """Return some more rows; an empty list at the end only."""
+        ...
+
+
+class SessionStore(Protocol):
+    """What the runtime needs of a store. One process owns it at a time."""
+
+    async def load(self, session_id: str) -> Session:
+        """Load a session.
+
+        The caller holds the session's lock.
+
+        Raises:
+            SessionNotFoundError: There is none. Nothing else may be taken for that.
+            CorruptSessionError: It cannot be read as a session.
+            StoreError: It could not be read.
+        """
+        ...
+
+    async def header(self, session_id: str) -> SessionHeader:
+        """Read only the header of a session; raises as `load`."""
+        ...
+
+    async def save(self, sessions: Sequence[Session], settled: Callable[[SaveOutcome], None]) -> None:
+        """Save snapshots of sessions.
+
+        Args:
+            sessions: The caller holds the lock of each.
+            settled: Called exactly once for each session, when no work on it is under way any more.
+
+        Cancellation: what has not begun is settled as an error at once; what has begun goes on in the background,
+        and is settled when it ends.
+        """
+        ...
+
+    def scan(self, verify: Verify | None = None) -> AbstractAsyncContextManager[StoreScan]:
+        """List all there is, once.
+
+        Args:
+            verify: Which headers to check against the whole session, as before a removal; called in a thread.
+
+        Raises:
+            StoreError: It cannot be listed.
+        """
+        ...
+
+    def keys(self, session_id: str) -> Sequence[str]:
+        """Return the keys under which the session may lie."""
+        ...
+
+    def describe(self, key: str) -> str:
+        """Return where that is, for a person."""
+        ...
+
+    async def remove(self, keys: Sequence[str], consent: Consent, *, finished: Callable[[], None]) -> list[Removal]:
+        """Remove sessions, each verified at the last moment.
+
+        Args:
+            keys: As they were listed. The caller holds the lock of each session.
+            consent: Called once, with the headers of those that are sound (maybe none), and nothing can come between
+                its answer and the removal.
+            finished: Called exactly once, when no work is under way any more.
+
+        Cancellation: the caller leaves at once; a removal that has begun ends in the background.
+        """
+        ...
+
+    async def quarantine(self, session_id: str) -> str:
+        """Put what cannot be read out of the session's way, keep it, and return where it is now.
+
+        Raises:
+            StoreError: It is where it was.
+        """
+        ...
+
+
+class FileSessionStore:
+    """The store over a directory of JSON files. Made by `open_store`."""
+
+    def __init__(self, directory: SessionDirectory) -> None:
+        self.directory = directory
+        # Limiters of their own, and apart: saves that hang must not keep anybody from loading.
+        self._save_limiter = trio.CapacityLimiter(SAVE_THREADS)
+        self._load_limiter = trio.CapacityLimiter(LOAD_THREADS)
+        self._sweep_limiter = trio.CapacityLimiter(SWEEP_THREADS)
+        # Both are changed on the trio thread only.
+        self._jobs_under_way = 0
+        self._closing = False
+
+    async def load(self, session_id: str) -> Session:
+        """See `SessionStore.load`."""
+        return await self._run(partial(self.directory.load, session_id, adopt=True), self._load_limiter)
+
+    async def header(self, session_id: str) -> SessionHeader:
+        """See `SessionStore.header`."""
+        return await self._run(partial(self.directory.header, session_id), self._load_limiter)
+
+    async def save(self, sessions: Sequence[Session], settled: Callable[[SaveOutcome], None]) -> None:
+        """See `SessionStore.save`."""
+        job = _SaveJob(self.directory, sessions, settled)
+        try:
+            async with trio.open_nursery() as nursery:
+                for _ in range(min(SAVE_THREADS, len(sessions))):
+                    nursery.start_soon(self._run, job.work, self._save_limiter)
+        finally:
+            job.give_up()
+
+    @asynccontextmanager
+    async def scan(self, verify: Verify | None = None) -> AsyncIterator[StoreScan]:
+        """See `SessionStore.scan`."""
+        scan = _FileScan(self.directory.scan(verify), partial(self._run, limiter=self._sweep_limiter))
+        try:
+            yield scan
+        finally:
+            scan.close()
+
+    def keys(self, session_id: str) -> Sequence[str]:
+        """See `SessionStore.keys`."""
+        return names.file_names(session_id)
+
+    def describe(self, key: str) -> str:
+        """See `SessionStore.describe`."""
+        return str(self.directory.path / key)
+
+    async def remove(self, keys: Sequence[str], consent: Consent, *, finished: Callable[[], None]) -> list[Removal]:
+        """See `SessionStore.remove`."""
+        token = trio.lowlevel.current_trio_token()
+
+        def ask(headers: Sequence[SessionHeader]) -> Sequence[bool]:
+            # With the token the question is nobody's task: it is answered also after a cancellation.
+            return trio.from_thread.run_sync(consent, headers, trio_token=token)
+
+        return await self._run(partial(remove_batch, self.directory, keys, ask), self._sweep_limiter, finished)
+
+    async def quarantine(self, session_id: str) -> str:
+        """See `SessionStore.quarantine`."""
+        work = partial(self.directory.quarantine, names.file_name(session_id))
+        return str(await self._run(work, self._load_limiter))
+
+    async def _run(
+        self, work: Callable[[], T], limiter: trio.CapacityLimiter, finished: Callable[[], None] | None = None
+    ) -> T:
+        def done() -> None:
+            if finished is not None:
+                finished()
+            self._jobs_under_way -= 1
+            self._close_when_idle()
+
+        self._jobs_under_way += 1
+        return await run_in_thread(work, limiter=limiter, finished=done)
+
+    def close(self) -> None:
+        """Close the directory, at once or when the last thread has left it.
+
+        A thread whose disk hangs still has the descriptors in its hands: closing them could make it work on another
+        program's files. Until then the directory also stays locked.
+        """
+        self._closing = True
+        if self._jobs_under_way:
+            log.warning("Sessions directory stays held by a hung operation", path=str(self.directory.path))
+        self._close_when_idle()
+
+    def _close_when_idle(self) -> None:
+        if self._closing and not self._jobs_under_way:
+            self.directory.close()
+
+
+class _FileScan:
+    def __init__(self, scan: DirectoryScan, run: Callable[..., Awaitable[list[ScanRow]]]) -> None:
+        self._scan = scan
+        self._run = run
+        self._busy = False
+        self._closing = False
+
+    async def next_batch(self) -> list[ScanRow]:
+        self._busy = True
+        work = partial(self._scan.next_batch, seconds=SCAN_BATCH_SECONDS)
+        return await self._run(work, finished=self._done)
+
+    def _done(self) -> None:
+        self._busy = False
+        if self._closing:
+            self._scan.close()
+
+    def close(self) -> None:
+        # A listing must not be closed under a thread that reads it.
+        self._closing = True
+        if not self._busy:
+            self._scan.close()
+
+
+class _SaveJob:
+    """Sessions to be saved, shared by some threads, so that one that hangs holds up nothing but its own file.
+
+    Both deques are changed by any thread, with atomic appends and pops only: who pops an item settles it.
+    """
+
+    def __init__(
+        self, directory: SessionDirectory, sessions: Sequence[Session], settled: Callable[[SaveOutcome], None]
+    ) -> None:
+        self._directory = directory
+        self._settled = settled
+        self._token = trio.lowlevel.current_trio_token()
+        self._waiting = deque(sessions)
+        self._renamed: deque[Session] = deque()
+
+    def work(self) -> None:
+        """Save what waits; in a thread."""
+        while (session := _pop(self._waiting)) is not None:
+            try:
+                self._directory.write(session)
+            except StoreError as error:
+                self._settle(session, error)
+            except ValueError as error:
+                path = self._directory.path / names.file_name(session.session_id)
+                self._settle(session, SessionFileError(path, f"could not encode it: {error}"))
+            else:
+                self._renamed.append(session)
+        self._sync()
+
+    def _sync(self) -> None:
+        renamed = []
+        while (session := _pop(self._renamed)) is not None:
+            renamed.append(session)
+        if not renamed:
+            return  # another thread took them along
+        error = None
+        try:
+            self._directory.sync()
+        except StoreError as caught:
+            error = caught
+        for session in renamed:
+            self._settle(session, error)
+
+    def _settle(self, session: Session, error: StoreError | None) -> None:
+        soon(self._token, partial(self._settled, SaveOutcome(session, error)))
+
+    def give_up(self) -> None:
+        """Settle what no thread has begun; on the trio thread."""
+        while (session := _pop(self._waiting)) is not None:
+            path = self._directory.path / names.file_name(session.session_id)
+            self._settled(SaveOutcome(session, SessionFileError(path, "not saved before the deadline")))
+
+
+def _pop(items: deque[Session]) -> Session | None:
+    try:
+        return items.popleft()
+    except IndexError:
+        return None
+
+
+@asynccontextmanager
+async def open_store(
+    sessions_dir: Path, *, create: bool = True, fs: OsCalls | None = None
+) -> AsyncIterator[FileSessionStore]:
+    """Open a sessions directory as its one owner, and resolve what an earlier process left unfinished.
+
+    Args:
+        sessions_dir: The directory; its last component may not be a link.
+        create: Make it where it is missing, mode 0700.
+        fs: The system calls; the real ones where None.
+
+    Raises:
+        SessionsDirectoryError: It cannot be used.
+        WorkspaceHeldError: Another process owns it.
+        StoreError: What was left unfinished cannot be resolved.
+    """
+    limiter = trio.CapacityLimiter(1)
+    directory = await trio.to_thread.run_sync(
+        partial(SessionDirectory.open, sessions_dir, create=create, fs=fs), limiter=limiter
+    )
+
+    def prepare() -> Recovery:
+        directory.own()
+        return recover(directory)
+
+    store = FileSessionStore(directory)
+    try:
+        await trio.to_thread.run_sync(prepare, limiter=limiter)
+        yield store
+    finally:
+        store.close()

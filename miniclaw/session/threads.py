@@ -1,0 +1,53 @@
+"""Blocking work in threads that a cancellation does not wait for, and that still ends in good order."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+
+async def run_in_thread(
+    work: Callable[[], T], *, limiter: trio.CapacityLimiter, finished: Callable[[], None] | None = None
+) -> T:
+    """Run blocking work in a thread.
+
+    Args:
+        work: Called without arguments in a worker thread.
+        limiter: Bounds how many threads run at once.
+        finished: Called exactly once on the trio thread, when no thread is working on this any more, however that
+            came about. Here locks are released: a thread whose disk hangs keeps them after everyone has left.
+
+    Cancellation: the caller leaves at once. Work that has begun goes on to its end in the background, and
+    `finished` comes after it; work that has not begun never begins.
+    """
+    token = trio.lowlevel.current_trio_token()
+    claim = threading.Lock()  # taken once: by the thread that begins, or by the caller that gives up before
+
+    def claimed_work() -> T | None:
+        if not claim.acquire(blocking=False):
+            return None
+        try:
+            return work()
+        finally:
+            if finished is not None:
+                soon(token, finished)
+
+    try:
+        result = await trio.to_thread.run_sync(claimed_work, abandon_on_cancel=True, limiter=limiter)
+    except BaseException:  # Cancelled, or no thread could be started; what `work` raised has the claim already
+        if claim.acquire(blocking=False) and finished is not None:
+            finished()
+        raise
+    return result  # type: ignore[return-value]  # None only where the claim failed, and then Cancelled was raised
+
+
+def soon(token: trio.lowlevel.TrioToken, callback: Callable[[], None]) -> None:
+    """Have `callback` run on the trio thread; without effect when that has ended."""
+    with contextlib.suppress(trio.RunFinishedError):
+        token.run_sync_soon(callback)
