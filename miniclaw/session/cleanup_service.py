@@ -1,0 +1,152 @@
+"""The cleanup as a background service: daily, and announcing first where removing in silence could be wrong.
+
+When and whether is decided in `miniclaw.session.schedule`; this module waits, runs and remembers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from miniclaw.errors import StoreError
+from miniclaw.session import schedule
+from miniclaw.session.cleanup import Cleanup, CleanupResult
+from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.idle import Idle
+from miniclaw.session.logs import get_logger
+from miniclaw.session.schedule import ANNOUNCE_PERIOD, CLEANUP_INTERVAL_SECS, ClockWatch
+from miniclaw.session.state import CleanupState, StateDirectory, Suspicion
+
+T = TypeVar("T")
+
+COMMAND = "miniclaw sessions cleanup --yes"
+
+_EXPLANATIONS: dict[Suspicion, str] = {
+    "first_sweep": "this workspace has never been swept",
+    "clock_ran_ahead": "the wall clock ran more than a day ahead of the monotonic one",
+    "long_absence": "by the clock, nobody was here for more than half of the TTL; it may be wrong",
+}
+
+log = get_logger("miniclaw.session.cleanup")
+
+
+class CleanupService:
+    """Runs a `Cleanup` at its times.
+
+    Args:
+        cleanup: What is run.
+        state: Where the times are kept.
+        interval_seconds: From the beginning of one run to the beginning of the next, positive; None: never.
+        announce_first: Whether to announce in the cases that `miniclaw.session.schedule` lists.
+        clock: The wall clock.
+    """
+
+    def __init__(
+        self,
+        cleanup: Cleanup,
+        *,
+        state: StateDirectory,
+        interval_seconds: float | None = CLEANUP_INTERVAL_SECS,
+        announce_first: bool = True,
+        clock: Clock = utc_now,
+    ) -> None:
+        if interval_seconds is not None and not interval_seconds > 0:
+            raise ValueError(f"interval_seconds is positive, or None for never; not {interval_seconds}")
+        self._cleanup = cleanup
+        self._state_directory = state
+        self._interval = None if interval_seconds is None else timedelta(seconds=interval_seconds)
+        self._announce_first = announce_first
+        self._clock = clock
+        self._idle = Idle()
+        self._limiter = trio.CapacityLimiter(1)
+        self._state = CleanupState()
+        self.next_run_at: datetime | None = None
+        self.last_result: CleanupResult | None = None
+        self.runs = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Clean up until stopped. Started once the time of the next run is known.
+
+        Cancellation: as `Cleanup.run`.
+        """
+        self._state = await self._in_thread(self._state_directory.read_cleanup)
+        last_seen = await self._in_thread(self._state_directory.read_last_seen)
+        now = self._clock()
+        watch = ClockWatch(self._clock, trio.current_time)
+        suspicion: Suspicion | None = None
+        if schedule.was_long_absent(last_seen, now, self._cleanup.policy.shortest_ttl()):
+            suspicion = "long_absence"
+        if self._interval is None:
+            task_status.started()
+            await self._idle.until(float("inf"))
+            return
+        delay = schedule.delay_until_next_run(self._state, now, self._interval)
+        deadline = trio.current_time() + delay.total_seconds()
+        self.next_run_at = now + delay
+        task_status.started()
+        while True:
+            await self._idle.until(deadline)
+            if self._idle.stopping:
+                return
+            if watch.ran_ahead():
+                suspicion = "clock_ran_ahead"
+            watch.rebase()
+            try:
+                period = await self._turn(suspicion if self._announce_first else None)
+            except StoreError as error:
+                log.error("Session cleanup failed; the next one follows as planned", error=str(error))
+                period = self._interval
+            else:
+                suspicion = None
+            deadline += period.total_seconds()
+            self.next_run_at = self._clock() + timedelta(seconds=deadline - trio.current_time())
+            self.runs += 1
+
+    def stop(self) -> None:
+        """End the service after the batch it is at, if any."""
+        self._idle.stop()
+        self._cleanup.stop()
+
+    async def _turn(self, suspicion: Suspicion | None) -> timedelta:
+        """Announce or remove; return the time until the next turn, from the beginning of this one."""
+        assert self._interval is not None  # noqa: S101 - for mypy: run() does not come here without
+        now = self._clock()
+        decision = schedule.decide(self._state, suspicion) if self._announce_first else "remove"
+        if decision != "remove" and await self._announce(decision, now):
+            return ANNOUNCE_PERIOD
+        self.last_result = await self._cleanup.run()
+        if not self.last_result.interrupted:
+            await self._remember(CleanupState(last_run_at=now))
+        return self._interval
+
+    async def _announce(self, reason: Suspicion, now: datetime) -> bool:
+        """Say what the next run will remove; return False where that is nothing, and nothing is worth saying."""
+        plan = await self._cleanup.plan()
+        if not plan.removals:
+            return False
+        # In memory first: also a state directory that cannot be written must not turn the announcement into a loop.
+        await self._remember(schedule.announced(now, reason, self._state))
+        log.warning(
+            "Session cleanup announced; nothing is removed yet",
+            sessions=len(plan.removals),
+            bytes=plan.bytes,
+            because=_EXPLANATIONS[reason],
+            until=(now + ANNOUNCE_PERIOD).isoformat(timespec="seconds"),
+            list_them="miniclaw sessions cleanup --dry-run",
+            remove_them_now=f"stop the gateway, then {COMMAND}",
+        )
+        return True
+
+    async def _remember(self, state: CleanupState) -> None:
+        self._state = state
+        try:
+            await self._in_thread(partial(self._state_directory.write_cleanup, state))
+        except StoreError as error:
+            log.error("Cleanup state could not be written", error=str(error))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)

@@ -1,0 +1,459 @@
+"""The sessions in memory.
+
+The trio thread owns all state here: it is decided and changed in one synchronous step, and what follows on disk
+happens in the store. There is one lock per session, around its file (`miniclaw.session.locks`).
+
+A session is loaded when somebody asks for it, stays while it is changed and not yet saved, and may leave when it is
+clean and others were used more recently. While anybody holds the object it keeps its identity: asked for again, it is
+the same one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC
+from pathlib import Path
+from typing import Final
+from weakref import WeakValueDictionary
+
+import msgspec
+import trio
+from msgspec import Struct
+
+from miniclaw.errors import (
+    CorruptSessionError,
+    InvalidMessageError,
+    SessionFileError,
+    SessionNotFoundError,
+    StoreError,
+)
+from miniclaw.session import codec
+from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.directory import StoredSession
+from miniclaw.session.locks import FileLocks
+from miniclaw.session.logs import get_logger
+from miniclaw.session.names import make_session_id, split_session_id
+from miniclaw.session.removal import Removal
+from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.store import SaveOutcome, SessionStore
+from miniclaw.session.types import Message, Session, SessionHeader
+
+MAX_LIVE_SESSIONS: Final = 1000
+"""How many sessions stay in memory, unless told otherwise. Unsaved ones are never dropped for it."""
+
+REMOVAL_DEADLINE_SECONDS: Final = 5
+"""How long a batch of removals that has begun may hold up its caller; the disk may hang."""
+
+log = get_logger("miniclaw.session.manager")
+
+
+class SaveReport(Struct, frozen=True):
+    """What one `SessionManager.save_all_sessions` did.
+
+    Attributes:
+        saved: How many sessions are durable now that were not before.
+        failed: Ids of those that could not be saved; they stay in memory, for the next time.
+    """
+
+    saved: int = 0
+    failed: tuple[str, ...] = ()
+
+
+class _Entry:
+    """A session in memory. Changed by the manager, on the trio thread."""
+
+    __slots__ = ("revision", "saved_revision", "session", "users")
+
+    def __init__(self, session: Session, *, saved: bool) -> None:
+        self.session = session
+        self.revision = 0 if saved else 1
+        self.saved_revision = 0
+        self.users = 0
+
+    @property
+    def dirty(self) -> bool:
+        return self.revision != self.saved_revision
+
+
+class SessionManager:
+    """Hands out sessions, keeps track of what is not saved, and forgets what is removed.
+
+    Args:
+        store: Where the sessions lie; owned by this process.
+        clock: The wall clock.
+        policy: For `is_session_expired`.
+        max_live_sessions: How many may stay in memory once they are saved; positive.
+        on_overfull: Called when a session more than that has come to memory, so that somebody may save.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        *,
+        clock: Clock = utc_now,
+        policy: RetentionPolicy | None = None,
+        max_live_sessions: int = MAX_LIVE_SESSIONS,
+        on_overfull: Callable[[], None] | None = None,
+    ) -> None:
+        if max_live_sessions < 1:
+            raise ValueError(f"max_live_sessions is at least 1, not {max_live_sessions}")
+        self._store = store
+        self._clock = clock
+        self._policy = policy or RetentionPolicy()
+        self._max_live = max_live_sessions
+        self.on_overfull = on_overfull
+        self._live: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
+        # Clean sessions that left `_live` while somebody still holds them.
+        self._held: WeakValueDictionary[str, Session] = WeakValueDictionary()
+        self._locks = FileLocks()
+
+    def __repr__(self) -> str:
+        return f"<SessionManager live={len(self._live)} dirty={len(self.dirty_sessions())} {self._locks!r}>"
+
+    # Access ---------------------------------------------------------------------------------------------------
+
+    async def get_or_create_session(self, channel: str, chat_id: str) -> Session:
+        """Return the session of a chat, and make a new one if there is none. Counts as an access.
+
+        What lies in its place and cannot be read as a session goes to quarantine, with an ERROR, and the person gets
+        a new session: a conversation that cannot be had must not be the end of all others.
+
+        Args:
+            channel: ``[a-z0-9-]{1,32}``.
+            chat_id: Any non-empty text.
+
+        Raises:
+            InvalidSessionIdError: A part is not of that form.
+            MismatchedSessionError: The file in its place holds another session; it is left alone.
+            StoreError: It could not be read (EACCES, EIO, …). Nothing is created in that case.
+
+        Cancellation: nothing has happened, or a session was loaded and not touched.
+        """
+        session_id = make_session_id(channel, chat_id)
+        await trio.lowlevel.checkpoint()
+        entry = self._find(session_id) or await self._load(session_id, create=True)
+        return self._touch(entry)
+
+    async def get_session(self, session_id: str) -> Session | None:
+        """Return a session, or None if there is none. Counts as an access.
+
+        Raises:
+            InvalidSessionIdError: The id names no session.
+            StoreError: It is there but could not be read.
+
+        Cancellation: as in `get_or_create_session`.
+        """
+        await trio.lowlevel.checkpoint()
+        try:
+            entry = self._find(session_id) or await self._load(session_id)
+        except SessionNotFoundError:
+            return None
+        return self._touch(entry)
+
+    async def add_message(self, session_id: str, message: Message) -> Session:
+        """Append a message to a session. Counts as an access.
+
+        It is in memory when this returns, and on disk after the next save.
+
+        Args:
+            session_id: An existing session.
+            message: Its time is kept, in UTC.
+
+        Raises:
+            InvalidMessageError: It could not be saved; the session is unchanged.
+            SessionNotFoundError: There is no such session; it may have been removed just now.
+            StoreError: The session is there but could not be read.
+
+        Cancellation: the message is not in the session.
+        """
+        message = _checked(message)
+        await trio.lowlevel.checkpoint()
+        entry = self._find(session_id) or await self._load(session_id)
+        entry.session.messages.append(message)
+        return self._touch(entry)
+
+    @asynccontextmanager
+    async def using(self, session_id: str) -> AsyncIterator[Session]:
+        """Hold a session in use for a block, such as a turn of the agent. Counts as an access.
+
+        While it is in use it stays in memory and the cleanup does not remove it, however long the block takes.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            StoreError: It could not be read.
+        """
+        await trio.lowlevel.checkpoint()
+        entry = self._find(session_id) or await self._load(session_id)
+        self._touch(entry)
+        entry.users += 1
+        try:
+            yield entry.session
+        finally:
+            entry.users -= 1
+
+    async def is_session_expired(self, session_id: str) -> bool:
+        """Return whether the policy lets a session be removed now. Does not count as an access.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            StoreError: It could not be read.
+        """
+        await trio.lowlevel.checkpoint()
+        if entry := self._find(session_id):
+            return self._policy.is_expired(entry.session, self._clock())
+        async with self._locks.hold(session_id):
+            entry = self._find(session_id)
+            header = entry.session if entry else await self._store.header(session_id)
+        return self._policy.is_expired(header, self._clock())
+
+    def dirty_sessions(self) -> list[str]:
+        """Return the ids of the sessions with changes that are not saved."""
+        return [session_id for session_id, entry in self._live.items() if entry.dirty]
+
+    def live_sessions(self) -> int:
+        """Return how many sessions are in memory."""
+        return len(self._live)
+
+    def _find(self, session_id: str) -> _Entry | None:
+        entry = self._live.get(session_id)
+        if entry is None and (session := self._held.get(session_id)) is not None:
+            entry = self._live[session_id] = _Entry(session, saved=True)
+        return entry
+
+    async def _load(self, session_id: str, *, create: bool = False) -> _Entry:
+        split_session_id(session_id)
+        async with self._locks.hold(session_id):
+            # Somebody may have loaded it while this task waited for the lock.
+            entry = self._find(session_id)
+            if entry is None:
+                entry = await self._load_from_store(session_id, create=create)
+                self._live[session_id] = entry
+                self._held[session_id] = entry.session
+                if len(self._live) > self._max_live and self.on_overfull:
+                    self.on_overfull()
+            return entry
+
+    async def _load_from_store(self, session_id: str, *, create: bool) -> _Entry:
+        try:
+            return _Entry(await self._store.load(session_id), saved=True)
+        except SessionNotFoundError:
+            if not create:
+                raise
+        except CorruptSessionError as error:
+            if not create:
+                raise
+            kept = await self._store.quarantine(session_id)
+            log.error(
+                "Session could not be read; begun anew",
+                session_id=session_id, path=str(error.path), reason=error.reason, kept=kept,
+            )  # fmt: skip
+        channel, chat_id = split_session_id(session_id)
+        now = self._clock()
+        return _Entry(Session(session_id, channel, chat_id, now, now), saved=False)
+
+    def _touch(self, entry: _Entry) -> Session:
+        session = entry.session
+        # Never backwards: a board that boots in the past would make a live conversation look old.
+        session.last_accessed = max(session.last_accessed, self._clock())
+        entry.revision += 1
+        if self._live.get(session.session_id) is entry:
+            self._live.move_to_end(session.session_id)
+        return session
+
+    def _evict(self) -> None:
+        """Let the least recently used sessions go, down to the bound; not those unsaved or in use."""
+        surplus = len(self._live) - self._max_live
+        if surplus > 0:
+            idle = [key for key, entry in self._live.items() if not entry.dirty and not entry.users]
+            for session_id in idle[:surplus]:
+                del self._live[session_id]
+
+    # Saving ---------------------------------------------------------------------------------------------------
+
+    async def save_all_sessions(self) -> SaveReport:
+        """Save every session that has unsaved changes.
+
+        A failure is an ERROR in the log, with path and errno, and holds up no other session. A session whose file is
+        just being worked on is waited for.
+
+        Durability: what counts as saved survives a power cut.
+
+        Cancellation: what has begun is finished in the background; the rest stays unsaved in memory.
+        """
+        outcomes: dict[str, bool] = {}
+        dirty = self.dirty_sessions()
+        free = [session_id for session_id in dirty if self._locks.acquire_nowait(session_id)]
+        busy = set(dirty).difference(free)
+        async with trio.open_nursery() as nursery:
+            for session_id in busy:
+                nursery.start_soon(self._save_in_turn, session_id, outcomes)
+            await self._save_locked(free, outcomes)
+        failed = tuple(session_id for session_id, saved in outcomes.items() if not saved)
+        return SaveReport(len(outcomes) - len(failed), failed)
+
+    async def _save_in_turn(self, session_id: str, outcomes: dict[str, bool]) -> None:
+        await self._locks.acquire(session_id)
+        await self._save_locked([session_id], outcomes)
+
+    async def _save_locked(self, session_ids: Sequence[str], outcomes: dict[str, bool]) -> None:
+        """Save sessions whose locks the caller holds; each is released when it is settled."""
+        revisions: dict[str, int] = {}
+        snapshots: list[Session] = []
+        for session_id in session_ids:
+            entry = self._live.get(session_id)
+            if entry is None or not entry.dirty:  # removed or saved while this waited for its turn
+                self._locks.release(session_id)
+                continue
+            revisions[session_id] = entry.revision
+            snapshots.append(codec.snapshot_session(entry.session))
+
+        def settled(outcome: SaveOutcome) -> None:
+            session_id = outcome.session.session_id
+            self._locks.release(session_id)
+            outcomes[session_id] = outcome.error is None
+            if outcome.error is None:
+                # Only up to the revision that was written: what was said meanwhile is still unsaved.
+                self._live[session_id].saved_revision = revisions[session_id]
+            else:
+                _log_failed_save(session_id, outcome.error)
+
+        await self._store.save(snapshots, settled)
+        self._evict()
+
+    # Removing -------------------------------------------------------------------------------------------------
+
+    async def remove_sessions(
+        self,
+        sessions: Sequence[StoredSession],
+        is_expired: Callable[[SessionHeader | Session], bool],
+    ) -> list[Removal]:
+        """Remove expired sessions, from disk and memory in one step.
+
+        Not touched are those that memory knows to be fresh, unsaved, in use, or just being loaded, saved or deleted.
+        The others are moved aside, verified, and kept after all if they turn out not to be expired or if somebody
+        has come back to them in that moment.
+
+        Args:
+            sessions: As they were listed; few enough that a thread is done with them in well under 100 ms.
+            is_expired: The verdict, on a header from the disk or a session in memory.
+
+        Returns:
+            One removal for each, in their order.
+
+        Cancellation: a batch that has begun is completed, for up to `REMOVAL_DEADLINE_SECONDS`.
+        """
+        locked: dict[str, str] = {}  # key -> session id
+        for session in sessions:
+            session_id = session.header.session_id
+            if self._is_removable(session_id, is_expired) and self._locks.acquire_nowait(session_id):
+                locked[session.key] = session_id
+
+        def consent(headers: Sequence[SessionHeader]) -> list[bool]:
+            verdicts = []
+            for header in headers:
+                may_go = is_expired(header) and self._is_removable(header.session_id, is_expired)
+                if may_go:
+                    self._forget(header.session_id)
+                verdicts.append(may_go)
+            return verdicts
+
+        def finished() -> None:
+            self._locks.release_all(locked.values())
+
+        outcomes = {session.key: Removal(session.key, "active", header=session.header) for session in sessions}
+        reason = f"the disk did not answer within {REMOVAL_DEADLINE_SECONDS} s; the removal may still happen"
+        with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
+            outcomes |= {key: Removal(key, "failed", reason=reason) for key in locked}
+            removals = await self._store.remove(list(locked), consent, finished=finished)
+            outcomes |= {removal.key: removal for removal in removals}
+        return [outcomes[session.key] for session in sessions]
+
+    async def delete_session(self, session_id: str) -> int:
+        """Delete one session now, whatever its age, from disk and memory.
+
+        Returns:
+            The bytes that the disk got back.
+
+        Raises:
+            SessionNotFoundError: There is no such session, on disk or in memory.
+            CorruptSessionError: Its file cannot be read; such files are never deleted.
+            StoreError: It could not be deleted, and is still there.
+
+        Cancellation: a deletion that has begun is completed, for up to `REMOVAL_DEADLINE_SECONDS`.
+        """
+        split_session_id(session_id)
+        await self._locks.acquire(session_id)
+        forgotten: _Entry | None = None
+        # Both the thread and this task have to be through before anybody may load or save this session again.
+        parties = 2
+
+        def leave() -> None:
+            nonlocal parties
+            parties -= 1
+            if not parties:
+                self._locks.release(session_id)
+
+        def consent(headers: Sequence[SessionHeader]) -> list[bool]:
+            nonlocal forgotten
+            forgotten = self._forget(session_id)
+            return [True] * len(headers)
+
+        removals: list[Removal] | None = None
+        try:
+            with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
+                keys = self._store.keys(session_id)
+                removals = await self._store.remove(keys, consent, finished=leave)
+            if removals is None:
+                raise SessionFileError(
+                    self._path(session_id), "the disk did not answer; it may be deleted later or not at all"
+                )
+            bad = [removal for removal in removals if removal.outcome not in {"removed", "vanished"}]
+            if bad:
+                if forgotten:
+                    self._live[session_id] = forgotten
+                    self._held[session_id] = forgotten.session
+                kind = CorruptSessionError if bad[0].outcome == "corrupt" else SessionFileError
+                raise kind(self._path(bad[0].key), bad[0].reason)
+            if all(removal.outcome == "vanished" for removal in removals) and not self._forget(session_id):
+                raise SessionNotFoundError(session_id)
+            log.info("Session deleted", session_id=session_id, by="request")
+            return sum(removal.bytes_freed for removal in removals)
+        finally:
+            leave()
+
+    def _path(self, key: str) -> Path:
+        return Path(self._store.describe(key))
+
+    def _is_removable(self, session_id: str, is_expired: Callable[[SessionHeader | Session], bool]) -> bool:
+        entry = self._find(session_id)
+        return entry is None or not (entry.dirty or entry.users or not is_expired(entry.session))
+
+    def _forget(self, session_id: str) -> _Entry | None:
+        """Drop a session from memory, whoever holds it: what they hold is no session any more."""
+        self._held.pop(session_id, None)
+        return self._live.pop(session_id, None)
+
+
+def _checked(message: Message) -> Message:
+    """Return the message in UTC, or raise if it could not be saved and loaded again."""
+    if message.role == "tool_result" and message.tool_call_id is None:
+        raise InvalidMessageError("a tool_result names the tool_call_id that it answers")
+    try:
+        if message.timestamp.tzinfo is not None and message.timestamp.utcoffset():
+            message = msgspec.structs.replace(message, timestamp=message.timestamp.astimezone(UTC))
+        msgspec.json.decode(codec.encode_message(message), type=Message)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidMessageError(str(error)) from error
+    return message
+
+
+def _log_failed_save(session_id: str, error: StoreError) -> None:
+    log.error(
+        "Session could not be saved; it stays in memory for the next try",
+        session_id=session_id,
+        path=str(getattr(error, "path", "")),
+        errno=getattr(error, "errno", None),
+        error=str(error),
+    )

@@ -1,0 +1,159 @@
+"""The session runtime, whole: store, manager, and the two services as sibling tasks in one nursery."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.cleanup_service import CleanupService
+from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.logs import get_logger
+from miniclaw.session.manager import MAX_LIVE_SESSIONS, SessionManager
+from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
+from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.schedule import CLEANUP_INTERVAL_SECS
+from miniclaw.session.state import StateDirectory
+from miniclaw.session.store import open_store
+
+GRACE_SECONDS: Final = 5
+"""How long each service may take to end, and how long the last flush may take."""
+
+log = get_logger("miniclaw.session.runtime")
+
+
+class SessionRuntime:
+    """A running session runtime, from `open_runtime`.
+
+    Attributes:
+        manager: The sessions.
+        persistence: The autosave service.
+        cleanup: The cleanup; `run` it for one right now.
+        cleanup_service: The daily one; knows when it is next.
+        sessions_dir: Where the files lie.
+    """
+
+    def __init__(
+        self,
+        manager: SessionManager,
+        persistence: Persistence,
+        cleanup: Cleanup,
+        cleanup_service: CleanupService,
+    ) -> None:
+        self.manager = manager
+        self.persistence = persistence
+        self.cleanup = cleanup
+        self.cleanup_service = cleanup_service
+        self.sessions_dir = cleanup.sessions_dir
+        self.grace = trio.CancelScope()
+
+    def hurry(self) -> None:
+        """Have the shutdown skip the services' grace and go on to the flush; before or during it."""
+        self.grace.cancel()
+
+
+@asynccontextmanager
+async def open_runtime(
+    sessions_dir: Path | str,
+    *,
+    policy: RetentionPolicy | None = None,
+    state_dir: Path | str | None = None,
+    persistence_interval_seconds: float = PERSISTENCE_INTERVAL_SECS,
+    cleanup_interval_seconds: float | None = CLEANUP_INTERVAL_SECS,
+    announce_first: bool = True,
+    max_live_sessions: int = MAX_LIVE_SESSIONS,
+    clock: Clock = utc_now,
+    fs: OsCalls | None = None,
+) -> AsyncIterator[SessionRuntime]:
+    """Run the session runtime around a block, in anyone's trio program.
+
+    The directory is owned for that long, sessions are saved and cleaned up in the background. On leaving, however
+    that comes about, both services stop, each within `GRACE_SECONDS`, and what is not saved is flushed, within
+    `GRACE_SECONDS`; what even then could not be saved is an ERROR that names the sessions.
+
+    Args:
+        sessions_dir: Made where it is missing, mode 0700; its last component may not be a link.
+        policy: How long sessions are kept; 30 days where None.
+        state_dir: Where the times of the services are kept; a hidden folder in `sessions_dir` where None.
+        persistence_interval_seconds: Between two saves, positive.
+        cleanup_interval_seconds: Between two cleanups, positive; None: none run by themselves.
+        announce_first: Announce instead of removing in silence; see `miniclaw.session.schedule`.
+        max_live_sessions: How many saved sessions may stay in memory, at least 1.
+        clock: The wall clock. Waiting is done on trio's.
+        fs: The system calls, for tests.
+
+    Raises:
+        SessionsDirectoryError: The directory cannot be used.
+        WorkspaceHeldError: Another process owns it.
+        StoreError: What an earlier process left unfinished cannot be resolved.
+
+    Cancellation: the block is cancelled, batches that have begun are completed, the flush is done all the same.
+    """
+    sessions_dir = Path(sessions_dir)
+    policy = policy or RetentionPolicy()
+    async with open_store(sessions_dir, fs=fs) as store:
+        manager = SessionManager(store, clock=clock, policy=policy, max_live_sessions=max_live_sessions)
+        state = StateDirectory(Path(state_dir), fs=fs) if state_dir else StateDirectory.beside(sessions_dir, fs=fs)
+        cleanup = Cleanup(sessions_dir, policy=policy, clock=clock, manager=manager, store=store)
+        runtime = SessionRuntime(
+            manager,
+            Persistence(manager, state=state, interval_seconds=persistence_interval_seconds, clock=clock),
+            cleanup,
+            CleanupService(
+                cleanup,
+                state=state,
+                interval_seconds=cleanup_interval_seconds,
+                announce_first=announce_first,
+                clock=clock,
+            ),
+        )
+        try:
+            async with _running_services(runtime):
+                yield runtime
+        finally:
+            await _flush(manager)
+
+
+@asynccontextmanager
+async def _running_services(runtime: SessionRuntime) -> AsyncIterator[None]:
+    services: list[Persistence | CleanupService] = [runtime.persistence, runtime.cleanup_service]
+    async with trio.open_nursery() as nursery:
+        ended = []
+        for service in services:
+            event = trio.Event()
+            ended.append(event)
+            await nursery.start(partial(_run_service, service, event))
+        try:
+            yield
+        finally:
+            for service in services:
+                service.stop()
+            with runtime.grace as scope:
+                scope.shield = True
+                scope.deadline = trio.current_time() + GRACE_SECONDS
+                for event in ended:
+                    await event.wait()
+            nursery.cancel_scope.cancel()
+
+
+async def _run_service(
+    service: Persistence | CleanupService, ended: trio.Event, *, task_status: trio.TaskStatus[None]
+) -> None:
+    try:
+        await service.run(task_status=task_status)
+    finally:
+        ended.set()
+
+
+async def _flush(manager: SessionManager) -> None:
+    """Save what is not saved; shielded, and with a deadline."""
+    with trio.move_on_after(GRACE_SECONDS, shield=True):
+        await manager.save_all_sessions()
+    if dirty := manager.dirty_sessions():
+        log.error("Sessions could not be saved before the end", sessions=len(dirty), session_ids=dirty[:100])

@@ -1,0 +1,125 @@
+"""What the services remember from one start to the next: when the last cleanup was, and when the program was last seen.
+
+Two small files in a state directory. Neither is ever a reason to delete: missing or damaged, they make the next
+cleanup announce instead of remove.
+
+``cleanup.json``
+    Replaced atomically and synced after each run.
+``last-seen``
+    One time, overwritten in place by every autosave tick and not synced: a few bytes in one sector, so that an SD
+    card is spared. It tells at the next start for how long nobody was there, as far as the clock is right.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal, Self, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from miniclaw.session.files import READ_FLAGS, open_directory, opened, read_rest, replace_file, store_errors, write_all
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.logs import get_logger
+from miniclaw.session.types import AwareDatetime
+
+CLEANUP_NAME: Final = "cleanup.json"
+LAST_SEEN_NAME: Final = "last-seen"
+
+log = get_logger("miniclaw.session.state")
+
+Suspicion: TypeAlias = Literal["first_sweep", "clock_ran_ahead", "long_absence"]
+"""Why a cleanup announces before it removes.
+
+``first_sweep``: this workspace has never been swept. ``clock_ran_ahead``: the wall clock ran more than a day ahead of
+the monotonic one. ``long_absence``: by the wall clock, nobody was there for more than half of the TTL.
+"""
+
+
+class Announcement(Struct, frozen=True):
+    """A removal that was announced and not yet carried out."""
+
+    at: AwareDatetime
+    reason: Suspicion
+
+
+class CleanupState(Struct, frozen=True):
+    """What is known of earlier cleanups.
+
+    Attributes:
+        last_run_at: When the last run began that was free to remove; None: there was none.
+        announcement: The one that is pending, if any.
+    """
+
+    last_run_at: AwareDatetime | None = None
+    announcement: Announcement | None = None
+
+
+class StateDirectory:
+    """The state directory, synchronously. Its methods may be called from any thread, one at a time."""
+
+    def __init__(self, path: Path, *, fs: OsCalls | None = None) -> None:
+        self.path = path
+        self._fs = fs or OsCalls()
+
+    @classmethod
+    def beside(cls, sessions_dir: Path, *, fs: OsCalls | None = None) -> Self:
+        """Return the state directory of a sessions directory that has no workspace around it: a hidden folder."""
+        return cls(sessions_dir / ".state", fs=fs)
+
+    def read_cleanup(self) -> CleanupState:
+        """Return the state; an empty one where there is none, or none that can be read (an ERROR says so)."""
+        try:
+            data = self._read(CLEANUP_NAME)
+            return msgspec.json.decode(data, type=CleanupState) if data else CleanupState()
+        except (OSError, ValueError, RecursionError) as error:
+            log.error("Cleanup state could not be read", path=str(self.path / CLEANUP_NAME), error=str(error))
+            return CleanupState()
+
+    def write_cleanup(self, state: CleanupState) -> None:
+        """Write the state, durably.
+
+        Raises:
+            StoreError: The old one is still there.
+        """
+        fd = open_directory(self._fs, self.path, create=True)
+        try:
+            with store_errors(self.path / CLEANUP_NAME, "write"):
+                replace_file(self._fs, CLEANUP_NAME, msgspec.json.encode(state), dir_fd=fd, work_fd=fd)
+                self._fs.fsync(fd)
+        finally:
+            self._fs.close(fd)
+
+    def read_last_seen(self) -> datetime | None:
+        """Return when the program was last seen; None where that is not known."""
+        try:
+            return datetime.fromisoformat(self._read(LAST_SEEN_NAME).decode().strip()).astimezone(UTC)
+        except (OSError, ValueError):
+            return None
+
+    def write_last_seen(self, now: datetime) -> None:
+        """Write that the program is there.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        text = f"{now.astimezone(UTC).isoformat(timespec='microseconds')}\n".encode()  # always of one length
+        fd = open_directory(self._fs, self.path, create=True)
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            with (
+                store_errors(self.path / LAST_SEEN_NAME, "write"),
+                opened(self._fs, LAST_SEEN_NAME, flags, dir_fd=fd) as file,
+            ):
+                write_all(self._fs, file, text)
+        finally:
+            self._fs.close(fd)
+
+    def _read(self, name: str) -> bytes:
+        try:
+            with opened(self._fs, str(self.path / name), READ_FLAGS) as fd:
+                return read_rest(self._fs, fd)
+        except FileNotFoundError:
+            return b""
