@@ -32,6 +32,10 @@ class ModelError(MiniclawError):
     """A model that could not answer; the person's message is kept all the same."""
 
 
+class ChannelError(MiniclawError):
+    """A channel that could not deliver."""
+
+
 class InvalidSessionIdError(MiniclawError, ValueError):
     """A channel, chat id or session id that names no session."""
 

@@ -19,16 +19,17 @@ from pathlib import Path
 from typing import Final
 
 import trio
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import asdict
 
 from miniclaw.errors import StoreError
 from miniclaw.session.clock import Clock, utc_now
-from miniclaw.session.directory import ProblemFile, ScanRow, StoredSession
+from miniclaw.session.directory import StoredSession
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.plan import CleanupPlan
 from miniclaw.session.removal import Removal
-from miniclaw.session.retention import SESSION_TTL_DAYS, PlanRow, RetentionPolicy, plan_retention
+from miniclaw.session.retention import SESSION_TTL_DAYS, RetentionPolicy
 from miniclaw.session.schedule import CLEANUP_INTERVAL_SECS
 from miniclaw.session.store import SessionStore, open_store
 from miniclaw.session.types import Session, SessionHeader
@@ -79,45 +80,6 @@ class CleanupResult(Struct, frozen=True):
     failed: int = 0
     interrupted: bool = False
     duration_seconds: float = 0.0
-
-
-class CleanupPlan(Struct):
-    """What a run would do, if it began at `now`.
-
-    Attributes:
-        now: The time that all sessions were judged at.
-        removals: The sessions that would go, in no order.
-        problems: Files that are no readable sessions; they stay.
-        future: Sessions that are ahead of the clock; they stay.
-        sessions_scanned: Session files looked at.
-    """
-
-    now: datetime
-    removals: list[PlanRow] = field(default_factory=list)
-    problems: list[ProblemFile] = field(default_factory=list)
-    future: list[PlanRow] = field(default_factory=list)
-    sessions_scanned: int = 0
-
-    @property
-    def bytes(self) -> int:
-        """The sizes of what would go, added up."""
-        return sum(row.session.size for row in self.removals)
-
-    def add(self, rows: list[ScanRow], policy: RetentionPolicy) -> None:
-        """Judge some more of what was scanned."""
-        sessions = [row for row in rows if isinstance(row, StoredSession)]
-        problems = [row for row in rows if isinstance(row, ProblemFile)]
-        self.problems += problems
-        self.sessions_scanned += len(sessions) + sum(problem.kind != "foreign" for problem in problems)
-        for row in plan_retention(sessions, policy, self.now):
-            if row.removes:
-                self.removals.append(row)
-            elif row.reason == "future":
-                self.future.append(row)
-
-    def problem_count(self, kind: str) -> int:
-        """Return how many problems are of this kind."""
-        return sum(problem.kind == kind for problem in self.problems)
 
 
 class Cleanup:

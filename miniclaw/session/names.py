@@ -32,6 +32,11 @@ _CUT_ESCAPE = re.compile(r"%[0-9A-F]?$")
 _FOREIGN_MAX_BYTES = 255
 
 
+def is_channel(text: str) -> bool:
+    """Return whether a text can name a channel: ``[a-z0-9-]{1,32}``."""
+    return _CHANNEL.fullmatch(text) is not None
+
+
 def make_session_id(channel: str, chat_id: str) -> str:
     """Return the session id of a chat.
 
@@ -42,7 +47,7 @@ def make_session_id(channel: str, chat_id: str) -> str:
     Raises:
         InvalidSessionIdError: A part is not of that form.
     """
-    if not _CHANNEL.fullmatch(channel):
+    if not is_channel(channel):
         raise InvalidSessionIdError(channel, "a channel is 1 to 32 of a-z, 0-9 and -")
     if not chat_id:
         raise InvalidSessionIdError(chat_id, "a chat id is not empty")

@@ -14,7 +14,6 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct, field
 
 from miniclaw.session.directory import StoredSession
-from miniclaw.session.names import split_session_id
 from miniclaw.session.types import Session, SessionHeader
 
 SESSION_TTL_DAYS: Final = 30
@@ -98,13 +97,3 @@ def plan_retention(sessions: Iterable[StoredSession], policy: RetentionPolicy, n
     """
     for session in sessions:
         yield PlanRow(session, policy.judge(session.header, now), now - session.header.last_accessed)
-
-
-def check_channels(policy: RetentionPolicy) -> None:
-    """Check that the policy's channels are names of channels.
-
-    Raises:
-        InvalidSessionIdError: One could never match.
-    """
-    for channel in policy.ttl_by_channel:
-        split_session_id(f"{channel}_x")

@@ -1,0 +1,5 @@
+"""``python -m miniclaw``."""
+
+from miniclaw.cli import main
+
+main()

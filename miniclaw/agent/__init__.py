@@ -1,0 +1,1 @@
+"""The agent: messages in, a model asked, replies out."""

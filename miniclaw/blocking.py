@@ -1,0 +1,84 @@
+"""The session runtime for programs that are not trio: the same, synchronously.
+
+A thread of its own runs trio; calls are handed to it through anyio's blocking portal, from any thread::
+
+    from miniclaw import blocking
+
+    with blocking.open_runtime("sessions") as runtime:
+        session = runtime.get_or_create_session("telegram", "123456789")
+
+Sessions that are handed out are the live objects of the other thread: read them, and change them only by the calls
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from miniclaw.session import runtime as trio_runtime
+from miniclaw.session.cleanup import CleanupResult
+from miniclaw.session.manager import SaveReport
+from miniclaw.session.types import Message, Session
+
+
+class BlockingSessionRuntime:
+    """The calls of `miniclaw.session.manager.SessionManager` and `Cleanup`, each blocking until it is done.
+
+    They raise what those raise.
+    """
+
+    def __init__(self, portal: BlockingPortal, runtime: trio_runtime.SessionRuntime) -> None:
+        self._portal = portal
+        self._runtime = runtime
+
+    def get_or_create_session(self, channel: str, chat_id: str) -> Session:
+        """Return the session of a chat, and make a new one if there is none. Counts as an access."""
+        return self._portal.call(self._runtime.manager.get_or_create_session, channel, chat_id)
+
+    def get_session(self, session_id: str) -> Session | None:
+        """Return a session, or None if there is none. Counts as an access."""
+        return self._portal.call(self._runtime.manager.get_session, session_id)
+
+    def add_message(self, session_id: str, message: Message) -> Session:
+        """Append a message to a session. Counts as an access."""
+        return self._portal.call(self._runtime.manager.add_message, session_id, message)
+
+    def is_session_expired(self, session_id: str) -> bool:
+        """Return whether the policy lets a session be removed now. Does not count as an access."""
+        return self._portal.call(self._runtime.manager.is_session_expired, session_id)
+
+    def delete_session(self, session_id: str) -> int:
+        """Delete one session now, whatever its age; return the bytes freed."""
+        return self._portal.call(self._runtime.manager.delete_session, session_id)
+
+    def save_all_sessions(self) -> SaveReport:
+        """Save every session that has unsaved changes."""
+        return self._portal.call(self._runtime.manager.save_all_sessions)
+
+    def run_cleanup(self) -> CleanupResult:
+        """Scan once and remove what is expired."""
+        return self._portal.call(self._runtime.cleanup.run)
+
+
+@contextmanager
+def open_runtime(sessions_dir: Path | str, **options: Any) -> Iterator[BlockingSessionRuntime]:
+    """Run the session runtime around a block.
+
+    Args:
+        sessions_dir: See `miniclaw.session.runtime.open_runtime`.
+        options: Its other arguments.
+    """
+    with start_blocking_portal(backend="trio") as portal:
+        opening = partial(trio_runtime.open_runtime, sessions_dir, **options)
+        with portal.wrap_async_context_manager(portal.call(_call, opening)) as runtime:
+            yield BlockingSessionRuntime(portal, runtime)
+
+
+async def _call(function: Any) -> Any:
+    return function()

@@ -1,0 +1,1 @@
+"""Channels: each turns its own wire into `InboundMessage` and `OutboundMessage`."""

@@ -1,0 +1,114 @@
+"""The console: a chat with the person at the terminal, or with whatever is piped in.
+
+One line is one message, and its answer is printed before the next line is read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Final, TextIO
+
+import trio
+
+from miniclaw.channels.base import InboundMessage, OutboundMessage
+from miniclaw.formats import printable
+from miniclaw.session.types import Message
+
+CHANNEL: Final = "console"
+
+_READ_BYTES: Final = 65_536
+
+
+class ConsoleChannel:
+    """Reads messages line by line and prints the answers.
+
+    Args:
+        chat_id: Whose conversation it is.
+        messages: The messages to send instead of reading any.
+        input_fd: Where lines come from.
+        output: Where answers go.
+    """
+
+    name = CHANNEL
+
+    def __init__(
+        self,
+        chat_id: str,
+        *,
+        messages: Sequence[str] | None = None,
+        input_fd: int = 0,
+        output: TextIO | None = None,
+    ) -> None:
+        self._chat_id = chat_id
+        self._messages = messages
+        self._input_fd = input_fd
+        self._output = output or sys.stdout
+        self._interactive = messages is None and os.isatty(input_fd)
+        self._answered = trio.Event()  # replaced for each message, on the trio thread
+        self.failures = 0
+
+    async def run(
+        self,
+        inbound: trio.MemorySendChannel[InboundMessage],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """See `Channel.run`; ends at the end of the input."""
+        task_status.started()
+        self._prompt()
+        async with aclosing(self._contents()) as contents:
+            async for content in contents:
+                if content.strip():
+                    self._answered = trio.Event()
+                    await inbound.send(InboundMessage(self.name, self._chat_id, content))
+                    await self._answered.wait()
+                self._prompt()
+        if self._interactive:
+            self._print("\n")
+
+    async def send(self, message: OutboundMessage) -> None:
+        """Print the answer."""
+        await trio.lowlevel.checkpoint()
+        self._print(message.content + "\n")
+        self.failures += message.failed
+        self._answered.set()
+
+    def show(self, history: Sequence[Message]) -> None:
+        """Print earlier messages of the conversation."""
+        for message in history:
+            mark = "> " if message.role == "user" else ""
+            self._print(f"{mark}{message.content}\n")
+
+    def _prompt(self) -> None:
+        if self._interactive:
+            self._print("> ")
+
+    def _print(self, text: str) -> None:
+        # What cannot be shown in the terminal's encoding is shown escaped; it must not end the conversation.
+        encoding = self._output.encoding or "utf-8"
+        self._output.write(printable(text).encode(encoding, "backslashreplace").decode(encoding))
+        self._output.flush()
+
+    async def _contents(self) -> AsyncGenerator[str]:
+        if self._messages is not None:
+            for content in self._messages:
+                yield content
+            return
+        rest = b""
+        while chunk := await self._read():
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                yield line.decode(errors="replace").removesuffix("\r")
+        if rest:
+            yield rest.decode(errors="replace")
+
+    async def _read(self) -> bytes:
+        try:
+            await trio.lowlevel.wait_readable(self._input_fd)
+        except PermissionError:  # a regular file: epoll refuses it, and it never blocks for long
+            return await trio.to_thread.run_sync(partial(os.read, self._input_fd, _READ_BYTES))
+        return os.read(self._input_fd, _READ_BYTES)

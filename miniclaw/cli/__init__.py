@@ -1,0 +1,121 @@
+"""The commands. One module a group; each imports what it needs when it is called, so that a command starts quickly.
+
+Exit codes: 0 done, 1 failed, 2 used or configured wrongly.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+import click
+
+from miniclaw.config import Config, Home, find_home, load_config
+from miniclaw.errors import ConfigError, MiniclawError
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+
+_COMMANDS: Final = {
+    "gateway": "Run the gateway until SIGTERM or Ctrl-C.",
+    "chat": "Chat with the agent here, in the terminal.",
+    "sessions": "List, show, delete and clean up sessions.",
+    "config": "Show the configuration.",
+}
+
+
+class Settings:
+    """What the commands share: where everything lies, and the configuration."""
+
+    def __init__(self, home: Home, config_path: Path | None) -> None:
+        self.home = home
+        self._config_path = config_path
+        self._config: Config | None = None
+
+    @property
+    def config_path(self) -> Path:
+        """The configuration file in force."""
+        return self._config_path or self.home.config_path
+
+    @property
+    def config(self) -> Config:
+        """The configuration, read when it is first asked for.
+
+        Raises:
+            ConfigError: It is not right.
+        """
+        if self._config is None:
+            self._config = load_config(self.config_path, required=self._config_path is not None)
+        return self._config
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"miniclaw.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import version  # noqa: PLC0415 - only here
+
+        click.echo(f"miniclaw {version('miniclaw')}")
+        ctx.exit()
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), metavar="FILE",
+    help="Configuration to use instead of config.toml in MINICLAW_HOME (~/.miniclaw).",
+)  # fmt: skip
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
+              help="Show the version and exit.")  # fmt: skip
+@click.pass_context
+def cli(ctx: click.Context, config_path: Path | None) -> None:
+    """miniclaw: a personal AI-agent gateway whose chat sessions look after themselves.
+
+    Exit codes: 0 done, 1 failed, 2 used or configured wrongly.
+    """
+    ctx.obj = Settings(find_home(), config_path)
+
+
+def main() -> None:
+    """Run the command line, and tell errors in one sentence."""
+    try:
+        cli.main(standalone_mode=True)
+    except ConfigError as error:
+        _fail(error, EXIT_USAGE)
+    except BaseExceptionGroup as group:
+        errors, rest = group.split(MiniclawError)
+        if rest is not None or errors is None:
+            raise
+        for leaf in _leaves(errors):
+            click.echo(f"miniclaw: {leaf}", err=True)
+        sys.exit(EXIT_FAILED)
+    except MiniclawError as error:
+        _fail(error, EXIT_FAILED)
+
+
+def _fail(error: MiniclawError, code: int) -> None:
+    click.echo(f"miniclaw: {error}", err=True)
+    sys.exit(code)
+
+
+def _leaves(group: BaseExceptionGroup[MiniclawError]) -> list[MiniclawError]:
+    found: list[MiniclawError] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

@@ -1,0 +1,52 @@
+"""``miniclaw chat``."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from miniclaw.cli import EXIT_FAILED, Settings
+
+if TYPE_CHECKING:
+    from miniclaw.session.runtime import SessionRuntime
+
+_HISTORY = 20
+
+
+@click.command()
+@click.option("-m", "--message", metavar="TEXT", help="Send this one message, print the answer and end.")
+@click.option("--as", "name", metavar="NAME", help="Whose conversation it is; your login name if not given.")
+@click.pass_obj
+def chat(settings: Settings, message: str | None, name: str | None) -> None:
+    """Chat with the agent here, in the terminal.
+
+    Without -m, each line is a message; what was said before is shown first. Ctrl-D or Ctrl-C ends.
+    """
+    import trio  # noqa: PLC0415 - start-up time
+
+    from miniclaw.channels.console import CHANNEL, ConsoleChannel  # noqa: PLC0415
+    from miniclaw.gateway import run_gateway  # noqa: PLC0415
+    from miniclaw.log import configure_logging  # noqa: PLC0415
+    from miniclaw.session.names import make_session_id  # noqa: PLC0415
+
+    if name is None:
+        name = getpass.getuser()
+    if message is not None and not message.strip():
+        raise click.UsageError("the message is empty")
+    session_id = make_session_id(CHANNEL, name)
+    # Between somebody's lines of conversation only what they need to know; unless the file asks for more.
+    level = "warning" if settings.config.log.level == "info" else settings.config.log.level
+    configure_logging(level, settings.config.log.format)
+    console = ConsoleChannel(name, messages=None if message is None else [message])
+
+    async def show_history(runtime: SessionRuntime) -> None:
+        if message is None and (session := await runtime.manager.get_session(session_id)):
+            console.show(session.messages[-_HISTORY:])
+
+    trio.run(partial(run_gateway, settings.config, settings.home, channels=[console], before=show_history))
+    if console.failures:
+        sys.exit(EXIT_FAILED)

@@ -1,0 +1,60 @@
+"""What the commands print: tables in a terminal, plain columns in a pipe, progress on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from miniclaw.formats import printable
+
+_MAX_DRAWN_ROWS = 500  # a drawn table of thousands takes seconds, and nobody reads it
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """Print rows under headings.
+
+    Args:
+        headings: One for each column.
+        rows: Texts; what would command the terminal is escaped.
+        right: The headings of columns that are set flush right.
+    """
+    clean = [[printable(cell).replace("\n", "\\n").replace("\t", "\\t") for cell in row] for row in rows]
+    if not sys.stdout.isatty() or len(rows) > _MAX_DRAWN_ROWS:
+        for row in [headings, *clean]:
+            click.echo("\t".join(row))
+        return
+    from rich.console import Console  # noqa: PLC0415 - start-up time
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        is_right = heading in right
+        table.add_column(heading, justify="right" if is_right else "left", no_wrap=is_right, overflow="fold")
+    for row in clean:
+        table.add_row(*(Text(cell) for cell in row))  # Text: a cell is no markup
+    Console().print(table)
+
+
+@contextmanager
+def scan_progress() -> Iterator[Callable[[int], None] | None]:
+    """Show how many entries were scanned, on standard error; None where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+
+    def show(entries: int) -> None:
+        click.echo(f"\r{entries:,} entries scanned", err=True, nl=False)
+
+    try:
+        yield show
+    finally:
+        click.echo("\r\033[K", err=True, nl=False)
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is one."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

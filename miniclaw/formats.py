@@ -1,0 +1,71 @@
+"""Values as people read and write them: durations with a unit, ages, sizes, text that is safe for a terminal."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import timedelta
+from typing import Final
+
+NEVER: Final = "never"
+"""The word that switches a rule off."""
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DURATION: Final = re.compile(r"(\d{1,9})\s*([smhdw])")
+
+# C0, DEL and C1 controls but for tab and newline, and what turns the direction of writing
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the duration that a text says.
+
+    Args:
+        text: Digits and one of ``s m h d w``; a bare number has no meaning here.
+
+    Raises:
+        ValueError: It is not of that form.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError('a duration is a whole number and a unit (s, m, h, d, w), such as "30d"')
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def format_duration(duration: timedelta | None) -> str:
+    """Return a duration as `parse_duration` reads it, in the largest unit that is exact; None is ``never``."""
+    if duration is None:
+        return NEVER
+    seconds = round(duration.total_seconds())
+    unit = max((unit for unit in "smhd" if seconds % _UNITS[unit] == 0), key=_UNITS.__getitem__)
+    return f"{seconds // _UNITS[unit]}{unit}"
+
+
+def format_age(age: timedelta) -> str:
+    """Return an age for a person: one number in the largest fitting unit."""
+    seconds = int(abs(age).total_seconds())
+    unit = next((unit for unit in "dhm" if seconds >= _UNITS[unit]), "s")
+    text = f"{seconds // _UNITS[unit]}{unit}"
+    return f"in {text}" if age < timedelta(0) else text
+
+
+def format_remaining(duration: timedelta) -> str:
+    """Return what is left until a deadline, rounded up: thirty days are thirty days for the whole of the first one."""
+    seconds = math.ceil(duration.total_seconds())
+    unit = next((unit for unit in "dhm" if seconds > _UNITS[unit]), "s")
+    return f"{math.ceil(seconds / _UNITS[unit])}{unit}"
+
+
+def format_size(size: int) -> str:
+    """Return a number of bytes for a person, in binary units."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            break
+        value /= 1024
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def printable(text: str) -> str:
+    """Return text without characters that command a terminal; they are shown escaped. Lines and tabs stay."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -1,0 +1,164 @@
+"""The gateway: one process, one root nursery.
+
+It opens everything in the order of the house and closes it in reverse, which *is* the order of shutdown::
+
+    session runtime (owns the workspace)      flushes last
+        agent loop                            drains the turns in flight
+            channels                          stop accepting first
+                wait for a signal, or for the channels to end
+
+Each level stops under its own deadline. A second signal skips what is left of the deadlines and goes on to the flush.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from miniclaw.agent.loop import AgentLoop
+from miniclaw.agent.models import EchoModel, Model
+from miniclaw.channels.base import Channel, InboundMessage
+from miniclaw.config import Config, Home
+from miniclaw.formats import format_duration
+from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.logs import get_logger
+from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
+
+QUEUE_SIZE: Final = 16
+"""Messages between the channels and the agent; beyond it the channels wait."""
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+log = get_logger("miniclaw.gateway")
+
+
+class _Shutdown:
+    """Hears the signals: the first one asks for the end, the next one for haste."""
+
+    def __init__(self) -> None:
+        self.requested = trio.Event()
+        self._hasten: list[Callable[[], None]] = []
+        self._in_haste = False
+
+    def on_haste(self, callback: Callable[[], None]) -> None:
+        self._hasten.append(callback)
+        if self._in_haste:
+            callback()
+
+    async def watch(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        with trio.open_signal_receiver(*SIGNALS) as signals:
+            task_status.started()
+            async for number in signals:
+                log.info("Signal received", signal=signal.Signals(number).name, haste=self.requested.is_set())
+                if self.requested.is_set():
+                    self._in_haste = True
+                    for callback in self._hasten:
+                        callback()
+                self.requested.set()
+
+
+def make_policy(config: Config) -> RetentionPolicy:
+    """Return the retention policy that a configuration asks for."""
+    return RetentionPolicy(ttl=config.session.ttl, ttl_by_channel=config.session.ttl_by_channel)
+
+
+async def run_gateway(
+    config: Config,
+    home: Home,
+    *,
+    channels: Sequence[Channel] = (),
+    model: Model | None = None,
+    clock: Clock = utc_now,
+    before: Callable[[SessionRuntime], Awaitable[None]] | None = None,
+    task_status: trio.TaskStatus[SessionRuntime] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run the gateway until SIGTERM or SIGINT, or until all of its channels have ended.
+
+    Args:
+        config: The configuration.
+        home: Where the workspace lies.
+        channels: Whom to serve. Without any the gateway waits for a signal.
+        model: Who answers; `EchoModel` where None.
+        clock: The wall clock.
+        before: Called once the sessions can be had and before the channels accept anything.
+        task_status: Told when everything runs.
+
+    Raises:
+        MiniclawError: It could not start.
+
+    Cancellation: as a signal, but without grace for the turns in flight.
+    """
+    shutdown = _Shutdown()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(shutdown.watch)
+        async with open_runtime(
+            home.sessions_dir,
+            policy=make_policy(config),
+            state_dir=home.state_dir,
+            persistence_interval_seconds=config.session.persistence_interval.total_seconds(),
+            cleanup_interval_seconds=(
+                None if config.session.cleanup_interval is None else config.session.cleanup_interval.total_seconds()
+            ),
+            announce_first=config.session.announce_first,
+            clock=clock,
+        ) as runtime:
+            shutdown.on_haste(runtime.hurry)
+            if before is not None:
+                await before(runtime)
+            async with _serving(runtime, channels, model or EchoModel(), shutdown, clock):
+                _log_started(runtime, home, config)
+                task_status.started(runtime)
+                await shutdown.requested.wait()
+            log.info("Gateway stopping", unsaved=len(runtime.manager.dirty_sessions()))
+        log.info("Gateway stopped")
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _serving(
+    runtime: SessionRuntime, channels: Sequence[Channel], model: Model, shutdown: _Shutdown, clock: Clock
+) -> AsyncIterator[None]:
+    """Run the agent loop and the channels around a block; on leaving, stop accepting, then drain."""
+    send, receive = trio.open_memory_channel[InboundMessage](QUEUE_SIZE)
+    loop = AgentLoop(runtime.manager, model, {channel.name: channel for channel in channels}, clock=clock)
+    async with trio.open_nursery() as agent:
+        await agent.start(loop.run, receive)
+        async with trio.open_nursery() as accepting:
+            await accepting.start(_run_channels, channels, send, shutdown)
+            yield
+            accepting.cancel_scope.cancel()
+        agent.cancel_scope.deadline = trio.current_time() + GRACE_SECONDS
+        shutdown.on_haste(agent.cancel_scope.cancel)
+
+
+async def _run_channels(
+    channels: Sequence[Channel],
+    send: trio.MemorySendChannel[InboundMessage],
+    shutdown: _Shutdown,
+    *,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    """Run all channels; when the last has ended, ask for the end of the program."""
+    async with send, trio.open_nursery() as nursery:
+        for channel in channels:
+            await nursery.start(channel.run, send)
+        task_status.started()
+        if not channels:
+            await trio.sleep_forever()
+    shutdown.requested.set()
+
+
+def _log_started(runtime: SessionRuntime, home: Home, config: Config) -> None:
+    next_run = runtime.cleanup_service.next_run_at
+    log.info(
+        "Gateway started",
+        workspace=str(home.workspace),
+        sessions_dir=str(home.sessions_dir),
+        ttl=format_duration(config.session.ttl),
+        next_cleanup=next_run.isoformat(timespec="seconds") if next_run else "never",
+    )

@@ -1,0 +1,49 @@
+"""The project's chores. `nox` alone runs the tests; `nox --list` shows the rest."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["tests"]
+nox.options.error_on_missing_interpreters = True
+
+PATHS = ("miniclaw", "tests", "benchmarks", "noxfile.py")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests in parallel, with coverage by branch; arguments go to pytest."""
+    session.install("-e", ".[test]")
+    arguments = session.posargs or ["--numprocesses=auto", "--cov", "--cov-report=term"]
+    session.run("pytest", *arguments)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install("ruff>=0.14", "flake8-async>=26")
+    session.run("ruff", "check", *PATHS)
+    session.run("ruff", "format", "--check", *PATHS)
+    session.run("flake8-async", *PATHS)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check types, strictly."""
+    session.install("-e", ".[test]", "mypy>=1.18", "nox")
+    session.run("mypy")
+
+
+@nox.session(venv_backend="uv")
+def minimums(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that pyproject.toml admits."""
+    session.install("--resolution=lowest-direct", "-e", ".[test]")
+    session.run("pytest", "--numprocesses=auto", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against peers in the same run; arguments go to the benchmark (`--help` tells which)."""
+    session.install("-e", ".")
+    session.run("python", "-m", "benchmarks", *session.posargs)

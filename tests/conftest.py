@@ -1,0 +1,35 @@
+"""Fixtures for all tests: a log recorder that fails a test on an unexpected ERROR, a wall clock moved by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import structlog
+
+from tests.fakes.clock import WallClock
+from tests.fakes.logs import LogRecorder
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[LogRecorder]:
+    """Record all log events; an ERROR that the test did not expect by name fails it."""
+    recorder = LogRecorder()
+    structlog.configure(processors=[recorder], cache_logger_on_first_use=False)
+    yield recorder
+    structlog.reset_defaults()
+    recorder.check()
+
+
+@pytest.fixture
+def clock() -> WallClock:
+    """A wall clock that stands still until it is moved."""
+    return WallClock(datetime(2026, 11, 23, 12, 0, tzinfo=UTC))
+
+
+@pytest.fixture
+def sessions_dir(tmp_path: Path) -> Path:
+    """Where a test's sessions lie; not made yet."""
+    return tmp_path / "workspace" / "sessions"

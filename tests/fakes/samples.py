@@ -1,0 +1,34 @@
+"""Session files for tests."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from miniclaw.session.names import file_name, split_session_id
+
+
+def session_dict(session_id: str, last_accessed: datetime, **fields: Any) -> dict[str, Any]:
+    """Return a session as its file says it, with one message."""
+    channel, chat_id = split_session_id(session_id)
+    time = last_accessed.isoformat().replace("+00:00", "Z")
+    return {
+        "session_id": session_id,
+        "channel": channel,
+        "chat_id": chat_id,
+        "created_at": time,
+        "last_accessed": time,
+        "messages": [{"role": "user", "content": f"hello from {chat_id[:40]}", "timestamp": time}],
+        **fields,
+    }
+
+
+def write_session(sessions_dir: Path, session_id: str, last_accessed: datetime, **fields: Any) -> Path:
+    """Write a session file under its own name, by other means than the store's."""
+    sessions_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = sessions_dir / file_name(session_id)
+    text = json.dumps(session_dict(session_id, last_accessed, **fields), ensure_ascii=False)
+    path.write_text(text, encoding="utf-8")
+    return path
