@@ -15,9 +15,10 @@ from miniclaw.errors import SessionNotFoundError
 from miniclaw.formats import format_age, format_remaining, format_size, printable
 from miniclaw.session import codec
 from miniclaw.session.clock import utc_now
-from miniclaw.session.directory import SessionDirectory, StoredSession
+from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.plan import CleanupPlan, scan_sync
 from miniclaw.session.retention import PlanRow, RetentionPolicy, plan_retention
+from miniclaw.session.rows import StoredSession
 
 PLAN_VERSION = 1
 """Of the JSON that ``cleanup --dry-run --json`` prints; raised when a field changes its meaning or goes."""

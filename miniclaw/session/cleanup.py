@@ -24,12 +24,12 @@ from msgspec.structs import asdict
 
 from miniclaw.errors import StoreError
 from miniclaw.session.clock import Clock, utc_now
-from miniclaw.session.directory import StoredSession
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import CleanupPlan
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention import SESSION_TTL_DAYS, RetentionPolicy
+from miniclaw.session.rows import StoredSession
 from miniclaw.session.schedule import CLEANUP_INTERVAL_SECS
 from miniclaw.session.store import SessionStore, open_store
 from miniclaw.session.types import Session, SessionHeader

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
 
+from miniclaw.errors import InvalidMessageError
 from miniclaw.session.types import AwareDatetime, Message, Session, SessionHeader
 
 MAX_SESSION_BYTES: Final = 256 * 1024 * 1024
@@ -127,13 +128,22 @@ def _read_message(index: int, raw: Raw) -> Message:
     return message
 
 
-def encode_message(message: Message) -> bytes:
-    """Encode one message as it will stand in the file.
+def check_message(message: Message) -> Message:
+    """Return the message in UTC, as it can enter a session.
 
     Raises:
-        ValueError: A text is not valid Unicode.
+        InvalidMessageError: It could not be saved and loaded again.
     """
-    return _encode(vars(message).get(_SOURCE, message))
+    if message.role == "tool_result" and message.tool_call_id is None:
+        raise InvalidMessageError("a tool_result names the tool_call_id that it answers")
+    try:
+        if message.timestamp.tzinfo is not None and message.timestamp.utcoffset():
+            message = msgspec.structs.replace(message, timestamp=message.timestamp.astimezone(UTC))
+        with _decoding():
+            _decode_message(_encode(message))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InvalidMessageError(str(error)) from error
+    return message
 
 
 def snapshot_session(session: Session) -> Session:

@@ -18,15 +18,14 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import Final, Literal, Self, TypeAlias
+from typing import Final, Self
 
 import msgspec
-from msgspec import Struct
 
 from miniclaw.errors import (
     CorruptSessionError,
@@ -53,6 +52,7 @@ from miniclaw.session.files import (
 )
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.logs import get_logger
+from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
 from miniclaw.session.types import Session, SessionHeader
 
 LOCK_NAME: Final = ".lock"
@@ -60,42 +60,6 @@ WORK_NAME: Final = ".work"
 QUARANTINE_NAME: Final = ".quarantine"
 
 log = get_logger("miniclaw.session.store")
-
-ProblemKind: TypeAlias = Literal["unreadable", "corrupt", "mismatched", "foreign"]
-"""Why a directory entry is not a session that retention may judge.
-
-``unreadable``: the system refused to read it, or it is too large. ``corrupt``: its content is no session.
-``mismatched``: its content names another session than its file name. ``foreign``: it does not claim to be one, or
-it is no regular file.
-"""
-
-
-class StoredSession(Struct, frozen=True):
-    """A session as it lies in the store.
-
-    Attributes:
-        key: The store's own name for it; here the file name.
-        size: Bytes.
-        header: Its header.
-    """
-
-    key: str
-    size: int
-    header: SessionHeader
-
-
-class ProblemFile(Struct, frozen=True):
-    """Something in the store that is not a readable session. It is never removed for that."""
-
-    key: str
-    kind: ProblemKind
-    reason: str
-
-
-ScanRow: TypeAlias = StoredSession | ProblemFile
-
-Verify: TypeAlias = Callable[[SessionHeader], bool]
-"""Whether the beginning of a file is not enough to go by; called in a thread."""
 
 
 class SessionDirectory:
@@ -386,9 +350,9 @@ class DirectoryScan:
 
     def _examine(self, entry: os.DirEntry[str]) -> ScanRow | None:
         name = entry.name
-        if name.startswith(".") and not name.endswith(names.SUFFIX):
-            return None  # our own, or an editor's
         if not names.is_session_file(name):
+            if name.startswith(".") and not name.endswith(names.SUFFIX):
+                return None  # our own, or an editor's
             return ProblemFile(name, "foreign", f"its name is not that of a session, which ends in {names.SUFFIX}")
         # The listing knows the kind of most entries: what is no file is not even opened.
         if not entry.is_file(follow_symlinks=False):

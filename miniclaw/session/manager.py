@@ -10,33 +10,29 @@ the same one.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC
 from pathlib import Path
 from typing import Final
-from weakref import WeakValueDictionary
 
-import msgspec
 import trio
 from msgspec import Struct
 
 from miniclaw.errors import (
     CorruptSessionError,
-    InvalidMessageError,
     SessionFileError,
     SessionNotFoundError,
     StoreError,
 )
 from miniclaw.session import codec
 from miniclaw.session.clock import Clock, utc_now
-from miniclaw.session.directory import StoredSession
 from miniclaw.session.locks import FileLocks
 from miniclaw.session.logs import get_logger
+from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.names import make_session_id, split_session_id
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.rows import StoredSession
 from miniclaw.session.store import SaveOutcome, SessionStore
 from miniclaw.session.types import Message, Session, SessionHeader
 
@@ -59,22 +55,6 @@ class SaveReport(Struct, frozen=True):
 
     saved: int = 0
     failed: tuple[str, ...] = ()
-
-
-class _Entry:
-    """A session in memory. Changed by the manager, on the trio thread."""
-
-    __slots__ = ("revision", "saved_revision", "session", "users")
-
-    def __init__(self, session: Session, *, saved: bool) -> None:
-        self.session = session
-        self.revision = 0 if saved else 1
-        self.saved_revision = 0
-        self.users = 0
-
-    @property
-    def dirty(self) -> bool:
-        return self.revision != self.saved_revision
 
 
 class SessionManager:
@@ -102,15 +82,12 @@ class SessionManager:
         self._store = store
         self._clock = clock
         self._policy = policy or RetentionPolicy()
-        self._max_live = max_live_sessions
         self.on_overfull = on_overfull
-        self._live: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
-        # Clean sessions that left `_live` while somebody still holds them.
-        self._held: WeakValueDictionary[str, Session] = WeakValueDictionary()
+        self._memory = SessionMemory(max_live_sessions)
         self._locks = FileLocks()
 
     def __repr__(self) -> str:
-        return f"<SessionManager live={len(self._live)} dirty={len(self.dirty_sessions())} {self._locks!r}>"
+        return f"<SessionManager live={len(self._memory)} dirty={len(self.dirty_sessions())} {self._locks!r}>"
 
     # Access ---------------------------------------------------------------------------------------------------
 
@@ -133,7 +110,7 @@ class SessionManager:
         """
         session_id = make_session_id(channel, chat_id)
         await trio.lowlevel.checkpoint()
-        entry = self._find(session_id) or await self._load(session_id, create=True)
+        entry = self._memory.find(session_id) or await self._load(session_id, create=True)
         return self._touch(entry)
 
     async def get_session(self, session_id: str) -> Session | None:
@@ -147,7 +124,7 @@ class SessionManager:
         """
         await trio.lowlevel.checkpoint()
         try:
-            entry = self._find(session_id) or await self._load(session_id)
+            entry = self._memory.find(session_id) or await self._load(session_id)
         except SessionNotFoundError:
             return None
         return self._touch(entry)
@@ -168,9 +145,9 @@ class SessionManager:
 
         Cancellation: the message is not in the session.
         """
-        message = _checked(message)
+        message = codec.check_message(message)
         await trio.lowlevel.checkpoint()
-        entry = self._find(session_id) or await self._load(session_id)
+        entry = self._memory.find(session_id) or await self._load(session_id)
         entry.session.messages.append(message)
         return self._touch(entry)
 
@@ -185,7 +162,7 @@ class SessionManager:
             StoreError: It could not be read.
         """
         await trio.lowlevel.checkpoint()
-        entry = self._find(session_id) or await self._load(session_id)
+        entry = self._memory.find(session_id) or await self._load(session_id)
         self._touch(entry)
         entry.users += 1
         try:
@@ -201,43 +178,36 @@ class SessionManager:
             StoreError: It could not be read.
         """
         await trio.lowlevel.checkpoint()
-        if entry := self._find(session_id):
+        if entry := self._memory.find(session_id):
             return self._policy.is_expired(entry.session, self._clock())
         async with self._locks.hold(session_id):
-            entry = self._find(session_id)
+            entry = self._memory.find(session_id)
             header = entry.session if entry else await self._store.header(session_id)
         return self._policy.is_expired(header, self._clock())
 
     def dirty_sessions(self) -> list[str]:
         """Return the ids of the sessions with changes that are not saved."""
-        return [session_id for session_id, entry in self._live.items() if entry.dirty]
+        return self._memory.dirty()
 
     def live_sessions(self) -> int:
         """Return how many sessions are in memory."""
-        return len(self._live)
+        return len(self._memory)
 
-    def _find(self, session_id: str) -> _Entry | None:
-        entry = self._live.get(session_id)
-        if entry is None and (session := self._held.get(session_id)) is not None:
-            entry = self._live[session_id] = _Entry(session, saved=True)
-        return entry
-
-    async def _load(self, session_id: str, *, create: bool = False) -> _Entry:
+    async def _load(self, session_id: str, *, create: bool = False) -> Entry:
         split_session_id(session_id)
         async with self._locks.hold(session_id):
             # Somebody may have loaded it while this task waited for the lock.
-            entry = self._find(session_id)
+            entry = self._memory.find(session_id)
             if entry is None:
                 entry = await self._load_from_store(session_id, create=create)
-                self._live[session_id] = entry
-                self._held[session_id] = entry.session
-                if len(self._live) > self._max_live and self.on_overfull:
+                self._memory.add(entry)
+                if self._memory.overfull and self.on_overfull:
                     self.on_overfull()
             return entry
 
-    async def _load_from_store(self, session_id: str, *, create: bool) -> _Entry:
+    async def _load_from_store(self, session_id: str, *, create: bool) -> Entry:
         try:
-            return _Entry(await self._store.load(session_id), saved=True)
+            return Entry(await self._store.load(session_id), saved=True)
         except SessionNotFoundError:
             if not create:
                 raise
@@ -251,24 +221,15 @@ class SessionManager:
             )  # fmt: skip
         channel, chat_id = split_session_id(session_id)
         now = self._clock()
-        return _Entry(Session(session_id, channel, chat_id, now, now), saved=False)
+        return Entry(Session(session_id, channel, chat_id, now, now), saved=False)
 
-    def _touch(self, entry: _Entry) -> Session:
+    def _touch(self, entry: Entry) -> Session:
         session = entry.session
         # Never backwards: a board that boots in the past would make a live conversation look old.
         session.last_accessed = max(session.last_accessed, self._clock())
         entry.revision += 1
-        if self._live.get(session.session_id) is entry:
-            self._live.move_to_end(session.session_id)
+        self._memory.used(entry)
         return session
-
-    def _evict(self) -> None:
-        """Let the least recently used sessions go, down to the bound; not those unsaved or in use."""
-        surplus = len(self._live) - self._max_live
-        if surplus > 0:
-            idle = [key for key, entry in self._live.items() if not entry.dirty and not entry.users]
-            for session_id in idle[:surplus]:
-                del self._live[session_id]
 
     # Saving ---------------------------------------------------------------------------------------------------
 
@@ -299,14 +260,14 @@ class SessionManager:
 
     async def _save_locked(self, session_ids: Sequence[str], outcomes: dict[str, bool]) -> None:
         """Save sessions whose locks the caller holds; each is released when it is settled."""
-        revisions: dict[str, int] = {}
+        saving: dict[str, tuple[Entry, int]] = {}
         snapshots: list[Session] = []
         for session_id in session_ids:
-            entry = self._live.get(session_id)
+            entry = self._memory.find(session_id)
             if entry is None or not entry.dirty:  # removed or saved while this waited for its turn
                 self._locks.release(session_id)
                 continue
-            revisions[session_id] = entry.revision
+            saving[session_id] = (entry, entry.revision)
             snapshots.append(codec.snapshot_session(entry.session))
 
         def settled(outcome: SaveOutcome) -> None:
@@ -315,12 +276,13 @@ class SessionManager:
             outcomes[session_id] = outcome.error is None
             if outcome.error is None:
                 # Only up to the revision that was written: what was said meanwhile is still unsaved.
-                self._live[session_id].saved_revision = revisions[session_id]
+                entry, revision = saving[session_id]
+                entry.saved_revision = revision
             else:
                 _log_failed_save(session_id, outcome.error)
 
         await self._store.save(snapshots, settled)
-        self._evict()
+        self._memory.evict()
 
     # Removing -------------------------------------------------------------------------------------------------
 
@@ -355,7 +317,7 @@ class SessionManager:
             for header in headers:
                 may_go = is_expired(header) and self._is_removable(header.session_id, is_expired)
                 if may_go:
-                    self._forget(header.session_id)
+                    self._memory.forget(header.session_id)
                 verdicts.append(may_go)
             return verdicts
 
@@ -385,7 +347,7 @@ class SessionManager:
         """
         split_session_id(session_id)
         await self._locks.acquire(session_id)
-        forgotten: _Entry | None = None
+        forgotten: list[Entry] = []
         # Both the thread and this task have to be through before anybody may load or save this session again.
         parties = 2
 
@@ -396,8 +358,8 @@ class SessionManager:
                 self._locks.release(session_id)
 
         def consent(headers: Sequence[SessionHeader]) -> list[bool]:
-            nonlocal forgotten
-            forgotten = self._forget(session_id)
+            if entry := self._memory.forget(session_id):
+                forgotten.append(entry)
             return [True] * len(headers)
 
         removals: list[Removal] | None = None
@@ -411,12 +373,11 @@ class SessionManager:
                 )
             bad = [removal for removal in removals if removal.outcome not in {"removed", "vanished"}]
             if bad:
-                if forgotten:
-                    self._live[session_id] = forgotten
-                    self._held[session_id] = forgotten.session
+                for entry in forgotten:
+                    self._memory.add(entry)
                 kind = CorruptSessionError if bad[0].outcome == "corrupt" else SessionFileError
                 raise kind(self._path(bad[0].key), bad[0].reason)
-            if all(removal.outcome == "vanished" for removal in removals) and not self._forget(session_id):
+            if not forgotten and all(removal.outcome == "vanished" for removal in removals):
                 raise SessionNotFoundError(session_id)
             log.info("Session deleted", session_id=session_id, by="request")
             return sum(removal.bytes_freed for removal in removals)
@@ -427,26 +388,8 @@ class SessionManager:
         return Path(self._store.describe(key))
 
     def _is_removable(self, session_id: str, is_expired: Callable[[SessionHeader | Session], bool]) -> bool:
-        entry = self._find(session_id)
+        entry = self._memory.find(session_id)
         return entry is None or not (entry.dirty or entry.users or not is_expired(entry.session))
-
-    def _forget(self, session_id: str) -> _Entry | None:
-        """Drop a session from memory, whoever holds it: what they hold is no session any more."""
-        self._held.pop(session_id, None)
-        return self._live.pop(session_id, None)
-
-
-def _checked(message: Message) -> Message:
-    """Return the message in UTC, or raise if it could not be saved and loaded again."""
-    if message.role == "tool_result" and message.tool_call_id is None:
-        raise InvalidMessageError("a tool_result names the tool_call_id that it answers")
-    try:
-        if message.timestamp.tzinfo is not None and message.timestamp.utcoffset():
-            message = msgspec.structs.replace(message, timestamp=message.timestamp.astimezone(UTC))
-        msgspec.json.decode(codec.encode_message(message), type=Message)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InvalidMessageError(str(error)) from error
-    return message
 
 
 def _log_failed_save(session_id: str, error: StoreError) -> None:

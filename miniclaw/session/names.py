@@ -27,6 +27,7 @@ SUFFIX = ".json"
 
 _DIGEST_CHARS = 32  # 128 bits: chat ids come from strangers, who may look for collisions
 _CHANNEL = re.compile(r"[a-z0-9-]{1,32}")
+_PLAIN_ID = re.compile(r"[a-z0-9-]{1,32}_[a-z0-9.@+_-]+")  # what file_name() leaves as it is, if it is not too long
 _CAPITAL = re.compile(r"[A-Z]")
 _CUT_ESCAPE = re.compile(r"%[0-9A-F]?$")
 _FOREIGN_MAX_BYTES = 255
@@ -113,8 +114,10 @@ def is_session_file(name: str) -> bool:
 
 def belongs(name: str, session_id: str, channel: str, chat_id: str) -> bool:
     """Return whether the ids inside a file agree with one another and with the file's name."""
-    if session_id != f"{channel}_{chat_id}":
+    if session_id != f"{channel}_{chat_id}" or "_" in channel:
         return False
+    if name == session_id + SUFFIX and len(name) <= MAX_NAME_BYTES and _PLAIN_ID.fullmatch(session_id):
+        return True  # the usual file; what follows would say the same
     try:
         return name in file_names(session_id)
     except InvalidSessionIdError:

@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from typing import Final
 
 from msgspec import Struct, field
 
-from miniclaw.session.directory import ProblemFile, ScanRow, SessionDirectory, StoredSession
-from miniclaw.session.retention import PlanRow, RetentionPolicy, plan_retention
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.retention import PlanRow, Reason, RetentionPolicy
+from miniclaw.session.rows import ProblemFile, ScanRow
+
+_LISTED: Final[frozenset[Reason]] = frozenset({"ttl", "future"})
 
 _STEP_SECONDS = 0.2  # between two reports of the progress
 
@@ -41,15 +45,17 @@ class CleanupPlan(Struct):
 
     def add(self, rows: list[ScanRow], policy: RetentionPolicy) -> None:
         """Judge some more of what was scanned."""
-        sessions = [row for row in rows if isinstance(row, StoredSession)]
-        problems = [row for row in rows if isinstance(row, ProblemFile)]
-        self.problems += problems
-        self.sessions_scanned += len(sessions) + sum(problem.kind != "foreign" for problem in problems)
-        for row in plan_retention(sessions, policy, self.now):
-            if row.removes:
-                self.removals.append(row)
-            elif row.reason == "future":
-                self.future.append(row)
+        for row in rows:
+            if isinstance(row, ProblemFile):
+                self.problems.append(row)
+                self.sessions_scanned += row.kind != "foreign"
+                continue
+            self.sessions_scanned += 1
+            reason = policy.judge(row.header, self.now)
+            # Rows of what simply stays are not even made: there may be a hundred thousand.
+            if reason in _LISTED:
+                listed = PlanRow(row, reason, self.now - row.header.last_accessed)
+                (self.removals if listed.removes else self.future).append(listed)
 
     def problem_count(self, kind: str) -> int:
         """Return how many problems are of this kind."""

@@ -22,13 +22,7 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 
 from miniclaw.errors import StoreError
-from miniclaw.session.directory import (
-    WORK_NAME,
-    ProblemFile,
-    SessionDirectory,
-    StoredSession,
-    log,
-)
+from miniclaw.session.directory import WORK_NAME, SessionDirectory, log
 from miniclaw.session.files import (
     DIRECTORY_FLAGS,
     PRIVATE_DIR,
@@ -40,6 +34,7 @@ from miniclaw.session.files import (
     store_errors,
     unlink_quietly,
 )
+from miniclaw.session.rows import ProblemFile, StoredSession
 from miniclaw.session.types import SessionHeader
 
 BATCH_PREFIX: Final = "rm-"

@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct, field
 
-from miniclaw.session.directory import StoredSession
+from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Session, SessionHeader
 
 SESSION_TTL_DAYS: Final = 30
@@ -21,6 +21,8 @@ SESSION_TTL_DAYS: Final = 30
 
 FUTURE_TOLERANCE: Final = timedelta(minutes=5)
 """How far ahead of the clock a `last_accessed` may be before it is reported; clocks are corrected by seconds."""
+
+_AHEAD: Final = -FUTURE_TOLERANCE
 
 Reason: TypeAlias = Literal["ttl", "within_ttl", "never", "future"]
 """Which rule decided: ``ttl`` removes; ``within_ttl``, ``never`` (no TTL applies) and ``future`` keep."""
@@ -56,9 +58,9 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
     def judge(self, session: SessionHeader | Session, now: datetime) -> Reason:
         """Return the rule that decides about a session at this time."""
         age = now - session.last_accessed
-        if age < -FUTURE_TOLERANCE:
+        if age < _AHEAD:
             return "future"
-        ttl = self.ttl_of(session.channel)
+        ttl = self.ttl_by_channel.get(session.channel, self.ttl)
         if ttl is None:
             return "never"
         return "ttl" if age > ttl else "within_ttl"
@@ -68,7 +70,7 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
         return self.judge(session, now) == "ttl"
 
 
-class PlanRow(Struct, frozen=True):
+class PlanRow(Struct, frozen=True, gc=False):
     """The verdict on one session.
 
     Attributes:

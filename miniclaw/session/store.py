@@ -18,9 +18,10 @@ from msgspec import Struct
 
 from miniclaw.errors import SessionFileError, StoreError
 from miniclaw.session import names
-from miniclaw.session.directory import DirectoryScan, ScanRow, SessionDirectory, Verify, log
+from miniclaw.session.directory import DirectoryScan, SessionDirectory, log
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.removal import Consent, Recovery, Removal, recover, remove_batch
+from miniclaw.session.rows import ScanRow, Verify
 from miniclaw.session.threads import run_in_thread, soon
 from miniclaw.session.types import Session, SessionHeader
 

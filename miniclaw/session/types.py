@@ -70,7 +70,7 @@ class Session(Struct, dict=True, weakref=True):
     messages: list[Message] = field(default_factory=list)
 
 
-class SessionHeader(Struct, frozen=True):
+class SessionHeader(Struct, frozen=True, gc=False):  # gc=False: it can be part of no cycle
     """What stands before the messages: all that retention needs of a session.
 
     msgspec decodes just these fields and skips the rest, so its cost does not grow with the conversation's.

@@ -1,0 +1,96 @@
+"""The sessions in memory: which are live, which are dirty, which may leave.
+
+Only the trio thread touches this, and every method is one synchronous step.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from weakref import WeakValueDictionary
+
+from miniclaw.session.types import Session
+
+
+class Entry:
+    """A live session. Changed by the manager.
+
+    Attributes:
+        session: The one object that everybody shares.
+        revision: Counts the changes.
+        saved_revision: The one that is on disk.
+        users: How many hold it in use.
+    """
+
+    __slots__ = ("revision", "saved_revision", "session", "users")
+
+    def __init__(self, session: Session, *, saved: bool) -> None:
+        self.session = session
+        self.revision = 0 if saved else 1
+        self.saved_revision = 0
+        self.users = 0
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there are changes that are not on disk."""
+        return self.revision != self.saved_revision
+
+
+class SessionMemory:
+    """Sessions by id, in the order of their last use.
+
+    Args:
+        bound: How many may stay once they are saved.
+    """
+
+    def __init__(self, bound: int) -> None:
+        self._bound = bound
+        self._live: OrderedDict[str, Entry] = OrderedDict()  # least recently used first
+        # All sessions that somebody holds, also clean ones that left `_live`: they keep their identity.
+        self._held: WeakValueDictionary[str, Session] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def __contains__(self, session_id: object) -> bool:
+        return session_id in self._live
+
+    @property
+    def overfull(self) -> bool:
+        """Whether more sessions are live than may stay."""
+        return len(self._live) > self._bound
+
+    def find(self, session_id: str) -> Entry | None:
+        """Return a session that is live, or that left and is still held by somebody."""
+        entry = self._live.get(session_id)
+        if entry is None and (session := self._held.get(session_id)) is not None:
+            entry = self._live[session_id] = Entry(session, saved=True)
+        return entry
+
+    def add(self, entry: Entry) -> None:
+        """Make a session live."""
+        session_id = entry.session.session_id
+        self._live[session_id] = entry
+        self._held[session_id] = entry.session
+
+    def used(self, entry: Entry) -> None:
+        """Note a use, the most recent one."""
+        session_id = entry.session.session_id
+        if self._live.get(session_id) is entry:
+            self._live.move_to_end(session_id)
+
+    def forget(self, session_id: str) -> Entry | None:
+        """Drop a session, whoever holds it: what they hold is no session any more. Return what was there."""
+        self._held.pop(session_id, None)
+        return self._live.pop(session_id, None)
+
+    def dirty(self) -> list[str]:
+        """Return the ids of the sessions with unsaved changes."""
+        return [session_id for session_id, entry in self._live.items() if entry.dirty]
+
+    def evict(self) -> None:
+        """Let the least recently used sessions go, down to the bound; never those unsaved or in use."""
+        surplus = len(self._live) - self._bound
+        if surplus > 0:
+            idle = [session_id for session_id, entry in self._live.items() if not entry.dirty and not entry.users]
+            for session_id in idle[:surplus]:
+                del self._live[session_id]

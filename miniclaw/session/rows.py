@@ -1,0 +1,46 @@
+"""What a scan of the store finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from miniclaw.session.types import SessionHeader
+
+ProblemKind: TypeAlias = Literal["unreadable", "corrupt", "mismatched", "foreign"]
+"""Why a directory entry is not a session that retention may judge.
+
+``unreadable``: the system refused to read it, or it is too large. ``corrupt``: its content is no session.
+``mismatched``: its content names another session than its file name. ``foreign``: it does not claim to be one, or
+it is no regular file.
+"""
+
+
+class StoredSession(Struct, frozen=True, gc=False):  # gc=False: it can be part of no cycle
+    """A session as it lies in the store.
+
+    Attributes:
+        key: The store's own name for it; here the file name.
+        size: Bytes.
+        header: Its header.
+    """
+
+    key: str
+    size: int
+    header: SessionHeader
+
+
+class ProblemFile(Struct, frozen=True):
+    """Something in the store that is not a readable session. It is never removed for that."""
+
+    key: str
+    kind: ProblemKind
+    reason: str
+
+
+ScanRow: TypeAlias = StoredSession | ProblemFile
+
+Verify: TypeAlias = Callable[[SessionHeader], bool]
+"""Whether the beginning of a file is not enough to go by; called in a thread."""

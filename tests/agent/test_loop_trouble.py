@@ -1,0 +1,128 @@
+"""The agent loop over a real manager and a real store: what goes wrong during a turn."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from miniclaw.agent.loop import MAX_TURNS
+from miniclaw.agent.models import EchoModel
+from miniclaw.channels.base import InboundMessage
+from miniclaw.session.types import Message
+from tests.fakes.agent import MailboxChannel, ScriptedModel, inbound, open_house, serve
+from tests.fakes.clock import WallClock
+from tests.fakes.logs import LogRecorder
+from tests.fakes.samples import write_session
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+async def test_loop_session_deleted_during_the_turn_is_answered_and_stays_deleted(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """The person gets the answer they waited for; the session does not come back through it."""
+    async with open_house(sessions_dir, clock) as house:
+
+        async def script(_: Sequence[Message]) -> str:
+            await house.manager.delete_session("web_a")
+            return "hi"
+
+        sent = await house.loop(ScriptedModel(script)).handle(inbound("hello"))
+        assert (sent.content, sent.failed) == ("hi", False)
+        assert logs.one("Session was deleted during the turn")["session_id"] == "web_a"
+        assert await house.manager.get_session("web_a") is None
+        await house.manager.save_all_sessions()
+    assert not _read(sessions_dir / "web_a.json")
+
+
+async def test_loop_session_that_cannot_be_read_is_a_sorry_and_its_file_is_left_alone(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """A message that cannot be recorded is not answered as if it were, and overwrites nothing."""
+    logs.expect_error("Message could not be recorded")
+    path = sessions_dir / "web_a.json"
+    os.rename(write_session(sessions_dir, "web_other", clock.now), path)
+    content = _read(path)
+    async with open_house(sessions_dir, clock) as house:
+
+        async def script(_: Sequence[Message]) -> str:
+            pytest.fail("the model was asked")
+
+        sent = await house.loop(ScriptedModel(script)).handle(inbound("hello"))
+        assert sent.failed
+        assert "could not be recorded" in sent.content
+        assert str(sessions_dir) not in sent.content
+        assert house.channel.sent == [sent]
+        await house.manager.save_all_sessions()
+    assert _read(path) == content
+
+
+async def test_loop_message_that_is_no_unicode_is_a_sorry(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """A message that could not be saved is refused, and the conversation goes on."""
+    logs.expect_error("Message could not be recorded")
+    async with open_house(sessions_dir, clock) as house:
+        await serve(house.loop(EchoModel()), inbound("\udcff"), inbound("next"))
+        assert [sent.failed for sent in house.channel.sent] == [True, False]
+        assert await house.said("web_a") == [("user", "next"), ("assistant", "next")]
+
+
+async def test_loop_reply_that_cannot_be_delivered_is_recorded_all_the_same(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """A channel that is gone costs neither the record nor the loop."""
+    logs.expect_error("Reply could not be delivered")
+    async with open_house(sessions_dir, clock) as house:
+        house.channel = MailboxChannel(broken=True)
+        await serve(house.loop(EchoModel()), inbound("one"), inbound("two"))
+        assert len(logs.named("Reply could not be delivered")) == 2
+        assert [role for role, _ in await house.said("web_a")] == ["user", "assistant", "user", "assistant"]
+
+
+async def test_loop_cancelled_during_a_turn_keeps_what_the_person_wrote(sessions_dir: Path, clock: WallClock) -> None:
+    """A shutdown may cost an answer, never a message."""
+    async with open_house(sessions_dir, clock) as house:
+        asked = trio.Event()
+
+        async def script(_: Sequence[Message]) -> str:
+            asked.set()
+            await trio.sleep_forever()
+            raise AssertionError
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve, house.loop(ScriptedModel(script)), inbound("hello"))
+            await asked.wait()
+            nursery.cancel_scope.cancel()
+        assert await house.said("web_a") == [("user", "hello")]
+        assert house.channel.sent == []
+
+
+async def test_loop_with_all_turns_taken_makes_the_channels_wait(sessions_dir: Path, clock: WallClock) -> None:
+    """A flood does not pile up in memory: beyond the limit nothing more is taken until a turn ends."""
+    async with open_house(sessions_dir, clock) as house:
+        asked, go = trio.Event(), trio.Event()
+
+        async def script(_: Sequence[Message]) -> str:
+            asked.set()
+            await go.wait()
+            return "done"
+
+        send, receive = trio.open_memory_channel[InboundMessage](0)
+        async with trio.open_nursery() as nursery, send:
+            await nursery.start(house.loop(ScriptedModel(script)).run, receive)
+            for number in range(MAX_TURNS + 1):  # the last one is taken and waits for its turn
+                await send.send(inbound(str(number)))
+            await asked.wait()
+            await wait_all_tasks_blocked()
+            with pytest.raises(trio.WouldBlock):
+                send.send_nowait(inbound("one too many"))
+            go.set()
+        assert len(house.channel.sent) == MAX_TURNS + 1

@@ -1,0 +1,196 @@
+"""The console channel over real descriptors: a pipe, a regular file, a terminal that cannot show everything."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from miniclaw.channels.base import InboundMessage, OutboundMessage
+from miniclaw.channels.console import ConsoleChannel
+from miniclaw.session.types import Message
+
+LONG = "x" * 200_000  # more than one read, and more than a pipe holds
+
+
+def _echo(message: InboundMessage) -> OutboundMessage:
+    return OutboundMessage(message.channel, message.chat_id, f"re {message.content[:40]}", message)
+
+
+async def _converse(
+    channel: ConsoleChannel, answer: Callable[[InboundMessage], OutboundMessage] = _echo
+) -> list[InboundMessage]:
+    """Run the channel to its end, answer each message, and return them all."""
+    send, receive = trio.open_memory_channel[InboundMessage](0)
+    received = []
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+
+            async def run() -> None:
+                async with send:
+                    await channel.run(send)
+
+            nursery.start_soon(run)
+            async for message in receive:
+                received.append(message)
+                await channel.send(answer(message))
+    return received
+
+
+@contextmanager
+def _pipe(data: bytes) -> Iterator[int]:
+    """Give the reading end of a pipe that holds the data and is closed."""
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, data)
+        os.close(writer)
+        yield reader
+    finally:
+        os.close(reader)
+
+
+@contextmanager
+def _file(path: Path, data: bytes) -> Iterator[int]:
+    path.write_bytes(data)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+LINES = [
+    (b"one\ntwo\n", ["one", "two"]),
+    (b"one\ntwo", ["one", "two"]),
+    (b"one\r\ntwo\r\n", ["one", "two"]),
+    (b"a\rb\n", ["a\rb"]),
+    (b"\n  \n\t\none\n\n", ["one"]),
+    (b"  kept as written  \n", ["  kept as written  "]),
+    (b"\xff\xfe\nok\n", ["\ufffd\ufffd", "ok"]),
+    ("zażółć 😀\n".encode(), ["zażółć 😀"]),
+    ("u2028 \u2028 is no line end\n".encode(), ["u2028 \u2028 is no line end"]),
+    (b"", []),
+    (b"\n", []),
+]
+
+
+@pytest.mark.parametrize(("data", "expected"), LINES)
+async def test_console_pipe_each_line_is_a_message(data: bytes, expected: list[str]) -> None:
+    """Lines become messages, the last one also without its end; empty ones and wrong bytes end nothing."""
+    with _pipe(data) as fd:
+        received = await _converse(ConsoleChannel("me", input_fd=fd, output=io.StringIO()))
+    assert received == [InboundMessage("console", "me", text) for text in expected]
+
+
+@pytest.mark.parametrize(("data", "expected"), LINES)
+async def test_console_regular_file_each_line_is_a_message(tmp_path: Path, data: bytes, expected: list[str]) -> None:
+    """A file that is redirected in is read as a pipe is, although it cannot be waited for."""
+    with _file(tmp_path / "input", data) as fd:
+        received = await _converse(ConsoleChannel("me", input_fd=fd, output=io.StringIO()))
+    assert [message.content for message in received] == expected
+
+
+async def test_console_regular_file_line_longer_than_a_read_is_one_message(tmp_path: Path) -> None:
+    """The size of a read is nobody's business."""
+    with _file(tmp_path / "input", f"{LONG}\nshort\n".encode()) as fd:
+        received = await _converse(ConsoleChannel("me", input_fd=fd, output=io.StringIO()))
+    assert [message.content for message in received] == [LONG, "short"]
+
+
+async def test_console_line_that_comes_in_parts_is_one_message() -> None:
+    """Neither a line nor a character of several bytes has to come in one piece."""
+    reader, writer = os.pipe()
+    line = "grüße 😀\n".encode()
+    try:
+        async with trio.open_nursery() as nursery:
+
+            async def type_slowly() -> None:
+                for index in range(len(line)):
+                    os.write(writer, line[index : index + 1])
+                    await wait_all_tasks_blocked()
+                os.close(writer)
+
+            nursery.start_soon(type_slowly)
+            received = await _converse(ConsoleChannel("me", input_fd=reader, output=io.StringIO()))
+    finally:
+        os.close(reader)
+    assert [message.content for message in received] == ["grüße 😀"]
+
+
+async def test_console_next_line_waits_for_the_answer() -> None:
+    """The answer stands before the next message is sent: one at a time."""
+    output = io.StringIO()
+    seen: list[str] = []
+
+    def answer(message: InboundMessage) -> OutboundMessage:
+        seen.append(output.getvalue())
+        return _echo(message)
+
+    with _pipe(b"one\ntwo\nthree\n") as fd:
+        await _converse(ConsoleChannel("me", input_fd=fd, output=output), answer)
+    assert seen == ["", "re one\n", "re one\nre two\n"]
+    assert output.getvalue() == "re one\nre two\nre three\n"
+
+
+async def test_console_given_messages_are_sent_instead_of_reading() -> None:
+    """With messages of its own the channel does not touch its input."""
+    channel = ConsoleChannel("me", messages=["one\nline more", "two"], input_fd=-1, output=io.StringIO())
+    assert [message.content for message in await _converse(channel)] == ["one\nline more", "two"]
+
+
+async def test_console_failed_answers_are_counted() -> None:
+    """The program can tell at the end that something was not answered."""
+
+    def answer(message: InboundMessage) -> OutboundMessage:
+        return OutboundMessage("console", "me", "sorry", message, failed=message.content == "bad")
+
+    channel = ConsoleChannel("me", messages=["good", "bad", "bad"], output=io.StringIO())
+    await _converse(channel, answer)
+    assert channel.failures == 2
+
+
+async def test_console_answer_with_control_characters_is_shown_escaped() -> None:
+    """What a model writes never commands the terminal."""
+    output = io.StringIO()
+    await ConsoleChannel("me", messages=[], output=output).send(OutboundMessage("console", "me", "\x1b]0;x\x07\ttab"))
+    assert output.getvalue() == "\\x1b]0;x\\x07\ttab\n"
+
+
+async def test_console_answer_the_terminal_cannot_encode_is_shown_escaped() -> None:
+    """A terminal without emoji does not end the conversation."""
+    buffer = io.BytesIO()
+    output = io.TextIOWrapper(buffer, encoding="latin-1")
+    await ConsoleChannel("me", messages=[], output=output).send(OutboundMessage("console", "me", "ü 😀 \udcff"))
+    assert buffer.getvalue() == b"\xfc \\U0001f600 \\udcff\n"
+
+
+def test_console_show_marks_what_the_person_wrote() -> None:
+    """Earlier messages are told apart: the person's own stand behind a mark."""
+    output = io.StringIO()
+    now = datetime.now(UTC)
+    channel = ConsoleChannel("me", messages=[], output=output)
+    channel.show([Message("user", "hello\x1b", now), Message("assistant", "hi", now)])
+    assert output.getvalue() == "> hello\\x1b\nhi\n"
+
+
+async def test_console_cancelled_while_it_waits_for_input_ends_at_once() -> None:
+    """A person who types nothing does not hold up the shutdown."""
+    reader, writer = os.pipe()
+    send, _receive = trio.open_memory_channel[InboundMessage](0)
+    try:
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(ConsoleChannel("me", input_fd=reader, output=io.StringIO()).run, send)
+                await wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+        assert nursery.cancel_scope.cancelled_caught
+    finally:
+        os.close(reader)
+        os.close(writer)

@@ -1,0 +1,145 @@
+"""The program as a whole: help, version, exit codes, configuration. Each test runs it in a process of its own."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.metadata import version
+
+import pytest
+
+from miniclaw.config import Config, parse_config
+from tests.fakes.program import Program
+
+COMMANDS = [["sessions", "cleanup", "--dry-run"], ["sessions", "list"], ["chat", "-m", "hi"], ["gateway"]]
+BAD_CONFIGS = {
+    "zero": '[session]\nttl = "0"\n',
+    "bare number": "[session]\nttl = 30\n",
+    "unknown key": "[session]\nttl_days = 30\n",
+    "unknown table": "[sessions]\n",
+    "not TOML": "ttl: 30d\n",
+    "bad level": '[log]\nlevel = "loud"\n',
+}
+
+
+def test_version_is_that_of_the_package(program: Program) -> None:
+    """The version that is shown is the one that is installed."""
+    result = program.run("--version")
+    assert (result.code, result.out) == (0, f"miniclaw {version('miniclaw')}\n")
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_names_every_command(program: Program, option: str) -> None:
+    """Whoever asks for help sees all there is."""
+    result = program.run(option)
+    assert result.code == 0
+    for command in ("gateway", "chat", "sessions", "config"):
+        assert f"\n  {command} " in result.out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["gateway"], ["chat"], ["sessions"], ["sessions", "list"], ["sessions", "show"], ["sessions", "delete"],
+     ["sessions", "cleanup"], ["config"], ["config", "show"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_help_of_a_command_changes_nothing(program: Program, command: list[str]) -> None:
+    """Every command explains itself, and asking makes no file."""
+    result = program.run(*command, "--help")
+    assert result.code == 0
+    assert result.out.startswith("Usage: ")
+    assert not program.home.exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["sesions"], ["sessions", "purge"], ["sessions", "list", "--all"], ["sessions", "show"], ["sessions", "delete"],
+     ["--verbose"], ["chat", "-m"], ["sessions", "cleanup", "telegram_1"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_usage_error_is_exit_code_2_and_changes_nothing(program: Program, command: list[str]) -> None:
+    """A command that is used wrongly says so, and does nothing."""
+    path = program.add("telegram_1", days=31)
+    result = program.run(*command)
+    assert result.code == 2
+    assert result.out == ""
+    assert "Error: " in result.err
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [(["sessions", "cleanup"], text) for text in BAD_CONFIGS.values()]
+    + [(command, BAD_CONFIGS["zero"]) for command in COMMANDS],
+)
+def test_bad_configuration_is_exit_code_2_and_nothing_is_deleted(
+    program: Program, command: list[str], text: str
+) -> None:
+    """With a configuration that is not right no command runs; least of all by the default."""
+    path = program.add("telegram_1", days=400)
+    program.write_config(text)
+    result = program.run(*command)
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err.startswith(f"miniclaw: {program.config_path}: ")
+    assert len(result.err.splitlines()) == 1
+    assert path.exists()
+    assert not program.state_dir.exists()
+
+
+def test_relative_home_is_exit_code_2(program: Program) -> None:
+    """A home that depends on the working directory is refused before anything is read."""
+    result = program.run("sessions", "list", MINICLAW_HOME="claw")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == "miniclaw: MINICLAW_HOME='claw': give an absolute path\n"
+
+
+def test_named_configuration_that_is_missing_is_exit_code_2(program: Program) -> None:
+    """A configuration that was asked for by name never means the defaults."""
+    path = program.add("telegram_1", days=400)
+    missing = program.home / "other.toml"
+    result = program.run("--config", str(missing), "sessions", "cleanup")
+    assert (result.code, result.err) == (2, f"miniclaw: {missing}: there is no such file\n")
+    assert path.exists()
+
+
+def test_named_configuration_is_used_instead_of_the_usual_one(program: Program) -> None:
+    """With --config the file in the home does not count, not even its mistakes."""
+    program.write_config("broken")
+    other = program.home / "other.toml"
+    other.write_text('[session]\nttl = "5d"\n')
+    result = program.run("--config", str(other), "config", "show", "--json")
+    assert result.code == 0
+    assert result.json["file"] == str(other)
+    assert result.json["config"]["session"]["ttl"] == "5d"
+
+
+def test_config_show_without_a_file_shows_the_defaults_and_says_so(program: Program) -> None:
+    """Whoever has no file sees what holds, and where a file would lie."""
+    result = program.run("config", "show")
+    assert result.code == 0
+    assert f"# {program.config_path} (there is none" in result.lines[0]
+    assert 'ttl = "30d"' in result.lines
+    assert not program.home.exists()
+
+
+def test_config_show_output_is_a_configuration_file_of_the_same_meaning(program: Program) -> None:
+    """What is shown can be put into the file as it is."""
+    program.write_config(
+        '[session]\nttl = "90d"\nannounce_first = false\nttl_by_channel = {telegram = "1w", web = "never"}\n'
+        '[log]\nlevel = "debug"\n'
+    )
+    wanted = parse_config(tomllib.loads(program.config_path.read_text()))
+    assert wanted != Config()
+    result = program.run("config", "show")
+    assert result.code == 0
+    assert parse_config(tomllib.loads(result.out)) == wanted
+
+
+def test_config_show_json_holds_every_key(program: Program) -> None:
+    """For programs: the same, as JSON."""
+    result = program.run("config", "show", "--json")
+    assert result.code == 0
+    assert result.json["config"]["session"] == {
+        "ttl": "30d", "persistence_interval": "30s", "cleanup_interval": "1d", "announce_first": True,
+    }  # fmt: skip
+    assert result.json["config"]["log"] == {"level": "info", "format": "auto"}

@@ -1,0 +1,118 @@
+"""The real program, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.fakes.samples import write_session
+
+TIMEOUT_SECONDS = 60
+"""Far beyond what a command takes; a test that reaches it has failed."""
+
+
+class Result:
+    """What a run of the program left: exit code, standard output, standard error."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+        assert "Traceback" not in out + err, out + err
+
+    def __repr__(self) -> str:
+        return f"<Result {self.code} out={self.out!r} err={self.err!r}>"
+
+    @property
+    def json(self) -> Any:
+        """Standard output, decoded."""
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[str]:
+        """Standard output, line by line."""
+        return self.out.splitlines()
+
+
+class Program:
+    """Runs ``python -m miniclaw`` with a MINICLAW_HOME of its own. No run may ever show a traceback."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.config_path = home / "config.toml"
+        self.sessions_dir = home / "workspace" / "sessions"
+        self.state_dir = home / "workspace" / "state"
+
+    def write_config(self, text: str) -> None:
+        """Write the configuration file."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.config_path.write_text(text, encoding="utf-8")
+
+    def add(self, session_id: str, *, days: float, **fields: Any) -> Path:
+        """Write a session that was last used so many days ago."""
+        return write_session(self.sessions_dir, session_id, datetime.now(UTC) - timedelta(days=days), **fields)
+
+    def files(self) -> set[str]:
+        """Return the names in the sessions directory, but for what is hidden."""
+        return {path.name for path in self.sessions_dir.iterdir() if not path.name.startswith(".")}
+
+    def _environment(self, overrides: dict[str, str]) -> dict[str, str]:
+        return os.environ | {"MINICLAW_HOME": str(self.home), "LOGNAME": "tester", "TERM": "dumb"} | overrides
+
+    def run(self, *args: str, stdin: str | bytes = b"", **environment: str) -> Result:
+        """Run to the end, with pipes for the three standard streams."""
+        done = subprocess.run(
+            [sys.executable, "-m", "miniclaw", *args],
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            capture_output=True,
+            env=self._environment(environment),
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def run_on_terminal(self, *args: str, prompt: str = "", answer: str = "") -> Result:
+        """Run to the end on a pseudo-terminal, and type the answer once the prompt is there.
+
+        Both outputs come as one, in `Result.out`.
+        """
+        master, slave = pty.openpty()
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "miniclaw", *args],
+                stdin=slave,
+                stdout=slave,
+                stderr=slave,
+                env=self._environment({}),
+                start_new_session=True,
+            )
+            os.close(slave)
+            with process:
+                shown = b""
+                answered = not prompt
+                while chunk := _read_terminal(master):
+                    shown += chunk
+                    if not answered and prompt.encode() in shown:
+                        os.write(master, answer.encode())
+                        answered = True
+                code = process.wait(TIMEOUT_SECONDS)
+        finally:
+            os.close(master)
+        assert answered, f"{prompt!r} was not asked: {shown!r}"
+        return Result(code, shown.decode().replace("\r\n", "\n"), "")
+
+
+def _read_terminal(master: int) -> bytes:
+    readable, _, _ = select.select([master], [], [], TIMEOUT_SECONDS)
+    assert readable, "the program neither says anything nor ends"
+    try:
+        return os.read(master, 65_536)
+    except OSError:  # EIO: the other side has closed
+        return b""

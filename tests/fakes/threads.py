@@ -1,0 +1,21 @@
+"""Waiting for threads from trio, without polling."""
+
+from __future__ import annotations
+
+import threading
+
+import trio
+
+
+async def wait_in_thread(event: threading.Event) -> None:
+    """Wait until another thread sets an event; 30 seconds at the most."""
+    assert await trio.to_thread.run_sync(event.wait, 30, abandon_on_cancel=True), "the thread never came there"
+
+
+async def settle() -> None:
+    """Wait until all tasks wait for something other than a thread: time, an event, a message."""
+    while True:
+        await trio.testing.wait_all_tasks_blocked()
+        if not trio.testing.active_thread_count():
+            return
+        await trio.testing.wait_all_threads_completed()

@@ -1,0 +1,214 @@
+"""A directory full of what does not belong there: a run ends, counts each, deletes none of it, and says which."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from miniclaw.session.cleanup import Cleanup, CleanupResult
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.store import FileSessionStore
+from tests.fakes.clock import WallClock
+from tests.fakes.logs import LogRecorder
+from tests.fakes.os_calls import FaultyOs
+from tests.fakes.samples import session_dict, write_session
+
+OLD = "2020-01-01T00:00:00Z"
+HEAD = '{"session_id":"telegram_1","channel":"telegram","chat_id":"1","created_at":"2020-01-01T00:00:00Z",'
+WHOLE = HEAD + f'"last_accessed":"{OLD}","messages":[]}}'
+
+# content of telegram_1.json -> what it counts as
+CONTENTS: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "corrupt"),
+    "truncated in the header": (HEAD.encode(), "corrupt"),
+    "truncated in the messages": (WHOLE[:-3].encode(), "corrupt"),
+    "not JSON": (b"hello", "corrupt"),
+    "a list": (b"[]", "corrupt"),
+    "null": (b"null", "corrupt"),
+    "no last_accessed": ((HEAD + '"messages":[]}').encode(), "corrupt"),
+    "last_accessed a number": ((HEAD + '"last_accessed":0,"messages":[]}').encode(), "corrupt"),
+    "last_accessed null": ((HEAD + '"last_accessed":null,"messages":[]}').encode(), "corrupt"),
+    "last_accessed without a zone": ((HEAD + '"last_accessed":"2020-01-01T00:00:00"}').encode(), "corrupt"),
+    "last_accessed beyond the calendar": (
+        (HEAD + '"last_accessed":"9999-12-31T23:59:59.999999999Z"}').encode(),
+        "corrupt",
+    ),
+    "NaN": ((HEAD + '"last_accessed":NaN,"messages":[]}').encode(), "corrupt"),
+    "nested 100,000 deep": ((HEAD + f'"last_accessed":"{OLD}","x":' + "[" * 100_000).encode(), "corrupt"),
+    "invalid UTF-8 in the header": (WHOLE.encode().replace(b"telegram_1", b"telegram_\xff"), "corrupt"),
+    "byte order mark": (b"\xef\xbb\xbf" + WHOLE.encode(), "corrupt"),
+    "UTF-16": (WHOLE.encode("utf-16"), "corrupt"),
+    "NUL bytes": (b"\0" * 5000, "corrupt"),
+    "another session": (WHOLE.replace("telegram_1", "telegram_2").encode(), "mismatched"),
+    "parts that disagree": (WHOLE.replace('"chat_id":"1"', '"chat_id":"2"').encode(), "mismatched"),
+    "a path as id": (WHOLE.replace("telegram_1", "telegram_../../etc").encode(), "mismatched"),
+}
+
+
+async def sweep(sessions_dir: Path, clock: WallClock) -> CleanupResult:
+    return await Cleanup(sessions_dir, clock=clock).run()
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+async def test_run_bad_content_is_counted_named_and_kept(
+    name: str, sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """What is no session is counted by its kind, named in the log, and stays; the session beside it goes."""
+    content, kind = CONTENTS[name]
+    logs.expect_error("Session file kept, it cannot be judged")
+    write_session(sessions_dir, "telegram_old", clock.ago(days=31))
+    path = sessions_dir / "telegram_1.json"
+    path.write_bytes(content)
+    result = await sweep(sessions_dir, clock)
+    assert getattr(result, kind) == 1
+    assert (result.sessions_scanned, result.sessions_deleted) == (2, 1)
+    event = logs.one("Session file kept, it cannot be judged")
+    assert (event["path"], event["kind"]) == (str(path), kind)
+    assert event["reason"]
+    assert path.read_bytes() == content
+
+
+async def test_run_doubled_keys_the_last_counts(sessions_dir: Path, clock: WallClock) -> None:
+    """Of a doubled key the last counts, in the scan of a small file as in its loading."""
+    fresh = clock.now.isoformat().replace("+00:00", "Z")
+    sessions_dir.mkdir(parents=True, mode=0o700)
+    (sessions_dir / "telegram_1.json").write_text(f'{WHOLE[:-1]},"last_accessed":"{fresh}"}}')
+    assert (await sweep(sessions_dir, clock)).sessions_deleted == 0
+
+
+async def test_run_sparse_gigabyte_is_not_read(sessions_dir: Path, clock: WallClock, logs: LogRecorder) -> None:
+    """A sparse gigabyte costs one page, whether it looks like a session at its beginning or not."""
+    logs.expect_error("Session file kept, it cannot be judged")
+    logs.expect_error("Session not removed")
+    sessions_dir.mkdir(parents=True, mode=0o700)
+    (sessions_dir / "telegram_2.json").touch()
+    os.truncate(sessions_dir / "telegram_2.json", 1 << 30)
+    os.truncate(write_session(sessions_dir, "telegram_1", clock.ago(days=31), messages=["x" * 9000]), 1 << 30)
+    result = await sweep(sessions_dir, clock)
+    assert (result.unreadable, result.sessions_deleted) == (2, 0)
+    assert (sessions_dir / "telegram_1.json").stat().st_size == 1 << 30
+
+
+def _directory(path: Path) -> None:
+    path.mkdir()
+    (path / "precious").write_text("x")
+
+
+def _socket(path: Path) -> None:
+    cwd = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(path.parent)  # a socket's path may only be short
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(path.name)
+    finally:
+        os.fchdir(cwd)
+        os.close(cwd)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _directory,
+        os.mkfifo,
+        _socket,
+        lambda path: path.symlink_to("/etc/passwd"),
+        lambda path: path.symlink_to("nowhere"),
+        lambda path: path.symlink_to(path.name),
+    ],
+    ids=["directory", "fifo", "socket", "link", "dangling link", "circular link"],
+)
+async def test_run_no_regular_file_is_foreign_and_left_alone(
+    make: Callable[[Path], None], sessions_dir: Path, clock: WallClock
+) -> None:
+    """What has a session's name but is no file is neither opened nor followed nor removed."""
+    sessions_dir.mkdir(parents=True, mode=0o700)
+    path = sessions_dir / "telegram_1.json"
+    make(path)
+    before = path.lstat()
+    result = await sweep(sessions_dir, clock)
+    assert (result.foreign, result.sessions_scanned, result.sessions_deleted) == (1, 0, 0)
+    assert path.lstat().st_ino == before.st_ino
+
+
+@pytest.mark.parametrize("name", ["nounderscore.json", "Telegram_1.json", "_1.json", "telegram_.json", "a_b c%.json"])
+async def test_run_name_that_is_no_id_is_mismatched(
+    name: str, sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """A session under a name that cannot be its own is kept."""
+    logs.expect_error("Session file kept, it cannot be judged")
+    sessions_dir.mkdir(parents=True, mode=0o700)
+    (sessions_dir / name).write_text(WHOLE)
+    result = await sweep(sessions_dir, clock)
+    assert (result.mismatched, result.sessions_deleted) == (1, 0)
+    assert (sessions_dir / name).exists()
+
+
+@pytest.mark.parametrize("session_id", ["nounderscore", "Telegram_1", "telegram_", "a b_1"])
+async def test_run_id_that_is_no_id_is_mismatched(
+    session_id: str, sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """A file that agrees with itself on an id that no session can have is kept."""
+    logs.expect_error("Session file kept, it cannot be judged")
+    sessions_dir.mkdir(parents=True, mode=0o700)
+    channel, _, chat_id = session_id.partition("_")
+    data = session_dict("telegram_1", clock.ago(days=31)) | {
+        "session_id": session_id,
+        "channel": channel,
+        "chat_id": chat_id,
+    }
+    (sessions_dir / f"{session_id}.json").write_text(json.dumps(data))
+    assert (await sweep(sessions_dir, clock)).mismatched == 1
+
+
+async def test_run_strangers_are_counted_as_foreign(sessions_dir: Path, clock: WallClock) -> None:
+    """Files that do not claim to be sessions stay, and are not counted as scanned."""
+    sessions_dir.mkdir(parents=True, mode=0o700)
+    strangers = [".json", ".hidden.json", "notes.txt", "telegram_1.json.bak", "telegram_1.json~", "x.JSON"]
+    for name in strangers:
+        (sessions_dir / name).write_text(WHOLE)
+    result = await sweep(sessions_dir, clock)
+    assert (result.foreign, result.sessions_scanned, result.sessions_deleted) == (len(strangers), 0, 0)
+    assert all((sessions_dir / name).exists() for name in strangers)
+
+
+async def test_run_files_that_vanish_are_nobodys(
+    store: FileSessionStore, manager: SessionManager, fs: FaultyOs, sessions_dir: Path, clock: WallClock
+) -> None:
+    """A file that vanishes between listing and reading, or reading and removing, is not counted as deleted."""
+    for number in range(4):
+        write_session(sessions_dir, f"telegram_{number}", clock.ago(days=31))
+
+    def vanish(name: str, args: tuple[object, ...]) -> None:
+        if name == "open" and args[0] == "telegram_1.json":
+            (sessions_dir / "telegram_1.json").unlink(missing_ok=True)
+        if name == "rename" and args[0] == "telegram_2.json":
+            (sessions_dir / "telegram_2.json").unlink(missing_ok=True)
+
+    fs.on(vanish)
+    result = await Cleanup(sessions_dir, clock=clock, manager=manager, store=store).run()
+    assert (result.sessions_scanned, result.sessions_deleted) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "chat_id",
+    ["a/b", "..", "../../etc/passwd", "a\0b", "a\nb", "x" * 10_000, "🦀🦀", "A", "~", "%2F", " ", ".", "con", "\u202e"],
+    ids=lambda chat_id: repr(chat_id)[:20],
+)
+async def test_odd_chat_ids_live_a_whole_life(
+    chat_id: str, manager: SessionManager, store: FileSessionStore, sessions_dir: Path, clock: WallClock
+) -> None:
+    """Any text is a chat: it is saved inside of the directory, loaded, swept and deleted as every other."""
+    session = await manager.get_or_create_session("telegram", chat_id)
+    assert (await manager.save_all_sessions()).failed == ()
+    (path,) = sessions_dir.glob("*.json")
+    with_disk = SessionManager(store, clock=clock)
+    assert await with_disk.get_session(session.session_id) == session
+    clock.move(days=31)
+    result = await Cleanup(sessions_dir, clock=clock, manager=SessionManager(store, clock=clock), store=store).run()
+    assert result.sessions_deleted == 1
+    assert not path.exists()

@@ -1,0 +1,157 @@
+"""What is no session is refused with ValueError, and never with anything else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miniclaw.session.codec import decode_header, decode_header_prefix, decode_session
+from miniclaw.session.types import Session, SessionHeader
+
+MESSAGE = b'{"role":"user","content":"hi","timestamp":"2026-02-14T10:30:00Z"}'
+GOOD = (
+    b'{"session_id":"web_1","channel":"web","chat_id":"1","created_at":"2026-02-14T10:30:00Z",'
+    b'"last_accessed":"2026-02-14T15:45:00Z","x":0,"messages":[' + MESSAGE + b"]}"
+)
+LAST_ACCESSED = b'"2026-02-14T15:45:00Z"'
+DEEP_LISTS = b"[" * 100_000 + b"]" * 100_000
+DEEP_OBJECTS = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+
+
+def with_time(value: bytes) -> bytes:
+    return GOOD.replace(LAST_ACCESSED, value)
+
+
+def with_extra(value: bytes) -> bytes:
+    return GOOD.replace(b'"x":0', b'"x":' + value)
+
+
+def with_message(message: bytes) -> bytes:
+    return GOOD.replace(MESSAGE, message)
+
+
+BAD = {
+    "empty": b"",
+    "blank": b" \n",
+    "nul bytes": b"\0" * 512,
+    "truncated": GOOD[:-1],
+    "truncated in the header": GOOD[:60],
+    "trailing text": GOOD + b"x",
+    "two documents": GOOD + GOOD,
+    "list": b"[" + GOOD + b"]",
+    "null": b"null",
+    "number": b"1",
+    "string": b'"x"',
+    "no last_accessed": GOOD.replace(b'"last_accessed"', b'"last_used"'),
+    "no session_id": GOOD.replace(b'"session_id"', b'"id"'),
+    "last_accessed a number": with_time(b"1771083900"),
+    "last_accessed null": with_time(b"null"),
+    "last_accessed a list": with_time(b"[]"),
+    "last_accessed no time": with_time(b'"yesterday"'),
+    "last_accessed naive": with_time(b'"2026-02-14T15:45:00"'),
+    "last_accessed date only": with_time(b'"2026-02-14"'),
+    "last_accessed rounds past year 9999": with_time(b'"9999-12-31T23:59:59.999999999Z"'),
+    "last_accessed year 10000": with_time(b'"10000-01-01T00:00:00Z"'),
+    "last_accessed year 0": with_time(b'"0000-01-01T00:00:00Z"'),
+    "last_accessed 30 February": with_time(b'"2026-02-30T00:00:00Z"'),
+    "session_id a number": GOOD.replace(b'"web_1"', b"1"),
+    "first of two wrong": GOOD.replace(b"{", b'{"last_accessed":1,', 1),
+    "last of two wrong": GOOD[:-1] + b',"last_accessed":1}',
+    "NaN": with_extra(b"NaN"),
+    "Infinity": with_extra(b"-Infinity"),
+    "leading zero": with_extra(b"01"),
+    "single quotes": GOOD.replace(b'"', b"'"),
+    "trailing comma": GOOD[:-1] + b",}",
+    "comment": b"// session\n" + GOOD,
+    "100,000 lists": with_extra(DEEP_LISTS),
+    "100,000 objects": with_extra(DEEP_OBJECTS),
+    "100,000 lists unclosed": b"[" * 100_000,
+    "100,000 objects unclosed": b'{"a":' * 100_000,
+    "100,000 lists in a message": with_message(MESSAGE[:-1] + b',"x":' + DEEP_LISTS + b"}"),
+    "100,000 lists as messages": with_message(DEEP_LISTS),
+    "invalid UTF-8": GOOD.replace(b'"web"', b'"w\xff"'),
+    "UTF-8 cut short": GOOD.replace(b'"1"', b'"\xe2\x82"'),
+    "lone surrogate": with_extra(b'"\\ud800 "'),
+    "control character": with_extra(b'"\n\x01'),
+    "BOM": b"\xef\xbb\xbf" + GOOD,
+    "UTF-16": GOOD.decode().encode("utf-16"),
+}
+
+BAD_FOR_SESSION_ONLY = {
+    "messages null": GOOD.replace(b"[" + MESSAGE + b"]", b"null"),
+    "messages an object": GOOD.replace(b"[" + MESSAGE + b"]", b"{}"),
+    "message a number": with_message(b"7"),
+    "message without content": with_message(MESSAGE.replace(b'"content"', b'"text"')),
+    "message of unknown role": with_message(MESSAGE.replace(b'"user"', b'"root"')),
+    "message with naive time": with_message(MESSAGE.replace(b"00Z", b"00")),
+    "message past year 9999": with_message(MESSAGE.replace(b"2026-02-14T10:30:00Z", b"9999-12-31T23:59:59.999999999Z")),
+    "message of invalid UTF-8": with_message(MESSAGE.replace(b"hi", b"\xff")),
+    "key of invalid UTF-8": GOOD.replace(b'"x"', b'"\xff"'),
+    "created_at naive": GOOD.replace(b'"created_at":"2026-02-14T10:30:00Z"', b'"created_at":"2026-02-14T10:30:00"'),
+    "created_at missing": GOOD.replace(b'"created_at"', b'"made_at"'),
+    "tool call without name": with_message(MESSAGE[:-1] + b',"tool_calls":[{"id":"1","arguments":""}]}'),
+    "arguments an object": with_message(MESSAGE[:-1] + b',"tool_calls":[{"id":"1","name":"n","arguments":{}}]}'),
+}
+
+
+def test_good_sample_decodes() -> None:
+    """The sample that the bad ones are made of is good, so each of them is bad for one reason."""
+    assert decode_header(GOOD).session_id == decode_session(GOOD).session_id == "web_1"
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_decode_of_bad_file_raises_value_error(name: str) -> None:
+    """Neither the header nor the session of a bad file can be had, and the error is always a ValueError."""
+    for decode in (decode_header, decode_session):
+        with pytest.raises(ValueError, match=r"\w"):
+            decode(BAD[name])
+
+
+@pytest.mark.parametrize("name", BAD_FOR_SESSION_ONLY)
+def test_decode_session_of_bad_part_raises_value_error(name: str) -> None:
+    """What the header does not need still has to be right before a session is loaded."""
+    assert decode_header(BAD_FOR_SESSION_ONLY[name]).session_id == "web_1"
+    with pytest.raises(ValueError, match=r"\w"):
+        decode_session(BAD_FOR_SESSION_ONLY[name])
+
+
+def test_decode_session_of_bad_message_names_it() -> None:
+    """The error says which message is wrong, and in which field."""
+    with pytest.raises(ValueError, match=r"messages\[1\].*role"):
+        decode_session(with_message(MESSAGE + b',{"role":"root","content":"","timestamp":"2026-02-14T10:30:00Z"}'))
+
+
+@pytest.mark.parametrize("name", [*BAD, *BAD_FOR_SESSION_ONLY])
+def test_decode_header_prefix_of_bad_file_never_raises(name: str) -> None:
+    """A prefix that cannot be decoded is no error; the whole file has to tell."""
+    header = decode_header_prefix({**BAD, **BAD_FOR_SESSION_ONLY}[name])
+    assert header is None or header.session_id == "web_1"
+
+
+@given(st.data())
+def test_decode_of_mutated_file_raises_value_error_or_succeeds(data: st.DataObject) -> None:
+    """Bytes that are cut, doubled, changed or put in lead to a session or to a ValueError."""
+    mutated = bytearray(GOOD)
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(mutated)))
+        end = data.draw(st.integers(start, min(start + 20, len(mutated))))
+        mutated[start:end] = data.draw(st.binary(max_size=6))
+    _decode_all(bytes(mutated))
+
+
+@given(st.binary(max_size=200))
+def test_decode_of_arbitrary_bytes_raises_value_error(data: bytes) -> None:
+    """Random bytes are refused with ValueError."""
+    assert _decode_all(data) == []
+
+
+def _decode_all(data: bytes) -> list[SessionHeader | Session]:
+    decode_header_prefix(data)
+    decoded: list[SessionHeader | Session] = []
+    for decode in (decode_header, decode_session):
+        try:
+            decoded.append(decode(data))
+        except ValueError:
+            continue
+    return decoded

@@ -1,0 +1,71 @@
+"""Log events go to structlog where the program has set it up, else to the standard library."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+import structlog
+
+from miniclaw.session.logs import EventLogger, get_logger
+from tests.fakes.logs import LogRecorder
+
+NAME = "miniclaw.session.test"
+LEVELS: list[tuple[str, Callable[..., None]]] = [
+    ("debug", EventLogger.debug),
+    ("info", EventLogger.info),
+    ("warning", EventLogger.warning),
+    ("error", EventLogger.error),
+]
+
+
+@pytest.mark.parametrize(("level", "method"), LEVELS, ids=[level for level, _ in LEVELS])
+def test_event_without_structlog_is_a_logging_record(
+    level: str, method: Callable[..., None], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unconfigured, an event is a record of its module's logger with the fields as attributes, and prints nothing."""
+    structlog.reset_defaults()
+    with caplog.at_level(logging.DEBUG, logger=NAME):
+        method(get_logger(NAME), "Session deleted 100%", session_id="web_1", age_days=31.5)
+    [record] = caplog.records
+    assert (record.name, record.levelname, record.getMessage()) == (NAME, level.upper(), "Session deleted 100%")
+    assert (vars(record)["session_id"], vars(record)["age_days"]) == ("web_1", 31.5)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("level", "method"), LEVELS, ids=[level for level, _ in LEVELS])
+def test_event_with_structlog_goes_there_alone(
+    level: str, method: Callable[..., None], caplog: pytest.LogCaptureFixture, logs: LogRecorder
+) -> None:
+    """Configured, structlog gets the event with its level, its fields and the logger's name; logging gets nothing."""
+    if level == "error":
+        logs.expect_error("Session deleted")
+    with caplog.at_level(logging.DEBUG):
+        method(get_logger(NAME), "Session deleted", session_id="web_1", age_days=31.5)
+    assert logs.events == [
+        {"event": "Session deleted", "level": level, "logger": NAME, "session_id": "web_1", "age_days": 31.5}
+    ]
+    assert caplog.records == []
+
+
+def test_event_below_the_level_of_logging_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    """The embedding program's level for the logger counts."""
+    structlog.reset_defaults()
+    with caplog.at_level(logging.WARNING, logger=NAME):
+        get_logger(NAME).info("quiet")
+        get_logger(NAME).warning("loud")
+    assert [record.getMessage() for record in caplog.records] == ["loud"]
+
+
+def test_logger_made_before_the_configuration_follows_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Modules make their loggers at import; where events go is decided when they come."""
+    structlog.reset_defaults()
+    logger = get_logger(NAME)
+    with caplog.at_level(logging.INFO, logger=NAME):
+        logger.info("before")
+        recorder = LogRecorder()
+        structlog.configure(processors=[recorder], cache_logger_on_first_use=False)
+        logger.info("after")
+    assert [record.getMessage() for record in caplog.records] == ["before"]
+    assert [event["event"] for event in recorder.events] == ["after"]

@@ -1,0 +1,362 @@
+"""The manager: access, messages, identity, saving."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import weakref
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from miniclaw.errors import (
+    CorruptSessionError,
+    InvalidMessageError,
+    InvalidSessionIdError,
+    MismatchedSessionError,
+    SessionNotFoundError,
+    StoreIOError,
+)
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.store import FileSessionStore
+from miniclaw.session.types import Message, Session, ToolCall
+from tests.fakes.clock import WallClock
+from tests.fakes.logs import LogRecorder
+from tests.fakes.os_calls import FaultyOs
+from tests.fakes.samples import session_dict, write_session
+from tests.fakes.threads import wait_in_thread
+
+
+def say(text: str, clock: WallClock) -> Message:
+    return Message("user", text, clock.now)
+
+
+async def test_get_or_create_new_is_made_now_and_unsaved(manager: SessionManager, clock: WallClock) -> None:
+    """A first message makes a session of this moment, which is not on disk yet."""
+    session = await manager.get_or_create_session("telegram", "1")
+    assert session == Session("telegram_1", "telegram", "1", clock.now, clock.now, [])
+    assert manager.dirty_sessions() == ["telegram_1"]
+
+
+@pytest.mark.parametrize(
+    ("channel", "chat_id"), [("Telegram", "1"), ("a_b", "1"), ("", "1"), ("a", ""), ("a", "\ud800")]
+)
+async def test_get_or_create_bad_names_are_refused(manager: SessionManager, channel: str, chat_id: str) -> None:
+    """What can name no session is refused where it enters."""
+    with pytest.raises(InvalidSessionIdError):
+        await manager.get_or_create_session(channel, chat_id)
+    assert manager.live_sessions() == 0
+
+
+async def test_every_access_and_message_touches(manager: SessionManager, sessions_dir: Path, clock: WallClock) -> None:
+    """Loading, finding and writing to a session each set last_accessed to now, and each is a change to save."""
+    write_session(sessions_dir, "telegram_1", clock.ago(days=29))
+    accesses: list[Callable[[], Awaitable[Session | None]]] = [
+        lambda: manager.get_or_create_session("telegram", "1"),
+        lambda: manager.get_session("telegram_1"),
+        lambda: manager.add_message("telegram_1", say("hi", clock)),
+    ]
+    for access in accesses:
+        session = await access()
+        assert session is not None
+        assert session.last_accessed == clock.now
+        assert manager.dirty_sessions() == ["telegram_1"]
+        await manager.save_all_sessions()
+        saved = json.loads((sessions_dir / "telegram_1.json").read_text())
+        assert datetime.fromisoformat(saved["last_accessed"]) == clock.now
+        clock.move(minutes=1)
+
+
+async def test_touch_with_clock_set_back_keeps_the_later_time(manager: SessionManager, clock: WallClock) -> None:
+    """A clock that is set back does not make a live session look old."""
+    session = await manager.get_or_create_session("telegram", "1")
+    before = clock.now
+    clock.move(days=-20_000)
+    await manager.get_session("telegram_1")
+    assert session.last_accessed == before
+
+
+async def test_get_session_missing_is_none(manager: SessionManager) -> None:
+    """A session that is not there is None and is not made."""
+    assert await manager.get_session("telegram_1") is None
+    assert manager.live_sessions() == 0
+
+
+async def test_add_message_to_missing_is_an_error(manager: SessionManager, clock: WallClock) -> None:
+    """A message needs a session; none is made behind somebody's back."""
+    with pytest.raises(SessionNotFoundError):
+        await manager.add_message("telegram_1", say("hi", clock))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message("user", "\ud800", datetime(2026, 1, 1, tzinfo=UTC)),
+        Message("user", "naive", datetime(2026, 1, 1)),  # noqa: DTZ001 - that is the point
+        Message("user", 5, datetime(2026, 1, 1, tzinfo=UTC)),  # type: ignore[arg-type]
+        Message("robot", "x", datetime(2026, 1, 1, tzinfo=UTC)),  # type: ignore[arg-type]
+        Message("tool_result", "no id", datetime(2026, 1, 1, tzinfo=UTC)),
+        Message("user", "x", "yesterday"),  # type: ignore[arg-type]
+        Message("assistant", "", datetime(2026, 1, 1, tzinfo=UTC), (ToolCall("1", "x", 5),)),  # type: ignore[arg-type]
+    ],
+    ids=lambda message: repr(message)[:40],
+)
+async def test_add_message_that_could_not_be_saved_is_refused(manager: SessionManager, message: Message) -> None:
+    """What could not be saved and loaded again never enters a session."""
+    session = await manager.get_or_create_session("telegram", "1")
+    with pytest.raises(InvalidMessageError):
+        await manager.add_message("telegram_1", message)
+    assert session.messages == []
+
+
+async def test_add_message_is_kept_in_utc(manager: SessionManager) -> None:
+    """Times are UTC, whatever zone they were given in."""
+    await manager.get_or_create_session("telegram", "1")
+    given = datetime(2026, 1, 1, 12, 0, tzinfo=timezone(timedelta(hours=2)))
+    session = await manager.add_message("telegram_1", Message("user", "hi", given))
+    assert session.messages[0].timestamp == given
+    assert session.messages[0].timestamp.utcoffset() == timedelta(0)
+
+
+async def test_add_message_during_a_save_is_not_lost(
+    manager: SessionManager, sessions_dir: Path, fs: FaultyOs, clock: WallClock
+) -> None:
+    """What is said while a save is under way is not in that save, and stays dirty until the next one."""
+    await manager.get_or_create_session("telegram", "1")
+    gate = fs.block("fsync")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(manager.save_all_sessions)
+        await wait_in_thread(gate.reached)
+        await manager.add_message("telegram_1", say("meanwhile", clock))
+        gate.opened.set()
+    assert "meanwhile" not in (sessions_dir / "telegram_1.json").read_text()
+    assert manager.dirty_sessions() == ["telegram_1"]
+    await manager.save_all_sessions()
+    assert "meanwhile" in (sessions_dir / "telegram_1.json").read_text()
+    assert manager.dirty_sessions() == []
+
+
+async def test_concurrent_first_messages_make_one_session(
+    manager: SessionManager, sessions_dir: Path, clock: WallClock
+) -> None:
+    """However many messages come first at once, there is one session, with all of them."""
+    found: list[Session] = []
+
+    async def first(number: int) -> None:
+        session = await manager.get_or_create_session("telegram", "1")
+        found.append(session)
+        await manager.add_message(session.session_id, say(str(number), clock))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(20):
+            nursery.start_soon(first, number)
+    assert all(session is found[0] for session in found)
+    assert sorted(int(message.content) for message in found[0].messages) == list(range(20))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+async def test_get_or_create_unreadable_reaches_the_caller(
+    manager: SessionManager, sessions_dir: Path, fs: FaultyOs, clock: WallClock, number: int
+) -> None:
+    """An error of the system is no licence to begin anew: nothing is made and nothing overwritten."""
+    path = write_session(sessions_dir, "telegram_1", clock.now)
+    before = path.read_bytes()
+    fs.fail("open", number, path="telegram_1.json")
+    with pytest.raises(StoreIOError):
+        await manager.get_or_create_session("telegram", "1")
+    fs.clear()
+    await manager.save_all_sessions()
+    assert path.read_bytes() == before
+    session = await manager.get_or_create_session("telegram", "1")
+    assert len(session.messages) == 1
+
+
+async def test_get_or_create_corrupt_is_quarantined_and_begun_anew(
+    manager: SessionManager, sessions_dir: Path, logs: LogRecorder
+) -> None:
+    """A damaged file is kept in quarantine, an ERROR says where, and the person is not locked out."""
+    logs.expect_error("Session could not be read; begun anew")
+    sessions_dir.mkdir(exist_ok=True, parents=True)
+    (sessions_dir / "telegram_1.json").write_text("{damaged")
+    session = await manager.get_or_create_session("telegram", "1")
+    assert session.messages == []
+    event = logs.one("Session could not be read; begun anew")
+    assert Path(event["kept"]).read_text() == "{damaged"
+    assert event["path"] == str(sessions_dir / "telegram_1.json")
+
+
+async def test_get_session_corrupt_is_an_error_and_left_alone(manager: SessionManager, sessions_dir: Path) -> None:
+    """Only a message may begin anew; a look at a damaged file changes nothing."""
+    path = sessions_dir / "telegram_1.json"
+    path.write_text("{damaged")
+    with pytest.raises(CorruptSessionError):
+        await manager.get_session("telegram_1")
+    assert path.read_text() == "{damaged"
+
+
+async def test_get_or_create_mismatched_is_refused_and_kept(
+    manager: SessionManager, sessions_dir: Path, clock: WallClock
+) -> None:
+    """Another person's chat under this name is shown to nobody and overwritten by nobody."""
+    path = sessions_dir / "telegram_1.json"
+    path.write_text(json.dumps(session_dict("telegram_2", clock.now)))
+    with pytest.raises(MismatchedSessionError):
+        await manager.get_or_create_session("telegram", "1")
+    await manager.save_all_sessions()
+    assert "telegram_2" in path.read_text()
+
+
+async def test_memory_is_bounded_and_the_clean_oldest_leave(store: FileSessionStore, clock: WallClock) -> None:
+    """After a save no more than the bound stay, the most recently used ones; unsaved ones are never dropped."""
+    manager = SessionManager(store, clock=clock, max_live_sessions=3)
+    for number in range(10):
+        await manager.get_or_create_session("telegram", str(number))
+    assert manager.live_sessions() == 10
+    await manager.get_session("telegram_0")
+    await manager.save_all_sessions()
+    assert manager.live_sessions() == 3
+    assert "telegram_0" in manager._memory
+    assert len((await manager.get_or_create_session("telegram", "5")).messages) == 0
+
+
+async def test_overfull_memory_calls_for_a_save(store: FileSessionStore, clock: WallClock) -> None:
+    """The bound is not left to the next tick: whoever saves is told."""
+    calls: list[int] = []
+    manager = SessionManager(store, clock=clock, max_live_sessions=2, on_overfull=lambda: calls.append(1))
+    for number in range(2):
+        await manager.get_or_create_session("telegram", str(number))
+    assert not calls
+    await manager.get_or_create_session("telegram", "2")
+    assert calls
+
+
+async def test_held_session_keeps_its_identity_after_leaving(store: FileSessionStore, clock: WallClock) -> None:
+    """While somebody holds the object, asking again gives the same one, also after it left the memory's bound."""
+    manager = SessionManager(store, clock=clock, max_live_sessions=1)
+    held = await manager.get_or_create_session("telegram", "held")
+    await manager.get_or_create_session("telegram", "other")
+    await manager.save_all_sessions()
+    assert "telegram_held" not in manager._memory
+    assert await manager.get_session("telegram_held") is held
+    await manager.add_message("telegram_held", say("again", clock))
+    assert held.messages[-1].content == "again"
+    assert "telegram_held" in manager.dirty_sessions()
+
+
+async def test_session_that_left_and_nobody_holds_is_freed(store: FileSessionStore, clock: WallClock) -> None:
+    """What left and is held by nobody takes no memory, and is loaded again when asked for."""
+    manager = SessionManager(store, clock=clock, max_live_sessions=1)
+    gone = weakref.ref(await manager.get_or_create_session("telegram", "gone"))
+    await manager.get_or_create_session("telegram", "other")
+    await manager.save_all_sessions()
+    gc.collect()
+    assert gone() is None
+    assert (await manager.get_or_create_session("telegram", "gone")).created_at == clock.now
+
+
+async def test_using_keeps_a_session_in_memory(store: FileSessionStore, clock: WallClock) -> None:
+    """A session in use does not leave, however many others come."""
+    manager = SessionManager(store, clock=clock, max_live_sessions=1)
+    await manager.get_or_create_session("telegram", "used")
+    async with manager.using("telegram_used") as session:
+        for number in range(5):
+            await manager.get_or_create_session("telegram", str(number))
+        await manager.save_all_sessions()
+        entry = manager._memory.find("telegram_used")
+        assert entry is not None
+        assert entry.session is session
+    with pytest.raises(SessionNotFoundError):
+        async with manager.using("telegram_nobody"):
+            pass
+
+
+async def test_save_failing_is_logged_kept_and_retried(
+    manager: SessionManager, sessions_dir: Path, fs: FaultyOs, logs: LogRecorder
+) -> None:
+    """A failed save names path and errno, loses nothing, and succeeds when the fault is over."""
+    logs.expect_error("Session could not be saved; it stays in memory for the next try")
+    await manager.get_or_create_session("telegram", "1")
+    await manager.get_or_create_session("telegram", "2")
+    fs.fail("rename", errno.ENOSPC, path="telegram_1.json")
+    report = await manager.save_all_sessions()
+    assert (report.saved, report.failed) == (1, ("telegram_1",))
+    event = logs.one("Session could not be saved; it stays in memory for the next try")
+    assert event["path"] == str(sessions_dir / "telegram_1.json")
+    assert event["errno"] == errno.ENOSPC
+    fs.clear()
+    assert (await manager.save_all_sessions()).saved == 1
+    assert manager.dirty_sessions() == []
+
+
+async def test_save_hanging_file_holds_up_no_later_save(
+    manager: SessionManager, sessions_dir: Path, fs: FaultyOs, clock: WallClock
+) -> None:
+    """While one file hangs, chat goes on, other sessions are saved, and the hanging one is saved when it can be."""
+    await manager.get_or_create_session("telegram", "hung")
+    gate = fs.block("rename", path="telegram_hung.json")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(manager.save_all_sessions)
+        await wait_in_thread(gate.reached)
+        nursery.cancel_scope.cancel()
+    await manager.add_message("telegram_hung", say("still here", clock))
+    await manager.get_or_create_session("telegram", "2")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(manager.save_all_sessions)
+        await wait_all_tasks_blocked()
+        await trio.to_thread.run_sync(lambda: None)
+        while "telegram_2" in manager.dirty_sessions():
+            await trio.lowlevel.checkpoint()
+        assert manager.dirty_sessions() == ["telegram_hung"]
+        gate.opened.set()
+    assert manager.dirty_sessions() == []
+    assert "still here" in (sessions_dir / "telegram_hung.json").read_text()
+
+
+async def test_save_nothing_dirty_touches_no_file(manager: SessionManager, fs: FaultyOs) -> None:
+    """Without a change there is no write."""
+    await manager.get_or_create_session("telegram", "1")
+    await manager.save_all_sessions()
+    before = len(fs.calls)
+    assert (await manager.save_all_sessions()).saved == 0
+    assert len(fs.calls) == before
+
+
+async def test_is_session_expired_does_not_touch(manager: SessionManager, sessions_dir: Path, clock: WallClock) -> None:
+    """Asking whether a session is expired is no access, for sessions on disk and in memory."""
+    write_session(sessions_dir, "telegram_1", clock.ago(days=31))
+    write_session(sessions_dir, "telegram_2", clock.ago(days=30))
+    assert await manager.is_session_expired("telegram_1")
+    assert not await manager.is_session_expired("telegram_2")
+    assert manager.dirty_sessions() == []
+    await manager.get_session("telegram_1")
+    assert not await manager.is_session_expired("telegram_1")
+    with pytest.raises(SessionNotFoundError):
+        await manager.is_session_expired("telegram_3")
+
+
+async def test_get_or_create_cancelled_while_loading_leaves_no_lock(
+    manager: SessionManager, sessions_dir: Path, fs: FaultyOs, clock: WallClock
+) -> None:
+    """A cancelled access holds up nobody afterwards and has not counted."""
+    write_session(sessions_dir, "telegram_1", clock.ago(days=1))
+    gate = fs.block("open", path="telegram_1.json")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(manager.get_or_create_session, "telegram", "1")
+        await wait_in_thread(gate.reached)
+        nursery.cancel_scope.cancel()
+    gate.opened.set()
+    assert manager.live_sessions() == 0
+    assert len(manager._locks) == 0
+    assert (await manager.get_or_create_session("telegram", "1")).last_accessed == clock.now
+
+
+def test_manager_without_room_is_refused(sessions_dir: Path) -> None:
+    """A bound of nothing is refused by name."""
+    with SessionDirectory.open(sessions_dir, create=True), pytest.raises(ValueError, match="max_live_sessions"):
+        SessionManager(None, max_live_sessions=0)  # type: ignore[arg-type]

@@ -1,0 +1,163 @@
+"""The autosave service."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
+from miniclaw.session.state import StateDirectory
+from miniclaw.session.store import FileSessionStore
+from miniclaw.session.types import Message
+from tests.fakes.clock import WallClock
+from tests.fakes.logs import LogRecorder
+from tests.fakes.os_calls import FaultyOs
+from tests.fakes.threads import settle, wait_in_thread
+
+
+@pytest.fixture
+async def service(
+    manager: SessionManager, clock: WallClock, tmp_path: Path, mock_clock: MockClock, nursery: trio.Nursery
+) -> AsyncIterator[Persistence]:
+    """A running service, on a clock that stands still."""
+    service = Persistence(manager, state=StateDirectory(tmp_path / "state"), clock=clock)
+    await nursery.start(service.run)
+    yield service
+    service.stop()
+
+
+async def tick(mock_clock: MockClock) -> None:
+    mock_clock.jump(PERSISTENCE_INTERVAL_SECS)
+    await settle()
+
+
+async def test_run_saves_every_thirty_seconds(
+    service: Persistence, manager: SessionManager, mock_clock: MockClock, sessions_dir: Path
+) -> None:
+    """A change is on disk after the next tick, and not before."""
+    await manager.get_or_create_session("telegram", "1")
+    mock_clock.jump(PERSISTENCE_INTERVAL_SECS - 1)
+    await settle()
+    assert not list(sessions_dir.glob("*.json"))
+    mock_clock.jump(1)
+    await settle()
+    assert list(sessions_dir.glob("*.json"))
+    assert service.ticks == 1
+    assert PERSISTENCE_INTERVAL_SECS == 30
+
+
+async def test_run_failing_save_is_retried_at_the_next_tick(
+    service: Persistence,
+    manager: SessionManager,
+    mock_clock: MockClock,
+    sessions_dir: Path,
+    fs: FaultyOs,
+    logs: LogRecorder,
+) -> None:
+    """A full disk stops nothing: the session stays dirty and is saved when there is room again."""
+    logs.expect_error("Session could not be saved; it stays in memory for the next try")
+    await manager.get_or_create_session("telegram", "1")
+    fs.fail("write", errno.ENOSPC)
+    await tick(mock_clock)
+    await tick(mock_clock)
+    assert len(logs.named("Session could not be saved; it stays in memory for the next try")) == 2
+    fs.clear()
+    await tick(mock_clock)
+    assert list(sessions_dir.glob("*.json"))
+    assert manager.dirty_sessions() == []
+
+
+async def test_run_hanging_save_does_not_stop_the_ticks(
+    service: Persistence,
+    manager: SessionManager,
+    mock_clock: MockClock,
+    sessions_dir: Path,
+    fs: FaultyOs,
+    clock: WallClock,
+) -> None:
+    """While one file hangs, the next tick comes on time and saves the others."""
+    await manager.get_or_create_session("telegram", "hung")
+    gate = fs.block("rename", path="telegram_hung.json")
+    mock_clock.jump(PERSISTENCE_INTERVAL_SECS)
+    await wait_in_thread(gate.reached)
+    await manager.get_or_create_session("telegram", "2")
+    saved = fs.notice("rename", path="telegram_2.json")
+    mock_clock.jump(PERSISTENCE_INTERVAL_SECS)  # the deadline of the hanging tick, and the time of the next one
+    await wait_in_thread(saved)
+    gate.opened.set()
+    await manager.save_all_sessions()  # waits for the one that hung
+    assert (sessions_dir / "telegram_2.json").exists()
+    assert (sessions_dir / "telegram_hung.json").exists()
+    assert manager.dirty_sessions() == []
+
+
+async def test_run_overfull_memory_is_saved_early(
+    store: FileSessionStore, clock: WallClock, mock_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """More sessions than may stay are saved before the next tick, and leave."""
+    manager = SessionManager(store, clock=clock, max_live_sessions=2)
+    service = Persistence(manager, clock=clock)
+    await nursery.start(service.run)
+    for number in range(5):
+        await manager.get_or_create_session("telegram", str(number))
+    await settle()
+    assert manager.live_sessions() == 2
+    service.stop()
+
+
+async def test_tick_records_the_time(service: Persistence, clock: WallClock, tmp_path: Path) -> None:
+    """Each tick leaves the wall time for the next start."""
+    clock.move(hours=5)
+    await service.tick()
+    assert StateDirectory(tmp_path / "state").read_last_seen() == clock.now
+
+
+async def test_tick_time_not_recordable_is_an_error_in_the_log(
+    manager: SessionManager, clock: WallClock, tmp_path: Path, logs: LogRecorder
+) -> None:
+    """A state directory that cannot be written stops no save."""
+    logs.expect_error("Time could not be recorded")
+    (tmp_path / "state").write_text("in the way")
+    await manager.get_or_create_session("telegram", "1")
+    report = await Persistence(manager, state=StateDirectory(tmp_path / "state"), clock=clock).tick()
+    assert report.saved == 1
+
+
+async def test_run_missed_ticks_are_not_made_up_for(
+    service: Persistence, manager: SessionManager, mock_clock: MockClock, clock: WallClock
+) -> None:
+    """After a suspension there is one tick, and then they come in their rhythm."""
+    await manager.get_or_create_session("telegram", "1")
+    mock_clock.jump(PERSISTENCE_INTERVAL_SECS * 100 + 1)
+    await settle()
+    assert service.ticks == 1
+    await manager.add_message("telegram_1", Message("user", "x", clock.now))
+    mock_clock.jump(PERSISTENCE_INTERVAL_SECS - 1)
+    await settle()
+    assert service.ticks == 2
+
+
+async def test_stop_ends_the_service_at_once_when_idle(
+    manager: SessionManager, clock: WallClock, mock_clock: MockClock
+) -> None:
+    """A service that waits ends without waiting on."""
+    service = Persistence(manager, clock=clock)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(service.run)
+        service.stop()
+    assert service.ticks == 0
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_persistence_senseless_interval_is_refused(seconds: float) -> None:
+    """An interval is positive."""
+    with pytest.raises(ValueError, match="interval_seconds"):
+        Persistence(None, interval_seconds=seconds)  # type: ignore[arg-type]
+    assert timedelta(seconds=PERSISTENCE_INTERVAL_SECS) == timedelta(seconds=30)

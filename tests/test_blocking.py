@@ -1,0 +1,141 @@
+"""The runtime for programs that are not trio, end to end over real files."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from miniclaw import blocking
+from miniclaw.errors import InvalidSessionIdError, SessionNotFoundError, SessionsDirectoryError, WorkspaceHeldError
+from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.types import Message
+from tests.fakes.clock import WallClock
+from tests.fakes.samples import write_session
+
+
+def _message(text: str) -> Message:
+    return Message("user", text, datetime.now(UTC))
+
+
+def _contents(path: Path) -> list[str]:
+    return [message["content"] for message in json.loads(path.read_bytes())["messages"]]
+
+
+def test_blocking_a_conversation_is_on_disk_after_the_block(sessions_dir: Path) -> None:
+    """What was said is saved when the block is left, without anybody asking for it."""
+    with blocking.open_runtime(sessions_dir) as runtime:
+        session = runtime.get_or_create_session("telegram", "123456789")
+        assert session.session_id == "telegram_123456789"
+        assert runtime.add_message(session.session_id, _message("hello")) is session
+        assert runtime.get_session("telegram_123456789") is session
+    assert _contents(sessions_dir / "telegram_123456789.json") == ["hello"]
+
+
+def test_blocking_a_conversation_goes_on_in_the_next_block(sessions_dir: Path) -> None:
+    """A session lives longer than the runtime that began it."""
+    for text in ("one", "two"):
+        with blocking.open_runtime(sessions_dir) as runtime:
+            runtime.add_message(runtime.get_or_create_session("web", "a").session_id, _message(text))
+    assert _contents(sessions_dir / "web_a.json") == ["one", "two"]
+
+
+def test_blocking_save_all_sessions_saves_now(sessions_dir: Path) -> None:
+    """A save that is asked for is done when it returns."""
+    with blocking.open_runtime(sessions_dir) as runtime:
+        runtime.add_message(runtime.get_or_create_session("web", "a").session_id, _message("one"))
+        report = runtime.save_all_sessions()
+        assert (report.saved, report.failed) == (1, ())
+        assert _contents(sessions_dir / "web_a.json") == ["one"]
+        assert runtime.save_all_sessions().saved == 0
+
+
+def test_blocking_run_cleanup_removes_the_expired_ones_only(sessions_dir: Path, clock: WallClock) -> None:
+    """The sweep that is asked for removes at once what is older than the TTL, and nothing else."""
+    write_session(sessions_dir, "telegram_old", clock.ago(days=31))
+    write_session(sessions_dir, "telegram_new", clock.ago(days=29))
+    options = {"clock": clock, "cleanup_interval_seconds": None}
+    with blocking.open_runtime(sessions_dir, **options) as runtime:
+        assert runtime.run_cleanup().sessions_deleted == 1
+        assert runtime.get_session("telegram_old") is None
+        assert runtime.get_session("telegram_new") is not None
+    assert [path.name for path in sessions_dir.glob("*.json")] == ["telegram_new.json"]
+
+
+def test_blocking_is_session_expired_follows_the_policy_that_was_given(sessions_dir: Path, clock: WallClock) -> None:
+    """The options are those of the runtime."""
+    write_session(sessions_dir, "web_a", clock.ago(hours=2))
+    options = {"clock": clock, "policy": RetentionPolicy(ttl=timedelta(hours=1)), "cleanup_interval_seconds": None}
+    with blocking.open_runtime(sessions_dir, **options) as runtime:
+        assert runtime.is_session_expired("web_a")
+        runtime.get_or_create_session("web", "a")
+        assert not runtime.is_session_expired("web_a")
+
+
+def test_blocking_delete_session_frees_its_bytes(sessions_dir: Path, clock: WallClock) -> None:
+    """A session that is deleted is gone from disk and memory."""
+    path = write_session(sessions_dir, "web_a", clock.now)
+    size = path.stat().st_size
+    with blocking.open_runtime(sessions_dir, clock=clock) as runtime:
+        assert runtime.delete_session("web_a") == size
+        assert not path.exists()
+        assert runtime.get_session("web_a") is None
+
+
+def test_blocking_errors_of_the_runtime_reach_the_caller_as_they_are(sessions_dir: Path) -> None:
+    """The caller catches miniclaw's errors, not groups and not the portal's, and can go on."""
+    with blocking.open_runtime(sessions_dir) as runtime:
+        with pytest.raises(SessionNotFoundError):
+            runtime.add_message("web_nobody", _message("hello"))
+        with pytest.raises(InvalidSessionIdError):
+            runtime.get_or_create_session("Web", "a")
+        with pytest.raises(SessionNotFoundError):
+            runtime.delete_session("web_nobody")
+        assert runtime.get_session("web_nobody") is None
+
+
+def test_blocking_messages_from_many_threads_are_all_kept(sessions_dir: Path) -> None:
+    """Any thread may call; nothing that was said gets lost."""
+    texts = [str(number) for number in range(60)]
+    with blocking.open_runtime(sessions_dir) as runtime:
+        runtime.get_or_create_session("web", "a")
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(lambda text: runtime.add_message("web_a", _message(text)), texts))
+    assert sorted(_contents(sessions_dir / "web_a.json")) == sorted(texts)
+
+
+def test_blocking_a_directory_that_is_held_is_refused(sessions_dir: Path) -> None:
+    """Two runtimes never write to one directory; the first goes on."""
+    with blocking.open_runtime(sessions_dir) as runtime:
+        with pytest.raises(WorkspaceHeldError), blocking.open_runtime(sessions_dir):
+            pytest.fail("opened twice")
+        runtime.get_or_create_session("web", "a")
+    with blocking.open_runtime(sessions_dir) as runtime:
+        assert runtime.get_session("web_a") is not None
+
+
+def test_blocking_a_file_in_the_directorys_place_is_refused(tmp_path: Path) -> None:
+    """What goes wrong at the opening is told as by the runtime itself."""
+    (tmp_path / "sessions").write_text("")
+    with pytest.raises(SessionsDirectoryError, match="not a directory"), blocking.open_runtime(tmp_path / "sessions"):
+        pytest.fail("opened")
+
+
+def test_blocking_a_call_after_the_block_is_refused(sessions_dir: Path) -> None:
+    """A call that nobody would answer does not hang."""
+    with blocking.open_runtime(sessions_dir) as runtime:
+        pass
+    with pytest.raises(RuntimeError):
+        runtime.get_session("web_a")
+
+
+def test_blocking_an_exception_in_the_block_still_saves(sessions_dir: Path) -> None:
+    """A program that fails does not lose what was said to it."""
+    with pytest.raises(BaseException) as caught, blocking.open_runtime(sessions_dir) as runtime:
+        runtime.add_message(runtime.get_or_create_session("web", "a").session_id, _message("kept"))
+        raise LookupError("the caller's own")
+    assert "the caller's own" in repr(caught.value)
+    assert _contents(sessions_dir / "web_a.json") == ["kept"]

@@ -1,0 +1,159 @@
+"""The configuration file and the home: what can be wrong about a file, and the way back from `show_config`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyfakefs.fake_filesystem import FakeFilesystem
+from pyfakefs.helpers import set_uid
+
+from miniclaw.config import Config, Home, LogConfig, SessionConfig, find_home, load_config, parse_config, show_config
+from miniclaw.errors import ConfigError
+
+
+def _seconds(least: int, most: int) -> st.SearchStrategy[timedelta]:
+    return st.integers(least, most).map(lambda seconds: timedelta(seconds=seconds))
+
+
+_HOUR = 3600
+_DAY = 86_400
+_ttls = st.none() | _seconds(_HOUR, 10**9 - 1) | st.builds(timedelta, days=st.integers(1, 36_500))
+_configs = st.builds(
+    Config,
+    session=st.builds(
+        SessionConfig,
+        ttl=_ttls,
+        ttl_by_channel=st.dictionaries(st.text("abz09-", min_size=1, max_size=32), _ttls, max_size=3),
+        persistence_interval=_seconds(1, _HOUR),
+        cleanup_interval=st.none() | _seconds(60, 365 * _DAY),
+        announce_first=st.booleans(),
+    ),
+    log=st.builds(
+        LogConfig,
+        level=st.sampled_from(["debug", "info", "warning", "error"]),
+        format=st.sampled_from(["auto", "console", "json"]),
+    ),
+)
+
+
+def _as_file(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    session = tables["session"] | {"ttl_by_channel": tables["session.ttl_by_channel"]}
+    return {"session": session, "log": tables["log"]}
+
+
+@given(_configs)
+def test_show_config_any_configuration_is_parsed_back_to_the_same(config: Config) -> None:
+    """What is shown, put into a file, is the same configuration."""
+    assert parse_config(_as_file(show_config(config))) == config
+
+
+def test_show_config_defaults_are_shown_as_the_file_would_say_them() -> None:
+    """Every key is shown, in words that the file takes."""
+    assert show_config(Config()) == {
+        "session": {"ttl": "30d", "persistence_interval": "30s", "cleanup_interval": "1d", "announce_first": True},
+        "session.ttl_by_channel": {},
+        "log": {"level": "info", "format": "auto"},
+    }
+
+
+def test_load_config_missing_file_is_the_defaults_unless_it_was_named(fs: FakeFilesystem) -> None:
+    """Nobody needs a configuration; a file that was asked for by name has to be there."""
+    path = Path("/home/me/config.toml")
+    assert load_config(path, required=False) == Config()
+    with pytest.raises(ConfigError, match="there is no such file") as caught:
+        load_config(path, required=True)
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_load_config_unreadable_file_is_refused(fs: FakeFilesystem, required: bool) -> None:
+    """A file that is there and cannot be read never means the defaults."""
+    path = Path("/home/me/config.toml")
+    fs.create_file(path, contents='[session]\nttl = "never"\n', st_mode=0o100000)
+    set_uid(1000)
+    with pytest.raises(ConfigError, match="could not read it: Permission denied") as caught:
+        load_config(path, required=required)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_load_config_directory_is_refused(tmp_path: Path, required: bool) -> None:
+    """A directory in the place of the file is no missing file."""
+    with pytest.raises(ConfigError, match="could not read it: Is a directory") as caught:
+        load_config(tmp_path, required=required)
+    assert str(caught.value).startswith(f"{tmp_path}: ")
+
+
+def test_load_config_below_a_file_is_refused(tmp_path: Path) -> None:
+    """A home that is no directory is no missing configuration."""
+    (tmp_path / "home").write_text("")
+    with pytest.raises(ConfigError, match="could not read it: Not a directory"):
+        load_config(tmp_path / "home" / "config.toml", required=False)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b'[session]\nttl = "\xff"\n', "it is not UTF-8"),
+        (b'\xff\xfe[\x00s\x00]\x00', "it is not UTF-8"),
+        (b"session: {ttl: 30d}\n", "it is not TOML"),
+        (b'[session]\nttl = 30d\n', "it is not TOML"),
+        (b'[session]\nttl = "30d"\nttl = "40d"\n', "it is not TOML"),
+        (b'[session]\nttl = 2026-02-30\n', "it is not TOML"),
+        (b"\x00", "it is not TOML"),
+    ],
+)  # fmt: skip
+def test_load_config_damaged_file_is_refused_by_name(tmp_path: Path, data: bytes, problem: str) -> None:
+    """A file that cannot be read as a configuration never means the defaults."""
+    path = tmp_path / "config.toml"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=problem) as caught:
+        load_config(path, required=False)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_load_config_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    """A file that says nothing changes nothing."""
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"")
+    assert load_config(path, required=True) == Config()
+
+
+def test_load_config_wrong_value_names_the_file(tmp_path: Path) -> None:
+    """The file's name is in the message also when the file itself could be read."""
+    path = tmp_path / "config.toml"
+    path.write_text("[session]\nttl = 0\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, required=False)
+    assert str(caught.value).startswith(f"{path}: session.ttl: 0 is not a duration")
+
+
+def test_find_home_absolute_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable says where everything lies."""
+    monkeypatch.setenv("MINICLAW_HOME", "/srv/claw")
+    home = find_home()
+    assert home == Home(Path("/srv/claw"))
+    assert home.config_path == Path("/srv/claw/config.toml")
+    assert home.sessions_dir == Path("/srv/claw/workspace/sessions")
+    assert home.state_dir == Path("/srv/claw/workspace/state")
+
+
+def test_find_home_without_the_variable_is_below_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the variable, sessions lie in ~/.miniclaw/workspace/sessions."""
+    monkeypatch.delenv("MINICLAW_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert find_home().sessions_dir == Path("/home/me/.miniclaw/workspace/sessions")
+
+
+@pytest.mark.parametrize("value", ["", ".", "claw", "~/claw", "../claw"])
+def test_find_home_relative_path_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Where sessions lie does not depend on where a command is called from."""
+    monkeypatch.setenv("MINICLAW_HOME", value)
+    with pytest.raises(ConfigError, match="MINICLAW_HOME=.*: give an absolute path") as caught:
+        find_home()
+    assert repr(value) in str(caught.value)

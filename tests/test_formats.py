@@ -1,0 +1,156 @@
+"""Durations, ages, sizes and terminal-safe text."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miniclaw.formats import format_age, format_duration, format_remaining, format_size, parse_duration, printable
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("30d", timedelta(days=30)),
+        ("1s", timedelta(seconds=1)),
+        ("90m", timedelta(minutes=90)),
+        ("24h", timedelta(days=1)),
+        ("2w", timedelta(days=14)),
+        (" 7 d ", timedelta(days=7)),
+        ("0s", timedelta(0)),
+        ("007d", timedelta(days=7)),
+    ],
+)
+def test_parse_duration_number_and_unit_gives_the_duration(text: str, expected: timedelta) -> None:
+    """A whole number with a unit is that long."""
+    assert parse_duration(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "30", "d", "-1d", "+1d", "1.5d", "1e3s", "30D", "30 days", "1d12h", "never", "1d\n2d", "1y", "1 234s",
+     "1234567890s", "٣d٣", "infd"],
+)  # fmt: skip
+def test_parse_duration_anything_else_is_refused_with_an_example(text: str) -> None:
+    """What is no whole number with a unit is refused, and the sentence shows what would be right."""
+    with pytest.raises(ValueError, match="30d"):
+        parse_duration(text)
+
+
+@given(st.integers(0, 142_857_142), st.sampled_from("smhdw"))
+def test_parse_duration_any_number_of_units_is_so_many_seconds(number: int, unit: str) -> None:
+    """A duration is its number times its unit, whatever they are."""
+    assert parse_duration(f"{number}{unit}") == timedelta(seconds=number * _SECONDS[unit])
+
+
+@given(st.integers(0, 999_999_999))
+def test_format_duration_any_whole_seconds_are_parsed_back_to_the_same(seconds: int) -> None:
+    """No duration changes by being written and read."""
+    duration = timedelta(seconds=seconds)
+    assert parse_duration(format_duration(duration)) == duration
+
+
+@pytest.mark.parametrize(
+    ("duration", "expected"),
+    [
+        (timedelta(days=30), "30d"),
+        (timedelta(hours=24), "1d"),
+        (timedelta(hours=36), "36h"),
+        (timedelta(minutes=90), "90m"),
+        (timedelta(seconds=61), "61s"),
+        (None, "never"),
+    ],
+)
+def test_format_duration_uses_the_largest_unit_that_is_exact(duration: timedelta | None, expected: str) -> None:
+    """A duration is written in the largest unit in which it is a whole number; None is never."""
+    assert format_duration(duration) == expected
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"),
+    [
+        (timedelta(0), "0s"),
+        (timedelta(seconds=59.9), "59s"),
+        (timedelta(seconds=60), "1m"),
+        (timedelta(minutes=59, seconds=59), "59m"),
+        (timedelta(hours=1), "1h"),
+        (timedelta(hours=47), "1d"),
+        (timedelta(days=31, hours=23), "31d"),
+        (timedelta(days=-2), "in 2d"),
+        (timedelta(seconds=-61), "in 1m"),
+    ],
+)
+def test_format_age_gives_one_number_rounded_down(age: timedelta, expected: str) -> None:
+    """An age is never shown older than it is; one in the future says so."""
+    assert format_age(age) == expected
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        (timedelta(days=30), "30d"),
+        (timedelta(days=29, seconds=1), "30d"),
+        (timedelta(days=1, seconds=1), "2d"),
+        (timedelta(hours=1, microseconds=1), "2h"),
+        (timedelta(seconds=59.2), "60s"),
+        (timedelta(seconds=61), "2m"),
+    ],
+)
+def test_format_remaining_gives_one_number_rounded_up(left: timedelta, expected: str) -> None:
+    """What is left is never shown as less than it is."""
+    assert format_remaining(left) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (0, "0 B"),
+        (1, "1 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (1024**2, "1.0 MiB"),
+        (3 * 1024**3, "3.0 GiB"),
+        (5000 * 1024**3, "5000.0 GiB"),
+    ],
+)
+def test_format_size_uses_binary_units(size: int, expected: str) -> None:
+    """Bytes are exact below a KiB and have one decimal from there; the largest unit is GiB."""
+    assert format_size(size) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("\x9b31m", "\\x9b31m"),
+        ("a\rb", "a\\rb"),
+        ("bell\x07", "bell\\x07"),
+        ("\x00\x7f", "\\x00\\x7f"),
+        ("\u202eevil\u202c", "\\u202eevil\\u202c"),
+        ("\u2066x\u2069", "\\u2066x\\u2069"),
+    ],
+)
+def test_printable_controls_are_shown_escaped(text: str, expected: str) -> None:
+    """What commands a terminal or turns the direction of writing is shown, not sent."""
+    assert printable(text) == expected
+
+
+@pytest.mark.parametrize("text", ["a\tb\nc", "😀 👨‍👩‍👧", "żółć 中文 العربية", "back\\slash", ""])
+def test_printable_harmless_text_stays_as_it_is(text: str) -> None:
+    """Text of any language, emoji, tabs and line ends are not touched."""
+    assert printable(text) == text
+
+
+@given(st.text())
+def test_printable_any_text_comes_out_without_controls_and_stays_so(text: str) -> None:
+    """No control character is left in any text, and escaping twice changes nothing more."""
+    shown = printable(text)
+    left = {c for c in shown if (ord(c) < 32 and c not in "\t\n") or 0x7F <= ord(c) <= 0x9F}
+    assert not left
+    assert printable(shown) == shown

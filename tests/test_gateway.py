@@ -1,0 +1,239 @@
+"""The gateway: the real program under signals, and the root nursery in process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from miniclaw.channels.base import InboundMessage, OutboundMessage
+from miniclaw.config import Config, Home, SessionConfig
+from miniclaw.errors import WorkspaceHeldError
+from miniclaw.gateway import run_gateway
+from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime
+from tests.fakes.logs import LogRecorder
+from tests.fakes.samples import write_session
+from tests.fakes.threads import settle
+
+
+class ScriptedChannel:
+    """Sends what it is told to and keeps the replies; ends when its sender is closed."""
+
+    name = "script"
+
+    def __init__(self) -> None:
+        self.say, self._script = trio.open_memory_channel[str](10)
+        self.replied, self.replies = trio.open_memory_channel[OutboundMessage](10)
+
+    async def run(
+        self,
+        inbound: trio.MemorySendChannel[InboundMessage],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        task_status.started()
+        async for text in self._script:
+            await inbound.send(InboundMessage(self.name, "1", text))
+
+    async def send(self, message: OutboundMessage) -> None:
+        await self.replied.send(message)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+async def test_run_gateway_answers_until_its_channels_end(home: Home) -> None:
+    """A message comes in, is answered and recorded; when the last channel ends, all is saved and the program ends."""
+    channel = ScriptedChannel()
+    async with trio.open_nursery() as nursery:
+
+        async def run() -> None:
+            await run_gateway(Config(), home, channels=[channel])
+
+        nursery.start_soon(run)
+        await channel.say.send("hello")
+        assert (await channel.replies.receive()).content == "hello"
+        channel.say.close()
+    saved = json.loads((home.sessions_dir / "script_1.json").read_text())
+    assert [message["role"] for message in saved["messages"]] == ["user", "assistant"]
+
+
+async def test_run_gateway_turn_in_flight_is_given_its_grace(home: Home) -> None:
+    """A turn that is going on when the channels end is finished, recorded and delivered."""
+
+    class SlowModel:
+        name = "slow"
+
+        def __init__(self) -> None:
+            self.asked = trio.Event()
+            self.go_on = trio.Event()
+
+        async def reply(self, messages: Any) -> str:
+            self.asked.set()
+            await self.go_on.wait()
+            return "late"
+
+    channel, model = ScriptedChannel(), SlowModel()
+    async with trio.open_nursery() as nursery:
+
+        async def run() -> None:
+            await run_gateway(Config(), home, channels=[channel], model=model)
+
+        nursery.start_soon(run)
+        await channel.say.send("hello")
+        await model.asked.wait()
+        channel.say.close()
+        await trio.testing.wait_all_tasks_blocked()
+        model.go_on.set()
+        assert (await channel.replies.receive()).content == "late"
+    assert "late" in (home.sessions_dir / "script_1.json").read_text()
+
+
+async def test_run_gateway_model_that_hangs_is_cut_and_the_message_kept(
+    home: Home, mock_clock: trio.testing.MockClock
+) -> None:
+    """A turn that does not end within its grace is cut; what the person wrote is saved."""
+
+    class HangingModel:
+        name = "hanging"
+
+        def __init__(self) -> None:
+            self.asked = trio.Event()
+
+        async def reply(self, messages: Any) -> str:
+            self.asked.set()
+            await trio.sleep_forever()
+            raise AssertionError
+
+    channel, model = ScriptedChannel(), HangingModel()
+    async with trio.open_nursery() as nursery:
+
+        async def run() -> None:
+            await run_gateway(Config(), home, channels=[channel], model=model)
+
+        nursery.start_soon(run)
+        await channel.say.send("hello")
+        await model.asked.wait()
+        channel.say.close()
+        await settle()
+        mock_clock.jump(GRACE_SECONDS)
+    saved = json.loads((home.sessions_dir / "script_1.json").read_text())
+    assert [message["content"] for message in saved["messages"]] == ["hello"]
+
+
+async def test_run_gateway_started_line_says_what_matters(home: Home, logs: LogRecorder) -> None:
+    """One line at the start says where everything lies, the TTL, and when the next cleanup is."""
+    config = Config(session=SessionConfig(ttl=timedelta(days=7), cleanup_interval=None))
+    async with trio.open_nursery() as nursery:
+
+        async def run(*, task_status: trio.TaskStatus[SessionRuntime]) -> None:
+            await run_gateway(config, home, task_status=task_status)
+
+        await nursery.start(run)
+        nursery.cancel_scope.cancel()
+    event = logs.one("Gateway started")
+    assert event["workspace"] == str(home.workspace)
+    assert event["sessions_dir"] == str(home.sessions_dir)
+    assert (event["ttl"], event["next_cleanup"]) == ("7d", "never")
+
+
+async def test_run_gateway_twice_is_refused(home: Home) -> None:
+    """A second gateway on the workspace does not start."""
+    async with trio.open_nursery() as nursery:
+
+        async def run(*, task_status: trio.TaskStatus[SessionRuntime]) -> None:
+            await run_gateway(Config(), home, task_status=task_status)
+
+        await nursery.start(run)
+        with pytest.RaisesGroup(WorkspaceHeldError):
+            await run_gateway(Config(), home)
+        nursery.cancel_scope.cancel()
+
+
+# The real program -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def gateway(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the gateway until the block ends; it is killed then if it still runs."""
+    environment = {**os.environ, "MINICLAW_HOME": str(home)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "miniclaw", "gateway"], env=environment, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_until(process: subprocess.Popen[bytes], event: str) -> dict[str, Any]:
+    """Read log lines until this event, and return it."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        fields: dict[str, Any] = json.loads(line)
+        if fields["event"] == event:
+            return fields
+    raise AssertionError(f"the program ended without {event!r}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_gateway_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal ends the program with success, and it says so."""
+    with gateway(tmp_path) as process:
+        read_until(process, "Gateway started")
+        process.send_signal(number)
+        assert read_until(process, "Signal received")["signal"] == number.name
+        read_until(process, "Gateway stopped")
+        assert process.wait(10) == 0
+
+
+def test_gateway_second_one_names_the_first_and_fails(tmp_path: Path) -> None:
+    """A second gateway says which process holds the workspace, without a traceback, and exits with 1."""
+    with gateway(tmp_path) as first:
+        read_until(first, "Gateway started")
+        with gateway(tmp_path) as second:
+            _, error = second.communicate(timeout=20)
+        assert second.returncode == 1
+        assert f"process {first.pid}" in error.decode()
+        assert "Traceback" not in error.decode()
+
+
+def test_gateway_signal_in_the_sweep_leaves_nothing_half_done(tmp_path: Path) -> None:
+    """SIGTERM in the middle of a sweep: each session is there, whole, or gone; the work folder is empty."""
+    home = Home(tmp_path)
+    (tmp_path / "config.toml").write_text("[session]\nannounce_first = false\n[log]\nlevel = 'debug'\n")
+    old = datetime.now(UTC) - timedelta(days=31)
+    for number in range(3000):
+        write_session(home.sessions_dir, f"telegram_{number}", old)
+    with gateway(tmp_path) as process:
+        read_until(process, "Session removed")
+        process.send_signal(signal.SIGTERM)
+        interrupted = read_until(process, "Session cleanup interrupted")
+        read_until(process, "Gateway stopped")
+        assert process.wait(10) == 0
+    left = list(home.sessions_dir.glob("*.json"))
+    assert len(left) == 3000 - interrupted["sessions_deleted"] > 0
+    assert all(json.loads(path.read_text())["messages"] for path in left)
+    assert list((home.sessions_dir / ".work").iterdir()) == []
+
+
+def test_gateway_killed_leaves_a_workspace_that_starts(tmp_path: Path) -> None:
+    """After kill -9 the lock is free and the next gateway starts."""
+    with gateway(tmp_path) as process:
+        read_until(process, "Gateway started")
+        process.kill()
+        process.wait()
+    with gateway(tmp_path) as process:
+        read_until(process, "Gateway started")

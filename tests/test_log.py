@@ -1,0 +1,110 @@
+"""The set-up of logging. The autouse fixture `logs` resets structlog at the end of each test."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import structlog
+
+from miniclaw.log import LEVELS, LogLevel, configure_logging
+from miniclaw.session.logs import get_logger
+
+
+class _Terminal(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_json_each_event_is_one_json_line_with_time_level_and_event_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """A log reader finds timestamp, level and event at the head of every line, whatever fields follow."""
+    configure_logging("debug", "json")
+    log = structlog.get_logger()
+    log.info("First", zeta=1, alpha="ä\n\x1b[31m")
+    log.error("Second", path=Path("/x"))
+    lines = capsys.readouterr().err.splitlines()
+    events = [json.loads(line) for line in lines]
+    assert [list(event)[:3] for event in events] == [["timestamp", "level", "event"]] * 2
+    assert [(event["level"], event["event"]) for event in events] == [("info", "First"), ("error", "Second")]
+    assert events[0]["alpha"] == "ä\n\x1b[31m"
+    assert events[1]["path"] == "/x"
+    assert all(event["timestamp"].endswith("Z") for event in events)
+    assert "\x1b" not in "".join(lines)
+
+
+def test_json_an_exception_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A traceback is a field of the event, not lines of its own."""
+    configure_logging("info", "json")
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        structlog.get_logger().exception("Failed")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ValueError: broken" in json.loads(line)["exception"]
+
+
+def test_console_an_event_is_one_line_without_colours_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """For a person: the level, the sentence and the fields, without escape sequences in a file."""
+    configure_logging("info", "console")
+    structlog.get_logger().warning("Something happened", sessions=3)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "[warning" in line
+    assert "Something happened" in line
+    assert "sessions=3" in line
+    assert "\x1b" not in line
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_level_only_events_from_it_upwards_are_logged(level: LogLevel, capsys: pytest.CaptureFixture[str]) -> None:
+    """A level lets itself and the graver ones through, and nothing else."""
+    configure_logging(level, "json")
+    log = structlog.get_logger()
+    for name in LEVELS:
+        getattr(log, name)("Event")
+    logged = [json.loads(line)["level"] for line in capsys.readouterr().err.splitlines()]
+    assert logged == [name for name, number in LEVELS.items() if number >= LEVELS[level]]
+
+
+def test_auto_without_a_terminal_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """A service's log can be read by programs without being told to."""
+    configure_logging("info", "auto")
+    structlog.get_logger().info("Event")
+    assert json.loads(capsys.readouterr().err)["event"] == "Event"
+
+
+def test_auto_on_a_terminal_is_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person at a terminal gets lines for people, in colours."""
+    terminal = _Terminal(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    configure_logging("info", "auto")
+    structlog.get_logger().info("Event")
+    terminal.flush()
+    shown = terminal.buffer.getvalue().decode()  # type: ignore[attr-defined]  # it is the BytesIO from above
+    assert "Event" in shown
+    assert "\x1b[" in shown
+    assert not shown.startswith("{")
+
+
+def test_module_logger_made_before_the_set_up_follows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """The runtime's loggers, which are made at import, log through what the program sets up later."""
+    log = get_logger("miniclaw.test")
+    configure_logging("info", "json")
+    log.info("Event", session_id="telegram_1")
+    event = json.loads(capsys.readouterr().err)
+    assert (event["event"], event["session_id"]) == ("Event", "telegram_1")
+    assert event["logger"] == "miniclaw.test"
+
+
+def test_nothing_is_ever_logged_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output belongs to the answers and listings."""
+    for format_ in ("json", "console"):
+        configure_logging("debug", format_)  # type: ignore[arg-type]  # two of the literals
+        structlog.get_logger().error("Event")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("Event") == 2

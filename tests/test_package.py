@@ -1,0 +1,80 @@
+"""The package's face: its names, and what importing it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import miniclaw
+
+_IS_LOADED = "import sys; print('trio' in sys.modules)"
+
+
+def _python(code: str, home: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=True, timeout=60,
+        env={"MINICLAW_HOME": str(home), "HOME": str(home), "PATH": ""},
+    )  # fmt: skip
+    return done.stdout.splitlines()[-1]
+
+
+def _run_and_say(*args: str) -> str:
+    return f"""
+import sys
+sys.argv = ["miniclaw", *{args!r}]
+from miniclaw.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("trio" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("name", miniclaw.__all__)
+def test_package_every_public_name_can_be_had(name: str) -> None:
+    """Each name in ``__all__`` is there, and stands for the object of that name."""
+    value = getattr(miniclaw, name)
+    assert value == version("miniclaw") if name == "__version__" else value.__name__ == name
+
+
+def test_package_star_import_gives_every_public_name() -> None:
+    """``__all__`` and what can be imported are the same."""
+    names: dict[str, object] = {}
+    exec("from miniclaw import *", names)  # noqa: S102 - the statement cannot stand in a function
+    assert set(miniclaw.__all__) <= names.keys()
+
+
+@pytest.mark.parametrize("name", ["Gateway", "open_rumtime", "__wrapped__"])
+def test_package_unknown_name_is_an_attribute_error(name: str) -> None:
+    """A misspelt name is told as by any other module."""
+    with pytest.raises(AttributeError, match=f"module 'miniclaw' has no attribute '{name}'"):
+        getattr(miniclaw, name)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"import miniclaw; {_IS_LOADED}",
+        f"from miniclaw import Session, Message, ToolCall, RetentionPolicy, MiniclawError; {_IS_LOADED}",
+        _run_and_say("--version"),
+        _run_and_say("sessions", "list"),
+        _run_and_say("sessions", "cleanup", "--dry-run"),
+        _run_and_say("config", "show"),
+    ],
+    ids=["import", "types", "version", "list", "dry-run", "config"],
+)
+def test_package_what_only_looks_does_not_load_trio(code: str, tmp_path: Path) -> None:
+    """A command that only looks at files starts quickly on a small board."""
+    (tmp_path / "workspace" / "sessions").mkdir(parents=True)
+    assert _python(code, tmp_path) == "False"
+
+
+def test_package_the_runtime_loads_trio_when_it_is_asked_for(tmp_path: Path) -> None:
+    """The runtime's name can be had from the package in a fresh process; that it loads trio proves the check above."""
+    assert _python(f"from miniclaw import open_runtime; {_IS_LOADED}", tmp_path) == "True"
