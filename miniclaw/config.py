@@ -84,7 +84,10 @@ def find_home() -> Home:
     """
     text = os.environ.get(HOME_VARIABLE)
     if text is None:
-        return Home(Path.home() / ".miniclaw")
+        try:
+            return Home(Path.home() / ".miniclaw")
+        except RuntimeError:
+            raise ConfigError(None, f"there is no home directory; set {HOME_VARIABLE} to an absolute path") from None
     if not Path(text).is_absolute():
         raise ConfigError(None, f"{HOME_VARIABLE}={text!r}: give an absolute path")
     return Home(Path(text))
@@ -111,7 +114,7 @@ def load_config(path: Path, *, required: bool) -> Config:
         raise ConfigError(path, f"could not read it: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(path, "it is not UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one; an endless number or nesting is not
         raise ConfigError(path, f"it is not TOML: {error}") from error
     return parse_config(values, path)
 
@@ -128,7 +131,7 @@ def parse_config(values: dict[str, Any], path: Path | None = None) -> Config:
     try:
         return msgspec.convert(values, Config)
     except msgspec.ValidationError as error:
-        raise _explain(error, path) from error
+        raise _explain(error, values, path) from error
 
 
 def show_config(config: Config) -> dict[str, dict[str, Any]]:
@@ -186,20 +189,28 @@ def _parse_session_durations(session: dict[str, Any], path: Path | None) -> dict
     return parsed
 
 
-def _explain(error: msgspec.ValidationError, path: Path | None) -> ConfigError:
-    """Turn msgspec's sentence, which ends in ``- at `$.table.key```, into one that begins with the key."""
-    problem, _, where = str(error).partition(" - at ")
-    key = where.strip("`").removeprefix("$").removeprefix(".")
+_IN_WORDS: Final = {"bool": "true or false", "object": "a table", "str": "a text"}
+
+
+def _explain(error: msgspec.ValidationError, values: dict[str, Any], path: Path | None) -> ConfigError:
+    """Turn msgspec's sentence, which ends in ``- at `$.table.key```, into key, value and what would be right."""
+    problem, _, where = str(error).rpartition(" - at `$") if " - at `$" in str(error) else (str(error), "", "")
+    key = where.removesuffix("`").removeprefix(".")
     if unknown := re.search(r"unknown field `(.*)`", problem):
         table = {"session": SessionConfig, "log": LogConfig}.get(key, Config)
         known = ", ".join(table.__struct_fields__)
         return ConfigError(path, f"unknown; known here are {known}", key=".".join(filter(None, [key, unknown[1]])))
     if key in {"log.level", "log.format"}:
-        choices = get_args(LogLevel if key == "log.level" else LogFormat)
-        problem += f"; give one of {', '.join(choices)}"
-    return ConfigError(path, problem, key=key)
+        right = "one of " + ", ".join(get_args(LogLevel if key == "log.level" else LogFormat))
+    else:
+        expected = re.match(r"Expected `(\w+)`", problem)
+        right = _IN_WORDS.get(expected[1], expected[1]) if expected else problem
+    value: Any = values
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else value
+    return ConfigError(path, f"{_as_toml(value)} is not {right}", key=key)
 
 
 def _as_toml(value: object) -> str:
-    text = msgspec.json.encode(value, enc_hook=str).decode()
+    text = str(value) if isinstance(value, float) else msgspec.json.encode(value, enc_hook=str).decode()
     return text if len(text) <= 60 else text[:60] + "…"

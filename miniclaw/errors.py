@@ -101,6 +101,13 @@ class SessionsDirectoryError(SessionFileError):
     """The sessions directory itself cannot be used."""
 
 
+class SessionsDirectoryMissingError(SessionsDirectoryError):
+    """There is no such directory (yet)."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "there is no such directory")
+
+
 class WorkspaceHeldError(StoreError):
     """Another process owns the sessions directory; `holder` says which, as far as is known."""
 

@@ -13,8 +13,9 @@ NEVER: Final = "never"
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION: Final = re.compile(r"(\d{1,9})\s*([smhdw])")
 
-# C0, DEL and C1 controls but for tab and newline, and what turns the direction of writing
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# C0, DEL and C1 controls but for tab and newline, what turns the direction of writing, and the surrogates that stand
+# for the bytes of a file name that is not UTF-8
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def parse_duration(text: str) -> timedelta:
@@ -29,7 +30,10 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise ValueError('a duration is a whole number and a unit (s, m, h, d, w), such as "30d"')
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    try:
+        return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    except OverflowError:
+        raise ValueError(f"{text} is longer than the calendar") from None
 
 
 def format_duration(duration: timedelta | None) -> str:
@@ -60,12 +64,15 @@ def format_size(size: int) -> str:
     """Return a number of bytes for a person, in binary units."""
     value = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024 or unit == "GiB":
+        if round(value, 1) < 1024 or unit == "GiB":
             break
         value /= 1024
     return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def printable(text: str) -> str:
-    """Return text without characters that command a terminal; they are shown escaped. Lines and tabs stay."""
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    """Return text without characters that command a terminal; they are shown escaped. Lines and tabs stay.
+
+    The result can be encoded, also where the text came from a file name that is not UTF-8.
+    """
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable, MutableMapping
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 import structlog
+from structlog.typing import Processor
+
+from miniclaw.formats import printable
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
@@ -34,10 +38,10 @@ def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002
         format = "console" if sys.stderr.isatty() else "json"  # noqa: A001 - as above
     renderer: list[Any]
     if format == "json":
-        renderer = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_json)]
+        renderer = [structlog.processors.format_exc_info, _escape(_encodable), structlog.processors.JSONRenderer(_json)]
         factory: Any = structlog.BytesLoggerFactory(sys.stderr.buffer)
     else:
-        renderer = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
+        renderer = [_escape(printable), structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
         factory = structlog.PrintLoggerFactory(sys.stderr)
     structlog.configure(
         processors=[
@@ -50,6 +54,24 @@ def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002
         logger_factory=factory,
         cache_logger_on_first_use=False,
     )
+
+
+def _escape(escape: Callable[[str], str]) -> Processor:
+    """Return a processor that escapes texts: names come from strangers, and file names need not be Unicode."""
+
+    def process(_logger: Any, _level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        for key, value in event.items():
+            if isinstance(value, str):
+                event[key] = escape(value)
+            elif isinstance(value, list | tuple):
+                event[key] = [escape(item) if isinstance(item, str) else item for item in value]
+        return event
+
+    return process
+
+
+def _encodable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _json(event: dict[str, Any], **_: Any) -> bytes:

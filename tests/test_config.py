@@ -202,7 +202,7 @@ def test_parse_config_wrong_log_setting_is_refused_with_the_choices(key: str, wr
         parse_config({"log": {key: wrong}}, PATH)
     choices = "debug, info, warning, error" if key == "level" else "auto, console, json"
     assert str(caught.value).startswith(f"{PATH}: log.{key}: ")
-    assert f"give one of {choices}" in str(caught.value)
+    assert f"is not one of {choices}" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,6 @@ def test_find_home_without_the_variable_is_below_the_users_home(monkeypatch: pyt
 def test_find_home_relative_path_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """Where sessions lie does not depend on where a command is called from."""
     monkeypatch.setenv("MINICLAW_HOME", value)
-    with pytest.raises(ConfigError, match="MINICLAW_HOME=.*: give an absolute path") as caught:
+    with pytest.raises(ConfigError, match=r"MINICLAW_HOME=.*: give an absolute path") as caught:
         find_home()
     assert repr(value) in str(caught.value)

@@ -15,11 +15,11 @@ import trio
 
 from miniclaw.agent.models import Model
 from miniclaw.channels.base import Channel, InboundMessage, OutboundMessage
-from miniclaw.errors import ChannelError, MiniclawError, ModelError, SessionNotFoundError
+from miniclaw.errors import ChannelError, InvalidMessageError, MiniclawError, ModelError, SessionNotFoundError
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.types import Message, Role
+from miniclaw.session.types import Message, Role, Session
 
 MAX_TURNS: Final = 64
 """Messages that are taken from the channels and not answered yet; beyond it the channels wait."""
@@ -99,7 +99,7 @@ class AgentLoop:
         try:
             reply = await self._answer(message)
         except ModelError as error:
-            log.error("Model did not answer", model=self._model.name, error=str(error))
+            log.error("Model did not answer", model=self._model.name, error=str(error), cause=repr(error.__cause__))
             reply, failed = _SORRY_NO_REPLY.format(reason=error), True
         except MiniclawError as error:
             log.error("Message could not be recorded", channel=message.channel, error=str(error))
@@ -115,12 +115,22 @@ class AgentLoop:
         session = await self._manager.get_or_create_session(message.channel, message.chat_id)
         async with self._manager.using(session.session_id):
             await self._record(session.session_id, "user", message.content)
-            reply = await self._model.reply(session.messages)
+            reply = await self._ask(session)
             try:
                 await self._record(session.session_id, "assistant", reply)
+            except InvalidMessageError as error:
+                raise ModelError(f"the model's answer could not be recorded ({error.problem})") from error
             except SessionNotFoundError:
                 log.info("Session was deleted during the turn", session_id=session.session_id)
             return reply
+
+    async def _ask(self, session: Session) -> str:
+        try:
+            return await self._model.reply(session.messages)
+        except ModelError:
+            raise
+        except Exception as error:  # a model is foreign code: its bug is one unanswered message, not the end of all
+            raise ModelError(f"the model failed ({type(error).__name__})") from error
 
     async def _record(self, session_id: str, role: Role, content: str) -> None:
         await self._manager.add_message(session_id, Message(role, content, self._clock().astimezone(UTC)))

@@ -104,7 +104,7 @@ class ConsoleChannel:
             for line in lines:
                 yield line.decode(errors="replace").removesuffix("\r")
         if rest:
-            yield rest.decode(errors="replace")
+            yield rest.decode(errors="replace").removesuffix("\r")
 
     async def _read(self) -> bytes:
         try:

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 used or configured wrongly.
 from __future__ import annotations
 
 import sys
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,8 @@ from typing import Final
 import click
 
 from miniclaw.config import Config, Home, find_home, load_config
-from miniclaw.errors import ConfigError, MiniclawError
+from miniclaw.errors import ConfigError, InvalidSessionIdError, MiniclawError
+from miniclaw.formats import printable
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -29,26 +31,31 @@ _COMMANDS: Final = {
 class Settings:
     """What the commands share: where everything lies, and the configuration."""
 
-    def __init__(self, home: Home, config_path: Path | None) -> None:
-        self.home = home
+    def __init__(self, config_path: Path | None) -> None:
         self._config_path = config_path
-        self._config: Config | None = None
+
+    @cached_property
+    def home(self) -> Home:
+        """Where everything lies.
+
+        Raises:
+            ConfigError: The environment does not say so rightly.
+        """
+        return find_home()
 
     @property
     def config_path(self) -> Path:
         """The configuration file in force."""
         return self._config_path or self.home.config_path
 
-    @property
+    @cached_property
     def config(self) -> Config:
         """The configuration, read when it is first asked for.
 
         Raises:
             ConfigError: It is not right.
         """
-        if self._config is None:
-            self._config = load_config(self.config_path, required=self._config_path is not None)
-        return self._config
+        return load_config(self.config_path, required=self._config_path is not None)
 
 
 class _LazyGroup(click.Group):
@@ -89,28 +96,28 @@ def cli(ctx: click.Context, config_path: Path | None) -> None:
 
     Exit codes: 0 done, 1 failed, 2 used or configured wrongly.
     """
-    ctx.obj = Settings(find_home(), config_path)
+    ctx.obj = Settings(config_path)
 
 
 def main() -> None:
     """Run the command line, and tell errors in one sentence."""
     try:
         cli.main(standalone_mode=True)
-    except ConfigError as error:
+    except (ConfigError, InvalidSessionIdError) as error:
         _fail(error, EXIT_USAGE)
     except BaseExceptionGroup as group:
         errors, rest = group.split(MiniclawError)
         if rest is not None or errors is None:
             raise
         for leaf in _leaves(errors):
-            click.echo(f"miniclaw: {leaf}", err=True)
+            click.echo(printable(f"miniclaw: {leaf}"), err=True)
         sys.exit(EXIT_FAILED)
     except MiniclawError as error:
         _fail(error, EXIT_FAILED)
 
 
 def _fail(error: MiniclawError, code: int) -> None:
-    click.echo(f"miniclaw: {error}", err=True)
+    click.echo(printable(f"miniclaw: {error}"), err=True)
     sys.exit(code)
 
 

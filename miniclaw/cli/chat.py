@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import getpass
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from miniclaw.cli import EXIT_FAILED, Settings
+from miniclaw.errors import CorruptSessionError
 
 if TYPE_CHECKING:
     from miniclaw.session.runtime import SessionRuntime
@@ -34,7 +36,12 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
     from miniclaw.session.names import make_session_id  # noqa: PLC0415
 
     if name is None:
-        name = getpass.getuser()
+        try:
+            name = getpass.getuser()
+        except (KeyError, OSError):
+            raise click.UsageError("there is no login name; say whose conversation it is with --as NAME") from None
+    if message is None and sys.stdin is None:
+        raise click.UsageError("there is no standard input to read; give a message with -m TEXT")
     if message is not None and not message.strip():
         raise click.UsageError("the message is empty")
     session_id = make_session_id(CHANNEL, name)
@@ -44,8 +51,11 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
     console = ConsoleChannel(name, messages=None if message is None else [message])
 
     async def show_history(runtime: SessionRuntime) -> None:
-        if message is None and (session := await runtime.manager.get_session(session_id)):
-            console.show(session.messages[-_HISTORY:])
+        if message is None:
+            # A damaged file is not told here: the first message puts it into quarantine, with an ERROR.
+            with suppress(CorruptSessionError):
+                if session := await runtime.manager.get_session(session_id):
+                    console.show(session.messages[-_HISTORY:])
 
     trio.run(partial(run_gateway, settings.config, settings.home, channels=[console], before=show_history))
     if console.failures:

@@ -12,6 +12,8 @@ from miniclaw.formats import printable
 
 _MAX_DRAWN_ROWS = 500  # a drawn table of thousands takes seconds, and nobody reads it
 
+_LONG_SCAN = 5000  # entries; a shorter one is over before anybody wonders
+
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
     """Print rows under headings.
@@ -46,13 +48,20 @@ def scan_progress() -> Iterator[Callable[[int], None] | None]:
         yield None
         return
 
+    shown = False
+
     def show(entries: int) -> None:
-        click.echo(f"\r{entries:,} entries scanned", err=True, nl=False)
+        nonlocal shown
+        if entries >= _LONG_SCAN:
+            shown = True
+            # Back to the beginning of the line: what is logged next is written over it.
+            click.echo(f"{entries:,} entries scanned\r", err=True, nl=False)
 
     try:
         yield show
     finally:
-        click.echo("\r\033[K", err=True, nl=False)
+        if shown:
+            click.echo("\033[K", err=True, nl=False)
 
 
 def count(number: int, noun: str) -> str:

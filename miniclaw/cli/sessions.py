@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.output import count, print_table, scan_progress
-from miniclaw.errors import SessionNotFoundError
+from miniclaw.errors import SessionNotFoundError, SessionsDirectoryMissingError
 from miniclaw.formats import format_age, format_remaining, format_size, printable
 from miniclaw.session import codec
 from miniclaw.session.clock import utc_now
@@ -19,6 +19,9 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.plan import CleanupPlan, scan_sync
 from miniclaw.session.retention import PlanRow, RetentionPolicy, plan_retention
 from miniclaw.session.rows import StoredSession
+
+if TYPE_CHECKING:
+    from miniclaw.session.cleanup import CleanupResult
 
 PLAN_VERSION = 1
 """Of the JSON that ``cleanup --dry-run --json`` prints; raised when a field changes its meaning or goes."""
@@ -39,8 +42,10 @@ def _policy(settings: Settings) -> RetentionPolicy:
 
 def _open(settings: Settings) -> SessionDirectory | None:
     """Open the sessions directory to read; None where there is none yet, which means no sessions."""
-    path = settings.home.sessions_dir
-    return SessionDirectory.open(path) if path.exists() or path.is_symlink() else None
+    try:
+        return SessionDirectory.open(settings.home.sessions_dir)
+    except SessionsDirectoryMissingError:
+        return None
 
 
 def _log_to_terminal(settings: Settings) -> None:
@@ -102,7 +107,7 @@ def _as_dict(row: PlanRow) -> dict[str, Any]:
         "last_accessed": header.last_accessed,
         "age_days": round(row.age / timedelta(days=1), 3),
         "bytes": row.session.size,
-        "file": row.session.key,
+        "file": printable(row.session.key),
         "expired": row.removes,
         "reason": row.reason,
     }
@@ -150,8 +155,9 @@ def delete(settings: Settings, session_id: str, yes: bool) -> None:
     with directory:
         header = directory.header(session_id)
     _log_to_terminal(settings)
-    age = format_age(utc_now() - header.last_accessed)
-    _confirm(f"Delete the session {printable(session_id)}, last used {age} ago?", yes=yes)
+    age = utc_now() - header.last_accessed
+    when = f"last used {format_age(age)} ago" if age >= timedelta(0) else "ahead of the clock"
+    _confirm(f"Delete the session {printable(session_id)}, {when}?", yes=yes)
 
     async def run() -> int:
         async with open_store(settings.home.sessions_dir, create=False) as store:
@@ -174,57 +180,59 @@ def cleanup(settings: Settings, dry_run: bool, yes: bool, as_json: bool) -> None
     policy = _policy(settings)
     now = utc_now()
     plan = CleanupPlan(now)
-    asks = not yes and sys.stdin.isatty()
-    if directory := _open(settings):
-        if dry_run or asks:
-            with directory, scan_progress() as progress:
+    asks = not yes and not dry_run and sys.stdin.isatty()
+    directory = _open(settings)
+    if directory is not None:
+        with directory, scan_progress() as progress:
+            if dry_run or asks:
                 plan = scan_sync(directory, policy, now, on_progress=progress)
-    elif not dry_run:
-        click.echo("There are no sessions yet.")
-        return
     if dry_run:
         _print_plan_json(plan) if as_json else _print_plan(plan)
         return
-    if asks:
-        if not plan.removals:
-            click.echo(f"{count(plan.sessions_scanned, 'session')} scanned, none is expired.")
-            return
+    if asks and plan.removals:
         _confirm(f"Remove {count(len(plan.removals), 'session')}, {format_size(plan.bytes)}?", yes=False)
-    _run_cleanup(settings, policy, as_json=as_json)
+    _run_cleanup(settings, policy, is_empty=directory is None, as_json=as_json)
 
 
-def _run_cleanup(settings: Settings, policy: RetentionPolicy, *, as_json: bool) -> None:
+def _run_cleanup(settings: Settings, policy: RetentionPolicy, *, is_empty: bool, as_json: bool) -> None:
     import trio  # noqa: PLC0415 - start-up time
 
-    from miniclaw.session.cleanup import Cleanup  # noqa: PLC0415
+    from miniclaw.session.cleanup import Cleanup, CleanupResult  # noqa: PLC0415
     from miniclaw.session.state import CleanupState, StateDirectory  # noqa: PLC0415
 
     _log_to_terminal(settings)
     started = utc_now()
-    with scan_progress() as progress:
-        cleanup = Cleanup(settings.home.sessions_dir, policy=policy, on_progress=progress)
-        result = trio.run(cleanup.run)
-    # The gateway need not announce what somebody has already ordered.
-    StateDirectory(settings.home.state_dir).write_cleanup(CleanupState(last_run_at=started))
+    result = CleanupResult()
+    if not is_empty:
+        with scan_progress() as progress:
+            result = trio.run(Cleanup(settings.home.sessions_dir, policy=policy, on_progress=progress).run)
     if as_json:
         click.echo(msgspec.json.encode(result))
     else:
-        click.echo(
-            f"{count(result.sessions_scanned, 'session')} scanned, {result.sessions_deleted:,} removed, "
-            f"{format_size(result.bytes_freed)} freed."
-        )
-        for number, what in [
-            (result.kept_active, "in use"),
-            (result.future, "ahead of the clock"),
-            (result.unreadable, "unreadable"),
-            (result.corrupt, "corrupt"),
-            (result.mismatched, "under another session's name"),
-        ]:
-            if number:
-                click.echo(f"{number:,} kept: {what}.")
+        _print_result(result)
+    if not is_empty:
+        # The gateway need not announce what somebody has already ordered.
+        StateDirectory(settings.home.state_dir).write_cleanup(CleanupState(last_run_at=started))
+    if result.failed:
+        sys.exit(EXIT_FAILED)
+
+
+def _print_result(result: CleanupResult) -> None:
+    click.echo(
+        f"{count(result.sessions_scanned, 'session')} scanned, {result.sessions_deleted:,} removed, "
+        f"{format_size(result.bytes_freed)} freed."
+    )
+    for number, what in [
+        (result.kept_active, "in use"),
+        (result.future, "ahead of the clock"),
+        (result.unreadable, "unreadable"),
+        (result.corrupt, "corrupt"),
+        (result.mismatched, "under another session's name"),
+    ]:
+        if number:
+            click.echo(f"{number:,} kept: {what}.")
     if result.failed:
         click.echo(f"{result.failed:,} could not be removed; the log above says why.", err=True)
-        sys.exit(EXIT_FAILED)
 
 
 def _print_plan(plan: CleanupPlan) -> None:
@@ -256,7 +264,7 @@ def _print_plan_json(plan: CleanupPlan) -> None:
         "remove": {"sessions": len(plan.removals), "bytes": plan.bytes},
         "sessions": [_as_dict(row) for row in plan.removals],
         "future": [_as_dict(row) for row in plan.future],
-        "problems": [{"file": p.key, "kind": p.kind, "reason": p.reason} for p in plan.problems],
+        "problems": [{"file": printable(p.key), "kind": p.kind, "reason": p.reason} for p in plan.problems],
     }
     click.echo(msgspec.json.encode(document))
 

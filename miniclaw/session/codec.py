@@ -141,7 +141,7 @@ def check_message(message: Message) -> Message:
             message = msgspec.structs.replace(message, timestamp=message.timestamp.astimezone(UTC))
         with _decoding():
             _decode_message(_encode(message))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidMessageError(str(error)) from error
     return message
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from miniclaw.errors import SessionsDirectoryError, StoreIOError
+from miniclaw.errors import SessionsDirectoryError, SessionsDirectoryMissingError, StoreIOError
 from miniclaw.session.fs import Bytes, OsCalls
 
 PRIVATE_DIR: Final = 0o700
@@ -134,7 +134,7 @@ def open_directory(fs: OsCalls, path: Path, *, create: bool) -> int:
         return fs.open(str(path), DIRECTORY_FLAGS)
     except FileNotFoundError:
         if not create:
-            raise SessionsDirectoryError(path, "there is no such directory") from None
+            raise SessionsDirectoryMissingError(path) from None
     except OSError as error:
         raise SessionsDirectoryError(path, _why_no_directory(path, error)) from error
     try:
@@ -155,9 +155,10 @@ def _make_private(fs: OsCalls, path: Path) -> None:
 
 
 def _why_no_directory(path: Path, error: OSError) -> str:
-    if path.is_symlink():
+    # os.path answers False where pathlib would raise for a parent that may not be searched.
+    if os.path.islink(path):
         return "it is a symbolic link; give the directory that it points to"
-    if path.exists() and not path.is_dir():
+    if os.path.exists(path) and not os.path.isdir(path):
         return "it is not a directory"
     return f"could not open it: {error.strerror}"
 

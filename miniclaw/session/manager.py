@@ -360,7 +360,7 @@ class SessionManager:
         def consent(headers: Sequence[SessionHeader]) -> list[bool]:
             if entry := self._memory.forget(session_id):
                 forgotten.append(entry)
-            return [True] * len(headers)
+            return [header.session_id == session_id for header in headers]
 
         removals: list[Removal] | None = None
         try:

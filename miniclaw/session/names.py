@@ -28,6 +28,7 @@ SUFFIX = ".json"
 _DIGEST_CHARS = 32  # 128 bits: chat ids come from strangers, who may look for collisions
 _CHANNEL = re.compile(r"[a-z0-9-]{1,32}")
 _PLAIN_ID = re.compile(r"[a-z0-9-]{1,32}_[a-z0-9.@+_-]+")  # what file_name() leaves as it is, if it is not too long
+_NO_BARE_NAME = re.compile(r"[/\0%~]")
 _CAPITAL = re.compile(r"[A-Z]")
 _CUT_ESCAPE = re.compile(r"%[0-9A-F]?$")
 _FOREIGN_MAX_BYTES = 255
@@ -95,14 +96,15 @@ def file_name(session_id: str) -> str:
 def file_names(session_id: str) -> tuple[str, ...]:
     """Return every name under which the session may lie, our own first.
 
-    The second, where there is one, is the bare ``{session_id}.json`` of earlier implementations.
+    The second, where there is one, is the bare ``{session_id}.json`` of earlier implementations. There is none where
+    that could be another session's own name, which is where the id has a ``%`` or a ``~``.
 
     Raises:
         InvalidSessionIdError: It is not ``{channel}_{chat_id}``.
     """
     ours = file_name(session_id)
     bare = session_id + SUFFIX
-    if bare == ours or "/" in bare or "\0" in bare or len(bare.encode()) > _FOREIGN_MAX_BYTES:
+    if bare == ours or _NO_BARE_NAME.search(bare) or len(bare.encode()) > _FOREIGN_MAX_BYTES:
         return (ours,)
     return (ours, bare)
 

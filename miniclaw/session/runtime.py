@@ -123,6 +123,8 @@ async def open_runtime(
 @asynccontextmanager
 async def _running_services(runtime: SessionRuntime) -> AsyncIterator[None]:
     services: list[Persistence | CleanupService] = [runtime.persistence, runtime.cleanup_service]
+    # The nursery is nobody's business outside: an error of the block is raised as itself, not as a group.
+    error_of_block: Exception | None = None
     async with trio.open_nursery() as nursery:
         ended = []
         for service in services:
@@ -131,6 +133,8 @@ async def _running_services(runtime: SessionRuntime) -> AsyncIterator[None]:
             await nursery.start(partial(_run_service, service, event))
         try:
             yield
+        except Exception as error:  # noqa: BLE001 - raised below
+            error_of_block = error
         finally:
             for service in services:
                 service.stop()
@@ -140,6 +144,8 @@ async def _running_services(runtime: SessionRuntime) -> AsyncIterator[None]:
                 for event in ended:
                     await event.wait()
             nursery.cancel_scope.cancel()
+    if error_of_block is not None:
+        raise error_of_block
 
 
 async def _run_service(

@@ -56,7 +56,7 @@ def delay_until_next_run(state: CleanupState, now: datetime, interval: timedelta
         period, since = interval, state.last_run_at
     else:
         return timedelta(0)
-    return max(timedelta(0), min(period, since + period - now))
+    return max(timedelta(0), min(period, period - (now - since)))
 
 
 def decide(state: CleanupState, suspicion: Suspicion | None) -> Decision:

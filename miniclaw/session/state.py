@@ -20,7 +20,16 @@ from typing import Final, Literal, Self, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from miniclaw.session.files import READ_FLAGS, open_directory, opened, read_rest, replace_file, store_errors, write_all
+from miniclaw.session.files import (
+    DIRECTORY_FLAGS,
+    READ_FLAGS,
+    open_directory,
+    opened,
+    read_rest,
+    replace_file,
+    store_errors,
+    write_all,
+)
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.logs import get_logger
 from miniclaw.session.types import AwareDatetime
@@ -73,7 +82,7 @@ class StateDirectory:
         """Return the state; an empty one where there is none, or none that can be read (an ERROR says so)."""
         try:
             data = self._read(CLEANUP_NAME)
-            return msgspec.json.decode(data, type=CleanupState) if data else CleanupState()
+            return CleanupState() if data is None else msgspec.json.decode(data, type=CleanupState)
         except (OSError, ValueError, RecursionError) as error:
             log.error("Cleanup state could not be read", path=str(self.path / CLEANUP_NAME), error=str(error))
             return CleanupState()
@@ -93,11 +102,15 @@ class StateDirectory:
             self._fs.close(fd)
 
     def read_last_seen(self) -> datetime | None:
-        """Return when the program was last seen; None where that is not known."""
+        """Return when the program was last seen; None where that was never recorded.
+
+        A record that cannot be read counts as very long ago, so that the next cleanup announces.
+        """
         try:
-            return datetime.fromisoformat(self._read(LAST_SEEN_NAME).decode().strip()).astimezone(UTC)
-        except (OSError, ValueError):
-            return None
+            data = self._read(LAST_SEEN_NAME)
+            return None if data is None else datetime.fromisoformat(data.decode().strip()).astimezone(UTC)
+        except (OSError, ValueError, OverflowError):
+            return datetime.min.replace(tzinfo=UTC)
 
     def write_last_seen(self, now: datetime) -> None:
         """Write that the program is there.
@@ -108,18 +121,28 @@ class StateDirectory:
         text = f"{now.astimezone(UTC).isoformat(timespec='microseconds')}\n".encode()  # always of one length
         fd = open_directory(self._fs, self.path, create=True)
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            # O_NONBLOCK: a FIFO of that name is an error, and not a wait for its reader.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             with (
                 store_errors(self.path / LAST_SEEN_NAME, "write"),
                 opened(self._fs, LAST_SEEN_NAME, flags, dir_fd=fd) as file,
             ):
                 write_all(self._fs, file, text)
+                if self._fs.fstat(file).st_size != len(text):
+                    self._fs.ftruncate(file, len(text))
         finally:
             self._fs.close(fd)
 
-    def _read(self, name: str) -> bytes:
+    def _read(self, name: str) -> bytes | None:
+        """Return the content of a file; None where there is none."""
         try:
-            with opened(self._fs, str(self.path / name), READ_FLAGS) as fd:
+            directory = self._fs.open(str(self.path), DIRECTORY_FLAGS)
+        except FileNotFoundError:
+            return None
+        try:
+            with opened(self._fs, name, READ_FLAGS, dir_fd=directory) as fd:
                 return read_rest(self._fs, fd)
         except FileNotFoundError:
-            return b""
+            return None
+        finally:
+            self._fs.close(directory)

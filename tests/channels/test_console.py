@@ -125,17 +125,20 @@ async def test_console_line_that_comes_in_parts_is_one_message() -> None:
 
 
 async def test_console_next_line_waits_for_the_answer() -> None:
-    """The answer stands before the next message is sent: one at a time."""
+    """The answer stands before the next message is sent: one at a time, whatever lies ready to be read."""
     output = io.StringIO()
-    seen: list[str] = []
-
-    def answer(message: InboundMessage) -> OutboundMessage:
-        seen.append(output.getvalue())
-        return _echo(message)
-
+    send, receive = trio.open_memory_channel[InboundMessage](10)
     with _pipe(b"one\ntwo\nthree\n") as fd:
-        await _converse(ConsoleChannel("me", input_fd=fd, output=output), answer)
-    assert seen == ["", "re one\n", "re one\nre two\n"]
+        channel = ConsoleChannel("me", input_fd=fd, output=output)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(channel.run, send)
+                for text in ("one", "two", "three"):
+                    message = await receive.receive()
+                    await wait_all_tasks_blocked()
+                    assert message.content == text
+                    assert receive.statistics().current_buffer_used == 0
+                    await channel.send(_echo(message))
     assert output.getvalue() == "re one\nre two\nre three\n"
 
 

@@ -41,8 +41,8 @@ def test_chat_piped_lines_are_answered_in_order(program: Program) -> None:
     assert [text for role, text in _said(program, "me") if role == "user"] == ["one", "two", "three"]
 
 
-def test_chat_redirected_file_is_read_as_a_pipe_is(program: Program) -> None:
-    """Nothing to read is a conversation without messages, and makes no session."""
+def test_chat_nothing_to_read_makes_no_session(program: Program) -> None:
+    """An empty pipe is a conversation without messages, and leaves no session."""
     result = program.run("chat", "--as", "me", stdin=b"")
     assert (result.code, result.out) == (0, "")
     assert program.files() == set()

@@ -14,8 +14,15 @@ from typing import Any
 
 from tests.fakes.samples import write_session
 
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 30
 """Far beyond what a command takes; a test that reaches it has failed."""
+
+# Makes the pseudo-terminal the controlling one, so that Ctrl-C typed on it is a signal, and becomes the program.
+_ON_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "miniclaw", *sys.argv[1:]])
+"""
 
 
 class Result:
@@ -86,7 +93,7 @@ class Program:
         master, slave = pty.openpty()
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "miniclaw", *args],
+                [sys.executable, "-c", _ON_TERMINAL, *args],
                 stdin=slave,
                 stdout=slave,
                 stderr=slave,
@@ -95,23 +102,32 @@ class Program:
             )
             os.close(slave)
             with process:
-                shown = b""
-                answered = not prompt
-                while chunk := _read_terminal(master):
-                    shown += chunk
-                    if not answered and prompt.encode() in shown:
-                        os.write(master, answer.encode())
-                        answered = True
-                code = process.wait(TIMEOUT_SECONDS)
+                try:
+                    shown = _converse(master, prompt.encode(), answer.encode())
+                    code = process.wait(TIMEOUT_SECONDS)
+                finally:
+                    process.kill()  # without effect on one that has ended
         finally:
             os.close(master)
-        assert answered, f"{prompt!r} was not asked: {shown!r}"
         return Result(code, shown.decode().replace("\r\n", "\n"), "")
 
 
-def _read_terminal(master: int) -> bytes:
+def _converse(master: int, prompt: bytes, answer: bytes) -> bytes:
+    """Return all that is shown until the program ends; the answer is typed once the prompt is there."""
+    shown = b""
+    answered = not prompt
+    while chunk := _read_terminal(master, shown):
+        shown += chunk
+        if not answered and prompt in shown:
+            os.write(master, answer)
+            answered = True
+    assert answered, f"{prompt!r} was not asked: {shown!r}"
+    return shown
+
+
+def _read_terminal(master: int, shown: bytes) -> bytes:
     readable, _, _ = select.select([master], [], [], TIMEOUT_SECONDS)
-    assert readable, "the program neither says anything nor ends"
+    assert readable, f"the program neither says anything more nor ends: {shown!r}"
     try:
         return os.read(master, 65_536)
     except OSError:  # EIO: the other side has closed

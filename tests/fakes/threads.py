@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import trio
 
@@ -19,3 +20,9 @@ async def settle() -> None:
         if not trio.testing.active_thread_count():
             return
         await trio.testing.wait_all_threads_completed()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the other tasks go on until a condition holds that they bring about."""
+    while not condition():
+        await trio.lowlevel.checkpoint()

@@ -140,6 +140,7 @@ async def test_file_locks_hold_releases_when_its_block_fails() -> None:
     with pytest.raises(ZeroDivisionError):
         async with locks.hold("web_1"):
             raise ZeroDivisionError
+    assert not locks.is_held("web_1")
     with trio.CancelScope() as scope:
         async with locks.hold("web_1"):
             scope.cancel()

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
 from miniclaw.errors import (
     CorruptSessionError,
@@ -30,7 +29,7 @@ from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import session_dict, write_session
-from tests.fakes.threads import wait_in_thread
+from tests.fakes.threads import until, wait_in_thread
 
 
 def say(text: str, clock: WallClock) -> Message:
@@ -308,11 +307,7 @@ async def test_save_hanging_file_holds_up_no_later_save(
     await manager.get_or_create_session("telegram", "2")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(manager.save_all_sessions)
-        await wait_all_tasks_blocked()
-        await trio.to_thread.run_sync(lambda: None)
-        while "telegram_2" in manager.dirty_sessions():
-            await trio.lowlevel.checkpoint()
-        assert manager.dirty_sessions() == ["telegram_hung"]
+        await until(lambda: manager.dirty_sessions() == ["telegram_hung"])
         gate.opened.set()
     assert manager.dirty_sessions() == []
     assert "still here" in (sessions_dir / "telegram_hung.json").read_text()

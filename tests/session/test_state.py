@@ -16,6 +16,7 @@ from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 COULD_NOT_READ = "Cleanup state could not be read"
 
 
@@ -236,17 +237,51 @@ def test_last_seen_is_overwritten_in_place_and_not_synced(state: StateDirectory)
 @pytest.mark.parametrize(
     "content", [b"", b"garbage", b"\xff\xfe", b"\0" * 33, b"2026-11-23T12:0", b"1771083900", b"12:00", b"2026-13-01"]
 )
-def test_read_last_seen_of_garbage_is_none(state: StateDirectory, content: bytes) -> None:
-    """A damaged time is an unknown one, and no error."""
+def test_read_last_seen_of_garbage_is_very_long_ago(state: StateDirectory, content: bytes) -> None:
+    """A damaged time makes the next cleanup announce: it counts as very long ago, and is no error."""
     state.path.mkdir(parents=True)
     (state.path / LAST_SEEN_NAME).write_bytes(content)
-    assert state.read_last_seen() is None
+    assert state.read_last_seen() == LONG_AGO
 
 
-def test_read_last_seen_that_is_refused_is_none(state: StateDirectory) -> None:
-    """A time that the system does not give is an unknown one."""
+def test_read_last_seen_that_is_refused_is_very_long_ago(state: StateDirectory) -> None:
+    """A time that the system does not give makes the next cleanup announce."""
     state.write_last_seen(NOW)
-    assert StateDirectory(state.path, fs=failing("read", errno.EIO)).read_last_seen() is None
+    assert StateDirectory(state.path, fs=failing("read", errno.EIO)).read_last_seen() == LONG_AGO
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-23:00", "0001-01-01T00:00:00+23:00", "x" * 60])
+def test_write_last_seen_heals_what_is_damaged(state: StateDirectory, text: str) -> None:
+    """Whatever stood there, longer or beyond the calendar, the next tick's time is read again."""
+    state.path.mkdir(parents=True)
+    (state.path / LAST_SEEN_NAME).write_text(text)
+    assert state.read_last_seen() == LONG_AGO
+    state.write_last_seen(NOW)
+    assert state.read_last_seen() == NOW
+
+
+def test_write_last_seen_over_a_fifo_is_refused(state: StateDirectory) -> None:
+    """A FIFO in the place of the file is an error and not a wait for its reader."""
+    state.path.mkdir(parents=True)
+    os.mkfifo(state.path / LAST_SEEN_NAME)
+    with pytest.raises(StoreIOError):
+        state.write_last_seen(NOW)
+
+
+def test_read_through_a_linked_directory_is_refused(state: StateDirectory, tmp_path: Path, logs: LogRecorder) -> None:
+    """A link in place of the state directory is followed neither to write nor to read."""
+    logs.expect_error("Cleanup state could not be read")
+    state.write_cleanup(CleanupState(last_run_at=NOW))
+    (tmp_path / "link").symlink_to(state.path)
+    assert StateDirectory(tmp_path / "link").read_cleanup() == CleanupState()
+
+
+def test_read_cleanup_of_an_empty_file_says_so(state: StateDirectory, logs: LogRecorder) -> None:
+    """An empty file is a damaged one."""
+    logs.expect_error("Cleanup state could not be read")
+    state.path.mkdir(parents=True)
+    (state.path / CLEANUP_NAME).touch()
+    assert state.read_cleanup() == CleanupState()
 
 
 def test_write_last_seen_over_a_link_is_refused(state: StateDirectory, tmp_path: Path) -> None:
