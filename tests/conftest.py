@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from tests.fakes.clock import WallClock
+from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.logs import LogRecorder
 
 
@@ -27,6 +27,12 @@ def logs() -> Iterator[LogRecorder]:
 def clock() -> WallClock:
     """A wall clock that stands still until it is moved."""
     return WallClock(datetime(2026, 11, 23, 12, 0, tzinfo=UTC))
+
+
+@pytest.fixture
+def days_pass(clock: WallClock) -> DaysPass:
+    """Lets time pass on both clocks; trio's clock of the test where it is a parameter of the test itself."""
+    return DaysPass(clock)
 
 
 @pytest.fixture

@@ -65,12 +65,6 @@ def start(
     return start
 
 
-@pytest.fixture
-def days_pass(clock: WallClock) -> DaysPass:
-    """Lets time pass; also trio's clock of the test, and so a parameter of each."""
-    return DaysPass(clock)
-
-
 def left(sessions_dir: Path) -> list[str]:
     return sorted(path.stem for path in sessions_dir.glob("*.json"))
 
