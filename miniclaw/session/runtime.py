@@ -51,11 +51,20 @@ class SessionRuntime:
         self.cleanup = cleanup
         self.cleanup_service = cleanup_service
         self.sessions_dir = cleanup.sessions_dir
-        self.grace = trio.CancelScope()
+        self._in_haste = False
+        self._grace: trio.CancelScope | None = None  # while the services are stopping
 
     def hurry(self) -> None:
         """Have the shutdown skip the services' grace and go on to the flush; before or during it."""
-        self.grace.cancel()
+        self._in_haste = True
+        if self._grace is not None:
+            self._grace.cancel()
+
+    def begin_grace(self, grace: trio.CancelScope) -> None:
+        """Take the scope in which the services have their time to end."""
+        self._grace = grace
+        if self._in_haste:
+            grace.cancel()
 
 
 @asynccontextmanager
@@ -117,7 +126,10 @@ async def open_runtime(
             async with _running_services(runtime):
                 yield runtime
         finally:
-            await _flush(manager)
+            with trio.move_on_after(GRACE_SECONDS, shield=True):
+                await manager.save_all_sessions()
+            if dirty := manager.dirty_sessions():
+                log.error("Sessions could not be saved before the end", sessions=len(dirty), session_ids=dirty[:100])
 
 
 @asynccontextmanager
@@ -138,9 +150,8 @@ async def _running_services(runtime: SessionRuntime) -> AsyncIterator[None]:
         finally:
             for service in services:
                 service.stop()
-            with runtime.grace as scope:
-                scope.shield = True
-                scope.deadline = trio.current_time() + GRACE_SECONDS
+            with trio.move_on_after(GRACE_SECONDS, shield=True) as grace:
+                runtime.begin_grace(grace)
                 for event in ended:
                     await event.wait()
             nursery.cancel_scope.cancel()
@@ -155,11 +166,3 @@ async def _run_service(
         await service.run(task_status=task_status)
     finally:
         ended.set()
-
-
-async def _flush(manager: SessionManager) -> None:
-    """Save what is not saved; shielded, and with a deadline."""
-    with trio.move_on_after(GRACE_SECONDS, shield=True):
-        await manager.save_all_sessions()
-    if dirty := manager.dirty_sessions():
-        log.error("Sessions could not be saved before the end", sessions=len(dirty), session_ids=dirty[:100])
