@@ -41,7 +41,10 @@ def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002
         renderer = [structlog.processors.format_exc_info, _escape(_encodable), structlog.processors.JSONRenderer(_json)]
         factory: Any = structlog.BytesLoggerFactory(sys.stderr.buffer)
     else:
-        renderer = [_escape(printable), structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
+        renderer = [
+            _escape(printable),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False),
+        ]
         factory = structlog.PrintLoggerFactory(sys.stderr)
     structlog.configure(
         processors=[
