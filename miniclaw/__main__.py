@@ -1,5 +1,19 @@
-"""``python -m miniclaw``."""
+"""``python -m miniclaw``, and the ``miniclaw`` command."""
 
-from miniclaw.cli import main
+from __future__ import annotations
 
-main()
+import signal
+
+
+def main() -> None:
+    """Run the command line."""
+    # Ctrl-C while modules are being imported ends the program, without a traceback from the middle of an import.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from miniclaw.cli import main as run  # noqa: PLC0415 - that is the point
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    run()
+
+
+if __name__ == "__main__":
+    main()

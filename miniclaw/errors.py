@@ -8,6 +8,7 @@ are the business of `miniclaw.cli` alone.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -39,10 +40,10 @@ class ChannelError(MiniclawError):
 class InvalidSessionIdError(MiniclawError, ValueError):
     """A channel, chat id or session id that names no session."""
 
-    def __init__(self, value: str, expected: str) -> None:
+    def __init__(self, value: object, expected: str) -> None:
         self.value = value
         self.expected = expected
-        shown = repr(value) if len(value) <= 80 else repr(value[:80]) + "…"
+        shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:80] + "…"
         super().__init__(f"{shown}: {expected}")
 
 
@@ -64,6 +65,21 @@ class SessionNotFoundError(StoreError, LookupError):
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
         super().__init__(f"no session {session_id!r}")
+
+
+class RuntimeClosedError(StoreError):
+    """The session runtime has ended; what is done to its sessions now would not be saved."""
+
+    def __init__(self) -> None:
+        super().__init__("the session runtime has ended")
+
+
+class UnsavedSessionsError(StoreError):
+    """The program ended with sessions that could not be saved; the log says why."""
+
+    def __init__(self, session_ids: Sequence[str]) -> None:
+        self.session_ids = tuple(session_ids)
+        super().__init__(f"{len(session_ids)} of the sessions could not be saved: {', '.join(session_ids[:10])}")
 
 
 class SessionFileError(StoreError):

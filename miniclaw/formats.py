@@ -11,7 +11,7 @@ NEVER: Final = "never"
 """The word that switches a rule off."""
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_DURATION: Final = re.compile(r"(\d{1,9})\s*([smhdw])")
+_DURATION: Final = re.compile(r"([0-9]{1,9})\s*([smhdw])")
 
 # C0, DEL and C1 controls but for tab and newline, what turns the direction of writing, and the surrogates that stand
 # for the bytes of a file name that is not UTF-8

@@ -23,6 +23,7 @@ from miniclaw.agent.loop import AgentLoop
 from miniclaw.agent.models import EchoModel, Model
 from miniclaw.channels.base import Channel, InboundMessage
 from miniclaw.config import Config, Home
+from miniclaw.errors import UnsavedSessionsError
 from miniclaw.formats import format_duration
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.logs import get_logger
@@ -32,7 +33,7 @@ from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
 QUEUE_SIZE: Final = 16
 """Messages between the channels and the agent; beyond it the channels wait."""
 
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # SIGHUP: the terminal of a chat was closed
 
 log = get_logger("miniclaw.gateway")
 
@@ -75,9 +76,10 @@ async def run_gateway(
     model: Model | None = None,
     clock: Clock = utc_now,
     before: Callable[[SessionRuntime], Awaitable[None]] | None = None,
+    cleans_up: bool = True,
     task_status: trio.TaskStatus[SessionRuntime] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run the gateway until SIGTERM or SIGINT, or until all of its channels have ended.
+    """Run the gateway until SIGTERM, SIGINT or SIGHUP, or until all of its channels have ended.
 
     Args:
         config: The configuration.
@@ -85,15 +87,18 @@ async def run_gateway(
         channels: Whom to serve. Without any the gateway waits for a signal.
         model: Who answers; `EchoModel` where None.
         clock: The wall clock.
+        cleans_up: Whether the daily cleanup runs; off for what is not there to stay.
         before: Called once the sessions can be had and before the channels accept anything.
         task_status: Told when everything runs.
 
     Raises:
         MiniclawError: It could not start.
+        UnsavedSessionsError: It has ended, but not everything could be saved.
 
     Cancellation: as a signal, but without grace for the turns in flight.
     """
     shutdown = _Shutdown()
+    interval = config.session.cleanup_interval
     async with trio.open_nursery() as nursery:
         await nursery.start(shutdown.watch)
         async with open_runtime(
@@ -101,9 +106,7 @@ async def run_gateway(
             policy=make_policy(config),
             state_dir=home.state_dir,
             persistence_interval_seconds=config.session.persistence_interval.total_seconds(),
-            cleanup_interval_seconds=(
-                None if config.session.cleanup_interval is None else config.session.cleanup_interval.total_seconds()
-            ),
+            cleanup_interval_seconds=interval.total_seconds() if interval and cleans_up else None,
             announce_first=config.session.announce_first,
             clock=clock,
         ) as runtime:
@@ -115,8 +118,10 @@ async def run_gateway(
                 task_status.started(runtime)
                 await shutdown.requested.wait()
             log.info("Gateway stopping", unsaved=len(runtime.manager.dirty_sessions()))
-        log.info("Gateway stopped")
+        log.info("Gateway stopped", unsaved=len(runtime.unsaved))
         nursery.cancel_scope.cancel()
+    if runtime.unsaved:
+        raise UnsavedSessionsError(runtime.unsaved)
 
 
 @asynccontextmanager

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
-from typing import Any, Final, Literal, TypeAlias
+from contextlib import suppress
+from typing import Any, BinaryIO, Final, Literal, TextIO, TypeAlias, cast
 
 import msgspec
 import structlog
@@ -27,6 +28,25 @@ LEVELS: Final[dict[LogLevel, int]] = {
 }
 
 
+class _Unbreakable:
+    """A stream to log to that never fails: a full disk or a reader that went away must not end the program."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, data: Any) -> int:
+        """Write, if that is possible."""
+        try:
+            return int(self._stream.write(data))
+        except (OSError, ValueError):
+            return 0
+
+    def flush(self) -> None:
+        """Flush, if that is possible."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002 - the configuration's own word
     """Set up logging for the process.
 
@@ -39,13 +59,13 @@ def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002
     renderer: list[Any]
     if format == "json":
         renderer = [structlog.processors.format_exc_info, _escape(_encodable), structlog.processors.JSONRenderer(_json)]
-        factory: Any = structlog.BytesLoggerFactory(sys.stderr.buffer)
+        factory: Any = structlog.BytesLoggerFactory(cast("BinaryIO", _Unbreakable(sys.stderr.buffer)))
     else:
         renderer = [
             _escape(printable),
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False),
         ]
-        factory = structlog.PrintLoggerFactory(sys.stderr)
+        factory = structlog.PrintLoggerFactory(cast("TextIO", _Unbreakable(sys.stderr)))
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -15,10 +15,14 @@ from typing import Final, TextIO
 import trio
 
 from miniclaw.channels.base import InboundMessage, OutboundMessage
+from miniclaw.errors import ChannelError
 from miniclaw.formats import printable
 from miniclaw.session.types import Message
 
 CHANNEL: Final = "console"
+
+MAX_LINE_BYTES: Final = 1024 * 1024
+"""Longest line that is taken for a message, without its end."""
 
 _READ_BYTES: Final = 65_536
 
@@ -73,9 +77,14 @@ class ConsoleChannel:
     async def send(self, message: OutboundMessage) -> None:
         """Print the answer."""
         await trio.lowlevel.checkpoint()
-        self._print(message.content + "\n")
+        try:
+            self._print(message.content + "\n")
+        except ChannelError:
+            self.failures += 1
+            raise
+        finally:
+            self._answered.set()
         self.failures += message.failed
-        self._answered.set()
 
     def show(self, history: Sequence[Message]) -> None:
         """Print earlier messages of the conversation."""
@@ -90,8 +99,11 @@ class ConsoleChannel:
     def _print(self, text: str) -> None:
         # What cannot be shown in the terminal's encoding is shown escaped; it must not end the conversation.
         encoding = self._output.encoding or "utf-8"
-        self._output.write(printable(text).encode(encoding, "backslashreplace").decode(encoding))
-        self._output.flush()
+        try:
+            self._output.write(printable(text).encode(encoding, "backslashreplace").decode(encoding))
+            self._output.flush()
+        except OSError as error:
+            raise ChannelError(f"could not print: {error.strerror}") from error
 
     async def _contents(self) -> AsyncGenerator[str]:
         if self._messages is not None:
@@ -101,6 +113,8 @@ class ConsoleChannel:
         rest = b""
         while chunk := await self._read():
             *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > MAX_LINE_BYTES:
+                raise ChannelError(f"a line of the input is longer than {MAX_LINE_BYTES} bytes")
             for line in lines:
                 yield line.decode(errors="replace").removesuffix("\r")
         if rest:

@@ -5,7 +5,9 @@ Exit codes: 0 done, 1 failed, 2 used or configured wrongly.
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -101,28 +103,56 @@ def cli(ctx: click.Context, config_path: Path | None) -> None:
 
 def main() -> None:
     """Run the command line, and tell errors in one sentence."""
+    _replace_closed_streams()
+    code = _run()
     try:
-        cli.main(standalone_mode=True)
-    except (ConfigError, InvalidSessionIdError) as error:
-        _fail(error, EXIT_USAGE)
-    except BaseExceptionGroup as group:
-        errors, rest = group.split(MiniclawError)
-        if rest is not None or errors is None:
-            raise
-        for leaf in _leaves(errors):
-            click.echo(printable(f"miniclaw: {leaf}"), err=True)
-        sys.exit(EXIT_FAILED)
-    except MiniclawError as error:
-        _fail(error, EXIT_FAILED)
-
-
-def _fail(error: MiniclawError, code: int) -> None:
-    click.echo(printable(f"miniclaw: {error}"), err=True)
+        sys.stdout.flush()
+    except OSError as error:
+        code = _fail(f"could not write the output: {error.strerror}", EXIT_FAILED)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the interpreter's last flush goes there
     sys.exit(code)
 
 
-def _leaves(group: BaseExceptionGroup[MiniclawError]) -> list[MiniclawError]:
-    found: list[MiniclawError] = []
+def _run() -> int:
+    """Run the command line; return the exit code."""
+    try:
+        cli.main(standalone_mode=True)
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else EXIT_FAILED
+    except (ConfigError, InvalidSessionIdError) as error:
+        return _fail(str(error), EXIT_USAGE)
+    except (MiniclawError, OSError, KeyboardInterrupt) as error:
+        return _fail(_sentence(error), EXIT_FAILED)
+    except BaseExceptionGroup as group:
+        told, rest = group.split((MiniclawError, OSError, KeyboardInterrupt))
+        if rest is not None or told is None:
+            raise
+        return _fail("\nminiclaw: ".join(map(_sentence, _leaves(told))), EXIT_FAILED)
+
+
+def _replace_closed_streams() -> None:
+    """Give a program that was started without output somewhere to write to."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the life of the process
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, OSError):  # not one of the store, those are MiniclawErrors: most likely the output
+        return f"input or output failed: {error.strerror or error}"
+    return str(error)
+
+
+def _fail(text: str, code: int) -> int:
+    with suppress(OSError):
+        click.echo(printable(f"miniclaw: {text}"), err=True)
+    return code
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
     for error in group.exceptions:
         found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
     return found

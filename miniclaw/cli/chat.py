@@ -57,6 +57,7 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
                 if session := await runtime.manager.get_session(session_id):
                     console.show(session.messages[-_HISTORY:])
 
-    trio.run(partial(run_gateway, settings.config, settings.home, channels=[console], before=show_history))
+    gateway = partial(run_gateway, channels=[console], before=show_history, cleans_up=False)
+    trio.run(gateway, settings.config, settings.home)
     if console.failures:
         sys.exit(EXIT_FAILED)

@@ -21,10 +21,12 @@ from miniclaw.session.retention import PlanRow, RetentionPolicy, plan_retention
 from miniclaw.session.rows import StoredSession
 
 if TYPE_CHECKING:
-    from miniclaw.session.cleanup import CleanupResult
+    from miniclaw.session.cleanup import Cleanup, CleanupResult
 
 PLAN_VERSION = 1
 """Of the JSON that ``cleanup --dry-run --json`` prints; raised when a field changes its meaning or goes."""
+
+_MAX_FOREIGN = 20  # named by a dry run
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask; without a terminal nothing is asked anyway.")
@@ -205,16 +207,39 @@ def _run_cleanup(settings: Settings, policy: RetentionPolicy, *, is_empty: bool,
     result = CleanupResult()
     if not is_empty:
         with scan_progress() as progress:
-            result = trio.run(Cleanup(settings.home.sessions_dir, policy=policy, on_progress=progress).run)
+            cleanup = Cleanup(settings.home.sessions_dir, policy=policy, on_progress=progress)
+            result = trio.run(_run_until_signal, cleanup)
     if as_json:
         click.echo(msgspec.json.encode(result))
     else:
         _print_result(result)
-    if not is_empty:
+    if result.interrupted:
+        click.echo("Interrupted; what is not removed is as it was.", err=True)
+        sys.exit(EXIT_FAILED)
+    if not is_empty and policy.shortest_ttl() is not None:
         # The gateway need not announce what somebody has already ordered.
         StateDirectory(settings.home.state_dir).write_cleanup(CleanupState(last_run_at=started))
     if result.failed:
         sys.exit(EXIT_FAILED)
+
+
+async def _run_until_signal(cleanup: Cleanup) -> CleanupResult:
+    """Run a cleanup; a signal ends it after the batch it is at."""
+    import trio  # noqa: PLC0415 - start-up time
+
+    from miniclaw.gateway import SIGNALS  # noqa: PLC0415
+
+    async with trio.open_nursery() as nursery:
+        with trio.open_signal_receiver(*SIGNALS) as signals:
+
+            async def stop() -> None:
+                async for _ in signals:
+                    cleanup.stop()
+
+            nursery.start_soon(stop)
+            result = await cleanup.run()
+            nursery.cancel_scope.cancel()
+    return result
 
 
 def _print_result(result: CleanupResult) -> None:
@@ -231,6 +256,8 @@ def _print_result(result: CleanupResult) -> None:
     ]:
         if number:
             click.echo(f"{number:,} kept: {what}.")
+    if result.foreign:
+        click.echo(f"{_entries(result.foreign)} left alone: no session. `--dry-run` names them.")
     if result.failed:
         click.echo(f"{result.failed:,} could not be removed; the log above says why.", err=True)
 
@@ -251,9 +278,15 @@ def _print_plan(plan: CleanupPlan) -> None:
     for problem in plan.problems:
         if problem.kind != "foreign":
             click.echo(printable(f"kept: {problem.key}: {problem.kind}, {problem.reason}"))
-    if foreign := plan.problem_count("foreign"):
-        entries = "entry" if foreign == 1 else "entries"
-        click.echo(f"left alone: {foreign:,} {entries} that {'is' if foreign == 1 else 'are'} no session")
+    foreign = [problem for problem in plan.problems if problem.kind == "foreign"]
+    for problem in foreign[:_MAX_FOREIGN]:
+        click.echo(printable(f"left alone: {problem.key}: {problem.reason}"))
+    if len(foreign) > _MAX_FOREIGN:
+        click.echo(f"left alone: {_entries(len(foreign) - _MAX_FOREIGN)} more; --json has them all")
+
+
+def _entries(number: int) -> str:
+    return f"{number:,} {'entry' if number == 1 else 'entries'}"
 
 
 def _print_plan_json(plan: CleanupPlan) -> None:

@@ -136,7 +136,7 @@ class Cleanup:
 
         Cancellation: leaves at once.
         """
-        async with self._opened() as (_, store):
+        async with self._opened(own=False) as (_, store):
             return await self._scan(store, verify=True)
 
     async def delete_session(self, session: StoredSession) -> int:
@@ -215,11 +215,11 @@ class Cleanup:
         return plan
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[tuple[SessionManager, SessionStore]]:
+    async def _opened(self, *, own: bool = True) -> AsyncIterator[tuple[SessionManager, SessionStore]]:
         if self._manager is not None and self._store is not None:
             yield self._manager, self._store
             return
-        async with open_store(self.sessions_dir, create=False) as store:
+        async with open_store(self.sessions_dir, create=False, own=own) as store:
             yield SessionManager(store, clock=self._clock), store
 
 
@@ -263,8 +263,9 @@ def _log_problems(plan: CleanupPlan, sessions_dir: Path) -> None:
         log.error("Session file kept, it cannot be judged", path=path, kind=problem.kind, reason=problem.reason)
     if (more := len(bad) - _MAX_PROBLEMS_LOGGED) and more > 0:
         log.error("More session files cannot be judged", more=more, see="miniclaw sessions cleanup --dry-run")
-    for problem in (problem for problem in plan.problems if problem.kind == "foreign"):
-        log.debug("Entry left alone", path=str(sessions_dir / problem.key), reason=problem.reason)
+    foreign = [problem for problem in plan.problems if problem.kind == "foreign"]
+    for problem in foreign[:_MAX_PROBLEMS_LOGGED]:
+        log.info("Entry left alone, it is no session", path=str(sessions_dir / problem.key), reason=problem.reason)
     for row in plan.future[:_MAX_PROBLEMS_LOGGED]:
         log.warning(
             "Session kept, it is ahead of the clock",

@@ -16,9 +16,10 @@ from miniclaw.errors import StoreError
 from miniclaw.session import schedule
 from miniclaw.session.cleanup import Cleanup, CleanupResult
 from miniclaw.session.clock import Clock, utc_now
-from miniclaw.session.idle import Idle
+from miniclaw.session.clock_guard import ClockGuard
+from miniclaw.session.idle import Idle, check_interval
 from miniclaw.session.logs import get_logger
-from miniclaw.session.schedule import ANNOUNCE_PERIOD, CLEANUP_INTERVAL_SECS, ClockWatch
+from miniclaw.session.schedule import ANNOUNCE_PERIOD, CLEANUP_INTERVAL_SECS
 from miniclaw.session.state import CleanupState, StateDirectory, Suspicion
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class CleanupService:
     Args:
         cleanup: What is run.
         state: Where the times are kept.
+        guard: Watches the clock; started by the caller.
         interval_seconds: From the beginning of one run to the beginning of the next, positive; None: never.
         announce_first: Whether to announce in the cases that `miniclaw.session.schedule` lists.
         clock: The wall clock.
@@ -50,14 +52,16 @@ class CleanupService:
         cleanup: Cleanup,
         *,
         state: StateDirectory,
+        guard: ClockGuard,
         interval_seconds: float | None = CLEANUP_INTERVAL_SECS,
         announce_first: bool = True,
         clock: Clock = utc_now,
     ) -> None:
-        if interval_seconds is not None and not interval_seconds > 0:
-            raise ValueError(f"interval_seconds is positive, or None for never; not {interval_seconds}")
+        if interval_seconds is not None:
+            check_interval(interval_seconds)
         self._cleanup = cleanup
         self._state_directory = state
+        self._guard = guard
         self._interval = None if interval_seconds is None else timedelta(seconds=interval_seconds)
         self._announce_first = announce_first
         self._clock = clock
@@ -74,12 +78,7 @@ class CleanupService:
         Cancellation: as `Cleanup.run`.
         """
         self._state = await self._in_thread(self._state_directory.read_cleanup)
-        last_seen = await self._in_thread(self._state_directory.read_last_seen)
         now = self._clock()
-        watch = ClockWatch(self._clock, trio.current_time)
-        suspicion: Suspicion | None = None
-        if schedule.was_long_absent(last_seen, now, self._cleanup.policy.shortest_ttl()):
-            suspicion = "long_absence"
         if self._interval is None:
             task_status.started()
             await self._idle.until(float("inf"))
@@ -92,16 +91,11 @@ class CleanupService:
             await self._idle.until(deadline)
             if self._idle.stopping:
                 return
-            if watch.ran_ahead():
-                suspicion = "clock_ran_ahead"
-            watch.rebase()
             try:
-                period = await self._turn(suspicion if self._announce_first else None)
+                period = await self._turn()
             except StoreError as error:
                 log.error("Session cleanup failed; the next one follows as planned", error=str(error))
                 period = self._interval
-            else:
-                suspicion = None
             deadline += period.total_seconds()
             self.next_run_at = self._clock() + timedelta(seconds=deadline - trio.current_time())
             self.runs += 1
@@ -111,15 +105,16 @@ class CleanupService:
         self._idle.stop()
         self._cleanup.stop()
 
-    async def _turn(self, suspicion: Suspicion | None) -> timedelta:
+    async def _turn(self) -> timedelta:
         """Announce or remove; return the time until the next turn, from the beginning of this one."""
         assert self._interval is not None  # noqa: S101 - for mypy: run() does not come here without
         now = self._clock()
-        decision = schedule.decide(self._state, suspicion) if self._announce_first else "remove"
+        decision = schedule.decide(self._state, self._guard.suspicion()) if self._announce_first else "remove"
         if decision != "remove" and await self._announce(decision, now):
             return ANNOUNCE_PERIOD
         self.last_result = await self._cleanup.run()
-        if not self.last_result.interrupted:
+        # Where nothing can expire nothing was swept: a TTL that is set later meets an unswept workspace.
+        if not self.last_result.interrupted and self._cleanup.policy.shortest_ttl() is not None:
             await self._remember(CleanupState(last_run_at=now))
         return self._interval
 
@@ -128,8 +123,6 @@ class CleanupService:
         plan = await self._cleanup.plan()
         if not plan.removals:
             return False
-        # In memory first: also a state directory that cannot be written must not turn the announcement into a loop.
-        await self._remember(schedule.announced(now, reason, self._state))
         log.warning(
             "Session cleanup announced; nothing is removed yet",
             sessions=len(plan.removals),
@@ -139,14 +132,19 @@ class CleanupService:
             list_them="miniclaw sessions cleanup --dry-run",
             remove_them_now=f"stop the gateway, then {COMMAND}",
         )
+        await self._remember(schedule.announced(now, reason, self._state))
         return True
 
     async def _remember(self, state: CleanupState) -> None:
+        # In memory first: also a state directory that cannot be written must not turn an announcement into a loop.
         self._state = state
         try:
             await self._in_thread(partial(self._state_directory.write_cleanup, state))
         except StoreError as error:
             log.error("Cleanup state could not be written", error=str(error))
+            await self._guard.dealt_with(durably=False)
+        else:
+            await self._guard.dealt_with(durably=True)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)

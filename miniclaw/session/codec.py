@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from miniclaw.errors import InvalidMessageError
+from miniclaw.session.names import split_session_id
 from miniclaw.session.types import AwareDatetime, Message, Session, SessionHeader
 
 MAX_SESSION_BYTES: Final = 256 * 1024 * 1024
@@ -134,6 +135,8 @@ def check_message(message: Message) -> Message:
     Raises:
         InvalidMessageError: It could not be saved and loaded again.
     """
+    if not isinstance(message, Message):
+        raise InvalidMessageError(f"a Message is expected, not {type(message).__name__}")
     if message.role == "tool_result" and message.tool_call_id is None:
         raise InvalidMessageError("a tool_result names the tool_call_id that it answers")
     try:
@@ -146,12 +149,17 @@ def check_message(message: Message) -> Message:
     return message
 
 
-def snapshot_session(session: Session) -> Session:
-    """Return a copy that later changes do not reach; messages are immutable and therefore shared."""
+def snapshot_session(session: Session, session_id: str) -> Session:
+    """Return a copy that later changes do not reach; messages are immutable and therefore shared.
+
+    Args:
+        session: The live one.
+        session_id: By which it is known. Whatever somebody may have done to the object's own ids, it is saved under
+            this one.
+    """
     copy = Session(
-        session.session_id,
-        session.channel,
-        session.chat_id,
+        session_id,
+        *split_session_id(session_id),
         session.created_at,
         session.last_accessed,
         session.messages.copy(),

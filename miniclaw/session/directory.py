@@ -4,10 +4,11 @@ This module and `miniclaw.session.removal` are the only code that touches sessio
 through `miniclaw.session.store`. Everything is relative to one directory descriptor and follows no link. Names come
 from `miniclaw.session.names`, never from a file's content.
 
-Beside the session files lie a lock and two hidden folders::
+Beside the session files lie a lock and three hidden folders::
 
     .lock         held with flock by the one process that may write
     .work         temporary files, and sessions in the middle of a removal; resolved at the next start
+    .reserve      an empty folder for removals on a disk too full to make one
     .quarantine   what stood in the place of a session and could not be read as one
 """
 
@@ -18,8 +19,9 @@ import fcntl
 import os
 import secrets
 import stat
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -41,6 +43,7 @@ from miniclaw.session.files import (
     DIRECTORY_FLAGS,
     PRIVATE_DIR,
     READ_FLAGS,
+    close_quietly,
     open_directory,
     open_subdirectory,
     opened,
@@ -57,6 +60,7 @@ from miniclaw.session.types import Session, SessionHeader
 
 LOCK_NAME: Final = ".lock"
 WORK_NAME: Final = ".work"
+RESERVE_NAME: Final = ".reserve"
 QUARANTINE_NAME: Final = ".quarantine"
 
 log = get_logger("miniclaw.session.store")
@@ -74,6 +78,10 @@ class SessionDirectory:
         self.fd = fd
         self.work_fd = -1  # open while owned
         self._lock_fd = -1  # open while owned
+        # File name -> the folder in which a removal that the system refused has left it, beside its place or instead.
+        # Only `removal` uses it; each entry belongs to who holds the lock of that session.
+        self.captured: dict[str, str] = {}
+        self.reserve_lock = threading.Lock()  # of the one folder that batches share on a full disk
 
     @classmethod
     def open(cls, path: Path, *, create: bool = False, fs: OsCalls | None = None) -> Self:
@@ -94,7 +102,7 @@ class SessionDirectory:
         """Give up the lock, if held, and close the descriptors."""
         for fd in (self.work_fd, self._lock_fd, self.fd):
             if fd >= 0:
-                self.fs.close(fd)
+                close_quietly(self.fs, fd)
         self.work_fd = self._lock_fd = self.fd = -1
 
     def __enter__(self) -> Self:
@@ -116,10 +124,11 @@ class SessionDirectory:
             self._lock_fd = self._take_lock()
         with store_errors(self.path / WORK_NAME, "open"):
             self.work_fd = open_subdirectory(self.fs, WORK_NAME, dir_fd=self.fd)
-        mode = stat.S_IMODE(self.fs.fstat(self.fd).st_mode)
-        if mode & ~PRIVATE_DIR:
-            with store_errors(self.path, "make private"):
+        with store_errors(self.path, "make private"):
+            mode = stat.S_IMODE(self.fs.fstat(self.fd).st_mode)
+            if mode & ~PRIVATE_DIR:
                 self.fs.fchmod(self.fd, PRIVATE_DIR)
+        if mode & ~PRIVATE_DIR:
             log.info("Sessions directory made private", path=str(self.path), was=f"{mode:04o}", now="0700")
 
     def _take_lock(self) -> int:
@@ -128,14 +137,15 @@ class SessionDirectory:
         try:
             self.fs.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             holder = msgspec.json.encode({"pid": os.getpid(), "since": datetime.now(UTC)})
-            self.fs.ftruncate(fd, 0)
-            write_all(self.fs, fd, holder)
+            with suppress(OSError):  # on a full disk, where cleaning up is needed most: the lock holds without a name
+                self.fs.ftruncate(fd, 0)
+                write_all(self.fs, fd, holder)
         except BlockingIOError:
             holder = self.fs.read(fd, 200)
-            self.fs.close(fd)
+            close_quietly(self.fs, fd)
             raise WorkspaceHeldError(self.path, _describe_holder(holder)) from None
         except BaseException:
-            self.fs.close(fd)
+            close_quietly(self.fs, fd)
             raise
         return fd
 
@@ -172,7 +182,7 @@ class SessionDirectory:
         except ValueError as error:
             return ProblemFile(name, "corrupt", str(error))
         finally:
-            self.fs.close(fd)
+            close_quietly(self.fs, fd)
 
     def _read_row_from(self, fd: int, name: str, verify: Verify | None) -> ScanRow:
         fs = self.fs
@@ -284,6 +294,17 @@ class SessionDirectory:
         with store_errors(self.path, "sync"):
             self.fs.fsync(self.fd)
 
+    def quarantine_session(self, session_id: str) -> Path:
+        """Move the file of a session into quarantine, under whichever of its names it lies; see `quarantine`."""
+        *others, last = names.file_names(session_id)
+        for name in others:
+            try:
+                return self.quarantine(name)
+            except StoreIOError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+        return self.quarantine(last)
+
     def quarantine(self, name: str, *, dir_fd: int | None = None) -> Path:
         """Move a file into the quarantine folder, under a name that nothing there has, and return its new path.
 
@@ -299,7 +320,7 @@ class SessionDirectory:
                 self.fs.rename(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)
                 self.fs.fsync(folder)
             finally:
-                self.fs.close(folder)
+                close_quietly(self.fs, folder)
         return self.path / QUARANTINE_NAME / kept
 
 

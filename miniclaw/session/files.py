@@ -44,7 +44,7 @@ def opened(fs: OsCalls, name: str, flags: int, *, dir_fd: int | None = None) -> 
     try:
         yield fd
     finally:
-        fs.close(fd)
+        close_quietly(fs, fd)
 
 
 def read_rest(fs: OsCalls, fd: int, head: bytes = b"") -> bytes:
@@ -80,11 +80,17 @@ def replace_file(fs: OsCalls, name: str, data: Bytes, *, dir_fd: int, work_fd: i
             # After a failed fsync the kernel forgets what was not written: the next try is a new file, not a retry.
             fs.fsync(fd)
         finally:
-            fs.close(fd)
+            close_quietly(fs, fd)
         fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)
     except BaseException:
         unlink_quietly(fs, temporary, dir_fd=work_fd)
         raise
+
+
+def close_quietly(fs: OsCalls, fd: int) -> None:
+    """Close a descriptor. It is gone also where close reports an error, which after a sync, or a read, says nothing."""
+    with suppress(OSError):
+        fs.close(fd)
 
 
 def unlink_quietly(fs: OsCalls, name: str, *, dir_fd: int) -> None:
@@ -106,7 +112,7 @@ def create_exclusively(fs: OsCalls, name: str, data: Bytes, *, dir_fd: int) -> N
             write_all(fs, fd, data)
             fs.fsync(fd)
         finally:
-            fs.close(fd)
+            close_quietly(fs, fd)
     except BaseException:
         unlink_quietly(fs, name, dir_fd=dir_fd)
         raise

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from math import isfinite
+from typing import Final
+
 import trio
+
+MAX_INTERVAL_SECONDS: Final = 100 * 365 * 24 * 60 * 60
+
+
+def check_interval(seconds: float) -> None:
+    """Check the time between two turns.
+
+    Raises:
+        ValueError: It is not positive, or beyond a hundred years.
+    """
+    if not (isfinite(seconds) and 0 < seconds <= MAX_INTERVAL_SECONDS):
+        raise ValueError(f"interval_seconds is positive and at most {MAX_INTERVAL_SECONDS}, not {seconds}")
 
 
 class Idle:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import trio
@@ -60,10 +60,35 @@ class FileLocks:
             self.release(session_id)
 
     @asynccontextmanager
-    async def hold(self, session_id: str) -> AsyncIterator[None]:
-        """Hold the lock of one session for a block."""
+    async def hold(self, session_id: str) -> AsyncIterator[Lease]:
+        """Hold the lock of one session for a block, and for the work that joins the lease."""
         await self.acquire(session_id)
+        lease = Lease(self, session_id)
         try:
-            yield
+            yield lease
         finally:
-            self.release(session_id)
+            lease.leave()
+
+
+class Lease:
+    """A lock that a task holds together with the threads that work for it; free when the last of them has left.
+
+    A task that is cancelled leaves at once, and the thread that it leaves behind may still be about to rename the
+    file: nobody else may work on it before that has ended.
+    """
+
+    def __init__(self, locks: FileLocks, session_id: str) -> None:
+        self._locks = locks
+        self._session_id = session_id
+        self._parties = 1
+
+    def join(self) -> Callable[[], None]:
+        """Add a party; return what it calls, once, when it leaves."""
+        self._parties += 1
+        return self.leave
+
+    def leave(self) -> None:
+        """Leave; the last one releases the lock."""
+        self._parties -= 1
+        if not self._parties:
+            self._locks.release(self._session_id)

@@ -20,13 +20,14 @@ from msgspec import Struct
 
 from miniclaw.errors import (
     CorruptSessionError,
+    RuntimeClosedError,
     SessionFileError,
     SessionNotFoundError,
     StoreError,
 )
 from miniclaw.session import codec
 from miniclaw.session.clock import Clock, utc_now
-from miniclaw.session.locks import FileLocks
+from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.names import make_session_id, split_session_id
@@ -85,6 +86,7 @@ class SessionManager:
         self.on_overfull = on_overfull
         self._memory = SessionMemory(max_live_sessions)
         self._locks = FileLocks()
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"<SessionManager live={len(self._memory)} dirty={len(self.dirty_sessions())} {self._locks!r}>"
@@ -109,7 +111,7 @@ class SessionManager:
         Cancellation: nothing has happened, or a session was loaded and not touched.
         """
         session_id = make_session_id(channel, chat_id)
-        await trio.lowlevel.checkpoint()
+        await self._enter()
         entry = self._memory.find(session_id) or await self._load(session_id, create=True)
         return self._touch(entry)
 
@@ -122,7 +124,7 @@ class SessionManager:
 
         Cancellation: as in `get_or_create_session`.
         """
-        await trio.lowlevel.checkpoint()
+        await self._enter()
         try:
             entry = self._memory.find(session_id) or await self._load(session_id)
         except SessionNotFoundError:
@@ -146,7 +148,7 @@ class SessionManager:
         Cancellation: the message is not in the session.
         """
         message = codec.check_message(message)
-        await trio.lowlevel.checkpoint()
+        await self._enter()
         entry = self._memory.find(session_id) or await self._load(session_id)
         entry.session.messages.append(message)
         return self._touch(entry)
@@ -161,7 +163,7 @@ class SessionManager:
             SessionNotFoundError: There is no such session.
             StoreError: It could not be read.
         """
-        await trio.lowlevel.checkpoint()
+        await self._enter()
         entry = self._memory.find(session_id) or await self._load(session_id)
         self._touch(entry)
         entry.users += 1
@@ -177,13 +179,23 @@ class SessionManager:
             SessionNotFoundError: There is no such session.
             StoreError: It could not be read.
         """
-        await trio.lowlevel.checkpoint()
+        await self._enter()
         if entry := self._memory.find(session_id):
             return self._policy.is_expired(entry.session, self._clock())
-        async with self._locks.hold(session_id):
+        async with self._locks.hold(session_id) as lease:
             entry = self._memory.find(session_id)
-            header = entry.session if entry else await self._store.header(session_id)
+            header = entry.session if entry else await self._store.header(session_id, finished=lease.join())
         return self._policy.is_expired(header, self._clock())
+
+    def close(self) -> None:
+        """Take no more accesses and messages: nobody would save them."""
+        self._closed = True
+
+    async def _enter(self) -> None:
+        """Begin an operation: a checkpoint, and then no other task comes between."""
+        await trio.lowlevel.checkpoint()
+        if self._closed:
+            raise RuntimeClosedError
 
     def dirty_sessions(self) -> list[str]:
         """Return the ids of the sessions with changes that are not saved."""
@@ -195,26 +207,26 @@ class SessionManager:
 
     async def _load(self, session_id: str, *, create: bool = False) -> Entry:
         split_session_id(session_id)
-        async with self._locks.hold(session_id):
+        async with self._locks.hold(session_id) as lease:
             # Somebody may have loaded it while this task waited for the lock.
             entry = self._memory.find(session_id)
             if entry is None:
-                entry = await self._load_from_store(session_id, create=create)
+                entry = await self._load_from_store(session_id, lease, create=create)
                 self._memory.add(entry)
                 if self._memory.overfull and self.on_overfull:
                     self.on_overfull()
             return entry
 
-    async def _load_from_store(self, session_id: str, *, create: bool) -> Entry:
+    async def _load_from_store(self, session_id: str, lease: Lease, *, create: bool) -> Entry:
         try:
-            return Entry(await self._store.load(session_id), saved=True)
+            return Entry(await self._store.load(session_id, finished=lease.join()), saved=True)
         except SessionNotFoundError:
             if not create:
                 raise
         except CorruptSessionError as error:
             if not create:
                 raise
-            kept = await self._store.quarantine(session_id)
+            kept = await self._store.quarantine(session_id, finished=lease.join())
             log.error(
                 "Session could not be read; begun anew",
                 session_id=session_id, path=str(error.path), reason=error.reason, kept=kept,
@@ -268,7 +280,7 @@ class SessionManager:
                 self._locks.release(session_id)
                 continue
             saving[session_id] = (entry, entry.revision)
-            snapshots.append(codec.snapshot_session(entry.session))
+            snapshots.append(codec.snapshot_session(entry.session, session_id))
 
         def settled(outcome: SaveOutcome) -> None:
             session_id = outcome.session.session_id
@@ -346,16 +358,14 @@ class SessionManager:
         Cancellation: a deletion that has begun is completed, for up to `REMOVAL_DEADLINE_SECONDS`.
         """
         split_session_id(session_id)
-        await self._locks.acquire(session_id)
-        forgotten: list[Entry] = []
-        # Both the thread and this task have to be through before anybody may load or save this session again.
-        parties = 2
+        await self._enter()
+        async with self._locks.hold(session_id) as lease:
+            freed = await self._delete(session_id, lease)
+        log.info("Session deleted", session_id=session_id, by="request")
+        return freed
 
-        def leave() -> None:
-            nonlocal parties
-            parties -= 1
-            if not parties:
-                self._locks.release(session_id)
+    async def _delete(self, session_id: str, lease: Lease) -> int:
+        forgotten: list[Entry] = []
 
         def consent(headers: Sequence[SessionHeader]) -> list[bool]:
             if entry := self._memory.forget(session_id):
@@ -363,26 +373,20 @@ class SessionManager:
             return [header.session_id == session_id for header in headers]
 
         removals: list[Removal] | None = None
-        try:
-            with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
-                keys = self._store.keys(session_id)
-                removals = await self._store.remove(keys, consent, finished=leave)
-            if removals is None:
-                raise SessionFileError(
-                    self._path(session_id), "the disk did not answer; it may be deleted later or not at all"
-                )
-            bad = [removal for removal in removals if removal.outcome not in {"removed", "vanished"}]
-            if bad:
-                for entry in forgotten:
-                    self._memory.add(entry)
-                kind = CorruptSessionError if bad[0].outcome == "corrupt" else SessionFileError
-                raise kind(self._path(bad[0].key), bad[0].reason)
-            if not forgotten and all(removal.outcome == "vanished" for removal in removals):
-                raise SessionNotFoundError(session_id)
-            log.info("Session deleted", session_id=session_id, by="request")
-            return sum(removal.bytes_freed for removal in removals)
-        finally:
-            leave()
+        with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
+            removals = await self._store.remove(self._store.keys(session_id), consent, finished=lease.join())
+        if removals is None:
+            reason = "the disk did not answer; it may be deleted later or not at all"
+            raise SessionFileError(self._path(self._store.keys(session_id)[0]), reason)
+        bad = [removal for removal in removals if removal.outcome not in {"removed", "vanished"}]
+        if bad:
+            for entry in forgotten:
+                self._memory.add(entry)
+            kind = CorruptSessionError if bad[0].outcome == "corrupt" else SessionFileError
+            raise kind(self._path(bad[0].key), bad[0].reason)
+        if not forgotten and all(removal.outcome == "vanished" for removal in removals):
+            raise SessionNotFoundError(session_id)
+        return sum(removal.bytes_freed for removal in removals)
 
     def _path(self, key: str) -> Path:
         return Path(self._store.describe(key))

@@ -21,10 +21,11 @@ class Entry:
         users: How many hold it in use.
     """
 
-    __slots__ = ("revision", "saved_revision", "session", "users")
+    __slots__ = ("revision", "saved_revision", "session", "session_id", "users")
 
     def __init__(self, session: Session, *, saved: bool) -> None:
         self.session = session
+        self.session_id = session.session_id  # by which it is known, whatever is done to the object
         self.revision = 0 if saved else 1
         self.saved_revision = 0
         self.users = 0
@@ -68,15 +69,13 @@ class SessionMemory:
 
     def add(self, entry: Entry) -> None:
         """Make a session live."""
-        session_id = entry.session.session_id
-        self._live[session_id] = entry
-        self._held[session_id] = entry.session
+        self._live[entry.session_id] = entry
+        self._held[entry.session_id] = entry.session
 
     def used(self, entry: Entry) -> None:
         """Note a use, the most recent one."""
-        session_id = entry.session.session_id
-        if self._live.get(session_id) is entry:
-            self._live.move_to_end(session_id)
+        if self._live.get(entry.session_id) is entry:
+            self._live.move_to_end(entry.session_id)
 
     def forget(self, session_id: str) -> Entry | None:
         """Drop a session, whoever holds it: what they hold is no session any more. Return what was there."""

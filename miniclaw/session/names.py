@@ -36,7 +36,7 @@ _FOREIGN_MAX_BYTES = 255
 
 def is_channel(text: str) -> bool:
     """Return whether a text can name a channel: ``[a-z0-9-]{1,32}``."""
-    return _CHANNEL.fullmatch(text) is not None
+    return isinstance(text, str) and _CHANNEL.fullmatch(text) is not None
 
 
 def make_session_id(channel: str, chat_id: str) -> str:
@@ -51,8 +51,8 @@ def make_session_id(channel: str, chat_id: str) -> str:
     """
     if not is_channel(channel):
         raise InvalidSessionIdError(channel, "a channel is 1 to 32 of a-z, 0-9 and -")
-    if not chat_id:
-        raise InvalidSessionIdError(chat_id, "a chat id is not empty")
+    if not isinstance(chat_id, str) or not chat_id:
+        raise InvalidSessionIdError(chat_id, "a chat id is a text that is not empty")
     try:
         chat_id.encode()
     except UnicodeEncodeError as error:
@@ -66,7 +66,7 @@ def split_session_id(session_id: str) -> tuple[str, str]:
     Raises:
         InvalidSessionIdError: It is not ``{channel}_{chat_id}``.
     """
-    channel, underscore, chat_id = session_id.partition("_")
+    channel, underscore, chat_id = session_id.partition("_") if isinstance(session_id, str) else ("", "", "")
     if not underscore:
         raise InvalidSessionIdError(session_id, "a session id is {channel}_{chat_id}")
     make_session_id(channel, chat_id)

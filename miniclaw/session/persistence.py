@@ -6,17 +6,14 @@ tick comes on time.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 import trio
 
-from miniclaw.errors import StoreError
-from miniclaw.session.clock import Clock, utc_now
-from miniclaw.session.idle import Idle
+from miniclaw.session.clock_guard import ClockGuard
+from miniclaw.session.idle import Idle, check_interval
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SaveReport, SessionManager
-from miniclaw.session.state import StateDirectory
 
 PERSISTENCE_INTERVAL_SECS: Final = 30
 """Seconds between two saves, unless configured otherwise."""
@@ -29,27 +26,22 @@ class Persistence:
 
     Args:
         manager: Whose sessions are saved.
-        state: Where each tick leaves the time, for the next start; None: nowhere.
         interval_seconds: Positive.
-        clock: The wall clock.
+        guard: Told with each tick that the program is there.
     """
 
     def __init__(
         self,
         manager: SessionManager,
         *,
-        state: StateDirectory | None = None,
         interval_seconds: float = PERSISTENCE_INTERVAL_SECS,
-        clock: Clock = utc_now,
+        guard: ClockGuard | None = None,
     ) -> None:
-        if not interval_seconds > 0:
-            raise ValueError(f"interval_seconds is positive, not {interval_seconds}")
+        check_interval(interval_seconds)
         self._manager = manager
-        self._state = state
+        self._guard = guard
         self._interval = interval_seconds
-        self._clock = clock
         self._idle = Idle()
-        self._limiter = trio.CapacityLimiter(1)
         self.ticks = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -76,13 +68,8 @@ class Persistence:
         report = await self._manager.save_all_sessions()
         if report.saved:
             log.debug("Sessions saved", saved=report.saved, failed=len(report.failed))
-        if self._state is not None:
-            try:
-                await trio.to_thread.run_sync(
-                    partial(self._state.write_last_seen, self._clock()), abandon_on_cancel=True, limiter=self._limiter
-                )
-            except StoreError as error:
-                log.error("Time could not be recorded", error=str(error))
+        if self._guard is not None:
+            await self._guard.tick()
         self.ticks += 1
         return report
 

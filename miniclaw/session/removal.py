@@ -16,13 +16,14 @@ import errno
 import secrets
 import stat
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from miniclaw.errors import StoreError
-from miniclaw.session.directory import WORK_NAME, SessionDirectory, log
+from miniclaw.errors import SessionFileError, StoreError
+from miniclaw.session.directory import RESERVE_NAME, WORK_NAME, SessionDirectory, log
 from miniclaw.session.files import (
     DIRECTORY_FLAGS,
     PRIVATE_DIR,
@@ -40,6 +41,8 @@ from miniclaw.session.types import SessionHeader
 BATCH_PREFIX: Final = "rm-"
 
 # link() on file systems without hard links (FAT, exFAT, some network ones), or at the limit of links
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 Consent: TypeAlias = Callable[[Sequence[SessionHeader]], Sequence[bool]]
@@ -97,24 +100,35 @@ def remove_batch(directory: SessionDirectory, keys: Sequence[str], consent: Cons
         return []
     fs = directory.fs
     folder = BATCH_PREFIX + secrets.token_hex(8)
-    with store_errors(directory.path / WORK_NAME / folder, "create"):
-        fs.mkdir(folder, PRIVATE_DIR, dir_fd=directory.work_fd)
-        fd = fs.open(folder, DIRECTORY_FLAGS, dir_fd=directory.work_fd)
-    try:
-        return _Batch(directory, folder, fd).run(keys, consent)
-    finally:
-        fs.close(fd)
-        # Where it is not empty, a removal failed and was reported as such; the next start resolves it.
-        with suppress(OSError):
-            fs.rmdir(folder, dir_fd=directory.work_fd)
+    path, parent = directory.path / WORK_NAME / folder, directory.work_fd
+    with ExitStack() as resources:
+        with store_errors(path, "create"):
+            try:
+                fs.mkdir(folder, PRIVATE_DIR, dir_fd=parent)
+                resources.callback(_remove_folder, directory, folder)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                # A full disk has no room for a folder, and nothing is needed more there than a removal.
+                resources.enter_context(directory.reserve_lock)
+                folder, path, parent = RESERVE_NAME, directory.path / RESERVE_NAME, directory.fd
+            fd = resources.enter_context(opened(fs, folder, DIRECTORY_FLAGS, dir_fd=parent))
+        return _Batch(directory, path, fd).run(keys, consent)
+
+
+def _remove_folder(directory: SessionDirectory, folder: str) -> None:
+    # Where it is not empty, a removal failed and was reported as such; the next start resolves it.
+    with suppress(OSError):
+        directory.fs.rmdir(folder, dir_fd=directory.work_fd)
 
 
 class _Batch:
-    def __init__(self, directory: SessionDirectory, folder: str, fd: int) -> None:
+    def __init__(self, directory: SessionDirectory, path: Path, fd: int) -> None:
         self._directory = directory
         self._fs = directory.fs
         self._fd = fd
-        self._path = directory.path / WORK_NAME / folder
+        self._path = path
+        self._put_back: list[str] = []  # have their places again; the captured names are still there
 
     def run(self, keys: Sequence[str], consent: Consent) -> list[Removal]:
         captured = {key: self._capture(key) for key in keys}
@@ -126,9 +140,14 @@ class _Batch:
             going = {key for key, verdict in zip(sound, verdicts, strict=True) if verdict}
             results = {key: self._keep(key, row) for key, row in captured.items() if key not in going}
             results |= self._discard({key: sound[key] for key in going})
+            self._remember(captured)
         return [results[key] for key in keys]
 
     def _capture(self, key: str) -> StoredSession | ProblemFile | Removal:
+        try:
+            _settle_captured(self._directory, key)
+        except (OSError, StoreError) as error:
+            return Removal(key, "failed", reason=f"an earlier removal of it is unfinished: {error}")
         try:
             self._fs.rename(key, key, src_dir_fd=self._directory.fd, dst_dir_fd=self._fd)
         except FileNotFoundError:
@@ -146,6 +165,7 @@ class _Batch:
         except (OSError, StoreError) as error:
             where = self._path / key
             return Removal(key, "failed", reason=f"could not put it back, it lies at {where}: {error}")
+        self._put_back.append(key)
         if isinstance(row, StoredSession):
             return Removal(key, "kept", header=row.header)
         return Removal(key, "corrupt" if row.kind == "corrupt" else "unreadable", reason=row.reason)
@@ -167,7 +187,8 @@ class _Batch:
             else:
                 freed = row.size if links == 1 else 0
                 results[key] = Removal(key, "removed", freed, row.header)
-        self._unlink_put_back(except_for=going)
+        for key in self._put_back:
+            unlink_quietly(self._fs, key, dir_fd=self._fd)
         try:
             self._fs.fsync(self._fd)
         except OSError as error:
@@ -186,18 +207,25 @@ class _Batch:
             reason += f"; could not put it back, it lies at {self._path / key}: {again}"
         return Removal(key, "failed", header=row.header, reason=reason)
 
-    def _unlink_put_back(self, *, except_for: dict[str, StoredSession]) -> None:
-        with self._fs.scandir(self._fd) as entries:
-            rest = [entry.name for entry in entries if entry.name not in except_for]
-        for name in rest:
-            if _same_file(self._directory, name, dir_fd=self._fd):
-                unlink_quietly(self._fs, name, dir_fd=self._fd)
+    def _remember(self, captured: dict[str, StoredSession | ProblemFile | Removal]) -> None:
+        """Note what stays captured: a later removal of the same session would not be one, it would come back."""
+        for key, row in captured.items():
+            if isinstance(row, Removal):
+                continue
+            try:
+                self._fs.stat(key, dir_fd=self._fd)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                pass  # not known: it counts as there until somebody has looked
+            self._directory.captured[key] = self._path.name
 
 
 def put_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
     """Give a captured file its place again, without overwriting what may stand there by now.
 
-    The captured name stays: it is for the caller to unlink once the new one is durable.
+    Afterwards the captured name, if it is still there, is for the caller to unlink, once the sessions directory is
+    synced.
 
     Where another file stands in the place, the one that can be read as a session keeps it (the one in place, if both
     can), and the other goes into quarantine: nothing is lost.
@@ -211,7 +239,10 @@ def put_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
     try:
         _link_back(directory, name, dir_fd=dir_fd)
     except FileExistsError:
-        if isinstance(directory.read_row(name, verify=_always), StoredSession):
+        in_place = directory.read_row(name, verify=_always)
+        if isinstance(in_place, ProblemFile) and in_place.kind == "unreadable":
+            raise SessionFileError(directory.path / name, in_place.reason) from None
+        if isinstance(in_place, StoredSession):
             kept = directory.quarantine(name, dir_fd=dir_fd)
         else:
             kept = directory.quarantine(name)
@@ -223,12 +254,35 @@ def _always(_: SessionHeader) -> bool:
     return True
 
 
+def _settle_captured(directory: SessionDirectory, name: str) -> None:
+    """Put back what an earlier removal has left captured of a session, and unlink its second name."""
+    folder = directory.captured.get(name)
+    if folder is None:
+        return
+    fs = directory.fs
+    parent = directory.fd if folder == RESERVE_NAME else directory.work_fd
+    with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=parent) as fd:
+        try:
+            fs.stat(name, dir_fd=fd)
+        except FileNotFoundError:
+            pass
+        else:
+            put_back(directory, name, dir_fd=fd)
+            fs.fsync(directory.fd)
+            with suppress(FileNotFoundError):  # it went to quarantine
+                fs.unlink(name, dir_fd=fd)
+            fs.fsync(fd)
+    del directory.captured[name]
+    if folder != RESERVE_NAME:
+        _remove_folder(directory, folder)
+
+
 def _same_file(directory: SessionDirectory, name: str, *, dir_fd: int) -> bool:
     try:
         there = directory.fs.stat(name, dir_fd=directory.fd)
+        here = directory.fs.stat(name, dir_fd=dir_fd)  # none where it went to quarantine
     except FileNotFoundError:
         return False
-    here = directory.fs.stat(name, dir_fd=dir_fd)
     return (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev)
 
 
@@ -279,25 +333,39 @@ def recover(directory: SessionDirectory) -> Recovery:
             temporary += 1
         elif name.startswith(BATCH_PREFIX):
             try:
-                put += _recover_batch(directory, name)
+                put += _recover_batch(directory, name, parent=directory.work_fd)
+                fs.rmdir(name, dir_fd=directory.work_fd)
             except (OSError, StoreError) as error:
                 log.error("Unfinished removal could not be resolved", path=str(work / name), error=str(error))
+    put += _recover_reserve(directory)
     if temporary or put:
         log.warning("Resolved what an earlier process left", put_back=put, temporary=temporary, path=str(work))
     return Recovery(put, temporary)
 
 
-def _recover_batch(directory: SessionDirectory, folder: str) -> int:
+def _recover_reserve(directory: SessionDirectory) -> int:
+    """Resolve the folder that batches use on a full disk, and make it where it is missing."""
+    try:
+        with suppress(FileExistsError):
+            directory.fs.mkdir(RESERVE_NAME, PRIVATE_DIR, dir_fd=directory.fd)
+        return _recover_batch(directory, RESERVE_NAME, parent=directory.fd)
+    except (OSError, StoreError) as error:
+        path = str(directory.path / RESERVE_NAME)
+        log.error("Folder for removals on a full disk could not be prepared", path=path, error=str(error))
+        return 0
+
+
+def _recover_batch(directory: SessionDirectory, folder: str, *, parent: int) -> int:
     fs = directory.fs
-    with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=directory.work_fd) as fd:
+    with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=parent) as fd:
         with fs.scandir(fd) as entries:
             names = [entry.name for entry in entries]
+        if not names:
+            return 0
         for name in names:
             put_back(directory, name, dir_fd=fd)
         fs.fsync(directory.fd)
         for name in names:
-            if _same_file(directory, name, dir_fd=fd):
-                fs.unlink(name, dir_fd=fd)
+            unlink_quietly(fs, name, dir_fd=fd)
         fs.fsync(fd)
-    fs.rmdir(folder, dir_fd=directory.work_fd)
     return len(names)

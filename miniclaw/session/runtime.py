@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,6 +14,7 @@ import trio
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.cleanup_service import CleanupService
 from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import MAX_LIVE_SESSIONS, SessionManager
@@ -37,6 +39,7 @@ class SessionRuntime:
         cleanup: The cleanup; `run` it for one right now.
         cleanup_service: The daily one; knows when it is next.
         sessions_dir: Where the files lie.
+        unsaved: After the end: the ids of sessions that even the last flush could not save.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class SessionRuntime:
         self.cleanup = cleanup
         self.cleanup_service = cleanup_service
         self.sessions_dir = cleanup.sessions_dir
+        self.unsaved: tuple[str, ...] = ()
         self._in_haste = False
         self._grace: trio.CancelScope | None = None  # while the services are stopping
 
@@ -104,19 +108,22 @@ async def open_runtime(
 
     Cancellation: the block is cancelled, batches that have begun are completed, the flush is done all the same.
     """
-    sessions_dir = Path(sessions_dir)
+    sessions_dir = _absolute(sessions_dir)
     policy = policy or RetentionPolicy()
     async with open_store(sessions_dir, fs=fs) as store:
         manager = SessionManager(store, clock=clock, policy=policy, max_live_sessions=max_live_sessions)
-        state = StateDirectory(Path(state_dir), fs=fs) if state_dir else StateDirectory.beside(sessions_dir, fs=fs)
+        state = StateDirectory(_absolute(state_dir), fs=fs) if state_dir else StateDirectory.beside(sessions_dir, fs=fs)
+        guard = ClockGuard(state, clock, policy.shortest_ttl())
+        await guard.start()
         cleanup = Cleanup(sessions_dir, policy=policy, clock=clock, manager=manager, store=store)
         runtime = SessionRuntime(
             manager,
-            Persistence(manager, state=state, interval_seconds=persistence_interval_seconds, clock=clock),
+            Persistence(manager, interval_seconds=persistence_interval_seconds, guard=guard),
             cleanup,
             CleanupService(
                 cleanup,
                 state=state,
+                guard=guard,
                 interval_seconds=cleanup_interval_seconds,
                 announce_first=announce_first,
                 clock=clock,
@@ -128,15 +135,23 @@ async def open_runtime(
         finally:
             with trio.move_on_after(GRACE_SECONDS, shield=True):
                 await manager.save_all_sessions()
+                await guard.tick()
+            manager.close()
             if dirty := manager.dirty_sessions():
+                runtime.unsaved = tuple(dirty)
                 log.error("Sessions could not be saved before the end", sessions=len(dirty), session_ids=dirty[:100])
+
+
+def _absolute(path: Path | str) -> Path:
+    """Return a path that stays the same when the program changes its working directory."""
+    return Path(os.path.abspath(path))
 
 
 @asynccontextmanager
 async def _running_services(runtime: SessionRuntime) -> AsyncIterator[None]:
     services: list[Persistence | CleanupService] = [runtime.persistence, runtime.cleanup_service]
     # The nursery is nobody's business outside: an error of the block is raised as itself, not as a group.
-    error_of_block: Exception | None = None
+    error_of_block: BaseException | None = None
     async with trio.open_nursery() as nursery:
         ended = []
         for service in services:
@@ -145,7 +160,9 @@ async def _running_services(runtime: SessionRuntime) -> AsyncIterator[None]:
             await nursery.start(partial(_run_service, service, event))
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - raised below
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised below
             error_of_block = error
         finally:
             for service in services:

@@ -13,6 +13,7 @@ cleanup announce instead of remove.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, Self, TypeAlias
@@ -23,11 +24,14 @@ from msgspec import Struct
 from miniclaw.session.files import (
     DIRECTORY_FLAGS,
     READ_FLAGS,
+    TEMPORARY_PREFIX,
+    close_quietly,
     open_directory,
     opened,
     read_rest,
     replace_file,
     store_errors,
+    unlink_quietly,
     write_all,
 )
 from miniclaw.session.fs import OsCalls
@@ -78,6 +82,19 @@ class StateDirectory:
         """Return the state directory of a sessions directory that has no workspace around it: a hidden folder."""
         return cls(sessions_dir / ".state", fs=fs)
 
+    def sweep(self) -> None:
+        """Remove the temporary files that a program that died has left. Only for the owner of the sessions."""
+        try:
+            directory = self._fs.open(str(self.path), DIRECTORY_FLAGS)
+        except OSError:
+            return  # there is none, or what is wrong with it is told when it is read
+        try:
+            with suppress(OSError), self._fs.scandir(directory) as entries:
+                for name in [entry.name for entry in entries if entry.name.startswith(TEMPORARY_PREFIX)]:
+                    unlink_quietly(self._fs, name, dir_fd=directory)
+        finally:
+            close_quietly(self._fs, directory)
+
     def read_cleanup(self) -> CleanupState:
         """Return the state; an empty one where there is none, or none that can be read (an ERROR says so)."""
         try:
@@ -99,7 +116,7 @@ class StateDirectory:
                 replace_file(self._fs, CLEANUP_NAME, msgspec.json.encode(state), dir_fd=fd, work_fd=fd)
                 self._fs.fsync(fd)
         finally:
-            self._fs.close(fd)
+            close_quietly(self._fs, fd)
 
     def read_last_seen(self) -> datetime | None:
         """Return when the program was last seen; None where that was never recorded.
@@ -131,7 +148,7 @@ class StateDirectory:
                 if self._fs.fstat(file).st_size != len(text):
                     self._fs.ftruncate(file, len(text))
         finally:
-            self._fs.close(fd)
+            close_quietly(self._fs, fd)
 
     def _read(self, name: str) -> bytes | None:
         """Return the content of a file; None where there is none."""
@@ -145,4 +162,4 @@ class StateDirectory:
         except FileNotFoundError:
             return None
         finally:
-            self._fs.close(directory)
+            close_quietly(self._fs, directory)

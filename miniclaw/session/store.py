@@ -57,10 +57,11 @@ class StoreScan(Protocol):
 class SessionStore(Protocol):
     """What the runtime needs of a store. One process owns it at a time."""
 
-    async def load(self, session_id: str) -> Session:
+    async def load(self, session_id: str, *, finished: Callable[[], None] | None = None) -> Session:
         """Load a session.
 
-        The caller holds the session's lock.
+        The caller holds the session's lock until `finished` is called, exactly once, when no work is under way any
+        more; so also for `header` and `quarantine`.
 
         Raises:
             SessionNotFoundError: There is none. Nothing else may be taken for that.
@@ -69,7 +70,7 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def header(self, session_id: str) -> SessionHeader:
+    async def header(self, session_id: str, *, finished: Callable[[], None] | None = None) -> SessionHeader:
         """Read only the header of a session; raises as `load`."""
         ...
 
@@ -117,7 +118,7 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def quarantine(self, session_id: str) -> str:
+    async def quarantine(self, session_id: str, *, finished: Callable[[], None] | None = None) -> str:
         """Put what cannot be read out of the session's way, keep it, and return where it is now.
 
         Raises:
@@ -139,13 +140,13 @@ class FileSessionStore:
         self._jobs_under_way = 0
         self._closing = False
 
-    async def load(self, session_id: str) -> Session:
+    async def load(self, session_id: str, *, finished: Callable[[], None] | None = None) -> Session:
         """See `SessionStore.load`."""
-        return await self._run(partial(self.directory.load, session_id, adopt=True), self._load_limiter)
+        return await self._run(partial(self.directory.load, session_id, adopt=True), self._load_limiter, finished)
 
-    async def header(self, session_id: str) -> SessionHeader:
+    async def header(self, session_id: str, *, finished: Callable[[], None] | None = None) -> SessionHeader:
         """See `SessionStore.header`."""
-        return await self._run(partial(self.directory.header, session_id), self._load_limiter)
+        return await self._run(partial(self.directory.header, session_id), self._load_limiter, finished)
 
     async def save(self, sessions: Sequence[Session], settled: Callable[[SaveOutcome], None]) -> None:
         """See `SessionStore.save`."""
@@ -184,10 +185,10 @@ class FileSessionStore:
 
         return await self._run(partial(remove_batch, self.directory, keys, ask), self._sweep_limiter, finished)
 
-    async def quarantine(self, session_id: str) -> str:
+    async def quarantine(self, session_id: str, *, finished: Callable[[], None] | None = None) -> str:
         """See `SessionStore.quarantine`."""
-        work = partial(self.directory.quarantine, names.file_name(session_id))
-        return str(await self._run(work, self._load_limiter))
+        work = partial(self.directory.quarantine_session, session_id)
+        return str(await self._run(work, self._load_limiter, finished))
 
     async def _run(
         self, work: Callable[[], T], limiter: trio.CapacityLimiter, finished: Callable[[], None] | None = None
@@ -263,9 +264,9 @@ class _SaveJob:
                 self._directory.write(session)
             except StoreError as error:
                 self._settle(session, error)
-            except ValueError as error:
+            except Exception as error:  # noqa: BLE001 - whatever somebody put into a session is that session's error
                 path = self._directory.path / names.file_name(session.session_id)
-                self._settle(session, SessionFileError(path, f"could not encode it: {error}"))
+                self._settle(session, SessionFileError(path, f"could not encode it: {error!r}"))
             else:
                 self._renamed.append(session)
         self._sync()
@@ -303,13 +304,14 @@ def _pop(items: deque[Session]) -> Session | None:
 
 @asynccontextmanager
 async def open_store(
-    sessions_dir: Path, *, create: bool = True, fs: OsCalls | None = None
+    sessions_dir: Path, *, create: bool = True, own: bool = True, fs: OsCalls | None = None
 ) -> AsyncIterator[FileSessionStore]:
     """Open a sessions directory as its one owner, and resolve what an earlier process left unfinished.
 
     Args:
         sessions_dir: The directory; its last component may not be a link.
         create: Make it where it is missing, mode 0700.
+        own: False opens it only to read; nothing is changed by that.
         fs: The system calls; the real ones where None.
 
     Raises:
@@ -328,7 +330,8 @@ async def open_store(
 
     store = FileSessionStore(directory)
     try:
-        await trio.to_thread.run_sync(prepare, limiter=limiter)
+        if own:
+            await trio.to_thread.run_sync(prepare, limiter=limiter)
         yield store
     finally:
         store.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -48,6 +47,8 @@ async def run_in_thread(
 
 
 def soon(token: trio.lowlevel.TrioToken, callback: Callable[[], None]) -> None:
-    """Have `callback` run on the trio thread; without effect when that has ended."""
-    with contextlib.suppress(trio.RunFinishedError):
+    """Have `callback` run on the trio thread; when that has ended, here: nobody else is left who could mind."""
+    try:
         token.run_sync_soon(callback)
+    except trio.RunFinishedError:
+        callback()

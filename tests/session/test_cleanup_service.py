@@ -14,6 +14,7 @@ import trio
 
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.cleanup_service import CleanupService
+from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.state import CleanupState, StateDirectory
@@ -55,7 +56,9 @@ def start(
     @asynccontextmanager
     async def start(policy: RetentionPolicy | None = None, **options: Any) -> AsyncIterator[CleanupService]:
         cleanup = Cleanup(sessions_dir, policy=policy, clock=clock, manager=manager, store=store)
-        service = CleanupService(cleanup, state=state, clock=clock, **options)
+        guard = ClockGuard(state, clock, cleanup.policy.shortest_ttl())
+        await guard.start()
+        service = CleanupService(cleanup, state=state, guard=guard, clock=clock, **options)
         async with trio.open_nursery() as nursery:
             await nursery.start(service.run)
             await settle()
@@ -334,4 +337,4 @@ async def test_short_interval_waits_the_whole_day_of_an_announcement(
 def test_service_senseless_interval_is_refused(state: StateDirectory, sessions_dir: Path, seconds: float) -> None:
     """An interval is positive, or never."""
     with pytest.raises(ValueError, match="interval_seconds"):
-        CleanupService(Cleanup(sessions_dir), state=state, interval_seconds=seconds)
+        CleanupService(Cleanup(sessions_dir), state=state, guard=None, interval_seconds=seconds)  # type: ignore[arg-type]

@@ -236,7 +236,7 @@ def test_encode_session_with_offset_time_decodes_to_the_same_instant() -> None:
 def test_snapshot_session_is_not_reached_by_later_changes() -> None:
     """What happens to a session after its snapshot is not in the snapshot, and the other way round."""
     session = decode_session(UNKNOWN_EVERYWHERE.encode())
-    copy = snapshot_session(session)
+    copy = snapshot_session(session, session.session_id)
     session.messages.append(Message("user", "later", T))
     session.last_accessed += timedelta(days=1)
     copy.messages.clear()
@@ -248,7 +248,7 @@ def test_snapshot_session_keeps_what_the_file_held() -> None:
     """A snapshot is saved like the session itself, unknown fields and digits included."""
     for text in SAMPLES:
         session = decode_session(text.encode())
-        copy = snapshot_session(session)
+        copy = snapshot_session(session, session.session_id)
         assert copy == session
         session.messages.clear()
         assert values(encode_session(copy)) == values(text)

@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
 from miniclaw.session.state import StateDirectory
@@ -27,7 +28,8 @@ async def service(
     manager: SessionManager, clock: WallClock, tmp_path: Path, mock_clock: MockClock, nursery: trio.Nursery
 ) -> AsyncIterator[Persistence]:
     """A running service, on a clock that stands still."""
-    service = Persistence(manager, state=StateDirectory(tmp_path / "state"), clock=clock)
+    guard = ClockGuard(StateDirectory(tmp_path / "state"), clock, timedelta(days=30))
+    service = Persistence(manager, guard=guard)
     await nursery.start(service.run)
     yield service
     service.stop()
@@ -103,7 +105,7 @@ async def test_run_overfull_memory_is_saved_early(
 ) -> None:
     """More sessions than may stay are saved before the next tick, and leave."""
     manager = SessionManager(store, clock=clock, max_live_sessions=2)
-    service = Persistence(manager, clock=clock)
+    service = Persistence(manager)
     await nursery.start(service.run)
     for number in range(5):
         await manager.get_or_create_session("telegram", str(number))
@@ -126,7 +128,8 @@ async def test_tick_time_not_recordable_is_an_error_in_the_log(
     logs.expect_error("Time could not be recorded")
     (tmp_path / "state").write_text("in the way")
     await manager.get_or_create_session("telegram", "1")
-    report = await Persistence(manager, state=StateDirectory(tmp_path / "state"), clock=clock).tick()
+    guard = ClockGuard(StateDirectory(tmp_path / "state"), clock, timedelta(days=30))
+    report = await Persistence(manager, guard=guard).tick()
     assert report.saved == 1
 
 
@@ -148,7 +151,7 @@ async def test_stop_ends_the_service_at_once_when_idle(
     manager: SessionManager, clock: WallClock, mock_clock: MockClock
 ) -> None:
     """A service that waits ends without waiting on."""
-    service = Persistence(manager, clock=clock)
+    service = Persistence(manager)
     async with trio.open_nursery() as nursery:
         await nursery.start(service.run)
         service.stop()

@@ -1,0 +1,94 @@
+"""What a session and its file should be: the model that the real runtime is compared with."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.fakes.samples import session_dict
+
+TTL = timedelta(days=30)
+
+
+class State(NamedTuple):
+    """A session as it should be."""
+
+    said: tuple[str, ...]
+    last_used: datetime
+
+    def is_expired(self, now: datetime) -> bool:
+        return now - self.last_used > TTL
+
+
+class Odd(NamedTuple):
+    """What stands in the place of a session and is none."""
+
+    kind: str
+    data: bytes
+
+
+File = State | Odd | None
+
+
+class Chat:
+    """The model of one chat: what its session is, what its file is, and what that may have become meanwhile."""
+
+    def __init__(self) -> None:
+        self.found(None)
+
+    def found(self, file: File) -> None:
+        """Nothing is in memory, and this is on the disk."""
+        self.now, self.file = file if isinstance(file, State) else None, file
+        self.unsaved: list[State] = []  # what the session was since it was saved
+
+    def use(self, now: datetime, *said: str) -> None:
+        old = self.now or State((), now)
+        self.now = State(old.said + said, max(old.last_used, now))
+        self.unsaved.append(self.now)
+
+    def save(self) -> None:
+        if self.unsaved:
+            self.file, self.unsaved = self.now, []
+
+    def may_be_on_disk(self) -> set[File]:
+        return {self.file, *self.unsaved}
+
+
+def read_file(path: Path, session_id: str) -> File:
+    """Return what lies there; a session has to be whole."""
+    if path.is_symlink():
+        return Odd("link", os.fsencode(os.readlink(path)))
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if data.startswith(b"corrupt"):
+        return Odd("corrupt", data)
+    content = json.loads(data)
+    if content["session_id"] != session_id:
+        return Odd("mismatched", data)
+    said = tuple(message["content"] for message in content["messages"])
+    return State(said, datetime.fromisoformat(content["last_accessed"]))
+
+
+def write_file(path: Path, session_id: str, file: File) -> None:
+    """Replace what lies there, as another program would."""
+    path.unlink(missing_ok=True)
+    if isinstance(file, State):
+        time = file.last_used.isoformat()
+        messages = [{"role": "user", "content": said, "timestamp": time} for said in file.said]
+        path.write_text(json.dumps(session_dict(session_id, file.last_used, messages=messages)))
+    elif file is not None and file.kind == "link":
+        path.symlink_to(os.fsdecode(file.data))
+    elif file is not None:
+        path.write_bytes(file.data)
+
+
+def make_odd(kind: str, number: int, now: datetime) -> Odd:
+    """Return something odd that is like nothing else."""
+    if kind == "mismatched":
+        return Odd(kind, json.dumps(session_dict(f"web_other{number}", now)).encode())
+    return Odd(kind, f"{kind}{number}".encode())

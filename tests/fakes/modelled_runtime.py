@@ -1,0 +1,145 @@
+"""A runtime over real files and threads, and the model that it is compared with."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
+
+import trio
+
+from miniclaw.session.names import file_name
+from miniclaw.session.runtime import SessionRuntime, open_runtime
+from miniclaw.session.types import Message, Session
+from tests.fakes.chat_model import Chat, File, Odd, State, read_file
+from tests.fakes.clock import WallClock
+from tests.fakes.hand_clock import TrioThread
+from tests.fakes.logs import LogRecorder
+from tests.fakes.snapshots import SnapshotOs
+
+# One has capitals, so that its file has a digest in its name. More than the two that may stay in memory.
+CHATS = [("web", "a"), ("web", "b"), ("web", "C"), ("telegram", "1")]
+
+# What the runtime may say at ERROR, and only about something unreadable that lies about.
+LEGITIMATE = {"Session could not be read; begun anew", "Session file kept, it cannot be judged"}
+
+
+class ModelledRuntime:
+    """One workspace, and the runtime on it, from start to start."""
+
+    root: ClassVar[Path]
+    logs: ClassVar[LogRecorder]
+    counts: ClassVar[dict[str, int]]
+    numbers: ClassVar[itertools.count[int]]
+
+    def __init__(self) -> None:
+        self.wall = WallClock(datetime(2026, 11, 23, 12, 0, tzinfo=UTC))
+        self.trio = TrioThread(self.wall)
+        self.chats = {f"{channel}_{chat_id}": Chat() for channel, chat_id in CHATS}
+        self.evidence: set[bytes] = set()  # contents that must never vanish
+        self.counts["examples"] += 1
+        self.logs.events.clear()
+        self.directory = self.root / str(next(self.numbers))
+        self.fs = SnapshotOs()
+        self.open()
+
+    def end(self) -> None:
+        try:
+            self.close()
+        finally:
+            self.trio.stop()
+            shutil.rmtree(self.directory)
+
+    def open(self) -> None:
+        async def hold(directory: Path, *, task_status: trio.TaskStatus[SessionRuntime]) -> None:
+            self.closing, self.closed = trio.Event(), trio.Event()
+            async with open_runtime(directory, clock=self.wall, fs=self.fs, max_live_sessions=2) as runtime:
+                task_status.started(runtime)
+                await self.closing.wait()
+            self.closed.set()
+
+        async def start() -> SessionRuntime:
+            runtime: SessionRuntime = await self.trio.nursery.start(hold, self.directory)
+            return runtime
+
+        self.runtime = self.trio.run(start)
+
+    def close(self) -> None:
+        async def close() -> None:
+            self.closing.set()
+            await self.closed.wait()
+
+        self.trio.run(close)
+        for chat in self.chats.values():
+            chat.save()
+
+    # Looking ----------------------------------------------------------------------------------------------------
+
+    def path(self, session_id: str) -> Path:
+        return self.directory / file_name(session_id)
+
+    def look(self, session_id: str) -> File:
+        return read_file(self.path(session_id), session_id)
+
+    def note_removals(self) -> None:
+        """Take over what a cleanup of the runtime's own may have removed; it must have been expired."""
+        dirty = self.runtime.manager.dirty_sessions()
+        for session_id, chat in self.chats.items():
+            if chat.now and session_id not in dirty and not self.path(session_id).exists():
+                assert chat.now.is_expired(self.wall.now), f"{session_id} was used within its TTL: {chat.now}"
+                chat.found(None)
+                self.counts["removed"] += 1
+
+    def note_saves(self) -> None:
+        """Take over what was saved because memory was overfull, maybe in the middle of a step."""
+        dirty = self.runtime.manager.dirty_sessions()
+        for session_id, chat in self.chats.items():
+            if session_id not in dirty:
+                chat.save()
+            elif (file := self.look(session_id)) != chat.file:
+                assert file in chat.unsaved
+                chat.file = file
+        assert all(self.chats[session_id].unsaved for session_id in dirty)
+
+    def saved(self) -> None:
+        assert not self.runtime.manager.dirty_sessions()
+        for chat in self.chats.values():
+            chat.save()
+        self.note_removals()
+
+    def check(self) -> None:
+        self.note_saves()
+        for session_id, chat in self.chats.items():
+            assert self.look(session_id) == chat.file, session_id
+        assert not os.listdir(self.directory / ".work")
+        quarantine = self.directory / ".quarantine"
+        kept = {path.read_bytes() for path in quarantine.iterdir()} if quarantine.exists() else set()
+        kept |= {chat.file.data for chat in self.chats.values() if isinstance(chat.file, Odd)}
+        assert self.evidence <= kept, "something unreadable was deleted"
+        errors = [event for event in self.logs.events if event["level"] == "error"]
+        self.logs.events.clear()
+        assert all(event["event"] in LEGITIMATE for event in errors), errors
+
+    def same(self, session: Session, session_id: str) -> None:
+        state = State(tuple(message.content for message in session.messages), session.last_accessed)
+        assert (session.session_id, state) == (session_id, self.chats[session_id].now)
+
+    async def say(self, session_id: str, text: str) -> Session:
+        channel, _, chat_id = session_id.partition("_")
+        await self.runtime.manager.get_or_create_session(channel, chat_id)
+        return await self.runtime.manager.add_message(session_id, Message("user", text, self.wall.now))
+
+    def copy_before(self, call: int) -> Path:
+        copy = self.root / str(next(self.numbers))
+        self.fs.copy_before(call, self.directory, copy)
+        return copy
+
+    def go_on_with(self, copy: Path) -> None:
+        self.fs.copy_now()
+        self.close()  # what it still saves is in the other directory
+        shutil.rmtree(self.directory)
+        self.directory = copy
+        self.counts["crashes"] += 1

@@ -1,0 +1,95 @@
+"""What the actors of the runtime's interleavings do, and what has to be true after each run."""
+
+from __future__ import annotations
+
+import os
+
+from miniclaw.errors import SessionNotFoundError
+from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.types import Message
+from tests.fakes.clock import WallClock
+from tests.faults.interleaving import Stage
+
+ID = "telegram_1"
+OLD = "hello from 1"
+
+
+class World:
+    """A store, its manager, and what the actors do; one session lies there that nobody used for 40 days."""
+
+    def __init__(
+        self, manager: SessionManager, directory: SessionDirectory, cleanup: Cleanup, clock: WallClock
+    ) -> None:
+        self.manager = manager
+        self.directory = directory
+        self.clock = clock
+        self._cleanup = cleanup
+        self.live = False  # somebody has been given the session, and nobody has asked to delete it
+
+    async def chat(self, stage: Stage) -> list[str]:
+        """Write a message, as a channel does; return all that is in the session then."""
+        await self.manager.get_or_create_session("telegram", "1")
+        self.live = True
+        await stage.stop()
+        session = await self.manager.add_message(ID, self.message("new"))
+        return [message.content for message in session.messages]
+
+    async def save(self, stage: Stage) -> tuple[int, tuple[str, ...]]:
+        report = await self.manager.save_all_sessions()
+        return report.saved, report.failed
+
+    async def cleanup(self, stage: Stage) -> int:
+        result = await self._cleanup.run()
+        assert result.failed == result.corrupt == result.unreadable == 0
+        return result.sessions_deleted
+
+    async def delete(self, stage: Stage) -> int:
+        self.live = False
+        return await self.manager.delete_session(ID)
+
+    async def look(self, stage: Stage) -> bool:
+        """Ask for the session again and again; return whether it was ever absent while it was live."""
+        absent = False
+        for _ in range(2):
+            live = self.live
+            absent |= live and await self.manager.get_session(ID) is None
+            await stage.stop()
+        return absent
+
+    def message(self, content: str) -> Message:
+        return Message("user", content, self.clock.now)
+
+    async def be_idle(self) -> None:
+        """Have the session in memory, saved, and not used for 40 days."""
+        now, self.clock.now = self.clock.now, self.clock.ago(days=40)
+        await self.manager.get_or_create_session("telegram", "1")
+        await self.manager.save_all_sessions()
+        self.clock.now = now
+
+    async def be_unsaved(self) -> None:
+        """Have the session in memory with a new message, over an old file."""
+        await self.manager.add_message(ID, self.message("unsaved"))
+        self.live = True
+
+    async def be_unsaved_and_old(self) -> None:
+        """The same, but the message is 40 days old: a disk that was full for so long."""
+        now, self.clock.now = self.clock.now, self.clock.ago(days=40)
+        await self.be_unsaved()
+        self.clock.now = now
+
+    async def contents(self) -> list[str] | None:
+        """Return what the session says, in memory and on disk; check that all is in order."""
+        await self.manager.save_all_sessions()
+        assert "held=[]" in repr(self.manager)
+        assert self.manager.dirty_sessions() == []
+        assert os.listdir(self.directory.path / ".work") == []
+        in_memory = self.manager._memory.find(ID)
+        try:
+            on_disk = self.directory.load(ID)
+        except SessionNotFoundError:
+            assert in_memory is None
+            return None
+        assert in_memory is None or in_memory.session == on_disk
+        return [message.content for message in on_disk.messages]

@@ -1,0 +1,260 @@
+"""The runtime against a model: any sequence of use, time, cleanups, deletions, crashes and foreign edits.
+
+The real runtime works in real threads on real files; trio runs in a thread of its own on a clock moved by hand. The
+model keeps, per chat, what memory must hold and what the disk must hold, and both are compared after every step.
+A failure prints the steps; the seed is in the test's name. `MINICLAW_SOAK` multiplies the examples.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import HealthCheck, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from miniclaw.errors import CorruptSessionError, SessionFileError, SessionNotFoundError, StoreError
+from tests.fakes.chat_model import TTL, File, Odd, State, make_odd, write_file
+from tests.fakes.logs import LogRecorder
+from tests.fakes.modelled_runtime import CHATS, ModelledRuntime
+
+SOAK = int(os.environ.get("MINICLAW_SOAK", "1"))
+SHARDS = 4  # tests that xdist spreads over the cores
+EXAMPLES = 125 * SOAK
+STEPS = 30
+TICK = timedelta(seconds=30)
+
+chats = st.sampled_from([f"{channel}_{chat_id}" for channel, chat_id in CHATS])
+
+
+class Runtimes(ModelledRuntime, RuleBasedStateMachine):
+    """What can happen to it."""
+
+    def __init__(self) -> None:
+        RuleBasedStateMachine.__init__(self)
+        ModelledRuntime.__init__(self)
+        self.steps_since_crash = 0
+
+    def teardown(self) -> None:
+        self.end()
+
+    @invariant()
+    def disk_and_memory_are_as_the_model_says(self) -> None:
+        self.counts["steps"] += 1
+        self.steps_since_crash += 1
+        self.check()
+
+    # Use --------------------------------------------------------------------------------------------------------
+
+    @rule(session_id=chats)
+    def message(self, session_id: str) -> None:
+        chat, text = self.chats[session_id], f"m{next(self.numbers)}"
+        if isinstance(chat.file, Odd) and chat.file.kind != "corrupt":
+            with pytest.raises(SessionFileError):
+                self.trio.run(lambda: self.say(session_id, text))
+            return
+        if isinstance(chat.file, Odd):
+            chat.file = None  # the evidence is in quarantine from now on
+            self.counts["quarantined"] += 1
+        chat.use(self.wall.now)
+        chat.use(self.wall.now, text)
+        self.same(self.trio.run(lambda: self.say(session_id, text)), session_id)
+
+    @rule(session_id=chats)
+    def access(self, session_id: str) -> None:
+        chat = self.chats[session_id]
+        if isinstance(chat.file, Odd):
+            kind = CorruptSessionError if chat.file.kind == "corrupt" else SessionFileError
+            with pytest.raises(kind):
+                self.trio.run(lambda: self.runtime.manager.get_session(session_id))
+            return
+        session = self.trio.run(lambda: self.runtime.manager.get_session(session_id))
+        assert (session is None) == (chat.now is None)
+        if session is not None:
+            chat.use(self.wall.now)
+            self.same(session, session_id)
+
+    @rule(session_id=chats)
+    def ask_whether_expired(self, session_id: str) -> None:
+        async def ask() -> bool:
+            return await self.runtime.manager.is_session_expired(session_id)
+
+        chat = self.chats[session_id]
+        if chat.now is None:
+            with pytest.raises(StoreError):
+                self.trio.run(ask)
+        else:
+            assert self.trio.run(ask) == chat.now.is_expired(self.wall.now)
+
+    @rule(session_id=chats)
+    def delete(self, session_id: str) -> None:
+        async def delete() -> int:
+            return await self.runtime.manager.delete_session(session_id)
+
+        chat = self.chats[session_id]
+        if isinstance(chat.file, Odd):
+            with pytest.raises(SessionFileError):
+                self.trio.run(delete)
+        elif chat.now is None:
+            with pytest.raises(SessionNotFoundError):
+                self.trio.run(delete)
+        else:
+            size = self.path(session_id).stat().st_size if chat.file else 0
+            assert self.trio.run(delete) == size
+            chat.found(None)
+
+    # Time -------------------------------------------------------------------------------------------------------
+
+    @rule()
+    def tick(self) -> None:
+        self.trio.advance(TICK)
+        self.saved()
+
+    @rule(by=st.sampled_from([timedelta(hours=5), timedelta(days=1), timedelta(days=16), TTL, timedelta(days=31)]))
+    def time_passes(self, by: timedelta) -> None:
+        self.trio.advance(by)
+        self.saved()
+
+    @rule(days=st.sampled_from([-400, -31, -1, 1, 29, 30, 31]))
+    def wall_clock_jumps(self, days: int) -> None:
+        self.wall.move(days=days)
+
+    @rule()
+    def cleanup(self) -> None:
+        going = [c for c in self.chats.values() if c.now and not c.unsaved and c.now.is_expired(self.wall.now)]
+        result = self.trio.run(self.runtime.cleanup.run)
+        assert result.sessions_deleted == len(going)
+        for chat in going:
+            chat.found(None)
+        self.counts["removed"] += len(going)
+
+    @rule(session_id=chats)
+    def message_during_a_cleanup(self, session_id: str) -> None:
+        """Whichever comes first, the message is kept, and so is what was there unless it was expired."""
+        chat, text = self.chats[session_id], f"m{next(self.numbers)}"
+        if isinstance(chat.file, Odd):
+            return
+        before, sessions = chat.now, []
+
+        async def both() -> None:
+            async def say() -> None:
+                sessions.append(await self.say(session_id, text))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.runtime.cleanup.run)
+                nursery.start_soon(say)
+
+        self.trio.run(both)
+        if before and len(sessions[0].messages) == 1 and before.said:
+            assert before.is_expired(self.wall.now)
+            chat.now = None
+        if chat.file and not self.path(session_id).exists():
+            chat.file = None
+        chat.use(self.wall.now)
+        chat.use(self.wall.now, text)
+        self.same(sessions[0], session_id)
+        sessions.clear()
+        self.note_removals()
+
+    # Ends -------------------------------------------------------------------------------------------------------
+
+    @rule()
+    def restart(self) -> None:
+        self.close()
+        for session_id, chat in self.chats.items():
+            assert self.look(session_id) == chat.file, f"{session_id} was not saved at the end"
+        self.open()
+        self.note_removals()
+
+    @precondition(lambda self: self.steps_since_crash > 4)  # so that there is something to lose, and for speed
+    @rule(
+        during=st.sampled_from(["nothing", "tick", "cleanup", "delete", "message", "time_passes", "restart"]),
+        session_id=chats,
+        call=st.integers(1, 40),
+        again=st.integers(0, 20),
+    )
+    def crash(self, during: str, session_id: str, call: int, again: int) -> None:
+        """At one system call of an operation, and maybe again at one of the start that follows."""
+        before = {name: chat.may_be_on_disk() for name, chat in self.chats.items()}
+        self.steps_since_crash = 0
+        copy = self.copy_before(call)
+        match during:
+            case "delete" | "message":
+                getattr(self, during)(session_id)
+            case "time_passes":
+                self.time_passes(timedelta(days=31))
+            case "tick" | "cleanup" | "restart":
+                getattr(self, during)()
+        after = {name: chat.may_be_on_disk() for name, chat in self.chats.items()}
+        self.go_on_with(copy)
+        if again:
+            copy = self.copy_before(again)
+            self.open()
+            self.go_on_with(copy)
+        self.open()
+        for name, chat in self.chats.items():
+            found = self.look(name)
+            possible = before[name] | after[name]
+            gone = found is None and any(
+                isinstance(file, State) and file.is_expired(self.wall.now) for file in possible
+            )
+            assert gone or found in possible, f"{name} was {possible}, and is {found}"
+            chat.found(found)
+
+    @rule(
+        session_id=chats,
+        edit=st.sampled_from(["deleted", "corrupt", "corrupt", "mismatched", "link", "older", "newer"]),
+    )
+    def foreign_edit(self, session_id: str, edit: str) -> None:
+        """Another program changes a file, while the session is not in memory."""
+        absent = [name for name in self.chats if name not in self.runtime.manager._memory]
+        if session_id not in absent:
+            if not absent:
+                return
+            session_id = absent[0]
+        chat, number, now = self.chats[session_id], next(self.numbers), self.wall.now
+        old = chat.now or State((), now)
+        file: File = None
+        match edit:
+            case "older":
+                file = State(old.said[:-1], old.last_used - timedelta(days=20))
+            case "newer":
+                file = State((*old.said, f"f{number}"), max(old.last_used, now - timedelta(hours=1)))
+            case "corrupt" | "mismatched" | "link":
+                file = make_odd(edit, number, now)
+        if isinstance(chat.file, Odd):
+            self.evidence.discard(chat.file.data)  # that was not the runtime
+        if isinstance(file, Odd):
+            self.evidence.add(file.data)
+        write_file(self.path(session_id), session_id, file)
+        chat.found(file)
+        self.counts["edits"] += 1
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_runtime_after_any_sequence_of_steps_is_as_the_model_says(
+    shard: int, tmp_path: Path, logs: LogRecorder
+) -> None:
+    """Live sessions stay, whole; removed ones never return; what cannot be read is kept; whatever happens."""
+    counts: Counter[str] = Counter()
+    fields = {"root": tmp_path, "logs": logs, "counts": counts, "numbers": itertools.count()}
+    machine = seed(shard)(type("Shard", (Runtimes,), fields))
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    print(dict(counts))
+    assert counts["removed"]
+    assert counts["crashes"]

@@ -1,0 +1,145 @@
+"""A file system in a file, on a loop device, whose power can be cut.
+
+The cut is the shutdown ioctl of ext4 and xfs: from then on nothing reaches the disk, as if the machine had lost its
+power; the next mount replays the journal as after a real one. Mounts are made in a mount namespace of their own and
+the loop device frees itself on its last close, so that nothing stays behind, however the program ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import struct
+import subprocess
+from pathlib import Path
+from typing import Final
+
+SHUTDOWN_IOCTL: Final = 0x8004587D
+LOG_FLUSHED: Final = 1
+"""What the journal holds in memory still gets to the disk; data does not."""
+LOG_LOST: Final = 2
+"""Nothing gets to the disk."""
+
+_MEBIBYTE: Final = 1024 * 1024
+_SLICE_BYTES: Final = 256 * 1024
+_SIZES: Final = {"ext4": 16 * _MEBIBYTE, "xfs": 320 * _MEBIBYTE}  # xfs refuses less than 300 MiB; both are sparse
+_MKFS: Final = {
+    "ext4": ("mkfs.ext4", "-q", "-F", "-O", "has_journal", "-J", "size=4"),
+    "xfs": ("mkfs.xfs", "-q", "-f"),
+}
+# Without auto_da_alloc ext4 does not quietly make up for an fsync that is missing before a rename.
+_OPTIONS: Final = {"ext4": "noauto_da_alloc", "xfs": ""}
+
+_BLKFLSBUF: Final = 0x1261
+_CLONE_NEWNS: Final = 0x20000
+_MS_REC_PRIVATE: Final = 0x4000 | 0x40000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class CannotRunError(Exception):
+    """Power cuts cannot be made here; the text says why."""
+
+
+def private_mounts() -> None:
+    """Put the mounts of this process, from now on, where nobody else sees them."""
+    if os.geteuid() != 0:
+        raise CannotRunError("needs root")
+    _call("unshare", _CLONE_NEWNS)
+    _call("mount", b"none", b"/", None, _MS_REC_PRIVATE, None)
+
+
+class Image:
+    """One image. `mount`, `cut` and `unmount` in turn, as often as wanted."""
+
+    def __init__(self, kind: str, directory: Path) -> None:
+        self.kind = kind
+        self.path = directory / f"{kind}.img"
+        self.mountpoint = directory / f"{kind}.mnt"
+        self.mountpoint.mkdir()
+        with self.path.open("wb") as file:
+            file.truncate(_SIZES[kind])
+        try:
+            subprocess.run([*_MKFS[kind], str(self.path)], check=True, capture_output=True)
+            device = subprocess.run(["losetup", "-f", "--show", str(self.path)], check=True, capture_output=True)
+        except FileNotFoundError as error:
+            raise CannotRunError(f"{error.filename} is missing (apt-get install e2fsprogs xfsprogs mount)") from None
+        except subprocess.CalledProcessError as error:
+            raise CannotRunError(f"{error.cmd[0]}: {error.stderr.decode().strip()}") from None
+        self._device = device.stdout.strip()
+        self._device_fd = os.open(self._device, os.O_RDWR | os.O_CLOEXEC)
+        # While it is open here, this only has it go at its last close.
+        subprocess.run(["losetup", "-d", self._device.decode()], check=True, capture_output=True)
+        self._root_fd = -1  # open while mounted
+        self._is_cut = False
+
+    def mount(self) -> None:
+        """Mount it, which replays the journal."""
+        options = _OPTIONS[self.kind].encode()
+        _call("mount", self._device, bytes(self.mountpoint), self.kind.encode(), 0, options)
+        self._root_fd = os.open(self.mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def cut(self, flag: int) -> None:
+        """Cut the power; may be called from any thread."""
+        self._is_cut = True
+        fcntl.ioctl(self._root_fd, SHUTDOWN_IOCTL, struct.pack("I", flag))
+
+    def commit(self) -> None:
+        """Have the kernel write out what it holds, as it may at any time."""
+        _libc.syncfs(self._root_fd)
+
+    def unmount(self) -> None:
+        """Unmount it; all files on it are closed.
+
+        After a cut, ext4's umount writes bitmaps out that no journal knows, which a machine without power does not.
+        So the image is brought back to what it was before.
+        """
+        if self._root_fd < 0:
+            return
+        disk = self._read() if self._is_cut and self.kind == "ext4" else None
+        os.close(self._root_fd)
+        self._root_fd = -1
+        _call("umount2", bytes(self.mountpoint), 0)
+        self._is_cut = False
+        if disk is not None:
+            self._restore(disk)
+            fcntl.ioctl(self._device_fd, _BLKFLSBUF)  # what the kernel remembers of the device
+
+    def _read(self) -> list[bytes]:
+        with self.path.open("rb") as file:
+            return list(iter(lambda: file.read(_SLICE_BYTES), b""))
+
+    def _restore(self, disk: list[bytes]) -> None:
+        with self.path.open("r+b") as file:
+            for number, (then, now) in enumerate(zip(disk, self._read(), strict=True)):
+                if then != now:
+                    file.seek(number * _SLICE_BYTES)
+                    file.write(then)
+
+    def close(self) -> None:
+        """Unmount it and free the loop device."""
+        self.unmount()
+        os.close(self._device_fd)
+
+
+def check_cuts(image: Image) -> None:
+    """Try one cut of each kind.
+
+    Raises:
+        CannotRunError: The kernel refuses.
+    """
+    for flag in (LOG_FLUSHED, LOG_LOST):
+        try:
+            image.mount()
+            image.cut(flag)
+        except OSError as error:
+            raise CannotRunError(f"{image.kind}: {error}") from error
+        finally:
+            image.unmount()
+
+
+def _call(name: str, *args: object) -> None:
+    if getattr(_libc, name)(*args) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
