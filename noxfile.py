@@ -45,6 +45,29 @@ def minimums(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Run the fault tests ten times as long (MINICLAW_SOAK sets the factor), then kill -9 under load."""
+    session.install("-e", ".[test]")
+    factor = session.env.get("MINICLAW_SOAK", "10")
+    session.run("pytest", "--numprocesses=auto", "tests/faults", *session.posargs, env={"MINICLAW_SOAK": factor})
+    session.run("python", "-m", "tests.soak.kill_load", "--cycles", "1000")
+
+
+@nox.session
+def powercut(session: nox.Session) -> None:
+    """Cut the power of ext4 and xfs images under a writer; needs root and loop devices, and says so where it can't."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.powercut", *(session.posargs or ["--cuts", "500"]))
+
+
+@nox.session
+def planted(session: nox.Session) -> None:
+    """Plant bugs in a copy of the package, one at a time, and show which test catches each."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.planted", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure against peers in the same run; arguments go to the benchmark (`--help` tells which)."""
     session.install("-e", ".")

@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from miniclaw.cli import Settings
+from miniclaw.formats import printable
 
 
 @click.group()
@@ -22,11 +23,11 @@ def show(settings: Settings, as_json: bool) -> None:
 
     tables = show_config(settings.config)
     if as_json:
-        click.echo(msgspec.json.encode({"file": str(settings.config_path), "config": tables}))
+        click.echo(msgspec.json.encode({"file": printable(str(settings.config_path)), "config": tables}))
         return
     state = "" if settings.config_path.exists() else " (there is none: these are the defaults)"
-    click.echo(f"# {settings.config_path}{state}")
-    click.echo(f"# workspace: {settings.home.workspace}")
+    click.echo(printable(f"# {settings.config_path}{state}"))
+    click.echo(printable(f"# workspace: {settings.home.workspace}"))
     for table, values in tables.items():
         click.echo(f"\n[{table}]")
         for key, value in values.items():

@@ -255,8 +255,6 @@ CASES = [
     for name, case in cases.items()
     for how in ["yield", "call"]
     if not (how == "call" and "alone" in name)  # it has its system calls to itself
-    # Left out until it is mended: a quarantine that outlives its task takes away the session begun meanwhile.
-    if (name, how) != ("get_or_create_corrupt", "call")
 ]
 
 

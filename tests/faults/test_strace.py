@@ -49,7 +49,7 @@ class Case:
         args: The command.
         faults: What strace injects.
         paths: Only on these; a name, or ``/`` and a path in the sessions directory.
-        code: The exit code; None where it does not say whether this went well.
+        code: The exit code.
         says: On standard error, as is why.
         removed: How many of `OLD` may be gone.
     """
@@ -57,17 +57,17 @@ class Case:
     args: tuple[str, ...]
     faults: tuple[str, ...]
     paths: tuple[str, ...]
-    code: int | None
+    code: int
     says: str
     why: str
     removed: int = 0
 
 
 CASES = {
-    "chat-fsync": Case(CHAT, (FSYNC,), (), None, NOT_SAVED, "could not save: Input/output error"),
-    "chat-fsync-directory": Case(CHAT, (FSYNC,), ("/",), None, NOT_SAVED, "could not sync: Input/output error"),
-    "chat-rename": Case(CHAT, (RENAME,), (), None, NOT_SAVED, "could not save: No space left on device"),
-    "chat-rename-unlink": Case(CHAT, (RENAME, UNLINK), (), None, NOT_SAVED, "could not save: No space left on device"),
+    "chat-fsync": Case(CHAT, (FSYNC,), (), 1, NOT_SAVED, "could not save: Input/output error"),
+    "chat-fsync-directory": Case(CHAT, (FSYNC,), ("/",), 1, NOT_SAVED, "could not sync: Input/output error"),
+    "chat-rename": Case(CHAT, (RENAME,), (), 1, NOT_SAVED, "could not save: No space left on device"),
+    "chat-rename-unlink": Case(CHAT, (RENAME, UNLINK), (), 1, NOT_SAVED, "could not save: No space left on device"),
     "chat-open": Case(
         CHAT, (OPEN,), ("console_tester.json",), 1, "Message could not be recorded", "could not read: Permission denied"
     ),
@@ -138,7 +138,7 @@ def test_program_failing_call_is_told_and_loses_nothing(program: Straced, name: 
     case, before = CASES[name], read(program)
     result = program.run_with(case.faults, located(program, case.paths), *case.args)
     assert program.injected, program.log
-    assert case.code is None or result.code == case.code, result
+    assert result.code == case.code, result
     assert case.says in result.err, result
     assert case.why in result.err, result
     assert_nothing_lost(program, before, removed=case.removed)

@@ -1,0 +1,147 @@
+"""In which order things reach the disk: what is told, named or removed relies on nothing that a power cut could take.
+
+A kill keeps the page cache and cannot show a sync that is missing; this can, without cutting any power.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from miniclaw.session import store as store_module
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.removal import recover, remove_batch
+from miniclaw.session.store import SaveOutcome, open_store
+from miniclaw.session.types import Session, SessionHeader
+from tests.fakes.durable_os import DurableOs
+from tests.fakes.os_calls import FaultyOs, Gate
+from tests.fakes.samples import write_session
+from tests.fakes.threads import wait_in_thread
+
+OLD = datetime(2026, 1, 1, tzinfo=UTC)
+NEW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.fixture
+def fs(sessions_dir: Path) -> DurableOs:
+    return DurableOs(sessions_dir)
+
+
+@pytest.fixture
+def directory(sessions_dir: Path, fs: DurableOs) -> Iterator[SessionDirectory]:
+    with SessionDirectory.open(sessions_dir, create=True, fs=fs) as directory:
+        directory.own()
+        fs.forget()
+        yield directory
+
+
+def new_session(chat_id: str) -> Session:
+    return Session(f"telegram_{chat_id}", "telegram", chat_id, NEW, NEW)
+
+
+def if_old(headers: Sequence[SessionHeader]) -> list[bool]:
+    return [header.last_accessed == OLD for header in headers]
+
+
+async def test_save_settled_is_durable(sessions_dir: Path, fs: DurableOs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Content is synced before it gets its name, and the name before anybody hears that the session is saved."""
+    monkeypatch.setattr(store_module, "SAVE_THREADS", 1)  # what other threads do would hide what this one forgets
+    durable: dict[str, bool] = {}
+
+    def settled(outcome: SaveOutcome) -> None:
+        assert outcome.error is None
+        durable[outcome.session.session_id] = fs.names_are_durable
+
+    async with open_store(sessions_dir, fs=fs) as store:
+        fs.forget()
+        for _ in range(2):  # new files, and then in the place of older ones
+            await store.save([new_session(chat) for chat in "123"], settled)
+            assert durable == {"telegram_1": True, "telegram_2": True, "telegram_3": True}
+            durable.clear()
+    assert fs.broken == []
+
+
+async def test_save_named_during_anothers_sync_waits_for_its_own(sessions_dir: Path) -> None:
+    """A sync of the directory counts only for the names that were there when it began."""
+    fs = FaultyOs()
+    both_named = threading.Event()
+    syncs = [Gate(), Gate()]
+    begun: list[str] = []
+
+    def hook(called: str, args: tuple[Any, ...]) -> None:
+        if called == "rename" and args[1] == "telegram_1.json":
+            assert both_named.wait(30)  # each has a thread of its own
+        elif called == "rename" and args[1] == "telegram_2.json":
+            both_named.set()
+            assert syncs[0].reached.wait(30)
+        elif called == "fsync" and args[0] == store.directory.fd:
+            begun.append("sync")
+            gate = syncs[len(begun) - 1]
+            gate.reached.set()
+            assert gate.opened.wait(30)
+
+    settled: list[str] = []
+    first = trio.Event()
+
+    def settle(outcome: SaveOutcome) -> None:
+        settled.append(outcome.session.session_id)
+        first.set()
+
+    async with open_store(sessions_dir, fs=fs) as store, trio.open_nursery() as nursery:
+        fs.on(hook)
+        nursery.start_soon(store.save, [new_session("1"), new_session("2")], settle)
+        try:
+            await wait_in_thread(syncs[1].reached)
+            syncs[0].opened.set()
+            await first.wait()
+            await wait_all_tasks_blocked()
+            assert settled == ["telegram_1"]
+        finally:
+            for gate in syncs:
+                gate.opened.set()
+    assert settled == ["telegram_1", "telegram_2"]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_remove_told_is_durable_and_what_is_kept_first(directory: SessionDirectory, fs: DurableOs, links: bool) -> None:
+    """What is kept has its name on the disk before anything is unlinked; what is told to be removed stays removed."""
+    fs.links = links
+    write_session(directory.path, "telegram_1", OLD)
+    write_session(directory.path, "telegram_2", NEW)
+    removals = remove_batch(directory, ["telegram_1.json", "telegram_2.json"], if_old)
+    assert [removal.outcome for removal in removals] == ["removed", "kept"]
+    assert fs.broken == []
+    assert fs.names_are_durable
+    assert not {path for path in fs.unsynced if path.name.startswith("rm-")}
+
+
+def test_recover_puts_names_on_the_disk_before_it_unlinks(directory: SessionDirectory, fs: DurableOs) -> None:
+    """A power cut during the recovery leaves a captured session under one of its names, or both."""
+    left = directory.path / ".work" / "rm-0"
+    left.mkdir()
+    write_session(left, "telegram_1", OLD)
+    assert recover(directory).put_back == 1
+    assert fs.broken == []
+    assert fs.names_are_durable
+    assert left not in fs.unsynced
+
+
+def test_quarantine_told_is_durable(directory: SessionDirectory, fs: DurableOs) -> None:
+    """The name in quarantine is on the disk before a new session takes the place."""
+    (directory.path / "telegram_1.json").write_text("{")
+    kept = directory.quarantine("telegram_1.json")
+    assert kept.read_text() == "{"
+    assert kept.parent not in fs.unsynced
+
+
+def test_open_created_directories_are_durable(sessions_dir: Path, fs: DurableOs) -> None:
+    """Each directory that is made on the way is synced into its parent."""
+    with SessionDirectory.open(sessions_dir, create=True, fs=fs):
+        assert fs.unsynced == set()
