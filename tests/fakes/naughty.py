@@ -1,5 +1,7 @@
 """Texts that break programs: hand-chosen, in the spirit of the Big List of Naughty Strings."""
 
+# ruff: noqa: RUF001 - ambiguous characters are what this is about
+
 from __future__ import annotations
 
 from typing import Final

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
 from miniclaw.session import store as store_module
 from miniclaw.session.directory import SessionDirectory
@@ -68,7 +67,9 @@ async def test_save_settled_is_durable(sessions_dir: Path, fs: DurableOs, monkey
     assert fs.broken == []
 
 
-async def test_save_named_during_anothers_sync_waits_for_its_own(sessions_dir: Path) -> None:
+async def test_save_named_during_anothers_sync_waits_for_its_own(
+    sessions_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A sync of the directory counts only for the names that were there when it began."""
     fs = FaultyOs()
     both_named = threading.Event()
@@ -88,20 +89,25 @@ async def test_save_named_during_anothers_sync_waits_for_its_own(sessions_dir: P
             assert gate.opened.wait(30)
 
     settled: list[str] = []
-    first = trio.Event()
+    ended = threading.Event()
+    work = store_module._SaveJob.work
 
-    def settle(outcome: SaveOutcome) -> None:
-        settled.append(outcome.session.session_id)
-        first.set()
+    def work_and_end(job: store_module._SaveJob) -> None:
+        work(job)
+        ended.set()
 
+    monkeypatch.setattr(store_module._SaveJob, "work", work_and_end)
     async with open_store(sessions_dir, fs=fs) as store, trio.open_nursery() as nursery:
         fs.on(hook)
-        nursery.start_soon(store.save, [new_session("1"), new_session("2")], settle)
+        nursery.start_soon(
+            store.save,
+            [new_session("1"), new_session("2")],
+            lambda outcome: settled.append(outcome.session.session_id),
+        )
         try:
             await wait_in_thread(syncs[1].reached)
             syncs[0].opened.set()
-            await first.wait()
-            await wait_all_tasks_blocked()
+            await wait_in_thread(ended)  # what the first thread had to settle is settled before this goes on
             assert settled == ["telegram_1"]
         finally:
             for gate in syncs:
@@ -124,8 +130,10 @@ def test_remove_told_is_durable_and_what_is_kept_first(directory: SessionDirecto
 
 def test_recover_puts_names_on_the_disk_before_it_unlinks(directory: SessionDirectory, fs: DurableOs) -> None:
     """A power cut during the recovery leaves a captured session under one of its names, or both."""
+    recover(directory)  # makes a folder that stays
     left = directory.path / ".work" / "rm-0"
     left.mkdir()
+    fs.forget()
     write_session(left, "telegram_1", OLD)
     assert recover(directory).put_back == 1
     assert fs.broken == []
