@@ -54,6 +54,7 @@ _encode = msgspec.json.Encoder().encode
 _decode_header = msgspec.json.Decoder(SessionHeader).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_whole = msgspec.json.Decoder(Session).decode
 _decode_message = msgspec.json.Decoder(Message).decode
 
 
@@ -78,6 +79,19 @@ def decode_header(data: bytes) -> SessionHeader:
     """
     with _decoding():
         return _decode_header(data)
+
+
+def check_whole(data: bytes) -> SessionHeader:
+    """Decode a whole session, types and texts of all messages included, and return its header.
+
+    What passes could be loaded; so a removal does not take a damaged session for an expired one.
+
+    Raises:
+        ValueError: It could not be loaded.
+    """
+    with _decoding():
+        session = _decode_whole(data)
+    return SessionHeader(session.session_id, session.channel, session.chat_id, session.last_accessed)
 
 
 def decode_header_prefix(prefix: bytes) -> SessionHeader | None:

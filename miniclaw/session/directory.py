@@ -44,6 +44,7 @@ from miniclaw.session.files import (
     PRIVATE_DIR,
     READ_FLAGS,
     close_quietly,
+    is_our_own,
     open_directory,
     open_subdirectory,
     opened,
@@ -132,16 +133,22 @@ class SessionDirectory:
             log.info("Sessions directory made private", path=str(self.path), was=f"{mode:04o}", now="0700")
 
     def _take_lock(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        # O_NONBLOCK: a FIFO in its place must not make anybody wait.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         fd = self.fs.open(LOCK_NAME, flags, dir_fd=self.fd)
         try:
             self.fs.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             holder = msgspec.json.encode({"pid": os.getpid(), "since": datetime.now(UTC)})
-            with suppress(OSError):  # on a full disk, where cleaning up is needed most: the lock holds without a name
-                self.fs.ftruncate(fd, 0)
-                write_all(self.fs, fd, holder)
+            # Without a name the lock holds as well: on a full disk, where cleaning up is needed most, and where the
+            # file is somebody else's too, through a hard link.
+            with suppress(OSError):
+                if is_our_own(self.fs.fstat(fd)):
+                    self.fs.ftruncate(fd, 0)
+                    write_all(self.fs, fd, holder)
         except BlockingIOError:
-            holder = self.fs.read(fd, 200)
+            holder = b""
+            with suppress(OSError):
+                holder = self.fs.read(fd, 200)
             close_quietly(self.fs, fd)
             raise WorkspaceHeldError(self.path, _describe_holder(holder)) from None
         except BaseException:
@@ -190,7 +197,7 @@ class SessionDirectory:
         if problem := why_no_session_file(status.st_mode):
             return ProblemFile(name, "foreign", problem)
         prefix = fs.read(fd, codec.HEADER_PREFIX_BYTES)
-        header = None
+        header = data = None
         if len(prefix) < status.st_size:
             header = codec.decode_header_prefix(prefix)
         if header is None or (verify is not None and verify(header)):
@@ -199,7 +206,10 @@ class SessionDirectory:
             if prefix[:1] not in b"{ \t\r\n":
                 # Not worth reading on: neither an object nor the white space that may precede one.
                 return ProblemFile(name, "corrupt", "it is not a JSON object")
-            header = codec.decode_header(read_rest(fs, fd, prefix))
+            data = read_rest(fs, fd, prefix)
+            header = codec.decode_header(data)
+        if data is not None and verify is not None and verify(header):
+            header = codec.check_whole(data)
         if not names.belongs(name, header.session_id, header.channel, header.chat_id):
             return ProblemFile(name, "mismatched", _mismatch(header.session_id))
         return StoredSession(name, status.st_size, header)
@@ -312,7 +322,7 @@ class SessionDirectory:
             StoreIOError: It stays where it is.
         """
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-        kept = f"{name.encode()[: names.MAX_NAME_BYTES].decode(errors='ignore')}.{stamp}"
+        kept = f"{os.fsdecode(os.fsencode(name)[: names.MAX_NAME_BYTES])}.{stamp}"
         source_fd = self.fd if dir_fd is None else dir_fd
         with store_errors(self.path / name, "move to quarantine"):
             folder = open_subdirectory(self.fs, QUARANTINE_NAME, dir_fd=self.fd)

@@ -169,6 +169,11 @@ def _why_no_directory(path: Path, error: OSError) -> str:
     return f"could not open it: {error.strerror}"
 
 
+def is_our_own(status: os.stat_result) -> bool:
+    """Return whether a file may be written in place: it is a regular one, and no hard link makes it another's too."""
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+
+
 def why_no_session_file(mode: int) -> str | None:
     """Return why something with this mode is no file that can hold a session, or None."""
     if stat.S_ISREG(mode):

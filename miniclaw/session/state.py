@@ -26,6 +26,7 @@ from miniclaw.session.files import (
     READ_FLAGS,
     TEMPORARY_PREFIX,
     close_quietly,
+    is_our_own,
     open_directory,
     opened,
     read_rest,
@@ -144,8 +145,13 @@ class StateDirectory:
                 store_errors(self.path / LAST_SEEN_NAME, "write"),
                 opened(self._fs, LAST_SEEN_NAME, flags, dir_fd=fd) as file,
             ):
+                status = self._fs.fstat(file)
+                if not is_our_own(status):
+                    # A hard link, as from a backup: its other name is not ours to write to.
+                    replace_file(self._fs, LAST_SEEN_NAME, text, dir_fd=fd, work_fd=fd)
+                    return
                 write_all(self._fs, file, text)
-                if self._fs.fstat(file).st_size != len(text):
+                if status.st_size > len(text):
                     self._fs.ftruncate(file, len(text))
         finally:
             close_quietly(self._fs, fd)

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from tests.planted.bugs import Bug, Change
+from tests.planted.bug import Bug, Change
 
 ROOT: Final = Path(__file__).parents[2]
 TIMEOUT_SECONDS: Final = 120  # of one run of the tests; a bug that makes them hang is not counted as caught

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.planted.bugs import BUGS, Bug, Change
+from tests.planted.bug import Bug, Change
+from tests.planted.bugs import BUGS
 from tests.planted.plant import ROOT, PlantError, broken_files, replaced
 
 

@@ -212,3 +212,19 @@ async def test_odd_chat_ids_live_a_whole_life(
     result = await Cleanup(sessions_dir, clock=clock, manager=SessionManager(store, clock=clock), store=store).run()
     assert result.sessions_deleted == 1
     assert not path.exists()
+
+
+@pytest.mark.parametrize("content", [b'"\xff"', b"1e999", b"7", b"null"])
+async def test_run_damaged_messages_are_kept(
+    content: bytes, sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """An expired session whose messages could not be loaded is damaged, not expired: named, counted and kept."""
+    logs.expect_error("Session not removed")
+    message = b'{"role":"user","timestamp":"2020-01-01T00:00:00Z","content":' + content + b"}"
+    path = write_session(sessions_dir, "telegram_1", clock.ago(days=31), messages=[])
+    path.write_bytes(path.read_bytes().replace(b'"messages": []', b'"messages": [' + message + b"]"))
+    plan = await Cleanup(sessions_dir, clock=clock).plan()
+    assert [problem.kind for problem in plan.problems] == ["corrupt"]
+    result = await sweep(sessions_dir, clock)
+    assert (result.corrupt, result.sessions_deleted) == (1, 0)
+    assert path.exists()

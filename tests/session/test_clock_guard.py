@@ -65,7 +65,7 @@ async def test_long_absence_noticed_before_a_run_is_due_survives_restarts(
     async with start():
         await settle()
     write_session(sessions_dir, "telegram_1", clock.now)
-    clock.move(days=6)
+    clock.move(days=5)
     for _ in range(3):
         async with start():
             await days_pass(0.4)

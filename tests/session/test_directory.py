@@ -364,3 +364,35 @@ def test_scan_listing_fails_is_an_error(sessions_dir: Path) -> None:
         fs.fail("scandir")
         with pytest.raises(StoreIOError, match="list"):
             rows(directory)
+
+
+def test_own_lock_that_is_hard_linked_is_not_written_to(sessions_dir: Path, tmp_path: Path) -> None:
+    """A hard link makes the lock file another's too: it is locked, and left as it is."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    sessions_dir.mkdir(parents=True, mode=0o700)
+    (sessions_dir / ".lock").hardlink_to(victim)
+    with SessionDirectory.open(sessions_dir) as first, SessionDirectory.open(sessions_dir) as second:
+        first.own()
+        with pytest.raises(WorkspaceHeldError, match="another process"):
+            second.own()
+    assert victim.read_text() == "precious"
+
+
+def test_own_lock_that_is_a_fifo_makes_nobody_wait(sessions_dir: Path) -> None:
+    """A FIFO in place of the lock is locked like a file, and a second owner is refused at once."""
+    sessions_dir.mkdir(parents=True, mode=0o700)
+    os.mkfifo(sessions_dir / ".lock")
+    with SessionDirectory.open(sessions_dir) as first, SessionDirectory.open(sessions_dir) as second:
+        first.own()
+        with pytest.raises(WorkspaceHeldError, match="another process"):
+            second.own()
+
+
+def test_quarantine_of_a_name_that_is_no_unicode_keeps_it(sessions_dir: Path) -> None:
+    """A file whose name is not UTF-8 can be put away as every other."""
+    with SessionDirectory.open(sessions_dir, create=True) as directory:
+        directory.own()
+        name = os.fsdecode(b"\xff.json")
+        (sessions_dir / name).write_text("x")
+        assert directory.quarantine(name).read_text() == "x"

@@ -21,6 +21,7 @@ from tests.fakes.samples import write_session
 OLD = datetime(2026, 1, 1, tzinfo=UTC)
 NEW = datetime(2026, 11, 23, tzinfo=UTC)
 NAME = "telegram_1.json"
+LONG = {"role": "user", "content": "x" * 10_000, "timestamp": "2026-01-01T00:00:00Z"}
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def test_remove_truncated_after_the_header_is_put_back(directory: SessionDirecto
 
 def test_remove_doubled_key_the_last_counts(directory: SessionDirectory) -> None:
     """A file whose beginning says old and whose end says fresh is fresh, as it would be loaded."""
-    path = write_session(directory.path, "telegram_1", OLD, messages=[{"text": "x" * 10_000}])
+    path = write_session(directory.path, "telegram_1", OLD, messages=[LONG])
     fresh = NEW.isoformat().replace("+00:00", "Z")
     path.write_text(path.read_text()[:-1] + f',"last_accessed":"{fresh}"}}')
     assert remove_one(directory).outcome == "kept"

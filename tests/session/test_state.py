@@ -297,3 +297,13 @@ def test_write_last_seen_over_a_link_is_refused(state: StateDirectory, tmp_path:
 def test_state_directory_beside_sessions_is_hidden(sessions_dir: Path) -> None:
     """Without a workspace the state lies in a hidden folder, where no scan takes it for a session."""
     assert StateDirectory.beside(sessions_dir).path == sessions_dir / ".state"
+
+
+def test_write_last_seen_over_a_hard_link_leaves_the_other_name(state: StateDirectory, tmp_path: Path) -> None:
+    """A backup by hard links keeps the time that it had."""
+    state.write_last_seen(NOW)
+    (tmp_path / "backup").hardlink_to(state.path / LAST_SEEN_NAME)
+    before = (tmp_path / "backup").read_text()
+    state.write_last_seen(NOW + timedelta(hours=1))
+    assert (tmp_path / "backup").read_text() == before
+    assert state.read_last_seen() == NOW + timedelta(hours=1)

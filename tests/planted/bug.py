@@ -1,0 +1,61 @@
+"""What a planted bug is: changes of texts that occur exactly once in a file of the package.
+
+A bug is made as somebody would make it, so that all goes well as long as nothing goes wrong: what finds it shall be the
+test of the invariant, and not the first test that runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+REMOVAL: Final = "session/removal.py"
+DIRECTORY: Final = "session/directory.py"
+FILES: Final = "session/files.py"
+MANAGER: Final = "session/manager.py"
+MEMORY: Final = "session/memory.py"
+STORE: Final = "session/store.py"
+NAMES: Final = "session/names.py"
+RETENTION: Final = "session/retention.py"
+CLOCK_GUARD: Final = "session/clock_guard.py"
+SCHEDULE: Final = "session/schedule.py"
+CODEC: Final = "session/codec.py"
+RUNTIME: Final = "session/runtime.py"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One replacement.
+
+    Attributes:
+        file: Relative to the package.
+        old: What stands there, exactly once.
+        new: What is put in its place.
+    """
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Bug:
+    """One breakage.
+
+    Attributes:
+        name: For the table, and for `--only`.
+        harm: What it costs somebody.
+        changes: Made together.
+        tests: What has to catch it, relative to `tests`: a file, or one test of it where the others would take long to
+            shrink what they found.
+    """
+
+    name: str
+    harm: str
+    changes: tuple[Change, ...]
+    tests: tuple[str, ...] = ()
+
+
+def bug_of_one(name: str, harm: str, file: str, old: str, new: str, *tests: str) -> Bug:
+    """Return a bug of one change."""
+    return Bug(name, harm, (Change(file, old, new),), tests)

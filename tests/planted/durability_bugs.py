@@ -1,0 +1,123 @@
+"""Planted bugs in saving: what is told to be saved is not, or not for long."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.planted.bug import DIRECTORY, FILES, MANAGER, REMOVAL, RUNTIME, STORE, Bug, Change, bug_of_one
+
+DURABILITY: Final = (
+    bug_of_one(
+        "no file sync", "a power cut leaves an empty session", FILES,
+        "is a new file, not a retry.\n            fs.fsync(fd)\n", "is a new file, not a retry.\n",
+        "session/test_durability_order.py",
+    ),
+    bug_of_one(
+        "no file sync of a copy", "a power cut leaves an empty session, without hard links", FILES,
+        "            write_all(fs, fd, data)\n            fs.fsync(fd)\n", "            write_all(fs, fd, data)\n",
+        "session/test_durability_order.py",
+    ),
+    Bug(
+        "named before synced", "a power cut leaves an empty session",
+        (
+            Change(
+                FILES, "is a new file, not a retry.\n            fs.fsync(fd)\n",
+                "is a new file, not a retry.\n            "
+                "fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)\n            fs.fsync(fd)\n",
+            ),
+            Change(
+                FILES, "            close_quietly(fs, fd)\n        fs.rename(temporary, name, src_dir_fd=work_fd,"
+                " dst_dir_fd=dir_fd)\n", "            close_quietly(fs, fd)\n",
+            ),
+        ),
+        ("session/test_durability_order.py",),
+    ),
+    bug_of_one(
+        "no directory sync", "a power cut takes what counts as saved", DIRECTORY,
+        '        with store_errors(self.path, "sync"):\n            self.fs.fsync(self.fd)',
+        '        with store_errors(self.path, "sync"):\n            pass',
+        "session/test_durability_order.py",
+    ),
+    Bug(
+        "synced before collected", "a power cut takes what another thread named during the sync",
+        (
+            Change(
+                STORE,
+                "        renamed = []\n        while (session := _pop(self._renamed))",
+                "        renamed = []\n        error = None\n        try:\n            self._directory.sync()\n"
+                "        except StoreError as caught:\n            error = caught\n"
+                "        while (session := _pop(self._renamed))",
+            ),
+            Change(
+                STORE,
+                "            return  # another thread took them along\n        error = None\n        try:\n"
+                "            self._directory.sync()\n        except StoreError as caught:\n            error = caught\n",
+                "            return  # another thread took them along\n",
+            ),
+        ),
+        ("session/test_durability_order.py",),
+    ),
+    bug_of_one(
+        "unlinked before synced", "a power cut takes a session that was kept", REMOVAL,
+        "        try:\n            self._fs.fsync(self._directory.fd)\n        except OSError as error:\n            # Without",
+        "        try:\n            pass\n        except OSError as error:\n            # Without",
+        "session/test_durability_order.py",
+    ),
+    bug_of_one(
+        "removal not synced", "a power cut brings back what was reported as removed", REMOVAL,
+        "        try:\n            self._fs.fsync(self._fd)", "        try:\n            pass",
+        "session/test_durability_order.py",
+    ),
+    bug_of_one(
+        "short write believed", "a full disk tears a session", FILES,
+        "    while view:\n        view = view[fs.write(fd, view) :]", "    fs.write(fd, view)",
+        "session/test_directory.py",
+    ),
+    bug_of_one(
+        "written in place", "a crash tears a session", DIRECTORY,
+        "            replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd)",
+        "            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW\n"
+        "            with opened(self.fs, name, flags, dir_fd=self.fd) as fd:\n"
+        "                write_all(self.fs, fd, data)\n                self.fs.fsync(fd)",
+        "session/test_directory.py",
+    ),
+    bug_of_one(
+        "one temporary name", "two saves at once fail or mix", FILES,
+        "temporary = TEMPORARY_PREFIX + secrets.token_hex(8)", 'temporary = TEMPORARY_PREFIX + "session"',
+        "session/test_store.py",
+    ),
+    bug_of_one(
+        "temporary file left on failure", "a full disk stays full", FILES,
+        "        unlink_quietly(fs, temporary, dir_fd=work_fd)\n", "        pass\n",
+        "session/test_directory.py",
+    ),
+    bug_of_one(
+        "temporary files not swept", "each crash costs disk space for ever", REMOVAL,
+        "            unlink_quietly(fs, name, dir_fd=directory.work_fd)\n", "",
+        "session/test_removal.py",
+    ),
+    bug_of_one(
+        "ENOSPC swallowed", "a full disk loses what counts as saved", STORE,
+        "            except StoreError as error:\n                self._settle(session, error)\n",
+        "            except StoreError as error:\n"
+        '                self._settle(session, None if getattr(error, "errno", 0) == 28 else error)\n',
+        "session/test_store.py",
+    ),
+    bug_of_one(
+        "failed save counts as saved", "an error of the disk loses a message", MANAGER,
+        "                _log_failed_save(session_id, outcome.error)\n",
+        "                _log_failed_save(session_id, outcome.error)\n"
+        "                saving[session_id][0].saved_revision = saving[session_id][1]\n",
+        "session/test_manager.py",
+    ),
+    bug_of_one(
+        "newest revision counts as saved", "what is said during a save is lost", MANAGER,
+        "                entry.saved_revision = revision\n", "                entry.saved_revision = entry.revision\n",
+        "session/test_manager.py",
+    ),
+    bug_of_one(
+        "no flush at the end", "shutdown loses half a minute", RUNTIME,
+        "                await manager.save_all_sessions()\n", "",
+        "session/test_runtime.py",
+    ),
+)  # fmt: skip
