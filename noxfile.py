@@ -27,7 +27,8 @@ def lint(session: nox.Session) -> None:
     session.install("ruff>=0.14", "flake8>=7", "flake8-async>=26")
     session.run("ruff", "check", *PATHS)
     session.run("ruff", "format", "--check", *PATHS)
-    session.run("flake8", f"--select={ASYNC_RULES}", *PATHS)
+    # ASYNC103 (Cancelled swallowed) takes synchronous code of threads and forked children for async code.
+    session.run("flake8", f"--select={ASYNC_RULES}", "--per-file-ignores=tests/*:ASYNC103", *PATHS)
 
 
 @nox.session
