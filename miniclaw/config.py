@@ -22,6 +22,7 @@ from miniclaw.errors import ConfigError
 from miniclaw.formats import NEVER, format_duration, parse_duration
 from miniclaw.log import LogFormat, LogLevel
 from miniclaw.session.names import is_channel
+from miniclaw.session.retention import RetentionPolicy
 
 HOME_VARIABLE: Final = "MINICLAW_HOME"
 
@@ -34,6 +35,10 @@ class SessionConfig(Struct, frozen=True, forbid_unknown_fields=True):
     persistence_interval: timedelta = timedelta(seconds=30)
     cleanup_interval: timedelta | None = timedelta(hours=24)
     announce_first: bool = True
+
+    def retention_policy(self) -> RetentionPolicy:
+        """Return the retention policy that these keys ask for."""
+        return RetentionPolicy(ttl=self.ttl, ttl_by_channel=self.ttl_by_channel)
 
 
 class LogConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -27,7 +27,6 @@ from miniclaw.errors import UnsavedSessionsError
 from miniclaw.formats import format_duration
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.logs import get_logger
-from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
 
 QUEUE_SIZE: Final = 16
@@ -61,11 +60,6 @@ class _Shutdown:
                     for callback in self._hasten:
                         callback()
                 self.requested.set()
-
-
-def make_policy(config: Config) -> RetentionPolicy:
-    """Return the retention policy that a configuration asks for."""
-    return RetentionPolicy(ttl=config.session.ttl, ttl_by_channel=config.session.ttl_by_channel)
 
 
 async def run_gateway(
@@ -103,7 +97,7 @@ async def run_gateway(
         await nursery.start(shutdown.watch)
         async with open_runtime(
             home.sessions_dir,
-            policy=make_policy(config),
+            policy=config.session.retention_policy(),
             state_dir=home.state_dir,
             persistence_interval_seconds=config.session.persistence_interval.total_seconds(),
             cleanup_interval_seconds=interval.total_seconds() if interval and cleans_up else None,

@@ -37,11 +37,6 @@ def sessions() -> None:
     """List, show, delete and clean up sessions."""
 
 
-def _policy(settings: Settings) -> RetentionPolicy:
-    session = settings.config.session
-    return RetentionPolicy(ttl=session.ttl, ttl_by_channel=session.ttl_by_channel)
-
-
 def _open(settings: Settings) -> SessionDirectory | None:
     """Open the sessions directory to read; None where there is none yet, which means no sessions."""
     try:
@@ -62,7 +57,7 @@ def _log_to_terminal(settings: Settings) -> None:
 @click.pass_obj
 def list_sessions(settings: Settings, as_json: bool) -> None:
     """List the sessions, the most recently used first."""
-    policy = _policy(settings)
+    policy = settings.config.session.retention_policy()
     now = utc_now()
     stored: list[StoredSession] = []
     unread = 0
@@ -179,7 +174,7 @@ def cleanup(settings: Settings, dry_run: bool, yes: bool, as_json: bool) -> None
 
     Asks first on a terminal. Does at once what it says, also where the gateway would announce first.
     """
-    policy = _policy(settings)
+    policy = settings.config.session.retention_policy()
     now = utc_now()
     plan = CleanupPlan(now)
     asks = not yes and not dry_run and sys.stdin.isatty()
