@@ -24,6 +24,7 @@ from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session
 from tests.fakes.threads import settle
+from tests.fakes.work_folder import left_in_work
 
 
 class ScriptedChannel:
@@ -226,7 +227,7 @@ def test_gateway_signal_in_the_sweep_leaves_nothing_half_done(tmp_path: Path) ->
     left = list(home.sessions_dir.glob("*.json"))
     assert len(left) == 3000 - interrupted["sessions_deleted"] > 0
     assert all(json.loads(path.read_text())["messages"] for path in left)
-    assert list((home.sessions_dir / ".work").iterdir()) == []
+    assert left_in_work(home.sessions_dir) == []
 
 
 def test_gateway_killed_leaves_a_workspace_that_starts(tmp_path: Path) -> None:

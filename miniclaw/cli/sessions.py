@@ -19,6 +19,7 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.plan import CleanupPlan, scan_sync
 from miniclaw.session.retention import PlanRow, RetentionPolicy, plan_retention
 from miniclaw.session.rows import StoredSession
+from miniclaw.session.scanning import DirectoryScan
 
 if TYPE_CHECKING:
     from miniclaw.session.cleanup import Cleanup, CleanupResult
@@ -62,7 +63,7 @@ def list_sessions(settings: Settings, as_json: bool) -> None:
     stored: list[StoredSession] = []
     unread = 0
     if directory := _open(settings):
-        with directory, directory.scan() as scan, scan_progress() as progress:
+        with directory, DirectoryScan(directory) as scan, scan_progress() as progress:
             while batch := scan.next_batch(seconds=0.2):
                 good = [row for row in batch if isinstance(row, StoredSession)]
                 stored += good

@@ -63,7 +63,7 @@ class CleanupResult(Struct, frozen=True):
         corrupt: Their content is no session.
         mismatched: Their content names another session than their file name.
         foreign: Entries that do not claim to be sessions, or are no regular files; not counted as scanned.
-        failed: Expired, but the system refused to remove them.
+        failed: Expired, but the system refused to remove them, or to make their removal durable.
         interrupted: The run was stopped before its end.
         duration_seconds: From the beginning to the end.
     """
@@ -147,7 +147,7 @@ class Cleanup:
         """
         async with self._opened() as (manager, _):
             removal = (await manager.remove_sessions([session], self.is_expired))[0]
-        if removal.outcome == "failed":
+        if removal.outcome in {"failed", "unsynced"}:
             raise StoreError(f"{self.sessions_dir / removal.key}: {removal.reason}")
         if removal.outcome == "removed":
             _log_removed(removal, self._clock())
@@ -197,7 +197,7 @@ class Cleanup:
             for removal in done:
                 if removal.outcome == "removed":
                     _log_removed(removal, plan.now)
-                elif removal.outcome in {"failed", "corrupt", "unreadable"}:
+                elif removal.outcome in {"failed", "unsynced", "corrupt", "unreadable"}:
                     path = str(self.sessions_dir / removal.key)
                     log.error("Session not removed", path=path, outcome=removal.outcome, reason=removal.reason)
         return True
@@ -237,7 +237,7 @@ def _result(plan: CleanupPlan, removals: list[Removal], *, interrupted: bool, se
         corrupt=plan.problem_count("corrupt") + count("corrupt"),
         mismatched=plan.problem_count("mismatched"),
         foreign=plan.problem_count("foreign"),
-        failed=count("failed"),
+        failed=count("failed", "unsynced"),
         interrupted=interrupted,
         duration_seconds=round(seconds, 3),
     )

@@ -4,11 +4,10 @@ This module and `miniclaw.session.removal` are the only code that touches sessio
 through `miniclaw.session.store`. Everything is relative to one directory descriptor and follows no link. Names come
 from `miniclaw.session.names`, never from a file's content.
 
-Beside the session files lie a lock and three hidden folders::
+Beside the session files lie a lock and two hidden folders::
 
     .lock         held with flock by the one process that may write
     .work         temporary files, and sessions in the middle of a removal; resolved at the next start
-    .reserve      an empty folder for removals on a disk too full to make one
     .quarantine   what stood in the place of a session and could not be read as one
 """
 
@@ -17,14 +16,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import queue
 import secrets
 import stat
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
 from typing import Final, Self
 
 import msgspec
@@ -40,7 +37,6 @@ from miniclaw.errors import (
 )
 from miniclaw.session import codec, names
 from miniclaw.session.files import (
-    DIRECTORY_FLAGS,
     PRIVATE_DIR,
     READ_FLAGS,
     close_quietly,
@@ -61,7 +57,6 @@ from miniclaw.session.types import Session, SessionHeader
 
 LOCK_NAME: Final = ".lock"
 WORK_NAME: Final = ".work"
-RESERVE_NAME: Final = ".reserve"
 QUARANTINE_NAME: Final = ".quarantine"
 
 log = get_logger("miniclaw.session.store")
@@ -82,7 +77,8 @@ class SessionDirectory:
         # File name -> the folder in which a removal that the system refused has left it, beside its place or instead.
         # Only `removal` uses it; each entry belongs to who holds the lock of that session.
         self.captured: dict[str, str] = {}
-        self.reserve_lock = threading.Lock()  # of the one folder that batches share on a full disk
+        # Folders of `.work` that no removal is using; only `work_folders` uses it.
+        self.free_folders: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     @classmethod
     def open(cls, path: Path, *, create: bool = False, fs: OsCalls | None = None) -> Self:
@@ -157,10 +153,6 @@ class SessionDirectory:
         return fd
 
     # Reading --------------------------------------------------------------------------------------------------
-
-    def scan(self, verify: Verify | None = None) -> DirectoryScan:
-        """Return a listing of the directory, which is read batch by batch; to be closed. See `read_row`."""
-        return DirectoryScan(self, verify)
 
     def read_row(self, name: str, *, dir_fd: int | None = None, verify: Verify | None = None) -> ScanRow | None:
         """Read the header of one file, from its beginning where that suffices.
@@ -318,8 +310,10 @@ class SessionDirectory:
     def quarantine(self, name: str, *, dir_fd: int | None = None) -> Path:
         """Move a file into the quarantine folder, under a name that nothing there has, and return its new path.
 
+        Durability: it is in quarantine, and nowhere else, when this returns.
+
         Raises:
-            StoreIOError: It stays where it is.
+            StoreIOError: It stays where it is, or it is in quarantine and a power cut may undo that.
         """
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         kept = f"{os.fsdecode(os.fsencode(name)[: names.MAX_NAME_BYTES])}.{stamp}"
@@ -328,71 +322,11 @@ class SessionDirectory:
             folder = open_subdirectory(self.fs, QUARANTINE_NAME, dir_fd=self.fd)
             try:
                 self.fs.rename(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)
-                self.fs.fsync(folder)
+                for fd in {folder, source_fd, self.fd}:  # the last for the folder's own name
+                    self.fs.fsync(fd)
             finally:
                 close_quietly(self.fs, folder)
         return self.path / QUARANTINE_NAME / kept
-
-
-class DirectoryScan:
-    """A listing in progress, made by `SessionDirectory.scan`. One thread at a time."""
-
-    def __init__(self, directory: SessionDirectory, verify: Verify | None) -> None:
-        self._directory = directory
-        self._verify = verify
-        self._resources = ExitStack()
-        self._entries: Iterator[os.DirEntry[str]] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the listing."""
-        self._resources.close()
-
-    def next_batch(self, *, seconds: float) -> list[ScanRow]:
-        """Read on for about so long, at least one entry; return an empty list at the end only.
-
-        What vanishes between listing and reading is left out.
-
-        Raises:
-            StoreIOError: The directory cannot be listed, or the listing broke off.
-        """
-        rows: list[ScanRow] = []
-        end = perf_counter() + seconds
-        with store_errors(self._directory.path, "list"):
-            if self._entries is None:
-                self._entries = self._open()
-            for entry in self._entries:
-                if row := self._examine(entry):
-                    rows.append(row)
-                    if perf_counter() > end:
-                        break
-        return rows
-
-    def _open(self) -> Iterator[os.DirEntry[str]]:
-        fs = self._directory.fs
-        # A descriptor of its own: two listings over one descriptor would share their position.
-        fd = self._resources.enter_context(opened(fs, ".", DIRECTORY_FLAGS, dir_fd=self._directory.fd))
-        return self._resources.enter_context(fs.scandir(fd))
-
-    def _examine(self, entry: os.DirEntry[str]) -> ScanRow | None:
-        name = entry.name
-        if not names.is_session_file(name):
-            if name.startswith(".") and not name.endswith(names.SUFFIX):
-                return None  # our own, or an editor's
-            return ProblemFile(name, "foreign", f"its name is not that of a session, which ends in {names.SUFFIX}")
-        # The listing knows the kind of most entries: what is no file is not even opened.
-        if not entry.is_file(follow_symlinks=False):
-            try:
-                mode = self._directory.fs.stat(name, dir_fd=self._directory.fd).st_mode
-            except FileNotFoundError:
-                return None
-            return ProblemFile(name, "foreign", why_no_session_file(mode) or "it changed while it was looked at")
-        return self._directory.read_row(name, verify=self._verify)
 
 
 def _describe_holder(text: bytes) -> str:

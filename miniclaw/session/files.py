@@ -73,14 +73,8 @@ def replace_file(fs: OsCalls, name: str, data: Bytes, *, dir_fd: int, work_fd: i
         OSError: Nothing has changed, and the temporary file is gone unless removing it failed as well.
     """
     temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
-    fd = fs.open(temporary, _CREATE_FLAGS, PRIVATE_FILE, dir_fd=work_fd)
+    create_exclusively(fs, temporary, data, dir_fd=work_fd)
     try:
-        try:
-            write_all(fs, fd, data)
-            # After a failed fsync the kernel forgets what was not written: the next try is a new file, not a retry.
-            fs.fsync(fd)
-        finally:
-            close_quietly(fs, fd)
         fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)
     except BaseException:
         unlink_quietly(fs, temporary, dir_fd=work_fd)
@@ -110,6 +104,7 @@ def create_exclusively(fs: OsCalls, name: str, data: Bytes, *, dir_fd: int) -> N
     try:
         try:
             write_all(fs, fd, data)
+            # After a failed fsync the kernel forgets what was not written: the next try is a new file, not a retry.
             fs.fsync(fd)
         finally:
             close_quietly(fs, fd)

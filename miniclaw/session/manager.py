@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import trio
@@ -21,7 +20,6 @@ from msgspec import Struct
 from miniclaw.errors import (
     CorruptSessionError,
     RuntimeClosedError,
-    SessionFileError,
     SessionNotFoundError,
     StoreError,
 )
@@ -32,6 +30,7 @@ from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.names import make_session_id, split_session_id
 from miniclaw.session.removal import Removal
+from miniclaw.session.removing import SessionRemover
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.store import SaveOutcome, SessionStore
@@ -39,9 +38,6 @@ from miniclaw.session.types import Message, Session, SessionHeader
 
 MAX_LIVE_SESSIONS: Final = 1000
 """How many sessions stay in memory, unless told otherwise. Unsaved ones are never dropped for it."""
-
-REMOVAL_DEADLINE_SECONDS: Final = 5
-"""How long a batch of removals that has begun may hold up its caller; the disk may hang."""
 
 log = get_logger("miniclaw.session.manager")
 
@@ -86,6 +82,7 @@ class SessionManager:
         self.on_overfull = on_overfull
         self._memory = SessionMemory(max_live_sessions)
         self._locks = FileLocks()
+        self._remover = SessionRemover(store, self._memory, self._locks)
         self._closed = False
 
     def __repr__(self) -> str:
@@ -303,97 +300,24 @@ class SessionManager:
         sessions: Sequence[StoredSession],
         is_expired: Callable[[SessionHeader | Session], bool],
     ) -> list[Removal]:
-        """Remove expired sessions, from disk and memory in one step.
-
-        Not touched are those that memory knows to be fresh, unsaved, in use, or just being loaded, saved or deleted.
-        The others are moved aside, verified, and kept after all if they turn out not to be expired or if somebody
-        has come back to them in that moment.
-
-        Args:
-            sessions: As they were listed; few enough that a thread is done with them in well under 100 ms.
-            is_expired: The verdict, on a header from the disk or a session in memory.
-
-        Returns:
-            One removal for each, in their order.
-
-        Cancellation: a batch that has begun is completed, for up to `REMOVAL_DEADLINE_SECONDS`.
-        """
-        locked: dict[str, str] = {}  # key -> session id
-        for session in sessions:
-            session_id = session.header.session_id
-            if self._is_removable(session_id, is_expired) and self._locks.acquire_nowait(session_id):
-                locked[session.key] = session_id
-
-        def consent(headers: Sequence[SessionHeader]) -> list[bool]:
-            verdicts = []
-            for header in headers:
-                may_go = is_expired(header) and self._is_removable(header.session_id, is_expired)
-                if may_go:
-                    self._memory.forget(header.session_id)
-                verdicts.append(may_go)
-            return verdicts
-
-        def finished() -> None:
-            self._locks.release_all(locked.values())
-
-        outcomes = {session.key: Removal(session.key, "active", header=session.header) for session in sessions}
-        reason = f"the disk did not answer within {REMOVAL_DEADLINE_SECONDS} s; the removal may still happen"
-        with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
-            outcomes |= {key: Removal(key, "failed", reason=reason) for key in locked}
-            removals = await self._store.remove(list(locked), consent, finished=finished)
-            outcomes |= {removal.key: removal for removal in removals}
-        return [outcomes[session.key] for session in sessions]
+        """Remove expired sessions, from disk and memory in one step; see `SessionRemover.remove`."""
+        return await self._remover.remove(sessions, is_expired)
 
     async def delete_session(self, session_id: str) -> int:
-        """Delete one session now, whatever its age, from disk and memory.
-
-        Returns:
-            The bytes that the disk got back.
+        """Delete one session now, whatever its age, from disk and memory; return the bytes that the disk got back.
 
         Raises:
             SessionNotFoundError: There is no such session, on disk or in memory.
             CorruptSessionError: Its file cannot be read; such files are never deleted.
-            StoreError: It could not be deleted, and is still there.
+            StoreError: It could not be deleted, and is still there; or it is, and a power cut may undo that.
 
         Cancellation: a deletion that has begun is completed, for up to `REMOVAL_DEADLINE_SECONDS`.
         """
         split_session_id(session_id)
         await self._enter()
-        async with self._locks.hold(session_id) as lease:
-            freed = await self._delete(session_id, lease)
+        freed = await self._remover.delete(session_id)
         log.info("Session deleted", session_id=session_id, by="request")
         return freed
-
-    async def _delete(self, session_id: str, lease: Lease) -> int:
-        forgotten: list[Entry] = []
-
-        def consent(headers: Sequence[SessionHeader]) -> list[bool]:
-            if entry := self._memory.forget(session_id):
-                forgotten.append(entry)
-            return [header.session_id == session_id for header in headers]
-
-        removals: list[Removal] | None = None
-        with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
-            removals = await self._store.remove(self._store.keys(session_id), consent, finished=lease.join())
-        if removals is None:
-            reason = "the disk did not answer; it may be deleted later or not at all"
-            raise SessionFileError(self._path(self._store.keys(session_id)[0]), reason)
-        bad = [removal for removal in removals if removal.outcome not in {"removed", "vanished"}]
-        if bad:
-            for entry in forgotten:
-                self._memory.add(entry)
-            kind = CorruptSessionError if bad[0].outcome == "corrupt" else SessionFileError
-            raise kind(self._path(bad[0].key), bad[0].reason)
-        if not forgotten and all(removal.outcome == "vanished" for removal in removals):
-            raise SessionNotFoundError(session_id)
-        return sum(removal.bytes_freed for removal in removals)
-
-    def _path(self, key: str) -> Path:
-        return Path(self._store.describe(key))
-
-    def _is_removable(self, session_id: str, is_expired: Callable[[SessionHeader | Session], bool]) -> bool:
-        entry = self._memory.find(session_id)
-        return entry is None or not (entry.dirty or entry.users or not is_expired(entry.session))
 
 
 def _log_failed_save(session_id: str, error: StoreError) -> None:

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.retention import PlanRow, Reason, RetentionPolicy
 from miniclaw.session.rows import ProblemFile, ScanRow
+from miniclaw.session.scanning import DirectoryScan
 
 _LISTED: Final[frozenset[Reason]] = frozenset({"ttl", "future"})
 
@@ -84,7 +85,7 @@ def scan_sync(
     """
     plan = CleanupPlan(now)
     entries = 0
-    with directory.scan(partial(policy.is_expired, now=now)) as scan:
+    with DirectoryScan(directory, partial(policy.is_expired, now=now)) as scan:
         while rows := scan.next_batch(seconds=_STEP_SECONDS):
             plan.add(rows, policy)
             entries += len(rows)

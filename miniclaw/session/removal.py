@@ -13,20 +13,17 @@ folder. A session counts as removed only after the last step.
 from __future__ import annotations
 
 import errno
-import secrets
 import stat
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
 from miniclaw.errors import SessionFileError, StoreError
-from miniclaw.session.directory import RESERVE_NAME, WORK_NAME, SessionDirectory, log
+from miniclaw.session.directory import WORK_NAME, SessionDirectory, log
 from miniclaw.session.files import (
     DIRECTORY_FLAGS,
-    PRIVATE_DIR,
     READ_FLAGS,
     TEMPORARY_PREFIX,
     create_exclusively,
@@ -37,23 +34,23 @@ from miniclaw.session.files import (
 )
 from miniclaw.session.rows import ProblemFile, StoredSession
 from miniclaw.session.types import SessionHeader
-
-BATCH_PREFIX: Final = "rm-"
+from miniclaw.session.work_folders import BATCH_PREFIX, WorkFolders
 
 # link() on file systems without hard links (FAT, exFAT, some network ones), or at the limit of links
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 Consent: TypeAlias = Callable[[Sequence[SessionHeader]], Sequence[bool]]
 """Asked once for each batch, with the headers as captured (maybe none); answers which may go."""
 
-RemovalOutcome: TypeAlias = Literal["removed", "kept", "active", "vanished", "unreadable", "corrupt", "failed"]
+RemovalOutcome: TypeAlias = Literal[
+    "removed", "unsynced", "kept", "active", "vanished", "unreadable", "corrupt", "failed"
+]
 """What became of one session of a removal.
 
-``removed``: gone, durably. ``kept``: consent was refused after the capture. ``active``: memory knew it to be in use
-before any file was touched. ``vanished``: there was no such file any more. ``unreadable``, ``corrupt``: what was
-captured could not be verified. ``failed``: the system refused; `Removal.reason` says what and where the file is.
+``removed``: gone, durably. ``unsynced``: gone, but a power cut may bring it back. ``kept``: consent was refused after
+the capture. ``active``: memory knew it to be in use before any file was touched. ``vanished``: there was no such file
+any more. ``unreadable``, ``corrupt``: what was captured could not be verified. ``failed``: the system refused;
+`Removal.reason` says what and where the file is.
 """
 
 
@@ -98,36 +95,17 @@ def remove_batch(directory: SessionDirectory, keys: Sequence[str], consent: Cons
     """
     if not keys:
         return []
-    fs = directory.fs
-    folder = BATCH_PREFIX + secrets.token_hex(8)
-    path, parent = directory.path / WORK_NAME / folder, directory.work_fd
-    with ExitStack() as resources:
-        with store_errors(path, "create"):
-            try:
-                fs.mkdir(folder, PRIVATE_DIR, dir_fd=parent)
-                resources.callback(_remove_folder, directory, folder)
-            except OSError as error:
-                if error.errno not in _FULL:
-                    raise
-                # A full disk has no room for a folder, and nothing is needed more there than a removal.
-                resources.enter_context(directory.reserve_lock)
-                folder, path, parent = RESERVE_NAME, directory.path / RESERVE_NAME, directory.fd
-            fd = resources.enter_context(opened(fs, folder, DIRECTORY_FLAGS, dir_fd=parent))
-        return _Batch(directory, path, fd).run(keys, consent)
-
-
-def _remove_folder(directory: SessionDirectory, folder: str) -> None:
-    # Where it is not empty, a removal failed and was reported as such; the next start resolves it.
-    with suppress(OSError):
-        directory.fs.rmdir(folder, dir_fd=directory.work_fd)
+    with WorkFolders(directory).taken() as (folder, fd):
+        return _Batch(directory, folder, fd).run(keys, consent)
 
 
 class _Batch:
-    def __init__(self, directory: SessionDirectory, path: Path, fd: int) -> None:
+    def __init__(self, directory: SessionDirectory, folder: str, fd: int) -> None:
         self._directory = directory
         self._fs = directory.fs
         self._fd = fd
-        self._path = path
+        self._folder = folder
+        self._path = directory.path / WORK_NAME / folder
         self._put_back: list[str] = []  # have their places again; the captured names are still there
 
     def run(self, keys: Sequence[str], consent: Consent) -> list[Removal]:
@@ -194,7 +172,9 @@ class _Batch:
         except OSError as error:
             reason = f"removed, but a power cut may bring it back: {error.strerror}"
             results = {
-                key: Removal(key, "failed", header=removal.header, reason=removal.reason or reason)
+                key: Removal(key, "unsynced", header=removal.header, reason=reason)
+                if removal.outcome == "removed"
+                else removal
                 for key, removal in results.items()
             }
         return results
@@ -218,7 +198,7 @@ class _Batch:
                 continue
             except OSError:
                 pass  # not known: it counts as there until somebody has looked
-            self._directory.captured[key] = self._path.name
+            self._directory.captured[key] = self._folder
 
 
 def put_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
@@ -260,8 +240,7 @@ def _settle_captured(directory: SessionDirectory, name: str) -> None:
     if folder is None:
         return
     fs = directory.fs
-    parent = directory.fd if folder == RESERVE_NAME else directory.work_fd
-    with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=parent) as fd:
+    with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=directory.work_fd) as fd:
         try:
             fs.stat(name, dir_fd=fd)
         except FileNotFoundError:
@@ -273,8 +252,7 @@ def _settle_captured(directory: SessionDirectory, name: str) -> None:
                 fs.unlink(name, dir_fd=fd)
             fs.fsync(fd)
     del directory.captured[name]
-    if folder != RESERVE_NAME:
-        _remove_folder(directory, folder)
+    WorkFolders(directory).give_back(folder)
 
 
 def _same_file(directory: SessionDirectory, name: str, *, dir_fd: int) -> bool:
@@ -326,6 +304,7 @@ def recover(directory: SessionDirectory) -> Recovery:
     work = directory.path / WORK_NAME
     with store_errors(work, "list"), fs.scandir(directory.work_fd) as entries:
         found = [entry.name for entry in entries]
+    empty: list[str] = []
     temporary = put = 0
     for name in found:
         if name.startswith(TEMPORARY_PREFIX):
@@ -333,31 +312,19 @@ def recover(directory: SessionDirectory) -> Recovery:
             temporary += 1
         elif name.startswith(BATCH_PREFIX):
             try:
-                put += _recover_batch(directory, name, parent=directory.work_fd)
-                fs.rmdir(name, dir_fd=directory.work_fd)
+                put += _recover_batch(directory, name)
+                empty.append(name)
             except (OSError, StoreError) as error:
                 log.error("Unfinished removal could not be resolved", path=str(work / name), error=str(error))
-    put += _recover_reserve(directory)
+    WorkFolders(directory).keep_one_ready(empty)
     if temporary or put:
         log.warning("Resolved what an earlier process left", put_back=put, temporary=temporary, path=str(work))
     return Recovery(put, temporary)
 
 
-def _recover_reserve(directory: SessionDirectory) -> int:
-    """Resolve the folder that batches use on a full disk, and make it where it is missing."""
-    try:
-        with suppress(FileExistsError):
-            directory.fs.mkdir(RESERVE_NAME, PRIVATE_DIR, dir_fd=directory.fd)
-        return _recover_batch(directory, RESERVE_NAME, parent=directory.fd)
-    except (OSError, StoreError) as error:
-        path = str(directory.path / RESERVE_NAME)
-        log.error("Folder for removals on a full disk could not be prepared", path=path, error=str(error))
-        return 0
-
-
-def _recover_batch(directory: SessionDirectory, folder: str, *, parent: int) -> int:
+def _recover_batch(directory: SessionDirectory, folder: str) -> int:
     fs = directory.fs
-    with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=parent) as fd:
+    with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=directory.work_fd) as fd:
         with fs.scandir(fd) as entries:
             names = [entry.name for entry in entries]
         if not names:

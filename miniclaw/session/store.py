@@ -18,10 +18,11 @@ from msgspec import Struct
 
 from miniclaw.errors import SessionFileError, StoreError
 from miniclaw.session import names
-from miniclaw.session.directory import DirectoryScan, SessionDirectory, log
+from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.removal import Consent, Recovery, Removal, recover, remove_batch
 from miniclaw.session.rows import ScanRow, Verify
+from miniclaw.session.scanning import DirectoryScan
 from miniclaw.session.threads import run_in_thread, soon
 from miniclaw.session.types import Session, SessionHeader
 
@@ -161,7 +162,7 @@ class FileSessionStore:
     @asynccontextmanager
     async def scan(self, verify: Verify | None = None) -> AsyncIterator[StoreScan]:
         """See `SessionStore.scan`."""
-        scan = _FileScan(self.directory.scan(verify), partial(self._run, limiter=self._sweep_limiter))
+        scan = _FileScan(DirectoryScan(self.directory, verify), partial(self._run, limiter=self._sweep_limiter))
         try:
             yield scan
         finally:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.fakes.program import Program
 from tests.fakes.samples import write_session
+from tests.fakes.work_folder import left_in_work
 
 
 def shell(program: Program, command: str) -> subprocess.CompletedProcess[str]:
@@ -108,7 +109,7 @@ def test_cleanup_interrupted_says_what_it_did(program: Program) -> None:
     removed = 4000 - len(list(program.sessions_dir.glob("*.json")))
     assert 0 < removed < 4000
     assert f"{removed:,} removed" in out
-    assert list((program.sessions_dir / ".work").iterdir()) == []
+    assert left_in_work(program.sessions_dir) == []
 
 
 def test_chat_cleans_nothing_up(program: Program) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.fakes.clock import WallClock
 from tests.fakes.hand_clock import TrioThread
 from tests.fakes.logs import LogRecorder
 from tests.fakes.snapshots import SnapshotOs
+from tests.fakes.work_folder import left_in_work
 
 # One has capitals, so that its file has a digest in its name. More than the two that may stay in memory.
 CHATS = [("web", "a"), ("web", "b"), ("web", "C"), ("telegram", "1")]
@@ -114,7 +114,7 @@ class ModelledRuntime:
         self.note_saves()
         for session_id, chat in self.chats.items():
             assert self.look(session_id) == chat.file, session_id
-        assert not os.listdir(self.directory / ".work")
+        assert not left_in_work(self.directory)
         quarantine = self.directory / ".quarantine"
         kept = {path.read_bytes() for path in quarantine.iterdir()} if quarantine.exists() else set()
         kept |= {chat.file.data for chat in self.chats.values() if isinstance(chat.file, Odd)}

@@ -22,7 +22,7 @@ NAUGHTY: Final[tuple[str, ...]] = (
     "\U0010ffff", "\U000e0001",
     # Paths and names of files
     ".", "..", "...", "/", "//", "/dev/null", "/etc/passwd", "../../etc/passwd", "..\\..\\windows", "C:\\con", "con",
-    "nul.json", "~", "~root", "%2e%2e%2f", "%00", "%", "%zz", "a%2Fb", ".lock", ".work", ".reserve", ".quarantine",
+    "nul.json", "~", "~root", "%2e%2e%2f", "%00", "%", "%zz", "a%2Fb", ".lock", ".work", ".quarantine",
     ".state", "tmp-0123456789abcdef", "rm-0123456789abcdef", "x.json", ".json", "-", "--help", "-rf", "*", "?", "a" * 251,
     "a" * 300, "é" * 200, "x" * 5000,
     # Texts that other programs carry out

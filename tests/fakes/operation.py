@@ -18,9 +18,11 @@ from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.removal import recover
 from miniclaw.session.rows import StoredSession
+from miniclaw.session.scanning import DirectoryScan
 from tests.fakes.logs import LogRecorder
 from tests.fakes.point_os import Act, PointOs
 from tests.fakes.tree import Tree, take_tree
+from tests.fakes.work_folder import left_over
 
 OUTSIDE: Final = b"nobody's business"
 
@@ -150,9 +152,8 @@ def check(operation: Operation, root: Path, done: set[str], *, started: bool) ->
         if content not in operation.precious:
             yield f"in quarantine without need: {content[:60]!r}"
     if started:
-        # The reserve folder is made at each start, to stay; what lies in it may not.
-        left = [name for name in tree if name.startswith("sessions/.work/") and name != "sessions/.work/rm-reserve"]
-        yield from (f"left over: {name}" for name in left)
+        work = [(name, content is None) for name, (_, content) in tree.items() if name.startswith("sessions/.work/")]
+        yield from (f"left over: {name}" for name in left_over(work))
         yield from _check_readable(operation, root)
         inodes = [inode for inode, content in tree.values() if content is not None]
         if len(set(inodes)) != len(inodes):
@@ -185,7 +186,7 @@ def _check_precious(operation: Operation, shown: list[bytes], captured: list[byt
 
 def _check_readable(operation: Operation, root: Path) -> Iterator[str]:
     """The same through the store: each session that lies there is listed and loads."""
-    with SessionDirectory.open(root / "sessions") as directory, directory.scan() as scan:
+    with SessionDirectory.open(root / "sessions") as directory, DirectoryScan(directory) as scan:
         rows = scan.next_batch(seconds=60)
         for row in rows:
             if isinstance(row, StoredSession):

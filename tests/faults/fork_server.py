@@ -98,7 +98,7 @@ class Explorer:
         yield from check(self._operation, self._root, set(done), started=False)
         # Without anything in the work folder a start has nothing to do at which it could be killed.
         if (key := (shape(left), done)) not in self._seen and any(
-            "/.work/" in name for name in left.keys() - {"sessions/.work/rm-reserve"}
+            "/.work/" in name and content is not None for name, (_, content) in left.items()
         ):
             self._unfinished.append((left, done))
         self._seen.add(key)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
+from tests.fakes.work_folder import left_in_work
 from tests.faults.interleaving import Stage
 
 ID = "telegram_1"
@@ -84,7 +83,7 @@ class World:
         await self.manager.save_all_sessions()
         assert "held=[]" in repr(self.manager)
         assert self.manager.dirty_sessions() == []
-        assert os.listdir(self.directory.path / ".work") == []
+        assert left_in_work(self.directory.path) == []
         in_memory = self.manager._memory.find(ID)
         try:
             on_disk = self.directory.load(ID)

@@ -18,6 +18,7 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.names import file_name, file_names
 from miniclaw.session.removal import remove_batch
 from miniclaw.session.rows import StoredSession
+from miniclaw.session.scanning import DirectoryScan
 from miniclaw.session.types import Message, Session, SessionHeader
 from tests.fakes.operation import Fate, Operation, Report
 from tests.fakes.samples import session_dict
@@ -134,7 +135,7 @@ def scanning() -> Operation:
 
     def run(directory: SessionDirectory, report: Report) -> None:
         rows = {}
-        with directory.scan(lambda header: header.last_accessed == OLD) as scan:
+        with DirectoryScan(directory, lambda header: header.last_accessed == OLD) as scan:
             while batch := scan.next_batch(seconds=0):
                 rows.update({row.key: row for row in batch})
         for name in files:
@@ -173,7 +174,7 @@ def removing(
             wanted = "removed" if key in gone else "kept" if key in kept else "corrupt" if key in torn else "vanished"
             if outcome == wanted:
                 report.finish(key)
-            elif outcome in {"failed", "unreadable"}:
+            elif outcome in {"failed", "unsynced", "unreadable"}:
                 report.failed[key] = removal.reason
                 if outcome == "unreadable" and not (directory.path / key).exists():
                     report.lies.append(f"{key} is said to be unreadable, but is not in its place")

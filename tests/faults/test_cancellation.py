@@ -35,6 +35,7 @@ from tests.fakes.cancelling import Cancelling, QuickOs
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session
+from tests.fakes.work_folder import left_in_work
 
 LEGITIMATE = {
     "Session could not be read; begun anew",
@@ -82,7 +83,7 @@ class Home:
 
     def contents(self) -> dict[str, list[str]]:
         """Return who said what, by the files; each has to be whole."""
-        assert not list((self.directory / ".work").iterdir())
+        assert not left_in_work(self.directory)
         found = {}
         for path in self.directory.glob("*.json"):
             if path.read_bytes() != BAD:

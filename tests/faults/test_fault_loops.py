@@ -43,14 +43,14 @@ MORE_FAULTS: Final[dict[str, Callable[[int], Act]]] = {
 }
 LEGITIMATE_ERRORS: Final = {
     "Unfinished removal could not be resolved",
-    "Folder for removals on a full disk could not be prepared",
+    "Folder for removals could not be prepared",
     "Two files for one session; one is in quarantine",
 }
 
 # What they were when this was written is a little more; a loop that ends early shows here.
 LEAST_POINTS: Final = {
-    "save": 45, "save batch": 150, "load": 200, "adopt": 200, "scan": 250, "cleanup": 350, "delete": 130,
-    "keep, delete": 240, "quarantine": 35, "recover": 700, "first start": 130,
+    "save": 45, "save batch": 150, "load": 200, "adopt": 200, "scan": 250, "cleanup": 350, "delete": 110,
+    "keep, delete": 220, "quarantine": 45, "recover": 700, "first start": 180,
 }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from tests.fakes.os_calls import FaultyOs, Gate
 from tests.fakes.samples import write_session
 from tests.fakes.snapshots import SnapshotOs
 from tests.fakes.threads import settle, until, wait_in_thread
+from tests.fakes.work_folder import left_in_work
 
 SOAK = int(os.environ.get("MINICLAW_SOAK", "0"))  # 0: not set
 TICKS = 10_000 * SOAK or 1_000
@@ -107,7 +108,7 @@ async def test_cleanups_take_nothing_that_they_keep(
         assert runtime.cleanup_service.runs - runs == CLEANUPS
         # Chats of the last thirty days, web_0, and what is in memory; the rest is gone from both.
         assert len(list(sessions_dir.glob("*.json"))) <= 33
-    assert os.listdir(sessions_dir / ".work") == []
+    assert left_in_work(sessions_dir) == []
 
 
 def hang_fsync(fs: FaultyOs, text: bytes) -> Gate:

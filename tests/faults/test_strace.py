@@ -72,7 +72,7 @@ CASES = {
         CHAT, (OPEN,), ("console_tester.json",), 1, "Message could not be recorded", "could not read: Permission denied"
     ),
     "chat-mkdir": Case(CHAT, (MKDIR,), (), 1, "/.work: could not open", "Read-only file system"),
-    "cleanup-fsync": Case(CLEANUP, (FSYNC,), ("/",), 1, TWO_FAILED, "could not remove it: Input/output error"),
+    "cleanup-fsync": Case(CLEANUP, (FSYNC,), ("/",), 1, TWO_FAILED, "could not make a folder for removals: Input/"),
     "cleanup-rename": Case(
         CLEANUP, (RENAME,), ("web_old0.json",), 1, ONE_FAILED, "could not move it aside: No space left on device", 1
     ),
@@ -86,7 +86,7 @@ CASES = {
         CLEANUP, (UNLINK,), ("web_old0.json",), 1, ONE_FAILED, "could not remove it: Permission denied", 1
     ),
     "cleanup-mkdir": Case(CLEANUP, (MKDIR,), (), 1, "/.work: could not open", "Read-only file system"),
-    "delete-fsync": Case(DELETE, (FSYNC,), (), 1, "web_old0.json: could not remove it", "Input/output error"),
+    "delete-fsync": Case(DELETE, (FSYNC,), (), 1, "could not make a folder for removals", "Input/output error"),
     "delete-rename": Case(DELETE, (RENAME,), (), 1, "web_old0.json: could not move it aside", "No space left"),
     "delete-open": Case(DELETE, (OPEN,), ("web_old0.json",), 1, "web_old0.json: could not open it", "Permission den"),
     "delete-unlink": Case(
@@ -169,7 +169,7 @@ def test_chat_short_write_leaves_the_old_session(program: Straced) -> None:
 
 
 GATEWAY_CASES = {
-    "fsync": ((FSYNC,), ("/",), "could not remove it: Input/output error", 0),
+    "fsync": ((FSYNC,), ("/",), "could not make a folder for removals: Input/output error", 0),
     "rename": ((RENAME,), (), "Cleanup state could not be written", 0),
     "open": ((OPEN,), ("web_old0.json",), "could not open it: Permission denied", 1),
     "open-state": ((OPEN,), ("cleanup.json",), "Cleanup state could not be read", 2),

@@ -12,22 +12,16 @@ DURABILITY: Final = (
         "is a new file, not a retry.\n            fs.fsync(fd)\n", "is a new file, not a retry.\n",
         "session/test_durability_order.py",
     ),
-    bug_of_one(
-        "no file sync of a copy", "a power cut leaves an empty session, without hard links", FILES,
-        "            write_all(fs, fd, data)\n            fs.fsync(fd)\n", "            write_all(fs, fd, data)\n",
-        "session/test_durability_order.py",
-    ),
     Bug(
         "named before synced", "a power cut leaves an empty session",
         (
             Change(
-                FILES, "is a new file, not a retry.\n            fs.fsync(fd)\n",
-                "is a new file, not a retry.\n            "
-                "fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)\n            fs.fsync(fd)\n",
+                FILES, "is a new file, not a retry.\n            fs.fsync(fd)\n", "is a new file, not a retry.\n",
             ),
             Change(
-                FILES, "            close_quietly(fs, fd)\n        fs.rename(temporary, name, src_dir_fd=work_fd,"
-                " dst_dir_fd=dir_fd)\n", "            close_quietly(fs, fd)\n",
+                FILES, "        fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)\n",
+                "        fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)\n"
+                "        with opened(fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:\n            fs.fsync(fd)\n",
             ),
         ),
         ("session/test_durability_order.py",),
@@ -88,7 +82,7 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "temporary file left on failure", "a full disk stays full", FILES,
-        "        unlink_quietly(fs, temporary, dir_fd=work_fd)\n", "        pass\n",
+        "        unlink_quietly(fs, name, dir_fd=dir_fd)\n", "        pass\n",
         "session/test_directory.py",
     ),
     bug_of_one(

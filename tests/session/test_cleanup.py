@@ -22,6 +22,7 @@ from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
 from tests.fakes.threads import wait_in_thread
+from tests.fakes.work_folder import left_in_work
 
 
 def left(sessions_dir: Path) -> list[str]:
@@ -220,7 +221,7 @@ async def test_run_cancelled_completes_its_batch_and_begins_no_other(
     assert len(left(sessions_dir)) == REMOVAL_BATCH * 2
     event = logs.one("Session cleanup interrupted")
     assert (event["sessions_deleted"], event["interrupted"]) == (REMOVAL_BATCH, True)
-    assert list((sessions_dir / ".work").iterdir()) == []
+    assert left_in_work(sessions_dir) == []
 
 
 async def test_stop_ends_a_run_after_its_batch(

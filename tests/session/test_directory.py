@@ -24,11 +24,13 @@ from miniclaw.errors import (
 from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.rows import ProblemFile, StoredSession
+from miniclaw.session.scanning import DirectoryScan
 from miniclaw.session.types import Session
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import session_dict, write_session
+from tests.fakes.work_folder import left_in_work
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -39,7 +41,7 @@ def new_session(session_id: str = "telegram_1") -> Session:
 
 
 def rows(directory: SessionDirectory) -> dict[str, StoredSession | ProblemFile]:
-    with directory.scan() as scan:
+    with DirectoryScan(directory) as scan:
         return {row.key: row for row in iter_rows(scan)}
 
 
@@ -147,7 +149,7 @@ def test_write_then_load_is_the_same_and_private(sessions_dir: Path) -> None:
         directory.sync()
         assert directory.load("telegram_1") == new_session()
     assert stat.S_IMODE((sessions_dir / "telegram_1.json").stat().st_mode) == 0o600
-    assert list((sessions_dir / ".work").iterdir()) == []
+    assert left_in_work(sessions_dir) == []
 
 
 @pytest.mark.parametrize("call", ["open", "write", "fsync", "rename"])
@@ -165,7 +167,7 @@ def test_write_failing_leaves_the_old_file_whole(sessions_dir: Path, call: str) 
             directory.write(changed)
         assert caught.value.errno == errno.ENOSPC
     assert (sessions_dir / "telegram_1.json").read_bytes() == before
-    assert list((sessions_dir / ".work").iterdir()) == []
+    assert left_in_work(sessions_dir) == []
 
 
 def test_write_short_writes_are_completed(sessions_dir: Path) -> None:
@@ -348,7 +350,11 @@ def test_scan_two_at_once_see_everything(sessions_dir: Path) -> None:
     """Two listings at the same time do not share their position."""
     for number in range(50):
         write_session(sessions_dir, f"telegram_{number}", NOW)
-    with SessionDirectory.open(sessions_dir) as directory, directory.scan() as one, directory.scan() as two:
+    with (
+        SessionDirectory.open(sessions_dir) as directory,
+        DirectoryScan(directory) as one,
+        DirectoryScan(directory) as two,
+    ):
         found: tuple[set[str], set[str]] = (set(), set())
         for _ in range(51):
             for scan, keys in zip((one, two), found, strict=True):

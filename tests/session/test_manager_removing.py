@@ -11,7 +11,8 @@ import trio
 from trio.testing import MockClock
 
 from miniclaw.errors import CorruptSessionError, InvalidSessionIdError, SessionFileError, SessionNotFoundError
-from miniclaw.session.manager import REMOVAL_DEADLINE_SECONDS, SessionManager
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.removing import REMOVAL_DEADLINE_SECONDS
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Message, Session, SessionHeader
@@ -20,6 +21,7 @@ from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
 from tests.fakes.threads import wait_in_thread
+from tests.fakes.work_folder import left_in_work
 
 Expired = Callable[[SessionHeader | Session], bool]
 
@@ -171,7 +173,7 @@ async def test_remove_cancelled_completes_the_batch(
         nursery.cancel_scope.cancel()
         gate.opened.set()
     assert results == ["removed"]
-    assert list((sessions_dir / ".work").iterdir()) == []
+    assert left_in_work(sessions_dir) == []
 
 
 async def test_remove_on_a_hung_disk_ends_at_its_deadline(
@@ -266,6 +268,44 @@ async def test_delete_refused_leaves_everything(
     assert [message.content for message in session.messages][-1] == "unsaved"
     await manager.save_all_sessions()
     assert "unsaved" in (sessions_dir / "telegram_1.json").read_text()
+
+
+async def test_delete_refused_of_a_saved_session_saves_it_again(
+    manager: SessionManager, old: StoredSession, fs: FaultyOs, sessions_dir: Path
+) -> None:
+    """After a refused deletion it is not certain where the file is: what memory has is to be saved, and is."""
+    await manager.get_session("telegram_1")
+    await manager.save_all_sessions()
+    fs.fail("unlink", errno.EACCES)
+    fs.fail("link", errno.EACCES)
+    with pytest.raises(SessionFileError, match="could not put it back"):
+        await manager.delete_session("telegram_1")
+    fs.clear()
+    assert not (sessions_dir / "telegram_1.json").exists()
+    assert (await manager.save_all_sessions()).saved == 1
+    assert (sessions_dir / "telegram_1.json").exists()
+
+
+async def test_delete_that_a_power_cut_may_undo_forgets_and_says_so(
+    manager: SessionManager, old: StoredSession, fs: FaultyOs, sessions_dir: Path
+) -> None:
+    """A deletion whose last sync fails is an error that says so, and the session is gone, from memory too."""
+    await manager.get_session("telegram_1")
+    await manager.save_all_sessions()
+    syncs = 0
+
+    def last_sync(name: str, args: tuple[object, ...]) -> None:
+        nonlocal syncs
+        syncs += name == "fsync"
+        if name == "fsync" and syncs == 2:
+            raise OSError(errno.EIO, "Input/output error")
+
+    fs.on(last_sync)
+    with pytest.raises(SessionFileError, match="power cut may bring it back"):
+        await manager.delete_session("telegram_1")
+    assert not (sessions_dir / "telegram_1.json").exists()
+    assert (await manager.save_all_sessions()).saved == 0
+    assert await manager.get_session("telegram_1") is None
 
 
 async def test_delete_waits_for_a_save_and_wins(manager: SessionManager, fs: FaultyOs, sessions_dir: Path) -> None:

@@ -20,6 +20,7 @@ from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
 from tests.fakes.threads import wait_in_thread
+from tests.fakes.work_folder import left_in_work
 
 
 async def test_manager_after_the_end_takes_nothing(sessions_dir: Path, clock: WallClock) -> None:
@@ -138,4 +139,4 @@ async def test_full_disk_removes_all_the_same(sessions_dir: Path, clock: WallClo
         manager = SessionManager(store, clock=clock)
         result = await Cleanup(sessions_dir, clock=clock, manager=manager, store=store).run()
     assert result.sessions_deleted == 40
-    assert list((sessions_dir / ".reserve").iterdir()) == []
+    assert left_in_work(sessions_dir) == []

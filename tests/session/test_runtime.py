@@ -20,6 +20,7 @@ from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
 from tests.fakes.threads import settle, until, wait_in_thread
+from tests.fakes.work_folder import left_in_work
 
 
 async def test_open_saves_in_the_background_and_flushes_at_the_end(
@@ -128,7 +129,7 @@ async def test_close_waits_for_a_sweep_that_has_begun(sessions_dir: Path, clock:
     left = len(list(sessions_dir.glob("*.json")))
     assert left + logs.one("Session cleanup interrupted")["sessions_deleted"] == 100
     assert 0 < left < 100
-    assert list((sessions_dir / ".work").iterdir()) == []
+    assert left_in_work(sessions_dir) == []
 
 
 async def test_hurry_skips_the_grace_and_flushes(sessions_dir: Path, clock: WallClock, mock_clock: MockClock) -> None:

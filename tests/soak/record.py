@@ -12,6 +12,7 @@ from typing import Any
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.removal import recover
 from miniclaw.session.rows import StoredSession
+from miniclaw.session.scanning import DirectoryScan
 from tests.fakes.work_folder import left_in_work
 from tests.soak.driver import CHANNEL
 
@@ -70,7 +71,7 @@ class Ledger:
             directory.own()
             recover(directory)
             self.totals.left += left_in_work(self.sessions_dir)
-            with directory.scan(verify=lambda _: True) as scan:
+            with DirectoryScan(directory, lambda _: True) as scan:
                 while rows := scan.next_batch(seconds=1):
                     self.totals.torn += [str(row) for row in rows if not isinstance(row, StoredSession)]
             for chat in self._saved:
