@@ -21,6 +21,7 @@ from miniclaw.session.idle import Idle, check_interval
 from miniclaw.session.logs import get_logger
 from miniclaw.session.schedule import ANNOUNCE_PERIOD, CLEANUP_INTERVAL_SECS
 from miniclaw.session.state import CleanupState, StateDirectory, Suspicion
+from miniclaw.session.threads import ThreadRunner, run_in_thread
 
 T = TypeVar("T")
 
@@ -45,6 +46,7 @@ class CleanupService:
         interval_seconds: From the beginning of one run to the beginning of the next, positive; None: never.
         announce_first: Whether to announce in the cases that `miniclaw.session.schedule` lists.
         clock: The wall clock.
+        run: Runs the work on `state` in a thread.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class CleanupService:
         interval_seconds: float | None = CLEANUP_INTERVAL_SECS,
         announce_first: bool = True,
         clock: Clock = utc_now,
+        run: ThreadRunner = run_in_thread,
     ) -> None:
         if interval_seconds is not None:
             check_interval(interval_seconds)
@@ -65,6 +68,7 @@ class CleanupService:
         self._interval = None if interval_seconds is None else timedelta(seconds=interval_seconds)
         self._announce_first = announce_first
         self._clock = clock
+        self._run = run
         self._idle = Idle()
         self._limiter = trio.CapacityLimiter(1)
         self._state = CleanupState()
@@ -147,4 +151,4 @@ class CleanupService:
             await self._guard.dealt_with(durably=True)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)
+        return await self._run(work, limiter=self._limiter)

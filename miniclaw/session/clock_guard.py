@@ -20,6 +20,7 @@ from miniclaw.session.clock import Clock
 from miniclaw.session.logs import get_logger
 from miniclaw.session.schedule import ClockWatch
 from miniclaw.session.state import StateDirectory, Suspicion
+from miniclaw.session.threads import ThreadRunner, run_in_thread
 
 T = TypeVar("T")
 
@@ -33,10 +34,19 @@ class ClockGuard:
         state: Where it is recorded when the program was last seen.
         clock: The wall clock.
         shortest_ttl: Of the policy; None: nothing ever expires, and no absence is too long.
+        run: Runs the work on `state` in a thread.
     """
 
-    def __init__(self, state: StateDirectory, clock: Clock, shortest_ttl: timedelta | None) -> None:
+    def __init__(
+        self,
+        state: StateDirectory,
+        clock: Clock,
+        shortest_ttl: timedelta | None,
+        *,
+        run: ThreadRunner = run_in_thread,
+    ) -> None:
         self._state = state
+        self._run = run
         self._clock = clock
         self._shortest_ttl = shortest_ttl
         self._watch = ClockWatch(clock, trio.current_time)
@@ -80,4 +90,4 @@ class ClockGuard:
             log.error("Time could not be recorded", error=str(error))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)
+        return await self._run(work, limiter=self._limiter)

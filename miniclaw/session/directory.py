@@ -47,6 +47,7 @@ from miniclaw.session.files import (
     read_rest,
     replace_file,
     store_errors,
+    why_no_directory,
     why_no_session_file,
     write_all,
 )
@@ -151,6 +152,21 @@ class SessionDirectory:
             close_quietly(self.fs, fd)
             raise
         return fd
+
+    def misplaced(self) -> str | None:
+        """Return why the path does not lead to this directory any more; None where it does.
+
+        It was renamed, replaced or unmounted meanwhile. What is open is written on: nothing is lost by that, but nobody
+        finds it by the path.
+        """
+        here = self.fs.fstat(self.fd)
+        try:
+            there = self.fs.stat(str(self.path), dir_fd=self.fd)
+        except OSError as error:
+            return f"nothing can be found there: {error.strerror}"
+        if (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev):
+            return None
+        return why_no_directory(there.st_mode) or "another directory is there"
 
     # Reading --------------------------------------------------------------------------------------------------
 

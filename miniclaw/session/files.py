@@ -171,9 +171,17 @@ def is_our_own(status: os.stat_result) -> bool:
 
 def why_no_session_file(mode: int) -> str | None:
     """Return why something with this mode is no file that can hold a session, or None."""
-    if stat.S_ISREG(mode):
-        return None
+    return None if stat.S_ISREG(mode) else f"it is {_kind(mode)}, not a file"
+
+
+def why_no_directory(mode: int) -> str | None:
+    """Return why something with this mode is no directory, or None."""
+    return None if stat.S_ISDIR(mode) else f"it is {_kind(mode)}, not a directory"
+
+
+def _kind(mode: int) -> str:
     kinds = {
+        stat.S_IFREG: "a file",
         stat.S_IFLNK: "a symbolic link",
         stat.S_IFDIR: "a directory",
         stat.S_IFIFO: "a FIFO",
@@ -181,4 +189,4 @@ def why_no_session_file(mode: int) -> str | None:
         stat.S_IFBLK: "a device",
         stat.S_IFCHR: "a device",
     }
-    return f"it is {kinds.get(stat.S_IFMT(mode), 'something else')}, not a file"
+    return kinds.get(stat.S_IFMT(mode), "something else")

@@ -84,6 +84,7 @@ class SessionManager:
         self._locks = FileLocks()
         self._remover = SessionRemover(store, self._memory, self._locks)
         self._closed = False
+        self._misplaced: str | None = None  # why, as it was last told
 
     def __repr__(self) -> str:
         return f"<SessionManager live={len(self._memory)} dirty={len(self.dirty_sessions())} {self._locks!r}>"
@@ -262,6 +263,18 @@ class SessionManager:
             await self._save_locked(free, outcomes)
         failed = tuple(session_id for session_id, saved in outcomes.items() if not saved)
         return SaveReport(len(outcomes) - len(failed), failed)
+
+    async def check_place(self) -> None:
+        """Say once in the log when what is saved is no longer where people look for it, and once when it is again."""
+        problem = await self._store.misplaced()
+        if problem != self._misplaced and problem:
+            log.error(
+                "Sessions directory is no longer in its place; sessions are saved where it is now",
+                path=self._store.describe(""), problem=problem,
+            )  # fmt: skip
+        elif problem != self._misplaced:
+            log.info("Sessions directory is in its place again", path=self._store.describe(""))
+        self._misplaced = problem
 
     async def _save_in_turn(self, session_id: str, outcomes: dict[str, bool]) -> None:
         await self._locks.acquire(session_id)

@@ -70,6 +70,7 @@ class Persistence:
             log.debug("Sessions saved", saved=report.saved, failed=len(report.failed))
         if self._guard is not None:
             await self._guard.tick()
+        await self._manager.check_place()
         self.ticks += 1
         return report
 

@@ -112,8 +112,8 @@ async def open_runtime(
     policy = policy or RetentionPolicy()
     async with open_store(sessions_dir, fs=fs) as store:
         manager = SessionManager(store, clock=clock, policy=policy, max_live_sessions=max_live_sessions)
-        state = StateDirectory(_absolute(state_dir), fs=fs) if state_dir else StateDirectory.beside(sessions_dir, fs=fs)
-        guard = ClockGuard(state, clock, policy.shortest_ttl())
+        state = StateDirectory(_absolute(state_dir), fs=fs) if state_dir else StateDirectory.within(store.directory)
+        guard = ClockGuard(state, clock, policy.shortest_ttl(), run=store.run)
         await guard.start()
         cleanup = Cleanup(sessions_dir, policy=policy, clock=clock, manager=manager, store=store)
         runtime = SessionRuntime(
@@ -127,6 +127,7 @@ async def open_runtime(
                 interval_seconds=cleanup_interval_seconds,
                 announce_first=announce_first,
                 clock=clock,
+                run=store.run,
             ),
         )
         try:
@@ -136,6 +137,7 @@ async def open_runtime(
             with trio.move_on_after(GRACE_SECONDS, shield=True):
                 await manager.save_all_sessions()
                 await guard.tick()
+                await manager.check_place()
             manager.close()
             if dirty := manager.dirty_sessions():
                 runtime.unsaved = tuple(dirty)

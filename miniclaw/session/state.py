@@ -21,13 +21,11 @@ from typing import Final, Literal, Self, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import (
-    DIRECTORY_FLAGS,
     READ_FLAGS,
     TEMPORARY_PREFIX,
-    close_quietly,
     is_our_own,
-    open_directory,
     opened,
     read_rest,
     replace_file,
@@ -35,12 +33,14 @@ from miniclaw.session.files import (
     unlink_quietly,
     write_all,
 )
+from miniclaw.session.folder import Folder
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.logs import get_logger
 from miniclaw.session.types import AwareDatetime
 
 CLEANUP_NAME: Final = "cleanup.json"
 LAST_SEEN_NAME: Final = "last-seen"
+STATE_NAME: Final = ".state"
 
 log = get_logger("miniclaw.session.state")
 
@@ -72,29 +72,30 @@ class CleanupState(Struct, frozen=True):
 
 
 class StateDirectory:
-    """The state directory, synchronously. Its methods may be called from any thread, one at a time."""
+    """The state directory, synchronously. Its methods may be called from any thread, one at a time.
 
-    def __init__(self, path: Path, *, fs: OsCalls | None = None) -> None:
+    Args:
+        path: Where it is.
+        within: See `Folder`.
+        fs: The system calls; the real ones where None.
+    """
+
+    def __init__(self, path: Path, *, within: SessionDirectory | None = None, fs: OsCalls | None = None) -> None:
         self.path = path
-        self._fs = fs or OsCalls()
+        self._folder = Folder(path, within=within, fs=fs)
+        self._fs = self._folder.fs
 
     @classmethod
-    def beside(cls, sessions_dir: Path, *, fs: OsCalls | None = None) -> Self:
+    def within(cls, directory: SessionDirectory) -> Self:
         """Return the state directory of a sessions directory that has no workspace around it: a hidden folder."""
-        return cls(sessions_dir / ".state", fs=fs)
+        return cls(directory.path / STATE_NAME, within=directory)
 
     def sweep(self) -> None:
         """Remove the temporary files that a program that died has left. Only for the owner of the sessions."""
-        try:
-            directory = self._fs.open(str(self.path), DIRECTORY_FLAGS)
-        except OSError:
-            return  # there is none, or what is wrong with it is told when it is read
-        try:
-            with suppress(OSError), self._fs.scandir(directory) as entries:
-                for name in [entry.name for entry in entries if entry.name.startswith(TEMPORARY_PREFIX)]:
-                    unlink_quietly(self._fs, name, dir_fd=directory)
-        finally:
-            close_quietly(self._fs, directory)
+        # There may be no folder; what else is wrong with it is told when it is read.
+        with suppress(OSError), self._folder.opened() as fd, self._fs.scandir(fd) as entries:
+            for name in [entry.name for entry in entries if entry.name.startswith(TEMPORARY_PREFIX)]:
+                unlink_quietly(self._fs, name, dir_fd=fd)
 
     def read_cleanup(self) -> CleanupState:
         """Return the state; an empty one where there is none, or none that can be read (an ERROR says so)."""
@@ -111,13 +112,9 @@ class StateDirectory:
         Raises:
             StoreError: The old one is still there.
         """
-        fd = open_directory(self._fs, self.path, create=True)
-        try:
-            with store_errors(self.path / CLEANUP_NAME, "write"):
-                replace_file(self._fs, CLEANUP_NAME, msgspec.json.encode(state), dir_fd=fd, work_fd=fd)
-                self._fs.fsync(fd)
-        finally:
-            close_quietly(self._fs, fd)
+        with self._folder.made() as fd, store_errors(self.path / CLEANUP_NAME, "write"):
+            replace_file(self._fs, CLEANUP_NAME, msgspec.json.encode(state), dir_fd=fd, work_fd=fd)
+            self._fs.fsync(fd)
 
     def read_last_seen(self) -> datetime | None:
         """Return when the program was last seen; None where that was never recorded.
@@ -137,35 +134,26 @@ class StateDirectory:
             StoreError: It could not be written.
         """
         text = f"{now.astimezone(UTC).isoformat(timespec='microseconds')}\n".encode()  # always of one length
-        fd = open_directory(self._fs, self.path, create=True)
-        try:
-            # O_NONBLOCK: a FIFO of that name is an error, and not a wait for its reader.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            with (
-                store_errors(self.path / LAST_SEEN_NAME, "write"),
-                opened(self._fs, LAST_SEEN_NAME, flags, dir_fd=fd) as file,
-            ):
-                status = self._fs.fstat(file)
-                if not is_our_own(status):
-                    # A hard link, as from a backup: its other name is not ours to write to.
-                    replace_file(self._fs, LAST_SEEN_NAME, text, dir_fd=fd, work_fd=fd)
-                    return
-                write_all(self._fs, file, text)
-                if status.st_size > len(text):
-                    self._fs.ftruncate(file, len(text))
-        finally:
-            close_quietly(self._fs, fd)
+        # O_NONBLOCK: a FIFO of that name is an error, and not a wait for its reader.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with (
+            self._folder.made() as fd,
+            store_errors(self.path / LAST_SEEN_NAME, "write"),
+            opened(self._fs, LAST_SEEN_NAME, flags, dir_fd=fd) as file,
+        ):
+            status = self._fs.fstat(file)
+            if not is_our_own(status):
+                # A hard link, as from a backup: its other name is not ours to write to.
+                replace_file(self._fs, LAST_SEEN_NAME, text, dir_fd=fd, work_fd=fd)
+                return
+            write_all(self._fs, file, text)
+            if status.st_size > len(text):
+                self._fs.ftruncate(file, len(text))
 
     def _read(self, name: str) -> bytes | None:
         """Return the content of a file; None where there is none."""
         try:
-            directory = self._fs.open(str(self.path), DIRECTORY_FLAGS)
-        except FileNotFoundError:
-            return None
-        try:
-            with opened(self._fs, name, READ_FLAGS, dir_fd=directory) as fd:
+            with self._folder.opened() as folder, opened(self._fs, name, READ_FLAGS, dir_fd=folder) as fd:
                 return read_rest(self._fs, fd)
         except FileNotFoundError:
             return None
-        finally:
-            close_quietly(self._fs, directory)

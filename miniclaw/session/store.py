@@ -106,6 +106,10 @@ class SessionStore(Protocol):
         """Return where that is, for a person."""
         ...
 
+    async def misplaced(self) -> str | None:
+        """Return why what is saved is not where people look for it; None where it is."""
+        ...
+
     async def remove(self, keys: Sequence[str], consent: Consent, *, finished: Callable[[], None]) -> list[Removal]:
         """Remove sessions, each verified at the last moment.
 
@@ -143,11 +147,11 @@ class FileSessionStore:
 
     async def load(self, session_id: str, *, finished: Callable[[], None] | None = None) -> Session:
         """See `SessionStore.load`."""
-        return await self._run(partial(self.directory.load, session_id, adopt=True), self._load_limiter, finished)
+        return await self.run(partial(self.directory.load, session_id, adopt=True), self._load_limiter, finished)
 
     async def header(self, session_id: str, *, finished: Callable[[], None] | None = None) -> SessionHeader:
         """See `SessionStore.header`."""
-        return await self._run(partial(self.directory.header, session_id), self._load_limiter, finished)
+        return await self.run(partial(self.directory.header, session_id), self._load_limiter, finished)
 
     async def save(self, sessions: Sequence[Session], settled: Callable[[SaveOutcome], None]) -> None:
         """See `SessionStore.save`."""
@@ -155,14 +159,14 @@ class FileSessionStore:
         try:
             async with trio.open_nursery() as nursery:
                 for _ in range(min(SAVE_THREADS, len(sessions))):
-                    nursery.start_soon(self._run, job.work, self._save_limiter)
+                    nursery.start_soon(self.run, job.work, self._save_limiter)
         finally:
             job.give_up()
 
     @asynccontextmanager
     async def scan(self, verify: Verify | None = None) -> AsyncIterator[StoreScan]:
         """See `SessionStore.scan`."""
-        scan = _FileScan(DirectoryScan(self.directory, verify), partial(self._run, limiter=self._sweep_limiter))
+        scan = _FileScan(DirectoryScan(self.directory, verify), partial(self.run, limiter=self._sweep_limiter))
         try:
             yield scan
         finally:
@@ -171,6 +175,10 @@ class FileSessionStore:
     def keys(self, session_id: str) -> Sequence[str]:
         """See `SessionStore.keys`."""
         return names.file_names(session_id)
+
+    async def misplaced(self) -> str | None:
+        """See `SessionStore.misplaced`."""
+        return await self.run(self.directory.misplaced, self._load_limiter)
 
     def describe(self, key: str) -> str:
         """See `SessionStore.describe`."""
@@ -184,16 +192,21 @@ class FileSessionStore:
             # With the token the question is nobody's task: it is answered also after a cancellation.
             return trio.from_thread.run_sync(consent, headers, trio_token=token)
 
-        return await self._run(partial(remove_batch, self.directory, keys, ask), self._sweep_limiter, finished)
+        return await self.run(partial(remove_batch, self.directory, keys, ask), self._sweep_limiter, finished)
 
     async def quarantine(self, session_id: str, *, finished: Callable[[], None] | None = None) -> str:
         """See `SessionStore.quarantine`."""
         work = partial(self.directory.quarantine_session, session_id)
-        return str(await self._run(work, self._load_limiter, finished))
+        return str(await self.run(work, self._load_limiter, finished))
 
-    async def _run(
+    async def run(
         self, work: Callable[[], T], limiter: trio.CapacityLimiter, finished: Callable[[], None] | None = None
     ) -> T:
+        """Run work on the directory in a thread; the directory stays open and locked for as long as that takes.
+
+        See `miniclaw.session.threads.run_in_thread`.
+        """
+
         def done() -> None:
             if finished is not None:
                 finished()

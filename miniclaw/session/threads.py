@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import trio
 
 T = TypeVar("T")
+
+
+class ThreadRunner(Protocol):
+    """Runs blocking work in a thread, as `run_in_thread`."""
+
+    async def __call__(self, work: Callable[[], T], *, limiter: trio.CapacityLimiter) -> T:
+        """Run `work`; see `run_in_thread`."""
+        ...
 
 
 async def run_in_thread(

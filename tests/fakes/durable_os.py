@@ -27,6 +27,7 @@ class DurableOs(OsCalls):
     def __init__(self, sessions_dir: Path) -> None:
         self._sessions_dir = sessions_dir.resolve()
         self.unsynced: set[Path] = set()
+        self._new_folders: set[Path] = set()  # whose own names a power cut could take
         self.broken: list[str] = []
         self.links = True
 
@@ -38,6 +39,7 @@ class DurableOs(OsCalls):
     def forget(self) -> None:
         """Begin anew: all there is counts as synced."""
         self.unsynced.clear()
+        self._new_folders.clear()
         self.broken.clear()
 
     def write(self, fd: int, data: Bytes) -> int:
@@ -48,17 +50,26 @@ class DurableOs(OsCalls):
     def fsync(self, fd: int) -> None:
         super().fsync(fd)
         self.unsynced.discard(_path(fd))
+        self._new_folders -= {folder for folder in self._new_folders if folder.parent == _path(fd)}
 
     def mkdir(self, path: str, mode: int, *, dir_fd: int | None = None) -> None:
         super().mkdir(path, mode, dir_fd=dir_fd)
-        self.unsynced.add(Path(path).resolve().parent if dir_fd is None else _path(dir_fd))
+        folder = Path(path).resolve() if dir_fd is None else _path(dir_fd) / path
+        self.unsynced.add(folder.parent)
+        self._new_folders.add(folder)
 
     def rename(self, source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         if _path(src_dir_fd) / source in self.unsynced:
             self.broken.append(f"{target} got its name before its content was synced")
+        if self._is_precious(source) and {_path(dst_dir_fd), *_path(dst_dir_fd).parents} & self._new_folders:
+            self.broken.append(f"{source} was moved into a folder whose own name was not synced")
         super().rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
         self.unsynced.discard(_path(src_dir_fd) / source)
         self.unsynced |= {_path(src_dir_fd), _path(dst_dir_fd)}
+
+    def _is_precious(self, source: str) -> bool:
+        """Return whether it is a session, and no temporary file that nobody would miss."""
+        return source.endswith(".json")
 
     def link(self, source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         if not self.links:

@@ -7,6 +7,8 @@ from typing import Any
 
 import structlog
 
+MISPLACED = "Sessions directory is no longer in its place; sessions are saved where it is now"
+
 
 class LogRecorder:
     """A structlog processor that keeps the events.

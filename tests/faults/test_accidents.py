@@ -21,7 +21,7 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.runtime import SessionRuntime, open_runtime
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
-from tests.fakes.logs import LogRecorder
+from tests.fakes.logs import MISPLACED, LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
 from tests.fakes.sentinel import Sentinel, mount, small_disk
@@ -154,9 +154,10 @@ async def test_disk_read_only_at_the_start_is_refused_and_can_be_looked_at(disk:
 
 
 async def test_disk_unmounted_while_running_does_not_crash_and_ends(
-    tmp_path: Path, disk: Path, clock: WallClock
+    tmp_path: Path, disk: Path, clock: WallClock, logs: LogRecorder
 ) -> None:
-    """When the disk goes, nothing crashes, no session is written to what lay under it, and the runtime ends."""
+    """When the disk goes an ERROR says so, no session is written to what lay under it, and the runtime ends."""
+    logs.expect_error(MISPLACED)
     sessions, state = disk / "sessions", tmp_path / "workspace" / "state"
     async with open_runtime(sessions, clock=clock, state_dir=state, cleanup_interval_seconds=None) as runtime:
         write_session(sessions, "web_old", clock.ago(days=31))
@@ -168,6 +169,7 @@ async def test_disk_unmounted_while_running_does_not_crash_and_ends(
         assert await runtime.manager.get_session("web_none") is None
     assert runtime.unsaved == ()
     assert os.listdir(disk) == []
+    assert logs.one(MISPLACED)
 
 
 async def test_directory_deleted_while_running_says_what_is_not_saved(
@@ -175,6 +177,7 @@ async def test_directory_deleted_while_running_says_what_is_not_saved(
 ) -> None:
     """When somebody deletes the whole directory, chat goes on, each save is an ERROR, and the end names the sessions."""
     logs.expect_error(NOT_SAVED)
+    logs.expect_error(MISPLACED)
     logs.expect_error("Sessions could not be saved before the end")
     state = sessions_dir.parent / "state"
     async with open_runtime(sessions_dir, clock=clock, state_dir=state, cleanup_interval_seconds=None) as runtime:

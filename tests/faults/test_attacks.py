@@ -24,8 +24,9 @@ from miniclaw.session.runtime import open_runtime
 from miniclaw.session.types import Message
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.json_corpus import EITHER, INVALID, VALID
-from tests.fakes.logs import LogRecorder
+from tests.fakes.logs import MISPLACED, LogRecorder
 from tests.fakes.naughty import NAUGHTY
+from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
 from tests.fakes.sentinel import Sentinel
 from tests.fakes.work_folder import left_in_work
@@ -276,11 +277,19 @@ async def test_hard_link_is_removed_or_replaced_and_its_other_name_stays(
     assert "new" in (sessions_dir / "telegram_1.json").read_text()
 
 
+@pytest.mark.parametrize("state_name", ["state", None], ids=["state beside", "state within"])
 async def test_directory_swapped_for_a_link_while_running_nothing_leaves_it(
-    sessions_dir: Path, clock: WallClock, days_pass: DaysPass, outside: Sentinel
+    state_name: str | None,
+    sessions_dir: Path,
+    clock: WallClock,
+    days_pass: DaysPass,
+    outside: Sentinel,
+    logs: LogRecorder,
 ) -> None:
-    """Who has the directory open keeps it: saves, loads, sweeps and quarantine go where it went, and not to the link."""
-    state, moved = sessions_dir.parent / "state", sessions_dir.parent / "moved"
+    """Who has the directory open keeps it: saves, loads, sweeps and state go where it went, not to the link; one ERROR."""
+    logs.expect_error(MISPLACED)
+    state = sessions_dir.parent / state_name if state_name else None
+    moved = sessions_dir.parent / "moved"
     write_session(sessions_dir, "web_old", clock.ago(days=31))
     async with open_runtime(sessions_dir, clock=clock, state_dir=state, cleanup_interval_seconds=None) as runtime:
         sessions_dir.rename(moved)
@@ -290,6 +299,48 @@ async def test_directory_swapped_for_a_link_while_running_nothing_leaves_it(
         await days_pass(1 / 24)
         assert (await runtime.cleanup.run()).sessions_deleted == 1
     assert {path.name for path in moved.glob("*.json")} == {"web_1.json"}
+    assert "symbolic link" in logs.one(MISPLACED)["problem"]
+
+
+async def test_directory_moved_and_back_is_told_once_each(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """A directory that is renamed while it is in use is told once, what is saved meanwhile is there when it is back."""
+    logs.expect_error(MISPLACED)
+    moved = sessions_dir.parent / "moved"
+    async with open_runtime(sessions_dir, clock=clock, cleanup_interval_seconds=None) as runtime:
+        sessions_dir.rename(moved)
+        await runtime.manager.get_or_create_session("web", "1")
+        await runtime.persistence.tick()
+        await runtime.persistence.tick()
+        assert "nothing can be found there" in logs.one(MISPLACED)["problem"]
+        moved.rename(sessions_dir)
+        await runtime.persistence.tick()
+        await runtime.persistence.tick()
+    assert logs.one("Sessions directory is in its place again")
+    assert (sessions_dir / "web_1.json").exists()
+
+
+async def test_open_never_waits_follows_a_link_or_is_inherited(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """Whatever stands in a place, opening it does not wait for a FIFO's other end, follow a link, or reach a child."""
+    logs.expect_error("Session could not be read; begun anew")
+    fs = FaultyOs()
+    write_session(sessions_dir, "web_old", clock.ago(days=31))
+    (sessions_dir / "web_bad.json").write_text("{")
+    async with open_runtime(sessions_dir, clock=clock, cleanup_interval_seconds=None, fs=fs) as runtime:
+        await runtime.manager.get_or_create_session("web", "1")
+        await runtime.manager.get_or_create_session("web", "bad")
+        await runtime.persistence.tick()
+        await runtime.cleanup.run()
+        await runtime.manager.delete_session("web_1")
+    opened = [(str(args[0]), args[1]) for name, args in fs.calls if name == "open"]
+    assert len({path for path, _ in opened}) >= 8
+    for path, flags in opened:
+        assert flags & os.O_NOFOLLOW, path
+        assert flags & os.O_CLOEXEC, path
+        assert flags & (os.O_NONBLOCK | os.O_DIRECTORY | os.O_EXCL), path
 
 
 def _forgive(logs: LogRecorder, *sentences: str) -> None:

@@ -27,7 +27,7 @@ from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import file_name, split_session_id
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.runtime import open_runtime
-from miniclaw.session.state import CleanupState, StateDirectory
+from miniclaw.session.state import STATE_NAME, CleanupState, StateDirectory
 from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.types import Message
 from tests.fakes.agent import MailboxChannel
@@ -62,7 +62,7 @@ class Home:
         batch.mkdir(parents=True)
         write_session(batch, "web_left", clock.ago(days=1))
         (directory / ".work" / "tmp-1").touch()
-        StateDirectory.beside(directory).write_cleanup(CleanupState(last_run_at=clock()))  # so that none is due
+        StateDirectory(directory / STATE_NAME).write_cleanup(CleanupState(last_run_at=clock()))  # so that none is due
 
     store: FileSessionStore
     manager: SessionManager

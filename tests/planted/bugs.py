@@ -9,6 +9,7 @@ from tests.planted.bug import (
     CODEC,
     DIRECTORY,
     FILES,
+    FOLDER,
     MANAGER,
     MEMORY,
     NAMES,
@@ -190,6 +191,22 @@ _BORDERS: Final = (
         "follows a linked directory", "sessions of another directory are removed", FILES,
         "os.O_DIRECTORY | os.O_NOFOLLOW |", "os.O_DIRECTORY |",
         "session/test_directory.py",
+    ),
+    bug_of_one(
+        "waits for a FIFO", "a FIFO among the sessions stops the cleanup for ever", FILES,
+        "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC", "os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC",
+        "faults/test_attacks.py::test_open_never_waits_follows_a_link_or_is_inherited",
+    ),
+    bug_of_one(
+        "state found by the path", "a link in place of the sessions directory lets the state out", FOLDER,
+        "                fd = open_subdirectory(self.fs, self.path.name, dir_fd=self._within.fd)",
+        "                fd = open_directory(self.fs, self.path, create=True)",
+        "session/test_state.py",
+    ),
+    bug_of_one(
+        "moved directory unnoticed", "conversations are saved where nobody looks", MANAGER,
+        "        problem = await self._store.misplaced()\n", "        problem = None\n",
+        "faults/test_attacks.py::test_directory_moved_and_back_is_told_once_each",
     ),
     bug_of_one(
         "follows a linked lock", "a link makes the gateway overwrite another program's file", DIRECTORY,

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.planted.bug import DIRECTORY, FILES, MANAGER, REMOVAL, RUNTIME, STORE, Bug, Change, bug_of_one
+from tests.planted.bug import (
+    DIRECTORY,
+    FILES,
+    MANAGER,
+    REMOVAL,
+    REMOVING,
+    RUNTIME,
+    STORE,
+    WORK_FOLDERS,
+    Bug,
+    Change,
+    bug_of_one,
+)
 
 DURABILITY: Final = (
     bug_of_one(
@@ -56,6 +68,27 @@ DURABILITY: Final = (
         "        try:\n            self._fs.fsync(self._directory.fd)\n        except OSError as error:\n            # Without",
         "        try:\n            pass\n        except OSError as error:\n            # Without",
         "session/test_durability_order.py",
+    ),
+    bug_of_one(
+        "captured into a folder that is not synced", "a power cut takes a session in the middle of a removal",
+        WORK_FOLDERS,
+        "            self._sync_names()\n            return name, fs.open(", "            return name, fs.open(",
+        "session/test_durability_order.py",
+    ),
+    bug_of_one(
+        "quarantine not synced", "a power cut takes the name of a damaged file out of both folders", DIRECTORY,
+        "{folder, source_fd, self.fd}", "{folder}",
+        "session/test_durability_order.py",
+    ),
+    bug_of_one(
+        "deletion that may be undone is put back into memory", "what was deleted is saved again", REMOVING,
+        '            if bad[0].outcome != "unsynced":\n', "            if True:\n",
+        "session/test_manager_removing.py",
+    ),
+    bug_of_one(
+        "refused deletion counts as saved", "a session whose file is astray is lost when it leaves memory", REMOVING,
+        "                    entry.revision += 1\n", "",
+        "session/test_manager_removing.py",
     ),
     bug_of_one(
         "removal not synced", "a power cut brings back what was reported as removed", REMOVAL,

@@ -128,6 +128,16 @@ def test_remove_told_is_durable_and_what_is_kept_first(directory: SessionDirecto
     assert not {path for path in fs.unsynced if path.name.startswith("rm-")}
 
 
+def test_capture_goes_into_a_folder_that_is_on_the_disk(directory: SessionDirectory, fs: DurableOs) -> None:
+    """A session is moved aside only into a folder that a power cut cannot take, whether it was made just now or found."""
+    for is_found in (False, True):
+        if is_found:
+            recover(directory)
+        write_session(directory.path, "telegram_1", OLD)
+        assert remove_batch(directory, ["telegram_1.json"], if_old)[0].outcome == "removed"
+    assert fs.broken == []
+
+
 def test_recover_puts_names_on_the_disk_before_it_unlinks(directory: SessionDirectory, fs: DurableOs) -> None:
     """A power cut during the recovery leaves a captured session under one of its names, or both."""
     recover(directory)  # makes a folder that stays
@@ -147,6 +157,7 @@ def test_quarantine_told_is_durable(directory: SessionDirectory, fs: DurableOs) 
     kept = directory.quarantine("telegram_1.json")
     assert kept.read_text() == "{"
     assert kept.parent not in fs.unsynced
+    assert fs.names_are_durable
 
 
 def test_open_created_directories_are_durable(sessions_dir: Path, fs: DurableOs) -> None:

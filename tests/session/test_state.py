@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import SessionsDirectoryError, StoreError, StoreIOError
+from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.state import CLEANUP_NAME, LAST_SEEN_NAME, Announcement, CleanupState, StateDirectory
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
@@ -294,9 +295,26 @@ def test_write_last_seen_over_a_link_is_refused(state: StateDirectory, tmp_path:
     assert (tmp_path / "victim").read_text() == "mine"
 
 
-def test_state_directory_beside_sessions_is_hidden(sessions_dir: Path) -> None:
+def test_state_directory_within_sessions_is_hidden(sessions_dir: Path) -> None:
     """Without a workspace the state lies in a hidden folder, where no scan takes it for a session."""
-    assert StateDirectory.beside(sessions_dir).path == sessions_dir / ".state"
+    with SessionDirectory.open(sessions_dir, create=True) as directory:
+        StateDirectory.within(directory).write_last_seen(NOW)
+    assert StateDirectory(sessions_dir / ".state").read_last_seen() == NOW
+
+
+def test_state_directory_within_sessions_follows_them(sessions_dir: Path, tmp_path: Path) -> None:
+    """Once the sessions directory is replaced by a link, the state still lies in the one that is held open."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    with SessionDirectory.open(sessions_dir, create=True) as directory:
+        state = StateDirectory.within(directory)
+        sessions_dir.rename(tmp_path / "moved")
+        sessions_dir.symlink_to(outside)
+        state.write_last_seen(NOW)
+        state.write_cleanup(STATES[1])
+        assert state.read_last_seen() == NOW
+    assert list(outside.iterdir()) == []
+    assert (tmp_path / "moved" / ".state" / "last-seen").exists()
 
 
 def test_write_last_seen_over_a_hard_link_leaves_the_other_name(state: StateDirectory, tmp_path: Path) -> None:
