@@ -93,9 +93,7 @@ def check_whole(data: bytes) -> SessionHeader:
     """
     with _decoding():
         session = _decode_whole(data)
-    return SessionHeader(
-        session.session_id, session.channel, session.chat_id, session.last_accessed, session.pinned
-    )
+    return SessionHeader(session.session_id, session.channel, session.chat_id, session.last_accessed, session.pinned)
 
 
 def decode_header_prefix(prefix: bytes) -> SessionHeader | None:
