@@ -7,6 +7,7 @@ room there as before, though it is compressed: so nothing is promised that may n
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
@@ -175,7 +176,10 @@ class _Course:
     def _take(self, at: datetime, stock: Stock) -> Taken:
         trash = [entry for group in self._groups if group[0].kind == "trash" for entry in group]
         oldest_first(trash)
-        taken = take(self._policy, at, stock, self._candidates, trash)
+        # Those that were used too recently are the last of them; how many a budget would have liked is not asked.
+        least_idle = self._policy.least_idle
+        recent = bisect_left(self._candidates, True, key=lambda candidate: at - candidate[0] <= least_idle)
+        taken = take(self._policy, at, stock, self._candidates[:recent], trash)
         if taken.trash:
             emptied = {id(row.leftover) for row in taken.trash}
             groups = ([entry for entry in group if id(entry) not in emptied] for group in self._groups)
