@@ -10,35 +10,67 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from datetime import timedelta
+from collections.abc import Container
+from datetime import time, timedelta
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import Struct, field
 from msgspec.structs import asdict
 
+from miniclaw.config_values import (
+    ValueRule,
+    as_toml,
+    count_rule,
+    duration_rule,
+    fraction_rule,
+    size_rule,
+    time_of_day_rule,
+)
 from miniclaw.errors import ConfigError
-from miniclaw.formats import NEVER, format_duration, parse_duration
+from miniclaw.formats import NEVER, format_duration
 from miniclaw.log import LogFormat, LogLevel
 from miniclaw.session.names import is_channel
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention import QUARANTINE_DAYS, SESSION_TTL_DAYS, PolicyError, RetentionPolicy
 
 HOME_VARIABLE: Final = "MINICLAW_HOME"
 
 
-class SessionConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """The table ``[session]``. None is never."""
+Mode: TypeAlias = Literal["enforce", "announce"]
+"""What a cleanup does: remove, or only say what it would remove."""
 
-    ttl: timedelta | None = timedelta(days=30)
+
+class SessionConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The table ``[session]``.
+
+    None is never; for `low_water`, `min_idle` and `cleanup_at` it means that the file does not say them. With
+    `cleanup_at`, `cleanup_interval` is not in force.
+    """
+
+    ttl: timedelta | None = timedelta(days=SESSION_TTL_DAYS)
     ttl_by_channel: dict[str, timedelta | None] = field(default_factory=dict)
+    max_sessions: int | None = None
+    max_disk_bytes: int | None = None
+    low_water: int | None = None
+    min_free_disk: int | None = None
+    min_idle: timedelta | None = None
+    max_removed_fraction: float | None = None
+    trash_for: timedelta | None = None
+    quarantine_for: timedelta | None = timedelta(days=QUARANTINE_DAYS)
     persistence_interval: timedelta = timedelta(seconds=30)
     cleanup_interval: timedelta | None = timedelta(hours=24)
+    cleanup_at: time | None = None
     announce_first: bool = True
+    mode: Mode = "enforce"
 
     def retention_policy(self) -> RetentionPolicy:
-        """Return the retention policy that these keys ask for."""
-        return RetentionPolicy(ttl=self.ttl, ttl_by_channel=self.ttl_by_channel)
+        """Return the retention policy that these keys ask for.
+
+        Raises:
+            PolicyError: They contradict each other; `parse_config` lets none through that do.
+        """
+        return RetentionPolicy(**{name: getattr(self, name) for name in RetentionPolicy.__struct_fields__})
 
 
 class LogConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,56 +164,56 @@ def parse_config(values: dict[str, Any], path: Path | None = None) -> Config:
     """
     values = dict(values)
     if isinstance(session := values.get("session"), dict):
-        values["session"] = _parse_session_durations(session, path)
+        values["session"] = _parse_session_values(session, path)
     try:
-        return msgspec.convert(values, Config)
+        config = msgspec.convert(values, Config)
     except msgspec.ValidationError as error:
         raise _explain(error, values, path) from error
+    _check_contradictions(config.session, values.get("session", {}), path)
+    return config
 
 
 def show_config(config: Config) -> dict[str, dict[str, Any]]:
-    """Return the configuration as its file would say it."""
-    tables: dict[str, dict[str, Any]] = {"session": asdict(config.session), "log": asdict(config.log)}
-    for key in _DURATIONS:
-        tables["session"][key] = format_duration(tables["session"][key])
-    by_channel = tables["session"].pop("ttl_by_channel")
-    tables["session.ttl_by_channel"] = {channel: format_duration(ttl) for channel, ttl in by_channel.items()}
-    return tables
-
-
-class _DurationRule(Struct, frozen=True):
-    """What a duration of the configuration may be; the bounds are inclusive."""
-
-    least: str
-    most: str
-    may_be_never: bool
-
-    def parse(self, value: object, key: str, path: Path | None) -> timedelta | None:
-        if value == NEVER and self.may_be_never:
-            return None
-        never = f', or "{NEVER}"' if self.may_be_never else ""
-        right = f'a duration from "{self.least}" to "{self.most}", with a unit (s, m, h, d, w){never}'
-        try:
-            duration = parse_duration(value) if isinstance(value, str) else None
-        except ValueError:
-            duration = None
-        if duration is None or not parse_duration(self.least) <= duration <= parse_duration(self.most):
-            raise ConfigError(path, f"{_as_toml(value)} is not {right}", key=key)
-        return duration
+    """Return the configuration as its file would say it; without the keys that have no word for their default."""
+    session = asdict(config.session)
+    by_channel = session.pop("ttl_by_channel")
+    for key, rule in _RULES.items():
+        if session[key] is not None:
+            session[key] = rule.show(session[key])
+        elif rule.may_be_never:
+            session[key] = NEVER
+        else:
+            del session[key]
+    if "cleanup_at" in session:
+        del session["cleanup_interval"]  # which is not in force
+    return {
+        "session": session,
+        "session.ttl_by_channel": {channel: format_duration(ttl) for channel, ttl in by_channel.items()},
+        "log": asdict(config.log),
+    }
 
 
 # A TTL of seconds would be "delete everything" in other words.
-_TTL: Final = _DurationRule("1h", "36500d", may_be_never=True)
-_DURATIONS: Final = {
+_TTL: Final = duration_rule("1h", "36500d", may_be_never=True)
+_RULES: Final[dict[str, ValueRule]] = {
     "ttl": _TTL,
-    "persistence_interval": _DurationRule("1s", "1h", may_be_never=False),
-    "cleanup_interval": _DurationRule("1m", "365d", may_be_never=True),
+    "max_sessions": count_rule(1, 1_000_000_000, may_be_never=True),
+    "max_disk_bytes": size_rule("1MiB", "1000TB", may_be_never=True),
+    "low_water": size_rule("1MiB", "1000TB"),
+    "min_free_disk": size_rule("1MiB", "1000TB", may_be_never=True),
+    "min_idle": duration_rule("1h", "36500d"),
+    "max_removed_fraction": fraction_rule(may_be_never=True),
+    "trash_for": duration_rule("1h", "36500d", may_be_never=True),
+    "quarantine_for": duration_rule("1d", "36500d", may_be_never=True),
+    "persistence_interval": duration_rule("1s", "1h"),
+    "cleanup_interval": duration_rule("1m", "365d", may_be_never=True),
+    "cleanup_at": time_of_day_rule(),
 }
 
 
-def _parse_session_durations(session: dict[str, Any], path: Path | None) -> dict[str, Any]:
+def _parse_session_values(session: dict[str, Any], path: Path | None) -> dict[str, Any]:
     parsed = dict(session)
-    for key, rule in _DURATIONS.items():
+    for key, rule in _RULES.items():
         if key in session:
             parsed[key] = rule.parse(session[key], f"session.{key}", path)
     by_channel = session.get("ttl_by_channel", {})
@@ -194,6 +226,23 @@ def _parse_session_durations(session: dict[str, Any], path: Path | None) -> dict
     return parsed
 
 
+def _check_contradictions(session: SessionConfig, said: Container[str], path: Path | None) -> None:
+    """Refuse what is right by itself but not together.
+
+    Args:
+        session: The table.
+        said: The keys that the file says.
+        path: The file.
+    """
+    if "cleanup_at" in said and "cleanup_interval" in said:
+        raise ConfigError(path, "it does not go with cleanup_interval; say one of the two", key="session.cleanup_at")
+    try:
+        session.retention_policy()
+    except PolicyError as error:
+        raise ConfigError(path, error.problem, key=f"session.{error.attribute}") from error
+
+
+_CHOICES: Final[dict[str, Any]] = {"log.level": LogLevel, "log.format": LogFormat, "session.mode": Mode}
 _IN_WORDS: Final = {"bool": "true or false", "object": "a table", "str": "a text"}
 
 
@@ -205,17 +254,12 @@ def _explain(error: msgspec.ValidationError, values: dict[str, Any], path: Path 
         table = {"session": SessionConfig, "log": LogConfig}.get(key, Config)
         known = ", ".join(table.__struct_fields__)
         return ConfigError(path, f"unknown; known here are {known}", key=".".join(filter(None, [key, unknown[1]])))
-    if key in {"log.level", "log.format"}:
-        right = "one of " + ", ".join(get_args(LogLevel if key == "log.level" else LogFormat))
+    if key in _CHOICES:
+        right = "one of " + ", ".join(get_args(_CHOICES[key]))
     else:
         expected = re.match(r"Expected `(\w+)`", problem)
         right = _IN_WORDS.get(expected[1], expected[1]) if expected else problem
     value: Any = values
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else value
-    return ConfigError(path, f"{_as_toml(value)} is not {right}", key=key)
-
-
-def _as_toml(value: object) -> str:
-    text = str(value) if isinstance(value, float) else msgspec.json.encode(value, enc_hook=str).decode()
-    return text if len(text) <= 60 else text[:60] + "…"
+    return ConfigError(path, f"{as_toml(value)} is not {right}", key=key)

@@ -1,4 +1,4 @@
-"""Values as people read and write them: durations with a unit, ages, sizes, text that is safe for a terminal."""
+"""Values as people read and write them: durations and sizes with a unit, ages, text that is safe for a terminal."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ NEVER: Final = "never"
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION: Final = re.compile(r"([0-9]{1,9})\s*([smhdw])")
+
+_SIZE_UNITS: Final[dict[str, int]] = {
+    "B": 1,
+    **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", 1)},
+    **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)},
+}
+_SIZE: Final = re.compile(r"([0-9]{1,18})\s*([KMGT]?i?B)")
 
 # C0, DEL and C1 controls but for tab and newline, what turns the direction of writing, and the surrogates that stand
 # for the bytes of a file name that is not UTF-8
@@ -43,6 +50,29 @@ def format_duration(duration: timedelta | None) -> str:
     seconds = round(duration.total_seconds())
     unit = max((unit for unit in "smhd" if seconds % _UNITS[unit] == 0), key=_UNITS.__getitem__)
     return f"{seconds // _UNITS[unit]}{unit}"
+
+
+def parse_size(text: str) -> int:
+    """Return the number of bytes that a text says.
+
+    Args:
+        text: Digits and one of ``B``, ``KB``, ``MB``, ``GB``, ``TB`` (powers of 1000), ``KiB``, ``MiB``, ``GiB``,
+            ``TiB`` (powers of 1024); a bare number has no meaning here.
+
+    Raises:
+        ValueError: It is not of that form.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    unit = _SIZE_UNITS.get(match[2]) if match else None
+    if match is None or unit is None:
+        raise ValueError('a size is a whole number and a unit (KB, MB, GB, TB, KiB, MiB, GiB, TiB), such as "500MB"')
+    return int(match[1]) * unit
+
+
+def format_exact_size(size: int) -> str:
+    """Return a number of bytes as `parse_size` reads it, in the largest unit that is exact."""
+    unit = max((unit for unit in _SIZE_UNITS if size % _SIZE_UNITS[unit] == 0), key=_SIZE_UNITS.__getitem__)
+    return f"{size // _SIZE_UNITS[unit]}{unit}" if size else "0B"
 
 
 def format_age(age: timedelta) -> str:

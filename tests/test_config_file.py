@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,44 @@ def _seconds(least: int, most: int) -> st.SearchStrategy[timedelta]:
 
 _HOUR = 3600
 _DAY = 86_400
+_24_HOURS = timedelta(hours=24)
 _ttls = st.none() | _seconds(_HOUR, 10**9 - 1) | st.builds(timedelta, days=st.integers(1, 36_500))
-_configs = st.builds(
-    Config,
-    session=st.builds(
+_sizes = st.none() | st.integers(2**20, 10**15) | st.builds(int.__mul__, st.integers(1, 999), st.just(2**30))
+_AT = {"cleanup_at": st.builds(time, st.integers(0, 23), st.integers(0, 59)), "cleanup_interval": st.just(_24_HOURS)}
+_INTERVAL = {"cleanup_interval": st.none() | _seconds(60, 365 * _DAY)}
+
+
+def _is_consistent(session: SessionConfig) -> bool:
+    try:
+        session.retention_policy()
+    except ValueError:
+        return False
+    return True
+
+
+def _sessions(times: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[SessionConfig]:
+    return st.builds(
         SessionConfig,
         ttl=_ttls,
         ttl_by_channel=st.dictionaries(st.text("abz09-", min_size=1, max_size=32), _ttls, max_size=3),
+        max_sessions=st.none() | st.integers(1, 10**9),
+        max_disk_bytes=_sizes,
+        low_water=st.none() | st.integers(2**20, 10**9),
+        min_free_disk=_sizes,
+        min_idle=st.none() | _seconds(_HOUR, 2 * _HOUR),
+        max_removed_fraction=st.none() | st.floats(0, 1, exclude_min=True, exclude_max=True),
+        trash_for=st.none() | _seconds(_HOUR, 10**9 - 1),
+        quarantine_for=st.none() | _seconds(_DAY, 10**9 - 1),
         persistence_interval=_seconds(1, _HOUR),
-        cleanup_interval=st.none() | _seconds(60, 365 * _DAY),
         announce_first=st.booleans(),
-    ),
+        mode=st.sampled_from(["enforce", "announce"]),
+        **times,
+    ).filter(_is_consistent)
+
+
+_configs = st.builds(
+    Config,
+    session=_sessions(_AT) | _sessions(_INTERVAL),
     log=st.builds(
         LogConfig,
         level=st.sampled_from(["debug", "info", "warning", "error"]),
@@ -55,7 +82,19 @@ def test_show_config_any_configuration_is_parsed_back_to_the_same(config: Config
 def test_show_config_defaults_are_shown_as_the_file_would_say_them() -> None:
     """Every key is shown, in words that the file takes."""
     assert show_config(Config()) == {
-        "session": {"ttl": "30d", "persistence_interval": "30s", "cleanup_interval": "1d", "announce_first": True},
+        "session": {
+            "ttl": "30d",
+            "max_sessions": "never",
+            "max_disk_bytes": "never",
+            "min_free_disk": "never",
+            "max_removed_fraction": "never",
+            "trash_for": "never",
+            "quarantine_for": "30d",
+            "persistence_interval": "30s",
+            "cleanup_interval": "1d",
+            "announce_first": True,
+            "mode": "enforce",
+        },
         "session.ttl_by_channel": {},
         "log": {"level": "info", "format": "auto"},
     }

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.formats import format_age, format_duration, format_remaining, format_size, parse_duration, printable
+from miniclaw.formats import (
+    format_age,
+    format_duration,
+    format_exact_size,
+    format_remaining,
+    format_size,
+    parse_duration,
+    parse_size,
+    printable,
+)
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -154,3 +163,50 @@ def test_printable_any_text_comes_out_without_controls_and_stays_so(text: str) -
     left = {c for c in shown if (ord(c) < 32 and c not in "\t\n") or 0x7F <= ord(c) <= 0x9F}
     assert not left
     assert printable(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("500MB", 500_000_000),
+        ("2GiB", 2 * 1024**3),
+        ("512MiB", 512 * 1024**2),
+        ("10 GB", 10 * 1000**3),
+        (" 1KB ", 1000),
+        ("1KiB", 1024),
+        ("3TB", 3 * 1000**4),
+        ("3TiB", 3 * 1024**4),
+        ("7B", 7),
+        ("0B", 0),
+        ("007 KB", 7000),
+    ],
+)
+def test_parse_size_number_and_unit_gives_the_bytes(text: str, expected: int) -> None:
+    """Units with an i are powers of 1024, those without of 1000."""
+    assert parse_size(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "500", "MB", "-1MB", "+1MB", "1.5GB", "1e3MB", "500mb", "500 M", "5G", "1iB", "1PB", "1 000MB", "never", "1MB\n2MB",
+     "1234567890123456789B", "٣MB", "infMB", "1MBs"],
+)  # fmt: skip
+def test_parse_size_anything_else_is_refused_with_an_example(text: str) -> None:
+    """What is no whole number with a known unit is refused, and the sentence shows what would be right."""
+    with pytest.raises(ValueError, match="500MB"):
+        parse_size(text)
+
+
+@given(st.integers(0, 10**18 - 1) | st.builds(lambda n, p: n * 1024**p, st.integers(0, 999), st.integers(0, 4)))
+def test_format_exact_size_any_size_is_parsed_back_to_the_same(size: int) -> None:
+    """No size changes by being written and read."""
+    assert parse_size(format_exact_size(size)) == size
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(0, "0B"), (1, "1B"), (1000, "1KB"), (1024, "1KiB"), (500_000_000, "500MB"), (2 * 1024**3, "2GiB"), (1_024_000, "1000KiB")],
+)  # fmt: skip
+def test_format_exact_size_uses_the_largest_unit_that_is_exact(size: int, expected: str) -> None:
+    """A size is written in the largest unit in which it is a whole number."""
+    assert format_exact_size(size) == expected

@@ -88,6 +88,8 @@ def _fate(row: PlanRow, policy: RetentionPolicy) -> str:
     """Say what retention will do with a session, for a person."""
     if row.reason == "never":
         return "kept, no TTL"
+    if row.reason == "pinned":
+        return "kept, pinned"
     if row.reason == "future":
         return "kept, ahead of the clock"
     if row.removes:

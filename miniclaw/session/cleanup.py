@@ -26,9 +26,9 @@ from miniclaw.errors import StoreError
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.plan import CleanupPlan
+from miniclaw.session.plan import CleanupPlan, Planner
 from miniclaw.session.removal import Removal
-from miniclaw.session.retention import SESSION_TTL_DAYS, RetentionPolicy
+from miniclaw.session.retention import SESSION_TTL_DAYS, PlanRow, RetentionPolicy
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.schedule import CLEANUP_INTERVAL_SECS
 from miniclaw.session.store import SessionStore, open_store
@@ -186,13 +186,11 @@ class Cleanup:
     async def _remove(self, manager: SessionManager, plan: CleanupPlan, removals: list[Removal]) -> bool:
         """Remove what the plan says, append what became of each to `removals`, return whether it was all done."""
         rows = iter(plan.removals)
-        # Judged at the time of the plan: a clock that jumps during the run condemns nobody.
-        expired = partial(self.policy.is_expired, now=plan.now)
-        while batch := [row.session for row in islice(rows, REMOVAL_BATCH)]:
+        while batch := list(islice(rows, REMOVAL_BATCH)):
             if self._stopping:
                 return False
             await trio.lowlevel.checkpoint()
-            done = await manager.remove_sessions(batch, expired)
+            done = await manager.remove_sessions([row.session for row in batch], partial(_still_goes, plan, batch))
             removals += done
             for removal in done:
                 if removal.outcome == "removed":
@@ -203,16 +201,16 @@ class Cleanup:
         return True
 
     async def _scan(self, store: SessionStore, *, verify: bool) -> CleanupPlan:
-        plan = CleanupPlan(self._clock())
-        expired = partial(self.policy.is_expired, now=plan.now)
+        planner = Planner(self.policy, now := self._clock())
+        expired = partial(self.policy.is_expired, now=now)
         entries = 0
         async with store.scan(expired if verify else None) as scan:
             while not self._stopping and (rows := await scan.next_batch()):
-                plan.add(rows, self.policy)
+                planner.add(rows)
                 entries += len(rows)
                 if self._on_progress is not None:
                     self._on_progress(entries)
-        return plan
+        return planner.finish()
 
     @asynccontextmanager
     async def _opened(self, *, own: bool = True) -> AsyncIterator[tuple[SessionManager, SessionStore]]:
@@ -221,6 +219,12 @@ class Cleanup:
             return
         async with open_store(self.sessions_dir, create=False, own=own) as store:
             yield SessionManager(store, clock=self._clock), store
+
+
+def _still_goes(plan: CleanupPlan, batch: list[PlanRow], session: SessionHeader | Session) -> bool:
+    # Judged at the time of the plan: a clock that jumps during the run condemns nobody.
+    rows = (row for row in batch if row.session.header.session_id == session.session_id)
+    return any(plan.still_goes(row, session) for row in rows)
 
 
 def _result(plan: CleanupPlan, removals: list[Removal], *, interrupted: bool, seconds: float) -> CleanupResult:

@@ -41,6 +41,7 @@ class _Envelope(Struct):
     created_at: AwareDatetime
     last_accessed: AwareDatetime
     messages: list[Raw] = msgspec.field(default_factory=list)
+    pinned: bool = False
 
 
 class _SessionSource(Struct):
@@ -48,6 +49,7 @@ class _SessionSource(Struct):
 
     extra: dict[str, Raw]
     times: dict[str, tuple[datetime, Raw]]
+    tells_pinned: bool  # also where it is false, which we leave out of our own files
 
 
 _encode = msgspec.json.Encoder().encode
@@ -91,7 +93,7 @@ def check_whole(data: bytes) -> SessionHeader:
     """
     with _decoding():
         session = _decode_whole(data)
-    return SessionHeader(session.session_id, session.channel, session.chat_id, session.last_accessed)
+    return SessionHeader(session.session_id, session.channel, session.chat_id, session.last_accessed, session.pinned)
 
 
 def decode_header_prefix(prefix: bytes) -> SessionHeader | None:
@@ -100,6 +102,9 @@ def decode_header_prefix(prefix: bytes) -> SessionHeader | None:
     The token ``"messages"`` can stand in a JSON text only as a string of its own, because inside of another string
     its quotes would be escaped. So what stands before it, closed with a brace, is the header; where the token is
     nested or a value, that does not decode, and the whole file has to tell.
+
+    A file that others wrote may say ``pinned`` only after its messages, or say a field twice: then this is not the
+    header of the whole file. So what is removed is always judged by the whole file.
     """
     cut = prefix.find(b'"messages"')
     if cut < 0:
@@ -126,10 +131,11 @@ def decode_session(data: bytes) -> Session:
             created_at=envelope.created_at,
             last_accessed=envelope.last_accessed,
             messages=[_read_message(index, raw) for index, raw in enumerate(envelope.messages)],
+            pinned=envelope.pinned,
         )
     times = {key: (getattr(session, key), fields[key].copy()) for key in ("created_at", "last_accessed")}
     extra = {key: raw.copy() for key, raw in fields.items() if key not in _KNOWN_FIELDS}
-    vars(session)[_SOURCE] = _SessionSource(extra, times)
+    vars(session)[_SOURCE] = _SessionSource(extra, times, "pinned" in fields)
     return session
 
 
@@ -177,6 +183,7 @@ def snapshot_session(session: Session, session_id: str) -> Session:
         session.created_at,
         session.last_accessed,
         session.messages.copy(),
+        session.pinned,
     )
     vars(copy).update(vars(session))
     return copy
@@ -185,7 +192,7 @@ def snapshot_session(session: Session, session_id: str) -> Session:
 def encode_session(session: Session) -> bytearray:
     """Encode a session as its file will hold it: header, messages, then fields that miniclaw does not know."""
     source: _SessionSource | None = vars(session).get(_SOURCE)
-    header: dict[str, str | datetime | Raw] = {
+    header: dict[str, str | datetime | bool | Raw] = {
         "session_id": session.session_id,
         "channel": session.channel,
         "chat_id": session.chat_id,
@@ -196,6 +203,8 @@ def encode_session(session: Session) -> bytearray:
         for key, (value, text) in source.times.items():
             if header[key] == value:
                 header[key] = text
+    if session.pinned or (source is not None and source.tells_pinned):
+        header["pinned"] = bool(session.pinned)  # anything else would be a file that cannot be loaded
     out = bytearray(_encode(header))
     out[-1:] = b',"messages":['
     for start in range(0, len(session.messages), _MESSAGES_PER_STEP):

@@ -1,8 +1,10 @@
-"""Which sessions may stay. Pure: headers, a policy and the time come in, a plan comes out.
+"""Which sessions may stay: the rules, and the verdict of the TTL. Pure.
 
-The rule is a sliding window of inactivity, judged by `last_accessed` alone (never by a file's times): a session is
-expired when it was last used *longer ago* than its TTL; at exactly the TTL it is kept. A time in the future is kept
-and reported: a wrong clock wrote it, and nobody knows which age it stands for.
+The rule of the TTL is a sliding window of inactivity, judged by `last_accessed` alone (never by a file's times): a
+session is expired when it was last used *longer ago* than its TTL; at exactly the TTL it is kept. A time in the future
+is kept and reported: a wrong clock wrote it, and nobody knows which age it stands for.
+
+What the budgets take depends on all sessions together: `miniclaw.session.plan` and `miniclaw.session.budgets`.
 """
 
 from __future__ import annotations
@@ -22,30 +24,107 @@ SESSION_TTL_DAYS: Final = 30
 FUTURE_TOLERANCE: Final = timedelta(minutes=5)
 """How far ahead of the clock a `last_accessed` may be before it is reported; clocks are corrected by seconds."""
 
+DEFAULT_MIN_IDLE: Final = timedelta(hours=24)
+"""How long nobody must have used a session before a budget may take it, unless configured otherwise."""
+
+DEFAULT_LOW_WATER: Final = (9, 10)
+"""The part of `max_disk_bytes` down to which it removes, unless configured otherwise."""
+
+QUARANTINE_DAYS: Final = 30
+"""Days for which quarantined files are kept, unless configured otherwise."""
+
+GUARD_LEAST_SESSIONS: Final = 20
+"""Below so many readable sessions `max_removed_fraction` does not apply: of three, one is a third."""
+
 _AHEAD: Final = -FUTURE_TOLERANCE
 
-Reason: TypeAlias = Literal["ttl", "within_ttl", "never", "future"]
-"""Which rule decided: ``ttl`` removes; ``within_ttl``, ``never`` (no TTL applies) and ``future`` keep."""
+Reason: TypeAlias = Literal[
+    "ttl", "max_sessions", "max_disk_bytes", "min_free_disk",
+    "future", "pinned", "in_use", "min_idle", "within_ttl", "never",
+]  # fmt: skip
+"""Which rule decided. Those of the first line remove, each by the name of its rule; the others keep.
+
+``future``: ahead of the clock. ``pinned``: somebody pinned it. ``in_use``: memory knows it to be in use, unsaved or
+fresh. ``min_idle``: a budget would have taken it, but it was used too recently. ``within_ttl``: its TTL is not over.
+``never``: no TTL applies.
+"""
+
+REMOVING: Final[tuple[Reason, ...]] = ("ttl", "max_sessions", "max_disk_bytes", "min_free_disk")
+"""The reasons that remove, in the order in which their rules are applied."""
+
+_REMOVING: Final = frozenset(REMOVING)
+_TRASHED: Final[frozenset[Reason]] = frozenset({"ttl", "max_sessions"})
+
+
+class PolicyError(ValueError):
+    """Rules that make no sense.
+
+    Attributes:
+        attribute: The rule that is wrong.
+        problem: What is wrong with it; where two contradict each other, it names the other.
+    """
+
+    def __init__(self, attribute: str, problem: str) -> None:
+        self.attribute = attribute
+        self.problem = problem
+        super().__init__(f"{attribute}: {problem}")
 
 
 class RetentionPolicy(Struct, frozen=True, kw_only=True):
-    """How long sessions are kept.
+    """How long sessions are kept, and how many. Each rule but `min_idle` is off where it is None.
 
     Attributes:
         ttl: Inactivity after which a session is expired, exclusive; positive. None: never.
         ttl_by_channel: The same for single channels, before `ttl`.
+        max_sessions: How many sessions may stay, at least 1; the least recently used go.
+        max_disk_bytes: Bytes that sessions, trash and quarantine may take, at least 1. Beyond it first the trash is
+            emptied, then the least recently used sessions go.
+        low_water: Bytes down to which `max_disk_bytes` removes, below it; None: nine tenths of it.
+        min_free_disk: Bytes that are to be free on the disk, at least 1; as `max_disk_bytes` where they are fewer.
+        min_idle: What was used within this time, inclusive, is not taken by the last three; positive. None:
+            `DEFAULT_MIN_IDLE`. The TTLs are not bound by it, but where it is given it may be above none of them.
+        max_removed_fraction: A run that would remove more than this part of at least `GUARD_LEAST_SESSIONS` sessions
+            is held; between 0 and 1, both exclusive.
+        trash_for: How long removed sessions are kept in the trash; positive. None: they are not.
+        quarantine_for: How long quarantined files are kept; positive. None: for ever.
 
     Raises:
-        ValueError: A TTL is zero or negative. No value means "remove everything".
+        PolicyError: A rule is zero, negative or no number, or two contradict each other. It is a ValueError. No
+            value means "remove everything".
     """
 
     ttl: timedelta | None = timedelta(days=SESSION_TTL_DAYS)
     ttl_by_channel: Mapping[str, timedelta | None] = field(default_factory=dict)
+    max_sessions: int | None = None
+    max_disk_bytes: int | None = None
+    low_water: int | None = None
+    min_free_disk: int | None = None
+    min_idle: timedelta | None = None
+    max_removed_fraction: float | None = None
+    trash_for: timedelta | None = None
+    quarantine_for: timedelta | None = timedelta(days=QUARANTINE_DAYS)
 
     def __post_init__(self) -> None:
         for name, ttl in [("ttl", self.ttl), *self.ttl_by_channel.items()]:
-            if ttl is not None and ttl <= timedelta(0):
-                raise ValueError(f"{name}: a TTL is positive, or None for never; not {ttl}")
+            _check_duration(name, ttl, "a TTL")
+        for name in ("max_sessions", "max_disk_bytes", "low_water", "min_free_disk"):
+            _check_count(name, getattr(self, name))
+        for name in ("min_idle", "trash_for", "quarantine_for"):
+            _check_duration(name, getattr(self, name), "a duration")
+        _check_fraction("max_removed_fraction", self.max_removed_fraction)
+        self._check_contradictions()
+
+    def _check_contradictions(self) -> None:
+        if self.low_water is not None:
+            if self.max_disk_bytes is None:
+                raise PolicyError("low_water", "it goes with max_disk_bytes, which is not set")
+            if self.low_water >= self.max_disk_bytes:
+                raise PolicyError("low_water", "it has to be less than max_disk_bytes")
+        if self.min_idle is not None:
+            ttls = {"ttl": self.ttl, **{f"ttl_by_channel.{name}": ttl for name, ttl in self.ttl_by_channel.items()}}
+            for name, ttl in ttls.items():
+                if ttl is not None and self.min_idle > ttl:
+                    raise PolicyError("min_idle", f"{self.min_idle} is more than {name}, {ttl}: nothing would be idle")
 
     def ttl_of(self, channel: str) -> timedelta | None:
         """Return the TTL of a channel's sessions; None: they never expire."""
@@ -55,19 +134,59 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
         """Return the shortest TTL in force; None when nothing ever expires."""
         return min((ttl for ttl in [self.ttl, *self.ttl_by_channel.values()] if ttl is not None), default=None)
 
+    @property
+    def least_idle(self) -> timedelta:
+        """The `min_idle` in force."""
+        return DEFAULT_MIN_IDLE if self.min_idle is None else self.min_idle
+
+    @property
+    def low_water_bytes(self) -> int | None:
+        """The `low_water` in force; None without `max_disk_bytes`."""
+        if self.max_disk_bytes is None or self.low_water is not None:
+            return self.low_water
+        part, whole = DEFAULT_LOW_WATER
+        return self.max_disk_bytes * part // whole
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether there is a rule that goes by all sessions together."""
+        return not (self.max_sessions is None and self.max_disk_bytes is None and self.min_free_disk is None)
+
+    def trashes(self, reason: Reason) -> bool:
+        """Return whether what is removed for this reason goes to the trash: not where the disk needs the room."""
+        return self.trash_for is not None and reason in _TRASHED
+
     def judge(self, session: SessionHeader | Session, now: datetime) -> Reason:
-        """Return the rule that decides about a session at this time."""
+        """Return what decides about a session by itself at this time; budgets may still take what stays."""
         age = now - session.last_accessed
         if age < _AHEAD:
             return "future"
+        if session.pinned:
+            return "pinned"
         ttl = self.ttl_by_channel.get(session.channel, self.ttl)
         if ttl is None:
             return "never"
         return "ttl" if age > ttl else "within_ttl"
 
     def is_expired(self, session: SessionHeader | Session, now: datetime) -> bool:
-        """Return whether a session may be removed at this time."""
+        """Return whether a session may be removed at this time for its TTL."""
         return self.judge(session, now) == "ttl"
+
+
+def _check_duration(name: str, value: object, what: str) -> None:
+    if value is not None and not (isinstance(value, timedelta) and value > timedelta(0)):
+        raise PolicyError(name, f"{what} is positive, or None for never; not {value}")
+
+
+def _check_count(name: str, value: object) -> None:
+    # A bool is an int, but says nothing of how many.
+    if value is not None and not (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        raise PolicyError(name, f"a whole number from 1, or None for never; not {value!r}")
+
+
+def _check_fraction(name: str, value: object) -> None:
+    if value is not None and not (isinstance(value, float) and 0 < value < 1):  # NaN is neither
+        raise PolicyError(name, f"a number between 0 and 1, both exclusive, or None for never; not {value!r}")
 
 
 class PlanRow(Struct, frozen=True, gc=False):
@@ -86,11 +205,11 @@ class PlanRow(Struct, frozen=True, gc=False):
     @property
     def removes(self) -> bool:
         """Whether the session would go."""
-        return self.reason == "ttl"
+        return self.reason in _REMOVING
 
 
 def plan_retention(sessions: Iterable[StoredSession], policy: RetentionPolicy, now: datetime) -> Iterable[PlanRow]:
-    """Yield the verdict on each session.
+    """Yield the verdict on each session by itself; what budgets take is in no row here.
 
     Args:
         sessions: In any order; consumed one by one, so that a plan over many needs no memory for those it keeps.

@@ -1,8 +1,9 @@
-"""What a scan of the store finds."""
+"""What a scan of the store finds, and what lies beside the sessions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
@@ -38,6 +39,33 @@ class ProblemFile(Struct, frozen=True):
     key: str
     kind: ProblemKind
     reason: str
+
+
+LeftoverKind: TypeAlias = Literal["trash", "quarantined", "temporary", "unfinished", "legacy"]
+"""What lies beside the sessions, or did before.
+
+``trash``: a removed session, kept for a while. ``quarantined``: what stood in a session's place and could not be read.
+``temporary``: a file that no running save owns. ``unfinished``: a session that a removal left captured. ``legacy``: a
+temporary or corrupt file of an earlier implementation, among the sessions.
+"""
+
+
+class Leftover(Struct, frozen=True, gc=False):
+    """Something of ours that is no session in force.
+
+    Attributes:
+        kind: What it is.
+        key: Its name in its folder; folder/name for ``unfinished``.
+        size: Bytes.
+        since: When it was removed, quarantined or last written, aware; None: not known.
+        expires_at: When an entry of the trash may go, aware; None: not known, or of another kind.
+    """
+
+    kind: LeftoverKind
+    key: str
+    size: int
+    since: datetime | None
+    expires_at: datetime | None = None
 
 
 ScanRow: TypeAlias = StoredSession | ProblemFile

@@ -1,8 +1,8 @@
 """When the cleanup runs, and whether it may remove or has to announce first. Pure.
 
-It runs every `CLEANUP_INTERVAL_SECS`, counted from the beginning of one run to the beginning of the next. The time of
-the last run is kept, so that restarts neither postpone nor multiply it; one that fell due while nobody was there runs
-at the start.
+It runs every `CLEANUP_INTERVAL_SECS`, counted from the beginning of one run to the beginning of the next, or at a time
+of day (`miniclaw.session.time_of_day`). The time of the last run is kept, so that restarts neither postpone nor
+multiply it; one that fell due while nobody was there runs at the start.
 
 Three things make a run announce what it would remove, and leave the removing to the one 24 hours later: a workspace
 that was never swept, a wall clock that ran ahead, and a long absence (which is what a clock that is wrong at boot
@@ -12,11 +12,12 @@ looks like). So neither a first installation over old sessions nor a wrong clock
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta, tzinfo
 from typing import Final, Literal, TypeAlias
 
 from miniclaw.session.clock import Clock
 from miniclaw.session.state import Announcement, CleanupState, Suspicion
+from miniclaw.session.time_of_day import latest_time_of_day, next_time_of_day
 
 CLEANUP_INTERVAL_SECS: Final = 24 * 60 * 60
 """Seconds between two runs, unless configured otherwise."""
@@ -57,6 +58,25 @@ def delay_until_next_run(state: CleanupState, now: datetime, interval: timedelta
     else:
         return timedelta(0)
     return max(timedelta(0), min(period, period - (now - since)))
+
+
+def delay_until_time_of_day(state: CleanupState, now: datetime, at: time, tz: tzinfo | None = None) -> timedelta:
+    """Return how long to wait at a start where the cleanup runs at a time of day; zero where a run is due.
+
+    Due is one that nobody was there for: the last run was before the latest time that has passed. An announcement is
+    waited for as in `delay_until_next_run`, whatever the time of day.
+
+    Args:
+        state: What is known of earlier runs.
+        now: The wall clock, aware.
+        at: When it runs every day, naive.
+        tz: Where that time of day is meant; None: where the machine is.
+    """
+    if state.announcement is not None:
+        return delay_until_next_run(state, now, ANNOUNCE_PERIOD)
+    if state.last_run_at is None or state.last_run_at < latest_time_of_day(now, at, tz):
+        return timedelta(0)
+    return next_time_of_day(now, at, tz) - now
 
 
 def decide(state: CleanupState, suspicion: Suspicion | None) -> Decision:

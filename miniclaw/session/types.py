@@ -60,6 +60,7 @@ class Session(Struct, dict=True, weakref=True):
         created_at: When the first message came.
         last_accessed: When the session was last used; retention goes by it.
         messages: Oldest first.
+        pinned: Whether retention leaves it alone; in the file it stands before the messages, where it is true.
     """
 
     session_id: str
@@ -68,6 +69,7 @@ class Session(Struct, dict=True, weakref=True):
     created_at: AwareDatetime
     last_accessed: AwareDatetime
     messages: list[Message] = field(default_factory=list)
+    pinned: bool = False
 
 
 class SessionHeader(Struct, frozen=True, gc=False):  # gc=False: it can be part of no cycle
@@ -80,3 +82,4 @@ class SessionHeader(Struct, frozen=True, gc=False):  # gc=False: it can be part 
     channel: str
     chat_id: str
     last_accessed: AwareDatetime
+    pinned: bool = False

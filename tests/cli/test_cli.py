@@ -135,11 +135,13 @@ def test_config_show_output_is_a_configuration_file_of_the_same_meaning(program:
     assert parse_config(tomllib.loads(result.out)) == wanted
 
 
-def test_config_show_json_holds_every_key(program: Program) -> None:
+def test_config_show_json_holds_every_key_that_has_a_default(program: Program) -> None:
     """For programs: the same, as JSON."""
     result = program.run("config", "show", "--json")
     assert result.code == 0
     assert result.json["config"]["session"] == {
-        "ttl": "30d", "persistence_interval": "30s", "cleanup_interval": "1d", "announce_first": True,
+        "ttl": "30d", "max_sessions": "never", "max_disk_bytes": "never", "min_free_disk": "never",
+        "max_removed_fraction": "never", "trash_for": "never", "quarantine_for": "30d",
+        "persistence_interval": "30s", "cleanup_interval": "1d", "announce_first": True, "mode": "enforce",
     }  # fmt: skip
     assert result.json["config"]["log"] == {"level": "info", "format": "auto"}

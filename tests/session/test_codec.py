@@ -10,7 +10,15 @@ import msgspec
 import pytest
 
 from miniclaw.errors import InvalidMessageError
-from miniclaw.session.codec import check_message, decode_header, decode_session, encode_session, snapshot_session
+from miniclaw.session.codec import (
+    check_message,
+    check_whole,
+    decode_header,
+    decode_header_prefix,
+    decode_session,
+    encode_session,
+    snapshot_session,
+)
 from miniclaw.session.types import Message, Session, ToolCall
 
 T = datetime(2026, 2, 14, 10, 30, tzinfo=UTC)
@@ -252,3 +260,56 @@ def test_snapshot_session_keeps_what_the_file_held() -> None:
         assert copy == session
         session.messages.clear()
         assert values(encode_session(copy)) == values(text)
+
+
+def pinned_file(where: str, value: str = "true") -> bytes:
+    before, after = (f',"pinned":{value}', "") if where == "before" else ("", f',"pinned":{value}')
+    return (
+        '{"session_id":"web_1","channel":"web","chat_id":"1","created_at":"2026-02-14T10:30:00Z",'
+        f'"last_accessed":"2026-02-14T10:30:00Z"{before},"messages":[],"x":1{after}}}'
+    ).encode()
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_decode_of_pinned_file_knows_the_pin_wherever_it_stands(where: str) -> None:
+    """A file that others wrote may say it after the messages; we write it before them, so that the head tells it."""
+    data = pinned_file(where)
+    assert decode_session(data).pinned
+    assert decode_header(data).pinned
+    assert check_whole(data).pinned
+    ours = bytes(encode_session(decode_session(data)))
+    assert ours == pinned_file("before").replace(b',"x":1', b"")[:-1] + b',"x":1}'
+    header = decode_header_prefix(ours)
+    assert header is not None
+    assert header.pinned
+
+
+def test_encode_session_writes_a_pin_only_where_there_is_one() -> None:
+    """A session that is not pinned is written as ever; a pin that is taken back leaves no trace of a new file."""
+    session = new_session([])
+    plain = encode_session(session)
+    assert b"pinned" not in plain
+    session.pinned = True
+    assert list(values(encode_session(session)))[-2:] == ["pinned", "messages"]
+    session.pinned = False
+    assert encode_session(session) == plain
+
+
+def test_encode_session_of_file_that_says_not_pinned_keeps_saying_it() -> None:
+    """No field of a file that others wrote is lost, also where it only says what holds anyway."""
+    for where in ("before", "after"):
+        session = decode_session(pinned_file(where, "false"))
+        assert not session.pinned
+        assert values(encode_session(session)) == values(pinned_file(where, "false"))
+        session.pinned = True
+        assert values(encode_session(session))["pinned"] is True
+
+
+def test_snapshot_session_keeps_the_pin() -> None:
+    """What is saved is pinned as the session was at that moment."""
+    session = new_session([])
+    session.pinned = True
+    copy = snapshot_session(session, "web_1")
+    session.pinned = False
+    assert copy.pinned
+    assert decode_session(bytes(encode_session(copy))).pinned

@@ -56,6 +56,11 @@ BAD = {
     "last_accessed year 0": with_time(b'"0000-01-01T00:00:00Z"'),
     "last_accessed 30 February": with_time(b'"2026-02-30T00:00:00Z"'),
     "session_id a number": GOOD.replace(b'"web_1"', b"1"),
+    **{
+        f"pinned {value.decode()}": GOOD.replace(b'"x":0', b'"pinned":' + value)
+        for value in (b"1", b'"true"', b"null", b"[]")
+    },
+    "pinned 0 after the messages": GOOD[:-1] + b',"pinned":0}',
     "first of two wrong": GOOD.replace(b"{", b'{"last_accessed":1,', 1),
     "last of two wrong": GOOD[:-1] + b',"last_accessed":1}',
     "NaN": with_extra(b"NaN"),

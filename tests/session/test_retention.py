@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +17,7 @@ from miniclaw.session.retention import (
     FUTURE_TOLERANCE,
     SESSION_TTL_DAYS,
     PlanRow,
+    PolicyError,
     Reason,
     RetentionPolicy,
     plan_retention,
@@ -155,6 +160,76 @@ def test_retention_policy_defaults_to_30_days() -> None:
 def test_shortest_ttl_is_over_all_that_are_in_force(policy: RetentionPolicy, shortest: timedelta | None) -> None:
     """The shortest TTL ignores what never expires, and is None where nothing ever does."""
     assert policy.shortest_ttl() == shortest
+
+
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize("ttl", [TTL, None])
+def test_judge_of_pinned_session_keeps_it_at_any_age(ttl: timedelta | None) -> None:
+    """A pin is before every TTL; only a time in the future is told before it, for a wrong clock is to be known."""
+    policy = RetentionPolicy(ttl=ttl)
+    for age, reason in [(9_000 * DAY, "pinned"), (timedelta(0), "pinned"), (-DAY, "future")]:
+        header = SessionHeader("web_1", "web", "1", NOW - age, pinned=True)
+        session = Session("web_1", "web", "1", NOW, NOW - age, pinned=True)
+        assert policy.judge(header, NOW) == policy.judge(session, NOW) == reason
+        assert not policy.is_expired(header, NOW)
+        [row] = plan(StoredSession("web_1.json", 1, header), policy=policy)
+        assert (row.reason, row.removes) == (reason, False)
+
+
+NO_COUNTS: list[Any] = [0, -1, True, 1.5, "5", "never", math.nan, []]
+NO_DURATIONS: list[Any] = [timedelta(0), -DAY, 30, "30d", True, math.nan]
+NO_FRACTIONS: list[Any] = [0.0, 1.0, -0.5, 1.5, math.nan, math.inf, 1, 0, True, "0.5"]
+SENSELESS = [
+    *product(["max_sessions", "max_disk_bytes", "low_water", "min_free_disk"], NO_COUNTS),
+    *product(["ttl", "min_idle", "trash_for", "quarantine_for"], NO_DURATIONS),
+    *product(["max_removed_fraction"], NO_FRACTIONS),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong"), SENSELESS)
+def test_retention_policy_of_senseless_value_is_refused_by_name(name: str, wrong: Any) -> None:
+    """Zero, negative, bool, text, NaN: each rule refuses them by its name, and none falls back to anything."""
+    with pytest.raises(PolicyError, match=f"^{name}: ") as caught:
+        RetentionPolicy(**{name: wrong})
+    assert (caught.value.attribute, isinstance(caught.value, ValueError)) == (name, True)
+
+
+@pytest.mark.parametrize(
+    ("rules", "attribute", "other"),
+    [
+        ({"low_water": 5}, "low_water", "max_disk_bytes"),
+        ({"low_water": 5, "max_disk_bytes": 5}, "low_water", "max_disk_bytes"),
+        ({"low_water": 6, "max_disk_bytes": 5}, "low_water", "max_disk_bytes"),
+        ({"min_idle": TTL + MICROSECOND}, "min_idle", "ttl"),
+        ({"min_idle": 2 * DAY, "ttl_by_channel": {"web": DAY}}, "min_idle", "ttl_by_channel.web"),
+    ],
+)
+def test_retention_policy_of_rules_that_contradict_each_other_is_refused_by_both_names(
+    rules: dict[str, Any], attribute: str, other: str
+) -> None:
+    """What cannot be meant together is refused, with the names of both."""
+    with pytest.raises(PolicyError, match=re.escape(other)) as caught:
+        RetentionPolicy(**rules)
+    assert caught.value.attribute == attribute
+
+
+def test_retention_policy_of_rules_that_only_just_agree_is_taken() -> None:
+    """`min_idle` may be as long as the TTL, and a TTL shorter than the default `min_idle` is nobody's mistake."""
+    assert RetentionPolicy(min_idle=TTL).least_idle == TTL
+    assert RetentionPolicy(min_idle=90 * DAY, ttl=None).least_idle == 90 * DAY
+    assert RetentionPolicy(ttl=timedelta(hours=1)).least_idle == timedelta(hours=24)
+    assert RetentionPolicy(low_water=4, max_disk_bytes=5).low_water_bytes == 4
+    assert RetentionPolicy(max_disk_bytes=1_000).low_water_bytes == 900
+    assert RetentionPolicy().low_water_bytes is None
+
+
+def test_retention_policy_trashes_only_what_no_disk_budget_takes() -> None:
+    """With a trash, what goes by age or number is kept in it; what goes for the room is not."""
+    reasons: list[Reason] = ["ttl", "max_sessions", "max_disk_bytes", "min_free_disk"]
+    assert [RetentionPolicy(trash_for=DAY).trashes(reason) for reason in reasons] == [True, True, False, False]
+    assert not any(RetentionPolicy().trashes(reason) for reason in reasons)
 
 
 AGES = st.one_of(

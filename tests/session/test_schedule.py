@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 from hypothesis import given
@@ -17,6 +17,7 @@ from miniclaw.session.schedule import (
     announced,
     decide,
     delay_until_next_run,
+    delay_until_time_of_day,
     was_long_absent,
 )
 from miniclaw.session.state import Announcement, CleanupState, Suspicion
@@ -83,6 +84,41 @@ def test_was_long_absent_without_last_seen_is_false() -> None:
 def test_delay_of_never_swept_workspace_is_zero() -> None:
     """The first run is due at once."""
     assert delay_until_next_run(CleanupState(), NOW, DAY) == timedelta(0)
+
+
+FOUR = time(4)
+
+
+@pytest.mark.parametrize(
+    ("last", "delay"),
+    [
+        (NOW.replace(hour=4), 16 * HOUR),
+        (NOW.replace(hour=4) - MICROSECOND, timedelta(0)),
+        (NOW - DAY, timedelta(0)),
+        (NOW - timedelta(days=400), timedelta(0)),
+        (NOW, 16 * HOUR),
+        (NOW + timedelta(days=400), 16 * HOUR),
+    ],
+)
+def test_delay_until_time_of_day_catches_up_what_was_missed_and_else_waits_for_the_next(
+    last: datetime, delay: timedelta
+) -> None:
+    """A run at or after today's time has done today's; one before it has not; the future delays by a day at most."""
+    assert delay_until_time_of_day(last_run(last), NOW, FOUR, UTC) == delay
+
+
+def test_delay_until_time_of_day_of_never_swept_workspace_is_zero() -> None:
+    """The first run is due at once, whatever the time of day."""
+    assert delay_until_time_of_day(CleanupState(), NOW, FOUR, UTC) == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("ago", "delay"), [(timedelta(0), DAY), (23 * HOUR, HOUR), (DAY, timedelta(0)), (-3 * DAY, DAY)]
+)
+def test_delay_until_time_of_day_after_announcement_is_its_period(ago: timedelta, delay: timedelta) -> None:
+    """What was announced goes after 24 hours, and not at the next time of day before."""
+    state = announcement(NOW - ago, last_run_at=NOW - timedelta(days=9))
+    assert delay_until_time_of_day(state, NOW, FOUR, UTC) == delay
 
 
 @pytest.mark.parametrize(

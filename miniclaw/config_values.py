@@ -1,0 +1,131 @@
+"""The rules for single values of the configuration: what each may be, and the sentence that says so.
+
+A value that breaks its rule is refused by key; none is ever replaced by a default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import time, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from miniclaw.errors import ConfigError
+from miniclaw.formats import NEVER, format_duration, format_exact_size, parse_duration, parse_size
+
+_TIME_OF_DAY: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+
+
+class ValueRule(Struct, frozen=True):
+    """What a value of the configuration may be.
+
+    Attributes:
+        right: What would be right, as the end of a sentence.
+        read: Returns what a value means, or raises ValueError.
+        show: Returns what the file would say for what `read` returned.
+        may_be_never: Whether the word "never" switches the rule off.
+    """
+
+    right: str
+    read: Callable[[object], object]
+    show: Callable[[Any], object]
+    may_be_never: bool = False
+
+    def parse(self, value: object, key: str, path: Path | None) -> Any:
+        """Return what a value means; None: never.
+
+        Raises:
+            ConfigError: It is not what the rule says.
+        """
+        if self.may_be_never and value == NEVER:
+            return None
+        try:
+            return self.read(value)
+        except ValueError:
+            never = f', or "{NEVER}"' if self.may_be_never else ""
+            raise ConfigError(path, f"{as_toml(value)} is not {self.right}{never}", key=key) from None
+
+
+def duration_rule(least: str, most: str, *, may_be_never: bool = False) -> ValueRule:
+    """Return the rule for a duration; the bounds are inclusive."""
+
+    def read(value: object) -> timedelta:
+        duration = parse_duration(_text(value))
+        _check(parse_duration(least) <= duration <= parse_duration(most))
+        return duration
+
+    right = f'a duration from "{least}" to "{most}", with a unit (s, m, h, d, w)'
+    return ValueRule(right, read, format_duration, may_be_never)
+
+
+def size_rule(least: str, most: str, *, may_be_never: bool = False) -> ValueRule:
+    """Return the rule for a number of bytes; the bounds are inclusive."""
+
+    def read(value: object) -> int:
+        size = parse_size(_text(value))
+        _check(parse_size(least) <= size <= parse_size(most))
+        return size
+
+    right = f'a size from "{least}" to "{most}", with a unit (B, KB, MB, GB, TB, KiB, MiB, GiB, TiB)'
+    return ValueRule(right, read, format_exact_size, may_be_never)
+
+
+def count_rule(least: int, most: int, *, may_be_never: bool = False) -> ValueRule:
+    """Return the rule for a whole number; the bounds are inclusive."""
+
+    def read(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError("not a whole number")  # noqa: TRY004 - what `read` raises
+        _check(least <= value <= most)
+        return value
+
+    return ValueRule(f"a whole number from {least:,} to {most:,}", read, _as_it_is, may_be_never)
+
+
+def fraction_rule(*, may_be_never: bool = False) -> ValueRule:
+    """Return the rule for a part of something, neither nothing nor all of it."""
+
+    def read(value: object) -> float:
+        if not isinstance(value, float):
+            raise ValueError("not a number with a point")  # noqa: TRY004 - what `read` raises
+        _check(0 < value < 1)  # NaN is neither
+        return value
+
+    return ValueRule("a number between 0 and 1, both exclusive, such as 0.5", read, _as_it_is, may_be_never)
+
+
+def time_of_day_rule() -> ValueRule:
+    """Return the rule for a time of day, in minutes."""
+
+    def read(value: object) -> time:
+        match = _TIME_OF_DAY.fullmatch(_text(value))
+        if match is None:
+            raise ValueError("not a time of day")
+        return time(int(match[1]), int(match[2]))
+
+    return ValueRule('a time of day from "00:00" to "23:59", such as "04:00"', read, "{:%H:%M}".format)
+
+
+def as_toml(value: object) -> str:
+    """Return a value for a message, much as the file has it, and not too long."""
+    text = str(value) if isinstance(value, float) else msgspec.json.encode(value, enc_hook=str).decode()
+    return text if len(text) <= 60 else text[:60] + "…"
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not a text")  # noqa: TRY004 - what `read` raises
+    return value
+
+
+def _check(right: bool) -> None:
+    if not right:
+        raise ValueError("out of bounds")
+
+
+def _as_it_is(value: object) -> object:
+    return value

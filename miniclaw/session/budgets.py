@@ -1,0 +1,208 @@
+"""What the budgets take: the least recently used sessions, and the trash before any of them. Pure.
+
+They are applied in one order, each to what the ones before have left: `max_sessions`, `max_disk_bytes`,
+`min_free_disk`. None takes what is pinned, ahead of the clock, in use, or was used within `min_idle`; a budget that
+cannot be met for that is reported, and takes what it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
+from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from miniclaw.session.leftover_rules import LeftoverRow
+from miniclaw.session.retention import PlanRow, RetentionPolicy
+from miniclaw.session.rows import Leftover, StoredSession
+
+BLOCK_BYTES: Final = 4096
+"""What a file takes on the disk is estimated as its size, rounded up to this."""
+
+Candidate: TypeAlias = tuple[datetime, str, StoredSession]
+"""A session that a budget may take: when it was last used, by what file and memory know, its key, and itself."""
+
+Budget: TypeAlias = Literal["max_sessions", "max_disk_bytes", "min_free_disk"]
+
+_NOT_KNOWN: Final = datetime.max.replace(tzinfo=UTC)  # among the trash: what does not tell its age goes last
+
+
+class Stock(Struct):
+    """What there is; as it would be after the rules so far.
+
+    Attributes:
+        sessions: The readable sessions, protected ones too.
+        disk_bytes: The sizes of sessions, trash and quarantine.
+        free_bytes: Free on the disk, by the estimate; None: not known, and `min_free_disk` takes nothing.
+    """
+
+    sessions: int
+    disk_bytes: int
+    free_bytes: int | None
+
+    def freed(self, size: int) -> None:
+        """Count a file as gone from the disk."""
+        if self.free_bytes is not None:
+            self.free_bytes += on_disk(size)
+
+
+class Taken(Struct):
+    """What the budgets take, and what they leave.
+
+    Attributes:
+        stock: What is left.
+        removals: The sessions, in the order in which they were taken.
+        trash: The entries of the trash, likewise.
+        in_use: Keys of sessions that would have been taken, were they not in use.
+        min_idle: Keys of sessions that would have been taken, had they been idle for longer.
+        unmet: Budgets that are not met after all.
+    """
+
+    stock: Stock
+    removals: list[PlanRow] = field(default_factory=list)
+    trash: list[LeftoverRow] = field(default_factory=list)
+    in_use: set[str] = field(default_factory=set)
+    min_idle: set[str] = field(default_factory=set)
+    unmet: list[Budget] = field(default_factory=list)
+
+
+def on_disk(size: int) -> int:
+    """Return what a file of this size takes on the disk, by the estimate."""
+    return -(-size // BLOCK_BYTES) * BLOCK_BYTES
+
+
+def lru_first(candidates: list[Candidate]) -> None:
+    """Sort sessions as budgets take them: the least recently used first, of equals by key."""
+    candidates.sort(key=lambda candidate: candidate[:2])
+
+
+def oldest_first(trash: list[Leftover]) -> None:
+    """Sort entries of the trash as budgets take them."""
+    trash.sort(key=lambda entry: (entry.since or _NOT_KNOWN, entry.key))
+
+
+def exceeded(policy: RetentionPolicy, stock: Stock) -> bool:
+    """Return whether there is a budget that is not met; else none takes anything."""
+    return (
+        (policy.max_sessions is not None and stock.sessions > policy.max_sessions)
+        or (policy.max_disk_bytes is not None and stock.disk_bytes > policy.max_disk_bytes)
+        or (
+            policy.min_free_disk is not None
+            and stock.free_bytes is not None
+            and stock.free_bytes < policy.min_free_disk
+        )
+    )
+
+
+def take(
+    policy: RetentionPolicy,
+    now: datetime,
+    stock: Stock,
+    candidates: Sequence[Candidate],
+    trash: Sequence[Leftover],
+    *,
+    in_use: AbstractSet[str] = frozenset(),
+) -> Taken:
+    """Return what the budgets of a policy take.
+
+    Args:
+        policy: The budgets.
+        now: The time that idle times are measured at.
+        stock: What there is; not changed.
+        candidates: The sessions that nothing but `min_idle` and `in_use` protects, as `lru_first` sorts them.
+        trash: Its entries, as `oldest_first` sorts them.
+        in_use: Keys of candidates that memory is using.
+    """
+    taking = _Taking(policy, now, replace(stock), candidates=candidates, trash=trash, in_use=in_use)
+    taking.max_sessions()
+    taking.max_disk_bytes()
+    taking.min_free_disk()
+    return taking.taken
+
+
+class _Taking:
+    """One application of all budgets."""
+
+    def __init__(
+        self,
+        policy: RetentionPolicy,
+        now: datetime,
+        stock: Stock,
+        *,
+        candidates: Sequence[Candidate],
+        trash: Sequence[Leftover],
+        in_use: AbstractSet[str],
+    ) -> None:
+        self._policy = policy
+        self._now = now
+        self._candidates = candidates
+        self._trash = trash
+        self._in_use = in_use
+        self._gone: set[str] = set()  # keys of the sessions in taken.removals
+        self._stock = stock
+        self.taken = Taken(stock)
+
+    def max_sessions(self) -> None:
+        if (most := self._policy.max_sessions) is not None:
+            self._take_sessions("max_sessions", self._stock.sessions - most, lambda _: 1)
+            if self._stock.sessions > most:
+                self.taken.unmet.append("max_sessions")
+
+    def max_disk_bytes(self) -> None:
+        most, low_water = self._policy.max_disk_bytes, self._policy.low_water_bytes
+        if most is None or low_water is None or self._stock.disk_bytes <= most:
+            return
+        need = self._take_trash("max_disk_bytes", self._stock.disk_bytes - low_water, lambda size: size)
+        self._take_sessions("max_disk_bytes", need, lambda size: size)
+        if self._stock.disk_bytes > most:
+            self.taken.unmet.append("max_disk_bytes")
+
+    def min_free_disk(self) -> None:
+        least, free = self._policy.min_free_disk, self._stock.free_bytes
+        if least is None or free is None or free >= least:
+            return
+        need = self._take_trash("min_free_disk", least - free, on_disk)
+        if self._take_sessions("min_free_disk", need, on_disk) > 0:
+            self.taken.unmet.append("min_free_disk")
+
+    def _take_trash(
+        self, budget: Literal["max_disk_bytes", "min_free_disk"], need: int, weigh: Callable[[int], int]
+    ) -> int:
+        """Take entries until the need is met or there are no more; return what is left of the need."""
+        for entry in self._trash[len(self.taken.trash) :]:
+            if need <= 0:
+                break
+            self.taken.trash.append(LeftoverRow(entry, budget))
+            self._stock.disk_bytes -= entry.size
+            self._stock.freed(entry.size)
+            need -= weigh(entry.size)
+        return need
+
+    def _take_sessions(self, budget: Budget, need: int, weigh: Callable[[int], int]) -> int:
+        """Take sessions until the need is met or all others are protected; return what is left of the need."""
+        blocked = 0  # what the protected ones before here would have given
+        for last_accessed, key, session in self._candidates:
+            if need <= 0:
+                break
+            if key in self._gone:
+                continue
+            age = self._now - last_accessed
+            too_recent = age <= self._policy.least_idle
+            if too_recent and blocked >= need:
+                break  # so are all that follow, and none of them would have been wanted
+            if too_recent or key in self._in_use:
+                if blocked < need:
+                    (self.taken.in_use if key in self._in_use else self.taken.min_idle).add(key)
+                    blocked += weigh(session.size)
+                continue
+            self._gone.add(key)
+            self.taken.removals.append(PlanRow(session, budget, age))
+            self._stock.sessions -= 1
+            self._stock.disk_bytes -= session.size
+            if not self._policy.trashes(budget):
+                self._stock.freed(session.size)
+            need -= weigh(session.size)
+        return need

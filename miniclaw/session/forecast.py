@@ -1,0 +1,198 @@
+"""What the next days' cleanups will remove, if nobody comes back. Pure.
+
+Day by day the same rules are applied as in `miniclaw.session.plan`, over what the day before has left. Not foreseen are
+sessions in use, plans that are held, and what others do to the disk. What goes to the trash is taken to need as much
+room there as before, though it is compressed: so nothing is promised that may not come.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec import Struct
+
+from miniclaw.session.budgets import Candidate, Stock, Taken, exceeded, lru_first, oldest_first, take
+from miniclaw.session.leftover_rules import judge_leftover
+from miniclaw.session.retention import Reason, RetentionPolicy
+from miniclaw.session.rows import Leftover, StoredSession
+
+MAX_FORECAST_DAYS: Final = 36_500
+"""How far a forecast may look, inclusive."""
+
+_DAY: Final = timedelta(days=1)
+
+
+class ForecastDay(Struct, frozen=True):
+    """What the run at one time will do.
+
+    Attributes:
+        at: When.
+        sessions: How many it will remove.
+        bytes: Their sizes, added up.
+        sessions_left: The sessions after it.
+        bytes_left: The sizes of sessions and leftovers after it, added up.
+    """
+
+    at: datetime
+    sessions: int
+    bytes: int
+    sessions_left: int
+    bytes_left: int
+
+
+class Forecast(Struct, frozen=True):
+    """What the runs from now on will do.
+
+    Attributes:
+        now: Where it begins.
+        bytes_now: The sizes of sessions, trash, quarantine and other leftovers. What an unfinished removal has
+            captured counts neither here nor later.
+        sessions_now: The readable sessions.
+        days: A run now, and one after each day.
+    """
+
+    now: datetime
+    bytes_now: int
+    sessions_now: int
+    days: list[ForecastDay]
+
+
+def forecast(
+    sessions: Iterable[StoredSession],
+    policy: RetentionPolicy,
+    now: datetime,
+    days: int,
+    *,
+    leftovers: Iterable[Leftover] = (),
+    free_disk: int | None = None,
+) -> Forecast:
+    """Foresee the cleanups of some days.
+
+    Args:
+        sessions: All that can be read, in any order.
+        policy: The rules.
+        now: When the first run is, aware; one follows every 24 hours.
+        days: How many follow, from 0 to `MAX_FORECAST_DAYS`, both inclusive.
+        leftovers: What lies beside the sessions.
+        free_disk: Bytes that are free on the disk; None: not known, and `min_free_disk` takes nothing.
+
+    Raises:
+        ValueError: `days` is out of these bounds.
+    """
+    if not 0 <= days <= MAX_FORECAST_DAYS:
+        raise ValueError(f"days: from 0 to {MAX_FORECAST_DAYS:,}, not {days}")
+    course = _Course(policy, sessions, now, leftovers=leftovers, free_disk=free_disk, last_day=days)
+    sessions_now, bytes_now = course.sessions, course.bytes_left()
+    return Forecast(now, bytes_now, sessions_now, [course.run(day, now + day * _DAY) for day in range(days + 1)])
+
+
+class _Course:
+    """What is left, day after day."""
+
+    def __init__(
+        self,
+        policy: RetentionPolicy,
+        sessions: Iterable[StoredSession],
+        now: datetime,
+        *,
+        leftovers: Iterable[Leftover],
+        free_disk: int | None,
+        last_day: int,
+    ) -> None:
+        self._policy = policy
+        self._free = free_disk
+        self.sessions = 0
+        self._sessions_bytes = 0
+        self._expiring: list[list[StoredSession]] = [[] for _ in range(last_day + 1)]  # by day
+        self._candidates: list[Candidate] = []  # those that are left; with a budget only
+        self._gone: set[str] = set()  # keys of what budgets have taken
+        # Each group is of one kind and age, so that its first entry tells the time of all.
+        self._groups = [[entry] for entry in leftovers if entry.kind != "unfinished"]
+        for session in sessions:
+            header = session.header
+            self.sessions += 1
+            self._sessions_bytes += session.size
+            if header.pinned:
+                continue
+            day = _day_of_expiry(now - header.last_accessed, policy.ttl_of(header.channel), last_day)
+            if day is not None:
+                self._expiring[day].append(session)
+            if policy.has_budget:
+                self._candidates.append((header.last_accessed, session.key, session))
+        lru_first(self._candidates)
+
+    def bytes_left(self) -> int:
+        """Return the sizes of all that is left."""
+        return self._sessions_bytes + sum(entry.size for group in self._groups for entry in group)
+
+    def run(self, day: int, at: datetime) -> ForecastDay:
+        """Carry out the run of a day, each day in its turn."""
+        expired = [session for session in self._expiring[day] if session.key not in self._gone]
+        gone: list[tuple[Reason, StoredSession]] = [("ttl", session) for session in expired]
+        freed = self._sweep(at) + ([] if self._policy.trashes("ttl") else [session.size for session in expired])
+        stock = Stock(
+            self.sessions - len(expired),
+            # A file of an earlier implementation that is too young to move does not count yet.
+            self._sessions_bytes
+            - sum(session.size for session in expired)
+            + sum(entry.size for group in self._groups for entry in group if entry.kind != "legacy"),
+            self._free,
+        )
+        for size in freed:
+            stock.freed(size)
+        if self._policy.has_budget:
+            if expired:
+                keys = {session.key for session in expired}
+                self._candidates = [candidate for candidate in self._candidates if candidate[1] not in keys]
+            if exceeded(self._policy, stock):
+                taken = self._take(at, stock)
+                gone += [(row.reason, row.session) for row in taken.removals]
+                stock = taken.stock
+        self._free = stock.free_bytes
+        size = sum(session.size for _, session in gone)
+        self.sessions -= len(gone)
+        self._sessions_bytes -= size
+        if trashed := [session for reason, session in gone if self._policy.trashes(reason)]:
+            self._groups.append([Leftover("trash", session.key, session.size, at) for session in trashed])
+        return ForecastDay(at, len(gone), size, self.sessions, self.bytes_left())
+
+    def _sweep(self, at: datetime) -> list[int]:
+        """Let the leftovers go whose time is over; return the sizes of what comes free."""
+        freed: list[int] = []
+        groups, self._groups = self._groups, []
+        for group in groups:
+            reason = judge_leftover(group[0], self._policy, at)
+            if reason == "legacy":
+                self._groups.append([Leftover("quarantined", entry.key, entry.size, at) for entry in group])
+            elif reason is None:
+                self._groups.append(group)
+            else:
+                freed += [entry.size for entry in group]
+        return freed
+
+    def _take(self, at: datetime, stock: Stock) -> Taken:
+        trash = [entry for group in self._groups if group[0].kind == "trash" for entry in group]
+        oldest_first(trash)
+        # Those that were used too recently are the last of them; how many a budget would have liked is not asked.
+        least_idle = self._policy.least_idle
+        recent = bisect_left(self._candidates, True, key=lambda candidate: at - candidate[0] <= least_idle)
+        taken = take(self._policy, at, stock, self._candidates[:recent], trash)
+        if taken.trash:
+            emptied = {id(row.leftover) for row in taken.trash}
+            groups = ([entry for entry in group if id(entry) not in emptied] for group in self._groups)
+            self._groups = [group for group in groups if group]
+        if taken.removals:
+            keys = {row.session.key for row in taken.removals}
+            self._gone |= keys
+            self._candidates = [candidate for candidate in self._candidates if candidate[1] not in keys]
+        return taken
+
+
+def _day_of_expiry(age: timedelta, ttl: timedelta | None, last_day: int) -> int | None:
+    """Return the first day on which a session of this age now is older than its TTL; None: not until the last day."""
+    if ttl is None or age + last_day * _DAY <= ttl:
+        return None
+    return 0 if age > ttl else (ttl - age) // _DAY + 1
