@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -55,7 +55,7 @@ KEEP_BYTES: Final = 3 * 1024 * 1024
 MAX_SESSIONS: Final = 10_000
 """How many sessions an event names, inclusive; of the others it says how many they are."""
 
-MAX_EVENT_BYTES: Final = 1024 * 1024
+MAX_EVENT_BYTES: Final = 2 * 1024 * 1024
 """How long an event's line is at most, but for what it says besides sessions; ids may be long."""
 
 _LAST_EVENTS: Final = 3
@@ -140,7 +140,7 @@ class HistoryEvent(Struct, frozen=True, kw_only=True):
     duration_seconds: float = 0.0
     sessions_scanned: int = 0
     because: str = ""
-    sessions: Sequence[HistorySession] = ()
+    sessions: list[HistorySession] = field(default_factory=list)
     sessions_omitted: int = 0
     leftovers: dict[str, FileTally] = field(default_factory=dict)
 
@@ -178,7 +178,7 @@ class History:
         """Append an event, durably, and bound the file.
 
         Raises:
-            StoreIOError: It is not in the history (nothing worse has happened: go on).
+            StoreIOError: It is not in the history, or a power cut may take it. Nothing worse has happened: go on.
         """
         with self._one_at_a_time, self._errors("append to"):
             line = _encode_line(event)
@@ -209,7 +209,7 @@ class History:
                 except BaseException:
                     self._cut_back(fd, size)
                     raise
-        if not self._name_is_durable:
+        if not (size and self._name_is_durable):
             fs.fsync(folder)
             self._name_is_durable = True
 
@@ -228,6 +228,8 @@ class History:
             if size <= MAX_BYTES and not _is_over_age(lines, now):
                 return
             kept = _newest(lines)
+            if len(kept) == size:
+                return
             replace_file(self._fs, HISTORY_NAME, kept, dir_fd=folder, work_fd=folder)
             self._fs.fsync(folder)
         except OSError as error:

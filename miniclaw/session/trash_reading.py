@@ -33,9 +33,6 @@ def read_entries(folder: TrashFolder, stem: str | None = None) -> list[TrashEntr
 
 def _read_entry(fs: OsCalls, folder_fd: int, entry_id: str) -> TrashEntry | None:
     """Return an entry; None where it is gone."""
-    split = split_stamped(entry_id)
-    if split is None:
-        return None
     stored_size = 0
     try:
         with opened(fs, entry_id + SUFFIX, READ_FLAGS, dir_fd=folder_fd) as fd:
@@ -45,13 +42,8 @@ def _read_entry(fs: OsCalls, folder_fd: int, entry_id: str) -> TrashEntry | None
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        return TrashEntry(
-            id=entry_id,
-            key=split[0] + names.SUFFIX,
-            removed_at=split[1],
-            stored_size=stored_size,
-            problem=f"could not read it: {error.strerror}" if isinstance(error, OSError) else str(error),
-        )
+        problem = f"could not read it: {error.strerror}" if isinstance(error, OSError) else str(error)
+        return _damaged(entry_id, stored_size, problem)
     return TrashEntry(
         id=entry_id,
         session_id=line.session_id,
@@ -63,6 +55,14 @@ def _read_entry(fs: OsCalls, folder_fd: int, entry_id: str) -> TrashEntry | None
         size=line.size,
         stored_size=stored_size,
         by=line.by,
+    )
+
+
+def _damaged(entry_id: str, stored_size: int, problem: str) -> TrashEntry | None:
+    """Return what the name alone tells."""
+    split = split_stamped(entry_id)
+    return split and TrashEntry(
+        id=entry_id, key=split[0] + names.SUFFIX, removed_at=split[1], stored_size=stored_size, problem=problem
     )
 
 

@@ -20,6 +20,7 @@ from tests.planted.bug import (
     bug_of_one,
 )
 from tests.planted.durability_bugs import DURABILITY
+from tests.planted.leftover_bugs import LEFTOVER_BUGS
 
 _REMOVAL: Final = (
     Bug(
@@ -234,4 +235,4 @@ _BORDERS: Final = (
     ),
 )  # fmt: skip
 
-BUGS: Final = (*DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS)
+BUGS: Final = (*DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS, *LEFTOVER_BUGS)
