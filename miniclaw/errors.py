@@ -103,6 +103,31 @@ class SessionTooLargeError(SessionFileError):
     """A session beyond `miniclaw.session.codec.MAX_SESSION_BYTES`; neither read nor written."""
 
 
+class SessionExistsError(SessionFileError):
+    """A session that would be restored, while there is one of that id. Nothing was changed."""
+
+    def __init__(self, path: Path, session_id: str) -> None:
+        self.session_id = session_id
+        super().__init__(
+            path,
+            f"there is a session {session_id!r}, and restoring never overwrites one; delete it first, or leave both",
+        )
+
+
+class CorruptTrashError(SessionFileError):
+    """A file of the trash that cannot be restored; it stays where it is until it is emptied."""
+
+
+class TrashEntryNotFoundError(StoreError, LookupError):
+    """The trash has nothing of that name."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self.text = text
+        shown = repr(text) if len(repr(text)) <= 80 else repr(text)[:80] + "…"
+        super().__init__(f"nothing in the trash {path} is called {shown}; give a session id or the id of an entry")
+
+
 class StoreIOError(SessionFileError):
     """The operating system refused an operation (EACCES, EIO, ENOSPC, …); `errno` says why."""
 

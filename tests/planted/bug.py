@@ -24,6 +24,10 @@ CLOCK_GUARD: Final = "session/clock_guard.py"
 SCHEDULE: Final = "session/schedule.py"
 CODEC: Final = "session/codec.py"
 RUNTIME: Final = "session/runtime.py"
+TRASH: Final = "session/trash.py"
+RESTORE: Final = "session/restore.py"
+HISTORY: Final = "session/history.py"
+LEFTOVERS: Final = "session/leftovers.py"
 
 
 @dataclass(frozen=True)

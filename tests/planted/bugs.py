@@ -22,6 +22,7 @@ from tests.planted.bug import (
     bug_of_one,
 )
 from tests.planted.durability_bugs import DURABILITY
+from tests.planted.leftover_bugs import LEFTOVER_BUGS
 
 _REMOVAL: Final = (
     Bug(
@@ -252,4 +253,4 @@ _BORDERS: Final = (
     ),
 )  # fmt: skip
 
-BUGS: Final = (*DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS)
+BUGS: Final = (*DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS, *LEFTOVER_BUGS)

@@ -1,0 +1,339 @@
+"""What was removed, and why: one line of JSON for each event, kept when the sessions are long gone.
+
+``history.jsonl`` in the state directory. An event is appended and synced; whoever fails at that says so and goes on,
+for a record is no reason to stop a cleanup. A line that was cut off by a crash stays alone: the next event begins on a
+line of its own, and reading counts what it cannot read. Fields and kinds of events that a newer version writes are kept
+in the file, and skipped in reading.
+
+The file is bounded: beyond `MAX_AGE` or `MAX_BYTES` it is written anew, atomically, with the newest `KEEP_AGE` of it
+that fit into `KEEP_BYTES`; lines that nobody can read are left out then.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from miniclaw.errors import SessionFileError, StoreIOError
+from miniclaw.session.files import (
+    READ_FLAGS,
+    close_quietly,
+    is_our_own,
+    opened,
+    replace_file,
+    store_errors,
+    why_no_session_file,
+    write_all,
+)
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.logs import get_logger
+from miniclaw.session.types import AwareDatetime
+
+HISTORY_NAME: Final = "history.jsonl"
+
+VERSION: Final = 1
+
+MAX_AGE: Final = timedelta(days=400)
+"""How old the oldest event may be after an append, inclusive."""
+
+KEEP_AGE: Final = timedelta(days=370)  # less than MAX_AGE, or a file that is full of days would be written anew daily
+
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""How large the file may be after an append, inclusive."""
+
+KEEP_BYTES: Final = 3 * 1024 * 1024
+
+MAX_SESSIONS: Final = 10_000
+"""How many sessions an event names, inclusive; of the others it says how many they are."""
+
+MAX_EVENT_BYTES: Final = 2 * 1024 * 1024
+"""How long an event's line is at most, but for what it says besides sessions; ids may be long."""
+
+_LAST_EVENTS: Final = 3
+_READ_BYTES: Final = 2 * MAX_BYTES  # beyond it, only the end of a file is read: it is not ours, or hostile
+
+# O_NONBLOCK: a FIFO of that name is an error, and not a wait for its reader.
+_APPEND_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+log = get_logger("miniclaw.session.history")
+
+EventKind: TypeAlias = Literal[
+    "cleanup", "announced", "held", "deleted", "erased", "restored", "trash_emptied", "interrupted"
+]
+"""What happened.
+
+``cleanup``: a run ended. ``announced``: a run only announced. ``held``: the guard against mass removal held a run.
+``deleted``, ``erased``: a command removed sessions, or all of a person's data. ``restored``: a session came back from
+the trash. ``trash_emptied``: somebody emptied the trash. ``interrupted``: a run broke off.
+"""
+
+Actor: TypeAlias = Literal["service", "command", "program"]
+"""Who did it: the cleanup service, a command of somebody, or a program that embeds the runtime."""
+
+OpenFolder: TypeAlias = Callable[[bool], int]
+"""Opens the folder, made where it is missing if so asked; else raises `FileNotFoundError`. The history closes it."""
+
+
+class Tally(Struct, frozen=True):
+    """How many sessions, of how many bytes."""
+
+    sessions: int = 0
+    bytes: int = 0
+
+
+class FileTally(Struct, frozen=True):
+    """How many files, of how many bytes."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+class HistorySession(Struct, frozen=True):
+    """A session that an event is about.
+
+    Attributes:
+        session_id: The session.
+        last_accessed: When it was last used; None where that was not known.
+        size: Bytes of its file.
+        reason: The rule, or the command.
+    """
+
+    session_id: str
+    last_accessed: AwareDatetime | None = None
+    size: int = 0
+    reason: str = ""
+
+
+class HistoryEvent(Struct, frozen=True, kw_only=True):
+    """One line of the history.
+
+    Attributes:
+        version: Of this format.
+        at: When it happened.
+        event: See `EventKind`; a newer version may know more of them.
+        by: See `Actor`.
+        reasons: How many sessions went, or would go, for which reason.
+        bytes_freed: What the disk got back.
+        duration_seconds: How long it took.
+        sessions_scanned: How many session files were looked at.
+        because: Why, where that needs a sentence, as for a run that was held.
+        sessions: The sessions that it was about, at most `MAX_SESSIONS`.
+        sessions_omitted: How many more they were.
+        leftovers: How many leftovers went, of which kind.
+    """
+
+    version: int = VERSION
+    at: AwareDatetime
+    event: EventKind | str
+    by: Actor | str
+    reasons: dict[str, Tally] = field(default_factory=dict)
+    bytes_freed: int = 0
+    duration_seconds: float = 0.0
+    sessions_scanned: int = 0
+    because: str = ""
+    sessions: list[HistorySession] = field(default_factory=list)
+    sessions_omitted: int = 0
+    leftovers: dict[str, FileTally] = field(default_factory=dict)
+
+
+class _Moment(Struct, frozen=True):
+    at: AwareDatetime
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(HistoryEvent).decode
+_decode_moment: Final = msgspec.json.Decoder(_Moment).decode
+
+
+class History:
+    """The history. Its methods block, and may be called from any thread.
+
+    Only the owner of the sessions may append.
+    """
+
+    def __init__(self, open_folder: OpenFolder, path: Path, fs: OsCalls | None = None) -> None:
+        """Make a history over a folder.
+
+        Args:
+            open_folder: Opens it; see `OpenFolder`.
+            path: The folder, for messages.
+            fs: The system calls; the real ones where None.
+        """
+        self.path = path / HISTORY_NAME
+        self._open_folder = open_folder
+        self._fs = fs or OsCalls()
+        self._one_at_a_time = threading.Lock()  # of appends: one may write the file anew
+        self._name_is_durable = False  # of the file; guarded by the lock
+
+    def append(self, event: HistoryEvent) -> None:
+        """Append an event, durably, and bound the file.
+
+        Raises:
+            StoreIOError: It is not in the history, or a power cut may take it. Nothing worse has happened: go on.
+        """
+        with self._one_at_a_time, self._errors("append to"):
+            line = _encode_line(event)
+            folder = self._open_folder(True)
+            try:
+                self._append(folder, line)
+                self._bound(folder, event.at)
+            finally:
+                close_quietly(self._fs, folder)
+
+    def _append(self, folder: int, line: bytes) -> None:
+        fs = self._fs
+        with opened(fs, HISTORY_NAME, _APPEND_FLAGS, dir_fd=folder) as fd:
+            status = fs.fstat(fd)
+            if problem := why_no_session_file(status.st_mode):
+                raise OSError(problem)
+            size = status.st_size
+            if size and fs.pread(fd, 1, size - 1) != b"\n":
+                line = b"\n" + line  # what a crash has cut off stays on a line of its own
+            if not is_our_own(status):
+                # A hard link, as from a backup: its other name is not ours to write to.
+                replace_file(fs, HISTORY_NAME, self._tail(fd, size) + line, dir_fd=folder, work_fd=folder)
+                self._name_is_durable = False
+            else:
+                try:
+                    write_all(fs, fd, line)
+                    fs.fsync(fd)
+                except BaseException:
+                    self._cut_back(fd, size)
+                    raise
+        if not (size and self._name_is_durable):
+            fs.fsync(folder)
+            self._name_is_durable = True
+
+    def _cut_back(self, fd: int, size: int) -> None:
+        try:
+            self._fs.ftruncate(fd, size)
+        except OSError as error:
+            log.warning("History has an event that was not completed", path=str(self.path), error=str(error.strerror))
+
+    def _bound(self, folder: int, now: datetime) -> None:
+        """Write the file anew where it is over its bounds. A failure is a WARNING: the event itself is in it."""
+        try:
+            with opened(self._fs, HISTORY_NAME, READ_FLAGS, dir_fd=folder) as fd:
+                size = self._fs.fstat(fd).st_size
+                lines = _split(self._tail(fd, size))
+            if size <= MAX_BYTES and not _is_over_age(lines, now):
+                return
+            kept = _newest(lines)
+            if len(kept) == size:
+                return
+            replace_file(self._fs, HISTORY_NAME, kept, dir_fd=folder, work_fd=folder)
+            self._fs.fsync(folder)
+        except OSError as error:
+            log.warning("History could not be shortened", path=str(self.path), error=str(error.strerror))
+
+    def read(self, limit: int | None = None) -> tuple[list[HistoryEvent], int]:
+        """Return the events, the newest last, and how many lines could not be read.
+
+        Args:
+            limit: At most so many of the newest; None: all.
+
+        Raises:
+            StoreIOError: The file cannot be read. One that is not there yet is empty.
+        """
+        events: list[HistoryEvent] = []
+        damaged = 0
+        with self._errors("read"):
+            for line in self._lines():
+                try:
+                    events.append(_decode(line))
+                except (ValueError, RecursionError):
+                    damaged += 1
+        return events if limit is None else events[max(0, len(events) - limit) :], damaged
+
+    def _lines(self) -> list[bytes]:
+        try:
+            folder = self._open_folder(False)
+        except FileNotFoundError:
+            return []
+        try:
+            with opened(self._fs, HISTORY_NAME, READ_FLAGS, dir_fd=folder) as fd:
+                status = self._fs.fstat(fd)
+                if problem := why_no_session_file(status.st_mode):
+                    raise OSError(problem)
+                return _split(self._tail(fd, status.st_size))
+        except FileNotFoundError:
+            return []
+        finally:
+            close_quietly(self._fs, folder)
+
+    def _tail(self, fd: int, size: int) -> bytes:
+        """Return the file, or what of a huge one is read: the end of it, from the beginning of a line."""
+        at = max(0, size - _READ_BYTES)
+        parts: list[bytes] = []
+        end = size
+        begin = at
+        while at < end and (part := self._fs.pread(fd, end - at, at)):
+            parts.append(part)
+            at += len(part)
+        data = b"".join(parts)
+        return data[data.find(b"\n") + 1 :] if begin else data
+
+    @contextmanager
+    def _errors(self, operation: str) -> Iterator[None]:
+        with store_errors(self.path, operation):
+            try:
+                yield
+            except StoreIOError:
+                raise
+            except SessionFileError as error:
+                cause = error.__cause__
+                raise (cause if isinstance(cause, OSError) else OSError(error.reason)) from error
+
+
+def _encode_line(event: HistoryEvent) -> bytes:
+    try:
+        named = min(len(event.sessions), MAX_SESSIONS)
+        while True:
+            more = len(event.sessions) - named
+            omitted = event.sessions_omitted + more
+            line = _encode(replace(event, sessions=event.sessions[:named], sessions_omitted=omitted))
+            if len(line) <= MAX_EVENT_BYTES or not named:
+                return line + b"\n"
+            named //= 2
+    except (ValueError, TypeError, OverflowError) as error:
+        raise OSError(f"the event is none that could be read again: {error}") from error
+
+
+def _split(data: bytes) -> list[bytes]:
+    return [line for line in data.split(b"\n") if line.strip()]
+
+
+def _time_of(line: bytes) -> datetime | None:
+    try:
+        return _decode_moment(line).at
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_over_age(lines: list[bytes], now: datetime) -> bool:
+    return any(now - time > MAX_AGE for line in lines if (time := _time_of(line)) is not None)
+
+
+def _newest(lines: list[bytes]) -> bytes:
+    """Return the lines to be kept, as they are."""
+    timed = [(time, line) for line in lines if (time := _time_of(line)) is not None]
+    # A clock that has just jumped ahead must not make all the rest look old: it takes three events that say so.
+    now = min((time for time, _ in timed[-_LAST_EVENTS:]), default=datetime.min.replace(tzinfo=UTC))
+    kept: list[bytes] = []
+    size = 0
+    for time, line in reversed(timed):
+        size += len(line) + 1
+        if size > KEEP_BYTES:
+            break
+        if now - time <= KEEP_AGE:
+            kept.append(line + b"\n")
+    return b"".join(reversed(kept))

@@ -1,0 +1,320 @@
+"""Files of ours that are no sessions in their places: found, and removed. Synchronous, for threads.
+
+What each kind is stands at `miniclaw.session.rows.LeftoverKind`. A file belongs to a kind by its name *and* by being a
+regular file; what matches no pattern is foreign, and never touched. Whether something is old enough to go is decided
+elsewhere (`miniclaw.session.retention`); only what an earlier implementation or a save may still be writing is left out
+here. For how long a file has been in quarantine tells its name and never its own times, which are the session's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
+
+from miniclaw.errors import StoreError
+from miniclaw.session.directory import QUARANTINE_NAME, WORK_NAME, SessionDirectory
+from miniclaw.session.files import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened, why_no_session_file
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.logs import get_logger
+from miniclaw.session.names import SUFFIX, is_channel, is_session_file
+from miniclaw.session.rows import Leftover, LeftoverKind, ProblemFile
+from miniclaw.session.stamps import split_stamped
+from miniclaw.session.trash import Trash
+
+TEMPORARY_AGE: Final = timedelta(hours=1)
+"""How old a temporary file is before it counts as nobody's, exclusive. A save takes less than that, or hangs."""
+
+LEGACY_AGE: Final = timedelta(days=1)
+"""How old an earlier implementation's file is before it counts as left behind, exclusive."""
+
+_TEMPORARY: Final = re.compile(re.escape(TEMPORARY_PREFIX) + "[0-9a-f]{16}")
+_BATCH_PREFIX: Final = "rm-"
+_LEGACY_SUFFIXES: Final = (f"{SUFFIX}.tmp", f"{SUFFIX}.corrupted")
+
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+_NOT_LISTED: Final = "Leftovers could not be listed"
+_NOT_OURS: Final = "its name is not one that miniclaw gives to such a file"
+
+log = get_logger("miniclaw.session.leftovers")
+
+LeftoverOutcome: TypeAlias = Literal["removed", "moved", "vanished", "failed"]
+
+
+class LeftoverRemoval(Struct, frozen=True):
+    """What became of a leftover that was to go.
+
+    Attributes:
+        leftover: The leftover.
+        outcome: ``removed``: gone, durably. ``moved``: in quarantine, where it ages. ``vanished``: there was no such
+            file any more. ``failed``: it is still there, or may come back; `reason` says why.
+        bytes_freed: What the disk got back; 0 unless removed, and 0 for a file that has another hard link.
+        reason: A sentence, where it failed.
+    """
+
+    leftover: Leftover
+    outcome: LeftoverOutcome
+    bytes_freed: int = 0
+    reason: str = ""
+
+
+def _none(_: str) -> bool:
+    return False
+
+
+def list_leftovers(
+    directory: SessionDirectory,
+    *,
+    now: datetime,
+    trash: Trash | None,
+    in_flight: Callable[[str], bool] = _none,
+    names: Iterable[str] | None = None,
+) -> list[Leftover]:
+    """Return all leftovers, in no order. The directory need not be owned.
+
+    A folder, or a file, that cannot be looked at is an ERROR in the log; the rest is listed all the same.
+
+    Args:
+        directory: The sessions directory.
+        now: The time by which temporary files and those of an earlier implementation are old enough, aware.
+        trash: The trash, if there is one.
+        in_flight: Whether a temporary file of this name belongs to a save under way.
+        names: Names in the sessions directory that a scan has found, so that it is not listed twice; None: list it.
+    """
+    found: list[Leftover] = []
+    for name, status in _look(directory, [QUARANTINE_NAME], _is_quarantined):
+        if _is_file(status) and (split := split_stamped(name)):
+            found.append(Leftover("quarantined", name, status.st_size, split[1]))
+    for name, status in _look(directory, [WORK_NAME], _is_temporary):
+        if _is_file(status) and _is_older(status, now, TEMPORARY_AGE) and not in_flight(name):
+            found.append(Leftover("temporary", name, status.st_size, _time(status)))
+    found += _unfinished(directory)
+    for name, status in _look(directory, ["."], _is_legacy, names):
+        if _is_file(status) and _is_older(status, now, LEGACY_AGE):
+            found.append(Leftover("legacy", name, status.st_size, _time(status)))
+    if trash is not None:
+        try:
+            found += trash.leftovers()
+        except StoreError as error:
+            log.error(_NOT_LISTED, path=str(trash.path), error=str(error))
+    return found
+
+
+def list_foreign(directory: SessionDirectory, trash: Trash | None) -> list[ProblemFile]:
+    """Return what lies in quarantine or in the trash and is not ours, for an administrator to look at.
+
+    The key of each is its folder's name, a slash and its own name.
+    """
+    found: list[ProblemFile] = []
+    for name, status in _look(directory, [QUARANTINE_NAME], _any):
+        problem = why_no_session_file(status.st_mode)
+        if not _is_quarantined(name):
+            problem = "its name is not that of a file in quarantine, which ends in .TIME-RANDOM"
+        if problem:
+            found.append(ProblemFile(f"{QUARANTINE_NAME}/{name}", "foreign", problem))
+    if trash is not None:
+        try:
+            found += [ProblemFile(f"{trash.path.name}/{row.key}", row.kind, row.reason) for row in trash.foreign()]
+        except StoreError as error:
+            log.error(_NOT_LISTED, path=str(trash.path), error=str(error))
+    return found
+
+
+def remove_leftovers(
+    directory: SessionDirectory, leftovers: Sequence[Leftover], *, trash: Trash | None
+) -> list[LeftoverRemoval]:
+    """Remove leftovers, each after one more look at its name and at what it is.
+
+    Those of an earlier implementation move to quarantine. An unfinished removal is not for this function: the session
+    has to be put back, by the next removal of it or by the next start.
+
+    Args:
+        directory: Owned by this process.
+        leftovers: As they were listed.
+        trash: The trash, if there is one.
+
+    Returns:
+        One removal for each, in their order. It raises nothing that the system refused.
+    """
+    places: dict[LeftoverKind, list[int]] = {}
+    for place, leftover in enumerate(leftovers):
+        places.setdefault(leftover.kind, []).append(place)
+    results: dict[int, LeftoverRemoval] = {}
+    for kind, at in places.items():
+        group = [leftovers[place] for place in at]
+        if kind == "quarantined":
+            removals = _unlink_all(directory, QUARANTINE_NAME, _is_quarantined, group)
+        elif kind == "temporary":
+            removals = _unlink_all(directory, WORK_NAME, _is_temporary, group)
+        elif kind == "legacy":
+            removals = [_move(directory, leftover) for leftover in group]
+        elif kind == "trash":
+            removals = _empty(trash, group)
+        else:
+            reason = "the session is still captured; the next removal of it, or the next start, puts it back"
+            removals = [LeftoverRemoval(leftover, "failed", reason=reason) for leftover in group]
+        results.update(zip(at, removals, strict=True))
+    return [results[place] for place in range(len(leftovers))]
+
+
+def _unlink_all(
+    directory: SessionDirectory, folder: str, is_ours: Callable[[str], bool], leftovers: list[Leftover]
+) -> list[LeftoverRemoval]:
+    fs = directory.fs
+    try:
+        with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=directory.fd) as fd:
+            removals = [_unlink(fs, fd, is_ours, leftover) for leftover in leftovers]
+            try:
+                fs.fsync(fd)
+            except OSError as error:
+                reason = f"removed, but a power cut may bring it back: {error.strerror}"
+                return [
+                    LeftoverRemoval(removal.leftover, "failed", reason=reason)
+                    if removal.outcome == "removed"
+                    else removal
+                    for removal in removals
+                ]
+    except FileNotFoundError:
+        return [LeftoverRemoval(leftover, "vanished") for leftover in leftovers]
+    except OSError as error:
+        reason = f"could not open {directory.path / folder}: {error.strerror}"
+        return [LeftoverRemoval(leftover, "failed", reason=reason) for leftover in leftovers]
+    return removals
+
+
+def _unlink(fs: OsCalls, fd: int, is_ours: Callable[[str], bool], leftover: Leftover) -> LeftoverRemoval:
+    if not is_ours(leftover.key):
+        return LeftoverRemoval(leftover, "failed", reason=_NOT_OURS)
+    try:
+        status = fs.stat(leftover.key, dir_fd=fd)
+        if problem := why_no_session_file(status.st_mode):
+            return LeftoverRemoval(leftover, "failed", reason=problem)
+        fs.unlink(leftover.key, dir_fd=fd)
+    except FileNotFoundError:
+        return LeftoverRemoval(leftover, "vanished")
+    except OSError as error:
+        return LeftoverRemoval(leftover, "failed", reason=f"could not remove it: {error.strerror}")
+    return LeftoverRemoval(leftover, "removed", status.st_size if status.st_nlink == 1 else 0)
+
+
+def _move(directory: SessionDirectory, leftover: Leftover) -> LeftoverRemoval:
+    if not _is_legacy(leftover.key):
+        return LeftoverRemoval(leftover, "failed", reason=_NOT_OURS)
+    try:
+        status = directory.fs.stat(leftover.key, dir_fd=directory.fd)
+        problem = why_no_session_file(status.st_mode)
+        if problem is None and _time(status) != leftover.since:
+            problem = "somebody has written to it since"
+        if problem is not None:
+            return LeftoverRemoval(leftover, "failed", reason=problem)
+        directory.quarantine(leftover.key)
+    except FileNotFoundError:
+        return LeftoverRemoval(leftover, "vanished")
+    except OSError as error:
+        return LeftoverRemoval(leftover, "failed", reason=f"could not look at it: {error.strerror}")
+    except StoreError as error:
+        return LeftoverRemoval(leftover, "failed", reason=str(error))
+    return LeftoverRemoval(leftover, "moved")
+
+
+def _empty(trash: Trash | None, leftovers: list[Leftover]) -> list[LeftoverRemoval]:
+    if trash is None:
+        return [LeftoverRemoval(leftover, "failed", reason="there is no trash") for leftover in leftovers]
+    removals = trash.remove([leftover.key for leftover in leftovers])
+    return [
+        LeftoverRemoval(leftover, removal.outcome, removal.bytes_freed, removal.reason)
+        for leftover, removal in zip(leftovers, removals, strict=True)
+    ]
+
+
+# Looking ------------------------------------------------------------------------------------------------------
+
+
+def _look(
+    directory: SessionDirectory,
+    folders: Sequence[str],
+    is_wanted: Callable[[str], bool],
+    names: Iterable[str] | None = None,
+) -> list[tuple[str, os.stat_result]]:
+    """Return what is wanted by its name, among these names or all, with its state; what vanishes is left out."""
+    fs, path = directory.fs, directory.path.joinpath(*folders)
+    found: list[tuple[str, os.stat_result]] = []
+    try:
+        with ExitStack() as resources:
+            fd = directory.fd
+            for folder in folders:  # one by one: none of them may be a link
+                fd = resources.enter_context(opened(fs, folder, DIRECTORY_FLAGS, dir_fd=fd))
+            if names is None:
+                entries = resources.enter_context(fs.scandir(fd))
+                names = (entry.name for entry in entries)
+            for name in filter(is_wanted, names):
+                with suppress(FileNotFoundError):
+                    found.append((name, fs.stat(name, dir_fd=fd)))
+    except FileNotFoundError:
+        pass  # nothing was ever put there
+    except OSError as error:
+        log.error(_NOT_LISTED, path=str(path), error=str(error.strerror))
+    return found
+
+
+def _captured(directory: SessionDirectory) -> list[tuple[str, list[str] | None]]:
+    """Return the folders with sessions that earlier removals have left captured, and which; None: all in it.
+
+    Where the directory is owned, its own book tells them from those of a removal under way.
+    """
+    if directory.work_fd < 0:
+        return [(name, None) for name, _ in _look(directory, [WORK_NAME], _is_batch)]
+    folders: dict[str, list[str]] = {}
+    for name, folder in list(directory.captured.items()):
+        folders.setdefault(folder, []).append(name)
+    return list(folders.items())
+
+
+def _unfinished(directory: SessionDirectory) -> Iterator[Leftover]:
+    for folder, captured in _captured(directory):
+        for name, status in _look(directory, [WORK_NAME, folder], is_session_file, captured):
+            # Of one that was put back already, the second name takes no place.
+            size = status.st_size if status.st_nlink == 1 else 0
+            yield Leftover("unfinished", f"{folder}/{name}", size, None)
+
+
+def _any(_: str) -> bool:
+    return True
+
+
+def _is_quarantined(name: str) -> bool:
+    return "/" not in name and split_stamped(name) is not None
+
+
+def _is_temporary(name: str) -> bool:
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def _is_batch(name: str) -> bool:
+    return name.startswith(_BATCH_PREFIX)
+
+
+def _is_legacy(name: str) -> bool:
+    channel, underscore, _ = name.partition("_")
+    return name.endswith(_LEGACY_SUFFIXES) and bool(underscore) and is_channel(channel) and "/" not in name
+
+
+def _is_file(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode)
+
+
+def _time(status: os.stat_result) -> datetime:
+    try:
+        return _EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)  # a file system may hold any time, and a file from then is not old
+
+
+def _is_older(status: os.stat_result, now: datetime, age: timedelta) -> bool:
+    return now - _time(status) > age

@@ -1,0 +1,32 @@
+"""The stamp at the end of a name in quarantine or in the trash: ``{stem}.{YYYYmmddTHHMMSSZ}-{8 hex}``.
+
+It says since when the file lies there. A file's own times do not: a rename keeps them, and a copy makes new ones.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import Final
+
+_STAMPED: Final = re.compile(r"(?P<stem>.+)\.(?P<time>[0-9]{8}T[0-9]{6}Z)-[0-9a-f]{8}", re.DOTALL)
+_FORMAT: Final = "%Y%m%dT%H%M%SZ"
+
+
+def stamped(stem: str, now: datetime) -> str:
+    """Return a name that tells `now`, an aware time, and that nobody else has."""
+    utc = now.astimezone(UTC)
+    # strftime leaves out the zeros of a year before 1000 on some systems.
+    return f"{stem}.{utc.year:04d}{utc:%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def split_stamped(name: str) -> tuple[str, datetime] | None:
+    """Return the stem of a name and the time of its stamp; None for a name that has no such stamp."""
+    match = _STAMPED.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        return match["stem"], datetime.strptime(match["time"], _FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -1,0 +1,336 @@
+"""The trash: removed sessions, compressed, each with why and when it was removed; synchronously, for threads.
+
+One folder, one file an entry: ``{stem}.{YYYYmmddTHHMMSSZ}-{8 hex}.gz``, see `miniclaw.session.trash_format`. The stem
+is that of the session's own file name (`miniclaw.session.names`); an entry whose line names another session counts as
+damaged. What is not named so, and what is no regular file, is foreign: it is listed, and never read or removed.
+
+A removal prepares the entries before it asks for consent, commits them before it unlinks, and abandons those of the
+sessions that stay. So at any moment a session is in its place, captured, or whole in the trash, maybe in two of them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Final, Self
+
+from miniclaw.errors import InvalidSessionIdError, TrashEntryNotFoundError
+from miniclaw.session.files import (
+    PRIVATE_FILE,
+    READ_FLAGS,
+    TEMPORARY_PREFIX,
+    close_quietly,
+    opened,
+    unlink_quietly,
+    why_no_session_file,
+    write_all,
+)
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.rows import Leftover, ProblemFile
+from miniclaw.session.stamps import stamped
+from miniclaw.session.trash_folder import (
+    PATTERN,
+    SUFFIX,
+    TrashFolder,
+    entry_id_of,
+    is_temporary,
+    split_entry_id,
+    stem_of,
+)
+from miniclaw.session.trash_format import EntryLine, pack_line, pack_session
+from miniclaw.session.trash_reading import read_entries, read_session
+from miniclaw.session.trash_rows import Prepared, TrashEntry, TrashRemoval
+from miniclaw.session.types import SessionHeader
+
+HIDDEN_NAME: Final = ".trash"
+"""Of a trash that lies in the sessions directory itself, where there is no workspace around it."""
+
+_OPERATION: Final = "move the session to the trash"
+_CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PIECE_BYTES: Final = 256 * 1024
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
+
+
+class Trash:
+    """A folder with removed sessions. Its methods block, and may be called from any thread.
+
+    Only the owner of the sessions directory may write; a reader sees each entry whole.
+    """
+
+    def __init__(self, folder: TrashFolder) -> None:
+        self.path = folder.path
+        self._folder = folder
+        self._fs = folder.fs
+
+    @classmethod
+    def at(cls, path: Path, *, fs: OsCalls | None = None, dir_fd: int | None = None, name: str | None = None) -> Self:
+        """Return the trash at a path. It is made by the first write; before, it is empty.
+
+        Args:
+            path: The folder; its last component may not be a link.
+            fs: The system calls; the real ones where None.
+            dir_fd: A directory in which it lies, as `name`; `path` is then for messages only. The descriptor has to
+                stay open for as long as the trash is used.
+            name: Its name in that directory; the last component of `path` where None.
+        """
+        return cls(TrashFolder(path, fs or OsCalls(), dir_fd=dir_fd, name=name or path.name))
+
+    def path_of(self, entry_id: str) -> Path:
+        """Return where an entry lies."""
+        return self._folder.path_of(entry_id.removesuffix(SUFFIX))
+
+    # Filling --------------------------------------------------------------------------------------------------
+
+    def prepare(
+        self,
+        key: str,
+        header: SessionHeader,
+        *,
+        dir_fd: int,
+        reason: str,
+        by: str,
+        now: datetime,
+        keep_for: timedelta,
+    ) -> Prepared:
+        """Copy a session into the trash, compressed, under a temporary name.
+
+        Args:
+            key: The session's file.
+            header: Its header, as captured.
+            dir_fd: The directory in which the file lies.
+            reason: Which rule, or which command, removes it.
+            by: Who removes it.
+            now: When, aware.
+            keep_for: For how long from now.
+
+        Durability: the copy's content is on the disk when this returns.
+
+        Raises:
+            StoreIOError: There is no copy, and what was begun is gone unless removing it failed as well.
+        """
+        with self._folder.errors(self.path, _OPERATION):
+            entry_id = stamped(stem_of(header.session_id), now)
+        temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
+        with (
+            self._folder.errors(self.path_of(entry_id), _OPERATION),
+            self._folder.opened(create=True) as folder,
+            opened(self._fs, key, READ_FLAGS, dir_fd=dir_fd) as source,
+        ):
+            status = self._fs.fstat(source)
+            if problem := why_no_session_file(status.st_mode):
+                raise ValueError(problem)
+            line = EntryLine(
+                session_id=header.session_id,
+                key=key,
+                removed_at=now,
+                expires_at=now + keep_for if keep_for < _LATEST - now else _LATEST,
+                reason=reason,
+                last_accessed=header.last_accessed,
+                size=status.st_size,
+                by=by,
+            )
+            packed = chain([pack_line(line)], pack_session(self._pieces(source, status.st_size)))
+            stored_size = self._create(temporary, packed, folder)
+        return Prepared(key, header.session_id, entry_id, temporary, status.st_size, stored_size)
+
+    def _pieces(self, source: int, size: int) -> Iterator[bytes]:
+        left = size
+        while piece := self._fs.read(source, _PIECE_BYTES):
+            left -= len(piece)
+            yield piece
+        if left:
+            raise ValueError("the session's file changed while it was copied")
+
+    def _create(self, name: str, pieces: Iterable[bytes], folder: int) -> int:
+        """Create a file of these pieces, synced, and return its size."""
+        size = 0
+        fd = self._fs.open(name, _CREATE_FLAGS, PRIVATE_FILE, dir_fd=folder)
+        try:
+            try:
+                for piece in pieces:
+                    write_all(self._fs, fd, piece)
+                    size += len(piece)
+                self._fs.fsync(fd)
+            finally:
+                close_quietly(self._fs, fd)
+        except BaseException:
+            unlink_quietly(self._fs, name, dir_fd=folder)
+            raise
+        return size
+
+    def commit(self, prepared: Sequence[Prepared]) -> None:
+        """Make entries of what was prepared: all of it, or nothing.
+
+        Durability: the entries are on the disk when this returns.
+
+        Raises:
+            StoreIOError: There is no entry of any of them, unless withdrawing one failed as well; the sessions have
+                to stay.
+        """
+        if not prepared:
+            return
+        try:
+            with self._folder.errors(self.path, "sync the trash"), self._folder.opened() as folder:
+                for copy in prepared:
+                    with self._folder.errors(self.path_of(copy.entry_id), _OPERATION):
+                        target = copy.entry_id + SUFFIX
+                        self._fs.rename(copy.temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
+                self._fs.fsync(folder)
+        except BaseException:
+            self.abandon(prepared)
+            raise
+
+    def abandon(self, prepared: Sequence[Prepared]) -> None:
+        """Withdraw copies of sessions that stay, whether they were committed or not.
+
+        It never fails: what cannot be removed is swept at the next start, or expires.
+        """
+        if not prepared:
+            return
+        with suppress(OSError), self._folder.opened() as folder:
+            for copy in prepared:
+                unlink_quietly(self._fs, copy.temporary, dir_fd=folder)
+                unlink_quietly(self._fs, copy.entry_id + SUFFIX, dir_fd=folder)
+
+    # Looking --------------------------------------------------------------------------------------------------
+
+    def entries(self) -> list[TrashEntry]:
+        """Return the entries, the oldest first; of each only the first few KiB are read.
+
+        Raises:
+            StoreIOError: The folder cannot be listed. What is wrong with one entry stands in its `problem`.
+        """
+        return read_entries(self._folder)
+
+    def find_all(self, session_id: str) -> list[TrashEntry]:
+        """Return all entries of a session, the oldest first; damaged ones, too, as far as their name tells.
+
+        Raises:
+            StoreIOError: The folder cannot be listed.
+        """
+        try:
+            return read_entries(self._folder, stem_of(session_id))
+        except InvalidSessionIdError:
+            return []
+
+    def find(self, text: str) -> TrashEntry:
+        """Return an entry by its id, or the newest one of a session by the session's id.
+
+        Raises:
+            TrashEntryNotFoundError: There is none.
+            StoreIOError: The folder cannot be listed.
+        """
+        entry_id = text.removesuffix(SUFFIX)
+        if stem := split_entry_id(entry_id):
+            for entry in read_entries(self._folder, stem):
+                if entry.id == entry_id:
+                    return entry
+        found = self.find_all(text)
+        if not found:
+            raise TrashEntryNotFoundError(self.path, text)
+        return found[-1]
+
+    def leftovers(self) -> list[Leftover]:
+        """Return the entries as leftovers. A damaged one has no `expires_at`.
+
+        Raises:
+            StoreIOError: The folder cannot be listed.
+        """
+        return [
+            Leftover("trash", entry.id + SUFFIX, entry.stored_size, entry.removed_at, entry.expires_at)
+            for entry in self.entries()
+        ]
+
+    def foreign(self) -> list[ProblemFile]:
+        """Return what lies in the folder and is neither an entry nor a temporary file of ours.
+
+        Raises:
+            StoreIOError: The folder cannot be listed.
+        """
+        found = []
+        for name, is_file in self._folder.names():
+            if entry_id_of(name) is None and not is_temporary(name):
+                found.append(ProblemFile(name, "foreign", f"its name is not that of an entry, {PATTERN}"))
+            elif not is_file:
+                found.append(ProblemFile(name, "foreign", "it is not a file"))
+        return found
+
+    def read(self, entry_id: str) -> bytes:
+        """Return the session of an entry, as its file was.
+
+        Raises:
+            TrashEntryNotFoundError: There is no such entry.
+            CorruptTrashError: It is damaged, or no entry of the session that its name says.
+            StoreIOError: It cannot be read.
+        """
+        return read_session(self._folder, entry_id.removesuffix(SUFFIX))
+
+    # Emptying -------------------------------------------------------------------------------------------------
+
+    def remove(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
+        """Remove entries for good, whatever state they are in.
+
+        Durability: what counts as removed is gone from the disk.
+
+        Returns:
+            One removal for each, in their order. What is no entry of ours is not touched.
+        """
+        ids = [entry_id.removesuffix(SUFFIX) for entry_id in entry_ids]
+        if not ids:
+            return []
+        try:
+            with self._folder.opened() as folder:
+                return self._remove(folder, ids)
+        except FileNotFoundError:
+            return [TrashRemoval(entry_id, "vanished") for entry_id in ids]
+        except OSError as error:
+            reason = f"could not open {self.path}: {error.strerror}"
+            return [TrashRemoval(entry_id, "failed", reason=reason) for entry_id in ids]
+
+    def _remove(self, folder: int, ids: Sequence[str]) -> list[TrashRemoval]:
+        removals = [self._unlink(folder, entry_id) for entry_id in ids]
+        try:
+            self._fs.fsync(folder)
+        except OSError as error:
+            reason = f"removed, but a power cut may bring it back: {error.strerror}"
+            return [
+                TrashRemoval(removal.entry_id, "failed", reason=reason) if removal.outcome == "removed" else removal
+                for removal in removals
+            ]
+        return removals
+
+    def _unlink(self, folder: int, entry_id: str) -> TrashRemoval:
+        name = entry_id + SUFFIX
+        if split_entry_id(entry_id) is None:
+            return TrashRemoval(entry_id, "failed", reason=f"its name is not that of an entry, {PATTERN}")
+        try:
+            status = self._fs.stat(name, dir_fd=folder)
+            if problem := why_no_session_file(status.st_mode):
+                return TrashRemoval(entry_id, "failed", reason=problem)
+            self._fs.unlink(name, dir_fd=folder)
+        except FileNotFoundError:
+            return TrashRemoval(entry_id, "vanished")
+        except OSError as error:
+            return TrashRemoval(entry_id, "failed", reason=f"could not remove it: {error.strerror}")
+        return TrashRemoval(entry_id, "removed", status.st_size if status.st_nlink == 1 else 0)
+
+    def sweep(self) -> int:
+        """Remove the copies that a program that died had prepared, and return how many. Only for the owner, at start.
+
+        Raises:
+            StoreIOError: The folder cannot be listed. What cannot be removed stays.
+        """
+        temporary = [name for name, is_file in self._folder.names() if is_file and is_temporary(name)]
+        swept = 0
+        if temporary:
+            with self._folder.errors(self.path, "sweep the trash"), self._folder.opened() as folder:
+                for name in temporary:
+                    with suppress(OSError):
+                        self._fs.unlink(name, dir_fd=folder)
+                        swept += 1
+        return swept

@@ -1,0 +1,156 @@
+"""The folder of the trash: opened, made, listed; and the names of the entries in it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from miniclaw.errors import SessionsDirectoryError
+from miniclaw.session import names
+from miniclaw.session.files import (
+    DIRECTORY_FLAGS,
+    TEMPORARY_PREFIX,
+    close_quietly,
+    open_directory,
+    open_subdirectory,
+    opened,
+    store_errors,
+)
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.stamps import split_stamped
+
+SUFFIX: Final = ".gz"
+
+PATTERN: Final = f"SESSION.TIME-RANDOM{SUFFIX}"
+"""The names of entries, for messages."""
+
+_TEMPORARY: Final = re.compile(re.escape(TEMPORARY_PREFIX) + "[0-9a-f]{16}")
+
+
+def stem_of(session_id: str) -> str:
+    """Return what the names of a session's entries begin with.
+
+    Raises:
+        InvalidSessionIdError: It names no session.
+    """
+    return names.file_name(session_id).removesuffix(names.SUFFIX)
+
+
+def split_entry_id(entry_id: str) -> str | None:
+    """Return the stem of an entry's id; None where it is the id of no entry."""
+    split = split_stamped(entry_id)
+    return split[0] if split is not None and "/" not in entry_id else None
+
+
+def entry_id_of(name: str) -> str | None:
+    """Return the id of the entry that a file of this name is; None: it is none."""
+    entry_id = name.removesuffix(SUFFIX)
+    return entry_id if entry_id != name and split_entry_id(entry_id) else None
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file of this name is a copy that was not committed."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+class TrashFolder:
+    """Where the trash lies. Each use opens it anew, so nobody has to close it, and listings share no position.
+
+    Attributes:
+        path: For messages, and for opening it where it was not given relative to a descriptor.
+        fs: The system calls.
+    """
+
+    def __init__(self, path: Path, fs: OsCalls, *, dir_fd: int | None, name: str) -> None:
+        self.path = path
+        self.fs = fs
+        self._dir_fd = dir_fd
+        self._name = name if dir_fd is not None else str(path)
+        self._name_is_durable = False  # set once, by any thread that writes
+
+    def path_of(self, entry_id: str) -> Path:
+        """Return where an entry lies."""
+        return self.path / (entry_id + SUFFIX)
+
+    @contextmanager
+    def opened(self, *, create: bool = False) -> Iterator[int]:
+        """Open the folder, and close it on leaving.
+
+        Args:
+            create: Make it where it is missing; its own name is on the disk before anything can be put into it.
+
+        Raises:
+            OSError: It is missing, a link, no directory, or cannot be opened.
+            SessionsDirectoryError: The same, where it was to be made.
+        """
+        fd = self._open_or_make() if create else self._open()
+        try:
+            yield fd
+        finally:
+            close_quietly(self.fs, fd)
+
+    def names(self) -> list[tuple[str, bool]]:
+        """Return the names in the folder, and whether each is a regular file; none where it is not made yet.
+
+        Raises:
+            StoreIOError: It cannot be listed.
+        """
+        with self.errors(self.path, "list the trash"):
+            try:
+                with self.opened() as folder, self.fs.scandir(folder) as entries:
+                    return [(entry.name, entry.is_file(follow_symlinks=False)) for entry in entries]
+            except FileNotFoundError:
+                return []
+
+    @contextmanager
+    def errors(self, path: Path, operation: str) -> Iterator[None]:
+        """Map all that can go wrong with files and values to `StoreIOError`."""
+        with store_errors(path, operation):
+            try:
+                yield
+            except SessionsDirectoryError as error:
+                cause = error.__cause__
+                raise (cause if isinstance(cause, OSError) else OSError(error.reason)) from error
+            except ValueError as error:
+                raise OSError(str(error)) from error
+
+    def _open(self) -> int:
+        return self.fs.open(self._name, DIRECTORY_FLAGS, dir_fd=self._dir_fd)
+
+    def _open_or_make(self) -> int:
+        try:
+            fd = self._open()
+        except FileNotFoundError:
+            self._name_is_durable = False
+            fd = self._make()
+        try:
+            if not self._name_is_durable:
+                # Also where it was there: who made it may have died before this.
+                self._sync_parent()
+                self._name_is_durable = True
+        except BaseException:
+            close_quietly(self.fs, fd)
+            raise
+        return fd
+
+    def _make(self) -> int:
+        if self._dir_fd is not None:
+            return open_subdirectory(self.fs, self._name, dir_fd=self._dir_fd)
+        try:
+            return open_directory(self.fs, self.path, create=True)
+        except SessionsDirectoryError as error:
+            if isinstance(error.__cause__, FileExistsError):
+                return self._open()  # another thread was quicker
+            raise
+
+    def _sync_parent(self) -> None:
+        if self._dir_fd is not None:
+            self.fs.fsync(self._dir_fd)
+            return
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        with opened(self.fs, str(self.path.parent), flags) as parent:
+            self.fs.fsync(parent)

@@ -1,0 +1,110 @@
+"""Reading entries of the trash: the line of each for a listing, and one whole. Nothing is believed unchecked."""
+
+from __future__ import annotations
+
+import errno
+from functools import partial
+
+from miniclaw.errors import CorruptTrashError, StoreIOError, TrashEntryNotFoundError
+from miniclaw.session import names
+from miniclaw.session.files import READ_FLAGS, opened, why_no_session_file
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.stamps import split_stamped
+from miniclaw.session.trash_folder import SUFFIX, TrashFolder, entry_id_of, split_entry_id, stem_of
+from miniclaw.session.trash_format import unpack, unpack_line
+from miniclaw.session.trash_rows import TrashEntry
+
+
+def read_entries(folder: TrashFolder, stem: str | None = None) -> list[TrashEntry]:
+    """Return the entries, the oldest first, or only those whose name has this stem.
+
+    Raises:
+        StoreIOError: The folder cannot be listed. What is wrong with one entry stands in its `problem`.
+    """
+    ids = [entry_id for name, is_file in folder.names() if is_file and (entry_id := entry_id_of(name))]
+    if stem is not None:
+        ids = [entry_id for entry_id in ids if split_entry_id(entry_id) == stem]
+    if not ids:
+        return []
+    with folder.errors(folder.path, "list the trash"), folder.opened() as fd:
+        found = [entry for entry_id in ids if (entry := _read_entry(folder.fs, fd, entry_id))]
+    return sorted(found, key=lambda entry: (entry.removed_at, entry.id))
+
+
+def _read_entry(fs: OsCalls, folder_fd: int, entry_id: str) -> TrashEntry | None:
+    """Return an entry; None where it is gone."""
+    stored_size = 0
+    try:
+        with opened(fs, entry_id + SUFFIX, READ_FLAGS, dir_fd=folder_fd) as fd:
+            stored_size = _size_of_file(fs, fd)
+            line = unpack_line(partial(fs.read, fd))
+        _check_ids(entry_id, line.session_id)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        problem = f"could not read it: {error.strerror}" if isinstance(error, OSError) else str(error)
+        return _damaged(entry_id, stored_size, problem)
+    return TrashEntry(
+        id=entry_id,
+        session_id=line.session_id,
+        key=line.key,
+        removed_at=line.removed_at,
+        expires_at=line.expires_at,
+        reason=line.reason,
+        last_accessed=line.last_accessed,
+        size=line.size,
+        stored_size=stored_size,
+        by=line.by,
+    )
+
+
+def _damaged(entry_id: str, stored_size: int, problem: str) -> TrashEntry | None:
+    """Return what the name alone tells."""
+    split = split_stamped(entry_id)
+    return split and TrashEntry(
+        id=entry_id, key=split[0] + names.SUFFIX, removed_at=split[1], stored_size=stored_size, problem=problem
+    )
+
+
+def read_session(folder: TrashFolder, entry_id: str) -> bytes:
+    """Return the session of an entry, as its file was.
+
+    Raises:
+        TrashEntryNotFoundError: There is no such entry.
+        CorruptTrashError: It is damaged, or no entry of the session that its name says.
+        StoreIOError: It cannot be read.
+    """
+    path = folder.path_of(entry_id)
+    if split_entry_id(entry_id) is None:
+        raise TrashEntryNotFoundError(folder.path, entry_id)
+    try:
+        with (
+            folder.errors(path, "read"),
+            folder.opened() as folder_fd,
+            opened(folder.fs, path.name, READ_FLAGS, dir_fd=folder_fd) as fd,
+        ):
+            try:
+                _size_of_file(folder.fs, fd)
+                line, session = unpack(partial(folder.fs.read, fd))
+                _check_ids(entry_id, line.session_id)
+            except ValueError as error:
+                raise CorruptTrashError(path, f"it is no sound entry of the trash: {error}") from error
+    except StoreIOError as error:
+        if error.errno == errno.ENOENT:
+            raise TrashEntryNotFoundError(folder.path, entry_id) from error
+        if error.errno == errno.ELOOP:
+            raise CorruptTrashError(path, "it is a symbolic link, not an entry of the trash") from error
+        raise
+    return session
+
+
+def _size_of_file(fs: OsCalls, fd: int) -> int:
+    status = fs.fstat(fd)
+    if problem := why_no_session_file(status.st_mode):
+        raise ValueError(problem)
+    return status.st_size
+
+
+def _check_ids(entry_id: str, session_id: str) -> None:
+    if stem_of(session_id) != split_entry_id(entry_id):
+        raise ValueError(f"its line names the session {session_id[:80]!r}, which has another name")

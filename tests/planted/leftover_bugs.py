@@ -1,0 +1,89 @@
+"""Planted bugs in the trash, in restoring, in the history and in sweeping what is left over."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.planted.bug import HISTORY, LEFTOVERS, RESTORE, TRASH, Bug, Change, bug_of_one
+
+_SYNC: Final = """    with store_errors(directory.path, "sync; the session is in its place and in the trash as well"):
+        directory.fs.fsync(directory.fd)
+"""
+
+LEFTOVER_BUGS: Final = (
+    bug_of_one(
+        "no sync of a copy in the trash", "a power cut leaves an empty entry, and no session", TRASH,
+        "                    size += len(piece)\n                self._fs.fsync(fd)\n",
+        "                    size += len(piece)\n",
+        "session/test_trash.py",
+    ),
+    bug_of_one(
+        "trash not synced", "a power cut takes entries whose sessions are gone", TRASH,
+        "dst_dir_fd=folder)\n                self._fs.fsync(folder)\n", "dst_dir_fd=folder)\n",
+        "session/test_trash.py",
+    ),
+    bug_of_one(
+        "half a batch committed", "sessions that stay are in the trash as well", TRASH,
+        "            self.abandon(prepared)\n            raise\n", "            raise\n",
+        "session/test_trash.py",
+    ),
+    bug_of_one(
+        "foreign files emptied", "emptying the trash removes what somebody has put there", TRASH,
+        "        if split_entry_id(entry_id) is None:\n", "        if False:\n",
+        "session/test_trash.py",
+    ),
+    bug_of_one(
+        "links in the trash removed as entries", "emptying the trash removes what is no entry", TRASH,
+        "            if problem := why_no_session_file(status.st_mode):\n                return TrashRemoval(",
+        "            if problem := \"\":\n                return TrashRemoval(",
+        "session/test_trash.py",
+    ),
+    Bug(
+        "restore overwrites", "a newer session is replaced by the one from the trash",
+        (
+            Change(
+                RESTORE, "        fs.link(temporary, name, src_dir_fd=work",
+                "        fs.rename(temporary, name, src_dir_fd=work",
+            ),
+        ),
+        ("session/test_restore.py",),
+    ),
+    bug_of_one(
+        "restore keeps last_accessed", "a restored session is removed again by the next run", RESTORE,
+        "    session.last_accessed = max(now.astimezone(UTC), session.last_accessed)\n", "",
+        "session/test_restore.py",
+    ),
+    bug_of_one(
+        "entry removed before the session is synced", "a power cut takes the session and its entry", RESTORE,
+        _SYNC, "",
+        "session/test_restore.py",
+    ),
+    bug_of_one(
+        "restore looks under one name only", "two files for one session, the older one wins", RESTORE,
+        "    for name in names.file_names(session_id):\n", "    for name in names.file_names(session_id)[:1]:\n",
+        "session/test_restore.py",
+    ),
+    bug_of_one(
+        "history not synced", "a power cut takes the record of what was removed", HISTORY,
+        "                    write_all(fs, fd, line)\n                    fs.fsync(fd)\n",
+        "                    write_all(fs, fd, line)\n",
+        "session/test_history.py",
+    ),
+    bug_of_one(
+        "history appends to a torn line", "a crash costs the next event as well", HISTORY,
+        '                line = b"\\n" + line  #', "                pass  #",
+        "session/test_history.py",
+    ),
+    bug_of_one(
+        "quarantine ages by mtime", "evidence is deleted the day it is found", LEFTOVERS,
+        'Leftover("quarantined", name, status.st_size, split[1])',
+        'Leftover("quarantined", name, status.st_size, _time(status))',
+        "session/test_leftovers.py",
+    ),
+    bug_of_one(
+        "old files of others deleted", "what an earlier implementation kept is beyond rescue", LEFTOVERS,
+        "        directory.quarantine(leftover.key)\n",
+        "        directory.fs.unlink(leftover.key, dir_fd=directory.fd)\n",
+        "session/test_leftovers.py",
+    ),
+)  # fmt: skip

@@ -1,0 +1,507 @@
+"""The trash: sessions go in whole and come out as they were, and nothing else in its folder is touched."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from miniclaw.errors import CorruptTrashError, StoreIOError, TrashEntryNotFoundError
+from miniclaw.session.names import split_session_id
+from miniclaw.session.rows import Leftover
+from miniclaw.session.trash import Trash
+from miniclaw.session.trash_rows import Prepared, TrashEntry, TrashRemoval
+from miniclaw.session.types import SessionHeader
+from tests.fakes.durable_os import DurableOs
+from tests.fakes.os_calls import FaultyOs
+from tests.fakes.samples import write_session
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+OLD = datetime(2026, 1, 1, tzinfo=UTC)
+WEEK = timedelta(days=7)
+LONG_ID = "telegram_" + "é" * 5000
+
+
+@pytest.fixture
+def fs() -> FaultyOs:
+    return FaultyOs()
+
+
+@pytest.fixture
+def folder(sessions_dir: Path) -> Iterator[int]:
+    """The sessions directory, opened."""
+    sessions_dir.mkdir(parents=True)
+    fd = os.open(sessions_dir, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+@pytest.fixture
+def trash(tmp_path: Path, fs: FaultyOs) -> Trash:
+    return Trash.at(tmp_path / "workspace" / "trash", fs=fs)
+
+
+def prepare(trash: Trash, folder: int, path: Path, session_id: str, *, now: datetime = NOW) -> Prepared:
+    channel, chat_id = split_session_id(session_id)
+    header = SessionHeader(session_id, channel, chat_id, OLD)
+    return trash.prepare(path.name, header, dir_fd=folder, reason="ttl", by="service", now=now, keep_for=WEEK)
+
+
+def put(trash: Trash, folder: int, directory: Path, session_id: str = "telegram_1", *, now: datetime = NOW) -> Prepared:
+    prepared = prepare(trash, folder, write_session(directory, session_id, OLD), session_id, now=now)
+    trash.commit([prepared])
+    return prepared
+
+
+# Filling --------------------------------------------------------------------------------------------------------
+
+
+def test_trash_says_of_a_session_what_there_is_to_say(trash: Trash, folder: int, sessions_dir: Path) -> None:
+    """An entry tells which session it was, when and why it went, and until when it is kept."""
+    prepared = put(trash, folder, sessions_dir)
+    (entry,) = trash.entries()
+    stored = (trash.path / f"{entry.id}.gz").stat().st_size
+    assert entry == TrashEntry(
+        id=prepared.entry_id, session_id="telegram_1", key="telegram_1.json", removed_at=NOW, expires_at=NOW + WEEK,
+        reason="ttl", last_accessed=OLD, size=entry.size, stored_size=stored, by="service",
+    )  # fmt: skip
+    assert entry.id.startswith("telegram_1.20261123T120000Z-")
+    assert trash.path_of(entry.id).stat().st_mode & 0o777 == 0o600
+    assert trash.path.stat().st_mode & 0o777 == 0o700
+    assert entry.size == (sessions_dir / "telegram_1.json").stat().st_size
+    assert trash.read(entry.id) == (sessions_dir / "telegram_1.json").read_bytes()
+    assert trash.foreign() == []
+    assert trash.leftovers() == [Leftover("trash", f"{entry.id}.gz", stored, NOW, NOW + WEEK)]
+
+
+def test_prepare_alone_makes_no_entry(trash: Trash, folder: int, sessions_dir: Path) -> None:
+    """Until it is committed a copy is nobody's, and neither listed nor foreign; abandoned, it leaves nothing."""
+    path = write_session(sessions_dir, "telegram_1", OLD)
+    prepared = prepare(trash, folder, path, "telegram_1")
+    assert trash.entries() == []
+    assert trash.foreign() == []
+    assert len(os.listdir(trash.path)) == 1
+    trash.abandon([prepared])
+    assert os.listdir(trash.path) == []
+    assert path.exists()
+
+
+def test_abandon_after_the_commit_withdraws_the_entry(trash: Trash, folder: int, sessions_dir: Path) -> None:
+    """Of a session that stays after all there is no entry."""
+    going, staying = put(trash, folder, sessions_dir, "telegram_1"), put(trash, folder, sessions_dir, "telegram_2")
+    trash.abandon([staying])
+    assert [entry.id for entry in trash.entries()] == [going.entry_id]
+
+
+@pytest.mark.parametrize("size", [0, 1, 256 * 1024, 256 * 1024 + 1, 700_000])
+def test_prepare_copies_whole_files_of_any_size(trash: Trash, folder: int, sessions_dir: Path, size: int) -> None:
+    """A file longer than what is read at a time is copied whole, and an empty one too."""
+    content = os.urandom(size)
+    (sessions_dir / "x").write_bytes(content)
+    prepared = prepare(trash, folder, sessions_dir / "x", "telegram_1")
+    trash.commit([prepared])
+    assert trash.read(prepared.entry_id) == content
+    assert (prepared.size, prepared.stored_size) == (size, trash.path_of(prepared.entry_id).stat().st_size)
+
+
+def test_bytes_freed_is_what_compression_gained(trash: Trash, folder: int, sessions_dir: Path) -> None:
+    """A session that grows by packing frees nothing; another one the difference."""
+    (sessions_dir / "a").write_bytes(b"a" * 100_000)
+    (sessions_dir / "b").write_bytes(b"b")
+    long, short = (prepare(trash, folder, sessions_dir / name, "telegram_1") for name in "ab")
+    assert long.bytes_freed == 100_000 - long.stored_size > 90_000
+    assert short.bytes_freed == 0
+
+
+def test_trash_of_long_ids_has_names_that_any_disk_takes(trash: Trash, folder: int, sessions_dir: Path) -> None:
+    """Ids of any length have an entry, listed and found by the whole id, apart from ids that only begin alike."""
+    put(trash, folder, sessions_dir, LONG_ID)
+    put(trash, folder, sessions_dir, LONG_ID + "é")
+    assert all(len(os.fsencode(name)) <= 255 for name in os.listdir(trash.path))
+    assert trash.find(LONG_ID).session_id == LONG_ID
+    assert [entry.session_id for entry in trash.find_all(LONG_ID + "é")] == [LONG_ID + "é"]
+
+
+def test_prepare_of_what_is_no_file_is_refused(trash: Trash, folder: int, sessions_dir: Path) -> None:
+    """Links, FIFOs and directories do not go to the trash; the error names the entry that was to be."""
+    (sessions_dir / "link").symlink_to("/etc/passwd")
+    os.mkfifo(sessions_dir / "fifo")
+    (sessions_dir / "directory").mkdir()
+    for name in ("link", "fifo", "directory", "missing"):
+        with pytest.raises(StoreIOError) as caught:
+            prepare(trash, folder, sessions_dir / name, "telegram_1")
+        assert str(caught.value).startswith(f"{trash.path}/telegram_1.20261123T120000Z-")
+        assert os.listdir(trash.path) == []
+
+
+def test_prepare_of_an_id_that_is_none_is_refused(trash: Trash, folder: int, sessions_dir: Path) -> None:
+    """An id that names no session is an error of the trash like any other."""
+    write_session(sessions_dir, "telegram_1", OLD)
+    header = SessionHeader("nothing", "telegram", "1", OLD)
+    with pytest.raises(StoreIOError, match="session id"):
+        trash.prepare("telegram_1.json", header, dir_fd=folder, reason="", by="", now=NOW, keep_for=WEEK)
+
+
+def test_prepare_of_a_file_that_shrinks_meanwhile_is_refused(
+    trash: Trash, fs: FaultyOs, folder: int, sessions_dir: Path
+) -> None:
+    """A copy that is not the file as it was looked at is none."""
+    path = write_session(sessions_dir, "telegram_1", OLD)
+
+    def shrink(called: str, args: tuple[object, ...]) -> None:
+        if called == "read":
+            path.write_bytes(b"")
+
+    fs.on(shrink)
+    with pytest.raises(StoreIOError, match="changed"):
+        prepare(trash, folder, path, "telegram_1")
+    assert os.listdir(trash.path) == []
+
+
+def test_prepare_for_very_long_expires_at_the_end_of_the_calendar(
+    trash: Trash, folder: int, sessions_dir: Path
+) -> None:
+    """A time to keep that no calendar holds is no error."""
+    path = write_session(sessions_dir, "telegram_1", OLD)
+    header = SessionHeader("telegram_1", "telegram", "1", OLD)
+    trash.commit([trash.prepare(path.name, header, dir_fd=folder, reason="", by="", now=NOW, keep_for=timedelta.max)])
+    assert trash.entries()[0].expires_at == datetime.max.replace(tzinfo=UTC)
+
+
+def test_commit_and_remove_are_durable(tmp_path: Path, folder: int, sessions_dir: Path) -> None:
+    """Content is synced before its name, the folder's own name too, and the names before anybody hears of them."""
+    fs = DurableOs(sessions_dir)
+    trash = Trash.at(tmp_path / "workspace" / "trash", fs=fs)
+    path = write_session(sessions_dir, "telegram_1", OLD)
+    prepared = [prepare(trash, folder, path, "telegram_1") for _ in range(2)]
+    assert not {name for name in fs.unsynced if name.is_file()}
+    trash.commit(prepared)
+    assert fs.unsynced == set()
+    trash.remove([prepared[0].entry_id])
+    assert fs.unsynced == set()
+    assert fs.broken == []
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_folder_that_was_there_is_synced_into_its_parent_once(
+    tmp_path: Path, folder: int, sessions_dir: Path, relative: bool
+) -> None:
+    """Who made the folder may have died before its name was on the disk: the first write sees to it."""
+    fs = FaultyOs()
+    (sessions_dir / ".trash").mkdir()
+    trash = Trash.at(sessions_dir / ".trash", fs=fs, dir_fd=folder if relative else None)
+    put(trash, folder, sessions_dir)
+    assert [name for name, _ in fs.calls].count("fsync") == 3
+    put(trash, folder, sessions_dir)
+    assert [name for name, _ in fs.calls].count("fsync") == 5
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
+@pytest.mark.parametrize("call", ["mkdir", "write", "fsync", "rename"])
+def test_full_disk_leaves_the_session_and_no_trash(
+    trash: Trash, fs: FaultyOs, folder: int, sessions_dir: Path, call: str, number: int
+) -> None:
+    """A trash that cannot be written is an error with a path in it, and nothing is begun."""
+    path = write_session(sessions_dir, "telegram_1", OLD)
+    fs.fail(call, number)
+    with pytest.raises(StoreIOError) as caught:
+        trash.commit([prepare(trash, folder, path, "telegram_1")])
+    assert caught.value.errno == number
+    assert str(trash.path) in str(caught.value)
+    assert path.exists()
+    assert not trash.path.exists() or os.listdir(trash.path) == []
+
+
+def test_commit_that_fails_midway_withdraws_all(trash: Trash, fs: FaultyOs, folder: int, sessions_dir: Path) -> None:
+    """Either all that was prepared together are entries, or none is."""
+    prepared = [
+        prepare(trash, folder, write_session(sessions_dir, session_id, OLD), session_id)
+        for session_id in ("telegram_1", "telegram_2", "telegram_3")
+    ]
+    fs.fail("rename", errno.EIO, path="telegram_2")
+    with pytest.raises(StoreIOError, match="telegram_2"):
+        trash.commit(prepared)
+    fs.clear()
+    assert os.listdir(trash.path) == []
+
+
+def test_commit_and_abandon_of_nothing_touch_nothing(trash: Trash, fs: FaultyOs) -> None:
+    """An empty batch makes no folder."""
+    trash.commit([])
+    trash.abandon([])
+    assert trash.remove([]) == []
+    assert fs.calls == []
+
+
+def test_trash_folder_that_is_gone_is_made_again(trash: Trash, folder: int, sessions_dir: Path) -> None:
+    """Who deletes the whole trash does not stop the next removal; what was prepared in it cannot be committed."""
+    path = write_session(sessions_dir, "telegram_1", OLD)
+    prepared = prepare(trash, folder, path, "telegram_1")
+    trash.path.joinpath(prepared.temporary).unlink()
+    trash.path.rmdir()
+    with pytest.raises(StoreIOError, match="No such file"):
+        trash.commit([prepared])
+    put(trash, folder, sessions_dir)
+    assert len(trash.entries()) == 1
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_two_threads_that_make_the_folder_both_have_it(
+    tmp_path: Path, folder: int, sessions_dir: Path, relative: bool
+) -> None:
+    """A folder that another thread makes at the same time is no error."""
+    fs = FaultyOs()
+    trash = Trash.at(sessions_dir / ".trash", fs=fs, dir_fd=folder if relative else None)
+
+    def make(called: str, args: tuple[object, ...]) -> None:
+        if called == "mkdir" and not trash.path.exists():
+            trash.path.mkdir()
+
+    fs.on(make)
+    put(trash, folder, sessions_dir)
+    assert len(trash.entries()) == 1
+
+
+def test_trash_in_the_place_of_something_else_is_refused(trash: Trash, folder: int, sessions_dir: Path) -> None:
+    """A link or a file in the place of the folder is not followed, to write, to list or to remove."""
+    path = write_session(sessions_dir, "telegram_1", OLD)
+    elsewhere = sessions_dir.parent / "elsewhere"
+    elsewhere.mkdir()
+    for make in (lambda: trash.path.symlink_to(elsewhere), lambda: trash.path.write_text("a file")):
+        make()
+        with pytest.raises(StoreIOError):
+            prepare(trash, folder, path, "telegram_1")
+        with pytest.raises(StoreIOError):
+            trash.entries()
+        with pytest.raises(StoreIOError):
+            trash.sweep()
+        (removal,) = trash.remove(["telegram_1.20261123T120000Z-00000000"])
+        assert removal.outcome == "failed"
+        assert str(trash.path) in removal.reason
+        trash.path.unlink()
+    assert os.listdir(elsewhere) == []
+
+
+# Looking --------------------------------------------------------------------------------------------------------
+
+
+def test_missing_trash_is_empty_and_is_not_made(trash: Trash) -> None:
+    """Reading makes no folder, and there is nothing in one that is missing."""
+    assert [*trash.entries(), *trash.leftovers(), *trash.foreign(), *trash.find_all("telegram_1")] == []
+    assert trash.sweep() == 0
+    assert trash.remove(["telegram_1.20261123T120000Z-00000000"])[0].outcome == "vanished"
+    with pytest.raises(TrashEntryNotFoundError, match="telegram_1"):
+        trash.find("telegram_1")
+    with pytest.raises(TrashEntryNotFoundError):
+        trash.read("telegram_1.20261123T120000Z-00000000")
+    assert not trash.path.exists()
+
+
+def test_find_gives_the_newest_of_a_session_and_any_by_its_id(trash: Trash, folder: int, sessions_dir: Path) -> None:
+    """A session's id stands for its newest entry, an entry's id for itself, with or without the suffix."""
+    older = put(trash, folder, sessions_dir, now=NOW - timedelta(days=1)).entry_id
+    newer = put(trash, folder, sessions_dir).entry_id
+    put(trash, folder, sessions_dir, "telegram_12")
+    assert trash.find("telegram_1").id == newer
+    assert trash.find(older).id == older
+    assert trash.find(f"{older}.gz").id == older
+    assert [entry.id for entry in trash.find_all("telegram_1")] == [older, newer]
+    for text in ("telegram_3", "nothing", "", "../x", "telegram_1.20261123T120000Z-00000000", "x" * 1000):
+        with pytest.raises(TrashEntryNotFoundError):
+            trash.find(text)
+
+
+def test_find_of_a_session_called_like_an_entry_finds_it(trash: Trash, folder: int, sessions_dir: Path) -> None:
+    """A chat may be called as entries are; its own entry is found by its session's id."""
+    session_id = "telegram_1.20261123t120000z-00000000"
+    entry_id = put(trash, folder, sessions_dir, session_id).entry_id
+    assert trash.find(session_id).id == trash.find(entry_id).id == entry_id
+
+
+def test_damaged_entries_are_listed_with_what_their_names_tell(trash: Trash, folder: int, sessions_dir: Path) -> None:
+    """Of what cannot be read the name still tells the session's file and the time; it is found, and stays."""
+    entry_id = put(trash, folder, sessions_dir).entry_id
+    path = trash.path_of(entry_id)
+    path.write_bytes(path.read_bytes()[:30])
+    (entry,) = trash.entries()
+    assert entry.problem == "it ends too early"
+    assert (entry.session_id, entry.expires_at, entry.last_accessed) == (None, None, None)
+    assert (entry.key, entry.removed_at) == ("telegram_1.json", NOW.replace(microsecond=0))
+    assert (entry.stored_size, entry.size) == (30, 0)
+    assert trash.find_all("telegram_1") == [entry]
+    assert trash.leftovers() == [Leftover("trash", f"{entry_id}.gz", 30, NOW.replace(microsecond=0))]
+    with pytest.raises(CorruptTrashError, match="too early") as caught:
+        trash.read(entry_id)
+    assert caught.value.path == path
+    assert path.exists()
+
+
+def test_entry_that_says_it_is_another_session_is_damaged(trash: Trash, folder: int, sessions_dir: Path) -> None:
+    """A file renamed in the trash is not believed: neither its name nor its line gives it to anybody."""
+    entry_id = put(trash, folder, sessions_dir).entry_id
+    other = "telegram_2" + entry_id.removeprefix("telegram_1")
+    trash.path_of(entry_id).rename(trash.path_of(other))
+    (entry,) = trash.entries()
+    assert "'telegram_1'" in entry.problem
+    assert trash.find_all("telegram_1") == []
+    with pytest.raises(CorruptTrashError):
+        trash.read(other)
+
+
+def test_entry_that_is_refused_is_listed_with_the_reason(
+    trash: Trash, fs: FaultyOs, folder: int, sessions_dir: Path
+) -> None:
+    """One entry that the system does not give does not hide the others."""
+    refused = put(trash, folder, sessions_dir, "telegram_1").entry_id
+    put(trash, folder, sessions_dir, "telegram_2")
+    fs.fail("open", errno.EACCES, path="telegram_1")
+    assert {entry.id == refused: entry.problem for entry in trash.entries()} == {
+        True: "could not read it: Permission denied",
+        False: "",
+    }
+    with pytest.raises(StoreIOError, match=refused):
+        trash.read(refused)
+
+
+def test_entry_that_vanishes_while_listed_is_left_out(
+    trash: Trash, fs: FaultyOs, folder: int, sessions_dir: Path
+) -> None:
+    """Between listing and reading an entry may go."""
+    entry_id = put(trash, folder, sessions_dir).entry_id
+    fs.on(lambda called, args: trash.path_of(entry_id).unlink() if called == "open" and entry_id in args[0] else None)
+    assert trash.entries() == []
+
+
+def test_trash_that_cannot_be_listed_says_so(trash: Trash, fs: FaultyOs, folder: int, sessions_dir: Path) -> None:
+    """A listing that breaks off is an error, not an empty trash."""
+    put(trash, folder, sessions_dir)
+    fs.fail("scandir")
+    for look in (trash.entries, trash.foreign, trash.leftovers, trash.sweep, lambda: trash.find("telegram_1")):
+        with pytest.raises(StoreIOError, match="list the trash"):
+            look()
+
+
+# Strange company ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strangers(trash: Trash, tmp_path: Path) -> dict[str, Path]:
+    """Things in the trash that are none of ours, some of them under names that entries have."""
+    trash.path.mkdir(parents=True)
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    found = {}
+    for name in (
+        "README",
+        "a.gz",
+        "telegram_1.json",
+        "x.20261123T120000Z-0000000g.gz",
+        "tmp-123",
+        ".hidden",
+        "\udcff\udcfe",
+    ):
+        found[name] = trash.path / name
+        found[name].write_text("mine")
+    found["link"] = trash.path / "telegram_1.20261123T120000Z-00000001.gz"
+    found["link"].symlink_to(victim)
+    found["fifo"] = trash.path / "telegram_1.20261123T120000Z-00000002.gz"
+    os.mkfifo(found["fifo"])
+    found["directory"] = trash.path / "telegram_1.20261123T120000Z-00000003.gz"
+    found["directory"].mkdir()
+    found["temporary link"] = trash.path / "tmp-0123456789abcdef"
+    found["temporary link"].symlink_to(victim)
+    found["x" * 255] = trash.path / ("x" * 255)
+    found["x" * 255].write_text("mine")
+    return found
+
+
+def test_strangers_in_the_trash_are_listed_apart_and_never_touched(trash: Trash, strangers: dict[str, Path]) -> None:
+    """What is not named as an entry, or is no file, is foreign, whatever is done to the trash."""
+    assert [*trash.entries(), *trash.leftovers(), *trash.find_all("telegram_1")] == []
+    assert {row.key for row in trash.foreign()} == {path.name for path in strangers.values()}
+    assert {row.kind for row in trash.foreign()} == {"foreign"}
+    removals = trash.remove([path.name for path in strangers.values()] + ["../victim", "..", "", "a/b"])
+    assert {removal.outcome for removal in removals} == {"failed"}
+    assert all(removal.reason for removal in removals)
+    assert trash.sweep() == 0
+    for path in strangers.values():
+        with pytest.raises((CorruptTrashError, TrashEntryNotFoundError)):
+            trash.read(path.name)
+        assert os.path.lexists(path)
+    assert (trash.path.parents[1] / "victim").read_text() == "precious"
+
+
+def test_file_that_turns_into_a_fifo_is_not_waited_for(
+    trash: Trash, fs: FaultyOs, folder: int, sessions_dir: Path
+) -> None:
+    """What was a file when it was listed and is a FIFO when it is opened has a problem, and nobody waits."""
+    entry_id = put(trash, folder, sessions_dir).entry_id
+    path = trash.path_of(entry_id)
+
+    def swap(called: str, args: tuple[object, ...]) -> None:
+        if called == "open" and entry_id in str(args[0]):
+            path.unlink(missing_ok=True)
+            os.mkfifo(path)
+
+    fs.on(swap)
+    assert [entry.problem for entry in trash.entries()] == ["it is a FIFO, not a file"]
+
+
+# Emptying -------------------------------------------------------------------------------------------------------
+
+
+def test_remove_frees_what_the_disk_gets_back(trash: Trash, folder: int, sessions_dir: Path, tmp_path: Path) -> None:
+    """The size of the entry's own file is counted, once, and not where another name holds it."""
+    single, linked = put(trash, folder, sessions_dir, "telegram_1"), put(trash, folder, sessions_dir, "telegram_2")
+    os.link(trash.path_of(linked.entry_id), tmp_path / "backup")
+    ids = [single.entry_id, f"{linked.entry_id}.gz", single.entry_id]
+    assert trash.remove(ids) == [
+        TrashRemoval(single.entry_id, "removed", single.stored_size),
+        TrashRemoval(linked.entry_id, "removed", 0),
+        TrashRemoval(single.entry_id, "vanished"),
+    ]
+    assert os.listdir(trash.path) == []
+
+
+def test_remove_takes_damaged_entries(trash: Trash, folder: int, sessions_dir: Path) -> None:
+    """What nobody can read can still be emptied."""
+    entry_id = put(trash, folder, sessions_dir).entry_id
+    trash.path_of(entry_id).write_bytes(b"")
+    assert trash.remove([entry_id]) == [TrashRemoval(entry_id, "removed", 0)]
+
+
+@pytest.mark.parametrize("call", ["stat", "unlink", "fsync"])
+def test_remove_that_is_refused_says_so(trash: Trash, fs: FaultyOs, folder: int, sessions_dir: Path, call: str) -> None:
+    """What the system refuses is not counted, nor what a power cut may bring back."""
+    entry_id = put(trash, folder, sessions_dir).entry_id
+    gone = "telegram_9.20261123T120000Z-00000000"
+    fs.fail(call, path="" if call == "fsync" else "telegram_1")
+    removal, vanished = trash.remove([entry_id, gone])
+    assert (removal.outcome, removal.bytes_freed) == ("failed", 0)
+    assert "Input/output error" in removal.reason
+    assert vanished.outcome == "vanished"
+
+
+def test_sweep_takes_what_was_prepared_and_nothing_else(trash: Trash, folder: int, sessions_dir: Path) -> None:
+    """Copies of a program that died go at the next start; entries stay."""
+    put(trash, folder, sessions_dir)
+    path = write_session(sessions_dir, "telegram_2", OLD)
+    for _ in range(2):
+        prepare(trash, folder, path, "telegram_2")
+    assert trash.sweep() == 2
+    assert len(os.listdir(trash.path)) == len(trash.entries()) == 1
+
+
+def test_sweep_that_is_refused_leaves_it_for_the_next(
+    trash: Trash, fs: FaultyOs, folder: int, sessions_dir: Path
+) -> None:
+    """A temporary file that cannot be removed is no reason not to start."""
+    prepare(trash, folder, write_session(sessions_dir, "telegram_1", OLD), "telegram_1")
+    fs.fail("unlink")
+    assert trash.sweep() == 0
+    fs.clear()
+    assert trash.sweep() == 1
