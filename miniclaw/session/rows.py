@@ -70,32 +70,5 @@ class Leftover(Struct, frozen=True, gc=False):
 
 ScanRow: TypeAlias = StoredSession | ProblemFile
 
-LeftoverKind: TypeAlias = Literal["trash", "quarantined", "temporary", "unfinished", "legacy"]
-"""What a file is that is no session in its place, and that miniclaw itself has left.
-
-``trash``: an entry of the trash. ``quarantined``: a file in quarantine. ``temporary``: a temporary file that no running
-save owns. ``unfinished``: a session that an earlier removal left captured. ``legacy``: a file that an earlier
-implementation left in the sessions directory.
-"""
-
-
-class Leftover(Struct, frozen=True, gc=False):
-    """A file of ours that is no session in its place.
-
-    Attributes:
-        kind: See `LeftoverKind`.
-        key: Its name in its folder; for ``unfinished`` the folder, a slash and the name.
-        size: Bytes on the disk.
-        since: When it came to lie there, aware; None: nobody knows.
-        expires_at: When it was said that it would go, aware; of the trash only.
-    """
-
-    kind: LeftoverKind
-    key: str
-    size: int
-    since: datetime | None
-    expires_at: datetime | None = None
-
-
 Verify: TypeAlias = Callable[[SessionHeader], bool]
 """Whether the beginning of a file is not enough to go by; called in a thread."""
