@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from miniclaw.errors import StoreIOError
+from miniclaw.errors import SessionsDirectoryError, StoreIOError
 from miniclaw.session import history as history_module
 from miniclaw.session.files import DIRECTORY_FLAGS, open_directory
 from miniclaw.session.fs import OsCalls
@@ -259,6 +259,27 @@ def test_folder_in_the_place_of_something_else_is_refused(
         with pytest.raises(StoreIOError):
             work()
     assert os.listdir(path.parent / "elsewhere") == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreIOError(Path("/folder"), "open", OSError(errno.EACCES, "no")),
+        SessionsDirectoryError(Path("/folder"), "it is missing"),
+        OSError(errno.EACCES, "no"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_folder_that_cannot_be_opened_is_an_error_of_the_store(path: Path, error: Exception) -> None:
+    """However the opener says so, it is a `StoreIOError`, from an append as from a read."""
+
+    def open_folder(create: bool) -> int:
+        raise error
+
+    history = History(open_folder, path)
+    for work in (lambda: history.append(EVENT), history.read):
+        with pytest.raises(StoreIOError, match=r"Permission denied|it is missing"):
+            work()
 
 
 def test_append_to_a_hard_link_leaves_the_other_name(history: History, tmp_path: Path) -> None:

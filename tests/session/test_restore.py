@@ -255,7 +255,7 @@ def test_restore_of_what_is_no_session_of_that_id_is_refused(
     assert trash.path_of(entry_id).exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"x", gzip.compress(b"{}\n")])
+@pytest.mark.parametrize("content", [b"", b"x", gzip.compress(b"{}\n")], ids=["empty", "no gzip", "no line"])
 def test_restore_of_a_corrupt_entry_is_refused(directory: SessionDirectory, trash: Trash, content: bytes) -> None:
     """A damaged entry is told as such and stays."""
     entry_id = forge(trash, b"{}")
