@@ -37,6 +37,15 @@ class ChannelError(MiniclawError):
     """A channel that could not deliver."""
 
 
+class OutputFileError(MiniclawError):
+    """A file that a command was to write its output to, at `path`; nothing of what was there is changed."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"{path}: {problem}")
+
+
 class InvalidSessionIdError(MiniclawError, ValueError):
     """A channel, chat id or session id that names no session."""
 

@@ -9,12 +9,12 @@ import os
 import sys
 from contextlib import suppress
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 import click
 
+from miniclaw.cli.lazy import LazyGroup
 from miniclaw.config import Config, Home, find_home, load_config
 from miniclaw.errors import ConfigError, InvalidSessionIdError, MiniclawError
 from miniclaw.formats import printable
@@ -23,10 +23,13 @@ EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 
 _COMMANDS: Final = {
-    "gateway": "Run the gateway until SIGTERM or Ctrl-C.",
-    "chat": "Chat with the agent here, in the terminal.",
-    "sessions": "List, show, delete and clean up sessions.",
-    "config": "Show the configuration.",
+    "gateway": ("gateway:gateway", "Run the gateway until SIGTERM or Ctrl-C."),
+    "chat": ("chat:chat", "Chat with the agent here, in the terminal."),
+    "sessions": ("sessions:sessions", "List, show, export, pin, delete and clean up sessions."),
+    "trash": ("trash:trash", "List, restore and empty what was removed."),
+    "history": ("history:history", "Show what was removed, when and why."),
+    "status": ("status:status", "Show on one screen how things stand."),
+    "config": ("config:config", "Show the configuration."),
 }
 
 
@@ -60,23 +63,6 @@ class Settings:
         return load_config(self.config_path, required=self._config_path is not None)
 
 
-class _LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        command: click.Command = getattr(import_module(f"miniclaw.cli.{cmd_name}"), cmd_name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
-
-
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         from importlib.metadata import version  # noqa: PLC0415 - only here
@@ -85,7 +71,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
         ctx.exit()
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path), metavar="FILE",
     help="Configuration to use instead of config.toml in MINICLAW_HOME (~/.miniclaw).",

@@ -23,7 +23,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right
         rows: Texts; what would command the terminal is escaped.
         right: The headings of columns that are set flush right.
     """
-    clean = [[printable(cell).replace("\n", "\\n").replace("\t", "\\t") for cell in row] for row in rows]
+    clean = [[one_line(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty() or len(rows) > _MAX_DRAWN_ROWS:
         for row in [headings, *clean]:
             click.echo("\t".join(row))
@@ -64,6 +64,44 @@ def scan_progress() -> Iterator[Callable[[int], None] | None]:
             click.echo("\033[K", err=True, nl=False)
 
 
+def one_line(text: str) -> str:
+    """Return text as `printable` does, with lines and tabs escaped as well."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def bar(value: int, most: int, width: int) -> str:
+    """Return a bar.
+
+    Args:
+        value: What it shows, from 0.
+        most: What the longest bar shows.
+        width: Characters of the longest bar. A value that is not 0 has one at least.
+    """
+    # A terminal that is not UTF-8 has no blocks.
+    block = "█" if "utf" in (sys.stdout.encoding or "").lower() else "#"
+    return block * (max(1, round(value / most * width)) if value else 0)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask a person at a terminal; without a terminal nothing is asked.
+
+    Raises:
+        click.Abort: The answer is not yes.
+    """
+    if not yes and sys.stdin is not None and sys.stdin.isatty():
+        click.confirm(question, abort=True, err=True)
+
+
+def echo_error(error: Exception | str) -> None:
+    """Tell what went wrong with one thing of several, as an error that ends a command is told."""
+    click.echo(printable(f"miniclaw: {error}"), err=True)
+
+
 def count(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural where it is one."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def entries(number: int) -> str:
+    """Return a number of entries."""
+    return f"{number:,} {'entry' if number == 1 else 'entries'}"

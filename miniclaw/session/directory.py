@@ -249,6 +249,19 @@ class SessionDirectory:
             StoreIOError: It cannot be read.
             InvalidSessionIdError: The id names no session.
         """
+        session, _, name = self._load(session_id)
+        ours = names.file_name(session_id)
+        if adopt and name != ours:
+            with store_errors(self.path / name, f"rename to {ours}"):
+                self.fs.rename(name, ours, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        return session
+
+    def load_source(self, session_id: str) -> tuple[Session, bytes]:
+        """Load a session, and return with it the content of its file as it is; raises as `load`."""
+        return self._load(session_id)[:2]
+
+    def _load(self, session_id: str) -> tuple[Session, bytes, str]:
+        """Return a session, the content of its file, and the file's name."""
         for name in names.file_names(session_id):
             path = self.path / name
             try:
@@ -266,11 +279,7 @@ class SessionDirectory:
                 name, session.session_id, session.channel, session.chat_id
             ):
                 raise MismatchedSessionError(path, _mismatch(session.session_id))
-            ours = names.file_name(session_id)
-            if adopt and name != ours:
-                with store_errors(path, f"rename to {ours}"):
-                    self.fs.rename(name, ours, src_dir_fd=self.fd, dst_dir_fd=self.fd)
-            return session
+            return session, data, name
         raise SessionNotFoundError(session_id)
 
     def _read_session_file(self, name: str) -> bytes:

@@ -1,0 +1,66 @@
+"""``miniclaw sessions forecast``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import msgspec
+
+from miniclaw.cli import Settings
+from miniclaw.cli.looking import find_leftovers, free_disk, list_directory, log_to_terminal, sessions_opened
+from miniclaw.cli.options import json_option
+from miniclaw.cli.output import bar, count, print_table
+from miniclaw.formats import format_size
+from miniclaw.session.clock import utc_now
+from miniclaw.session.forecast import MAX_FORECAST_DAYS, Forecast
+from miniclaw.session.forecast import forecast as foresee
+
+_BAR_WIDTH = 24
+
+
+@click.command()
+@click.option("--days", type=click.IntRange(0, MAX_FORECAST_DAYS), default=30, show_default=True,
+              help="How many days to look ahead.")  # fmt: skip
+@json_option
+@click.pass_obj
+def forecast(settings: Settings, days: int, as_json: bool) -> None:
+    """Show for each of the next days what will expire, if nobody comes back.
+
+    The first row is what a cleanup would remove now; each of the others is what one 24 hours after the last would.
+    """
+    now = utc_now()
+    policy = settings.config.session.retention_policy()
+    log_to_terminal(settings)
+    with sessions_opened(settings) as directory:
+        sessions = list_directory(directory).sessions
+        leftovers = find_leftovers(settings, directory, now)
+        free = free_disk(directory)
+    course = foresee(sessions, policy, now, days, leftovers=leftovers, free_disk=free)
+    if as_json:
+        click.echo(msgspec.json.encode(course))
+        return
+    _print(course)
+
+
+def _print(course: Forecast) -> None:
+    headings = ["DAY", "SESSIONS", "SIZE", "LEFT", "ON DISK"]
+    rows = [
+        [f"{day.at:%Y-%m-%d}", f"{day.sessions:,}", format_size(day.bytes), f"{day.sessions_left:,}",
+         format_size(day.bytes_left)]
+        for day in course.days
+    ]  # fmt: skip
+    right = headings[1:]
+    if sys.stdout.isatty():
+        headings = [*headings, ""]
+        most = max(day.sessions for day in course.days)
+        rows = [[*row, bar(day.sessions, most, _BAR_WIDTH)] for row, day in zip(rows, course.days, strict=True)]
+    print_table(headings, rows, right=right)
+    click.echo()
+    last = course.days[-1]
+    going = sum(day.sessions for day in course.days)
+    click.echo(
+        f"If nobody comes back, {going:,} of {count(course.sessions_now, 'session')} will go "
+        f"in {count(len(course.days) - 1, 'day')}."
+    )
+    click.echo(f"On disk: {format_size(course.bytes_now)} now, {format_size(last.bytes_left)} then.")

@@ -1,0 +1,54 @@
+"""``miniclaw history``."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from miniclaw.cli import Settings
+from miniclaw.cli.looking import find_history
+from miniclaw.cli.options import json_option
+from miniclaw.cli.output import count, print_table
+from miniclaw.formats import format_size
+from miniclaw.session.history import HistoryEvent
+
+_NAMED_SESSIONS = 3  # an event that is about no more names them
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",
+              help="At most so many of the newest.")  # fmt: skip
+@json_option
+@click.pass_obj
+def history(settings: Settings, limit: int, as_json: bool) -> None:
+    """Show what was removed, when, by whom and why, the newest last."""
+    events, damaged = find_history(settings).read(limit)
+    if as_json:
+        click.echo(msgspec.json.encode(events))
+    else:
+        rows = [
+            (f"{event.at:%Y-%m-%d %H:%M:%S}", event.event, event.by, f"{sessions_of(event):,}",
+             format_size(event.bytes_freed), "; ".join(details_of(event)))
+            for event in events
+        ]  # fmt: skip
+        headings = ("WHEN (UTC)", "WHAT", "BY", "SESSIONS", "FREED", "DETAILS")
+        print_table(headings, rows, right=("SESSIONS", "FREED"))
+    if damaged:
+        click.echo(f"{count(damaged, 'line')} of the history could not be read.", err=True)
+
+
+def sessions_of(event: HistoryEvent) -> int:
+    """Return how many sessions an event is about."""
+    named = len(event.sessions) + event.sessions_omitted
+    return max(named, sum(tally.sessions for tally in event.reasons.values()))
+
+
+def details_of(event: HistoryEvent) -> list[str]:
+    """Return what an event says, in short texts."""
+    details = [f"{reason} {tally.sessions:,}" for reason, tally in event.reasons.items()]
+    details += [f"{kind} {count(tally.files, 'file')}" for kind, tally in event.leftovers.items()]
+    if 0 < sessions_of(event) <= _NAMED_SESSIONS:
+        details.append(", ".join(session.session_id for session in event.sessions))
+    if event.because:
+        details.append(event.because)
+    return details

@@ -1,0 +1,52 @@
+"""A session as Markdown, for a person to read. What others wrote is quoted, so that it cannot pass for the frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from miniclaw.cli.output import one_line
+from miniclaw.formats import printable
+from miniclaw.session.types import Message, Session
+
+
+def session_as_markdown(session: Session) -> str:
+    """Return a session as a Markdown document that ends in a newline."""
+    lines = [
+        f"# {_plain(session.session_id)}",
+        "",
+        f"- channel: {_plain(session.channel)}",
+        f"- chat: {_plain(session.chat_id)}",
+        f"- created: {_time(session.created_at)}",
+        f"- last accessed: {_time(session.last_accessed)}",
+        f"- pinned: {'yes' if session.pinned else 'no'}",
+        f"- messages: {len(session.messages)}",
+    ]
+    for message in session.messages:
+        lines += _message(message)
+    return "\n".join(lines) + "\n"
+
+
+def _message(message: Message) -> Iterator[str]:
+    yield ""
+    yield f"## {message.role}, {_time(message.timestamp)}"
+    if message.tool_call_id is not None:
+        yield ""
+        yield f"answers the call {_plain(message.tool_call_id)}"
+    if message.content:
+        yield ""
+        yield from (f"> {line}".rstrip() for line in printable(message.content).split("\n"))
+    for call in message.tool_calls or ():
+        yield ""
+        yield f"calls {_plain(call.name)}, as {_plain(call.id)}:"
+        yield ""
+        yield from (f"    {line}" for line in printable(call.arguments).split("\n"))
+
+
+def _plain(text: str) -> str:
+    """Return a text of one line that Markdown takes for nothing else."""
+    return "".join(f"\\{char}" if char in "\\`*_[]<>#&" else char for char in one_line(text))
+
+
+def _time(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S %Z}"

@@ -1,0 +1,150 @@
+"""A plan as ``cleanup --dry-run`` shows it: for a person, and as JSON for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import click
+import msgspec
+
+from miniclaw.cli.output import count, entries, one_line, print_table
+from miniclaw.cli.session_rows import as_dict
+from miniclaw.formats import format_age, format_size, printable
+from miniclaw.session.cleanup_plan import CleanupPlan
+from miniclaw.session.leftover_rules import LeftoverRow
+from miniclaw.session.rows import ProblemFile
+
+PLAN_VERSION: Final = 2
+"""Of the JSON that ``cleanup --dry-run --json`` prints; raised when a field changes its meaning or goes."""
+
+CONFIRM: Final = "miniclaw sessions cleanup --confirm"
+
+_MAX_FOREIGN: Final = 20  # named by a dry run
+
+_KINDS: Final = {
+    "trash": "in the trash",
+    "quarantined": "in quarantine",
+    "temporary": "temporary files",
+    "unfinished": "unfinished removals, to be put back",
+    "legacy": "of an earlier implementation, to be moved to quarantine",
+}
+
+
+def print_plan(plan: CleanupPlan, foreign: Sequence[ProblemFile]) -> None:
+    """Print a plan for a person: by reason, then row by row, then what is beside the sessions and what stays.
+
+    Args:
+        plan: The plan.
+        foreign: What lies beside the sessions and is not ours.
+    """
+    if plan.removals:
+        _print_reasons(plan)
+        click.echo()
+        _print_rows(plan)
+        click.echo()
+    if plan.leftovers:
+        _print_leftovers(plan.leftovers, plan.now)
+        click.echo()
+    total = f"{count(len(plan.removals), 'session')} would be removed, {format_size(plan.bytes)}"
+    click.echo(f"{total}, of {plan.sessions_scanned:,} scanned. Nothing was changed.")
+    for number, why in [
+        (plan.pinned, "pinned"),
+        (plan.min_idle, "a budget would take it, but for min_idle"),
+    ]:
+        if number:
+            click.echo(f"{number:,} kept: {why}.")
+    if plan.unmet:
+        click.echo(f"unmet: {', '.join(plan.unmet)}: what is left is protected.")
+    if plan.held is not None:
+        click.echo(f"A cleanup would be held: {plan.held}. To let it through: `{CONFIRM}`")
+    for row in plan.future:
+        click.echo(f"kept: {one_line(row.session.header.session_id)} is ahead of the clock")
+    _print_problems([*plan.problems, *foreign])
+
+
+def _print_reasons(plan: CleanupPlan) -> None:
+    cells = [(reason, f"{tally.sessions:,}", format_size(tally.bytes)) for reason, tally in plan.by_reason().items()]
+    print_table(("REASON", "SESSIONS", "SIZE"), cells, right=("SESSIONS", "SIZE"))
+
+
+def _print_rows(plan: CleanupPlan) -> None:
+    order = {reason: place for place, reason in enumerate(plan.by_reason())}
+    cells = [
+        (row.session.header.session_id, format_age(row.age), format_size(row.session.size), row.reason)
+        for row in sorted(plan.removals, key=lambda row: (order[row.reason], -row.age))
+    ]
+    print_table(("SESSION", "LAST USED", "SIZE", "REASON"), cells, right=("LAST USED", "SIZE"))
+
+
+def _print_leftovers(rows: Iterable[LeftoverRow], now: datetime) -> None:
+    ordered = sorted(rows, key=lambda row: (list(_KINDS).index(row.leftover.kind), row.leftover.key))
+    groups: dict[tuple[str, str], list[int]] = {}
+    for row in ordered:
+        groups.setdefault((_KINDS[row.leftover.kind], row.reason), []).append(row.leftover.size)
+    cells = [(kind, reason, f"{len(sizes):,}", format_size(sum(sizes))) for (kind, reason), sizes in groups.items()]
+    print_table(("LEFTOVERS", "REASON", "FILES", "SIZE"), cells, right=("FILES", "SIZE"))
+    click.echo()
+    files = [
+        (row.leftover.key, "-" if row.leftover.since is None else format_age(now - row.leftover.since),
+         format_size(row.leftover.size), row.reason)
+        for row in ordered
+    ]  # fmt: skip
+    print_table(("FILE", "AGE", "SIZE", "REASON"), files, right=("AGE", "SIZE"))
+
+
+def _print_problems(problems: Sequence[ProblemFile]) -> None:
+    for problem in problems:
+        if problem.kind != "foreign":
+            click.echo(f"kept: {one_line(problem.key)}: {problem.kind}, {one_line(problem.reason)}")
+    foreign = [problem for problem in problems if problem.kind == "foreign"]
+    for problem in foreign[:_MAX_FOREIGN]:
+        click.echo(f"left alone: {one_line(problem.key)}: {one_line(problem.reason)}")
+    if len(foreign) > _MAX_FOREIGN:
+        click.echo(f"left alone: {entries(len(foreign) - _MAX_FOREIGN)} more; --json has them all")
+
+
+def print_plan_json(plan: CleanupPlan, foreign: Sequence[ProblemFile]) -> None:
+    """Print a plan for scripts; its fields are described in ``docs/commands.md``."""
+    document = {
+        "version": PLAN_VERSION,
+        "now": plan.now,
+        "sessions_scanned": plan.sessions_scanned,
+        "readable": plan.readable,
+        "sessions_bytes": plan.sessions_bytes,
+        "remove": {"sessions": len(plan.removals), "bytes": plan.bytes},
+        "by_reason": plan.by_reason(),
+        "sessions": [as_dict(row) for row in plan.removals],
+        "leftovers_by_kind": leftovers_by_kind(plan.leftovers),
+        "leftovers": [_leftover_as_dict(row) for row in plan.leftovers],
+        "pinned": plan.pinned,
+        "min_idle": plan.min_idle,
+        "unmet": plan.unmet,
+        "held": plan.held,
+        "future": [as_dict(row) for row in plan.future],
+        "problems": [
+            {"file": printable(problem.key), "kind": problem.kind, "reason": printable(problem.reason)}
+            for problem in [*plan.problems, *foreign]
+        ],
+    }
+    click.echo(msgspec.json.encode(document))
+
+
+def leftovers_by_kind(rows: Iterable[LeftoverRow]) -> dict[str, dict[str, int]]:
+    """Return how many files of each kind there are, and their sizes added up."""
+    groups: dict[str, list[int]] = {}
+    for row in rows:
+        groups.setdefault(row.leftover.kind, []).append(row.leftover.size)
+    return {kind: {"files": len(sizes), "bytes": sum(sizes)} for kind, sizes in groups.items()}
+
+
+def _leftover_as_dict(row: LeftoverRow) -> dict[str, Any]:
+    leftover = row.leftover
+    return {
+        "kind": leftover.kind,
+        "file": printable(leftover.key),
+        "bytes": leftover.size,
+        "since": leftover.since,
+        "reason": row.reason,
+    }

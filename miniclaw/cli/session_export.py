@@ -1,0 +1,150 @@
+"""``miniclaw sessions export``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import click
+
+from miniclaw.cli import EXIT_FAILED, Settings
+from miniclaw.cli.looking import list_directory, sessions_opened
+from miniclaw.cli.markdown import session_as_markdown
+from miniclaw.cli.options import channel_option
+from miniclaw.cli.output import count, echo_error
+from miniclaw.errors import MiniclawError, OutputFileError, SessionNotFoundError, StoreError
+from miniclaw.formats import printable
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files import PRIVATE_FILE
+
+Format: TypeAlias = Literal["json", "markdown"]
+Write: TypeAlias = Callable[[bytes], object]
+
+_CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@click.command()
+@click.argument("session_ids", metavar="[ID]...", nargs=-1)
+@channel_option
+@click.option("--format", "as_format", type=click.Choice(["json", "markdown"]), default="json", show_default=True,
+              help="JSON is what the files hold, as it is; Markdown is for reading.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
+              help="A file to make, for you alone to read; one that is there is never overwritten.")  # fmt: skip
+@click.pass_obj
+def export(
+    settings: Settings, *, session_ids: tuple[str, ...], channel: str | None, as_format: Format, output: Path | None
+) -> None:
+    """Write sessions as JSON or Markdown. Does not count as using them.
+
+    One ID makes one JSON document; several, or a channel, an array. What cannot be read is told, and is exit code 1;
+    the others are written all the same.
+    """
+    if bool(session_ids) == (channel is not None):
+        raise click.UsageError("say which sessions: one or more IDs, or --channel")
+    problems: list[MiniclawError | str] = []
+    wanted: Sequence[str] = list(dict.fromkeys(session_ids))
+    with sessions_opened(settings) as directory:
+        if channel is not None:
+            wanted = _ids_of(channel, directory, problems)
+        documents = _documents(wanted, directory, as_format, problems)
+        # The first one is read before anything is made: where all fails there is no empty file.
+        first = next(documents, None)
+        written = 0
+        if first is not None or not problems:
+            with _opened(output) as write:
+                together = chain([] if first is None else [first], documents)
+                if as_format == "json" and (channel is not None or len(wanted) > 1):
+                    written = _write_array(write, together)
+                else:
+                    written = _write_one_by_one(write, together)
+    for problem in problems:
+        echo_error(problem)
+    if channel is not None and not (wanted or problems):
+        click.echo(f"There is no session of the channel {channel}.", err=True)
+    if output is not None and (written or not problems):
+        click.echo(printable(f"{count(written, 'session')} exported to {output}."), err=True)
+    if problems:
+        sys.exit(EXIT_FAILED)
+
+
+def _ids_of(channel: str, directory: SessionDirectory | None, problems: list[MiniclawError | str]) -> list[str]:
+    """Return the sessions of a channel by name; what bears a name of it and cannot be read is a problem."""
+    listing = list_directory(directory)
+    if directory is not None:
+        mine = (problem for problem in listing.problems if problem.key.startswith(f"{channel}_"))
+        problems += [f"{directory.path / problem.key}: {problem.reason}" for problem in mine]
+    return sorted(row.header.session_id for row in listing.sessions if row.header.channel == channel)
+
+
+def _documents(
+    session_ids: Sequence[str],
+    directory: SessionDirectory | None,
+    as_format: Format,
+    problems: list[MiniclawError | str],
+) -> Iterator[bytes]:
+    """Yield the sessions, one after another; what is wrong with one is a problem, and the next one follows."""
+    for session_id in session_ids:
+        try:
+            if directory is None:
+                raise SessionNotFoundError(session_id)
+            session, source = directory.load_source(session_id)
+        except StoreError as error:
+            problems.append(error)
+        else:
+            yield source if as_format == "json" else session_as_markdown(session).encode()
+
+
+def _write_array(write: Write, documents: Iterator[bytes]) -> int:
+    """Write a JSON array, and return of how many."""
+    number = 0
+    write(b"[")
+    for number, document in enumerate(documents, 1):
+        write(b",\n" if number > 1 else b"\n")
+        write(document.strip())
+    write(b"\n]\n")
+    return number
+
+
+def _write_one_by_one(write: Write, documents: Iterator[bytes]) -> int:
+    """Write documents with an empty line between two, and return how many."""
+    number = 0
+    for number, document in enumerate(documents, 1):
+        if number > 1:
+            write(b"\n")
+        write(document if document.endswith(b"\n") else document + b"\n")
+    return number
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[Write]:
+    """Make the file to write to, or take standard output; a file that could not be completed is removed.
+
+    Raises:
+        OutputFileError: There is such a file, or it cannot be made or written.
+    """
+    if path is None:
+        yield partial(click.echo, nl=False)
+        return
+    try:
+        fd = os.open(path, _CREATE_FLAGS, PRIVATE_FILE)
+    except FileExistsError:
+        raise OutputFileError(path, "it exists, and nothing is overwritten; name a file that does not") from None
+    except OSError as error:
+        raise OutputFileError(path, f"could not make it: {error.strerror}") from error
+    try:
+        with os.fdopen(fd, "wb") as file:
+            yield file.write
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(path)
+        if isinstance(error, OSError):
+            raise OutputFileError(path, f"could not write it: {error.strerror}") from error
+        raise

@@ -1,0 +1,72 @@
+"""Sessions with the verdict on each, as the commands show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from miniclaw.cli import Settings
+from miniclaw.cli.looking import find_leftovers, free_disk
+from miniclaw.formats import format_remaining, printable
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.plan import Planner
+from miniclaw.session.retention import PlanRow, RetentionPolicy, plan_retention
+from miniclaw.session.rows import StoredSession
+
+
+def judge(
+    settings: Settings, directory: SessionDirectory | None, sessions: Sequence[StoredSession], now: datetime
+) -> list[PlanRow]:
+    """Return the verdict on each session, in their order: by itself, and by what budgets would take of all.
+
+    Args:
+        settings: For the rules.
+        directory: The sessions directory.
+        sessions: All of it: what a budget takes depends on the others.
+        now: The time that all are judged at.
+    """
+    policy = settings.config.session.retention_policy()
+    taken: dict[str, PlanRow] = {}
+    if policy.has_budget:
+        planner = Planner(policy, now)
+        planner.add(sessions)
+        planner.add_leftovers(find_leftovers(settings, directory, now))
+        plan = planner.finish(free_disk=free_disk(directory))
+        taken = {row.session.key: row for row in plan.removals}
+    return [taken.get(row.session.key, row) for row in plan_retention(sessions, policy, now)]
+
+
+def fate(row: PlanRow, policy: RetentionPolicy) -> str:
+    """Say what retention will do with a session, for a person."""
+    match row.reason:
+        case "never":
+            return "kept, no TTL"
+        case "pinned":
+            return "kept, pinned"
+        case "future":
+            return "kept, ahead of the clock"
+        case "ttl":
+            return "expired"
+        case "max_sessions" | "max_disk_bytes" | "min_free_disk":
+            return f"goes for {row.reason}"
+    ttl = policy.ttl_of(row.session.header.channel)
+    return f"expires in {format_remaining(ttl - row.age)}" if ttl else ""
+
+
+def as_dict(row: PlanRow) -> dict[str, Any]:
+    """Return a session and the verdict on it, for JSON."""
+    header = row.session.header
+    return {
+        "session_id": header.session_id,
+        "channel": header.channel,
+        "chat_id": header.chat_id,
+        "last_accessed": header.last_accessed,
+        "age_days": round(row.age / timedelta(days=1), 3),
+        "bytes": row.session.size,
+        "file": printable(row.session.key),
+        "pinned": header.pinned,
+        "expired": row.reason == "ttl",
+        "removes": row.removes,
+        "reason": row.reason,
+    }

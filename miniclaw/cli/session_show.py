@@ -1,0 +1,37 @@
+"""``miniclaw sessions show``."""
+
+from __future__ import annotations
+
+import click
+
+from miniclaw.cli import Settings
+from miniclaw.cli.looking import sessions_opened
+from miniclaw.cli.options import json_option
+from miniclaw.errors import SessionNotFoundError
+from miniclaw.formats import printable
+from miniclaw.session import codec
+
+
+@click.command()
+@click.argument("session_id", metavar="ID")
+@json_option
+@click.pass_obj
+def show(settings: Settings, session_id: str, as_json: bool) -> None:
+    """Show one session; ID is CHANNEL_CHAT, as `list` shows it. Does not count as using it."""
+    with sessions_opened(settings) as directory:
+        if directory is None:
+            raise SessionNotFoundError(session_id)
+        session = directory.load(session_id)
+    if as_json:
+        click.echo(bytes(codec.encode_session(session)))
+        return
+    click.echo(f"session        {printable(session.session_id)}")
+    click.echo(f"created        {session.created_at:%Y-%m-%d %H:%M:%S %Z}")
+    click.echo(f"last accessed  {session.last_accessed:%Y-%m-%d %H:%M:%S %Z}")
+    click.echo(f"pinned         {'yes' if session.pinned else 'no'}")
+    click.echo(f"messages       {len(session.messages)}")
+    for message in session.messages:
+        click.echo(f"\n{message.role}, {message.timestamp:%Y-%m-%d %H:%M:%S %Z}")
+        click.echo(printable(message.content))
+        for call in message.tool_calls or ():
+            click.echo(printable(f"calls {call.name}({call.arguments})"))

@@ -1,0 +1,114 @@
+"""``miniclaw sessions stats``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import click
+import msgspec
+
+from miniclaw.cli import Settings
+from miniclaw.cli.looking import find_leftovers, list_directory, log_to_terminal, sessions_opened
+from miniclaw.cli.options import json_option
+from miniclaw.cli.output import count, print_table
+from miniclaw.formats import format_age, format_size
+from miniclaw.session.clock import utc_now
+from miniclaw.session.rows import LeftoverKind, StoredSession
+
+T = TypeVar("T", timedelta, int)
+
+_PERCENTS: Final = (50, 90, 99)
+_DAY: Final = timedelta(days=1)
+_FOLDERS: Final[dict[str, LeftoverKind]] = {"trash": "trash", "quarantine": "quarantined"}
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def stats(settings: Settings, as_json: bool) -> None:
+    """Show how many sessions there are, how large they are and how long ago they were used.
+
+    By channel and in all. Of a percentage, p50 say, so many of the sessions are not older, or not larger.
+    """
+    now = utc_now()
+    log_to_terminal(settings)
+    with sessions_opened(settings) as directory:
+        listing = list_directory(directory)
+        leftovers = find_leftovers(settings, directory, now)
+    groups = _by_channel(listing.sessions)
+    folders = {
+        name: [entry.size for entry in leftovers if entry.kind == kind] for name, kind in _FOLDERS.items()
+    }  # fmt: skip
+    if as_json:
+        document = {
+            "now": now,
+            "all": _as_dict(listing.sessions, now),
+            "channels": {channel: _as_dict(sessions, now) for channel, sessions in groups.items()},
+            "unreadable": len(listing.problems),
+            **{name: {"files": len(sizes), "bytes": sum(sizes)} for name, sizes in folders.items()},
+        }
+        click.echo(msgspec.json.encode(document))
+        return
+    _print(groups | {"all": listing.sessions}, now)
+    click.echo()
+    for name, sizes in folders.items():
+        click.echo(f"{name:<11} {count(len(sizes), 'file')}, {format_size(sum(sizes))}")
+    if listing.problems:
+        click.echo(f"{'unreadable':<11} {count(len(listing.problems), 'file')}")
+
+
+def percentile(ordered: Sequence[T], percent: int) -> T | None:
+    """Return the least of the values that so many percent of all are not above; None of nothing.
+
+    Args:
+        ordered: In ascending order.
+        percent: From 1 to 100, both inclusive.
+    """
+    return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else None
+
+
+def _by_channel(sessions: Sequence[StoredSession]) -> dict[str, list[StoredSession]]:
+    groups: dict[str, list[StoredSession]] = {}
+    for session in sessions:
+        groups.setdefault(session.header.channel, []).append(session)
+    return dict(sorted(groups.items()))
+
+
+def _ages_and_sizes(sessions: Sequence[StoredSession], now: datetime) -> tuple[list[timedelta], list[int]]:
+    ages = sorted(now - session.header.last_accessed for session in sessions)
+    return ages, sorted(session.size for session in sessions)
+
+
+def _as_dict(sessions: Sequence[StoredSession], now: datetime) -> dict[str, Any]:
+    ages, sizes = _ages_and_sizes(sessions, now)
+    named = {f"p{percent}": percent for percent in _PERCENTS} | {"max": 100}
+    return {
+        "sessions": len(sizes),
+        "bytes": sum(sizes),
+        "pinned": sum(session.header.pinned for session in sessions),
+        "age_days": {
+            name: None if (age := percentile(ages, percent)) is None else round(age / _DAY, 3)
+            for name, percent in named.items()
+        },
+        "size_bytes": {name: percentile(sizes, percent) for name, percent in named.items()},
+    }
+
+
+def _print(groups: dict[str, list[StoredSession]], now: datetime) -> None:
+    percents = (*_PERCENTS, 100)
+    ages_rows, sizes_rows = [], []
+    for name, sessions in groups.items():
+        ages, sizes = _ages_and_sizes(sessions, now)
+        by_age = [percentile(ages, percent) for percent in percents]
+        by_size = [percentile(sizes, percent) for percent in percents]
+        ages_rows.append((name, f"{len(sizes):,}", *("-" if age is None else format_age(age) for age in by_age)))
+        sizes_rows.append(
+            (name, format_size(sum(sizes)), *("-" if size is None else format_size(size) for size in by_size))
+        )
+    names = (*(f"P{percent}" for percent in _PERCENTS), "MAX")
+    age_names, size_names = [f"AGE {name}" for name in names], [f"SIZE {name}" for name in names]
+    print_table(("CHANNEL", "SESSIONS", *age_names), ages_rows, right=("SESSIONS", *age_names))
+    click.echo()
+    print_table(("CHANNEL", "SIZE", *size_names), sizes_rows, right=("SIZE", *size_names))

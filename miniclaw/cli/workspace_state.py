@@ -1,0 +1,108 @@
+"""How things stand in a workspace: what `miniclaw status` shows, gathered without owning anything."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from miniclaw.cli import Settings
+from miniclaw.cli.looking import find_history, find_leftovers, free_disk, make_plan, sessions_opened
+from miniclaw.config import SessionConfig, show_config
+from miniclaw.formats import NEVER
+from miniclaw.session import schedule
+from miniclaw.session.cleanup_plan import CleanupPlan
+from miniclaw.session.history import HistoryEvent
+from miniclaw.session.holder import Holder, find_holder
+from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.rows import Leftover
+from miniclaw.session.state import CleanupState, StateDirectory
+
+RUNS = frozenset({"cleanup", "announced", "held", "interrupted"})
+"""The events of the history that a cleanup leaves."""
+
+
+class WorkspaceState(Struct):
+    """How things stand.
+
+    Attributes:
+        now: When it was looked at.
+        holder: Who owns the sessions; None: nobody.
+        plan: What a cleanup would do now.
+        trash: Its entries.
+        quarantine: Its files.
+        free_disk: Bytes that are free on the disk; None: not known.
+        state: What the services remember.
+        last_run: The latest event of a cleanup in the history.
+        last_cleanup: The latest one that was carried out.
+        damaged_lines: Of the history.
+    """
+
+    now: datetime
+    holder: Holder | None
+    plan: CleanupPlan
+    trash: list[Leftover]
+    quarantine: list[Leftover]
+    free_disk: int | None
+    state: CleanupState
+    last_run: HistoryEvent | None
+    last_cleanup: HistoryEvent | None
+    damaged_lines: int
+
+    @property
+    def held(self) -> str | None:
+        """Why the latest run was held; None where it was not."""
+        return self.last_run.because if self.last_run is not None and self.last_run.event == "held" else None
+
+
+def look(settings: Settings, now: datetime) -> WorkspaceState:
+    """Gather how things stand.
+
+    Raises:
+        StoreError: Something cannot be looked at.
+    """
+    with sessions_opened(settings) as directory:
+        holder = None if directory is None else find_holder(directory)
+        leftovers = find_leftovers(settings, directory, now)
+        free = free_disk(directory)
+        plan = make_plan(settings, directory, now, leftovers)
+    events, damaged = find_history(settings).read()
+    runs = [event for event in events if event.event in RUNS]
+    carried_out = [event for event in runs if event.event in {"cleanup", "interrupted"}]
+    return WorkspaceState(
+        now,
+        holder,
+        plan,
+        [entry for entry in leftovers if entry.kind == "trash"],
+        [entry for entry in leftovers if entry.kind == "quarantined"],
+        free,
+        StateDirectory(settings.home.state_dir).read_cleanup(),
+        runs[-1] if runs else None,
+        carried_out[-1] if carried_out else None,
+        damaged,
+    )
+
+
+def next_run(session: SessionConfig, state: CleanupState, now: datetime) -> datetime | None:
+    """Return when the next cleanup is due, as far as files tell; not later than now: at the next start. None: never."""
+    if session.cleanup_at is not None:
+        return now + schedule.delay_until_time_of_day(state, now, session.cleanup_at)
+    if session.cleanup_interval is None:
+        return None
+    return now + schedule.delay_until_next_run(state, now, session.cleanup_interval)
+
+
+def announced_until(state: CleanupState) -> datetime | None:
+    """Return when what was announced will be removed; None: nothing is announced."""
+    return None if state.announcement is None else state.announcement.at + schedule.ANNOUNCE_PERIOD
+
+
+def rules_in_force(settings: Settings) -> dict[str, Any]:
+    """Return the rules that are on, as the configuration's file would say them."""
+    shown = show_config(settings.config)
+    rules = {name: shown["session"].get(name, NEVER) for name in RetentionPolicy.__struct_fields__}
+    del rules["ttl_by_channel"]
+    rules |= {f"ttl_by_channel.{channel}": ttl for channel, ttl in shown["session.ttl_by_channel"].items()}
+    # That a channel is never swept is worth knowing.
+    return {name: value for name, value in rules.items() if value != NEVER or name.startswith("ttl")}
