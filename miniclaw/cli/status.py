@@ -22,6 +22,7 @@ from miniclaw.session.clock import utc_now
 from miniclaw.session.history import HistoryEvent
 from miniclaw.session.state import CleanupState
 
+
 @click.command()
 @json_option
 @click.pass_obj

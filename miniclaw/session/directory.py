@@ -224,10 +224,14 @@ class SessionDirectory:
 
     def header(self, session_id: str) -> SessionHeader:
         """Read the header of one session; raises as `load`."""
+        return self.find(session_id).header
+
+    def find(self, session_id: str) -> StoredSession:
+        """Read the header of one session, and return it as it is stored; raises as `load`."""
         for name in names.file_names(session_id):
             row = self.read_row(name)
             if isinstance(row, StoredSession) and row.header.session_id == session_id:
-                return row.header
+                return row
             if isinstance(row, ProblemFile):
                 kinds = {"corrupt": CorruptSessionError, "mismatched": MismatchedSessionError}
                 raise kinds.get(row.kind, SessionFileError)(self.path / name, row.reason)

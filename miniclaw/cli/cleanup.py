@@ -1,0 +1,149 @@
+"""``miniclaw sessions cleanup``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from miniclaw.cli import EXIT_FAILED, Settings
+from miniclaw.cli.looking import find_leftovers, find_trash, log_to_terminal, make_plan, sessions_opened
+from miniclaw.cli.operating import operate
+from miniclaw.cli.options import dry_run_option, json_option, yes_option
+from miniclaw.cli.output import confirm, count, entries, scan_progress
+from miniclaw.cli.plan_output import CONFIRM, print_plan, print_plan_json
+from miniclaw.formats import format_size
+from miniclaw.session.cleanup_plan import CleanupPlan
+from miniclaw.session.clock import utc_now
+from miniclaw.session.rows import ProblemFile
+
+if TYPE_CHECKING:
+    from miniclaw.session.cleanup import CleanupResult
+    from miniclaw.session.operations import SessionOperations
+
+
+@click.command()
+@dry_run_option
+@click.option("--confirm", "confirmed", is_flag=True,
+              help="Let through what max_removed_fraction would hold. Asks all the same, without --yes.")  # fmt: skip
+@yes_option
+@json_option
+@click.pass_obj
+def cleanup(settings: Settings, *, dry_run: bool, confirmed: bool, yes: bool, as_json: bool) -> None:
+    """Remove now what the rules remove: sessions, and what is left over beside them.
+
+    Asks first on a terminal. Does at once what it says, also where the gateway would announce first. A cleanup that
+    max_removed_fraction holds removes nothing, and is exit code 1.
+    """
+    now = utc_now()
+    log_to_terminal(settings)
+    if dry_run:
+        plan, foreign = _plan(settings, now)
+        print_plan_json(plan, foreign) if as_json else print_plan(plan, foreign)
+        return
+    if not yes and sys.stdin is not None and sys.stdin.isatty():
+        plan, _ = _plan(settings, now)
+        if (plan.removals or plan.leftovers) and (plan.held is None or confirmed):
+            confirm(_question(plan), yes=False)
+    _run(settings, now, confirmed=confirmed, as_json=as_json)
+
+
+def _plan(settings: Settings, now: datetime) -> tuple[CleanupPlan, list[ProblemFile]]:
+    """Return what a cleanup would do, and what lies beside the sessions and is not ours."""
+    from miniclaw.session.leftovers import list_foreign  # noqa: PLC0415 - start-up time
+
+    with sessions_opened(settings) as directory:
+        plan = make_plan(settings, directory, now, find_leftovers(settings, directory, now))
+        trash = find_trash(settings)
+        return plan, trash.foreign() if directory is None else list_foreign(directory, trash)
+
+
+def _question(plan: CleanupPlan) -> str:
+    leftovers = ""
+    if plan.leftovers:
+        size = format_size(sum(row.leftover.size for row in plan.leftovers))
+        leftovers = f" and {count(len(plan.leftovers), 'leftover')}, {size}"
+    much = f" That is much: {plan.held}." if plan.held is not None else ""
+    return f"Remove {count(len(plan.removals), 'session')}, {format_size(plan.bytes)}{leftovers}?{much}"
+
+
+def _run(settings: Settings, started: datetime, *, confirmed: bool, as_json: bool) -> None:
+    from miniclaw.session.cleanup import CleanupResult  # noqa: PLC0415 - start-up time
+    from miniclaw.session.state import CleanupState, StateDirectory  # noqa: PLC0415
+
+    with sessions_opened(settings) as directory:
+        is_there = directory is not None  # where there is none, none is made
+    result = CleanupResult()
+    if is_there:
+        result = operate(settings, lambda operations: _run_until_signal(operations, confirmed=confirmed))
+    if as_json:
+        click.echo(msgspec.json.encode(result))
+    else:
+        _print_result(result)
+    if result.held:
+        click.echo(f"Held: {result.held}. Nothing was removed; to let it through: `{CONFIRM}`", err=True)
+        sys.exit(EXIT_FAILED)
+    if result.interrupted:
+        click.echo("Interrupted; what is not removed is as it was.", err=True)
+        sys.exit(EXIT_FAILED)
+    if is_there and settings.config.session.retention_policy().shortest_ttl() is not None:
+        # The gateway need not announce what somebody has already ordered.
+        StateDirectory(settings.home.state_dir).write_cleanup(CleanupState(last_run_at=started))
+    if result.failed:
+        sys.exit(EXIT_FAILED)
+
+
+async def _run_until_signal(operations: SessionOperations, *, confirmed: bool) -> CleanupResult:
+    """Run a cleanup; a signal ends it after the batch it is at."""
+    import trio  # noqa: PLC0415 - start-up time
+
+    from miniclaw.gateway import SIGNALS  # noqa: PLC0415
+
+    with trio.open_signal_receiver(*SIGNALS) as signals, scan_progress() as progress:
+
+        async def stop() -> None:
+            async for _ in signals:
+                operations.stop_cleanup()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop)
+            result = await operations.cleanup(confirmed=confirmed, on_progress=progress)
+            nursery.cancel_scope.cancel()
+    return result
+
+
+def _print_result(result: CleanupResult) -> None:
+    click.echo(
+        f"{count(result.sessions_scanned, 'session')} scanned, {result.sessions_deleted:,} removed, "
+        f"{format_size(result.bytes_freed)} freed."
+    )
+    by_reason = {reason: number for reason, number in result.removed_by_reason.items() if reason != "ttl"}
+    if by_reason:  # the TTL alone goes without saying
+        click.echo(f"removed: {_list(result.removed_by_reason)}.")
+    if result.trashed:
+        click.echo(f"{result.trashed:,} in the trash; `miniclaw trash list` shows them.")
+    if result.leftovers_removed:
+        click.echo(f"leftovers removed: {_list(result.leftovers_removed)}.")
+    for number, what in [
+        (result.pinned, "pinned"),
+        (result.kept_active, "in use"),
+        (result.future, "ahead of the clock"),
+        (result.unreadable, "unreadable"),
+        (result.corrupt, "corrupt"),
+        (result.mismatched, "under another session's name"),
+    ]:
+        if number:
+            click.echo(f"{number:,} kept: {what}.")
+    if result.foreign:
+        click.echo(f"{entries(result.foreign)} left alone: no session. `--dry-run` names them.")
+    if result.unmet:
+        click.echo(f"unmet: {', '.join(result.unmet)}: what is left is protected.", err=True)
+    if result.failed:
+        click.echo(f"{result.failed:,} could not be removed; the log above says why.", err=True)
+
+
+def _list(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{number:,} {what}" for what, number in numbers.items())

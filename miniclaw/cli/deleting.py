@@ -1,0 +1,172 @@
+"""``miniclaw sessions delete``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from miniclaw.cli import EXIT_FAILED, Settings
+from miniclaw.cli.looking import log_to_terminal, sessions_opened
+from miniclaw.cli.operating import operate
+from miniclaw.cli.options import channel_option, dry_run_option, json_option, yes_option
+from miniclaw.cli.output import confirm, count, echo_error, one_line, print_table
+from miniclaw.cli.selecting import Selection, select_by_chat, select_by_id
+from miniclaw.formats import format_age, format_duration, format_size, printable
+from miniclaw.session.clock import utc_now
+
+if TYPE_CHECKING:
+    from miniclaw.session.operations import Deleted
+
+_MOST_TOLD = 20  # sessions told one by one
+
+
+@click.command()
+@click.argument("session_ids", metavar="[ID]...", nargs=-1)
+@channel_option
+@click.option("--chat", "chat_id", metavar="CHAT_ID", help="Only those of this chat, on whatever channel.")
+@click.option("--erase", is_flag=True,
+              help="For good, and out of trash and quarantine as well: for a person who asks for it.")  # fmt: skip
+@dry_run_option
+@yes_option
+@json_option
+@click.pass_obj
+def delete(
+    settings: Settings,
+    *,
+    session_ids: tuple[str, ...],
+    channel: str | None,
+    chat_id: str | None,
+    erase: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Delete sessions now, whatever their age: those of some IDs, of a channel, or of a chat.
+
+    Asks first on a terminal. They go to the trash where one is configured; what went is written into the history.
+    """
+    selects = channel is not None or chat_id is not None
+    if bool(session_ids) == selects:
+        raise click.UsageError("say which sessions: one or more IDs, or --channel or --chat or both of these")
+    now = utc_now()
+    log_to_terminal(settings)
+    with sessions_opened(settings) as directory:
+        if selects:
+            selection = select_by_chat(settings, directory, channel, chat_id, now, erase=erase)
+        else:
+            selection = select_by_id(settings, directory, session_ids, now, erase=erase)
+    if dry_run:
+        _print_selection_json(selection) if as_json else _print_selection(selection, now)
+        return
+    done: list[Deleted] = []
+    if selection.session_ids:
+        confirm(_question(settings, selection, now, erase=erase), yes=yes)
+        done = operate(settings, lambda operations: operations.delete(selection.session_ids, erase=erase))
+    if as_json:
+        _print_result_json(done, selection)
+    else:
+        _print_result(done, settings.config.session.trash_for)
+    for problem in selection.kept:
+        echo_error(f"kept: {one_line(problem.key)}: {problem.kind}, {problem.reason}")
+    if selection.kept or any(deleted.error for deleted in done):
+        sys.exit(EXIT_FAILED)
+
+
+def _question(settings: Settings, selection: Selection, now: datetime, *, erase: bool) -> str:
+    where = "for good" if erase or settings.config.session.trash_for is None else "to the trash"
+    verb = "Move" if where == "to the trash" else "Delete"
+    copies = f" and {count(len(selection.copies), 'file')} of trash and quarantine" if selection.copies else ""
+    if len(selection.sessions) == 1 and not copies:
+        session = selection.sessions[0]
+        age = now - session.header.last_accessed
+        used = f"last used {format_age(age)} ago" if age >= timedelta(0) else "ahead of the clock"
+        what = f"the session {one_line(session.header.session_id)}, {format_size(session.size)}, {used},"
+    else:
+        what = f"{count(len(selection.sessions), 'session')}{copies}, {format_size(selection.bytes)},"
+    return f"{verb} {what} {where}?"
+
+
+def _print_selection(selection: Selection, now: datetime) -> None:
+    rows = [
+        (row.header.session_id, format_age(now - row.header.last_accessed), format_size(row.size), row.key)
+        for row in selection.sessions
+    ]
+    rows += [
+        (copy.session_id, format_age(now - copy.since), format_size(copy.size), copy.place) for copy in selection.copies
+    ]
+    if rows:
+        print_table(("SESSION", "AGE", "SIZE", "FILE"), rows, right=("AGE", "SIZE"))
+        click.echo()
+    copies = f" and {count(len(selection.copies), 'file')} of trash and quarantine" if selection.copies else ""
+    what = f"{count(len(selection.sessions), 'session')}{copies}"
+    click.echo(f"{what} would be deleted, {format_size(selection.bytes)}. Nothing was changed.")
+    for problem in selection.kept:
+        click.echo(f"kept: {one_line(problem.key)}: {problem.kind}, {one_line(problem.reason)}")
+
+
+def _print_selection_json(selection: Selection) -> None:
+    document = {
+        "sessions": [
+            {
+                "session_id": row.header.session_id,
+                "last_accessed": row.header.last_accessed,
+                "bytes": row.size,
+                "file": printable(row.key),
+            }
+            for row in selection.sessions
+        ],
+        "copies": [
+            {"session_id": copy.session_id, "file": printable(copy.place), "bytes": copy.size, "since": copy.since}
+            for copy in selection.copies
+        ],
+        "bytes": selection.bytes,
+        "kept": _kept(selection),
+    }
+    click.echo(msgspec.json.encode(document))
+
+
+def _kept(selection: Selection) -> list[dict[str, Any]]:
+    return [{"file": printable(problem.key), "reason": printable(problem.reason)} for problem in selection.kept]
+
+
+def _print_result(done: Sequence[Deleted], trash_for: timedelta | None) -> None:
+    gone = [deleted for deleted in done if deleted.error is None]
+    for deleted in gone[:_MOST_TOLD]:
+        shown, freed = one_line(deleted.session_id), format_size(deleted.bytes_freed)
+        if deleted.entry_id:
+            restore = (
+                f"`miniclaw trash restore {shlex.quote(shown)}` brings it back within {format_duration(trash_for)}"
+            )
+            click.echo(f"Moved {shown} to the trash, {freed} freed; {restore}.")
+        else:
+            click.echo(f"Deleted {shown}, {freed}; it is gone for good.")
+    for deleted in done:
+        if deleted.error is not None:
+            echo_error(deleted.error)
+    if len(gone) > _MOST_TOLD:
+        click.echo(f"… and {len(gone) - _MOST_TOLD:,} more; `miniclaw history` has them all.")
+    if len(done) != 1:
+        click.echo(f"{count(len(gone), 'session')} deleted, {format_size(sum(one.bytes_freed for one in gone))} freed.")
+
+
+def _print_result_json(done: Sequence[Deleted], selection: Selection) -> None:
+    document = {
+        "sessions": [
+            {
+                "session_id": deleted.session_id,
+                "bytes_freed": deleted.bytes_freed,
+                "trash_entry": deleted.entry_id or None,
+                "error": None if deleted.error is None else printable(str(deleted.error)),
+            }
+            for deleted in done
+        ],
+        "bytes_freed": sum(deleted.bytes_freed for deleted in done),
+        "kept": _kept(selection),
+    }
+    click.echo(msgspec.json.encode(document))

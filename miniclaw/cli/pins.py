@@ -1,0 +1,64 @@
+"""``miniclaw sessions pin`` and ``unpin``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from miniclaw.cli import EXIT_FAILED, Settings
+from miniclaw.cli.looking import sessions_opened
+from miniclaw.cli.operating import operate
+from miniclaw.cli.output import echo_error, one_line
+from miniclaw.errors import SessionNotFoundError, StoreError
+from miniclaw.session import names
+
+if TYPE_CHECKING:
+    from miniclaw.session.operations import SessionOperations
+
+_ids = click.argument("session_ids", metavar="ID...", nargs=-1, required=True)
+
+
+@click.command()
+@_ids
+@click.pass_obj
+def pin(settings: Settings, session_ids: tuple[str, ...]) -> None:
+    """Pin sessions: no rule removes them, whatever their age. Does not count as using them."""
+    _set_pinned(settings, session_ids, True)
+
+
+@click.command()
+@_ids
+@click.pass_obj
+def unpin(settings: Settings, session_ids: tuple[str, ...]) -> None:
+    """Unpin sessions: the rules apply to them again."""
+    _set_pinned(settings, session_ids, False)
+
+
+def _set_pinned(settings: Settings, session_ids: tuple[str, ...], pinned: bool) -> None:
+    for session_id in session_ids:
+        names.split_session_id(session_id)  # what is no id is told before anything is done
+    with sessions_opened(settings) as directory:
+        if directory is None:  # where there is none, none is made
+            raise SessionNotFoundError(session_ids[0])
+    problems = operate(settings, lambda operations: _set_all(operations, session_ids, pinned))
+    for problem in problems:
+        echo_error(problem)
+    if problems:
+        sys.exit(EXIT_FAILED)
+
+
+async def _set_all(operations: SessionOperations, session_ids: tuple[str, ...], pinned: bool) -> list[StoreError]:
+    """Pin or unpin one after another, and return what could not be done."""
+    problems: list[StoreError] = []
+    word = "pinned" if pinned else "unpinned"
+    for session_id in dict.fromkeys(session_ids):
+        try:
+            changed = await operations.set_pinned(session_id, pinned)
+        except StoreError as error:
+            problems.append(error)
+        else:
+            shown = one_line(session_id)
+            click.echo(f"{word.capitalize()} {shown}." if changed else f"{shown} was {word} already.")
+    return problems

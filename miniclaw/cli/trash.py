@@ -1,0 +1,136 @@
+"""``miniclaw trash``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from typing import Any
+
+import click
+import msgspec
+
+from miniclaw.cli import EXIT_FAILED, Settings
+from miniclaw.cli.looking import find_trash, log_to_terminal
+from miniclaw.cli.operating import operate
+from miniclaw.cli.options import dry_run_option, json_option, yes_option
+from miniclaw.cli.output import confirm, echo_error, entries, one_line, print_table
+from miniclaw.formats import format_age, format_remaining, format_size, printable
+from miniclaw.session.clock import utc_now
+from miniclaw.session.leftover_rules import judge_leftover
+from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.rows import Leftover
+from miniclaw.session.trash import Trash
+from miniclaw.session.trash_rows import TrashEntry
+
+
+@click.group()
+def trash() -> None:
+    """List, restore and empty what was removed."""
+
+
+@trash.command("list")
+@json_option
+@click.pass_obj
+def list_entries(settings: Settings, as_json: bool) -> None:
+    """List the trash, the newest last."""
+    now = utc_now()
+    bin_ = find_trash(settings)
+    found = bin_.entries()
+    if as_json:
+        click.echo(msgspec.json.encode([_as_dict(entry) for entry in found]))
+    else:
+        _print_entries(found, now)
+        for problem in bin_.foreign():
+            click.echo(f"left alone: {one_line(problem.key)}: {one_line(problem.reason)}", err=True)
+
+
+@trash.command()
+@click.argument("name", metavar="ID")
+@click.pass_obj
+def restore(settings: Settings, name: str) -> None:
+    """Put a session back into its place; ID is the session's, for the newest entry of it, or an entry's.
+
+    It counts as used just now. Where there is a session of that ID already, nothing is changed.
+    """
+    log_to_terminal(settings)
+    entry = find_trash(settings).find(name)  # what is not there needs no workspace
+    session_id = operate(settings, lambda operations: operations.restore(entry.id))
+    click.echo(f"Restored {one_line(session_id)}; it counts as used just now.")
+
+
+@trash.command()
+@click.argument("names", metavar="[ID]...", nargs=-1)
+@click.option("--expired", is_flag=True, help="Only those whose time is over; a cleanup removes them as well.")
+@dry_run_option
+@yes_option
+@click.pass_obj
+def empty(settings: Settings, *, names: tuple[str, ...], expired: bool, dry_run: bool, yes: bool) -> None:
+    """Delete what is in the trash for good: all of it, or some entries.
+
+    ID is an entry's, or a session's for all entries of it. Asks first on a terminal.
+    """
+    if names and expired:
+        raise click.UsageError("say which entries: IDs or --expired, not both")
+    now = utc_now()
+    log_to_terminal(settings)
+    bin_ = find_trash(settings)
+    found = _named(bin_, names) if names else bin_.entries()
+    if expired:
+        policy = settings.config.session.retention_policy()
+        found = [entry for entry in found if _is_expired(entry, policy, now)]
+    size = sum(entry.stored_size for entry in found)
+    if dry_run:
+        _print_entries(found, now)
+        click.echo(f"{entries(len(found))} would be deleted, {format_size(size)}. Nothing was changed.")
+        return
+    if not found:
+        click.echo("There is nothing to delete.")
+        return
+    confirm(f"Delete {entries(len(found))} of the trash, {format_size(size)}, for good?", yes=yes)
+    removals = operate(settings, lambda operations: operations.empty_trash([entry.id for entry in found]))
+    removed = [removal for removal in removals if removal.outcome == "removed"]
+    failed = [removal for removal in removals if removal.outcome == "failed"]
+    freed = format_size(sum(removal.bytes_freed for removal in removed))
+    click.echo(f"{entries(len(removed))} deleted, {freed} freed; gone for good.")
+    for removal in failed:
+        echo_error(f"{bin_.path_of(removal.entry_id)}: {removal.reason}")
+    if failed:
+        sys.exit(EXIT_FAILED)
+
+
+def _named(bin_: Trash, names: tuple[str, ...]) -> list[TrashEntry]:
+    """Return the entries that are meant by these names.
+
+    Raises:
+        TrashEntryNotFoundError: One of them means none.
+    """
+    found: dict[str, TrashEntry] = {}
+    for name in names:
+        meant = bin_.find_all(name) or [bin_.find(name)]
+        found |= {entry.id: entry for entry in meant}
+    return list(found.values())
+
+
+def _is_expired(entry: TrashEntry, policy: RetentionPolicy, now: datetime) -> bool:
+    leftover = Leftover("trash", entry.id, entry.stored_size, entry.removed_at, entry.expires_at)
+    return judge_leftover(leftover, policy, now) is not None
+
+
+def _print_entries(found: list[TrashEntry], now: datetime) -> None:
+    rows = [
+        (entry.session_id or "?", f"{format_age(now - entry.removed_at)} ago", _expiry(entry, now),
+         format_size(entry.stored_size), f"damaged: {entry.problem}" if entry.problem else entry.reason, entry.id)
+        for entry in found
+    ]  # fmt: skip
+    print_table(("SESSION", "REMOVED", "EXPIRES", "SIZE", "REASON", "ENTRY"), rows, right=("SIZE",))
+
+
+def _expiry(entry: TrashEntry, now: datetime) -> str:
+    if entry.expires_at is None:
+        return "-"
+    return f"in {format_remaining(entry.expires_at - now)}" if entry.expires_at > now else "expired"
+
+
+def _as_dict(entry: TrashEntry) -> dict[str, Any]:
+    shown: dict[str, Any] = msgspec.structs.asdict(entry)
+    return {key: printable(value) if isinstance(value, str) else value for key, value in shown.items()}
