@@ -55,6 +55,7 @@ def delete(
     if bool(session_ids) == selects:
         raise click.UsageError("say which sessions: one or more IDs, or --channel or --chat or both of these")
     now = utc_now()
+    goes_to_trash = settings.config.session.trash_for is not None and not erase
     log_to_terminal(settings)
     with sessions_opened(settings) as directory:
         if selects:
@@ -62,11 +63,14 @@ def delete(
         else:
             selection = select_by_id(settings, directory, session_ids, now, erase=erase)
     if dry_run:
-        _print_selection_json(selection) if as_json else _print_selection(selection, now)
+        if as_json:
+            _print_selection_json(selection)
+        else:
+            _print_selection(selection, now, "moved to the trash" if goes_to_trash else "deleted for good")
         return
     done: list[Deleted] = []
     if selection.session_ids:
-        confirm(_question(settings, selection, now, erase=erase), yes=yes)
+        confirm(_question(selection, now, goes_to_trash=goes_to_trash), yes=yes)
         done = operate(settings, lambda operations: operations.delete(selection.session_ids, erase=erase))
     if as_json:
         _print_result_json(done, selection)
@@ -78,9 +82,8 @@ def delete(
         sys.exit(EXIT_FAILED)
 
 
-def _question(settings: Settings, selection: Selection, now: datetime, *, erase: bool) -> str:
-    where = "for good" if erase or settings.config.session.trash_for is None else "to the trash"
-    verb = "Move" if where == "to the trash" else "Delete"
+def _question(selection: Selection, now: datetime, *, goes_to_trash: bool) -> str:
+    verb, where = ("Move", "to the trash") if goes_to_trash else ("Delete", "for good")
     copies = f" and {count(len(selection.copies), 'file')} of trash and quarantine" if selection.copies else ""
     if len(selection.sessions) == 1 and not copies:
         session = selection.sessions[0]
@@ -92,7 +95,7 @@ def _question(settings: Settings, selection: Selection, now: datetime, *, erase:
     return f"{verb} {what} {where}?"
 
 
-def _print_selection(selection: Selection, now: datetime) -> None:
+def _print_selection(selection: Selection, now: datetime, what_happens: str) -> None:
     rows = [
         (row.header.session_id, format_age(now - row.header.last_accessed), format_size(row.size), row.key)
         for row in selection.sessions
@@ -105,7 +108,7 @@ def _print_selection(selection: Selection, now: datetime) -> None:
         click.echo()
     copies = f" and {count(len(selection.copies), 'file')} of trash and quarantine" if selection.copies else ""
     what = f"{count(len(selection.sessions), 'session')}{copies}"
-    click.echo(f"{what} would be deleted, {format_size(selection.bytes)}. Nothing was changed.")
+    click.echo(f"{what} would be {what_happens}, {format_size(selection.bytes)}. Nothing was changed.")
     for problem in selection.kept:
         click.echo(f"kept: {one_line(problem.key)}: {problem.kind}, {one_line(problem.reason)}")
 
@@ -151,8 +154,12 @@ def _print_result(done: Sequence[Deleted], trash_for: timedelta | None) -> None:
             echo_error(deleted.error)
     if len(gone) > _MOST_TOLD:
         click.echo(f"… and {len(gone) - _MOST_TOLD:,} more; `miniclaw history` has them all.")
-    if len(done) != 1:
-        click.echo(f"{count(len(gone), 'session')} deleted, {format_size(sum(one.bytes_freed for one in gone))} freed.")
+    if not done:
+        click.echo("There is nothing to delete.")
+    elif len(done) > 1:
+        verb = "moved to the trash" if all(deleted.entry_id for deleted in gone) else "deleted for good"
+        freed = format_size(sum(deleted.bytes_freed for deleted in gone))
+        click.echo(f"{count(len(gone), 'session')} {verb}, {freed} freed.")
 
 
 def _print_result_json(done: Sequence[Deleted], selection: Selection) -> None:

@@ -60,7 +60,7 @@ def _lines(settings: Settings, found: WorkspaceState) -> Iterator[tuple[str, str
         yield "announced", f"{_time(found.state.announcement.at)} ({why}); removes from {_time(until)} on"
     if found.held is not None and found.last_run is not None:
         yield "held", f"the cleanup of {_time(found.last_run.at)}: {found.held}; `{CONFIRM}` lets it through"
-    if plan.held is not None:
+    elif plan.held is not None:
         yield "would be held", f"{plan.held}; `{CONFIRM}` lets it through"
     if plan.unmet:
         yield "unmet", f"{', '.join(plan.unmet)}: what is left is protected"

@@ -112,7 +112,10 @@ def test_dry_run_names_what_would_go_the_oldest_first_and_changes_nothing(progra
     program.add("web_fresh", days=29)
     result = program.run("sessions", "cleanup", "--dry-run")
     assert (result.code, result.err) == (0, "")
-    assert [line.split("\t") for line in result.lines[:3]] == [
+    assert [line.split("\t") for line in result.lines[:6]] == [
+        ["REASON", "SESSIONS", "SIZE"],
+        ["ttl", "2", f"{sum(sizes)} B"],
+        [""],
         ["SESSION", "LAST USED", "SIZE", "REASON"],
         ["web_a", "90d", f"{sizes[1]} B", "ttl"],
         ["telegram_1", "31d", f"{sizes[0]} B", "ttl"],
@@ -133,7 +136,7 @@ def test_dry_run_json_lists_removals_future_and_problems(program: Program) -> No
     result = program.run("sessions", "cleanup", "--dry-run", "--json")
     assert result.code == 0
     plan = result.json
-    assert plan["version"] == 1
+    assert plan["version"] == 2
     assert plan["sessions_scanned"] == 7
     assert plan["remove"] == {"sessions": 1, "bytes": path.stat().st_size}
     assert [row["file"] for row in plan["sessions"]] == ["telegram_1.json"]

@@ -8,9 +8,20 @@ from importlib.metadata import version
 import pytest
 
 from miniclaw.config import Config, parse_config
+from miniclaw.session.directory import SessionDirectory
 from tests.fakes.program import Program
 
-COMMANDS = [["sessions", "cleanup", "--dry-run"], ["sessions", "list"], ["chat", "-m", "hi"], ["gateway"]]
+COMMANDS = [
+    ["sessions", "cleanup", "--dry-run"], ["sessions", "list"], ["chat", "-m", "hi"], ["gateway"], ["status"],
+    ["sessions", "stats"], ["sessions", "forecast"], ["sessions", "delete", "telegram_1"],
+    ["sessions", "pin", "telegram_1"], ["trash", "empty"], ["trash", "empty", "--expired"],
+]  # fmt: skip
+LOOKING = [
+    ["sessions", "list"], ["sessions", "show", "web_a"], ["sessions", "stats"], ["sessions", "export", "web_a"],
+    ["sessions", "forecast"], ["sessions", "cleanup", "--dry-run"], ["sessions", "delete", "--dry-run", "web_a"],
+    ["sessions", "delete", "--dry-run", "--erase", "--channel", "web"], ["trash", "list"],
+    ["trash", "empty", "--dry-run"], ["history"], ["status"], ["config", "show"],
+]  # fmt: skip
 BAD_CONFIGS = {
     "zero": '[session]\nttl = "0"\n',
     "bare number": "[session]\nttl = 30\n",
@@ -32,14 +43,16 @@ def test_help_names_every_command(program: Program, option: str) -> None:
     """Whoever asks for help sees all there is."""
     result = program.run(option)
     assert result.code == 0
-    for command in ("gateway", "chat", "sessions", "config"):
+    for command in ("gateway", "chat", "sessions", "trash", "history", "status", "config"):
         assert f"\n  {command} " in result.out
 
 
 @pytest.mark.parametrize(
     "command",
-    [["gateway"], ["chat"], ["sessions"], ["sessions", "list"], ["sessions", "show"], ["sessions", "delete"],
-     ["sessions", "cleanup"], ["config"], ["config", "show"]],
+    [["gateway"], ["chat"], ["sessions"], ["sessions", "list"], ["sessions", "show"], ["sessions", "stats"],
+     ["sessions", "export"], ["sessions", "forecast"], ["sessions", "cleanup"], ["sessions", "delete"],
+     ["sessions", "pin"], ["sessions", "unpin"], ["trash"], ["trash", "list"], ["trash", "restore"],
+     ["trash", "empty"], ["history"], ["status"], ["config"], ["config", "show"]],
     ids=" ".join,
 )  # fmt: skip
 def test_help_of_a_command_changes_nothing(program: Program, command: list[str]) -> None:
@@ -52,7 +65,8 @@ def test_help_of_a_command_changes_nothing(program: Program, command: list[str])
 
 @pytest.mark.parametrize(
     "command",
-    [["sesions"], ["sessions", "purge"], ["sessions", "list", "--all"], ["sessions", "show"], ["sessions", "delete"],
+    [["sesions"], ["sessions", "purge"], ["sessions", "pin"], ["trash", "restore"], ["history", "--limit", "0"],
+     ["sessions", "forecast", "--days", "-1"], ["sessions", "forecast", "--days", "36501"], ["sessions", "list", "--all"], ["sessions", "show"], ["sessions", "delete"],
      ["--verbose"], ["chat", "-m"], ["sessions", "cleanup", "telegram_1"]],
     ids=" ".join,
 )  # fmt: skip
@@ -145,3 +159,26 @@ def test_config_show_json_holds_every_key_that_has_a_default(program: Program) -
         "persistence_interval": "30s", "cleanup_interval": "1d", "announce_first": True, "mode": "enforce",
     }  # fmt: skip
     assert result.json["config"]["log"] == {"level": "info", "format": "auto"}
+
+
+@pytest.mark.parametrize("command", LOOKING, ids=" ".join)
+def test_command_that_looks_starts_quickly_and_changes_nothing(program: Program, command: list[str]) -> None:
+    """trio is not loaded to print some lines, and no file is made or changed."""
+    program.add("web_a", days=40)
+    before = program.content()
+    script = (
+        "import atexit, sys; from miniclaw.cli import main;"
+        "atexit.register(lambda: print('trio' in sys.modules, file=sys.stderr)); main()"
+    )
+    result = program.run_python(script, *command)
+    assert (result.code, result.err) == (0, "False\n")
+    assert program.content() == before
+
+
+@pytest.mark.parametrize("command", LOOKING, ids=" ".join)
+def test_command_that_looks_works_beside_a_gateway(program: Program, command: list[str]) -> None:
+    """Looking needs no lock, and asks for none that a gateway could miss."""
+    program.add("web_a", days=40)
+    with SessionDirectory.open(program.sessions_dir) as directory:
+        directory.own()
+        assert program.run(*command).code == 0

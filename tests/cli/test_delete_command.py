@@ -14,7 +14,7 @@ def test_delete_removes_that_session_and_no_other(program: Program, options: lis
     size = path.stat().st_size
     program.add("web_ab", days=400)
     result = program.run("sessions", "delete", "web_a", *options)
-    assert (result.code, result.out, result.err) == (0, f"Deleted web_a, {size} B.\n", "")
+    assert (result.code, result.out, result.err) == (0, f"Deleted web_a, {size} B; it is gone for good.\n", "")
     assert program.files() == {"web_ab.json"}
 
 
@@ -66,7 +66,7 @@ def test_delete_on_a_terminal_not_confirmed_keeps_everything(program: Program, a
     path = program.add("web_a", days=3.5)
     result = program.run_on_terminal("sessions", "delete", "web_a", prompt="[y/N]: ", answer=answer)
     assert result.code == 1
-    assert "Delete the session web_a, last used 3d ago?" in result.out
+    assert "last used 3d ago, for good?" in result.out
     assert "Aborted!" in result.out
     assert path.exists()
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from miniclaw.session.directory import SessionDirectory
 from tests.fakes.program import Program
-
-
-def _snapshot(root: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def test_list_shows_the_most_recently_used_first(program: Program) -> None:
@@ -128,7 +123,7 @@ def test_show_prints_the_conversation_and_does_not_count_as_use(program: Program
             {"role": "tool_result", "content": "noon", "timestamp": time, "tool_call_id": "1"},
         ],
     )  # fmt: skip
-    before = _snapshot(program.home)
+    before = program.content()
     result = program.run("sessions", "show", "web_a")
     assert result.code == 0
     assert result.lines[:2] == ["session        web_a", "created        2026-10-01 00:00:00 UTC"]
@@ -137,7 +132,7 @@ def test_show_prints_the_conversation_and_does_not_count_as_use(program: Program
     assert result.lines[at + 1] == "what time is it?"
     assert 'calls clock({"zone":"UTC"})' in result.lines
     assert "noon" in result.lines
-    assert _snapshot(program.home) == before
+    assert program.content() == before
 
 
 def test_show_json_is_the_whole_session_with_what_miniclaw_does_not_know(program: Program) -> None:

@@ -56,6 +56,7 @@ class Program:
         self.config_path = home / "config.toml"
         self.sessions_dir = home / "workspace" / "sessions"
         self.state_dir = home / "workspace" / "state"
+        self.trash_dir = home / "workspace" / "trash"
 
     def write_config(self, text: str) -> None:
         """Write the configuration file."""
@@ -70,13 +71,24 @@ class Program:
         """Return the names in the sessions directory, but for what is hidden."""
         return {path.name for path in self.sessions_dir.iterdir() if not path.name.startswith(".")}
 
+    def content(self) -> dict[str, bytes]:
+        """Return all files of the home, with their contents."""
+        return {str(path): path.read_bytes() for path in self.home.rglob("*") if path.is_file()}
+
     def _environment(self, overrides: dict[str, str]) -> dict[str, str]:
         return os.environ | {"MINICLAW_HOME": str(self.home), "LOGNAME": "tester", "TERM": "dumb"} | overrides
 
     def run(self, *args: str, stdin: str | bytes = b"", **environment: str) -> Result:
         """Run to the end, with pipes for the three standard streams."""
+        return self._run(["-m", "miniclaw", *args], stdin, environment)
+
+    def run_python(self, script: str, *args: str) -> Result:
+        """Run a script with these arguments, as `run`; it may prepare the process and then call the program."""
+        return self._run(["-c", script, *args], b"", {})
+
+    def _run(self, args: list[str], stdin: str | bytes, environment: dict[str, str]) -> Result:
         done = subprocess.run(
-            [sys.executable, "-m", "miniclaw", *args],
+            [sys.executable, *args],
             input=stdin.encode() if isinstance(stdin, str) else stdin,
             capture_output=True,
             env=self._environment(environment),
@@ -85,7 +97,7 @@ class Program:
         )
         return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
-    def run_on_terminal(self, *args: str, prompt: str = "", answer: str = "") -> Result:
+    def run_on_terminal(self, *args: str, prompt: str = "", answer: str = "", **environment: str) -> Result:
         """Run to the end on a pseudo-terminal, and type the answer once the prompt is there.
 
         Both outputs come as one, in `Result.out`.
@@ -97,7 +109,7 @@ class Program:
                 stdin=slave,
                 stdout=slave,
                 stderr=slave,
-                env=self._environment({}),
+                env=self._environment(environment),
                 start_new_session=True,
             )
             os.close(slave)

@@ -1,0 +1,186 @@
+"""``status``: one screen that says how things stand, with a gateway and without."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.history import FileTally, HistoryEvent, Tally
+from miniclaw.session.state import Announcement, CleanupState, StateDirectory
+from tests.cli.test_history_command import record
+from tests.fakes.program import Program
+
+
+def _status(program: Program) -> tuple[dict[str, str], Any]:
+    """Return what is shown, by its labels, and what the JSON says."""
+    result = program.run("status")
+    assert (result.code, result.err) == (0, ""), result
+    assert len(result.lines) <= 24  # a screen
+    return {line[:14].strip(): line[14:] for line in result.lines}, program.run("status", "--json").json
+
+
+def test_status_of_a_fresh_machine_is_no_error_and_makes_nothing(program: Program) -> None:
+    """Nothing is there, nobody holds it, and the first cleanup is due with the first gateway."""
+    shown, document = _status(program)
+    assert shown["workspace"] == str(program.home / "workspace")
+    assert shown["held by"] == "nobody"
+    assert shown["sessions"] == "0, 0 B"
+    assert shown["last cleanup"] == "never"
+    assert shown["next cleanup"].startswith("due, at the next start of the gateway; announces only")
+    assert shown["rules"] == "ttl = 30d, quarantine_for = 30d"
+    assert document["held_by"] is None
+    assert document["free_disk"] is None
+    assert document["last_cleanup"] is None
+    assert not program.home.exists()
+
+
+def test_status_counts_what_is_there(program: Program) -> None:
+    """Sessions, what cannot be read, trash and quarantine, and what would go now."""
+    program.write_config('[session]\ntrash_for = "7d"\nmax_sessions = 3\n')
+    sizes = [program.add(f"web_{days}", days=days).stat().st_size for days in (1, 2, 3, 4, 31)]
+    program.add("web_gone", days=1)
+    assert program.run("sessions", "delete", "web_gone").code == 0
+    (program.sessions_dir / "web_bad.json").write_text("{")
+    quarantine = program.sessions_dir / ".quarantine"
+    quarantine.mkdir()
+    (quarantine / "web_c.json.20200101T000000Z-0123abcd").write_bytes(b"x" * 100)
+    shown, document = _status(program)
+    trash = sum(path.stat().st_size for path in program.trash_dir.iterdir())
+    assert shown["sessions"] == f"5, {sum(sizes) / 1024:.1f} KiB"
+    assert shown["unreadable"].startswith("1 file; ")
+    assert shown["trash"] == f"1, {trash} B"
+    assert shown["quarantine"] == "1, 100 B"
+    assert shown["would remove"] == f"2 sessions, {sizes[3] + sizes[4]} B; ttl 1; max_sessions 1; 1 leftover"
+    assert document["sessions"] == {"readable": 5, "unreadable": 1, "bytes": sum(sizes)}
+    assert document["trash"] == {"files": 1, "bytes": trash}
+    assert document["would_remove"]["by_reason"]["ttl"] == {"sessions": 1, "bytes": sizes[4]}
+    assert document["free_disk"] > 0
+    plan = program.run("sessions", "cleanup", "--dry-run", "--json").json
+    assert document["would_remove"]["sessions"] == plan["remove"]["sessions"]
+
+
+def test_status_names_the_holder_without_disturbing_it(program: Program) -> None:
+    """Who holds the workspace is told while it does, and it does not notice."""
+    program.add("web_a", days=1)
+    with SessionDirectory.open(program.sessions_dir) as directory:
+        directory.own()
+        shown, document = _status(program)
+        assert shown["held by"].startswith(f"process {os.getpid()}, since ")
+        assert document["held_by"]["pid"] == os.getpid()
+    assert _status(program)[0]["held by"] == "nobody"
+
+
+def test_status_tells_the_last_cleanup_and_the_next(program: Program) -> None:
+    """What the last one did stands in the history; the next one is a day later."""
+    now = datetime.now(UTC)
+    last = now - timedelta(hours=6)
+    event = HistoryEvent(
+        at=last, event="cleanup", by="service", reasons={"ttl": Tally(12, 5000)}, bytes_freed=5000,
+        sessions_scanned=400, leftovers={"temporary": FileTally(1, 9)},
+    )  # fmt: skip
+    other = HistoryEvent(at=now, event="restored", by="command")
+    record(program.state_dir, event, other)
+    StateDirectory(program.state_dir).write_cleanup(CleanupState(last_run_at=last))
+    shown, document = _status(program)
+    assert shown["last cleanup"] == (
+        f"{last:%Y-%m-%d %H:%M:%S} UTC: 12 of 400 removed, 4.9 KiB freed; ttl 12; temporary 1 file"
+    )
+    following = last + timedelta(days=1)
+    assert shown["next cleanup"] == f"{following:%Y-%m-%d %H:%M:%S} UTC, in 18h, if the gateway runs then"
+    assert abs(datetime.fromisoformat(document["next_run_at"]) - following) < timedelta(seconds=1)
+    assert document["last_cleanup"]["sessions"] == 12
+    assert document["last_cleanup"]["bytes_freed"] == 5000
+    assert document["last_run_at"] == msgspec.json.decode(msgspec.json.encode(last))
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ('cleanup_interval = "never"', "never by itself"),
+        ('cleanup_interval = "1h"', "due, at the next start"),
+        ('cleanup_interval = "36h"', "in 2d, if the gateway runs then"),
+        ('cleanup_at = "04:00"', "if the gateway runs then"),
+    ],
+)
+def test_status_next_cleanup_goes_by_the_configuration(program: Program, config: str, expected: str) -> None:
+    """An interval, a time of day, or never."""
+    program.write_config(f"[session]\n{config}\n")
+    # At a time of day: a minute ahead, so that no 04:00 can come between.
+    last = datetime.now(UTC) + (timedelta(minutes=1) if "_at" in config else timedelta(hours=-2))
+    StateDirectory(program.state_dir).write_cleanup(CleanupState(last_run_at=last))
+    shown, document = _status(program)
+    assert expected in shown["next cleanup"]
+    assert (document["next_run_at"] is None) == ("never" in config)
+    assert shown["last cleanup"].endswith("; not in the history")
+
+
+def test_status_tells_a_pending_announcement(program: Program) -> None:
+    """What was announced, why, and from when on it removes."""
+    at = datetime.now(UTC) - timedelta(hours=2)
+    state = CleanupState(announcement=Announcement(at, "clock_ran_ahead"))
+    StateDirectory(program.state_dir).write_cleanup(state)
+    shown, document = _status(program)
+    until = at + timedelta(days=1)
+    assert shown["announced"] == (
+        f"{at:%Y-%m-%d %H:%M:%S} UTC (clock ran ahead); removes from {until:%Y-%m-%d %H:%M:%S} UTC on"
+    )
+    assert document["announcement"]["reason"] == "clock_ran_ahead"
+    assert datetime.fromisoformat(document["announcement"]["until"]) == until
+
+
+def test_status_tells_that_the_latest_cleanup_was_held_until_one_goes_through(program: Program) -> None:
+    """Why it was held, and how to let it through; an earlier one that was held is over."""
+    now = datetime.now(UTC)
+    held = HistoryEvent(at=now - timedelta(hours=2), event="held", by="service", because="it would remove too much")
+    record(program.state_dir, held)
+    shown, document = _status(program)
+    assert shown["held"] == (
+        f"the cleanup of {held.at:%Y-%m-%d %H:%M:%S} UTC: it would remove too much; "
+        "`miniclaw sessions cleanup --confirm` lets it through"
+    )
+    assert document["held"] == "it would remove too much"
+    assert shown["last cleanup"] == "never"
+    record(program.state_dir, HistoryEvent(at=now, event="interrupted", by="service"))
+    shown, document = _status(program)
+    assert "held" not in shown
+    assert "(interrupted)" in shown["last cleanup"]
+    assert document["held"] is None
+
+
+def test_status_tells_what_would_be_held_and_what_stays_unmet(program: Program) -> None:
+    """The same plan as the dry run's."""
+    program.write_config("[session]\nmax_removed_fraction = 0.5\nmax_sessions = 5\nmode = 'announce'\n")
+    for number in range(20):
+        program.add(f"web_{number}", days=31 if number < 12 else 0.1)
+    shown, document = _status(program)
+    plan = program.run("sessions", "cleanup", "--dry-run", "--json").json
+    assert shown["would be held"].startswith("it would remove 12 of 20 sessions, more than max_removed_fraction = 0.5")
+    assert document["would_be_held"] == plan["held"]
+    assert shown["unmet"] == "max_sessions: what is left is protected"
+    assert document["unmet"] == plan["unmet"] == ["max_sessions"]
+    assert (shown["mode"], document["mode"]) == ("announce", "announce")
+
+
+def test_status_shows_the_rules_that_are_on(program: Program) -> None:
+    """As the configuration's file says them; a channel that is never swept is told as well."""
+    program.write_config(
+        '[session]\nttl = "never"\nmax_disk_bytes = "500MB"\nmin_idle = "2d"\nquarantine_for = "never"\n'
+        'ttl_by_channel = {web = "7d", mail = "never"}\n'
+    )
+    shown, document = _status(program)
+    rules = {"ttl": "never", "max_disk_bytes": "500MB", "min_idle": "2d", "ttl_by_channel.web": "7d",
+             "ttl_by_channel.mail": "never"}  # fmt: skip
+    assert document["rules"] == rules
+    assert shown["rules"] == ", ".join(f"{name} = {value}" for name, value in rules.items())
+
+
+def test_status_over_a_damaged_history_tells_so(program: Program) -> None:
+    """What cannot be read is counted, and the rest of the screen is there."""
+    program.state_dir.mkdir(parents=True)
+    (program.state_dir / "history.jsonl").write_text("{\n[]\n")
+    assert _status(program)[0]["history"] == "2 lines could not be read"
