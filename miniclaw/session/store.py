@@ -20,7 +20,8 @@ from miniclaw.errors import SessionFileError, StoreError
 from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.fs import OsCalls
-from miniclaw.session.removal import Consent, Recovery, Removal, recover, remove_batch
+from miniclaw.session.recovery import Recovery, recover
+from miniclaw.session.removal import Consent, Removal, remove_batch
 from miniclaw.session.rows import ScanRow, Verify
 from miniclaw.session.scanning import DirectoryScan
 from miniclaw.session.threads import run_in_thread, soon

@@ -13,6 +13,8 @@ from tests.planted.bug import (
     MANAGER,
     MEMORY,
     NAMES,
+    PUTTING_BACK,
+    RECOVERY,
     REMOVAL,
     REMOVING,
     RETENTION,
@@ -35,8 +37,8 @@ _REMOVAL: Final = (
             ),
             Change(
                 REMOVAL,
-                "        row = self._directory.read_row(key, dir_fd=self._fd, verify=_always)\n",
-                "        row = self._directory.read_row(key, verify=_always)\n",
+                "        row = self._directory.read_row(key, dir_fd=self._fd, verify=always)\n",
+                "        row = self._directory.read_row(key, verify=always)\n",
             ),
             Change(
                 REMOVAL,
@@ -85,13 +87,13 @@ _REMOVAL: Final = (
         ("session/test_manager_removing.py",),
     ),
     bug_of_one(
-        "put back overwrites", "a newer session is replaced by the older one", REMOVAL,
+        "put back overwrites", "a newer session is replaced by the older one", PUTTING_BACK,
         "        fs.link(name, name, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)\n",
         "        fs.rename(name, name, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)\n",
         "session/test_removal.py",
     ),
     bug_of_one(
-        "recovery completes removals", "a crash deletes sessions that nobody judged", REMOVAL,
+        "recovery completes removals", "a crash deletes sessions that nobody judged", RECOVERY,
         "        for name in names:\n            put_back(directory, name, dir_fd=fd)\n", "",
         "session/test_removal.py",
     ),

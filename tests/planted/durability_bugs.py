@@ -8,6 +8,7 @@ from tests.planted.bug import (
     DIRECTORY,
     FILES,
     MANAGER,
+    RECOVERY,
     REMOVAL,
     REMOVING,
     RUNTIME,
@@ -119,7 +120,7 @@ DURABILITY: Final = (
         "session/test_directory.py",
     ),
     bug_of_one(
-        "temporary files not swept", "each crash costs disk space for ever", REMOVAL,
+        "temporary files not swept", "each crash costs disk space for ever", RECOVERY,
         "            unlink_quietly(fs, name, dir_fd=directory.work_fd)\n", "",
         "session/test_removal.py",
     ),

@@ -16,7 +16,7 @@ import structlog
 
 from miniclaw.errors import StoreError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.removal import recover
+from miniclaw.session.recovery import recover
 from tests.powercut.cutting_os import KINDS
 from tests.powercut.image import Image, check_cuts, private_mounts
 from tests.powercut.ledger import Findings, Ledger

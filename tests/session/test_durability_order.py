@@ -16,7 +16,8 @@ import trio
 
 from miniclaw.session import store as store_module
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.removal import recover, remove_batch
+from miniclaw.session.recovery import recover
+from miniclaw.session.removal import remove_batch
 from miniclaw.session.store import SaveOutcome, open_store
 from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.durable_os import DurableOs
