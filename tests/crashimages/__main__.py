@@ -4,7 +4,8 @@ A FUSE file system serves a disk and logs what it is told, writes and flushes in
 device, lies a file system; on that a writer works over the store's own code, and what the store acknowledges is dated
 in the disk's log. From the log the disk is made again as a crash could have left it: everything before the last
 flush, and of the rest a beginning (half of the images) or any writes, whole or torn (the other half). Each image is
-mounted, which replays the journal; then a start-up, and a check of all that was acknowledged by then.
+mounted, which replays the journal; then a start-up, and a check of all that was acknowledged by then. A fifth of the
+images are of a second crash, in the start-up that follows one in the middle of a removal.
 
 Exits with 1 if anything was lost, torn, brought back or left over or could not be mounted, and with 0 and a line
 ``skipped: …`` for what cannot be run here.
@@ -30,7 +31,7 @@ from tests.powercut.image import CannotRunError, private_mounts
 _ROUND_IMAGES = 500
 _SHOWN = 5
 _COLUMNS = (
-    f"{'fs':5} {'entries':>8} {'prefix':>7} {'subset':>7} {'acknowledged':>12} {'lost':>6} {'torn':>6} "
+    f"{'fs':5} {'entries':>8} {'prefix':>7} {'subset':>7} {'in start-up':>11} {'acknowledged':>12} {'lost':>6} {'torn':>6} "
     f"{'returned':>8} {'left':>6} {'unmountable':>11} {'seconds':>8}"
 )
 
@@ -77,7 +78,7 @@ def main() -> int:
 def _show(kind: str, total: Outcome, seconds: float) -> None:
     found = total.findings
     print(
-        f"{kind:5} {total.entries:>8} {total.prefixes:>7} {total.subsets:>7} {total.acknowledgements:>12} "
+        f"{kind:5} {total.entries:>8} {total.prefixes:>7} {total.subsets:>7} {total.in_start_up:>11} {total.acknowledgements:>12} "
         f"{len(found.lost):>6} {len(found.torn):>6} {len(found.returned):>8} {len(found.left):>6} "
         f"{len(total.unmountable):>11} {seconds:>8.1f}",
         flush=True,

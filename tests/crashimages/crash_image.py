@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,16 +31,15 @@ class CrashImage:
     """
 
     def __init__(self, kind: str, base: Path, log: DiskLog, directory: Path) -> None:
-        self._path = directory / "crashed.img"
-        # With holes for zeros: only what is no hole needs to be compared.
-        subprocess.run(["cp", "--sparse=always", str(base), str(self._path)], check=True)
+        path = directory / "crashed.img"
+        _copy(base, path)
         with base.open("rb") as file:
             self._flushed = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         self._disk = mmap.mmap(self._fd, 0)
         self._log = log
         self._position = 0
-        self._image = Image(kind, self._path, directory / "crashed")
+        self._image = Image(kind, path, directory / "crashed")
         self._start = StartUp()
 
     def close(self) -> None:
@@ -71,11 +69,6 @@ class CrashImage:
         finally:
             self._image.unmount()
 
-    def keep(self, crash: Crash, path: Path) -> None:
-        """Save the image that `examine` was last asked for."""
-        self._show(crash)
-        shutil.copyfile(self._path, path)
-
     def _show(self, crash: Crash) -> None:
         self._restore()
         for write in self._log.surely(self._position, crash):
@@ -103,6 +96,19 @@ class CrashImage:
                 return
             end = os.lseek(self._fd, start, os.SEEK_HOLE)
             yield start, end
+
+
+def build(base: Path, log: DiskLog, crash: Crash, path: Path) -> None:
+    """Make the image after one crash, in a file of its own."""
+    _copy(base, path)
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as disk:
+        for write in [*log.surely(0, crash), *log.maybe(crash)]:
+            _put(disk, write)
+
+
+def _copy(base: Path, path: Path) -> None:
+    # With holes for zeros: only what is no hole needs to be compared later.
+    subprocess.run(["cp", "--sparse=always", str(base), str(path)], check=True)
 
 
 def _put(disk: mmap.mmap, write: Write) -> None:

@@ -74,6 +74,20 @@ def record(kind: str, base: Path, directory: Path, chance: random.Random, broken
     return Recording(log, history, log.position(end), sum(writer.acknowledgements for writer in writers))
 
 
+def record_start_up(kind: str, base: Path, directory: Path) -> DiskLog:
+    """Start up on what a crash has left; return what the disk was told, from the mount to the umount."""
+    with ExitStack() as stack:
+        disk = stack.enter_context(logged_disk(base, directory))
+        with ExitStack() as mounts:
+            image = Image(kind, disk.path, directory / "mounted", direct=True)
+            mounts.callback(image.close)
+            image.mount()
+            with SessionDirectory.open(image.mountpoint / SESSIONS_NAME) as sessions:
+                sessions.own()
+                recover(sessions)
+        return disk.log()
+
+
 def try_disk(kind: str, directory: Path | None) -> None:
     """Try whether a logged disk can be mounted here, and whether it is told of an fsync.
 

@@ -18,7 +18,6 @@ from tests.crashimages.disk_log import (
     encode_entry,
 )
 from tests.crashimages.history import History
-from tests.crashimages.recording import Recording
 from tests.crashimages.rounds import choose_crashes
 from tests.powercut.ledger import ABSENT
 
@@ -159,8 +158,7 @@ def test_history_at_a_position_has_what_was_noted_until_then() -> None:
 def test_choose_crashes_takes_half_in_order_or_all_positions(images: int, prefixes: int, subsets: int) -> None:
     """Half of the images are beginnings at different positions; where those are too few, the rest are subsets."""
     log = DiskLog([Write(0, b"x" * 512), Flush(), Write(0, b"y" * 512), Write(512, b"z" * 512), Flush()])
-    recording = Recording(log, History([], int), 5, 0)
-    first, second = choose_crashes(recording, images, replayable(1), whole=range(0))
+    first, second = choose_crashes(log, 5, images, replayable(1), whole=range(0))
     assert (len(first), len(second)) == (prefixes, subsets)
     assert len({crash.position for crash in first}) == prefixes
     assert {crash.position for crash in second} <= {1, 3, 4}
