@@ -17,8 +17,6 @@ from typing import Final
 SECTOR_BYTES: Final = 512
 PAGE_BYTES: Final = 4096
 """What today's disks write whole."""
-EXT4_SUPERBLOCK: Final = range(1024, 2048)
-"""Never torn here: it lies on two sectors with a checksum over both, and the kernel does not mount it torn."""
 
 _HEAD: Final = struct.Struct("<QQ")
 _FLUSH_OFFSET: Final = 2**64 - 1
@@ -38,10 +36,28 @@ class Flush:
 
 
 @dataclass(frozen=True)
+class Tearing:
+    """Where writes may be torn: between units of one of these sizes, and never within `whole`."""
+
+    units: tuple[int, ...]
+    whole: range = range(0)
+
+
+TEARING: Final = {
+    # Its superblock lies on two sectors with a checksum over both, and torn it is not mounted.
+    "ext4": Tearing((SECTOR_BYTES, PAGE_BYTES), whole=range(1024, 2048)),
+    # A block whose first sector is as new as the journal is not replayed: if the rest is older, the mount fails.
+    "xfs": Tearing((PAGE_BYTES,)),
+}
+"""What the file systems do not survive themselves says nothing about what lies on them."""
+
+
+@dataclass(frozen=True)
 class Part:
-    """Of the write at an index, the bytes that reached the disk."""
+    """Of the write at an index, the ranges of bytes that reached the disk, counted from its offset."""
 
     index: int
+    offset: int
     ranges: tuple[tuple[int, int], ...]
 
 
@@ -54,8 +70,11 @@ class Crash:
     parts: tuple[Part, ...]
 
     def __str__(self) -> str:
-        ranges = (f"{part.index}: {' '.join(f'{start}-{end}' for start, end in part.ranges)}" for part in self.parts)
-        return f"position {self.position}, flushed before {self.flushed}, and bytes of [{', '.join(ranges)}]"
+        parts = (
+            f"{part.index} at {part.offset}: {' '.join(f'{start}-{end}' for start, end in part.ranges)}"
+            for part in self.parts
+        )
+        return f"position {self.position}, flushed before {self.flushed}, and bytes of [{', '.join(parts)}]"
 
 
 class DiskLog:
@@ -78,22 +97,23 @@ class DiskLog:
 
     def prefix(self, position: int) -> Crash:
         """Return the crash of a disk that writes in the order in which it was told."""
-        parts = tuple(Part(index, ((0, len(self._write(index).data)),)) for index in self.pending(position))
+        writes = ((index, self._write(index)) for index in self.pending(position))
+        parts = tuple(Part(index, write.offset, ((0, len(write.data)),)) for index, write in writes)
         return Crash(position, self._flushed[position], parts)
 
-    def subset(self, position: int, chance: random.Random, *, whole: range = range(0)) -> Crash:
-        """Return a crash that left some of the pending writes, whole or torn, but no tear within `whole`."""
+    def subset(self, position: int, chance: random.Random, tearing: Tearing) -> Crash:
+        """Return a crash that left some of the pending writes, whole or torn."""
         share, torn = chance.choice((0.1, 0.5, 0.9)), chance.choice((0.0, 0.5))
         parts = []
         for index in self.pending(position):
             write = self._write(index)
             if chance.random() < torn:
-                unit = chance.choice((SECTOR_BYTES, PAGE_BYTES))
-                ranges = [piece for piece in _pieces(write, unit, whole) if chance.random() < share]
+                unit = chance.choice(tearing.units)
+                ranges = [piece for piece in _pieces(write, unit, tearing.whole) if chance.random() < share]
             else:
                 ranges = [(0, len(write.data))] if chance.random() < share else []
             if ranges:
-                parts.append(Part(index, _joined(ranges)))
+                parts.append(Part(index, write.offset, _joined(ranges)))
         return Crash(position, self._flushed[position], tuple(parts))
 
     def surely(self, since: int, crash: Crash) -> Iterator[Write]:
@@ -105,9 +125,9 @@ class DiskLog:
     def maybe(self, crash: Crash) -> Iterator[Write]:
         """Yield what of the pending writes this crash left."""
         for part in crash.parts:
-            write = self._write(part.index)
+            data = self._write(part.index).data
             for start, end in part.ranges:
-                yield Write(write.offset + start, write.data[start:end])
+                yield Write(part.offset + start, data[start:end])
 
     def _write(self, index: int) -> Write:
         entry = self.entries[index]

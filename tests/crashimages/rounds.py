@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.crashimages.crash_image import CrashImage, UnmountableError, build
-from tests.crashimages.disk_log import EXT4_SUPERBLOCK, Crash, DiskLog
+from tests.crashimages.disk_log import TEARING, Crash, DiskLog, Tearing
 from tests.crashimages.recording import make_base, record, record_start_up
 from tests.powercut.image import private_mounts
 from tests.powercut.ledger import ABSENT, Findings, Ledger
@@ -102,8 +102,7 @@ class _Round:
         self._examine(log, [*prefixes, *subsets], base, lambda _: deepcopy(ledger), before=f"start-up after {first}: ")
 
     def _choose(self, log: DiskLog, end: int, images: int) -> tuple[list[Crash], list[Crash]]:
-        whole = EXT4_SUPERBLOCK if self._kind == "ext4" else range(0)
-        return choose_crashes(log, end, images, self._chance, whole=whole)
+        return choose_crashes(log, end, images, self._chance, TEARING[self._kind])
 
     def _examine(
         self, log: DiskLog, crashes: list[Crash], base: Path, ledger_at: Callable[[Crash], Ledger], *, before: str = ""
@@ -125,11 +124,11 @@ class _Round:
 
 
 def choose_crashes(
-    log: DiskLog, end: int, images: int, chance: random.Random, *, whole: range
+    log: DiskLog, end: int, images: int, chance: random.Random, tearing: Tearing
 ) -> tuple[list[Crash], list[Crash]]:
     """Choose half of them in the order of the log, at different positions, and half with any of what was pending.
 
-    Where the log has too few positions until `end` for the first half, the second gets the rest. `whole` is never torn.
+    Where the log has too few positions until `end` for the first half, the second gets the rest.
     """
     positions = range(end + 1)
     chosen = chance.sample(positions, min(images // 2, len(positions)))
@@ -137,7 +136,7 @@ def choose_crashes(
     rest = images - len(chosen) if pending else 0
     return (
         [log.prefix(position) for position in chosen],
-        [log.subset(chance.choice(pending), chance, whole=whole) for _ in range(rest)],
+        [log.subset(chance.choice(pending), chance, tearing) for _ in range(rest)],
     )
 
 

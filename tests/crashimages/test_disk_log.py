@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.crashimages.disk_log import (
-    EXT4_SUPERBLOCK,
     SECTOR_BYTES,
+    TEARING,
     Crash,
     DiskLog,
     Flush,
+    Tearing,
     Write,
     decode_log,
     encode_entry,
@@ -22,6 +23,7 @@ from tests.crashimages.rounds import choose_crashes
 from tests.powercut.ledger import ABSENT
 
 _SECTORS = 24
+_SECTOR_TEARING = Tearing((SECTOR_BYTES,))
 
 
 @st.composite
@@ -84,7 +86,7 @@ def test_subset_has_all_that_was_flushed_and_of_the_rest_whole_sectors(entries: 
     """Each sector is what it was at the last flush or what was written to it since, and never a mixture."""
     log = DiskLog(entries)
     for position in range(len(entries) + 1):
-        crash = log.subset(position, replayable(seed))
+        crash = log.subset(position, replayable(seed), _SECTOR_TEARING)
         may_be = possible(entries[:position])
         for sector, allowed in zip(sectors(image_of(log, crash)), may_be, strict=True):
             assert len(set(sector)) == 1
@@ -94,7 +96,7 @@ def test_subset_has_all_that_was_flushed_and_of_the_rest_whole_sectors(entries: 
 def test_subset_over_many_seeds_leaves_each_combination_of_pending_writes() -> None:
     """What is pending may be there or not, each independently of the others."""
     log = DiskLog([Write(0, b"a" * SECTOR_BYTES), Flush(), *(Write(at * SECTOR_BYTES, b"b" * 512) for at in range(3))])
-    seen = {bytes(image_of(log, log.subset(5, replayable(seed)))) for seed in range(300)}
+    seen = {bytes(image_of(log, log.subset(5, replayable(seed), _SECTOR_TEARING))) for seed in range(300)}
     assert len(seen) == 2**3
 
 
@@ -102,8 +104,8 @@ def test_subset_tears_writes_at_sectors_but_not_within_the_superblock() -> None:
     """A write may be torn between any two sectors, except where the file system itself would be lost."""
     write = Write(0, b"x" * 4096)
     log = DiskLog([write])
-    whole = [log.subset(1, replayable(seed), whole=EXT4_SUPERBLOCK) for seed in range(300)]
-    torn = [log.subset(1, replayable(seed)) for seed in range(300)]
+    whole = [log.subset(1, replayable(seed), TEARING["ext4"]) for seed in range(300)]
+    torn = [log.subset(1, replayable(seed), _SECTOR_TEARING) for seed in range(300)]
 
     def edges(crashes: list[Crash]) -> set[int]:
         return {edge for crash in crashes for part in crash.parts for piece in part.ranges for edge in piece}
@@ -115,8 +117,8 @@ def test_subset_tears_writes_at_sectors_but_not_within_the_superblock() -> None:
 def test_subset_from_the_same_seed_is_the_same_crash() -> None:
     """A finding can be made again from its seed."""
     log = DiskLog([Write(at * 4096, b"x" * 8192) for at in range(5)])
-    assert log.subset(5, replayable(7)) == log.subset(5, replayable(7))
-    assert str(log.prefix(1)) == "position 1, flushed before 0, and bytes of [0: 0-8192]"
+    assert log.subset(5, replayable(7), _SECTOR_TEARING) == log.subset(5, replayable(7), _SECTOR_TEARING)
+    assert str(log.prefix(1)) == "position 1, flushed before 0, and bytes of [0 at 0: 0-8192]"
 
 
 @given(entries(), st.integers(0, 600))
@@ -158,7 +160,7 @@ def test_history_at_a_position_has_what_was_noted_until_then() -> None:
 def test_choose_crashes_takes_half_in_order_or_all_positions(images: int, prefixes: int, subsets: int) -> None:
     """Half of the images are beginnings at different positions; where those are too few, the rest are subsets."""
     log = DiskLog([Write(0, b"x" * 512), Flush(), Write(0, b"y" * 512), Write(512, b"z" * 512), Flush()])
-    first, second = choose_crashes(log, 5, images, replayable(1), whole=range(0))
+    first, second = choose_crashes(log, 5, images, replayable(1), _SECTOR_TEARING)
     assert (len(first), len(second)) == (prefixes, subsets)
     assert len({crash.position for crash in first}) == prefixes
     assert {crash.position for crash in second} <= {1, 3, 4}
