@@ -26,7 +26,7 @@ from tests.crashimages.disk import check_needs
 from tests.crashimages.recording import try_disk
 from tests.crashimages.rounds import Outcome, run_round
 from tests.powercut.cutting_os import KINDS
-from tests.powercut.image import CannotRunError, private_mounts
+from tests.powercut.image import CannotRunError, end_with_parent, private_mounts
 
 _ROUND_IMAGES = 500
 _SHOWN = 5
@@ -64,7 +64,8 @@ def main() -> int:
         print(_COLUMNS, flush=True)
     bad = False
     sizes = [min(_ROUND_IMAGES, args.images - done) for done in range(0, args.images, _ROUND_IMAGES)]
-    with ProcessPoolExecutor(args.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(args.jobs, mp_context=context, initializer=end_with_parent) as pool:
         for kind in kinds:
             started, total = perf_counter(), Outcome()
             fixed = (repeat(value) for value in (args.seed, args.broken, directory, args.keep))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import signal
 import struct
 import subprocess
 from pathlib import Path
@@ -34,12 +35,18 @@ _OPTIONS: Final = {"ext4": "noauto_da_alloc", "xfs": ""}
 _BLKFLSBUF: Final = 0x1261
 _CLONE_NEWNS: Final = 0x20000
 _MS_REC_PRIVATE: Final = 0x4000 | 0x40000
+_PR_SET_PDEATHSIG: Final = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class CannotRunError(Exception):
     """It cannot be tried here; the text says why."""
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends, however that comes about."""
+    _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def private_mounts() -> None:
