@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -42,11 +42,13 @@ def check_needs() -> None:
     Raises:
         CannotRunError: It is not there; the text says how to get it.
     """
-    if importlib.util.find_spec("pyfuse3") is None:
+    try:
+        importlib.import_module("pyfuse3")
+    except ImportError as error:
         raise CannotRunError(
-            "pyfuse3 is missing (apt-get install libfuse3-dev fuse3 pkg-config, then pip install pyfuse3; "
+            f"{error} (apt-get install libfuse3-dev fuse3 pkg-config, then pip install pyfuse3; "
             "`nox -s crashimages` does the latter)"
-        )
+        ) from error
     if not os.path.exists("/dev/fuse"):
         raise CannotRunError("/dev/fuse is missing (modprobe fuse; for a container, --device /dev/fuse)")
 
