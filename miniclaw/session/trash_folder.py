@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from miniclaw.errors import SessionFileError
+from miniclaw.errors import SessionsDirectoryError
 from miniclaw.session import names
 from miniclaw.session.files import TEMPORARY_PREFIX, store_errors
 from miniclaw.session.folder import Folder
@@ -92,7 +92,7 @@ class TrashFolder:
         with store_errors(path, operation):
             try:
                 yield
-            except SessionFileError as error:
+            except SessionsDirectoryError as error:
                 cause = error.__cause__
                 raise (cause if isinstance(cause, OSError) else OSError(error.reason)) from error
             except ValueError as error:

@@ -139,7 +139,7 @@ _JUDGEMENT: Final = (
     ),
     bug_of_one(
         "TTL of zero accepted", "a configuration deletes everything", RETENTION,
-        "ttl <= timedelta(0)", "ttl < timedelta(0)",
+        "and value > timedelta(0)", "and value >= timedelta(0)",
         "session/test_retention.py",
     ),
     bug_of_one(
@@ -202,8 +202,7 @@ _BORDERS: Final = (
     ),
     bug_of_one(
         "state found by the path", "a link in place of the sessions directory lets the state out", FOLDER,
-        "                fd = open_subdirectory(self.fs, self.path.name, dir_fd=self._within.fd)",
-        "                fd = open_directory(self.fs, self.path, create=True)",
+        "        if self._dir_fd is None:\n            return self.fs.open(", "        if True:\n            return self.fs.open(",
         "session/test_state.py",
     ),
     bug_of_one(
