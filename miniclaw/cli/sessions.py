@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +162,7 @@ def delete(settings: Settings, session_id: str, yes: bool) -> None:
 
     async def run() -> int:
         async with open_store(settings.home.sessions_dir, create=False) as store:
-            return await SessionManager(store).delete_session(session_id)
+            return (await SessionManager(store).delete_session(session_id)).bytes_freed
 
     freed = trio.run(run)
     click.echo(f"Deleted {printable(session_id)}, {format_size(freed)}.")
@@ -205,8 +206,8 @@ def _run_cleanup(settings: Settings, policy: RetentionPolicy, *, is_empty: bool,
     result = CleanupResult()
     if not is_empty:
         with scan_progress() as progress:
-            cleanup = Cleanup(settings.home.sessions_dir, policy=policy, on_progress=progress)
-            result = trio.run(_run_until_signal, cleanup)
+            cleanup = Cleanup(settings.home.sessions_dir, policy=policy)
+            result = trio.run(_run_until_signal, cleanup, progress)
     if as_json:
         click.echo(msgspec.json.encode(result))
     else:
@@ -221,7 +222,7 @@ def _run_cleanup(settings: Settings, policy: RetentionPolicy, *, is_empty: bool,
         sys.exit(EXIT_FAILED)
 
 
-async def _run_until_signal(cleanup: Cleanup) -> CleanupResult:
+async def _run_until_signal(cleanup: Cleanup, on_progress: Callable[[int], None] | None) -> CleanupResult:
     """Run a cleanup; a signal ends it after the batch it is at."""
     import trio  # noqa: PLC0415 - start-up time
 
@@ -235,7 +236,7 @@ async def _run_until_signal(cleanup: Cleanup) -> CleanupResult:
                     cleanup.stop()
 
             nursery.start_soon(stop)
-            result = await cleanup.run()
+            result = await cleanup.run(on_progress=on_progress)
             nursery.cancel_scope.cancel()
     return result
 

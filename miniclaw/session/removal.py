@@ -54,6 +54,7 @@ class Removal(Struct, frozen=True):
         header: As it was captured, where it could be read.
         reason: A sentence, where there is something to tell.
         entry_id: Of the trash, where it went there.
+        size: Bytes of the file that was removed.
     """
 
     key: str
@@ -62,6 +63,7 @@ class Removal(Struct, frozen=True):
     header: SessionHeader | None = None
     reason: str = ""
     entry_id: str = ""
+    size: int = 0
 
 
 class TrashOrder(Struct, frozen=True):
@@ -236,7 +238,7 @@ class _Batch:
         freed, entry_id = row.size if is_last_link else 0, ""
         if copy := self._copies.get(key):
             freed, entry_id = max(0, freed - copy.stored_size), copy.entry_id
-        return Removal(key, "removed", freed, row.header, entry_id=entry_id)
+        return Removal(key, "removed", freed, row.header, entry_id=entry_id, size=row.size)
 
     def _failed(self, key: str, row: StoredSession, error: OSError) -> Removal:
         reason = f"could not remove it: {error.strerror}"

@@ -65,10 +65,12 @@ class CleanupState(Struct, frozen=True):
     Attributes:
         last_run_at: When the last run began that was free to remove; None: there was none.
         announcement: The one that is pending, if any.
+        held: Why the last run was held, if it was; see `miniclaw.session.cleanup_plan.why_held`.
     """
 
     last_run_at: AwareDatetime | None = None
     announcement: Announcement | None = None
+    held: str = ""
 
 
 class StateDirectory:
