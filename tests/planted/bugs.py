@@ -134,7 +134,7 @@ _JUDGEMENT: Final = (
     ),
     bug_of_one(
         "TTL of zero accepted", "a configuration deletes everything", RETENTION,
-        "ttl <= timedelta(0)", "ttl < timedelta(0)",
+        "value > timedelta(0)", "value >= timedelta(0)",
         "session/test_retention.py",
     ),
     bug_of_one(
