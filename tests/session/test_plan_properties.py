@@ -80,7 +80,9 @@ def test_plan_never_removes_what_is_protected(
             assert getattr(policy, row.reason) is not None
             assert age > policy.least_idle
     ahead = {row.session.key for row in plan.future}
-    assert ahead == {session.key for session in sessions if used(session, live) < timedelta(minutes=-5)}
+    by_file = {session.key for session in sessions if NOW - session.header.last_accessed < timedelta(minutes=-5)}
+    by_any = {session.key for session in sessions if used(session, live) < timedelta(minutes=-5)}
+    assert by_file <= ahead <= by_any  # memory is not asked about what no rule would take
 
 
 @given(sessions_drawn, policies(), leftovers_drawn, free_disks)
