@@ -73,7 +73,7 @@ class CleanupService:
         self._cleanup = cleanup
         self._state_directory = state
         self._guard = guard
-        self._interval = None if interval_seconds is None else timedelta(seconds=interval_seconds)
+        self._interval = None if interval_seconds is None or at else timedelta(seconds=interval_seconds)
         self._at = at
         self._removes = removes
         self._announce_first = announce_first
@@ -101,16 +101,14 @@ class CleanupService:
         self._next_in(self._first_delay())
         task_status.started()
         while await self._is_due():
-            began = trio.current_time()
+            period = None
             try:
                 period = await self._turn()
             except CleanupBusyError:
                 log.info("Session cleanup skipped; one is going already")
-                period = None
             except StoreError as error:
                 log.error("Session cleanup failed; the next one follows as planned", error=str(error))
-                period = None
-            self._next_in(self._until_next(period) - timedelta(seconds=trio.current_time() - began))
+            self._plan_next(period or self._interval)
             self.runs += 1
 
     def _first_delay(self) -> timedelta:
@@ -120,14 +118,18 @@ class CleanupService:
         assert self._interval is not None  # noqa: S101 - for mypy: run() does not come here without
         return schedule.delay_until_next_run(self._state, now, self._interval)
 
-    def _until_next(self, period: timedelta | None) -> timedelta:
-        """Return the time from the beginning of one turn to the next; `period`, if that is given."""
+    def _plan_next(self, period: timedelta | None) -> None:
+        """Set the time of the next turn: a period after the last one was due, or at the time of day."""
         if period is not None:
-            return period
-        if self._at is not None:
-            return next_time_of_day(self._turn_began, self._at) - self._turn_began
-        assert self._interval is not None  # noqa: S101 - as above
-        return self._interval
+            self._deadline += period.total_seconds()
+            self.next_run_at = self._clock() + timedelta(seconds=self._deadline - trio.current_time())
+            return
+        assert self._at is not None  # noqa: S101 - for mypy: run() does not come here with neither
+        assert self.next_run_at is not None  # noqa: S101 - set since the start
+        # The wall clock may be a little behind the one that was waited on: the same moment must not come twice.
+        early = self.next_run_at - self._turn_began
+        last = self.next_run_at if timedelta(0) < early <= timedelta(seconds=CHECK_SECONDS) else self._turn_began
+        self._next_in(max(timedelta(0), next_time_of_day(last, self._at) - self._clock()))
 
     def _next_in(self, delay: timedelta) -> None:
         self._deadline = trio.current_time() + delay.total_seconds()
