@@ -57,6 +57,14 @@ class BlockingSessionRuntime:
         """Delete one session now, whatever its age; return the bytes freed."""
         return self._portal.call(self._runtime.manager.delete_session, session_id).bytes_freed
 
+    def restore_session(self, text: str) -> str:
+        """Take a session out of the trash, by its id or by that of an entry; return the session's id."""
+        return self._portal.call(self._runtime.manager.restore_session, text)
+
+    def set_pinned(self, session_id: str, pinned: bool) -> bool:
+        """Pin a session, or unpin it; return whether that changed anything. Does not count as an access."""
+        return self._portal.call(self._runtime.manager.set_pinned, session_id, pinned)
+
     def save_all_sessions(self) -> SaveReport:
         """Save every session that has unsaved changes."""
         return self._portal.call(self._runtime.manager.save_all_sessions)

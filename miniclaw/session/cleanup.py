@@ -47,6 +47,9 @@ __all__ = [
 REMOVAL_BATCH: Final = 32
 """Sessions removed in one thread call: some milliseconds on a disk, some tens on an SD card."""
 
+TRASH_BATCH: Final = 8
+"""The same where they go to the trash: each is compressed and synced."""
+
 RECORD_SECONDS: Final = 2
 """How long a run that is cancelled may still take to be written into the history."""
 
@@ -212,13 +215,13 @@ class Cleanup:
     async def _carry_out(self, manager: SessionManager, store: SessionStore, progress: Progress) -> bool:
         """Remove what the plan says, leftovers first, for they make room; return whether it was all done."""
         plan = progress.plan
-        for leftovers in _batches(plan.leftovers):
+        for leftovers in _batches(plan.leftovers, REMOVAL_BATCH):
             if self._stopping:
                 return False
             swept = await store.remove_leftovers([row.leftover for row in leftovers])
             progress.leftovers += swept
             log_leftovers(swept)
-        for rows in _batches(plan.removals):
+        for rows in _batches(plan.removals, REMOVAL_BATCH if self.policy.trash_for is None else TRASH_BATCH):
             if self._stopping:
                 return False
             await trio.lowlevel.checkpoint()
@@ -274,8 +277,8 @@ class Cleanup:
             yield SessionManager(store, clock=self._clock), store
 
 
-def _batches(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (rows[start : start + REMOVAL_BATCH] for start in range(0, len(rows), REMOVAL_BATCH))
+def _batches(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def _still_goes(plan: CleanupPlan, batch: Sequence[PlanRow], session: SessionHeader | Session) -> bool:
