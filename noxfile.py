@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -59,6 +62,15 @@ def powercut(session: nox.Session) -> None:
     """Cut the power of ext4 and xfs images under a writer; needs root and loop devices, and says so where it can't."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.powercut", *(session.posargs or ["--cuts", "500"]))
+
+
+@nox.session
+def crashimages(session: nox.Session) -> None:
+    """Start up on what crashes could have left on a logged disk; needs root and /dev/fuse, and says so."""
+    if not shutil.which("pkg-config") or subprocess.run(["pkg-config", "--exists", "fuse3"], check=False).returncode:
+        session.skip("pyfuse3 is built from source: apt-get install libfuse3-dev fuse3 pkg-config gcc python3-dev")
+    session.install("-e", ".[test]", "pyfuse3>=3.4")
+    session.run("python", "-m", "tests.crashimages", *(session.posargs or ["--images", "5000"]))
 
 
 @nox.session

@@ -23,7 +23,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from miniclaw.session import runtime as trio_runtime
 from miniclaw.session.cleanup import CleanupResult
-from miniclaw.session.manager import SaveReport
+from miniclaw.session.saving import SaveReport
 from miniclaw.session.types import Message, Session
 
 
@@ -55,7 +55,15 @@ class BlockingSessionRuntime:
 
     def delete_session(self, session_id: str) -> int:
         """Delete one session now, whatever its age; return the bytes freed."""
-        return self._portal.call(self._runtime.manager.delete_session, session_id)
+        return self._portal.call(self._runtime.manager.delete_session, session_id).bytes_freed
+
+    def restore_session(self, text: str) -> str:
+        """Take a session out of the trash, by its id or by that of an entry; return the session's id."""
+        return self._portal.call(self._runtime.manager.restore_session, text)
+
+    def set_pinned(self, session_id: str, pinned: bool) -> bool:
+        """Pin a session, or unpin it; return whether that changed anything. Does not count as an access."""
+        return self._portal.call(self._runtime.manager.set_pinned, session_id, pinned)
 
     def save_all_sessions(self) -> SaveReport:
         """Save every session that has unsaved changes."""

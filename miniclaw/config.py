@@ -108,6 +108,11 @@ class Home(Struct, frozen=True):
         return self.workspace / "sessions"
 
     @property
+    def trash_dir(self) -> Path:
+        """The sessions that were removed and can still be restored, if the configuration keeps any."""
+        return self.workspace / "trash"
+
+    @property
     def state_dir(self) -> Path:
         """What the services remember."""
         return self.workspace / "state"

@@ -158,6 +158,14 @@ class SessionsDirectoryMissingError(SessionsDirectoryError):
         super().__init__(path, "there is no such directory")
 
 
+class CleanupBusyError(StoreError):
+    """A cleanup that was asked for while another one is going; it was not begun."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"{path}: a cleanup is going already; it does the same")
+
+
 class WorkspaceHeldError(StoreError):
     """Another process owns the sessions directory; `holder` says which, as far as is known."""
 

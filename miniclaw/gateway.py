@@ -92,15 +92,18 @@ async def run_gateway(
     Cancellation: as a signal, but without grace for the turns in flight.
     """
     shutdown = _Shutdown()
-    interval = config.session.cleanup_interval
+    interval = None if config.session.cleanup_at else config.session.cleanup_interval
     async with trio.open_nursery() as nursery:
         await nursery.start(shutdown.watch)
         async with open_runtime(
             home.sessions_dir,
             policy=config.session.retention_policy(),
             state_dir=home.state_dir,
+            trash_dir=home.trash_dir,
             persistence_interval_seconds=config.session.persistence_interval.total_seconds(),
             cleanup_interval_seconds=interval.total_seconds() if interval and cleans_up else None,
+            cleanup_at=config.session.cleanup_at if cleans_up else None,
+            removes=config.session.mode == "enforce",
             announce_first=config.session.announce_first,
             clock=clock,
         ) as runtime:

@@ -85,6 +85,21 @@ def test_blocking_delete_session_frees_its_bytes(sessions_dir: Path, clock: Wall
         assert runtime.get_session("web_a") is None
 
 
+def test_blocking_pin_and_restore_do_what_the_manager_does(sessions_dir: Path, clock: WallClock) -> None:
+    """A pinned session outlives its TTL; a deleted one comes back from the trash that the policy keeps."""
+    write_session(sessions_dir, "web_pinned", clock.ago(days=90))
+    write_session(sessions_dir, "web_a", clock.now)
+    policy = RetentionPolicy(trash_for=timedelta(days=7))
+    with blocking.open_runtime(sessions_dir, clock=clock, policy=policy, cleanup_interval_seconds=None) as runtime:
+        assert runtime.set_pinned("web_pinned", True)
+        assert not runtime.set_pinned("web_pinned", True)
+        runtime.save_all_sessions()
+        assert runtime.run_cleanup().pinned == 1
+        runtime.delete_session("web_a")
+        assert runtime.restore_session("web_a") == "web_a"
+    assert {path.name for path in sessions_dir.glob("*.json")} == {"web_a.json", "web_pinned.json"}
+
+
 def test_blocking_errors_of_the_runtime_reach_the_caller_as_they_are(sessions_dir: Path) -> None:
     """The caller catches miniclaw's errors, not groups and not the portal's, and can go on."""
     with blocking.open_runtime(sessions_dir) as runtime:

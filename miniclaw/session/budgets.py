@@ -1,8 +1,9 @@
 """What the budgets take: the least recently used sessions, and the trash before any of them. Pure.
 
 They are applied in one order, each to what the ones before have left: `max_sessions`, `max_disk_bytes`,
-`min_free_disk`. None takes what is pinned, ahead of the clock, in use, or was used within `min_idle`; a budget that
-cannot be met for that is reported, and takes what it can.
+`min_free_disk`. None takes what is pinned, ahead of the clock, in use, or was used within `min_idle`. A budget that
+cannot be met for that is reported; `max_sessions` and `max_disk_bytes` then take what they can, and `min_free_disk`
+takes no session in vain.
 """
 
 from __future__ import annotations
@@ -165,8 +166,17 @@ class _Taking:
         if least is None or free is None or free >= least:
             return
         need = self._take_trash("min_free_disk", least - free, on_disk)
-        if self._take_sessions("min_free_disk", need, on_disk) > 0:
+        # Where all that may go would not be enough, it is somebody else who fills the disk: nothing goes in vain.
+        if need > self._in_reach() or self._take_sessions("min_free_disk", need, on_disk) > 0:
             self.taken.unmet.append("min_free_disk")
+
+    def _in_reach(self) -> int:
+        """Return what all sessions that nothing protects would give."""
+        return sum(
+            on_disk(session.size)
+            for last_accessed, key, session in self._candidates
+            if key not in self._gone and key not in self._in_use and self._now - last_accessed > self._policy.least_idle
+        )
 
     def _take_trash(
         self, budget: Literal["max_disk_bytes", "min_free_disk"], need: int, weigh: Callable[[int], int]

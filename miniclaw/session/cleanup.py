@@ -10,28 +10,30 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias, TypeVar
 
 import trio
-from msgspec import Struct
 from msgspec.structs import asdict
 
-from miniclaw.errors import StoreError
+from miniclaw.errors import CleanupBusyError, StoreError
+from miniclaw.session.cleanup_log import log_leftovers, log_problems, log_removals, log_removed
+from miniclaw.session.cleanup_result import CleanupResult, Progress, planned_event
 from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.history import Actor, EventKind, History, HistoryEvent
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import CleanupPlan, Planner
-from miniclaw.session.removal import Removal
+from miniclaw.session.removal import TrashOrder
 from miniclaw.session.retention import SESSION_TTL_DAYS, PlanRow, RetentionPolicy
-from miniclaw.session.rows import StoredSession
+from miniclaw.session.rows import ProblemFile, StoredSession
 from miniclaw.session.schedule import CLEANUP_INTERVAL_SECS
 from miniclaw.session.store import SessionStore, open_store
+from miniclaw.session.threads import ThreadRunner, run_in_thread
 from miniclaw.session.types import Session, SessionHeader
 
 __all__ = [
@@ -45,41 +47,21 @@ __all__ = [
 REMOVAL_BATCH: Final = 32
 """Sessions removed in one thread call: some milliseconds on a disk, some tens on an SD card."""
 
-_MAX_PROBLEMS_LOGGED: Final = 20
+TRASH_BATCH: Final = 8
+"""The same where they go to the trash: each is compressed and synced."""
+
+RECORD_SECONDS: Final = 2
+"""How long a run that is cancelled may still take to be written into the history."""
+
+CONFIRM_COMMAND: Final = "miniclaw sessions cleanup --confirm"
+"""Lets a run through that the guard against mass removal has held."""
+
+OnProgress: TypeAlias = Callable[[int], None]
+"""Called on the trio thread with the number of entries scanned so far."""
+
+T = TypeVar("T")
 
 log = get_logger("miniclaw.session.cleanup")
-
-
-class CleanupResult(Struct, frozen=True):
-    """What a run did. Every scanned file is in exactly one of the counts below `sessions_scanned`, or was kept by age.
-
-    Attributes:
-        sessions_scanned: Session files looked at, good and bad.
-        sessions_deleted: Removed, durably.
-        bytes_freed: Sizes of what was removed.
-        kept_active: Expired by their files, but fresh, unsaved or in use in memory.
-        future: Kept because their `last_accessed` is ahead of the clock.
-        unreadable: The system refused to read them, or they are too large.
-        corrupt: Their content is no session.
-        mismatched: Their content names another session than their file name.
-        foreign: Entries that do not claim to be sessions, or are no regular files; not counted as scanned.
-        failed: Expired, but the system refused to remove them, or to make their removal durable.
-        interrupted: The run was stopped before its end.
-        duration_seconds: From the beginning to the end.
-    """
-
-    sessions_scanned: int = 0
-    sessions_deleted: int = 0
-    bytes_freed: int = 0
-    kept_active: int = 0
-    future: int = 0
-    unreadable: int = 0
-    corrupt: int = 0
-    mismatched: int = 0
-    foreign: int = 0
-    failed: int = 0
-    interrupted: bool = False
-    duration_seconds: float = 0.0
 
 
 class Cleanup:
@@ -91,7 +73,9 @@ class Cleanup:
         clock: The wall clock.
         manager: The manager of a running program, which owns the directory and knows what is in use.
         store: The store of that manager; goes with `manager`.
-        on_progress: Called on the trio thread with the number of entries scanned so far.
+        history: Where each run is written down; None: nowhere.
+        by: Who runs it, for trash and history.
+        run: Runs the work on `history` in a thread.
     """
 
     def __init__(
@@ -102,7 +86,9 @@ class Cleanup:
         clock: Clock = utc_now,
         manager: SessionManager | None = None,
         store: SessionStore | None = None,
-        on_progress: Callable[[int], None] | None = None,
+        history: History | None = None,
+        by: Actor = "program",
+        run: ThreadRunner = run_in_thread,
     ) -> None:
         if (manager is None) != (store is None):
             raise ValueError("manager and store go together")
@@ -111,8 +97,12 @@ class Cleanup:
         self._clock = clock
         self._manager = manager
         self._store = store
-        self._on_progress = on_progress
+        self._history = history
+        self._by = by
+        self._run_in_thread = run
+        self._limiter = trio.CapacityLimiter(1)
         self._stopping = False
+        self._running = False
 
     def is_expired(self, session: SessionHeader | Session) -> bool:
         """Return whether a session may be removed now: last used longer ago than its TTL, not exactly that long."""
@@ -136,8 +126,8 @@ class Cleanup:
 
         Cancellation: leaves at once.
         """
-        async with self._opened(own=False) as (_, store):
-            return await self._scan(store, verify=True)
+        async with self._opened(own=False) as (manager, store):
+            return await self._scan(store, manager, verify=True)
 
     async def delete_session(self, session: StoredSession) -> int:
         """Remove one session if it is still expired, and return the bytes freed; 0 where it was kept or is gone.
@@ -150,67 +140,133 @@ class Cleanup:
         if removal.outcome in {"failed", "unsynced"}:
             raise StoreError(f"{self.sessions_dir / removal.key}: {removal.reason}")
         if removal.outcome == "removed":
-            _log_removed(removal, self._clock())
+            log_removed(removal, self._clock())
         return removal.bytes_freed
 
-    async def run(self) -> CleanupResult:
-        """Scan once and remove what is expired.
+    async def run(self, *, confirmed: bool = False, on_progress: OnProgress | None = None) -> CleanupResult:
+        """Scan once and remove what the rules say.
 
         Each removal is verified when it happens: what was used since the scan stays. Errors about single files are
-        logged and counted; the run goes on.
+        logged and counted; the run goes on. A run that the guard against mass removal holds removes nothing, and says
+        why, with a WARNING and in `CleanupResult.held`.
+
+        Args:
+            confirmed: Whether to remove also what the guard would hold.
+            on_progress: See `OnProgress`.
 
         Raises:
+            CleanupBusyError: Another run is going.
             StoreError: The directory cannot be opened or listed.
 
         Cancellation: a batch that has begun is completed, none is begun after; what was done until then is logged.
         """
-        started = trio.current_time()
+        if self._running:
+            raise CleanupBusyError(self.sessions_dir)
+        self._running = True
         self._stopping = False
-        async with self._opened() as (manager, store):
-            plan = await self._scan(store, verify=False)  # each removal verifies for itself
-            _log_problems(plan, self.sessions_dir)
-            removals: list[Removal] = []
-            done = False
-            try:
-                done = await self._remove(manager, plan, removals)
-            finally:
-                result = _result(plan, removals, interrupted=not done, seconds=trio.current_time() - started)
-                event = "Session cleanup complete" if done else "Session cleanup interrupted"
-                log.info(event, **asdict(result))
-        return result
+        try:
+            async with self._opened() as (manager, store):
+                return await self._run(manager, store, confirmed=confirmed, on_progress=on_progress)
+        finally:
+            self._running = False
 
     def stop(self) -> None:
         """Have a run end after the batch it is at."""
         self._stopping = True
 
-    async def _remove(self, manager: SessionManager, plan: CleanupPlan, removals: list[Removal]) -> bool:
-        """Remove what the plan says, append what became of each to `removals`, return whether it was all done."""
-        rows = iter(plan.removals)
-        while batch := list(islice(rows, REMOVAL_BATCH)):
+    async def announce(self, because: str) -> CleanupPlan:
+        """Plan, and write down in the history that this was only announced, if it is something.
+
+        Args:
+            because: Why nothing is removed yet.
+
+        Raises:
+            StoreError: The directory cannot be opened or listed.
+        """
+        plan = await self.plan()
+        if plan.takes_anything:
+            await self._record(planned_event(plan, "announced", self._by, because=because))
+        return plan
+
+    async def _run(
+        self, manager: SessionManager, store: SessionStore, *, confirmed: bool, on_progress: OnProgress | None
+    ) -> CleanupResult:
+        started = trio.current_time()
+        plan = await self._scan(store, manager, verify=self.policy.has_budget, on_progress=on_progress)
+        log_problems(plan, self.sessions_dir)
+        progress = Progress(plan)
+        if plan.held and not confirmed and not self._stopping:
+            result = progress.result(held=True, seconds=trio.current_time() - started)
+            log.warning("Session cleanup held", because=plan.held, let_it_through=CONFIRM_COMMAND, **asdict(result))
+            await self._record(planned_event(plan, "held", self._by, because=plan.held))
+            return result
+        done = False
+        try:
+            done = await self._carry_out(manager, store, progress)
+        finally:
+            seconds = trio.current_time() - started
+            result = progress.result(interrupted=not done, seconds=seconds)
+            log.info("Session cleanup complete" if done else "Session cleanup interrupted", **asdict(result))
+            with trio.move_on_after(RECORD_SECONDS, shield=True):
+                kind: EventKind = "cleanup" if done else "interrupted"
+                await self._record(progress.event(kind, self._by, seconds=seconds))
+        return result
+
+    async def _carry_out(self, manager: SessionManager, store: SessionStore, progress: Progress) -> bool:
+        """Remove what the plan says, leftovers first, for they make room; return whether it was all done."""
+        plan = progress.plan
+        for leftovers in _batches(plan.leftovers, REMOVAL_BATCH):
+            if self._stopping:
+                return False
+            swept = await store.remove_leftovers([row.leftover for row in leftovers])
+            progress.leftovers += swept
+            log_leftovers(swept)
+        for rows in _batches(plan.removals, REMOVAL_BATCH if self.policy.trash_for is None else TRASH_BATCH):
             if self._stopping:
                 return False
             await trio.lowlevel.checkpoint()
-            done = await manager.remove_sessions([row.session for row in batch], partial(_still_goes, plan, batch))
-            removals += done
-            for removal in done:
-                if removal.outcome == "removed":
-                    _log_removed(removal, plan.now)
-                elif removal.outcome in {"failed", "unsynced", "corrupt", "unreadable"}:
-                    path = str(self.sessions_dir / removal.key)
-                    log.error("Session not removed", path=path, outcome=removal.outcome, reason=removal.reason)
-        return True
+            sessions, order = [row.session for row in rows], self._order(rows, plan.now)
+            removals = await manager.remove_sessions(sessions, partial(_still_goes, plan, rows), order=order)
+            progress.removals += removals
+            log_removals(removals, plan.now, self.sessions_dir)
+        return not self._stopping
 
-    async def _scan(self, store: SessionStore, *, verify: bool) -> CleanupPlan:
-        planner = Planner(self.policy, now := self._clock())
+    def _order(self, rows: Sequence[PlanRow], now: datetime) -> TrashOrder | None:
+        if self.policy.trash_for is None:
+            return None
+        reasons = {row.session.key: row.reason for row in rows if self.policy.trashes(row.reason)}
+        return TrashOrder(reasons, self._by, now, self.policy.trash_for)
+
+    async def _record(self, event: HistoryEvent) -> None:
+        if self._history is None:
+            return
+        try:
+            await self._run_in_thread(partial(self._history.append, event), limiter=self._limiter)
+        except StoreError as error:
+            log.error("Cleanup could not be written into the history", error=str(error))
+
+    async def _scan(
+        self, store: SessionStore, manager: SessionManager, *, verify: bool, on_progress: OnProgress | None = None
+    ) -> CleanupPlan:
+        now = self._clock()
+        planner = Planner(self.policy, now, live=manager.live)
         expired = partial(self.policy.is_expired, now=now)
         entries = 0
+        foreign: list[str] = []
         async with store.scan(expired if verify else None) as scan:
             while not self._stopping and (rows := await scan.next_batch()):
                 planner.add(rows)
+                foreign += [row.key for row in rows if isinstance(row, ProblemFile) and row.kind == "foreign"]
                 entries += len(rows)
-                if self._on_progress is not None:
-                    self._on_progress(entries)
-        return planner.finish()
+                if on_progress is not None:
+                    on_progress(entries)
+        planner.add_leftovers(await store.leftovers(now, foreign))
+        free_disk = await store.free_disk() if self.policy.min_free_disk is not None else None
+        plan = planner.finish(free_disk=free_disk)
+        while sessions := planner.unconfirmed(plan):
+            planner.confirm(await store.examine([session.key for session in sessions]))
+            plan = planner.finish(free_disk=free_disk)
+        return plan
 
     @asynccontextmanager
     async def _opened(self, *, own: bool = True) -> AsyncIterator[tuple[SessionManager, SessionStore]]:
@@ -221,58 +277,11 @@ class Cleanup:
             yield SessionManager(store, clock=self._clock), store
 
 
-def _still_goes(plan: CleanupPlan, batch: list[PlanRow], session: SessionHeader | Session) -> bool:
+def _batches(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def _still_goes(plan: CleanupPlan, batch: Sequence[PlanRow], session: SessionHeader | Session) -> bool:
     # Judged at the time of the plan: a clock that jumps during the run condemns nobody.
     rows = (row for row in batch if row.session.header.session_id == session.session_id)
     return any(plan.still_goes(row, session) for row in rows)
-
-
-def _result(plan: CleanupPlan, removals: list[Removal], *, interrupted: bool, seconds: float) -> CleanupResult:
-    def count(*outcomes: str) -> int:
-        return sum(removal.outcome in outcomes for removal in removals)
-
-    return CleanupResult(
-        sessions_scanned=plan.sessions_scanned,
-        sessions_deleted=count("removed"),
-        bytes_freed=sum(removal.bytes_freed for removal in removals),
-        kept_active=count("active", "kept"),
-        future=len(plan.future),
-        unreadable=plan.problem_count("unreadable") + count("unreadable"),
-        corrupt=plan.problem_count("corrupt") + count("corrupt"),
-        mismatched=plan.problem_count("mismatched"),
-        foreign=plan.problem_count("foreign"),
-        failed=count("failed", "unsynced"),
-        interrupted=interrupted,
-        duration_seconds=round(seconds, 3),
-    )
-
-
-def _log_removed(removal: Removal, now: datetime) -> None:
-    if removal.header is not None:
-        age = (now - removal.header.last_accessed) / timedelta(days=1)
-        log.debug(
-            "Session removed",
-            session_id=removal.header.session_id,
-            last_accessed=removal.header.last_accessed.isoformat(),
-            age_days=round(age, 2),
-            bytes_freed=removal.bytes_freed,
-        )
-
-
-def _log_problems(plan: CleanupPlan, sessions_dir: Path) -> None:
-    """Say which files cannot be read as sessions; the first of them, and how many more there are."""
-    bad = [problem for problem in plan.problems if problem.kind != "foreign"]
-    for problem in bad[:_MAX_PROBLEMS_LOGGED]:
-        path = str(sessions_dir / problem.key)
-        log.error("Session file kept, it cannot be judged", path=path, kind=problem.kind, reason=problem.reason)
-    if (more := len(bad) - _MAX_PROBLEMS_LOGGED) and more > 0:
-        log.error("More session files cannot be judged", more=more, see="miniclaw sessions cleanup --dry-run")
-    foreign = [problem for problem in plan.problems if problem.kind == "foreign"]
-    for problem in foreign[:_MAX_PROBLEMS_LOGGED]:
-        log.info("Entry left alone, it is no session", path=str(sessions_dir / problem.key), reason=problem.reason)
-    for row in plan.future[:_MAX_PROBLEMS_LOGGED]:
-        log.warning(
-            "Session kept, it is ahead of the clock",
-            session_id=row.session.header.session_id,
-            last_accessed=row.session.header.last_accessed.isoformat(),
-        )

@@ -62,6 +62,11 @@ class CleanupPlan(Struct):
         """The sizes of the sessions that would go, added up."""
         return sum(row.session.size for row in self.removals)
 
+    @property
+    def takes_anything(self) -> bool:
+        """Whether anything would go that somebody may miss: a session, or one in trash or quarantine."""
+        return bool(self.removals) or any(row.leftover.kind in {"trash", "quarantined"} for row in self.leftovers)
+
     def by_reason(self) -> dict[Reason, Count]:
         """Return how many sessions go by each rule that takes any, in the order of the rules."""
         rows: dict[Reason, list[int]] = {reason: [] for reason in REMOVING}

@@ -6,13 +6,13 @@ When and whether is decided in `miniclaw.session.schedule`; this module waits, r
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import trio
 
-from miniclaw.errors import StoreError
+from miniclaw.errors import CleanupBusyError, StoreError
 from miniclaw.session import schedule
 from miniclaw.session.cleanup import Cleanup, CleanupResult
 from miniclaw.session.clock import Clock, utc_now
@@ -22,10 +22,14 @@ from miniclaw.session.logs import get_logger
 from miniclaw.session.schedule import ANNOUNCE_PERIOD, CLEANUP_INTERVAL_SECS
 from miniclaw.session.state import CleanupState, StateDirectory, Suspicion
 from miniclaw.session.threads import ThreadRunner, run_in_thread
+from miniclaw.session.time_of_day import next_time_of_day
 
 T = TypeVar("T")
 
 COMMAND = "miniclaw sessions cleanup --yes"
+
+CHECK_SECONDS: Final = 60 * 60
+"""How often the wall clock is looked at while a time of day is waited for: it may be set, or change to summer time."""
 
 _EXPLANATIONS: dict[Suspicion, str] = {
     "first_sweep": "this workspace has never been swept",
@@ -44,6 +48,8 @@ class CleanupService:
         state: Where the times are kept.
         guard: Watches the clock; started by the caller.
         interval_seconds: From the beginning of one run to the beginning of the next, positive; None: never.
+        at: A time of day in the machine's zone, naive, instead of `interval_seconds`.
+        removes: False: each run only announces.
         announce_first: Whether to announce in the cases that `miniclaw.session.schedule` lists.
         clock: The wall clock.
         run: Runs the work on `state` in a thread.
@@ -56,6 +62,8 @@ class CleanupService:
         state: StateDirectory,
         guard: ClockGuard,
         interval_seconds: float | None = CLEANUP_INTERVAL_SECS,
+        at: time | None = None,
+        removes: bool = True,
         announce_first: bool = True,
         clock: Clock = utc_now,
         run: ThreadRunner = run_in_thread,
@@ -65,13 +73,17 @@ class CleanupService:
         self._cleanup = cleanup
         self._state_directory = state
         self._guard = guard
-        self._interval = None if interval_seconds is None else timedelta(seconds=interval_seconds)
+        self._interval = None if interval_seconds is None or at else timedelta(seconds=interval_seconds)
+        self._at = at
+        self._removes = removes
         self._announce_first = announce_first
         self._clock = clock
         self._run = run
         self._idle = Idle()
         self._limiter = trio.CapacityLimiter(1)
         self._state = CleanupState()
+        self._deadline = 0.0  # of the next turn, on trio's clock
+        self._turn_began = clock()  # by the wall clock
         self.next_run_at: datetime | None = None
         self.last_result: CleanupResult | None = None
         self.runs = 0
@@ -82,61 +94,99 @@ class CleanupService:
         Cancellation: as `Cleanup.run`.
         """
         self._state = await self._in_thread(self._state_directory.read_cleanup)
-        now = self._clock()
-        if self._interval is None:
+        if self._interval is None and self._at is None:
             task_status.started()
             await self._idle.until(float("inf"))
             return
-        delay = schedule.delay_until_next_run(self._state, now, self._interval)
-        deadline = trio.current_time() + delay.total_seconds()
-        self.next_run_at = now + delay
+        self._next_in(self._first_delay())
         task_status.started()
-        while True:
-            await self._idle.until(deadline)
-            if self._idle.stopping:
-                return
+        while await self._is_due():
+            period = None
             try:
                 period = await self._turn()
+            except CleanupBusyError:
+                log.info("Session cleanup skipped; one is going already")
             except StoreError as error:
                 log.error("Session cleanup failed; the next one follows as planned", error=str(error))
-                period = self._interval
-            deadline += period.total_seconds()
-            self.next_run_at = self._clock() + timedelta(seconds=deadline - trio.current_time())
+            self._plan_next(period or self._interval)
             self.runs += 1
+
+    def _first_delay(self) -> timedelta:
+        now = self._clock()
+        if self._at is not None:
+            return schedule.delay_until_time_of_day(self._state, now, self._at)
+        assert self._interval is not None  # noqa: S101 - for mypy: run() does not come here without
+        return schedule.delay_until_next_run(self._state, now, self._interval)
+
+    def _plan_next(self, period: timedelta | None) -> None:
+        """Set the time of the next turn: a period after the last one was due, or at the time of day."""
+        if period is not None:
+            self._deadline += period.total_seconds()
+            self.next_run_at = self._clock() + timedelta(seconds=self._deadline - trio.current_time())
+            return
+        assert self._at is not None  # noqa: S101 - for mypy: run() does not come here with neither
+        assert self.next_run_at is not None  # noqa: S101 - set since the start
+        # The wall clock may be a little behind the one that was waited on: the same moment must not come twice.
+        early = self.next_run_at - self._turn_began
+        last = self.next_run_at if timedelta(0) < early <= timedelta(seconds=CHECK_SECONDS) else self._turn_began
+        self._next_in(max(timedelta(0), next_time_of_day(last, self._at) - self._clock()))
+
+    def _next_in(self, delay: timedelta) -> None:
+        self._deadline = trio.current_time() + delay.total_seconds()
+        self.next_run_at = self._clock() + delay
+
+    async def _is_due(self) -> bool:
+        """Wait until the next turn is due; return False when the service is to end."""
+        while True:
+            deadline = self._deadline
+            by_clock = self._at is not None and self._state.announcement is None
+            if by_clock:
+                deadline = min(deadline, trio.current_time() + CHECK_SECONDS)
+            await self._idle.until(deadline)
+            if self._idle.stopping:
+                return False
+            if not by_clock or trio.current_time() >= self._deadline:
+                return True
+            assert self.next_run_at is not None  # noqa: S101 - set since the start
+            self._next_in(max(timedelta(0), self.next_run_at - self._clock()))
 
     def stop(self) -> None:
         """End the service after the batch it is at, if any."""
         self._idle.stop()
         self._cleanup.stop()
 
-    async def _turn(self) -> timedelta:
-        """Announce or remove; return the time until the next turn, from the beginning of this one."""
-        assert self._interval is not None  # noqa: S101 - for mypy: run() does not come here without
-        now = self._clock()
+    async def _turn(self) -> timedelta | None:
+        """Announce or remove; return the time until the next turn, from the beginning of this one, if it is special."""
+        now = self._turn_began = self._clock()
+        if not self._removes:
+            await self._announce("the mode is to announce", until=None)
+            return None
         decision = schedule.decide(self._state, self._guard.suspicion()) if self._announce_first else "remove"
-        if decision != "remove" and await self._announce(decision, now):
+        if decision != "remove" and await self._announce(_EXPLANATIONS[decision], until=now + ANNOUNCE_PERIOD):
+            await self._remember(schedule.announced(now, decision, self._state))
             return ANNOUNCE_PERIOD
         self.last_result = await self._cleanup.run()
-        # Where nothing can expire nothing was swept: a TTL that is set later meets an unswept workspace.
-        if not self.last_result.interrupted and self._cleanup.policy.shortest_ttl() is not None:
-            await self._remember(CleanupState(last_run_at=now))
-        return self._interval
+        # Where nothing can expire nothing was swept: a rule that is set later meets an unswept workspace.
+        if not self.last_result.interrupted and self._cleanup.policy.removes_anything:
+            await self._remember(CleanupState(last_run_at=now, held=self.last_result.held))
+        return None
 
-    async def _announce(self, reason: Suspicion, now: datetime) -> bool:
-        """Say what the next run will remove; return False where that is nothing, and nothing is worth saying."""
-        plan = await self._cleanup.plan()
-        if not plan.removals:
+    async def _announce(self, because: str, *, until: datetime | None) -> bool:
+        """Say what a run would remove; return False where that is nothing, and nothing is worth saying."""
+        plan = await self._cleanup.announce(because)
+        if not plan.takes_anything:
             return False
         log.warning(
             "Session cleanup announced; nothing is removed yet",
             sessions=len(plan.removals),
             bytes=plan.bytes,
-            because=_EXPLANATIONS[reason],
-            until=(now + ANNOUNCE_PERIOD).isoformat(timespec="seconds"),
+            leftovers=len(plan.leftovers),
+            reasons={reason: count.sessions for reason, count in plan.by_reason().items()},
+            because=because,
+            until=until.isoformat(timespec="seconds") if until else "somebody changes the mode",
             list_them="miniclaw sessions cleanup --dry-run",
             remove_them_now=f"stop the gateway, then {COMMAND}",
         )
-        await self._remember(schedule.announced(now, reason, self._state))
         return True
 
     async def _remember(self, state: CleanupState) -> None:

@@ -168,6 +168,14 @@ class SessionDirectory:
             return None
         return why_no_directory(there.st_mode) or "another directory is there"
 
+    def free_disk(self) -> int | None:
+        """Return how many bytes are free on the disk for us; None where the system does not say."""
+        try:
+            status = self.fs.fstatvfs(self.fd)
+        except OSError:
+            return None
+        return status.f_bavail * status.f_frsize
+
     # Reading --------------------------------------------------------------------------------------------------
 
     def read_row(self, name: str, *, dir_fd: int | None = None, verify: Verify | None = None) -> ScanRow | None:

@@ -44,6 +44,9 @@ class OsCalls:
     def fstat(self, fd: int) -> os.stat_result:
         return os.fstat(fd)
 
+    def fstatvfs(self, fd: int) -> os.statvfs_result:
+        return os.fstatvfs(fd)
+
     def stat(self, name: str, *, dir_fd: int) -> os.stat_result:
         return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
 

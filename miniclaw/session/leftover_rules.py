@@ -57,9 +57,9 @@ def judge_leftover(leftover: Leftover, policy: RetentionPolicy, now: datetime) -
             return "legacy" if _is_older(leftover, LEGACY_LEAST_AGE, now) else None
         case "quarantined":
             return "quarantine_expired" if _is_older(leftover, policy.quarantine_for, now) else None
-        case "trash":
-            if leftover.expires_at is not None:
-                return "trash_expired" if now > leftover.expires_at else None
+        case "trash" if leftover.expires_at is not None:
+            return "trash_expired" if now > leftover.expires_at else None
+        case _:
             return "trash_expired" if _is_older(leftover, policy.trash_for, now) else None
 
 

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import trio
-from msgspec import Struct
 
 from miniclaw.errors import (
     CorruptSessionError,
     RuntimeClosedError,
+    SessionExistsError,
     SessionNotFoundError,
-    StoreError,
 )
 from miniclaw.session import codec
 from miniclaw.session.clock import Clock, utc_now
@@ -29,29 +29,19 @@ from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.names import make_session_id, split_session_id
-from miniclaw.session.removal import Removal
-from miniclaw.session.removing import SessionRemover
+from miniclaw.session.plan import LiveSession
+from miniclaw.session.removal import Removal, TrashOrder
+from miniclaw.session.removing import Deletion, SessionRemover
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.rows import StoredSession
-from miniclaw.session.store import SaveOutcome, SessionStore
+from miniclaw.session.saving import SaveOutcome, SaveReport, log_failed_save
+from miniclaw.session.store import SessionStore
 from miniclaw.session.types import Message, Session, SessionHeader
 
 MAX_LIVE_SESSIONS: Final = 1000
 """How many sessions stay in memory, unless told otherwise. Unsaved ones are never dropped for it."""
 
 log = get_logger("miniclaw.session.manager")
-
-
-class SaveReport(Struct, frozen=True):
-    """What one `SessionManager.save_all_sessions` did.
-
-    Attributes:
-        saved: How many sessions are durable now that were not before.
-        failed: Ids of those that could not be saved; they stay in memory, for the next time.
-    """
-
-    saved: int = 0
-    failed: tuple[str, ...] = ()
 
 
 class SessionManager:
@@ -301,23 +291,37 @@ class SessionManager:
                 entry, revision = saving[session_id]
                 entry.saved_revision = revision
             else:
-                _log_failed_save(session_id, outcome.error)
+                log_failed_save(session_id, outcome.error)
 
         await self._store.save(snapshots, settled)
         self._memory.evict()
 
     # Removing -------------------------------------------------------------------------------------------------
 
+    def live(self, session_id: str) -> LiveSession | None:
+        """Return what memory knows about a session, for a plan; None: nothing."""
+        entry = self._memory.peek(session_id)
+        if entry is None:
+            return None
+        return LiveSession(entry.session.last_accessed, entry.dirty or entry.users > 0, entry.session.pinned)
+
     async def remove_sessions(
         self,
         sessions: Sequence[StoredSession],
-        is_expired: Callable[[SessionHeader | Session], bool],
+        may_go: Callable[[SessionHeader | Session], bool],
+        *,
+        order: TrashOrder | None = None,
     ) -> list[Removal]:
-        """Remove expired sessions, from disk and memory in one step; see `SessionRemover.remove`."""
-        return await self._remover.remove(sessions, is_expired)
+        """Remove sessions, from disk and memory in one step; see `SessionRemover.remove`."""
+        return await self._remover.remove(sessions, may_go, order=order)
 
-    async def delete_session(self, session_id: str) -> int:
-        """Delete one session now, whatever its age, from disk and memory; return the bytes that the disk got back.
+    async def delete_session(self, session_id: str, *, erase: bool = False, by: str = "program") -> Deletion:
+        """Delete one session now, whatever its age and whether it is pinned, from disk and memory.
+
+        Args:
+            session_id: The session.
+            erase: Whether it is gone for good, also where the policy keeps a trash.
+            by: Who deletes it, for the trash.
 
         Raises:
             SessionNotFoundError: There is no such session, on disk or in memory.
@@ -328,16 +332,51 @@ class SessionManager:
         """
         split_session_id(session_id)
         await self._enter()
-        freed = await self._remover.delete(session_id)
-        log.info("Session deleted", session_id=session_id, by="request")
-        return freed
+        order = None
+        if self._policy.trash_for is not None and not erase:
+            reasons = dict.fromkeys(self._store.keys(session_id), "deleted")
+            order = TrashOrder(reasons, by, self._clock(), self._policy.trash_for)
+        deletion = await self._remover.delete(session_id, order)
+        log.info("Session deleted", session_id=session_id, by=by, trash_entry=deletion.entry_id or None)
+        return deletion
 
+    async def restore_session(self, text: str) -> str:
+        """Take a session out of the trash; it counts as used now. Return its id.
 
-def _log_failed_save(session_id: str, error: StoreError) -> None:
-    log.error(
-        "Session could not be saved; it stays in memory for the next try",
-        session_id=session_id,
-        path=str(getattr(error, "path", "")),
-        errno=getattr(error, "errno", None),
-        error=str(error),
-    )
+        Args:
+            text: The id of an entry, or of a session, whose newest entry is meant.
+
+        Raises:
+            TrashEntryNotFoundError: There is none.
+            SessionExistsError: There is a session of that id already, on disk or in memory.
+            CorruptTrashError: The entry is damaged.
+            StoreError: It could not be restored; the entry is still there.
+
+        Cancellation: the session may be restored or not; the entry or the session is there.
+        """
+        await self._enter()
+        session_id, entry_id = await self._store.find_trashed(text)
+        async with self._locks.hold(session_id) as lease:
+            if self._memory.find(session_id):
+                raise SessionExistsError(Path(self._store.describe(self._store.keys(session_id)[0])), session_id)
+            await self._store.restore(entry_id, self._clock(), finished=lease.join())
+        log.info("Session restored", session_id=session_id, trash_entry=entry_id)
+        return session_id
+
+    async def set_pinned(self, session_id: str, pinned: bool) -> bool:
+        """Pin a session, so that no rule of retention takes it, or unpin it. Does not count as an access.
+
+        Returns:
+            Whether that changed anything. It is on disk after the next save.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            StoreError: It could not be read.
+        """
+        await self._enter()
+        entry = self._memory.find(session_id) or await self._load(session_id)
+        if entry.session.pinned == pinned:
+            return False
+        entry.session.pinned = pinned
+        entry.revision += 1
+        return True

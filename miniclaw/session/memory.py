@@ -60,6 +60,10 @@ class SessionMemory:
         """Whether more sessions are live than may stay."""
         return len(self._live) > self._bound
 
+    def peek(self, session_id: str) -> Entry | None:
+        """Return a session that is live."""
+        return self._live.get(session_id)
+
     def find(self, session_id: str) -> Entry | None:
         """Return a session that is live, or that left and is still held by somebody."""
         entry = self._live.get(session_id)

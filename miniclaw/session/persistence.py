@@ -13,7 +13,8 @@ import trio
 from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.idle import Idle, check_interval
 from miniclaw.session.logs import get_logger
-from miniclaw.session.manager import SaveReport, SessionManager
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.saving import SaveReport
 
 PERSISTENCE_INTERVAL_SECS: Final = 30
 """Seconds between two saves, unless configured otherwise."""

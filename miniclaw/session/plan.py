@@ -134,6 +134,7 @@ class Planner:
         if not policy.trashes("ttl"):
             for row in found.removals:
                 stock.freed(row.session.size)
+        moving = {row.leftover.key for row in leftovers if row.reason == "legacy"}
         trash = [entry for entry in staying if entry.kind == "trash"]
         lru_first(self._candidates)
         oldest_first(trash)
@@ -141,7 +142,8 @@ class Planner:
         plan = CleanupPlan(
             now,
             found.removals + taken.removals,
-            found.problems.copy(),
+            # What moves to quarantine is no stranger.
+            [problem for problem in found.problems if problem.kind != "foreign" or problem.key not in moving],
             found.future.copy(),
             found.sessions_scanned,
             leftovers + taken.trash,

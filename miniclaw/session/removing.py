@@ -12,17 +12,34 @@ from pathlib import Path
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from miniclaw.errors import CorruptSessionError, SessionFileError, SessionNotFoundError, StoreError
 from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.memory import Entry, SessionMemory
-from miniclaw.session.removal import Removal
+from miniclaw.session.removal import Removal, TrashOrder
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.store import SessionStore
 from miniclaw.session.types import Session, SessionHeader
 
 REMOVAL_DEADLINE_SECONDS: Final = 5
 """How long a batch of removals that has begun may hold up its caller; the disk may hang."""
+
+
+class Deletion(Struct, frozen=True):
+    """What the deletion of one session did.
+
+    Attributes:
+        bytes_freed: What the disk got back.
+        entry_id: By which it can be restored from the trash; empty where it is gone for good.
+        header: As it was on the disk; None where it was only in memory.
+        size: Bytes of its file; 0 where it was only in memory.
+    """
+
+    bytes_freed: int
+    entry_id: str = ""
+    header: SessionHeader | None = None
+    size: int = 0
 
 
 class SessionRemover:
@@ -37,6 +54,8 @@ class SessionRemover:
         self,
         sessions: Sequence[StoredSession],
         is_expired: Callable[[SessionHeader | Session], bool],
+        *,
+        order: TrashOrder | None = None,
     ) -> list[Removal]:
         """Remove expired sessions, from disk and memory in one step.
 
@@ -47,6 +66,7 @@ class SessionRemover:
         Args:
             sessions: As they were listed; few enough that a thread is done with them in well under 100 ms.
             is_expired: The verdict, on a header from the disk or a session in memory.
+            order: What goes to the trash; None: nothing does.
 
         Returns:
             One removal for each, in their order.
@@ -76,18 +96,18 @@ class SessionRemover:
         with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
             outcomes |= {key: Removal(key, "failed", reason=reason) for key in locked}
             try:
-                removals = await self._store.remove(list(locked), consent, finished=finished)
+                removals = await self._store.remove(list(locked), consent, finished=finished, order=order)
             except StoreError as error:  # the batch could not be begun
                 removals = [Removal(key, "failed", reason=str(error)) for key in locked]
             outcomes |= {removal.key: removal for removal in removals}
         return [outcomes[session.key] for session in sessions]
 
-    async def delete(self, session_id: str) -> int:
+    async def delete(self, session_id: str, order: TrashOrder | None) -> Deletion:
         """Delete one session now; see `SessionManager.delete_session`."""
         async with self._locks.hold(session_id) as lease:
-            return await self._delete(session_id, lease)
+            return await self._delete(session_id, lease, order)
 
-    async def _delete(self, session_id: str, lease: Lease) -> int:
+    async def _delete(self, session_id: str, lease: Lease, order: TrashOrder | None) -> Deletion:
         forgotten: list[Entry] = []
 
         def consent(headers: Sequence[SessionHeader]) -> list[bool]:
@@ -97,7 +117,8 @@ class SessionRemover:
 
         removals: list[Removal] | None = None
         with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
-            removals = await self._store.remove(self._store.keys(session_id), consent, finished=lease.join())
+            keys = self._store.keys(session_id)
+            removals = await self._store.remove(keys, consent, finished=lease.join(), order=order)
         if removals is None:
             reason = "the disk did not answer; it may be deleted later or not at all"
             raise SessionFileError(self._path(self._store.keys(session_id)[0]), reason)
@@ -112,7 +133,12 @@ class SessionRemover:
             raise kind(self._path(bad[0].key), bad[0].reason)
         if not forgotten and all(removal.outcome == "vanished" for removal in removals):
             raise SessionNotFoundError(session_id)
-        return sum(removal.bytes_freed for removal in removals)
+        return Deletion(
+            sum(removal.bytes_freed for removal in removals),
+            next((removal.entry_id for removal in removals if removal.entry_id), ""),
+            next((removal.header for removal in removals if removal.header), None),
+            sum(removal.size for removal in removals),
+        )
 
     def _path(self, key: str) -> Path:
         return Path(self._store.describe(key))

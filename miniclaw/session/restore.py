@@ -9,20 +9,16 @@ from __future__ import annotations
 import errno
 import secrets
 from datetime import UTC, datetime
-from typing import Final
 
 from miniclaw.errors import CorruptTrashError, SessionExistsError, SessionTooLargeError, StoreIOError
 from miniclaw.session import codec, names
 from miniclaw.session.directory import WORK_NAME, SessionDirectory
-from miniclaw.session.files import TEMPORARY_PREFIX, create_exclusively, store_errors, unlink_quietly
+from miniclaw.session.files import NO_LINKS, TEMPORARY_PREFIX, create_exclusively, store_errors, unlink_quietly
 from miniclaw.session.fs import Bytes
 from miniclaw.session.logs import get_logger
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_folder import SUFFIX, split_entry_id, stem_of
 from miniclaw.session.types import Session
-
-# link() on file systems without hard links (FAT, exFAT, some network ones), or across them
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 
 log = get_logger("miniclaw.session.trash")
 
@@ -118,7 +114,7 @@ def _create(directory: SessionDirectory, name: str, data: Bytes) -> None:
     try:
         fs.link(temporary, name, src_dir_fd=work, dst_dir_fd=directory.fd)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
         create_exclusively(fs, name, data, dir_fd=directory.fd)
     finally:

@@ -80,7 +80,8 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
         max_disk_bytes: Bytes that sessions, trash and quarantine may take, at least 1. Beyond it first the trash is
             emptied, then the least recently used sessions go.
         low_water: Bytes down to which `max_disk_bytes` removes, below it; None: nine tenths of it.
-        min_free_disk: Bytes that are to be free on the disk, at least 1; as `max_disk_bytes` where they are fewer.
+        min_free_disk: Bytes that are to be free on the disk, at least 1; as `max_disk_bytes` where they are fewer, but
+            no session goes where all of them would not be enough.
         min_idle: What was used within this time, inclusive, is not taken by the last three; positive. None:
             `DEFAULT_MIN_IDLE`. The TTLs are not bound by it, but where it is given it may be above none of them.
         max_removed_fraction: A run that would remove more than this part of at least `GUARD_LEAST_SESSIONS` sessions
@@ -151,6 +152,11 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
     def has_budget(self) -> bool:
         """Whether there is a rule that goes by all sessions together."""
         return not (self.max_sessions is None and self.max_disk_bytes is None and self.min_free_disk is None)
+
+    @property
+    def removes_anything(self) -> bool:
+        """Whether there is a rule that removes sessions."""
+        return self.has_budget or self.shortest_ttl() is not None
 
     def trashes(self, reason: Reason) -> bool:
         """Return whether what is removed for this reason goes to the trash: not where the disk needs the room."""

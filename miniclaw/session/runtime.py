@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import time
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from miniclaw.session.cleanup_service import CleanupService
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.fs import OsCalls
+from miniclaw.session.history import History
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import MAX_LIVE_SESSIONS, SessionManager
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
@@ -77,8 +79,11 @@ async def open_runtime(
     *,
     policy: RetentionPolicy | None = None,
     state_dir: Path | str | None = None,
+    trash_dir: Path | str | None = None,
     persistence_interval_seconds: float = PERSISTENCE_INTERVAL_SECS,
     cleanup_interval_seconds: float | None = CLEANUP_INTERVAL_SECS,
+    cleanup_at: time | None = None,
+    removes: bool = True,
     announce_first: bool = True,
     max_live_sessions: int = MAX_LIVE_SESSIONS,
     clock: Clock = utc_now,
@@ -94,8 +99,11 @@ async def open_runtime(
         sessions_dir: Made where it is missing, mode 0700; its last component may not be a link.
         policy: How long sessions are kept; 30 days where None.
         state_dir: Where the times of the services are kept; a hidden folder in `sessions_dir` where None.
+        trash_dir: Where removed sessions are kept if `policy` says so; a hidden folder in `sessions_dir` where None.
         persistence_interval_seconds: Between two saves, positive.
         cleanup_interval_seconds: Between two cleanups, positive; None: none run by themselves.
+        cleanup_at: A time of day, naive, in the machine's zone, at which the cleanup runs instead.
+        removes: False: the cleanup never removes, it only announces what it would.
         announce_first: Announce instead of removing in silence; see `miniclaw.session.schedule`.
         max_live_sessions: How many saved sessions may stay in memory, at least 1.
         clock: The wall clock. Waiting is done on trio's.
@@ -110,12 +118,23 @@ async def open_runtime(
     """
     sessions_dir = _absolute(sessions_dir)
     policy = policy or RetentionPolicy()
-    async with open_store(sessions_dir, fs=fs) as store:
+    trash_path = _absolute(trash_dir) if trash_dir else None
+    async with open_store(sessions_dir, trash_dir=trash_path, fs=fs) as store:
         manager = SessionManager(store, clock=clock, policy=policy, max_live_sessions=max_live_sessions)
         state = StateDirectory(_absolute(state_dir), fs=fs) if state_dir else StateDirectory.within(store.directory)
         guard = ClockGuard(state, clock, policy.shortest_ttl(), run=store.run)
         await guard.start()
-        cleanup = Cleanup(sessions_dir, policy=policy, clock=clock, manager=manager, store=store)
+        history = History(lambda create: state.folder.open(create=create), state.path, fs)
+        cleanup = Cleanup(
+            sessions_dir,
+            policy=policy,
+            clock=clock,
+            manager=manager,
+            store=store,
+            history=history,
+            by="service",
+            run=store.run,
+        )
         runtime = SessionRuntime(
             manager,
             Persistence(manager, interval_seconds=persistence_interval_seconds, guard=guard),
@@ -125,6 +144,8 @@ async def open_runtime(
                 state=state,
                 guard=guard,
                 interval_seconds=cleanup_interval_seconds,
+                at=cleanup_at,
+                removes=removes,
                 announce_first=announce_first,
                 clock=clock,
                 run=store.run,

@@ -65,10 +65,12 @@ class CleanupState(Struct, frozen=True):
     Attributes:
         last_run_at: When the last run began that was free to remove; None: there was none.
         announcement: The one that is pending, if any.
+        held: Why the last run was held, if it was; see `miniclaw.session.cleanup_plan.why_held`.
     """
 
     last_run_at: AwareDatetime | None = None
     announcement: Announcement | None = None
+    held: str = ""
 
 
 class StateDirectory:
@@ -76,24 +78,25 @@ class StateDirectory:
 
     Args:
         path: Where it is.
-        within: See `Folder`.
         fs: The system calls; the real ones where None.
+        folder: The folder itself, where it is not found by its path.
     """
 
-    def __init__(self, path: Path, *, within: SessionDirectory | None = None, fs: OsCalls | None = None) -> None:
+    def __init__(self, path: Path, *, fs: OsCalls | None = None, folder: Folder | None = None) -> None:
+        self.folder = folder or Folder(path, fs=fs)
         self.path = path
-        self._folder = Folder(path, within=within, fs=fs)
-        self._fs = self._folder.fs
+        self._fs = self.folder.fs
 
     @classmethod
     def within(cls, directory: SessionDirectory) -> Self:
         """Return the state directory of a sessions directory that has no workspace around it: a hidden folder."""
-        return cls(directory.path / STATE_NAME, within=directory)
+        folder = Folder.within(directory, STATE_NAME)
+        return cls(folder.path, folder=folder)
 
     def sweep(self) -> None:
         """Remove the temporary files that a program that died has left. Only for the owner of the sessions."""
         # There may be no folder; what else is wrong with it is told when it is read.
-        with suppress(OSError), self._folder.opened() as fd, self._fs.scandir(fd) as entries:
+        with suppress(OSError), self.folder.opened() as fd, self._fs.scandir(fd) as entries:
             for name in [entry.name for entry in entries if entry.name.startswith(TEMPORARY_PREFIX)]:
                 unlink_quietly(self._fs, name, dir_fd=fd)
 
@@ -112,7 +115,7 @@ class StateDirectory:
         Raises:
             StoreError: The old one is still there.
         """
-        with self._folder.made() as fd, store_errors(self.path / CLEANUP_NAME, "write"):
+        with self.folder.made() as fd, store_errors(self.path / CLEANUP_NAME, "write"):
             replace_file(self._fs, CLEANUP_NAME, msgspec.json.encode(state), dir_fd=fd, work_fd=fd)
             self._fs.fsync(fd)
 
@@ -137,7 +140,7 @@ class StateDirectory:
         # O_NONBLOCK: a FIFO of that name is an error, and not a wait for its reader.
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with (
-            self._folder.made() as fd,
+            self.folder.made() as fd,
             store_errors(self.path / LAST_SEEN_NAME, "write"),
             opened(self._fs, LAST_SEEN_NAME, flags, dir_fd=fd) as file,
         ):
@@ -153,7 +156,7 @@ class StateDirectory:
     def _read(self, name: str) -> bytes | None:
         """Return the content of a file; None where there is none."""
         try:
-            with self._folder.opened() as folder, opened(self._fs, name, READ_FLAGS, dir_fd=folder) as fd:
+            with self.folder.opened() as folder, opened(self._fs, name, READ_FLAGS, dir_fd=folder) as fd:
                 return read_rest(self._fs, fd)
         except FileNotFoundError:
             return None

@@ -6,24 +6,30 @@ The callbacks are synchronous and called on the trio thread: that is where memor
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import trio
-from msgspec import Struct
 
-from miniclaw.errors import SessionFileError, StoreError
+from miniclaw.errors import CorruptTrashError, StoreError
 from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory, log
+from miniclaw.session.folder import Folder
 from miniclaw.session.fs import OsCalls
-from miniclaw.session.removal import Consent, Recovery, Removal, recover, remove_batch
-from miniclaw.session.rows import ScanRow, Verify
+from miniclaw.session.leftovers import LeftoverRemoval, list_leftovers, remove_leftovers
+from miniclaw.session.putting_back import always
+from miniclaw.session.recovery import recover
+from miniclaw.session.removal import Consent, Removal, TrashOrder, remove_batch
+from miniclaw.session.restore import restore
+from miniclaw.session.rows import Leftover, ScanRow, Verify
+from miniclaw.session.saving import SaveJob, SaveOutcome
 from miniclaw.session.scanning import DirectoryScan
-from miniclaw.session.threads import run_in_thread, soon
+from miniclaw.session.threads import run_in_thread
+from miniclaw.session.trash import HIDDEN_NAME, Trash
 from miniclaw.session.types import Session, SessionHeader
 
 T = TypeVar("T")
@@ -33,18 +39,6 @@ LOAD_THREADS: Final = 8
 SWEEP_THREADS: Final = 2
 
 SCAN_BATCH_SECONDS: Final = 0.05
-
-
-class SaveOutcome(Struct, frozen=True):
-    """What became of one session of a save.
-
-    Attributes:
-        session: The snapshot.
-        error: Why it is not durable; None when it is.
-    """
-
-    session: Session
-    error: StoreError | None = None
 
 
 class StoreScan(Protocol):
@@ -110,13 +104,25 @@ class SessionStore(Protocol):
         """Return why what is saved is not where people look for it; None where it is."""
         ...
 
-    async def remove(self, keys: Sequence[str], consent: Consent, *, finished: Callable[[], None]) -> list[Removal]:
+    async def examine(self, keys: Sequence[str]) -> dict[str, ScanRow | None]:
+        """Read sessions whole, as a removal does, and return what they are by their keys; None: it is gone."""
+        ...
+
+    async def remove(
+        self,
+        keys: Sequence[str],
+        consent: Consent,
+        *,
+        finished: Callable[[], None],
+        order: TrashOrder | None = None,
+    ) -> list[Removal]:
         """Remove sessions, each verified at the last moment.
 
         Args:
             keys: As they were listed. The caller holds the lock of each session.
             consent: Called once, with the headers of those that are sound (maybe none), and nothing can come between
                 its answer and the removal.
+            order: What goes to the trash; None: nothing does.
             finished: Called exactly once, when no work is under way any more.
 
         Cancellation: the caller leaves at once; a removal that has begun ends in the background.
@@ -131,12 +137,50 @@ class SessionStore(Protocol):
         """
         ...
 
+    async def leftovers(self, now: datetime, names: Sequence[str]) -> list[Leftover]:
+        """Return what lies beside the sessions.
+
+        Args:
+            now: The time by which files are old enough to be nobody's.
+            names: What a scan has found that is no session.
+        """
+        ...
+
+    async def remove_leftovers(self, leftovers: Sequence[Leftover]) -> list[LeftoverRemoval]:
+        """Remove leftovers; return what became of each, in their order."""
+        ...
+
+    async def free_disk(self) -> int | None:
+        """Return how many bytes are free where the sessions lie; None: nobody knows."""
+        ...
+
+    async def find_trashed(self, text: str) -> tuple[str, str]:
+        """Return which session and which entry of the trash is meant by an entry's id, or by a session's: its newest.
+
+        Raises:
+            TrashEntryNotFoundError: There is none.
+            CorruptTrashError: It is damaged.
+        """
+        ...
+
+    async def restore(self, entry_id: str, now: datetime, *, finished: Callable[[], None] | None = None) -> str:
+        """Put a session from the trash back into its place, as used just now; return its id.
+
+        The caller holds the session's lock until `finished` is called, and knows that it is not in memory.
+
+        Raises:
+            SessionExistsError: There is a session of that id.
+            StoreError: The entry is still there.
+        """
+        ...
+
 
 class FileSessionStore:
     """The store over a directory of JSON files. Made by `open_store`."""
 
-    def __init__(self, directory: SessionDirectory) -> None:
+    def __init__(self, directory: SessionDirectory, trash: Trash) -> None:
         self.directory = directory
+        self.trash = trash
         # Limiters of their own, and apart: saves that hang must not keep anybody from loading.
         self._save_limiter = trio.CapacityLimiter(SAVE_THREADS)
         self._load_limiter = trio.CapacityLimiter(LOAD_THREADS)
@@ -155,7 +199,7 @@ class FileSessionStore:
 
     async def save(self, sessions: Sequence[Session], settled: Callable[[SaveOutcome], None]) -> None:
         """See `SessionStore.save`."""
-        job = _SaveJob(self.directory, sessions, settled)
+        job = SaveJob(self.directory, sessions, settled)
         try:
             async with trio.open_nursery() as nursery:
                 for _ in range(min(SAVE_THREADS, len(sessions))):
@@ -184,7 +228,22 @@ class FileSessionStore:
         """See `SessionStore.describe`."""
         return str(self.directory.path / key)
 
-    async def remove(self, keys: Sequence[str], consent: Consent, *, finished: Callable[[], None]) -> list[Removal]:
+    async def examine(self, keys: Sequence[str]) -> dict[str, ScanRow | None]:
+        """See `SessionStore.examine`."""
+        found: dict[str, ScanRow | None] = {}
+        for key in keys:
+            work = partial(self.directory.read_row, key, verify=always)
+            found[key] = await self.run(work, self._sweep_limiter)
+        return found
+
+    async def remove(
+        self,
+        keys: Sequence[str],
+        consent: Consent,
+        *,
+        finished: Callable[[], None],
+        order: TrashOrder | None = None,
+    ) -> list[Removal]:
         """See `SessionStore.remove`."""
         token = trio.lowlevel.current_trio_token()
 
@@ -192,12 +251,40 @@ class FileSessionStore:
             # With the token the question is nobody's task: it is answered also after a cancellation.
             return trio.from_thread.run_sync(consent, headers, trio_token=token)
 
-        return await self.run(partial(remove_batch, self.directory, keys, ask), self._sweep_limiter, finished)
+        work = partial(remove_batch, self.directory, keys, ask, trash=self.trash, order=order)
+        return await self.run(work, self._sweep_limiter, finished)
 
     async def quarantine(self, session_id: str, *, finished: Callable[[], None] | None = None) -> str:
         """See `SessionStore.quarantine`."""
         work = partial(self.directory.quarantine_session, session_id)
         return str(await self.run(work, self._load_limiter, finished))
+
+    async def leftovers(self, now: datetime, names: Sequence[str]) -> list[Leftover]:
+        """See `SessionStore.leftovers`."""
+        work = partial(list_leftovers, self.directory, now=now, trash=self.trash, names=names)
+        return await self.run(work, self._sweep_limiter)
+
+    async def remove_leftovers(self, leftovers: Sequence[Leftover]) -> list[LeftoverRemoval]:
+        """See `SessionStore.remove_leftovers`."""
+        return await self.run(
+            partial(remove_leftovers, self.directory, leftovers, trash=self.trash), self._sweep_limiter
+        )
+
+    async def free_disk(self) -> int | None:
+        """See `SessionStore.free_disk`."""
+        return await self.run(self.directory.free_disk, self._sweep_limiter)
+
+    async def find_trashed(self, text: str) -> tuple[str, str]:
+        """See `SessionStore.find_trashed`."""
+        entry = await self.run(partial(self.trash.find, text), self._load_limiter)
+        if entry.session_id is None:
+            raise CorruptTrashError(self.trash.path_of(entry.id), entry.problem)
+        return entry.session_id, entry.id
+
+    async def restore(self, entry_id: str, now: datetime, *, finished: Callable[[], None] | None = None) -> str:
+        """See `SessionStore.restore`."""
+        work = partial(restore, self.directory, self.trash, entry_id, now)
+        return await self.run(work, self._load_limiter, finished)
 
     async def run(
         self, work: Callable[[], T], limiter: trio.CapacityLimiter, finished: Callable[[], None] | None = None
@@ -256,69 +343,14 @@ class _FileScan:
             self._scan.close()
 
 
-class _SaveJob:
-    """Sessions to be saved, shared by some threads, so that one that hangs holds up nothing but its own file.
-
-    Both deques are changed by any thread, with atomic appends and pops only: who pops an item settles it.
-    """
-
-    def __init__(
-        self, directory: SessionDirectory, sessions: Sequence[Session], settled: Callable[[SaveOutcome], None]
-    ) -> None:
-        self._directory = directory
-        self._settled = settled
-        self._token = trio.lowlevel.current_trio_token()
-        self._waiting = deque(sessions)
-        self._renamed: deque[Session] = deque()
-
-    def work(self) -> None:
-        """Save what waits; in a thread."""
-        while (session := _pop(self._waiting)) is not None:
-            try:
-                self._directory.write(session)
-            except StoreError as error:
-                self._settle(session, error)
-            except Exception as error:  # noqa: BLE001 - whatever somebody put into a session is that session's error
-                path = self._directory.path / names.file_name(session.session_id)
-                self._settle(session, SessionFileError(path, f"could not encode it: {error!r}"))
-            else:
-                self._renamed.append(session)
-        self._sync()
-
-    def _sync(self) -> None:
-        renamed = []
-        while (session := _pop(self._renamed)) is not None:
-            renamed.append(session)
-        if not renamed:
-            return  # another thread took them along
-        error = None
-        try:
-            self._directory.sync()
-        except StoreError as caught:
-            error = caught
-        for session in renamed:
-            self._settle(session, error)
-
-    def _settle(self, session: Session, error: StoreError | None) -> None:
-        soon(self._token, partial(self._settled, SaveOutcome(session, error)))
-
-    def give_up(self) -> None:
-        """Settle what no thread has begun; on the trio thread."""
-        while (session := _pop(self._waiting)) is not None:
-            path = self._directory.path / names.file_name(session.session_id)
-            self._settled(SaveOutcome(session, SessionFileError(path, "not saved before the deadline")))
-
-
-def _pop(items: deque[Session]) -> Session | None:
-    try:
-        return items.popleft()
-    except IndexError:
-        return None
-
-
 @asynccontextmanager
 async def open_store(
-    sessions_dir: Path, *, create: bool = True, own: bool = True, fs: OsCalls | None = None
+    sessions_dir: Path,
+    *,
+    create: bool = True,
+    own: bool = True,
+    trash_dir: Path | None = None,
+    fs: OsCalls | None = None,
 ) -> AsyncIterator[FileSessionStore]:
     """Open a sessions directory as its one owner, and resolve what an earlier process left unfinished.
 
@@ -326,6 +358,7 @@ async def open_store(
         sessions_dir: The directory; its last component may not be a link.
         create: Make it where it is missing, mode 0700.
         own: False opens it only to read; nothing is changed by that.
+        trash_dir: Where the trash lies; a hidden folder in `sessions_dir` where None. It is made when it is needed.
         fs: The system calls; the real ones where None.
 
     Raises:
@@ -338,11 +371,17 @@ async def open_store(
         partial(SessionDirectory.open, sessions_dir, create=create, fs=fs), limiter=limiter
     )
 
-    def prepare() -> Recovery:
-        directory.own()
-        return recover(directory)
+    trash = Trash(Folder(trash_dir, fs=fs) if trash_dir else Folder.within(directory, HIDDEN_NAME))
 
-    store = FileSessionStore(directory)
+    def prepare() -> None:
+        directory.own()
+        recover(directory)
+        try:
+            trash.sweep()
+        except StoreError as error:
+            log.error("Trash could not be swept", error=str(error))
+
+    store = FileSessionStore(directory, trash)
     try:
         if own:
             await trio.to_thread.run_sync(prepare, limiter=limiter)

@@ -30,6 +30,7 @@ from miniclaw.session.files import (
     why_no_session_file,
     write_all,
 )
+from miniclaw.session.folder import Folder
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.rows import Leftover, ProblemFile
 from miniclaw.session.stamps import stamped
@@ -62,23 +63,16 @@ class Trash:
     Only the owner of the sessions directory may write; a reader sees each entry whole.
     """
 
-    def __init__(self, folder: TrashFolder) -> None:
+    def __init__(self, folder: Folder) -> None:
+        """Make a trash over a folder, which is made by the first write; before, the trash is empty."""
         self.path = folder.path
-        self._folder = folder
+        self._folder = TrashFolder(folder)
         self._fs = folder.fs
 
     @classmethod
-    def at(cls, path: Path, *, fs: OsCalls | None = None, dir_fd: int | None = None, name: str | None = None) -> Self:
-        """Return the trash at a path. It is made by the first write; before, it is empty.
-
-        Args:
-            path: The folder; its last component may not be a link.
-            fs: The system calls; the real ones where None.
-            dir_fd: A directory in which it lies, as `name`; `path` is then for messages only. The descriptor has to
-                stay open for as long as the trash is used.
-            name: Its name in that directory; the last component of `path` where None.
-        """
-        return cls(TrashFolder(path, fs or OsCalls(), dir_fd=dir_fd, name=name or path.name))
+    def at(cls, path: Path, *, fs: OsCalls | None = None) -> Self:
+        """Return the trash at a path; its last component may not be a link."""
+        return cls(Folder(path, fs=fs))
 
     def path_of(self, entry_id: str) -> Path:
         """Return where an entry lies."""

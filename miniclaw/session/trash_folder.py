@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import SessionsDirectoryError
 from miniclaw.session import names
-from miniclaw.session.files import (
-    DIRECTORY_FLAGS,
-    TEMPORARY_PREFIX,
-    close_quietly,
-    open_directory,
-    open_subdirectory,
-    opened,
-    store_errors,
-)
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.files import TEMPORARY_PREFIX, store_errors
+from miniclaw.session.folder import Folder
 from miniclaw.session.stamps import split_stamped
 
 SUFFIX: Final = ".gz"
@@ -65,33 +56,22 @@ class TrashFolder:
         fs: The system calls.
     """
 
-    def __init__(self, path: Path, fs: OsCalls, *, dir_fd: int | None, name: str) -> None:
-        self.path = path
-        self.fs = fs
-        self._dir_fd = dir_fd
-        self._name = name if dir_fd is not None else str(path)
-        self._name_is_durable = False  # set once, by any thread that writes
+    def __init__(self, folder: Folder) -> None:
+        self.path = folder.path
+        self.fs = folder.fs
+        self._folder = folder
 
     def path_of(self, entry_id: str) -> Path:
         """Return where an entry lies."""
         return self.path / (entry_id + SUFFIX)
 
-    @contextmanager
-    def opened(self, *, create: bool = False) -> Iterator[int]:
-        """Open the folder, and close it on leaving.
+    def opened(self, *, create: bool = False) -> AbstractContextManager[int]:
+        """Open the folder, and close it on leaving; see `Folder`.
 
         Args:
             create: Make it where it is missing; its own name is on the disk before anything can be put into it.
-
-        Raises:
-            OSError: It is missing, a link, no directory, or cannot be opened.
-            SessionsDirectoryError: The same, where it was to be made.
         """
-        fd = self._open_or_make() if create else self._open()
-        try:
-            yield fd
-        finally:
-            close_quietly(self.fs, fd)
+        return self._folder.made(durable=True) if create else self._folder.opened()
 
     def names(self) -> list[tuple[str, bool]]:
         """Return the names in the folder, and whether each is a regular file; none where it is not made yet.
@@ -117,40 +97,3 @@ class TrashFolder:
                 raise (cause if isinstance(cause, OSError) else OSError(error.reason)) from error
             except ValueError as error:
                 raise OSError(str(error)) from error
-
-    def _open(self) -> int:
-        return self.fs.open(self._name, DIRECTORY_FLAGS, dir_fd=self._dir_fd)
-
-    def _open_or_make(self) -> int:
-        try:
-            fd = self._open()
-        except FileNotFoundError:
-            self._name_is_durable = False
-            fd = self._make()
-        try:
-            if not self._name_is_durable:
-                # Also where it was there: who made it may have died before this.
-                self._sync_parent()
-                self._name_is_durable = True
-        except BaseException:
-            close_quietly(self.fs, fd)
-            raise
-        return fd
-
-    def _make(self) -> int:
-        if self._dir_fd is not None:
-            return open_subdirectory(self.fs, self._name, dir_fd=self._dir_fd)
-        try:
-            return open_directory(self.fs, self.path, create=True)
-        except SessionsDirectoryError as error:
-            if isinstance(error.__cause__, FileExistsError):
-                return self._open()  # another thread was quicker
-            raise
-
-    def _sync_parent(self) -> None:
-        if self._dir_fd is not None:
-            self.fs.fsync(self._dir_fd)
-            return
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        with opened(self.fs, str(self.path.parent), flags) as parent:
-            self.fs.fsync(parent)

@@ -16,7 +16,7 @@ from typing import Final
 from miniclaw.errors import MiniclawError
 from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.removal import recover
+from miniclaw.session.recovery import recover
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.scanning import DirectoryScan
 from tests.fakes.logs import LogRecorder

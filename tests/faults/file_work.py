@@ -23,7 +23,7 @@ from miniclaw.session.files import DIRECTORY_FLAGS, open_directory
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.history import History, HistoryEvent
 from miniclaw.session.leftovers import list_leftovers, remove_leftovers
-from miniclaw.session.removal import recover
+from miniclaw.session.recovery import recover
 from miniclaw.session.restore import restore
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_rows import Prepared

@@ -46,7 +46,7 @@ class World:
 
     async def delete(self, stage: Stage) -> int:
         self.live = False
-        return await self.manager.delete_session(ID)
+        return (await self.manager.delete_session(ID)).bytes_freed
 
     async def look(self, stage: Stage) -> bool:
         """Ask for the session again and again; return whether it was ever absent while it was live."""

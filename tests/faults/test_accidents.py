@@ -244,7 +244,7 @@ async def test_crowd_of_files_is_scanned_once_and_only_the_expired_go(
         most.append(len(os.listdir("/proc/self/fd")))
 
     before = len(os.listdir("/proc/self/fd"))
-    result = await Cleanup(sessions_dir, clock=clock, on_progress=look).run()
+    result = await Cleanup(sessions_dir, clock=clock).run(on_progress=look)
     assert (result.sessions_scanned, result.sessions_deleted) == (files, (files + 19) // 20)
     assert {int(path.name[4:-5]) % 20 for path in sessions_dir.glob("*.json")} == set(range(1, 20))
     assert max(most) < before + 10

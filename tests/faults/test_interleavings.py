@@ -17,7 +17,8 @@ import pytest
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.session import codec
 from miniclaw.session.directory import WORK_NAME, SessionDirectory
-from miniclaw.session.removal import Removal, recover, remove_batch
+from miniclaw.session.recovery import recover
+from miniclaw.session.removal import Removal, remove_batch
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Message, Session, SessionHeader
 from tests.fakes.logs import LogRecorder

@@ -160,7 +160,7 @@ async def test_hung_fsync_holds_up_neither_chat_nor_saves_nor_cleanup_nor_the_en
         mock_clock.jump(PERSISTENCE_INTERVAL_SECS)
         await until(lambda: manager.dirty_sessions() == ["web_hung"])
         assert (await runtimes[0].cleanup.run()).sessions_deleted == 1
-        assert await manager.delete_session("web_0") > 0
+        assert (await manager.delete_session("web_0")).bytes_freed > 0
         ending.set()
         await trio.testing.wait_all_tasks_blocked()
         assert not ended.is_set()

@@ -95,7 +95,7 @@ class Runtimes(ModelledRuntime, RuleBasedStateMachine):
     @rule(session_id=chats)
     def delete(self, session_id: str) -> None:
         async def delete() -> int:
-            return await self.runtime.manager.delete_session(session_id)
+            return (await self.runtime.manager.delete_session(session_id)).bytes_freed
 
         chat = self.chats[session_id]
         if isinstance(chat.file, Odd):

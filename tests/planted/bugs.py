@@ -13,6 +13,8 @@ from tests.planted.bug import (
     MANAGER,
     MEMORY,
     NAMES,
+    PUTTING_BACK,
+    RECOVERY,
     REMOVAL,
     REMOVING,
     RETENTION,
@@ -35,8 +37,8 @@ _REMOVAL: Final = (
             ),
             Change(
                 REMOVAL,
-                "        row = self._directory.read_row(key, dir_fd=self._fd, verify=_always)\n",
-                "        row = self._directory.read_row(key, verify=_always)\n",
+                "        row = self._directory.read_row(key, dir_fd=self._fd, verify=always)\n",
+                "        row = self._directory.read_row(key, verify=always)\n",
             ),
             Change(
                 REMOVAL,
@@ -85,13 +87,13 @@ _REMOVAL: Final = (
         ("session/test_manager_removing.py",),
     ),
     bug_of_one(
-        "put back overwrites", "a newer session is replaced by the older one", REMOVAL,
+        "put back overwrites", "a newer session is replaced by the older one", PUTTING_BACK,
         "        fs.link(name, name, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)\n",
         "        fs.rename(name, name, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)\n",
         "session/test_removal.py",
     ),
     bug_of_one(
-        "recovery completes removals", "a crash deletes sessions that nobody judged", REMOVAL,
+        "recovery completes removals", "a crash deletes sessions that nobody judged", RECOVERY,
         "        for name in names:\n            put_back(directory, name, dir_fd=fd)\n", "",
         "session/test_removal.py",
     ),
@@ -137,7 +139,7 @@ _JUDGEMENT: Final = (
     ),
     bug_of_one(
         "TTL of zero accepted", "a configuration deletes everything", RETENTION,
-        "ttl <= timedelta(0)", "ttl < timedelta(0)",
+        "and value > timedelta(0)", "and value >= timedelta(0)",
         "session/test_retention.py",
     ),
     bug_of_one(
@@ -200,8 +202,7 @@ _BORDERS: Final = (
     ),
     bug_of_one(
         "state found by the path", "a link in place of the sessions directory lets the state out", FOLDER,
-        "                fd = open_subdirectory(self.fs, self.path.name, dir_fd=self._within.fd)",
-        "                fd = open_directory(self.fs, self.path, create=True)",
+        "        if self._dir_fd is None:\n            return self.fs.open(", "        if True:\n            return self.fs.open(",
         "session/test_state.py",
     ),
     bug_of_one(

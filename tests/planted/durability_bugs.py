@@ -8,10 +8,11 @@ from tests.planted.bug import (
     DIRECTORY,
     FILES,
     MANAGER,
+    RECOVERY,
     REMOVAL,
     REMOVING,
     RUNTIME,
-    STORE,
+    SAVING,
     WORK_FOLDERS,
     Bug,
     Change,
@@ -48,14 +49,14 @@ DURABILITY: Final = (
         "synced before collected", "a power cut takes what another thread named during the sync",
         (
             Change(
-                STORE,
+                SAVING,
                 "        renamed = []\n        while (session := _pop(self._renamed))",
                 "        renamed = []\n        error = None\n        try:\n            self._directory.sync()\n"
                 "        except StoreError as caught:\n            error = caught\n"
                 "        while (session := _pop(self._renamed))",
             ),
             Change(
-                STORE,
+                SAVING,
                 "            return  # another thread took them along\n        error = None\n        try:\n"
                 "            self._directory.sync()\n        except StoreError as caught:\n            error = caught\n",
                 "            return  # another thread took them along\n",
@@ -119,12 +120,12 @@ DURABILITY: Final = (
         "session/test_directory.py",
     ),
     bug_of_one(
-        "temporary files not swept", "each crash costs disk space for ever", REMOVAL,
+        "temporary files not swept", "each crash costs disk space for ever", RECOVERY,
         "            unlink_quietly(fs, name, dir_fd=directory.work_fd)\n", "",
         "session/test_removal.py",
     ),
     bug_of_one(
-        "ENOSPC swallowed", "a full disk loses what counts as saved", STORE,
+        "ENOSPC swallowed", "a full disk loses what counts as saved", SAVING,
         "            except StoreError as error:\n                self._settle(session, error)\n",
         "            except StoreError as error:\n"
         '                self._settle(session, None if getattr(error, "errno", 0) == 28 else error)\n',
@@ -132,8 +133,8 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "failed save counts as saved", "an error of the disk loses a message", MANAGER,
-        "                _log_failed_save(session_id, outcome.error)\n",
-        "                _log_failed_save(session_id, outcome.error)\n"
+        "                log_failed_save(session_id, outcome.error)\n",
+        "                log_failed_save(session_id, outcome.error)\n"
         "                saving[session_id][0].saved_revision = saving[session_id][1]\n",
         "session/test_manager.py",
     ),

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.powercut.cuts import Outcome, run_cuts, try_cuts
 from tests.powercut.cutting_os import KINDS
-from tests.powercut.image import LOG_FLUSHED, LOG_LOST, CannotRunError, private_mounts
+from tests.powercut.image import LOG_FLUSHED, LOG_LOST, CannotRunError, end_with_parent, private_mounts
 
 _SHOWN = 5
 _COLUMNS = (
@@ -58,7 +58,8 @@ def main() -> int:
         return 0
     print(_COLUMNS, flush=True)
     bad = False
-    with ProcessPoolExecutor(args.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(args.jobs, mp_context=context, initializer=end_with_parent) as pool:
         for outcome in pool.map(run_cuts, *zip(*work, strict=True)):
             _show(outcome)
             bad = bad or bool(outcome.findings)

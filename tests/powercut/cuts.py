@@ -5,25 +5,19 @@ from __future__ import annotations
 import random
 import tempfile
 import threading
-from collections.abc import MutableMapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
-
-import structlog
+from typing import Final
 
 from miniclaw.errors import StoreError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.removal import recover
 from tests.powercut.cutting_os import KINDS
-from tests.powercut.image import Image, check_cuts, private_mounts
+from tests.powercut.image import CuttableImage, check_cuts, private_mounts
 from tests.powercut.ledger import Findings, Ledger
-from tests.powercut.writer import StoppedError, Writer
-
-WRITERS: Final = 3
-SESSIONS_PER_WRITER: Final = 5
+from tests.powercut.start_up import StartUp
+from tests.powercut.writer import SESSION_IDS, make_writers, run_writers
 
 _LONGEST_SECONDS: Final = 0.04
 _CALLS: Final = (12, 60, 250)
@@ -43,22 +37,15 @@ class Outcome:
 
 
 class _Series:
-    def __init__(self, image: Image, flag: int, seed: int, broken: str) -> None:
+    def __init__(self, image: CuttableImage, flag: int, seed: int, broken: str) -> None:
         self.image = image
         self.outcome = Outcome(image.kind, flag)
         self._seed = seed
         self._fs = KINDS[broken](image.commit)
-        self._ids = [f"web_{number}" for number in range(WRITERS * SESSIONS_PER_WRITER)]
-        self._ledger = Ledger(self._ids)
+        self._ledger = Ledger(SESSION_IDS)
         self._path = image.mountpoint / "sessions"
         self._is_cut = threading.Event()
-        self._errors: list[str] = []
-        structlog.configure(processors=[self._log], cache_logger_on_first_use=False)
-
-    def _log(self, _logger: Any, level: str, event: MutableMapping[str, Any]) -> Any:
-        if level == "error":
-            self._errors.append(str(event))
-        raise structlog.DropEvent
+        self._start = StartUp()
 
     def begin(self) -> None:
         self.image.mount()
@@ -102,53 +89,28 @@ class _Series:
 
     def _start_up(self, directory: SessionDirectory, number: int) -> bool:
         """Recover and check; return False if the power went meanwhile."""
-        self._errors.clear()
         try:
-            directory.own()
-            recover(directory)
+            self._start.run(directory)
         except (OSError, StoreError):
             if not self._is_cut.is_set():
                 raise
         if self._is_cut.is_set():
             return False
-        with SessionDirectory.open(self._path) as reader:
-            found = self._ledger.check(reader)
+        found = self._start.check(self._path, self._ledger)
         self.image.commit()  # what the check tidied away stays away
-        found.left += self._errors
         for kind, items in vars(found).items():
             getattr(self.outcome.findings, kind).extend(f"cut {number}: {item}" for item in items)
         return True
 
     def _write(self, directory: SessionDirectory, chance: random.Random, *, by_call: bool) -> None:
         """Write until the power is cut: by one writer at a certain call, or by several at any moment."""
-        seeds = [chance.random() for _ in range(WRITERS)]
-        shares = [self._ids[share::WRITERS] for share in range(WRITERS)]
-        writers = [
-            Writer(directory, self._ledger, ids, random.Random(seed), self._is_cut.is_set)  # noqa: S311
-            for ids, seed in zip(shares, seeds, strict=True)
-        ]
-        failures: list[BaseException] = []
-
-        def run(writer: Writer) -> None:
-            try:
-                writer.run()
-            except StoppedError as stopped:
-                if not self._is_cut.is_set():
-                    failures.append(stopped)
-            except BaseException as error:  # noqa: BLE001 - raised below
-                failures.append(error)
-
+        writers = make_writers(directory, self._ledger, chance, self._is_cut.is_set)
         if by_call:
-            run(chance.choice(writers))
+            writers = [chance.choice(writers)]
+            run_writers(writers, self._is_cut.is_set)
         else:
             timer = threading.Timer(chance.uniform(0, _LONGEST_SECONDS), self._cut)
-            threads = [timer, *(threading.Thread(target=run, args=[writer]) for writer in writers)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        if failures:
-            raise failures[0]
+            run_writers(writers, self._is_cut.is_set, beside=[timer])
         self.outcome.acknowledgements += sum(writer.acknowledgements for writer in writers)
 
 
@@ -159,7 +121,7 @@ def try_cuts(kind: str, directory: Path | None) -> None:
         CannotRunError: They cannot; the text says why.
     """
     with ExitStack() as stack:
-        image = Image(kind, Path(stack.enter_context(tempfile.TemporaryDirectory(dir=directory))))
+        image = CuttableImage(kind, Path(stack.enter_context(tempfile.TemporaryDirectory(dir=directory))))
         stack.callback(image.close)
         check_cuts(image)
 
@@ -169,7 +131,7 @@ def run_cuts(kind: str, flag: int, cuts: int, seed: int, broken: str, directory:
     private_mounts()
     started = perf_counter()
     with ExitStack() as stack:
-        image = Image(kind, Path(stack.enter_context(tempfile.TemporaryDirectory(dir=directory))))
+        image = CuttableImage(kind, Path(stack.enter_context(tempfile.TemporaryDirectory(dir=directory))))
         stack.callback(image.close)
         series = _Series(image, flag, seed, broken)
         series.begin()

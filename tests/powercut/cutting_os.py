@@ -12,6 +12,9 @@ from typing import Any, Final
 from miniclaw.session.fs import OsCalls
 from tests.fakes.os_calls import CALLS
 
+_COMMITTED_CALLS: Final = 5_000
+"""After so many the kernel is left to itself."""
+
 
 class CuttingOs(OsCalls):
     """Counts the calls, cuts the power before one of them, and has the kernel write out before some.
@@ -28,10 +31,10 @@ class CuttingOs(OsCalls):
         self._commits: frozenset[int] = frozenset()
 
     def arm(self, cut: Callable[[], None], *, before: int | None, chance: random.Random) -> None:
-        """Begin to count anew."""
+        """Begin to count anew; have the kernel write out before one call in fifty."""
         self._calls = itertools.count(1)
         self._cut, self.cut_before = cut, before
-        self._commits = frozenset(call for call in range(1, 600) if chance.random() < 0.02)
+        self._commits = frozenset(call for call in range(1, _COMMITTED_CALLS) if chance.random() < 0.02)
 
     def disarm(self) -> None:
         """No cut from now on."""

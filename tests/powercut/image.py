@@ -1,4 +1,4 @@
-"""A file system in a file, on a loop device, whose power can be cut.
+"""A file system in a file, on a loop device; and one whose power can be cut.
 
 The cut is the shutdown ioctl of ext4 and xfs: from then on nothing reaches the disk, as if the machine had lost its
 power; the next mount replays the journal as after a real one. Mounts are made in a mount namespace of their own and
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import signal
 import struct
 import subprocess
 from pathlib import Path
@@ -34,12 +35,18 @@ _OPTIONS: Final = {"ext4": "noauto_da_alloc", "xfs": ""}
 _BLKFLSBUF: Final = 0x1261
 _CLONE_NEWNS: Final = 0x20000
 _MS_REC_PRIVATE: Final = 0x4000 | 0x40000
+_PR_SET_PDEATHSIG: Final = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class CannotRunError(Exception):
-    """Power cuts cannot be made here; the text says why."""
+    """It cannot be tried here; the text says why."""
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends, however that comes about."""
+    _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def private_mounts() -> None:
@@ -50,44 +57,68 @@ def private_mounts() -> None:
     _call("mount", b"none", b"/", None, _MS_REC_PRIVATE, None)
 
 
-class Image:
-    """One image. `mount`, `cut` and `unmount` in turn, as often as wanted."""
+def make_file_system(kind: str, path: Path) -> None:
+    """Make a file with an empty file system in it."""
+    with path.open("wb") as file:
+        file.truncate(_SIZES[kind])
+    _run(*_MKFS[kind], str(path))
 
-    def __init__(self, kind: str, directory: Path) -> None:
+
+class Image:
+    """A file with a file system, on a loop device. `mount` and `unmount` in turn, as often as wanted."""
+
+    def __init__(self, kind: str, path: Path, mountpoint: Path, *, direct: bool = False) -> None:
+        """Attach the file; `direct` keeps the kernel from caching it a second time below the file system."""
         self.kind = kind
-        self.path = directory / f"{kind}.img"
-        self.mountpoint = directory / f"{kind}.mnt"
+        self.path = path
+        self.mountpoint = mountpoint
         self.mountpoint.mkdir()
-        with self.path.open("wb") as file:
-            file.truncate(_SIZES[kind])
-        try:
-            subprocess.run([*_MKFS[kind], str(self.path)], check=True, capture_output=True)
-            device = subprocess.run(["losetup", "-f", "--show", str(self.path)], check=True, capture_output=True)
-        except FileNotFoundError as error:
-            raise CannotRunError(f"{error.filename} is missing (apt-get install e2fsprogs xfsprogs mount)") from None
-        except subprocess.CalledProcessError as error:
-            raise CannotRunError(f"{error.cmd[0]}: {error.stderr.decode().strip()}") from None
-        self._device = device.stdout.strip()
+        self._device = _run("losetup", "-f", "--show", *(["--direct-io=on"] if direct else []), str(path)).strip()
         self._device_fd = os.open(self._device, os.O_RDWR | os.O_CLOEXEC)
-        # While it is open here, this only has it go at its last close.
-        subprocess.run(["losetup", "-d", self._device.decode()], check=True, capture_output=True)
+        _run("losetup", "-d", self._device)  # while it is open here, this only has it go at its last close
         self._root_fd = -1  # open while mounted
-        self._is_cut = False
 
     def mount(self) -> None:
         """Mount it, which replays the journal."""
         options = _OPTIONS[self.kind].encode()
-        _call("mount", self._device, bytes(self.mountpoint), self.kind.encode(), 0, options)
+        _call("mount", self._device.encode(), bytes(self.mountpoint), self.kind.encode(), 0, options)
         self._root_fd = os.open(self.mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def commit(self) -> None:
+        """Have the kernel write out what it holds, as it may at any time."""
+        _libc.syncfs(self._root_fd)
+
+    def unmount(self) -> None:
+        """Unmount it, if it is mounted; all files on it are closed."""
+        if self._root_fd < 0:
+            return
+        os.close(self._root_fd)
+        self._root_fd = -1
+        _call("umount2", bytes(self.mountpoint), 0)
+
+    def forget(self) -> None:
+        """Have the kernel forget what it remembers of the device: the file was written to behind its back."""
+        fcntl.ioctl(self._device_fd, _BLKFLSBUF)
+
+    def close(self) -> None:
+        """Unmount it and free the loop device."""
+        self.unmount()
+        os.close(self._device_fd)
+
+
+class CuttableImage(Image):
+    """A new image. `mount`, `cut` and `unmount` in turn, as often as wanted."""
+
+    def __init__(self, kind: str, directory: Path) -> None:
+        path = directory / f"{kind}.img"
+        make_file_system(kind, path)
+        super().__init__(kind, path, directory / f"{kind}.mnt")
+        self._is_cut = False
 
     def cut(self, flag: int) -> None:
         """Cut the power; may be called from any thread."""
         self._is_cut = True
         fcntl.ioctl(self._root_fd, SHUTDOWN_IOCTL, struct.pack("I", flag))
-
-    def commit(self) -> None:
-        """Have the kernel write out what it holds, as it may at any time."""
-        _libc.syncfs(self._root_fd)
 
     def unmount(self) -> None:
         """Unmount it; all files on it are closed.
@@ -95,16 +126,12 @@ class Image:
         After a cut, ext4's umount writes bitmaps out that no journal knows, which a machine without power does not.
         So the image is brought back to what it was before.
         """
-        if self._root_fd < 0:
-            return
         disk = self._read() if self._is_cut and self.kind == "ext4" else None
-        os.close(self._root_fd)
-        self._root_fd = -1
-        _call("umount2", bytes(self.mountpoint), 0)
         self._is_cut = False
+        super().unmount()
         if disk is not None:
             self._restore(disk)
-            fcntl.ioctl(self._device_fd, _BLKFLSBUF)  # what the kernel remembers of the device
+            self.forget()
 
     def _read(self) -> list[bytes]:
         with self.path.open("rb") as file:
@@ -117,13 +144,8 @@ class Image:
                     file.seek(number * _SLICE_BYTES)
                     file.write(then)
 
-    def close(self) -> None:
-        """Unmount it and free the loop device."""
-        self.unmount()
-        os.close(self._device_fd)
 
-
-def check_cuts(image: Image) -> None:
+def check_cuts(image: CuttableImage) -> None:
     """Try one cut of each kind.
 
     Raises:
@@ -137,6 +159,15 @@ def check_cuts(image: Image) -> None:
             raise CannotRunError(f"{image.kind}: {error}") from error
         finally:
             image.unmount()
+
+
+def _run(*command: str) -> str:
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        raise CannotRunError(f"{command[0]} is missing (apt-get install e2fsprogs xfsprogs mount)") from None
+    except subprocess.CalledProcessError as error:
+        raise CannotRunError(f"{command[0]}: {error.stderr.strip()}") from None
 
 
 def _call(name: str, *args: object) -> None:

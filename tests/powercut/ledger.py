@@ -68,17 +68,25 @@ class Ledger:
         """Begin a save; return the version to write."""
         self._newest += 2
         version = self._newest + (1 if old else 0)
-        self.begun[session_id].add(version)
+        self.begin(session_id, version)
         return version
 
-    def begin_removal(self, session_id: str) -> None:
-        """Begin a removal."""
-        self.begun[session_id].add(ABSENT)
+    def begin(self, session_id: str, version: int) -> None:
+        """Note that a session may be at this version from now on; `ABSENT`: that it is being removed."""
+        self.begun[session_id].add(version)
 
     def acknowledge(self, session_id: str, version: int) -> None:
         """Note that the store said so: this is the state now, and nothing is under way."""
         self.acknowledged[session_id] = version
         self.begun[session_id].clear()
+
+    def begin_damage(self, data: bytes) -> None:
+        """Note that this may stand in the place of a session from now on."""
+        self.damaged.add(data)
+
+    def acknowledge_damage(self, data: bytes) -> None:
+        """Note that it stands there durably, so that it may never go."""
+        self.evidence.add(data)
 
     def check(self, directory: SessionDirectory) -> Findings:
         """Compare the disk with what was acknowledged, and take it for the beginning of the next round."""

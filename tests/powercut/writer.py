@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
 
 from miniclaw.errors import StoreError
 from miniclaw.session import names
@@ -18,6 +20,9 @@ from miniclaw.session.removal import remove_batch
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.types import SessionHeader
 from tests.powercut.ledger import ABSENT, NOW, STRANGE_PREFIX, Ledger, content, is_old
+
+WRITERS: Final = 3
+SESSION_IDS: Final = [f"web_{number}" for number in range(WRITERS * 5)]
 
 _expired = partial(RetentionPolicy().is_expired, now=NOW)
 
@@ -96,7 +101,7 @@ class Writer:
                 goes = _expired(header) and self._chance.random() < 0.7
                 assert not goes or is_old(self._ledger.acknowledged[header.session_id])
                 if goes:
-                    self._ledger.begin_removal(header.session_id)
+                    self._ledger.begin(header.session_id, ABSENT)
                 verdicts.append(goes)
             return verdicts
 
@@ -126,13 +131,51 @@ class Writer:
             os.fsync(fd)
         finally:
             os.close(fd)
-        self._ledger.damaged.add(damaged)
+        self._ledger.begin_damage(damaged)
         os.rename(strange, name, src_dir_fd=self._directory.fd, dst_dir_fd=self._directory.fd)
         os.fsync(self._directory.fd)
         if self._is_cut():  # as in _acknowledge
             raise StoppedError
-        self._ledger.evidence.add(damaged)
+        self._ledger.acknowledge_damage(damaged)
         self._directory.quarantine(name)
         version = self._write(gone[0])
         self._directory.sync()
         self._acknowledge(gone[0], version)
+
+
+def make_writers(
+    directory: SessionDirectory, ledger: Ledger, chance: random.Random, is_cut: Callable[[], bool]
+) -> list[Writer]:
+    """Make several writers that share the sessions among them."""
+    return [
+        Writer(directory, ledger, SESSION_IDS[share::WRITERS], random.Random(chance.random()), is_cut)  # noqa: S311
+        for share in range(WRITERS)
+    ]
+
+
+def run_writers(
+    writers: Sequence[Writer], is_cut: Callable[[], bool], *, beside: Sequence[threading.Thread] = ()
+) -> None:
+    """Run them until each has stopped, each in a thread of its own, beside other threads that are started with them.
+
+    Raises:
+        BaseException: The first failure of one; that it was stopped is none, if the power is gone.
+    """
+    failures: list[BaseException] = []
+
+    def run(writer: Writer) -> None:
+        try:
+            writer.run()
+        except StoppedError as stopped:
+            if not is_cut():
+                failures.append(stopped)
+        except BaseException as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+
+    threads = [*beside, *(threading.Thread(target=run, args=[writer]) for writer in writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]

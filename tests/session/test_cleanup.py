@@ -281,7 +281,7 @@ async def test_progress_is_told_while_scanning(sessions_dir: Path, clock: WallCl
     """Who wants to show progress hears of it."""
     write_session(sessions_dir, "telegram_1", clock.now)
     heard: list[int] = []
-    await Cleanup(sessions_dir, clock=clock, on_progress=heard.append).run()
+    await Cleanup(sessions_dir, clock=clock).run(on_progress=heard.append)
     assert heard[-1] == 1
 
 

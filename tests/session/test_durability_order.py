@@ -16,8 +16,10 @@ import trio
 
 from miniclaw.session import store as store_module
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.removal import recover, remove_batch
-from miniclaw.session.store import SaveOutcome, open_store
+from miniclaw.session.recovery import recover
+from miniclaw.session.removal import remove_batch
+from miniclaw.session.saving import SaveJob, SaveOutcome
+from miniclaw.session.store import open_store
 from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.os_calls import FaultyOs, Gate
@@ -90,13 +92,13 @@ async def test_save_named_during_anothers_sync_waits_for_its_own(
 
     settled: list[str] = []
     ended = threading.Event()
-    work = store_module._SaveJob.work
+    work = SaveJob.work
 
-    def work_and_end(job: store_module._SaveJob) -> None:
+    def work_and_end(job: SaveJob) -> None:
         work(job)
         ended.set()
 
-    monkeypatch.setattr(store_module._SaveJob, "work", work_and_end)
+    monkeypatch.setattr(SaveJob, "work", work_and_end)
     async with open_store(sessions_dir, fs=fs) as store, trio.open_nursery() as nursery:
         fs.on(hook)
         nursery.start_soon(

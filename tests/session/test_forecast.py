@@ -93,6 +93,14 @@ def test_forecast_with_trash_keeps_the_bytes_until_the_trash_is_emptied() -> Non
     assert [day.bytes_left for day in told.days] == [10, 10, 10, 0]
 
 
+def test_forecast_counts_files_of_an_earlier_implementation_once_they_move_to_quarantine() -> None:
+    """A file that is too young to move does not count for the disk budget; the day after, in quarantine, it does."""
+    young = Leftover("legacy", "a.json.tmp", 100, NOW - HOUR)
+    policy = RetentionPolicy(ttl=None, max_disk_bytes=150)
+    told = forecast([stored(1, 5 * DAY, size=100)], policy, NOW, 1, leftovers=[young])
+    assert [(day.sessions, day.bytes_left) for day in told.days] == [(0, 200), (1, 100)]
+
+
 @pytest.mark.parametrize("ttl", [None, timedelta.max])
 def test_forecast_of_what_never_expires_is_quiet(ttl: timedelta | None) -> None:
     """Without a TTL, or with an endless one, nothing goes, not even of the most extreme ages."""

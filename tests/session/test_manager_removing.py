@@ -212,7 +212,7 @@ async def test_delete_on_disk_and_in_memory(
 ) -> None:
     """A deletion on request removes whatever the age, from disk and memory, and a held object does not bring it back."""
     held = await manager.get_session("telegram_1")
-    assert await manager.delete_session("telegram_1") == old.size
+    assert (await manager.delete_session("telegram_1")).bytes_freed == old.size
     await manager.save_all_sessions()
     assert list(sessions_dir.glob("*.json")) == []
     assert await manager.get_or_create_session("telegram", "1") is not held
@@ -222,7 +222,7 @@ async def test_delete_on_disk_and_in_memory(
 async def test_delete_never_saved_is_forgotten(manager: SessionManager, sessions_dir: Path) -> None:
     """A session that is in memory only is deleted there, and nothing of it is saved later."""
     await manager.get_or_create_session("telegram", "1")
-    assert await manager.delete_session("telegram_1") == 0
+    assert (await manager.delete_session("telegram_1")).bytes_freed == 0
     await manager.save_all_sessions()
     assert list(sessions_dir.glob("*.json")) == []
 

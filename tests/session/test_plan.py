@@ -98,7 +98,20 @@ def test_plan_budgets_leave_what_was_used_within_min_idle(
     made = plan(stored(1, idle), pinned, free_disk=0, **rules, **budget)
     [rule] = budget
     assert going(made) == ([("1", rule)] if goes else [])
-    assert (made.min_idle, made.unmet) == ((0, []) if goes else (1, [rule]))
+    # Where the disk's budget is out of reach, it is not even asked who is too fresh for it.
+    too_fresh = 0 if rule == "min_free_disk" else 1
+    assert (made.min_idle, made.unmet) == ((0, []) if goes else (too_fresh, [rule]))
+
+
+def test_plan_min_free_disk_out_of_reach_takes_no_session_in_vain() -> None:
+    """Where all that may go would not free enough, somebody else fills the disk: the trash goes, and no session."""
+    sessions = [stored(number, 2 * DAY, size=4096) for number in range(3)]
+    within = plan(*sessions, min_free_disk=3 * 4096, free_disk=0)
+    entry = leftover("trash", "t", DAY, size=4096)
+    beyond = plan(*sessions, leftovers=[entry], min_free_disk=4 * 4096 + 1, free_disk=0)
+    assert (len(within.removals), within.unmet) == (3, [])
+    assert (beyond.removals, beyond.unmet) == ([], ["min_free_disk"])
+    assert [row.reason for row in beyond.leftovers] == ["min_free_disk"]
 
 
 def test_plan_ttl_below_min_idle_still_removes() -> None:
@@ -305,7 +318,7 @@ def test_plan_by_reason_lists_the_rules_in_order() -> None:
     """Counts and bytes of each rule that takes any, first the TTL, then the budgets in their order."""
     sessions = [stored(number, (40 - number) * DAY, size=4096) for number in range(14)]
     made = plan(
-        *sessions, max_sessions=3, max_disk_bytes=4096 * 2, low_water=4096 * 2 - 1, min_free_disk=10**6, free_disk=0
+        *sessions, max_sessions=3, max_disk_bytes=4096 * 2, low_water=4096 * 2 - 1, min_free_disk=4096 * 14, free_disk=0
     )
     assert list(made.by_reason().items()) == [
         ("ttl", Count(10, 40_960)),

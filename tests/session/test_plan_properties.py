@@ -80,7 +80,9 @@ def test_plan_never_removes_what_is_protected(
             assert getattr(policy, row.reason) is not None
             assert age > policy.least_idle
     ahead = {row.session.key for row in plan.future}
-    assert ahead == {session.key for session in sessions if used(session, live) < timedelta(minutes=-5)}
+    by_file = {session.key for session in sessions if NOW - session.header.last_accessed < timedelta(minutes=-5)}
+    by_any = {session.key for session in sessions if used(session, live) < timedelta(minutes=-5)}
+    assert by_file <= ahead <= by_any  # memory is not asked about what no rule would take
 
 
 @given(sessions_drawn, policies(), leftovers_drawn, free_disks)
@@ -127,7 +129,9 @@ def test_plan_meets_each_budget_or_says_that_it_is_unmet(
     assert [budget for budget, is_met in met.items() if not is_met] == [b for b in plan.unmet if not met[b]]
     for budget in plan.unmet:
         assert getattr(policy, budget) is not None
-    if plan.unmet:
+    if "min_free_disk" in plan.unmet:
+        assert not [row for row in plan.removals if row.reason == "min_free_disk"]
+    if set(plan.unmet) - {"min_free_disk"}:
         for session in left:
             known = live.get(session.header.session_id)
             protected = session.header.pinned or (known is not None and (known.pinned or known.busy))

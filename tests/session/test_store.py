@@ -12,7 +12,8 @@ import trio
 
 from miniclaw.errors import SessionNotFoundError, StoreError, WorkspaceHeldError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.store import SAVE_THREADS, SaveOutcome, open_store
+from miniclaw.session.saving import SaveOutcome
+from miniclaw.session.store import SAVE_THREADS, open_store
 from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs

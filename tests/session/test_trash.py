@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import CorruptTrashError, StoreIOError, TrashEntryNotFoundError
+from miniclaw.session.folder import Folder
 from miniclaw.session.names import split_session_id
 from miniclaw.session.rows import Leftover
 from miniclaw.session.trash import Trash
@@ -193,7 +194,7 @@ def test_folder_that_was_there_is_synced_into_its_parent_once(
     """Who made the folder may have died before its name was on the disk: the first write sees to it."""
     fs = FaultyOs()
     (sessions_dir / ".trash").mkdir()
-    trash = Trash.at(sessions_dir / ".trash", fs=fs, dir_fd=folder if relative else None)
+    trash = Trash(Folder(sessions_dir / ".trash", fs=fs, dir_fd=(lambda: folder) if relative else None))
     put(trash, folder, sessions_dir)
     assert [name for name, _ in fs.calls].count("fsync") == 3
     put(trash, folder, sessions_dir)
@@ -255,7 +256,7 @@ def test_two_threads_that_make_the_folder_both_have_it(
 ) -> None:
     """A folder that another thread makes at the same time is no error."""
     fs = FaultyOs()
-    trash = Trash.at(sessions_dir / ".trash", fs=fs, dir_fd=folder if relative else None)
+    trash = Trash(Folder(sessions_dir / ".trash", fs=fs, dir_fd=(lambda: folder) if relative else None))
 
     def make(called: str, args: tuple[object, ...]) -> None:
         if called == "mkdir" and not trash.path.exists():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.removal import recover
+from miniclaw.session.recovery import recover
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.scanning import DirectoryScan
 from tests.fakes.work_folder import left_in_work

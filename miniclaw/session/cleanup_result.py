@@ -1,0 +1,155 @@
+"""What a cleanup did: counted, and as a line of the history."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from msgspec import Struct, field
+
+from miniclaw.session.cleanup_plan import CleanupPlan
+from miniclaw.session.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
+from miniclaw.session.leftovers import LeftoverRemoval
+from miniclaw.session.removal import Removal
+from miniclaw.session.retention import PlanRow
+from miniclaw.session.rows import Leftover
+
+
+class CleanupResult(Struct, frozen=True):
+    """What a run did. Every scanned file is in exactly one of the counts below `sessions_scanned`, or was kept by age.
+
+    Attributes:
+        sessions_scanned: Session files looked at, good and bad.
+        sessions_deleted: Removed, durably; those that are in the trash now, too.
+        bytes_freed: What the disk got back, by sessions and leftovers.
+        kept_active: Would have gone by their files, but are fresh, unsaved or in use in memory.
+        future: Kept because their `last_accessed` is ahead of the clock.
+        unreadable: The system refused to read them, or they are too large.
+        corrupt: Their content is no session.
+        mismatched: Their content names another session than their file name.
+        foreign: Entries that do not claim to be sessions, or are no regular files; not counted as scanned.
+        failed: Were to go, but the system refused to remove them, or to make their removal durable.
+        pinned: Kept because somebody pinned them.
+        removed_by_reason: Of `sessions_deleted`, how many each rule took.
+        trashed: Of `sessions_deleted`, how many are in the trash.
+        leftovers_removed: How many leftovers were removed, or moved to quarantine, by their kind.
+        unmet: Budgets that are not met, because the rest is protected.
+        held: Why nothing was removed, where the guard against mass removal held the run; else empty.
+        interrupted: The run was stopped before its end.
+        duration_seconds: From the beginning to the end.
+    """
+
+    sessions_scanned: int = 0
+    sessions_deleted: int = 0
+    bytes_freed: int = 0
+    kept_active: int = 0
+    future: int = 0
+    unreadable: int = 0
+    corrupt: int = 0
+    mismatched: int = 0
+    foreign: int = 0
+    failed: int = 0
+    pinned: int = 0
+    removed_by_reason: dict[str, int] = field(default_factory=dict)
+    trashed: int = 0
+    leftovers_removed: dict[str, int] = field(default_factory=dict)
+    unmet: tuple[str, ...] = ()
+    held: str = ""
+    interrupted: bool = False
+    duration_seconds: float = 0.0
+
+
+class Progress:
+    """What a run has done so far. Changed by the run only."""
+
+    def __init__(self, plan: CleanupPlan) -> None:
+        self.plan = plan
+        self.removals: list[Removal] = []
+        self.leftovers: list[LeftoverRemoval] = []
+        self._rows = {row.session.key: row for row in plan.removals}
+
+    def result(self, *, interrupted: bool = False, held: bool = False, seconds: float = 0.0) -> CleanupResult:
+        """Return the counts."""
+        plan = self.plan
+        removed = self._removed()
+        return CleanupResult(
+            sessions_scanned=plan.sessions_scanned,
+            sessions_deleted=len(removed),
+            bytes_freed=self._bytes_freed(),
+            kept_active=plan.in_use + self._count("active", "kept"),
+            future=len(plan.future),
+            unreadable=plan.problem_count("unreadable") + self._count("unreadable"),
+            corrupt=plan.problem_count("corrupt") + self._count("corrupt"),
+            mismatched=plan.problem_count("mismatched"),
+            foreign=plan.problem_count("foreign"),
+            failed=self._count("failed", "unsynced"),
+            pinned=plan.pinned,
+            removed_by_reason=dict(Counter(str(self._rows[removal.key].reason) for removal in removed)),
+            trashed=sum(bool(removal.entry_id) for removal in removed),
+            leftovers_removed=dict(Counter(str(done.leftover.kind) for done in self._swept())),
+            unmet=tuple(plan.unmet),
+            held=plan.held or "" if held else "",
+            interrupted=interrupted,
+            duration_seconds=round(seconds, 3),
+        )
+
+    def event(self, kind: EventKind, by: Actor, *, seconds: float, because: str = "") -> HistoryEvent:
+        """Return what the history tells about the run."""
+        rows = [self._rows[removal.key] for removal in self._removed()]
+        return HistoryEvent(
+            at=self.plan.now,
+            event=kind,
+            by=by,
+            reasons=_tally((row.reason, row.session.size) for row in rows),
+            bytes_freed=self._bytes_freed(),
+            duration_seconds=round(seconds, 3),
+            sessions_scanned=self.plan.sessions_scanned,
+            because=because,
+            sessions=[_session(row) for row in rows],
+            leftovers=_tally_files(done.leftover for done in self._swept()),
+        )
+
+    def _removed(self) -> list[Removal]:
+        return [removal for removal in self.removals if removal.outcome == "removed"]
+
+    def _swept(self) -> list[LeftoverRemoval]:
+        return [done for done in self.leftovers if done.outcome in {"removed", "moved"}]
+
+    def _bytes_freed(self) -> int:
+        return sum(done.bytes_freed for done in self.removals) + sum(done.bytes_freed for done in self.leftovers)
+
+    def _count(self, *outcomes: str) -> int:
+        return sum(removal.outcome in outcomes for removal in self.removals)
+
+
+def planned_event(plan: CleanupPlan, kind: EventKind, by: Actor, *, because: str) -> HistoryEvent:
+    """Return what the history tells about a run that only said what would go."""
+    return HistoryEvent(
+        at=plan.now,
+        event=kind,
+        by=by,
+        reasons=_tally((row.reason, row.session.size) for row in plan.removals),
+        sessions_scanned=plan.sessions_scanned,
+        because=because,
+        sessions=[_session(row) for row in plan.removals],
+        leftovers=_tally_files(row.leftover for row in plan.leftovers),
+    )
+
+
+def _session(row: PlanRow) -> HistorySession:
+    header = row.session.header
+    return HistorySession(header.session_id, header.last_accessed, row.session.size, row.reason)
+
+
+def _tally(rows: Iterable[tuple[str, int]]) -> dict[str, Tally]:
+    found: dict[str, list[int]] = {}
+    for reason, size in rows:
+        found.setdefault(reason, []).append(size)
+    return {reason: Tally(len(sizes), sum(sizes)) for reason, sizes in found.items()}
+
+
+def _tally_files(leftovers: Iterable[Leftover]) -> dict[str, FileTally]:
+    found: dict[str, list[int]] = {}
+    for leftover in leftovers:
+        found.setdefault(leftover.kind, []).append(leftover.size)
+    return {kind: FileTally(len(sizes), sum(sizes)) for kind, sizes in found.items()}

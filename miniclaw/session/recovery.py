@@ -1,0 +1,65 @@
+"""Resolving, at the start, what a process that died has left in the work folder."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from miniclaw.errors import StoreError
+from miniclaw.session.directory import WORK_NAME, SessionDirectory, log
+from miniclaw.session.files import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened, store_errors, unlink_quietly
+from miniclaw.session.putting_back import put_back
+from miniclaw.session.work_folders import BATCH_PREFIX, WorkFolders
+
+
+class Recovery(Struct, frozen=True):
+    """What `recover` found that an earlier process had left behind."""
+
+    put_back: int = 0
+    temporary: int = 0
+
+
+def recover(directory: SessionDirectory) -> Recovery:
+    """Resolve what a process that died has left in the work folder. Nothing of it has an owner alive.
+
+    Temporary files were never anybody's session and go. Captured sessions are put back: an unfinished removal was
+    reported to no one, and the next run decides anew.
+
+    Raises:
+        StoreIOError: The work folder cannot be read. What could not be put back is logged and stays there.
+    """
+    fs = directory.fs
+    work = directory.path / WORK_NAME
+    with store_errors(work, "list"), fs.scandir(directory.work_fd) as entries:
+        found = [entry.name for entry in entries]
+    empty: list[str] = []
+    temporary = put = 0
+    for name in found:
+        if name.startswith(TEMPORARY_PREFIX):
+            unlink_quietly(fs, name, dir_fd=directory.work_fd)
+            temporary += 1
+        elif name.startswith(BATCH_PREFIX):
+            try:
+                put += _recover_batch(directory, name)
+                empty.append(name)
+            except (OSError, StoreError) as error:
+                log.error("Unfinished removal could not be resolved", path=str(work / name), error=str(error))
+    WorkFolders(directory).keep_one_ready(empty)
+    if temporary or put:
+        log.warning("Resolved what an earlier process left", put_back=put, temporary=temporary, path=str(work))
+    return Recovery(put, temporary)
+
+
+def _recover_batch(directory: SessionDirectory, folder: str) -> int:
+    fs = directory.fs
+    with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=directory.work_fd) as fd:
+        with fs.scandir(fd) as entries:
+            names = [entry.name for entry in entries]
+        if not names:
+            return 0
+        for name in names:
+            put_back(directory, name, dir_fd=fd)
+        fs.fsync(directory.fd)
+        for name in names:
+            unlink_quietly(fs, name, dir_fd=fd)
+        fs.fsync(fd)
+    return len(names)
