@@ -117,11 +117,6 @@ class Home(Struct, frozen=True):
         """What the services remember."""
         return self.workspace / "state"
 
-    @property
-    def trash_dir(self) -> Path:
-        """What was removed, for as long as it is kept."""
-        return self.workspace / "trash"
-
 
 def find_home() -> Home:
     """Return the user's home for miniclaw, from the environment.

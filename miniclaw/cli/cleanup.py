@@ -21,7 +21,7 @@ from miniclaw.session.clock import utc_now
 from miniclaw.session.rows import ProblemFile
 
 if TYPE_CHECKING:
-    from miniclaw.session.cleanup import CleanupResult
+    from miniclaw.session.cleanup_result import CleanupResult
     from miniclaw.session.operations import SessionOperations
 
 
@@ -48,7 +48,7 @@ def cleanup(settings: Settings, *, dry_run: bool, confirmed: bool, yes: bool, as
         plan, _ = _plan(settings, now)
         if (plan.removals or plan.leftovers) and (plan.held is None or confirmed):
             confirm(_question(plan), yes=False)
-    _run(settings, now, confirmed=confirmed, as_json=as_json)
+    _run(settings, confirmed=confirmed, as_json=as_json)
 
 
 def _plan(settings: Settings, now: datetime) -> tuple[CleanupPlan, list[ProblemFile]]:
@@ -70,9 +70,8 @@ def _question(plan: CleanupPlan) -> str:
     return f"Remove {count(len(plan.removals), 'session')}, {format_size(plan.bytes)}{leftovers}?{much}"
 
 
-def _run(settings: Settings, started: datetime, *, confirmed: bool, as_json: bool) -> None:
-    from miniclaw.session.cleanup import CleanupResult  # noqa: PLC0415 - start-up time
-    from miniclaw.session.state import CleanupState, StateDirectory  # noqa: PLC0415
+def _run(settings: Settings, *, confirmed: bool, as_json: bool) -> None:
+    from miniclaw.session.cleanup_result import CleanupResult  # noqa: PLC0415 - start-up time
 
     with sessions_opened(settings) as directory:
         is_there = directory is not None  # where there is none, none is made
@@ -89,9 +88,6 @@ def _run(settings: Settings, started: datetime, *, confirmed: bool, as_json: boo
     if result.interrupted:
         click.echo("Interrupted; what is not removed is as it was.", err=True)
         sys.exit(EXIT_FAILED)
-    if is_there and settings.config.session.retention_policy().shortest_ttl() is not None:
-        # The gateway need not announce what somebody has already ordered.
-        StateDirectory(settings.home.state_dir).write_cleanup(CleanupState(last_run_at=started))
     if result.failed:
         sys.exit(EXIT_FAILED)
 

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from miniclaw.cli import Settings
-from miniclaw.cli.looking import find_leftovers, free_disk, list_directory, log_to_terminal, sessions_opened
+from miniclaw.cli.looking import find_leftovers, list_directory, log_to_terminal, sessions_opened
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import bar, count, print_table
 from miniclaw.formats import format_size
@@ -35,7 +35,7 @@ def forecast(settings: Settings, days: int, as_json: bool) -> None:
     with sessions_opened(settings) as directory:
         sessions = list_directory(directory).sessions
         leftovers = find_leftovers(settings, directory, now)
-        free = free_disk(directory)
+        free = None if directory is None else directory.free_disk()
     course = foresee(sessions, policy, now, days, leftovers=leftovers, free_disk=free)
     if as_json:
         click.echo(msgspec.json.encode(course))

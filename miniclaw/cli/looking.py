@@ -92,17 +92,6 @@ def find_leftovers(settings: Settings, directory: SessionDirectory | None, now: 
     return trash.leftovers() if directory is None else list_leftovers(directory, now=now, trash=trash)
 
 
-def free_disk(directory: SessionDirectory | None) -> int | None:
-    """Return how many bytes are free for us on the disk of the sessions; None where that is not known."""
-    if directory is None:
-        return None
-    try:
-        disk = os.statvfs(directory.fd)
-    except OSError:
-        return None
-    return disk.f_bavail * disk.f_frsize
-
-
 def make_plan(
     settings: Settings, directory: SessionDirectory | None, now: datetime, leftovers: Sequence[Leftover]
 ) -> CleanupPlan:
@@ -114,9 +103,10 @@ def make_plan(
         planner = Planner(policy, now)
         planner.add_leftovers(leftovers)
         return planner.finish()
-    free = free_disk(directory)
     with scan_progress() as progress:
-        return scan_sync(directory, policy, now, on_progress=progress, leftovers=leftovers, free_disk=free)
+        return scan_sync(
+            directory, policy, now, on_progress=progress, leftovers=leftovers, free_disk=directory.free_disk()
+        )
 
 
 def find_history(settings: Settings) -> History:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from miniclaw.cli import Settings
 from miniclaw.cli.looking import log_to_terminal
+from miniclaw.session.directory import SessionDirectory
 
 if TYPE_CHECKING:
     from miniclaw.session.operations import SessionOperations
@@ -17,6 +18,8 @@ T = TypeVar("T")
 def operate(settings: Settings, work: Callable[[SessionOperations], Awaitable[T]]) -> T:
     """Own the workspace, do some work, and return what it returns.
 
+    The sessions directory is made where it is missing: who has nothing to do does not come here.
+
     Raises:
         WorkspaceHeldError: Another process owns it; nothing was done.
         StoreError: What the work raises.
@@ -26,6 +29,8 @@ def operate(settings: Settings, work: Callable[[SessionOperations], Awaitable[T]
     from miniclaw.session.operations import open_operations  # noqa: PLC0415
 
     log_to_terminal(settings)
+    # It may be gone, and the trash still be there.
+    SessionDirectory.open(settings.home.sessions_dir, create=True).close()
     home, policy = settings.home, settings.config.session.retention_policy()
 
     async def run() -> T:

@@ -18,11 +18,9 @@ from miniclaw.cli.looking import find_leftovers, find_trash, list_directory
 from miniclaw.errors import InvalidSessionIdError, SessionNotFoundError
 from miniclaw.session import names
 from miniclaw.session.directory import QUARANTINE_NAME, SessionDirectory
+from miniclaw.session.leftovers import session_file_of
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
-from miniclaw.session.stamps import split_stamped
 from miniclaw.session.trash_rows import TrashEntry
-
-_LEGACY_SUFFIXES = (".tmp", ".corrupted")  # of an earlier implementation, in quarantine
 
 
 class Copy(Struct):
@@ -198,16 +196,13 @@ def _add_trash(selection: Selection, entries: Iterable[TrashEntry], wish: _Wish)
 
 def _add_quarantined(selection: Selection, files: Iterable[Leftover], wish: _Wish) -> None:
     for file in files:
-        split = split_stamped(file.key)
-        if split is None:  # it has one, or it would not be one of these
+        name = session_file_of(file.key)
+        if name is None or file.since is None:  # they have a stamp, or they would not be files of this kind
             continue
-        name, since = split
-        for suffix in _LEGACY_SUFFIXES:
-            name = name.removesuffix(suffix)
         session_id = wish.whose(name)
         place = f"{QUARANTINE_NAME}/{file.key}"
         if session_id is not None:
-            selection.copies.append(Copy(session_id, place, file.size, since))
+            selection.copies.append(Copy(session_id, place, file.size, file.since))
         elif wish.may_be_for(name):
             selection.kept.append(_unknown(place))
 

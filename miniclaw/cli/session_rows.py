@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from miniclaw.cli import Settings
-from miniclaw.cli.looking import find_leftovers, free_disk
+from miniclaw.cli.looking import find_leftovers
 from miniclaw.formats import format_remaining, printable
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.plan import Planner
@@ -28,11 +28,11 @@ def judge(
     """
     policy = settings.config.session.retention_policy()
     taken: dict[str, PlanRow] = {}
-    if policy.has_budget:
+    if directory is not None and policy.has_budget:
         planner = Planner(policy, now)
         planner.add(sessions)
         planner.add_leftovers(find_leftovers(settings, directory, now))
-        plan = planner.finish(free_disk=free_disk(directory))
+        plan = planner.finish(free_disk=directory.free_disk())
         taken = {row.session.key: row for row in plan.removals}
     return [taken.get(row.session.key, row) for row in plan_retention(sessions, policy, now)]
 

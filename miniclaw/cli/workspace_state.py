@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from miniclaw.cli import Settings
-from miniclaw.cli.looking import find_history, find_leftovers, free_disk, make_plan, sessions_opened
+from miniclaw.cli.looking import find_history, find_leftovers, make_plan, sessions_opened
 from miniclaw.config import SessionConfig, show_config
 from miniclaw.formats import NEVER
 from miniclaw.session import schedule
@@ -65,7 +65,7 @@ def look(settings: Settings, now: datetime) -> WorkspaceState:
     with sessions_opened(settings) as directory:
         holder = None if directory is None else find_holder(directory)
         leftovers = find_leftovers(settings, directory, now)
-        free = free_disk(directory)
+        free = None if directory is None else directory.free_disk()
         plan = make_plan(settings, directory, now, leftovers)
     events, damaged = find_history(settings).read()
     runs = [event for event in events if event.event in RUNS]

@@ -9,8 +9,7 @@ from msgspec import Struct
 from miniclaw.session import names
 from miniclaw.session.clock import utc_now
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.leftovers import LeftoverRemoval, list_leftovers, remove_leftovers
-from miniclaw.session.stamps import split_stamped
+from miniclaw.session.leftovers import LeftoverRemoval, list_leftovers, remove_leftovers, session_file_of
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_rows import TrashRemoval
 
@@ -44,7 +43,7 @@ def erase_traces(directory: SessionDirectory, trash: Trash, session_id: str) -> 
     quarantined = [
         leftover
         for leftover in list_leftovers(directory, now=utc_now(), trash=None, names=())
-        if leftover.kind == "quarantined" and (split := split_stamped(leftover.key)) and split[0] in kept
+        if leftover.kind == "quarantined" and session_file_of(leftover.key) in kept
     ]
     entries = [entry.id for entry in trash.find_all(session_id)]
     done: list[TrashRemoval | LeftoverRemoval] = [

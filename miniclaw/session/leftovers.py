@@ -106,6 +106,21 @@ def list_leftovers(
     return found
 
 
+def session_file_of(name: str) -> str | None:
+    """Return the name that a file in quarantine had as a session's; None: its own is none that is given there.
+
+    A temporary or corrupt file of an earlier implementation had that of its session, and a suffix.
+    """
+    split = split_stamped(name)
+    if split is None:
+        return None
+    file = split[0]
+    for suffix in _LEGACY_SUFFIXES:
+        if file.endswith(suffix):
+            return file.removesuffix(suffix) + SUFFIX
+    return file
+
+
 def list_foreign(directory: SessionDirectory, trash: Trash | None) -> list[ProblemFile]:
     """Return what lies in quarantine or in the trash and is not ours, for an administrator to look at.
 

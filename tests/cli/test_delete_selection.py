@@ -167,6 +167,7 @@ def _with_copies(program: Program) -> None:
         assert program.run("sessions", "delete", session_id).code == 0
         program.add(session_id, days=1)
     _quarantine(program, "web_a.json")
+    _quarantine(program, "web_a.json.corrupted")
     _quarantine(program, "web_b.json")
 
 
@@ -176,9 +177,9 @@ def test_erase_takes_a_session_out_of_trash_and_quarantine(program: Program, arg
     _with_copies(program)
     dry = program.run("sessions", "delete", "--erase", "--dry-run", "--json", *arguments).json
     assert [row["session_id"] for row in dry["sessions"]] == ["web_a"]
-    assert [row["session_id"] for row in dry["copies"]] == ["web_a", "web_a"]
+    assert [row["session_id"] for row in dry["copies"]] == ["web_a", "web_a", "web_a"]
     shown = program.run("sessions", "delete", "--erase", "--dry-run", *arguments)
-    assert shown.lines[-1].startswith("1 session and 2 files of trash and quarantine would be deleted for good, ")
+    assert shown.lines[-1].startswith("1 session and 3 files of trash and quarantine would be deleted for good, ")
     result = program.run("sessions", "delete", "--erase", *arguments)
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith("Deleted web_a, ")
