@@ -34,9 +34,12 @@ TEMPORARY_AGE: Final = timedelta(hours=1)
 LEGACY_AGE: Final = timedelta(days=1)
 """How old an earlier implementation's file is before it counts as left behind, exclusive."""
 
+LEGACY_SUFFIXES: Final = (".tmp", ".corrupted")
+"""What an earlier implementation put behind the name of a session's file."""
+
 _TEMPORARY: Final = re.compile(re.escape(TEMPORARY_PREFIX) + "[0-9a-f]{16}")
 _BATCH_PREFIX: Final = "rm-"
-_LEGACY_SUFFIXES: Final = (f"{SUFFIX}.tmp", f"{SUFFIX}.corrupted")
+_LEGACY: Final = tuple(SUFFIX + suffix for suffix in LEGACY_SUFFIXES)
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _NOT_LISTED: Final = "Leftovers could not be listed"
@@ -302,7 +305,7 @@ def _is_batch(name: str) -> bool:
 
 def _is_legacy(name: str) -> bool:
     channel, underscore, _ = name.partition("_")
-    return name.endswith(_LEGACY_SUFFIXES) and bool(underscore) and is_channel(channel) and "/" not in name
+    return name.endswith(_LEGACY) and bool(underscore) and is_channel(channel) and "/" not in name
 
 
 def _is_file(status: os.stat_result) -> bool:
