@@ -84,7 +84,7 @@ def delete(
 
 def _question(selection: Selection, now: datetime, *, goes_to_trash: bool) -> str:
     verb, where = ("Move", "to the trash") if goes_to_trash else ("Delete", "for good")
-    copies = f" and {count(len(selection.copies), 'file')} of trash and quarantine" if selection.copies else ""
+    copies = _copies(selection)
     if len(selection.sessions) == 1 and not copies:
         session = selection.sessions[0]
         age = now - session.header.last_accessed
@@ -93,6 +93,11 @@ def _question(selection: Selection, now: datetime, *, goes_to_trash: bool) -> st
     else:
         what = f"{count(len(selection.sessions), 'session')}{copies}, {format_size(selection.bytes)},"
     return f"{verb} {what} {where}?"
+
+
+def _copies(selection: Selection) -> str:
+    copies = len(selection.copies)
+    return f" and {count(copies, 'file')} of trash and quarantine" if copies else ""
 
 
 def _print_selection(selection: Selection, now: datetime, what_happens: str) -> None:
@@ -106,7 +111,7 @@ def _print_selection(selection: Selection, now: datetime, what_happens: str) -> 
     if rows:
         print_table(("SESSION", "AGE", "SIZE", "FILE"), rows, right=("AGE", "SIZE"))
         click.echo()
-    copies = f" and {count(len(selection.copies), 'file')} of trash and quarantine" if selection.copies else ""
+    copies = _copies(selection)
     what = f"{count(len(selection.sessions), 'session')}{copies}"
     click.echo(f"{what} would be {what_happens}, {format_size(selection.bytes)}. Nothing was changed.")
     for problem in selection.kept:

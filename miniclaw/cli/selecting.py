@@ -1,7 +1,7 @@
 """Which sessions a command is to delete: some by their ids, or all of a channel, of a chat, or of a chat on a channel.
 
-For an erasure their copies count as well: entries of the trash, and files in quarantine. Whose a damaged one is, its
-name has to tell; see `miniclaw.session.names`.
+For an erasure their copies count as well: entries of the trash, files in quarantine, and what an earlier implementation
+has left. Whose a damaged one is, its name has to tell; see `miniclaw.session.names`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from miniclaw.session.trash_rows import TrashEntry
 
 
 class Copy(Struct):
-    """A file of the trash or of the quarantine.
+    """A file of the trash, of the quarantine, or of an earlier implementation.
 
     Attributes:
         session_id: Whose it is.
-        place: Its folder, for a person, and its name there.
+        place: Its folder, for a person, and its name there; its name alone where it lies among the sessions.
         size: Bytes.
         since: When it came there, aware.
     """
@@ -44,7 +44,7 @@ class Selection(Struct):
 
     Attributes:
         sessions: The sessions in their places.
-        copies: What trash and quarantine have of them, and of sessions that are gone already.
+        copies: What is kept of them elsewhere, and of sessions that are gone already.
         kept: Files that are of these sessions, or may be, and do not go: they cannot be read, or it is not known whose
             they are.
     """
@@ -179,7 +179,7 @@ def _add_copies(
 ) -> None:
     leftovers = find_leftovers(settings, directory, now)
     _add_trash(selection, find_trash(settings).entries(), wish)
-    _add_quarantined(selection, [entry for entry in leftovers if entry.kind == "quarantined"], wish)
+    _add_leftovers(selection, leftovers, wish)
 
 
 def _add_trash(selection: Selection, entries: Iterable[TrashEntry], wish: _Wish) -> None:
@@ -194,15 +194,16 @@ def _add_trash(selection: Selection, entries: Iterable[TrashEntry], wish: _Wish)
             selection.kept.append(_unknown(f"trash/{entry.id}"))
 
 
-def _add_quarantined(selection: Selection, files: Iterable[Leftover], wish: _Wish) -> None:
-    for file in files:
-        name = session_file_of(file.key)
-        if name is None or file.since is None:  # they have a stamp, or they would not be files of this kind
+def _add_leftovers(selection: Selection, leftovers: Iterable[Leftover], wish: _Wish) -> None:
+    """Add what lies in quarantine, and what an earlier implementation has left and is about to move there."""
+    for leftover in leftovers:
+        name = session_file_of(leftover)
+        if name is None or leftover.since is None:
             continue
         session_id = wish.whose(name)
-        place = f"{QUARANTINE_NAME}/{file.key}"
+        place = f"{QUARANTINE_NAME}/{leftover.key}" if leftover.kind == "quarantined" else leftover.key
         if session_id is not None:
-            selection.copies.append(Copy(session_id, place, file.size, file.since))
+            selection.copies.append(Copy(session_id, place, leftover.size, leftover.since))
         elif wish.may_be_for(name):
             selection.kept.append(_unknown(place))
 

@@ -25,12 +25,14 @@ from miniclaw.session.cleanup_log import log_leftovers, log_problems, log_remova
 from miniclaw.session.cleanup_result import CleanupResult, Progress, planned_event
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.history import Actor, EventKind, History, HistoryEvent
+from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import CleanupPlan, Planner
 from miniclaw.session.removal import TrashOrder
+from miniclaw.session.removing import REMOVAL_DEADLINE_SECONDS
 from miniclaw.session.retention import SESSION_TTL_DAYS, PlanRow, RetentionPolicy
-from miniclaw.session.rows import ProblemFile, StoredSession
+from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
 from miniclaw.session.schedule import CLEANUP_INTERVAL_SECS
 from miniclaw.session.store import SessionStore, open_store
 from miniclaw.session.threads import ThreadRunner, run_in_thread
@@ -47,8 +49,9 @@ __all__ = [
 REMOVAL_BATCH: Final = 32
 """Sessions removed in one thread call: some milliseconds on a disk, some tens on an SD card."""
 
-TRASH_BATCH: Final = 8
-"""The same where they go to the trash: each is compressed and synced."""
+TRASHED_BYTES: Final = 1024 * 1024
+"""Bytes of sessions that go to the trash in one thread call: a board packs some megabytes in a second. Each of them
+is synced, so that a small one counts as an eighth of this."""
 
 RECORD_SECONDS: Final = 2
 """How long a run that is cancelled may still take to be written into the history."""
@@ -132,11 +135,16 @@ class Cleanup:
     async def delete_session(self, session: StoredSession) -> int:
         """Remove one session if it is still expired, and return the bytes freed; 0 where it was kept or is gone.
 
+        It goes to the trash where the policy keeps one.
+
         Raises:
             StoreError: The system refused.
         """
         async with self._opened() as (manager, _):
-            removal = (await manager.remove_sessions([session], self.is_expired))[0]
+            order = None
+            if self.policy.trash_for is not None:
+                order = TrashOrder({session.key: "ttl"}, self._by, self._clock(), self.policy.trash_for)
+            removal = (await manager.remove_sessions([session], self.is_expired, order=order))[0]
         if removal.outcome in {"failed", "unsynced"}:
             raise StoreError(f"{self.sessions_dir / removal.key}: {removal.reason}")
         if removal.outcome == "removed":
@@ -184,7 +192,7 @@ class Cleanup:
             StoreError: The directory cannot be opened or listed.
         """
         plan = await self.plan()
-        if plan.takes_anything:
+        if plan.takes_anything and not self._stopping:  # stopped, it has seen a part only
             await self._record(planned_event(plan, "announced", self._by, because=because))
         return plan
 
@@ -192,7 +200,9 @@ class Cleanup:
         self, manager: SessionManager, store: SessionStore, *, confirmed: bool, on_progress: OnProgress | None
     ) -> CleanupResult:
         started = trio.current_time()
-        plan = await self._scan(store, manager, verify=self.policy.has_budget, on_progress=on_progress)
+        # Where the number of removals decides about others, damaged files must not be counted among them.
+        verify = self.policy.has_budget or self.policy.max_removed_fraction is not None
+        plan = await self._scan(store, manager, verify=verify, on_progress=on_progress)
         log_problems(plan, self.sessions_dir)
         progress = Progress(plan)
         if plan.held and not confirmed and not self._stopping:
@@ -215,13 +225,14 @@ class Cleanup:
     async def _carry_out(self, manager: SessionManager, store: SessionStore, progress: Progress) -> bool:
         """Remove what the plan says, leftovers first, for they make room; return whether it was all done."""
         plan = progress.plan
-        for leftovers in _batches(plan.leftovers, REMOVAL_BATCH):
+        for leftovers in _batches(plan.leftovers):
             if self._stopping:
                 return False
-            swept = await store.remove_leftovers([row.leftover for row in leftovers])
+            await trio.lowlevel.checkpoint()
+            swept = await _sweep(store, [row.leftover for row in leftovers])
             progress.leftovers += swept
             log_leftovers(swept)
-        for rows in _batches(plan.removals, REMOVAL_BATCH if self.policy.trash_for is None else TRASH_BATCH):
+        for rows in _batches(plan.removals, self._size_in_batch):
             if self._stopping:
                 return False
             await trio.lowlevel.checkpoint()
@@ -236,6 +247,9 @@ class Cleanup:
             return None
         reasons = {row.session.key: row.reason for row in rows if self.policy.trashes(row.reason)}
         return TrashOrder(reasons, self._by, now, self.policy.trash_for)
+
+    def _size_in_batch(self, row: PlanRow) -> int:
+        return max(row.session.size, TRASHED_BYTES // 8) if self.policy.trashes(row.reason) else 0
 
     async def _record(self, event: HistoryEvent) -> None:
         if self._history is None:
@@ -277,8 +291,26 @@ class Cleanup:
             yield SessionManager(store, clock=self._clock), store
 
 
-def _batches(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (rows[start : start + size] for start in range(0, len(rows), size))
+async def _sweep(store: SessionStore, leftovers: Sequence[Leftover]) -> list[LeftoverRemoval]:
+    """Remove leftovers; a batch that has begun is completed, for up to `REMOVAL_DEADLINE_SECONDS`."""
+    with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
+        return await store.remove_leftovers(leftovers)
+    reason = f"the disk did not answer within {REMOVAL_DEADLINE_SECONDS} s; it may still go"
+    return [LeftoverRemoval(leftover, "failed", reason=reason) for leftover in leftovers]
+
+
+def _batches(rows: Sequence[T], weigh: Callable[[T], int] = lambda _: 0) -> Iterator[Sequence[T]]:
+    """Yield up to `REMOVAL_BATCH` rows at a time, that weigh no more than `TRASHED_BYTES` unless it is only one."""
+    batch: list[T] = []
+    weight = 0
+    for row in rows:
+        if batch and (len(batch) == REMOVAL_BATCH or weight + weigh(row) > TRASHED_BYTES):
+            yield batch
+            batch, weight = [], 0
+        batch.append(row)
+        weight += weigh(row)
+    if batch:
+        yield batch
 
 
 def _still_goes(plan: CleanupPlan, batch: Sequence[PlanRow], session: SessionHeader | Session) -> bool:

@@ -139,16 +139,17 @@ class CleanupService:
         """Wait until the next turn is due; return False when the service is to end."""
         while True:
             deadline = self._deadline
-            by_clock = self._at is not None and self._state.announcement is None
-            if by_clock:
+            at = self._at if self._state.announcement is None else None
+            if at is not None:
                 deadline = min(deadline, trio.current_time() + CHECK_SECONDS)
             await self._idle.until(deadline)
             if self._idle.stopping:
                 return False
-            if not by_clock or trio.current_time() >= self._deadline:
+            now, due = self._clock(), self.next_run_at
+            if at is None or due is None or now >= due:
                 return True
-            assert self.next_run_at is not None  # noqa: S101 - set since the start
-            self._next_in(max(timedelta(0), self.next_run_at - self._clock()))
+            # Not yet by the wall clock, which may have been set back, by a second or by years.
+            self._next_in(min(due, next_time_of_day(now, at)) - now)
 
     def stop(self) -> None:
         """End the service after the batch it is at, if any."""
@@ -162,9 +163,12 @@ class CleanupService:
             await self._announce("the mode is to announce", until=None)
             return None
         decision = schedule.decide(self._state, self._guard.suspicion()) if self._announce_first else "remove"
-        if decision != "remove" and await self._announce(_EXPLANATIONS[decision], until=now + ANNOUNCE_PERIOD):
-            await self._remember(schedule.announced(now, decision, self._state))
-            return ANNOUNCE_PERIOD
+        if decision != "remove":
+            if await self._announce(_EXPLANATIONS[decision], until=now + ANNOUNCE_PERIOD):
+                await self._remember(schedule.announced(now, decision, self._state))
+                return ANNOUNCE_PERIOD
+            if self._idle.stopping:
+                return None  # the scan broke off: nobody knows what there is to announce
         self.last_result = await self._cleanup.run()
         # Where nothing can expire nothing was swept: a rule that is set later meets an unswept workspace.
         if not self.last_result.interrupted and self._cleanup.policy.removes_anything:
@@ -174,7 +178,7 @@ class CleanupService:
     async def _announce(self, because: str, *, until: datetime | None) -> bool:
         """Say what a run would remove; return False where that is nothing, and nothing is worth saying."""
         plan = await self._cleanup.announce(because)
-        if not plan.takes_anything:
+        if self._idle.stopping or not plan.takes_anything:
             return False
         log.warning(
             "Session cleanup announced; nothing is removed yet",

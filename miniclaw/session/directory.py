@@ -344,6 +344,11 @@ class SessionDirectory:
                     raise
         return self.quarantine(last)
 
+    @staticmethod
+    def quarantined_stem(name: str) -> str:
+        """Return what the name in quarantine of a file of this name begins with, before its stamp."""
+        return os.fsdecode(os.fsencode(name)[: names.MAX_NAME_BYTES])
+
     def quarantine(self, name: str, *, dir_fd: int | None = None) -> Path:
         """Move a file into the quarantine folder, under a name that nothing there has, and return its new path.
 
@@ -353,7 +358,7 @@ class SessionDirectory:
             StoreIOError: It stays where it is, or it is in quarantine and a power cut may undo that.
         """
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-        kept = f"{os.fsdecode(os.fsencode(name)[: names.MAX_NAME_BYTES])}.{stamp}"
+        kept = f"{self.quarantined_stem(name)}.{stamp}"
         source_fd = self.fd if dir_fd is None else dir_fd
         with store_errors(self.path / name, "move to quarantine"):
             folder = open_subdirectory(self.fs, QUARANTINE_NAME, dir_fd=self.fd)

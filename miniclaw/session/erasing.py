@@ -9,7 +9,9 @@ from msgspec import Struct
 from miniclaw.session import names
 from miniclaw.session.clock import utc_now
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.leftovers import LeftoverRemoval, list_leftovers, remove_leftovers, session_file_of
+from miniclaw.session.leftovers import LEGACY_SUFFIXES, LeftoverRemoval, list_leftovers, remove_leftovers
+from miniclaw.session.rows import Leftover
+from miniclaw.session.stamps import split_stamped
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_rows import TrashRemoval
 
@@ -39,20 +41,33 @@ def erase_traces(directory: SessionDirectory, trash: Trash, session_id: str) -> 
     Raises:
         StoreError: The trash cannot be listed.
     """
-    kept = names.file_names(session_id)
-    quarantined = [
-        leftover
-        for leftover in list_leftovers(directory, now=utc_now(), trash=None, names=())
-        if leftover.kind == "quarantined" and session_file_of(leftover.key) in kept
-    ]
+    # A longer name of an earlier implementation was cut in quarantine, where it may be another session's as well.
+    own = [name for name in names.file_names(session_id) if len(name.encode()) <= names.MAX_NAME_BYTES]
+    legacy = {name + suffix for name in own for suffix in LEGACY_SUFFIXES}
     entries = [entry.id for entry in trash.find_all(session_id)]
+    # Files of an earlier implementation move to quarantine first, and go with what lies there.
+    old = [each for each in _list(directory, sorted(legacy)) if each.kind == "legacy" and each.key in legacy]
     done: list[TrashRemoval | LeftoverRemoval] = [
         *trash.remove(entries),
-        *remove_leftovers(directory, quarantined, trash=None),
+        *remove_leftovers(directory, old, trash=None),
     ]
+    quarantined = {directory.quarantined_stem(name) for name in {*own, *legacy}}
+    done += remove_leftovers(
+        directory,
+        [
+            leftover
+            for leftover in _list(directory, ())
+            if leftover.kind == "quarantined" and (split := split_stamped(leftover.key)) and split[0] in quarantined
+        ],
+        trash=None,
+    )
     gone = [each for each in done if each.outcome == "removed"]
     return Traces(
         len(gone),
         sum(each.bytes_freed for each in gone),
         [each.reason for each in done if each.outcome == "failed"],
     )
+
+
+def _list(directory: SessionDirectory, candidates: Sequence[str]) -> list[Leftover]:
+    return list_leftovers(directory, now=utc_now(), trash=None, names=candidates)

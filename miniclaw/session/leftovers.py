@@ -34,9 +34,12 @@ TEMPORARY_AGE: Final = timedelta(hours=1)
 LEGACY_AGE: Final = timedelta(days=1)
 """How old an earlier implementation's file is before it counts as left behind, exclusive."""
 
+LEGACY_SUFFIXES: Final = (".tmp", ".corrupted")
+"""What an earlier implementation put behind the name of a session's file."""
+
 _TEMPORARY: Final = re.compile(re.escape(TEMPORARY_PREFIX) + "[0-9a-f]{16}")
 _BATCH_PREFIX: Final = "rm-"
-_LEGACY_SUFFIXES: Final = (f"{SUFFIX}.tmp", f"{SUFFIX}.corrupted")
+_LEGACY: Final = tuple(SUFFIX + suffix for suffix in LEGACY_SUFFIXES)
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _NOT_LISTED: Final = "Leftovers could not be listed"
@@ -106,19 +109,22 @@ def list_leftovers(
     return found
 
 
-def session_file_of(name: str) -> str | None:
-    """Return the name that a file in quarantine had as a session's; None: its own is none that is given there.
+def session_file_of(leftover: Leftover) -> str | None:
+    """Return the name of the session's file that a leftover was, or was to become; None: its name does not tell.
 
-    A temporary or corrupt file of an earlier implementation had that of its session, and a suffix.
+    Of a name that was cut in quarantine it may be a part.
     """
-    split = split_stamped(name)
-    if split is None:
+    if leftover.kind == "quarantined":
+        split = split_stamped(leftover.key)
+        name = split[0] if split else leftover.key
+    elif leftover.kind == "legacy":
+        name = leftover.key
+    else:
         return None
-    file = split[0]
-    for suffix in _LEGACY_SUFFIXES:
-        if file.endswith(suffix):
-            return file.removesuffix(suffix) + SUFFIX
-    return file
+    for suffix in LEGACY_SUFFIXES:
+        if name.endswith(SUFFIX + suffix):
+            return name.removesuffix(suffix)
+    return name
 
 
 def list_foreign(directory: SessionDirectory, trash: Trash | None) -> list[ProblemFile]:
@@ -317,7 +323,7 @@ def _is_batch(name: str) -> bool:
 
 def _is_legacy(name: str) -> bool:
     channel, underscore, _ = name.partition("_")
-    return name.endswith(_LEGACY_SUFFIXES) and bool(underscore) and is_channel(channel) and "/" not in name
+    return name.endswith(_LEGACY) and bool(underscore) and is_channel(channel) and "/" not in name
 
 
 def _is_file(status: os.stat_result) -> bool:

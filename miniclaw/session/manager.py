@@ -21,6 +21,7 @@ from miniclaw.errors import (
     CorruptSessionError,
     RuntimeClosedError,
     SessionExistsError,
+    SessionFileError,
     SessionNotFoundError,
 )
 from miniclaw.session import codec
@@ -318,6 +319,8 @@ class SessionManager:
     async def delete_session(self, session_id: str, *, erase: bool = False, by: str = "program") -> Deletion:
         """Delete one session now, whatever its age and whether it is pinned, from disk and memory.
 
+        Where it goes to the trash, what is not saved of it is saved before.
+
         Args:
             session_id: The session.
             erase: Whether it is gone for good, also where the policy keeps a trash.
@@ -336,9 +339,21 @@ class SessionManager:
         if self._policy.trash_for is not None and not erase:
             reasons = dict.fromkeys(self._store.keys(session_id), "deleted")
             order = TrashOrder(reasons, by, self._clock(), self._policy.trash_for)
+            await self._save_for_trash(session_id)
         deletion = await self._remover.delete(session_id, order)
         log.info("Session deleted", session_id=session_id, by=by, trash_entry=deletion.entry_id or None)
         return deletion
+
+    async def _save_for_trash(self, session_id: str) -> None:
+        """Save a session that is going to be deleted: what comes back from the trash is what was on the disk."""
+        entry = self._memory.find(session_id)
+        if entry is None or not entry.dirty:
+            return
+        outcomes: dict[str, bool] = {}
+        await self._save_in_turn(session_id, outcomes)
+        if not outcomes.get(session_id, True):
+            path = Path(self._store.describe(self._store.keys(session_id)[0]))
+            raise SessionFileError(path, "not deleted: it could not be saved before, and would go to the trash without")
 
     async def restore_session(self, text: str) -> str:
         """Take a session out of the trash; it counts as used now. Return its id.

@@ -10,25 +10,28 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import trio
 from msgspec import Struct
 
-from miniclaw.errors import SessionFileError, SessionNotFoundError, StoreError
-from miniclaw.session.cleanup import Cleanup, OnProgress
+from miniclaw.errors import MiniclawError, SessionFileError, SessionNotFoundError, StoreError
+from miniclaw.session.cleanup import RECORD_SECONDS, REMOVAL_BATCH, Cleanup, OnProgress
 from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.clock import Clock, utc_now
-from miniclaw.session.erasing import erase_traces
+from miniclaw.session.erasing import Traces, erase_traces
 from miniclaw.session.history import Actor, EventKind, FileTally, History, HistoryEvent, HistorySession, Tally
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.removing import REMOVAL_DEADLINE_SECONDS
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.state import CleanupState, StateDirectory
 from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.trash_rows import TrashRemoval
 
 T = TypeVar("T")
+
+_TOO_SLOW: Final = f"the disk did not answer within {REMOVAL_DEADLINE_SECONDS} s; it may still go"
 
 log = get_logger("miniclaw.session.operations")
 
@@ -46,7 +49,16 @@ class Deleted(Struct, frozen=True):
     session_id: str
     bytes_freed: int = 0
     entry_id: str = ""
-    error: StoreError | None = None
+    error: MiniclawError | None = None
+
+
+class _Gone:
+    """What a deletion has done so far, for its receipt: sessions and the bytes that came free with each."""
+
+    def __init__(self) -> None:
+        self.complete: list[tuple[HistorySession, int]] = []
+        self.partly: list[tuple[HistorySession, int]] = []
+        self.problems: list[str] = []
 
 
 class SessionOperations:
@@ -84,23 +96,17 @@ class SessionOperations:
 
         Cancellation: what was deleted until then is written down.
         """
-        done: list[Deleted] = []
-        told: list[HistorySession] = []
+        gone = _Gone()
         try:
-            for session_id in session_ids:
-                deleted, session = await self._delete(session_id, erase=erase)
-                done.append(deleted)
-                if deleted.error is None:
-                    told.append(session)
+            return [await self._delete(session_id, gone, erase=erase) for session_id in session_ids]
         finally:
-            if told:
-                with trio.move_on_after(2, shield=True):
-                    await self._tell_deleted(told, sum(each.bytes_freed for each in done), erase=erase)
-        return done
+            if gone.complete:
+                await self._tell_deleted("erased" if erase else "deleted", gone.complete)
+            if gone.partly:
+                await self._tell_deleted("deleted", gone.partly, because="; ".join(gone.problems))
 
-    async def _delete(self, session_id: str, *, erase: bool) -> tuple[Deleted, HistorySession]:
-        session = HistorySession(session_id, reason="deleted")
-        freed, entry_id, found = 0, "", False
+    async def _delete(self, session_id: str, gone: _Gone, *, erase: bool) -> Deleted:
+        session, freed, entry_id, found = HistorySession(session_id, reason="deleted"), 0, "", False
         try:
             deletion = await self._manager.delete_session(session_id, erase=erase, by=self._by)
             freed, entry_id, found = deletion.bytes_freed, deletion.entry_id, True
@@ -108,21 +114,42 @@ class SessionOperations:
                 session = HistorySession(session_id, header.last_accessed, deletion.size, "deleted")
         except SessionNotFoundError as error:
             if not erase:
-                return Deleted(session_id, error=error), session
-        except StoreError as error:
-            return Deleted(session_id, error=error), session
+                return Deleted(session_id, error=error)
+        except MiniclawError as error:
+            return Deleted(session_id, error=error)
+        problem, files = "", 0
         if erase:
-            traces = await self._in_thread(partial(erase_traces, self._store.directory, self._store.trash, session_id))
-            freed += traces.bytes_freed
-            if traces.failed:
-                return Deleted(session_id, freed, error=StoreError(f"{session_id}: {traces.failed[0]}")), session
-            if not (found or traces.files):
-                return Deleted(session_id, error=SessionNotFoundError(session_id)), session
-        return Deleted(session_id, freed, entry_id), session
+            problem = "broken off before all that is kept of it was erased"
+            try:
+                traces = await self._erase_traces(session_id)
+                freed, files, problem = freed + traces.bytes_freed, traces.files, "; ".join(traces.failed)
+            except StoreError as error:
+                problem = str(error)
+            finally:
+                if problem and (found or files):
+                    gone.partly.append((session, freed))
+                    gone.problems.append(f"{session_id}: {problem}")
+        if problem:
+            return Deleted(session_id, freed, error=StoreError(f"{session_id}: {problem}"))
+        if not (found or files):
+            return Deleted(session_id, error=SessionNotFoundError(session_id))
+        gone.complete.append((session, freed))
+        return Deleted(session_id, freed, entry_id)
 
-    async def _tell_deleted(self, sessions: list[HistorySession], freed: int, *, erase: bool) -> None:
+    async def _erase_traces(self, session_id: str) -> Traces:
+        """Erase what is kept beside the session; what has begun is completed, for up to `REMOVAL_DEADLINE_SECONDS`."""
+        work = partial(erase_traces, self._store.directory, self._store.trash, session_id)
+        with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
+            return await self._in_thread(work)
+        return Traces(0, 0, [_TOO_SLOW])
+
+    async def _tell_deleted(
+        self, event: EventKind, gone: Sequence[tuple[HistorySession, int]], *, because: str = ""
+    ) -> None:
+        sessions = [session for session, _ in gone]
         tally = Tally(len(sessions), sum(session.size for session in sessions))
-        await self._tell("erased" if erase else "deleted", reasons={"deleted": tally}, freed=freed, sessions=sessions)
+        freed = sum(freed for _, freed in gone)
+        await self._tell(event, reasons={"deleted": tally}, freed=freed, sessions=sessions, because=because)
 
     async def restore(self, text: str) -> str:
         """Take a session out of the trash; see `SessionManager.restore_session`."""
@@ -131,13 +158,26 @@ class SessionOperations:
         return session_id
 
     async def empty_trash(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
-        """Remove entries of the trash for good; return what became of each, in their order."""
-        removals = await self._in_thread(partial(self._store.trash.remove, entry_ids))
-        gone = [removal for removal in removals if removal.outcome == "removed"]
-        if gone:
-            freed = sum(removal.bytes_freed for removal in gone)
-            await self._tell("trash_emptied", freed=freed, leftovers={"trash": FileTally(len(gone), freed)})
+        """Remove entries of the trash for good; return what became of each, in their order.
+
+        Cancellation: a batch that has begun is completed, and what was removed until then is written down.
+        """
+        removals: list[TrashRemoval] = []
+        try:
+            for start in range(0, len(entry_ids), REMOVAL_BATCH):
+                await trio.lowlevel.checkpoint()
+                removals += await self._remove_entries(entry_ids[start : start + REMOVAL_BATCH])
+        finally:
+            gone = [removal for removal in removals if removal.outcome == "removed"]
+            if gone:
+                freed = sum(removal.bytes_freed for removal in gone)
+                await self._tell("trash_emptied", freed=freed, leftovers={"trash": FileTally(len(gone), freed)})
         return removals
+
+    async def _remove_entries(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
+        with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
+            return await self._in_thread(partial(self._store.trash.remove, entry_ids))
+        return [TrashRemoval(entry_id, "failed", reason=_TOO_SLOW) for entry_id in entry_ids]
 
     async def set_pinned(self, session_id: str, pinned: bool) -> bool:
         """Pin a session, or unpin it, on disk; return whether that changed anything.
@@ -147,7 +187,9 @@ class SessionOperations:
             StoreError: It could not be read or saved.
         """
         changed = await self._manager.set_pinned(session_id, pinned)
-        if changed and session_id in (await self._manager.save_all_sessions()).failed:
+        # Also where nothing has changed: it may be so in memory only, since a save that failed.
+        unsaved = session_id in self._manager.dirty_sessions()
+        if unsaved and session_id in (await self._manager.save_all_sessions()).failed:
             path = Path(self._store.describe(self._store.keys(session_id)[0]))
             raise SessionFileError(path, "it could not be saved; the log says why")
         return changed
@@ -181,7 +223,9 @@ class SessionOperations:
         freed: int = 0,
         sessions: list[HistorySession] | None = None,
         leftovers: dict[str, FileTally] | None = None,
+        because: str = "",
     ) -> None:
+        """Write an event down, also for somebody who is being cancelled: for up to `RECORD_SECONDS`."""
         told = HistoryEvent(
             at=self._clock(),
             event=event,
@@ -190,11 +234,13 @@ class SessionOperations:
             bytes_freed=freed,
             sessions=sessions or [],
             leftovers=leftovers or {},
+            because=because,
         )
-        try:
-            await self._in_thread(partial(self._history.append, told))
-        except StoreError as error:
-            log.error("Event could not be written into the history", event_kind=event, error=str(error))
+        with trio.move_on_after(RECORD_SECONDS, shield=True):
+            try:
+                await self._in_thread(partial(self._history.append, told))
+            except StoreError as error:
+                log.error("Event could not be written into the history", event_kind=event, error=str(error))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await self._store.run(work, self._limiter)

@@ -125,6 +125,7 @@ class _Batch:
         self._order = order
         self._copies: dict[str, Prepared] = {}  # in the trash: prepared, and those of what goes committed
         self._refused: dict[str, str] = {}  # why it cannot go to the trash, and therefore stays
+        self._astray: set[str] = set()  # were to stay, but have no place: nobody knows whether they are still captured
 
     def run(self, keys: Sequence[str], consent: Consent) -> list[Removal]:
         captured = {key: self._capture(key) for key in keys}
@@ -137,7 +138,7 @@ class _Batch:
             results = {key: self._keep(key, row) for key, row in captured.items() if key not in going}
             results |= self._discard({key: sound[key] for key in going})
             self._remember(captured)
-            self._abandon([key for key in going if results[key].outcome == "failed"])
+            self._abandon([key for key in going if results[key].outcome == "failed" and key not in self._astray])
         return [results[key] for key in keys]
 
     def _copy(self, row: StoredSession) -> bool:
@@ -246,6 +247,9 @@ class _Batch:
             put_back(self._directory, key, dir_fd=self._fd)
         except (OSError, StoreError) as again:
             reason += f"; could not put it back, it lies at {self._path / key}: {again}"
+            self._astray.add(key)
+            if copy := self._copies.get(key):
+                reason += f"; a copy is in the trash, as {copy.entry_id}"
         return Removal(key, "failed", header=row.header, reason=reason)
 
     def _remember(self, captured: dict[str, StoredSession | ProblemFile | Removal]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,10 @@ def _with_copies(program: Program) -> None:
     _quarantine(program, "web_a.json")
     _quarantine(program, "web_a.json.corrupted")
     _quarantine(program, "web_b.json")
+    for name in ("web_a.json.tmp", "web_b.json.tmp"):
+        path = program.sessions_dir / name
+        path.write_bytes(b"x" * 10)
+        os.utime(path, (0, 0))
 
 
 @pytest.mark.parametrize("arguments", [["web_a"], ["--chat", "a"], ["--channel", "web", "--chat", "a"]], ids=str)
@@ -177,9 +182,9 @@ def test_erase_takes_a_session_out_of_trash_and_quarantine(program: Program, arg
     _with_copies(program)
     dry = program.run("sessions", "delete", "--erase", "--dry-run", "--json", *arguments).json
     assert [row["session_id"] for row in dry["sessions"]] == ["web_a"]
-    assert [row["session_id"] for row in dry["copies"]] == ["web_a", "web_a", "web_a"]
+    assert [row["session_id"] for row in dry["copies"]] == ["web_a"] * 4
     shown = program.run("sessions", "delete", "--erase", "--dry-run", *arguments)
-    assert shown.lines[-1].startswith("1 session and 3 files of trash and quarantine would be deleted for good, ")
+    assert shown.lines[-1].startswith("1 session and 4 files of trash and quarantine would be deleted for good, ")
     result = program.run("sessions", "delete", "--erase", *arguments)
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith("Deleted web_a, ")

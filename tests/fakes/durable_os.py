@@ -78,7 +78,7 @@ class DurableOs(OsCalls):
         self.unsynced.add(_path(dst_dir_fd))
 
     def unlink(self, name: str, *, dir_fd: int) -> None:
-        if not self.names_are_durable:
+        if self._is_precious(name) and not self.names_are_durable:
             self.broken.append(f"{name} was unlinked before the names of what is kept were synced")
         if not self.links and (kept := self._sessions_dir / name) in self.unsynced:
             self.broken.append(f"{name} was unlinked before its copy {kept} was synced")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import trio
 from miniclaw.session import store as store_module
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.recovery import recover
-from miniclaw.session.removal import remove_batch
+from miniclaw.session.removal import TrashOrder, remove_batch
 from miniclaw.session.saving import SaveJob, SaveOutcome
 from miniclaw.session.store import open_store
+from miniclaw.session.trash import Trash
 from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.os_calls import FaultyOs, Gate
@@ -128,6 +129,33 @@ def test_remove_told_is_durable_and_what_is_kept_first(directory: SessionDirecto
     assert fs.broken == []
     assert fs.names_are_durable
     assert not {path for path in fs.unsynced if path.name.startswith("rm-")}
+
+
+def test_remove_to_the_trash_entry_is_on_the_disk_before_the_unlink(
+    directory: SessionDirectory, fs: DurableOs, tmp_path: Path
+) -> None:
+    """No power cut finds a session unlinked whose entry, with its name and its folder's, is not on the disk."""
+    trash = Trash.at(tmp_path / "workspace" / "trash", fs=fs)
+    unsafe: list[str] = []
+    real = fs.unlink
+
+    def unlink(name: str, *, dir_fd: int) -> None:
+        if name == "telegram_1.json":
+            unsafe.extend(str(path) for path in fs.unsynced if path in {trash.path, trash.path.parent})
+            unsafe.extend(str(path) for path in fs.unsynced if path.parent == trash.path)
+            if len(trash.entries()) != 1:
+                unsafe.append("there is no entry yet")
+        real(name, dir_fd=dir_fd)
+
+    write_session(directory.path, "telegram_1", OLD)
+    write_session(directory.path, "telegram_2", NEW)
+    fs.unlink = unlink  # type: ignore[method-assign]
+    names = ["telegram_1.json", "telegram_2.json"]
+    order = TrashOrder(dict.fromkeys(names, "ttl"), "service", NEW, timedelta(days=7))
+    removals = remove_batch(directory, names, if_old, trash=trash, order=order)
+    assert [removal.outcome for removal in removals] == ["removed", "kept"]
+    assert unsafe == []
+    assert fs.broken == []
 
 
 def test_capture_goes_into_a_folder_that_is_on_the_disk(directory: SessionDirectory, fs: DurableOs) -> None:
