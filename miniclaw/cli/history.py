@@ -12,6 +12,7 @@ from miniclaw.cli.output import count, print_table
 from miniclaw.formats import format_size
 from miniclaw.session.history import HistoryEvent
 
+_BY_HAND = "deleted"  # a reason that says no more than the event itself
 _NAMED_SESSIONS = 3  # an event that is about no more names them
 
 
@@ -32,7 +33,7 @@ def history(settings: Settings, limit: int, as_json: bool) -> None:
             for event in events
         ]  # fmt: skip
         headings = ("WHEN (UTC)", "WHAT", "BY", "SESSIONS", "FREED", "DETAILS")
-        print_table(headings, rows, right=("SESSIONS", "FREED"))
+        print_table(headings, rows, right=("SESSIONS", "FREED"), whole=headings[:3])
     if damaged:
         click.echo(f"{count(damaged, 'line')} of the history could not be read.", err=True)
 
@@ -45,7 +46,7 @@ def sessions_of(event: HistoryEvent) -> int:
 
 def details_of(event: HistoryEvent) -> list[str]:
     """Return what an event says, in short texts."""
-    details = [f"{reason} {tally.sessions:,}" for reason, tally in event.reasons.items()]
+    details = [f"{reason} {tally.sessions:,}" for reason, tally in event.reasons.items() if reason != _BY_HAND]
     details += [f"{kind} {count(tally.files, 'file')}" for kind, tally in event.leftovers.items()]
     if 0 < sessions_of(event) <= _NAMED_SESSIONS:
         details.append(", ".join(session.session_id for session in event.sessions))

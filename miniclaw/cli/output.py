@@ -15,13 +15,20 @@ _MAX_DRAWN_ROWS = 500  # a drawn table of thousands takes seconds, and nobody re
 _LONG_SCAN = 5000  # entries; a shorter one is over before anybody wonders
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+def print_table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> None:
     """Print rows under headings.
 
     Args:
         headings: One for each column.
         rows: Texts; what would command the terminal is escaped.
-        right: The headings of columns that are set flush right.
+        right: The headings of columns that are set flush right, and never folded.
+        whole: The headings of other columns that are never folded.
     """
     clean = [[one_line(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty() or len(rows) > _MAX_DRAWN_ROWS:
@@ -35,7 +42,8 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         is_right = heading in right
-        table.add_column(heading, justify="right" if is_right else "left", no_wrap=is_right, overflow="fold")
+        is_whole = is_right or heading in whole
+        table.add_column(heading, justify="right" if is_right else "left", no_wrap=is_whole, overflow="fold")
     for row in clean:
         table.add_row(*(Text(cell) for cell in row))  # Text: a cell is no markup
     Console().print(table)

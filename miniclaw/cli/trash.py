@@ -122,7 +122,12 @@ def _print_entries(found: list[TrashEntry], now: datetime) -> None:
          format_size(entry.stored_size), f"damaged: {entry.problem}" if entry.problem else entry.reason, entry.id)
         for entry in found
     ]  # fmt: skip
-    print_table(("SESSION", "REMOVED", "EXPIRES", "SIZE", "REASON", "ENTRY"), rows, right=("SIZE",))
+    print_table(
+        ("SESSION", "REMOVED", "EXPIRES", "SIZE", "REASON", "ENTRY"),
+        rows,
+        right=("SIZE",),
+        whole=("REMOVED", "EXPIRES"),
+    )
 
 
 def _expiry(entry: TrashEntry, now: datetime) -> str:

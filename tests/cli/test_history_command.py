@@ -36,7 +36,7 @@ EVENTS = [
         reasons={"ttl": Tally(90, 900)},
     ),
     HistoryEvent(
-        at=NOW + timedelta(days=2), event="deleted", by="command", bytes_freed=300,
+        at=NOW + timedelta(days=2), event="deleted", by="command", bytes_freed=300, reasons={"deleted": Tally(1, 300)},
         sessions=[HistorySession("web_\x1b[31m\na", NOW, 300, "deleted")],
     ),
 ]  # fmt: skip
