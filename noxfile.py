@@ -81,6 +81,13 @@ def planted(session: nox.Session) -> None:
 
 
 @nox.session
+def transcript(session: nox.Session) -> None:
+    """Run an administrator's day and write docs/administrators-day.md, with its picture."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.transcript")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure against peers in the same run; arguments go to the benchmark (`--help` tells which)."""
     session.install("-e", ".")

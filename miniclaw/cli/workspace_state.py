@@ -14,7 +14,7 @@ from miniclaw.formats import NEVER
 from miniclaw.session import schedule
 from miniclaw.session.cleanup_plan import CleanupPlan
 from miniclaw.session.history import HistoryEvent
-from miniclaw.session.holder import Holder, find_holder
+from miniclaw.session.holder import Holder
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.rows import Leftover
 from miniclaw.session.state import CleanupState, StateDirectory
@@ -63,7 +63,7 @@ def look(settings: Settings, now: datetime) -> WorkspaceState:
         StoreError: Something cannot be looked at.
     """
     with sessions_opened(settings) as directory:
-        holder = None if directory is None else find_holder(directory)
+        holder = None if directory is None else directory.holder()
         leftovers = find_leftovers(settings, directory, now)
         free = None if directory is None else directory.free_disk()
         plan = make_plan(settings, directory, now, leftovers)

@@ -49,9 +49,11 @@ __all__ = [
 REMOVAL_BATCH: Final = 32
 """Sessions removed in one thread call: some milliseconds on a disk, some tens on an SD card."""
 
+TRASH_BATCH: Final = 8
+"""Sessions that go to the trash in one thread call: each of them is synced there."""
+
 TRASHED_BYTES: Final = 1024 * 1024
-"""Bytes of sessions that go to the trash in one thread call: a board packs some megabytes in a second. Each of them
-is synced, so that a small one counts as an eighth of this."""
+"""Bytes of them in one thread call, unless it is only one: a board packs some megabytes in a second."""
 
 RECORD_SECONDS: Final = 2
 """How long a run that is cancelled may still take to be written into the history."""
@@ -249,7 +251,7 @@ class Cleanup:
         return TrashOrder(reasons, self._by, now, self.policy.trash_for)
 
     def _size_in_batch(self, row: PlanRow) -> int:
-        return max(row.session.size, TRASHED_BYTES // 8) if self.policy.trashes(row.reason) else 0
+        return max(row.session.size, TRASHED_BYTES // TRASH_BATCH) if self.policy.trashes(row.reason) else 0
 
     async def _record(self, event: HistoryEvent) -> None:
         if self._history is None:

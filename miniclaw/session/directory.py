@@ -14,17 +14,13 @@ Beside the session files lie a lock and two hidden folders::
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import queue
 import secrets
 import stat
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
-
-import msgspec
 
 from miniclaw.errors import (
     CorruptSessionError,
@@ -33,14 +29,12 @@ from miniclaw.errors import (
     SessionNotFoundError,
     SessionTooLargeError,
     StoreIOError,
-    WorkspaceHeldError,
 )
 from miniclaw.session import codec, names
 from miniclaw.session.files import (
     PRIVATE_DIR,
     READ_FLAGS,
     close_quietly,
-    is_our_own,
     open_directory,
     open_subdirectory,
     opened,
@@ -49,14 +43,13 @@ from miniclaw.session.files import (
     store_errors,
     why_no_directory,
     why_no_session_file,
-    write_all,
 )
 from miniclaw.session.fs import OsCalls
+from miniclaw.session.holder import Holder, find_holder, take_lock
 from miniclaw.session.logs import get_logger
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
 from miniclaw.session.types import Session, SessionHeader
 
-LOCK_NAME: Final = ".lock"
 WORK_NAME: Final = ".work"
 QUARANTINE_NAME: Final = ".quarantine"
 
@@ -118,8 +111,7 @@ class SessionDirectory:
             WorkspaceHeldError: Another process is; nothing was changed.
             StoreIOError: The lock or the work folder could not be made.
         """
-        with store_errors(self.path / LOCK_NAME, "lock"):
-            self._lock_fd = self._take_lock()
+        self._lock_fd = take_lock(self.fs, self.fd, self.path)
         with store_errors(self.path / WORK_NAME, "open"):
             self.work_fd = open_subdirectory(self.fs, WORK_NAME, dir_fd=self.fd)
         with store_errors(self.path, "make private"):
@@ -129,29 +121,13 @@ class SessionDirectory:
         if mode & ~PRIVATE_DIR:
             log.info("Sessions directory made private", path=str(self.path), was=f"{mode:04o}", now="0700")
 
-    def _take_lock(self) -> int:
-        # O_NONBLOCK: a FIFO in its place must not make anybody wait.
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = self.fs.open(LOCK_NAME, flags, dir_fd=self.fd)
-        try:
-            self.fs.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            holder = msgspec.json.encode({"pid": os.getpid(), "since": datetime.now(UTC)})
-            # Without a name the lock holds as well: on a full disk, where cleaning up is needed most, and where the
-            # file is somebody else's too, through a hard link.
-            with suppress(OSError):
-                if is_our_own(self.fs.fstat(fd)):
-                    self.fs.ftruncate(fd, 0)
-                    write_all(self.fs, fd, holder)
-        except BlockingIOError:
-            holder = b""
-            with suppress(OSError):
-                holder = self.fs.read(fd, 200)
-            close_quietly(self.fs, fd)
-            raise WorkspaceHeldError(self.path, _describe_holder(holder)) from None
-        except BaseException:
-            close_quietly(self.fs, fd)
-            raise
-        return fd
+    def holder(self) -> Holder | None:
+        """Return who owns the directory; None: nobody does.
+
+        Raises:
+            StoreIOError: The lock cannot be read.
+        """
+        return find_holder(self.fs, self.fd, self.path)
 
     def misplaced(self) -> str | None:
         """Return why the path does not lead to this directory any more; None where it does.
@@ -369,13 +345,6 @@ class SessionDirectory:
             finally:
                 close_quietly(self.fs, folder)
         return self.path / QUARANTINE_NAME / kept
-
-
-def _describe_holder(text: bytes) -> str:
-    try:
-        return f"process {msgspec.json.decode(text, type=dict[str, object])['pid']}"
-    except (ValueError, KeyError):
-        return "another process"
 
 
 def _mismatch(inside: str) -> str:

@@ -10,6 +10,7 @@ from tests.planted.bug import (
     DIRECTORY,
     FILES,
     FOLDER,
+    HOLDER,
     MANAGER,
     MEMORY,
     NAMES,
@@ -211,7 +212,7 @@ _BORDERS: Final = (
         "faults/test_attacks.py::test_directory_moved_and_back_is_told_once_each",
     ),
     bug_of_one(
-        "follows a linked lock", "a link makes the gateway overwrite another program's file", DIRECTORY,
+        "follows a linked lock", "a link makes the gateway overwrite another program's file", HOLDER,
         "os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW |", "os.O_RDWR | os.O_CREAT |",
         "session/test_directory.py",
     ),
@@ -238,7 +239,7 @@ _BORDERS: Final = (
         "session/test_removal.py",
     ),
     bug_of_one(
-        "second gateway allowed", "two gateways overwrite each other's sessions", DIRECTORY,
+        "second gateway allowed", "two gateways overwrite each other's sessions", HOLDER,
         "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB",
         "session/test_directory.py",
     ),

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from miniclaw.errors import CleanupBusyError
-from miniclaw.session.cleanup import CONFIRM_COMMAND, REMOVAL_BATCH, TRASHED_BYTES
+from miniclaw.session.cleanup import CONFIRM_COMMAND, TRASH_BATCH, TRASHED_BYTES
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
@@ -245,7 +245,7 @@ async def test_run_stopped_while_it_scans_removes_nothing(runs: Runs, logs: LogR
 
 async def test_run_cancelled_completes_its_batch_and_tells(runs: Runs, fs: FaultyOs) -> None:
     """A batch that has begun is completed, none is begun after, and what went is told as interrupted."""
-    runs.write(*range(31, 31 + REMOVAL_BATCH + 5))
+    runs.write(*range(31, 31 + TRASH_BATCH + 5))
     gate = fs.block("unlink", path="telegram_")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(runs.by(RetentionPolicy(trash_for=WEEK)).run)
@@ -254,8 +254,8 @@ async def test_run_cancelled_completes_its_batch_and_tells(runs: Runs, fs: Fault
         gate.opened.set()
     assert len(runs.left()) == 5
     (event,) = runs.told()
-    assert (event.event, len(event.sessions)) == ("interrupted", REMOVAL_BATCH)
-    assert len(runs.store.trash.entries()) == REMOVAL_BATCH
+    assert (event.event, len(event.sessions)) == ("interrupted", TRASH_BATCH)
+    assert len(runs.store.trash.entries()) == TRASH_BATCH
 
 
 async def test_run_whose_trash_is_full_keeps_all_and_says_so(runs: Runs, fs: FaultyOs, logs: LogRecorder) -> None:

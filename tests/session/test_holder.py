@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import StoreIOError
-from miniclaw.session.directory import LOCK_NAME, SessionDirectory
+from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.fs import OsCalls
-from miniclaw.session.holder import Holder, find_holder
+from miniclaw.session.holder import LOCK_NAME, Holder
+from tests.fakes.os_calls import FaultyOs
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def directory(sessions_dir: Path) -> Iterator[SessionDirectory]:
 
 def test_find_holder_of_a_directory_that_was_never_owned_is_nobody(directory: SessionDirectory) -> None:
     """There is no lock file, and none is made by asking."""
-    assert find_holder(directory) is None
+    assert directory.holder() is None
     assert list(directory.path.iterdir()) == []
 
 
@@ -35,21 +36,21 @@ def test_find_holder_names_the_owner_until_it_lets_go(directory: SessionDirector
     before = datetime.now(UTC)
     with SessionDirectory.open(directory.path) as owner:
         owner.own()
-        holder = find_holder(directory)
+        holder = directory.holder()
         assert holder is not None
         assert holder.pid == os.getpid()
         assert holder.since is not None
         assert before <= holder.since <= datetime.now(UTC)
         assert str(holder) == f"process {os.getpid()}, since {holder.since:%Y-%m-%d %H:%M:%S} UTC"
     assert (directory.path / LOCK_NAME).read_bytes() != b""
-    assert find_holder(directory) is None
+    assert directory.holder() is None
 
 
 def test_find_holder_takes_nothing_away(directory: SessionDirectory) -> None:
     """Who asked holds nothing afterwards: the directory can be owned at once."""
     with SessionDirectory.open(directory.path) as owner:
         owner.own()
-    assert find_holder(directory) is None
+    assert directory.holder() is None
     with SessionDirectory.open(directory.path) as owner:
         owner.own()
 
@@ -63,7 +64,7 @@ def test_find_holder_that_did_not_say_who_it_is_is_another_process(directory: Se
     path.write_bytes(text)
     with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        holder = find_holder(directory)
+        holder = directory.holder()
     assert holder == Holder()
     assert str(holder) == "another process"
 
@@ -71,7 +72,7 @@ def test_find_holder_that_did_not_say_who_it_is_is_another_process(directory: Se
 def test_find_holder_of_a_fifo_does_not_wait(directory: SessionDirectory) -> None:
     """Whatever lies in the place of the lock, asking ends; nobody can hold a lock on it that miniclaw has made."""
     os.mkfifo(directory.path / LOCK_NAME)
-    assert find_holder(directory) is None
+    assert directory.holder() is None
 
 
 def test_find_holder_that_cannot_be_asked_is_an_error(sessions_dir: Path) -> None:
@@ -84,6 +85,21 @@ def test_find_holder_that_cannot_be_asked_is_an_error(sessions_dir: Path) -> Non
     sessions_dir.mkdir(parents=True)
     (sessions_dir / LOCK_NAME).touch()
     with SessionDirectory.open(sessions_dir, fs=Refusing()) as directory, pytest.raises(StoreIOError) as caught:
-        find_holder(directory)
+        directory.holder()
     assert caught.value.path == sessions_dir / LOCK_NAME
     assert caught.value.errno == errno.ENOLCK
+
+
+def test_own_waits_out_somebody_who_only_looks(sessions_dir: Path) -> None:
+    """A look at the lock in just that moment does not keep anybody from owning the directory."""
+    fs = FaultyOs()
+    refused = iter([True, True, False])
+
+    def hook(called: str, args: tuple[object, ...]) -> None:
+        if called == "flock" and next(refused):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    fs.on(hook)
+    with SessionDirectory.open(sessions_dir, create=True, fs=fs) as directory:
+        directory.own()
+        assert directory.work_fd >= 0
