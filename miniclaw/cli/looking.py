@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,7 +13,6 @@ from miniclaw.cli import Settings
 from miniclaw.cli.output import scan_progress
 from miniclaw.errors import SessionsDirectoryMissingError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.files import DIRECTORY_FLAGS
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
 from miniclaw.session.scanning import DirectoryScan
 
@@ -111,11 +109,6 @@ def make_plan(
 
 def find_history(settings: Settings) -> History:
     """Return the history, to read."""
-    from miniclaw.session.history import History  # noqa: PLC0415 - start-up time
+    from miniclaw.session.state import StateDirectory  # noqa: PLC0415 - start-up time
 
-    state_dir = settings.home.state_dir
-
-    def open_folder(create: bool) -> int:  # noqa: ARG001 - nothing is made here
-        return os.open(state_dir, DIRECTORY_FLAGS)
-
-    return History(open_folder, state_dir)
+    return StateDirectory(settings.home.state_dir).history()

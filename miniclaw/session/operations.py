@@ -274,7 +274,7 @@ async def open_operations(
     async with open_store(sessions_dir, create=False, trash_dir=trash_dir) as store:
         manager = SessionManager(store, clock=clock, policy=policy)
         state = StateDirectory(state_dir)
-        history = History(lambda create: state.folder.open(create=create), state.path)
+        history = state.history()
         cleanup = Cleanup(
             sessions_dir,
             policy=policy,

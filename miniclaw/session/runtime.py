@@ -17,7 +17,6 @@ from miniclaw.session.cleanup_service import CleanupService
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.fs import OsCalls
-from miniclaw.session.history import History
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import MAX_LIVE_SESSIONS, SessionManager
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
@@ -124,7 +123,7 @@ async def open_runtime(
         state = StateDirectory(_absolute(state_dir), fs=fs) if state_dir else StateDirectory.within(store.directory)
         guard = ClockGuard(state, clock, policy.shortest_ttl(), run=store.run)
         await guard.start()
-        history = History(lambda create: state.folder.open(create=create), state.path, fs)
+        history = state.history()
         cleanup = Cleanup(
             sessions_dir,
             policy=policy,

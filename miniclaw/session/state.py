@@ -35,6 +35,7 @@ from miniclaw.session.files import (
 )
 from miniclaw.session.folder import Folder
 from miniclaw.session.fs import OsCalls
+from miniclaw.session.history import History
 from miniclaw.session.logs import get_logger
 from miniclaw.session.types import AwareDatetime
 
@@ -92,6 +93,10 @@ class StateDirectory:
         """Return the state directory of a sessions directory that has no workspace around it: a hidden folder."""
         folder = Folder.within(directory, STATE_NAME)
         return cls(folder.path, folder=folder)
+
+    def history(self) -> History:
+        """Return the history that lies here."""
+        return History(lambda create: self.folder.open(create=create), self.path, self._fs)
 
     def sweep(self) -> None:
         """Remove the temporary files that a program that died has left. Only for the owner of the sessions."""
