@@ -1,0 +1,46 @@
+"""Cleanups of one directory by one set of rules after another, and what the history tells of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.history import History, HistoryEvent
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.state import StateDirectory
+from miniclaw.session.store import FileSessionStore
+from tests.fakes.clock import WallClock
+from tests.fakes.samples import write_session
+
+
+class Runs:
+    """Cleanups over one store, by one policy each, and the history of all."""
+
+    def __init__(self, store: FileSessionStore, manager: SessionManager, clock: WallClock, root: Path) -> None:
+        self.store, self.manager, self.clock = store, manager, clock
+        self.state = StateDirectory(root / "state", fs=store.directory.fs)
+        self.history = History(
+            lambda create: self.state.folder.open(create=create), self.state.path, store.directory.fs
+        )
+
+    def by(self, policy: RetentionPolicy) -> Cleanup:
+        return Cleanup(
+            self.store.directory.path,
+            policy=policy,
+            clock=self.clock,
+            manager=self.manager,
+            store=self.store,
+            history=self.history,
+        )
+
+    def write(self, *ages: int, note: str = "") -> None:
+        """Write a session for each age in days, called by it."""
+        for days in ages:
+            write_session(self.store.directory.path, f"telegram_{days}", self.clock.ago(days=days), note=note)
+
+    def left(self) -> list[int]:
+        return sorted(int(path.stem.removeprefix("telegram_")) for path in self.store.directory.path.glob("*.json"))
+
+    def told(self) -> list[HistoryEvent]:
+        return self.history.read()[0]

@@ -1,0 +1,164 @@
+"""Erasing: nothing that is kept of a session stays, nothing of anybody else's goes, and the receipt does not lie."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import trio
+
+from miniclaw.errors import SessionNotFoundError, StoreError
+from miniclaw.session.names import file_name
+from miniclaw.session.store import open_store
+from tests.fakes.clock import WallClock
+from tests.fakes.desk import Desk
+from tests.fakes.os_calls import FaultyOs
+from tests.fakes.samples import write_session
+from tests.fakes.threads import wait_in_thread
+
+ID = "telegram_1"
+STAMP = "20261001T083015Z-0a1b2c3d"
+
+
+@pytest.fixture
+async def desk(tmp_path: Path, fs: FaultyOs, clock: WallClock) -> AsyncIterator[Desk]:
+    root = tmp_path / "workspace"
+    async with open_store(root / "sessions", fs=fs, trash_dir=root / "trash") as store:
+        yield Desk(store, root, fs, clock)
+
+
+def lay(path: Path, *, clock: WallClock, content: bytes = b"12345") -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    long_ago = clock.ago(days=400).timestamp()
+    os.utime(path, (long_ago, long_ago))
+    return path
+
+
+def traces(desk: Desk, session_id: str) -> list[Path]:
+    """Lay what may be kept of a session beside it."""
+    place, name = desk.store.directory.path, file_name(session_id)
+    return [
+        lay(place / ".quarantine" / f"{name}.{STAMP}", clock=desk.clock),
+        lay(place / ".quarantine" / f"{name}.corrupted.{STAMP}", clock=desk.clock),
+        lay(place / f"{name}.tmp", clock=desk.clock),
+        lay(place / f"{name}.corrupted", clock=desk.clock),
+    ]
+
+
+async def test_erase_takes_all_that_is_kept(desk: Desk) -> None:
+    """Session, trash, quarantine, and what an earlier implementation left: all of it goes, and is told as erased."""
+    await desk.do.delete([ID])
+    write_session(desk.store.directory.path, ID, desk.clock.now)
+    mine, others = traces(desk, ID), traces(desk, "telegram_2")
+    await desk.do.delete(["telegram_2"])  # to the trash
+    size = (desk.store.directory.path / f"{ID}.json").stat().st_size
+    in_trash = sum(entry.stored_size for entry in desk.store.trash.find_all(ID))
+    (done,) = await desk.do.delete([ID], erase=True)
+    assert (done.error, done.entry_id) == (None, "")
+    assert done.bytes_freed == size + in_trash + 4 * 5
+    left = [path for path in desk.store.directory.path.rglob("*") if path.name.startswith(f"{ID}.")]
+    assert left == []
+    assert not any(path.exists() for path in mine)
+    assert all(path.exists() for path in others)
+    assert [entry.session_id for entry in desk.store.trash.entries()] == ["telegram_2"]
+    event = desk.told()[-1]
+    assert (event.event, event.bytes_freed) == ("erased", done.bytes_freed)
+    assert [row.session_id for row in event.sessions] == [ID]
+
+
+async def test_erase_of_a_session_that_is_only_in_the_trash(desk: Desk) -> None:
+    """Also who is gone already can be erased."""
+    await desk.do.delete([ID])
+    (done,) = await desk.do.delete([ID], erase=True)
+    assert done.error is None
+    assert desk.store.trash.entries() == []
+    assert desk.told()[-1].event == "erased"
+
+
+async def test_erase_of_nobody_is_not_found(desk: Desk) -> None:
+    """Where nothing is kept there is nothing to erase."""
+    (done,) = await desk.do.delete(["telegram_9"], erase=True)
+    assert isinstance(done.error, SessionNotFoundError)
+    assert desk.told() == []
+
+
+async def test_erase_of_a_cut_name_leaves_what_may_be_anothers(desk: Desk) -> None:
+    """What lies in quarantine under a name that was cut may be of two sessions, and is not taken for one."""
+    chat = "c" * 230
+    cut = lay(desk.store.directory.path / ".quarantine" / f"{f'telegram_{chat}.json'[:200]}.{STAMP}", clock=desk.clock)
+    write_session(desk.store.directory.path, f"telegram_{chat}", desk.clock.now)
+    (done,) = await desk.do.delete([f"telegram_{chat}"], erase=True)
+    assert done.error is None
+    assert cut.exists()
+
+
+@pytest.mark.parametrize("call", ["trash", "quarantine", "list"])
+async def test_erase_in_part_is_an_error_and_its_receipt_says_so(desk: Desk, call: str) -> None:
+    """Where something is still there nobody is told "erased"; but that the session went is told, and why not all."""
+    await desk.do.delete([ID])
+    write_session(desk.store.directory.path, ID, desk.clock.now)
+    traces(desk, ID)
+    if call == "list":
+        entered: list[int] = []
+
+        def hook(name: str, args: tuple[object, ...]) -> None:
+            if name == "unlink" and args[0] == f"{ID}.json":
+                entered.append(1)
+            if name == "scandir" and entered:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        desk.fs.on(hook)
+    else:
+        desk.fs.fail("unlink", errno.EACCES, path=".gz" if call == "trash" else STAMP)
+    one, two = await desk.do.delete([ID, "telegram_2"], erase=True)
+    desk.fs.clear()
+    assert type(one.error) is StoreError
+    assert ID in str(one.error)
+    assert desk.left() == []
+    events = desk.told()[1:]
+    if two.error is None:
+        erased, partly = events
+        assert (erased.event, [row.session_id for row in erased.sessions]) == ("erased", ["telegram_2"])
+    else:
+        (partly,) = events
+    assert partly.event == "deleted"
+    assert partly.because.startswith(f"{ID}: ")
+    assert partly.sessions[0].session_id == ID
+
+
+async def test_erase_cancelled_completes_the_session_it_is_at(desk: Desk) -> None:
+    """Cut short between the session and its traces, it takes those too, and tells."""
+    await desk.do.delete([ID])
+    write_session(desk.store.directory.path, ID, desk.clock.now)
+    gate = desk.fs.block("unlink", path=".gz")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: desk.do.delete([ID, "telegram_2"], erase=True))
+        await wait_in_thread(gate.reached)
+        nursery.cancel_scope.cancel()
+        gate.opened.set()
+    assert desk.store.trash.entries() == []
+    assert [row.session_id for row in desk.told()[-1].sessions] == [ID]
+    assert desk.left() == ["telegram_2"]
+
+
+async def test_erase_on_a_hung_disk_ends_and_says_so(desk: Desk, mock_clock: trio.testing.MockClock) -> None:
+    """Where the traces hang, the command ends within seconds, and says what may still be there."""
+    await desk.do.delete([ID])
+    gate = desk.fs.block("unlink", path=".gz")
+    done = []
+    async with trio.open_nursery() as nursery:
+
+        async def erase() -> None:
+            done.extend(await desk.do.delete([ID], erase=True))
+
+        nursery.start_soon(erase)
+        await wait_in_thread(gate.reached)
+        mock_clock.jump(timedelta(seconds=5).total_seconds())
+        await trio.testing.wait_all_tasks_blocked()
+        gate.opened.set()
+    assert "did not answer" in str(done[0].error)
