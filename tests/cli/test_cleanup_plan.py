@@ -220,3 +220,36 @@ def test_dry_run_without_sessions_lists_the_trash_that_expired(program: Program)
     assert program.run("trash", "restore", "web_a").code == 0
     assert program.files() == {"web_a.json"}
     assert program.sessions_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_dry_run_names_what_is_ahead_of_the_clock_and_counts_many_strangers(program: Program) -> None:
+    """The first twenty entries that are not ours are named, and how many more there are."""
+    program.add("web_\nfuture", days=-3)
+    for number in range(23):
+        (program.sessions_dir / f"note-{number}").touch()
+    result = program.run("sessions", "cleanup", "--dry-run")
+    assert "kept: web_\\nfuture is ahead of the clock" in result.lines
+    assert sum(line.startswith("left alone: note-") for line in result.lines) == 20
+    assert result.lines[-1] == "left alone: 3 entries more; --json has them all"
+    problems = program.run("sessions", "cleanup", "--dry-run", "--json").json["problems"]
+    assert len(problems) == 23
+
+
+def test_cleanup_that_the_system_refuses_is_exit_code_1(program: Program) -> None:
+    """What could not be removed is counted and stays; the others go."""
+    program.add("web_a", days=31)
+    path = program.add("web_b", days=31)
+    script = (
+        "import os, sys; rename = os.rename\n"
+        "def refuse(source, *args, **kwargs):\n"
+        "    if source == 'web_b.json': raise OSError(1, 'Operation not permitted')\n"
+        "    return rename(source, *args, **kwargs)\n"
+        "os.rename = refuse\n"
+        "from miniclaw.cli import main; main()"
+    )
+    result = program.run_python(script, "sessions", "cleanup")
+    assert result.code == 1
+    assert result.lines[0].startswith("2 sessions scanned, 1 removed, ")
+    assert "1 could not be removed; the log above says why.\n" in result.err
+    assert "web_b" in result.err
+    assert path.exists()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import tomllib
 from importlib.metadata import version
 
+import click
 import pytest
 
+from miniclaw.cli import cli
+from miniclaw.cli.lazy import LazyGroup
 from miniclaw.config import Config, parse_config
 from miniclaw.session.directory import SessionDirectory
 from tests.fakes.program import Program
@@ -182,3 +185,18 @@ def test_command_that_looks_works_beside_a_gateway(program: Program, command: li
     with SessionDirectory.open(program.sessions_dir) as directory:
         directory.own()
         assert program.run(*command).code == 0
+
+
+def test_groups_know_their_commands_by_the_right_names() -> None:
+    """What the help lists can be called, and says the same of itself."""
+    groups = [cli]
+    for group in groups:
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            assert command.name == name
+            if isinstance(command, LazyGroup):
+                groups.append(command)
+    assert len(groups) == 2
+    assert cli.get_command(click.Context(cli), "nonsense") is None

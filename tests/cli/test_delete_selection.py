@@ -240,3 +240,37 @@ def test_erase_takes_damaged_entries_by_their_names(program: Program) -> None:
     assert dry["kept"][0]["file"].startswith("trash/web_A~")
     assert program.run("sessions", "delete", "--erase", "--chat", "A").code == 0
     assert [path.name.partition(".")[0] for path in program.trash_dir.iterdir()] == ["web_a"]
+
+
+def test_delete_that_the_system_refuses_is_told_for_that_one(program: Program) -> None:
+    """One that stays is named, with exit code 1; the others go."""
+    program.add("web_a", days=1)
+    path = program.add("web_b", days=1)
+    script = (
+        "import os, sys; rename = os.rename\n"
+        "def refuse(source, *args, **kwargs):\n"
+        "    if source == 'web_b.json': raise OSError(1, 'Operation not permitted')\n"
+        "    return rename(source, *args, **kwargs)\n"
+        "os.rename = refuse\n"
+        "from miniclaw.cli import main; main()"
+    )
+    result = program.run_python(script, "sessions", "delete", "web_b", "web_a")
+    assert result.code == 1
+    assert result.lines[0].startswith("Deleted web_a, ")
+    assert result.lines[-1].startswith("1 session deleted for good, ")
+    assert f"miniclaw: {path}: " in result.err
+    assert program.files() == {"web_b.json"}
+    as_json = program.run_python(script, "sessions", "delete", "web_b", "--json")
+    assert as_json.code == 1
+    (row,) = as_json.json["sessions"]
+    assert (row["session_id"], row["bytes_freed"], row["trash_entry"]) == ("web_b", 0, None)
+    assert str(path) in row["error"]
+
+
+def test_erase_leaves_alone_what_names_nobody(program: Program) -> None:
+    """A file in quarantine whose name is that of no session is nobody's."""
+    path = _quarantine(program, "Web_x.json")
+    program.add("web_x", days=1)
+    assert program.run("sessions", "delete", "--erase", "--chat", "x").code == 0
+    assert path.exists()
+    assert program.files() == set()

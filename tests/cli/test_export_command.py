@@ -143,16 +143,17 @@ def test_export_without_a_clear_choice_is_a_usage_error(program: Program, argume
 
 def test_export_that_runs_full_leaves_no_file(program: Program, tmp_path: Path) -> None:
     """A file that could not be completed is removed, and the message names it."""
-    program.add("web_a", days=2, mood="x" * 100_000)
+    program.add("web_a", days=2)
     target = tmp_path / "out.json"
     script = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000));"
+        "import os\n"
+        "def full(fd): raise OSError(28, 'No space left on device')\n"
+        "os.fsync = full\n"
         "from miniclaw.cli import main; main()"
     )
     result = program.run_python(script, "sessions", "export", "web_a", "-o", str(target))
     assert result.code == 1
-    assert result.err.startswith(f"miniclaw: {target}: could not write it: ")
+    assert result.err.startswith(f"miniclaw: {target}: could not write it: No space left on device")
     assert not target.exists()
 
 
