@@ -110,7 +110,12 @@ class CleanupService:
             except StoreError as error:
                 log.error("Session cleanup failed; the next one follows as planned", error=str(error))
                 period = None
-            self._next_in(self._until_next(period) - timedelta(seconds=trio.current_time() - began))
+            if period is None and self._at is not None:
+                self._next_at(next_time_of_day(self._turn_began, self._at))
+            else:
+                period = period or self._interval
+                assert period is not None  # noqa: S101 - for mypy: without a time of day there is an interval
+                self._next_in(period - timedelta(seconds=trio.current_time() - began))
             self.runs += 1
 
     def _first_delay(self) -> timedelta:
@@ -120,18 +125,13 @@ class CleanupService:
         assert self._interval is not None  # noqa: S101 - for mypy: run() does not come here without
         return schedule.delay_until_next_run(self._state, now, self._interval)
 
-    def _until_next(self, period: timedelta | None) -> timedelta:
-        """Return the time from the beginning of one turn to the next; `period`, if that is given."""
-        if period is not None:
-            return period
-        if self._at is not None:
-            return next_time_of_day(self._turn_began, self._at) - self._turn_began
-        assert self._interval is not None  # noqa: S101 - as above
-        return self._interval
-
     def _next_in(self, delay: timedelta) -> None:
         self._deadline = trio.current_time() + delay.total_seconds()
         self.next_run_at = self._clock() + delay
+
+    def _next_at(self, due: datetime) -> None:
+        self._next_in(max(timedelta(0), due - self._clock()))
+        self.next_run_at = due  # and not a moment before: the run would see the same time of day ahead of it again
 
     async def _is_due(self) -> bool:
         """Wait until the next turn is due; return False when the service is to end."""
@@ -147,7 +147,7 @@ class CleanupService:
             if at is None or due is None or now >= due:
                 return True
             # Not yet by the wall clock, which may have been set back, by a second or by years.
-            self._next_in(min(due, next_time_of_day(now, at)) - now)
+            self._next_at(min(due, next_time_of_day(now, at)))
 
     def stop(self) -> None:
         """End the service after the batch it is at, if any."""

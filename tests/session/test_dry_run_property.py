@@ -18,6 +18,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.cleanup_result import CleanupResult
@@ -86,7 +87,9 @@ class Bench:
         self.counts["examples"] += 1
         errors = [event for event in self._logs.events if event["level"] == "error"]
         self._logs.events.clear()
-        assert all(event["event"] in LEGITIMATE for event in errors), errors
+        # A run that need not read them whole before finds damaged ones at the removal, and says so.
+        damaged = [event for event in errors if event.get("outcome") == "corrupt"]
+        assert all(event in damaged or event["event"] in LEGITIMATE for event in errors), errors
 
     async def _try(
         self, path: Path, workspace: Workspace, policy: RetentionPolicy, running: bool, used: list[int]
@@ -179,14 +182,15 @@ def test_dry_run_lists_exactly_what_the_run_removes(shard: int, tmp_path: Path, 
         workspace=workspaces(),
         policy=policies(),
         running=st.just(shard == 0),
-        lacking=st.none() | st.integers(1, 40_000),
+        lacking=st.none() | st.none() | st.integers(1, 40_000),
         used=st.just([]) | st.lists(st.integers(0, 8), max_size=3, unique=True),
     )
     def check(
         workspace: Workspace, policy: RetentionPolicy, running: bool, lacking: int | None, used: list[int]
     ) -> None:
-        if lacking is not None and policy.min_free_disk is not None:
-            workspace = replace(workspace, free=max(0, policy.min_free_disk - lacking))
+        if lacking is not None:  # a disk that is nearly as free as it shall be
+            policy = structs.replace(policy, min_free_disk=100_000)
+            workspace = replace(workspace, free=100_000 - lacking)
         bench.try_one(workspace, policy, running=running, used=used)
 
     check()
