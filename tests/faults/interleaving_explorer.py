@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,9 @@ class Explorer:
                 async with open_store(self._path, fs=fs) as store:
                     fs.shared_fd = store.directory.fd
                     manager = SessionManager(store, clock=self._clock, policy=policy)
-                    cleanup = Cleanup(self._path, policy=policy, clock=self._clock, manager=manager, store=store)
+                    cleanup = partial(
+                        Cleanup, self._path, policy=policy, clock=self._clock, manager=manager, store=store
+                    )
                     world = World(manager, store, cleanup, self._clock)
                     if prepare is not None:
                         await prepare(world)

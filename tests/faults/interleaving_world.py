@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.session import codec
 from miniclaw.session.cleanup import Cleanup
@@ -19,7 +21,9 @@ OLD = "hello from 1"
 class World:
     """A store, its manager, and what the actors do; one session lies there that nobody used for 40 days."""
 
-    def __init__(self, manager: SessionManager, store: FileSessionStore, cleanup: Cleanup, clock: WallClock) -> None:
+    def __init__(
+        self, manager: SessionManager, store: FileSessionStore, cleanup: Callable[[], Cleanup], clock: WallClock
+    ) -> None:
         self.manager = manager
         self.directory = store.directory
         self._trash = store.trash
@@ -40,7 +44,7 @@ class World:
         return report.saved, report.failed
 
     async def cleanup(self, stage: Stage) -> int:
-        result = await self._cleanup.run()
+        result = await self._cleanup().run()  # each time another one: one alone refuses to run twice
         assert result.failed == result.corrupt == result.unreadable == 0
         return result.sessions_deleted
 
