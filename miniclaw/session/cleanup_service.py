@@ -108,7 +108,7 @@ class CleanupService:
                 log.info("Session cleanup skipped; one is going already")
             except StoreError as error:
                 log.error("Session cleanup failed; the next one follows as planned", error=str(error))
-            self._plan_next(period or self._interval)
+            self._plan_next(period)
             self.runs += 1
 
     def _first_delay(self) -> timedelta:
@@ -119,21 +119,29 @@ class CleanupService:
         return schedule.delay_until_next_run(self._state, now, self._interval)
 
     def _plan_next(self, period: timedelta | None) -> None:
-        """Set the time of the next turn: a period after the last one was due, or at the time of day."""
-        if period is not None:
-            self._deadline += period.total_seconds()
-            self.next_run_at = self._clock() + timedelta(seconds=self._deadline - trio.current_time())
+        """Set the time of the next turn.
+
+        Args:
+            period: From the beginning of this one, if it is a special one.
+        """
+        if self._at is not None:
+            if period is None:
+                self._next_at(next_time_of_day(self._turn_began, self._at))
+            else:
+                self._next_in(period)
             return
-        assert self._at is not None  # noqa: S101 - for mypy: run() does not come here with neither
-        assert self.next_run_at is not None  # noqa: S101 - set since the start
-        # The wall clock may be a little behind the one that was waited on: the same moment must not come twice.
-        early = self.next_run_at - self._turn_began
-        last = self.next_run_at if timedelta(0) < early <= timedelta(seconds=CHECK_SECONDS) else self._turn_began
-        self._next_in(max(timedelta(0), next_time_of_day(last, self._at) - self._clock()))
+        period = period or self._interval
+        assert period is not None  # noqa: S101 - for mypy: without a time of day there is an interval
+        self._deadline += period.total_seconds()  # exactly: what a turn takes makes the next one no later
+        self.next_run_at = self._clock() + timedelta(seconds=self._deadline - trio.current_time())
 
     def _next_in(self, delay: timedelta) -> None:
         self._deadline = trio.current_time() + delay.total_seconds()
         self.next_run_at = self._clock() + delay
+
+    def _next_at(self, due: datetime) -> None:
+        self._next_in(max(timedelta(0), due - self._clock()))
+        self.next_run_at = due  # and not a moment before: the run would see the same time of day ahead of it again
 
     async def _is_due(self) -> bool:
         """Wait until the next turn is due; return False when the service is to end."""
@@ -149,7 +157,7 @@ class CleanupService:
             if at is None or due is None or now >= due:
                 return True
             # Not yet by the wall clock, which may have been set back, by a second or by years.
-            self._next_in(min(due, next_time_of_day(now, at)) - now)
+            self._next_at(min(due, next_time_of_day(now, at)))
 
     def stop(self) -> None:
         """End the service after the batch it is at, if any."""

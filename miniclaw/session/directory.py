@@ -71,6 +71,8 @@ class SessionDirectory:
         # File name -> the folder in which a removal that the system refused has left it, beside its place or instead.
         # Only `removal` uses it; each entry belongs to who holds the lock of that session.
         self.captured: dict[str, str] = {}
+        # Names of the temporary files that saves are writing; changed by any thread, one atomic step at a time.
+        self.under_way: set[str] = set()
         # Folders of `.work` that no removal is using; only `work_folders` uses it.
         self.free_folders: queue.SimpleQueue[str] = queue.SimpleQueue()
 
@@ -298,7 +300,7 @@ class SessionDirectory:
         if len(data) > codec.MAX_SESSION_BYTES:
             raise SessionTooLargeError(self.path / name, _too_large(len(data)))
         with store_errors(self.path / name, "save"):
-            replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd)
+            replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd, under_way=self.under_way)
 
     def sync(self) -> None:
         """Make the names of all files that were written before durable.

@@ -66,23 +66,40 @@ def write_all(fs: OsCalls, fd: int, data: Bytes) -> None:
         view = view[fs.write(fd, view) :]
 
 
-def replace_file(fs: OsCalls, name: str, data: Bytes, *, dir_fd: int, work_fd: int) -> None:
+def replace_file(
+    fs: OsCalls, name: str, data: Bytes, *, dir_fd: int, work_fd: int, under_way: set[str] | None = None
+) -> None:
     """Put `data` in the place of `name`, whole: at any moment the name shows the old content or the new one.
 
-    A temporary file of a unique name in the work directory is written, synced and renamed.
+    A temporary file of a unique name in the work directory is written, synced and renamed; meanwhile its name stands in
+    `under_way`, if that is given, so that nobody takes it for one that was left behind.
 
     Durability: the content is on the disk when this returns; the name is once the caller has synced `dir_fd`.
 
     Raises:
         OSError: Nothing has changed, and the temporary file is gone unless removing it failed as well.
     """
+    with temporary_name(under_way) as temporary:
+        create_exclusively(fs, temporary, data, dir_fd=work_fd)
+        try:
+            fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)
+        except BaseException:
+            unlink_quietly(fs, temporary, dir_fd=work_fd)
+            raise
+
+
+@contextmanager
+def temporary_name(under_way: set[str] | None) -> Iterator[str]:
+    """Have a unique name for a temporary file, which stands in `under_way` meanwhile."""
     temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
-    create_exclusively(fs, temporary, data, dir_fd=work_fd)
+    if under_way is None:
+        yield temporary
+        return
+    under_way.add(temporary)
     try:
-        fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)
-    except BaseException:
-        unlink_quietly(fs, temporary, dir_fd=work_fd)
-        raise
+        yield temporary
+    finally:
+        under_way.discard(temporary)
 
 
 def close_quietly(fs: OsCalls, fd: int) -> None:

@@ -67,16 +67,11 @@ class LeftoverRemoval(Struct, frozen=True):
     reason: str = ""
 
 
-def _none(_: str) -> bool:
-    return False
-
-
 def list_leftovers(
     directory: SessionDirectory,
     *,
     now: datetime,
     trash: Trash | None,
-    in_flight: Callable[[str], bool] = _none,
     names: Iterable[str] | None = None,
 ) -> list[Leftover]:
     """Return all leftovers, in no order. The directory need not be owned.
@@ -87,7 +82,6 @@ def list_leftovers(
         directory: The sessions directory.
         now: The time by which temporary files and those of an earlier implementation are old enough, aware.
         trash: The trash, if there is one.
-        in_flight: Whether a temporary file of this name belongs to a save under way.
         names: Names in the sessions directory that a scan has found, so that it is not listed twice; None: list it.
     """
     found: list[Leftover] = []
@@ -95,7 +89,7 @@ def list_leftovers(
         if _is_file(status) and (split := split_stamped(name)):
             found.append(Leftover("quarantined", name, status.st_size, split[1]))
     for name, status in _look(directory, [WORK_NAME], _is_temporary):
-        if _is_file(status) and _is_older(status, now, TEMPORARY_AGE) and not in_flight(name):
+        if _is_file(status) and _is_older(status, now, TEMPORARY_AGE) and name not in directory.under_way:
             found.append(Leftover("temporary", name, status.st_size, _time(status)))
     found += _unfinished(directory)
     for name, status in _look(directory, ["."], _is_legacy, names):

@@ -10,20 +10,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import MiniclawError
 from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.folder import Folder
 from miniclaw.session.recovery import recover
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.scanning import DirectoryScan
+from miniclaw.session.trash import HIDDEN_NAME, Trash
+from miniclaw.session.trash_format import unpack
 from tests.fakes.logs import LogRecorder
 from tests.fakes.point_os import Act, PointOs
 from tests.fakes.tree import Tree, take_tree
 from tests.fakes.work_folder import left_over
 
+TRASH_NAME: Final = HIDDEN_NAME
 OUTSIDE: Final = b"nobody's business"
 
 
@@ -35,11 +40,13 @@ class Fate:
         names: The file names under which it may lie, one at a time; the first is what reports call it.
         versions: The contents that it may have.
         final: The one that it has when the operation says that it is done.
+        trashed: The content that it has in the trash whenever it is nowhere else; None: it need not be there.
     """
 
     names: tuple[str, ...]
     versions: tuple[bytes | None, ...]
     final: bytes | None
+    trashed: bytes | None = None
 
 
 @dataclass
@@ -123,6 +130,12 @@ def start(root: Path, act: Act | None = None) -> None:
     with SessionDirectory.open(root / "sessions", create=True, fs=PointOs(act)) as directory:
         directory.own()
         recover(directory)
+        trash_of(directory).sweep()
+
+
+def trash_of(directory: SessionDirectory) -> Trash:
+    """Return the trash of a directory that has no workspace around it."""
+    return Trash(Folder.within(directory, TRASH_NAME))
 
 
 def check(operation: Operation, root: Path, done: set[str], *, started: bool) -> Iterator[str]:
@@ -141,12 +154,22 @@ def check(operation: Operation, root: Path, done: set[str], *, started: bool) ->
     place = {name: content for name, content in files.items() if not name.startswith(".")}
     quarantine = [content for name, content in files.items() if name.startswith(".quarantine/")]
     captured = {name: content for name, content in files.items() if name.startswith(".work/rm-")}
+    trashed = list(_check_trash(files, started))
+    yield from (sentence for sentence in trashed if isinstance(sentence, str))
     known = {name: {*fate.versions, *operation.precious} for fate in operation.fates for name in fate.names}
     for name, content in place.items():
         if content not in known.get(name, ()):
             yield f"{name} is torn or unknown: {content[:60]!r}"
     for fate in operation.fates:
-        yield from _check_fate(fate, place, captured, is_done=fate.names[0] in done, started=started)
+        is_done = fate.names[0] in done
+        yield from _check_fate(fate, place, captured, is_done=is_done, started=started)
+        somewhere = [*place, *([] if started or is_done else (Path(name).name for name in captured))]
+        if (
+            fate.trashed is not None
+            and not set(fate.names) & set(somewhere)
+            and (not any(entry[1] == fate.trashed and entry[0] in fate.names for entry in trashed))
+        ):
+            yield f"{fate.names[0]} is nowhere, and not in the trash: {trashed}"
     yield from _check_precious(operation, [*place.values(), *quarantine], list(captured.values()), started)
     for content in quarantine:
         if content not in operation.precious:
@@ -175,6 +198,20 @@ def _check_fate(
         yield f"{fate.names[0]} is said to be removed and still captured"
     if started and any(content not in fate.versions for content in here):
         yield f"{fate.names[0]} is not what it was: {here}"
+
+
+def _check_trash(files: dict[str, bytes], started: bool) -> Iterator[tuple[str, bytes] | str]:
+    """Yield the entries of the trash, each with the name and the bytes of its session; a sentence if one is damaged."""
+    for name, content in files.items():
+        folder, _, entry = name.partition("/")
+        if folder == TRASH_NAME and entry.endswith(".gz"):
+            try:
+                line, session = unpack(BytesIO(content).read)
+                yield line.key, session
+            except ValueError as error:
+                yield f"the entry {entry} is damaged: {error}"
+        elif folder == TRASH_NAME and started:
+            yield f"left in the trash: {entry}"
 
 
 def _check_precious(operation: Operation, shown: list[bytes], captured: list[bytes], started: bool) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 Tree: TypeAlias = dict[str, tuple[int, bytes | None]]
 """Relative path -> number of the inode and content; None is a directory."""
 
-_RANDOM = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}$|(?<=tmp-)[0-9a-f]{16}|(?<=rm-)[0-9a-f]{16}")
+_RANDOM = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}(?=\.gz$|$)|(?<=tmp-)[0-9a-f]{16}|(?<=rm-)[0-9a-f]{16}")
 
 
 def take_tree(root: Path) -> Tree:

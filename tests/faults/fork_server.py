@@ -28,7 +28,8 @@ from tests.fakes.logs import LogRecorder
 from tests.fakes.operation import Operation, Report, check, start
 from tests.fakes.point_os import Act, Kill
 from tests.fakes.tree import Tree, put_tree, shape, take_tree
-from tests.faults.operations import OPERATIONS, SOAK
+from tests.faults.operations import SOAK
+from tests.faults.trash_operations import ALL_OPERATIONS
 
 WHEN: Final = ("before", "after", "half")
 # What a start over a conflict reports, as it should; any other ERROR is a finding.
@@ -96,9 +97,9 @@ class Explorer:
     def _judge(self, done: frozenset[str]) -> Iterator[str]:
         left = take_tree(self._root)
         yield from check(self._operation, self._root, set(done), started=False)
-        # Without anything in the work folder a start has nothing to do at which it could be killed.
+        # Without anything in the work folder, or half a copy in the trash, a start has nothing to do at which it could be killed.
         if (key := (shape(left), done)) not in self._seen and any(
-            "/.work/" in name and content is not None for name, (_, content) in left.items()
+            ("/.work/" in name or "/.trash/tmp-" in name) and content is not None for name, (_, content) in left.items()
         ):
             self._unfinished.append((left, done))
         self._seen.add(key)
@@ -148,7 +149,7 @@ def _be_child(work: Work, act: Act, report: Report) -> Never:
 
 def main(name: str, root: str) -> None:
     """Explore one operation and print what was found."""
-    explorer = Explorer(OPERATIONS[name], Path(root))
+    explorer = Explorer(ALL_OPERATIONS[name], Path(root))
     explorer.explore()
     found = {
         "operation_points": explorer.operation_points,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from miniclaw.errors import SessionNotFoundError
+from miniclaw.session import codec
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.store import FileSessionStore
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.work_folder import left_in_work
@@ -19,10 +22,11 @@ class World:
     """A store, its manager, and what the actors do; one session lies there that nobody used for 40 days."""
 
     def __init__(
-        self, manager: SessionManager, directory: SessionDirectory, cleanup: Cleanup, clock: WallClock
+        self, manager: SessionManager, store: FileSessionStore, cleanup: Callable[[], Cleanup], clock: WallClock
     ) -> None:
         self.manager = manager
-        self.directory = directory
+        self.directory = store.directory
+        self._trash = store.trash
         self.clock = clock
         self._cleanup = cleanup
         self.live = False  # somebody has been given the session, and nobody has asked to delete it
@@ -40,13 +44,16 @@ class World:
         return report.saved, report.failed
 
     async def cleanup(self, stage: Stage) -> int:
-        result = await self._cleanup.run()
+        result = await self._cleanup().run()  # each time another one: one alone refuses to run twice
         assert result.failed == result.corrupt == result.unreadable == 0
         return result.sessions_deleted
 
     async def delete(self, stage: Stage) -> int:
         self.live = False
         return (await self.manager.delete_session(ID)).bytes_freed
+
+    async def restore(self, stage: Stage) -> str:
+        return await self.manager.restore_session(ID)
 
     async def look(self, stage: Stage) -> bool:
         """Ask for the session again and again; return whether it was ever absent while it was live."""
@@ -77,6 +84,22 @@ class World:
         now, self.clock.now = self.clock.now, self.clock.ago(days=40)
         await self.be_unsaved()
         self.clock.now = now
+
+    async def be_trashed(self) -> None:
+        """Have the session in the trash, and nothing in its place."""
+        await self.manager.delete_session(ID)
+
+    async def be_trashed_and_anew(self) -> None:
+        """Have the session in the trash, and a new one in its place, saved."""
+        await self.be_trashed()
+        await self.manager.get_or_create_session("telegram", "1")
+        await self.manager.add_message(ID, self.message("anew"))
+        await self.manager.save_all_sessions()
+
+    def trashed(self) -> list[list[str]]:
+        """Return what the sessions in the trash say, the oldest entry first; each has to be whole."""
+        sessions = [codec.decode_session(self._trash.read(entry.id)) for entry in self._trash.entries()]
+        return [[message.content for message in session.messages] for session in sessions]
 
     async def contents(self) -> list[str] | None:
         """Return what the session says, in memory and on disk; check that all is in order."""

@@ -25,7 +25,8 @@ from tests.fakes.logs import LogRecorder
 from tests.fakes.operation import Operation, Report, check, start
 from tests.fakes.point_os import Act, Fault, PointOs, ShortThenFull
 from tests.fakes.tree import put_tree
-from tests.faults.operations import NEW, OPERATIONS, SOAK
+from tests.faults.operations import NEW, SOAK
+from tests.faults.trash_operations import ALL_OPERATIONS
 
 ERRNOS: Final = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EMFILE, errno.EINTR)
 FOR_GOOD: Final = 10**9
@@ -51,6 +52,7 @@ LEGITIMATE_ERRORS: Final = {
 LEAST_POINTS: Final = {
     "save": 45, "save batch": 150, "load": 200, "adopt": 200, "scan": 250, "cleanup": 350, "delete": 110,
     "keep, delete": 220, "quarantine": 45, "recover": 700, "first start": 180,
+    "cleanup to trash": 820, "delete to trash": 340, "restore": 280,
 }  # fmt: skip
 
 
@@ -106,13 +108,13 @@ def loop(
     raise AssertionError
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", ALL_OPERATIONS)
 def test_operation_with_faults_loses_nothing(name: str, tmp_path: Path, logs: LogRecorder) -> None:
     """Whichever call fails, each session is there, whole, and the operation says truly what it did."""
     total = 0
     wrong = []
     for kind, make in (ONE_FAULT | MORE_FAULTS).items():
-        points, found = loop(OPERATIONS[name], tmp_path / "workspace", kind, make, logs)
+        points, found = loop(ALL_OPERATIONS[name], tmp_path / "workspace", kind, make, logs)
         total += points
         wrong += found
     logs.events.clear()
@@ -123,7 +125,7 @@ def test_operation_with_faults_loses_nothing(name: str, tmp_path: Path, logs: Lo
 
 def test_fault_points_are_at_least_a_thousand() -> None:
     """The least that each operation is broken adds up to a thousand."""
-    assert LEAST_POINTS.keys() == OPERATIONS.keys()
+    assert LEAST_POINTS.keys() == ALL_OPERATIONS.keys()
     assert sum(LEAST_POINTS.values()) >= 1000
 
 

@@ -32,6 +32,12 @@ TRASH: Final = "session/trash.py"
 RESTORE: Final = "session/restore.py"
 HISTORY: Final = "session/history.py"
 LEFTOVERS: Final = "session/leftovers.py"
+CLEANUP: Final = "session/cleanup.py"
+CLEANUP_PLAN: Final = "session/cleanup_plan.py"
+CLEANUP_SERVICE: Final = "session/cleanup_service.py"
+ERASING: Final = "session/erasing.py"
+OPERATIONS: Final = "session/operations.py"
+PLAN: Final = "session/plan.py"
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from tests.planted.bug import (
 )
 from tests.planted.durability_bugs import DURABILITY
 from tests.planted.leftover_bugs import LEFTOVER_BUGS
+from tests.planted.rule_bugs import RULE_BUGS
 
 _REMOVAL: Final = (
     Bug(
@@ -255,4 +256,4 @@ _BORDERS: Final = (
     ),
 )  # fmt: skip
 
-BUGS: Final = (*DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS, *LEFTOVER_BUGS)
+BUGS: Final = (*DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS, *LEFTOVER_BUGS, *RULE_BUGS)

@@ -32,9 +32,9 @@ DURABILITY: Final = (
                 FILES, "is a new file, not a retry.\n            fs.fsync(fd)\n", "is a new file, not a retry.\n",
             ),
             Change(
-                FILES, "        fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)\n",
-                "        fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)\n"
-                "        with opened(fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:\n            fs.fsync(fd)\n",
+                FILES, "            fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)\n",
+                "            fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)\n"
+                "            with opened(fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:\n                fs.fsync(fd)\n",
             ),
         ),
         ("session/test_durability_order.py",),
@@ -103,7 +103,7 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "written in place", "a crash tears a session", DIRECTORY,
-        "            replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd)",
+        "            replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd, under_way=self.under_way)",
         "            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW\n"
         "            with opened(self.fs, name, flags, dir_fd=self.fd) as fd:\n"
         "                write_all(self.fs, fd, data)\n                self.fs.fsync(fd)",

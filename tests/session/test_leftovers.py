@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.leftovers import LeftoverRemoval, list_foreign, list_leftovers, remove_leftovers
 from miniclaw.session.rows import Leftover
 from miniclaw.session.trash import Trash
-from miniclaw.session.types import SessionHeader
+from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
@@ -127,7 +128,23 @@ def test_temporary_file_is_left_behind_after_an_hour(directory: SessionDirectory
 def test_temporary_file_of_a_running_save_is_not_listed(directory: SessionDirectory) -> None:
     """However old it is, what somebody is working on is in use."""
     lay(directory.path / ".work" / TEMPORARY)
-    assert list_leftovers(directory, now=NOW, trash=None, in_flight=lambda name: name == TEMPORARY) == []
+    directory.under_way.add(TEMPORARY)
+    assert list_leftovers(directory, now=NOW, trash=None) == []
+
+
+def test_temporary_file_of_a_save_outlives_a_clock_that_jumps(directory: SessionDirectory, fs: FaultyOs) -> None:
+    """A save that is going on is nobody's leftover, also where the clock says that its file is years old."""
+    gate = fs.block("rename", path="tmp-")
+    saving = threading.Thread(target=directory.write, args=[Session("web_1", "web", "1", NOW, NOW)])
+    saving.start()
+    assert gate.reached.wait(30)
+    far_ahead = datetime(2100, 1, 1, tzinfo=UTC)
+    found = list_leftovers(directory, now=far_ahead, trash=None)
+    gate.opened.set()
+    saving.join()
+    assert found == []
+    assert (directory.path / "web_1.json").exists()
+    assert directory.under_way == set()
 
 
 @pytest.mark.parametrize(("age", "listed"), [(timedelta(days=1), 0), (timedelta(days=1, microseconds=1), 1)])

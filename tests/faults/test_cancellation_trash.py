@@ -1,0 +1,103 @@
+"""Cancellation at every point of what has to do with the trash: nothing is lost, half done, or done without a receipt."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from miniclaw.session.retention import RetentionPolicy
+from tests.fakes.cancelling import Cancelling
+from tests.fakes.clock import DaysPass, WallClock
+from tests.fakes.logs import LogRecorder
+from tests.faults.cancelling_home import OLD, TRASHED, Case, Home, cancel_everywhere
+
+POLICY = RetentionPolicy(trash_for=timedelta(days=7))
+BOTH = sorted(OLD)
+
+
+async def empty_trash(home: Home) -> None:
+    await home.operations().empty_trash([home.entry_id])
+
+
+async def delete(home: Home) -> None:
+    await home.operations().delete(BOTH)
+
+
+async def erase(home: Home) -> None:
+    await home.operations().delete([TRASHED, *BOTH], erase=True)
+
+
+async def restore(home: Home) -> None:
+    await home.operations().restore(TRASHED)
+
+
+async def pin(home: Home) -> None:
+    await home.operations().set_pinned("web_cold", True)
+
+
+def check_receipts(home: Home) -> None:
+    """What is in the trash by a command is told in the history."""
+    told = {row.session_id for event in home.history().read()[0] for row in event.sessions}
+    assert home.trashed() - {TRASHED} <= told
+
+
+CASES = {
+    "restore_session": Case(lambda home: home.manager.restore_session(TRASHED), TRASHED),
+    "set_pinned": Case(lambda home: home.manager.set_pinned("web_cold", True)),
+    "delete_session": Case(
+        lambda home: home.manager.delete_session("web_cold"), "web_cold", frozenset({"web_cold"}), completes=True
+    ),
+    "cleanup_run": Case(lambda home: home.cleanup().run(), "web_old", OLD),
+    "operations_delete": Case(delete, "web_old", OLD, completes=True),
+    "operations_erase": Case(erase, "web_old", OLD, completes=True, erases=True),
+    "operations_restore": Case(restore, TRASHED),
+    "operations_empty_trash": Case(empty_trash, TRASHED, completes=True, erases=True),
+    "operations_set_pinned": Case(pin),
+}
+
+
+@pytest.fixture
+def days_pass(clock: WallClock) -> DaysPass:
+    """trio's clock, standing still: no deadline ever comes."""
+    return DaysPass(clock)
+
+
+@pytest.mark.parametrize("how", ["yield", "call"])
+@pytest.mark.parametrize("name", CASES)
+async def test_trash_operation_cancelled_anywhere_leaves_everything_in_order(
+    name: str,
+    how: str,
+    tmp_path: Path,
+    clock: WallClock,
+    days_pass: DaysPass,
+    logs: LogRecorder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each session is in its place or whole in the trash, no lock or thread stays, and no Cancelled is swallowed."""
+    cancelling = Cancelling(monkeypatch)
+    points = await cancel_everywhere(CASES[name], how, tmp_path, clock, logs, cancelling, policy=POLICY)
+    print(points, "points")
+    assert points
+
+
+@pytest.mark.parametrize("how", ["yield", "call"])
+async def test_deletion_cancelled_anywhere_is_told(
+    how: str,
+    tmp_path: Path,
+    clock: WallClock,
+    days_pass: DaysPass,
+    logs: LogRecorder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever a command has put into the trash until it was cut short is in the history."""
+
+    async def delete_and_look(home: Home) -> None:
+        try:
+            await home.operations().delete(BOTH)
+        finally:
+            check_receipts(home)
+
+    case = Case(delete_and_look, "web_old", OLD, completes=True)
+    assert await cancel_everywhere(case, how, tmp_path, clock, logs, Cancelling(monkeypatch), policy=POLICY)

@@ -1,0 +1,176 @@
+"""Planted bugs in what the rules have a run do: trash, pins, budgets, guard, history, modes, and what commands do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.planted.bug import (
+    CLEANUP,
+    CLEANUP_PLAN,
+    CLEANUP_SERVICE,
+    ERASING,
+    MANAGER,
+    OPERATIONS,
+    PLAN,
+    REMOVAL,
+    Bug,
+    Change,
+    bug_of_one,
+)
+
+RULE_BUGS: Final = (
+    Bug(
+        "trash committed after the unlink", "a crash in between leaves a session neither here nor there",
+        (
+            Change(REMOVAL, "            self._trash.commit(list(self._copies.values()))\n", "            pass\n"),
+            Change(
+                REMOVAL, "            self._remember(captured)\n",
+                "            self._remember(captured)\n            if self._trash is not None:\n"
+                "                self._trash.commit(list(self._copies.values()))\n",
+            ),
+        ),
+        ("session/test_durability_order.py",),
+    ),
+    bug_of_one(
+        "trash not committed", "what was to go to the trash is gone for good", REMOVAL,
+        "            self._trash.commit(list(self._copies.values()))\n", "            pass\n",
+        "session/test_removal_trash.py",
+    ),
+    bug_of_one(
+        "trash entry kept of a refused session", "a live session lies in the trash as well", REMOVAL,
+        "        self._abandon([key for key in self._copies if key not in going])\n", "",
+        "session/test_removal_trash.py",
+    ),
+    bug_of_one(
+        "trash entry kept of a session that stays", "a session that could not be removed lies in the trash as well",
+        REMOVAL, 'if results[key].outcome == "failed" and key not in self._astray])', "if False])",
+        "session/test_removal_trash.py",
+    ),
+    bug_of_one(
+        "only copy withdrawn from the trash", "an unlink that says it failed costs the session", REMOVAL,
+        ' and key not in self._astray])', "])",
+        "session/test_removal_trash.py",
+    ),
+    bug_of_one(
+        "full trash ignored", "without room for the trash sessions are gone for good", REMOVAL,
+        "        return row.key not in self._refused\n", "        return True\n",
+        "session/test_removal_trash.py",
+    ),
+    bug_of_one(
+        "guard ignored", "a wrong clock or a wrong rule removes nearly everything", CLEANUP,
+        "        if plan.held and not confirmed and not self._stopping:\n", "        if False:\n",
+        "session/test_cleanup_rules.py",
+    ),
+    bug_of_one(
+        "guard counts damaged files", "the dry run says that it would run, and it is held", CLEANUP,
+        "self.policy.has_budget or self.policy.max_removed_fraction is not None", "self.policy.has_budget",
+        "session/test_cleanup_rules.py",
+    ),
+    bug_of_one(
+        "pin ignored at the removal", "a session pinned since the scan is removed", CLEANUP_PLAN,
+        "        if header.pinned or not row.removes:\n            return False\n"
+        '        if row.reason == "ttl":\n            return self.policy.is_expired(header, self.now)\n',
+        "        if not row.removes:\n            return False\n"
+        '        if row.reason == "ttl":\n            return self.now - header.last_accessed > self.now - self.now\n',
+        "session/test_manager_trash.py",
+    ),
+    bug_of_one(
+        "budget ignores memory", "a budget is not met, because it chose a session in use", CLEANUP,
+        "live=manager.live)", "live=None)",
+        "session/test_cleanup_rules.py",
+    ),
+    bug_of_one(
+        "budget takes what was used since", "a session used since the scan is removed for a budget", CLEANUP_PLAN,
+        "        return header.last_accessed in {row.session.header.last_accessed, self.now - row.age}\n",
+        "        return True\n",
+        "session/test_cleanup_rules.py",
+    ),
+    bug_of_one(
+        "history skipped", "nobody can tell what was removed", CLEANUP,
+        "            await self._run_in_thread(partial(self._history.append, event), limiter=self._limiter)\n",
+        "            await trio.lowlevel.checkpoint()\n",
+        "session/test_cleanup_rules.py",
+    ),
+    bug_of_one(
+        "history stops a run", "where it cannot be written nothing is cleaned up", CLEANUP,
+        '        except StoreError as error:\n            log.error("Cleanup could not be written into the history"',
+        '        except ZeroDivisionError as error:\n            log.error("Cleanup could not be written into the history"',
+        "session/test_cleanup_rules.py",
+    ),
+    bug_of_one(
+        "half a scan carried out", "a stop makes a run of half a plan", CLEANUP,
+        "        plan = progress.plan\n        for leftovers in _batches(plan.leftovers):\n            if self._stopping:\n"
+        "                return False\n",
+        "        plan = progress.plan\n        self._stopping = False\n        for leftovers in _batches(plan.leftovers):\n",
+        "session/test_cleanup_rules.py",
+    ),
+    bug_of_one(
+        "trash swept under a suspicious clock", "a wrong clock empties the trash in silence", CLEANUP_PLAN,
+        '        return bool(self.removals) or any(row.leftover.kind in {"trash", "quarantined"} for row in self.leftovers)\n',
+        "        return bool(self.removals)\n",
+        "session/test_service_modes.py",
+    ),
+    bug_of_one(
+        "mode announce removes", "who only wanted to know loses sessions", CLEANUP_SERVICE,
+        "        if not self._removes:\n", "        if False:\n",
+        "session/test_service_modes.py",
+    ),
+    bug_of_one(
+        "held run remembered as swept", "nobody learns from the state that a run was held", CLEANUP_SERVICE,
+        "CleanupState(last_run_at=now, held=self.last_result.held)", "CleanupState(last_run_at=now)",
+        "session/test_service_modes.py",
+    ),
+    bug_of_one(
+        "stopped announcement removes", "a stop during an announcement removes everything in silence", CLEANUP_SERVICE,
+        "            if self._idle.stopping:\n                return None  #", "            if False:\n                return None  #",
+        "session/test_service_modes.py",
+    ),
+    bug_of_one(
+        "time of day not looked at again", "a clock that was corrected costs years without a cleanup", CLEANUP_SERVICE,
+        "            self._next_at(min(due, next_time_of_day(now, at)))\n", "            self._next_at(due)\n",
+        "session/test_service_modes.py",
+    ),
+    bug_of_one(
+        "run early by the wall clock", "a run happens twice in a night", CLEANUP_SERVICE,
+        "            if at is None or due is None or now >= due:\n",
+        "            if at is None or due is None or trio.current_time() >= self._deadline:\n",
+        "session/test_service_modes.py",
+    ),
+    bug_of_one(
+        "restore over memory", "a restored session meets a live one that was never saved", MANAGER,
+        "            if self._memory.find(session_id):\n                raise SessionExistsError(",
+        "            if False:\n                raise SessionExistsError(",
+        "session/test_manager_trash.py",
+    ),
+    bug_of_one(
+        "unsaved messages not in the trash", "what comes back has lost what was said last", MANAGER,
+        "            await self._save_for_trash(session_id)\n", "",
+        "session/test_manager_trash.py",
+    ),
+    bug_of_one(
+        "pin counts as a use", "pinning makes an old session look fresh", MANAGER,
+        "        entry.session.pinned = pinned\n        entry.revision += 1\n",
+        "        entry.session.pinned = pinned\n        self._touch(entry)\n",
+        "session/test_manager_trash.py",
+    ),
+    bug_of_one(
+        "pins of memory not planned with", "a dry run lists what is pinned", PLAN,
+        '        if reason == "pinned" or (live is not None and live.pinned):\n', '        if reason == "pinned":\n',
+        "session/test_manager_trash.py",
+    ),
+    bug_of_one(
+        "half an erasure told as erased", "a receipt that is not true", OPERATIONS,
+        "                if problem and (found or files):\n", "                if False:\n",
+        "session/test_erasing.py",
+    ),
+    bug_of_one(
+        "copies in quarantine not erased", "what a person asked to be erased is kept", ERASING,
+        'leftover.kind == "quarantined" and', "False and",
+        "session/test_erasing.py",
+    ),
+    bug_of_one(
+        "receipt lost to a cancellation", "a session that was deleted is in no record", OPERATIONS,
+        "        with trio.move_on_after(RECORD_SECONDS, shield=True):\n", "        with trio.move_on_after(RECORD_SECONDS):\n",
+        "session/test_operations.py",
+    ),
+)  # fmt: skip

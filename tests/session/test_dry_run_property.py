@@ -1,0 +1,203 @@
+"""What a dry run lists is exactly what the run then removes: on generated workspaces, by any rules.
+
+Three say what would go: the command, which only reads; `Cleanup.plan`, which asks the memory of a running program; and
+the run, by what it then does. What it did is told from the disk itself, by what is not there any more.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
+from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.cleanup_result import CleanupResult
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.folder import Folder
+from miniclaw.session.history import History
+from miniclaw.session.leftovers import list_leftovers
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.plan import CleanupPlan, scan_sync
+from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.store import open_store
+from miniclaw.session.trash import HIDDEN_NAME, Trash
+from tests.fakes.clock import WallClock
+from tests.fakes.logs import LogRecorder
+from tests.fakes.plans import NOW, policies
+from tests.fakes.workspaces import DrawnDisk, Workspace, everything, workspaces
+
+EXAMPLES: Final = 320
+FOLDERS: Final = {"trash": ".trash", "quarantined": ".quarantine", "temporary": ".work", "legacy": "."}
+LEGITIMATE: Final = {"Session file kept, it cannot be judged", "More session files cannot be judged"}
+
+
+def dry_run(path: Path, policy: RetentionPolicy, fs: DrawnDisk) -> CleanupPlan:
+    """Look, as the command does: without owning anything, and without any memory to ask."""
+    with SessionDirectory.open(path, fs=fs) as directory:
+        trash = Trash(Folder.within(directory, HIDDEN_NAME))
+        leftovers = list_leftovers(directory, now=NOW, trash=trash)
+        return scan_sync(directory, policy, NOW, leftovers=leftovers, free_disk=directory.free_disk())
+
+
+def sessions_of(plan: CleanupPlan) -> dict[str, str]:
+    return {row.session.key: row.reason for row in plan.removals}
+
+
+def leftovers_of(plan: CleanupPlan) -> dict[str, str]:
+    """Return which files the plan takes beside the sessions, by their paths, and why."""
+    return {
+        str(Path(FOLDERS[row.leftover.kind]) / row.leftover.key): f"{row.leftover.kind}: {row.reason}"
+        for row in plan.leftovers
+    }
+
+
+def rest_of(plan: CleanupPlan) -> tuple[object, ...]:
+    problems = sorted((problem.key, problem.kind) for problem in plan.problems)
+    future = sorted(row.session.key for row in plan.future)
+    counts = (plan.sessions_scanned, plan.readable, plan.sessions_bytes, plan.pinned, plan.in_use, plan.min_idle)
+    return problems, future, counts, plan.unmet, plan.held, plan.by_reason()
+
+
+class Bench:
+    """Runs examples, each in a directory of its own, and counts what they were like."""
+
+    def __init__(self, root: Path, logs: LogRecorder) -> None:
+        self.counts: Counter[str] = Counter()
+        self._root = root
+        self._logs = logs
+        self._numbers = itertools.count()
+
+    def try_one(self, workspace: Workspace, policy: RetentionPolicy, *, running: bool, used: list[int]) -> None:
+        path = self._root / str(next(self._numbers)) / "sessions"
+        path.mkdir(parents=True)
+        try:
+            trio.run(self._try, path, workspace, policy, running, used)
+        finally:
+            shutil.rmtree(path.parent)
+        self.counts["examples"] += 1
+        errors = [event for event in self._logs.events if event["level"] == "error"]
+        self._logs.events.clear()
+        # A run that need not read them whole before finds damaged ones at the removal, and says so.
+        damaged = [event for event in errors if event.get("outcome") == "corrupt"]
+        assert all(event in damaged or event["event"] in LEGITIMATE for event in errors), errors
+
+    async def _try(
+        self, path: Path, workspace: Workspace, policy: RetentionPolicy, running: bool, used: list[int]
+    ) -> None:
+        fs = DrawnDisk(workspace.free)
+        listed = None
+        if not running:  # the command looks first, and only then anybody owns the directory
+            with SessionDirectory.open(path, fs=fs) as directory:
+                workspace.lay(directory, Trash(Folder.within(directory, HIDDEN_NAME)), young=False)
+            listed = dry_run(path, policy, fs)
+        laid = everything(path)
+        async with open_store(path, fs=fs) as store:
+            manager = SessionManager(store, clock=WallClock(NOW), policy=policy)
+            if running:
+                workspace.lay(store.directory, store.trash)
+                listed = dry_run(path, policy, fs)
+                laid = everything(path)
+                for number in used:
+                    await self._use(manager, workspace, number)
+            state = Folder(path.parent / "state", fs=fs)
+            history = History(lambda create: state.open(create=create), state.path, fs)
+            cleanup = Cleanup(path, policy=policy, clock=WallClock(NOW), manager=manager, store=store, history=history)
+            plan = await cleanup.plan()
+            assert listed is not None
+            if manager.live_sessions():
+                self.counts["with sessions in memory"] += 1
+                listed = plan  # who only reads the disk cannot know of them
+            assert sessions_of(plan) == sessions_of(listed)
+            assert rest_of(plan) == rest_of(listed)
+            if running:
+                assert leftovers_of(plan) == leftovers_of(listed)
+            before = everything(path)
+            if plan.held:
+                self.counts["held"] += 1
+                held = await cleanup.run()
+                assert (held.held, everything(path)) == (plan.held, before)
+            elif policy.max_removed_fraction is not None:
+                self.counts["not held"] += 1
+            result = await cleanup.run(confirmed=True)
+            self._compare(path, laid, listed, plan, result)
+            event = history.read()[0][-1]
+            assert {row.session_id: row.reason for row in event.sessions} == {
+                row.session.header.session_id: row.reason for row in plan.removals
+            }
+            assert {kind: tally.files for kind, tally in event.leftovers.items()} == result.leftovers_removed
+
+    async def _use(self, manager: SessionManager, workspace: Workspace, number: int) -> None:
+        sound = [session for session in workspace.sessions if not session.odd]
+        if number < len(sound):
+            await manager.get_session(sound[number].session_id)
+
+    def _compare(
+        self, path: Path, laid: set[str], listed: CleanupPlan, plan: CleanupPlan, result: CleanupResult
+    ) -> None:
+        left = everything(path)
+        gone = laid - left
+        assert gone == sessions_of(listed).keys() | leftovers_of(listed).keys()
+        assert result.removed_by_reason == Counter(sessions_of(plan).values())
+        assert result.leftovers_removed == Counter(row.leftover.kind for row in plan.leftovers)
+        assert (result.failed, result.held) == (0, "")
+        # A pin that stands behind the messages is only seen at the removal, by a run that need not look before.
+        assert result.kept_active + result.pinned == plan.in_use + plan.pinned
+        # And what came instead is in the trash, or in quarantine.
+        new = left - laid
+        in_trash = sum(name.startswith(".trash/") for name in new)
+        trashed = sum(policy_trashes(plan, reason) for reason in sessions_of(plan).values())
+        assert in_trash == result.trashed == trashed
+        assert len(new) == in_trash + result.leftovers_removed.get("legacy", 0)
+        self.counts.update(f"session by {reason}" for reason in sessions_of(plan).values())
+        self.counts.update(f"file by {reason}" for reason in leftovers_of(listed).values())
+
+
+def policy_trashes(plan: CleanupPlan, reason: str) -> bool:
+    return plan.policy.trash_for is not None and reason in {"ttl", "max_sessions"}
+
+
+@pytest.mark.parametrize("shard", range(2))
+def test_dry_run_lists_exactly_what_the_run_removes(shard: int, tmp_path: Path, logs: LogRecorder) -> None:
+    """Sessions, each by the same reason, and leftovers of each kind: listed is removed, and nothing else is."""
+    bench = Bench(tmp_path, logs)
+
+    @seed(shard)
+    @settings(
+        max_examples=EXAMPLES // 2,
+        deadline=timedelta(seconds=30),
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    @given(
+        workspace=workspaces(),
+        policy=policies(),
+        running=st.just(shard == 0),
+        lacking=st.none() | st.none() | st.integers(1, 40_000),
+        used=st.just([]) | st.lists(st.integers(0, 8), max_size=3, unique=True),
+    )
+    def check(
+        workspace: Workspace, policy: RetentionPolicy, running: bool, lacking: int | None, used: list[int]
+    ) -> None:
+        if lacking is not None:  # a disk that is nearly as free as it shall be
+            policy = structs.replace(policy, min_free_disk=100_000)
+            workspace = replace(workspace, free=100_000 - lacking)
+        bench.try_one(workspace, policy, running=running, used=used)
+
+    check()
+    print(dict(bench.counts))
+    assert bench.counts["examples"] >= EXAMPLES // 2
+    # It was about something: each rule took something, and so did each kind of leftover.
+    rules = ["session by ttl", "session by max_sessions", "session by max_disk_bytes", "session by min_free_disk"]
+    kinds = ["trash: trash_expired", "quarantined: quarantine_expired", "legacy: legacy", "temporary: no_owner"]
+    for what in [*rules, *[f"file by {kind}" for kind in kinds], "held", "not held"]:
+        assert bench.counts[what], what
