@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import FileSessionStore, open_store
+from miniclaw.session.trash import Trash
 from tests.fakes.clock import WallClock
 from tests.fakes.os_calls import FaultyOs
 
@@ -16,6 +18,19 @@ from tests.fakes.os_calls import FaultyOs
 @pytest.fixture
 def fs() -> FaultyOs:
     return FaultyOs()
+
+
+@pytest.fixture
+def directory(sessions_dir: Path, fs: FaultyOs) -> Iterator[SessionDirectory]:
+    """An owned directory, below the store."""
+    with SessionDirectory.open(sessions_dir, create=True, fs=fs) as directory:
+        directory.own()
+        yield directory
+
+
+@pytest.fixture
+def trash(tmp_path: Path, fs: FaultyOs) -> Trash:
+    return Trash.at(tmp_path / "workspace" / "trash", fs=fs)
 
 
 @pytest.fixture

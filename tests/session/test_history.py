@@ -55,11 +55,6 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fs() -> FaultyOs:
-    return FaultyOs()
-
-
-@pytest.fixture
 def history(path: Path, fs: FaultyOs) -> History:
     return history_at(path, fs)
 

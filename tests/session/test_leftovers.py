@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,23 +27,6 @@ QUARANTINED = "telegram_1.json.20261001T083015Z-0a1b2c3d"
 TEMPORARY = "tmp-0123456789abcdef"
 LEGACY = "telegram_2.json.tmp"
 NOT_LISTED = "Leftovers could not be listed"
-
-
-@pytest.fixture
-def fs() -> FaultyOs:
-    return FaultyOs()
-
-
-@pytest.fixture
-def directory(sessions_dir: Path, fs: FaultyOs) -> Iterator[SessionDirectory]:
-    with SessionDirectory.open(sessions_dir, create=True, fs=fs) as directory:
-        directory.own()
-        yield directory
-
-
-@pytest.fixture
-def trash(tmp_path: Path, fs: FaultyOs) -> Trash:
-    return Trash.at(tmp_path / "workspace" / "trash", fs=fs)
 
 
 def lay(path: Path, content: bytes = b"12345", *, mtime: datetime = OLD) -> Path:

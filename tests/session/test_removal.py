@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,18 +24,6 @@ OLD = datetime(2026, 1, 1, tzinfo=UTC)
 NEW = datetime(2026, 11, 23, tzinfo=UTC)
 NAME = "telegram_1.json"
 LONG = {"role": "user", "content": "x" * 10_000, "timestamp": "2026-01-01T00:00:00Z"}
-
-
-@pytest.fixture
-def fs() -> FaultyOs:
-    return FaultyOs()
-
-
-@pytest.fixture
-def directory(sessions_dir: Path, fs: FaultyOs) -> Iterator[SessionDirectory]:
-    with SessionDirectory.open(sessions_dir, create=True, fs=fs) as directory:
-        directory.own()
-        yield directory
 
 
 def all_go(headers: Sequence[SessionHeader]) -> list[bool]:

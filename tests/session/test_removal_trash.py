@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,23 +25,6 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 WEEK = timedelta(days=7)
 NAME = "telegram_1.json"
 LONG = "x" * 20_000
-
-
-@pytest.fixture
-def fs() -> FaultyOs:
-    return FaultyOs()
-
-
-@pytest.fixture
-def directory(sessions_dir: Path, fs: FaultyOs) -> Iterator[SessionDirectory]:
-    with SessionDirectory.open(sessions_dir, create=True, fs=fs) as directory:
-        directory.own()
-        yield directory
-
-
-@pytest.fixture
-def trash(tmp_path: Path, fs: FaultyOs) -> Trash:
-    return Trash.at(tmp_path / "workspace" / "trash", fs=fs)
 
 
 def all_go(headers: Sequence[SessionHeader]) -> list[bool]:

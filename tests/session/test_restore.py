@@ -7,7 +7,7 @@ import gzip
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,23 +41,6 @@ from tests.fakes.samples import session_dict, write_session
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 OLD = datetime(2026, 1, 1, tzinfo=UTC)
 ID = "telegram_1"
-
-
-@pytest.fixture
-def fs() -> FaultyOs:
-    return FaultyOs()
-
-
-@pytest.fixture
-def directory(sessions_dir: Path, fs: FaultyOs) -> Iterator[SessionDirectory]:
-    with SessionDirectory.open(sessions_dir, create=True, fs=fs) as directory:
-        directory.own()
-        yield directory
-
-
-@pytest.fixture
-def trash(tmp_path: Path, fs: FaultyOs) -> Trash:
-    return Trash.at(tmp_path / "workspace" / "trash", fs=fs)
 
 
 def discard(directory: SessionDirectory, trash: Trash, path: Path, session_id: str = ID) -> str:

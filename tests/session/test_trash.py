@@ -28,22 +28,12 @@ LONG_ID = "telegram_" + "é" * 5000
 
 
 @pytest.fixture
-def fs() -> FaultyOs:
-    return FaultyOs()
-
-
-@pytest.fixture
 def folder(sessions_dir: Path) -> Iterator[int]:
     """The sessions directory, opened."""
     sessions_dir.mkdir(parents=True)
     fd = os.open(sessions_dir, os.O_RDONLY)
     yield fd
     os.close(fd)
-
-
-@pytest.fixture
-def trash(tmp_path: Path, fs: FaultyOs) -> Trash:
-    return Trash.at(tmp_path / "workspace" / "trash", fs=fs)
 
 
 def prepare(trash: Trash, folder: int, path: Path, session_id: str, *, now: datetime = NOW) -> Prepared:
