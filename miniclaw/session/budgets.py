@@ -36,7 +36,7 @@ class Stock(Struct):
 
     Attributes:
         sessions: The readable sessions, protected ones too.
-        disk_bytes: The sizes of sessions, trash and quarantine.
+        disk_bytes: The sizes of sessions and trash; what goes to the trash now counts in full, though it is compressed.
         free_bytes: Free on the disk, by the estimate; None: not known, and `min_free_disk` takes nothing.
     """
 
@@ -57,6 +57,7 @@ class Taken(Struct):
         stock: What is left.
         removals: The sessions, in the order in which they were taken.
         trash: The entries of the trash, likewise.
+        for_good: Keys of sessions that other rules would move to the trash, and that a disk budget keeps out of it.
         in_use: Keys of sessions that would have been taken, were they not in use.
         min_idle: Keys of sessions that would have been taken, had they been idle for longer.
         unmet: Budgets that are not met after all.
@@ -65,6 +66,7 @@ class Taken(Struct):
     stock: Stock
     removals: list[PlanRow] = field(default_factory=list)
     trash: list[LeftoverRow] = field(default_factory=list)
+    for_good: set[str] = field(default_factory=set)
     in_use: set[str] = field(default_factory=set)
     min_idle: set[str] = field(default_factory=set)
     unmet: list[Budget] = field(default_factory=list)
@@ -106,6 +108,7 @@ def take(
     trash: Sequence[Leftover],
     *,
     in_use: AbstractSet[str] = frozenset(),
+    trashing: Sequence[StoredSession] = (),
 ) -> Taken:
     """Return what the budgets of a policy take.
 
@@ -116,8 +119,9 @@ def take(
         candidates: The sessions that nothing but `min_idle` and `in_use` protects, as `lru_first` sorts them.
         trash: Its entries, as `oldest_first` sorts them.
         in_use: Keys of candidates that memory is using.
+        trashing: What the TTL moves to the trash, in the order in which a disk budget rather has it gone for good.
     """
-    taking = _Taking(policy, now, replace(stock), candidates=candidates, trash=trash, in_use=in_use)
+    taking = _Taking(policy, now, replace(stock), candidates=candidates, trash=trash, in_use=in_use, trashing=trashing)
     taking.max_sessions()
     taking.max_disk_bytes()
     taking.min_free_disk()
@@ -136,12 +140,14 @@ class _Taking:
         candidates: Sequence[Candidate],
         trash: Sequence[Leftover],
         in_use: AbstractSet[str],
+        trashing: Sequence[StoredSession],
     ) -> None:
         self._policy = policy
         self._now = now
         self._candidates = candidates
         self._trash = trash
         self._in_use = in_use
+        self._trashing = [*trashing]  # what this plan moves to the trash
         self._gone: set[str] = set()  # keys of the sessions in taken.removals
         self._stock = stock
         self.taken = Taken(stock)
@@ -165,23 +171,28 @@ class _Taking:
         least, free = self._policy.min_free_disk, self._stock.free_bytes
         if least is None or free is None or free >= least:
             return
-        need = self._take_trash("min_free_disk", least - free, on_disk)
         # Where all that may go would not be enough, it is somebody else who fills the disk: nothing goes in vain.
-        if need > self._in_reach() or self._take_sessions("min_free_disk", need, on_disk) > 0:
+        if least - free > self._in_reach():
             self.taken.unmet.append("min_free_disk")
+            return
+        need = self._take_trash("min_free_disk", least - free, on_disk)
+        self._take_sessions("min_free_disk", need, on_disk)
 
     def _in_reach(self) -> int:
-        """Return what all sessions that nothing protects would give."""
-        return sum(
-            on_disk(session.size)
+        """Return what the trash and all sessions that nothing protects would give."""
+        sizes = [entry.size for entry in self._trash[len(self.taken.trash) :]]
+        sizes += [session.size for session in self._trashing if session.key not in self.taken.for_good]
+        sizes += [
+            session.size
             for last_accessed, key, session in self._candidates
             if key not in self._gone and key not in self._in_use and self._now - last_accessed > self._policy.least_idle
-        )
+        ]
+        return sum(map(on_disk, sizes))
 
     def _take_trash(
         self, budget: Literal["max_disk_bytes", "min_free_disk"], need: int, weigh: Callable[[int], int]
     ) -> int:
-        """Take entries until the need is met or there are no more; return what is left of the need."""
+        """Empty the trash, then keep out of it what would go there, as far as needed; return what need is left."""
         for entry in self._trash[len(self.taken.trash) :]:
             if need <= 0:
                 break
@@ -189,6 +200,14 @@ class _Taking:
             self._stock.disk_bytes -= entry.size
             self._stock.freed(entry.size)
             need -= weigh(entry.size)
+        for session in self._trashing:
+            if need <= 0:
+                break
+            if session.key not in self.taken.for_good:
+                self.taken.for_good.add(session.key)
+                self._stock.disk_bytes -= session.size
+                self._stock.freed(session.size)
+                need -= weigh(session.size)
         return need
 
     def _take_sessions(self, budget: Budget, need: int, weigh: Callable[[int], int]) -> int:
@@ -211,8 +230,10 @@ class _Taking:
             self._gone.add(key)
             self.taken.removals.append(PlanRow(session, budget, age))
             self._stock.sessions -= 1
-            self._stock.disk_bytes -= session.size
-            if not self._policy.trashes(budget):
+            if self._policy.trashes(budget):
+                self._trashing.append(session)
+            else:
+                self._stock.disk_bytes -= session.size
                 self._stock.freed(session.size)
             need -= weigh(session.size)
         return need

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
@@ -238,17 +237,17 @@ class Cleanup:
             if self._stopping:
                 return False
             await trio.lowlevel.checkpoint()
-            sessions, order = [row.session for row in rows], self._order(rows, plan.now)
+            sessions, order = [row.session for row in rows], self._order(rows, plan)
             removals = await manager.remove_sessions(sessions, partial(_still_goes, plan, rows), order=order)
             progress.removals += removals
             log_removals(removals, plan.now, self.sessions_dir)
         return not self._stopping
 
-    def _order(self, rows: Sequence[PlanRow], now: datetime) -> TrashOrder | None:
+    def _order(self, rows: Sequence[PlanRow], plan: CleanupPlan) -> TrashOrder | None:
         if self.policy.trash_for is None:
             return None
-        reasons = {row.session.key: row.reason for row in rows if self.policy.trashes(row.reason)}
-        return TrashOrder(reasons, self._by, now, self.policy.trash_for)
+        reasons = {row.session.key: row.reason for row in rows if plan.trashes(row)}
+        return TrashOrder(reasons, self._by, plan.now, self.policy.trash_for)
 
     def _size_in_batch(self, row: PlanRow) -> int:
         return max(row.session.size, TRASHED_BYTES // TRASH_BATCH) if self.policy.trashes(row.reason) else 0

@@ -37,7 +37,8 @@ class CleanupPlan(Struct):
         min_idle: Sessions that a budget would have taken, had they been idle for longer.
         readable: Sessions that could be judged.
         sessions_bytes: Their sizes, added up.
-        unmet: Budgets that stay unmet, because the rest is protected.
+        unmet: Budgets that stay unmet, because the rest is protected or would not be enough.
+        for_good: Keys of removals that would go to the trash, if a disk budget did not need the room.
         held: Why the plan is not to be carried out unless somebody confirms it; None: it may be.
         policy: What it was made by.
     """
@@ -54,6 +55,7 @@ class CleanupPlan(Struct):
     readable: int = 0
     sessions_bytes: int = 0
     unmet: list[str] = field(default_factory=list)
+    for_good: frozenset[str] = frozenset()
     held: str | None = None
     policy: RetentionPolicy = RetentionPolicy(ttl=None)  # under which nothing expires
 
@@ -77,6 +79,10 @@ class CleanupPlan(Struct):
     def leftovers_of(self, kind: LeftoverKind) -> list[Leftover]:
         """Return what goes of this kind."""
         return [row.leftover for row in self.leftovers if row.leftover.kind == kind]
+
+    def trashes(self, row: PlanRow) -> bool:
+        """Return whether a session that goes is kept in the trash."""
+        return self.policy.trashes(row.reason) and row.session.key not in self.for_good
 
     def problem_count(self, kind: str) -> int:
         """Return how many problems are of this kind."""

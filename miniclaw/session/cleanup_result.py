@@ -116,7 +116,8 @@ class Progress:
         return [done for done in self.leftovers if done.outcome in {"removed", "moved"}]
 
     def _bytes_freed(self) -> int:
-        return sum(done.bytes_freed for done in self.removals) + sum(done.bytes_freed for done in self.leftovers)
+        freed = sum(done.bytes_freed for done in self.removals) + sum(done.bytes_freed for done in self.leftovers)
+        return max(0, freed)  # small sessions may take a little more room in the trash than before
 
     def _count(self, *outcomes: str) -> int:
         return sum(removal.outcome in outcomes for removal in self.removals)

@@ -34,7 +34,7 @@ CHECK_SECONDS: Final = 60 * 60
 _EXPLANATIONS: dict[Suspicion, str] = {
     "first_sweep": "this workspace has never been swept",
     "clock_ran_ahead": "the wall clock ran more than a day ahead of the monotonic one",
-    "long_absence": "by the clock, nobody was here for more than half of the TTL; it may be wrong",
+    "long_absence": "by the clock, nobody was here for more than half of the shortest TTL; it may be wrong",
 }
 
 log = get_logger("miniclaw.session.cleanup")
@@ -70,6 +70,8 @@ class CleanupService:
     ) -> None:
         if interval_seconds is not None:
             check_interval(interval_seconds)
+        if at is not None and not (isinstance(at, time) and at.tzinfo is None):
+            raise ValueError(f"cleanup_at is a datetime.time without a zone, not {at!r}")
         self._cleanup = cleanup
         self._state_directory = state
         self._guard = guard
@@ -98,6 +100,9 @@ class CleanupService:
             task_status.started()
             await self._idle.until(float("inf"))
             return
+        self._state, found = schedule.corrected(self._state, self._clock()), self._state
+        if self._state != found:
+            await self._write_state()
         self._next_in(self._first_delay())
         task_status.started()
         while await self._is_due():
@@ -178,9 +183,10 @@ class CleanupService:
             if self._idle.stopping:
                 return None  # the scan broke off: nobody knows what there is to announce
         self.last_result = await self._cleanup.run()
-        # Where nothing can expire nothing was swept: a rule that is set later meets an unswept workspace.
-        if not self.last_result.interrupted and self._cleanup.policy.removes_anything:
-            await self._remember(CleanupState(last_run_at=now, held=self.last_result.held))
+        if not self.last_result.interrupted:
+            # Where no session can go nothing was swept: a rule that is set later meets an unswept workspace.
+            swept_at = now if self._cleanup.policy.removes_anything else None
+            await self._remember(CleanupState(last_run_at=swept_at, held=self.last_result.held))
         return None
 
     async def _announce(self, because: str, *, until: datetime | None) -> bool:
@@ -204,13 +210,16 @@ class CleanupService:
     async def _remember(self, state: CleanupState) -> None:
         # In memory first: also a state directory that cannot be written must not turn an announcement into a loop.
         self._state = state
+        await self._guard.dealt_with(durably=await self._write_state())
+
+    async def _write_state(self) -> bool:
+        """Write the state; return whether that succeeded."""
         try:
-            await self._in_thread(partial(self._state_directory.write_cleanup, state))
+            await self._in_thread(partial(self._state_directory.write_cleanup, self._state))
         except StoreError as error:
             log.error("Cleanup state could not be written", error=str(error))
-            await self._guard.dealt_with(durably=False)
-        else:
-            await self._guard.dealt_with(durably=True)
+            return False
+        return True
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await self._run(work, limiter=self._limiter)

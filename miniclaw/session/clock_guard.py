@@ -33,7 +33,7 @@ class ClockGuard:
     Args:
         state: Where it is recorded when the program was last seen.
         clock: The wall clock.
-        shortest_ttl: Of the policy; None: nothing ever expires, and no absence is too long.
+        shortest_age: Of the policy; None: nothing ever goes by its age, and no absence is too long.
         run: Runs the work on `state` in a thread.
     """
 
@@ -41,14 +41,14 @@ class ClockGuard:
         self,
         state: StateDirectory,
         clock: Clock,
-        shortest_ttl: timedelta | None,
+        shortest_age: timedelta | None,
         *,
         run: ThreadRunner = run_in_thread,
     ) -> None:
         self._state = state
         self._run = run
         self._clock = clock
-        self._shortest_ttl = shortest_ttl
+        self._shortest_age = shortest_age
         self._watch = ClockWatch(clock, trio.current_time)
         self._limiter = trio.CapacityLimiter(1)
         # Both are changed on the trio thread.
@@ -59,7 +59,7 @@ class ClockGuard:
         """Look at the record of an earlier program, before anything runs, and begin a new one."""
         await self._in_thread(self._state.sweep)
         last_seen = await self._in_thread(self._state.read_last_seen)
-        if schedule.was_long_absent(last_seen, self._clock(), self._shortest_ttl):
+        if schedule.was_long_absent(last_seen, self._clock(), self._shortest_age):
             self._pending = "long_absence"
         await self.tick()
 

@@ -18,6 +18,7 @@ import os
 import queue
 import secrets
 import stat
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
@@ -28,6 +29,7 @@ from miniclaw.errors import (
     SessionFileError,
     SessionNotFoundError,
     SessionTooLargeError,
+    StoreError,
     StoreIOError,
 )
 from miniclaw.session import codec, names
@@ -48,9 +50,9 @@ from miniclaw.session.fs import OsCalls
 from miniclaw.session.holder import Holder, find_holder, take_lock
 from miniclaw.session.logs import get_logger
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
+from miniclaw.session.stranded import WORK_NAME, find_stranded, folder_opened
 from miniclaw.session.types import Session, SessionHeader
 
-WORK_NAME: Final = ".work"
 QUARANTINE_NAME: Final = ".quarantine"
 
 log = get_logger("miniclaw.session.store")
@@ -208,14 +210,35 @@ class SessionDirectory:
             return ProblemFile(name, "mismatched", _mismatch(header.session_id))
         return StoredSession(name, status.st_size, header)
 
+    def is_nobodys(self) -> bool:
+        """Return whether nobody owns the directory, as far as can be told."""
+        try:
+            return self.holder() is None
+        except StoreError:
+            return False
+
+    def stranded(self) -> dict[str, str]:
+        """Return sessions that are neither in their places nor anybody's; see `miniclaw.session.stranded`."""
+        return {} if self.work_fd >= 0 else find_stranded(self.fs, self.fd, self.path)
+
+    def read_stranded(self, name: str, folder: str, *, verify: Verify | None = None) -> ScanRow | None:
+        """Read the header of a stranded session; see `read_row`."""
+        try:
+            with folder_opened(self.fs, folder, self.fd) as fd:
+                return self.read_row(name, dir_fd=fd, verify=verify)
+        except OSError:
+            return None
+
     def header(self, session_id: str) -> SessionHeader:
         """Read the header of one session; raises as `load`."""
         return self.find(session_id).header
 
     def find(self, session_id: str) -> StoredSession:
         """Read the header of one session, and return it as it is stored; raises as `load`."""
+        stranded = self.stranded()
         for name in names.file_names(session_id):
-            row = self.read_row(name)
+            folder = stranded.get(name)
+            row = self.read_row(name) if folder is None else self.read_stranded(name, folder)
             if isinstance(row, StoredSession) and row.header.session_id == session_id:
                 return row
             if isinstance(row, ProblemFile):
@@ -252,11 +275,12 @@ class SessionDirectory:
 
     def _load(self, session_id: str) -> tuple[Session, bytes, str]:
         """Return a session, the content of its file, and the file's name."""
+        stranded = self.stranded()
         for name in names.file_names(session_id):
             path = self.path / name
             try:
                 with store_errors(path, "read"):
-                    data = self._read_session_file(name)
+                    data = self._read_session_file(name, stranded.get(name))
             except StoreIOError as error:
                 if error.errno == errno.ENOENT:
                     continue
@@ -272,9 +296,10 @@ class SessionDirectory:
             return session, data, name
         raise SessionNotFoundError(session_id)
 
-    def _read_session_file(self, name: str) -> bytes:
+    def _read_session_file(self, name: str, folder: str | None) -> bytes:
+        place = nullcontext(self.fd) if folder is None else folder_opened(self.fs, folder, self.fd)
         try:
-            with opened(self.fs, name, READ_FLAGS, dir_fd=self.fd) as fd:
+            with place as place_fd, opened(self.fs, name, READ_FLAGS, dir_fd=place_fd) as fd:
                 status = self.fs.fstat(fd)
                 if problem := why_no_session_file(status.st_mode):
                     raise SessionFileError(self.path / name, problem)

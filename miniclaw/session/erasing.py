@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from msgspec import Struct
 
@@ -70,4 +71,5 @@ def erase_traces(directory: SessionDirectory, trash: Trash, session_id: str) -> 
 
 
 def _list(directory: SessionDirectory, candidates: Sequence[str]) -> list[Leftover]:
-    return list_leftovers(directory, now=utc_now(), trash=None, names=candidates)
+    # Whose data it is does not wait for an earlier implementation's file to be a day old.
+    return list_leftovers(directory, now=utc_now(), trash=None, names=candidates, legacy_age=timedelta.min)

@@ -135,27 +135,30 @@ class _Course:
         freed = self._sweep(at) + ([] if self._policy.trashes("ttl") else [session.size for session in expired])
         stock = Stock(
             self.sessions - len(expired),
-            # A file of an earlier implementation that is too young to move does not count yet.
             self._sessions_bytes
-            - sum(session.size for session in expired)
-            + sum(entry.size for group in self._groups for entry in group if entry.kind != "legacy"),
+            - (0 if self._policy.trashes("ttl") else sum(session.size for session in expired))
+            + sum(entry.size for group in self._groups for entry in group if entry.kind == "trash"),
             self._free,
         )
         for size in freed:
             stock.freed(size)
+        for_good: set[str] = set()
         if self._policy.has_budget:
             if expired:
                 keys = {session.key for session in expired}
                 self._candidates = [candidate for candidate in self._candidates if candidate[1] not in keys]
             if exceeded(self._policy, stock):
-                taken = self._take(at, stock)
+                taken = self._take(at, stock, expired if self._policy.trashes("ttl") else [])
+                for_good = taken.for_good
                 gone += [(row.reason, row.session) for row in taken.removals]
                 stock = taken.stock
         self._free = stock.free_bytes
         size = sum(session.size for _, session in gone)
         self.sessions -= len(gone)
         self._sessions_bytes -= size
-        if trashed := [session for reason, session in gone if self._policy.trashes(reason)]:
+        if trashed := [
+            session for reason, session in gone if self._policy.trashes(reason) and session.key not in for_good
+        ]:
             self._groups.append([Leftover("trash", session.key, session.size, at) for session in trashed])
         return ForecastDay(at, len(gone), size, self.sessions, self.bytes_left())
 
@@ -173,13 +176,14 @@ class _Course:
                 freed += [entry.size for entry in group]
         return freed
 
-    def _take(self, at: datetime, stock: Stock) -> Taken:
+    def _take(self, at: datetime, stock: Stock, trashing: list[StoredSession]) -> Taken:
         trash = [entry for group in self._groups if group[0].kind == "trash" for entry in group]
         oldest_first(trash)
         # Those that were used too recently are the last of them; how many a budget would have liked is not asked.
         least_idle = self._policy.least_idle
         recent = bisect_left(self._candidates, True, key=lambda candidate: at - candidate[0] <= least_idle)
-        taken = take(self._policy, at, stock, self._candidates[:recent], trash)
+        trashing.sort(key=lambda session: (session.header.last_accessed, session.key))
+        taken = take(self._policy, at, stock, self._candidates[:recent], trash, trashing=trashing)
         if taken.trash:
             emptied = {id(row.leftover) for row in taken.trash}
             groups = ([entry for entry in group if id(entry) not in emptied] for group in self._groups)

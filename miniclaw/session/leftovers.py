@@ -19,13 +19,14 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 
 from miniclaw.errors import StoreError
-from miniclaw.session.directory import QUARANTINE_NAME, WORK_NAME, SessionDirectory
+from miniclaw.session.directory import QUARANTINE_NAME, SessionDirectory
 from miniclaw.session.files import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened, why_no_session_file
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.logs import get_logger
 from miniclaw.session.names import SUFFIX, is_channel, is_session_file
 from miniclaw.session.rows import Leftover, LeftoverKind, ProblemFile
 from miniclaw.session.stamps import split_stamped
+from miniclaw.session.stranded import BATCH_PREFIX, WORK_NAME
 from miniclaw.session.trash import Trash
 
 TEMPORARY_AGE: Final = timedelta(hours=1)
@@ -38,7 +39,6 @@ LEGACY_SUFFIXES: Final = (".tmp", ".corrupted")
 """What an earlier implementation put behind the name of a session's file."""
 
 _TEMPORARY: Final = re.compile(re.escape(TEMPORARY_PREFIX) + "[0-9a-f]{16}")
-_BATCH_PREFIX: Final = "rm-"
 _LEGACY: Final = tuple(SUFFIX + suffix for suffix in LEGACY_SUFFIXES)
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
@@ -73,6 +73,7 @@ def list_leftovers(
     now: datetime,
     trash: Trash | None,
     names: Iterable[str] | None = None,
+    legacy_age: timedelta = LEGACY_AGE,
 ) -> list[Leftover]:
     """Return all leftovers, in no order. The directory need not be owned.
 
@@ -83,6 +84,7 @@ def list_leftovers(
         now: The time by which temporary files and those of an earlier implementation are old enough, aware.
         trash: The trash, if there is one.
         names: Names in the sessions directory that a scan has found, so that it is not listed twice; None: list it.
+        legacy_age: How old a file of an earlier implementation is at least, exclusive.
     """
     found: list[Leftover] = []
     for name, status in _look(directory, [QUARANTINE_NAME], _is_quarantined):
@@ -93,7 +95,7 @@ def list_leftovers(
             found.append(Leftover("temporary", name, status.st_size, _time(status)))
     found += _unfinished(directory)
     for name, status in _look(directory, ["."], _is_legacy, names):
-        if _is_file(status) and _is_older(status, now, LEGACY_AGE):
+        if _is_file(status) and _is_older(status, now, legacy_age):
             found.append(Leftover("legacy", name, status.st_size, _time(status)))
     if trash is not None:
         try:
@@ -278,21 +280,22 @@ def _look(
     return found
 
 
-def _captured(directory: SessionDirectory) -> list[tuple[str, list[str] | None]]:
-    """Return the folders with sessions that earlier removals have left captured, and which; None: all in it.
-
-    Where the directory is owned, its own book tells them from those of a removal under way.
-    """
-    if directory.work_fd < 0:
-        return [(name, None) for name, _ in _look(directory, [WORK_NAME], _is_batch)]
-    folders: dict[str, list[str]] = {}
-    for name, folder in list(directory.captured.items()):
-        folders.setdefault(folder, []).append(name)
-    return list(folders.items())
-
-
 def _unfinished(directory: SessionDirectory) -> Iterator[Leftover]:
-    for folder, captured in _captured(directory):
+    """Yield the sessions that earlier removals have left captured, but for those that count as sessions.
+
+    Where the directory is owned, its own book tells them from those of a removal under way; else, where nobody owns it,
+    those whose places are taken by now.
+    """
+    folders: dict[str, list[str]] = {}
+    if directory.work_fd >= 0:
+        for name, folder in list(directory.captured.items()):
+            folders.setdefault(folder, []).append(name)
+    elif directory.is_nobodys():
+        stranded = directory.stranded()
+        for folder, _ in _look(directory, [WORK_NAME], _is_batch):
+            names = [name for name, _ in _look(directory, [WORK_NAME, folder], is_session_file)]
+            folders[folder] = [name for name in names if stranded.get(name) != folder]
+    for folder, captured in folders.items():
         for name, status in _look(directory, [WORK_NAME, folder], is_session_file, captured):
             # Of one that was put back already, the second name takes no place.
             size = status.st_size if status.st_nlink == 1 else 0
@@ -312,7 +315,7 @@ def _is_temporary(name: str) -> bool:
 
 
 def _is_batch(name: str) -> bool:
-    return name.startswith(_BATCH_PREFIX)
+    return name.startswith(BATCH_PREFIX)
 
 
 def _is_legacy(name: str) -> bool:

@@ -83,6 +83,7 @@ class SessionOperations:
         self._by = by
         self._clock = clock
         self._limiter = trio.CapacityLimiter(1)
+        self.state_error: StoreError | None = None
 
     async def delete(self, session_ids: Sequence[str], *, erase: bool = False) -> list[Deleted]:
         """Delete sessions now, whatever their age and whether they are pinned.
@@ -203,12 +204,17 @@ class SessionOperations:
 
         Raises:
             CleanupBusyError: Another run is going.
-            StoreError: The directory cannot be listed, or the state not be written.
+            StoreError: The directory cannot be listed. Where only the state cannot be written after the run, that is an
+                ERROR in the log and in `state_error`.
         """
         started = self._clock()
         result = await self._cleanup.run(confirmed=confirmed, on_progress=on_progress)
         if not result.interrupted and not result.held and self._cleanup.policy.removes_anything:
-            await self._in_thread(partial(self._state.write_cleanup, CleanupState(last_run_at=started)))
+            try:
+                await self._in_thread(partial(self._state.write_cleanup, CleanupState(last_run_at=started)))
+            except StoreError as error:  # what was removed is removed all the same, and has to be told
+                log.error("Cleanup state could not be written", error=str(error))
+                self.state_error = error
         return result
 
     def stop_cleanup(self) -> None:

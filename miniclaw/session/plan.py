@@ -124,8 +124,9 @@ class Planner:
         leftovers, staying = judge_leftovers(self._leftovers, policy, now)
         stock = Stock(
             found.readable - len(found.removals),
-            # What moves to quarantine counts there.
-            found.sessions_bytes - found.bytes + sum(entry.size for entry in staying),
+            found.sessions_bytes
+            - (0 if policy.trashes("ttl") else found.bytes)
+            + sum(entry.size for entry in staying if entry.kind == "trash"),
             free_disk,
         )
         for freeing in leftovers:
@@ -138,7 +139,9 @@ class Planner:
         trash = [entry for entry in staying if entry.kind == "trash"]
         lru_first(self._candidates)
         oldest_first(trash)
-        taken = take(policy, now, stock, self._candidates, trash, in_use=self._in_use)
+        trashing = [row.session for row in found.removals] if policy.trashes("ttl") else []
+        trashing.sort(key=lambda session: (session.header.last_accessed, session.key))
+        taken = take(policy, now, stock, self._candidates, trash, in_use=self._in_use, trashing=trashing)
         plan = CleanupPlan(
             now,
             found.removals + taken.removals,
@@ -153,6 +156,7 @@ class Planner:
             readable=found.readable,
             sessions_bytes=found.sessions_bytes,
             unmet=[*taken.unmet],
+            for_good=frozenset(taken.for_good),
             policy=policy,
         )
         plan.held = why_held(plan)

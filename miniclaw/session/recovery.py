@@ -5,10 +5,11 @@ from __future__ import annotations
 from msgspec import Struct
 
 from miniclaw.errors import StoreError
-from miniclaw.session.directory import WORK_NAME, SessionDirectory, log
+from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.files import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened, store_errors, unlink_quietly
 from miniclaw.session.putting_back import put_back
-from miniclaw.session.work_folders import BATCH_PREFIX, WorkFolders
+from miniclaw.session.stranded import BATCH_PREFIX, WORK_NAME
+from miniclaw.session.work_folders import WorkFolders
 
 
 class Recovery(Struct, frozen=True):

@@ -20,10 +20,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from miniclaw.errors import StoreError
-from miniclaw.session.directory import WORK_NAME, SessionDirectory
+from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import unlink_quietly
 from miniclaw.session.putting_back import always, put_back, settle_captured
 from miniclaw.session.rows import ProblemFile, StoredSession
+from miniclaw.session.stranded import WORK_NAME
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_rows import Prepared
 from miniclaw.session.types import SessionHeader
@@ -50,7 +51,8 @@ class Removal(Struct, frozen=True):
     Attributes:
         key: The store's name for it.
         outcome: See `RemovalOutcome`.
-        bytes_freed: What the disk got back; 0 unless removed, and 0 for a file that has another hard link.
+        bytes_freed: What the disk got back; 0 unless removed, and 0 for a file that has another hard link. Negative for
+            one whose entry in the trash is larger than its file.
         header: As it was captured, where it could be read.
         reason: A sentence, where there is something to tell.
         entry_id: Of the trash, where it went there.
@@ -238,7 +240,7 @@ class _Batch:
     def _removed(self, key: str, row: StoredSession, *, is_last_link: bool) -> Removal:
         freed, entry_id = row.size if is_last_link else 0, ""
         if copy := self._copies.get(key):
-            freed, entry_id = max(0, freed - copy.stored_size), copy.entry_id
+            freed, entry_id = freed - copy.stored_size, copy.entry_id
         return Removal(key, "removed", freed, row.header, entry_id=entry_id, size=row.size)
 
     def _failed(self, key: str, row: StoredSession, error: OSError) -> Removal:

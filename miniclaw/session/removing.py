@@ -134,7 +134,7 @@ class SessionRemover:
         if not forgotten and all(removal.outcome == "vanished" for removal in removals):
             raise SessionNotFoundError(session_id)
         return Deletion(
-            sum(removal.bytes_freed for removal in removals),
+            max(0, sum(removal.bytes_freed for removal in removals)),
             next((removal.entry_id for removal in removals if removal.entry_id), ""),
             next((removal.header for removal in removals if removal.header), None),
             sum(removal.size for removal in removals),

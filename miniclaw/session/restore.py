@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 
 from miniclaw.errors import CorruptTrashError, SessionExistsError, SessionTooLargeError, StoreIOError
 from miniclaw.session import codec, names
-from miniclaw.session.directory import WORK_NAME, SessionDirectory
+from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import NO_LINKS, create_exclusively, store_errors, temporary_name, unlink_quietly
 from miniclaw.session.fs import Bytes
 from miniclaw.session.logs import get_logger
+from miniclaw.session.stranded import WORK_NAME
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_folder import SUFFIX, split_entry_id, stem_of
 from miniclaw.session.types import Session

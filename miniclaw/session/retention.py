@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct, field
 
+from miniclaw.session.names import is_channel
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Session, SessionHeader
 
@@ -106,12 +107,19 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
     quarantine_for: timedelta | None = timedelta(days=QUARANTINE_DAYS)
 
     def __post_init__(self) -> None:
-        for name, ttl in [("ttl", self.ttl), *self.ttl_by_channel.items()]:
-            _check_duration(name, ttl, "a TTL")
+        _check_duration("ttl", self.ttl, "a TTL")
+        if not isinstance(self.ttl_by_channel, Mapping):
+            raise PolicyError("ttl_by_channel", f"a mapping of channels to TTLs; not {self.ttl_by_channel!r}")
+        for channel, ttl in self.ttl_by_channel.items():
+            if not is_channel(channel):
+                raise PolicyError(f"ttl_by_channel.{channel}", "a channel is 1 to 32 of a-z, 0-9 and -")
+            _check_duration(f"ttl_by_channel.{channel}", ttl, "a TTL")
         for name in ("max_sessions", "max_disk_bytes", "low_water", "min_free_disk"):
             _check_count(name, getattr(self, name))
-        for name in ("min_idle", "trash_for", "quarantine_for"):
+        for name in ("trash_for", "quarantine_for"):
             _check_duration(name, getattr(self, name), "a duration")
+        if self.min_idle is not None and not (isinstance(self.min_idle, timedelta) and self.min_idle > timedelta(0)):
+            raise PolicyError("min_idle", f"a duration is positive; not {self.min_idle}")
         _check_fraction("max_removed_fraction", self.max_removed_fraction)
         self._check_contradictions()
 
@@ -134,6 +142,11 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
     def shortest_ttl(self) -> timedelta | None:
         """Return the shortest TTL in force; None when nothing ever expires."""
         return min((ttl for ttl in [self.ttl, *self.ttl_by_channel.values()] if ttl is not None), default=None)
+
+    def shortest_age(self) -> timedelta | None:
+        """Return the shortest age at which time alone takes something: a session, or one in trash or quarantine."""
+        ages = [self.ttl, *self.ttl_by_channel.values(), self.trash_for, self.quarantine_for]
+        return min((age for age in ages if age is not None), default=None)
 
     @property
     def least_idle(self) -> timedelta:

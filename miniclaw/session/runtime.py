@@ -121,7 +121,7 @@ async def open_runtime(
     async with open_store(sessions_dir, trash_dir=trash_path, fs=fs) as store:
         manager = SessionManager(store, clock=clock, policy=policy, max_live_sessions=max_live_sessions)
         state = StateDirectory(_absolute(state_dir), fs=fs) if state_dir else StateDirectory.within(store.directory)
-        guard = ClockGuard(state, clock, policy.shortest_ttl(), run=store.run)
+        guard = ClockGuard(state, clock, policy.shortest_age(), run=store.run)
         await guard.start()
         history = state.history()
         cleanup = Cleanup(

@@ -26,7 +26,7 @@ class DirectoryScan:
         self._directory = directory
         self._verify = verify
         self._resources = ExitStack()
-        self._entries: Iterator[os.DirEntry[str]] | None = None
+        self._rows = self._read()
 
     def __enter__(self) -> Self:
         return self
@@ -49,14 +49,19 @@ class DirectoryScan:
         rows: list[ScanRow] = []
         end = perf_counter() + seconds
         with store_errors(self._directory.path, "list"):
-            if self._entries is None:
-                self._entries = self._open()
-            for entry in self._entries:
-                if row := self._examine(entry):
-                    rows.append(row)
-                    if perf_counter() > end:
-                        break
+            for row in self._rows:
+                rows.append(row)
+                if perf_counter() > end:
+                    break
         return rows
+
+    def _read(self) -> Iterator[ScanRow]:
+        for entry in self._open():
+            if row := self._examine(entry):
+                yield row
+        for name, folder in self._directory.stranded().items():
+            if row := self._directory.read_stranded(name, folder, verify=self._verify):
+                yield row
 
     def _open(self) -> Iterator[os.DirEntry[str]]:
         fs = self._directory.fs

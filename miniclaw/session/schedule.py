@@ -32,18 +32,30 @@ Decision: TypeAlias = Suspicion | Literal["remove"]
 """What a run is to do: announce, for that reason, or remove."""
 
 
-def absence_limit(shortest_ttl: timedelta | None) -> timedelta | None:
-    """Return how long an absence may be before it is suspicious: half of the TTL, and never less than a day.
+def absence_limit(shortest_age: timedelta | None) -> timedelta | None:
+    """Return how long an absence may be before it is suspicious: half of the shortest age, and never less than a day.
 
     Without the day a gateway with a TTL of hours that is switched off every night would announce for ever.
     """
-    return None if shortest_ttl is None else max(shortest_ttl / 2, CLOCK_SLACK)
+    return None if shortest_age is None else max(shortest_age / 2, CLOCK_SLACK)
 
 
-def was_long_absent(last_seen: datetime | None, now: datetime, shortest_ttl: timedelta | None) -> bool:
+def was_long_absent(last_seen: datetime | None, now: datetime, shortest_age: timedelta | None) -> bool:
     """Return whether by the wall clock nobody was there for longer than is plausible."""
-    limit = absence_limit(shortest_ttl)
+    limit = absence_limit(shortest_age)
     return last_seen is not None and limit is not None and now - last_seen > limit
+
+
+def corrected(state: CleanupState, now: datetime) -> CleanupState:
+    """Return the state without times in the future, which a wrong clock wrote: they count as now.
+
+    It is to be kept: otherwise each start would wait for a whole period anew.
+    """
+    announcement = state.announcement
+    if announcement is not None and announcement.at > now:
+        announcement = Announcement(at=now, reason=announcement.reason)
+    last_run_at = state.last_run_at if state.last_run_at is None else min(state.last_run_at, now)
+    return CleanupState(last_run_at, announcement, state.held)
 
 
 def delay_until_next_run(state: CleanupState, now: datetime, interval: timedelta) -> timedelta:

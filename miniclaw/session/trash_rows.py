@@ -60,8 +60,8 @@ class Prepared(Struct, frozen=True):
 
     @property
     def bytes_freed(self) -> int:
-        """What the disk gets back by moving the session to the trash."""
-        return max(0, self.size - self.stored_size)
+        """What the disk gets back by moving the session to the trash; negative where its entry is larger."""
+        return self.size - self.stored_size
 
 
 TrashOutcome: TypeAlias = Literal["removed", "vanished", "failed"]

@@ -13,10 +13,9 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from miniclaw.errors import StoreError
-from miniclaw.session.directory import WORK_NAME, SessionDirectory, log
+from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.files import DIRECTORY_FLAGS, PRIVATE_DIR, close_quietly, store_errors
-
-BATCH_PREFIX: Final = "rm-"
+from miniclaw.session.stranded import BATCH_PREFIX, WORK_NAME
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 

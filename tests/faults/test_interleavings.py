@@ -16,10 +16,11 @@ import pytest
 
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.session import codec
-from miniclaw.session.directory import WORK_NAME, SessionDirectory
+from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.recovery import recover
 from miniclaw.session.removal import Removal, remove_batch
 from miniclaw.session.rows import StoredSession
+from miniclaw.session.stranded import WORK_NAME
 from miniclaw.session.types import Message, Session, SessionHeader
 from tests.fakes.logs import LogRecorder
 from tests.fakes.work_folder import left_in_work

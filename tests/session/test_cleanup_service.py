@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def start(
     @asynccontextmanager
     async def start(policy: RetentionPolicy | None = None, **options: Any) -> AsyncIterator[CleanupService]:
         cleanup = Cleanup(sessions_dir, policy=policy, clock=clock, manager=manager, store=store)
-        guard = ClockGuard(state, clock, cleanup.policy.shortest_ttl())
+        guard = ClockGuard(state, clock, cleanup.policy.shortest_age())
         await guard.start()
         service = CleanupService(cleanup, state=state, guard=guard, clock=clock, **options)
         async with trio.open_nursery() as nursery:
@@ -232,10 +232,31 @@ async def test_long_absence_announces_first(
     write_session(sessions_dir, "telegram_1", clock.ago(days=31))
     state.write_last_seen(clock.ago(days=15, seconds=1))
     async with start():
-        assert "half of the TTL" in logs.one(ANNOUNCED)["because"]
+        assert "half of the shortest TTL" in logs.one(ANNOUNCED)["because"]
         assert left(sessions_dir) == ["telegram_1"]
         await days_pass(1)
         assert left(sessions_dir) == []
+
+
+async def test_run_after_a_clock_that_was_ahead_is_postponed_once(
+    start: Start, state: StateDirectory, sessions_dir: Path, clock: WallClock
+) -> None:
+    """What a wrong clock has written down does not let each restart wait anew: from the first one on it counts as now."""
+    write_session(sessions_dir, "telegram_1", clock.ago(days=31))
+    state.write_cleanup(CleanupState(last_run_at=clock.ago(days=-900)))
+    for _ in range(2):
+        async with start():
+            assert left(sessions_dir) == ["telegram_1"]
+        clock.move(hours=12)
+    async with start():
+        assert left(sessions_dir) == []
+
+
+@pytest.mark.parametrize("at", ["04:00", time(4, tzinfo=UTC), 4])
+def test_service_senseless_time_of_day_is_refused(state: StateDirectory, sessions_dir: Path, at: Any) -> None:
+    """A time of day is naive, and a time; else it is refused before anything runs."""
+    with pytest.raises(ValueError, match=r"cleanup_at is a datetime\.time without a zone"):
+        CleanupService(Cleanup(sessions_dir), state=state, guard=None, at=at)  # type: ignore[arg-type]
 
 
 async def test_short_absence_removes_at_once(

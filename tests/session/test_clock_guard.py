@@ -84,7 +84,7 @@ async def test_short_lives_are_seen_too(
     async with open_swept():
         await settle()
         assert left(sessions_dir) == 1
-    assert "half of the TTL" in logs.one(ANNOUNCED)["because"]
+    assert "half of the shortest TTL" in logs.one(ANNOUNCED)["because"]
 
 
 async def test_announcement_that_cannot_be_recorded_is_made_again_after_a_restart(
@@ -144,3 +144,21 @@ async def test_plan_on_its_own_changes_nothing(sessions_dir: Path, clock: WallCl
     assert len((await Cleanup(sessions_dir, clock=clock).plan()).removals) == 1
     assert sorted(path.name for path in sessions_dir.rglob("*")) == before
     assert sessions_dir.stat().st_mode & 0o7777 == 0o2775
+
+
+async def test_absence_beyond_what_the_trash_keeps_empties_it_only_after_an_announcement(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder, days_pass: DaysPass
+) -> None:
+    """A clock that is ahead at boot makes the trash look expired, too: it goes a day after it was announced."""
+    policy = RetentionPolicy(ttl=None, trash_for=timedelta(days=7))
+    async with open_runtime(sessions_dir, clock=clock, policy=policy) as runtime:
+        await runtime.manager.get_or_create_session("telegram", "1")
+        await runtime.manager.delete_session("telegram_1")
+    trash = sessions_dir / ".trash"
+    clock.move(days=10)
+    async with open_runtime(sessions_dir, clock=clock, policy=policy):
+        await settle()
+        assert len(list(trash.iterdir())) == 1
+        assert logs.one(ANNOUNCED)["leftovers"] == 1
+        await days_pass(1)
+        assert list(trash.iterdir()) == []

@@ -155,15 +155,11 @@ class Bench:
         # And what came instead is in the trash, or in quarantine.
         new = left - laid
         in_trash = sum(name.startswith(".trash/") for name in new)
-        trashed = sum(policy_trashes(plan, reason) for reason in sessions_of(plan).values())
+        trashed = sum(plan.trashes(row) for row in plan.removals)
         assert in_trash == result.trashed == trashed
         assert len(new) == in_trash + result.leftovers_removed.get("legacy", 0)
         self.counts.update(f"session by {reason}" for reason in sessions_of(plan).values())
         self.counts.update(f"file by {reason}" for reason in leftovers_of(listed).values())
-
-
-def policy_trashes(plan: CleanupPlan, reason: str) -> bool:
-    return plan.policy.trash_for is not None and reason in {"ttl", "max_sessions"}
 
 
 @pytest.mark.parametrize("shard", range(2))

@@ -35,14 +35,12 @@ def plans_day_by_day(
         swept = {id(row.leftover) for row in plan.leftovers}
         if free is not None:
             free += sum(on_disk(row.leftover.size) for row in plan.leftovers if row.frees)
-            free += sum(on_disk(row.session.size) for row in plan.removals if not policy.trashes(row.reason))
+            free += sum(on_disk(row.session.size) for row in plan.removals if not plan.trashes(row))
         sessions = [session for session in sessions if session.key not in gone]
         leftovers = [each for each in leftovers if id(each) not in swept]
         leftovers += [Leftover("quarantined", each.key, each.size, at) for each in plan.leftovers_of("legacy")]
         leftovers += [
-            Leftover("trash", row.session.key, row.session.size, at)
-            for row in plan.removals
-            if policy.trashes(row.reason)
+            Leftover("trash", row.session.key, row.session.size, at) for row in plan.removals if plan.trashes(row)
         ]
         bytes_left = sum(session.size for session in sessions) + sum(each.size for each in leftovers)
         told.append(ForecastDay(at, len(gone), plan.bytes, len(sessions), bytes_left))
@@ -91,14 +89,6 @@ def test_forecast_with_trash_keeps_the_bytes_until_the_trash_is_emptied() -> Non
     """What goes to the trash frees nothing until its time there is over."""
     told = forecast([stored(1, 31 * DAY, size=10)], RetentionPolicy(trash_for=2 * DAY), NOW, 3)
     assert [day.bytes_left for day in told.days] == [10, 10, 10, 0]
-
-
-def test_forecast_counts_files_of_an_earlier_implementation_once_they_move_to_quarantine() -> None:
-    """A file that is too young to move does not count for the disk budget; the day after, in quarantine, it does."""
-    young = Leftover("legacy", "a.json.tmp", 100, NOW - HOUR)
-    policy = RetentionPolicy(ttl=None, max_disk_bytes=150)
-    told = forecast([stored(1, 5 * DAY, size=100)], policy, NOW, 1, leftovers=[young])
-    assert [(day.sessions, day.bytes_left) for day in told.days] == [(0, 200), (1, 100)]
 
 
 @pytest.mark.parametrize("ttl", [None, timedelta.max])

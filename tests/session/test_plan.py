@@ -104,14 +104,14 @@ def test_plan_budgets_leave_what_was_used_within_min_idle(
 
 
 def test_plan_min_free_disk_out_of_reach_takes_no_session_in_vain() -> None:
-    """Where all that may go would not free enough, somebody else fills the disk: the trash goes, and no session."""
+    """Where all that may go would not free enough, somebody else fills the disk: nothing goes, the trash neither."""
     sessions = [stored(number, 2 * DAY, size=4096) for number in range(3)]
     within = plan(*sessions, min_free_disk=3 * 4096, free_disk=0)
     entry = leftover("trash", "t", DAY, size=4096)
     beyond = plan(*sessions, leftovers=[entry], min_free_disk=4 * 4096 + 1, free_disk=0)
     assert (len(within.removals), within.unmet) == (3, [])
     assert (beyond.removals, beyond.unmet) == ([], ["min_free_disk"])
-    assert [row.reason for row in beyond.leftovers] == ["min_free_disk"]
+    assert beyond.leftovers == []
 
 
 def test_plan_ttl_below_min_idle_still_removes() -> None:
@@ -151,11 +151,18 @@ def test_plan_max_disk_bytes_empties_the_trash_first_and_the_oldest_of_it() -> N
         assert {row.reason for row in made.leftovers} <= {"max_disk_bytes"}
         return [row.leftover.key for row in made.leftovers], going(made)
 
-    assert taken(500, 100) == ([], [])
-    assert taken(499, 400) == (["a"], [])
-    assert taken(499, 399) == (["a", "b"], [])
-    assert taken(499, 200) == (["a", "b", "c"], [])
-    assert taken(499, 199) == (["a", "b", "c"], [("1", "max_disk_bytes")])
+    assert taken(400, 50) == ([], [])
+    assert taken(399, 300) == (["a"], [])
+    assert taken(399, 299) == (["a", "b"], [])
+    assert taken(399, 100) == (["a", "b", "c"], [])
+    assert taken(399, 99) == (["a", "b", "c"], [("1", "max_disk_bytes")])
+
+
+def test_plan_max_disk_bytes_leaves_sessions_alone_for_what_lies_in_quarantine() -> None:
+    """A large damaged file is not the sessions' fault, and none of them could make up for it."""
+    large = leftover("quarantined", "q", DAY, size=10**9)
+    made = plan(stored(1, 9 * DAY, size=100), leftovers=[large], max_disk_bytes=150)
+    assert (made.removals, made.unmet) == ([], [])
 
 
 def test_plan_min_free_disk_counts_blocks_and_what_earlier_rules_free() -> None:
@@ -168,13 +175,27 @@ def test_plan_min_free_disk_counts_blocks_and_what_earlier_rules_free() -> None:
     assert plan(*sessions, min_free_disk=4096 * 4 + 1, free_disk=0).unmet == ["min_free_disk"]
 
 
-def test_plan_min_free_disk_counts_nothing_for_what_goes_to_the_trash() -> None:
-    """With a trash the TTL frees nothing; what a disk budget takes is gone for good and counts."""
+@pytest.mark.parametrize("budget", [{"min_free_disk": 4096, "free_disk": 0}, {"max_disk_bytes": 250, "low_water": 249}])
+def test_plan_disk_budget_keeps_out_of_the_trash_what_goes_anyway_before_it_takes_a_session(
+    budget: dict[str, Any],
+) -> None:
+    """What the TTL or max_sessions move to the trash takes room there: for a disk budget it goes for good, oldest first."""
     sessions = [stored(1, 31 * DAY), stored(2, 9 * DAY), stored(3, 8 * DAY)]
-    made = plan(*sessions, min_free_disk=4096, free_disk=0, trash_for=7 * DAY)
-    assert going(made) == [("1", "ttl"), ("2", "min_free_disk")]
-    made = plan(*sessions, max_sessions=1, min_free_disk=4096, free_disk=0, trash_for=7 * DAY)
-    assert going(made) == [("1", "ttl"), ("2", "max_sessions"), ("3", "min_free_disk")]
+    made = plan(*sessions, trash_for=7 * DAY, **budget)
+    assert (going(made), set(made.for_good), made.unmet) == ([("1", "ttl")], {"web_1.json"}, [])
+    assert not made.trashes(made.removals[0])
+    made = plan(*sessions, ttl=None, max_sessions=2, trash_for=7 * DAY, **budget)
+    assert (going(made), set(made.for_good)) == ([("1", "max_sessions")], {"web_1.json"})
+    made = plan(*sessions, trash_for=7 * DAY)
+    assert made.trashes(made.removals[0])
+
+
+def test_plan_max_disk_bytes_counts_what_goes_to_the_trash() -> None:
+    """Moved to the trash is not gone: with a trash the TTL alone meets no disk budget."""
+    expired = [stored(number, 40 * DAY, size=100) for number in range(4)]
+    made = plan(*expired, stored(9, 2 * DAY, size=100), trash_for=7 * DAY, max_disk_bytes=300, low_water=250)
+    assert {row.reason for row in made.removals} == {"ttl"}
+    assert len(made.for_good) == 3
 
 
 def test_plan_min_free_disk_empties_the_trash_first() -> None:
@@ -278,14 +299,12 @@ def test_plan_of_leftovers_goes_by_their_kind_and_age(
 
 
 def test_plan_of_leftovers_counts_as_free_only_what_is_deleted() -> None:
-    """What moves to quarantine, or is put back, frees nothing, and in quarantine it counts for the budget."""
+    """What moves to quarantine, or is put back, frees nothing."""
     rows = [leftover("legacy", "l", 2 * DAY), leftover("unfinished", "u", None), leftover("temporary", "t", None)]
     made = plan(stored(1, 9 * DAY), leftovers=rows, min_free_disk=4096, free_disk=0)
     assert (going(made), len(made.leftovers)) == ([], 3)
     made = plan(stored(1, 9 * DAY), leftovers=rows[:2], min_free_disk=4096, free_disk=0)
     assert going(made) == [("1", "min_free_disk")]
-    assert going(plan(stored(1, 9 * DAY), leftovers=rows, max_disk_bytes=199)) == [("1", "max_disk_bytes")]
-    assert going(plan(stored(1, 9 * DAY), leftovers=rows, max_disk_bytes=200)) == []
 
 
 @pytest.mark.parametrize(

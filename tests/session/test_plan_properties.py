@@ -112,13 +112,13 @@ def test_plan_meets_each_budget_or_says_that_it_is_unmet(
     plan = make_plan(sessions, policy, leftovers, free, live)
     gone = set(keys(plan.removals))
     gone_leftovers = {row.leftover.key for row in plan.leftovers if row.reason != "legacy"}
-    moved = {row.leftover.key for row in plan.leftovers if row.reason == "legacy"}
     left = [session for session in sessions if session.key not in gone]
     kept = [each for each in leftovers if each.key not in gone_leftovers]
-    counted = [each for each in kept if each.kind in {"trash", "quarantined"} or each.key in moved]
-    disk_bytes = sum(session.size for session in left) + sum(each.size for each in counted)
+    counted = [each for each in kept if each.kind == "trash"]
+    trashed = [row.session for row in plan.removals if plan.trashes(row)]
+    disk_bytes = sum(session.size for session in [*left, *trashed]) + sum(each.size for each in counted)
     freed = sum(on_disk(row.leftover.size) for row in plan.leftovers if row.frees) + sum(
-        on_disk(row.session.size) for row in plan.removals if not policy.trashes(row.reason)
+        on_disk(row.session.size) for row in plan.removals if not plan.trashes(row)
     )
     met = {
         "max_sessions": policy.max_sessions is None or len(left) <= policy.max_sessions,
@@ -138,8 +138,9 @@ def test_plan_meets_each_budget_or_says_that_it_is_unmet(
             fresh = used(session, live) <= policy.least_idle
             spared = known is not None and policy.is_expired(session.header, NOW)
             assert protected or fresh or spared
-    if set(plan.unmet) - {"max_sessions"}:
-        assert not [each for each in kept if each.kind == "trash"]
+    if "max_disk_bytes" in plan.unmet:
+        assert not counted
+        assert not trashed
 
 
 @given(sessions_drawn, policies(), leftovers_drawn, free_disks, st.data())

@@ -136,7 +136,7 @@ def test_retention_policy_with_zero_or_negative_ttl_is_refused(ttl: timedelta) -
     """No value means "remove everything": the general TTL and a channel's are refused by name."""
     with pytest.raises(ValueError, match=r"^ttl: "):
         RetentionPolicy(ttl=ttl)
-    with pytest.raises(ValueError, match=r"^web: "):
+    with pytest.raises(ValueError, match=r"^ttl_by_channel\.web: "):
         RetentionPolicy(ttl=None, ttl_by_channel={"mail": TTL, "web": ttl})
 
 

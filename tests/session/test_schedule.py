@@ -15,6 +15,7 @@ from miniclaw.session.schedule import (
     ClockWatch,
     absence_limit,
     announced,
+    corrected,
     decide,
     delay_until_next_run,
     delay_until_time_of_day,
@@ -36,6 +37,16 @@ def last_run(at: datetime) -> CleanupState:
 
 def announcement(at: datetime, *, last_run_at: datetime | None = None) -> CleanupState:
     return CleanupState(last_run_at=last_run_at, announcement=Announcement(at, "first_sweep"))
+
+
+def test_corrected_takes_times_from_a_wrong_clock_for_now() -> None:
+    """A time in the future is one of a wrong clock: from now on it counts as now, so that no restart postpones a run."""
+    ahead = NOW + timedelta(days=900)
+    wrong = CleanupState(ahead, Announcement(ahead, "first_sweep"), "held")
+    assert corrected(wrong, NOW) == CleanupState(NOW, Announcement(NOW, "first_sweep"), "held")
+    right = CleanupState(NOW - timedelta(days=1), Announcement(NOW, "long_absence"))
+    assert corrected(right, NOW) == right
+    assert corrected(CleanupState(), NOW) == CleanupState()
 
 
 def test_constants_are_one_day() -> None:
