@@ -19,7 +19,8 @@ import os
 import queue
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
@@ -47,6 +48,7 @@ from miniclaw.session.files import (
     read_rest,
     replace_file,
     store_errors,
+    temporary_name,
     why_no_directory,
     why_no_session_file,
     write_all,
@@ -78,6 +80,9 @@ class SessionDirectory:
         # File name -> the folder in which a removal that the system refused has left it, beside its place or instead.
         # Only `removal` uses it; each entry belongs to who holds the lock of that session.
         self.captured: dict[str, str] = {}
+        # Temporary files of `.work` that somebody is writing, whatever their age: clocks jump. Changed by any thread,
+        # in single steps; a name is in it before there is such a file.
+        self.in_flight: set[str] = set()
         # Folders of `.work` that no removal is using; only `work_folders` uses it.
         self.free_folders: queue.SimpleQueue[str] = queue.SimpleQueue()
 
@@ -308,8 +313,18 @@ class SessionDirectory:
         data = codec.encode_session(session)
         if len(data) > codec.MAX_SESSION_BYTES:
             raise SessionTooLargeError(self.path / name, _too_large(len(data)))
-        with store_errors(self.path / name, "save"):
-            replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd)
+        with store_errors(self.path / name, "save"), self.temporary() as temporary:
+            replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd, temporary=temporary)
+
+    @contextmanager
+    def temporary(self) -> Iterator[str]:
+        """Have the name of a temporary file in `.work` that nobody takes for left over."""
+        name = temporary_name()
+        self.in_flight.add(name)
+        try:
+            yield name
+        finally:
+            self.in_flight.discard(name)
 
     def sync(self) -> None:
         """Make the names of all files that were written before durable.

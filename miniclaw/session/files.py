@@ -66,17 +66,25 @@ def write_all(fs: OsCalls, fd: int, data: Bytes) -> None:
         view = view[fs.write(fd, view) :]
 
 
-def replace_file(fs: OsCalls, name: str, data: Bytes, *, dir_fd: int, work_fd: int) -> None:
+def temporary_name() -> str:
+    """Return a name for a temporary file that no other one has."""
+    return TEMPORARY_PREFIX + secrets.token_hex(8)
+
+
+def replace_file(
+    fs: OsCalls, name: str, data: Bytes, *, dir_fd: int, work_fd: int, temporary: str | None = None
+) -> None:
     """Put `data` in the place of `name`, whole: at any moment the name shows the old content or the new one.
 
-    A temporary file of a unique name in the work directory is written, synced and renamed.
+    A temporary file of a unique name in the work directory is written, synced and renamed; `temporary`, if that is
+    given.
 
     Durability: the content is on the disk when this returns; the name is once the caller has synced `dir_fd`.
 
     Raises:
         OSError: Nothing has changed, and the temporary file is gone unless removing it failed as well.
     """
-    temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
+    temporary = temporary or temporary_name()
     create_exclusively(fs, temporary, data, dir_fd=work_fd)
     try:
         fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)

@@ -7,13 +7,12 @@ new file, whole · its name, by a link that fails where something stands · sync
 from __future__ import annotations
 
 import errno
-import secrets
 from datetime import UTC, datetime
 
 from miniclaw.errors import CorruptTrashError, SessionExistsError, SessionTooLargeError, StoreIOError
 from miniclaw.session import codec, names
 from miniclaw.session.directory import WORK_NAME, SessionDirectory
-from miniclaw.session.files import NO_LINKS, TEMPORARY_PREFIX, create_exclusively, store_errors, unlink_quietly
+from miniclaw.session.files import NO_LINKS, create_exclusively, store_errors, unlink_quietly
 from miniclaw.session.fs import Bytes
 from miniclaw.session.logs import get_logger
 from miniclaw.session.trash import Trash
@@ -109,13 +108,13 @@ def _create(directory: SessionDirectory, name: str, data: Bytes) -> None:
         OSError: It was not created.
     """
     fs, work = directory.fs, directory.work_fd
-    temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
-    create_exclusively(fs, temporary, data, dir_fd=work)
-    try:
-        fs.link(temporary, name, src_dir_fd=work, dst_dir_fd=directory.fd)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        create_exclusively(fs, name, data, dir_fd=directory.fd)
-    finally:
-        unlink_quietly(fs, temporary, dir_fd=work)
+    with directory.temporary() as temporary:
+        create_exclusively(fs, temporary, data, dir_fd=work)
+        try:
+            fs.link(temporary, name, src_dir_fd=work, dst_dir_fd=directory.fd)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            create_exclusively(fs, name, data, dir_fd=directory.fd)
+        finally:
+            unlink_quietly(fs, temporary, dir_fd=work)

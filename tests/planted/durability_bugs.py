@@ -103,15 +103,16 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "written in place", "a crash tears a session", DIRECTORY,
-        "            replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd)",
+        "            with self.temporary() as temporary:\n"
+        "                replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd, temporary=temporary)\n",
         "            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW\n"
         "            with opened(self.fs, name, flags, dir_fd=self.fd) as fd:\n"
-        "                write_all(self.fs, fd, data)\n                self.fs.fsync(fd)",
+        "                write_all(self.fs, fd, data)\n                self.fs.fsync(fd)\n",
         "session/test_directory.py",
     ),
     bug_of_one(
         "one temporary name", "two saves at once fail or mix", FILES,
-        "temporary = TEMPORARY_PREFIX + secrets.token_hex(8)", 'temporary = TEMPORARY_PREFIX + "session"',
+        "    return TEMPORARY_PREFIX + secrets.token_hex(8)\n", '    return TEMPORARY_PREFIX + "session"\n',
         "session/test_store.py",
     ),
     bug_of_one(

@@ -13,6 +13,7 @@ from tests.planted.bug import (
     OPERATIONS,
     PLAN,
     REMOVAL,
+    STORE,
     Bug,
     Change,
     bug_of_one,
@@ -109,6 +110,11 @@ RULE_BUGS: Final = (
         '        return bool(self.removals) or any(row.leftover.kind in {"trash", "quarantined"} for row in self.leftovers)\n',
         "        return bool(self.removals)\n",
         "session/test_service_modes.py",
+    ),
+    bug_of_one(
+        "files being written swept", "a clock that jumps ahead costs a save", STORE,
+        "            in_flight=self.directory.in_flight.__contains__,\n", "",
+        "session/test_cleanup_leftovers.py",
     ),
     bug_of_one(
         "mode announce removes", "who only wanted to know loses sessions", CLEANUP_SERVICE,
