@@ -103,8 +103,7 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "written in place", "a crash tears a session", DIRECTORY,
-        "            with self.temporary() as temporary:\n"
-        "                replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd, temporary=temporary)\n",
+        "            replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd, temporary=temporary)\n",
         "            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW\n"
         "            with opened(self.fs, name, flags, dir_fd=self.fd) as fd:\n"
         "                write_all(self.fs, fd, data)\n                self.fs.fsync(fd)\n",
