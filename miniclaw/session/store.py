@@ -261,7 +261,13 @@ class FileSessionStore:
 
     async def leftovers(self, now: datetime, names: Sequence[str]) -> list[Leftover]:
         """See `SessionStore.leftovers`."""
-        work = partial(list_leftovers, self.directory, now=now, trash=self.trash, names=names)
+        work = partial(
+            list_leftovers,
+            self.directory,
+            now=now,
+            trash=self.trash,
+            names=names,
+        )
         return await self.run(work, self._sweep_limiter)
 
     async def remove_leftovers(self, leftovers: Sequence[Leftover]) -> list[LeftoverRemoval]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.fakes.samples import session_dict
 
@@ -18,9 +19,10 @@ class State(NamedTuple):
 
     said: tuple[str, ...]
     last_used: datetime
+    pinned: bool = False
 
     def is_expired(self, now: datetime) -> bool:
-        return now - self.last_used > TTL
+        return now - self.last_used > TTL and not self.pinned
 
 
 class Odd(NamedTuple):
@@ -38,6 +40,7 @@ class Chat:
 
     def __init__(self) -> None:
         self.found(None)
+        self.trashed: Counter[State] = Counter()  # what of it lies in the trash
 
     def found(self, file: File) -> None:
         """Nothing is in memory, and this is on the disk."""
@@ -46,8 +49,24 @@ class Chat:
 
     def use(self, now: datetime, *said: str) -> None:
         old = self.now or State((), now)
-        self.now = State(old.said + said, max(old.last_used, now))
+        self.now = State(old.said + said, max(old.last_used, now), old.pinned)
         self.unsaved.append(self.now)
+
+    def pin(self, pinned: bool) -> bool:
+        """Pin or unpin it; return whether that changes anything."""
+        assert self.now is not None
+        if self.now.pinned == pinned:
+            return False
+        self.now = self.now._replace(pinned=pinned)
+        self.unsaved.append(self.now)
+        return True
+
+    def removed(self, *, to_trash: bool) -> None:
+        """It is gone, and in the trash if there is one."""
+        assert self.now is not None
+        if to_trash:
+            self.trashed[self.now] += 1
+        self.found(None)
 
     def save(self) -> None:
         if self.unsaved:
@@ -70,8 +89,13 @@ def read_file(path: Path, session_id: str) -> File:
     content = json.loads(data)
     if content["session_id"] != session_id:
         return Odd("mismatched", data)
+    return state_of(content)
+
+
+def state_of(content: dict[str, Any]) -> State:
+    """Return what a session's file says, decoded."""
     said = tuple(message["content"] for message in content["messages"])
-    return State(said, datetime.fromisoformat(content["last_accessed"]))
+    return State(said, datetime.fromisoformat(content["last_accessed"]), content.get("pinned", False))
 
 
 def write_file(path: Path, session_id: str, file: File) -> None:

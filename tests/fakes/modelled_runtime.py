@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
@@ -11,9 +13,11 @@ from typing import ClassVar
 import trio
 
 from miniclaw.session.names import file_name
+from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.runtime import SessionRuntime, open_runtime
+from miniclaw.session.trash import HIDDEN_NAME, Trash
 from miniclaw.session.types import Message, Session
-from tests.fakes.chat_model import Chat, File, Odd, State, read_file
+from tests.fakes.chat_model import Chat, File, Odd, State, read_file, state_of
 from tests.fakes.clock import WallClock
 from tests.fakes.hand_clock import TrioThread
 from tests.fakes.logs import LogRecorder
@@ -34,6 +38,7 @@ class ModelledRuntime:
     logs: ClassVar[LogRecorder]
     counts: ClassVar[dict[str, int]]
     numbers: ClassVar[itertools.count[int]]
+    policy: ClassVar[RetentionPolicy]
 
     def __init__(self) -> None:
         self.wall = WallClock(datetime(2026, 11, 23, 12, 0, tzinfo=UTC))
@@ -56,7 +61,9 @@ class ModelledRuntime:
     def open(self) -> None:
         async def hold(directory: Path, *, task_status: trio.TaskStatus[SessionRuntime]) -> None:
             self.closing, self.closed = trio.Event(), trio.Event()
-            async with open_runtime(directory, clock=self.wall, fs=self.fs, max_live_sessions=2) as runtime:
+            async with open_runtime(
+                directory, policy=self.policy, clock=self.wall, fs=self.fs, max_live_sessions=2
+            ) as runtime:
                 task_status.started(runtime)
                 await self.closing.wait()
             self.closed.set()
@@ -90,8 +97,24 @@ class ModelledRuntime:
         for session_id, chat in self.chats.items():
             if chat.now and session_id not in dirty and not self.path(session_id).exists():
                 assert chat.now.is_expired(self.wall.now), f"{session_id} was used within its TTL: {chat.now}"
-                chat.found(None)
+                self.gone(chat)
                 self.counts["removed"] += 1
+
+    def gone(self, chat: Chat) -> None:
+        chat.removed(to_trash=self.policy.trash_for is not None)
+
+    def look_into_trash(self, session_id: str) -> dict[str, tuple[datetime, State]]:
+        """Return what the trash has of a session, by its entries: when each was removed, and what it says."""
+        if self.policy.trash_for is None:
+            return {}
+        trash = Trash.at(self.directory / HIDDEN_NAME)
+        return {
+            entry.id: (entry.removed_at, state_of(json.loads(trash.read(entry.id))))
+            for entry in trash.find_all(session_id)
+        }
+
+    def states_in_trash(self, session_id: str) -> Counter[State]:
+        return Counter(state for _, state in self.look_into_trash(session_id).values())
 
     def note_saves(self) -> None:
         """Take over what was saved because memory was overfull, maybe in the middle of a step."""
@@ -105,7 +128,7 @@ class ModelledRuntime:
         assert all(self.chats[session_id].unsaved for session_id in dirty)
 
     def saved(self) -> None:
-        assert not self.runtime.manager.dirty_sessions()
+        assert not self.runtime.manager.dirty_sessions(), [*self.logs.events, self.runtime.manager]
         for chat in self.chats.values():
             chat.save()
         self.note_removals()
@@ -114,6 +137,7 @@ class ModelledRuntime:
         self.note_saves()
         for session_id, chat in self.chats.items():
             assert self.look(session_id) == chat.file, session_id
+            assert self.states_in_trash(session_id) == +chat.trashed, session_id
         assert not left_in_work(self.directory)
         quarantine = self.directory / ".quarantine"
         kept = {path.read_bytes() for path in quarantine.iterdir()} if quarantine.exists() else set()
@@ -124,7 +148,8 @@ class ModelledRuntime:
         assert all(event["event"] in LEGITIMATE for event in errors), errors
 
     def same(self, session: Session, session_id: str) -> None:
-        state = State(tuple(message.content for message in session.messages), session.last_accessed)
+        said = tuple(message.content for message in session.messages)
+        state = State(said, session.last_accessed, session.pinned)
         assert (session.session_id, state) == (session_id, self.chats[session_id].now)
 
     async def say(self, session_id: str, text: str) -> Session:

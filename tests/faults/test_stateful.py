@@ -19,7 +19,15 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from miniclaw.errors import CorruptSessionError, SessionFileError, SessionNotFoundError, StoreError
+from miniclaw.errors import (
+    CorruptSessionError,
+    SessionExistsError,
+    SessionFileError,
+    SessionNotFoundError,
+    StoreError,
+    TrashEntryNotFoundError,
+)
+from miniclaw.session.retention import RetentionPolicy
 from tests.fakes.chat_model import TTL, File, Odd, State, make_odd, write_file
 from tests.fakes.logs import LogRecorder
 from tests.fakes.modelled_runtime import CHATS, ModelledRuntime
@@ -106,8 +114,41 @@ class Runtimes(ModelledRuntime, RuleBasedStateMachine):
                 self.trio.run(delete)
         else:
             size = self.path(session_id).stat().st_size if chat.file else 0
-            assert self.trio.run(delete) == size
-            chat.found(None)
+            freed = self.trio.run(delete)
+            assert freed == size or self.policy.trash_for is not None
+            self.gone(chat)
+
+    @rule(session_id=chats, pinned=st.booleans())
+    def pin(self, session_id: str, pinned: bool) -> None:
+        async def pin() -> bool:
+            return await self.runtime.manager.set_pinned(session_id, pinned)
+
+        chat = self.chats[session_id]
+        if chat.now is None:
+            with pytest.raises(StoreError):
+                self.trio.run(pin)
+        else:
+            assert self.trio.run(pin) == chat.pin(pinned)
+
+    @rule(session_id=chats)
+    def restore(self, session_id: str) -> None:
+        """What comes back is the one removed last; it counts as used now, and nothing that is there gives way."""
+
+        async def restore() -> str:
+            return await self.runtime.manager.restore_session(session_id)
+
+        chat, entries = self.chats[session_id], self.look_into_trash(session_id)
+        if not entries or chat.now or chat.file:
+            with pytest.raises(SessionExistsError if entries else TrashEntryNotFoundError):
+                self.trio.run(restore)
+            return
+        assert self.trio.run(restore) == session_id
+        (came,) = entries.keys() - self.look_into_trash(session_id).keys()
+        removed_at, state = entries[came]
+        assert removed_at == max(when for when, _ in entries.values())
+        chat.trashed[state] -= 1
+        chat.found(state._replace(last_used=max(state.last_used, self.wall.now)))
+        self.counts["restored"] += 1
 
     # Time -------------------------------------------------------------------------------------------------------
 
@@ -131,7 +172,7 @@ class Runtimes(ModelledRuntime, RuleBasedStateMachine):
         result = self.trio.run(self.runtime.cleanup.run)
         assert result.sessions_deleted == len(going)
         for chat in going:
-            chat.found(None)
+            self.gone(chat)
         self.counts["removed"] += len(going)
 
     @rule(session_id=chats)
@@ -151,6 +192,10 @@ class Runtimes(ModelledRuntime, RuleBasedStateMachine):
                 nursery.start_soon(say)
 
         self.trio.run(both)
+        if self.policy.trash_for is not None and self.states_in_trash(session_id) != +chat.trashed:
+            assert before is not None
+            assert before.is_expired(self.wall.now)
+            chat.trashed[before] += 1
         if before and len(sessions[0].messages) == 1 and before.said:
             assert before.is_expired(self.wall.now)
             chat.now = None
@@ -174,7 +219,9 @@ class Runtimes(ModelledRuntime, RuleBasedStateMachine):
 
     @precondition(lambda self: self.steps_since_crash > 4)  # so that there is something to lose, and for speed
     @rule(
-        during=st.sampled_from(["nothing", "tick", "cleanup", "delete", "message", "time_passes", "restart"]),
+        during=st.sampled_from(
+            ["nothing", "tick", "cleanup", "delete", "message", "restore", "time_passes", "restart"]
+        ),
         session_id=chats,
         call=st.integers(1, 40),
         again=st.integers(0, 20),
@@ -182,16 +229,18 @@ class Runtimes(ModelledRuntime, RuleBasedStateMachine):
     def crash(self, during: str, session_id: str, call: int, again: int) -> None:
         """At one system call of an operation, and maybe again at one of the start that follows."""
         before = {name: chat.may_be_on_disk() for name, chat in self.chats.items()}
+        trash_before = {name: +chat.trashed for name, chat in self.chats.items()}
         self.steps_since_crash = 0
         copy = self.copy_before(call)
         match during:
-            case "delete" | "message":
+            case "delete" | "message" | "restore":
                 getattr(self, during)(session_id)
             case "time_passes":
                 self.time_passes(timedelta(days=31))
             case "tick" | "cleanup" | "restart":
                 getattr(self, during)()
         after = {name: chat.may_be_on_disk() for name, chat in self.chats.items()}
+        trash_after = {name: +chat.trashed for name, chat in self.chats.items()}
         self.go_on_with(copy)
         if again:
             copy = self.copy_before(again)
@@ -206,6 +255,19 @@ class Runtimes(ModelledRuntime, RuleBasedStateMachine):
             )
             assert gone or found in possible, f"{name} was {possible}, and is {found}"
             chat.found(found)
+            self.note_trash(name, possible, trash_before[name], trash_after[name])
+
+    def note_trash(self, name: str, possible: set[File], before: Counter[State], after: Counter[State]) -> None:
+        """What the trash had, it has; and whatever a session that was somewhere is not there any more, is in it."""
+        chat = self.chats[name]
+        chat.trashed = self.states_in_trash(name)
+        if self.policy.trash_for is None:
+            return
+        assert chat.trashed >= before & after
+        new = chat.trashed - (before | after)
+        assert all(state in possible for state in new), f"{new} is new in the trash, of {possible}"
+        if chat.file is None and None not in possible:
+            assert any(state in chat.trashed for state in possible), f"{name} was {possible}, and is nowhere"
 
     @rule(
         session_id=chats,
@@ -243,7 +305,8 @@ def test_runtime_after_any_sequence_of_steps_is_as_the_model_says(
 ) -> None:
     """Live sessions stay, whole; removed ones never return; what cannot be read is kept; whatever happens."""
     counts: Counter[str] = Counter()
-    fields = {"root": tmp_path, "logs": logs, "counts": counts, "numbers": itertools.count()}
+    policy = RetentionPolicy(trash_for=timedelta(days=10_000)) if shard % 2 else RetentionPolicy()
+    fields = {"policy": policy, "root": tmp_path, "logs": logs, "counts": counts, "numbers": itertools.count()}
     machine = seed(shard)(type("Shard", (Runtimes,), fields))
     run_state_machine_as_test(
         machine,
@@ -258,3 +321,4 @@ def test_runtime_after_any_sequence_of_steps_is_as_the_model_says(
     print(dict(counts))
     assert counts["removed"]
     assert counts["crashes"]
+    assert counts["restored"] or not shard % 2

@@ -106,7 +106,7 @@ DURABILITY: Final = (
         "            replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd, under_way=self.under_way)",
         "            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW\n"
         "            with opened(self.fs, name, flags, dir_fd=self.fd) as fd:\n"
-        "                write_all(self.fs, fd, data)\n                self.fs.fsync(fd)",
+        "                write_all(self.fs, fd, data)\n                self.fs.fsync(fd)\n",
         "session/test_directory.py",
     ),
     bug_of_one(

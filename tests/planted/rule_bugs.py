@@ -117,7 +117,7 @@ RULE_BUGS: Final = (
     ),
     bug_of_one(
         "held run remembered as swept", "nobody learns from the state that a run was held", CLEANUP_SERVICE,
-        "CleanupState(last_run_at=now, held=self.last_result.held)", "CleanupState(last_run_at=now)",
+        "CleanupState(last_run_at=swept_at, held=self.last_result.held)", "CleanupState(last_run_at=swept_at)",
         "session/test_service_modes.py",
     ),
     bug_of_one(

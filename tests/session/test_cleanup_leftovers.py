@@ -192,3 +192,23 @@ async def test_run_alone_sweeps_a_hidden_trash(sessions_dir: Path, clock: WallCl
     assert len(list((sessions_dir / ".trash").iterdir())) == 1
     clock.move(days=8)
     assert (await cleanup.run()).leftovers_removed == {"trash": 1}
+
+
+async def test_run_leaves_what_a_save_or_a_restore_is_writing(
+    runs: Runs, manager: SessionManager, fs: FaultyOs, clock: WallClock
+) -> None:
+    """A clock that jumps ahead while something is being written makes no leftover of it, and costs no save."""
+    runs.write(31)
+    await runs.by(POLICY).run()
+    await manager.get_or_create_session("telegram", "1")
+    for call, work in [("rename", manager.save_all_sessions), ("link", lambda: manager.restore_session("telegram_31"))]:
+        gate = fs.block(call, path="tmp-")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(work)
+            await wait_in_thread(gate.reached)
+            (temporary,) = (runs.store.directory.path / ".work").glob("tmp-*")
+            os.utime(temporary, (clock.ago(hours=2).timestamp(),) * 2)
+            assert (await runs.by(POLICY).run()).leftovers_removed == {}
+            gate.opened.set()
+    assert manager.dirty_sessions() == []
+    assert runs.left() == [1, 31]
