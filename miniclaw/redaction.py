@@ -65,7 +65,11 @@ class StreamRedactor:
             return piece
         text = (self._held + piece).replace(self._secret, HIDDEN)
         held = next(
-            (size for size in range(min(len(self._secret) - 1, len(text)), 0, -1) if self._secret.startswith(text[-size:])),
+            (
+                size
+                for size in range(min(len(self._secret) - 1, len(text)), 0, -1)
+                if self._secret.startswith(text[-size:])
+            ),
             0,
         )
         self._held = text[len(text) - held :]

@@ -28,7 +28,9 @@ def load_key(config: ModelConfig, environment: Mapping[str, str] = os.environ) -
     if config.api_key_env is not None:
         text = environment.get(config.api_key_env)
         if text is None:
-            raise ConfigError(None, f"the environment variable {config.api_key_env} is not set", key="model.api_key_env")
+            raise ConfigError(
+                None, f"the environment variable {config.api_key_env} is not set", key="model.api_key_env"
+            )
         return _check(text, None, "model.api_key_env")
     if config.api_key_file is not None:
         return _check(_read(config.api_key_file), config.api_key_file, "model.api_key_file")

@@ -86,7 +86,11 @@ def _merge(messages: Sequence[Message]) -> list[Message]:
     merged: list[Message] = []
     for message in messages:
         last = merged[-1] if merged else None
-        if last is not None and last.role == message.role != "tool_result" and not (last.tool_calls or message.tool_calls):
+        if (
+            last is not None
+            and last.role == message.role != "tool_result"
+            and not (last.tool_calls or message.tool_calls)
+        ):
             merged[-1] = replace(last, content=f"{last.content}\n\n{message.content}")
         else:
             merged.append(message)

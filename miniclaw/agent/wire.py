@@ -147,7 +147,10 @@ class ReplyDecoder:
         calls = [self._calls[index] for index in sorted(self._calls)]
         if not all(name for _, name, _ in calls):
             raise ValueError("a call of a tool without a name")
-        return [ToolCall(id or f"call_{number}", name, arguments) for number, (id, name, arguments) in enumerate(calls)]
+        return [
+            ToolCall(call_id or f"call_{number}", name, arguments)
+            for number, (call_id, name, arguments) in enumerate(calls)
+        ]
 
     def _take_call(self, position: int, piece: _Call) -> None:
         index = piece.index if piece.index is not None else self._index_of(position, piece)
