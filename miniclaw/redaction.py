@@ -6,6 +6,7 @@ out of texts that others wrote: an answer of a server, the text of an exception,
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 HIDDEN: Final = "[secret]"
@@ -29,7 +30,9 @@ class Secret:
         global _known  # noqa: PLW0603 - what the whole process keeps from its log
         self._value = value
         if len(value) >= _LEAST_CHARS and value not in _known:
-            _known = tuple(sorted({*_known, value}, key=len, reverse=True))
+            # Also as it stands in a JSON text and in the repr() of one that holds it.
+            forms = {value, repr(value)[1:-1], json.dumps(value)[1:-1]}
+            _known = tuple(sorted({*_known, *forms}, key=len, reverse=True))
 
     def reveal(self) -> str:
         """Return the text, for the one place that needs it."""

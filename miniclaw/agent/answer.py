@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import httpx2
@@ -28,6 +29,7 @@ MAX_WHOLE_BYTES: Final = 4 * 1024 * 1024
 MAX_ERROR_BYTES: Final = 64 * 1024
 """How much is read of what a server says about an error."""
 
+_END_SECONDS: Final = 0.1
 _DETAIL_CHARS: Final = 500
 _DONE: Final = "[DONE]"
 
@@ -73,6 +75,7 @@ class Answer:
             if self._failure is not None:
                 raise self._failure
             if self._ended:
+                await self._read_end()
                 raise StopAsyncIteration
             try:
                 with trio.fail_at(self._deadline):
@@ -94,6 +97,11 @@ class Answer:
             await self._read()
         if self._failure is not None and not self._ready:
             raise self._failure
+
+    async def _read_end(self) -> None:
+        """Read the end of the stream, which says nothing more, so that the connection can be used again."""
+        with trio.move_on_after(_END_SECONDS), suppress(httpx2.HTTPError):
+            await anext(self._chunks, None)
 
     async def _read(self) -> None:
         """Take the next bytes, or the end of them."""
@@ -131,7 +139,7 @@ class Answer:
         except ServerError as error:
             self._fail(ModelError("the model's server reported an error", detail=shorten(str(error))))
         except ValueError as error:
-            self._fail(no_answer(str(error)))
+            self._fail(no_answer(str(error), detail=shorten(str(error.__cause__ or error))))
         else:
             if text:
                 self._ready.append(text)
@@ -165,6 +173,28 @@ class Answer:
             self._ready.append(rest)
 
 
+@asynccontextmanager
+async def open_content(response: httpx2.Response) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+    """Give the bytes of a response for a block, which need not read them all.
+
+    They come as they are: nothing was compressed, for that was not asked for.
+
+    Raises:
+        ModelError: It is compressed all the same; unpacked it may be of any size.
+    """
+    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise no_answer("something compressed")
+    chunks = response.aiter_raw()
+    try:
+        yield chunks
+    finally:
+        # The generators below this one are only ended by reading on: to the end, or until that is cancelled.
+        with trio.CancelScope() as scope, suppress(httpx2.HTTPError):
+            scope.cancel()
+            async for _ in chunks:
+                pass
+
+
 def _streams(response: httpx2.Response) -> bool:
     """Return whether the answer comes as a stream of events; False: as one JSON document.
 
@@ -189,9 +219,9 @@ async def read_some(chunks: AsyncGenerator[bytes, None], most: int) -> tuple[byt
     return bytes(data), True
 
 
-def no_answer(what: str) -> ModelError:
+def no_answer(what: str, *, detail: str | None = None) -> ModelError:
     """Return the error for a server that speaks something else."""
-    return ModelError(f"the model's server sent what is no answer: {what}")
+    return ModelError(f"the model's server sent what is no answer: {what}", detail=detail)
 
 
 def describe(error: Exception) -> str:

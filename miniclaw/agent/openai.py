@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
@@ -21,7 +21,7 @@ import httpx2
 import trio
 
 from miniclaw.agent import history
-from miniclaw.agent.answer import MAX_ERROR_BYTES, Answer, describe, read_some, shorten
+from miniclaw.agent.answer import MAX_ERROR_BYTES, Answer, describe, open_content, read_some, shorten
 from miniclaw.agent.config import ModelConfig
 from miniclaw.agent.models import ModelEvent
 from miniclaw.agent.retries import delay_seconds, is_worth_a_retry, parse_retry_after
@@ -148,7 +148,7 @@ class OpenAIModel:
                 response = await opened.enter_async_context(
                     self._client.stream("POST", self._url, content=body, headers=headers)
                 )
-                chunks = await opened.enter_async_context(aclosing(response.aiter_bytes()))
+                chunks = await opened.enter_async_context(open_content(response))
                 if response.status_code != 200:
                     data, _ = await read_some(chunks, MAX_ERROR_BYTES)
                     raise self._refused(response, data)

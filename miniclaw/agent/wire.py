@@ -62,6 +62,9 @@ def _object(arguments: str) -> str:
 # What comes back ------------------------------------------------------------------------------------------------
 
 
+_NULL: Final = msgspec.Raw(b"null")
+
+
 class _Function(Struct):
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
@@ -87,7 +90,7 @@ class _Choice(Struct):
 
 class _Chunk(Struct):
     choices: list[_Choice] | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = _NULL
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
@@ -119,10 +122,10 @@ class ReplyDecoder:
         try:
             chunk = _decode_chunk(data)
         except msgspec.ValidationError as error:
-            raise ValueError(f"JSON that is no part of an answer: {error}") from error
+            raise ValueError("JSON of another kind") from error
         except (ValueError, RecursionError) as error:
             raise ValueError("something that is no JSON") from error
-        if chunk.error is not None and bytes(chunk.error) != b"null":
+        if bytes(chunk.error) != b"null":
             raise ServerError(bytes(chunk.error).decode(errors="replace"))
         if not chunk.choices:
             return ""
