@@ -189,7 +189,7 @@ async def open_content(response: httpx2.Response) -> AsyncIterator[AsyncGenerato
         yield chunks
     finally:
         # The generators below this one are only ended by reading on: to the end, or until that is cancelled.
-        with trio.CancelScope() as scope, suppress(httpx2.HTTPError):
+        with trio.move_on_after(_END_SECONDS, shield=True) as scope, suppress(httpx2.HTTPError):
             scope.cancel()
             async for _ in chunks:
                 pass

@@ -130,7 +130,7 @@ class AgentLoop:
             raise
         except BaseException:  # cancelled, alone or in a group
             if not recorded:
-                with _time_to_record():
+                with trio.move_on_after(RECORDING_SECONDS, shield=True):
                     await self._record_unanswered([message])
             raise
 
@@ -139,14 +139,14 @@ class AgentLoop:
             await self._ask(messages, reply)
         except ModelError as error:
             if reply.text:
-                with _time_to_record():
+                with trio.move_on_after(RECORDING_SECONDS, shield=True):
                     await transcript.add_interrupted(reply.text, error.reason)
             raise
         except BaseException:  # cancelled, alone or in a group
-            with _time_to_record():
+            with trio.move_on_after(RECORDING_SECONDS, shield=True):
                 await transcript.add_interrupted(reply.text, _STOPPED)
             raise
-        with _time_to_record():
+        with trio.move_on_after(RECORDING_SECONDS, shield=True):
             await transcript.add_answer(reply.text, tuple(reply.tool_calls))
         if not reply.text.strip():
             names = ", ".join(sorted({call.name for call in reply.tool_calls}))
@@ -174,11 +174,6 @@ class AgentLoop:
                 await transcript.add_interrupted("", _STOPPED)
             except MiniclawError as error:
                 log.error("Message could not be recorded", channel=message.channel, error=str(error))
-
-
-def _time_to_record() -> trio.CancelScope:
-    """Return the scope in which what happened is recorded, whoever is cancelled."""
-    return trio.move_on_after(RECORDING_SECONDS, shield=True)
 
 
 def _behind(text: str, sentence: str) -> str:

@@ -37,6 +37,8 @@ class EventDecoder:
         Args:
             data: The next bytes; cut anywhere.
         """
+        if not data:
+            return
         if self._skip_newline:
             data = data.removeprefix(b"\n")
             self._skip_newline = False

@@ -44,6 +44,8 @@ class Exchange:
     ) -> None:
         """Begin an answer in chunks."""
         fields = {"transfer-encoding": "chunked", **headers}
+        if not self.keeps_open:
+            fields["connection"] = "close"
         if content_type is not None:
             fields["content-type"] = content_type
         lines = [f"HTTP/1.1 {status} Whatever", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
