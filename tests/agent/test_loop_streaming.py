@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from miniclaw.agent import reply
+from miniclaw.agent import loop, reply
 from miniclaw.agent.inbox import MAX_WAITING_PER_CHAT, Inbox
 from miniclaw.agent.loop import MAX_TURNS
 from miniclaw.agent.transcript import is_mark
@@ -260,3 +260,36 @@ async def test_loop_with_all_turns_taken_lets_the_others_wait(sessions_dir: Path
             go_on.set()
             inbox.close()
         assert len(house.channel.sent) == MAX_TURNS + 5
+
+
+async def test_loop_answer_that_cannot_be_saved_is_told(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """An answer that no file can hold is no answer, and the next one is."""
+    logs.expect_error("Model did not answer")
+    async with open_house(sessions_dir, clock) as house:
+        await serve(house.loop(StreamingModel("\udcff")), inbound("hi"))
+        await serve(house.loop(StreamingModel("fine")), inbound("hi"))
+        assert "could not be recorded" in house.channel.sent[0].content
+        assert await house.said("web_a") == [("user", "hi"), ("user", "hi"), ("assistant", "fine")]
+
+
+async def test_loop_cancelled_with_a_waiting_message_that_cannot_be_recorded_records_the_others(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """One message that no session can hold is an ERROR in the log and costs no other."""
+    logs.expect_error("Message could not be recorded")
+    async with open_house(sessions_dir, clock) as house:
+        await cut(house, StreamingModel("a", trio.Event()), "one", "\udcff", "three")
+        assert [text for role, text in await house.said("web_a") if role == "user"] == ["one", "three"]
+
+
+async def test_loop_without_time_to_record_says_so(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recording has its deadline, too: the end of the program waits for nothing without one."""
+    logs.expect_error("Messages that waited could not all be recorded before the end")
+    async with open_house(sessions_dir, clock) as house:
+        monkeypatch.setattr(loop, "RECORDING_SECONDS", 0)
+        await cut(house, StreamingModel("a", trio.Event()), "one", "two")
+        assert ("user", "one") in await house.said("web_a")
