@@ -111,7 +111,7 @@ async def test_run_gateway_trouble_of_a_model_costs_one_answer(
 async def test_run_gateway_without_its_key_does_not_start(tmp_path: Path) -> None:
     """A key that is configured and not there is an error before the workspace is touched."""
     config = Config(model=ModelConfig("openai", "http://127.0.0.1:1/v1", "tiny", "MINICLAW_TEST_NO_SUCH_KEY"))
-    with pytest.RaisesGroup(pytest.RaisesExc(ConfigError, match="MINICLAW_TEST_NO_SUCH_KEY is not set")):
+    with pytest.raises(ConfigError, match="MINICLAW_TEST_NO_SUCH_KEY is not set"):
         await run_gateway(config, Home(tmp_path))
     assert not Home(tmp_path).workspace.exists()
 
@@ -155,6 +155,17 @@ async def test_chat_command_asks_the_configured_model(tmp_path: Path) -> None:
     assert KEY.encode() not in done[0].stderr + done[1].stderr
     assert b"[secret]" in done[1].stderr
     assert b"Traceback" not in done[1].stderr
+
+
+def test_chat_command_without_its_key_is_configured_wrongly(tmp_path: Path) -> None:
+    """A key that is not there is one sentence and the exit code of a wrong configuration."""
+    (tmp_path / "config.toml").write_text(
+        "[model]\nprovider = 'openai'\nbase_url = 'http://127.0.0.1:1'\nmodel = 'm'\napi_key_env = 'NO_SUCH_KEY'\n"
+    )
+    environment = {**os.environ, "MINICLAW_HOME": str(tmp_path)}
+    done = subprocess.run(chat_command("-m", "hello"), env=environment, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == b"miniclaw: model.api_key_env: the environment variable NO_SUCH_KEY is not set\n"
 
 
 async def test_chat_command_stopped_in_an_answer_keeps_what_came(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ class AgentLoop:
         except ModelError as error:
             if reply.text:
                 with trio.move_on_after(RECORDING_SECONDS, shield=True):
-                    await transcript.add_interrupted(reply.text, error.reason)
+                    await transcript.add_interrupted(reply.text, redact(error.reason))
             raise
         except BaseException:  # cancelled, alone or in a group
             with trio.move_on_after(RECORDING_SECONDS, shield=True):

@@ -21,8 +21,8 @@ def assistant(content: str, *calls: ToolCall) -> Message:
     return Message("assistant", content, NOW, calls or None)
 
 
-def result(call_id: str) -> Message:
-    return Message("tool_result", f"of {call_id}", NOW, tool_call_id=call_id)
+def result(call_id: str, content: str = "noon") -> Message:
+    return Message("tool_result", content, NOW, tool_call_id=call_id)
 
 
 def mark(text: str = "[interrupted] stopped") -> Message:
@@ -90,7 +90,7 @@ def test_fit_takes_the_newest_whole_turns() -> None:
 def test_fit_calls_and_results_without_each_other_are_left_out() -> None:
     """An unanswered call, a result of nothing, a second result: gone; the text beside them stays."""
     conversation = [
-        user("1"), assistant("x", CALLS[0], CALLS[1]), result("b"), result("b"), result("d"), user("2"), result("a"),
+        user("1"), assistant("x", CALLS[0], CALLS[1]), result("b"), result("b", "again"), result("d"), user("2"), result("a"),
         assistant("", CALLS[2]), user("3"),
     ]  # fmt: skip
     assert fit(conversation, 1000) == [user("1"), assistant("x", CALLS[1]), result("b"), user("2\n\n3")]

@@ -406,7 +406,7 @@ async def test_openai_questions_run_at_the_same_time() -> None:
 
 async def test_openai_library_logs_no_addresses(caplog: pytest.LogCaptureFixture) -> None:
     """Whoever listens to the standard library's log hears nothing of addresses and headers."""
-    logging.getLogger().setLevel(logging.DEBUG)
+    caplog.set_level(logging.DEBUG)
     async with open_model_server(saying("hi")) as server, open_asker(server.base_url) as asker:
         await asker.ask()
     assert [record for record in caplog.records if record.name.startswith(("httpx2", "httpcore2"))] == []
