@@ -93,23 +93,20 @@ async def run_gateway(
     """
     shutdown = _Shutdown()
     interval = None if config.session.cleanup_at else config.session.cleanup_interval
-    async with trio.open_nursery() as nursery:
+    async with _open_model(config, home, model) as answering, trio.open_nursery() as nursery:
         await nursery.start(shutdown.watch)
-        async with (
-            _open_model(config, home, model) as answering,
-            open_runtime(
-                home.sessions_dir,
-                policy=config.session.retention_policy(),
-                state_dir=home.state_dir,
-                trash_dir=home.trash_dir,
-                persistence_interval_seconds=config.session.persistence_interval.total_seconds(),
-                cleanup_interval_seconds=interval.total_seconds() if interval and cleans_up else None,
-                cleanup_at=config.session.cleanup_at if cleans_up else None,
-                removes=config.session.mode == "enforce",
-                announce_first=config.session.announce_first,
-                clock=clock,
-            ) as runtime,
-        ):
+        async with open_runtime(
+            home.sessions_dir,
+            policy=config.session.retention_policy(),
+            state_dir=home.state_dir,
+            trash_dir=home.trash_dir,
+            persistence_interval_seconds=config.session.persistence_interval.total_seconds(),
+            cleanup_interval_seconds=interval.total_seconds() if interval and cleans_up else None,
+            cleanup_at=config.session.cleanup_at if cleans_up else None,
+            removes=config.session.mode == "enforce",
+            announce_first=config.session.announce_first,
+            clock=clock,
+        ) as runtime:
             shutdown.on_haste(runtime.hurry)
             if before is not None:
                 await before(runtime)
