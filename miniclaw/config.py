@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import asdict
 
+from miniclaw.agent.config import ModelConfig, Provider, check_model, parse_model_values, show_model
 from miniclaw.config_values import (
     ValueRule,
     as_toml,
@@ -84,6 +85,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """A whole configuration."""
 
     session: SessionConfig = SessionConfig()
+    model: ModelConfig = ModelConfig()
     log: LogConfig = LogConfig()
 
 
@@ -170,11 +172,14 @@ def parse_config(values: dict[str, Any], path: Path | None = None) -> Config:
     values = dict(values)
     if isinstance(session := values.get("session"), dict):
         values["session"] = _parse_session_values(session, path)
+    if isinstance(model := values.get("model"), dict):
+        values["model"] = parse_model_values(model, path)
     try:
         config = msgspec.convert(values, Config)
     except msgspec.ValidationError as error:
         raise _explain(error, values, path) from error
     _check_contradictions(config.session, values.get("session", {}), path)
+    check_model(config.model, path)
     return config
 
 
@@ -194,6 +199,7 @@ def show_config(config: Config) -> dict[str, dict[str, Any]]:
     return {
         "session": session,
         "session.ttl_by_channel": {channel: format_duration(ttl) for channel, ttl in by_channel.items()},
+        "model": show_model(config.model),
         "log": asdict(config.log),
     }
 
@@ -247,7 +253,12 @@ def _check_contradictions(session: SessionConfig, said: Container[str], path: Pa
         raise ConfigError(path, error.problem, key=f"session.{error.attribute}") from error
 
 
-_CHOICES: Final[dict[str, Any]] = {"log.level": LogLevel, "log.format": LogFormat, "session.mode": Mode}
+_CHOICES: Final[dict[str, Any]] = {
+    "log.level": LogLevel,
+    "log.format": LogFormat,
+    "session.mode": Mode,
+    "model.provider": Provider,
+}
 _IN_WORDS: Final = {"bool": "true or false", "object": "a table", "str": "a text"}
 
 
@@ -256,7 +267,7 @@ def _explain(error: msgspec.ValidationError, values: dict[str, Any], path: Path 
     problem, _, where = str(error).rpartition(" - at `$") if " - at `$" in str(error) else (str(error), "", "")
     key = where.removesuffix("`").removeprefix(".")
     if unknown := re.search(r"unknown field `(.*)`", problem):
-        table = {"session": SessionConfig, "log": LogConfig}.get(key, Config)
+        table = {"session": SessionConfig, "model": ModelConfig, "log": LogConfig}.get(key, Config)
         known = ", ".join(table.__struct_fields__)
         return ConfigError(path, f"unknown; known here are {known}", key=".".join(filter(None, [key, unknown[1]])))
     if key in _CHOICES:

@@ -30,7 +30,15 @@ class ConfigError(MiniclawError):
 
 
 class ModelError(MiniclawError):
-    """A model that could not answer; the person's message is kept all the same."""
+    """A model that could not answer; the person's message is kept all the same.
+
+    Its text is for the person who asked; `detail` is what the log is told besides, without secrets.
+    """
+
+    def __init__(self, reason: str, *, detail: str | None = None) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(reason)
 
 
 class ChannelError(MiniclawError):

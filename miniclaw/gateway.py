@@ -2,10 +2,11 @@
 
 It opens everything in the order of the house and closes it in reverse, which *is* the order of shutdown::
 
-    session runtime (owns the workspace)      flushes last
-        agent loop                            drains the turns in flight
-            channels                          stop accepting first
-                wait for a signal, or for the channels to end
+    model
+        session runtime (owns the workspace)      flushes last
+            agent loop                            drains the turns in flight
+                channels                          stop accepting first
+                    wait for a signal, or for the channels to end
 
 Each level stops under its own deadline. A second signal skips what is left of the deadlines and goes on to the flush.
 """
@@ -14,23 +15,22 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Final
 
 import trio
 
+from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.loop import AgentLoop
-from miniclaw.agent.models import EchoModel, Model
-from miniclaw.channels.base import Channel, InboundMessage
+from miniclaw.agent.models import Model
+from miniclaw.agent.providers import open_model
+from miniclaw.channels.base import Channel
 from miniclaw.config import Config, Home
 from miniclaw.errors import UnsavedSessionsError
 from miniclaw.formats import format_duration
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.logs import get_logger
 from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
-
-QUEUE_SIZE: Final = 16
-"""Messages between the channels and the agent; beyond it the channels wait."""
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # SIGHUP: the terminal of a chat was closed
 
@@ -79,7 +79,7 @@ async def run_gateway(
         config: The configuration.
         home: Where the workspace lies.
         channels: Whom to serve. Without any the gateway waits for a signal.
-        model: Who answers; `EchoModel` where None.
+        model: Who answers; where None, the one that the configuration names.
         clock: The wall clock.
         cleans_up: Whether the daily cleanup runs; off for what is not there to stay.
         before: Called once the sessions can be had and before the channels accept anything.
@@ -93,7 +93,7 @@ async def run_gateway(
     """
     shutdown = _Shutdown()
     interval = None if config.session.cleanup_at else config.session.cleanup_interval
-    async with trio.open_nursery() as nursery:
+    async with _open_model(config, home, model) as answering, trio.open_nursery() as nursery:
         await nursery.start(shutdown.watch)
         async with open_runtime(
             home.sessions_dir,
@@ -110,8 +110,8 @@ async def run_gateway(
             shutdown.on_haste(runtime.hurry)
             if before is not None:
                 await before(runtime)
-            async with _serving(runtime, channels, model or EchoModel(), shutdown, clock):
-                _log_started(runtime, home, config)
+            async with _serving(runtime, channels, answering, shutdown, clock):
+                _log_started(runtime, home, config, answering)
                 task_status.started(runtime)
                 await shutdown.requested.wait()
             log.info("Gateway stopping", unsaved=len(runtime.manager.dirty_sessions()))
@@ -121,46 +121,53 @@ async def run_gateway(
         raise UnsavedSessionsError(runtime.unsaved)
 
 
+def _open_model(config: Config, home: Home, given: Model | None) -> AbstractAsyncContextManager[Model]:
+    """Give the model for a block; it is closed last, so that nothing of it can hold up the flush."""
+    return nullcontext(given) if given is not None else open_model(config.model, home.workspace)
+
+
 @asynccontextmanager
 async def _serving(
     runtime: SessionRuntime, channels: Sequence[Channel], model: Model, shutdown: _Shutdown, clock: Clock
 ) -> AsyncIterator[None]:
     """Run the agent loop and the channels around a block; on leaving, stop accepting, then drain."""
-    send, receive = trio.open_memory_channel[InboundMessage](QUEUE_SIZE)
+    inbox = Inbox()
     loop = AgentLoop(runtime.manager, model, {channel.name: channel for channel in channels}, clock=clock)
     async with trio.open_nursery() as agent:
-        await agent.start(loop.run, receive)
+        await agent.start(loop.run, inbox)
         async with trio.open_nursery() as accepting:
-            await accepting.start(_run_channels, channels, send, shutdown)
+            await accepting.start(_run_channels, channels, inbox, shutdown)
             yield
             accepting.cancel_scope.cancel()
+        inbox.close()
         agent.cancel_scope.deadline = trio.current_time() + GRACE_SECONDS
         shutdown.on_haste(agent.cancel_scope.cancel)
 
 
 async def _run_channels(
     channels: Sequence[Channel],
-    send: trio.MemorySendChannel[InboundMessage],
+    inbox: Inbox,
     shutdown: _Shutdown,
     *,
     task_status: trio.TaskStatus[None],
 ) -> None:
     """Run all channels; when the last has ended, ask for the end of the program."""
-    async with send, trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
         for channel in channels:
-            await nursery.start(channel.run, send)
+            await nursery.start(channel.run, inbox)
         task_status.started()
         if not channels:
             await trio.sleep_forever()
     shutdown.requested.set()
 
 
-def _log_started(runtime: SessionRuntime, home: Home, config: Config) -> None:
+def _log_started(runtime: SessionRuntime, home: Home, config: Config, model: Model) -> None:
     next_run = runtime.cleanup_service.next_run_at
     log.info(
         "Gateway started",
         workspace=str(home.workspace),
         sessions_dir=str(home.sessions_dir),
+        model=model.name,
         ttl=format_duration(config.session.ttl),
         next_cleanup=next_run.isoformat(timespec="seconds") if next_run else "never",
     )

@@ -16,6 +16,7 @@ import structlog
 from structlog.typing import Processor
 
 from miniclaw.formats import printable
+from miniclaw.redaction import redact
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
@@ -80,14 +81,17 @@ def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002
 
 
 def _escape(escape: Callable[[str], str]) -> Processor:
-    """Return a processor that escapes texts: names come from strangers, and file names need not be Unicode."""
+    """Return a processor that escapes texts: names come from strangers, and file names need not be Unicode.
+
+    It also takes out the secrets of the process.
+    """
 
     def process(_logger: Any, _level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         for key, value in event.items():
             if isinstance(value, str):
-                event[key] = escape(value)
+                event[key] = escape(redact(value))
             elif isinstance(value, list | tuple):
-                event[key] = [escape(item) if isinstance(item, str) else item for item in value]
+                event[key] = [escape(redact(item)) if isinstance(item, str) else item for item in value]
         return event
 
     return process

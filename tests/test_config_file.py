@@ -70,7 +70,7 @@ _configs = st.builds(
 
 def _as_file(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
     session = tables["session"] | {"ttl_by_channel": tables["session.ttl_by_channel"]}
-    return {"session": session, "log": tables["log"]}
+    return {"session": session, "model": tables["model"], "log": tables["log"]}
 
 
 @given(_configs)
@@ -96,6 +96,14 @@ def test_show_config_defaults_are_shown_as_the_file_would_say_them() -> None:
             "mode": "enforce",
         },
         "session.ttl_by_channel": {},
+        "model": {
+            "provider": "echo",
+            "connect_timeout": "10s",
+            "first_token_timeout": "2m",
+            "turn_timeout": "10m",
+            "max_retries": 2,
+            "history_budget": 24_000,
+        },
         "log": {"level": "info", "format": "auto"},
     }
 

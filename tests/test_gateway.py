@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 import trio
 
-from miniclaw.channels.base import InboundMessage, OutboundMessage
+from miniclaw.channels.base import InboundMessage, InboundSender, OutboundMessage
 from miniclaw.config import Config, Home, SessionConfig
 from miniclaw.errors import WorkspaceHeldError
 from miniclaw.gateway import run_gateway
 from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime
+from tests.fakes.agent import StreamingModel
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session
 from tests.fakes.threads import settle
@@ -38,7 +39,7 @@ class ScriptedChannel:
 
     async def run(
         self,
-        inbound: trio.MemorySendChannel[InboundMessage],
+        inbound: InboundSender,
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -74,19 +75,8 @@ async def test_run_gateway_answers_until_its_channels_end(home: Home) -> None:
 async def test_run_gateway_turn_in_flight_is_given_its_grace(home: Home) -> None:
     """A turn that is going on when the channels end is finished, recorded and delivered."""
 
-    class SlowModel:
-        name = "slow"
-
-        def __init__(self) -> None:
-            self.asked = trio.Event()
-            self.go_on = trio.Event()
-
-        async def reply(self, messages: Any) -> str:
-            self.asked.set()
-            await self.go_on.wait()
-            return "late"
-
-    channel, model = ScriptedChannel(), SlowModel()
+    go_on = trio.Event()
+    channel, model = ScriptedChannel(), StreamingModel("better ", go_on, "late")
     async with trio.open_nursery() as nursery:
 
         async def run() -> None:
@@ -94,31 +84,20 @@ async def test_run_gateway_turn_in_flight_is_given_its_grace(home: Home) -> None
 
         nursery.start_soon(run)
         await channel.say.send("hello")
-        await model.asked.wait()
+        await model.waiting.wait()
         channel.say.close()
         await trio.testing.wait_all_tasks_blocked()
-        model.go_on.set()
-        assert (await channel.replies.receive()).content == "late"
-    assert "late" in (home.sessions_dir / "script_1.json").read_text()
+        go_on.set()
+        assert (await channel.replies.receive()).content == "better late"
+    assert "better late" in (home.sessions_dir / "script_1.json").read_text()
 
 
 async def test_run_gateway_model_that_hangs_is_cut_and_the_message_kept(
     home: Home, mock_clock: trio.testing.MockClock
 ) -> None:
-    """A turn that does not end within its grace is cut; what the person wrote is saved."""
+    """A turn that does not end within its grace is cut; question, unfinished answer and a mark are saved."""
 
-    class HangingModel:
-        name = "hanging"
-
-        def __init__(self) -> None:
-            self.asked = trio.Event()
-
-        async def reply(self, messages: Any) -> str:
-            self.asked.set()
-            await trio.sleep_forever()
-            raise AssertionError
-
-    channel, model = ScriptedChannel(), HangingModel()
+    channel, model = ScriptedChannel(), StreamingModel("as far as", trio.Event())
     async with trio.open_nursery() as nursery:
 
         async def run() -> None:
@@ -126,12 +105,16 @@ async def test_run_gateway_model_that_hangs_is_cut_and_the_message_kept(
 
         nursery.start_soon(run)
         await channel.say.send("hello")
-        await model.asked.wait()
+        await model.waiting.wait()
         channel.say.close()
         await settle()
         mock_clock.jump(GRACE_SECONDS)
     saved = json.loads((home.sessions_dir / "script_1.json").read_text())
-    assert [message["content"] for message in saved["messages"]] == ["hello"]
+    assert [(message["role"], message["content"]) for message in saved["messages"]] == [
+        ("user", "hello"),
+        ("assistant", "as far as"),
+        ("system", "[interrupted] the program was stopped before the answer was complete"),
+    ]
 
 
 async def test_run_gateway_started_line_says_what_matters(home: Home, logs: LogRecorder) -> None:
@@ -147,7 +130,7 @@ async def test_run_gateway_started_line_says_what_matters(home: Home, logs: LogR
     event = logs.one("Gateway started")
     assert event["workspace"] == str(home.workspace)
     assert event["sessions_dir"] == str(home.sessions_dir)
-    assert (event["ttl"], event["next_cleanup"]) == ("7d", "never")
+    assert (event["model"], event["ttl"], event["next_cleanup"]) == ("echo", "7d", "never")
 
 
 async def test_run_gateway_twice_is_refused(home: Home) -> None:

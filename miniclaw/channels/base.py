@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import trio
 from msgspec import Struct, field
@@ -15,7 +15,7 @@ class InboundMessage(Struct, frozen=True):
         channel: The channel's name, ``[a-z0-9-]{1,32}``.
         chat_id: The channel's name of the chat.
         content: The text.
-        metadata: What the channel wants back with the reply.
+        metadata: What the channel wants back with the reply, such as its own id of the message.
     """
 
     channel: str
@@ -30,9 +30,9 @@ class OutboundMessage(Struct, frozen=True):
     Attributes:
         channel: The channel that carries it.
         chat_id: The chat.
-        content: The text.
+        content: The text; it begins with all that was streamed of it.
         reply_to: The message that it answers, where there is one.
-        failed: It is no answer but says why there is none.
+        failed: It is no answer, or an unfinished one, and says why.
     """
 
     channel: str
@@ -42,6 +42,44 @@ class OutboundMessage(Struct, frozen=True):
     failed: bool = False
 
 
+class OutboundDelta(Struct, frozen=True):
+    """The next piece of an answer that is being produced.
+
+    Attributes:
+        channel: The channel that carries it.
+        chat_id: The chat.
+        text: What follows the pieces before it; not empty.
+        reply_to: The message that is being answered.
+    """
+
+    channel: str
+    chat_id: str
+    text: str
+    reply_to: InboundMessage
+
+
+class InboundSender(Protocol):
+    """Where a channel puts what people write; `miniclaw.agent.inbox.Inbox` is the real one."""
+
+    async def send(self, message: InboundMessage, /) -> None:
+        """Hand over a message; waits while its chat, or the channel, has too many waiting.
+
+        Messages of one task keep their order. A channel with many chats sends from one task per chat, or uses
+        `send_nowait`, so that a chat that has to wait holds up no other.
+
+        Cancellation: the message was not taken.
+        """
+        ...
+
+    def send_nowait(self, message: InboundMessage, /) -> None:
+        """Hand over a message, if that is possible at once.
+
+        Raises:
+            trio.WouldBlock: Its chat, or the channel, has too many waiting; the message was not taken.
+        """
+        ...
+
+
 class Channel(Protocol):
     """Carries messages between people and the agent."""
 
@@ -49,7 +87,7 @@ class Channel(Protocol):
 
     async def run(
         self,
-        inbound: trio.MemorySendChannel[InboundMessage],
+        inbound: InboundSender,
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -66,5 +104,22 @@ class Channel(Protocol):
 
         Raises:
             ChannelError: It was not delivered.
+        """
+        ...
+
+
+@runtime_checkable
+class StreamingChannel(Protocol):
+    """What a channel has besides where it shows an answer while it is being produced.
+
+    One without it gets the whole answer by `Channel.send`, and so does this one, after its pieces: the content of
+    the message begins with the pieces, so that what is left of it can be shown.
+    """
+
+    async def send_delta(self, delta: OutboundDelta) -> None:
+        """Show the next piece. It does not wait for slow people: the model would wait for them, too.
+
+        Raises:
+            ChannelError: It was not shown; this answer's further pieces are not sent.
         """
         ...

@@ -1,6 +1,6 @@
 """The console: a chat with the person at the terminal, or with whatever is piped in.
 
-One line is one message, and its answer is printed before the next line is read.
+One line is one message, and its answer is printed, as it comes, before the next line is read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, TextIO
 
 import trio
 
-from miniclaw.channels.base import InboundMessage, OutboundMessage
+from miniclaw.channels.base import InboundMessage, InboundSender, OutboundDelta, OutboundMessage
 from miniclaw.errors import ChannelError
 from miniclaw.formats import printable
 from miniclaw.session.types import Message
@@ -53,11 +53,12 @@ class ConsoleChannel:
         self._output = output or sys.stdout
         self._interactive = messages is None and os.isatty(input_fd)
         self._answered = trio.Event()  # replaced for each message, on the trio thread
+        self._streamed = 0  # characters of the answer that are printed
         self.failures = 0
 
     async def run(
         self,
-        inbound: trio.MemorySendChannel[InboundMessage],
+        inbound: InboundSender,
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -74,11 +75,18 @@ class ConsoleChannel:
         if self._interactive:
             self._print("\n")
 
-    async def send(self, message: OutboundMessage) -> None:
-        """Print the answer."""
+    async def send_delta(self, delta: OutboundDelta) -> None:
+        """Print the next piece of an answer."""
         await trio.lowlevel.checkpoint()
+        self._print(delta.text)
+        self._streamed += len(delta.text)
+
+    async def send(self, message: OutboundMessage) -> None:
+        """Print the answer, or what is left of it."""
+        await trio.lowlevel.checkpoint()
+        streamed, self._streamed = self._streamed, 0
         try:
-            self._print(message.content + "\n")
+            self._print(message.content[streamed:] + "\n")
         except ChannelError:
             self.failures += 1
             raise

@@ -8,8 +8,9 @@ from pathlib import Path
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.models import EchoModel
-from miniclaw.channels.base import InboundMessage, OutboundMessage
+from miniclaw.channels.base import OutboundMessage
 from miniclaw.errors import ModelError
 from miniclaw.session.types import Message
 from tests.fakes.agent import ScriptedModel, inbound, open_house, serve
@@ -125,12 +126,12 @@ async def test_loop_different_chats_are_answered_at_the_same_time(sessions_dir: 
 async def test_loop_a_chat_that_went_quiet_is_taken_up_again(sessions_dir: Path, clock: WallClock) -> None:
     """A chat whose messages are all answered is ready for the next one."""
     async with open_house(sessions_dir, clock) as house, trio.open_nursery() as nursery:
-        send, receive = trio.open_memory_channel[InboundMessage](0)
-        await nursery.start(house.loop(EchoModel()).run, receive)
-        async with send:
-            for text in ("one", "two"):
-                await send.send(inbound(text))
-                await house.channel.delivered.wait()
-                house.channel.delivered = trio.Event()
-                await wait_all_tasks_blocked()  # the chat's task has ended
+        inbox = Inbox()
+        await nursery.start(house.loop(EchoModel()).run, inbox)
+        for text in ("one", "two"):
+            await inbox.send(inbound(text))
+            await house.channel.delivered.wait()
+            house.channel.delivered = trio.Event()
+            await wait_all_tasks_blocked()  # the chat's task has ended
+        inbox.close()
     assert [sent.content for sent in house.channel.sent] == ["one", "two"]

@@ -7,12 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import trio
-from trio.testing import wait_all_tasks_blocked
 
-from miniclaw.agent.loop import MAX_TURNS
 from miniclaw.agent.models import EchoModel
-from miniclaw.channels.base import InboundMessage
 from miniclaw.session.types import Message
 from tests.fakes.agent import MailboxChannel, ScriptedModel, inbound, open_house, serve
 from tests.fakes.clock import WallClock
@@ -85,44 +81,3 @@ async def test_loop_reply_that_cannot_be_delivered_is_recorded_all_the_same(
         await serve(house.loop(EchoModel()), inbound("one"), inbound("two"))
         assert len(logs.named("Reply could not be delivered")) == 2
         assert [role for role, _ in await house.said("web_a")] == ["user", "assistant", "user", "assistant"]
-
-
-async def test_loop_cancelled_during_a_turn_keeps_what_the_person_wrote(sessions_dir: Path, clock: WallClock) -> None:
-    """A shutdown may cost an answer, never a message."""
-    async with open_house(sessions_dir, clock) as house:
-        asked = trio.Event()
-
-        async def script(_: Sequence[Message]) -> str:
-            asked.set()
-            await trio.sleep_forever()
-            raise AssertionError
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve, house.loop(ScriptedModel(script)), inbound("hello"))
-            await asked.wait()
-            nursery.cancel_scope.cancel()
-        assert await house.said("web_a") == [("user", "hello")]
-        assert house.channel.sent == []
-
-
-async def test_loop_with_all_turns_taken_makes_the_channels_wait(sessions_dir: Path, clock: WallClock) -> None:
-    """A flood does not pile up in memory: beyond the limit nothing more is taken until a turn ends."""
-    async with open_house(sessions_dir, clock) as house:
-        asked, go = trio.Event(), trio.Event()
-
-        async def script(_: Sequence[Message]) -> str:
-            asked.set()
-            await go.wait()
-            return "done"
-
-        send, receive = trio.open_memory_channel[InboundMessage](0)
-        async with trio.open_nursery() as nursery, send:
-            await nursery.start(house.loop(ScriptedModel(script)).run, receive)
-            for number in range(MAX_TURNS + 1):  # the last one is taken and waits for its turn
-                await send.send(inbound(str(number)))
-            await asked.wait()
-            await wait_all_tasks_blocked()
-            with pytest.raises(trio.WouldBlock):
-                send.send_nowait(inbound("one too many"))
-            go.set()
-        assert len(house.channel.sent) == MAX_TURNS + 1

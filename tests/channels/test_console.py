@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from miniclaw.channels.base import InboundMessage, OutboundMessage
+from miniclaw.channels.base import InboundMessage, OutboundDelta, OutboundMessage, StreamingChannel
 from miniclaw.channels.console import ConsoleChannel
 from miniclaw.session.types import Message
 
@@ -197,3 +197,20 @@ async def test_console_cancelled_while_it_waits_for_input_ends_at_once() -> None
     finally:
         os.close(reader)
         os.close(writer)
+
+
+async def test_console_pieces_are_printed_as_they_come_and_once() -> None:
+    """Each piece stands there at once; of the whole only what is left is printed, and the next answer begins anew."""
+    output = io.StringIO()
+    channel = ConsoleChannel("me", messages=[], output=output)
+    assert isinstance(channel, StreamingChannel)
+    asked = InboundMessage("console", "me", "hi")
+    shown = []
+    for text in ("Hel", "lo\x1b"):
+        await channel.send_delta(OutboundDelta("console", "me", text, asked))
+        shown.append(output.getvalue())
+    await channel.send(OutboundMessage("console", "me", "Hello\x1b\n\nThe answer ends here", asked, failed=True))
+    await channel.send(OutboundMessage("console", "me", "whole", asked))
+    assert shown == ["Hel", "Hello\\x1b"]
+    assert output.getvalue() == "Hello\\x1b\n\nThe answer ends here\nwhole\n"
+    assert channel.failures == 1

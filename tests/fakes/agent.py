@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import trio
 
+from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.loop import AgentLoop
-from miniclaw.agent.models import Model
-from miniclaw.channels.base import InboundMessage, OutboundMessage
+from miniclaw.agent.models import Model, ModelEvent
+from miniclaw.channels.base import InboundMessage, InboundSender, OutboundDelta, OutboundMessage
 from miniclaw.errors import ChannelError
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import open_store
@@ -29,7 +30,7 @@ class MailboxChannel:
 
     async def run(
         self,
-        inbound: trio.MemorySendChannel[InboundMessage],
+        inbound: InboundSender,
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -43,6 +44,25 @@ class MailboxChannel:
         self.delivered.set()
 
 
+class StreamingMailbox(MailboxChannel):
+    """Keeps pieces, too; implements `miniclaw.channels.base.StreamingChannel`."""
+
+    def __init__(self, *, broken_after: int | None = None) -> None:
+        super().__init__()
+        self.deltas: list[OutboundDelta] = []
+        self._broken_after = broken_after
+
+    async def send_delta(self, delta: OutboundDelta) -> None:
+        await trio.lowlevel.checkpoint()
+        if len(self.deltas) == self._broken_after:
+            raise ChannelError("nobody is there")
+        self.deltas.append(delta)
+
+    @property
+    def streamed(self) -> str:
+        return "".join(delta.text for delta in self.deltas)
+
+
 class ScriptedModel:
     """Answers as its script says; implements `miniclaw.agent.models.Model`."""
 
@@ -51,8 +71,47 @@ class ScriptedModel:
     def __init__(self, script: Callable[[Sequence[Message]], Awaitable[str]]) -> None:
         self._script = script
 
-    async def reply(self, messages: Sequence[Message]) -> str:
-        return await self._script(messages)
+    @asynccontextmanager
+    async def stream(self, messages: Sequence[Message]) -> AsyncIterator[AsyncIterator[ModelEvent]]:
+        async def one() -> AsyncGenerator[ModelEvent]:
+            yield await self._script(messages)
+
+        async with aclosing(one()) as events:
+            yield events
+
+
+class StreamingModel:
+    """Says events one by one, waits where it is told to, fails where it is told to; implements `Model`.
+
+    Args:
+        events: What it says; at an event of trio's it waits, an error it raises.
+    """
+
+    name = "streaming"
+
+    def __init__(self, *events: ModelEvent | trio.Event | BaseException) -> None:
+        self._events = events
+        self.waiting = trio.Event()
+        self.closed = False
+
+    @asynccontextmanager
+    async def stream(self, messages: Sequence[Message]) -> AsyncIterator[AsyncIterator[ModelEvent]]:
+        async def say() -> AsyncGenerator[ModelEvent]:
+            for event in self._events:
+                if isinstance(event, trio.Event):
+                    self.waiting.set()
+                    await event.wait()
+                elif isinstance(event, BaseException):
+                    raise event
+                else:
+                    await trio.lowlevel.checkpoint()
+                    yield event
+
+        try:
+            async with aclosing(say()) as events:
+                yield events
+        finally:
+            self.closed = True
 
 
 class House:
@@ -60,7 +119,7 @@ class House:
 
     def __init__(self, manager: SessionManager, clock: WallClock) -> None:
         self.manager = manager
-        self.channel = MailboxChannel()
+        self.channel: MailboxChannel = MailboxChannel()
         self._clock = clock
 
     def loop(self, model: Model) -> AgentLoop:
@@ -86,8 +145,8 @@ def inbound(content: str, chat_id: str = "a") -> InboundMessage:
 
 async def serve(loop: AgentLoop, *messages: InboundMessage) -> None:
     """Run the loop over these messages to its end."""
-    send, receive = trio.open_memory_channel[InboundMessage](len(messages))
+    inbox = Inbox()
     for message in messages:
-        send.send_nowait(message)
-    await send.aclose()
-    await loop.run(receive)
+        inbox.send_nowait(message)
+    inbox.close()
+    await loop.run(inbox)

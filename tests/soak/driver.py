@@ -26,7 +26,7 @@ from typing import Any
 import structlog
 import trio
 
-from miniclaw.channels.base import InboundMessage, OutboundMessage
+from miniclaw.channels.base import InboundMessage, InboundSender, OutboundMessage
 from miniclaw.config import Config, Home, SessionConfig
 from miniclaw.gateway import run_gateway
 from miniclaw.session.runtime import SessionRuntime
@@ -70,7 +70,7 @@ class Traffic:
 
     async def run(
         self,
-        inbound: trio.MemorySendChannel[InboundMessage],
+        inbound: InboundSender,
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -79,7 +79,7 @@ class Traffic:
                 nursery.start_soon(self._talk, chat, inbound)
             task_status.started()
 
-    async def _talk(self, chat: str, inbound: trio.MemorySendChannel[InboundMessage]) -> None:
+    async def _talk(self, chat: str, inbound: InboundSender) -> None:
         while True:
             await trio.sleep(self._chance.uniform(0, 0.02))
             self._answered[chat] = trio.Event()

@@ -1,0 +1,234 @@
+"""An answer on its way from an OpenAI-compatible server: HTTP chunks in, pieces of text and calls of tools out.
+
+All that a server can send is bounded: the answer in bytes, an event, the calls, the time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import httpx2
+import trio
+
+from miniclaw.agent.models import ModelEvent
+from miniclaw.agent.sse import EventDecoder
+from miniclaw.agent.wire import ReplyDecoder, ServerError
+from miniclaw.errors import ModelError
+from miniclaw.formats import printable
+from miniclaw.redaction import Secret, StreamRedactor, redact
+
+MAX_STREAM_BYTES: Final = 64 * 1024 * 1024
+"""Largest answer as it is streamed, inclusive. A piece of a few letters comes in an event of some hundred bytes."""
+
+MAX_WHOLE_BYTES: Final = 4 * 1024 * 1024
+"""Largest answer of a server that does not stream, inclusive."""
+
+MAX_ERROR_BYTES: Final = 64 * 1024
+"""How much is read of what a server says about an error."""
+
+_END_SECONDS: Final = 0.1
+_DETAIL_CHARS: Final = 500
+_DONE: Final = "[DONE]"
+
+
+class Answer:
+    """An iterator over what the model says.
+
+    Args:
+        response: With its head read and a status of success; whoever opened it closes it.
+        chunks: Its content; likewise.
+        secret: What is taken out of the text, should the server send it back.
+        deadline: Until when it has to be complete, by trio's clock.
+        too_slow: What the person is told when it is not.
+    """
+
+    def __init__(
+        self,
+        response: httpx2.Response,
+        chunks: AsyncGenerator[bytes, None],
+        *,
+        secret: Secret | None,
+        deadline: float,
+        too_slow: str,
+    ) -> None:
+        self._chunks = chunks
+        self._deadline = deadline
+        self._too_slow = too_slow
+        self._streams = _streams(response)
+        self._events = EventDecoder()
+        self._reply = ReplyDecoder()
+        self._redactor = StreamRedactor(secret)
+        self._ready: deque[ModelEvent] = deque()
+        self._bytes = 0
+        self._heard = False
+        self._ended = False
+        self._failure: ModelError | None = None  # raised when what came before it was taken
+
+    def __aiter__(self) -> AsyncIterator[ModelEvent]:
+        return self
+
+    async def __anext__(self) -> ModelEvent:
+        while not self._ready:
+            if self._failure is not None:
+                raise self._failure
+            if self._ended:
+                await self._read_end()
+                raise StopAsyncIteration
+            try:
+                with trio.fail_at(self._deadline):
+                    await self._read()
+            except trio.TooSlowError:
+                self._fail(ModelError(self._too_slow))
+            except httpx2.HTTPError as error:
+                self._fail(ModelError("the connection to the model's server broke off", detail=describe(error)))
+        return self._ready.popleft()
+
+    async def wait_for_first(self) -> None:
+        """Read until the answer begins, or is over.
+
+        Raises:
+            httpx2.HTTPError: The connection failed before.
+            ModelError: What came is no answer.
+        """
+        while not (self._ready or self._reply.began or self._ended or self._failure):
+            await self._read()
+        if self._failure is not None and not self._ready:
+            raise self._failure
+
+    async def _read_end(self) -> None:
+        """Read the end of the stream, which says nothing more, so that the connection can be used again."""
+        with trio.move_on_after(_END_SECONDS), suppress(httpx2.HTTPError):
+            await anext(self._chunks, None)
+
+    async def _read(self) -> None:
+        """Take the next bytes, or the end of them."""
+        await trio.lowlevel.checkpoint()
+        if not self._streams:
+            data, complete = await read_some(self._chunks, MAX_WHOLE_BYTES)
+            if complete:
+                self._take(data)
+                self._finish()
+            else:
+                self._fail(no_answer(f"more than {MAX_WHOLE_BYTES:,} bytes at once"))
+            return
+        chunk = await anext(self._chunks, None)
+        if chunk is None:
+            self._end_of_stream()
+            return
+        self._bytes += len(chunk)
+        try:
+            for event in self._events.feed(chunk):
+                self._take(event)
+        except ValueError as error:
+            self._fail(no_answer(str(error)))
+        if self._bytes > MAX_STREAM_BYTES:
+            self._fail(no_answer(f"more than {MAX_STREAM_BYTES:,} bytes"))
+
+    def _take(self, data: str | bytes) -> None:
+        if self._ended or self._failure:
+            return
+        self._heard = True
+        if isinstance(data, str) and data.strip() == _DONE:
+            self._finish()
+            return
+        try:
+            text = self._redactor.feed(self._reply.feed(data))
+        except ServerError as error:
+            self._fail(ModelError("the model's server reported an error", detail=shorten(str(error))))
+        except ValueError as error:
+            self._fail(no_answer(str(error), detail=shorten(str(error.__cause__ or error))))
+        else:
+            if text:
+                self._ready.append(text)
+
+    def _end_of_stream(self) -> None:
+        # Some servers leave out the last event, [DONE]; none leaves out both, unless something happened to it.
+        if self._reply.finish_reason:
+            self._finish()
+        elif self._heard:
+            self._fail(ModelError("the model's server broke off before the answer was complete"))
+        else:
+            self._fail(ModelError("the model's server sent nothing"))
+
+    def _finish(self) -> None:
+        if self._ended or self._failure:
+            return
+        self._ended = True
+        self._flush()
+        try:
+            self._ready.extend(self._reply.calls())
+        except ValueError as error:
+            self._fail(no_answer(str(error)))
+
+    def _fail(self, failure: ModelError) -> None:
+        if self._failure is None:
+            self._failure = failure
+            self._flush()
+
+    def _flush(self) -> None:
+        if rest := self._redactor.flush():
+            self._ready.append(rest)
+
+
+@asynccontextmanager
+async def open_content(response: httpx2.Response) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+    """Give the bytes of a response for a block, which need not read them all.
+
+    They come as they are: nothing was compressed, for that was not asked for.
+
+    Raises:
+        ModelError: It is compressed all the same; unpacked it may be of any size.
+    """
+    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise no_answer("something compressed")
+    chunks = response.aiter_raw()
+    try:
+        yield chunks
+    finally:
+        # The generators below this one are only ended by reading on: to the end, or until that is cancelled.
+        with trio.move_on_after(_END_SECONDS, shield=True) as scope, suppress(httpx2.HTTPError):
+            scope.cancel()
+            async for _ in chunks:
+                pass
+
+
+def _streams(response: httpx2.Response) -> bool:
+    """Return whether the answer comes as a stream of events; False: as one JSON document.
+
+    Raises:
+        ModelError: Neither.
+    """
+    content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type in {"text/event-stream", ""}:
+        return True
+    if content_type == "application/json":
+        return False
+    raise no_answer(f"{shorten(content_type)[:60]}; is base_url right?")
+
+
+async def read_some(chunks: AsyncGenerator[bytes, None], most: int) -> tuple[bytes, bool]:
+    """Read up to so many bytes; return them, and whether that is all there is."""
+    data = bytearray()
+    async for chunk in chunks:
+        data += chunk
+        if len(data) > most:
+            return bytes(data[:most]), False
+    return bytes(data), True
+
+
+def no_answer(what: str, *, detail: str | None = None) -> ModelError:
+    """Return the error for a server that speaks something else."""
+    return ModelError(f"the model's server sent what is no answer: {what}", detail=detail)
+
+
+def describe(error: Exception) -> str:
+    """Return an exception for the log."""
+    return shorten(f"{type(error).__name__}: {error}")
+
+
+def shorten(text: str) -> str:
+    """Return what a server said for the log: on one line, not too long, without secrets."""
+    return printable(" ".join(redact(text).split()))[:_DETAIL_CHARS]

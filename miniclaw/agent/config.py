@@ -1,0 +1,153 @@
+"""The table ``[model]`` of the configuration: who answers.
+
+Nothing here reads a key or a file; that happens when the model is opened (see `miniclaw.agent.providers`).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from miniclaw.config_values import ValueRule, count_rule, duration_rule
+from miniclaw.errors import ConfigError
+
+Provider: TypeAlias = Literal["echo", "openai"]
+"""Who answers: nobody but an echo, or a server that speaks OpenAI's chat completions."""
+
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+
+class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The table ``[model]``.
+
+    Attributes:
+        provider: Who answers. All other keys are for ``openai``.
+        base_url: The server's address up to before ``/chat/completions``.
+        model: The server's name of the model.
+        api_key_env: The environment variable that holds the key.
+        api_key_file: The file that holds the key; nobody else may be able to read it.
+        connect_timeout: For a connection, encryption included.
+        first_token_timeout: From the question until the answer begins, all retries included.
+        turn_timeout: From the question until the answer is complete.
+        max_retries: How often a question is asked again where that makes sense; 0: never.
+        history_budget: How many characters of a conversation the model is given, the newest ones.
+    """
+
+    provider: Provider = "echo"
+    base_url: str | None = None
+    model: str | None = None
+    api_key_env: str | None = None
+    api_key_file: Path | None = None
+    connect_timeout: timedelta = timedelta(seconds=10)
+    first_token_timeout: timedelta = timedelta(minutes=2)
+    turn_timeout: timedelta = timedelta(minutes=10)
+    max_retries: int = 2
+    history_budget: int = 24_000
+
+
+def _base_url_rule() -> ValueRule:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not value.isascii() or re.search(r"[\s\x00-\x1f\x7f?#@\\]", value):
+            raise ValueError("not such a text")
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+            raise ValueError("not such an address")
+        return value.rstrip("/")
+
+    # A key could stand in it.
+    right = 'an address such as "http://127.0.0.1:11434/v1": http or https, without user, password, "?" and "#"'
+    return _unseen(ValueRule(right, read, str))
+
+
+def _text_rule(most: int) -> ValueRule:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not 1 <= len(value) <= most or not value.isprintable() or not value.strip():
+            raise ValueError("not such a text")
+        return value
+
+    return ValueRule(f"a text of 1 to {most} printable characters", read, str)
+
+
+def _variable_rule() -> ValueRule:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
+            raise ValueError("not such a name")
+        return value
+
+    return _unseen(ValueRule("the name of an environment variable; the key itself does not stand here", read, str))
+
+
+def _path_rule() -> ValueRule:
+    def read(value: object) -> Path:
+        if not isinstance(value, str) or "\0" in value or not Path(value).is_absolute():
+            raise ValueError("not such a path")
+        return Path(value)
+
+    return _unseen(ValueRule("the absolute path of a file; the key itself does not stand here", read, str))
+
+
+class _UnseenRule(ValueRule, frozen=True):
+    """A rule for a value that may be a secret by mistake: what is refused is not shown."""
+
+    def parse(self, value: object, key: str, path: Path | None) -> Any:
+        try:
+            return self.read(value)
+        except ValueError:
+            raise ConfigError(path, f"it is not {self.right}", key=key) from None
+
+
+def _unseen(rule: ValueRule) -> ValueRule:
+    return _UnseenRule(rule.right, rule.read, rule.show)
+
+
+_RULES: Final[dict[str, ValueRule]] = {
+    "base_url": _base_url_rule(),
+    "model": _text_rule(200),
+    "api_key_env": _variable_rule(),
+    "api_key_file": _path_rule(),
+    "connect_timeout": duration_rule("1s", "5m"),
+    "first_token_timeout": duration_rule("1s", "1h"),
+    "turn_timeout": duration_rule("1s", "24h"),
+    "max_retries": count_rule(0, 10),
+    "history_budget": count_rule(1000, 10_000_000),
+}
+
+
+def parse_model_values(values: dict[str, Any], path: Path | None) -> dict[str, Any]:
+    """Return the table's values as `ModelConfig` takes them; unknown keys are left for it to refuse.
+
+    Raises:
+        ConfigError: A value is not what it should be.
+    """
+    parsed = {key: rule.parse(values[key], f"model.{key}", path) for key, rule in _RULES.items() if key in values}
+    return {**values, **parsed}
+
+
+def check_model(model: ModelConfig, path: Path | None) -> None:
+    """Refuse what is right by itself but not together.
+
+    Raises:
+        ConfigError: Keys are missing for the provider, or contradict each other.
+    """
+    if model.api_key_env is not None and model.api_key_file is not None:
+        raise ConfigError(path, "it does not go with api_key_env; say one of the two", key="model.api_key_file")
+    if model.first_token_timeout > model.turn_timeout:
+        raise ConfigError(path, "it is longer than turn_timeout", key="model.first_token_timeout")
+    if model.provider == "openai":
+        for key in ("base_url", "model"):
+            if getattr(model, key) is None:
+                raise ConfigError(path, 'provider = "openai" needs it', key=f"model.{key}")
+
+
+def show_model(model: ModelConfig) -> dict[str, Any]:
+    """Return the table as its file would say it; without the keys that have no word for their default."""
+    values = asdict(model)
+    return {
+        key: _RULES[key].show(value) if key in _RULES else value for key, value in values.items() if value is not None
+    }

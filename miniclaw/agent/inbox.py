@@ -1,0 +1,169 @@
+"""The inbox: what people wrote and nobody has begun to answer yet.
+
+Each chat has a queue of its own, and the chats take turns. Both a chat and a channel may have so many waiting and no
+more; beyond that the sender waits, and nobody else does: a chat that floods holds up itself, a channel that floods
+holds up its own chats.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, TypeAlias
+
+import trio
+
+from miniclaw.channels.base import InboundMessage
+
+MAX_WAITING_PER_CHAT: Final = 8
+"""Messages of one chat that may wait, besides the one that is being answered."""
+
+MAX_WAITING_PER_CHANNEL: Final = 64
+"""Messages of all chats of one channel that may wait."""
+
+ChatKey: TypeAlias = tuple[str, str]
+"""Channel and chat id."""
+
+
+class _Chat:
+    def __init__(self) -> None:
+        self.waiting: deque[InboundMessage] = deque()
+        self.room = trio.Semaphore(MAX_WAITING_PER_CHAT)
+        self.senders = 0  # tasks that are in `send`
+        self.busy = False  # it waits for its turn or has it
+
+
+class Inbox:
+    """Messages on their way from the channels to the agent; implements `miniclaw.channels.base.InboundSender`.
+
+    All of it is changed on the trio thread only, in synchronous steps.
+    """
+
+    def __init__(self) -> None:
+        self._chats: dict[ChatKey, _Chat] = {}  # those with something waiting, being sent, or being answered
+        self._rooms: dict[str, trio.Semaphore] = {}  # by channel
+        self._ready: deque[ChatKey] = deque()  # chats with a message waiting and none being answered
+        self._closed = False
+        self._changed = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Inbox chats={len(self._chats)} ready={len(self._ready)} waiting={self.waiting()}>"
+
+    def waiting(self) -> int:
+        """Return how many messages wait."""
+        return sum(len(chat.waiting) for chat in self._chats.values())
+
+    # For the channels -----------------------------------------------------------------------------------------
+
+    async def send(self, message: InboundMessage, /) -> None:
+        """See `InboundSender.send`.
+
+        Raises:
+            trio.ClosedResourceError: The agent takes no more.
+        """
+        key = (message.channel, message.chat_id)
+        chat = self._chats.setdefault(key, _Chat())
+        chat.senders += 1
+        try:
+            # In this order, so that a chat never has more than its share of those that wait for its channel.
+            await chat.room.acquire()
+            try:
+                await self._room(message.channel).acquire()
+            except BaseException:
+                chat.room.release()
+                raise
+        finally:
+            chat.senders -= 1
+            self._forget_idle(key)
+        self._put(key, message)
+
+    def send_nowait(self, message: InboundMessage, /) -> None:
+        """See `InboundSender.send_nowait`.
+
+        Raises:
+            trio.WouldBlock: There is no room.
+            trio.ClosedResourceError: The agent takes no more.
+        """
+        key = (message.channel, message.chat_id)
+        room = self._room(message.channel)
+        chat = self._chats.get(key) or _Chat()
+        chat.room.acquire_nowait()
+        try:
+            room.acquire_nowait()
+        except trio.WouldBlock:
+            chat.room.release()
+            raise
+        self._chats[key] = chat
+        self._put(key, message)
+
+    def close(self) -> None:
+        """Take no more; what waits can still be had."""
+        self._closed = True
+        self._notify()
+
+    def _room(self, channel: str) -> trio.Semaphore:
+        return self._rooms.setdefault(channel, trio.Semaphore(MAX_WAITING_PER_CHANNEL))
+
+    def _put(self, key: ChatKey, message: InboundMessage) -> None:
+        chat = self._chats.setdefault(key, _Chat())
+        if self._closed:
+            self._release(key, chat)
+            raise trio.ClosedResourceError("the agent takes no more messages")
+        chat.waiting.append(message)
+        if not chat.busy:
+            chat.busy = True
+            self._ready.append(key)
+            self._notify()
+
+    # For the agent --------------------------------------------------------------------------------------------
+
+    async def next_message(self) -> InboundMessage | None:
+        """Return the next message, of the chat whose turn it is, or None once it is closed and nothing will come.
+
+        Until `done` is called for it, no other message of its chat is returned.
+
+        Cancellation: nothing was taken.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self._ready:
+            if self._closed and not any(chat.waiting for chat in self._chats.values()):
+                return None
+            self._changed = trio.Event()
+            await self._changed.wait()
+        return self._take(self._ready.popleft())
+
+    def done(self, message: InboundMessage) -> None:
+        """Say that a message is answered; its chat goes to the end of the line if it has more."""
+        key = (message.channel, message.chat_id)
+        chat = self._chats[key]
+        if chat.waiting:
+            self._ready.append(key)
+        else:
+            chat.busy = False
+            self._forget_idle(key)
+        self._notify()
+
+    def take_rest(self) -> list[InboundMessage]:
+        """Take all that wait, each chat's in its order, also of chats that are being answered."""
+        keys = [key for key, chat in self._chats.items() for _ in chat.waiting]
+        self._ready.clear()
+        return [self._take(key) for key in keys]
+
+    def _take(self, key: ChatKey) -> InboundMessage:
+        chat = self._chats[key]
+        message = chat.waiting.popleft()
+        self._release(key, chat)
+        return message
+
+    def _release(self, key: ChatKey, chat: _Chat) -> None:
+        chat.room.release()
+        self._room(key[0]).release()
+        self._forget_idle(key)
+
+    def _forget_idle(self, key: ChatKey) -> None:
+        chat = self._chats[key]
+        # What waits between `acquire` and `_put` has its room taken.
+        if not (chat.busy or chat.waiting or chat.senders) and chat.room.value == MAX_WAITING_PER_CHAT:
+            del self._chats[key]
+
+    def _notify(self) -> None:
+        self._changed.set()

@@ -1,0 +1,220 @@
+"""Models behind an OpenAI-compatible server: Ollama, llama.cpp, vLLM, OpenRouter, OpenAI and others.
+
+One HTTP client serves all chats. What is asked again, and when, is in `miniclaw.agent.retries`; nothing is once the
+answer has begun. Redirects are not followed, since a key would go with them; cookies are not kept.
+
+Importing this needs httpx2, the extra ``miniclaw[openai]``.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
+from typing import Final
+
+import httpx2
+import trio
+
+from miniclaw.agent import history
+from miniclaw.agent.answer import MAX_ERROR_BYTES, Answer, describe, open_content, read_some, shorten
+from miniclaw.agent.config import ModelConfig
+from miniclaw.agent.models import ModelEvent
+from miniclaw.agent.retries import delay_seconds, is_worth_a_retry, parse_retry_after
+from miniclaw.agent.system_prompt import SystemPromptError, read_system_prompt
+from miniclaw.agent.wire import encode_request
+from miniclaw.errors import ModelError
+from miniclaw.formats import format_duration
+from miniclaw.redaction import Secret
+from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.logs import get_logger
+from miniclaw.session.types import Message
+
+_CLOSING_SECONDS: Final = 1
+_KEPT_CONNECTIONS: Final = 8
+
+# They log whole addresses at INFO and headers at DEBUG, to whoever listens.
+for _name in ("httpx2", "httpcore2"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+log = get_logger("miniclaw.agent.openai")
+
+
+class _TryAgain(Exception):  # noqa: N818 - it is no error, it says what to do
+    """An attempt failed, before anything of the answer came, in a way that may pass.
+
+    Attributes:
+        error: What to raise if it is not tried again.
+        after: For how many seconds the server asks to wait.
+    """
+
+    def __init__(self, error: ModelError, after: float | None = None) -> None:
+        self.error = error
+        self.after = after
+        super().__init__(str(error))
+
+
+class OpenAIModel:
+    """Asks a server that speaks OpenAI's chat completions; implements `miniclaw.agent.models.Model`.
+
+    Args:
+        client: Shared by all chats; whoever made it closes it.
+        config: Which server and model, and the deadlines.
+        key: For the server.
+        system_prompt: Where the system prompt lies, if there is one.
+        clock: The wall clock.
+        sleep: Waits between attempts.
+    """
+
+    def __init__(
+        self,
+        client: httpx2.AsyncClient,
+        config: ModelConfig,
+        *,
+        key: Secret | None,
+        system_prompt: Path,
+        clock: Clock = utc_now,
+        sleep: Callable[[float], Awaitable[None]] = trio.sleep,
+    ) -> None:
+        self.name = f"openai/{config.model}"
+        self._client = client
+        self._config = config
+        self._key = key
+        self._system_prompt = system_prompt
+        self._clock = clock
+        self._sleep = sleep
+        self._url = f"{config.base_url}/chat/completions"
+
+    @asynccontextmanager
+    async def stream(self, messages: Sequence[Message]) -> AsyncIterator[AsyncIterator[ModelEvent]]:
+        """See `Model.stream`. The answer has begun, or is over, when the block begins."""
+        now = trio.current_time()
+        first_token = now + self._config.first_token_timeout.total_seconds()
+        turn = now + self._config.turn_timeout.total_seconds()
+        async with AsyncExitStack() as stack:
+            try:
+                with trio.fail_at(first_token):
+                    answer = await self._ask(messages, stack, first_token=first_token, turn=turn)
+            except trio.TooSlowError:
+                within = format_duration(self._config.first_token_timeout)
+                raise ModelError(f"the model did not begin to answer within {within}") from None
+            yield answer
+
+    async def _ask(
+        self, messages: Sequence[Message], stack: AsyncExitStack, *, first_token: float, turn: float
+    ) -> Answer:
+        """Ask until the answer begins; what has to be closed after it goes to the stack."""
+        body = await self._body(messages)
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self._attempt(body, stack, turn)
+            except _TryAgain as failed:
+                if attempt > self._config.max_retries:
+                    raise failed.error from None
+                delay = delay_seconds(attempt, failed.after, random.random())  # noqa: S311 - not for secrets
+                if trio.current_time() + delay >= first_token:
+                    raise failed.error from None
+                log.info(
+                    "Model is asked again",
+                    model=self.name, attempt=attempt, delay_seconds=round(delay, 3),
+                    error=str(failed.error), detail=failed.error.detail,
+                )  # fmt: skip
+            await self._sleep(delay)
+
+    async def _body(self, messages: Sequence[Message]) -> bytes:
+        budget = self._config.history_budget
+        try:
+            read = partial(read_system_prompt, self._system_prompt, budget // 2)
+            system = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+            fitting = history.fit(messages, budget - len(system or ""))
+        except SystemPromptError as error:
+            raise ModelError(f"the system prompt cannot be used: {error}") from error
+        except history.TooLongError:
+            raise ModelError(f"the message is longer than history_budget, {budget:,} characters") from None
+        return encode_request(self._config.model or "", fitting, system)
+
+    async def _attempt(self, body: bytes, stack: AsyncExitStack, turn: float) -> Answer:
+        headers = {"content-type": "application/json", "accept": "text/event-stream", "accept-encoding": "identity"}
+        if self._key is not None:
+            headers["authorization"] = f"Bearer {self._key.reveal()}"
+        try:
+            async with AsyncExitStack() as opened:
+                response = await opened.enter_async_context(
+                    self._client.stream("POST", self._url, content=body, headers=headers)
+                )
+                chunks = await opened.enter_async_context(open_content(response))
+                if response.status_code != 200:
+                    data, _ = await read_some(chunks, MAX_ERROR_BYTES)
+                    raise self._refused(response, data)
+                within = format_duration(self._config.turn_timeout)
+                answer = Answer(
+                    response,
+                    chunks,
+                    secret=self._key,
+                    deadline=turn,
+                    too_slow=f"the model did not finish its answer within {within}",
+                )
+                await answer.wait_for_first()
+                stack.push_async_exit(opened.pop_all())
+                return answer
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
+            raise _TryAgain(ModelError("the model's server cannot be reached", detail=describe(error))) from error
+        except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
+            broke = ModelError("the connection to the model's server broke off", detail=describe(error))
+            raise _TryAgain(broke) from error
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise ModelError("the model's server could not be asked", detail=describe(error)) from None
+
+    def _refused(self, response: httpx2.Response, data: bytes) -> Exception:
+        """Return what to raise for an answer that is none, by its status."""
+        status = response.status_code
+        error = ModelError(self._reason(status), detail=shorten(f"HTTP {status}: {data.decode(errors='replace')}"))
+        if is_worth_a_retry(status):
+            return _TryAgain(error, parse_retry_after(response.headers.get("retry-after"), self._clock()))
+        return error
+
+    def _reason(self, status: int) -> str:
+        if status in {401, 403}:
+            return (
+                f"the model's server refused the key (HTTP {status})"
+                if self._key
+                else (f"the model's server wants a key (HTTP {status})")
+            )
+        if status == 404:
+            return f"the model's server does not know {self._config.model!r}, or base_url is wrong (HTTP 404)"
+        if status == 429:
+            return "the model's server is asked too often or its quota is used up (HTTP 429); try again later"
+        if 300 <= status <= 399:
+            return f"the model's server sends elsewhere (HTTP {status}); base_url has to be the address itself"
+        if status >= 500:
+            return f"the model's server has trouble (HTTP {status}); try again later"
+        return f"the model's server refused the question (HTTP {status})"
+
+
+@asynccontextmanager
+async def open_client(config: ModelConfig, *, direct: bool) -> AsyncIterator[httpx2.AsyncClient]:
+    """Give the HTTP client for a block.
+
+    Args:
+        config: The deadline for connections; all other deadlines are in `OpenAIModel`.
+        direct: Never through a proxy of the environment.
+    """
+    client = httpx2.AsyncClient(
+        timeout=httpx2.Timeout(None, connect=config.connect_timeout.total_seconds()),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_KEPT_CONNECTIONS),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        follow_redirects=False,
+        trust_env=not direct,
+        headers={"user-agent": "miniclaw"},
+    )
+    try:
+        yield client
+    finally:
+        with trio.move_on_after(_CLOSING_SECONDS, shield=True):
+            await client.aclose()

@@ -1,0 +1,62 @@
+"""From the table ``[model]`` to the model that answers."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import trio
+
+from miniclaw.agent.api_key import load_key
+from miniclaw.agent.config import ModelConfig
+from miniclaw.agent.models import EchoModel, Model
+from miniclaw.agent.system_prompt import NAME, SystemPromptError, read_system_prompt
+from miniclaw.errors import ConfigError
+from miniclaw.session.logs import get_logger
+
+log = get_logger("miniclaw.agent")
+
+
+@asynccontextmanager
+async def open_model(config: ModelConfig, workspace: Path) -> AsyncIterator[Model]:
+    """Give the model that the configuration names for a block.
+
+    Args:
+        config: The table.
+        workspace: Where the system prompt lies.
+
+    Raises:
+        ConfigError: A package or the key is missing, or the system prompt cannot be used.
+    """
+    if config.provider == "echo":
+        yield EchoModel()
+        return
+    try:
+        from miniclaw.agent.openai import OpenAIModel, open_client  # noqa: PLC0415 - an extra, and start-up time
+    except ImportError as error:
+        problem = "\"openai\" needs a package that is not installed: pip install 'miniclaw[openai]'"
+        raise ConfigError(None, problem, key="model.provider") from error
+    key = await trio.to_thread.run_sync(load_key, config)
+    prompt = workspace / NAME
+    try:
+        await trio.to_thread.run_sync(partial(read_system_prompt, prompt, config.history_budget // 2))
+    except SystemPromptError as error:
+        raise ConfigError(prompt, str(error)) from error
+    host = urlsplit(config.base_url or "").hostname or ""
+    local = is_loopback(host)
+    if key is not None and not local and (config.base_url or "").startswith("http:"):
+        log.warning("Model's key goes over the network unencrypted; https would keep it secret", host=host)
+    async with open_client(config, direct=local) as client:
+        yield OpenAIModel(client, config, key=key, system_prompt=prompt)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine, by its name alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -1,0 +1,81 @@
+"""What a turn leaves in its session.
+
+A turn is the person's message and the answer to it. An answer that was begun and not finished is kept as far as it
+came, as an ordinary message of the assistant, and behind it stands a *mark*: a message of the role ``system`` whose
+content begins with ``[interrupted]`` and says why. A turn that was cut before the answer began has the mark alone.
+So the mark needs no field that a session file does not have, and no text of a model can be taken for it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Final
+
+from miniclaw.errors import InvalidMessageError, ModelError, SessionNotFoundError
+from miniclaw.session.clock import Clock
+from miniclaw.session.logs import get_logger
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.types import Message, Role, ToolCall
+
+INTERRUPTED: Final = "[interrupted]"
+"""How the content of a mark begins."""
+
+log = get_logger("miniclaw.agent")
+
+
+def is_mark(message: Message) -> bool:
+    """Return whether a message says that the answer before it was cut short."""
+    return message.role == "system" and message.content.startswith(INTERRUPTED)
+
+
+class Transcript:
+    """Writes the messages of one turn into its session.
+
+    Args:
+        manager: The sessions.
+        session_id: The session.
+        clock: The wall clock.
+    """
+
+    def __init__(self, manager: SessionManager, session_id: str, clock: Clock) -> None:
+        self._manager = manager
+        self._session_id = session_id
+        self._clock = clock
+
+    async def add_question(self, content: str) -> None:
+        """Record what the person wrote.
+
+        Raises:
+            MiniclawError: It could not be recorded.
+        """
+        await self._add("user", content)
+
+    async def add_answer(self, text: str, tool_calls: tuple[ToolCall, ...] = ()) -> None:
+        """Record an answer.
+
+        A session that was deleted meanwhile does not come back for it.
+
+        Raises:
+            ModelError: It could not be saved.
+        """
+        try:
+            await self._add("assistant", text, tool_calls or None)
+        except InvalidMessageError as error:
+            raise ModelError(f"the model's answer could not be recorded ({error.problem})") from error
+        except SessionNotFoundError:
+            log.info("Session was deleted during the turn", session_id=self._session_id)
+
+    async def add_interrupted(self, text: str, reason: str) -> None:
+        """Record how far an answer came and why no further."""
+        try:
+            if text:
+                await self._add("assistant", text)
+            await self._add("system", f"{INTERRUPTED} {reason}")
+        except InvalidMessageError as error:
+            log.error("Unfinished answer could not be recorded", session_id=self._session_id, error=str(error))
+        except SessionNotFoundError:
+            log.info("Session was deleted during the turn", session_id=self._session_id)
+
+    async def _add(self, role: Role, content: str, tool_calls: tuple[ToolCall, ...] | None = None) -> None:
+        message = Message(role, content, self._clock().astimezone(UTC), tool_calls)
+        await self._manager.add_message(self._session_id, message)
