@@ -111,7 +111,7 @@ async def test_case_only_names_are_sessions_of_their_own(sessions_dir: Path, clo
     ids = ["case", "Case", "cASE", "CASE", "\u017f", "s", "S", "K", "k", "\u212a", "\u0130", "i\u0307", "i"]
     ids += [file_name(f"web_{chat_id}")[len("web_") : -len(".json")].lower() for chat_id in ("CASE", "a" * 300)]
     assert len({file_name(f"web_{chat_id}").casefold() for chat_id in ids}) == len(ids)
-    async with open_runtime(sessions_dir, clock=clock, announce_first=False) as runtime:
+    async with open_runtime(sessions_dir, clock=clock, cleanup_interval_seconds=None) as runtime:
         for chat_id in ids:
             await runtime.manager.get_or_create_session("web", chat_id)
         await runtime.manager.save_all_sessions()
@@ -244,7 +244,7 @@ async def test_no_regular_file_in_place_of_a_session_is_left_alone(
     captured.mkdir(parents=True)
     make(captured / "telegram_2.json", outside)
     kinds = [stat.S_IFMT(path.lstat().st_mode)] * 2
-    async with open_runtime(sessions_dir, clock=clock, announce_first=False) as runtime:
+    async with open_runtime(sessions_dir, clock=clock, cleanup_interval_seconds=None) as runtime:
         for use in (runtime.manager.get_session, runtime.manager.delete_session):
             with pytest.raises(SessionFileError):
                 await use("telegram_1")
