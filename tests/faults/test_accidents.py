@@ -124,6 +124,7 @@ async def test_disk_read_only_while_running_chat_goes_on_and_nothing_is_removed(
     """When the disk turns read-only, saves and cleanups are ERRORs, chat goes on, and all is saved when it is back."""
     logs.expect_error(NOT_SAVED)
     logs.expect_error("Time could not be recorded")
+    logs.expect_error("Cleanup could not be written into the history")
     logs.expect_error("Session not removed")
     fs = FaultyOs()
     async with open_runtime(sessions_dir, clock=clock, fs=fs, cleanup_interval_seconds=None) as runtime:
