@@ -31,7 +31,10 @@ def log_leftovers(removals: Sequence[LeftoverRemoval]) -> None:
     """Say which leftovers were removed, at DEBUG, and which could not be, as an ERROR."""
     for done in removals:
         fields = {"kind": done.leftover.kind, "file": done.leftover.key}
-        if done.outcome == "failed":
+        if done.leftover.kind == "unfinished":
+            # The ERROR was when the system refused; nothing is lost, and nothing can be done before the next start.
+            log.warning("Unfinished removal waits for the next start", reason=done.reason, **fields)
+        elif done.outcome == "failed":
             log.error("Leftover not removed", reason=done.reason, **fields)
         elif done.outcome != "vanished":
             log.debug("Leftover removed", outcome=done.outcome, bytes_freed=done.bytes_freed, **fields)
