@@ -32,6 +32,7 @@ from miniclaw.config_values import (
 from miniclaw.errors import ConfigError
 from miniclaw.formats import NEVER, format_duration
 from miniclaw.log import LogFormat, LogLevel
+from miniclaw.session.files import why_no_session_file
 from miniclaw.session.names import is_channel
 from miniclaw.session.retention import QUARANTINE_DAYS, SESSION_TTL_DAYS, PolicyError, RetentionPolicy
 
@@ -148,8 +149,7 @@ def load_config(path: Path, *, required: bool) -> Config:
         ConfigError: It cannot be read or is not right.
     """
     try:
-        with path.open("rb") as file:
-            values = tomllib.load(file)
+        values = tomllib.loads(_read(path).decode())
     except FileNotFoundError:
         if required:
             raise ConfigError(path, "there is no such file") from None
@@ -161,6 +161,23 @@ def load_config(path: Path, *, required: bool) -> Config:
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is one; an endless number or nesting is not
         raise ConfigError(path, f"it is not TOML: {error}") from error
     return parse_config(values, path)
+
+
+def _read(path: Path) -> bytes:
+    """Return the content of a regular file, which a link may lead to.
+
+    Raises:
+        ConfigError: It is something else, such as a FIFO, which one would have to wait for.
+        OSError: It cannot be read.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        if problem := why_no_session_file(os.fstat(fd).st_mode):
+            raise ConfigError(path, problem)
+        with open(fd, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(fd)
 
 
 def parse_config(values: dict[str, Any], path: Path | None = None) -> Config:
@@ -247,6 +264,12 @@ def _check_contradictions(session: SessionConfig, said: Container[str], path: Pa
     """
     if "cleanup_at" in said and "cleanup_interval" in said:
         raise ConfigError(path, "it does not go with cleanup_interval; say one of the two", key="session.cleanup_at")
+    if session.min_idle is not None:
+        ttls = {"ttl": session.ttl, **{f"ttl_by_channel.{name}": ttl for name, ttl in session.ttl_by_channel.items()}}
+        for name, ttl in ttls.items():
+            if ttl is not None and session.min_idle > ttl:
+                longer = f"{format_duration(session.min_idle)} is more than {name}, {format_duration(ttl)}"
+                raise ConfigError(path, f"{longer}: nothing would be idle", key="session.min_idle")
     try:
         session.retention_policy()
     except PolicyError as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 NEVER: Final = "never"
@@ -88,6 +89,15 @@ def format_remaining(duration: timedelta) -> str:
     seconds = math.ceil(duration.total_seconds())
     unit = next((unit for unit in "dhm" if seconds > _UNITS[unit]), "s")
     return f"{math.ceil(seconds / _UNITS[unit])}{unit}"
+
+
+def format_time(time: datetime) -> str:
+    """Return an aware time for a person: to the second, in UTC, with the zone behind it."""
+    # At the very ends of the calendar it may have no UTC, and keeps its own zone.
+    with suppress(OverflowError):
+        time = time.astimezone(UTC)
+    # strftime leaves out the zeros of a year before 1000 on some systems.
+    return f"{time.year:04}-{time:%m-%d %H:%M:%S %Z}"
 
 
 def format_size(size: int) -> str:

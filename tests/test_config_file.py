@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pyfakefs.helpers import set_uid
 
 from miniclaw.config import Config, Home, LogConfig, SessionConfig, find_home, load_config, parse_config, show_config
 from miniclaw.errors import ConfigError
+from tests.fakes.program import Program
 
 
 def _seconds(least: int, most: int) -> st.SearchStrategy[timedelta]:
@@ -131,9 +133,49 @@ def test_load_config_unreadable_file_is_refused(fs: FakeFilesystem, required: bo
 @pytest.mark.parametrize("required", [True, False])
 def test_load_config_directory_is_refused(tmp_path: Path, required: bool) -> None:
     """A directory in the place of the file is no missing file."""
-    with pytest.raises(ConfigError, match="could not read it: Is a directory") as caught:
+    with pytest.raises(ConfigError, match="it is a directory, not a file") as caught:
         load_config(tmp_path, required=required)
     assert str(caught.value).startswith(f"{tmp_path}: ")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_config_that_is_a_fifo_is_refused_at_once(tmp_path: Path, named: bool) -> None:
+    """Nobody waits for a writer that may never come."""
+    program = Program(tmp_path / "home")
+    program.home.mkdir()
+    os.mkfifo(program.config_path)
+    result = program.run(*(["--config", str(program.config_path)] if named else []), "status")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == f"miniclaw: {program.config_path}: it is a FIFO, not a file\n"
+
+
+def test_load_config_device_is_refused() -> None:
+    """A device has no end, or says nothing: neither is a configuration."""
+    with pytest.raises(ConfigError, match="/dev/null: it is a device, not a file"):
+        load_config(Path("/dev/null"), required=True)
+
+
+def test_load_config_link_to_a_file_is_followed(tmp_path: Path) -> None:
+    """Many keep their configurations elsewhere."""
+    (tmp_path / "there.toml").write_text("[session]\nmax_sessions = 7\n")
+    link = tmp_path / "config.toml"
+    link.symlink_to("there.toml")
+    assert load_config(link, required=False).session.max_sessions == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('min_idle = "31d"', "31d is more than ttl, 30d: nothing would be idle"),
+        ('min_idle = "90m"\nttl_by_channel = {web = "1h"}', "90m is more than ttl_by_channel.web, 1h: nothing would"),
+    ],
+)
+def test_load_config_contradiction_is_told_in_the_units_of_the_file(tmp_path: Path, text: str, problem: str) -> None:
+    """Whoever looks for 31d in the file finds it."""
+    path = tmp_path / "config.toml"
+    path.write_text(f"[session]\n{text}\n")
+    with pytest.raises(ConfigError, match=f"session.min_idle: {problem}"):
+        load_config(path, required=False)
 
 
 def test_load_config_below_a_file_is_refused(tmp_path: Path) -> None:

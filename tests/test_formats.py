@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -14,6 +14,7 @@ from miniclaw.formats import (
     format_exact_size,
     format_remaining,
     format_size,
+    format_time,
     parse_duration,
     parse_size,
     printable,
@@ -210,3 +211,19 @@ def test_format_exact_size_any_size_is_parsed_back_to_the_same(size: int) -> Non
 def test_format_exact_size_uses_the_largest_unit_that_is_exact(size: int, expected: str) -> None:
     """A size is written in the largest unit in which it is a whole number."""
     assert format_exact_size(size) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-23T04:00:59.9+02:00", "2026-11-23 02:00:59 UTC"),
+        ("0001-01-01T00:00:00+00:00", "0001-01-01 00:00:00 UTC"),
+        ("0987-06-05T04:03:02+00:00", "0987-06-05 04:03:02 UTC"),
+        ("9999-12-31T23:59:59+00:00", "9999-12-31 23:59:59 UTC"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01 00:00:00 UTC+14:00"),
+        ("9999-12-31T23:59:59-12:00", "9999-12-31 23:59:59 UTC-12:00"),
+    ],
+)
+def test_format_time_is_in_utc_as_far_as_the_calendar_goes(text: str, expected: str) -> None:
+    """Years have four digits, and no time that a file can hold is an error."""
+    assert format_time(datetime.fromisoformat(text)) == expected

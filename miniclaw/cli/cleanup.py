@@ -10,19 +10,29 @@ import click
 import msgspec
 
 from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.looking import find_leftovers, find_trash, log_to_terminal, make_plan, sessions_opened
-from miniclaw.cli.operating import operate
+from miniclaw.cli.looking import (
+    find_leftovers,
+    find_trash,
+    leave_out_of_log,
+    log_to_terminal,
+    make_plan,
+    sessions_opened,
+)
+from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
-from miniclaw.cli.output import confirm, count, entries, scan_progress
-from miniclaw.cli.plan_output import CONFIRM, print_plan, print_plan_json
+from miniclaw.cli.output import asks, count, echo_error, entries, scan_progress
+from miniclaw.cli.plan_output import CONFIRM, LEGACY, print_plan, print_plan_json, unmet_budgets
 from miniclaw.formats import format_size
 from miniclaw.session.cleanup_plan import CleanupPlan
 from miniclaw.session.clock import utc_now
 from miniclaw.session.rows import ProblemFile
 
 if TYPE_CHECKING:
+    from miniclaw.errors import StoreError
     from miniclaw.session.cleanup_result import CleanupResult
     from miniclaw.session.operations import SessionOperations
+
+_HELD = "Session cleanup held"  # an event of the log that is told at the end of the result, for a person
 
 
 @click.command()
@@ -44,10 +54,11 @@ def cleanup(settings: Settings, *, dry_run: bool, confirmed: bool, yes: bool, as
         plan, foreign = _plan(settings, now)
         print_plan_json(plan, foreign) if as_json else print_plan(plan, foreign)
         return
-    if not yes and sys.stdin is not None and sys.stdin.isatty():
+    if asks(yes=yes):
+        refuse_if_held(settings)
         plan, _ = _plan(settings, now)
         if (plan.removals or plan.leftovers) and (plan.held is None or confirmed):
-            confirm(_question(plan), yes=False)
+            confirm(settings, _question(plan), yes=yes)
     _run(settings, confirmed=confirmed, as_json=as_json)
 
 
@@ -75,9 +86,9 @@ def _run(settings: Settings, *, confirmed: bool, as_json: bool) -> None:
 
     with sessions_opened(settings) as directory:
         is_there = directory is not None  # where there is none, none is made
-    result = CleanupResult()
+    result, state_error = CleanupResult(), None
     if is_there:
-        result = operate(settings, lambda operations: _run_until_signal(operations, confirmed=confirmed))
+        result, state_error = operate(settings, lambda operations: _run_until_signal(operations, confirmed=confirmed))
     if as_json:
         click.echo(msgspec.json.encode(result))
     else:
@@ -88,16 +99,25 @@ def _run(settings: Settings, *, confirmed: bool, as_json: bool) -> None:
     if result.interrupted:
         click.echo("Interrupted; what is not removed is as it was.", err=True)
         sys.exit(EXIT_FAILED)
-    if result.failed:
+    if state_error is not None:
+        echo_error(state_error)
+    if result.failed or state_error is not None:
         sys.exit(EXIT_FAILED)
 
 
-async def _run_until_signal(operations: SessionOperations, *, confirmed: bool) -> CleanupResult:
-    """Run a cleanup; a signal ends it after the batch it is at."""
+async def _run_until_signal(
+    operations: SessionOperations, *, confirmed: bool
+) -> tuple[CleanupResult, StoreError | None]:
+    """Run a cleanup; a signal ends it after the batch it is at.
+
+    Returns:
+        What it did, and why that it ran could not be written down; None where it was.
+    """
     import trio  # noqa: PLC0415 - start-up time
 
     from miniclaw.gateway import SIGNALS  # noqa: PLC0415
 
+    leave_out_of_log(_HELD)
     with trio.open_signal_receiver(*SIGNALS) as signals, scan_progress() as progress:
 
         async def stop() -> None:
@@ -108,7 +128,7 @@ async def _run_until_signal(operations: SessionOperations, *, confirmed: bool) -
             nursery.start_soon(stop)
             result = await operations.cleanup(confirmed=confirmed, on_progress=progress)
             nursery.cancel_scope.cancel()
-    return result
+    return result, getattr(operations, "state_error", None)
 
 
 def _print_result(result: CleanupResult) -> None:
@@ -121,8 +141,7 @@ def _print_result(result: CleanupResult) -> None:
         click.echo(f"removed: {_list(result.removed_by_reason)}.")
     if result.trashed:
         click.echo(f"{result.trashed:,} in the trash; `miniclaw trash list` shows them.")
-    if result.leftovers_removed:
-        click.echo(f"leftovers removed: {_list(result.leftovers_removed)}.")
+    _print_leftovers(result.leftovers_removed)
     for number, what in [
         (result.pinned, "pinned"),
         (result.kept_active, "in use"),
@@ -136,9 +155,17 @@ def _print_result(result: CleanupResult) -> None:
     if result.foreign:
         click.echo(f"{entries(result.foreign)} left alone: no session. `--dry-run` names them.")
     if result.unmet:
-        click.echo(f"unmet: {', '.join(result.unmet)}: what is left is protected.", err=True)
+        click.echo(f"unmet: {unmet_budgets(result.unmet)}.", err=True)
     if result.failed:
         click.echo(f"{result.failed:,} could not be removed; the log above says why.", err=True)
+
+
+def _print_leftovers(numbers: dict[str, int]) -> None:
+    removed = {kind: number for kind, number in numbers.items() if kind != "legacy"}
+    if removed:
+        click.echo(f"leftovers removed: {_list(removed)}.")
+    if moved := numbers.get("legacy"):
+        click.echo(f"moved to quarantine: {moved:,} {LEGACY}.")
 
 
 def _list(numbers: dict[str, int]) -> str:

@@ -13,9 +13,9 @@ import msgspec
 
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.looking import log_to_terminal, sessions_opened
-from miniclaw.cli.operating import operate
+from miniclaw.cli.operating import confirm, operate
 from miniclaw.cli.options import channel_option, dry_run_option, json_option, yes_option
-from miniclaw.cli.output import confirm, count, echo_error, one_line, print_table
+from miniclaw.cli.output import count, echo_error, one_line, print_table
 from miniclaw.cli.selecting import Selection, select_by_chat, select_by_id
 from miniclaw.formats import format_age, format_duration, format_size, printable
 from miniclaw.session.clock import utc_now
@@ -70,7 +70,7 @@ def delete(
         return
     done: list[Deleted] = []
     if selection.session_ids:
-        confirm(_question(selection, now, goes_to_trash=goes_to_trash), yes=yes)
+        confirm(settings, _question(selection, now, goes_to_trash=goes_to_trash), yes=yes)
         done = operate(settings, lambda operations: operations.delete(selection.session_ids, erase=erase))
     if as_json:
         _print_result_json(done, selection)
@@ -148,9 +148,9 @@ def _print_result(done: Sequence[Deleted], trash_for: timedelta | None) -> None:
     for deleted in gone[:_MOST_TOLD]:
         shown, freed = one_line(deleted.session_id), format_size(deleted.bytes_freed)
         if deleted.entry_id:
-            restore = (
-                f"`miniclaw trash restore {shlex.quote(shown)}` brings it back within {format_duration(trash_for)}"
-            )
+            # What is shown escaped cannot be pasted; the id of an entry has no such characters.
+            name = deleted.session_id if shown == deleted.session_id else deleted.entry_id
+            restore = f"`miniclaw trash restore {shlex.quote(name)}` brings it back within {format_duration(trash_for)}"
             click.echo(f"Moved {shown} to the trash, {freed} freed; {restore}.")
         else:
             click.echo(f"Deleted {shown}, {freed}; it is gone for good.")

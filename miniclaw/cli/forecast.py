@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import click
@@ -19,9 +20,16 @@ from miniclaw.session.forecast import forecast as foresee
 _BAR_WIDTH = 24
 
 
+def _days(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
+    # Not int() alone, which takes more than digits.
+    if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) > MAX_FORECAST_DAYS:
+        raise click.BadParameter(f"{value!r}: give a number of days from 0 to {MAX_FORECAST_DAYS}")
+    return int(value)
+
+
 @click.command()
-@click.option("--days", type=click.IntRange(0, MAX_FORECAST_DAYS), default=30, show_default=True,
-              help="How many days to look ahead.")  # fmt: skip
+@click.option("--days", callback=_days, default="30", show_default=True, metavar="N",
+              help=f"How many days to look ahead, from 0 to {MAX_FORECAST_DAYS}.")  # fmt: skip
 @json_option
 @click.pass_obj
 def forecast(settings: Settings, days: int, as_json: bool) -> None:

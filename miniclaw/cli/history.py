@@ -9,7 +9,7 @@ from miniclaw.cli import Settings
 from miniclaw.cli.looking import find_history
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import count, print_table
-from miniclaw.formats import format_size
+from miniclaw.formats import format_size, format_time
 from miniclaw.session.history import HistoryEvent
 
 _BY_HAND = "deleted"  # a reason that says no more than the event itself
@@ -28,7 +28,7 @@ def history(settings: Settings, limit: int, as_json: bool) -> None:
         click.echo(msgspec.json.encode(events))
     else:
         rows = [
-            (f"{event.at:%Y-%m-%d %H:%M:%S}", event.event, event.by, f"{sessions_of(event):,}",
+            (format_time(event.at).removesuffix(" UTC"), event.event, event.by, f"{sessions_of(event):,}",
              format_size(event.bytes_freed), "; ".join(details_of(event)))
             for event in events
         ]  # fmt: skip

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
@@ -30,6 +30,18 @@ def log_to_terminal(settings: Settings) -> None:
 
     level = settings.config.log.level
     configure_logging("warning" if level == "info" else level, "console")
+
+
+def leave_out_of_log(event: str) -> None:
+    """Log an event no more, for the command itself tells it; until logging is set up anew."""
+    import structlog  # noqa: PLC0415 - start-up time
+
+    def process(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if fields["event"] == event:
+            raise structlog.DropEvent
+        return fields
+
+    structlog.configure(processors=[process, *structlog.get_config()["processors"]])
 
 
 @contextmanager

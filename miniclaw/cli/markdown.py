@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from miniclaw.cli.output import one_line
-from miniclaw.formats import printable
+from miniclaw.formats import format_time, printable
 from miniclaw.session.types import Message, Session
 
 
@@ -17,8 +16,8 @@ def session_as_markdown(session: Session) -> str:
         "",
         f"- channel: {_plain(session.channel)}",
         f"- chat: {_plain(session.chat_id)}",
-        f"- created: {_time(session.created_at)}",
-        f"- last accessed: {_time(session.last_accessed)}",
+        f"- created: {format_time(session.created_at)}",
+        f"- last accessed: {format_time(session.last_accessed)}",
         f"- pinned: {'yes' if session.pinned else 'no'}",
         f"- messages: {len(session.messages)}",
     ]
@@ -29,7 +28,7 @@ def session_as_markdown(session: Session) -> str:
 
 def _message(message: Message) -> Iterator[str]:
     yield ""
-    yield f"## {message.role}, {_time(message.timestamp)}"
+    yield f"## {message.role}, {format_time(message.timestamp)}"
     if message.tool_call_id is not None:
         yield ""
         yield f"answers the call {_plain(message.tool_call_id)}"
@@ -46,7 +45,3 @@ def _message(message: Message) -> Iterator[str]:
 def _plain(text: str) -> str:
     """Return a text of one line that Markdown takes for nothing else."""
     return "".join(f"\\{char}" if char in "\\`*_[]<>#&" else char for char in one_line(text))
-
-
-def _time(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S %Z}"

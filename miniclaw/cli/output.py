@@ -90,14 +90,9 @@ def bar(value: int, most: int, width: int) -> str:
     return block * (max(1, round(value / most * width)) if value else 0)
 
 
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask a person at a terminal; without a terminal nothing is asked.
-
-    Raises:
-        click.Abort: The answer is not yes.
-    """
-    if not yes and sys.stdin is not None and sys.stdin.isatty():
-        click.confirm(question, abort=True, err=True)
+def asks(*, yes: bool) -> bool:
+    """Return whether there is a person at a terminal to ask, who has not said yes beforehand."""
+    return not yes and sys.stdin is not None and sys.stdin.isatty()
 
 
 def echo_error(error: Exception | str) -> None:

@@ -23,12 +23,15 @@ CONFIRM: Final = "miniclaw sessions cleanup --confirm"
 
 _MAX_FOREIGN: Final = 20  # named by a dry run
 
+LEGACY: Final = "of an earlier implementation"
+"""What files of that kind are, as an attribute."""
+
 _KINDS: Final = {
     "trash": "in the trash",
     "quarantined": "in quarantine",
     "temporary": "temporary files",
     "unfinished": "unfinished removals, to be put back",
-    "legacy": "of an earlier implementation, to be moved to quarantine",
+    "legacy": f"{LEGACY}, to be moved to quarantine",
 }
 
 
@@ -56,12 +59,18 @@ def print_plan(plan: CleanupPlan, foreign: Sequence[ProblemFile]) -> None:
         if number:
             click.echo(f"{number:,} kept: {why}.")
     if plan.unmet:
-        click.echo(f"unmet: {', '.join(plan.unmet)}: what is left is protected.")
+        click.echo(f"unmet: {unmet_budgets(plan.unmet)}.")
     if plan.held is not None:
         click.echo(f"A cleanup would be held: {plan.held}. To let it through: `{CONFIRM}`")
     for row in plan.future:
         click.echo(f"kept: {one_line(row.session.header.session_id)} is ahead of the clock")
     _print_problems([*plan.problems, *foreign])
+
+
+def unmet_budgets(unmet: Sequence[str]) -> str:
+    """Say of which budgets it is known that they cannot be met, and why."""
+    pronoun = "it" if len(unmet) == 1 else "they"
+    return f"{', '.join(unmet)}: {pronoun} cannot be met, what is left is protected or would not be enough"
 
 
 def _print_reasons(plan: CleanupPlan) -> None:

@@ -6,9 +6,10 @@ has left. Whose a damaged one is, its name has to tell; see `miniclaw.session.na
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import unquote
 
 from msgspec import Struct, field
@@ -18,9 +19,14 @@ from miniclaw.cli.looking import find_leftovers, find_trash, list_directory
 from miniclaw.errors import InvalidSessionIdError, SessionNotFoundError
 from miniclaw.session import names
 from miniclaw.session.directory import QUARANTINE_NAME, SessionDirectory
-from miniclaw.session.leftovers import session_file_of
+from miniclaw.session.leftovers import LEGACY_SUFFIXES, session_file_of
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
 from miniclaw.session.trash_rows import TrashEntry
+
+_NO_ID: Final = "its name does not tell whose it is; give the session's ID"
+_CUT: Final = (
+    f"its name was longer than {names.MAX_NAME_BYTES} bytes, is cut in quarantine, and may be another session's as well"
+)
 
 
 class Copy(Struct):
@@ -83,6 +89,9 @@ class _ByIds:
     def __init__(self, session_ids: Iterable[str]) -> None:
         self._names = {name: session_id for session_id in session_ids for name in names.file_names(session_id)}
         self._ids = frozenset(self._names.values())
+        cut = [(stem, sure, session_id) for session_id in self._ids for stem, sure in _cut_names(session_id).items()]
+        self._names |= {stem: session_id for stem, sure, session_id in cut if sure}
+        self._in_doubt = frozenset(stem for stem, sure, _ in cut if not sure)
 
     def is_for(self, session_id: str) -> bool:
         return session_id in self._ids
@@ -91,7 +100,7 @@ class _ByIds:
         return self._names.get(name)
 
     def may_be_for(self, name: str) -> bool:
-        return name in self._names
+        return name in self._names or name in self._in_doubt
 
 
 class _ByChat:
@@ -108,17 +117,40 @@ class _ByChat:
     def whose(self, name: str) -> str | None:
         channel, _, rest = name.removesuffix(names.SUFFIX).partition("_")
         chat_id = unquote(rest) if self._chat_id is None else self._chat_id
-        session_id = f"{channel}_{chat_id}"
-        try:
-            is_its_name = name in names.file_names(session_id)
-        except InvalidSessionIdError:
-            return None
-        return session_id if is_its_name and self.is_for(session_id) else None
+        session = self._session(channel, chat_id)
+        return None if session is None else session.whose(name)
 
     def may_be_for(self, name: str) -> bool:
-        if self._chat_id is not None:
-            return self.whose(name) is not None
-        return name.startswith(f"{self._channel}_")
+        if self._chat_id is None:
+            return name.startswith(f"{self._channel}_")
+        session = self._session(name.partition("_")[0], self._chat_id)
+        return session is not None and session.may_be_for(name)
+
+    def _session(self, channel: str, chat_id: str) -> _ByIds | None:
+        """Return the wish for this session alone; None where it is not meant, or there can be no such."""
+        session_id = f"{channel}_{chat_id}"
+        try:
+            return _ByIds([session_id]) if self.is_for(session_id) else None
+        except InvalidSessionIdError:
+            return None
+
+
+def _cut_names(session_id: str) -> dict[str, bool]:
+    """Return what files of a session are called in quarantine where their names are too long for it; without stamps.
+
+    With each stands whether that is sure to be the session's. A long name of an earlier implementation is cut within
+    the chat id, and may be another session's as well; of our own names, only what stood behind them is cut.
+    """
+    return {
+        SessionDirectory.quarantined_stem(name + suffix): not _is_long(name)
+        for name in names.file_names(session_id)
+        for suffix in ("", *LEGACY_SUFFIXES)
+        if _is_long(name + suffix)
+    }
+
+
+def _is_long(name: str) -> bool:
+    return len(os.fsencode(name)) > names.MAX_NAME_BYTES
 
 
 def select_by_id(
@@ -132,14 +164,15 @@ def select_by_id(
         SessionFileError: One cannot be read, and will not be deleted.
     """
     selection = Selection()
+    leftovers: list[Leftover] = []
     if erase:
-        _add_copies(selection, settings, directory, _ByIds(session_ids), now)
+        leftovers = _add_copies(selection, settings, directory, _ByIds(session_ids), now)
     with_copies = {copy.session_id for copy in selection.copies}
     for session_id in dict.fromkeys(session_ids):
         session = _find(directory, session_id)
         if session is not None:
             selection.sessions.append(session)
-        elif session_id not in with_copies:
+        elif session_id not in with_copies and not _add_leftovers(Selection(), leftovers, _ByIds([session_id])).kept:
             raise SessionNotFoundError(session_id)
     return selection
 
@@ -176,10 +209,11 @@ def select_by_chat(
 
 def _add_copies(
     selection: Selection, settings: Settings, directory: SessionDirectory | None, wish: _Wish, now: datetime
-) -> None:
+) -> list[Leftover]:
     leftovers = find_leftovers(settings, directory, now)
     _add_trash(selection, find_trash(settings).entries(), wish)
     _add_leftovers(selection, leftovers, wish)
+    return leftovers
 
 
 def _add_trash(selection: Selection, entries: Iterable[TrashEntry], wish: _Wish) -> None:
@@ -194,19 +228,25 @@ def _add_trash(selection: Selection, entries: Iterable[TrashEntry], wish: _Wish)
             selection.kept.append(_unknown(f"trash/{entry.id}"))
 
 
-def _add_leftovers(selection: Selection, leftovers: Iterable[Leftover], wish: _Wish) -> None:
-    """Add what lies in quarantine, and what an earlier implementation has left and is about to move there."""
+def _add_leftovers(selection: Selection, leftovers: Iterable[Leftover], wish: _Wish) -> Selection:
+    """Add what lies in quarantine, and what an earlier implementation has left and is about to move there.
+
+    What may be of a session that is meant is kept, and so is what has a long name, also where it is not cut yet: it
+    would be on its way to quarantine.
+    """
     for leftover in leftovers:
         name = session_file_of(leftover)
         if name is None or leftover.since is None:
             continue
         session_id = wish.whose(name)
         place = f"{QUARANTINE_NAME}/{leftover.key}" if leftover.kind == "quarantined" else leftover.key
-        if session_id is not None:
+        if session_id is not None and not _is_long(name):
             selection.copies.append(Copy(session_id, place, leftover.size, leftover.since))
         elif wish.may_be_for(name):
-            selection.kept.append(_unknown(place))
+            is_whole = name.endswith(names.SUFFIX) and not _is_long(name)
+            selection.kept.append(_unknown(place, _NO_ID if is_whole else _CUT))
+    return selection
 
 
-def _unknown(place: str) -> ProblemFile:
-    return ProblemFile(place, "unreadable", "its name does not tell whose it is; give the session's ID")
+def _unknown(place: str, reason: str = _NO_ID) -> ProblemFile:
+    return ProblemFile(place, "unreadable", reason)

@@ -8,7 +8,7 @@ from miniclaw.cli import Settings
 from miniclaw.cli.looking import sessions_opened
 from miniclaw.cli.options import json_option
 from miniclaw.errors import SessionNotFoundError
-from miniclaw.formats import printable
+from miniclaw.formats import format_time, printable
 from miniclaw.session import codec
 
 
@@ -26,12 +26,12 @@ def show(settings: Settings, session_id: str, as_json: bool) -> None:
         click.echo(bytes(codec.encode_session(session)))
         return
     click.echo(f"session        {printable(session.session_id)}")
-    click.echo(f"created        {session.created_at:%Y-%m-%d %H:%M:%S %Z}")
-    click.echo(f"last accessed  {session.last_accessed:%Y-%m-%d %H:%M:%S %Z}")
+    click.echo(f"created        {format_time(session.created_at)}")
+    click.echo(f"last accessed  {format_time(session.last_accessed)}")
     click.echo(f"pinned         {'yes' if session.pinned else 'no'}")
     click.echo(f"messages       {len(session.messages)}")
     for message in session.messages:
-        click.echo(f"\n{message.role}, {message.timestamp:%Y-%m-%d %H:%M:%S %Z}")
+        click.echo(f"\n{message.role}, {format_time(message.timestamp)}")
         click.echo(printable(message.content))
         for call in message.tool_calls or ():
             click.echo(printable(f"calls {call.name}({call.arguments})"))

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import click
 import msgspec
 
-from miniclaw.cli import Settings
+from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.history import details_of, sessions_of
 from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import count, one_line
-from miniclaw.cli.plan_output import CONFIRM
+from miniclaw.cli.plan_output import CONFIRM, unmet_budgets
 from miniclaw.cli.workspace_state import WorkspaceState, announced_until, look, next_run, rules_in_force
 from miniclaw.config import show_config
-from miniclaw.formats import format_remaining, format_size, printable
+from miniclaw.formats import format_remaining, format_size, format_time, printable
 from miniclaw.session.clock import utc_now
 from miniclaw.session.history import HistoryEvent
+from miniclaw.session.holder import Holder
+from miniclaw.session.rows import Leftover
 from miniclaw.session.state import CleanupState
+
+_UNKNOWN = "not known"
 
 
 @click.command()
@@ -29,27 +34,30 @@ from miniclaw.session.state import CleanupState
 def status(settings: Settings, as_json: bool) -> None:
     """Show on one screen how things stand: what is there, what was removed last, and what will be next.
 
-    It needs no running gateway, and does not disturb one.
+    It needs no running gateway, and does not disturb one. Where trash, history or state cannot be read, the rest is
+    shown, and the exit code is 1.
     """
     now = utc_now()
     log_to_terminal(settings)
     found = look(settings, now)
     if as_json:
         click.echo(msgspec.json.encode(_as_dict(settings, found)))
-        return
-    for label, text in _lines(settings, found):
-        click.echo(f"{label:<13} {one_line(text)}")
+    else:
+        for label, text in _lines(settings, found):
+            click.echo(f"{label:<13} {one_line(text)}")
+    if found.unread:
+        sys.exit(EXIT_FAILED)
 
 
 def _lines(settings: Settings, found: WorkspaceState) -> Iterator[tuple[str, str]]:
     plan, session = found.plan, settings.config.session
     yield "workspace", str(settings.home.workspace)
-    yield "held by", "nobody" if found.holder is None else str(found.holder)
+    yield "held by", _held_by(found.holder)
     yield "sessions", f"{plan.readable:,}, {format_size(plan.sessions_bytes)}"
     if bad := plan.sessions_scanned - plan.readable:
         yield "unreadable", f"{count(bad, 'file')}; `miniclaw sessions cleanup --dry-run` names them"
-    yield "trash", f"{len(found.trash):,}, {format_size(sum(entry.size for entry in found.trash))}"
-    yield "quarantine", f"{len(found.quarantine):,}, {format_size(sum(entry.size for entry in found.quarantine))}"
+    yield "trash", _UNKNOWN if "trash" in found.unread else _files(found.trash)
+    yield "quarantine", _files(found.quarantine)
     if found.free_disk is not None:
         yield "disk", f"{format_size(found.free_disk)} free"
     yield "last cleanup", _last_cleanup(found)
@@ -57,36 +65,52 @@ def _lines(settings: Settings, found: WorkspaceState) -> Iterator[tuple[str, str
     yield "would remove", _would_remove(found)
     if (until := announced_until(found.state)) is not None and found.state.announcement is not None:
         why = found.state.announcement.reason.replace("_", " ")
-        yield "announced", f"{_time(found.state.announcement.at)} ({why}); removes from {_time(until)} on"
+        yield "announced", f"{format_time(found.state.announcement.at)} ({why}); removes from {format_time(until)} on"
     if found.held is not None and found.last_run is not None:
-        yield "held", f"the cleanup of {_time(found.last_run.at)}: {found.held}; `{CONFIRM}` lets it through"
+        yield "held", f"the cleanup of {format_time(found.last_run.at)}: {found.held}; `{CONFIRM}` lets it through"
     elif plan.held is not None:
         yield "would be held", f"{plan.held}; `{CONFIRM}` lets it through"
     if plan.unmet:
-        yield "unmet", f"{', '.join(plan.unmet)}: what is left is protected"
+        yield "unmet", unmet_budgets(plan.unmet)
     if found.damaged_lines:
         yield "history", f"{count(found.damaged_lines, 'line')} could not be read"
+    for problem in found.unread.values():
+        yield "not read", problem
     yield "mode", session.mode
     rules = rules_in_force(settings)
     yield "rules", ", ".join(f"{name} = {value}" for name, value in rules.items())
 
 
+def _held_by(holder: Holder | None) -> str:
+    if holder is None:
+        return "nobody"
+    return holder.who if holder.since is None else f"{holder.who}, since {format_time(holder.since)}"
+
+
+def _files(files: Sequence[Leftover]) -> str:
+    return f"{len(files):,}, {format_size(sum(entry.size for entry in files))}"
+
+
 def _last_cleanup(found: WorkspaceState) -> str:
     event = found.last_cleanup
+    if event is None and found.state.last_run_at is not None:
+        return f"{format_time(found.state.last_run_at)}; not in the history"
     if event is None:
-        return "never" if found.state.last_run_at is None else f"{_time(found.state.last_run_at)}; not in the history"
+        return _UNKNOWN if {"history", "state"} & found.unread.keys() else "never"
     broken = " (interrupted)" if event.event == "interrupted" else ""
     removed = f"{sessions_of(event):,} of {event.sessions_scanned:,} removed, {format_size(event.bytes_freed)} freed"
-    return "; ".join([f"{_time(event.at)}{broken}: {removed}", *details_of(event)])
+    return "; ".join([f"{format_time(event.at)}{broken}: {removed}", *details_of(event)])
 
 
 def _next_run(at: datetime | None, found: WorkspaceState, announce_first: bool) -> str:
     if at is None:
         return "never by itself; `miniclaw sessions cleanup` does one"
     announces = "; announces only, as there was none yet" if announce_first and found.state == CleanupState() else ""
+    if "state" in found.unread:
+        return f"{_UNKNOWN}; the gateway would announce first" if announce_first else _UNKNOWN
     if at <= found.now:
         return f"due, at the next start of the gateway{announces}"
-    return f"{_time(at)}, in {format_remaining(at - found.now)}, if the gateway runs then"
+    return f"{format_time(at)}, in {format_remaining(at - found.now)}, if the gateway runs then"
 
 
 def _would_remove(found: WorkspaceState) -> str:
@@ -94,10 +118,6 @@ def _would_remove(found: WorkspaceState) -> str:
     parts = [f"{reason} {tally.sessions:,}" for reason, tally in plan.by_reason().items()]
     parts += [count(len(plan.leftovers), "leftover")] * bool(plan.leftovers)
     return "; ".join([f"{count(len(plan.removals), 'session')}, {format_size(plan.bytes)}", *parts])
-
-
-def _time(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _as_dict(settings: Settings, found: WorkspaceState) -> dict[str, Any]:
@@ -112,13 +132,13 @@ def _as_dict(settings: Settings, found: WorkspaceState) -> dict[str, Any]:
             "unreadable": plan.sessions_scanned - plan.readable,
             "bytes": plan.sessions_bytes,
         },
-        "trash": {"files": len(found.trash), "bytes": sum(entry.size for entry in found.trash)},
-        "quarantine": {"files": len(found.quarantine), "bytes": sum(entry.size for entry in found.quarantine)},
+        "trash": None if "trash" in found.unread else _files_as_dict(found.trash),
+        "quarantine": _files_as_dict(found.quarantine),
         "free_disk": found.free_disk,
         "last_cleanup": _event_as_dict(found.last_cleanup),
         "last_run": _event_as_dict(found.last_run),
         "last_run_at": found.state.last_run_at,
-        "next_run_at": next_run(session, found.state, found.now),
+        "next_run_at": None if "state" in found.unread else next_run(session, found.state, found.now),
         "would_remove": {
             "sessions": len(plan.removals),
             "bytes": plan.bytes,
@@ -131,10 +151,15 @@ def _as_dict(settings: Settings, found: WorkspaceState) -> dict[str, Any]:
         "held": found.held,
         "would_be_held": plan.held,
         "unmet": plan.unmet,
+        "not_read": {part: printable(problem) for part, problem in found.unread.items()},
         "mode": session.mode,
         "rules": rules_in_force(settings),
         "config": show_config(settings.config),
     }  # fmt: skip
+
+
+def _files_as_dict(files: Sequence[Leftover]) -> dict[str, int]:
+    return {"files": len(files), "bytes": sum(entry.size for entry in files)}
 
 
 def _event_as_dict(event: HistoryEvent | None) -> dict[str, Any] | None:

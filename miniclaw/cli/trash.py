@@ -11,9 +11,9 @@ import msgspec
 
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.looking import find_trash, log_to_terminal
-from miniclaw.cli.operating import operate
+from miniclaw.cli.operating import confirm, operate
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
-from miniclaw.cli.output import confirm, echo_error, entries, one_line, print_table
+from miniclaw.cli.output import echo_error, entries, one_line, print_table
 from miniclaw.formats import format_age, format_remaining, format_size, printable
 from miniclaw.session.clock import utc_now
 from miniclaw.session.leftover_rules import judge_leftover
@@ -86,7 +86,7 @@ def empty(settings: Settings, *, names: tuple[str, ...], expired: bool, dry_run:
     if not found:
         click.echo("There is nothing to delete.")
         return
-    confirm(f"Delete {entries(len(found))} of the trash, {format_size(size)}, for good?", yes=yes)
+    confirm(settings, f"Delete {entries(len(found))} of the trash, {format_size(size)}, for good?", yes=yes)
     removals = operate(settings, lambda operations: operations.empty_trash([entry.id for entry in found]))
     removed = [removal for removal in removals if removal.outcome == "removed"]
     failed = [removal for removal in removals if removal.outcome == "failed"]

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from miniclaw.cli import Settings
-from miniclaw.cli.looking import find_history, find_leftovers, make_plan, sessions_opened
+from miniclaw.cli.looking import find_history, find_trash, make_plan, sessions_opened
 from miniclaw.config import SessionConfig, show_config
+from miniclaw.errors import StoreError
 from miniclaw.formats import NEVER
 from miniclaw.session import schedule
 from miniclaw.session.cleanup_plan import CleanupPlan
 from miniclaw.session.history import HistoryEvent
 from miniclaw.session.holder import Holder
+from miniclaw.session.leftovers import list_leftovers
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.rows import Leftover
 from miniclaw.session.state import CleanupState, StateDirectory
 
 RUNS = frozenset({"cleanup", "announced", "held", "interrupted"})
 """The events of the history that a cleanup leaves."""
+
+
+Part: TypeAlias = Literal["trash", "history", "state"]
+"""What of a workspace may be unreadable by itself, while the rest can be shown."""
 
 
 class WorkspaceState(Struct):
@@ -37,6 +45,7 @@ class WorkspaceState(Struct):
         last_run: The latest event of a cleanup in the history.
         last_cleanup: The latest one that was carried out.
         damaged_lines: Of the history.
+        unread: What could not be read, and is empty here for that reason, and why, in a sentence.
     """
 
     now: datetime
@@ -49,6 +58,7 @@ class WorkspaceState(Struct):
     last_run: HistoryEvent | None
     last_cleanup: HistoryEvent | None
     damaged_lines: int
+    unread: dict[Part, str] = field(default_factory=dict)
 
     @property
     def held(self) -> str | None:
@@ -60,28 +70,48 @@ def look(settings: Settings, now: datetime) -> WorkspaceState:
     """Gather how things stand.
 
     Raises:
-        StoreError: Something cannot be looked at.
+        StoreError: The sessions cannot be looked at. What else cannot be stands in `WorkspaceState.unread`.
     """
+    unread: dict[Part, str] = {}
+    trash: list[Leftover] = []
+    with _unread_if_refused(unread, "trash"):
+        trash = find_trash(settings).leftovers()
     with sessions_opened(settings) as directory:
         holder = None if directory is None else directory.holder()
-        leftovers = find_leftovers(settings, directory, now)
+        beside = [] if directory is None else list_leftovers(directory, now=now, trash=None)
+        leftovers = [*beside, *trash]
         free = None if directory is None else directory.free_disk()
         plan = make_plan(settings, directory, now, leftovers)
-    events, damaged = find_history(settings).read()
+    events: list[HistoryEvent] = []
+    damaged, state = 0, CleanupState()
+    with _unread_if_refused(unread, "history"):
+        events, damaged = find_history(settings).read()
+    with _unread_if_refused(unread, "state"):
+        state = StateDirectory(settings.home.state_dir).load_cleanup()
     runs = [event for event in events if event.event in RUNS]
     carried_out = [event for event in runs if event.event in {"cleanup", "interrupted"}]
     return WorkspaceState(
         now,
         holder,
         plan,
-        [entry for entry in leftovers if entry.kind == "trash"],
-        [entry for entry in leftovers if entry.kind == "quarantined"],
+        trash,
+        [entry for entry in beside if entry.kind == "quarantined"],
         free,
-        StateDirectory(settings.home.state_dir).read_cleanup(),
+        state,
         runs[-1] if runs else None,
         carried_out[-1] if carried_out else None,
         damaged,
+        unread,
     )
+
+
+@contextmanager
+def _unread_if_refused(unread: dict[Part, str], part: Part) -> Iterator[None]:
+    """Write down what could not be read, and go on."""
+    try:
+        yield
+    except StoreError as error:
+        unread[part] = str(error)
 
 
 def next_run(session: SessionConfig, state: CleanupState, now: datetime) -> datetime | None:
@@ -95,7 +125,12 @@ def next_run(session: SessionConfig, state: CleanupState, now: datetime) -> date
 
 def announced_until(state: CleanupState) -> datetime | None:
     """Return when what was announced will be removed; None: nothing is announced."""
-    return None if state.announcement is None else state.announcement.at + schedule.ANNOUNCE_PERIOD
+    if state.announcement is None:
+        return None
+    try:
+        return state.announcement.at + schedule.ANNOUNCE_PERIOD
+    except OverflowError:  # a wrong clock, or a wrong hand, wrote it
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def rules_in_force(settings: Settings) -> dict[str, Any]:

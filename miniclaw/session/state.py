@@ -21,6 +21,7 @@ from typing import Final, Literal, Self, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from miniclaw.errors import SessionFileError
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import (
     READ_FLAGS,
@@ -105,13 +106,26 @@ class StateDirectory:
             for name in [entry.name for entry in entries if entry.name.startswith(TEMPORARY_PREFIX)]:
                 unlink_quietly(self._fs, name, dir_fd=fd)
 
+    def load_cleanup(self) -> CleanupState:
+        """Return the state; an empty one where there is none.
+
+        Raises:
+            SessionFileError: There is one, and it cannot be read.
+        """
+        path = self.path / CLEANUP_NAME
+        with store_errors(path, "read"):
+            data = self._read(CLEANUP_NAME)
+        try:
+            return CleanupState() if data is None else msgspec.json.decode(data, type=CleanupState)
+        except (ValueError, RecursionError) as error:
+            raise SessionFileError(path, f"it is no state of a cleanup: {error}") from error
+
     def read_cleanup(self) -> CleanupState:
         """Return the state; an empty one where there is none, or none that can be read (an ERROR says so)."""
         try:
-            data = self._read(CLEANUP_NAME)
-            return CleanupState() if data is None else msgspec.json.decode(data, type=CleanupState)
-        except (OSError, ValueError, RecursionError) as error:
-            log.error("Cleanup state could not be read", path=str(self.path / CLEANUP_NAME), error=str(error))
+            return self.load_cleanup()
+        except SessionFileError as error:
+            log.error("Cleanup state could not be read", path=str(error.path), error=error.reason)
             return CleanupState()
 
     def write_cleanup(self, state: CleanupState) -> None:

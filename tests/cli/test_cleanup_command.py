@@ -207,3 +207,51 @@ def test_dry_run_works_while_a_gateway_runs(program: Program) -> None:
         result = program.run("sessions", "cleanup", "--dry-run", "--json")
     assert result.code == 0
     assert result.json["remove"]["sessions"] == 1
+
+
+def test_cleanup_whose_state_cannot_be_written_prints_the_result_and_the_error(program: Program) -> None:
+    """What was removed is told, whatever comes after it; and that it failed after all is exit code 1."""
+    program.add("telegram_1", days=31)
+    script = (
+        "from pathlib import Path\n"
+        "from miniclaw.errors import SessionFileError\n"
+        "from miniclaw.session.operations import SessionOperations\n"
+        "cleanup = SessionOperations.cleanup\n"
+        "async def fail(self, **options):\n"
+        "    result = await cleanup(self, **options)\n"
+        "    self.state_error = SessionFileError(Path('state/cleanup.json'), 'could not write')\n"
+        "    return result\n"
+        "SessionOperations.cleanup = fail\n"
+        "from miniclaw.cli import main; main()"
+    )
+    result = program.run_python(script, "sessions", "cleanup")
+    assert result.code == 1
+    assert result.lines[0].startswith("1 session scanned, 1 removed, ")
+    assert result.err == "miniclaw: state/cleanup.json: could not write\n"
+    assert program.files() == set()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["sessions", "delete", "web_b"],
+        ["sessions", "cleanup"],
+        ["sessions", "cleanup", "--confirm"],
+        ["trash", "empty"],
+    ],
+    ids=" ".join,
+)
+def test_command_on_a_terminal_asks_nothing_while_the_workspace_is_held(program: Program, command: list[str]) -> None:
+    """Nobody has to think about a question whose answer does not count."""
+    program.write_config('[session]\ntrash_for = "7d"\n')
+    program.add("web_a", days=1)
+    assert program.run("sessions", "delete", "web_a").code == 0
+    program.add("web_b", days=31)
+    with SessionDirectory.open(program.sessions_dir) as directory:
+        directory.own()
+        result = program.run_on_terminal(*command)
+    assert result.code == 1
+    assert result.out == (
+        f"miniclaw: {program.sessions_dir} is held by process {os.getpid()}; "
+        "stop it first, or use another MINICLAW_HOME\n"
+    )

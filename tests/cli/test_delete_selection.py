@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
 
+from miniclaw.formats import printable
+from miniclaw.session.names import file_name
 from tests.fakes.program import Program
 
 STAMP = "20261101T000000Z-0123abcd"
@@ -110,6 +113,18 @@ def test_delete_to_the_trash_says_how_to_restore(six: Program) -> None:
     document = six.run("sessions", "delete", "web_bob", "--json").json
     (entry,) = [row["id"] for row in six.run("trash", "list", "--json").json if row["session_id"] == "web_bob"]
     assert document["sessions"][0]["trash_entry"] == entry
+
+
+def test_delete_of_an_odd_id_says_a_name_that_can_be_pasted(program: Program) -> None:
+    """What is shown escaped is not the id; the entry's is, and brings it back."""
+    program.write_config('[session]\ntrash_for = "7d"\n')
+    program.add("web_\x1b[31m a", days=1)
+    result = program.run("sessions", "delete", "web_\x1b[31m a")
+    assert result.out.startswith("Moved web_\\x1b[31m a to the trash, ")
+    command = shlex.split(result.out.split("`")[1])
+    assert command[-1].startswith("web_%1B%5B31m%20a.")
+    assert program.run(*command[1:]).code == 0
+    assert program.files() == {"web_%1B%5B31m%20a.json"}
 
 
 def test_delete_of_many_names_the_first_and_counts_the_rest(program: Program) -> None:
@@ -240,6 +255,67 @@ def test_erase_takes_damaged_entries_by_their_names(program: Program) -> None:
     assert dry["kept"][0]["file"].startswith("trash/web_A~")
     assert program.run("sessions", "delete", "--erase", "--chat", "A").code == 0
     assert [path.name.partition(".")[0] for path in program.trash_dir.iterdir()] == ["web_a"]
+
+
+LONG = "web_" + "ä" * 120  # with its suffix longer than a name in quarantine, which is cut within it
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize(
+    "arguments", [[LONG], ["--chat", LONG[4:]], ["--channel", "web", "--chat", LONG[4:]], ["--channel", "web"]],
+    ids=["id", "chat", "chat on a channel", "channel"],
+)  # fmt: skip
+def test_erase_names_files_whose_cut_names_may_be_the_sessions(
+    program: Program, arguments: list[str], is_there: bool
+) -> None:
+    """In quarantine two sessions may have the same name: what may be another's stays, is named, and is exit code 1."""
+    cut = _quarantine(program, os.fsdecode(f"{LONG}.json".encode()[:200]))
+    _quarantine(program, os.fsdecode(f"mail_{LONG[4:]}.json".encode()[:199]))
+    legacy = program.sessions_dir / f"{LONG}.json.tmp"
+    legacy.write_bytes(b"x")
+    os.utime(legacy, (0, 0))
+    if is_there:
+        program.add(LONG, days=1)
+    result = program.run("sessions", "delete", "--erase", *arguments)
+    assert result.code == 1
+    assert result.out.startswith(f"Deleted {LONG}, " if is_there else "There is nothing to delete.")
+    kept = [line for line in result.err.splitlines() if line.startswith("miniclaw: kept: ")]
+    assert [line.split(": ")[2] for line in kept] == [f".quarantine/{printable(cut.name)}", legacy.name]
+    assert all("may be another session's as well" in line for line in kept)
+    assert cut.exists()
+    assert program.files() == {legacy.name}
+
+
+@pytest.mark.parametrize("arguments", [["web_" + "é" * 80 + "x"], ["--chat", "é" * 80 + "x"]], ids=["id", "chat"])
+def test_erase_takes_what_was_cut_behind_the_sessions_own_name(program: Program, arguments: list[str]) -> None:
+    """A name that has the digest whole is nobody else's."""
+    own = file_name("web_" + "é" * 80 + "x")
+    assert 195 < len(own) <= 200
+    cut = _quarantine(program, f"{own}.corrupted"[:200])
+    result = program.run("sessions", "delete", "--erase", *arguments)
+    assert (result.code, result.err) == (0, "")
+    assert not cut.exists()
+
+
+def test_erase_of_several_ids_of_which_one_is_unknown_deletes_none(program: Program) -> None:
+    """A cut name that may be of one session is no reason to let a mistyped id of another pass."""
+    program.add("web_a", days=1)
+    _quarantine(program, os.fsdecode(f"{LONG}.json".encode()[:200]))
+    result = program.run("sessions", "delete", "--erase", LONG, "web_a", "web_b")
+    assert (result.code, result.out, result.err) == (1, "", "miniclaw: no session 'web_b'\n")
+    assert program.files() == {"web_a.json"}
+
+
+@pytest.mark.parametrize("chat", [b"\xff", b""], ids=["not UTF-8", "empty"])
+def test_erase_of_a_chat_that_there_cannot_be_finds_nothing(program: Program, chat: bytes) -> None:
+    """A text that names no session is no session's, whatever lies there."""
+    program.add("web_a", days=1)
+    kept = _quarantine(program, "web_a.json")
+    odd = _quarantine(program, "WEB_a.json")
+    result = program.run("sessions", "delete", "--erase", "--chat", os.fsdecode(chat))
+    assert (result.code, result.out) == (0, "There is nothing to delete.\n")
+    assert kept.exists()
+    assert odd.exists()
 
 
 def test_delete_that_the_system_refuses_is_told_for_that_one(program: Program) -> None:

@@ -87,3 +87,11 @@ def test_forecast_on_a_terminal_without_blocks_has_plain_bars(program: Program) 
     result = program.run_on_terminal("sessions", "forecast", "--days", "0", PYTHONIOENCODING="latin-1")
     assert result.code == 0
     assert "#" * 24 in result.out
+
+
+@pytest.mark.parametrize("days", ["1000000000", "36501", "-1", "1.5", "x", "", "1_0"])
+def test_forecast_of_days_beyond_the_calendar_says_what_would_be_right(program: Program, days: str) -> None:
+    """A hundred years are enough for anybody."""
+    result = program.run("sessions", "forecast", f"--days={days}")
+    assert (result.code, result.out) == (2, "")
+    assert f"{days!r}: give a number of days from 0 to 36500" in result.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -161,7 +162,7 @@ def test_status_tells_what_would_be_held_and_what_stays_unmet(program: Program) 
     plan = program.run("sessions", "cleanup", "--dry-run", "--json").json
     assert shown["would be held"].startswith("it would remove 12 of 20 sessions, more than max_removed_fraction = 0.5")
     assert document["would_be_held"] == plan["held"]
-    assert shown["unmet"] == "max_sessions: what is left is protected"
+    assert shown["unmet"] == "max_sessions: it cannot be met, what is left is protected or would not be enough"
     assert document["unmet"] == plan["unmet"] == ["max_sessions"]
     assert (shown["mode"], document["mode"]) == ("announce", "announce")
 
@@ -184,3 +185,89 @@ def test_status_over_a_damaged_history_tells_so(program: Program) -> None:
     program.state_dir.mkdir(parents=True)
     (program.state_dir / "history.jsonl").write_text("{\n[]\n")
     assert _status(program)[0]["history"] == "2 lines could not be read"
+
+
+@pytest.mark.parametrize(
+    ("at", "shown_at", "until"),
+    [
+        ("9999-12-31T12:00:00Z", "9999-12-31 12:00:00 UTC", "9999-12-31 23:59:59 UTC"),
+        ("9999-12-31T12:00:00-12:00", "9999-12-31 12:00:00 UTC-12:00", "9999-12-31 23:59:59 UTC"),
+        ("0001-01-01T00:00:00Z", "0001-01-01 00:00:00 UTC", "0001-01-02 00:00:00 UTC"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01 00:00:00 UTC+14:00", "0001-01-01 10:00:00 UTC"),
+    ],
+)
+@pytest.mark.parametrize("config", ["", '[session]\ncleanup_at = "04:00"\n'], ids=["interval", "time of day"])
+def test_status_with_times_at_the_ends_of_the_calendar_is_shown(
+    program: Program, config: str, at: str, shown_at: str, until: str
+) -> None:
+    """A clock that was wrong, or a hand, has written any time; a screen is there all the same."""
+    program.write_config(config)
+    program.state_dir.mkdir(parents=True)
+    state = {"announcement": {"at": at, "reason": "first_sweep"}, "last_run_at": at}
+    (program.state_dir / "cleanup.json").write_text(json.dumps(state))
+    event = {"version": 1, "at": at, "event": "cleanup", "by": "service"}
+    (program.state_dir / "history.jsonl").write_text(json.dumps(event) + "\n")
+    shown, _ = _status(program)
+    assert shown["announced"] == f"{shown_at} (first sweep); removes from {until} on"
+    assert shown["last cleanup"].startswith(f"{shown_at}: 0 of 0 removed")
+    assert program.run("history").lines[1].startswith(shown_at.removesuffix(" UTC") + "\t")
+    (program.state_dir / "history.jsonl").unlink()
+    assert _status(program)[0]["last cleanup"] == f"{shown_at}; not in the history"
+
+
+def test_status_where_a_part_cannot_be_read_shows_the_rest(program: Program) -> None:
+    """What could not be read is named, counts as not known, and is exit code 1; the sessions are there."""
+    program.add("web_a", days=1)
+    program.add("web_b", days=31)
+    program.trash_dir.write_text("no folder")
+    (program.state_dir / "history.jsonl").mkdir(parents=True)
+    (program.state_dir / "cleanup.json").mkdir()
+    result = program.run("status")
+    assert (result.code, result.err) == (1, "")
+    shown = [(line[:14].strip(), line[14:]) for line in result.lines]
+    assert ("trash", "not known") in shown
+    assert ("last cleanup", "not known") in shown
+    assert ("next cleanup", "not known; the gateway would announce first") in shown
+    assert any(label == "would remove" and text.startswith("1 session, ") for label, text in shown)
+    assert shown[-1][0] == "rules"
+    unread = [text.partition(": ")[0] for label, text in shown if label == "not read"]
+    paths = [program.trash_dir, program.state_dir / "history.jsonl", program.state_dir / "cleanup.json"]
+    assert unread == [str(path) for path in paths]
+    as_json = program.run("status", "--json")
+    assert as_json.code == 1
+    assert list(as_json.json["not_read"]) == ["trash", "history", "state"]
+    assert (as_json.json["trash"], as_json.json["next_run_at"]) == (None, None)
+    assert as_json.json["sessions"]["readable"] == 2
+
+
+def test_status_of_a_state_folder_that_is_none_is_told(program: Program) -> None:
+    """A file in the place of the folder is neither a history nor a state; and no sessions are no error."""
+    program.write_config("[session]\nannounce_first = false\n")
+    program.state_dir.parent.mkdir()
+    program.state_dir.write_text("no folder")
+    result = program.run("status")
+    assert result.code == 1
+    assert sum(line.startswith("not read ") for line in result.lines) == 2
+    assert any(line.split(maxsplit=2)[1:] == ["cleanup", "not known"] for line in result.lines)
+
+
+def test_status_of_a_damaged_state_is_told(program: Program) -> None:
+    """A state that is cut off is not taken for none."""
+    program.state_dir.mkdir(parents=True)
+    (program.state_dir / "cleanup.json").write_text("{")
+    result = program.run("status")
+    assert result.code == 1
+    assert f"{program.state_dir / 'cleanup.json'}: it is no state of a cleanup: " in result.out
+
+
+def test_status_names_a_holder_of_whom_little_is_known(program: Program) -> None:
+    """Who holds it may be somebody whose file says nothing, or an odd time."""
+    program.add("web_a", days=1)
+    with SessionDirectory.open(program.sessions_dir) as directory:
+        directory.own()
+        for text, expected in [
+            ("{", "another process"),
+            ('{"pid": 7, "since": "0001-01-01T00:00:00Z"}', "process 7, since 0001-01-01 00:00:00 UTC"),
+        ]:
+            (program.sessions_dir / ".lock").write_text(text)
+            assert _status(program)[0]["held by"] == expected
