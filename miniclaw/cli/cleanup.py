@@ -128,7 +128,7 @@ async def _run_until_signal(
             nursery.start_soon(stop)
             result = await operations.cleanup(confirmed=confirmed, on_progress=progress)
             nursery.cancel_scope.cancel()
-    return result, getattr(operations, "state_error", None)
+    return result, operations.state_error
 
 
 def _print_result(result: CleanupResult) -> None:
