@@ -46,7 +46,8 @@ def session_files(draw: st.DrawFn) -> bytes:
     message = {"role": "user", "content": draw(STRINGS), "timestamp": "2026-02-14T10:30:00Z", "extra": draw(JSON)}
     fields = dict(KNOWN)
     fields["messages"] = json.dumps([message] * draw(st.integers(0, 2)), ensure_ascii=draw(st.booleans()))
-    for key, value in draw(st.dictionaries(STRINGS, JSON, max_size=4)).items():
+    unknown = STRINGS.filter(lambda key: key != "pinned")
+    for key, value in draw(st.dictionaries(unknown, JSON, max_size=4)).items():
         fields.setdefault(key, json.dumps(value, ensure_ascii=draw(st.booleans())))
     if draw(st.booleans()):
         fields.pop("messages")
