@@ -145,6 +145,10 @@ def _opened(path: Path | None) -> Iterator[Write]:
     except BaseException as error:
         with suppress(OSError):
             os.unlink(path)
-        if isinstance(error, OSError):
-            raise OutputFileError(path, f"could not write it: {error.strerror}") from error
+        _raise_as_output_error(path, error)
         raise
+
+
+def _raise_as_output_error(path: Path, error: BaseException) -> None:
+    if isinstance(error, OSError):
+        raise OutputFileError(path, f"could not write it: {error.strerror}") from error

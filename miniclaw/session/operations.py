@@ -101,10 +101,11 @@ class SessionOperations:
         try:
             return [await self._delete(session_id, gone, erase=erase) for session_id in session_ids]
         finally:
-            if gone.complete:
-                await self._tell_deleted("erased" if erase else "deleted", gone.complete)
-            if gone.partly:
-                await self._tell_deleted("deleted", gone.partly, because="; ".join(gone.problems))
+            with trio.move_on_after(2 * RECORD_SECONDS, shield=True):
+                if gone.complete:
+                    await self._tell_deleted("erased" if erase else "deleted", gone.complete)
+                if gone.partly:
+                    await self._tell_deleted("deleted", gone.partly, because="; ".join(gone.problems))
 
     async def _delete(self, session_id: str, gone: _Gone, *, erase: bool) -> Deleted:
         session, freed, entry_id, found = HistorySession(session_id, reason="deleted"), 0, "", False
@@ -172,7 +173,8 @@ class SessionOperations:
             gone = [removal for removal in removals if removal.outcome == "removed"]
             if gone:
                 freed = sum(removal.bytes_freed for removal in gone)
-                await self._tell("trash_emptied", freed=freed, leftovers={"trash": FileTally(len(gone), freed)})
+                with trio.move_on_after(RECORD_SECONDS, shield=True):
+                    await self._tell("trash_emptied", freed=freed, leftovers={"trash": FileTally(len(gone), freed)})
         return removals
 
     async def _remove_entries(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
