@@ -142,13 +142,11 @@ def _opened(path: Path | None) -> Iterator[Write]:
             yield file.write
             file.flush()
             os.fsync(file.fileno())
-    except BaseException as error:
+    except OSError as error:
         with suppress(OSError):
             os.unlink(path)
-        _raise_as_output_error(path, error)
-        raise
-
-
-def _raise_as_output_error(path: Path, error: BaseException) -> None:
-    if isinstance(error, OSError):
         raise OutputFileError(path, f"could not write it: {error.strerror}") from error
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(path)
+        raise

@@ -16,9 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import queue
-import secrets
 import stat
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
@@ -50,6 +48,7 @@ from miniclaw.session.fs import OsCalls
 from miniclaw.session.holder import Holder, find_holder, take_lock
 from miniclaw.session.logs import get_logger
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
+from miniclaw.session.stamps import stamped
 from miniclaw.session.stranded import WORK_NAME, find_stranded, folder_opened
 from miniclaw.session.types import Session, SessionHeader
 
@@ -235,10 +234,10 @@ class SessionDirectory:
 
     def find(self, session_id: str) -> StoredSession:
         """Read the header of one session, and return it as it is stored; raises as `load`."""
-        stranded = self.stranded()
         for name in names.file_names(session_id):
-            folder = stranded.get(name)
-            row = self.read_row(name) if folder is None else self.read_stranded(name, folder)
+            row = self.read_row(name)
+            if row is None and (folder := self.stranded().get(name)):
+                row = self.read_stranded(name, folder)
             if isinstance(row, StoredSession) and row.header.session_id == session_id:
                 return row
             if isinstance(row, ProblemFile):
@@ -275,12 +274,11 @@ class SessionDirectory:
 
     def _load(self, session_id: str) -> tuple[Session, bytes, str]:
         """Return a session, the content of its file, and the file's name."""
-        stranded = self.stranded()
         for name in names.file_names(session_id):
             path = self.path / name
             try:
                 with store_errors(path, "read"):
-                    data = self._read_session_file(name, stranded.get(name))
+                    data = self._read_session_file(name)
             except StoreIOError as error:
                 if error.errno == errno.ENOENT:
                     continue
@@ -296,20 +294,29 @@ class SessionDirectory:
             return session, data, name
         raise SessionNotFoundError(session_id)
 
-    def _read_session_file(self, name: str, folder: str | None) -> bytes:
-        place = nullcontext(self.fd) if folder is None else folder_opened(self.fs, folder, self.fd)
+    def _read_session_file(self, name: str) -> bytes:
         try:
-            with place as place_fd, opened(self.fs, name, READ_FLAGS, dir_fd=place_fd) as fd:
-                status = self.fs.fstat(fd)
-                if problem := why_no_session_file(status.st_mode):
-                    raise SessionFileError(self.path / name, problem)
-                if status.st_size > codec.MAX_SESSION_BYTES:
-                    raise SessionTooLargeError(self.path / name, _too_large(status.st_size))
-                return read_rest(self.fs, fd)
+            try:
+                return self._read_session_file_in(name, self.fd)
+            except FileNotFoundError:
+                folder = self.stranded().get(name)
+                if folder is None:
+                    raise
+                with folder_opened(self.fs, folder, self.fd) as folder_fd:
+                    return self._read_session_file_in(name, folder_fd)
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise SessionFileError(self.path / name, why_no_session_file(stat.S_IFLNK) or "") from error
             raise
+
+    def _read_session_file_in(self, name: str, dir_fd: int) -> bytes:
+        with opened(self.fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:
+            status = self.fs.fstat(fd)
+            if problem := why_no_session_file(status.st_mode):
+                raise SessionFileError(self.path / name, problem)
+            if status.st_size > codec.MAX_SESSION_BYTES:
+                raise SessionTooLargeError(self.path / name, _too_large(status.st_size))
+            return read_rest(self.fs, fd)
 
     # Writing --------------------------------------------------------------------------------------------------
 
@@ -360,8 +367,7 @@ class SessionDirectory:
         Raises:
             StoreIOError: It stays where it is, or it is in quarantine and a power cut may undo that.
         """
-        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-        kept = f"{self.quarantined_stem(name)}.{stamp}"
+        kept = stamped(self.quarantined_stem(name), datetime.now(UTC))
         source_fd = self.fd if dir_fd is None else dir_fd
         with store_errors(self.path / name, "move to quarantine"):
             folder = open_subdirectory(self.fs, QUARANTINE_NAME, dir_fd=self.fd)
