@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Container
+from collections.abc import Callable, Container
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -20,6 +20,7 @@ from msgspec import Struct, field
 from msgspec.structs import asdict
 
 from miniclaw.agent.config import ModelConfig, Provider, check_model, parse_model_values, show_model
+from miniclaw.channels.telegram.config import TelegramConfig, check_telegram, parse_telegram_values, show_telegram
 from miniclaw.config_values import (
     ValueRule,
     as_toml,
@@ -35,6 +36,7 @@ from miniclaw.log import LogFormat, LogLevel
 from miniclaw.session.files import why_no_session_file
 from miniclaw.session.names import is_channel
 from miniclaw.session.retention import QUARANTINE_DAYS, SESSION_TTL_DAYS, PolicyError, RetentionPolicy
+from miniclaw.web.config import WebConfig, check_web, parse_web_values, show_web
 
 HOME_VARIABLE: Final = "MINICLAW_HOME"
 
@@ -87,6 +89,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
     session: SessionConfig = SessionConfig()
     model: ModelConfig = ModelConfig()
+    web: WebConfig = WebConfig()
+    telegram: TelegramConfig = TelegramConfig()
     log: LogConfig = LogConfig()
 
 
@@ -187,16 +191,17 @@ def parse_config(values: dict[str, Any], path: Path | None = None) -> Config:
         ConfigError: A key is unknown, or a value has the wrong type or makes no sense.
     """
     values = dict(values)
-    if isinstance(session := values.get("session"), dict):
-        values["session"] = _parse_session_values(session, path)
-    if isinstance(model := values.get("model"), dict):
-        values["model"] = parse_model_values(model, path)
+    for table, parse in _PARSERS.items():
+        if isinstance(found := values.get(table), dict):
+            values[table] = parse(found, path)
     try:
         config = msgspec.convert(values, Config)
     except msgspec.ValidationError as error:
         raise _explain(error, values, path) from error
     _check_contradictions(config.session, values.get("session", {}), path)
     check_model(config.model, path)
+    check_web(config.web, path)
+    check_telegram(config.telegram, path)
     return config
 
 
@@ -217,6 +222,8 @@ def show_config(config: Config) -> dict[str, dict[str, Any]]:
         "session": session,
         "session.ttl_by_channel": {channel: format_duration(ttl) for channel, ttl in by_channel.items()},
         "model": show_model(config.model),
+        "web": show_web(config.web),
+        "telegram": show_telegram(config.telegram),
         "log": asdict(config.log),
     }
 
@@ -252,6 +259,14 @@ def _parse_session_values(session: dict[str, Any], path: Path | None) -> dict[st
                 raise ConfigError(path, "a channel is 1 to 32 of a-z, 0-9 and -", key=key)
             parsed["ttl_by_channel"] = parsed["ttl_by_channel"] | {channel: _TTL.parse(value, key, path)}
     return parsed
+
+
+_PARSERS: Final[dict[str, Callable[[dict[str, Any], Path | None], dict[str, Any]]]] = {
+    "session": _parse_session_values,
+    "model": parse_model_values,
+    "web": parse_web_values,
+    "telegram": parse_telegram_values,
+}
 
 
 def _check_contradictions(session: SessionConfig, said: Container[str], path: Path | None) -> None:
@@ -290,7 +305,7 @@ def _explain(error: msgspec.ValidationError, values: dict[str, Any], path: Path 
     problem, _, where = str(error).rpartition(" - at `$") if " - at `$" in str(error) else (str(error), "", "")
     key = where.removesuffix("`").removeprefix(".")
     if unknown := re.search(r"unknown field `(.*)`", problem):
-        table = {"session": SessionConfig, "model": ModelConfig, "log": LogConfig}.get(key, Config)
+        table = getattr(Config(), key, Config)
         known = ", ".join(table.__struct_fields__)
         return ConfigError(path, f"unknown; known here are {known}", key=".".join(filter(None, [key, unknown[1]])))
     if key in _CHOICES:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +19,7 @@ from miniclaw.errors import ConfigError
 from miniclaw.formats import NEVER, format_duration, format_exact_size, parse_duration, parse_size
 
 _TIME_OF_DAY: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
 class ValueRule(Struct, frozen=True):
@@ -108,6 +110,57 @@ def time_of_day_rule() -> ValueRule:
         return time(int(match[1]), int(match[2]))
 
     return ValueRule('a time of day from "00:00" to "23:59", such as "04:00"', read, "{:%H:%M}".format)
+
+
+def base_url_rule(example: str) -> ValueRule:
+    """Return the rule for the address of an HTTP API. What is refused is not shown: a key could stand in it."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not value.isascii() or re.search(r"[\s\x00-\x1f\x7f?#@\\]", value):
+            raise ValueError("not such a text")
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+            raise ValueError("not such an address")
+        return value.rstrip("/")
+
+    right = f'an address such as "{example}": http or https, without user, password, "?" and "#"'
+    return _unseen(ValueRule(right, read, str))
+
+
+def variable_rule(what: str) -> ValueRule:
+    """Return the rule for the name of an environment variable that holds a secret, such as a key."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
+            raise ValueError("not such a name")
+        return value
+
+    return _unseen(ValueRule(f"the name of an environment variable; the {what} itself does not stand here", read, str))
+
+
+def path_rule(what: str) -> ValueRule:
+    """Return the rule for the path of a file that holds a secret."""
+
+    def read(value: object) -> Path:
+        if not isinstance(value, str) or "\0" in value or not Path(value).is_absolute():
+            raise ValueError("not such a path")
+        return Path(value)
+
+    return _unseen(ValueRule(f"the absolute path of a file; the {what} itself does not stand here", read, str))
+
+
+class _UnseenRule(ValueRule, frozen=True):
+    """A rule for a value that may be a secret by mistake: what is refused is not shown."""
+
+    def parse(self, value: object, key: str, path: Path | None) -> Any:
+        try:
+            return self.read(value)
+        except ValueError:
+            raise ConfigError(path, f"it is not {self.right}", key=key) from None
+
+
+def _unseen(rule: ValueRule) -> ValueRule:
+    return _UnseenRule(rule.right, rule.read, rule.show)
 
 
 def as_toml(value: object) -> str:

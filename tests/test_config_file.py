@@ -106,6 +106,14 @@ def test_show_config_defaults_are_shown_as_the_file_would_say_them() -> None:
             "max_retries": 2,
             "history_budget": 24_000,
         },
+        "web": {
+            "enabled": True,
+            "host": "127.0.0.1",
+            "port": 8765,
+            "allowed_hosts": [],
+            "require_token": False,
+        },
+        "telegram": {"allowed_users": [], "api_base": "https://api.telegram.org"},
         "log": {"level": "info", "format": "auto"},
     }
 

@@ -5,22 +5,18 @@ Nothing here reads a key or a file; that happens when the model is opened (see `
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from miniclaw.config_values import ValueRule, count_rule, duration_rule
+from miniclaw.config_values import ValueRule, base_url_rule, count_rule, duration_rule, path_rule, variable_rule
 from miniclaw.errors import ConfigError
 
 Provider: TypeAlias = Literal["echo", "openai"]
 """Who answers: nobody but an echo, or a server that speaks OpenAI's chat completions."""
-
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,20 +47,6 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     history_budget: int = 24_000
 
 
-def _base_url_rule() -> ValueRule:
-    def read(value: object) -> str:
-        if not isinstance(value, str) or not value.isascii() or re.search(r"[\s\x00-\x1f\x7f?#@\\]", value):
-            raise ValueError("not such a text")
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-            raise ValueError("not such an address")
-        return value.rstrip("/")
-
-    # A key could stand in it.
-    right = 'an address such as "http://127.0.0.1:11434/v1": http or https, without user, password, "?" and "#"'
-    return _unseen(ValueRule(right, read, str))
-
-
 def _text_rule(most: int) -> ValueRule:
     def read(value: object) -> str:
         if not isinstance(value, str) or not 1 <= len(value) <= most or not value.isprintable() or not value.strip():
@@ -74,43 +56,11 @@ def _text_rule(most: int) -> ValueRule:
     return ValueRule(f"a text of 1 to {most} printable characters", read, str)
 
 
-def _variable_rule() -> ValueRule:
-    def read(value: object) -> str:
-        if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
-            raise ValueError("not such a name")
-        return value
-
-    return _unseen(ValueRule("the name of an environment variable; the key itself does not stand here", read, str))
-
-
-def _path_rule() -> ValueRule:
-    def read(value: object) -> Path:
-        if not isinstance(value, str) or "\0" in value or not Path(value).is_absolute():
-            raise ValueError("not such a path")
-        return Path(value)
-
-    return _unseen(ValueRule("the absolute path of a file; the key itself does not stand here", read, str))
-
-
-class _UnseenRule(ValueRule, frozen=True):
-    """A rule for a value that may be a secret by mistake: what is refused is not shown."""
-
-    def parse(self, value: object, key: str, path: Path | None) -> Any:
-        try:
-            return self.read(value)
-        except ValueError:
-            raise ConfigError(path, f"it is not {self.right}", key=key) from None
-
-
-def _unseen(rule: ValueRule) -> ValueRule:
-    return _UnseenRule(rule.right, rule.read, rule.show)
-
-
 _RULES: Final[dict[str, ValueRule]] = {
-    "base_url": _base_url_rule(),
+    "base_url": base_url_rule("http://127.0.0.1:11434/v1"),
     "model": _text_rule(200),
-    "api_key_env": _variable_rule(),
-    "api_key_file": _path_rule(),
+    "api_key_env": variable_rule("key"),
+    "api_key_file": path_rule("key"),
     "connect_timeout": duration_rule("1s", "5m"),
     "first_token_timeout": duration_rule("1s", "1h"),
     "turn_timeout": duration_rule("1s", "24h"),

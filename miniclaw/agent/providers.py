@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import trio
 
-from miniclaw.agent.api_key import load_key
 from miniclaw.agent.config import ModelConfig
 from miniclaw.agent.models import EchoModel, Model
 from miniclaw.agent.system_prompt import NAME, SystemPromptError, read_system_prompt
 from miniclaw.errors import ConfigError
+from miniclaw.secret_files import load_secret
 from miniclaw.session.logs import get_logger
 
 log = get_logger("miniclaw.agent")
@@ -40,7 +40,8 @@ async def open_model(config: ModelConfig, workspace: Path) -> AsyncIterator[Mode
     except ImportError as error:
         problem = "\"openai\" needs a package that is not installed: pip install 'miniclaw[openai]'"
         raise ConfigError(None, problem, key="model.provider") from error
-    key = await trio.to_thread.run_sync(load_key, config)
+    load = partial(load_secret, "key", "model.api_key", variable=config.api_key_env, file=config.api_key_file)
+    key = await trio.to_thread.run_sync(load)
     prompt = workspace / NAME
     try:
         await trio.to_thread.run_sync(partial(read_system_prompt, prompt, config.history_budget // 2))

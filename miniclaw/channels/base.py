@@ -15,13 +15,15 @@ class InboundMessage(Struct, frozen=True):
         channel: The channel's name, ``[a-z0-9-]{1,32}``.
         chat_id: The channel's name of the chat.
         content: The text.
-        metadata: What the channel wants back with the reply, such as its own id of the message.
+        metadata: What the channel wants back with the reply.
+        inbound_id: The channel's own id of the message, unique in its chat and the same whenever it is delivered again.
     """
 
     channel: str
     chat_id: str
     content: str
     metadata: dict[str, str] = field(default_factory=dict)
+    inbound_id: str | None = None
 
 
 class OutboundMessage(Struct, frozen=True):
@@ -121,5 +123,25 @@ class StreamingChannel(Protocol):
 
         Raises:
             ChannelError: It was not shown; this answer's further pieces are not sent.
+        """
+        ...
+
+
+@runtime_checkable
+class ConfirmingChannel(Protocol):
+    """What a channel has besides that wants to know when a message is safe, so that it need not be delivered again."""
+
+    def confirm(self, message: InboundMessage, *, answered: bool) -> None:
+        """Take note that a message is on disk, and survives a power cut from now on.
+
+        Called on the trio thread; it must not raise. Not called for a message that could not be recorded or saved:
+        deliver it again, later, with the same `InboundMessage.inbound_id`. A message that is delivered again is
+        recorded once; it is answered only if its first delivery was not.
+
+        Args:
+            message: As it was handed over, or delivered again.
+            answered: False: it is recorded, and its answer is on its way. True: its turn is over as well: what
+                answers it was handed to `Channel.send` and is on disk, or never will be answered, and the person
+                was told.
         """
         ...

@@ -39,6 +39,15 @@ class Message(Struct, frozen=True, dict=True, omit_defaults=True):
 
     A message that was read from a file and would be written differently (unknown fields, nanoseconds, another
     order) remembers its source text outside of its fields, and is written back as it was.
+
+    Attributes:
+        role: Who speaks.
+        content: The text.
+        timestamp: When.
+        tool_calls: What the assistant asked for, if anything.
+        tool_call_id: For a tool's result: the call that it answers.
+        inbound_id: The channel's own id of a message that a person sent, where it has one: by it a message that is
+            delivered twice is recognised. Unique in the session.
     """
 
     role: Role
@@ -46,6 +55,7 @@ class Message(Struct, frozen=True, dict=True, omit_defaults=True):
     timestamp: AwareDatetime
     tool_calls: tuple[ToolCall, ...] | None = None
     tool_call_id: str | None = None
+    inbound_id: str | None = None
 
 
 class Session(Struct, dict=True, weakref=True):

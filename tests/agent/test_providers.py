@@ -5,21 +5,29 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from miniclaw.agent.api_key import MAX_KEY_CHARS, load_key
 from miniclaw.agent.config import ModelConfig
 from miniclaw.agent.models import EchoModel
 from miniclaw.agent.openai import OpenAIModel
 from miniclaw.agent.providers import is_loopback, open_model
 from miniclaw.agent.system_prompt import MAX_BYTES, SystemPromptError, read_system_prompt
 from miniclaw.errors import ConfigError
+from miniclaw.redaction import Secret
+from miniclaw.secret_files import MAX_SECRET_CHARS, load_secret
 from tests.fakes.logs import LogRecorder
 
 OPENAI: dict[str, Any] = {"provider": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "tiny"}
+
+
+def load_key(config: ModelConfig, environment: Mapping[str, str] = os.environ) -> Secret | None:
+    """Load the key as `open_model` does."""
+    variable, file = config.api_key_env, config.api_key_file
+    return load_secret("key", "model.api_key", variable=variable, file=file, environment=environment)
 
 
 def write_key(path: Path, content: str = "sk-file-0123456789\n", mode: int = 0o600) -> Path:
@@ -103,7 +111,9 @@ def test_load_key_none_configured_is_none() -> None:
     assert load_key(ModelConfig(), {}) is None
 
 
-@pytest.mark.parametrize("value", [None, "", "  ", "sk with space", "sk\nline", "schlüssel", "x" * (MAX_KEY_CHARS + 1)])
+@pytest.mark.parametrize(
+    "value", [None, "", "  ", "sk with space", "sk\nline", "schlüssel", "x" * (MAX_SECRET_CHARS + 1)]
+)
 def test_load_key_that_is_none_is_refused_without_showing_it(value: str | None) -> None:
     """No key, or one that cannot stand in a header: refused by the key of the configuration, its value not shown."""
     with pytest.raises(ConfigError) as caught:

@@ -1,0 +1,1 @@
+"""The Telegram channel: long polling of the Bot API."""

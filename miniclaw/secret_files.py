@@ -1,0 +1,78 @@
+"""Secrets of the person who runs it: from the environment, or from a file that nobody else can read."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from miniclaw.errors import ConfigError
+from miniclaw.redaction import Secret
+
+MAX_SECRET_CHARS: Final = 4096
+"""Longest secret, inclusive."""
+
+_SECRET: Final = re.compile(rf"[!-~]{{1,{MAX_SECRET_CHARS}}}")  # what can stand in a header
+
+
+def load_secret(
+    what: str,
+    key: str,
+    *,
+    variable: str | None = None,
+    file: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Secret | None:
+    """Return a secret that the configuration names, or None if it names none. Reads a file, synchronously.
+
+    Args:
+        what: What the secret is, for messages, such as ``key``.
+        key: The configuration's key of it, up to before ``_env`` and ``_file``, such as ``model.api_key``.
+        variable: The environment variable that holds it.
+        file: The file that holds it.
+        environment: The variables.
+
+    Raises:
+        ConfigError: It is not there, is no secret, or others can read it; the text does not hold it.
+    """
+    if variable is not None:
+        text = environment.get(variable)
+        if text is None:
+            raise ConfigError(None, f"the environment variable {variable} is not set", key=f"{key}_env")
+        return _check(text, None, what, f"{key}_env")
+    if file is not None:
+        return _check(read_private(file, f"{key}_file"), file, what, f"{key}_file")
+    return None
+
+
+def read_private(path: Path, key: str | None = None) -> str:
+    """Return the text of a small file that nobody else may be able to read.
+
+    Raises:
+        ConfigError: It cannot be read, is no file, or others can read it.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo must not make it wait
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigError(path, "it is not a file", key=key)
+            if status.st_mode & 0o077:
+                mode = stat.S_IMODE(status.st_mode)
+                raise ConfigError(path, f"others can read it (mode {mode:04o}); chmod 600 it", key=key)
+            return os.read(fd, MAX_SECRET_CHARS + 100).decode("ascii", "replace")
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise ConfigError(path, f"could not read it: {error.strerror}", key=key) from error
+
+
+def _check(text: str, path: Path | None, what: str, key: str) -> Secret:
+    text = text.strip()
+    if not _SECRET.fullmatch(text):
+        problem = f"what is there is no {what}: 1 to {MAX_SECRET_CHARS} visible ASCII characters"
+        raise ConfigError(path, problem, key=key)
+    return Secret(text)

@@ -1,0 +1,102 @@
+"""The table ``[web]`` of the configuration: where the page and the API are served, and to whom."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from miniclaw.config_values import ValueRule, count_rule
+from miniclaw.errors import ConfigError
+
+DEFAULT_PORT: Final = 8765
+
+_HOST_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,62})(\.[a-z0-9]([a-z0-9-]{0,62}))*", re.IGNORECASE)
+
+
+class WebConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The table ``[web]``.
+
+    Attributes:
+        enabled: Whether the page and the API are served at an address; the Unix socket in the workspace always is.
+        host: The address to listen at. Any but a loopback one needs the token.
+        port: From 0 to 65535; 0 takes any that is free.
+        allowed_hosts: More names and addresses by which a browser may call this server, without port.
+        require_token: Whether the token is needed at a loopback address, too.
+    """
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    allowed_hosts: tuple[str, ...] = ()
+    require_token: bool = False
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether a client at the address has to show the token."""
+        return self.require_token or not ipaddress.ip_address(self.host).is_loopback
+
+
+def _address_rule() -> ValueRule:
+    def read(value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError("not a text")  # noqa: TRY004 - what `read` raises
+        address = ipaddress.ip_address("127.0.0.1" if value == "localhost" else value)
+        return str(address)
+
+    return ValueRule('an IP address such as "127.0.0.1", "::1" or "0.0.0.0"', read, str)
+
+
+def _hosts_rule() -> ValueRule:
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise ValueError("not a list")  # noqa: TRY004 - what `read` raises
+        return tuple(_host(entry) for entry in value)
+
+    return ValueRule('a list of host names, without port and without "*", such as ["claw.lan"]', read, list)
+
+
+def _host(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not a text")  # noqa: TRY004 - what `read` raises
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        if not _HOST_NAME.fullmatch(value):
+            raise
+        return value.lower()
+
+
+_RULES: Final[dict[str, ValueRule]] = {
+    "host": _address_rule(),
+    "port": count_rule(0, 65535),
+    "allowed_hosts": _hosts_rule(),
+}
+
+
+def parse_web_values(values: dict[str, Any], path: Path | None) -> dict[str, Any]:
+    """Return the table's values as `WebConfig` takes them; unknown keys are left for it to refuse.
+
+    Raises:
+        ConfigError: A value is not what it should be.
+    """
+    return values | {key: rule.parse(values[key], f"web.{key}", path) for key, rule in _RULES.items() if key in values}
+
+
+def check_web(web: WebConfig, path: Path | None) -> None:
+    """Refuse what is right by itself but not together.
+
+    Raises:
+        ConfigError: Keys contradict each other.
+    """
+    if not web.enabled and web.require_token:
+        raise ConfigError(path, "there is no address to ask for it at: enabled = false", key="web.require_token")
+
+
+def show_web(web: WebConfig) -> dict[str, Any]:
+    """Return the table as its file would say it."""
+    return {key: _RULES[key].show(value) if key in _RULES else value for key, value in asdict(web).items()}

@@ -1,0 +1,40 @@
+"""Errors over HTTP: one JSON object, after RFC 9457 (problem details).
+
+Besides ``title``, ``status`` and ``detail`` it has ``error``, the name of miniclaw's own error where there is one, by
+which a client raises the same error again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+from starlette.responses import Response
+
+from miniclaw.formats import printable
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+
+def problem(
+    status: int, detail: str, *, error: str = "", headers: Mapping[str, str] | None = None, **members: object
+) -> Response:
+    """Return the answer to a request that cannot be fulfilled.
+
+    Args:
+        status: The HTTP status, 400 to 599.
+        detail: One sentence: what is wrong, and what would be right.
+        error: The class of the error, such as ``SessionNotFoundError``.
+        headers: More headers, such as ``retry-after``.
+        members: More members of the object, such as ``field``.
+    """
+    document: dict[str, object] = {
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": printable(detail),
+    }
+    if error:
+        document["error"] = error
+    return Response(msgspec.json.encode(document | members), status, headers, media_type=MEDIA_TYPE)
