@@ -1,7 +1,7 @@
 """The live channel: chats whose people are connected right now, over whatever wire.
 
-It is a hub. Clients `attach` to a chat, as many as they like, and all of them are told the same; what a person writes
-is `post`\\ ed. It keeps of a chat only what is under way (messages that are not answered yet, and how far the answer
+It is a hub. Clients `attach` to a chat, as many as they like, and all of them are told the same; with `post` they
+say something. It keeps of a chat only what is under way (messages that are not answered yet, and how far the answer
 has come), and nothing of one where nothing is: what was said is in the session. It knows nothing of sessions or HTTP.
 """
 

@@ -7,6 +7,7 @@ nobody waits for them.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Final, TypeAlias
 
@@ -18,6 +19,9 @@ MAX_QUEUED_EVENTS: Final = 256
 
 MAX_QUEUED_CHARS: Final = 2_000_000
 """Characters of text in them, inclusive; the longest answer fits in several times."""
+
+GATHER_SECONDS: Final = 0.02
+"""How long a piece of an answer waits for others to go with it, or for the whole to make it needless."""
 
 
 class PersonSaid(Struct, frozen=True, tag="message"):
@@ -77,6 +81,7 @@ class _Pieces:
     def __init__(self, first: Delta) -> None:
         self.to = first.to
         self.texts = [first.text]
+        self.ready_at = trio.current_time() + GATHER_SECONDS
 
     def joined(self) -> Delta:
         return Delta("".join(self.texts), self.to)
@@ -94,6 +99,7 @@ class Subscription:
         self._waiting: deque[PersonSaid | Saved | Replied | _Pieces] = deque()
         self._chars = 0  # in `_waiting`
         self._changed = trio.Event()
+        self._emptied = trio.Event()
 
     def __repr__(self) -> str:
         return f"<Subscription waiting={len(self._waiting)} left_behind={self.left_behind}>"
@@ -116,6 +122,7 @@ class Subscription:
         if len(self._waiting) > MAX_QUEUED_EVENTS or self._chars > MAX_QUEUED_CHARS:
             self.left_behind = True
             self._waiting.clear()
+            self._emptied.set()
         self._changed.set()
 
     async def next_event(self) -> Event | None:
@@ -124,18 +131,34 @@ class Subscription:
         Cancellation: nothing was taken.
         """
         await trio.lowlevel.checkpoint()
-        while not self._waiting:
-            if self.left_behind:
-                return None
+        while not self.left_behind:
+            ready_at = self._ready_at()
+            if ready_at <= trio.current_time():
+                break
             self._changed = trio.Event()
-            await self._changed.wait()
+            with trio.move_on_at(ready_at):
+                await self._changed.wait()
+        if self.left_behind:
+            return None
         event = self._waiting.popleft()
         self._forget(event)
+        if not self._waiting:
+            self._emptied.set()
         return event.joined() if isinstance(event, _Pieces) else event
 
-    def empty(self) -> bool:
-        """Return whether nothing waits."""
-        return not self._waiting
+    def _ready_at(self) -> float:
+        """Return when there is something to take, on trio's clock, if nothing more comes."""
+        if not self._waiting:
+            return math.inf
+        first = self._waiting[0]
+        return first.ready_at if isinstance(first, _Pieces) and len(self._waiting) == 1 else -math.inf
+
+    async def emptied(self) -> None:
+        """Wait until nothing waits."""
+        await trio.lowlevel.checkpoint()
+        while self._waiting:
+            self._emptied = trio.Event()
+            await self._emptied.wait()
 
     def _forget(self, event: PersonSaid | Saved | Replied | _Pieces) -> None:
         self._chars -= sum(map(len, event.texts)) if isinstance(event, _Pieces) else _chars(event)
