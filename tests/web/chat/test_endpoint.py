@@ -32,7 +32,7 @@ async def test_chat_answer_is_shown_while_it_is_produced(sessions_dir: Path, clo
     """Pieces come as they are said, the whole at the end, and a tab that opens in the middle sees how far it is."""
     go_on = trio.Event()
     async with open_live_house(sessions_dir, clock, StreamingModel("Hel", "lo", go_on, " you")) as house:
-        async with house.chat() as (first, _):  # noqa: SIM117
+        async with house.chat() as (first, _):
             await first.say("a1", "hi")
             seen = ""
             while seen != "Hello":
