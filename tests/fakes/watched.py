@@ -31,6 +31,7 @@ from miniclaw.session.runtime import SessionRuntime, open_runtime
 from tests.fakes.agent import MailboxChannel
 from tests.fakes.clock import WallClock
 from tests.fakes.os_calls import FaultyOs
+from tests.fakes.threads import until
 
 Families = dict[str, Metric]
 
@@ -61,6 +62,10 @@ class Watched:
     async def value(self, name: str, **labels: str) -> float | None:
         """Return one value of a scrape; None where it is not there."""
         return value_of(await self.scrape(), name, **labels)
+
+    async def first_cleanup(self) -> None:
+        """Wait for the cleanup that the service does at the start."""
+        await until(lambda: self.runtime.cleanup_service.runs > 0)
 
     def status(self) -> LiveStatus:
         return live_status(
