@@ -1,4 +1,4 @@
-"""Sessions with the verdict on each, as the commands show them."""
+"""Sessions with the verdict on each, as they are shown."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from miniclaw.cli import Settings
-from miniclaw.cli.looking import find_leftovers
+from miniclaw.admin.views.looking import find_leftovers
+from miniclaw.admin.views.place import Place
 from miniclaw.formats import format_remaining, printable
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.plan import Planner
@@ -16,22 +16,22 @@ from miniclaw.session.rows import StoredSession
 
 
 def judge(
-    settings: Settings, directory: SessionDirectory | None, sessions: Sequence[StoredSession], now: datetime
+    place: Place, directory: SessionDirectory | None, sessions: Sequence[StoredSession], now: datetime
 ) -> list[PlanRow]:
     """Return the verdict on each session, in their order: by itself, and by what budgets would take of all.
 
     Args:
-        settings: For the rules.
+        place: For the rules.
         directory: The sessions directory.
         sessions: All of it: what a budget takes depends on the others.
         now: The time that all are judged at.
     """
-    policy = settings.config.session.retention_policy()
+    policy = place.config.session.retention_policy()
     taken: dict[str, PlanRow] = {}
     if directory is not None and policy.has_budget:
         planner = Planner(policy, now)
         planner.add(sessions)
-        planner.add_leftovers(find_leftovers(settings, directory, now))
+        planner.add_leftovers(find_leftovers(place, directory, now))
         plan = planner.finish(free_disk=directory.free_disk())
         taken = {row.session.key: row for row in plan.removals}
     return [taken.get(row.session.key, row) for row in plan_retention(sessions, policy, now)]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct, field
 
-from miniclaw.cli import Settings
-from miniclaw.cli.looking import find_history, find_trash, make_plan, sessions_opened
+from miniclaw.admin.views.events import event_as_dict
+from miniclaw.admin.views.looking import Progress, find_history, find_trash, make_plan, sessions_opened
+from miniclaw.admin.views.place import Place
 from miniclaw.config import SessionConfig, show_config
 from miniclaw.errors import StoreError
-from miniclaw.formats import NEVER
+from miniclaw.formats import NEVER, printable
 from miniclaw.session import schedule
 from miniclaw.session.cleanup_plan import CleanupPlan
 from miniclaw.session.history import HistoryEvent
@@ -66,7 +67,7 @@ class WorkspaceState(Struct):
         return self.last_run.because if self.last_run is not None and self.last_run.event == "held" else None
 
 
-def look(settings: Settings, now: datetime) -> WorkspaceState:
+def look(place: Place, now: datetime, on_progress: Progress | None = None) -> WorkspaceState:
     """Gather how things stand.
 
     Raises:
@@ -75,19 +76,19 @@ def look(settings: Settings, now: datetime) -> WorkspaceState:
     unread: dict[Part, str] = {}
     trash: list[Leftover] = []
     with _unread_if_refused(unread, "trash"):
-        trash = find_trash(settings).leftovers()
-    with sessions_opened(settings) as directory:
+        trash = find_trash(place).leftovers()
+    with sessions_opened(place) as directory:
         holder = None if directory is None else directory.holder()
         beside = [] if directory is None else list_leftovers(directory, now=now, trash=None)
         leftovers = [*beside, *trash]
         free = None if directory is None else directory.free_disk()
-        plan = make_plan(settings, directory, now, leftovers)
+        plan = make_plan(place, directory, now, leftovers, on_progress)
     events: list[HistoryEvent] = []
     damaged, state = 0, CleanupState()
     with _unread_if_refused(unread, "history"):
-        events, damaged = find_history(settings).read()
+        events, damaged = find_history(place).read()
     with _unread_if_refused(unread, "state"):
-        state = StateDirectory(settings.home.state_dir).load_cleanup()
+        state = StateDirectory(place.home.state_dir).load_cleanup()
     runs = [event for event in events if event.event in RUNS]
     carried_out = [event for event in runs if event.event in {"cleanup", "interrupted"}]
     return WorkspaceState(
@@ -133,11 +134,54 @@ def announced_until(state: CleanupState) -> datetime | None:
         return datetime.max.replace(tzinfo=UTC)
 
 
-def rules_in_force(settings: Settings) -> dict[str, Any]:
+def rules_in_force(place: Place) -> dict[str, Any]:
     """Return the rules that are on, as the configuration's file would say them."""
-    shown = show_config(settings.config)
+    shown = show_config(place.config)
     rules = {name: shown["session"].get(name, NEVER) for name in RetentionPolicy.__struct_fields__}
     del rules["ttl_by_channel"]
     rules |= {f"ttl_by_channel.{channel}": ttl for channel, ttl in shown["session.ttl_by_channel"].items()}
     # That a channel is never swept is worth knowing.
     return {name: value for name, value in rules.items() if value != NEVER or name.startswith("ttl")}
+
+
+def workspace_as_dict(place: Place, found: WorkspaceState) -> dict[str, Any]:
+    """Return it as JSON has it; described in ``docs/commands.md``."""
+    plan, session = found.plan, place.config.session
+    announcement = found.state.announcement
+    return {
+        "now": found.now,
+        "workspace": printable(str(place.home.workspace)),
+        "held_by": found.holder,
+        "sessions": {
+            "readable": plan.readable,
+            "unreadable": plan.sessions_scanned - plan.readable,
+            "bytes": plan.sessions_bytes,
+        },
+        "trash": None if "trash" in found.unread else _files_as_dict(found.trash),
+        "quarantine": _files_as_dict(found.quarantine),
+        "free_disk": found.free_disk,
+        "last_cleanup": event_as_dict(found.last_cleanup),
+        "last_run": event_as_dict(found.last_run),
+        "last_run_at": found.state.last_run_at,
+        "next_run_at": None if "state" in found.unread else next_run(session, found.state, found.now),
+        "would_remove": {
+            "sessions": len(plan.removals),
+            "bytes": plan.bytes,
+            "leftovers": len(plan.leftovers),
+            "by_reason": plan.by_reason(),
+        },
+        "announcement": announcement and {
+            "at": announcement.at, "reason": announcement.reason, "until": announced_until(found.state),
+        },
+        "held": found.held,
+        "would_be_held": plan.held,
+        "unmet": plan.unmet,
+        "not_read": {part: printable(problem) for part, problem in found.unread.items()},
+        "mode": session.mode,
+        "rules": rules_in_force(place),
+        "config": show_config(place.config),
+    }  # fmt: skip
+
+
+def _files_as_dict(files: Sequence[Leftover]) -> dict[str, int]:
+    return {"files": len(files), "bytes": sum(entry.size for entry in files)}
