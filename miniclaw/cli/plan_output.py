@@ -9,7 +9,7 @@ from typing import Final
 import click
 import msgspec
 
-from miniclaw.admin.views.plan import plan_as_dict
+from miniclaw.admin.views.plan import shown_plan
 from miniclaw.cli.output import count, entries, one_line, print_table
 from miniclaw.formats import format_age, format_size
 from miniclaw.session.cleanup_plan import CleanupPlan
@@ -113,4 +113,4 @@ def _print_problems(problems: Sequence[ProblemFile]) -> None:
 
 def print_plan_json(plan: CleanupPlan, foreign: Sequence[ProblemFile]) -> None:
     """Print a plan for scripts; its fields are described in ``docs/commands.md``."""
-    click.echo(msgspec.json.encode(plan_as_dict(plan, foreign)))
+    click.echo(msgspec.json.encode(shown_plan(plan, foreign)))

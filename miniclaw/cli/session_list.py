@@ -7,7 +7,7 @@ from datetime import timedelta
 import click
 import msgspec
 
-from miniclaw.admin.views.rows import as_dict, fate
+from miniclaw.admin.views.rows import fate, shown
 from miniclaw.admin.views.session_list import ORDERS, Order, Wanted, judged_sessions
 from miniclaw.cli import Settings
 from miniclaw.cli.looking import log_to_terminal
@@ -46,7 +46,7 @@ def list_sessions(
     left_out = 0 if limit is None else max(0, len(rows) - limit)
     rows = rows[:limit]
     if as_json:
-        click.echo(msgspec.json.encode([as_dict(row) for row in rows]))
+        click.echo(msgspec.json.encode([shown(row) for row in rows]))
     else:
         cells = [
             (row.session.header.session_id, format_age(row.age), format_size(row.session.size), fate(row, policy))

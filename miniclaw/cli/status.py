@@ -16,8 +16,8 @@ from miniclaw.admin.views.workspace import (
     look,
     next_run,
     rules_in_force,
-    workspace_as_dict,
 )
+from miniclaw.admin.views.workspace_json import shown_workspace
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.history import details_of
 from miniclaw.cli.looking import log_to_terminal
@@ -47,7 +47,7 @@ def status(settings: Settings, as_json: bool) -> None:
     with scan_progress() as progress:
         found = look(settings, now, progress)
     if as_json:
-        click.echo(msgspec.json.encode(workspace_as_dict(settings, found)))
+        click.echo(msgspec.json.encode(shown_workspace(settings, found)))
     else:
         for label, text in _lines(settings, found):
             click.echo(f"{label:<13} {one_line(text)}")

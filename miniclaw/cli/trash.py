@@ -8,7 +8,7 @@ from datetime import datetime
 import click
 import msgspec
 
-from miniclaw.admin.views.trash import entry_as_dict
+from miniclaw.admin.views.trash import shown_entry
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.looking import find_trash, log_to_terminal
 from miniclaw.cli.operating import confirm, operate
@@ -37,7 +37,7 @@ def list_entries(settings: Settings, as_json: bool) -> None:
     bin_ = find_trash(settings)
     found = bin_.entries()
     if as_json:
-        click.echo(msgspec.json.encode([entry_as_dict(entry) for entry in found]))
+        click.echo(msgspec.json.encode([shown_entry(entry) for entry in found]))
     else:
         _print_entries(found, now)
         for problem in bin_.foreign():

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+
+from msgspec import Struct
 
 from miniclaw.admin.views.looking import find_leftovers
 from miniclaw.admin.views.place import Place
 from miniclaw.formats import format_remaining, printable
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.plan import Planner
-from miniclaw.session.retention import PlanRow, RetentionPolicy, plan_retention
+from miniclaw.session.retention import PlanRow, Reason, RetentionPolicy, plan_retention
 from miniclaw.session.rows import StoredSession
+from miniclaw.session.types import AwareDatetime
 
 
 def judge(
@@ -54,19 +56,49 @@ def fate(row: PlanRow, policy: RetentionPolicy) -> str:
     return f"expires in {format_remaining(ttl - row.age)}" if ttl else ""
 
 
-def as_dict(row: PlanRow) -> dict[str, Any]:
+class SessionRow(Struct, frozen=True):
+    """A session and the verdict on it, as JSON has it.
+
+    Attributes:
+        session_id: The session.
+        channel: Its channel.
+        chat_id: Its chat.
+        last_accessed: When it was last used.
+        age_days: How long ago that is.
+        bytes: Of its file.
+        file: Its name.
+        pinned: Whether it is pinned.
+        expired: Whether its TTL is over.
+        removes: Whether a cleanup would take it.
+        reason: The rule that decides.
+    """
+
+    session_id: str
+    channel: str
+    chat_id: str
+    last_accessed: AwareDatetime
+    age_days: float
+    bytes: int
+    file: str
+    pinned: bool
+    expired: bool
+    removes: bool
+    reason: Reason
+
+
+def shown(row: PlanRow) -> SessionRow:
     """Return a session and the verdict on it, for JSON."""
     header = row.session.header
-    return {
-        "session_id": header.session_id,
-        "channel": header.channel,
-        "chat_id": header.chat_id,
-        "last_accessed": header.last_accessed,
-        "age_days": round(row.age / timedelta(days=1), 3),
-        "bytes": row.session.size,
-        "file": printable(row.session.key),
-        "pinned": header.pinned,
-        "expired": row.reason == "ttl",
-        "removes": row.removes,
-        "reason": row.reason,
-    }
+    return SessionRow(
+        session_id=header.session_id,
+        channel=header.channel,
+        chat_id=header.chat_id,
+        last_accessed=header.last_accessed,
+        age_days=round(row.age / timedelta(days=1), 3),
+        bytes=row.session.size,
+        file=printable(row.session.key),
+        pinned=header.pinned,
+        expired=row.reason == "ttl",
+        removes=row.removes,
+        reason=row.reason,
+    )

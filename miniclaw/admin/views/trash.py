@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from miniclaw.formats import printable
 from miniclaw.session.trash_rows import TrashEntry
 
 
-def entry_as_dict(entry: TrashEntry) -> dict[str, Any]:
-    """Return an entry as JSON has it."""
-    return {key: printable(value) if isinstance(value, str) else value for key, value in asdict(entry).items()}
+def shown_entry(entry: TrashEntry) -> TrashEntry:
+    """Return an entry for JSON, with texts that are safe to show."""
+    return replace(entry, **{key: printable(value) for key, value in asdict(entry).items() if isinstance(value, str)})

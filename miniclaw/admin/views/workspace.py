@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct, field
 
-from miniclaw.admin.views.events import event_as_dict
 from miniclaw.admin.views.looking import Progress, find_history, find_trash, make_plan, sessions_opened
 from miniclaw.admin.views.place import Place
 from miniclaw.config import SessionConfig, show_config
 from miniclaw.errors import StoreError
-from miniclaw.formats import NEVER, printable
+from miniclaw.formats import NEVER
 from miniclaw.session import schedule
 from miniclaw.session.cleanup_plan import CleanupPlan
 from miniclaw.session.history import HistoryEvent
@@ -142,46 +141,3 @@ def rules_in_force(place: Place) -> dict[str, Any]:
     rules |= {f"ttl_by_channel.{channel}": ttl for channel, ttl in shown["session.ttl_by_channel"].items()}
     # That a channel is never swept is worth knowing.
     return {name: value for name, value in rules.items() if value != NEVER or name.startswith("ttl")}
-
-
-def workspace_as_dict(place: Place, found: WorkspaceState) -> dict[str, Any]:
-    """Return it as JSON has it; described in ``docs/commands.md``."""
-    plan, session = found.plan, place.config.session
-    announcement = found.state.announcement
-    return {
-        "now": found.now,
-        "workspace": printable(str(place.home.workspace)),
-        "held_by": found.holder,
-        "sessions": {
-            "readable": plan.readable,
-            "unreadable": plan.sessions_scanned - plan.readable,
-            "bytes": plan.sessions_bytes,
-        },
-        "trash": None if "trash" in found.unread else _files_as_dict(found.trash),
-        "quarantine": _files_as_dict(found.quarantine),
-        "free_disk": found.free_disk,
-        "last_cleanup": event_as_dict(found.last_cleanup),
-        "last_run": event_as_dict(found.last_run),
-        "last_run_at": found.state.last_run_at,
-        "next_run_at": None if "state" in found.unread else next_run(session, found.state, found.now),
-        "would_remove": {
-            "sessions": len(plan.removals),
-            "bytes": plan.bytes,
-            "leftovers": len(plan.leftovers),
-            "by_reason": plan.by_reason(),
-        },
-        "announcement": announcement and {
-            "at": announcement.at, "reason": announcement.reason, "until": announced_until(found.state),
-        },
-        "held": found.held,
-        "would_be_held": plan.held,
-        "unmet": plan.unmet,
-        "not_read": {part: printable(problem) for part, problem in found.unread.items()},
-        "mode": session.mode,
-        "rules": rules_in_force(place),
-        "config": show_config(place.config),
-    }  # fmt: skip
-
-
-def _files_as_dict(files: Sequence[Leftover]) -> dict[str, int]:
-    return {"files": len(files), "bytes": sum(entry.size for entry in files)}
