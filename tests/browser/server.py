@@ -103,7 +103,9 @@ class Server:
 def main(home: Home, port: int) -> None:
     hub = LiveChannel("web")
     server = Server(home, port, hub)
-    trio.run(partial(run_gateway, Config(), home, channels=[hub, server], model=ToldModel(home.path), before=server.take))
+    trio.run(
+        partial(run_gateway, Config(), home, channels=[hub, server], model=ToldModel(home.path), before=server.take)
+    )
 
 
 if __name__ == "__main__":

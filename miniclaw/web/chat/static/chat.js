@@ -90,6 +90,7 @@ const connection = new Connection(address.href, {
     get("connection").dataset.state = state;
     get("connection").textContent = STATES[state];
     if (state !== "open") isLoading = false;
+    if (state === "waiting") listChats(); // which tells whether one has to log in again
   },
 });
 

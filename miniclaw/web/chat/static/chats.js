@@ -9,6 +9,7 @@ export async function showChats(list, note, current) {
   let problem = "";
   try {
     const response = await fetch("/api/v1/sessions?channel=web&limit=50", { headers: { accept: "application/json" } });
+    if (response.status === 401) location.assign("/login"); // the cookie has run out
     if (!response.ok) throw new Error(response.statusText);
     sessions = (await response.json()).sessions;
     sessions.sort((one, other) => new Date(other.last_accessed) - new Date(one.last_accessed));
