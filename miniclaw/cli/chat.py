@@ -33,7 +33,6 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
 
     from miniclaw.channels.console import CHANNEL, ConsoleChannel  # noqa: PLC0415
     from miniclaw.cli.remote_chat import chat_somewhere  # noqa: PLC0415
-    from miniclaw.gateway import run_gateway  # noqa: PLC0415
     from miniclaw.log import configure_logging  # noqa: PLC0415
     from miniclaw.session.names import make_session_id  # noqa: PLC0415
     from miniclaw.web.listening import SOCKET_NAME  # noqa: PLC0415
@@ -60,9 +59,11 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
                 if session := await runtime.manager.get_session(session_id):
                     console.show(session.messages[-_HISTORY:])
 
-    alone = partial(
-        run_gateway, settings.config, settings.home, channels=[console], before=show_history, cleans_up=False
-    )
+    async def alone() -> None:
+        from miniclaw.gateway import run_gateway  # noqa: PLC0415 - start-up time
+
+        await run_gateway(settings.config, settings.home, channels=[console], before=show_history, cleans_up=False)
+
     socket_path = settings.home.workspace / SOCKET_NAME
     history = 0 if message is not None else _HISTORY
     trio.run(partial(chat_somewhere, socket_path, name, console, alone, history=history))

@@ -26,7 +26,7 @@ from miniclaw.session.logs import get_logger
 from miniclaw.session.types import Message, Role, ToolCall
 
 MAX_TEXT_CHARS: Final = 100_000
-MAX_FRAME_BYTES: Final = 256 * 1024
+MAX_FRAME_CHARS: Final = 256 * 1024
 
 AWAY_SECONDS: Final = 30
 """How long the gateway may be away while something waits for it."""
@@ -126,7 +126,7 @@ class RemoteChat:
         inbound_id = f"{self._ids}{self._count}"
         awaited = self._awaited = _Awaited(msgspec.structs.replace(message, inbound_id=inbound_id))
         frame = _encode(inbound_id, message.content)
-        if len(message.content) > MAX_TEXT_CHARS or len(frame) > MAX_FRAME_BYTES:
+        if len(message.content) > MAX_TEXT_CHARS or len(frame) > MAX_FRAME_CHARS:
             sorry = f"The message was not sent: {MAX_TEXT_CHARS:,} characters can be sent at once."
             await self._finish(awaited, sorry, failed=True)
             return

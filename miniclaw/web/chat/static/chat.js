@@ -6,7 +6,7 @@ import { Log } from "./log.js";
 import { Outbox } from "./outbox.js";
 
 const MAX_CHARS = 100_000;
-const MAX_FRAME_BYTES = 256 * 1024;
+const MAX_FRAME_CHARS = 256 * 1024;
 const NEAR_END_PX = 80;
 const NEAR_START_PX = 300;
 const SAVING_MS = 5000; // after a failed answer; beyond that the message is taken for not saved
@@ -106,7 +106,7 @@ function send(id) {
 function submit() {
   const text = field.value.replace(/\p{Surrogate}/gu, "\ufffd");
   if (!text.trim()) return;
-  if ([...text].length > MAX_CHARS || new TextEncoder().encode(JSON.stringify(text)).length > MAX_FRAME_BYTES - 200) {
+  if ([...text].length > MAX_CHARS || JSON.stringify(text).length > MAX_FRAME_CHARS - 200) {
     showTrouble(`This message is too long; ${MAX_CHARS.toLocaleString()} characters can be sent at once.`);
     return;
   }
