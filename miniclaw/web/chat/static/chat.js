@@ -36,7 +36,7 @@ const HANDLERS = {
     isLoading = false;
     outbox.entries().forEach(({ id }) => send(id));
     if (sticks) toEnd();
-    afterChange();
+    else afterChange();
     listChats();
   },
 
@@ -117,7 +117,6 @@ function submit() {
   field.value = "";
   fieldChanged();
   toEnd();
-  afterChange();
 }
 
 function fieldChanged() {
@@ -152,17 +151,21 @@ function showTrouble(text) {
 // The place in the conversation ------------------------------------------------------------------------------------
 
 function toEnd() {
-  scroll.scrollTop = scroll.scrollHeight;
   isAtEnd = true;
+  afterChange(); // first, for it may show or hide what takes room
+  scroll.scrollTop = scroll.scrollHeight;
 }
 
 /** Change the log; who reads the newest goes on doing so, who reads something older is told that there is more. */
 function keepingPlace(change) {
   const sticks = isAtEnd;
   change();
-  if (sticks) toEnd();
-  else get("to-end-text").textContent = "New messages";
-  afterChange();
+  if (sticks) {
+    toEnd();
+  } else {
+    get("to-end-text").textContent = "New messages";
+    afterChange();
+  }
 }
 
 function afterChange() {
@@ -190,7 +193,6 @@ new ResizeObserver(() => isAtEnd && toEnd()).observe(scroll); // the keyboard of
 get("earlier").addEventListener("click", loadEarlier);
 get("to-end").addEventListener("click", () => {
   toEnd();
-  afterChange();
   field.focus();
 });
 
@@ -236,7 +238,7 @@ get("naming-form").addEventListener("submit", (event) => {
 
 // ------------------------------------------------------------------------------------------------------------------
 
-document.title = `${chat} – miniclaw`;
+document.title = `${chat} - miniclaw`;
 get("title").textContent = chat;
 try {
   field.value = sessionStorage.getItem(draftKey) ?? "";
