@@ -154,7 +154,7 @@ def gateway(home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run the gateway until the block ends; it is killed then if it still runs."""
     environment = {**os.environ, "MINICLAW_HOME": str(home)}
     with subprocess.Popen(
-        [sys.executable, "-m", "miniclaw", "gateway"], env=environment, stderr=subprocess.PIPE
+        [sys.executable, "-m", "miniclaw", "gateway", "--port", "0"], env=environment, stderr=subprocess.PIPE
     ) as process:
         try:
             yield process
