@@ -1,13 +1,16 @@
-"""`python -m tests.fakes.telegram_gateway JSON`: a gateway with the Telegram channel alone, to be killed.
+"""`python -m tests.fakes.telegram_gateway`: gateways with the Telegram channel alone, to be killed.
 
-The JSON has `home` and the Bot API's address, `api_base`; the users that may talk, `users`; and `pause`, the longest
-that the model thinks, in seconds. The token is in the environment.
+A line of the standard input is one of them: JSON with its `home`, the Bot API's address, `api_base`, the users that may
+talk, `users`, and the longest that the model thinks in seconds, `pause`. It is forked off. At the next line it is
+killed, and its exit code is printed. The token is in the environment.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 
 import trio
 
+from miniclaw.channels.telegram import channel as _channel  # noqa: F401 - what is imported before the fork costs once
 from miniclaw.channels.telegram.config import TelegramConfig
 from miniclaw.channels.telegram.opening import open_telegram
 from miniclaw.config import Config, Home, SessionConfig
@@ -42,9 +46,18 @@ def answer_to(text: str) -> str:
 
 
 def main() -> None:
-    arguments: dict[str, Any] = json.loads(sys.argv[1])
     configure_logging("warning", "json")
-    trio.run(lambda: run(**arguments))
+    for line in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            try:
+                arguments: dict[str, Any] = json.loads(line)
+                trio.run(lambda: run(**arguments))  # noqa: B023 - it is called at once
+            finally:
+                os._exit(70)
+        sys.stdin.readline()
+        os.kill(pid, signal.SIGKILL)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":

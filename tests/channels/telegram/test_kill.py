@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -27,26 +29,54 @@ WAITING = 4
 """Updates that are there, at the least, when a gateway starts."""
 
 USERS = (11, 12, 13)
-ROOT = Path(__file__).parents[3]
+
+
+class Gateways:
+    """Runs one gateway after the other, each in a process of its own, and kills it."""
+
+    def __init__(self, process: trio.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self._received = b""
+
+    @asynccontextmanager
+    async def open(self, api: FakeBotApi, home: Path) -> AsyncIterator[None]:
+        """Run a gateway for a block, at the end of which it is killed."""
+        arguments: dict[str, Any] = {"home": str(home), "api_base": api.api_base, "users": USERS, "pause": 0.05}
+        await self._stdin.send_all(json.dumps(arguments).encode() + b"\n")
+        try:
+            yield
+        finally:
+            with trio.move_on_after(10, shield=True):
+                await self._stdin.send_all(b"\n")
+                code = await self._number()
+        assert code == -signal.SIGKILL, "the gateway ended by itself"
+
+    async def _number(self) -> int:
+        while b"\n" not in self._received:
+            received = await self._stdout.receive_some()
+            assert received, "the parent of the gateways ended"
+            self._received += received
+        line, _, self._received = self._received.partition(b"\n")
+        return int(line)
 
 
 @asynccontextmanager
-async def open_gateway(api: FakeBotApi, home: Path) -> AsyncIterator[trio.Process]:
-    """Run a gateway in a process of its own for a block, and kill it at the end."""
-    arguments: dict[str, Any] = {"home": str(home), "api_base": api.api_base, "users": USERS, "pause": 0.05}
+async def open_gateways() -> AsyncIterator[Gateways]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "tests.fakes.telegram_gateway", json.dumps(arguments)],
-        cwd=ROOT,
+        [sys.executable, "-m", "tests.fakes.telegram_gateway"],
+        cwd=Path(__file__).parents[3],
         env=environment | {VARIABLE: TOKEN},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     try:
-        yield process
-        assert process.returncode is None, "the gateway ended by itself"
+        yield Gateways(process)
     finally:
         process.kill()
-        with trio.CancelScope(shield=True) as scope:
-            scope.deadline = trio.current_time() + 10
+        with trio.move_on_after(10, shield=True):
             await process.wait()
 
 
@@ -59,9 +89,9 @@ async def test_gateway_killed_anywhere_has_every_message_once_in_order_and_answe
     """Whenever it is killed, the next one gets from Telegram what was not safe, and neither loses nor doubles any."""
     chance = random.Random(SEED)  # noqa: S311 - replayable on purpose
     written: dict[int, list[str]] = {user: [] for user in USERS}
-    last = 0
+    last = idle = 0
 
-    async with open_bot_api() as api:
+    async with open_bot_api() as api, open_gateways() as gateways:
 
         def write(count: int) -> None:
             nonlocal last
@@ -72,14 +102,15 @@ async def test_gateway_killed_anywhere_has_every_message_once_in_order_and_answe
 
         for kill in range(KILLS):
             write(max(1, WAITING - len(api.updates)))
-            async with open_gateway(api, tmp_path):
+            async with gateways.open(api, tmp_path):
                 calls = len(api.calls) + 1 + kill % EVENTS
-                with trio.move_on_after(5) as scope:  # there may be nothing more to do
+                with trio.move_on_after(2) as scope:  # there may be nothing more to do
                     await api.until(lambda calls=calls: len(api.calls) >= calls)  # type: ignore[misc]
+                idle += scope.cancelled_caught
                 if not scope.cancelled_caught:
                     await trio.sleep(chance.choice((0, 0, chance.uniform(0, 0.1))))
         write(WAITING)
-        async with open_gateway(api, tmp_path):
+        async with gateways.open(api, tmp_path):
             with trio.fail_after(30):
                 await api.until_confirmed(last)
         assert api.updates == []
@@ -90,6 +121,6 @@ async def test_gateway_killed_anywhere_has_every_message_once_in_order_and_answe
     answers = Counter(message["text"] for message in api.sent)
     every = sum(len(texts) for texts in written.values())
     print(
-        f"{KILLS} kills, {every} messages, {sum(answers.values())} answers sent, {every - len(answers)} of them never"
+        f"{KILLS} kills, {idle} when nothing more happened, {every} messages, {sum(answers.values())} answers sent, {every - len(answers)} of them never"
     )
     assert set(answers) <= {answer_to(text) for texts in written.values() for text in texts}
