@@ -12,6 +12,8 @@ import pytest
 from miniclaw.session.directory import SessionDirectory
 from tests.fakes.program import Program
 
+BOTH_WAYS = True
+
 
 def _add_problems(program: Program) -> dict[str, str]:
     """Put everything into the directory that is no sound session; return the kind of each by its name."""

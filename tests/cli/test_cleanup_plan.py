@@ -15,6 +15,8 @@ from tests.fakes.program import Program
 UNMET = "max_sessions: it cannot be met, what is left is protected or would not be enough"
 DOCS = Path(__file__).parents[2] / "docs" / "commands.md"
 
+BOTH_WAYS = True
+
 
 def _add_leftovers(program: Program) -> dict[str, str]:
     """Leave one leftover of each kind behind that is old enough to go, and return the kinds by their files."""

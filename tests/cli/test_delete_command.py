@@ -6,6 +6,8 @@ import pytest
 
 from tests.fakes.program import Program
 
+BOTH_WAYS = True
+
 
 @pytest.mark.parametrize("options", [[], ["--yes"], ["-y"]], ids=str)
 def test_delete_removes_that_session_and_no_other(program: Program, options: list[str]) -> None:

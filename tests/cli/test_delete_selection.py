@@ -14,6 +14,8 @@ from tests.fakes.program import Program
 
 STAMP = "20261101T000000Z-0123abcd"
 
+BOTH_WAYS = True
+
 
 def _quarantine(program: Program, name: str) -> Path:
     folder = program.sessions_dir / ".quarantine"

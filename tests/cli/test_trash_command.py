@@ -13,6 +13,8 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.trash import Trash
 from tests.fakes.program import Program
 
+BOTH_WAYS = True
+
 
 @pytest.fixture
 def program(program: Program) -> Program:
