@@ -70,6 +70,10 @@ class GatewayProgram(Program):
         super().__init__(home)
         self.gateways = 0  # how many were started
 
+    def content(self) -> dict[str, bytes]:
+        """As `Program.content`, without what a gateway leaves by being there."""
+        return {path: data for path, data in super().content().items() if Path(path).name not in {".lock", "last-seen"}}
+
     def run(self, *args: str, stdin: str | bytes = b"", **environment: str) -> Result:
         with self._gateway(args):
             return super().run(*args, stdin=stdin, **environment)
