@@ -101,7 +101,9 @@ async def test_run_gateway_trouble_of_a_model_costs_one_answer(
     assert "(HTTP 401)" in answers[0]
     assert "text/html" in answers[1]
     assert said(home) == [
-        ("user", "1"), ("user", "2"), ("user", "3"), ("assistant", "half an "),
+        ("user", "1"), ("system", "[interrupted] the model's server refused the key (HTTP 401)"),
+        ("user", "2"), ("system", "[interrupted] the model's server sent what is no answer: text/html; is base_url right?"),
+        ("user", "3"), ("assistant", "half an "),
         ("system", "[interrupted] the connection to the model's server broke off"), ("user", "4"), ("assistant", "fine"),
     ]  # fmt: skip
     assert len(logs.named("Model did not answer")) == 3

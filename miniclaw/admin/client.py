@@ -8,9 +8,7 @@ from __future__ import annotations
 import http.client
 import os
 import socket
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -38,18 +36,15 @@ from miniclaw.admin.messages import (
     error_of,
 )
 from miniclaw.errors import GatewayError, NoGatewayError
+from miniclaw.web.listening import SOCKET_NAME, short_address
 
 T = TypeVar("T")
-
-SOCKET_NAME: Final = "gateway.sock"
 
 LOOK_SECONDS: Final = 30
 """How long a gateway may take to answer what changes nothing, or little."""
 
 SAVE_SECONDS: Final = 5
 """How long it may take to save, before somebody looks."""
-
-_MAX_ADDRESS_BYTES: Final = 100  # of the path of a socket; systems differ
 
 
 class GatewayClient:
@@ -176,7 +171,7 @@ class _Connection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         try:
-            with _address(self._path) as address:
+            with short_address(self._path) as address:
                 self.sock.connect(address)
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
             raise NoGatewayError(self._path) from error
@@ -184,16 +179,3 @@ class _Connection(http.client.HTTPConnection):
             raise
         except OSError as error:
             raise GatewayError(f"{self._path}: could not connect: {error.strerror or error}") from error
-
-
-@contextmanager
-def _address(path: Path) -> Iterator[str]:
-    """Give, for a block, an address by which the socket can be connected to, however long its path is."""
-    if len(os.fsencode(path)) <= _MAX_ADDRESS_BYTES or sys.platform != "linux":
-        yield os.fspath(path)
-        return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)

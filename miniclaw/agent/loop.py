@@ -9,6 +9,7 @@ as interrupted (see `miniclaw.agent.transcript`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -16,22 +17,23 @@ import trio
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
-from miniclaw.agent.transcript import Transcript
-from miniclaw.channels.base import Channel, InboundMessage, OutboundMessage
-from miniclaw.errors import ChannelError, MiniclawError, ModelError
+from miniclaw.agent.stats import TurnCount, TurnStats
+from miniclaw.agent.turn import RECORDING_SECONDS, STOPPED, Turn, record_unanswered
+from miniclaw.channels.base import Channel, ConfirmingChannel, InboundMessage, OutboundMessage
+from miniclaw.errors import ChannelError, InvalidMessageError, MiniclawError, ModelError
 from miniclaw.redaction import redact
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.types import Message
+from miniclaw.session.names import make_session_id
+from miniclaw.session.prompt_saving import PromptSaver
 
 MAX_TURNS: Final = 16
 """Chats that are answered at the same time; the others wait for their turn."""
 
-RECORDING_SECONDS: Final = 1
-"""How long recording what was interrupted may take once the loop is cancelled."""
+SETTLING_SECONDS: Final = 1
+"""How long the channels may wait, when the loop ends, to be told what is saved."""
 
-_STOPPED: Final = "the program was stopped before the answer was complete"
 _SORRY_NOT_KEPT: Final = "Your message could not be recorded, so it was not answered. Please try again later."
 _SORRY_NO_REPLY: Final = "Your message is recorded, but there is no answer: {reason}"
 _SORRY_CUT: Final = "The answer ends here: {reason}"
@@ -47,6 +49,9 @@ class AgentLoop:
         model: Who answers.
         channels: By their names, for the replies.
         clock: The wall clock.
+
+    Attributes:
+        stats: What became of the turns since the start.
     """
 
     def __init__(
@@ -61,6 +66,9 @@ class AgentLoop:
         self._model = model
         self._channels = channels
         self._clock = clock
+        self._saver = PromptSaver(manager)
+        self.model_name = model.name
+        self.stats = TurnStats(channels)
 
     async def run(self, inbox: Inbox, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer until the inbox is closed and every message is answered.
@@ -69,21 +77,26 @@ class AgentLoop:
         the inbox, which is closed. It takes `RECORDING_SECONDS` at the most.
         """
         turns = trio.Semaphore(MAX_TURNS)
-        try:
-            async with trio.open_nursery() as nursery:
-                task_status.started()
-                while True:
-                    await turns.acquire()
-                    message = await inbox.next_message()
-                    if message is None:
-                        break
-                    nursery.start_soon(self._run_turn, message, inbox, turns)
-        finally:
-            inbox.close()
-            with trio.move_on_after(RECORDING_SECONDS, shield=True) as recording:
-                await self._record_unanswered(inbox.take_rest())
-            if recording.cancelled_caught:
-                log.error("Messages that waited could not all be recorded before the end")
+        async with trio.open_nursery() as saving:
+            await saving.start(self._saver.run)
+            try:
+                async with trio.open_nursery() as nursery:
+                    task_status.started()
+                    while True:
+                        await turns.acquire()
+                        message = await inbox.next_message()
+                        if message is None:
+                            break
+                        nursery.start_soon(self._run_turn, message, inbox, turns)
+            finally:
+                inbox.close()
+                with trio.move_on_after(RECORDING_SECONDS, shield=True) as recording:
+                    await self._record_unanswered(inbox.take_rest())
+                if recording.cancelled_caught:
+                    log.error("Messages that waited could not all be recorded before the end")
+            with trio.move_on_after(SETTLING_SECONDS):
+                await self._saver.settle()
+            saving.cancel_scope.cancel()
 
     async def _run_turn(self, message: InboundMessage, inbox: Inbox, turns: trio.Semaphore) -> None:
         try:
@@ -92,88 +105,74 @@ class AgentLoop:
             inbox.done(message)
             turns.release()
 
-    async def handle(self, message: InboundMessage) -> OutboundMessage:
-        """Do one turn: record, ask, record, send; return what was sent.
+    async def handle(self, message: InboundMessage) -> OutboundMessage | None:
+        """Do one turn: record, ask, record, send; return what was sent, if there was anything to say.
+
+        A channel that confirms is told when the message, and later the answer, is on disk.
 
         Cancellation: the person's message is recorded, the answer as far as it came, and that it was interrupted.
         """
-        reply = Reply(message, self._channels[message.channel])
-        failed = True
-        try:
-            await self._answer(message, reply)
-            content, failed = reply.text, False
-        except ModelError as error:
-            log.error("Model did not answer", model=self._model.name, error=redact(str(error)), detail=_detail(error))
-            sorry = _SORRY_CUT if reply.text else _SORRY_NO_REPLY
-            content = _behind(reply.text, sorry.format(reason=redact(str(error))))
-        except MiniclawError as error:
-            log.error("Message could not be recorded", channel=message.channel, error=str(error))
-            content = _behind(reply.text, _SORRY_NOT_KEPT)
-        outbound = OutboundMessage(message.channel, message.chat_id, content, message, failed)
-        try:
-            await self._channels[message.channel].send(outbound)
-        except ChannelError as error:
-            log.error("Reply could not be delivered", channel=message.channel, error=str(error))
+        with self.stats.turn(message.channel) as count:
+            outbound = await self._handle(message, count)
+            count.ended(outbound)
         return outbound
 
-    async def _answer(self, message: InboundMessage, reply: Reply) -> None:
-        """Record the message, collect the answer, and record that as far as it comes."""
-        recorded = False
+    async def _handle(self, message: InboundMessage, count: TurnCount) -> OutboundMessage | None:
+        channel = self._channels[message.channel]
+        reply = Reply(message, channel, came=count.piece_came)
+        recorded = partial(self._confirm_saved, message, answered=False)
+        turn = Turn(self._manager, self._model, self._clock, message, reply, recorded=recorded)
+        outbound: OutboundMessage | None = None
         try:
-            session = await self._manager.get_or_create_session(message.channel, message.chat_id)
-            async with self._manager.using(session.session_id):
-                transcript = Transcript(self._manager, session.session_id, self._clock)
-                await transcript.add_question(message.content)
-                recorded = True
-                await self._collect(session.messages, reply, transcript)
-        except MiniclawError:
-            raise
-        except BaseException:  # cancelled, alone or in a group
-            if not recorded:
-                with trio.move_on_after(RECORDING_SECONDS, shield=True):
-                    await self._record_unanswered([message])
-            raise
-
-    async def _collect(self, messages: Sequence[Message], reply: Reply, transcript: Transcript) -> None:
-        try:
-            await self._ask(messages, reply)
+            delivery = await turn.run()
+            if delivery == "interrupted":
+                outbound = _outbound(message, _SORRY_NO_REPLY.format(reason=STOPPED), failed=True)
+            elif delivery != "answered":
+                outbound = _outbound(message, reply.text)
         except ModelError as error:
-            if reply.text:
-                with trio.move_on_after(RECORDING_SECONDS, shield=True):
-                    await transcript.add_interrupted(reply.text, redact(error.reason))
-            raise
-        except BaseException:  # cancelled, alone or in a group
-            with trio.move_on_after(RECORDING_SECONDS, shield=True):
-                await transcript.add_interrupted(reply.text, _STOPPED)
-            raise
-        with trio.move_on_after(RECORDING_SECONDS, shield=True):
-            await transcript.add_answer(reply.text, tuple(reply.tool_calls))
-        if not reply.text.strip():
-            names = ", ".join(sorted({call.name for call in reply.tool_calls}))
-            raise ModelError(f"the model asked for a tool that there is not ({names})")
+            self.stats.model_failed(error.kind)
+            log.error("Model did not answer", model=self._model.name, error=redact(str(error)), detail=_detail(error))
+            sorry = _SORRY_CUT if reply.text else _SORRY_NO_REPLY
+            outbound = _outbound(message, _behind(reply.text, sorry.format(reason=redact(str(error)))), failed=True)
+        except MiniclawError as error:
+            log.error("Message could not be recorded", channel=message.channel, error=str(error))
+            outbound = _outbound(message, _behind(reply.text, _SORRY_NOT_KEPT), failed=True)
+            await self._send(channel, outbound)
+            if isinstance(error, InvalidMessageError):  # and never could be: there is no use in delivering it again
+                self._confirm(message, answered=True)
+            return outbound
+        if outbound is not None:
+            await self._send(channel, outbound)
+        self._confirm_saved(message, make_session_id(message.channel, message.chat_id), answered=True)
+        return outbound
 
-    async def _ask(self, messages: Sequence[Message], reply: Reply) -> None:
+    async def _send(self, channel: Channel, outbound: OutboundMessage) -> None:
         try:
-            async with self._model.stream(messages) as events:
-                async for event in events:
-                    await reply.add(event)
-        except ModelError:
-            raise
-        except Exception as error:  # a model is foreign code: its bug is one unanswered message, not the end of all
-            raise ModelError(f"the model failed ({type(error).__name__})") from error
-        if not reply.text.strip() and not reply.tool_calls:
-            raise ModelError("the model's answer is empty")
+            await channel.send(outbound)
+        except ChannelError as error:
+            log.error("Reply could not be delivered", channel=outbound.channel, error=str(error))
+
+    def _confirm_saved(self, message: InboundMessage, session_id: str, *, answered: bool) -> None:
+        """Tell the channel, if it wants to know, as soon as the session is saved as it is now."""
+        if isinstance(self._channels[message.channel], ConfirmingChannel):
+            self._saver.want(session_id, partial(self._confirm, message, answered=answered))
+
+    def _confirm(self, message: InboundMessage, *, answered: bool) -> None:
+        channel = self._channels[message.channel]
+        if isinstance(channel, ConfirmingChannel):
+            channel.confirm(message, answered=answered)
 
     async def _record_unanswered(self, messages: Sequence[InboundMessage]) -> None:
         """Record messages that are not going to be answered, and that they are not."""
         for message in messages:
             try:
-                session = await self._manager.get_or_create_session(message.channel, message.chat_id)
-                transcript = Transcript(self._manager, session.session_id, self._clock)
-                await transcript.add_question(message.content)
-                await transcript.add_interrupted("", _STOPPED)
+                await record_unanswered(self._manager, self._clock, message)
             except MiniclawError as error:
                 log.error("Message could not be recorded", channel=message.channel, error=str(error))
+
+
+def _outbound(message: InboundMessage, content: str, *, failed: bool = False) -> OutboundMessage:
+    return OutboundMessage(message.channel, message.chat_id, content, message, failed)
 
 
 def _behind(text: str, sentence: str) -> str:

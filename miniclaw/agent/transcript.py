@@ -8,9 +8,11 @@ So the mark needs no field that a session file does not have, and no text of a m
 
 from __future__ import annotations
 
-from datetime import UTC
-from typing import Final
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final, Literal, TypeAlias
 
+from miniclaw.channels.base import InboundMessage
 from miniclaw.errors import InvalidMessageError, ModelError, SessionNotFoundError
 from miniclaw.session.clock import Clock
 from miniclaw.session.logs import get_logger
@@ -20,12 +22,44 @@ from miniclaw.session.types import Message, Role, ToolCall
 INTERRUPTED: Final = "[interrupted]"
 """How the content of a mark begins."""
 
+MAX_LOOKBACK: Final = 1000
+"""How many of the newest messages are looked at for one that is delivered again."""
+
+Delivery: TypeAlias = Literal["new", "unanswered", "answered", "interrupted"]
+"""What a session knows of a message that is delivered: nothing; that nothing followed it, so the program was killed in
+its turn; that it was dealt with; that its turn was cut short."""
+
 log = get_logger("miniclaw.agent")
 
 
 def is_mark(message: Message) -> bool:
     """Return whether a message says that the answer before it was cut short."""
     return message.role == "system" and message.content.startswith(INTERRUPTED)
+
+
+def find_delivery(messages: Sequence[Message], inbound_id: str | None) -> Delivery:
+    """Return what a session knows of a message, by the channel's id of it.
+
+    Args:
+        messages: The session's, oldest first.
+        inbound_id: The id; None: the channel has none, and every message is new.
+    """
+    if inbound_id is None:
+        return "new"
+    last = len(messages) - 1
+    for index in range(last, max(-1, last - MAX_LOOKBACK), -1):
+        if messages[index].inbound_id == inbound_id:
+            break
+    else:
+        return "new"
+    if index == last:
+        return "unanswered"
+    for message in messages[index + 1 :]:
+        if message.role == "user":
+            break  # what was answered later was answered with this one in view
+        if is_mark(message):
+            return "interrupted"
+    return "answered"
 
 
 class Transcript:
@@ -42,13 +76,14 @@ class Transcript:
         self._session_id = session_id
         self._clock = clock
 
-    async def add_question(self, content: str) -> None:
+    async def add_question(self, message: InboundMessage) -> None:
         """Record what the person wrote.
 
         Raises:
             MiniclawError: It could not be recorded.
         """
-        await self._add("user", content)
+        question = Message("user", message.content, self._now(), inbound_id=message.inbound_id)
+        await self._manager.add_message(self._session_id, question)
 
     async def add_answer(self, text: str, tool_calls: tuple[ToolCall, ...] = ()) -> None:
         """Record an answer.
@@ -61,7 +96,8 @@ class Transcript:
         try:
             await self._add("assistant", text, tool_calls or None)
         except InvalidMessageError as error:
-            raise ModelError(f"the model's answer could not be recorded ({error.problem})") from error
+            reason = f"the model's answer could not be recorded ({error.problem})"
+            raise ModelError(reason, kind="invalid_answer") from error
         except SessionNotFoundError:
             log.info("Session was deleted during the turn", session_id=self._session_id)
 
@@ -77,5 +113,7 @@ class Transcript:
             log.info("Session was deleted during the turn", session_id=self._session_id)
 
     async def _add(self, role: Role, content: str, tool_calls: tuple[ToolCall, ...] | None = None) -> None:
-        message = Message(role, content, self._clock().astimezone(UTC), tool_calls)
-        await self._manager.add_message(self._session_id, message)
+        await self._manager.add_message(self._session_id, Message(role, content, self._now(), tool_calls))
+
+    def _now(self) -> datetime:
+        return self._clock().astimezone(UTC)

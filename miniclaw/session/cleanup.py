@@ -33,6 +33,7 @@ from miniclaw.session.removing import REMOVAL_DEADLINE_SECONDS
 from miniclaw.session.retention import SESSION_TTL_DAYS, PlanRow, RetentionPolicy
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
 from miniclaw.session.schedule import CLEANUP_INTERVAL_SECS
+from miniclaw.session.stats import CleanupStats, RunCount
 from miniclaw.session.store import SessionStore, open_store
 from miniclaw.session.threads import ThreadRunner, run_in_thread
 from miniclaw.session.types import Session, SessionHeader
@@ -108,6 +109,8 @@ class Cleanup:
         self._stopping = False
         self._interrupted = False  # as `_stopping`, but of the run that is going alone
         self._running = False
+        # Shared with all that clean up around the same manager, whoever has them run.
+        self.stats = CleanupStats(clock) if manager is None else manager.stats.cleanups
 
     def is_expired(self, session: SessionHeader | Session) -> bool:
         """Return whether a session may be removed now: last used longer ago than its TTL, not exactly that long."""
@@ -151,6 +154,7 @@ class Cleanup:
             raise StoreError(f"{self.sessions_dir / removal.key}: {removal.reason}")
         if removal.outcome == "removed":
             log_removed(removal, self._clock())
+            self.stats.gone({"ttl": 1}, {}, removal.bytes_freed)
         return removal.bytes_freed
 
     async def run(
@@ -178,8 +182,11 @@ class Cleanup:
         self._running = True
         self._stopping = self._interrupted = False
         try:
-            async with self._opened() as (manager, store):
-                return await self._run(manager, store, confirmed=confirmed, on_progress=on_progress, by=by or self._by)
+            with self.stats.counting() as count:
+                async with self._opened() as (manager, store):
+                    return await self._run(
+                        manager, store, count, confirmed=confirmed, on_progress=on_progress, by=by or self._by
+                    )
         finally:
             self._running = self._interrupted = False
 
@@ -204,7 +211,9 @@ class Cleanup:
         Raises:
             StoreError: The directory cannot be opened or listed.
         """
-        plan = await self.plan()
+        with self.stats.counting() as count:
+            plan = await self.plan()
+            count.announced(plan.sessions_scanned, counts=plan.takes_anything and not self._stopping)
         if plan.takes_anything and not self._stopping:  # stopped, it has seen a part only
             await self._record(planned_event(plan, "announced", self._by, because=because))
         return plan
@@ -213,6 +222,7 @@ class Cleanup:
         self,
         manager: SessionManager,
         store: SessionStore,
+        count: RunCount,
         *,
         confirmed: bool,
         on_progress: OnProgress | None,
@@ -226,6 +236,7 @@ class Cleanup:
         progress = Progress(plan)
         if plan.held and not confirmed and not self._ends_early:
             result = progress.result(held=True, seconds=trio.current_time() - started)
+            count.done(result)
             log.warning("Session cleanup held", because=plan.held, let_it_through=CONFIRM_COMMAND, **asdict(result))
             await self._record(planned_event(plan, "held", by, because=plan.held))
             return result
@@ -235,6 +246,7 @@ class Cleanup:
         finally:
             seconds = trio.current_time() - started
             result = progress.result(interrupted=not done, seconds=seconds)
+            count.done(result)
             log.info("Session cleanup complete" if done else "Session cleanup interrupted", **asdict(result))
             with trio.move_on_after(RECORD_SECONDS, shield=True):
                 kind: EventKind = "cleanup" if done else "interrupted"

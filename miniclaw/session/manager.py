@@ -10,7 +10,7 @@ the same one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -35,7 +35,9 @@ from miniclaw.session.removal import Removal, TrashOrder
 from miniclaw.session.removing import Deletion, SessionRemover
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.rows import StoredSession
-from miniclaw.session.saving import SaveOutcome, SaveReport, log_failed_save
+from miniclaw.session.saver import SessionSaver
+from miniclaw.session.saving import SaveReport
+from miniclaw.session.stats import SessionStats
 from miniclaw.session.store import SessionStore
 from miniclaw.session.types import Message, Session, SessionHeader
 
@@ -54,6 +56,9 @@ class SessionManager:
         policy: For `is_session_expired`.
         max_live_sessions: How many may stay in memory once they are saved; positive.
         on_overfull: Called when a session more than that has come to memory, so that somebody may save.
+
+    Attributes:
+        stats: What was saved and removed since the start.
     """
 
     def __init__(
@@ -73,9 +78,10 @@ class SessionManager:
         self.on_overfull = on_overfull
         self._memory = SessionMemory(max_live_sessions)
         self._locks = FileLocks()
+        self.stats = SessionStats(clock)
+        self._saver = SessionSaver(store, self._memory, self._locks, self.stats.saves)
         self._remover = SessionRemover(store, self._memory, self._locks)
         self._closed = False
-        self._misplaced: str | None = None  # why, as it was last told
 
     def __repr__(self) -> str:
         return f"<SessionManager live={len(self._memory)} dirty={len(self.dirty_sessions())} {self._locks!r}>"
@@ -240,67 +246,20 @@ class SessionManager:
     # Saving ---------------------------------------------------------------------------------------------------
 
     async def save_all_sessions(self) -> SaveReport:
-        """Save every session that has unsaved changes.
+        """Save every session that has unsaved changes; see `SessionSaver.save`."""
+        return await self._saver.save(self.dirty_sessions())
 
-        A failure is an ERROR in the log, with path and errno, and holds up no other session. A session whose file is
-        just being worked on is waited for.
+    async def save_sessions(self, session_ids: Iterable[str]) -> SaveReport:
+        """Save some sessions now, as far as they are in memory and have unsaved changes; see `SessionSaver.save`."""
+        return await self._saver.save(session_ids)
 
-        Durability: what counts as saved survives a power cut.
-
-        Cancellation: what has begun is finished in the background; the rest stays unsaved in memory.
-        """
-        outcomes: dict[str, bool] = {}
-        dirty = self.dirty_sessions()
-        free = [session_id for session_id in dirty if self._locks.acquire_nowait(session_id)]
-        busy = set(dirty).difference(free)
-        async with trio.open_nursery() as nursery:
-            for session_id in busy:
-                nursery.start_soon(self._save_in_turn, session_id, outcomes)
-            await self._save_locked(free, outcomes)
-        failed = tuple(session_id for session_id, saved in outcomes.items() if not saved)
-        return SaveReport(len(outcomes) - len(failed), failed)
+    def watch_save(self, session_id: str) -> Callable[[], bool]:
+        """Return what tells whether the session, as it is now, is on disk, or was removed meanwhile."""
+        return self._memory.watch_save(session_id)
 
     async def check_place(self) -> None:
         """Say once in the log when what is saved is no longer where people look for it, and once when it is again."""
-        problem = await self._store.misplaced()
-        if problem != self._misplaced and problem:
-            log.error(
-                "Sessions directory is no longer in its place; sessions are saved where it is now",
-                path=self._store.describe(""), problem=problem,
-            )  # fmt: skip
-        elif problem != self._misplaced:
-            log.info("Sessions directory is in its place again", path=self._store.describe(""))
-        self._misplaced = problem
-
-    async def _save_in_turn(self, session_id: str, outcomes: dict[str, bool]) -> None:
-        await self._locks.acquire(session_id)
-        await self._save_locked([session_id], outcomes)
-
-    async def _save_locked(self, session_ids: Sequence[str], outcomes: dict[str, bool]) -> None:
-        """Save sessions whose locks the caller holds; each is released when it is settled."""
-        saving: dict[str, tuple[Entry, int]] = {}
-        snapshots: list[Session] = []
-        for session_id in session_ids:
-            entry = self._memory.find(session_id)
-            if entry is None or not entry.dirty:  # removed or saved while this waited for its turn
-                self._locks.release(session_id)
-                continue
-            saving[session_id] = (entry, entry.revision)
-            snapshots.append(codec.snapshot_session(entry.session, session_id))
-
-        def settled(outcome: SaveOutcome) -> None:
-            session_id = outcome.session.session_id
-            self._locks.release(session_id)
-            outcomes[session_id] = outcome.error is None
-            if outcome.error is None:
-                # Only up to the revision that was written: what was said meanwhile is still unsaved.
-                entry, revision = saving[session_id]
-                entry.saved_revision = revision
-            else:
-                log_failed_save(session_id, outcome.error)
-
-        await self._store.save(snapshots, settled)
-        self._memory.evict()
+        await self._saver.check_place()
 
     # Removing -------------------------------------------------------------------------------------------------
 
@@ -346,6 +305,7 @@ class SessionManager:
             order = TrashOrder(reasons, by, self._clock(), self._policy.trash_for)
             await self._save_for_trash(session_id)
         deletion = await self._remover.delete(session_id, order)
+        self.stats.cleanups.gone({"deleted": 1}, {}, deletion.bytes_freed)
         log.info("Session deleted", session_id=session_id, by=by, trash_entry=deletion.entry_id or None)
         return deletion
 
@@ -354,9 +314,7 @@ class SessionManager:
         entry = self._memory.find(session_id)
         if entry is None or not entry.dirty:
             return
-        outcomes: dict[str, bool] = {}
-        await self._save_in_turn(session_id, outcomes)
-        if not outcomes.get(session_id, True):
+        if (await self.save_sessions([session_id])).failed:
             path = Path(self._store.describe(self._store.keys(session_id)[0]))
             raise SessionFileError(path, "not deleted: it could not be saved before, and would go to the trash without")
 

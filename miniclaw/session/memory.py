@@ -6,6 +6,7 @@ Only the trio thread touches this, and every method is one synchronous step.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 from miniclaw.session.types import Session
@@ -89,6 +90,15 @@ class SessionMemory:
     def dirty(self) -> list[str]:
         """Return the ids of the sessions with unsaved changes."""
         return [session_id for session_id, entry in self._live.items() if entry.dirty]
+
+    def watch_save(self, session_id: str) -> Callable[[], bool]:
+        """Return what tells whether the session, as it is now, is on disk, or was removed meanwhile."""
+        entry = self.find(session_id)
+        if entry is None:
+            return lambda: True
+        revision = entry.revision
+        # What left memory was saved before, or removed; the entry of a session of the same id is another one.
+        return lambda: entry.saved_revision >= revision or self._live.get(session_id) is not entry
 
     def evict(self) -> None:
         """Let the least recently used sessions go, down to the bound; never those unsaved or in use."""

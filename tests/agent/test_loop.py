@@ -61,10 +61,11 @@ async def test_loop_failing_model_keeps_the_message_and_says_why(
             raise ModelError("the quota is used up")
 
         sent = await house.loop(ScriptedModel(script)).handle(inbound("hello"))
+        assert sent is not None
         assert sent.failed
         assert "the quota is used up" in sent.content
         assert "recorded" in sent.content
-        assert await house.said("web_a") == [("user", "hello")]
+        assert await house.said("web_a") == [("user", "hello"), ("system", "[interrupted] the quota is used up")]
         assert house.manager.dirty_sessions() == ["web_a"]
 
 

@@ -31,6 +31,7 @@ async def test_loop_session_deleted_during_the_turn_is_answered_and_stays_delete
             return "hi"
 
         sent = await house.loop(ScriptedModel(script)).handle(inbound("hello"))
+        assert sent is not None
         assert (sent.content, sent.failed) == ("hi", False)
         assert logs.one("Session was deleted during the turn")["session_id"] == "web_a"
         assert await house.manager.get_session("web_a") is None
@@ -52,6 +53,7 @@ async def test_loop_session_that_cannot_be_read_is_a_sorry_and_its_file_is_left_
             pytest.fail("the model was asked")
 
         sent = await house.loop(ScriptedModel(script)).handle(inbound("hello"))
+        assert sent is not None
         assert sent.failed
         assert "could not be recorded" in sent.content
         assert str(sessions_dir) not in sent.content

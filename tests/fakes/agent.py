@@ -63,6 +63,25 @@ class StreamingMailbox(MailboxChannel):
         return "".join(delta.text for delta in self.deltas)
 
 
+class ConfirmingMailbox(MailboxChannel):
+    """Keeps what is confirmed, too, with what `look` returned then; implements `ConfirmingChannel`."""
+
+    def __init__(self, look: Callable[[], str] = str) -> None:
+        super().__init__()
+        self.confirmed: list[tuple[str | None, bool, str]] = []
+        self._look = look
+        self._changed = trio.Event()
+
+    def confirm(self, message: InboundMessage, *, answered: bool) -> None:
+        self.confirmed.append((message.inbound_id, answered, self._look()))
+        self._changed.set()
+
+    async def until(self, count: int) -> None:
+        while len(self.confirmed) < count:
+            self._changed = trio.Event()
+            await self._changed.wait()
+
+
 class ScriptedModel:
     """Answers as its script says; implements `miniclaw.agent.models.Model`."""
 

@@ -19,6 +19,7 @@ from tests.planted.bug import (
     REMOVAL,
     REMOVING,
     RETENTION,
+    SAVER,
     SCHEDULE,
     Bug,
     Change,
@@ -208,7 +209,7 @@ _BORDERS: Final = (
         "session/test_state.py",
     ),
     bug_of_one(
-        "moved directory unnoticed", "conversations are saved where nobody looks", MANAGER,
+        "moved directory unnoticed", "conversations are saved where nobody looks", SAVER,
         "        problem = await self._store.misplaced()\n", "        problem = None\n",
         "faults/test_attacks.py::test_directory_moved_and_back_is_told_once_each",
     ),

@@ -7,11 +7,11 @@ from typing import Final
 from tests.planted.bug import (
     DIRECTORY,
     FILES,
-    MANAGER,
     RECOVERY,
     REMOVAL,
     REMOVING,
     RUNTIME,
+    SAVER,
     SAVING,
     WORK_FOLDERS,
     Bug,
@@ -132,14 +132,14 @@ DURABILITY: Final = (
         "session/test_store.py",
     ),
     bug_of_one(
-        "failed save counts as saved", "an error of the disk loses a message", MANAGER,
+        "failed save counts as saved", "an error of the disk loses a message", SAVER,
         "                log_failed_save(session_id, outcome.error)\n",
         "                log_failed_save(session_id, outcome.error)\n"
         "                saving[session_id][0].saved_revision = saving[session_id][1]\n",
         "session/test_manager.py",
     ),
     bug_of_one(
-        "newest revision counts as saved", "what is said during a save is lost", MANAGER,
+        "newest revision counts as saved", "what is said during a save is lost", SAVER,
         "                entry.saved_revision = revision\n", "                entry.saved_revision = entry.revision\n",
         "session/test_manager.py",
     ),

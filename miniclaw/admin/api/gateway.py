@@ -37,6 +37,8 @@ class GatewayStatus(Struct, frozen=True):
         addresses: Where it is served, besides its socket.
         sessions_live: Sessions in memory.
         sessions_dirty: Those of them with changes that are not saved.
+        last_saved_at: When something was last saved; null: nothing ever was.
+        save_failures: Saves that failed since the start.
         next_cleanup_at: When the next cleanup is due; null: never by itself.
     """
 
@@ -47,6 +49,8 @@ class GatewayStatus(Struct, frozen=True):
     addresses: list[str]
     sessions_live: int
     sessions_dirty: int
+    last_saved_at: AwareDatetime | None
+    save_failures: int
     next_cleanup_at: AwareDatetime | None
 
 
@@ -77,6 +81,8 @@ def _gateway(context: AdminContext) -> GatewayStatus:
         addresses=list(context.addresses()),
         sessions_live=manager.live_sessions(),
         sessions_dirty=len(manager.dirty_sessions()),
+        last_saved_at=manager.stats.saves.last_saved_at,
+        save_failures=manager.stats.saves.failed,
         next_cleanup_at=context.runtime.cleanup_service.next_run_at,
     )
 

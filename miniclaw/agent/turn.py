@@ -1,0 +1,136 @@
+"""One turn: a person's message, recorded, and the answer to it, recorded as far as it comes.
+
+A turn that fails leaves a mark behind the message, so that a message with nothing behind it is one whose turn is still
+going, or was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from miniclaw.agent.models import Model
+from miniclaw.agent.reply import Reply
+from miniclaw.agent.transcript import Delivery, Transcript, find_delivery
+from miniclaw.channels.base import InboundMessage
+from miniclaw.errors import MiniclawError, ModelError
+from miniclaw.redaction import redact
+from miniclaw.session.clock import Clock
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.types import Message
+
+RECORDING_SECONDS: Final = 1
+"""How long recording what was interrupted may take once the loop is cancelled."""
+
+STOPPED: Final = "the program was stopped before the answer was complete"
+
+
+class Turn:
+    """A turn.
+
+    Args:
+        manager: The sessions.
+        model: Who answers.
+        clock: The wall clock.
+        message: What the person wrote.
+        reply: Collects the answer.
+        recorded: Called when the message is in the session, with the session's id.
+    """
+
+    def __init__(
+        self,
+        manager: SessionManager,
+        model: Model,
+        clock: Clock,
+        message: InboundMessage,
+        reply: Reply,
+        *,
+        recorded: Callable[[str], None],
+    ) -> None:
+        self._manager = manager
+        self._model = model
+        self._clock = clock
+        self._message = message
+        self._reply = reply
+        self._recorded = recorded
+
+    async def run(self) -> Delivery:
+        """Record the message, collect the answer, and record that as far as it comes.
+
+        Returns:
+            What the session knew of the message before. It is answered now where that was ``new`` or ``unanswered``;
+            else nothing was done.
+
+        Raises:
+            ModelError: There is no answer, or not the whole of it.
+            MiniclawError: The message could not be recorded.
+
+        Cancellation: the message is recorded, the answer as far as it came, and that it was interrupted.
+        """
+        is_recorded = False
+        try:
+            session = await self._manager.get_or_create_session(self._message.channel, self._message.chat_id)
+            async with self._manager.using(session.session_id):
+                transcript = Transcript(self._manager, session.session_id, self._clock)
+                delivery = find_delivery(session.messages, self._message.inbound_id)
+                if delivery == "new":
+                    await transcript.add_question(self._message)
+                is_recorded = True
+                self._recorded(session.session_id)
+                if delivery in {"new", "unanswered"}:
+                    await self._collect(session.messages, transcript)
+                return delivery
+        except MiniclawError:
+            raise
+        except BaseException:  # cancelled, alone or in a group
+            if not is_recorded:
+                with trio.move_on_after(RECORDING_SECONDS, shield=True):
+                    await record_unanswered(self._manager, self._clock, self._message)
+            raise
+
+    async def _collect(self, messages: Sequence[Message], transcript: Transcript) -> None:
+        reply = self._reply
+        try:
+            await self._ask(messages)
+        except ModelError as error:
+            with trio.move_on_after(RECORDING_SECONDS, shield=True):
+                await transcript.add_interrupted(reply.text, redact(error.reason))
+            raise
+        except BaseException:  # cancelled, alone or in a group
+            with trio.move_on_after(RECORDING_SECONDS, shield=True):
+                await transcript.add_interrupted(reply.text, STOPPED)
+            raise
+        with trio.move_on_after(RECORDING_SECONDS, shield=True):
+            await transcript.add_answer(reply.text, tuple(reply.tool_calls))
+        if not reply.text.strip():
+            names = ", ".join(sorted({call.name for call in reply.tool_calls}))
+            raise ModelError(f"the model asked for a tool that there is not ({names})", kind="invalid_answer")
+
+    async def _ask(self, messages: Sequence[Message]) -> None:
+        try:
+            async with self._model.stream(messages) as events:
+                async for event in events:
+                    await self._reply.add(event)
+        except ModelError:
+            raise
+        except Exception as error:  # a model is foreign code: its bug is one unanswered message, not the end of all
+            raise ModelError(f"the model failed ({type(error).__name__})") from error
+        if not self._reply.text.strip() and not self._reply.tool_calls:
+            raise ModelError("the model's answer is empty", kind="invalid_answer")
+
+
+async def record_unanswered(manager: SessionManager, clock: Clock, message: InboundMessage) -> None:
+    """Record a message that is not going to be answered, and that it is not; once, if it was delivered before.
+
+    Raises:
+        MiniclawError: It could not be recorded.
+    """
+    session = await manager.get_or_create_session(message.channel, message.chat_id)
+    delivery = find_delivery(session.messages, message.inbound_id)
+    transcript = Transcript(manager, session.session_id, clock)
+    if delivery == "new":
+        await transcript.add_question(message)
+    if delivery in {"new", "unanswered"}:
+        await transcript.add_interrupted("", STOPPED)

@@ -1,0 +1,99 @@
+"""Saving sessions from memory: each under its lock, settled for just the revision that was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import trio
+
+from miniclaw.session import codec
+from miniclaw.session.locks import FileLocks
+from miniclaw.session.logs import get_logger
+from miniclaw.session.memory import Entry, SessionMemory
+from miniclaw.session.saving import SaveOutcome, SaveReport, log_failed_save
+from miniclaw.session.stats import SaveStats
+from miniclaw.session.store import SessionStore
+from miniclaw.session.types import Session
+
+log = get_logger("miniclaw.session.manager")
+
+
+class SessionSaver:
+    """The manager's part that saves.
+
+    Args:
+        store: Where to.
+        memory: What from; shared with the manager.
+        locks: One per session; likewise.
+        stats: Counts the saves; likewise.
+    """
+
+    def __init__(self, store: SessionStore, memory: SessionMemory, locks: FileLocks, stats: SaveStats) -> None:
+        self._store = store
+        self._memory = memory
+        self._locks = locks
+        self._stats = stats
+
+    async def save(self, session_ids: Iterable[str]) -> SaveReport:
+        """Save those of some sessions that are in memory and have unsaved changes.
+
+        A failure is an ERROR in the log, with path and errno, and holds up no other session. A session whose file is
+        just being worked on is waited for.
+
+        Durability: what counts as saved survives a power cut.
+
+        Cancellation: what has begun is finished in the background; the rest stays unsaved in memory.
+        """
+        outcomes: dict[str, bool] = {}
+        wanted = list(session_ids)
+        free = [session_id for session_id in wanted if self._locks.acquire_nowait(session_id)]
+        busy = set(wanted).difference(free)
+        async with trio.open_nursery() as nursery:
+            for session_id in busy:
+                nursery.start_soon(self._save_in_turn, session_id, outcomes)
+            await self._save_locked(free, outcomes)
+        failed = tuple(session_id for session_id, saved in outcomes.items() if not saved)
+        return SaveReport(len(outcomes) - len(failed), failed)
+
+    async def check_place(self) -> None:
+        """Say once in the log when what is saved is no longer where people look for it, and once when it is again."""
+        problem = await self._store.misplaced()
+        told, self._stats.misplaced = self._stats.misplaced, problem
+        if problem != told and problem:
+            log.error(
+                "Sessions directory is no longer in its place; sessions are saved where it is now",
+                path=self._store.describe(""), problem=problem,
+            )  # fmt: skip
+        elif problem != told:
+            log.info("Sessions directory is in its place again", path=self._store.describe(""))
+
+    async def _save_in_turn(self, session_id: str, outcomes: dict[str, bool]) -> None:
+        await self._locks.acquire(session_id)
+        await self._save_locked([session_id], outcomes)
+
+    async def _save_locked(self, session_ids: Sequence[str], outcomes: dict[str, bool]) -> None:
+        """Save sessions whose locks the caller holds; each is released when it is settled."""
+        saving: dict[str, tuple[Entry, int]] = {}
+        snapshots: list[Session] = []
+        for session_id in session_ids:
+            entry = self._memory.find(session_id)
+            if entry is None or not entry.dirty:  # removed or saved while this waited for its turn
+                self._locks.release(session_id)
+                continue
+            saving[session_id] = (entry, entry.revision)
+            snapshots.append(codec.snapshot_session(entry.session, session_id))
+
+        def settled(outcome: SaveOutcome) -> None:
+            session_id = outcome.session.session_id
+            self._locks.release(session_id)
+            outcomes[session_id] = outcome.error is None
+            self._stats.settled(saved=outcome.error is None)
+            if outcome.error is None:
+                # Only up to the revision that was written: what was said meanwhile is still unsaved.
+                entry, revision = saving[session_id]
+                entry.saved_revision = revision
+            else:
+                log_failed_save(session_id, outcome.error)
+
+        await self._store.save(snapshots, settled)
+        self._memory.evict()

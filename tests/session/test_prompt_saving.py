@@ -1,0 +1,172 @@
+"""Saving what somebody waits for: told when it is on disk, and not before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.prompt_saving import RETRY_SECONDS, PromptSaver
+from miniclaw.session.store import open_store
+from miniclaw.session.types import Message
+from tests.fakes.clock import WallClock
+from tests.fakes.logs import LogRecorder
+
+
+class Waiting:
+    """Waits until so many were told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self._changed = trio.Event()
+
+    def callback(self, name: str) -> Callable[[], None]:
+        def tell() -> None:
+            self.told.append(name)
+            self._changed.set()
+
+        return tell
+
+    async def until(self, count: int) -> list[str]:
+        while len(self.told) < count:
+            self._changed = trio.Event()
+            await self._changed.wait()
+        return sorted(self.told)
+
+
+@asynccontextmanager
+async def saving(sessions_dir: Path, clock: WallClock) -> AsyncIterator[tuple[SessionManager, PromptSaver]]:
+    with trio.fail_after(30):
+        async with open_store(sessions_dir) as store, trio.open_nursery() as nursery:
+            manager = SessionManager(store, clock=clock)
+            saver = PromptSaver(manager)
+            await nursery.start(saver.run)
+            yield manager, saver
+            nursery.cancel_scope.cancel()
+
+
+async def say(manager: SessionManager, chat_id: str, clock: WallClock) -> str:
+    session = await manager.get_or_create_session("web", chat_id)
+    await manager.add_message(session.session_id, Message("user", "hello", clock.now))
+    return session.session_id
+
+
+async def test_want_session_is_told_once_it_is_on_disk(sessions_dir: Path, clock: WallClock) -> None:
+    """Who is told can rely on the file."""
+    async with saving(sessions_dir, clock) as (manager, saver):
+        waiting = Waiting()
+        for chat in "abc":
+            saver.want(await say(manager, chat, clock), waiting.callback(chat))
+        assert waiting.told == []
+        assert await waiting.until(3) == ["a", "b", "c"]
+        assert all(b"hello" in (sessions_dir / f"web_{chat}.json").read_bytes() for chat in "abc")
+        assert manager.dirty_sessions() == []
+
+
+async def test_want_many_at_once_are_saved_in_one_go(
+    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crowd costs one round of the disk, not one each."""
+    async with saving(sessions_dir, clock) as (manager, saver):
+        goes: list[int] = []
+        save_sessions = manager.save_sessions
+
+        async def counting(session_ids: set[str]) -> object:
+            goes.append(len(session_ids))
+            return await save_sessions(session_ids)
+
+        monkeypatch.setattr(manager, "save_sessions", counting)
+        waiting = Waiting()
+        for number in range(50):
+            saver.want(await say(manager, str(number), clock), waiting.callback(str(number)))
+        await waiting.until(50)
+        assert len(goes) <= 5
+        assert sum(goes) == 50
+
+
+async def test_want_what_is_saved_already_is_told(sessions_dir: Path, clock: WallClock) -> None:
+    """Nobody waits for a change that does not come."""
+    async with saving(sessions_dir, clock) as (manager, saver):
+        session_id = await say(manager, "a", clock)
+        await manager.save_all_sessions()
+        waiting = Waiting()
+        saver.want(session_id, waiting.callback("a"))
+        assert await waiting.until(1) == ["a"]
+
+
+async def test_want_session_deleted_meanwhile_is_told(sessions_dir: Path, clock: WallClock) -> None:
+    """What was deleted on purpose needs no saving, also when a new session of that name stands in its place."""
+    async with saving(sessions_dir, clock) as (manager, saver):
+        session_id = await say(manager, "a", clock)
+        await manager.save_all_sessions()
+        await say(manager, "a", clock)
+        waiting = Waiting()
+        saver.want(session_id, waiting.callback("old"))
+        await manager.delete_session(session_id)
+        await say(manager, "a", clock)
+        assert await waiting.until(1) == ["old"]
+
+
+async def test_want_change_made_during_the_save_is_told_by_the_next(
+    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A save that began before a message does not confirm it."""
+    async with saving(sessions_dir, clock) as (manager, saver):
+        waiting = Waiting()
+        session_id = await say(manager, "a", clock)
+        save_sessions = manager.save_sessions
+        states: list[tuple[list[str], int]] = []
+
+        async def slow(session_ids: set[str]) -> object:
+            first = not states
+            states.append((list(waiting.told), 0))
+            report = await save_sessions(session_ids)
+            if first:  # the file is written, nobody is told yet: now somebody says more
+                await say(manager, "a", clock)
+                saver.want(session_id, waiting.callback("second"))
+            return report
+
+        monkeypatch.setattr(manager, "save_sessions", slow)
+        saver.want(session_id, waiting.callback("first"))
+        assert await waiting.until(2) == ["first", "second"]
+        assert states[1][0] == ["first"]
+        assert (sessions_dir / "web_a.json").read_bytes().count(b"hello") == 2
+
+
+async def test_want_session_that_cannot_be_saved_is_told_when_it_can(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused save is not a saved one; it is tried again, and others do not wait for it."""
+    logs.expect_error("Session could not be saved; it stays in memory for the next try")
+    monkeypatch.setattr("miniclaw.session.prompt_saving.RETRY_SECONDS", 0.05)
+    async with saving(sessions_dir, clock) as (manager, saver):
+        waiting = Waiting()
+        bad, good = await say(manager, "bad", clock), await say(manager, "good", clock)
+        os.mkdir(sessions_dir / "web_bad.json")  # a rename onto it fails
+        saver.want(bad, waiting.callback("bad"))
+        saver.want(good, waiting.callback("good"))
+        assert await waiting.until(1) == ["good"]
+        while not logs.named("Session could not be saved; it stays in memory for the next try"):
+            await trio.testing.wait_all_tasks_blocked()
+        assert "bad" not in waiting.told
+        os.rmdir(sessions_dir / "web_bad.json")
+        assert await waiting.until(2) == ["bad", "good"]
+    assert RETRY_SECONDS >= 1  # a disk that refuses is not asked without rest
+
+
+async def test_settle_saves_what_is_wished_for_at_once(sessions_dir: Path, clock: WallClock) -> None:
+    """At the end nobody has to wait for the next go."""
+    with trio.fail_after(30):
+        async with open_store(sessions_dir) as store:
+            manager = SessionManager(store, clock=clock)
+            saver = PromptSaver(manager)
+            waiting = Waiting()
+            saver.want(await say(manager, "a", clock), waiting.callback("a"))
+            await saver.settle()
+            assert waiting.told == ["a"]
+            assert repr(saver) == "<PromptSaver wishes=0 saving=0>"
