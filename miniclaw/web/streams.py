@@ -78,7 +78,8 @@ class BoundedStream(trio.abc.HalfCloseableStream):
                 self.lingers = False
                 with (
                     trio.move_on_after(self._limits.linger_seconds),
-                    suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+                    # Busy: somebody hears it out already, as the reader of a websocket that its handler ends.
+                    suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError),
                 ):
                     while await self._stream.receive_some(MAX_SOCKET_PIECE_BYTES):
                         pass
