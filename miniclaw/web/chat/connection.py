@@ -143,7 +143,6 @@ class ChatConnection:
             while (event := await subscription.next_event()) is not None:
                 await self._send(event)
         except WebSocketDisconnect:
-            pass
             self._serving.cancel()
         else:
             self._end(TRY_AGAIN_LATER, "too much waited for this client; connect again")
