@@ -127,18 +127,24 @@ async def open_live_house(
     hubs = {name: LiveChannel(name) for name in ("web", "console")}
     drain = trio.Event()
     with trio.fail_after(seconds):
-        async with open_store(sessions_dir) as store, trio.open_nursery() as nursery:
+        async with open_store(sessions_dir) as store:
             manager = SessionManager(store, clock=clock)
 
             def make_app(trusted: bool) -> ASGIApp:
                 routes = chat_routes(hubs, manager, drain=drain, trusted=trusted or trusts_all, model_name=model.name)
                 return build_app(routes, security=None)
 
-            async with open_server(WebConfig(port=0), sessions_dir.parent, make_app, drain=drain) as server:
+            async with (
+                open_server(WebConfig(port=0), sessions_dir.parent, make_app, drain=drain) as server,
+                trio.open_nursery() as agent,
+                trio.open_nursery() as accepting,
+            ):
+                inbox = Inbox()
                 if runs:
-                    inbox = Inbox()
-                    await nursery.start(AgentLoop(manager, model, dict(hubs), clock=clock).run, inbox)
+                    await agent.start(AgentLoop(manager, model, dict(hubs), clock=clock).run, inbox)
                     for hub in hubs.values():
-                        await nursery.start(hub.run, inbox)
+                        await accepting.start(hub.run, inbox)
                 yield LiveHouse(manager, server, hubs, drain)
-            nursery.cancel_scope.cancel()
+                accepting.cancel_scope.cancel()
+                inbox.close()
+                agent.cancel_scope.deadline = trio.current_time() + 1  # until what was said is saved
