@@ -27,6 +27,7 @@ class BoundedStream(trio.abc.HalfCloseableStream):
         self.socket = stream.socket
         self.scope = trio.CancelScope()
         self.lingers = False
+        self._receiving = trio.Lock()  # a handler that ends its websocket closes it while the reader still reads
         self.closed = trio.Event()
         self._stream = stream
         self._limits = limits
@@ -68,7 +69,8 @@ class BoundedStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See trio."""
-        return bytes(await self._stream.receive_some(max_bytes))
+        async with self._receiving:
+            return bytes(await self._stream.receive_some(max_bytes))
 
     async def aclose(self) -> None:
         """Close it; with a client that has to be heard out, within `Limits.linger_seconds`."""
@@ -80,7 +82,7 @@ class BoundedStream(trio.abc.HalfCloseableStream):
                     trio.move_on_after(self._limits.linger_seconds),
                     suppress(trio.BrokenResourceError, trio.ClosedResourceError),
                 ):
-                    while await self._stream.receive_some(MAX_SOCKET_PIECE_BYTES):
+                    while await self.receive_some(MAX_SOCKET_PIECE_BYTES):
                         pass
         finally:
             self.socket.close()
