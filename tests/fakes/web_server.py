@@ -196,7 +196,9 @@ class Running:
                 nursery.cancel_scope.cancel()
         return Answer(answer)
 
-    async def get(self, path: str = "/", *, method: str = "GET", over: str = "tcp", body: bytes = b"", **headers: str) -> Answer:
+    async def get(
+        self, path: str = "/", *, method: str = "GET", over: str = "tcp", body: bytes = b"", **headers: str
+    ) -> Answer:
         """Ask with these headers; ``_`` in their names stands for ``-``. The connection is closed after it."""
         return await self.ask(request(method, path, body, **headers), over=over)
 
