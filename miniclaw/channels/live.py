@@ -147,6 +147,8 @@ class LiveChannel:
         await trio.lowlevel.checkpoint()
         while (earlier := self._posted(chat_id, inbound_id)) is not None:
             if earlier.taken:
+                if inbound_id in self._chat(chat_id).saved:  # whoever sends it again was not there when it was told
+                    self._tell(chat_id, Saved(inbound_id))
                 return
             await earlier.settled.wait()
         if self._inbound is None:

@@ -22,6 +22,7 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
 from hypercorn.trio.worker_context import EventWrapper, WorkerContext
+from hypercorn.typing import ASGISendEvent
 from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping
 from wsproto.frame_protocol import CloseReason
@@ -152,6 +153,7 @@ class BoundedWebsocket(WSStream):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._told = False  # whether the application knows that it is over
+        self._refused = False  # whether the handshake is answered already, and not by the application
 
     async def handle(self, event: Event) -> None:
         """Take what came from the client."""
@@ -167,12 +169,18 @@ class BoundedWebsocket(WSStream):
         elif isinstance(event, (Body, Data)) and not self.closed and not self.handshake.accepted:
             # Frames before they are allowed; likewise, and the application would never be told.
             if self.state is ASGIWebsocketState.HANDSHAKE:
+                self._refused = True
                 await self._send_error_response(400)
             await self.send(StreamClosed(stream_id=self.stream_id))
         elif isinstance(event, (Body, Data)) and not self.closed and self.connection.state is ConnectionState.CLOSED:
             pass  # after the end; wsproto would take it for a mistake of ours
         else:
             await super().handle(event)
+
+    async def app_send(self, message: ASGISendEvent | None) -> None:
+        """Send what comes from the application, unless it comes too late to answer the handshake."""
+        if not self._refused:
+            await super().app_send(message)
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():

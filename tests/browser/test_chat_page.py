@@ -7,9 +7,9 @@ import re
 from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenTab
-from tests.browser.gateway import GatewayProcess
 from tests.browser.model import HOLDING, REST, ToldModel
 from tests.browser.talk import HOSTILE
+from tests.fakes.gateway_process import GatewayProcess
 
 HALF, WHOLE = ("assistant", HOLDING), ("assistant", HOLDING + REST)
 
@@ -33,7 +33,7 @@ def test_page_conversation_is_shown_streamed_and_kept(
     tab.shows(*expected)
     expect(tab.page.locator("#chats a[aria-current]")).to_contain_text("home")
     assert tab.complaints == []
-    assert gateway.said("home") == [
+    assert gateway.said("web_home") == [
         ("user", "hello"), ("assistant", "You said: hello"), ("user", "hold"), ("assistant", HOLDING + REST),
     ]  # fmt: skip
 
@@ -96,8 +96,8 @@ def test_page_gateway_killed_in_the_middle_nothing_is_lost_or_doubled(
         each.shows(*expected)
         each.reload()
         each.shows(*expected)
-    assert [text for role, text in gateway.said("main") if role == "user"] == ["before", "hold", "meanwhile"]
-    assert len(gateway.said("main")) == 6
+    assert [text for role, text in gateway.said("web_main") if role == "user"] == ["before", "hold", "meanwhile"]
+    assert len(gateway.said("web_main")) == 6
     assert model.asked == ["before", "hold", "hold", "meanwhile"]
 
 

@@ -64,6 +64,19 @@ class Client:
         return reason.code, reason.reason or ""
 
 
+@asynccontextmanager
+async def connect(url: str, query: str = "") -> AsyncIterator[Client]:
+    """Connect to the websocket of a server for a block."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    async with await trio.open_tcp_stream(host, int(port)) as stream, trio.open_nursery() as nursery:
+        connection = await trio_websocket.wrap_client_stream(
+            nursery, stream, f"{host}:{port}", f"/api/v1/chat{query}", max_message_size=MAX_MESSAGE_BYTES
+        )
+        async with connection:
+            yield Client(connection, stream)
+        nursery.cancel_scope.cancel()
+
+
 class LiveHouse:
     """A server with what is behind it.
 
@@ -82,14 +95,8 @@ class LiveHouse:
 
     @asynccontextmanager
     async def connect(self, query: str = "") -> AsyncIterator[Client]:
-        host, _, port = self.url.removeprefix("http://").partition(":")
-        async with await trio.open_tcp_stream(host, int(port)) as stream, trio.open_nursery() as nursery:
-            connection = await trio_websocket.wrap_client_stream(
-                nursery, stream, f"{host}:{port}", f"/api/v1/chat{query}", max_message_size=MAX_MESSAGE_BYTES
-            )
-            async with connection:
-                yield Client(connection, stream)
-            nursery.cancel_scope.cancel()
+        async with connect(self.url, query) as client:
+            yield client
 
     @asynccontextmanager
     async def chat(self, chat_id: str = "main") -> AsyncIterator[tuple[Client, dict[str, Any]]]:
