@@ -51,7 +51,10 @@ def test_tcp_listener_with_a_port_in_use_names_the_port_and_the_way_out() -> Non
 
 def test_tcp_listener_at_an_address_of_somebody_else_names_the_host() -> None:
     """An address that the machine does not have is refused by key."""
-    with pytest.raises(ConfigError, match=r"web\.host: this machine has no address 192\.0\.2\.1"), tcp_listener("192.0.2.1", 0):
+    with (
+        pytest.raises(ConfigError, match=r"web\.host: this machine has no address 192\.0\.2\.1"),
+        tcp_listener("192.0.2.1", 0),
+    ):
         pytest.fail("listens at an address of documentation")
 
 
@@ -198,5 +201,8 @@ def test_short_address_of_a_short_path_is_the_path(tmp_path: Path) -> None:
 def test_short_address_elsewhere_says_what_would_be_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no /proc, a path that is too long is refused clearly."""
     monkeypatch.setattr("sys.platform", "darwin")
-    with pytest.raises(ConfigError, match="107 bytes at most; choose a shorter workspace"), short_address(Path("/" + "x" * 200)):
+    with (
+        pytest.raises(ConfigError, match="107 bytes at most; choose a shorter workspace"),
+        short_address(Path("/" + "x" * 200)),
+    ):
         pytest.fail("found a way")

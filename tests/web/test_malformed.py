@@ -91,7 +91,10 @@ async def test_server_with_pipelined_requests_answers_in_order(tmp_path: Path) -
     async with open_test_server(tmp_path) as running:
         first = b"POST /api HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nfirst"
         answer = await running.ask(first + request("POST", "/api", b"second"))
-        assert [part.partition(b"\r\n\r\n")[2] for part in answer.raw.split(b"HTTP/1.1 200")[1:]] == [b"first", b"second"]
+        assert [part.partition(b"\r\n\r\n")[2] for part in answer.raw.split(b"HTTP/1.1 200")[1:]] == [
+            b"first",
+            b"second",
+        ]
 
 
 async def test_server_whose_clients_vanish_in_the_middle_goes_on(tmp_path: Path, logs: LogRecorder) -> None:
