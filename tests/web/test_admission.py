@@ -105,7 +105,7 @@ def test_rates_remember_a_bounded_number_of_clients() -> None:
 
 
 async def test_thousand_idle_connections_leave_room_for_files(tmp_path: Path, logs: LogRecorder) -> None:
-    """With a limit of 256 descriptors, 1,000 connections leave enough to save a session and to ask over the socket."""
+    """With few descriptors to spare, 1,000 connections leave enough to save a session and to ask over the socket."""
     _, hard = before = resource.getrlimit(resource.RLIMIT_NOFILE)
     streams: list[trio.SocketStream] = []
     client_side = len(os.listdir("/proc/self/fd")) + 1000

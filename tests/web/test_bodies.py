@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from miniclaw.web.limits import Limits
-from tests.fakes.web_server import open_test_server, read_all, request
 from tests.fakes.web_server import Answer as Answered
+from tests.fakes.web_server import open_test_server, read_all, request
 
 SMALL = Limits(max_body_bytes=100_000, max_bodies_bytes=150_000, body_seconds=0.3, linger_seconds=0.3)
 CHUNKED = request("POST", "/api", transfer_encoding="chunked")

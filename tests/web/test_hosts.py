@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from starlette.datastructures import Headers
 
 from miniclaw.web.config import WebConfig

@@ -26,6 +26,7 @@ async def test_server_with_fifty_websockets_and_one_stalled_ends_in_time(tmp_pat
                 task_status.started()
                 with pytest.raises(trio_websocket.ConnectionClosed) as closed:
                     await websocket.get_message()
+                assert closed.value.reason is not None
                 codes.append(closed.value.reason.code)
                 # trio-websocket leaves it open when it is the server that closes.
                 await trio.aclose_forcefully(websocket._stream)
@@ -53,7 +54,7 @@ async def test_server_with_idle_connections_ends_at_once(tmp_path: Path, over: s
             await stream.send_all(request(connection="keep-alive"))
             await read_head(stream)
         await streams[15].send_all(b"GET / HT")
-        while running.server.connections < 20:
+        while running.server.connections < 20:  # noqa: ASYNC110 - the server tells nobody
             await trio.sleep(0.01)
         began = trio.current_time()
     assert trio.current_time() - began < 1
