@@ -33,6 +33,7 @@ class BoundedStream(trio.abc.HalfCloseableStream):
         self._stream = stream
         self._limits = limits
         self._send_seconds = limits.send_seconds
+        self._wind_up_seconds = limits.wind_up_seconds
         self._last_moment = math.inf
         self._sending: trio.CancelScope | None = None
         self._reads = False  # whether a task waits for data
@@ -115,7 +116,7 @@ class BoundedStream(trio.abc.HalfCloseableStream):
     def wind_up(self) -> None:
         """Send nothing more, and end what is done for the connection within `Limits.wind_up_seconds`."""
         self.closed.set()
-        self.end_within(self._limits.wind_up_seconds)
+        self.end_within(self._wind_up_seconds)
 
     def end_within(self, seconds: float) -> None:
         """End the connection after some time."""
@@ -128,7 +129,10 @@ class BoundedStream(trio.abc.HalfCloseableStream):
             last_moment: When nothing can be sent any more, on trio's clock.
         """
         self._send_seconds = self._limits.drain_send_seconds
+        self._wind_up_seconds = min(self._wind_up_seconds, self._limits.drain_send_seconds)
         self._last_moment = last_moment
+        if self.closed.is_set():
+            self.end_within(self._wind_up_seconds)
         if self._sending is not None:
             soon = min(trio.current_time() + self._send_seconds, last_moment)
             self._sending.deadline = min(self._sending.deadline, soon)

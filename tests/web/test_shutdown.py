@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio_websocket
+from trio.testing import wait_all_tasks_blocked
 
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
 from tests.fakes.web_server import Running, handshake, open_test_server, read_all, read_head, request
@@ -37,7 +38,7 @@ async def test_server_with_fifty_websockets_and_one_stalled_ends_in_time(tmp_pat
             stalled = await running.connect()
             await stalled.send_all(handshake("/ws/flood"))
             await read_head(stalled)
-            await trio.testing.wait_all_tasks_blocked(0.05)
+            await wait_all_tasks_blocked(0.05)
             began = trio.current_time()
         took = trio.current_time() - began
     await trio.aclose_forcefully(stalled)
@@ -103,7 +104,7 @@ async def test_server_with_stalled_clients_ends_in_time(tmp_path: Path, asked: b
         for stream in streams:
             await stream.send_all(asked)
         await running.app.held.wait()
-        await trio.testing.wait_all_tasks_blocked(0.05)
+        await wait_all_tasks_blocked(0.05)
         began = trio.current_time()
     assert trio.current_time() - began < LONGEST_SECONDS
     for stream in streams:
