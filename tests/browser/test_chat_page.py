@@ -7,9 +7,9 @@ import re
 from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenTab
-from tests.browser.gateway import GatewayProcess
-from tests.browser.model import HOLDING, REST, ToldModel
-from tests.browser.talk import HOSTILE
+from tests.fakes.gateway_process import GatewayProcess
+from tests.fakes.talk import HOSTILE
+from tests.fakes.told_model import HOLDING, REST, ToldModel
 
 HALF, WHOLE = ("assistant", HOLDING), ("assistant", HOLDING + REST)
 
