@@ -49,7 +49,7 @@ class BoundedStream(trio.abc.HalfCloseableStream):
                 await self._send_piece(rest[:MAX_SOCKET_PIECE_BYTES])
                 rest = rest[MAX_SOCKET_PIECE_BYTES:]
         except trio.BrokenResourceError:
-            self.wind_up(self._limits.wind_up_seconds)
+            self.wind_up()
             raise
 
     async def _send_piece(self, piece: memoryview) -> None:
@@ -74,7 +74,7 @@ class BoundedStream(trio.abc.HalfCloseableStream):
 
     async def aclose(self) -> None:
         """Close it; with a client that has to be heard out, within `Limits.linger_seconds`."""
-        self.wind_up(self._limits.wind_up_seconds)
+        self.wind_up()
         try:
             if self.lingers:
                 self.lingers = False
@@ -88,10 +88,10 @@ class BoundedStream(trio.abc.HalfCloseableStream):
             self.socket.close()
         await trio.lowlevel.checkpoint()
 
-    def wind_up(self, seconds: float) -> None:
-        """Send nothing more, and end what is done for the connection after some time."""
+    def wind_up(self) -> None:
+        """Send nothing more, and end what is done for the connection within `Limits.wind_up_seconds`."""
         self.closed.set()
-        self.end_within(seconds)
+        self.end_within(self._limits.wind_up_seconds)
 
     def end_within(self, seconds: float) -> None:
         """End the connection after some time."""
