@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
+from typing import Any
 
 import pytest
 import trio
@@ -68,5 +69,5 @@ async def test_static_routes_serve_nothing_else() -> None:
     """There is a route for each file, and for nothing beside or above them."""
     await trio.lowlevel.checkpoint()
     for path in ("/static/", "/static/../routes.py", "/static/index.html", "/index.html", "/static/chat.css/x"):
-        scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+        scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": []}
         assert [route for route in static_routes() if route.matches(scope)[0] is Match.FULL] == []
