@@ -27,7 +27,7 @@ class GatewayProcess:
         self._port = 0
         self._process: subprocess.Popen[str] | None = None
         self.url = ""
-        home.mkdir()
+        home.mkdir(parents=True)
         config = f'[model]\nprovider = "openai"\nbase_url = "{model_url}"\nmodel = "told"\nmax_retries = 0\n'
         (home / "config.toml").write_text(config)
 
@@ -67,7 +67,8 @@ class GatewayProcess:
     def log(self) -> str:
         return (self._home / "log").read_text()
 
-    def said(self, chat: str) -> list[tuple[str, str]]:
+    def said(self, chat: str, channel: str = "web") -> list[tuple[str, str]]:
         """Return who said what, by the session's file."""
-        session: dict[str, Any] = json.loads((self._home / "workspace" / "sessions" / f"web_{chat}.json").read_bytes())
+        path = self._home / "workspace" / "sessions" / f"{channel}_{chat}.json"
+        session: dict[str, Any] = json.loads(path.read_bytes())
         return [(message["role"], message["content"].strip()) for message in session["messages"]]
