@@ -12,15 +12,21 @@ import trio
 from miniclaw.config import Config, Home, load_config
 from miniclaw.errors import MiniclawError
 from tests.fakes.program import TIMEOUT_SECONDS, Program, Result
-from tests.fakes.serving import open_gateway
+from tests.fakes.serving import AT_ANY_PORT, NOT_AT_AN_ADDRESS, open_gateway
 
 
 class GatewayThread:
-    """Runs `open_gateway` until it is stopped."""
+    """Runs `open_gateway` until it is stopped.
 
-    def __init__(self, home: Home, config: Config) -> None:
+    Attributes:
+        address: Where it is served, if it is at one; once it is started.
+    """
+
+    def __init__(self, home: Home, config: Config | None = None, *, at_an_address: bool = False) -> None:
+        self.address = ""
         self._home = home
         self._config = config
+        self._web = AT_ANY_PORT if at_an_address else NOT_AT_AN_ADDRESS
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self._token: trio.lowlevel.TrioToken | None = None
@@ -55,7 +61,8 @@ class GatewayThread:
 
     async def _serve(self) -> None:
         self._token, self._stop = trio.lowlevel.current_trio_token(), trio.Event()
-        async with open_gateway(self._home, self._config):
+        async with open_gateway(self._home, self._config, web=self._web) as context:
+            self.address = "".join(context.addresses())
             self._ready.set()
             await self._stop.wait()
 
