@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,6 +51,13 @@ class Gateway:
         """Return what it has written so far."""
         return self._log.read_text(encoding="utf-8")
 
+    def port(self) -> int:
+        """Return at which port of the loopback address it listens."""
+        found = re.search(r"miniclaw is at http://127\.0\.0\.1:(\d+)", self.log())
+        if found is None:
+            raise RuntimeError(f"the gateway does not say where it is; it said:\n{self.log()}")
+        return int(found[1])
+
     def _is_ready(self) -> bool:
         with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
             client.settimeout(_STOP_SECONDS)
@@ -60,11 +68,14 @@ class Gateway:
 
 
 @contextmanager
-def started(*options: str, environment: Mapping[str, str] | None = None) -> Iterator[Gateway]:
+def started(
+    *options: str, command: Sequence[str] = COMMAND, environment: Mapping[str, str] | None = None
+) -> Iterator[Gateway]:
     """Start a gateway on a new workspace, without waiting for anything; stop it at the end.
 
     Args:
         options: Of the interpreter.
+        command: What the interpreter runs.
         environment: More variables.
 
     Raises:
@@ -76,8 +87,8 @@ def started(*options: str, environment: Mapping[str, str] | None = None) -> Iter
         variables = {**os.environ, "MINICLAW_HOME": str(home), **(environment or {})}
         log = home / "log"
         with log.open("wb") as output:
-            command = [sys.executable, *options, *COMMAND]
-            process = subprocess.Popen(command, env=variables, stdout=output, stderr=output)
+            arguments = [sys.executable, *options, *command]
+            process = subprocess.Popen(arguments, env=variables, stdout=output, stderr=output)
         try:
             yield Gateway(process, home, log)
         finally:

@@ -168,9 +168,11 @@ class BoundedWebsocket(WSStream):
                 await self.send(StreamClosed(stream_id=self.stream_id))
         elif isinstance(event, (Body, Data)) and not self.closed and not self.handshake.accepted:
             # Frames before they are allowed; likewise, and the application would never be told.
+            self.closed = True
             if self.state is ASGIWebsocketState.HANDSHAKE:
                 self._refused = True
                 await self._send_error_response(400)
+            await self.app_put({"type": "websocket.disconnect", "code": CloseReason.ABNORMAL_CLOSURE.value})
             await self.send(StreamClosed(stream_id=self.stream_id))
         elif isinstance(event, (Body, Data)) and not self.closed and self.connection.state is ConnectionState.CLOSED:
             pass  # after the end; wsproto would take it for a mistake of ours

@@ -80,10 +80,11 @@ def server_config(limits: Limits) -> Config:
 
 
 class _Application:
-    """Calls the application for hypercorn: what it raises is logged once, and what it did not read is read."""
+    """Calls the application for one connection: what it raises is logged once, and what it did not read is read."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, stream: BoundedStream) -> None:
         self._app = app
+        self._stream = stream
 
     async def __call__(
         self,
@@ -110,6 +111,8 @@ class _Application:
             nursery.start_soon(_discard, receive)
             await send(None)
             nursery.cancel_scope.cancel()
+        if self._stream.broken:
+            self._stream.scope.cancel()  # nobody is left to wait for
 
 
 async def _discard(receive: Receive) -> None:
@@ -162,7 +165,7 @@ class Serving:
     """
 
     def __init__(self, app: ASGIApp, listener: BoundedListener, limits: Limits) -> None:
-        self._app = _Application(app)
+        self._app = app
         self._listener = listener
         self._config = server_config(limits)
         self._terminated = EventWrapper()
@@ -196,7 +199,8 @@ class Serving:
         try:
             with stream.scope:
                 context = ConnectionContext(self._terminated, stream)
-                await _Connection(self._app, self._config, context, ConnectionState({}), cast("Any", stream)).run()
+                app = _Application(self._app, stream)
+                await _Connection(app, self._config, context, ConnectionState({}), cast("Any", stream)).run()
         except* _CLIENTS_FAULTS as errors:
             log.debug("Connection broken off", reason=repr(errors.exceptions[0]))
         except* Exception as errors:  # noqa: BLE001 - the other connections are served all the same

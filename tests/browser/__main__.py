@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.browser.model import open_told_model
 from tests.browser.tab import CHROMIUM, MISSING, Tab, open_browser
-from tests.browser.talk import ANSWERS
-from tests.fakes.gateway_process import GatewayProcess, model_config
+from tests.fakes.gateway_process import GatewayProcess
+from tests.fakes.talk import ANSWERS
+from tests.fakes.told_model import open_told_model
 
 PICTURE: Final = Path(__file__).parents[2] / "docs" / "images" / "chat.png"
 
@@ -20,7 +20,7 @@ _QUESTIONS: Final = tuple(ANSWERS)[:2]
 def write_picture(path: Path) -> None:
     """Have a conversation in the browser, and write what it looks like then."""
     with tempfile.TemporaryDirectory() as directory, open_told_model() as model, open_browser() as browser:
-        gateway = GatewayProcess(Path(directory) / "home", model_config(model.base_url))
+        gateway = GatewayProcess(Path(directory) / "home", model.base_url)
         gateway.start()
         try:
             page = browser.new_page(viewport={"width": 1100, "height": 860}, locale="en-GB")

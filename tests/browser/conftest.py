@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.model import ToldModel, open_told_model
 from tests.browser.tab import CHROMIUM, MISSING, Tab, open_browser
-from tests.fakes.gateway_process import GatewayProcess, model_config
+from tests.fakes.gateway_process import GatewayProcess
+from tests.fakes.told_model import ToldModel, open_told_model
 
 OpenTab: TypeAlias = Callable[..., Tab]
 
@@ -34,7 +34,7 @@ def model() -> Iterator[ToldModel]:
 @pytest.fixture
 def gateway(tmp_path: Path, model: ToldModel, browser: Browser) -> Iterator[GatewayProcess]:
     """A gateway that runs."""
-    gateway = GatewayProcess(tmp_path / "home", model_config(model.base_url))
+    gateway = GatewayProcess(tmp_path / "home", model.base_url)
     gateway.start()
     try:
         yield gateway

@@ -11,34 +11,35 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from miniclaw.session.names import file_name
 from tests.fakes.bot_api import TOKEN
 
-TIMEOUT_SECONDS: Final = 30
-TOKEN_VARIABLE: Final = "MINICLAW_TEST_BOT_TOKEN"  # noqa: S105 - the variable's name
+TOKEN_VARIABLE = "MINICLAW_TEST_BOT_TOKEN"  # noqa: S105 - the variable's name
+TIMEOUT_SECONDS = 30
 
 
 class GatewayProcess:
     """``miniclaw gateway`` with a home of its own.
 
     Args:
-        home: Where it lives; made here.
-        config: Its configuration.
+        home: Where it lives; must not exist yet, or hold sessions only.
+        model_url: Where its model's server is.
+        more_config: Behind the table of the model in its configuration.
 
     Attributes:
         url: Where it is served; the same after a restart.
     """
 
-    def __init__(self, home: Path, config: str) -> None:
+    def __init__(self, home: Path, model_url: str, more_config: str = "") -> None:
         self.home = home
         self.environment: Mapping[str, str] = os.environ | {"MINICLAW_HOME": str(home), TOKEN_VARIABLE: TOKEN}
         self._port = 0
         self._process: subprocess.Popen[str] | None = None
         self.url = ""
-        home.mkdir()
-        (home / "config.toml").write_text(config)
+        home.mkdir(parents=True, exist_ok=True)
+        config = f'[model]\nprovider = "openai"\nbase_url = "{model_url}"\nmodel = "told"\nmax_retries = 0\n'
+        (home / "config.toml").write_text(config + more_config)
 
     @property
     def pid(self) -> int:
@@ -85,21 +86,11 @@ class GatewayProcess:
     def sessions_dir(self) -> Path:
         return self.home / "workspace" / "sessions"
 
-    def messages(self, session_id: str) -> list[dict[str, Any]]:
-        """Return the messages in the session's file."""
-        session = json.loads((self.sessions_dir / file_name(session_id)).read_bytes())
-        messages: list[dict[str, Any]] = session["messages"]
-        return messages
-
-    def said(self, session_id: str) -> list[tuple[str, str]]:
+    def said(self, chat: str, channel: str = "web") -> list[tuple[str, str]]:
         """Return who said what, by the session's file."""
-        return [(message["role"], message["content"].strip()) for message in self.messages(session_id)]
-
-
-def model_config(base_url: str, **values: Any) -> str:
-    """Return the table of a model's server, for a configuration."""
-    table = {"provider": "openai", "base_url": base_url, "model": "told", "max_retries": 0, **values}
-    return "\n".join(["[model]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""])
+        path = self.sessions_dir / f"{channel}_{chat}.json"
+        session: dict[str, Any] = json.loads(path.read_bytes())
+        return [(message["role"], message["content"].strip()) for message in session["messages"]]
 
 
 def telegram_config(api_base: str, *users: int) -> str:

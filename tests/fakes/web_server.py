@@ -13,6 +13,7 @@ import trio_websocket
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from miniclaw.web.app import build_app
@@ -104,13 +105,7 @@ class App:
         return PlainTextResponse("released")
 
     async def _endless(self, _request: Request) -> Response:
-        self.held.set()
-
-        async def pieces() -> AsyncIterator[bytes]:
-            while True:
-                yield bytes(60_000)
-
-        return StreamingResponse(pieces())
+        return _Endless(self.held)
 
     async def _echo_messages(self, websocket: WebSocket) -> None:
         await self._talk(websocket, _echoes)
@@ -155,6 +150,20 @@ class App:
             self.ended.append(ended)
 
 
+class _Endless(Response):
+    """An answer without end; no generator, which would be left unfinished."""
+
+    def __init__(self, begun: trio.Event) -> None:
+        super().__init__()
+        self._begun = begun
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._begun.set()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            await send({"type": "http.response.body", "body": bytes(60_000), "more_body": True})
+
+
 async def _echoes(websocket: WebSocket) -> None:
     while True:
         await websocket.send_text(await websocket.receive_text())
@@ -180,6 +189,12 @@ class Running:
             return stream
         with short_address(self.server.socket_path) as address:
             return await trio.open_unix_socket(address)
+
+    async def forgotten(self) -> None:
+        """Wait until the server has forgotten all connections."""
+        with trio.fail_after(PATIENCE_SECONDS):
+            while self.server.connections:  # noqa: ASYNC110 - the server tells nobody
+                await trio.sleep(0.01)
 
     async def ask(self, *pieces: bytes, over: str = "tcp") -> Answer:
         """Send bytes, whether they are taken or not, and read until the server closes."""
@@ -228,16 +243,14 @@ def request(method: str = "GET", path: str = "/", body: bytes = b"", **headers: 
 
 def handshake(path: str = "/ws", **headers: str) -> bytes:
     """Return a request for a websocket."""
-    return request(
-        path=path,
-        **{
-            "connection": "Upgrade",
-            "upgrade": "websocket",
-            "sec_websocket_version": "13",
-            "sec_websocket_key": "dGhlIHNhbXBsZSBub25jZQ==",
-            **headers,
-        },
-    )
+    fields = {
+        "connection": "Upgrade",
+        "upgrade": "websocket",
+        "sec_websocket_version": "13",
+        "sec_websocket_key": "dGhlIHNhbXBsZSBub25jZQ==",
+        **headers,
+    }
+    return request("GET", path, b"", **fields)
 
 
 def frame(payload: bytes, opcode: int = 1, *, final: bool = True, reserved: int = 0) -> bytes:

@@ -25,7 +25,7 @@ import httpx2
 import trio
 
 from tests.fakes.bot_api import FakeBotApi, open_bot_api
-from tests.fakes.gateway_process import GatewayProcess, model_config, telegram_config
+from tests.fakes.gateway_process import GatewayProcess, telegram_config
 from tests.fakes.model_server import open_model_server
 from tests.fakes.samples import write_session
 from tests.soak.account import Account, look_at_log
@@ -45,7 +45,7 @@ _WINDING_UP_SECONDS: Final = 60
 
 _EXPECTED_ERRORS: Final = frozenset({"Model did not answer", "Reply could not be delivered"})
 
-_MODEL_TIMEOUTS: Final = {"first_token_timeout": "5s", "turn_timeout": "15s"}
+_MODEL_TIMES: Final = 'first_token_timeout = "5s"\nturn_timeout = "15s"\n\n'
 _SESSION_CONFIG: Final = """[session]
 ttl = "1h"
 trash_for = "1h"
@@ -253,12 +253,8 @@ async def soak_gateway(minutes: float, seed: str, home: Path) -> Account:
     model = MoodyModel(account, random.Random(f"{seed} model"))  # noqa: S311 - as above
     async with open_model_server(model.answer) as server, open_bot_api() as api:
         model.requests = server.requests
-        config = (
-            _SESSION_CONFIG
-            + model_config(server.base_url, max_retries=1, **_MODEL_TIMEOUTS)
-            + telegram_config(api.api_base, *BOT_USERS)
-        )
-        gateway = GatewayProcess(home, config)
+        more = _MODEL_TIMES + telegram_config(api.api_base, *BOT_USERS) + _SESSION_CONFIG
+        gateway = GatewayProcess(home, server.base_url, more)
         staying, going = furnish(gateway.sessions_dir, minutes)
         await trio.to_thread.run_sync(gateway.start)
         soak = Soak(gateway, api, account, seed)

@@ -102,8 +102,7 @@ async def test_body_of_a_refused_request_does_not_hold_up_its_connection(tmp_pat
         head = request("POST", path, host="evil.example", transfer_encoding="chunked")
         answer = await running.ask(head, *[chunk(bytes(100))] * 50_000)
         assert answer.status == 421
-        while running.server.connections:
-            await trio.testing.wait_all_tasks_blocked(0.01)
+        await running.forgotten()
 
 
 async def test_body_that_is_refused_early_is_thrown_away_so_that_the_answer_is_seen(tmp_path: Path) -> None:

@@ -9,17 +9,10 @@ import pytest
 import trio
 
 from miniclaw.web.limits import Limits
-from tests.fakes.web_server import Running, frame, handshake, open_test_server, read_all, read_head, request
+from tests.fakes.web_server import frame, handshake, open_test_server, read_all, read_head, request
 
 QUICK = Limits(idle_seconds=0.3, send_seconds=0.3, linger_seconds=0.1, wind_up_seconds=0.3)
 OVER = pytest.mark.parametrize("over", ["tcp", "unix"])
-
-
-async def no_connections(running: Running) -> None:
-    """Wait until the server has forgotten all connections."""
-    with trio.fail_after(5):
-        while running.server.connections:
-            await trio.sleep(0.01)
 
 
 @OVER
@@ -31,7 +24,7 @@ async def test_connection_without_a_whole_head_is_cut(tmp_path: Path, said: byte
             await stream.send_all(said)
         with trio.fail_after(5):
             assert await read_all(stream) == b""
-        await no_connections(running)
+        await running.forgotten()
 
 
 @OVER
@@ -45,7 +38,7 @@ async def test_connection_that_drips_its_head_is_cut_in_time(tmp_path: Path, ove
                 sent += 1
                 await trio.sleep(0.01)
         assert 0 < sent < 5000
-        await no_connections(running)
+        await running.forgotten()
 
 
 @OVER
@@ -80,7 +73,7 @@ async def test_client_that_does_not_read_is_cut(tmp_path: Path, asked: bytes, ov
     async with open_test_server(tmp_path, limits=QUICK) as running, await running.connect(over) as stream:
         await stream.send_all(asked)
         await running.app.held.wait()
-        await no_connections(running)
+        await running.forgotten()
         assert (await running.get(over=over)).status == 200
         if asked.startswith(b"GET /ws"):
             assert running.app.ended in (["left"], ["cut"])
@@ -105,21 +98,23 @@ async def test_websocket_that_sends_without_reading_is_cut(tmp_path: Path, over:
     ping = frame(bytes(125), 9)
     async with open_test_server(tmp_path, limits=QUICK) as running, await running.connect(over) as stream:
         await stream.send_all(handshake())
+        await read_head(stream)
         with trio.fail_after(8), suppress(trio.BrokenResourceError):
             while True:
                 await stream.send_all(ping * 500)
-        await no_connections(running)
+        await running.forgotten()
 
 
 @OVER
 async def test_websocket_whose_queue_is_full_does_not_hold_its_connection(tmp_path: Path, over: str) -> None:
     """A handler that closes without having read what was sent ends the connection; hypercorn would wait for ever."""
-    async with open_test_server(tmp_path, limits=QUICK) as running, await running.connect(over) as stream:
+    limits = Limits(linger_seconds=0.1, wind_up_seconds=1000)  # so that no deadline helps
+    async with open_test_server(tmp_path, limits=limits) as running, await running.connect(over) as stream:
         await stream.send_all(handshake("/ws/deaf"))
         await read_head(stream)
         await stream.send_all(frame(b"hello") * 100)
         running.app.release.set()
         with trio.fail_after(5):
             assert b"\x88\x02\x03\xf0" in await read_all(stream)  # close, 1008
-        await no_connections(running)
+        await running.forgotten()
         assert running.app.ended == ["closed"]
