@@ -22,7 +22,6 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
 from hypercorn.trio.worker_context import EventWrapper, WorkerContext
-from hypercorn.typing import ASGISendEvent
 from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping
 from wsproto.frame_protocol import CloseReason
@@ -153,7 +152,6 @@ class BoundedWebsocket(WSStream):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._told = False  # whether the application knows that it is over
-        self._refused = False  # whether the handshake is answered already, and not by the application
 
     async def handle(self, event: Event) -> None:
         """Take what came from the client."""
@@ -170,7 +168,6 @@ class BoundedWebsocket(WSStream):
             # Frames before they are allowed; likewise, and the application would never be told.
             self.closed = True
             if self.state is ASGIWebsocketState.HANDSHAKE:
-                self._refused = True
                 await self._send_error_response(400)
             await self.app_put({"type": "websocket.disconnect", "code": CloseReason.ABNORMAL_CLOSURE.value})
             await self.send(StreamClosed(stream_id=self.stream_id))
@@ -178,11 +175,6 @@ class BoundedWebsocket(WSStream):
             pass  # after the end; wsproto would take it for a mistake of ours
         else:
             await super().handle(event)
-
-    async def app_send(self, message: ASGISendEvent | None) -> None:
-        """Send what comes from the application, unless it comes too late to answer the handshake."""
-        if not self._refused:
-            await super().app_send(message)
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():

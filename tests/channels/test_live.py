@@ -119,6 +119,17 @@ async def test_live_saved_is_told_once_also_to_who_sends_again_what_was_answered
         assert await told(client) == [said, saved, Replied("Hello", False, "1"), said, saved]
 
 
+async def test_live_who_sends_again_what_is_being_answered_hears_that_it_is_saved(autojump_clock: MockClock) -> None:
+    """Whoever was away when a message was told to be saved learns it when they send it again, and not only next time."""
+    async with open_hub() as (hub, _):
+        async with hub.attach("a"):
+            await hub.post("a", "1", "hello")
+            hub.confirm(HELLO, answered=False)
+        async with hub.attach("a") as client:
+            await hub.post("a", "1", "hello")
+            assert await told(client) == [Saved("1")]
+
+
 async def test_live_message_that_was_not_recorded_can_be_posted_again() -> None:
     """What failed and was never confirmed is taken as new."""
     async with open_hub() as (hub, inbox), hub.attach("a"):
