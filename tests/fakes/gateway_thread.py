@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
+from miniclaw.admin.context import AdminContext
 from miniclaw.config import Config, Home, load_config
 from miniclaw.errors import MiniclawError
+from miniclaw.session.fs import OsCalls
 from tests.fakes.program import TIMEOUT_SECONDS, Program, Result
-from tests.fakes.serving import open_gateway
+from tests.fakes.serving import AT_ANY_PORT, NOT_AT_AN_ADDRESS, open_gateway
+
+T = TypeVar("T")
 
 
 class GatewayThread:
-    """Runs `open_gateway` until it is stopped."""
+    """Runs `open_gateway` until it is stopped.
 
-    def __init__(self, home: Home, config: Config) -> None:
+    Attributes:
+        address: Where it is served, if it is at one; once it is started.
+        context: What it works on; likewise.
+    """
+
+    context: AdminContext
+
+    def __init__(
+        self,
+        home: Home,
+        config: Config | None = None,
+        *,
+        at_an_address: bool = False,
+        fs: OsCalls | None = None,
+    ) -> None:
+        self.address = ""
         self._home = home
         self._config = config
+        self._fs = fs
+        self._web = AT_ANY_PORT if at_an_address else NOT_AT_AN_ADDRESS
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self._token: trio.lowlevel.TrioToken | None = None
@@ -45,6 +67,11 @@ class GatewayThread:
         if self._error is not None:
             raise self._error
 
+    def do(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do some work in the gateway, and return what it returns."""
+        assert self._token is not None
+        return trio.from_thread.run(work, trio_token=self._token)
+
     def _run(self) -> None:
         try:
             trio.run(self._serve)
@@ -55,7 +82,8 @@ class GatewayThread:
 
     async def _serve(self) -> None:
         self._token, self._stop = trio.lowlevel.current_trio_token(), trio.Event()
-        async with open_gateway(self._home, self._config):
+        async with open_gateway(self._home, self._config, web=self._web, fs=self._fs) as self.context:
+            self.address = "".join(self.context.addresses())
             self._ready.set()
             await self._stop.wait()
 

@@ -57,6 +57,8 @@ def read_query(query: bytes, kind: type[S]) -> S:
             raise RequestRefusedError(400, _unknown(known), field=_short(name))
         if name in values:
             raise RequestRefusedError(400, "it is given twice", field=name)
+        if text.endswith("\n"):  # which the `$` of a pattern lets through
+            raise RequestRefusedError(400, _not_right(text, known[name].type), field=name)
         values[name] = _value(text, known[name].type)
     try:
         return msgspec.convert(values, kind)
@@ -64,7 +66,7 @@ def read_query(query: bytes, kind: type[S]) -> S:
         name, problem = _explained(error)
         if name in values:
             text = next(text for found, text in _pairs(query) if found == name)
-            problem = f"{_short(repr(text))} is not {right_of(known[name].type)}"
+            problem = _not_right(text, known[name].type)
         raise RequestRefusedError(400, problem, field=name) from error
 
 
@@ -90,11 +92,9 @@ def _value(text: str, kind: inspect.Type) -> object:
     return text
 
 
-def right_of(kind: inspect.Type) -> str:
-    """Return what is right for a parameter, in words."""
-    if isinstance(kind, inspect.Metadata) and kind.extra is not None and "right" in kind.extra:
-        return str(kind.extra["right"])
-    return "true or false" if isinstance(kind, inspect.BoolType) else "what is expected here"
+def _not_right(text: str, kind: inspect.Type) -> str:
+    right = kind.extra["right"] if isinstance(kind, inspect.Metadata) and kind.extra else "what is expected here"
+    return f"{_short(repr(text))} is not {right}"
 
 
 async def read_body(request: Request, kind: type[S]) -> S:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miniclaw.channels.telegram.interpreting import (
@@ -181,6 +181,7 @@ def test_decode_update_malformed_message_tells_the_id(text: str) -> None:
         st.binary(), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps).map(str.encode)
     )
 )
+@settings(deadline=None)
 def test_decode_update_anything_else_is_an_error(data: bytes) -> None:
     """No bytes raise anything else."""
     with pytest.raises(UpdateFormatError) as caught:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miniclaw.channels.base import InboundMessage
@@ -64,6 +64,7 @@ ROUND = st.tuples(st.booleans(), st.lists(st.integers(0, 9), max_size=5))
 
 
 @given(st.lists(ROUND, max_size=20))
+@settings(deadline=None)
 def test_offsets_with_telegram_every_update_is_taken_once_and_forgotten_when_closed(
     rounds: list[tuple[bool, list[int]]],
 ) -> None:

@@ -1,0 +1,175 @@
+"""``/api/v1/cleanup`` and ``/api/v1/history``: planned, run, held, stopped, and told by whom."""
+
+from __future__ import annotations
+
+import errno
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+from miniclaw.admin.views.looking import plan_and_strangers
+from miniclaw.admin.views.plan import shown_plan
+from miniclaw.config import Config, SessionConfig
+from miniclaw.session.cleanup import REMOVAL_BATCH
+from miniclaw.session.state import CleanupState, StateDirectory
+from tests.admin.api.conftest import Office
+from tests.fakes.api import Answer
+from tests.fakes.logs import LogRecorder
+from tests.fakes.threads import wait_in_thread
+
+
+async def kept(into: list[Answer], ask: Any) -> None:
+    """Ask, and keep the answer."""
+    into.append(await ask())
+
+
+async def test_plan_is_what_the_dry_run_tells(office: Office) -> None:
+    """One plan, two ways to it; nothing is changed."""
+    for days in (1, 31, 40):
+        office.add(f"web_{days}", days=days)
+    (office.sessions_dir / "web_bad.json").write_text("{")
+    told = (await office.api.get("/cleanup/plan")).json
+    assert told.pop("omitted") == {"sessions": 0, "leftovers": 0, "future": 0, "problems": 0}
+    expected = shown_plan(*plan_and_strangers(office.context, office.clock()))
+    assert told == msgspec.to_builtins(expected) | {"now": office.clock().isoformat().replace("+00:00", "Z")}
+    assert [row["session_id"] for row in told["sessions"]] == ["web_31", "web_40"] or told["remove"]["sessions"] == 2
+    assert office.left() == {"web_1.json", "web_31.json", "web_40.json", "web_bad.json"}
+
+
+async def test_plan_is_cut_and_says_how_much_is_left_out(office: Office) -> None:
+    """An answer is bounded; the counts are of all."""
+    for days in (31, 32, 33):
+        office.add(f"web_{days}", days=days)
+    told = (await office.api.get("/cleanup/plan", limit=1)).json
+    assert (len(told["sessions"]), told["omitted"]["sessions"], told["remove"]["sessions"]) == (1, 2, 3)
+
+
+async def test_run_removes_what_the_rules_say_and_counts_as_the_run_of_the_day(office: Office) -> None:
+    """It is remembered by the service that runs, which need not announce what somebody has ordered."""
+    office.add("web_old", days=31)
+    office.add("web_new", days=1)
+    result = (await office.api.post("/cleanup/run", {"confirmed": False})).json
+    assert (result["sessions_scanned"], result["sessions_deleted"], result["trashed"]) == (2, 1, 1)
+    assert (result["held"], result["interrupted"], result["state_error"]) == ("", False, None)
+    assert office.left() == {"web_new.json"}
+    state = StateDirectory(office.context.home.state_dir).load_cleanup()
+    assert state == CleanupState(last_run_at=office.clock())
+
+
+async def test_run_that_is_held_says_so_and_confirmed_lets_it_through(office: Office) -> None:
+    """What the guard holds removes nothing, and that is an answer and no error."""
+    for days in range(21, 51):
+        office.add(f"web_{days}", days=days)
+    held = (await office.api.post("/cleanup/run", {})).json
+    assert held["held"].startswith("it would remove 20 of 30 sessions")
+    assert held["sessions_deleted"] == 0
+    assert (await office.api.post("/cleanup/run", {"confirmed": True})).json["sessions_deleted"] == 20
+    assert [event["event"] for event in (await office.api.get("/history")).json["events"]] == ["held", "cleanup"]
+
+
+async def test_run_whose_state_cannot_be_written_tells_both(office: Office, logs: LogRecorder) -> None:
+    """What was removed is told; that the next start will not know of it as well; the next run tells nothing of it."""
+    office.add("web_old", days=31)
+    logs.expect_error("Cleanup state could not be written")
+    office.fs.fail("rename", errno.EROFS, path="cleanup.json")
+    result = (await office.api.post("/cleanup/run", {})).json
+    assert result["sessions_deleted"] == 1
+    assert "cleanup.json" in result["state_error"]["detail"]
+    office.fs.clear()
+    assert (await office.api.post("/cleanup/run", {})).json["state_error"] is None
+
+
+async def test_second_run_at_once_is_409_and_the_first_goes_on(office: Office) -> None:
+    """Two never go at once; a session deleted meanwhile by somebody is gone once."""
+    office.add("web_old", days=31)
+    office.add("web_new", days=1)
+    gate = office.fs.block("unlink", path="web_old.json")
+    first: list[Answer] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept, first, partial(office.api.post, "/cleanup/run", {}))
+        await wait_in_thread(gate.reached)
+        assert (await office.api.post("/cleanup/run", {})).refused(409)["error"] == "CleanupBusyError"
+        assert (await office.api.ask("DELETE", "/sessions/web_new")).status == 200
+        gate.opened.set()
+    assert first[0].json["sessions_deleted"] == 1
+    assert office.left() == set()
+    assert sorted(event["event"] for event in (await office.api.get("/history")).json["events"]) == [
+        "cleanup", "deleted",
+    ]  # fmt: skip
+
+
+async def test_stop_ends_a_run_after_its_batch_and_touches_no_later_one(office: Office) -> None:
+    """Stopping is of the run that is going; where there is none it does nothing, and never to the next one."""
+    assert (await office.api.post("/cleanup/stop")).json == {"stopping": False}
+    count = 2 * REMOVAL_BATCH
+    for number in range(count):
+        office.add(f"web_{number}", days=31)
+    gate = office.fs.block("unlink", path="web_")
+    first: list[Answer] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept, first, partial(office.api.post, "/cleanup/run", {"confirmed": True}))
+        await wait_in_thread(gate.reached)
+        assert (await office.api.post("/cleanup/stop")).json == {"stopping": True}
+        gate.opened.set()
+    result = first[0].json
+    assert result["interrupted"]
+    assert 0 < result["sessions_deleted"] < count
+    assert (await office.api.get("/cleanup/plan")).json["remove"]["sessions"] == count - result["sessions_deleted"]
+    rest = (await office.api.post("/cleanup/run", {"confirmed": True})).json
+    assert (rest["interrupted"], rest["sessions_deleted"]) == (False, count - result["sessions_deleted"])
+
+
+async def test_stop_does_not_hide_sessions_from_the_next_announcement(office: Office) -> None:
+    """An announcement that saw nothing would let the service remove in silence."""
+    office.add("web_old", days=31)
+    await office.api.post("/cleanup/stop")
+    office.context.operations.stop_cleanup()
+    plan = await office.context.runtime.cleanup.announce("a test")
+    assert len(plan.removals) == 1
+
+
+async def test_forecast_is_day_by_day(office: Office) -> None:
+    """The first row is now; each of the others is a day later."""
+    office.add("web_31", days=31)
+    office.add("web_29", days=28.5)
+    told = (await office.api.get("/cleanup/forecast", days=3)).json
+    assert [day["sessions"] for day in told["days"]] == [1, 0, 1, 0]
+    assert told["sessions_now"] == 2
+
+
+async def test_history_tells_commands_from_clients_of_the_api(office: Office) -> None:
+    """Over the socket it is a command, over the address it is the API; in the trash as well."""
+    for session_id in ("web_a", "web_b"):
+        office.add(session_id, days=1)
+    await office.api.ask("DELETE", "/sessions/web_a")
+    await office.stranger.ask("DELETE", "/sessions/web_b")
+    office.add("web_old", days=31)
+    await office.stranger.post("/cleanup/run", {})
+    told = (await office.api.get("/history", limit=2)).json
+    assert [(event["event"], event["by"]) for event in told["events"]] == [("deleted", "api"), ("cleanup", "api")]
+    assert (await office.api.get("/history")).json["events"][0]["by"] == "command"
+    entries = (await office.api.get("/trash")).json["entries"]
+    assert {entry["session_id"]: entry["by"] for entry in entries} == {
+        "web_a": "command", "web_b": "api", "web_old": "api",
+    }  # fmt: skip
+
+
+async def test_history_counts_what_cannot_be_read(office: Office) -> None:
+    """A damaged line is no reason not to tell the others."""
+    office.add("web_a", days=1)
+    await office.api.ask("DELETE", "/sessions/web_a")
+    with (office.context.home.state_dir / "history.jsonl").open("ab") as file:
+        file.write(b"{\n")
+    told = (await office.api.get("/history")).json
+    assert (len(told["events"]), told["damaged"]) == (1, 1)
+
+
+@pytest.fixture
+def config(request: pytest.FixtureRequest, config: Config) -> Config:
+    """Without a guard, where a test is about something else."""
+    if "held" in request.node.name or "confirmed" in request.node.name:
+        return config
+    return Config(session=SessionConfig(trash_for=config.session.trash_for))
