@@ -194,12 +194,12 @@ class CleanupService:
             StoreError: The next start will not know of it.
         """
         self._state = CleanupState(last_run_at=at)
-        durably = False
         try:
             await self._in_thread(partial(self._state_directory.write_cleanup, self._state))
-            durably = True
-        finally:
-            await self._guard.dealt_with(durably=durably)
+        except StoreError:
+            await self._guard.dealt_with(durably=False)
+            raise
+        await self._guard.dealt_with(durably=True)
 
     async def _turn(self) -> timedelta | None:
         """Announce or remove; return the time until the next turn, from the beginning of this one, if it is special."""
