@@ -3,7 +3,7 @@
 Frames are written and parsed by hand over plain sockets, since a client of a library would be slower than the servers
 that are measured, and hide what they cost. A frame's mask is zero, which is a mask like any other.
 
-Run as a program it prints one JSON object: ``python -m benchmarks.chat_client PORT PATH KIND CLIENTS SECONDS``.
+Run as a program it prints one JSON object: ``python -m benchmarks.chat_client PORT PATH KIND CLIENTS SECONDS PACE``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import selectors
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
@@ -101,26 +102,40 @@ class Client:
                 yield payload
 
 
-def run(port: int, path: str, kind: Kind, clients: int, seconds: float) -> dict[str, float]:
-    """Keep all clients busy; return messages per second and the latencies' percentiles in milliseconds."""
+def run(port: int, path: str, kind: Kind, clients: int, seconds: float, *, pace: float = 0) -> dict[str, float]:
+    """Keep all clients busy; return messages per second and the latencies' percentiles in milliseconds.
+
+    Args:
+        port: Of the loopback address.
+        path: Of the websocket; ``{number}`` is the client's.
+        kind: What the server speaks.
+        clients: How many there are.
+        seconds: How long it is measured, after `WARM_UP_SECONDS`.
+        pace: Messages a second of all clients together; 0: each sends its next one when it has its answer.
+    """
     selector = selectors.DefaultSelector()
     everybody = [Client(number, port, path, kind) for number in range(clients)]
     for client in everybody:
         selector.register(client.socket, selectors.EVENT_READ, client)
-    for client in everybody:
-        client.send()
+    idle = deque(everybody)
     latencies: list[float] = []
-    begin = time.perf_counter() + WARM_UP_SECONDS
-    end = begin + seconds
-    now = 0.0
+    start = time.perf_counter()
+    begin, end = start + WARM_UP_SECONDS, start + WARM_UP_SECONDS + seconds
+    sent, now = 0, start
     while now < end:
-        for key, _ in selector.select(timeout=10) or _silence():
+        due = int((now - start) * pace) - sent if pace else len(idle)
+        for _ in range(min(due, len(idle))):
+            idle.popleft().send()
+            sent += 1
+        waiting = 0.001 if pace else 10
+        for key, _ in selector.select(waiting) or _silence(pace):
             client = key.data
             if client.receive():
                 now = time.perf_counter()
                 if now >= begin:
                     latencies.append(now - client.sent_at)
-                client.send()
+                idle.append(client)
+        now = time.perf_counter()
     latencies.sort()
     return {
         "messages": len(latencies),
@@ -130,12 +145,15 @@ def run(port: int, path: str, kind: Kind, clients: int, seconds: float) -> dict[
     }
 
 
-def _silence() -> list[tuple[selectors.SelectorKey, int]]:
+def _silence(pace: float) -> list[tuple[selectors.SelectorKey, int]]:
+    if pace:
+        return []
     raise TimeoutError("no client got an answer within 10 s")
 
 
 if __name__ == "__main__":
-    _port, _path, _kind, _clients, _seconds = sys.argv[1:]
+    _port, _path, _kind, _clients, _seconds, _pace = sys.argv[1:]
     if _kind not in {"echo", "chat"}:
         sys.exit("KIND is echo or chat")
-    print(json.dumps(run(int(_port), _path, "echo" if _kind == "echo" else "chat", int(_clients), float(_seconds))))
+    _spoken: Kind = "echo" if _kind == "echo" else "chat"
+    print(json.dumps(run(int(_port), _path, _spoken, int(_clients), float(_seconds), pace=float(_pace))))

@@ -50,7 +50,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     send_seconds: float = 10.0
     linger_seconds: float = 0.5
     wind_up_seconds: float = 5.0
-    drain_seconds: float = 3.5
+    drain_seconds: float = 3.0
     drain_send_seconds: float = 1.0
     ping_seconds: float = 20.0
     max_frame_bytes: int = 256 * 1024

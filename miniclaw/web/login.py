@@ -26,6 +26,7 @@ LOGIN_PATH: Final = "/login"
 
 _OPEN_PATHS: Final = frozenset({"/healthz", LOGIN_PATH, "/login.css", "/logout"})
 _MAX_FORM_BYTES: Final = 16 * 1024
+_MAX_FORM_FIELDS: Final = 10
 _HEADERS: Final = {"www-authenticate": "Bearer"}
 
 _STYLE: Final = """\
@@ -120,7 +121,10 @@ class Access:
         body = await request.body()
         if len(body) > _MAX_FORM_BYTES:
             return problem(413, f"the form has {_MAX_FORM_BYTES} bytes at most")
-        shown = parse_qs(body.decode("latin1"), max_num_fields=10).get("token", [""])[0]
+        try:
+            shown = parse_qs(body.decode("latin1"), max_num_fields=_MAX_FORM_FIELDS).get("token", [""])[0]
+        except ValueError:
+            return problem(400, "the form has the field token, and no other")
         refusal = self._look_at(shown.strip(), request.scope)
         if refusal is not None:
             if refusal.status_code == 401:

@@ -20,7 +20,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import EventWrapper
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
-from starlette.types import ASGIApp, Receive, Scope
+from starlette.types import ASGIApp, Message, Receive, Scope
 
 from miniclaw.session.logs import get_logger
 from miniclaw.web.admission import BoundedListener
@@ -80,10 +80,11 @@ def server_config(limits: Limits) -> Config:
 
 
 class _Application:
-    """Calls the application for hypercorn: what it raises is logged once, and what it did not read is read."""
+    """Calls the application for one connection: what it raises is logged once, and what it did not read is read."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, stream: BoundedStream) -> None:
         self._app = app
+        self._stream = stream
 
     async def __call__(
         self,
@@ -94,8 +95,15 @@ class _Application:
         call_soon: Callable[..., Any],  # noqa: ARG002 - likewise
     ) -> None:
         """Serve one request, or one websocket."""
+
+        async def sending(message: Message) -> None:
+            # hypercorn takes what is sent to a client that has gone without waiting for anything: a handler that only
+            # sends would let nobody else run.
+            await trio.lowlevel.checkpoint()
+            await send(message)
+
         try:
-            await self._app(cast("Scope", scope), receive, send)
+            await self._app(cast("Scope", scope), receive, sending)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others are served
             log.error("Web request failed", path=scope["path"], traceback="".join(traceback.format_exception(error)))
         # hypercorn closes by way of a bounded queue: full of what was not read, it would wait for ever.
@@ -103,6 +111,8 @@ class _Application:
             nursery.start_soon(_discard, receive)
             await send(None)
             nursery.cancel_scope.cancel()
+        if self._stream.broken:
+            self._stream.scope.cancel()  # nobody is left to wait for
 
 
 async def _discard(receive: Receive) -> None:
@@ -155,7 +165,7 @@ class Serving:
     """
 
     def __init__(self, app: ASGIApp, listener: BoundedListener, limits: Limits) -> None:
-        self._app = _Application(app)
+        self._app = app
         self._listener = listener
         self._config = server_config(limits)
         self._terminated = EventWrapper()
@@ -189,7 +199,8 @@ class Serving:
         try:
             with stream.scope:
                 context = ConnectionContext(self._terminated, stream)
-                await _Connection(self._app, self._config, context, ConnectionState({}), cast("Any", stream)).run()
+                app = _Application(self._app, stream)
+                await _Connection(app, self._config, context, ConnectionState({}), cast("Any", stream)).run()
         except* _CLIENTS_FAULTS as errors:
             log.debug("Connection broken off", reason=repr(errors.exceptions[0]))
         except* Exception as errors:  # noqa: BLE001 - the other connections are served all the same

@@ -21,6 +21,7 @@ class BoundedStream(trio.abc.HalfCloseableStream):
         lingers: Whether the client is heard out before the socket is closed. What it has sent and nobody read would
             otherwise make the system throw away what was sent to it last.
         closed: Set when nothing can be sent any more.
+        broken: Whether that is because the client is gone, or takes nothing.
     """
 
     def __init__(self, stream: trio.SocketStream, limits: Limits) -> None:
@@ -28,11 +29,16 @@ class BoundedStream(trio.abc.HalfCloseableStream):
         self.scope = trio.CancelScope()
         self.lingers = False
         self.closed = trio.Event()
+        self.broken = False
         self._stream = stream
         self._limits = limits
         self._send_seconds = limits.send_seconds
+        self._wind_up_seconds = limits.wind_up_seconds
         self._last_moment = math.inf
         self._sending: trio.CancelScope | None = None
+        self._reads = False  # whether a task waits for data
+        self._discards = False  # whether it is we who read, and nobody else may
+        self._ended = trio.Event()  # the client sends nothing more
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send, as long as the client takes it.
@@ -48,7 +54,8 @@ class BoundedStream(trio.abc.HalfCloseableStream):
                 await self._send_piece(rest[:MAX_SOCKET_PIECE_BYTES])
                 rest = rest[MAX_SOCKET_PIECE_BYTES:]
         except trio.BrokenResourceError:
-            self.wind_up(self._limits.wind_up_seconds)
+            self.broken = True
+            self.wind_up()
             raise
 
     async def _send_piece(self, piece: memoryview) -> None:
@@ -68,11 +75,23 @@ class BoundedStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See trio."""
-        return bytes(await self._stream.receive_some(max_bytes))
+        if self._discards:
+            raise trio.ClosedResourceError
+        self._reads = True
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError:
+            self._ended.set()
+            raise
+        finally:
+            self._reads = False
+        if not data:
+            self._ended.set()
+        return bytes(data)
 
     async def aclose(self) -> None:
         """Close it; with a client that has to be heard out, within `Limits.linger_seconds`."""
-        self.wind_up(self._limits.wind_up_seconds)
+        self.wind_up()
         try:
             if self.lingers:
                 self.lingers = False
@@ -80,16 +99,24 @@ class BoundedStream(trio.abc.HalfCloseableStream):
                     trio.move_on_after(self._limits.linger_seconds),
                     suppress(trio.BrokenResourceError, trio.ClosedResourceError),
                 ):
-                    while await self._stream.receive_some(MAX_SOCKET_PIECE_BYTES):
-                        pass
+                    await self._hear_out()
         finally:
             self.socket.close()
         await trio.lowlevel.checkpoint()
 
-    def wind_up(self, seconds: float) -> None:
-        """Send nothing more, and end what is done for the connection after some time."""
+    async def _hear_out(self) -> None:
+        """Wait for the client's end. Only one task can read: where hypercorn's does, it throws away what comes."""
+        if self._reads:
+            await self._ended.wait()
+        else:
+            self._discards = True
+            while await self._stream.receive_some(MAX_SOCKET_PIECE_BYTES):
+                pass
+
+    def wind_up(self) -> None:
+        """Send nothing more, and end what is done for the connection within `Limits.wind_up_seconds`."""
         self.closed.set()
-        self.end_within(seconds)
+        self.end_within(self._wind_up_seconds)
 
     def end_within(self, seconds: float) -> None:
         """End the connection after some time."""
@@ -102,7 +129,10 @@ class BoundedStream(trio.abc.HalfCloseableStream):
             last_moment: When nothing can be sent any more, on trio's clock.
         """
         self._send_seconds = self._limits.drain_send_seconds
+        self._wind_up_seconds = min(self._wind_up_seconds, self._limits.drain_send_seconds)
         self._last_moment = last_moment
+        if self.closed.is_set():
+            self.end_within(self._wind_up_seconds)
         if self._sending is not None:
             soon = min(trio.current_time() + self._send_seconds, last_moment)
             self._sending.deadline = min(self._sending.deadline, soon)

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.browser.gateway import GatewayProcess
-from tests.browser.model import open_told_model
 from tests.browser.tab import CHROMIUM, MISSING, Tab, open_browser
-from tests.browser.talk import ANSWERS
+from tests.fakes.gateway_process import GatewayProcess
+from tests.fakes.talk import ANSWERS
+from tests.fakes.told_model import open_told_model
 
 PICTURE: Final = Path(__file__).parents[2] / "docs" / "images" / "chat.png"
 

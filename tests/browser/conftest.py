@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.gateway import GatewayProcess
-from tests.browser.model import ToldModel, open_told_model
 from tests.browser.tab import CHROMIUM, MISSING, Tab, open_browser
+from tests.fakes.gateway_process import GatewayProcess
+from tests.fakes.told_model import ToldModel, open_told_model
 
 OpenTab: TypeAlias = Callable[..., Tab]
 

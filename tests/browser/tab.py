@@ -55,9 +55,7 @@ class Tab:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def _hear(self, message: ConsoleMessage) -> None:
-        # Where the chats cannot be listed the page says so itself.
-        if "/api/v1/sessions" not in message.location["url"]:
-            self.complaints.append(f"{message.type}: {message.text}")
+        self.complaints.append(f"{message.type}: {message.text}")
 
     def open(self) -> None:
         self.page.goto(f"{self._url}/?chat={self.chat}")
@@ -88,7 +86,7 @@ class Tab:
 
     def shown(self) -> list[tuple[str, str]]:
         """Return who says what, in the order in which it stands there."""
-        found = []
+        found: list[tuple[str, str]] = []
         for item in self.page.locator("#log > li").all():
             names = (item.get_attribute("class") or "").split()
             who = next(name for name in ("person", "thinking", "assistant", "aside") if name in names)

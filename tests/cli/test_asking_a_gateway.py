@@ -19,7 +19,7 @@ from miniclaw.config import Home
 from miniclaw.session.cleanup import REMOVAL_BATCH
 from miniclaw.session.directory import SessionDirectory
 from tests.admin.test_client import OURS, answering, http
-from tests.fakes.gateway_process import gateway_process
+from tests.fakes.gateway_beside import gateway_beside
 from tests.fakes.gateway_thread import GatewayThread
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.program import TIMEOUT_SECONDS, Program
@@ -52,7 +52,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     program = Program(tmp_path_factory.mktemp("running") / "home")
     program.write_config('[session]\ntrash_for = "7d"\nmode = "announce"\n')
     program.add("web_seed", days=1)
-    with gateway_process(program):
+    with gateway_beside(program):
         yield program
 
 
@@ -192,7 +192,7 @@ def test_gateway_killed_in_the_middle_is_told_in_a_sentence(program: Program, co
     """kill -9 while it removes: the command says what it knows, and the session is there or removed, and whole."""
     program.write_config('[session]\nmode = "announce"\n')
     program.add("web_victim", days=40)
-    with gateway_process(program, prepared_by=DIES_REMOVING) as gateway:
+    with gateway_beside(program, prepared_by=DIES_REMOVING) as gateway:
         result = program.run("sessions", *command)
         assert gateway.wait(TIMEOUT_SECONDS) == -signal.SIGKILL
     assert (result.code, result.out) == (1, "")

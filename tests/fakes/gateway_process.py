@@ -1,37 +1,74 @@
-"""The real gateway, in a process of its own."""
+"""The real gateway, in a process of its own, which can be killed and started again at the same address."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import select
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from tests.fakes.program import TIMEOUT_SECONDS, Program
+TIMEOUT_SECONDS = 30
 
 
-@contextmanager
-def gateway_process(program: Program, *, prepared_by: str = "") -> Iterator[subprocess.Popen[str]]:
-    """Run ``miniclaw gateway`` at any port around a block; it is there when the block begins, and killed after it.
+class GatewayProcess:
+    """``miniclaw gateway`` with a home of its own.
 
-    Args:
-        program: Whose home it has.
-        prepared_by: Python that is run in its process before.
+    Attributes:
+        url: Where it is served; the same after a restart.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"{prepared_by}\nfrom miniclaw.cli import main; main()", "gateway", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=program._environment({}),
-        text=True,
-    )
-    try:
+
+    def __init__(self, home: Path, model_url: str) -> None:
+        self._home = home
+        self._port = 0
+        self._process: subprocess.Popen[str] | None = None
+        self.url = ""
+        home.mkdir(parents=True)
+        config = f'[model]\nprovider = "openai"\nbase_url = "{model_url}"\nmodel = "told"\nmax_retries = 0\n'
+        (home / "config.toml").write_text(config)
+
+    def start(self) -> None:
+        with (self._home / "log").open("a") as log:
+            process = self._process = subprocess.Popen(
+                [sys.executable, "-m", "miniclaw", "gateway", "--port", str(self._port)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=os.environ | {"MINICLAW_HOME": str(self._home)},
+            )
         assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("miniclaw is at "), line
-        yield process
-    finally:
-        process.kill()
-        process.wait(TIMEOUT_SECONDS)
+        readable, _, _ = select.select([process.stdout], [], [], TIMEOUT_SECONDS)
+        line = process.stdout.readline() if readable else ""
+        match = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        assert match, f"{line!r}; {self.log}"
+        self._port, self.url = int(match[1]), match[0]
+
+    def end(self, number: int) -> int:
+        """End it by a signal; return its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
         assert process.stdout is not None
-        process.stdout.close()
+        with process:
+            process.send_signal(number)
+            try:
+                return process.wait(TIMEOUT_SECONDS)
+            finally:
+                process.kill()  # without effect on one that has ended
+
+    def kill(self) -> None:
+        self.end(signal.SIGKILL)
+
+    @property
+    def log(self) -> str:
+        return (self._home / "log").read_text()
+
+    def said(self, chat: str, channel: str = "web") -> list[tuple[str, str]]:
+        """Return who said what, by the session's file."""
+        path = self._home / "workspace" / "sessions" / f"{channel}_{chat}.json"
+        session: dict[str, Any] = json.loads(path.read_bytes())
+        return [(message["role"], message["content"].strip()) for message in session["messages"]]

@@ -95,9 +95,10 @@ class ChatConnection:
                     reading = trio.CancelScope()
                     nursery.start_soon(self._tell, first, subscription)
                     nursery.start_soon(self._watch_drain, subscription, reading)
-                    if unanswered := self._unanswered(messages):
-                        nursery.start_soon(self._post, unanswered)
                     with reading:
+                        # Before anything that the client says: behind another message it would count as answered.
+                        if unanswered := self._unanswered(messages):
+                            await self._post(unanswered)
                         await self._receive()
                     if not reading.cancelled_caught:
                         self._serving.cancel()

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.browser.talk import ANSWERS
+from tests.fakes.talk import ANSWERS
 
 HOLDING = "Half of it"
 REST = " and the rest."

@@ -1,0 +1,37 @@
+"""The real gateway, in a process of its own, beside commands that share its home."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.fakes.program import TIMEOUT_SECONDS, Program
+
+
+@contextmanager
+def gateway_beside(program: Program, *, prepared_by: str = "") -> Iterator[subprocess.Popen[str]]:
+    """Run ``miniclaw gateway`` at any port around a block; it is there when the block begins, and killed after it.
+
+    Args:
+        program: Whose home it has.
+        prepared_by: Python that is run in its process before.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{prepared_by}\nfrom miniclaw.cli import main; main()", "gateway", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=program._environment({}),
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("miniclaw is at "), line
+        yield process
+    finally:
+        process.kill()
+        process.wait(TIMEOUT_SECONDS)
+        assert process.stdout is not None
+        process.stdout.close()
