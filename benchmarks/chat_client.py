@@ -84,7 +84,7 @@ class Client:
             return True
         if b'"type":"error"' in payload:
             raise ConnectionError(payload.decode())
-        return b'"type":"reply"' in payload
+        return b'"type":"reply"' in payload  # also among others, in an array
 
     def _frames(self) -> Iterator[bytes]:
         while len(self._buffer) >= 2:

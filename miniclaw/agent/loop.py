@@ -18,7 +18,8 @@ from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
 from miniclaw.agent.stats import TurnCount, TurnStats
-from miniclaw.agent.turn import RECORDING_SECONDS, STOPPED, Turn, record_unanswered
+from miniclaw.agent.transcript import STOPPED
+from miniclaw.agent.turn import RECORDING_SECONDS, Turn, record_unanswered
 from miniclaw.channels.base import Channel, ConfirmingChannel, InboundMessage, OutboundMessage
 from miniclaw.errors import ChannelError, InvalidMessageError, MiniclawError, ModelError
 from miniclaw.redaction import redact

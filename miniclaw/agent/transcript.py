@@ -22,12 +22,15 @@ from miniclaw.session.types import Message, Role, ToolCall
 INTERRUPTED: Final = "[interrupted]"
 """How the content of a mark begins."""
 
+STOPPED: Final = "the program was stopped before the answer was complete"
+"""Why a turn was cut whose person could not be told; any other reason they were told."""
+
 MAX_LOOKBACK: Final = 1000
 """How many of the newest messages are looked at for one that is delivered again."""
 
 Delivery: TypeAlias = Literal["new", "unanswered", "answered", "interrupted"]
 """What a session knows of a message that is delivered: nothing; that nothing followed it, so the program was killed in
-its turn; that it was dealt with; that its turn was cut short."""
+its turn; that it was dealt with; that its turn was cut short and the person could not be told."""
 
 log = get_logger("miniclaw.agent")
 
@@ -57,7 +60,7 @@ def find_delivery(messages: Sequence[Message], inbound_id: str | None) -> Delive
     for message in messages[index + 1 :]:
         if message.role == "user":
             break  # what was answered later was answered with this one in view
-        if is_mark(message):
+        if is_mark(message) and message.content.endswith(STOPPED):
             return "interrupted"
     return "answered"
 

@@ -13,7 +13,7 @@ import trio
 
 from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
-from miniclaw.agent.transcript import Delivery, Transcript, find_delivery
+from miniclaw.agent.transcript import STOPPED, Delivery, Transcript, find_delivery
 from miniclaw.channels.base import InboundMessage
 from miniclaw.errors import MiniclawError, ModelError
 from miniclaw.redaction import redact
@@ -23,8 +23,6 @@ from miniclaw.session.types import Message
 
 RECORDING_SECONDS: Final = 1
 """How long recording what was interrupted may take once the loop is cancelled."""
-
-STOPPED: Final = "the program was stopped before the answer was complete"
 
 
 class Turn:

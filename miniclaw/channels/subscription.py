@@ -20,8 +20,15 @@ MAX_QUEUED_EVENTS: Final = 256
 MAX_QUEUED_CHARS: Final = 2_000_000
 """Characters of text in them, inclusive; the longest answer fits in several times."""
 
+MAX_TAKEN_CHARS: Final = 200_000
+"""What is taken at once ends with the event that goes beyond so many characters."""
+
 GATHER_SECONDS: Final = 0.02
-"""How long a piece of an answer waits for others to go with it, or for the whole to make it needless."""
+"""How long a person's message and a piece of an answer wait for others to go with them; the whole answer makes its
+pieces needless."""
+
+SAVED_GATHER_SECONDS: Final = 0.25
+"""How long the news that a message is saved waits for company."""
 
 
 class PersonSaid(Struct, frozen=True, tag="message"):
@@ -74,6 +81,13 @@ class Replied(Struct, frozen=True, tag="reply"):
 
 Event: TypeAlias = PersonSaid | Saved | Delta | Replied
 
+_GATHERED: Final[dict[type[Event], float]] = {
+    PersonSaid: GATHER_SECONDS,
+    Delta: GATHER_SECONDS,
+    Saved: SAVED_GATHER_SECONDS,
+    Replied: 0.0,
+}
+
 
 class _Pieces:
     """Pieces of one answer that nobody has taken yet; they are handed over as one."""
@@ -81,7 +95,6 @@ class _Pieces:
     def __init__(self, first: Delta) -> None:
         self.to = first.to
         self.texts = [first.text]
-        self.ready_at = trio.current_time() + GATHER_SECONDS
 
     def joined(self) -> Delta:
         return Delta("".join(self.texts), self.to)
@@ -98,6 +111,8 @@ class Subscription:
         self.left_behind = False
         self._waiting: deque[PersonSaid | Saved | Replied | _Pieces] = deque()
         self._chars = 0  # in `_waiting`
+        self._due = math.inf  # when the first of them has waited long enough, on trio's clock
+        self._in_haste = False
         self._changed = trio.Event()
         self._emptied = trio.Event()
 
@@ -123,38 +138,41 @@ class Subscription:
             self.left_behind = True
             self._waiting.clear()
             self._emptied.set()
-        self._changed.set()
+            self._changed.set()
+        due = trio.current_time() + _GATHERED[type(event)]
+        if due < self._due:
+            self._due = due
+            self._changed.set()
 
-    async def next_event(self) -> Event | None:
-        """Return what comes next, or None if the client was left behind.
+    async def next_events(self) -> list[Event] | None:
+        """Return what comes next, in its order, at least one; or None if the client was left behind.
 
         Cancellation: nothing was taken.
         """
         await trio.lowlevel.checkpoint()
-        while not self.left_behind:
-            ready_at = self._ready_at()
-            if ready_at <= trio.current_time():
-                break
+        while not self.left_behind and not (self._waiting and (self._in_haste or self._due <= trio.current_time())):
             self._changed = trio.Event()
-            with trio.move_on_at(ready_at):
+            with trio.move_on_at(self._due):
                 await self._changed.wait()
         if self.left_behind:
             return None
-        event = self._waiting.popleft()
-        self._forget(event)
+        events: list[Event] = []
+        chars = 0
+        while self._waiting and (not events or chars < MAX_TAKEN_CHARS):
+            event = self._waiting.popleft()
+            self._forget(event)
+            taken = event.joined() if isinstance(event, _Pieces) else event
+            chars += _chars(taken)
+            events.append(taken)
         if not self._waiting:
+            self._due = math.inf
             self._emptied.set()
-        return event.joined() if isinstance(event, _Pieces) else event
-
-    def _ready_at(self) -> float:
-        """Return when there is something to take, on trio's clock, if nothing more comes."""
-        if not self._waiting:
-            return math.inf
-        first = self._waiting[0]
-        return first.ready_at if isinstance(first, _Pieces) and len(self._waiting) == 1 else -math.inf
+        return events
 
     async def emptied(self) -> None:
-        """Wait until nothing waits."""
+        """Wait until nothing waits; from now on nothing waits for company any more."""
+        self._in_haste = True
+        self._changed.set()
         await trio.lowlevel.checkpoint()
         while self._waiting:
             self._emptied = trio.Event()

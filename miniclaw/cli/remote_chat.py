@@ -67,7 +67,7 @@ class _Frame(Struct, kw_only=True):
     detail: str = ""
 
 
-_decode: Final = msgspec.json.Decoder(_Frame).decode
+_decode: Final = msgspec.json.Decoder(_Frame | list[_Frame]).decode
 
 
 class _Awaited:
@@ -145,8 +145,9 @@ class RemoteChat:
             try:
                 async with self._socket.open():
                     while True:
-                        frame = _decode(await self._socket.receive())
-                        await self._handle(frame)
+                        frames = _decode(await self._socket.receive())
+                        for frame in frames if isinstance(frames, list) else [frames]:
+                            await self._handle(frame)
                         pause, give_up_at = 0.0, trio.current_time() + AWAY_SECONDS
             except SocketClosedError as closed:
                 if closed.code == _REFUSED:

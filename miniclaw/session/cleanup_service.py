@@ -117,7 +117,7 @@ class CleanupService:
             return
         self._state, found = schedule.corrected(self._state, self._clock()), self._state
         if self._state != found:
-            await self._write_state()
+            await self._keep_state()
         self._next_in(self._first_delay())
         task_status.started()
         while await self._is_due():
@@ -194,12 +194,10 @@ class CleanupService:
             StoreError: The next start will not know of it.
         """
         self._state = CleanupState(last_run_at=at)
-        durably = False
-        try:
-            await self._in_thread(partial(self._state_directory.write_cleanup, self._state))
-            durably = True
-        finally:
-            await self._guard.dealt_with(durably=durably)
+        error = await self._write_state()
+        await self._guard.dealt_with(durably=error is None)
+        if error is not None:
+            raise error
 
     async def _turn(self) -> timedelta | None:
         """Announce or remove; return the time until the next turn, from the beginning of this one, if it is special."""
@@ -242,16 +240,22 @@ class CleanupService:
     async def _remember(self, state: CleanupState) -> None:
         # In memory first: also a state directory that cannot be written must not turn an announcement into a loop.
         self._state = state
-        await self._guard.dealt_with(durably=await self._write_state())
+        await self._guard.dealt_with(durably=await self._keep_state())
 
-    async def _write_state(self) -> bool:
-        """Write the state; return whether that succeeded."""
+    async def _write_state(self) -> StoreError | None:
+        """Write the state; return why that failed, or None."""
         try:
             await self._in_thread(partial(self._state_directory.write_cleanup, self._state))
         except StoreError as error:
+            return error
+        return None
+
+    async def _keep_state(self) -> bool:
+        """Write the state; return whether that succeeded, for otherwise it is an ERROR in the log."""
+        error = await self._write_state()
+        if error is not None:
             log.error("Cleanup state could not be written", error=str(error))
-            return False
-        return True
+        return error is None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await self._run(work, limiter=self._limiter)

@@ -12,7 +12,7 @@ import trio
 
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.models import EchoModel
-from miniclaw.agent.transcript import MAX_LOOKBACK, find_delivery
+from miniclaw.agent.transcript import INTERRUPTED, MAX_LOOKBACK, STOPPED, find_delivery
 from miniclaw.channels.base import InboundMessage
 from miniclaw.errors import ModelError
 from miniclaw.session.types import Message
@@ -33,7 +33,8 @@ def user(inbound_id: str | None = None) -> Message:
 
 
 ANSWER = Message("assistant", "hi", NOW)
-MARK = Message("system", "[interrupted] stopped", NOW)
+MARK = Message("system", f"{INTERRUPTED} {STOPPED}", NOW)
+FAILED = Message("system", f"{INTERRUPTED} the model is busy", NOW)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,8 @@ MARK = Message("system", "[interrupted] stopped", NOW)
         ([user("1"), ANSWER], "answered"),
         ([user("1"), MARK], "interrupted"),
         ([user("1"), ANSWER, MARK], "interrupted"),
+        ([user("1"), FAILED], "answered"),
+        ([user("1"), ANSWER, FAILED], "answered"),
         ([user("1"), user("2"), MARK], "answered"),
         ([user("1"), ANSWER, user("2"), MARK], "answered"),
     ],
@@ -155,7 +158,7 @@ async def test_loop_failed_turn_is_confirmed_for_the_person_was_told(
     async with open_house(sessions_dir, clock) as house:
         channel = ConfirmingMailbox()
         await run_over(house, StreamingModel(ModelError("no")), channel, delivered("1"), delivered("1"))
-        assert [sent.failed for sent in channel.sent] == [True, True]
+        assert [sent.failed for sent in channel.sent] == [True]
         assert [role for role, _ in await house.said("web_a")] == ["user", "system"]
         assert channel.confirmed[-1][:2] == ("1", True)
 

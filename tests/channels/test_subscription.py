@@ -10,6 +10,8 @@ from miniclaw.channels.subscription import (
     GATHER_SECONDS,
     MAX_QUEUED_CHARS,
     MAX_QUEUED_EVENTS,
+    MAX_TAKEN_CHARS,
+    SAVED_GATHER_SECONDS,
     Delta,
     Event,
     PersonSaid,
@@ -26,8 +28,8 @@ async def taken(subscription: Subscription) -> list[Event]:
     """Return all that waits."""
     found: list[Event] = []
     with trio.move_on_after(60):
-        while (event := await subscription.next_event()) is not None:
-            found.append(event)
+        while (events := await subscription.next_events()) is not None:
+            found += events
     return found
 
 
@@ -52,22 +54,47 @@ async def test_subscription_pieces_that_wait_go_as_one(
     assert await taken(subscription) == expected
 
 
-async def test_subscription_first_piece_waits_a_moment_and_no_longer(mock_clock: MockClock) -> None:
-    """An answer that comes at once is one frame; one that takes time is shown from its first piece on."""
+@pytest.mark.parametrize(
+    ("first", "seconds"),
+    [(DELTA, GATHER_SECONDS), (PersonSaid("1", "hi"), GATHER_SECONDS), (Saved("1"), SAVED_GATHER_SECONDS)],
+)
+async def test_subscription_first_event_waits_a_moment_and_no_longer(
+    mock_clock: MockClock, first: Event, seconds: float
+) -> None:
+    """What comes at about the same time goes together, and nothing waits long for it."""
     subscription = Subscription()
-    found: list[Event | None] = []
+    found: list[list[Event] | None] = []
 
     async def take() -> None:
-        found.append(await subscription.next_event())
+        found.append(await subscription.next_events())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(take)
         await wait_all_tasks_blocked()
-        subscription.put(DELTA)
+        subscription.put(first)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(seconds * 0.99)
         await wait_all_tasks_blocked()
         assert found == []
-        mock_clock.jump(GATHER_SECONDS)
-    assert found == [DELTA]
+        mock_clock.jump(seconds * 0.02)
+    assert found == [[first]]
+
+
+async def test_subscription_answer_takes_all_along_that_waits(mock_clock: MockClock) -> None:
+    """The whole answer waits for nothing, and what waited for company has it."""
+    subscription = Subscription()
+    for event in (Saved("0"), PersonSaid("1", "hi"), DELTA, REPLY):
+        subscription.put(event)
+    assert await subscription.next_events() == [Saved("0"), PersonSaid("1", "hi"), REPLY]
+
+
+async def test_subscription_much_text_is_taken_in_parts(mock_clock: MockClock) -> None:
+    """One frame does not become as large as all that waits."""
+    subscription = Subscription()
+    events: list[Event] = [Replied("x" * MAX_TAKEN_CHARS, False, str(number)) for number in range(3)]
+    for event in events:
+        subscription.put(event)
+    assert [await subscription.next_events() for _ in range(3)] == [[event] for event in events]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +112,7 @@ async def test_subscription_beyond_its_bound_is_left_behind(
     subscription.put(event)
     subscription.put(event)
     assert repr(subscription) == "<Subscription waiting=0 left_behind=True>"
-    assert await subscription.next_event() is None
+    assert await subscription.next_events() is None
 
 
 async def test_subscription_pieces_that_are_joined_count_as_one(autojump_clock: MockClock) -> None:
@@ -93,15 +120,15 @@ async def test_subscription_pieces_that_are_joined_count_as_one(autojump_clock: 
     subscription = Subscription()
     for _ in range(10 * MAX_QUEUED_EVENTS):
         subscription.put(Delta("x", "1"))
-    assert await subscription.next_event() == Delta("x" * 10 * MAX_QUEUED_EVENTS, "1")
+    assert await subscription.next_events() == [Delta("x" * 10 * MAX_QUEUED_EVENTS, "1")]
     for _ in range(3):  # what was taken or dropped does not count any more
         subscription.put(Delta("x" * (MAX_QUEUED_CHARS - 10), "1"))
         subscription.put(Replied("whole", False, "1"))
-        assert await subscription.next_event() == Replied("whole", False, "1")
+        assert await subscription.next_events() == [Replied("whole", False, "1")]
 
 
 async def test_subscription_emptied_waits_for_the_last_event() -> None:
-    """Who waits for the end of what waits is woken when it was taken, or dropped."""
+    """Who waits for the end of what waits is woken when it was taken, or dropped; nothing gathers any more then."""
     subscription = Subscription()
     await subscription.emptied()
     for drop in (False, True):
@@ -114,4 +141,4 @@ async def test_subscription_emptied_waits_for_the_last_event() -> None:
                 for _ in range(MAX_QUEUED_EVENTS):
                     subscription.put(Saved("1"))
             else:
-                await subscription.next_event()
+                assert await subscription.next_events() == [Saved("1")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import deque
 from typing import Any
 
 import trio
@@ -26,6 +27,7 @@ class AsgiClient:
         self.takes.set()
         self.closed: tuple[int, str] | None = None
         self._query = query
+        self._received: deque[dict[str, Any]] = deque()
         self._to_server, self._at_server = trio.open_memory_channel[Message](math.inf)
         self._to_client, self._at_client = trio.open_memory_channel[str](math.inf)
         self._to_server.send_nowait({"type": "websocket.connect"})
@@ -58,9 +60,10 @@ class AsgiClient:
 
     async def receive(self) -> dict[str, Any] | None:
         """Return the next frame, or None at the end."""
-        try:
-            frame = json.loads(await self._at_client.receive())
-        except trio.EndOfChannel:
-            return None
-        assert isinstance(frame, dict)
-        return frame
+        while not self._received:
+            try:
+                frame = json.loads(await self._at_client.receive())
+            except trio.EndOfChannel:
+                return None
+            self._received.extend(frame if isinstance(frame, list) else [frame])
+        return self._received.popleft()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -34,6 +35,7 @@ class Client:
     def __init__(self, connection: trio_websocket.WebSocketConnection, stream: trio.SocketStream) -> None:
         self.connection = connection
         self.stream = stream
+        self._received: deque[dict[str, Any]] = deque()
 
     async def send(self, **frame: Any) -> None:
         await self.connection.send_message(json.dumps(frame, ensure_ascii=False))
@@ -42,9 +44,10 @@ class Client:
         await self.send(type="message", id=inbound_id, text=text)
 
     async def receive(self) -> dict[str, Any]:
-        frame = json.loads(await self.connection.get_message())
-        assert isinstance(frame, dict)
-        return frame
+        while not self._received:
+            frame = json.loads(await self.connection.get_message())
+            self._received.extend(frame if isinstance(frame, list) else [frame])
+        return self._received.popleft()
 
     async def until(self, kind: str, **fields: Any) -> list[dict[str, Any]]:
         """Return all frames up to and with the first of this type that has these fields."""

@@ -24,7 +24,7 @@ from miniclaw.web.chat.frames import (
     MessageFrame,
     ServerFrame,
     decode_frame,
-    encode_frame,
+    encode_frames,
     history_page,
 )
 from miniclaw.web.chat.pace import Pace
@@ -139,18 +139,17 @@ class ChatConnection:
 
     async def _tell(self, first: list[ServerFrame], subscription: Subscription) -> None:
         try:
-            for frame in first:
-                await self._send(frame)
-            while (event := await subscription.next_event()) is not None:
-                await self._send(event)
+            await self._send(*first)
+            while (events := await subscription.next_events()) is not None:
+                await self._send(*events)
         except WebSocketDisconnect:
             self._serving.cancel()
         else:
             self._end(TRY_AGAIN_LATER, "too much waited for this client; connect again")
 
-    async def _send(self, frame: ServerFrame) -> None:
+    async def _send(self, *frames: ServerFrame) -> None:
         async with self._one_at_a_time:
-            await self._websocket.send_text(encode_frame(frame))
+            await self._websocket.send_text(encode_frames(frames))
 
     async def _watch_drain(self, subscription: Subscription, reading: trio.CancelScope) -> None:
         await self._drain.wait()

@@ -14,7 +14,7 @@ from miniclaw.errors import InvalidSessionIdError
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import make_session_id
 from miniclaw.web.chat.connection import GOING_AWAY, POLICY, ChatConnection
-from miniclaw.web.chat.frames import ErrorFrame, encode_frame
+from miniclaw.web.chat.frames import ErrorFrame, encode_frames
 
 DEFAULT_CHANNEL: Final = "web"
 DEFAULT_CHAT: Final = "main"
@@ -59,7 +59,7 @@ class ChatEndpoint:
             chat_id = self._chat_id(hub.name, websocket.query_params.get("chat", DEFAULT_CHAT))
         except InvalidSessionIdError as error:
             with suppress(WebSocketDisconnect):
-                await websocket.send_text(encode_frame(ErrorFrame(str(error))))
+                await websocket.send_text(encode_frames([ErrorFrame(str(error))]))
                 await websocket.close(POLICY, "there is no such chat")
             return
         connection = ChatConnection(

@@ -1,5 +1,8 @@
 """What goes over the chat's websocket: JSON objects in text frames, told apart by their ``type``.
 
+What the server has to say at about the same time comes together, as an array of such objects: a frame costs far more
+than what is in it.
+
 Besides those here the server sends the events of `miniclaw.channels.subscription` as they are. What a frame has
 besides the fields that are known is ignored.
 """
@@ -126,9 +129,9 @@ def decode_frame(text: str) -> ClientFrame:
         raise BadFrameError(f"the frame is no JSON; {_EXPECTED}") from error
 
 
-def encode_frame(frame: ServerFrame) -> str:
-    """Return a frame as it is sent."""
-    return _encoder.encode(frame).decode()
+def encode_frames(frames: Sequence[ServerFrame]) -> str:
+    """Return frames as they are sent: one as it is, several in an array."""
+    return _encoder.encode(frames[0] if len(frames) == 1 else frames).decode()
 
 
 def history_page(messages: Sequence[Message], before: int) -> HistoryPage:

@@ -78,10 +78,8 @@ async def test_chat_end_does_not_wait_for_who_stalls(sessions_dir: Path, clock: 
         assert stalled.closed is None
 
 
-async def test_chat_client_that_leaves_while_the_house_is_full_is_forgotten(
-    sessions_dir: Path, clock: WallClock
-) -> None:
-    """The end comes at once for a client that only listens."""
+async def test_chat_client_that_leaves_is_forgotten(sessions_dir: Path, clock: WallClock) -> None:
+    """Of a client that has gone nothing stays."""
     client = AsgiClient("chat=a")
     async with open_endpoint(sessions_dir, clock) as (endpoint, hub, _), trio.open_nursery() as nursery:
         nursery.start_soon(client.connect, endpoint)

@@ -36,13 +36,14 @@ export class Connection {
     socket.addEventListener("message", (event) => {
       if (socket !== this.#socket) return;
       clearTimeout(this.#silence);
-      const frame = JSON.parse(event.data);
-      if (frame.type === "hello") {
-        this.#failures = 0;
-        this.#isReady = true;
-        this.#onState("open");
+      for (const frame of [JSON.parse(event.data)].flat()) {
+        if (frame.type === "hello") {
+          this.#failures = 0;
+          this.#isReady = true;
+          this.#onState("open");
+        }
+        this.#onFrame(frame);
       }
-      this.#onFrame(frame);
     });
     socket.addEventListener("close", (event) => {
       if (socket !== this.#socket) return;

@@ -241,8 +241,9 @@ function emphasis(text, index, depth, find, put) {
 function link(text, index, depth, find, put) {
   const middle = find("](", index + 1);
   if (middle === -1 || middle - index > MAX_LINK_CHARS) return false;
-  const end = find(")", middle + 2);
+  let end = find(")", middle + 2);
   if (end === -1 || end - middle > MAX_LINK_CHARS) return false;
+  if (text[end + 1] === ")" && text.slice(middle + 2, end).includes("(")) end += 1; // as in .../wiki/Claw_(tool)
   const label = text.slice(index + 1, middle);
   const node = anchor(text.slice(middle + 2, end).trim().split(/\s/)[0], null);
   if (!node || label.includes("[")) return false;

@@ -1,0 +1,82 @@
+"""Looking at the disk for the API: in threads, few at once, and given up when nobody waits any more."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import trio
+
+from miniclaw.admin.context import LOOKING_THREADS
+from miniclaw.admin.views import looking
+from miniclaw.admin.views.looking import Progress
+from miniclaw.admin.views.session_list import judged_sessions
+from miniclaw.config import Home
+from tests.fakes.clock import WallClock
+from tests.fakes.samples import write_session
+from tests.fakes.serving import open_gateway
+from tests.fakes.threads import wait_in_thread
+
+
+async def test_look_is_in_a_thread_and_never_more_than_a_few(tmp_path: Path) -> None:
+    """The event loop goes on meanwhile, and a crowd of clients has no crowd of threads."""
+    at_once, most, lock = 0, 0, threading.Lock()
+    gate = threading.Event()
+
+    def work(_: Progress) -> int:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        if at_once == LOOKING_THREADS:
+            gate.set()
+        assert gate.wait(30)
+        with lock:
+            at_once -= 1
+        return threading.get_ident()
+
+    async with open_gateway(Home(tmp_path)) as context:
+        threads: list[int] = []
+
+        async def look() -> None:
+            threads.append(await context.look(work))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3 * LOOKING_THREADS):
+                nursery.start_soon(look)
+    assert most == LOOKING_THREADS
+    assert threading.get_ident() not in threads
+
+
+async def test_look_that_is_cancelled_leaves_at_once_and_its_thread_ends_at_its_next_step(
+    tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing of a hundred thousand sessions does not hold up the end of the gateway."""
+    monkeypatch.setattr(looking, "_STEP_SECONDS", 0)
+    home = Home(tmp_path / "home")
+    for number in range(20):
+        write_session(home.sessions_dir, f"web_{number}", clock.ago(days=1))
+    began, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
+    steps: list[int] = []
+
+    def work(step: Progress) -> None:
+        def on_progress(entries: int) -> None:
+            steps.append(entries)
+            began.set()
+            assert goes_on.wait(30)
+            step(entries)
+
+        try:
+            judged_sessions(context, clock(), on_progress)
+        finally:
+            ended.set()
+
+    async with open_gateway(home) as context:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(context.look, work)
+            await wait_in_thread(began)
+            nursery.cancel_scope.cancel()
+        goes_on.set()
+        await wait_in_thread(ended)
+    assert len(steps) == 1
