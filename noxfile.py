@@ -56,11 +56,16 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Run the fault tests ten times as long (MINICLAW_SOAK sets the factor), then kill -9 under load."""
+    """Run the fault tests ten times as long (MINICLAW_SOAK sets the factor), kill -9 under load, and all at once.
+
+    MINICLAW_SOAK_MINUTES says how long the last of these takes; 5 if it is not set.
+    """
     session.install("-e", ".[test]")
     factor = session.env.get("MINICLAW_SOAK", "10")
     session.run("pytest", "--numprocesses=auto", "tests/faults", *session.posargs, env={"MINICLAW_SOAK": factor})
     session.run("python", "-m", "tests.soak.kill_load", "--cycles", "1000")
+    minutes = session.env.get("MINICLAW_SOAK_MINUTES") or "5"
+    session.run("python", "-m", "tests.soak.gateway", "--minutes", minutes)
 
 
 @nox.session
@@ -88,7 +93,7 @@ def planted(session: nox.Session) -> None:
 
 @nox.session
 def transcript(session: nox.Session) -> None:
-    """Run an administrator's day and write docs/administrators-day.md, with its picture."""
+    """Run an administrator's day and conversations; write docs/administrators-day.md and docs/conversations.md."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.transcript")
 

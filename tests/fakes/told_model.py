@@ -66,9 +66,9 @@ def _handler(model: ToldModel) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def open_told_model() -> Iterator[ToldModel]:
-    """Serve a model on loopback for a block."""
-    model = ToldModel()
+def open_told_model(model: ToldModel | None = None) -> Iterator[ToldModel]:
+    """Serve a model, one of these unless told otherwise, on loopback for a block."""
+    model = model or ToldModel()
     with ThreadingHTTPServer(("127.0.0.1", 0), _handler(model)) as server:
         server.daemon_threads = True
         model.base_url = f"http://127.0.0.1:{server.server_address[1]}/v1"
