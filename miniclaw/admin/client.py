@@ -6,7 +6,6 @@ Errors that the gateway tells are raised again as what they are, with the same t
 from __future__ import annotations
 
 import http.client
-import os
 import socket
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -59,10 +58,6 @@ class GatewayClient:
 
     def __init__(self, workspace: Path) -> None:
         self.path = workspace / SOCKET_NAME
-
-    def exists(self) -> bool:
-        """Return whether there is a socket; whether somebody answers there only a call tells."""
-        return os.path.lexists(self.path)
 
     def config(self) -> dict[str, dict[str, Any]]:
         """Return the configuration that the gateway was started with, as its file would say it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from miniclaw.config_values import as_toml
 from miniclaw.errors import DifferentRulesError, MiniclawError, NoGatewayError
 from miniclaw.formats import NEVER, printable
 from miniclaw.session.retention import RetentionPolicy
+from miniclaw.web.listening import SOCKET_NAME
 
 if TYPE_CHECKING:
     from miniclaw.admin.client import GatewayClient
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 
 def find_client(settings: Settings) -> GatewayClient | None:
     """Return the client of the gateway; None where there is no socket of one. Whether it answers a call tells."""
+    if not os.path.lexists(settings.home.workspace / SOCKET_NAME):
+        return None
     from miniclaw.admin.client import GatewayClient  # noqa: PLC0415 - start-up time
 
-    client = GatewayClient(settings.home.workspace)
-    return client if client.exists() else None
+    return GatewayClient(settings.home.workspace)
 
 
 def ask_to_save(settings: Settings) -> None:
