@@ -15,7 +15,7 @@ from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
 from miniclaw.agent.transcript import STOPPED, Delivery, Transcript, find_delivery
 from miniclaw.channels.base import InboundMessage
-from miniclaw.errors import MiniclawError, ModelError
+from miniclaw.errors import MiniclawError, ModelError, SessionNotFoundError
 from miniclaw.redaction import redact
 from miniclaw.session.clock import Clock
 from miniclaw.session.manager import SessionManager
@@ -23,6 +23,9 @@ from miniclaw.session.types import Message
 
 RECORDING_SECONDS: Final = 1
 """How long recording what was interrupted may take once the loop is cancelled."""
+
+ATTEMPTS: Final = 3
+"""How often a message is recorded, at the most, while somebody goes on deleting its session."""
 
 
 class Turn:
@@ -53,6 +56,7 @@ class Turn:
         self._message = message
         self._reply = reply
         self._recorded = recorded
+        self._is_recorded = False
 
     async def run(self) -> Delivery:
         """Record the message, collect the answer, and record that as far as it comes.
@@ -67,26 +71,35 @@ class Turn:
 
         Cancellation: the message is recorded, the answer as far as it came, and that it was interrupted.
         """
-        is_recorded = False
+        attempts = ATTEMPTS
         try:
-            session = await self._manager.get_or_create_session(self._message.channel, self._message.chat_id)
-            async with self._manager.using(session.session_id):
-                transcript = Transcript(self._manager, session.session_id, self._clock)
-                delivery = find_delivery(session.messages, self._message.inbound_id)
-                if delivery == "new":
-                    await transcript.add_question(self._message)
-                is_recorded = True
-                self._recorded(session.session_id)
-                if delivery in {"new", "unanswered"}:
-                    await self._collect(session.messages, transcript)
-                return delivery
+            while True:
+                attempts -= 1
+                try:
+                    return await self._run()
+                except SessionNotFoundError:  # deleted just now, before the message was in it: it begins a new one
+                    if self._is_recorded or not attempts:
+                        raise
         except MiniclawError:
             raise
         except BaseException:  # cancelled, alone or in a group
-            if not is_recorded:
+            if not self._is_recorded:
                 with trio.move_on_after(RECORDING_SECONDS, shield=True):
                     await record_unanswered(self._manager, self._clock, self._message)
             raise
+
+    async def _run(self) -> Delivery:
+        session = await self._manager.get_or_create_session(self._message.channel, self._message.chat_id)
+        async with self._manager.using(session.session_id):
+            transcript = Transcript(self._manager, session.session_id, self._clock)
+            delivery = find_delivery(session.messages, self._message.inbound_id)
+            if delivery == "new":
+                await transcript.add_question(self._message)
+            self._is_recorded = True
+            self._recorded(session.session_id)
+            if delivery in {"new", "unanswered"}:
+                await self._collect(session.messages, transcript)
+            return delivery
 
     async def _collect(self, messages: Sequence[Message], transcript: Transcript) -> None:
         reply = self._reply

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,30 @@ async def test_loop_session_deleted_during_the_turn_is_answered_and_stays_delete
         assert await house.manager.get_session("web_a") is None
         await house.manager.save_all_sessions()
     assert not _read(sessions_dir / "web_a.json")
+
+
+@pytest.mark.parametrize("step", ["get_or_create_session", "add_message"])
+async def test_loop_session_deleted_just_before_the_message_is_recorded_begins_anew(
+    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Whoever writes while their session is being deleted is answered, in a new session; nobody has to try again."""
+    async with open_house(sessions_dir, clock) as house:
+        take_step = getattr(house.manager, step)
+
+        async def take_step_while_it_is_deleted(*args: Any) -> Any:
+            monkeypatch.undo()
+            if step == "add_message":
+                await house.manager.delete_session("web_a")
+                return await take_step(*args)
+            taken = await take_step(*args)
+            await house.manager.delete_session("web_a")
+            return taken
+
+        monkeypatch.setattr(house.manager, step, take_step_while_it_is_deleted)
+        sent = await house.loop(EchoModel()).handle(inbound("hello"))
+        assert sent is not None
+        assert (sent.content, sent.failed) == ("hello", False)
+        assert await house.said("web_a") == [("user", "hello"), ("assistant", "hello")]
 
 
 async def test_loop_session_that_cannot_be_read_is_a_sorry_and_its_file_is_left_alone(
