@@ -31,7 +31,7 @@ from tests.fakes.samples import write_session
 from tests.soak.account import Account, look_at_log
 from tests.soak.administrators import ApiUser, Commander, Nuisance
 from tests.soak.chatting import Tab, Texts
-from tests.soak.gauges import Sample, Scraped, Trend, take_sample, trends
+from tests.soak.gauges import MB, Sample, Scraped, Trend, take_sample, trends
 from tests.soak.world import BotCrowd, MoodyModel
 
 CHATS: Final = 14
@@ -40,6 +40,7 @@ SESSIONS: Final = 2000
 STALLED: Final = 4
 
 _SAMPLE_SECONDS: Final = 3
+_SAMPLES_BETWEEN_LINES: Final = 20
 _STOP_SECONDS: Final = 12  # 5 for turns, 3.5 for connections that stall, 1 for Telegram, and saving, on a busy machine
 _WINDING_UP_SECONDS: Final = 60
 
@@ -164,7 +165,12 @@ class Soak:
     async def _sample(self, user: ApiUser) -> None:
         started = trio.current_time()
         while not self.account.stopping:
-            self.samples.append(take_sample(self._pid, trio.current_time() - started))
+            sample = take_sample(self._pid, trio.current_time() - started)
+            if len(self.samples) % _SAMPLES_BETWEEN_LINES == 0:
+                told = f"RSS {sample.rss / MB:.1f} MB, {sample.descriptors} descriptors, {sample.threads} threads"
+                confirmed = self.account.counts["messages confirmed"]
+                print(f"{sample.at / 60:5.1f} min  {told}, {confirmed:,} messages confirmed", flush=True)
+            self.samples.append(sample)
             if response := await user.call("GET", "/metrics"):
                 self.scraped.take(response.text)
             await trio.sleep(_SAMPLE_SECONDS)
