@@ -1,1 +1,1 @@
-"""Long runs; programs, not collected by pytest: `python -m tests.soak.kill_load --help`."""
+"""Long runs: `python -m tests.soak.kill_load --help`, `python -m tests.soak.gateway --help`."""
