@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 
 class MiniclawError(Exception):
@@ -29,15 +30,30 @@ class ConfigError(MiniclawError):
         super().__init__(": ".join([*where, problem]))
 
 
+ModelErrorKind: TypeAlias = Literal[
+    "unreachable", "timeout", "broken_off", "unauthorized", "rate_limited", "server_error", "refused",
+    "invalid_answer", "prompt", "other",
+]  # fmt: skip
+"""What kind of trouble with a model it was, for who counts them.
+
+``unreachable``: no connection. ``timeout``: no answer, or no whole one, in time. ``broken_off``: the connection ended
+before the answer. ``unauthorized``: the key was refused, or is missing. ``rate_limited``: asked too often.
+``server_error``: the server has trouble. ``refused``: the server does not take the question. ``invalid_answer``: what
+came is none, is empty, or is too much. ``prompt``: the question cannot be put together. ``other``: anything else.
+"""
+
+
 class ModelError(MiniclawError):
     """A model that could not answer; the person's message is kept all the same.
 
-    Its text is for the person who asked; `detail` is what the log is told besides, without secrets.
+    Its text is for the person who asked; `detail` is what the log is told besides, without secrets; `kind` is what it
+    is counted by.
     """
 
-    def __init__(self, reason: str, *, detail: str | None = None) -> None:
+    def __init__(self, reason: str, *, detail: str | None = None, kind: ModelErrorKind = "other") -> None:
         self.reason = reason
         self.detail = detail
+        self.kind = kind
         super().__init__(reason)
 
 

@@ -81,9 +81,10 @@ class Answer:
                 with trio.fail_at(self._deadline):
                     await self._read()
             except trio.TooSlowError:
-                self._fail(ModelError(self._too_slow))
+                self._fail(ModelError(self._too_slow, kind="timeout"))
             except httpx2.HTTPError as error:
-                self._fail(ModelError("the connection to the model's server broke off", detail=describe(error)))
+                broke = "the connection to the model's server broke off"
+                self._fail(ModelError(broke, detail=describe(error), kind="broken_off"))
         return self._ready.popleft()
 
     async def wait_for_first(self) -> None:
@@ -137,7 +138,8 @@ class Answer:
         try:
             text = self._redactor.feed(self._reply.feed(data))
         except ServerError as error:
-            self._fail(ModelError("the model's server reported an error", detail=shorten(str(error))))
+            reported = "the model's server reported an error"
+            self._fail(ModelError(reported, detail=shorten(str(error)), kind="server_error"))
         except ValueError as error:
             self._fail(no_answer(str(error), detail=shorten(str(error.__cause__ or error))))
         else:
@@ -149,9 +151,10 @@ class Answer:
         if self._reply.finish_reason:
             self._finish()
         elif self._heard:
-            self._fail(ModelError("the model's server broke off before the answer was complete"))
+            cut = "the model's server broke off before the answer was complete"
+            self._fail(ModelError(cut, kind="broken_off"))
         else:
-            self._fail(ModelError("the model's server sent nothing"))
+            self._fail(ModelError("the model's server sent nothing", kind="invalid_answer"))
 
     def _finish(self) -> None:
         if self._ended or self._failure:
@@ -221,7 +224,7 @@ async def read_some(chunks: AsyncGenerator[bytes, None], most: int) -> tuple[byt
 
 def no_answer(what: str, *, detail: str | None = None) -> ModelError:
     """Return the error for a server that speaks something else."""
-    return ModelError(f"the model's server sent what is no answer: {what}", detail=detail)
+    return ModelError(f"the model's server sent what is no answer: {what}", detail=detail, kind="invalid_answer")
 
 
 def describe(error: Exception) -> str:

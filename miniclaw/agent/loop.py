@@ -17,6 +17,7 @@ import trio
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
+from miniclaw.agent.stats import TurnCount, TurnStats
 from miniclaw.agent.turn import RECORDING_SECONDS, STOPPED, Turn, record_unanswered
 from miniclaw.channels.base import Channel, ConfirmingChannel, InboundMessage, OutboundMessage
 from miniclaw.errors import ChannelError, InvalidMessageError, MiniclawError, ModelError
@@ -48,6 +49,9 @@ class AgentLoop:
         model: Who answers.
         channels: By their names, for the replies.
         clock: The wall clock.
+
+    Attributes:
+        stats: What became of the turns since the start.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class AgentLoop:
         self._channels = channels
         self._clock = clock
         self._saver = PromptSaver(manager)
+        self.stats = TurnStats(channels)
 
     async def run(self, inbox: Inbox, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer until the inbox is closed and every message is answered.
@@ -106,8 +111,14 @@ class AgentLoop:
 
         Cancellation: the person's message is recorded, the answer as far as it came, and that it was interrupted.
         """
+        with self.stats.turn(message.channel) as count:
+            outbound = await self._handle(message, count)
+            count.ended(outbound)
+        return outbound
+
+    async def _handle(self, message: InboundMessage, count: TurnCount) -> OutboundMessage | None:
         channel = self._channels[message.channel]
-        reply = Reply(message, channel)
+        reply = Reply(message, channel, came=count.piece_came)
         recorded = partial(self._confirm_saved, message, answered=False)
         turn = Turn(self._manager, self._model, self._clock, message, reply, recorded=recorded)
         outbound: OutboundMessage | None = None
@@ -118,6 +129,7 @@ class AgentLoop:
             elif delivery != "answered":
                 outbound = _outbound(message, reply.text)
         except ModelError as error:
+            self.stats.model_failed(error.kind)
             log.error("Model did not answer", model=self._model.name, error=redact(str(error)), detail=_detail(error))
             sorry = _SORRY_CUT if reply.text else _SORRY_NO_REPLY
             outbound = _outbound(message, _behind(reply.text, sorry.format(reason=redact(str(error)))), failed=True)

@@ -27,7 +27,7 @@ from miniclaw.agent.models import ModelEvent
 from miniclaw.agent.retries import delay_seconds, is_worth_a_retry, parse_retry_after
 from miniclaw.agent.system_prompt import SystemPromptError, read_system_prompt
 from miniclaw.agent.wire import encode_request
-from miniclaw.errors import ModelError
+from miniclaw.errors import ModelError, ModelErrorKind
 from miniclaw.formats import format_duration
 from miniclaw.redaction import Secret
 from miniclaw.session.clock import Clock, utc_now
@@ -101,7 +101,7 @@ class OpenAIModel:
                     answer = await self._ask(messages, stack, first_token=first_token, turn=turn)
             except trio.TooSlowError:
                 within = format_duration(self._config.first_token_timeout)
-                raise ModelError(f"the model did not begin to answer within {within}") from None
+                raise ModelError(f"the model did not begin to answer within {within}", kind="timeout") from None
             yield answer
 
     async def _ask(
@@ -134,9 +134,10 @@ class OpenAIModel:
             system = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
             fitting = history.fit(messages, budget - len(system or ""))
         except SystemPromptError as error:
-            raise ModelError(f"the system prompt cannot be used: {error}") from error
+            raise ModelError(f"the system prompt cannot be used: {error}", kind="prompt") from error
         except history.TooLongError:
-            raise ModelError(f"the message is longer than history_budget, {budget:,} characters") from None
+            too_long = f"the message is longer than history_budget, {budget:,} characters"
+            raise ModelError(too_long, kind="prompt") from None
         return encode_request(self._config.model or "", fitting, system)
 
     async def _attempt(self, body: bytes, stack: AsyncExitStack, turn: float) -> Answer:
@@ -164,17 +165,20 @@ class OpenAIModel:
                 stack.push_async_exit(opened.pop_all())
                 return answer
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
-            raise _TryAgain(ModelError("the model's server cannot be reached", detail=describe(error))) from error
+            missing = ModelError("the model's server cannot be reached", detail=describe(error), kind="unreachable")
+            raise _TryAgain(missing) from error
         except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
-            broke = ModelError("the connection to the model's server broke off", detail=describe(error))
-            raise _TryAgain(broke) from error
+            broke = "the connection to the model's server broke off"
+            raise _TryAgain(ModelError(broke, detail=describe(error), kind="broken_off")) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise ModelError("the model's server could not be asked", detail=describe(error)) from None
+            not_asked = "the model's server could not be asked"
+            raise ModelError(not_asked, detail=describe(error), kind="unreachable") from None
 
     def _refused(self, response: httpx2.Response, data: bytes) -> Exception:
         """Return what to raise for an answer that is none, by its status."""
         status = response.status_code
-        error = ModelError(self._reason(status), detail=shorten(f"HTTP {status}: {data.decode(errors='replace')}"))
+        detail = shorten(f"HTTP {status}: {data.decode(errors='replace')}")
+        error = ModelError(self._reason(status), detail=detail, kind=_kind(status))
         if is_worth_a_retry(status):
             return _TryAgain(error, parse_retry_after(response.headers.get("retry-after"), self._clock()))
         return error
@@ -195,6 +199,14 @@ class OpenAIModel:
         if status >= 500:
             return f"the model's server has trouble (HTTP {status}); try again later"
         return f"the model's server refused the question (HTTP {status})"
+
+
+def _kind(status: int) -> ModelErrorKind:
+    if status in {401, 403}:
+        return "unauthorized"
+    if status == 429:
+        return "rate_limited"
+    return "server_error" if status >= 500 else "refused"
 
 
 @asynccontextmanager

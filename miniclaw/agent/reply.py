@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from miniclaw.channels.base import Channel, InboundMessage, OutboundDelta, StreamingChannel
@@ -24,11 +25,13 @@ class Reply:
     Args:
         message: What is being answered.
         channel: Who gets the pieces, if it takes any.
+        came: Called with each piece, before it is passed on.
     """
 
-    def __init__(self, message: InboundMessage, channel: Channel) -> None:
+    def __init__(self, message: InboundMessage, channel: Channel, *, came: Callable[[], None] = lambda: None) -> None:
         self._message = message
         self._channel = channel if isinstance(channel, StreamingChannel) else None
+        self._came = came
         self._pieces: list[str] = []
         self._chars = 0
         self.tool_calls: list[ToolCall] = []
@@ -44,9 +47,10 @@ class Reply:
         Raises:
             ModelError: It is too much; what was taken before is kept.
         """
+        self._came()
         if isinstance(event, ToolCall):
             if len(self.tool_calls) == MAX_TOOL_CALLS:
-                raise ModelError(f"the model asked for more than {MAX_TOOL_CALLS} tools at once")
+                raise ModelError(f"the model asked for more than {MAX_TOOL_CALLS} tools at once", kind="invalid_answer")
             self.tool_calls.append(event)
             return
         piece = event[: MAX_REPLY_CHARS - self._chars]
@@ -55,7 +59,8 @@ class Reply:
             self._chars += len(piece)
             await self._pass_on(piece)
         if len(piece) < len(event):
-            raise ModelError(f"the model's answer is longer than {MAX_REPLY_CHARS:,} characters")
+            too_long = f"the model's answer is longer than {MAX_REPLY_CHARS:,} characters"
+            raise ModelError(too_long, kind="invalid_answer")
 
     async def _pass_on(self, piece: str) -> None:
         if self._channel is None:

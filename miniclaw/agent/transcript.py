@@ -96,7 +96,8 @@ class Transcript:
         try:
             await self._add("assistant", text, tool_calls or None)
         except InvalidMessageError as error:
-            raise ModelError(f"the model's answer could not be recorded ({error.problem})") from error
+            reason = f"the model's answer could not be recorded ({error.problem})"
+            raise ModelError(reason, kind="invalid_answer") from error
         except SessionNotFoundError:
             log.info("Session was deleted during the turn", session_id=self._session_id)
 

@@ -106,7 +106,7 @@ class Turn:
             await transcript.add_answer(reply.text, tuple(reply.tool_calls))
         if not reply.text.strip():
             names = ", ".join(sorted({call.name for call in reply.tool_calls}))
-            raise ModelError(f"the model asked for a tool that there is not ({names})")
+            raise ModelError(f"the model asked for a tool that there is not ({names})", kind="invalid_answer")
 
     async def _ask(self, messages: Sequence[Message]) -> None:
         try:
@@ -118,7 +118,7 @@ class Turn:
         except Exception as error:  # a model is foreign code: its bug is one unanswered message, not the end of all
             raise ModelError(f"the model failed ({type(error).__name__})") from error
         if not self._reply.text.strip() and not self._reply.tool_calls:
-            raise ModelError("the model's answer is empty")
+            raise ModelError("the model's answer is empty", kind="invalid_answer")
 
 
 async def record_unanswered(manager: SessionManager, clock: Clock, message: InboundMessage) -> None:

@@ -33,6 +33,7 @@ from miniclaw.session.removing import REMOVAL_DEADLINE_SECONDS
 from miniclaw.session.retention import SESSION_TTL_DAYS, PlanRow, RetentionPolicy
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
 from miniclaw.session.schedule import CLEANUP_INTERVAL_SECS
+from miniclaw.session.stats import CleanupStats, RunCount
 from miniclaw.session.store import SessionStore, open_store
 from miniclaw.session.threads import ThreadRunner, run_in_thread
 from miniclaw.session.types import Session, SessionHeader
@@ -107,6 +108,8 @@ class Cleanup:
         self._limiter = trio.CapacityLimiter(1)
         self._stopping = False
         self._running = False
+        # Shared with all that clean up around the same manager, whoever has them run.
+        self.stats = CleanupStats(clock) if manager is None else manager.stats.cleanups
 
     def is_expired(self, session: SessionHeader | Session) -> bool:
         """Return whether a session may be removed now: last used longer ago than its TTL, not exactly that long."""
@@ -150,6 +153,7 @@ class Cleanup:
             raise StoreError(f"{self.sessions_dir / removal.key}: {removal.reason}")
         if removal.outcome == "removed":
             log_removed(removal, self._clock())
+            self.stats.gone({"ttl": 1}, {}, removal.bytes_freed)
         return removal.bytes_freed
 
     async def run(self, *, confirmed: bool = False, on_progress: OnProgress | None = None) -> CleanupResult:
@@ -174,8 +178,9 @@ class Cleanup:
         self._running = True
         self._stopping = False
         try:
-            async with self._opened() as (manager, store):
-                return await self._run(manager, store, confirmed=confirmed, on_progress=on_progress)
+            with self.stats.counting() as count:
+                async with self._opened() as (manager, store):
+                    return await self._run(manager, store, count, confirmed=confirmed, on_progress=on_progress)
         finally:
             self._running = False
 
@@ -192,13 +197,21 @@ class Cleanup:
         Raises:
             StoreError: The directory cannot be opened or listed.
         """
-        plan = await self.plan()
+        with self.stats.counting() as count:
+            plan = await self.plan()
+            count.announced(plan.sessions_scanned, counts=plan.takes_anything and not self._stopping)
         if plan.takes_anything and not self._stopping:  # stopped, it has seen a part only
             await self._record(planned_event(plan, "announced", self._by, because=because))
         return plan
 
     async def _run(
-        self, manager: SessionManager, store: SessionStore, *, confirmed: bool, on_progress: OnProgress | None
+        self,
+        manager: SessionManager,
+        store: SessionStore,
+        count: RunCount,
+        *,
+        confirmed: bool,
+        on_progress: OnProgress | None,
     ) -> CleanupResult:
         started = trio.current_time()
         # Where the number of removals decides about others, damaged files must not be counted among them.
@@ -208,6 +221,7 @@ class Cleanup:
         progress = Progress(plan)
         if plan.held and not confirmed and not self._stopping:
             result = progress.result(held=True, seconds=trio.current_time() - started)
+            count.done(result)
             log.warning("Session cleanup held", because=plan.held, let_it_through=CONFIRM_COMMAND, **asdict(result))
             await self._record(planned_event(plan, "held", self._by, because=plan.held))
             return result
@@ -217,6 +231,7 @@ class Cleanup:
         finally:
             seconds = trio.current_time() - started
             result = progress.result(interrupted=not done, seconds=seconds)
+            count.done(result)
             log.info("Session cleanup complete" if done else "Session cleanup interrupted", **asdict(result))
             with trio.move_on_after(RECORD_SECONDS, shield=True):
                 kind: EventKind = "cleanup" if done else "interrupted"

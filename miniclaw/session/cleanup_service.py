@@ -20,7 +20,7 @@ from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.idle import Idle, check_interval
 from miniclaw.session.logs import get_logger
 from miniclaw.session.schedule import ANNOUNCE_PERIOD, CLEANUP_INTERVAL_SECS
-from miniclaw.session.state import CleanupState, StateDirectory, Suspicion
+from miniclaw.session.state import Announcement, CleanupState, StateDirectory, Suspicion
 from miniclaw.session.threads import ThreadRunner, run_in_thread
 from miniclaw.session.time_of_day import next_time_of_day
 
@@ -89,6 +89,21 @@ class CleanupService:
         self.next_run_at: datetime | None = None
         self.last_result: CleanupResult | None = None
         self.runs = 0
+
+    @property
+    def suspicion(self) -> Suspicion | None:
+        """What is suspicious about the clock and not dealt with."""
+        return self._guard.suspicion()
+
+    @property
+    def announcement(self) -> Announcement | None:
+        """The removal that was announced and not yet carried out, if there is one."""
+        return self._state.announcement
+
+    @property
+    def held(self) -> str:
+        """Why the last run was held by the guard against mass removal; empty where it was not."""
+        return self._state.held
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Clean up until stopped. Started once the time of the next run is known.

@@ -37,6 +37,7 @@ from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.saver import SessionSaver
 from miniclaw.session.saving import SaveReport
+from miniclaw.session.stats import SessionStats
 from miniclaw.session.store import SessionStore
 from miniclaw.session.types import Message, Session, SessionHeader
 
@@ -55,6 +56,9 @@ class SessionManager:
         policy: For `is_session_expired`.
         max_live_sessions: How many may stay in memory once they are saved; positive.
         on_overfull: Called when a session more than that has come to memory, so that somebody may save.
+
+    Attributes:
+        stats: What was saved and removed since the start.
     """
 
     def __init__(
@@ -74,7 +78,8 @@ class SessionManager:
         self.on_overfull = on_overfull
         self._memory = SessionMemory(max_live_sessions)
         self._locks = FileLocks()
-        self._saver = SessionSaver(store, self._memory, self._locks)
+        self.stats = SessionStats(clock)
+        self._saver = SessionSaver(store, self._memory, self._locks, self.stats.saves)
         self._remover = SessionRemover(store, self._memory, self._locks)
         self._closed = False
 
@@ -295,6 +300,7 @@ class SessionManager:
             order = TrashOrder(reasons, by, self._clock(), self._policy.trash_for)
             await self._save_for_trash(session_id)
         deletion = await self._remover.delete(session_id, order)
+        self.stats.cleanups.gone({"deleted": 1}, {}, deletion.bytes_freed)
         log.info("Session deleted", session_id=session_id, by=by, trash_entry=deletion.entry_id or None)
         return deletion
 

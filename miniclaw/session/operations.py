@@ -125,6 +125,7 @@ class SessionOperations:
             try:
                 traces = await self._erase_traces(session_id)
                 freed, files, problem = freed + traces.bytes_freed, traces.files, "; ".join(traces.failed)
+                self._cleanup.stats.gone({}, {}, traces.bytes_freed)
             except StoreError as error:
                 problem = str(error)
             finally:
@@ -173,6 +174,7 @@ class SessionOperations:
             gone = [removal for removal in removals if removal.outcome == "removed"]
             if gone:
                 freed = sum(removal.bytes_freed for removal in gone)
+                self._cleanup.stats.gone({}, {"trash": len(gone)}, freed)
                 with trio.move_on_after(RECORD_SECONDS, shield=True):
                     await self._tell("trash_emptied", freed=freed, leftovers={"trash": FileTally(len(gone), freed)})
         return removals

@@ -58,20 +58,30 @@ class Persistence:
             if self._idle.stopping:
                 return
             now = trio.current_time()
-            if now >= next_tick:
+            early = now < next_tick
+            if not early:
                 # A tick that was missed, in a suspended machine, is not made up for.
                 next_tick += self._interval * ((now - next_tick) // self._interval + 1)
             with trio.move_on_at(next_tick):
-                await self.tick()
+                await self.tick(early=early)
 
-    async def tick(self) -> SaveReport:
-        """Save once, now."""
-        report = await self._manager.save_all_sessions()
-        if report.saved:
-            log.debug("Sessions saved", saved=report.saved, failed=len(report.failed))
-        if self._guard is not None:
-            await self._guard.tick()
-        await self._manager.check_place()
+    async def tick(self, *, early: bool = False) -> SaveReport:
+        """Save once, now.
+
+        Args:
+            early: Whether it comes between two regular ones; see `SaveStats.ticked`.
+        """
+        complete = False
+        try:
+            report = await self._manager.save_all_sessions()
+            if report.saved:
+                log.debug("Sessions saved", saved=report.saved, failed=len(report.failed))
+            if self._guard is not None:
+                await self._guard.tick()
+            await self._manager.check_place()
+            complete = not report.failed
+        finally:
+            self._manager.stats.saves.ticked(complete=complete, early=early)
         self.ticks += 1
         return report
 

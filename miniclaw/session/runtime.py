@@ -24,6 +24,7 @@ from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.schedule import CLEANUP_INTERVAL_SECS
 from miniclaw.session.state import StateDirectory
 from miniclaw.session.store import open_store
+from miniclaw.session.usage import UsageMeter
 
 GRACE_SECONDS: Final = 5
 """How long each service may take to end, and how long the last flush may take."""
@@ -39,6 +40,7 @@ class SessionRuntime:
         persistence: The autosave service.
         cleanup: The cleanup; `run` it for one right now.
         cleanup_service: The daily one; knows when it is next.
+        usage: Measures what lies on the disk.
         sessions_dir: Where the files lie.
         unsaved: After the end: the ids of sessions that even the last flush could not save.
     """
@@ -49,11 +51,13 @@ class SessionRuntime:
         persistence: Persistence,
         cleanup: Cleanup,
         cleanup_service: CleanupService,
+        usage: UsageMeter,
     ) -> None:
         self.manager = manager
         self.persistence = persistence
         self.cleanup = cleanup
         self.cleanup_service = cleanup_service
+        self.usage = usage
         self.sessions_dir = cleanup.sessions_dir
         self.unsaved: tuple[str, ...] = ()
         self._in_haste = False
@@ -149,6 +153,7 @@ async def open_runtime(
                 clock=clock,
                 run=store.run,
             ),
+            UsageMeter(store),
         )
         try:
             async with _running_services(runtime):

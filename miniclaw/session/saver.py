@@ -11,6 +11,7 @@ from miniclaw.session.locks import FileLocks
 from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.saving import SaveOutcome, SaveReport, log_failed_save
+from miniclaw.session.stats import SaveStats
 from miniclaw.session.store import SessionStore
 from miniclaw.session.types import Session
 
@@ -24,13 +25,14 @@ class SessionSaver:
         store: Where to.
         memory: What from; shared with the manager.
         locks: One per session; likewise.
+        stats: Counts the saves; likewise.
     """
 
-    def __init__(self, store: SessionStore, memory: SessionMemory, locks: FileLocks) -> None:
+    def __init__(self, store: SessionStore, memory: SessionMemory, locks: FileLocks, stats: SaveStats) -> None:
         self._store = store
         self._memory = memory
         self._locks = locks
-        self._misplaced: str | None = None  # why, as it was last told
+        self._stats = stats
 
     async def save(self, session_ids: Iterable[str]) -> SaveReport:
         """Save those of some sessions that are in memory and have unsaved changes.
@@ -56,14 +58,14 @@ class SessionSaver:
     async def check_place(self) -> None:
         """Say once in the log when what is saved is no longer where people look for it, and once when it is again."""
         problem = await self._store.misplaced()
-        if problem != self._misplaced and problem:
+        told, self._stats.misplaced = self._stats.misplaced, problem
+        if problem != told and problem:
             log.error(
                 "Sessions directory is no longer in its place; sessions are saved where it is now",
                 path=self._store.describe(""), problem=problem,
             )  # fmt: skip
-        elif problem != self._misplaced:
+        elif problem != told:
             log.info("Sessions directory is in its place again", path=self._store.describe(""))
-        self._misplaced = problem
 
     async def _save_in_turn(self, session_id: str, outcomes: dict[str, bool]) -> None:
         await self._locks.acquire(session_id)
@@ -85,6 +87,7 @@ class SessionSaver:
             session_id = outcome.session.session_id
             self._locks.release(session_id)
             outcomes[session_id] = outcome.error is None
+            self._stats.settled(saved=outcome.error is None)
             if outcome.error is None:
                 # Only up to the revision that was written: what was said meanwhile is still unsaved.
                 entry, revision = saving[session_id]

@@ -37,6 +37,7 @@ from miniclaw.session.stamps import stamped
 from miniclaw.session.trash_folder import (
     PATTERN,
     SUFFIX,
+    Sizes,
     TrashFolder,
     entry_id_of,
     is_temporary,
@@ -239,6 +240,14 @@ class Trash:
             Leftover("trash", entry.id + SUFFIX, entry.stored_size, entry.removed_at, entry.expires_at)
             for entry in self.entries()
         ]
+
+    def sizes(self) -> Sizes:
+        """Yield how many bytes each entry takes, by a listing alone.
+
+        Raises:
+            StoreIOError: The folder cannot be listed.
+        """
+        return self._folder.sizes()
 
     def foreign(self) -> list[ProblemFile]:
         """Return what lies in the folder and is neither an entry nor a temporary file of ours.

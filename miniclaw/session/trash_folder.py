@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+import stat
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from miniclaw.errors import SessionsDirectoryError
 from miniclaw.session import names
@@ -18,6 +19,9 @@ SUFFIX: Final = ".gz"
 
 PATTERN: Final = f"SESSION.TIME-RANDOM{SUFFIX}"
 """The names of entries, for messages."""
+
+Sizes: TypeAlias = Generator[int, None, None]
+"""A listing in progress that gives the sizes of files; to be closed."""
 
 _TEMPORARY: Final = re.compile(re.escape(TEMPORARY_PREFIX) + "[0-9a-f]{16}")
 
@@ -85,6 +89,27 @@ class TrashFolder:
                     return [(entry.name, entry.is_file(follow_symlinks=False)) for entry in entries]
             except FileNotFoundError:
                 return []
+
+    def sizes(self) -> Sizes:
+        """Yield the sizes of the entries; none where the folder is not made yet.
+
+        Raises:
+            StoreIOError: It cannot be listed.
+        """
+        with self.errors(self.path, "list the trash"), ExitStack() as resources:
+            try:
+                folder = resources.enter_context(self.opened())
+            except FileNotFoundError:
+                return
+            for entry in resources.enter_context(self.fs.scandir(folder)):
+                if entry_id_of(entry.name) is None:
+                    continue
+                try:
+                    status = self.fs.stat(entry.name, dir_fd=folder)
+                except FileNotFoundError:
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    yield status.st_size
 
     @contextmanager
     def errors(self, path: Path, operation: str) -> Iterator[None]:

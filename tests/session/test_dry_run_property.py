@@ -178,14 +178,22 @@ def test_dry_run_lists_exactly_what_the_run_removes(shard: int, tmp_path: Path, 
         workspace=workspaces(),
         policy=policies(),
         running=st.just(shard == 0),
-        lacking=st.none() | st.none() | st.integers(1, 40_000),
+        lacking=st.none() | st.integers(1, 40_000),
+        alone=st.booleans(),
         used=st.just([]) | st.lists(st.integers(0, 8), max_size=3, unique=True),
     )
     def check(
-        workspace: Workspace, policy: RetentionPolicy, running: bool, lacking: int | None, used: list[int]
+        workspace: Workspace,
+        policy: RetentionPolicy,
+        running: bool,
+        lacking: int | None,
+        alone: bool,
+        used: list[int],
     ) -> None:
         if lacking is not None:  # a disk that is nearly as free as it shall be
             policy = structs.replace(policy, min_free_disk=100_000)
+            if alone:
+                policy = structs.replace(policy, ttl=None, max_sessions=None, max_disk_bytes=None, low_water=None)
             workspace = replace(workspace, free=100_000 - lacking)
         bench.try_one(workspace, policy, running=running, used=used)
 

@@ -1,0 +1,108 @@
+"""Whether the gateway is alive, and whether it is ready: ``/healthz`` and ``/readyz``.
+
+Alive is a program whose event loop turns: one that answers. Ready is one that can be talked to and keeps what it is
+told. Who is not ready says why, without names or paths, for the answer may go to anybody; the log has the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+import trio
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from miniclaw.session.runtime import SessionRuntime
+from miniclaw.web.problems import problem
+
+Phase: TypeAlias = Literal["starting", "running", "draining"]
+"""Where the gateway is in its life: it takes nothing yet, it serves, or it takes no more and ends what it has begun."""
+
+ReasonCode: TypeAlias = Literal["starting", "draining", "saving_fails", "sessions_dir_misplaced"]
+
+FAILING_TICKS: Final = 2
+"""So many autosaves in a row that have not saved everything make the gateway not ready."""
+
+_NO_STORE: Final = {"cache-control": "no-store"}
+_RETRY_AFTER_SECONDS: Final = 5
+
+
+class Reason(Struct, frozen=True):
+    """Why the gateway is not ready.
+
+    Attributes:
+        code: For programs.
+        detail: A sentence, for people.
+    """
+
+    code: ReasonCode
+    detail: str
+
+
+class Health:
+    """How the gateway is.
+
+    Args:
+        runtime: The session runtime.
+
+    Attributes:
+        phase: Set by the gateway, on the trio thread.
+    """
+
+    def __init__(self, runtime: SessionRuntime) -> None:
+        self.phase: Phase = "starting"
+        self._stats = runtime.manager.stats.saves
+        self._began = trio.current_time()
+
+    def __repr__(self) -> str:
+        return f"<Health {self.phase} {[reason.code for reason in self.reasons()]}>"
+
+    @property
+    def uptime_seconds(self) -> float:
+        """For how long the gateway has been there."""
+        return trio.current_time() - self._began
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is no reason against it."""
+        return not self.reasons()
+
+    def reasons(self) -> list[Reason]:
+        """Return why the gateway is not ready; an empty list where it is."""
+        found: list[Reason] = []
+        if self.phase == "starting":
+            found.append(Reason("starting", "the gateway is starting"))
+        elif self.phase == "draining":
+            found.append(Reason("draining", "the gateway is stopping and takes no more messages"))
+        if (ticks := self._stats.failing_ticks) >= FAILING_TICKS:
+            found.append(Reason("saving_fails", f"the last {ticks} autosaves have not saved everything; see the log"))
+        if self._stats.misplaced is not None:
+            detail = "the sessions directory is no longer in its place; see the log"
+            found.append(Reason("sessions_dir_misplaced", detail))
+        return found
+
+
+def health_routes(health: Health) -> list[BaseRoute]:
+    """Return the routes ``/healthz`` and ``/readyz``."""
+
+    async def healthz(_: Request) -> Response:
+        await trio.lowlevel.checkpoint()
+        return _answer({"status": "ok", "phase": health.phase, "uptime_seconds": round(health.uptime_seconds, 3)})
+
+    async def readyz(_: Request) -> Response:
+        await trio.lowlevel.checkpoint()
+        reasons = health.reasons()
+        if not reasons:
+            return _answer({"ready": True, "phase": health.phase, "reasons": reasons})
+        headers = _NO_STORE | {"retry-after": str(_RETRY_AFTER_SECONDS)}
+        detail = f"not ready: {'; '.join(reason.detail for reason in reasons)}"
+        return problem(503, detail, headers=headers, ready=False, phase=health.phase, reasons=reasons)
+
+    return [Route("/healthz", healthz, methods=["GET"]), Route("/readyz", readyz, methods=["GET"])]
+
+
+def _answer(document: dict[str, object]) -> Response:
+    return Response(msgspec.json.encode(document), headers=_NO_STORE, media_type="application/json")

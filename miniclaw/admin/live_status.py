@@ -1,0 +1,202 @@
+"""What only a running gateway knows of itself, for `miniclaw status` and the API: gathered here, and shown as lines.
+
+The gateway gathers and a command shows; so importing this loads neither trio nor the server.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from miniclaw.formats import format_remaining, format_size, format_time
+from miniclaw.session.types import AwareDatetime
+
+if TYPE_CHECKING:
+    from miniclaw.admin.health import Health
+    from miniclaw.admin.metrics import Metrics
+    from miniclaw.agent.inbox import Inbox
+    from miniclaw.agent.stats import TurnStats
+    from miniclaw.session.runtime import SessionRuntime
+
+
+class LiveStatus(Struct, frozen=True):
+    """How a running gateway is.
+
+    Attributes:
+        now: When it was asked, by its clock.
+        pid: Its process.
+        phase: See `miniclaw.admin.health.Phase`.
+        uptime_seconds: Since its start.
+        not_ready: Why it is not ready, in sentences; empty where it is.
+        model: Who answers.
+        addresses: Where it is served.
+        sessions_live: Sessions in memory.
+        sessions_dirty: Those of them with changes that are not saved.
+        saved: Saves of a session since the start that are durable.
+        save_failures: Those that failed.
+        last_save_age_seconds: For how long nothing has been saved; None: nothing ever was.
+        waiting: Messages that wait to be answered.
+        turns_in_flight: Messages that are being answered.
+        turns_answered: Since the start.
+        turns_failed: Since the start.
+        turn_p50_seconds: Half of the answers took less; None: there was none.
+        turn_p95_seconds: 19 of 20 took less.
+        last_turn_seconds: How long the last answer took.
+        model_errors: Since the start, by kind; only those that there were.
+        loop_lag_max_seconds: How late the event loop was in the last minute, at worst; None: not measured.
+        next_cleanup_at: When the next cleanup is due; None: never by itself.
+        cleanup_runs: Since the start, by how they ended; only those that there were.
+        sessions_removed: Since the start.
+        bytes_freed: Since the start.
+        memory_bytes: Resident memory; None: the system does not say.
+    """
+
+    now: AwareDatetime
+    pid: int
+    phase: str
+    uptime_seconds: float
+    not_ready: tuple[str, ...]
+    model: str
+    addresses: tuple[str, ...]
+    sessions_live: int
+    sessions_dirty: int
+    saved: int
+    save_failures: int
+    last_save_age_seconds: float | None
+    waiting: int
+    turns_in_flight: int
+    turns_answered: int
+    turns_failed: int
+    turn_p50_seconds: float | None
+    turn_p95_seconds: float | None
+    last_turn_seconds: float | None
+    model_errors: dict[str, int]
+    loop_lag_max_seconds: float | None
+    next_cleanup_at: AwareDatetime | None
+    cleanup_runs: dict[str, int]
+    sessions_removed: int
+    bytes_freed: int
+    memory_bytes: int | None
+
+
+def live_status(
+    *,
+    runtime: SessionRuntime,
+    health: Health,
+    metrics: Metrics,
+    turns: TurnStats,
+    inbox: Inbox,
+    model: str,
+    addresses: Sequence[str],
+    now: datetime,
+) -> LiveStatus:
+    """Gather how the gateway is; on the trio thread, in one step."""
+    saves, cleanups = runtime.manager.stats.saves, runtime.manager.stats.cleanups
+    return LiveStatus(
+        now=now,
+        pid=os.getpid(),
+        phase=health.phase,
+        uptime_seconds=_rounded(health.uptime_seconds) or 0.0,
+        not_ready=tuple(reason.detail for reason in health.reasons()),
+        model=model,
+        addresses=tuple(addresses),
+        sessions_live=runtime.manager.live_sessions(),
+        sessions_dirty=len(runtime.manager.dirty_sessions()),
+        saved=saves.saved,
+        save_failures=saves.failed,
+        last_save_age_seconds=_rounded(saves.last_save_age()),
+        waiting=inbox.waiting(),
+        turns_in_flight=turns.in_flight,
+        turns_answered=turns.total("answered"),
+        turns_failed=turns.total("failed"),
+        turn_p50_seconds=_rounded(turns.duration.quantile(0.5)),
+        turn_p95_seconds=_rounded(turns.duration.quantile(0.95)),
+        last_turn_seconds=_rounded(turns.last_duration_seconds),
+        model_errors=_only_some(turns.model_errors),
+        loop_lag_max_seconds=_rounded(metrics.lag.worst_recent()),
+        next_cleanup_at=runtime.cleanup_service.next_run_at,
+        cleanup_runs=_only_some(cleanups.runs),
+        sessions_removed=sum(cleanups.removed.values()),
+        bytes_freed=cleanups.bytes_freed,
+        memory_bytes=resident_bytes(),
+    )
+
+
+def resident_bytes() -> int | None:
+    """Return the resident memory of this process; None where the system does not say."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def status_lines(status: LiveStatus) -> Iterator[tuple[str, str]]:
+    """Yield what an administrator wants to know, each line with its label; texts are not yet safe for a terminal."""
+    ready = "ready" if not status.not_ready else f"NOT READY: {'; '.join(status.not_ready)}"
+    yield "gateway", f"{status.phase} for {_duration(status.uptime_seconds)}, process {status.pid}; {ready}"
+    if status.addresses:
+        yield "served at", ", ".join(status.addresses)
+    yield "model", status.model + _errors(status.model_errors)
+    yield "in memory", f"{_count(status.sessions_live, 'session')}, {status.sessions_dirty:,} unsaved; {_saves(status)}"
+    yield "messages", _messages(status)
+    if status.next_cleanup_at is not None:
+        left = max(timedelta(0), status.next_cleanup_at - status.now)
+        yield "next cleanup", f"{format_time(status.next_cleanup_at)}, in {format_remaining(left)}"
+    removed = f"{_count(status.sessions_removed, 'session')}, {format_size(status.bytes_freed)} freed"
+    yield "removed", f"{removed} since the start{_listed(status.cleanup_runs, '; runs: ')}"
+    yield "process", _process(status)
+
+
+def _saves(status: LiveStatus) -> str:
+    age = status.last_save_age_seconds
+    last = "nothing saved yet" if age is None else f"last save {_duration(age)} ago"
+    return f"{last}, {status.save_failures:,} failed since the start" if status.save_failures else last
+
+
+def _messages(status: LiveStatus) -> str:
+    parts = [f"{status.waiting:,} waiting, {status.turns_in_flight:,} being answered"]
+    parts.append(f"{status.turns_answered:,} answered, {status.turns_failed:,} failed since the start")
+    if status.turn_p50_seconds is not None and status.turn_p95_seconds is not None:
+        parts.append(
+            f"half within {_seconds(status.turn_p50_seconds)}, 95 % within {_seconds(status.turn_p95_seconds)}"
+        )
+    return "; ".join(parts)
+
+
+def _process(status: LiveStatus) -> str:
+    memory = "memory not known" if status.memory_bytes is None else f"{format_size(status.memory_bytes)} of memory"
+    lag = status.loop_lag_max_seconds
+    return memory if lag is None else f"{memory}; event loop late by {_seconds(lag)} at most in the last minute"
+
+
+def _errors(errors: dict[str, int]) -> str:
+    return f"; {_count(sum(errors.values()), 'error')} since the start ({_listed(errors)})" if errors else ""
+
+
+def _listed(counts: dict[str, int], before: str = "") -> str:
+    return before + ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()) if counts else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _duration(seconds: float) -> str:
+    return format_remaining(timedelta(seconds=seconds)) if seconds >= 60 else f"{seconds:.0f} s"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _only_some(counts: dict[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

@@ -1,0 +1,177 @@
+"""The metrics: their names, units, labels and meanings, read off the running parts.
+
+Names follow https://prometheus.io/docs/practices/naming/: base units at the end, ``_total`` for counters, times as
+timestamps. Each label's values are a closed set, so that there are as many series as there were at the start, whatever
+people write and models answer. What is not known is left out, and not called 0.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from importlib.metadata import version
+from typing import Final, get_args
+
+import trio
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from miniclaw.admin.disk_cache import Measured
+from miniclaw.admin.health import Health, Phase
+from miniclaw.admin.loop_lag import LoopLag
+from miniclaw.agent.inbox import Inbox
+from miniclaw.agent.stats import TurnStats
+from miniclaw.histogram import Histogram
+from miniclaw.session.cleanup_service import CleanupService
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.usage import FileCount
+
+PREFIX: Final = "miniclaw_"
+
+_UNITS: Final = ("seconds", "bytes")
+
+
+def session_families(manager: SessionManager) -> Iterator[Metric]:
+    """Yield what concerns the sessions in memory, and saving them."""
+    saves = manager.stats.saves
+    yield gauge("sessions_live", "Sessions in memory.", manager.live_sessions())
+    yield gauge("sessions_dirty", "Sessions with changes that are not saved.", len(manager.dirty_sessions()))
+    yield counter("session_saves", "Saves of a session that are durable.", saves.saved)
+    yield counter("session_save_failures", "Saves of a session that failed.", saves.failed)
+    yield gauge(
+        "autosave_failing_ticks", "Autosaves in a row, up to now, that have not saved everything.", saves.failing_ticks
+    )
+    if (age := saves.last_save_age()) is not None:
+        yield gauge("last_save_age_seconds", "For how long no session has been saved.", age)
+    if saves.last_saved_at is not None:
+        yield timestamp("last_save_timestamp_seconds", "When a session was last saved.", saves.last_saved_at)
+    in_place = saves.misplaced is None
+    yield gauge("sessions_dir_in_place", "1 if the sessions directory is where its path leads to, else 0.", in_place)
+
+
+def disk_families(measured: Measured | None) -> Iterator[Metric]:
+    """Yield what lies on the disk, as far as it is known."""
+    usage = measured.usage if measured is not None else None
+    is_ok = usage is not None and not usage.problems
+    yield gauge("disk_scan_ok", "1 if the last look at the files could list all of them, else 0.", is_ok)
+    if measured is None or usage is None:
+        return
+    yield gauge("disk_scan_age_seconds", "How old the numbers about the disk are.", measured.age_seconds())
+    took = measured.duration_seconds
+    yield gauge("disk_scan_duration_seconds", "How long the last look at the files took.", took)
+    yield from _files("session_files", "session_bytes", "Session files on the disk", usage.sessions)
+    yield from _files("trash_files", "trash_bytes", "Entries of the trash", usage.trash)
+    yield from _files("quarantine_files", "quarantine_bytes", "Files in quarantine", usage.quarantine)
+    if usage.free_bytes is not None:
+        yield gauge("disk_free_bytes", "Bytes that are free on the disk of the sessions.", usage.free_bytes)
+
+
+def _files(count_name: str, bytes_name: str, what: str, count: FileCount | None) -> Iterator[Metric]:
+    if count is not None:
+        yield gauge(count_name, f"{what}, as of the last look.", count.files)
+        yield gauge(bytes_name, f"{what}: their sizes, as of the last look.", count.bytes)
+
+
+def cleanup_families(manager: SessionManager, service: CleanupService) -> Iterator[Metric]:
+    """Yield what concerns the cleanup, and all that was removed."""
+    stats = manager.stats.cleanups
+    yield counters("cleanup_runs", "Cleanups that ended, by how.", "outcome", stats.runs)
+    yield counters("sessions_removed", "Sessions that were removed, by the rule or the deed.", "reason", stats.removed)
+    yield counters(
+        "leftovers_removed", "Files beside the sessions that were removed, by their kind.", "kind", stats.leftovers
+    )
+    yield counter("freed_bytes", "Bytes that the disk got back by all removals.", stats.bytes_freed)
+    if stats.last_run_at is not None:
+        yield timestamp("cleanup_last_run_timestamp_seconds", "When the last cleanup ended.", stats.last_run_at)
+        took = stats.last_duration_seconds
+        yield gauge("cleanup_last_run_duration_seconds", "How long the last cleanup took.", took)
+        scanned = stats.last_scanned
+        yield gauge("cleanup_last_run_scanned_files", "Session files that the last cleanup looked at.", scanned)
+    if service.next_run_at is not None:
+        yield timestamp("cleanup_next_run_timestamp_seconds", "When the next cleanup is due.", service.next_run_at)
+    suspicion = service.suspicion
+    guards = {
+        "clock_ran_ahead": suspicion == "clock_ran_ahead",
+        "long_absence": suspicion == "long_absence",
+        "announced": service.announcement is not None,
+        "held": bool(service.held),
+    }
+    yield gauges("cleanup_guard", "1 if this keeps the cleanup from removing at present, else 0.", "guard", guards)
+
+
+def turn_families(turns: TurnStats, inbox: Inbox) -> Iterator[Metric]:
+    """Yield what concerns the messages and the model."""
+    yield gauge("inbox_messages", "Messages that wait to be answered.", inbox.waiting())
+    yield gauge("turns_in_flight", "Messages that are being answered.", turns.in_flight)
+    ended = CounterMetricFamily(
+        f"{PREFIX}turns", "Messages that were dealt with, by channel and how that ended.", labels=["channel", "outcome"]
+    )
+    for (channel, outcome), count in turns.turns.items():
+        ended.add_metric([channel, outcome], count)
+    yield ended
+    yield histogram("turn_duration_seconds", "From taking a message to sending its whole answer.", turns.duration)
+    first = turns.first_token
+    yield histogram("turn_first_token_seconds", "From taking a message to the first piece of its answer.", first)
+    yield counters("model_errors", "Questions that the model did not answer, by why.", "kind", turns.model_errors)
+
+
+def loop_families(lag: LoopLag) -> Iterator[Metric]:
+    """Yield what concerns the event loop."""
+    yield histogram("event_loop_lag_seconds", "How late the event loop wakes a task.", lag.seconds)
+    if (worst := lag.worst_recent()) is not None:
+        yield gauge("event_loop_lag_max_seconds", "The longest such delay of the last minute.", worst)
+
+
+def health_families(health: Health) -> Iterator[Metric]:
+    """Yield what concerns the program as such."""
+    yield gauge("ready", "1 if /readyz says that the gateway is ready, else 0.", health.is_ready)
+    phases = {phase: health.phase == phase for phase in get_args(Phase)}
+    yield gauges("phase", "1 for the phase that the gateway is in, else 0.", "phase", phases)
+    versions = {"version": version("miniclaw"), "python": platform.python_version(), "trio": trio.__version__}
+    yield InfoMetricFamily(f"{PREFIX}build", "What runs here.", value=versions)
+
+
+# Making them --------------------------------------------------------------------------------------------------
+
+
+def gauge(name: str, meaning: str, value: float) -> Metric:
+    """Return a gauge; its unit stands at the end of its name."""
+    return GaugeMetricFamily(PREFIX + name, meaning, value=float(value), unit=_unit(name))
+
+
+def timestamp(name: str, meaning: str, at: datetime) -> Metric:
+    """Return a gauge of a time, in seconds since 1970."""
+    return gauge(name, meaning, at.timestamp())
+
+
+def gauges(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
+    """Return a gauge for each value of a label."""
+    family = GaugeMetricFamily(PREFIX + name, meaning, labels=[label], unit=_unit(name))
+    for text, value in values.items():
+        family.add_metric([text], float(value))
+    return family
+
+
+def counter(name: str, meaning: str, value: float) -> Metric:
+    """Return a counter; ``_total`` comes behind its name."""
+    return CounterMetricFamily(PREFIX + name, meaning, value=value, unit=_unit(name))
+
+
+def counters(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
+    """Return a counter for each value of a label."""
+    family = CounterMetricFamily(PREFIX + name, meaning, labels=[label], unit=_unit(name))
+    for text, value in values.items():
+        family.add_metric([text], value)
+    return family
+
+
+def histogram(name: str, meaning: str, values: Histogram) -> Metric:
+    """Return a histogram."""
+    bounds: Iterable[str] = (*(repr(float(bound)) for bound in values.bounds), "+Inf")
+    buckets = list(zip(bounds, values.cumulative(), strict=True))
+    return HistogramMetricFamily(PREFIX + name, meaning, buckets=buckets, sum_value=values.sum, unit=_unit(name))
+
+
+def _unit(name: str) -> str:
+    return next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")

@@ -1,0 +1,163 @@
+"""``/metrics``: the state of the gateway for Prometheus, read at each scrape.
+
+A scrape holds nobody up. The numbers are read off in one synchronous step on the trio thread, the text is made in a
+thread, and scrapes that come together share it; what needs the disk is measured in the background
+(`miniclaw.admin.disk_cache`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Final
+
+import trio
+from msgspec import Struct
+from prometheus_client.core import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.exposition import generate_latest as generate_open_metrics
+from prometheus_client.process_collector import ProcessCollector
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from miniclaw.admin import metric_families
+from miniclaw.admin.disk_cache import DiskCache
+from miniclaw.admin.health import Health
+from miniclaw.admin.loop_lag import LoopLag
+from miniclaw.agent.inbox import Inbox
+from miniclaw.agent.stats import TurnStats
+from miniclaw.session.runtime import SessionRuntime
+
+PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
+OPEN_METRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+_WRITERS: Final[dict[str, Callable[[CollectorRegistry], bytes]]] = {
+    PLAIN: generate_latest,
+    OPEN_METRICS: generate_open_metrics,
+}
+
+
+class Metrics:
+    """What Prometheus is told.
+
+    Args:
+        runtime: The session runtime.
+        turns: What the agent loop counts.
+        inbox: What waits for it.
+        health: Whether the gateway is ready.
+
+    Attributes:
+        lag: How late the event loop is.
+        disk: What lies on the disk.
+    """
+
+    def __init__(self, runtime: SessionRuntime, *, turns: TurnStats, inbox: Inbox, health: Health) -> None:
+        self._runtime = runtime
+        self._turns = turns
+        self._inbox = inbox
+        self._health = health
+        self.lag = LoopLag()
+        self.disk = DiskCache(runtime.usage.measure)
+        self._limiter = trio.CapacityLimiter(1)
+        self._process = ProcessCollector(registry=None)
+        # Changed on the trio thread only. `_asked` counts the scrapes; a text answers all that were counted before it
+        # was begun.
+        self._lock = trio.Lock()
+        self._asked = 0
+        self._texts: dict[str, _Text] = {}
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Watch the event loop, and look at the disk when a scrape asks for it, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.lag.run)
+            await nursery.start(self.disk.run)
+            task_status.started()
+
+    async def text(self, content_type: str = PLAIN) -> bytes:
+        """Return the metrics as a text, no older than this call but for what the disk says.
+
+        Args:
+            content_type: `PLAIN` or `OPEN_METRICS`.
+
+        Cancellation: a text that a thread is at is finished before, which takes milliseconds.
+        """
+        self._asked += 1
+        mine = self._asked
+        await self.disk.current()
+        async with self._lock:
+            last = self._texts.get(content_type)
+            if last is None or last.answers < mine:
+                answers = self._asked
+                families = list(self._families())
+                write = partial(self._write, content_type, families)
+                last = _Text(answers, await trio.to_thread.run_sync(write, limiter=self._limiter))
+                self._texts[content_type] = last
+            return last.text
+
+    def _families(self) -> Iterator[Metric]:
+        manager = self._runtime.manager
+        yield from metric_families.health_families(self._health)
+        yield from metric_families.session_families(manager)
+        yield from metric_families.disk_families(self.disk.last)
+        yield from metric_families.cleanup_families(manager, self._runtime.cleanup_service)
+        yield from metric_families.turn_families(self._turns, self._inbox)
+        yield from metric_families.loop_families(self.lag)
+
+    def _write(self, content_type: str, families: list[Metric]) -> bytes:
+        registry = CollectorRegistry()
+        registry.register(_Families(families))
+        registry.register(self._process)
+        return _WRITERS[content_type](registry)
+
+
+class _Text(Struct, frozen=True):
+    answers: int
+    text: bytes
+
+
+class _Families:
+    """Gives what was gathered; implements `prometheus_client.registry.Collector`."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def metrics_routes(metrics: Metrics) -> list[BaseRoute]:
+    """Return the route ``/metrics``."""
+
+    async def scrape(request: Request) -> Response:
+        content_type = negotiate(request.headers.get("accept", ""))
+        text = await metrics.text(content_type)
+        return Response(text, headers={"content-type": content_type, "cache-control": "no-store", "vary": "accept"})
+
+    return [Route("/metrics", scrape, methods=["GET"])]
+
+
+def negotiate(accept: str) -> str:
+    """Return the content type for an ``Accept`` header: OpenMetrics for who prefers it, the plain text for all others.
+
+    A header that makes no sense gets the plain text, too: whoever sent it can read that, or nothing.
+    """
+    weights = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
+    for entry in accept.split(","):
+        media, *parameters = (part.strip().lower() for part in entry.split(";"))
+        if media in weights:
+            weights[media] = max(weights[media], _weight(parameters))
+    wanted = weights["application/openmetrics-text"]
+    return OPEN_METRICS if wanted > 0 and wanted >= weights["text/plain"] else PLAIN
+
+
+def _weight(parameters: Iterable[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0

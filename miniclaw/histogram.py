@@ -1,0 +1,58 @@
+"""A histogram of fixed buckets: cheap to fill, of a size that does not depend on what it is filled with."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+
+class Histogram:
+    """Counts values by size. Changed and read on the trio thread only.
+
+    Args:
+        bounds: The upper bounds of the buckets, inclusive, ascending. Beyond the last one there is one bucket more.
+    """
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.sum = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Histogram count={self.count} sum={self.sum:g}>"
+
+    @property
+    def count(self) -> int:
+        """How many values there were."""
+        return sum(self.counts)
+
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def cumulative(self) -> list[int]:
+        """Return for each bound how many values were at most that, and then how many there were in all."""
+        total, found = 0, []
+        for count in self.counts:
+            total += count
+            found.append(total)
+        return found
+
+    def quantile(self, part: float) -> float | None:
+        """Return the value below which a part of all lies, as far as the buckets tell; None where there is none.
+
+        Within a bucket the values are taken to be even, as Prometheus does it. Beyond the last bound, that bound.
+
+        Args:
+            part: From 0 to 1, inclusive, such as 0.95.
+        """
+        count = self.count
+        if not count:
+            return None
+        rank, below, lower = part * count, 0, 0.0
+        for bound, here in zip(self.bounds, self.counts, strict=False):
+            if here and below + here >= rank:
+                return lower + (bound - lower) * max(0.0, rank - below) / here
+            below, lower = below + here, bound
+        return self.bounds[-1]
