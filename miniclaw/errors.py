@@ -61,6 +61,15 @@ class ChannelError(MiniclawError):
     """A channel that could not deliver."""
 
 
+class ChannelNotRunningError(ChannelError):
+    """A message that a channel cannot take, because it is not running: `phase` is "starting" or "stopping"."""
+
+    def __init__(self, channel: str, phase: str) -> None:
+        self.channel = channel
+        self.phase = phase
+        super().__init__(f"the channel {channel!r} is {phase}; send the message again in a moment")
+
+
 class OutputFileError(MiniclawError):
     """A file that a command was to write its output to, at `path`; nothing of what was there is changed."""
 

@@ -4,9 +4,10 @@ It opens everything in the order of the house and closes it in reverse, which *i
 
     model
         session runtime (owns the workspace)      flushes last
-            agent loop                            drains the turns in flight
-                channels                          stop accepting first
-                    wait for a signal, or for the channels to end
+            page, API, health, metrics            end their connections
+                agent loop                        drains the turns in flight
+                    channels                      stop accepting first
+                        wait for a signal, or for the channels to end
 
 Each level stops under its own deadline. A second signal skips what is left of the deadlines and goes on to the flush.
 """
@@ -16,9 +17,10 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
+from msgspec import Struct
 
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.loop import AgentLoop
@@ -31,6 +33,9 @@ from miniclaw.formats import format_duration
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.logs import get_logger
 from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
+
+if TYPE_CHECKING:
+    from miniclaw.front import Front, OwnChannels
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # SIGHUP: the terminal of a chat was closed
 
@@ -62,6 +67,18 @@ class _Shutdown:
                 self.requested.set()
 
 
+class Running(Struct, frozen=True):
+    """A gateway that runs.
+
+    Attributes:
+        runtime: The sessions.
+        addresses: The URLs at which it is served, with the real ports.
+    """
+
+    runtime: SessionRuntime
+    addresses: tuple[str, ...] = ()
+
+
 async def run_gateway(
     config: Config,
     home: Home,
@@ -71,7 +88,8 @@ async def run_gateway(
     clock: Clock = utc_now,
     before: Callable[[SessionRuntime], Awaitable[None]] | None = None,
     cleans_up: bool = True,
-    task_status: trio.TaskStatus[SessionRuntime] = trio.TASK_STATUS_IGNORED,
+    serves: bool = False,
+    task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run the gateway until SIGTERM, SIGINT or SIGHUP, or until all of its channels have ended.
 
@@ -83,6 +101,7 @@ async def run_gateway(
         clock: The wall clock.
         cleans_up: Whether the daily cleanup runs; off for what is not there to stay.
         before: Called once the sessions can be had and before the channels accept anything.
+        serves: Whether it has channels of its own (page, Telegram) and is served over HTTP, as configured.
         task_status: Told when everything runs.
 
     Raises:
@@ -93,7 +112,11 @@ async def run_gateway(
     """
     shutdown = _Shutdown()
     interval = None if config.session.cleanup_at else config.session.cleanup_interval
-    async with _open_model(config, home, model) as answering, trio.open_nursery() as nursery:
+    async with (
+        _open_model(config, home, model) as answering,
+        _open_channels(config, serves=serves) as own,
+        trio.open_nursery() as nursery,
+    ):
         await nursery.start(shutdown.watch)
         async with open_runtime(
             home.sessions_dir,
@@ -110,10 +133,21 @@ async def run_gateway(
             shutdown.on_haste(runtime.hurry)
             if before is not None:
                 await before(runtime)
-            async with _serving(runtime, channels, answering, shutdown, clock):
-                _log_started(runtime, home, config, answering)
-                task_status.started(runtime)
+            channels = [*channels, *own.all] if own else channels
+            inbox = Inbox()
+            by_name = {channel.name: channel for channel in channels}
+            loop = AgentLoop(runtime.manager, answering, by_name, clock=clock)
+            async with (
+                _open_front(config, home, runtime, channels=own, inbox=inbox, loop=loop) as front,
+                _serving(loop, inbox, channels, shutdown),
+            ):
+                if front:
+                    front.tell("running")
+                _log_started(runtime, home, config, answering, front)
+                task_status.started(Running(runtime, front.addresses if front else ()))
                 await shutdown.requested.wait()
+                if front:
+                    front.tell("draining")
             log.info("Gateway stopping", unsaved=len(runtime.manager.dirty_sessions()))
         log.info("Gateway stopped", unsaved=len(runtime.unsaved))
         nursery.cancel_scope.cancel()
@@ -126,13 +160,29 @@ def _open_model(config: Config, home: Home, given: Model | None) -> AbstractAsyn
     return nullcontext(given) if given is not None else open_model(config.model, home.workspace)
 
 
+def _open_channels(config: Config, *, serves: bool) -> AbstractAsyncContextManager[OwnChannels | None]:
+    if not serves:
+        return nullcontext()
+    from miniclaw.front import open_channels  # noqa: PLC0415 - start-up time: a program that does not serve needs none
+
+    return open_channels(config)
+
+
+def _open_front(
+    config: Config, home: Home, runtime: SessionRuntime, *, channels: OwnChannels | None, inbox: Inbox, loop: AgentLoop
+) -> AbstractAsyncContextManager[Front | None]:
+    if channels is None:
+        return nullcontext()
+    from miniclaw.front import open_front  # noqa: PLC0415 - as above
+
+    return open_front(config, home, runtime, channels=channels, inbox=inbox, loop=loop)
+
+
 @asynccontextmanager
 async def _serving(
-    runtime: SessionRuntime, channels: Sequence[Channel], model: Model, shutdown: _Shutdown, clock: Clock
+    loop: AgentLoop, inbox: Inbox, channels: Sequence[Channel], shutdown: _Shutdown
 ) -> AsyncIterator[None]:
     """Run the agent loop and the channels around a block; on leaving, stop accepting, then drain."""
-    inbox = Inbox()
-    loop = AgentLoop(runtime.manager, model, {channel.name: channel for channel in channels}, clock=clock)
     async with trio.open_nursery() as agent:
         await agent.start(loop.run, inbox)
         async with trio.open_nursery() as accepting:
@@ -161,7 +211,7 @@ async def _run_channels(
     shutdown.requested.set()
 
 
-def _log_started(runtime: SessionRuntime, home: Home, config: Config, model: Model) -> None:
+def _log_started(runtime: SessionRuntime, home: Home, config: Config, model: Model, front: Front | None) -> None:
     next_run = runtime.cleanup_service.next_run_at
     log.info(
         "Gateway started",
@@ -170,4 +220,5 @@ def _log_started(runtime: SessionRuntime, home: Home, config: Config, model: Mod
         model=model.name,
         ttl=format_duration(config.session.ttl),
         next_cleanup=next_run.isoformat(timespec="seconds") if next_run else "never",
+        **({"addresses": front.addresses} if front else {}),
     )

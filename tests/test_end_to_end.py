@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from miniclaw.config import Config, Home
-from miniclaw.gateway import run_gateway
+from miniclaw.gateway import Running, run_gateway
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.session.types import Message
 from tests.fakes.clock import DaysPass, WallClock
@@ -50,12 +50,12 @@ async def test_gateway_thousand_sessions_announced_then_exactly_the_unused_old_o
 
     async with trio.open_nursery() as nursery:
 
-        async def gateway(*, task_status: trio.TaskStatus[SessionRuntime]) -> None:
+        async def gateway(*, task_status: trio.TaskStatus[Running]) -> None:
             await run_gateway(Config(), home, clock=clock, task_status=task_status)
 
-        runtime = await nursery.start(gateway)
+        running = await nursery.start(gateway)
         await settle()
-        await live(runtime)
+        await live(running.runtime)
         nursery.cancel_scope.cancel()
     left = {int(path.stem.removeprefix("telegram_")) for path in home.sessions_dir.glob("*.json")}
     assert left == fresh | come_back

@@ -19,8 +19,8 @@ import trio
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundMessage
 from miniclaw.config import Config, Home, SessionConfig
 from miniclaw.errors import WorkspaceHeldError
-from miniclaw.gateway import run_gateway
-from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime
+from miniclaw.gateway import Running, run_gateway
+from miniclaw.session.runtime import GRACE_SECONDS
 from tests.fakes.agent import StreamingModel
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session
@@ -122,7 +122,7 @@ async def test_run_gateway_started_line_says_what_matters(home: Home, logs: LogR
     config = Config(session=SessionConfig(ttl=timedelta(days=7), cleanup_interval=None))
     async with trio.open_nursery() as nursery:
 
-        async def run(*, task_status: trio.TaskStatus[SessionRuntime]) -> None:
+        async def run(*, task_status: trio.TaskStatus[Running]) -> None:
             await run_gateway(config, home, task_status=task_status)
 
         await nursery.start(run)
@@ -137,7 +137,7 @@ async def test_run_gateway_twice_is_refused(home: Home) -> None:
     """A second gateway on the workspace does not start."""
     async with trio.open_nursery() as nursery:
 
-        async def run(*, task_status: trio.TaskStatus[SessionRuntime]) -> None:
+        async def run(*, task_status: trio.TaskStatus[Running]) -> None:
             await run_gateway(Config(), home, task_status=task_status)
 
         await nursery.start(run)
@@ -154,7 +154,7 @@ def gateway(home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run the gateway until the block ends; it is killed then if it still runs."""
     environment = {**os.environ, "MINICLAW_HOME": str(home)}
     with subprocess.Popen(
-        [sys.executable, "-m", "miniclaw", "gateway"], env=environment, stderr=subprocess.PIPE
+        [sys.executable, "-m", "miniclaw", "gateway", "--port", "0"], env=environment, stderr=subprocess.PIPE
     ) as process:
         try:
             yield process

@@ -17,8 +17,8 @@ from miniclaw.agent.models import ModelEvent
 from miniclaw.agent.sse import EventDecoder
 from miniclaw.agent.wire import ReplyDecoder, ServerError
 from miniclaw.errors import ModelError
-from miniclaw.formats import printable
-from miniclaw.redaction import Secret, StreamRedactor, redact
+from miniclaw.http_client import describe, read_some, shorten
+from miniclaw.redaction import Secret, StreamRedactor
 
 MAX_STREAM_BYTES: Final = 64 * 1024 * 1024
 """Largest answer as it is streamed, inclusive. A piece of a few letters comes in an event of some hundred bytes."""
@@ -30,7 +30,6 @@ MAX_ERROR_BYTES: Final = 64 * 1024
 """How much is read of what a server says about an error."""
 
 _END_SECONDS: Final = 0.1
-_DETAIL_CHARS: Final = 500
 _DONE: Final = "[DONE]"
 
 
@@ -212,26 +211,6 @@ def _streams(response: httpx2.Response) -> bool:
     raise no_answer(f"{shorten(content_type)[:60]}; is base_url right?")
 
 
-async def read_some(chunks: AsyncGenerator[bytes, None], most: int) -> tuple[bytes, bool]:
-    """Read up to so many bytes; return them, and whether that is all there is."""
-    data = bytearray()
-    async for chunk in chunks:
-        data += chunk
-        if len(data) > most:
-            return bytes(data[:most]), False
-    return bytes(data), True
-
-
 def no_answer(what: str, *, detail: str | None = None) -> ModelError:
     """Return the error for a server that speaks something else."""
     return ModelError(f"the model's server sent what is no answer: {what}", detail=detail, kind="invalid_answer")
-
-
-def describe(error: Exception) -> str:
-    """Return an exception for the log."""
-    return shorten(f"{type(error).__name__}: {error}")
-
-
-def shorten(text: str) -> str:
-    """Return what a server said for the log: on one line, not too long, without secrets."""
-    return printable(" ".join(redact(text).split()))[:_DETAIL_CHARS]

@@ -67,6 +67,7 @@ class AgentLoop:
         self._channels = channels
         self._clock = clock
         self._saver = PromptSaver(manager)
+        self.model_name = model.name
         self.stats = TurnStats(channels)
 
     async def run(self, inbox: Inbox, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -8,20 +8,17 @@ Importing this needs httpx2, the extra ``miniclaw[openai]``.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
-from typing import Final
 
 import httpx2
 import trio
 
 from miniclaw.agent import history
-from miniclaw.agent.answer import MAX_ERROR_BYTES, Answer, describe, open_content, read_some, shorten
+from miniclaw.agent.answer import MAX_ERROR_BYTES, Answer, open_content
 from miniclaw.agent.config import ModelConfig
 from miniclaw.agent.models import ModelEvent
 from miniclaw.agent.retries import delay_seconds, is_worth_a_retry, parse_retry_after
@@ -29,17 +26,11 @@ from miniclaw.agent.system_prompt import SystemPromptError, read_system_prompt
 from miniclaw.agent.wire import encode_request
 from miniclaw.errors import ModelError, ModelErrorKind
 from miniclaw.formats import format_duration
+from miniclaw.http_client import describe, open_http_client, read_some, shorten
 from miniclaw.redaction import Secret
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.logs import get_logger
 from miniclaw.session.types import Message
-
-_CLOSING_SECONDS: Final = 1
-_KEPT_CONNECTIONS: Final = 8
-
-# They log whole addresses at INFO and headers at DEBUG, to whoever listens.
-for _name in ("httpx2", "httpcore2"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
 
 log = get_logger("miniclaw.agent.openai")
 
@@ -209,24 +200,11 @@ def _kind(status: int) -> ModelErrorKind:
     return "server_error" if status >= 500 else "refused"
 
 
-@asynccontextmanager
-async def open_client(config: ModelConfig, *, direct: bool) -> AsyncIterator[httpx2.AsyncClient]:
+def open_client(config: ModelConfig, *, direct: bool) -> AbstractAsyncContextManager[httpx2.AsyncClient]:
     """Give the HTTP client for a block.
 
     Args:
         config: The deadline for connections; all other deadlines are in `OpenAIModel`.
         direct: Never through a proxy of the environment.
     """
-    client = httpx2.AsyncClient(
-        timeout=httpx2.Timeout(None, connect=config.connect_timeout.total_seconds()),
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_KEPT_CONNECTIONS),
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        follow_redirects=False,
-        trust_env=not direct,
-        headers={"user-agent": "miniclaw"},
-    )
-    try:
-        yield client
-    finally:
-        with trio.move_on_after(_CLOSING_SECONDS, shield=True):
-            await client.aclose()
+    return open_http_client(connect_seconds=config.connect_timeout.total_seconds(), direct=direct)

@@ -3,24 +3,55 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from miniclaw.cli import Settings
 
+if TYPE_CHECKING:
+    from miniclaw.config import Config
+
 
 @click.command()
+@click.option("--host", metavar="ADDRESS", help="The address to listen at, instead of the configuration's.")
+@click.option("--port", type=click.IntRange(0, 65535), metavar="N",
+              help="The port, instead of the configuration's; 0 takes any that is free.")  # fmt: skip
 @click.pass_obj
-def gateway(settings: Settings) -> None:
+def gateway(settings: Settings, *, host: str | None, port: int | None) -> None:
     """Run the gateway until SIGTERM or Ctrl-C.
 
-    Sessions are saved and cleaned up in the background. On a signal they are flushed; a second signal skips what is
-    left of the five seconds that each part may take.
+    The chat page is at the address that it prints. Sessions are saved and cleaned up in the background. On a signal
+    they are flushed; a second signal skips what is left of the five seconds that each part may take.
     """
     import trio  # noqa: PLC0415 - start-up time
 
-    from miniclaw.gateway import run_gateway  # noqa: PLC0415
     from miniclaw.log import configure_logging  # noqa: PLC0415
 
-    configure_logging(settings.config.log.level, settings.config.log.format)
-    trio.run(partial(run_gateway, settings.config, settings.home))
+    config = _listening_at(settings.config, host, port)
+    configure_logging(config.log.level, config.log.format)
+    trio.run(partial(_run, settings, config))
+
+
+def _listening_at(config: Config, host: str | None, port: int | None) -> Config:
+    """Return the configuration with another address.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    from miniclaw.web.config import parse_web_values  # noqa: PLC0415 - start-up time
+
+    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    return replace(config, web=replace(config.web, **parse_web_values(given, None)))
+
+
+async def _run(settings: Settings, config: Config) -> None:
+    import trio  # noqa: PLC0415 - start-up time
+
+    from miniclaw.gateway import run_gateway  # noqa: PLC0415
+
+    async with trio.open_nursery() as nursery:
+        running = await nursery.start(partial(run_gateway, config, settings.home, serves=True))
+        for address in running.addresses:
+            click.echo(f"miniclaw is at {address} (Ctrl-C ends it)")

@@ -139,7 +139,10 @@ async def _read_request(stream: trio.SocketStream, received: bytes) -> tuple[Exc
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     length = int(headers["content-length"])
     while len(rest) < length:
-        rest += await stream.receive_some()
+        data = await stream.receive_some()
+        if not data:
+            return None
+        rest += data
     return Exchange(stream, first.split(" ")[1], headers, json.loads(rest[:length])), rest[length:]
 
 

@@ -90,7 +90,7 @@ class Straced(Program):
         """Run the gateway with faults for a block, which reads its log; strace is killed if it still runs."""
         names = ",".join(fault.partition(":")[0] for fault in faults)
         options = [f"-etrace={names}", *(f"-einject={fault}" for fault in faults), *(f"-P{path}" for path in paths)]
-        command = self._command(*options, args=("gateway",))
+        command = self._command(*options, args=("gateway", "--port", "0"))
         with subprocess.Popen(
             command, stderr=subprocess.PIPE, env=self._environment({}), start_new_session=True
         ) as process:

@@ -1,0 +1,168 @@
+"""What a client that is connected right now is told, and the queue in which that waits for it.
+
+The events are plain Structs with a ``type`` when they are encoded, so that they can go over a wire as they are. A
+queue is bounded, in events and in characters: whoever does not take what comes is left behind, and comes back later;
+nobody waits for them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Final, TypeAlias
+
+import trio
+from msgspec import Struct
+
+MAX_QUEUED_EVENTS: Final = 256
+"""Events that may wait for one client, inclusive."""
+
+MAX_QUEUED_CHARS: Final = 2_000_000
+"""Characters of text in them, inclusive; the longest answer fits in several times."""
+
+GATHER_SECONDS: Final = 0.02
+"""How long a piece of an answer waits for others to go with it, or for the whole to make it needless."""
+
+
+class PersonSaid(Struct, frozen=True, tag="message"):
+    """A person's message was taken; it will be answered.
+
+    Attributes:
+        id: The channel's own id of the message.
+        text: The message.
+    """
+
+    id: str
+    text: str
+
+
+class Saved(Struct, frozen=True, tag="saved"):
+    """A person's message is on disk.
+
+    Attributes:
+        id: The channel's own id of the message.
+    """
+
+    id: str
+
+
+class Delta(Struct, frozen=True, tag="delta"):
+    """The next piece of an answer.
+
+    Attributes:
+        text: What follows the pieces before it.
+        to: Which message is being answered, by its id.
+    """
+
+    text: str
+    to: str | None
+
+
+class Replied(Struct, frozen=True, tag="reply"):
+    """A message is answered, or never will be.
+
+    Attributes:
+        text: The whole answer; it stands for all pieces that came of it.
+        failed: It is no answer, or an unfinished one, and says why.
+        to: Which message is answered, by its id.
+    """
+
+    text: str
+    failed: bool
+    to: str | None
+
+
+Event: TypeAlias = PersonSaid | Saved | Delta | Replied
+
+
+class _Pieces:
+    """Pieces of one answer that nobody has taken yet; they are handed over as one."""
+
+    def __init__(self, first: Delta) -> None:
+        self.to = first.to
+        self.texts = [first.text]
+        self.ready_at = trio.current_time() + GATHER_SECONDS
+
+    def joined(self) -> Delta:
+        return Delta("".join(self.texts), self.to)
+
+
+class Subscription:
+    """What waits for one client. `put` is the hub's; all of it happens on the trio thread.
+
+    Attributes:
+        left_behind: Whether too much waited: there will be no more events, and those that waited are dropped.
+    """
+
+    def __init__(self) -> None:
+        self.left_behind = False
+        self._waiting: deque[PersonSaid | Saved | Replied | _Pieces] = deque()
+        self._chars = 0  # in `_waiting`
+        self._changed = trio.Event()
+        self._emptied = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Subscription waiting={len(self._waiting)} left_behind={self.left_behind}>"
+
+    def put(self, event: Event) -> None:
+        """Let an event wait for the client, or leave it behind if too much does."""
+        if self.left_behind:
+            return
+        last = self._waiting[-1] if self._waiting else None
+        if isinstance(event, Delta):
+            if isinstance(last, _Pieces) and last.to == event.to:
+                last.texts.append(event.text)
+            else:
+                self._waiting.append(_Pieces(event))
+        else:
+            if isinstance(event, Replied) and isinstance(last, _Pieces) and last.to == event.to:
+                self._forget(self._waiting.pop())  # the whole says it as well
+            self._waiting.append(event)
+        self._chars += _chars(event)
+        if len(self._waiting) > MAX_QUEUED_EVENTS or self._chars > MAX_QUEUED_CHARS:
+            self.left_behind = True
+            self._waiting.clear()
+            self._emptied.set()
+        self._changed.set()
+
+    async def next_event(self) -> Event | None:
+        """Return what comes next, or None if the client was left behind.
+
+        Cancellation: nothing was taken.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self.left_behind:
+            ready_at = self._ready_at()
+            if ready_at <= trio.current_time():
+                break
+            self._changed = trio.Event()
+            with trio.move_on_at(ready_at):
+                await self._changed.wait()
+        if self.left_behind:
+            return None
+        event = self._waiting.popleft()
+        self._forget(event)
+        if not self._waiting:
+            self._emptied.set()
+        return event.joined() if isinstance(event, _Pieces) else event
+
+    def _ready_at(self) -> float:
+        """Return when there is something to take, on trio's clock, if nothing more comes."""
+        if not self._waiting:
+            return math.inf
+        first = self._waiting[0]
+        return first.ready_at if isinstance(first, _Pieces) and len(self._waiting) == 1 else -math.inf
+
+    async def emptied(self) -> None:
+        """Wait until nothing waits."""
+        await trio.lowlevel.checkpoint()
+        while self._waiting:
+            self._emptied = trio.Event()
+            await self._emptied.wait()
+
+    def _forget(self, event: PersonSaid | Saved | Replied | _Pieces) -> None:
+        self._chars -= sum(map(len, event.texts)) if isinstance(event, _Pieces) else _chars(event)
+
+
+def _chars(event: Event) -> int:
+    return 0 if isinstance(event, Saved) else len(event.text)

@@ -1,0 +1,279 @@
+"""The Telegram channel: updates in, replies out, and an update confirmed only when it is safe.
+
+Three things go on at the same time: updates are asked for and taken; messages are handed over to the agent; what is
+said goes out, for the agent and for the channel itself. An update is *open* until the agent has confirmed that its
+message and the answer are on disk (see `ConfirmingChannel`), or, where there is nothing to record, until it is dealt
+with. Telegram is only ever told to forget what lies before the first open update (see `offsets`).
+
+Shutdown: whoever cancels `run` ends the polling at once; `send` and `confirm` go on working, and `close` tells
+Telegram what was confirmed meanwhile.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import trio
+from msgspec import Raw
+
+from miniclaw.channels.base import InboundMessage, InboundSender, OutboundMessage
+from miniclaw.channels.telegram.client import BotClient, BotError
+from miniclaw.channels.telegram.config import TelegramConfig
+from miniclaw.channels.telegram.deliveries import Deliveries, Delivery
+from miniclaw.channels.telegram.interpreting import CHANNEL, ForAgent, Notice, Stranger, interpret
+from miniclaw.channels.telegram.offsets import Offsets
+from miniclaw.channels.telegram.polling import Poller
+from miniclaw.channels.telegram.sending import Sender
+from miniclaw.channels.telegram.wire import Update, UpdateFormatError, decode_update
+from miniclaw.errors import ChannelError
+from miniclaw.session.logs import get_logger
+
+POLL_INTERVAL_SECONDS: Final = 1.0
+"""How long it takes between two polls that bring nothing new: while something is open, Telegram does not wait."""
+
+CLOSING_SECONDS: Final = 1.0
+"""How long telling Telegram what is confirmed may take at the end."""
+
+MAX_STRANGERS_LOGGED: Final = 100
+MAX_SAID_ONCE: Final = 1000
+
+_USERNAME: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
+
+log = get_logger("miniclaw.telegram")
+
+
+class TelegramChannel:
+    """Implements `miniclaw.channels.base.Channel` and `ConfirmingChannel`.
+
+    Args:
+        client: For the calls.
+        config: The table ``[telegram]``.
+        poller: Asks for updates; None: one over the client.
+        sender: Sends; None: one over the client.
+    """
+
+    name = CHANNEL
+
+    def __init__(
+        self,
+        client: BotClient,
+        config: TelegramConfig,
+        *,
+        poller: Poller | None = None,
+        sender: Sender | None = None,
+    ) -> None:
+        self._poller = poller or Poller(client)
+        self._sender = sender or Sender(client)
+        self._allowed_users = frozenset(config.allowed_users)
+        self._bot_name: str | None = None
+        # All of these are changed on the trio thread only, in synchronous steps.
+        self._offsets = Offsets()
+        self._deliveries = Deliveries()
+        self._typing: dict[int, trio.Event] = {}  # by update; set when there is nothing more to show
+        self._closed = trio.Event()  # set when an update was closed; replaced before each poll
+        self._changed = trio.Event()  # set when there may be something to hand over; replaced before each look
+        self._strangers: set[int] = set()  # those who were logged
+        self._said: dict[str, None] = {}  # keys of what is said only once; the oldest first
+        self._complained = False  # about an update without an id
+
+    def __repr__(self) -> str:
+        return f"<TelegramChannel {self._offsets!r} {self._deliveries!r}>"
+
+    # For the gateway ------------------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        inbound: InboundSender,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """See `Channel.run`; it never ends by itself. Whether Telegram can be reached is not waited for.
+
+        Cancellation: what the agent has is not taken back; `send` and `confirm` go on working.
+        """
+        if not self._allowed_users:
+            log.warning(
+                "Nobody may talk to the Telegram bot: telegram.allowed_users is empty",
+                advice="write to the bot; the log then tells the id to put there",
+            )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hand_over, inbound, nursery)
+            task_status.started()
+            await self._receive(nursery)
+
+    async def close(self) -> None:
+        """Tell Telegram what was confirmed since the last poll, unless there is trouble; at most `CLOSING_SECONDS`."""
+        offset = self._offsets.offset
+        if offset is None or not self._poller.is_well:
+            return
+        try:
+            await self._poller.forget_below(offset, CLOSING_SECONDS)
+        except BotError as error:  # they come again at the next start, and are recognised
+            log.debug("Telegram could not be told what is confirmed", error=str(error))
+        else:
+            self._offsets.heard(offset)
+
+    # For the agent --------------------------------------------------------------------------------------------
+
+    async def send(self, message: OutboundMessage) -> None:
+        """See `Channel.send`.
+
+        That the turn of a message failed is said once, however often it is handed over, until it is on disk.
+        """
+        delivery = self._deliveries.find(message.reply_to)
+        if delivery is None:
+            await self._sender.send(message.chat_id, message.content, _metadata(message))
+            return
+        self._stop_typing(delivery)
+        told = False
+        try:
+            if not (message.failed and delivery.told):
+                await self._sender.send(message.chat_id, message.content, _metadata(message))
+                told = True
+        finally:
+            self._deliveries.end_turn(delivery, trio.current_time(), failed=message.failed, told=told)
+            self._changed.set()
+
+    def confirm(self, message: InboundMessage, *, answered: bool) -> None:
+        """See `ConfirmingChannel.confirm`."""
+        delivery = self._deliveries.find(message)
+        if delivery is None:
+            return
+        if not answered:
+            self._deliveries.save(delivery)
+            return
+        self._stop_typing(delivery)
+        self._deliveries.finish(delivery)
+        self._close(delivery.update_id)
+        self._changed.set()
+
+    # Updates in -----------------------------------------------------------------------------------------------
+
+    async def _receive(self, nursery: trio.Nursery) -> None:
+        bot = await self._poller.get_me()
+        self._bot_name = bot.username
+        log.info("Telegram bot is ready", bot=_printable_name(bot.username), allowed_users=len(self._allowed_users))
+        while True:
+            self._closed = trio.Event()
+            began = trio.current_time()
+            offset = self._offsets.offset
+            updates = await self._poller.poll(offset, wait=not self._offsets.open)
+            self._offsets.heard(offset)
+            news = [self._take(data, nursery) for data in updates]
+            if not any(news):
+                with trio.move_on_at(began + POLL_INTERVAL_SECONDS):
+                    await self._closed.wait()
+
+    def _take(self, data: Raw, nursery: trio.Nursery) -> bool:
+        """Take an update; return whether it is a new one."""
+        try:
+            update = decode_update(data)
+        except UpdateFormatError as error:
+            return self._take_malformed(error)
+        if not self._offsets.take(update.update_id):
+            return False
+        self._act(update, nursery)
+        return True
+
+    def _take_malformed(self, error: UpdateFormatError) -> bool:
+        if error.update_id is None:  # it cannot be confirmed, so it may come for ever
+            if not self._complained:
+                log.warning("Telegram delivers an update without an id", error=str(error))
+            self._complained = True
+            return False
+        if not self._offsets.take(error.update_id):
+            return False
+        log.warning("Telegram update was not understood and is ignored", update_id=error.update_id, error=str(error))
+        self._close(error.update_id)
+        return True
+
+    def _act(self, update: Update, nursery: trio.Nursery) -> None:
+        meaning = interpret(update, self._allowed_users, self._bot_name)
+        if isinstance(meaning, ForAgent):
+            self._deliveries.add(update.update_id, meaning.message)
+            self._changed.set()
+            return
+        if isinstance(meaning, Notice) and self._is_news(meaning.once):
+            nursery.start_soon(self._say, update.update_id, meaning)
+            return
+        if isinstance(meaning, Stranger):
+            self._log_stranger(meaning)
+        else:
+            reason = "said before" if isinstance(meaning, Notice) else meaning.reason
+            log.debug("Telegram update is ignored", update_id=update.update_id, reason=reason)
+        self._close(update.update_id)
+
+    async def _say(self, update_id: int, notice: Notice) -> None:
+        """Say what the channel itself has to say; if that fails, it is not said."""
+        try:
+            await self._sender.send(notice.about.chat_id, notice.text, notice.about.metadata)
+        except ChannelError as error:
+            log.warning("Notice could not be delivered", channel=self.name, error=str(error))
+        self._close(update_id)
+
+    def _is_news(self, once: str | None) -> bool:
+        if once is None:
+            return True
+        if once in self._said:
+            return False
+        self._said[once] = None
+        if len(self._said) > MAX_SAID_ONCE:
+            del self._said[next(iter(self._said))]
+        return True
+
+    def _log_stranger(self, stranger: Stranger) -> None:
+        if stranger.user_id in self._strangers or len(self._strangers) >= MAX_STRANGERS_LOGGED:
+            return
+        if not stranger.private:  # the members of a group are nobody's business
+            log.debug("Telegram message of a stranger in a group is ignored", user_id=stranger.user_id)
+            return
+        self._strangers.add(stranger.user_id)
+        log.warning(
+            "Telegram message of a stranger is ignored",
+            user_id=stranger.user_id,
+            username=_printable_name(stranger.username),
+            advice="to let this person in, add the id to telegram.allowed_users",
+        )
+        if len(self._strangers) == MAX_STRANGERS_LOGGED:
+            log.warning("No more strangers on Telegram are logged", logged=MAX_STRANGERS_LOGGED)
+
+    def _close(self, update_id: int) -> None:
+        self._offsets.close(update_id)
+        self._closed.set()
+
+    # Messages to the agent ------------------------------------------------------------------------------------
+
+    async def _hand_over(self, inbound: InboundSender, nursery: trio.Nursery) -> None:
+        while True:
+            self._changed = trio.Event()
+            for delivery in self._deliveries.due(trio.current_time()):
+                self._try_to_hand_over(delivery, inbound, nursery)
+            with trio.move_on_at(self._deliveries.next_due()):
+                await self._changed.wait()
+
+    def _try_to_hand_over(self, delivery: Delivery, inbound: InboundSender, nursery: trio.Nursery) -> None:
+        try:
+            inbound.send_nowait(delivery.message)
+        except (trio.WouldBlock, trio.ClosedResourceError):
+            self._deliveries.refuse(delivery, trio.current_time())
+            return
+        self._deliveries.hand_over(delivery)
+        if delivery.handed_over == 1:
+            over = self._typing[delivery.update_id] = trio.Event()
+            message = delivery.message
+            nursery.start_soon(self._sender.type_until, over, message.chat_id, message.metadata)
+
+    def _stop_typing(self, delivery: Delivery) -> None:
+        over = self._typing.pop(delivery.update_id, None)
+        if over is not None:
+            over.set()
+
+
+def _metadata(message: OutboundMessage) -> dict[str, str]:
+    return message.reply_to.metadata if message.reply_to is not None else {}
+
+
+def _printable_name(name: str | None) -> str | None:
+    """Return a public name, which strangers choose, for the log."""
+    return name if name is None or _USERNAME.fullmatch(name) else "(odd)"

@@ -1,0 +1,172 @@
+"""One call of a method of the Bot API, and what can come of it.
+
+The token is a part of every address. It is in no text that leaves this module: foreign errors are told by their kind,
+what a server says is redacted, and httpx2's own loggers are kept quiet (see `miniclaw.http_client`).
+
+Importing this needs httpx2, the extra ``miniclaw[telegram]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, aclosing, suppress
+from typing import Any, Final, Literal, TypeAlias
+
+import httpx2
+import msgspec
+import trio
+from msgspec import Raw
+
+from miniclaw.agent.retries import parse_retry_after
+from miniclaw.channels.telegram.wire import Answer, decode_answer
+from miniclaw.errors import ChannelError
+from miniclaw.http_client import describe, read_some, shorten
+from miniclaw.redaction import Secret
+from miniclaw.session.clock import Clock, utc_now
+
+MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
+"""Largest answer, inclusive. A hundred messages of 4,096 characters are some 2 MB."""
+
+CALL_SECONDS: Final = 20
+"""How long a call may take that does not wait for anything."""
+
+CONNECT_SECONDS: Final = 10
+
+_END_SECONDS: Final = 0.1
+_MAX_RETRY_AFTER_SECONDS: Final = 3600.0
+
+Trouble: TypeAlias = Literal[
+    "network", "server", "busy", "conflict", "webhook", "token", "forbidden", "refused", "answer"
+]
+"""Why a call failed: the connection; 5xx; 429; another poller; a webhook; 401 or 404; 403; any other 4xx; no answer of
+the Bot API's form."""
+
+
+class BotError(ChannelError):
+    """A call that failed.
+
+    Attributes:
+        trouble: Why.
+        retry_after: For how many seconds Telegram asks to wait.
+        moved_to: The id that the chat has now.
+        accepted: Whether Telegram had said that it is done, before the rest of its answer was lost.
+    """
+
+    def __init__(
+        self,
+        trouble: Trouble,
+        reason: str,
+        *,
+        retry_after: float | None = None,
+        moved_to: int | None = None,
+        accepted: bool = False,
+    ) -> None:
+        self.trouble = trouble
+        self.retry_after = retry_after
+        self.moved_to = moved_to
+        self.accepted = accepted
+        super().__init__(reason)
+
+
+class BotClient:
+    """Calls methods of the Bot API.
+
+    Args:
+        http: Whoever made it closes it.
+        api_base: The address of the Bot API.
+        token: The bot's.
+        clock: The wall clock.
+    """
+
+    def __init__(self, http: httpx2.AsyncClient, api_base: str, token: Secret, *, clock: Clock = utc_now) -> None:
+        self._http = http
+        self._api_base = api_base
+        self._token = token
+        self._clock = clock
+
+    async def call(self, method: str, values: Mapping[str, Any], *, within_seconds: float = CALL_SECONDS) -> Raw:
+        """Call a method and return its result.
+
+        Args:
+            method: Its name.
+            values: Its parameters.
+            within_seconds: When the whole answer has to be there.
+
+        Raises:
+            BotError: It failed.
+        """
+        try:
+            with trio.fail_after(within_seconds):
+                return await self._call(method, values)
+        except trio.TooSlowError:
+            raise BotError("network", f"Telegram did not answer within {within_seconds:g} s") from None
+
+    async def _call(self, method: str, values: Mapping[str, Any]) -> Raw:
+        url = f"{self._api_base}/bot{self._token.reveal()}/{method}"
+        headers = {"content-type": "application/json", "accept-encoding": "identity"}
+        status: int | None = None
+        try:
+            async with AsyncExitStack() as opened:
+                body = msgspec.json.encode(values)
+                response = await opened.enter_async_context(
+                    self._http.stream("POST", url, content=body, headers=headers)
+                )
+                status = response.status_code
+                chunks = await opened.enter_async_context(aclosing(response.aiter_raw()))
+                # The generators below this one are only ended by reading on: to the end, or until that is cancelled.
+                opened.push_async_callback(_read_end, chunks)
+                data, complete = await read_some(chunks, MAX_ANSWER_BYTES)
+        except httpx2.HTTPError as error:
+            raise _broken(error, status) from None  # its text and its request hold the address
+        except httpx2.InvalidURL:
+            raise BotError("refused", "the address of the Bot API is no address") from None
+        retry_after = parse_retry_after(response.headers.get("retry-after"), self._clock())
+        answer = decode_answer(data) if complete else None
+        return _result(status, answer, data, retry_after)
+
+
+async def _read_end(chunks: Any) -> None:
+    with trio.move_on_after(_END_SECONDS, shield=True) as scope, suppress(httpx2.HTTPError):
+        scope.cancel()
+        async for _ in chunks:
+            pass
+
+
+def _broken(error: httpx2.HTTPError, status: int | None) -> BotError:
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError):
+        return BotError("network", f"Telegram cannot be reached ({describe(error)})")
+    reason = f"the connection to Telegram broke off ({describe(error)})"
+    return BotError("network", reason, accepted=status == 200)
+
+
+def _result(status: int, answer: Answer | None, data: bytes, retry_after: float | None) -> Raw:
+    """Return the result of an answer.
+
+    Raises:
+        BotError: It has none.
+    """
+    if answer is not None and answer.ok and status == 200:
+        return answer.result
+    code, said, moved_to = status, shorten(data[:1000].decode(errors="replace")), None
+    if answer is not None:
+        code = answer.error_code or status
+        said = shorten(answer.description)
+        moved_to = answer.parameters.migrate_to_chat_id
+        retry_after = retry_after if answer.parameters.retry_after is None else answer.parameters.retry_after
+    elif status == 200:
+        raise BotError("answer", f"what came is no answer of the Bot API: {said[:100]!r}", accepted=True)
+    if retry_after is not None:
+        retry_after = min(max(0.0, retry_after), _MAX_RETRY_AFTER_SECONDS)
+    trouble = _trouble(code, said)
+    raise BotError(trouble, f"Telegram answered {code}: {said[:300]}", retry_after=retry_after, moved_to=moved_to)
+
+
+def _trouble(code: int, said: str) -> Trouble:
+    if code == 409:
+        return "webhook" if "webhook" in said.lower() else "conflict"
+    known: dict[int, Trouble] = {401: "token", 403: "forbidden", 404: "token", 429: "busy"}
+    if code in known:
+        return known[code]
+    if 500 <= code <= 599:
+        return "server"
+    return "refused" if 400 <= code <= 499 else "answer"

@@ -1,0 +1,120 @@
+"""Messages on their way to the agent: which is handed over when, and when again. Pure; times are trio's.
+
+A chat has one message at the agent at a time, until its answer is on disk; the others of the chat wait here, and at
+Telegram, where they survive whatever happens. So the order of a chat holds, whatever is refused or fails, and one
+chat never waits for another.
+
+A message whose turn failed, and that is not on disk, is handed over again, later and later, up to every
+`MAX_DELAY_SECONDS`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from miniclaw.channels.base import InboundMessage
+
+FIRST_DELAY_SECONDS: Final = 2.0
+MAX_DELAY_SECONDS: Final = 30.0
+REFUSED_DELAY_SECONDS: Final = 1.0
+"""How long a message waits for which the agent had no room."""
+
+FOREVER: Final = float("inf")
+
+
+class Delivery(Struct, eq=False):
+    """A message on its way.
+
+    Attributes:
+        update_id: The update that brought it.
+        message: The message.
+        state: Where it is: it waits here; the agent has it; the agent has had its say about it.
+        saved: Whether it is on disk: the agent will not need it again, and confirms it by itself.
+        told: Whether the person knows of the failure of its turn.
+        due: When it is handed over (again), at the earliest.
+        handed_over: How many times it was.
+    """
+
+    update_id: int
+    message: InboundMessage
+    state: Literal["waiting", "at the agent", "over"] = "waiting"
+    saved: bool = False
+    told: bool = False
+    due: float = 0.0
+    handed_over: int = 0
+
+
+class Deliveries:
+    """All of them, by chat. Changed on the trio thread only, in synchronous steps."""
+
+    def __init__(self) -> None:
+        self._chats: dict[str, deque[Delivery]] = {}
+        self._by_id: dict[str, Delivery] = {}
+
+    def __repr__(self) -> str:
+        return f"<Deliveries chats={len(self._chats)} messages={len(self._by_id)}>"
+
+    def add(self, update_id: int, message: InboundMessage) -> None:
+        """Take a message that has an `InboundMessage.inbound_id`; behind the others of its chat."""
+        delivery = Delivery(update_id, message)
+        self._by_id[message.inbound_id or ""] = delivery
+        self._chats.setdefault(message.chat_id, deque()).append(delivery)
+
+    def find(self, message: InboundMessage | None) -> Delivery | None:
+        """Return the delivery of a message, if it is still on its way."""
+        return None if message is None else self._by_id.get(message.inbound_id or "")
+
+    def due(self, now: float) -> list[Delivery]:
+        """Return what has to be handed over now."""
+        return [first for first in self._firsts() if first.due <= now]
+
+    def next_due(self) -> float:
+        """Return when something has to be handed over next; `FOREVER`: unless something happens, never."""
+        return min((first.due for first in self._firsts()), default=FOREVER)
+
+    def hand_over(self, delivery: Delivery) -> None:
+        """Take note that the agent has a message."""
+        delivery.state = "at the agent"
+        delivery.due = FOREVER
+        delivery.handed_over += 1
+
+    def refuse(self, delivery: Delivery, now: float) -> None:
+        """Take note that the agent had no room for a message."""
+        delivery.due = now + REFUSED_DELAY_SECONDS
+
+    def end_turn(self, delivery: Delivery, now: float, *, failed: bool, told: bool) -> None:
+        """Take note that the agent has had its say about a message.
+
+        Args:
+            delivery: The message.
+            now: The time.
+            failed: It was not an answer, but why there is none.
+            told: Whether the person heard it.
+        """
+        delivery.state = "over"
+        if failed:
+            delivery.told = delivery.told or told
+            if not delivery.saved:
+                delay = FIRST_DELAY_SECONDS * 2.0 ** min(delivery.handed_over - 1, 10)
+                delivery.due = now + min(MAX_DELAY_SECONDS, delay)
+
+    def save(self, delivery: Delivery) -> None:
+        """Take note that a message is on disk."""
+        delivery.saved = True
+        delivery.told = False  # whatever fails from now on is another failure
+        if delivery.state == "over":
+            delivery.due = FOREVER
+
+    def finish(self, delivery: Delivery) -> None:
+        """Forget a message: all that is to know of it is on disk."""
+        self._by_id.pop(delivery.message.inbound_id or "", None)
+        chat = self._chats[delivery.message.chat_id]
+        chat.remove(delivery)
+        if not chat:
+            del self._chats[delivery.message.chat_id]
+
+    def _firsts(self) -> list[Delivery]:
+        return [chat[0] for chat in self._chats.values() if chat[0].state != "at the agent"]

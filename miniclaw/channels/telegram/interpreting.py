@@ -1,0 +1,126 @@
+"""What an update means: a message for the agent, a sentence from the channel itself, or nothing. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+from miniclaw.channels.base import InboundMessage
+from miniclaw.channels.telegram.wire import TelegramMessage, Update
+
+CHANNEL: Final = "telegram"
+
+MESSAGE_ID: Final = "message_id"
+"""The metadata of a message in a group: its id there, for the reply."""
+
+THREAD_ID: Final = "thread_id"
+"""The metadata of a message in a topic of a forum."""
+
+GREETING: Final = "Hello! Write me anything, and I answer. I remember this conversation."
+ONLY_TEXT: Final = "I understand only text; I cannot see what came with this message ({media})."
+NO_EDITS: Final = (
+    "I do not see edits; I answer what was sent first. To have the new text answered, send it as a new message."
+)
+CAPTION_NOTE: Final = "[This came with {media}, which cannot be seen here.]"
+
+_COMMAND: Final = re.compile(r"/(?P<name>[A-Za-z0-9_]{1,64})(@(?P<bot>[A-Za-z0-9_]{1,64}))?(?=\s|$)")
+_GROUPS: Final = frozenset({"group", "supergroup"})
+
+
+class ForAgent(Struct, frozen=True):
+    """A message for the agent."""
+
+    message: InboundMessage
+
+
+class Notice(Struct, frozen=True):
+    """A sentence that the channel itself says.
+
+    Attributes:
+        about: To which message; it says where it goes, too.
+        text: The sentence.
+        once: Where it is said only once: until the program ends it is not said again under the same key.
+    """
+
+    about: InboundMessage
+    text: str
+    once: str | None = None
+
+
+class Stranger(Struct, frozen=True):
+    """Somebody who is not allowed to talk to the bot; gets no answer.
+
+    Attributes:
+        user_id: The id, for the configuration.
+        username: The public name, if there is one.
+        private: Whether it was to the bot alone.
+    """
+
+    user_id: int
+    username: str | None
+    private: bool
+
+
+class Nothing(Struct, frozen=True):
+    """Nothing to do."""
+
+    reason: str
+
+
+Meaning: TypeAlias = ForAgent | Notice | Stranger | Nothing
+
+
+def interpret(update: Update, allowed_users: Container[int], bot_name: str | None) -> Meaning:
+    """Return what an update means.
+
+    Args:
+        update: The update.
+        allowed_users: Ids of the users who may talk to the bot.
+        bot_name: The bot's own public name, if it is known: commands for other bots of a group are not for it.
+    """
+    message = update.message
+    if message is None:
+        return Nothing("no message")
+    private = message.chat.type == "private"
+    if not private and message.chat.type not in _GROUPS:
+        return Nothing("no private chat and no group")
+    sender = message.from_user
+    if sender is None or sender.is_bot or message.sender_chat is not None:
+        return Nothing("not from a person")
+    if sender.id not in allowed_users:
+        return Stranger(sender.id, sender.username, private)
+    return _from_friend(update, message, private, bot_name)
+
+
+def _from_friend(update: Update, message: TelegramMessage, private: bool, bot_name: str | None) -> Meaning:
+    text = message.text if message.text is not None else message.caption
+    command = _COMMAND.match(text or "")
+    if command and command["bot"] and bot_name and command["bot"].lower() != bot_name.lower():
+        return Nothing("a command for another bot")
+    media = update.media
+    content = text or ""
+    if media and text:
+        content += "\n\n" + CAPTION_NOTE.format(media=media)
+    inbound = InboundMessage(
+        CHANNEL, str(message.chat.id), content, _metadata(message, private), f"update-{update.update_id}"
+    )
+    if update.is_edit:
+        return Notice(inbound, NO_EDITS, once=f"edit {message.chat.id}") if text else Nothing("an edit without text")
+    if command and command["name"].lower() == "start":
+        return Notice(inbound, GREETING)
+    if content.strip():
+        return ForAgent(inbound)
+    if media:
+        once = f"album {message.chat.id} {message.media_group_id}" if message.media_group_id else None
+        return Notice(inbound, ONLY_TEXT.format(media=media), once=once)
+    return Nothing("no text")
+
+
+def _metadata(message: TelegramMessage, private: bool) -> dict[str, str]:
+    metadata = {} if private else {MESSAGE_ID: str(message.message_id)}
+    if message.is_topic_message and message.message_thread_id is not None:
+        metadata[THREAD_ID] = str(message.message_thread_id)
+    return metadata

@@ -1,0 +1,94 @@
+"""Asking Telegram for updates, through all trouble."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import trio
+from msgspec import Raw
+
+from miniclaw.channels.telegram.backoff import Bout
+from miniclaw.channels.telegram.client import CALL_SECONDS, BotClient, BotError
+from miniclaw.channels.telegram.wire import ALLOWED_UPDATES, User, decode_updates, decode_user
+from miniclaw.session.logs import get_logger
+
+LONG_POLL_SECONDS: Final = 50
+"""How long Telegram may wait for something to happen."""
+
+T = TypeVar("T")
+
+log = get_logger("miniclaw.telegram")
+
+
+class Poller:
+    """Asks, and goes on asking.
+
+    Args:
+        client: For the calls.
+        sleep: Waits between attempts.
+    """
+
+    def __init__(self, client: BotClient, *, sleep: Callable[[float], Awaitable[None]] = trio.sleep) -> None:
+        self._client = client
+        self._sleep = sleep
+        self._bout = Bout()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the last call succeeded."""
+        return self._bout.is_over
+
+    async def get_me(self) -> User:
+        """Return who the bot is, as soon as Telegram says it."""
+        return await self._ask("getMe", {}, decode_user, CALL_SECONDS)
+
+    async def poll(self, offset: int | None, *, wait: bool) -> list[Raw]:
+        """Return updates, as soon as Telegram delivers them.
+
+        Args:
+            offset: Confirms all below it; None: confirms nothing.
+            wait: Whether to wait until there are some.
+        """
+        seconds = LONG_POLL_SECONDS if wait else 0
+        values: dict[str, Any] = {"timeout": seconds, "allowed_updates": ALLOWED_UPDATES}
+        if offset is not None:
+            values["offset"] = offset
+        return await self._ask("getUpdates", values, decode_updates, seconds + CALL_SECONDS)
+
+    async def _ask(
+        self, method: str, values: dict[str, Any], decode: Callable[[Raw], T | None], within_seconds: float
+    ) -> T:
+        while True:
+            try:
+                result = decode(await self._client.call(method, values, within_seconds=within_seconds))
+            except BotError as error:
+                await self._wait(error)
+                continue
+            if result is not None:
+                if self._bout.ended():
+                    log.info("Telegram can be asked again")
+                return result
+            await self._wait(BotError("answer", f"what came is not what {method} returns"))
+
+    async def forget_below(self, offset: int, within_seconds: float) -> None:
+        """Confirm all updates below an offset; the updates that come of it are not taken.
+
+        Raises:
+            BotError: It failed.
+        """
+        values = {"timeout": 0, "limit": 1, "offset": offset, "allowed_updates": ALLOWED_UPDATES}
+        await self._client.call("getUpdates", values, within_seconds=within_seconds)
+
+    async def _wait(self, error: BotError) -> None:
+        verdict = self._bout.failed(error, random.random())  # noqa: S311 - not a secret
+        if verdict.level is not None:
+            tell = log.error if verdict.level == "error" else log.warning
+            tell(
+                "Telegram cannot be asked; it is tried again",
+                error=str(error),
+                advice=verdict.advice,
+                next_try_seconds=round(verdict.delay_seconds, 1),
+            )
+        await self._sleep(verdict.delay_seconds)

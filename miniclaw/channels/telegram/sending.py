@@ -1,0 +1,119 @@
+"""Sending: a reply in as many messages as it needs, tried again where that may help; and the typing indication.
+
+A part is tried again after a failure that may pass, also where it is not known whether the failed try had arrived:
+a part that comes twice is a smaller evil than one that never comes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import trio
+
+from miniclaw.agent.retries import delay_seconds
+from miniclaw.channels.telegram.client import BotClient, BotError
+from miniclaw.channels.telegram.interpreting import MESSAGE_ID, THREAD_ID
+from miniclaw.channels.telegram.splitting import split_text
+from miniclaw.errors import ChannelError
+
+SENDING_SECONDS: Final = 300
+"""How long sending a part may take, waits and all."""
+
+TYPING_DELAY_SECONDS: Final = 0.3
+"""How long an answer may take before it is shown that it is being written."""
+
+TYPING_INTERVAL_SECONDS: Final = 4.5
+"""Telegram shows it for five seconds."""
+
+_MAY_PASS: Final = frozenset({"network", "server", "busy"})
+
+
+class Sender:
+    """Sends texts to chats.
+
+    Args:
+        client: For the calls.
+        sleep: Waits between attempts.
+    """
+
+    def __init__(self, client: BotClient, *, sleep: Callable[[float], Awaitable[None]] = trio.sleep) -> None:
+        self._client = client
+        self._sleep = sleep
+
+    async def send(self, chat_id: str, text: str, metadata: Mapping[str, str]) -> None:
+        """Send a text as plain text; in a group the first part is a reply to the message that it answers.
+
+        Args:
+            chat_id: The chat.
+            text: The text.
+            metadata: Of the message that it answers.
+
+        Raises:
+            ChannelError: It was not sent, or not the whole of it.
+        """
+        # Half a surrogate pair cannot be encoded.
+        parts = split_text(text.encode(errors="replace").decode())
+        if not parts:
+            raise ChannelError("there is nothing to see in the text, and Telegram takes no such message")
+        address = _address(chat_id, metadata)
+        for number, part in enumerate(parts):
+            values = {**address, "text": part}
+            if number == 0 and MESSAGE_ID in metadata:
+                reply = {"message_id": int(metadata[MESSAGE_ID]), "allow_sending_without_reply": True}
+                values["reply_parameters"] = reply
+            try:
+                moved_to = await self._send_part(values)
+            except ChannelError as error:
+                behind = f"{number} of {len(parts)} parts were sent; " if number else ""
+                raise ChannelError(f"{behind}{error}") from None
+            address["chat_id"] = moved_to
+
+    async def _send_part(self, values: dict[str, Any]) -> int:
+        """Send a part; return the id that its chat has now."""
+        deadline = trio.current_time() + SENDING_SECONDS
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                await self._client.call("sendMessage", values)
+            except BotError as error:
+                if error.accepted:
+                    break
+                if error.moved_to is not None and error.moved_to != values["chat_id"]:  # a group became a supergroup
+                    values.pop("reply_parameters", None)  # messages have other ids there
+                    values["chat_id"] = error.moved_to
+                    continue
+                if error.trouble not in _MAY_PASS:
+                    raise
+                chance = random.random()  # noqa: S311 - not a secret
+                delay = delay_seconds(attempt, error.retry_after, chance)
+                if trio.current_time() + delay > deadline:
+                    raise
+                await self._sleep(delay)
+            else:
+                break
+        chat_id: int = values["chat_id"]
+        return chat_id
+
+    async def type_until(self, over: trio.Event, chat_id: str, metadata: Mapping[str, str]) -> None:
+        """Show that an answer is being written, until it is over. Failures are nobody's concern."""
+        delay = TYPING_DELAY_SECONDS
+        while True:
+            with trio.move_on_after(delay):
+                await over.wait()
+                return
+            try:
+                await self._client.call("sendChatAction", {**_address(chat_id, metadata), "action": "typing"})
+            except BotError as error:
+                delay = max(TYPING_INTERVAL_SECONDS, error.retry_after or 0)
+            else:
+                delay = TYPING_INTERVAL_SECONDS
+
+
+def _address(chat_id: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    address: dict[str, Any] = {"chat_id": int(chat_id)}
+    if THREAD_ID in metadata:
+        address["message_thread_id"] = int(metadata[THREAD_ID])
+    return address

@@ -1,0 +1,214 @@
+"""A long reply in several messages. Pure.
+
+Telegram takes at most 4,096 UTF-16 code units a message. A text is cut, in this order of preference: between
+paragraphs, between lines outside of code blocks, between lines, between words, between what a person sees as
+characters. A code block (a fence of three to sixteen backticks or tildes, as in CommonMark) is closed at the end of a
+part and opened again, with its language, at the beginning of the next.
+
+Outside of code blocks white space at a cut is dropped; nothing else ever is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec import Struct
+
+from miniclaw.channels.telegram.graphemes import is_boundary
+
+MAX_UNITS: Final = 4096
+"""Longest message, in UTF-16 code units, inclusive."""
+
+LEAST_LIMIT: Final = 1024
+"""Smallest limit for which all that is promised here holds."""
+
+_MAX_MARKER: Final = 16
+_LANGUAGE_CHARS: Final = 32
+_OPENS: Final = re.compile(r" {0,3}(?P<marker>`{3,16}(?=[^`\n]{0,100}$)(?!`)|~{3,16}(?!~)(?=.{0,100}$))(?P<info>.*)$")
+_CLOSES: Final = re.compile(r" {0,3}(?P<marker>`{3,16}|~{3,16})\s*$")
+_LIKE_A_FENCE: Final = re.compile(r"\s*(```|~~~)")
+
+
+def utf16_units(text: str) -> int:
+    """Return the length of a text as Telegram counts it."""
+    return len(text) + sum(char > "\uffff" for char in text)
+
+
+def split_text(text: str, limit: int = MAX_UNITS) -> list[str]:
+    """Return a text in parts that each fit into one message; none of them is blank.
+
+    Args:
+        text: Any text.
+        limit: Most UTF-16 code units of a part, inclusive; at least `LEAST_LIMIT`.
+    """
+    if utf16_units(text) <= limit:
+        return [] if is_blank(text) else [text]
+    return [part for part in _Splitter(text, limit).parts() if not is_blank(part)]
+
+
+def is_blank(text: str) -> bool:
+    """Return whether there is nothing to see in a text; Telegram refuses such a message."""
+    return not any(char.isprintable() and not char.isspace() for char in text)
+
+
+class Fence(Struct, frozen=True):
+    """An open code block."""
+
+    marker: str
+    language: str
+
+    @property
+    def opening(self) -> str:
+        """The line that opens it again."""
+        return f"{self.marker}{self.language}\n"
+
+    @property
+    def closing(self) -> str:
+        """What closes it behind a line."""
+        return f"\n{self.marker}"
+
+
+class Line(Struct, frozen=True):
+    """A line: where it begins, where it ends (its line feed not counted), and the code block that it is in.
+
+    The line that opens a block is not in it; the one that closes it is.
+    """
+
+    start: int
+    end: int
+    fence: Fence | None
+    opens: bool
+    closes: bool
+
+
+def read_lines(text: str) -> list[Line]:
+    """Return the lines of a text."""
+    lines = []
+    fence: Fence | None = None
+    start = 0
+    for content in text.split("\n"):
+        opened = _opened(content) if fence is None else None
+        closes = fence is not None and _is_closed(content, fence)
+        lines.append(Line(start, start + len(content), fence, opened is not None, closes))
+        if opened is not None:
+            fence = opened
+        elif closes:
+            fence = None
+        start += len(content) + 1
+    return lines
+
+
+def _opened(content: str) -> Fence | None:
+    match = _OPENS.match(content)
+    if match is None:
+        return None
+    words = match["info"].split()
+    return Fence(match["marker"], words[0].lstrip("~")[:_LANGUAGE_CHARS] if words else "")
+
+
+def _is_closed(content: str, fence: Fence) -> bool:
+    match = _CLOSES.match(content)
+    return match is not None and match["marker"].startswith(fence.marker)
+
+
+class _Cut(Struct, frozen=True):
+    """Where a part ends, where the next begins, and the code block that both are in."""
+
+    end: int
+    next_start: int
+    fence: Fence | None
+
+
+class _Splitter:
+    def __init__(self, text: str, limit: int) -> None:
+        self._text = text
+        self._limit = limit
+        self._lines = read_lines(text)
+        self._at = 0  # the line in which the part begins
+        self._reserve = 1 + _MAX_MARKER if any(line.opens for line in self._lines) else 0
+
+    def parts(self) -> Iterator[str]:
+        start, fence = 0, None
+        while True:
+            opening = fence.opening if fence else ""
+            budget = self._limit - utf16_units(opening)
+            if len(self._text) - start <= budget and utf16_units(self._text[start:]) <= budget:
+                yield opening + self._text[start:]
+                return
+            cut = self._cut(start, _fit(self._text, start, budget - self._reserve))
+            part = opening + self._text[start : cut.end]
+            yield part + cut.fence.closing if cut.fence else part.rstrip()
+            start, fence = self._skip(cut)
+            if start >= len(self._text):
+                return
+
+    def _cut(self, start: int, end: int) -> _Cut:
+        """Return the best place for a cut, not after `end`."""
+        while self._at + 1 < len(self._lines) and self._lines[self._at + 1].start <= start:
+            self._at += 1
+        last = self._at  # the line in which `end` is
+        while last + 1 < len(self._lines) and self._lines[last + 1].start <= end + 1:
+            last += 1
+        quarter, half = start + (end - start) // 4, start + (end - start) // 2
+        outside: Line | None = None
+        inside: Line | None = None
+        for index in range(last, self._at, -1):
+            line, before = self._lines[index], self._lines[index - 1]
+            if line.start < quarter:
+                break
+            if line.fence is None:
+                if line.start >= half and (self._is_blank(line) or self._is_blank(before)):
+                    outside = line
+                    break
+                outside = outside or line
+            elif not before.opens:  # nobody wants an empty block at the end
+                inside = inside or line
+        if best := outside or inside:
+            return _Cut(best.start - 1, best.start, best.fence)
+        return self._cut_line(self._lines[last], half, end)
+
+    def _cut_line(self, line: Line, half: int, end: int) -> _Cut:
+        """Return the best place for a cut within a line."""
+        text = self._text
+        if line.closes:  # nothing but white space is behind
+            return _Cut(end, line.end, None)
+        for index in range(end - 1, half, -1):
+            if text[index].isspace() and not self._looks_like_a_fence(index + 1, line):
+                return _Cut(index if line.fence is None else index + 1, index + 1, line.fence)
+        for index in range(end, half, -1):
+            if is_boundary(text, index) and not self._looks_like_a_fence(index, line):
+                return _Cut(index, index, line.fence)
+        return _Cut(end, end, line.fence)
+
+    def _skip(self, cut: _Cut) -> tuple[int, Fence | None]:
+        """Return where the next part begins: not with the end of a block, nor with blank lines."""
+        index, lines = self._at, self._lines
+        while index + 1 < len(lines) and lines[index + 1].start <= cut.next_start:
+            index += 1
+        start, fence = cut.next_start, cut.fence
+        if lines[index].start == start and lines[index].closes:  # it is closed already
+            index += 1
+            start, fence = (lines[index].start if index < len(lines) else len(self._text)), None
+        while fence is None and index < len(lines) and not self._text[start : lines[index].end].strip():
+            index += 1
+            start = lines[index].start if index < len(lines) else len(self._text)
+        return start, fence
+
+    def _looks_like_a_fence(self, index: int, line: Line) -> bool:
+        """Return whether the rest of a line would be taken for the beginning or the end of a code block."""
+        return _LIKE_A_FENCE.match(self._text, index, line.end) is not None
+
+    def _is_blank(self, line: Line) -> bool:
+        return not self._text[line.start : line.end].strip()
+
+
+def _fit(text: str, start: int, budget: int) -> int:
+    """Return the end of the longest piece from `start` that has no more than so many code units."""
+    end = min(len(text), start + budget)
+    excess = utf16_units(text[start:end]) - budget
+    while excess > 0:
+        end -= 1
+        excess -= 1 + (text[end] > "\uffff")
+    return end

@@ -1,0 +1,183 @@
+"""What is read of the Bot API's JSON. Pure.
+
+Unknown fields are skipped and unknown kinds are no error: Telegram adds some with every version.
+See https://core.telegram.org/bots/api.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+ALLOWED_UPDATES: Final = ("message", "edited_message")
+"""The kinds of update that are asked for."""
+
+_MEDIA: Final = {
+    "animation": "an animation",
+    "audio": "an audio file",
+    "checklist": "a checklist",
+    "contact": "a contact",
+    "dice": "a dice",
+    "document": "a file",
+    "game": "a game",
+    "location": "a location",
+    "paid_media": "paid media",
+    "photo": "a photo",
+    "poll": "a poll",
+    "sticker": "a sticker",
+    "story": "a story",
+    "venue": "a place",
+    "video": "a video",
+    "video_note": "a video message",
+    "voice": "a voice message",
+}
+_GENERAL: Final = ("document", "location")
+
+
+class User(Struct, frozen=True):
+    """A user or a bot."""
+
+    id: int
+    is_bot: bool = False
+    username: str | None = None
+
+
+class Chat(Struct, frozen=True):
+    """A chat; its `type` is ``private``, ``group``, ``supergroup`` or ``channel``."""
+
+    id: int
+    type: str
+
+
+class TelegramMessage(Struct, frozen=True):
+    """A message.
+
+    Attributes:
+        sender_chat: The chat in whose name it was sent; `from_user` is then a stand-in.
+        media_group_id: What the photos of one album have in common.
+    """
+
+    message_id: int
+    chat: Chat
+    from_user: User | None = field(default=None, name="from")
+    sender_chat: Chat | None = None
+    text: str | None = None
+    caption: str | None = None
+    media_group_id: str | None = None
+    message_thread_id: int | None = None
+    is_topic_message: bool = False
+
+
+class Update(Struct, frozen=True):
+    """One thing that happened.
+
+    Attributes:
+        update_id: By it an update is confirmed.
+        message: What was written, if that is what happened.
+        media: What came with it, or instead of text, in words such as "a photo".
+        is_edit: Whether it is a new version of an older message.
+    """
+
+    update_id: int
+    message: TelegramMessage | None = None
+    media: str | None = None
+    is_edit: bool = False
+
+
+class UpdateFormatError(ValueError):
+    """An update that is not what it should be.
+
+    Attributes:
+        update_id: Its id, where that much could be read.
+    """
+
+    def __init__(self, problem: str, update_id: int | None = None) -> None:
+        self.update_id = update_id
+        super().__init__(problem)
+
+
+_ABSENT: Final = Raw(b"null")
+
+
+class _Envelope(Struct):
+    update_id: int
+    message: Raw = _ABSENT
+    edited_message: Raw = _ABSENT
+
+
+class _JustId(Struct):
+    update_id: int
+
+
+def decode_update(data: bytes | Raw) -> Update:
+    """Return an update.
+
+    Raises:
+        UpdateFormatError: It is none.
+    """
+    try:
+        update_id = msgspec.json.decode(data, type=_JustId).update_id
+    except (ValueError, RecursionError) as error:
+        raise UpdateFormatError(f"an update without an id: {error}") from error
+    try:
+        envelope = msgspec.json.decode(data, type=_Envelope)
+        is_edit = envelope.message == _ABSENT
+        raw = envelope.edited_message if is_edit else envelope.message
+        if raw == _ABSENT:
+            return Update(update_id)
+        message = msgspec.json.decode(raw, type=TelegramMessage)
+        kinds = msgspec.json.decode(raw, type=dict[str, Raw])
+    except (ValueError, RecursionError) as error:
+        raise UpdateFormatError(str(error), update_id) from error
+    return Update(update_id, message, _media(kinds), is_edit)
+
+
+def _media(kinds: Container[str]) -> str | None:
+    found = [kind for kind in _MEDIA if kind in kinds]
+    # Telegram sends a general field beside the one that says what it is: an animation is also a document.
+    special = [kind for kind in found if kind not in _GENERAL]
+    return _MEDIA[(special or found)[0]] if found else None
+
+
+class Parameters(Struct, frozen=True):
+    """What the Bot API says about an error besides its description."""
+
+    retry_after: float | None = None
+    migrate_to_chat_id: int | None = None
+
+
+class Answer(Struct, frozen=True):
+    """The envelope of every answer of the Bot API."""
+
+    ok: bool
+    result: Raw = _ABSENT
+    error_code: int | None = None
+    description: str = ""
+    parameters: Parameters = Parameters()
+
+
+def decode_answer(data: bytes) -> Answer | None:
+    """Return the answer of the Bot API, or None if it is not one."""
+    try:
+        return msgspec.json.decode(data, type=Answer)
+    except (ValueError, RecursionError):
+        return None
+
+
+def decode_updates(result: Raw) -> list[Raw] | None:
+    """Return the updates of an answer one by one, so that a bad one spoils no other; None if it has no list."""
+    try:
+        return msgspec.json.decode(result, type=list[Raw])
+    except (ValueError, RecursionError):
+        return None
+
+
+def decode_user(result: Raw) -> User | None:
+    """Return the user of an answer, or None if it has none."""
+    try:
+        return msgspec.json.decode(result, type=User)
+    except (ValueError, RecursionError):
+        return None

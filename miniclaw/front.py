@@ -1,0 +1,117 @@
+"""The gateway's front: the channels of its own, and what is served over HTTP.
+
+The page, health and metrics are one application, made twice of the same parts: for the Unix socket in the workspace,
+whose reader can only be the owner, and for the configured address, where a client has to prove what it may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Final
+
+import trio
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+
+from miniclaw.admin.health import Health, Phase, health_routes
+from miniclaw.admin.metrics import Metrics, metrics_routes
+from miniclaw.agent.inbox import Inbox
+from miniclaw.agent.loop import AgentLoop
+from miniclaw.channels.base import Channel
+from miniclaw.channels.live import LiveChannel
+from miniclaw.channels.telegram.opening import open_telegram
+from miniclaw.config import Config, Home
+from miniclaw.session.runtime import SessionRuntime
+from miniclaw.web.app import build_app
+from miniclaw.web.chat.routes import chat_routes
+from miniclaw.web.security import open_security
+from miniclaw.web.server import open_server
+
+LIVE_CHANNELS: Final = ("web", "console")
+"""The channels whose people are connected: through the page, and through `miniclaw chat`."""
+
+
+class OwnChannels:
+    """The channels that the gateway has by itself."""
+
+    def __init__(self, live: Mapping[str, LiveChannel], others: Sequence[Channel]) -> None:
+        self.live = live
+        self.all: tuple[Channel, ...] = (*live.values(), *others)
+
+
+class Front:
+    """What people and administrators reach.
+
+    Attributes:
+        addresses: The URLs at which it is served, with the real ports.
+    """
+
+    def __init__(self, health: Health) -> None:
+        self.addresses: tuple[str, ...] = ()
+        self._health = health
+
+    def tell(self, phase: Phase) -> None:
+        """Say where the gateway is in its life."""
+        self._health.phase = phase
+
+
+@asynccontextmanager
+async def open_channels(config: Config) -> AsyncIterator[OwnChannels]:
+    """Give the gateway's own channels for a block.
+
+    Raises:
+        ConfigError: One of them cannot be had as it is configured.
+    """
+    live = {name: LiveChannel(name) for name in LIVE_CHANNELS}
+    async with AsyncExitStack() as opened:
+        others: list[Channel] = []
+        if config.telegram.enabled:
+            others.append(await opened.enter_async_context(open_telegram(config.telegram)))
+        yield OwnChannels(live, others)
+
+
+@asynccontextmanager
+async def open_front(
+    config: Config,
+    home: Home,
+    runtime: SessionRuntime,
+    *,
+    channels: OwnChannels,
+    inbox: Inbox,
+    loop: AgentLoop,
+) -> AsyncIterator[Front]:
+    """Serve for a block. On leaving, connections have a few seconds to end; websockets are closed with 1001.
+
+    Args:
+        config: Where and to whom.
+        home: The workspace, which this process owns.
+        runtime: The sessions.
+        channels: Their live ones carry the chats.
+        inbox: What waits.
+        loop: Who answers.
+
+    Raises:
+        ConfigError: It cannot be served so.
+    """
+    health = Health(runtime)
+    metrics = Metrics(runtime, turns=loop.stats, inbox=inbox, health=health)
+    front = Front(health)
+    drain = trio.Event()
+    security = await trio.to_thread.run_sync(partial(open_security, config.web, home.workspace))
+
+    def make_app(trusted: bool) -> ASGIApp:
+        routes: list[BaseRoute] = [
+            *chat_routes(channels.live, runtime.manager, drain=drain, trusted=trusted, model_name=loop.model_name),
+            *health_routes(health),
+            *metrics_routes(metrics),
+        ]
+        return build_app(routes, security=None if trusted else security)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(metrics.run)
+        async with open_server(config.web, home.workspace, make_app, drain=drain) as server:
+            front.addresses = server.addresses
+            yield front
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,121 @@
+"""The application: the routes of all parts, behind the limits and the rules, with one form of error."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from miniclaw.session.logs import get_logger
+from miniclaw.web.bodies import UnreadBodies, WholeBodies
+from miniclaw.web.guard import Guard
+from miniclaw.web.headers import StrictHeaders
+from miniclaw.web.limits import DEFAULT_LIMITS, Limits
+from miniclaw.web.problems import problem
+from miniclaw.web.refusal import refuse
+from miniclaw.web.security import Security, SecurityMiddleware
+
+log = get_logger("miniclaw.web")
+
+
+def build_app(routes: Sequence[BaseRoute], *, security: Security | None, limits: Limits = DEFAULT_LIMITS) -> ASGIApp:
+    """Return an application.
+
+    Args:
+        routes: Of all parts.
+        security: The rules of an address; None where only the user can come.
+        limits: What a client may take.
+    """
+    own = security.routes() if security is not None else []
+    starlette = Starlette(
+        routes=[*own, *routes],
+        exception_handlers={HTTPException: _answer_exception, Exception: _answer_failure},
+    )
+    starlette.router.redirect_slashes = False
+    starlette.router.default = _Nothing(starlette.router.default)
+    app: ASGIApp = WholeBodies(starlette, limits)
+    if security is not None:
+        app = SecurityMiddleware(app, security)
+    return UnreadBodies(StrictHeaders(Errors(Guard(app, limits))), limits)
+
+
+class Errors:
+    """Logs once what nobody caught. The client is told that it happened, and nothing else."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer, and the log the rest
+            log.error(
+                "Web request failed",
+                method=scope.get("method", "WEBSOCKET"),
+                path=scope["path"],
+                traceback="".join(traceback.format_exception(error)),
+            )
+            if not begun:  # otherwise the server breaks the connection off: what was sent is not whole
+                await refuse(_failure(), scope, receive, send)
+
+
+class _Nothing:
+    """What is at a path without a route, also for a websocket."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await refuse(problem(404, f"there is no websocket at {scope['path']}"), scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _failure() -> Response:
+    return problem(500, "something went wrong in the gateway; its log says what")
+
+
+async def _answer_failure(_request: Request, _error: Exception) -> Response:
+    return _failure()  # Starlette raises it again after this, so that `Errors` logs it
+
+
+async def _answer_exception(request: Request, error: Exception) -> Response:
+    """Answer what Starlette refuses: an unknown path, a method that is not there."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is installed for these only
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if error.status_code == 404:
+        detail = f"there is nothing at {request.url.path}"
+    elif error.status_code == 405:
+        allowed = _allowed_methods(request)
+        headers["allow"] = ", ".join(allowed)
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
+        detail = f"{request.method} is not possible here; what is: {headers['allow']}"
+    else:
+        detail = str(error.detail) or HTTPStatus(error.status_code).phrase
+    return problem(error.status_code, detail, headers=headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Return the methods of all routes that have the path; Starlette names those of the first one only."""
+    methods = {"OPTIONS"}
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods)

@@ -1,0 +1,1 @@
+"""The chat: a page, and the websocket behind it and behind ``miniclaw chat``."""

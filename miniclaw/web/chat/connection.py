@@ -1,0 +1,213 @@
+"""One client on the chat's websocket."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
+
+import trio
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from miniclaw.channels.live import LiveChannel, UnderWay
+from miniclaw.channels.subscription import Subscription
+from miniclaw.errors import ChannelNotRunningError, RuntimeClosedError, StoreError
+from miniclaw.session.logs import get_logger
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.names import make_session_id
+from miniclaw.session.types import Message
+from miniclaw.web.chat.frames import (
+    MAX_TEXT_CHARS,
+    BadFrameError,
+    ErrorFrame,
+    HelloFrame,
+    HistoryFrame,
+    MessageFrame,
+    ServerFrame,
+    decode_frame,
+    encode_frame,
+    history_page,
+)
+from miniclaw.web.chat.pace import Pace
+
+GOING_AWAY: Final = 1001
+POLICY: Final = 1008
+TRY_AGAIN_LATER: Final = 1013
+
+FAREWELL_SECONDS: Final = 1
+"""How long a client may take, at the end, for what is still to be sent."""
+
+BURST_FRAMES: Final = 20
+"""Frames that a client may send at once; it is read no faster than `FRAMES_PER_SECOND` beyond that."""
+
+FRAMES_PER_SECOND: Final = 5
+
+_UNREADABLE: Final = "What was said before in this chat cannot be read right now; the gateway's log says why."
+
+log = get_logger("miniclaw.web.chat")
+
+
+class ChatConnection:
+    """Serves one client until it leaves, is left behind, or the server ends.
+
+    Args:
+        websocket: Accepted.
+        hub: The channel.
+        manager: For what was said before.
+        chat_id: Which chat; a valid one.
+        drain: Set when the server ends.
+        model_name: Who answers.
+    """
+
+    def __init__(
+        self,
+        websocket: WebSocket,
+        hub: LiveChannel,
+        manager: SessionManager,
+        chat_id: str,
+        *,
+        drain: trio.Event,
+        model_name: str,
+    ) -> None:
+        self._websocket = websocket
+        self._hub = hub
+        self._manager = manager
+        self._chat_id = chat_id
+        self._session_id = make_session_id(hub.name, chat_id)
+        self._drain = drain
+        self._model_name = model_name
+        self._pace = Pace(BURST_FRAMES, FRAMES_PER_SECOND)
+        self._one_at_a_time = trio.Lock()  # frames are sent by two tasks
+        self._close: tuple[int, str] | None = None  # why this side ends it
+
+    async def serve(self) -> None:
+        """Serve; the websocket is closed afterwards, or the client has left.
+
+        Cancellation: the client is left without a word.
+        """
+        messages, trouble = await self._load()
+        # From here to `_tell` there is no checkpoint: the history, what is under way, and the events fit together.
+        async with self._hub.attach(self._chat_id) as subscription:
+            under_way = self._hub.under_way(self._chat_id)
+            first: list[ServerFrame] = [self._hello(messages, under_way), *trouble]
+            async with trio.open_nursery() as nursery:
+                reading = trio.CancelScope()
+                nursery.start_soon(self._tell, first, subscription, nursery.cancel_scope)
+                nursery.start_soon(self._watch_drain, subscription, reading, nursery.cancel_scope)
+                if unanswered := self._unanswered(messages):
+                    nursery.start_soon(self._post, unanswered)
+                with reading:
+                    await self._receive()
+                if not reading.cancelled_caught:
+                    nursery.cancel_scope.cancel()
+        if self._close is not None:
+            with trio.move_on_after(FAREWELL_SECONDS), suppress(WebSocketDisconnect):
+                await self._websocket.close(*self._close)
+
+    # What was said before -------------------------------------------------------------------------------------
+
+    async def _load(self) -> tuple[list[Message], list[ErrorFrame]]:
+        try:
+            session = await self._manager.get_session(self._session_id)
+        except StoreError as error:
+            if not isinstance(error, RuntimeClosedError):
+                log.warning("History of a chat cannot be shown", session_id=self._session_id, error=str(error))
+            return [], [ErrorFrame(_UNREADABLE)]
+        return (session.messages if session else []), []
+
+    def _hello(self, messages: list[Message], under_way: UnderWay) -> HelloFrame:
+        page = history_page(messages, len(messages))
+        now = under_way.answer
+        if now is not None and messages and _is_answered(messages, now.to):
+            now = None  # it is the last of the messages; only the `reply` is still to come
+        return HelloFrame(
+            self._chat_id, self._hub.name, page.messages, page.more, self._model_name, now, under_way.waiting
+        )
+
+    def _unanswered(self, messages: list[Message]) -> MessageFrame | None:
+        """Return the last message if nobody is answering it: whoever was to answer it was killed."""
+        last = messages[-1] if messages else None
+        if last is None or last.role != "user" or last.inbound_id is None:
+            return None
+        if self._hub.is_in_flight(self._chat_id, last.inbound_id):
+            return None
+        return MessageFrame(last.inbound_id, last.content)
+
+    # To the client --------------------------------------------------------------------------------------------
+
+    async def _tell(self, first: list[ServerFrame], subscription: Subscription, serving: trio.CancelScope) -> None:
+        try:
+            for frame in first:
+                await self._send(frame)
+            while (event := await subscription.next_event()) is not None:
+                await self._send(event)
+        except WebSocketDisconnect:
+            pass
+        else:
+            self._close = (TRY_AGAIN_LATER, "too much waited for this client; connect again")
+        serving.cancel()
+
+    async def _send(self, frame: ServerFrame) -> None:
+        async with self._one_at_a_time:
+            await self._websocket.send_text(encode_frame(frame))
+
+    async def _watch_drain(
+        self, subscription: Subscription, reading: trio.CancelScope, serving: trio.CancelScope
+    ) -> None:
+        await self._drain.wait()
+        self._close = (GOING_AWAY, "the gateway is stopping")
+        reading.cancel()
+        with trio.move_on_after(FAREWELL_SECONDS):
+            await subscription.emptied()
+            async with self._one_at_a_time:  # the last one is sent
+                pass
+        serving.cancel()
+
+    # From the client ------------------------------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        with suppress(WebSocketDisconnect):
+            while self._close is None:
+                message = await self._websocket.receive()
+                if message["type"] == "websocket.disconnect":
+                    return
+                await self._pace.wait()
+                text = message.get("text")
+                if text is None:
+                    await self._send(ErrorFrame("a text frame is expected, not a binary one"))
+                    continue
+                try:
+                    frame = decode_frame(text)
+                except BadFrameError as error:
+                    await self._send(ErrorFrame(str(error)))
+                    continue
+                if isinstance(frame, HistoryFrame):
+                    await self._show(frame)
+                else:
+                    await self._take(frame)
+
+    async def _show(self, frame: HistoryFrame) -> None:
+        messages, trouble = await self._load()
+        await self._send(trouble[0] if trouble else history_page(messages, frame.before))
+
+    async def _take(self, frame: MessageFrame) -> None:
+        if not frame.text.strip():
+            await self._send(ErrorFrame("the message is empty", frame.id))
+        elif len(frame.text) > MAX_TEXT_CHARS:
+            detail = f"the message has {len(frame.text):,} characters; {MAX_TEXT_CHARS:,} at the most can be sent"
+            await self._send(ErrorFrame(detail, frame.id))
+        else:
+            await self._post(frame)
+
+    async def _post(self, frame: MessageFrame) -> None:
+        try:
+            await self._hub.post(self._chat_id, frame.id, frame.text)
+        except ChannelNotRunningError as error:
+            if self._close is None:
+                self._close = (TRY_AGAIN_LATER if error.phase == "starting" else GOING_AWAY, str(error))
+
+
+def _is_answered(messages: list[Message], inbound_id: str | None) -> bool:
+    """Return whether something follows a message."""
+    return messages[-1].inbound_id != inbound_id and any(
+        message.inbound_id == inbound_id for message in reversed(messages[-10:-1])
+    )

@@ -1,0 +1,83 @@
+"""The websocket of the chat: which chat a client asks for, and whether it may have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+import trio
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from miniclaw.channels.live import LiveChannel
+from miniclaw.errors import InvalidSessionIdError
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.names import make_session_id
+from miniclaw.web.chat.connection import GOING_AWAY, POLICY, ChatConnection
+from miniclaw.web.chat.frames import ErrorFrame, encode_frame
+
+DEFAULT_CHANNEL: Final = "web"
+DEFAULT_CHAT: Final = "main"
+
+MAX_CHAT_ID_CHARS: Final = 200
+"""Longest id of a chat that can be asked for, inclusive."""
+
+MAX_TRUSTED_CHAT_ID_CHARS: Final = 1_000
+"""The same for a client on the Unix socket, who may also use what cannot be printed."""
+
+
+class ChatEndpoint:
+    """Accepts clients and serves them; see `miniclaw.web.chat.routes.chat_routes` for its arguments."""
+
+    def __init__(
+        self,
+        hubs: Mapping[str, LiveChannel],
+        manager: SessionManager,
+        *,
+        drain: trio.Event,
+        trusted: bool,
+        model_name: str,
+    ) -> None:
+        self._hubs = hubs
+        self._manager = manager
+        self._drain = drain
+        self._trusted = trusted
+        self._model_name = model_name
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """Serve one client to its end.
+
+        A request for what there is not is accepted and then ended with a sentence: a browser's script sees nothing
+        of an answer to the handshake.
+        """
+        await websocket.accept()
+        if self._drain.is_set():
+            await websocket.close(GOING_AWAY, "the gateway is stopping")
+            return
+        try:
+            hub = self._hub(websocket.query_params.get("channel", DEFAULT_CHANNEL))
+            chat_id = self._chat_id(hub.name, websocket.query_params.get("chat", DEFAULT_CHAT))
+        except InvalidSessionIdError as error:
+            with suppress(WebSocketDisconnect):
+                await websocket.send_text(encode_frame(ErrorFrame(str(error))))
+                await websocket.close(POLICY, "there is no such chat")
+            return
+        connection = ChatConnection(
+            websocket, hub, self._manager, chat_id, drain=self._drain, model_name=self._model_name
+        )
+        await connection.serve()
+
+    def _hub(self, name: str) -> LiveChannel:
+        allowed = sorted(self._hubs) if self._trusted else [DEFAULT_CHANNEL]
+        if name not in allowed:
+            raise InvalidSessionIdError(name, f"the channel is one of: {', '.join(allowed)}")
+        return self._hubs[name]
+
+    def _chat_id(self, channel: str, chat_id: str) -> str:
+        make_session_id(channel, chat_id)
+        longest = MAX_TRUSTED_CHAT_ID_CHARS if self._trusted else MAX_CHAT_ID_CHARS
+        if len(chat_id) > longest:
+            raise InvalidSessionIdError(chat_id, f"the id of a chat has {longest} characters at the most")
+        if not self._trusted and not (chat_id.isprintable() and chat_id.strip()):
+            raise InvalidSessionIdError(chat_id, "the id of a chat is made of characters that can be printed")
+        return chat_id

@@ -1,0 +1,27 @@
+"""How fast something may go on: a burst, and then a steady rate."""
+
+from __future__ import annotations
+
+import math
+
+import trio
+
+
+class Pace:
+    """Lets a burst through and then makes whoever comes wait; nothing is refused.
+
+    Args:
+        burst: How many may come at once, after a pause.
+        per_second: How many may come on and on.
+    """
+
+    def __init__(self, burst: int, per_second: float) -> None:
+        self._interval_seconds = 1 / per_second
+        self._burst_seconds = burst / per_second
+        self._even_at = -math.inf  # when all that came so far would have come at the steady rate; trio's clock
+
+    async def wait(self) -> None:
+        """Wait for one's turn."""
+        now = trio.current_time()
+        self._even_at = max(self._even_at, now) + self._interval_seconds
+        await trio.sleep(max(0.0, self._even_at - self._burst_seconds - now))

@@ -1,0 +1,82 @@
+"""What a request may be, how many there may be at once, and how often one client may ask."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from miniclaw.web.addresses import LOOPBACK_CLIENT, client_key
+from miniclaw.web.limits import Limits
+from miniclaw.web.problems import problem
+from miniclaw.web.rates import Rates
+from miniclaw.web.refusal import refuse
+
+SOCKET_CLIENT: Final = "socket"  # only the user can reach the Unix socket
+_THIS_MACHINE: Final = frozenset({SOCKET_CLIENT, LOOPBACK_CLIENT})
+
+
+class Guard:
+    """Refuses requests beyond the limits. Websockets count for the rate only; they are bounded as connections.
+
+    Args:
+        app: What answers the others.
+        limits: The limits.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app = app
+        self._limits = limits
+        self._running: Counter[str] = Counter()  # by client; only the trio thread touches it
+        self._rates = Rates(limits.requests_per_second, limits.request_burst, limits.max_clients)
+        self._loopback = Rates(limits.loopback_requests_per_second, limits.loopback_request_burst, 1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        refusal = self._check(scope)
+        if refusal is not None:
+            await refuse(refusal, scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+        else:
+            client = _client(scope)
+            self._running[client] += 1
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                self._running[client] -= 1
+                if not self._running[client]:
+                    del self._running[client]
+
+    def _check(self, scope: Scope) -> Response | None:
+        limits = self._limits
+        raw_path = scope.get("raw_path") or scope["path"].encode()
+        if len(raw_path) > limits.max_path_bytes:
+            return problem(414, f"a path has {limits.max_path_bytes} bytes at most")
+        if len(scope["query_string"]) > limits.max_query_bytes:
+            return problem(414, f"a query has {limits.max_query_bytes} bytes at most")
+        wait = self._wait(scope)
+        if wait:
+            return problem(429, f"too many requests; try again in {wait} s", headers={"retry-after": str(wait)})
+        if scope["type"] == "http" and self._is_full(_client(scope)):
+            return problem(503, "too many requests are being answered; try again later", headers={"retry-after": "1"})
+        return None
+
+    def _is_full(self, client: str) -> bool:
+        most = self._limits.max_requests_per_client if client not in _THIS_MACHINE else self._limits.max_requests
+        return self._running.total() >= self._limits.max_requests or self._running[client] >= most
+
+    def _wait(self, scope: Scope) -> int:
+        client = _client(scope)
+        if client == SOCKET_CLIENT:
+            return 0
+        return (self._loopback if client in _THIS_MACHINE else self._rates).take(client)
+
+
+def _client(scope: Scope) -> str:
+    return client_key(scope["client"][0]) if scope.get("client") else SOCKET_CLIENT

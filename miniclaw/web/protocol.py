@@ -1,0 +1,200 @@
+"""HTTP/1.1 and websockets after hypercorn, without what would let a client have more than its share.
+
+What differs from hypercorn:
+
+* Only HTTP/1.0 and 1.1: there is no upgrade to HTTP/2, which would pass by the limits.
+* A head that says two things about where its body ends is refused, and so is a target that is no path.
+* Websockets are not compressed: a few bytes would become any number. A message that is too long is not collected
+  any further, and its connection ends also when the client says nothing more.
+* Every answer has the strict headers, hypercorn's own too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+import h11
+import trio
+from hypercorn.events import Closed
+from hypercorn.events import Event as WireEvent
+from hypercorn.protocol.events import Body, Data, EndBody, Event, Request, Response, StreamClosed
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.ws_stream import FrameTooLargeError, WSStream
+from hypercorn.trio.worker_context import EventWrapper, WorkerContext
+from wsproto.connection import ConnectionState
+from wsproto.events import CloseConnection, Message, Ping
+from wsproto.frame_protocol import CloseReason
+
+from miniclaw.web.headers import with_strict_headers
+from miniclaw.web.problems import problem
+from miniclaw.web.streams import BoundedStream
+
+_VERSIONS: Final = frozenset({b"1.0", b"1.1"})
+_CLOSING_SECONDS: Final = 2.0
+
+
+class RefusedRequestError(Exception):
+    """A request that is answered before any application sees it, by `status` and `detail`."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        self.status = status
+        self.detail = detail
+        super().__init__(detail)
+
+
+class ConnectionContext(WorkerContext):
+    """What hypercorn knows of the server, for one connection.
+
+    Args:
+        terminated: Set when the server stops.
+        stream: The connection's.
+    """
+
+    def __init__(self, terminated: EventWrapper, stream: BoundedStream) -> None:
+        super().__init__(None)
+        self.terminated = terminated
+        self.stream = stream
+
+    async def sleep(self, wait: float) -> None:  # type: ignore[override]  # hypercorn calls it on the instance
+        """Sleep between two pings; not longer than the connection is open."""
+        with trio.move_on_after(wait):
+            await self.stream.closed.wait()
+
+
+class Protocol(H11Protocol):
+    """One connection."""
+
+    context: Any  # a `ConnectionContext`; hypercorn declares `sleep` as static
+
+    async def handle(self, event: WireEvent) -> None:
+        """Take what came from the client."""
+        try:
+            await super().handle(event)
+        except RefusedRequestError as refused:
+            await self._refuse(refused.status, refused.detail)
+            await self.send(Closed())
+
+    async def stream_send(self, event: Event) -> None:
+        """Send what comes from the application, or from hypercorn in its place."""
+        if isinstance(event, Response) and event.status_code >= 200:
+            headers = with_strict_headers(event.headers)
+            event = Response(stream_id=event.stream_id, headers=headers, status_code=event.status_code)
+        await super().stream_send(event)
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Upgrade to nothing; what is asked for with ``Upgrade: h2c`` is answered as if it was not there."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        """Begin to answer a request."""
+        fields = {name for name, _ in request.headers}
+        if request.http_version not in _VERSIONS:
+            raise RefusedRequestError(505, "only HTTP/1.1 is spoken here")
+        if b"content-length" in fields and b"transfer-encoding" in fields:
+            raise RefusedRequestError(400, "a request has content-length or transfer-encoding, not both")
+        if not request.target.startswith(b"/"):
+            raise RefusedRequestError(400, 'the target has to be a path, such as "/"')
+        kind: type[HTTPStream | WSStream] = HTTPStream
+        if _asks_for_websocket(request):
+            kind = BoundedWebsocket
+            self.connection = H11WSConnection(cast("h11.Connection", self.connection))
+            self.context.stream.lingers = True
+        self.stream = kind(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        begun = Request(
+            stream_id=STREAM_ID,
+            headers=[(name, value) for name, value in request.headers if name != b"sec-websocket-extensions"],
+            http_version=request.http_version.decode(),
+            method=request.method.decode("ascii").upper(),
+            raw_path=request.target,
+            state=self.connection_state,
+        )
+        await self.stream.handle(begun)
+        self.keep_alive_requests += 1
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """Answer what is no HTTP."""
+        await self._refuse(status_code, "this is no HTTP/1.1 request that can be answered")
+
+    async def _refuse(self, status: int, detail: str) -> None:
+        self.context.stream.lingers = True
+        answer = problem(status, detail, headers={"connection": "close"})
+        await self.stream_send(Response(stream_id=STREAM_ID, headers=answer.raw_headers, status_code=status))
+        await self.stream_send(Body(stream_id=STREAM_ID, data=bytes(answer.body)))
+        await self.stream_send(EndBody(stream_id=STREAM_ID))
+
+
+def _asks_for_websocket(request: h11.Request) -> bool:
+    values = {name: value.decode("latin1").lower() for name, value in request.headers}
+    tokens = values.get(b"connection", "").split(",")
+    return (
+        request.method == b"GET"
+        and values.get(b"upgrade", "").strip() == "websocket"
+        and any(token.strip() == "upgrade" for token in tokens)
+    )
+
+
+class BoundedWebsocket(WSStream):
+    """One websocket."""
+
+    context: Any  # a `ConnectionContext`
+    app_put: Any  # there once the application is called, and nothing is put before
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._told = False  # whether the application knows that it is over
+
+    async def handle(self, event: Event) -> None:
+        """Take what came from the client."""
+        if isinstance(event, StreamClosed) and self._told:
+            self.closed = True
+        elif isinstance(event, (Body, Data)) and not self.closed and self._is_over():
+            # wsproto would take data after the end for a mistake of ours.
+            return
+        else:
+            await super().handle(event)
+
+    def _is_over(self) -> bool:
+        return self.handshake.accepted and self.connection.state is ConnectionState.CLOSED
+
+    async def _handle_events(self) -> None:
+        for event in self.connection.events():
+            if isinstance(event, Message):
+                await self._take(event)
+            elif isinstance(event, Ping):
+                await self._send_wsproto_event(event.response())
+            elif isinstance(event, CloseConnection):
+                if self.connection.state is ConnectionState.REMOTE_CLOSING:
+                    await self._send_wsproto_event(event.response())
+                elif self.connection.state is ConnectionState.OPEN:  # what came is no websocket frame
+                    await self._send_wsproto_event(CloseConnection(code=event.code))
+                await self.send(StreamClosed(stream_id=self.stream_id))
+
+    async def _take(self, event: Message[Any]) -> None:
+        if self._told:
+            return
+        try:
+            self.buffer.extend(event)
+        except FrameTooLargeError:
+            self.buffer.clear()
+            await self._give_up(CloseReason.MESSAGE_TOO_BIG)
+            return
+        if event.message_finished:
+            await self.app_put(self.buffer.to_message())
+            self.buffer.clear()
+
+    async def _give_up(self, code: CloseReason) -> None:
+        """Close for a reason of our own. The client has some time to take note of it."""
+        self._told = True
+        self.context.stream.end_within(_CLOSING_SECONDS)
+        await self._send_wsproto_event(CloseConnection(code=code))
+        await self.app_put({"type": "websocket.disconnect", "code": code.value})

@@ -1,0 +1,200 @@
+"""Connections: each is served by hypercorn's code, within our own bounds, and none can end the server.
+
+hypercorn's own server is not used: it accepts without end, and a client that does not read holds it up for ever.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import h11
+import trio
+import wsproto.utilities
+from hypercorn.config import Config
+from hypercorn.logging import Logger
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import EventWrapper
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
+from starlette.types import ASGIApp, Receive, Scope
+
+from miniclaw.session.logs import get_logger
+from miniclaw.web.admission import BoundedListener
+from miniclaw.web.limits import Limits
+from miniclaw.web.protocol import ConnectionContext, Protocol
+from miniclaw.web.streams import BoundedStream
+
+_CLOSE_SECONDS: Final = 1.0
+
+# What a client can bring about by sending nonsense, or by going away.
+_CLIENTS_FAULTS: Final = (
+    h11.ProtocolError,
+    wsproto.utilities.ProtocolError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    OSError,
+)
+
+log = get_logger("miniclaw.web")
+
+
+class _Log(Logger):
+    """hypercorn's log: nothing of it reaches standard error by itself."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.error_logger = None
+        self.access_logger = None
+
+    async def access(self, request: Any, response: Any, request_time: float) -> None:
+        """Log a request; without its query, which is nobody's business."""
+        log.debug(
+            "Request",
+            method=request.get("method", "WEBSOCKET"),
+            path=request["path"],
+            status=response["status"] if response else None,
+            seconds=round(request_time, 4),
+        )
+
+    async def exception(self, message: str, *_args: Any, **_kwargs: Any) -> None:
+        """Log what hypercorn caught and nobody expected."""
+        log.error("Web request failed", reason=message, traceback=traceback.format_exc())
+
+
+def server_config(limits: Limits) -> Config:
+    """Return what hypercorn is told."""
+    config = Config()
+    config.errorlog = None
+    config.accesslog = None
+    config.logger_class = _Log
+    config.include_server_header = False
+    config.keep_alive_timeout = limits.idle_seconds
+    config.h11_max_incomplete_size = limits.max_head_bytes
+    config.websocket_max_message_size = limits.max_frame_bytes
+    config.websocket_ping_interval = limits.ping_seconds
+    return config
+
+
+class _Application:
+    """Calls the application for hypercorn: what it raises is logged once, and what it did not read is read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(
+        self,
+        scope: Any,
+        receive: Any,
+        send: Any,
+        sync_spawn: Callable[..., Any],  # noqa: ARG002 - hypercorn's interface
+        call_soon: Callable[..., Any],  # noqa: ARG002 - likewise
+    ) -> None:
+        """Serve one request, or one websocket."""
+        try:
+            await self._app(cast("Scope", scope), receive, send)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others are served
+            log.error("Web request failed", path=scope["path"], traceback="".join(traceback.format_exception(error)))
+        # hypercorn closes by way of a bounded queue: full of what was not read, it would wait for ever.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_discard, receive)
+            await send(None)
+            nursery.cancel_scope.cancel()
+
+
+async def _discard(receive: Receive) -> None:
+    while True:
+        await receive()
+
+
+class _Connection(TCPServer):
+    """One connection."""
+
+    stream: Any
+    context: Any
+
+    async def run(self) -> None:
+        """Serve it until it is closed."""
+        try:
+            connection = self.stream.socket
+            client = parse_socket_addr(connection.family, connection.getpeername())
+            server = parse_socket_addr(connection.family, connection.getsockname())
+            async with TaskGroup() as group:
+                self._task_group = group
+                protocol = Protocol(
+                    self.app,
+                    self.config,
+                    self.context,
+                    group,
+                    ConnectionState({}),
+                    False,
+                    client,
+                    server,
+                    self.protocol_send,
+                )
+                self.protocol = cast("ProtocolWrapper", protocol)
+                await self.idle_task.restart(group, self._idle_timeout)
+                await self._read_data()
+        except OSError:
+            pass  # the client is gone
+        finally:
+            with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+                await self._close()
+
+
+class Serving:
+    """Serves the connections of one listener.
+
+    Args:
+        app: What answers.
+        listener: Where they come from.
+        limits: What one may take.
+    """
+
+    def __init__(self, app: ASGIApp, listener: BoundedListener, limits: Limits) -> None:
+        self._app = _Application(app)
+        self._listener = listener
+        self._config = server_config(limits)
+        self._terminated = EventWrapper()
+        self._streams: set[BoundedStream] = set()  # those that are open; `run` adds, `_serve` removes
+
+    async def run(self, connections: trio.Nursery, *, task_status: trio.TaskStatus[None]) -> None:
+        """Accept connections until this is cancelled.
+
+        Args:
+            connections: Where each one's task goes.
+            task_status: Told when it accepts.
+        """
+        async with self._listener:
+            task_status.started()
+            while True:
+                stream = await self._listener.accept()
+                self._streams.add(stream)
+                connections.start_soon(self._serve, stream)
+
+    async def stop(self, last_moment: float) -> None:
+        """Close the connections that wait for a request, the others as soon as theirs is answered.
+
+        Args:
+            last_moment: When nothing can be sent any more, on trio's clock.
+        """
+        await self._terminated.set()
+        for stream in self._streams:
+            stream.hasten(last_moment)
+
+    async def _serve(self, stream: BoundedStream) -> None:
+        try:
+            with stream.scope:
+                context = ConnectionContext(self._terminated, stream)
+                await _Connection(self._app, self._config, context, ConnectionState({}), cast("Any", stream)).run()
+        except* _CLIENTS_FAULTS as errors:
+            log.debug("Connection broken off", reason=repr(errors.exceptions[0]))
+        except* Exception as errors:  # noqa: BLE001 - the other connections are served all the same
+            log.error("Connection failed", traceback="".join(traceback.format_exception(errors)))
+        finally:
+            stream.socket.close()
+            self._streams.discard(stream)
+            self._listener.released(stream)
