@@ -17,8 +17,10 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final, Self
+
+from miniclaw.session.clock import to_microseconds
 
 RACY_SECONDS: Final = 2
 """The coarsest clock of a file system, FAT's."""
@@ -29,20 +31,8 @@ _HEAD_BYTES: Final = len(MAGIC) + 1 + 4 + 8 + 8
 _LEAST_CAPACITY: Final = 1024  # a power of two, as all
 _MOST_CAPACITY: Final = 1 << 26
 _MASK: Final = (1 << 64) - 1
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _MAX_SIZE: Final = (1 << 32) - 1
 _EMPTY: Final = 0  # no file has the inode 0
-
-
-def to_microseconds(time: datetime) -> int:
-    """Return a time as whole microseconds since 1970, rounded down."""
-    return (time - _EPOCH) // _MICROSECOND
-
-
-def from_microseconds(microseconds: int) -> datetime:
-    """Return the time, in UTC."""
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def fingerprint(mtime_ns: int, ctime_ns: int) -> int:

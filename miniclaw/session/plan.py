@@ -19,7 +19,7 @@ from miniclaw.session.cleanup_plan import CleanupPlan, Count, why_held
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.leftover_rules import LeftoverRow, judge_leftovers
 from miniclaw.session.retention import FUTURE_TOLERANCE, PlanRow, Reason, RetentionPolicy
-from miniclaw.session.rows import KeptSessions, Leftover, ProblemFile, ScanRow, StoredSession
+from miniclaw.session.rows import Leftover, ProblemFile, ScanRow, StoredSession
 from miniclaw.session.scanning import DirectoryScan
 
 __all__ = ["CleanupPlan", "Count", "FindLive", "LeftoverRow", "LiveSession", "Planner", "scan_sync"]
@@ -74,11 +74,6 @@ class Planner:
         found, policy, now = self._found, self._policy, self._now
         by_itself = not policy.has_budget
         for row in rows:
-            if isinstance(row, KeptSessions):
-                found.sessions_scanned += row.sessions
-                found.readable += row.sessions
-                found.sessions_bytes += row.bytes
-                continue
             if isinstance(row, ProblemFile):
                 found.problems.append(row)
                 found.sessions_scanned += row.kind != "foreign"
@@ -89,6 +84,12 @@ class Planner:
             reason = policy.judge(row.header, now)
             if not (by_itself and reason in _STAYING):
                 self._add_judged(row, reason)
+
+    def add_kept(self, sessions: int, size: int) -> None:
+        """Count sessions that no rule can take, and their bytes."""
+        self._found.sessions_scanned += sessions
+        self._found.readable += sessions
+        self._found.sessions_bytes += size
 
     def _add_judged(self, row: StoredSession, reason: Reason) -> None:
         header = row.header

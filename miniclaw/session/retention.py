@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct, field
 
+from miniclaw.session.clock import MICROSECOND, to_microseconds
 from miniclaw.session.names import is_channel
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Session, SessionHeader
@@ -193,7 +194,7 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
             return Staying.nothing()
         ttl = self.shortest_ttl()
         most = 2 * to_microseconds(now)
-        return Staying(-_FOREVER if ttl is None else most - 2 * (ttl // _MICROSECOND), most)
+        return Staying(-(1 << 62) if ttl is None else most - 2 * (ttl // MICROSECOND), most)
 
     def is_expired(self, session: SessionHeader | Session, now: datetime) -> bool:
         """Return whether a session may be removed at this time for its TTL."""

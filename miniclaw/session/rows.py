@@ -68,19 +68,7 @@ class Leftover(Struct, frozen=True, gc=False):
     expires_at: datetime | None = None
 
 
-class KeptSessions(Struct, frozen=True, gc=False):
-    """Sessions that no rule can take, which are only counted; there may be a hundred thousand.
-
-    Attributes:
-        sessions: How many.
-        bytes: Their sizes, added up.
-    """
-
-    sessions: int
-    bytes: int
-
-
-ScanRow: TypeAlias = StoredSession | ProblemFile | KeptSessions
+ScanRow: TypeAlias = StoredSession | ProblemFile
 
 Verify: TypeAlias = Callable[[SessionHeader], bool]
 """Whether the beginning of a file is not enough to go by; called in a thread."""

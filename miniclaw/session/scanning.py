@@ -17,11 +17,12 @@ from typing import Final, Self
 from msgspec import Struct
 
 from miniclaw.session import names
+from miniclaw.session.clock import from_microseconds
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import DIRECTORY_FLAGS, opened, store_errors, why_no_session_file
-from miniclaw.session.ledger import RACY_SECONDS, Ledger, fingerprint, from_microseconds
+from miniclaw.session.ledger import RACY_SECONDS, Ledger, fingerprint
 from miniclaw.session.retention import Staying
-from miniclaw.session.rows import KeptSessions, ProblemFile, ScanRow, StoredSession, Verify
+from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
 from miniclaw.session.types import SessionHeader
 
 CHUNK: Final = 16_384
@@ -55,7 +56,7 @@ class DirectoryScan:
         directory: What is listed.
         verify: See `SessionDirectory.read_row`.
         ledger: What is known of the files; kept up to date by what is read.
-        staying: What is not worth a row of its own: it is counted, in `KeptSessions`. Only what the ledger knows is.
+        staying: What the ledger knows and is not worth a row: it is counted, see `take_kept`.
 
     Attributes:
         complete: Whether all was listed and read.
@@ -73,7 +74,10 @@ class DirectoryScan:
         self._directory = directory
         self._verify = verify
         self._ledger = ledger
-        self._staying = staying or Staying.nothing()
+        self._find = (ledger or Ledger()).find
+        self._counts = staying is not None
+        self._least, self._most = (staying.least, staying.most) if staying is not None else (0, -1)
+        self._kept = self._kept_bytes = 0
         self._resources = ExitStack()
         self._entries: Iterator[os.DirEntry[str]] | None = None
         self._unread: deque[_Unread] = deque()  # popped by any of our threads
@@ -95,6 +99,8 @@ class DirectoryScan:
     def next_batch(self, *, seconds: float) -> list[ScanRow]:
         """Read on for about so long, at least one entry; return an empty list at the end only.
 
+        With `staying` the list may be empty before, where all that was met only counts: then `complete` says the end.
+
         What vanishes between listing and reading is left out.
 
         Raises:
@@ -110,49 +116,54 @@ class DirectoryScan:
                     self._list(rows, end)
                 else:
                     self._read_stranded(rows)
-                if rows and perf_counter() > end:
+                if (rows or self._counts) and perf_counter() > end:
                     break
         return rows
 
+    def take_kept(self) -> tuple[int, int]:
+        """Return how many sessions stay that got no row since this was asked, and their bytes."""
+        kept, self._kept, self._kept_bytes = (self._kept, self._kept_bytes), 0, 0
+        return kept
+
     def _list(self, rows: list[ScanRow], end: float) -> None:
-        """List on, until there is enough to read; judge by the ledger what it knows."""
+        """List on, until the time is over or there is enough to read; judge by the ledger what it knows."""
         if self._entries is None:
             self._entries = self._open()
-        ledger, staying = self._ledger, self._staying
-        find = ledger.find if ledger is not None and len(ledger) else None
-        least, most = staying.least, staying.most
-        kept = kept_bytes = 0
+        look_up = self._look_up if self._ledger is not None and len(self._ledger) else self._put_off
         unread: list[_Unread] = []
         for number, entry in enumerate(self._entries, 1):
             name = entry.name
-            if name[-5:] != names.SUFFIX or name[0] == "." or not entry.is_file(follow_symlinks=False):
-                rows += self._examine_odd(entry)
-            elif find is None:
-                unread.append(_Unread(entry.inode(), name))
+            if name[-5:] == names.SUFFIX and name[0] != "." and entry.is_file(follow_symlinks=False):
+                look_up(entry, name, rows, unread)
             else:
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except OSError:  # gone, or else reading it will say
-                    unread.append(_Unread(entry.inode(), name))
-                    continue
-                used = find(status.st_ino, fingerprint(status.st_mtime_ns, status.st_ctime_ns), status.st_size)
-                if used is None:
-                    unread.append(_Unread(status.st_ino, name))
-                elif least <= used <= most and not used & 1:
-                    kept += 1
-                    kept_bytes += status.st_size
-                elif (row := self._known(name, status.st_size, used)) is not None:
-                    rows.append(row)
-                else:
-                    unread.append(_Unread(status.st_ino, name))
+                rows += self._examine_odd(entry)
             if not number % _CLOCK_STEP and (len(unread) >= CHUNK or perf_counter() > end):
                 break
         else:
             self._listed = True
-        if kept or not (rows or unread or self._listed):
-            rows.append(KeptSessions(kept, kept_bytes))
         unread.sort(key=_inode_of)
         self._unread.extend(unread)
+
+    def _put_off(self, entry: os.DirEntry[str], name: str, _rows: list[ScanRow], unread: list[_Unread]) -> None:
+        unread.append(_Unread(entry.inode(), name))
+
+    def _look_up(self, entry: os.DirEntry[str], name: str, rows: list[ScanRow], unread: list[_Unread]) -> None:
+        """Judge a file by the ledger, or put it off to be read."""
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:  # gone, or else reading it will say what is wrong
+            unread.append(_Unread(entry.inode(), name))
+            return
+        used = self._find(status.st_ino, fingerprint(status.st_mtime_ns, status.st_ctime_ns), status.st_size)
+        if used is None:
+            unread.append(_Unread(status.st_ino, name))
+        elif self._least <= used <= self._most and not used & 1:
+            self._kept += 1
+            self._kept_bytes += status.st_size
+        elif (row := self._known(name, status.st_size, used)) is not None:
+            rows.append(row)
+        else:
+            unread.append(_Unread(status.st_ino, name))
 
     def _known(self, name: str, size: int, used: int) -> StoredSession | None:
         """Return the session as the ledger knows it; None where its file has to be read."""

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.session.ledger import MAGIC, Ledger, fingerprint, from_microseconds, to_microseconds
+from miniclaw.session.clock import from_microseconds, to_microseconds
+from miniclaw.session.ledger import MAGIC, Ledger, fingerprint
 
 THEN = datetime(2026, 2, 14, 15, 45, 0, 123456, tzinfo=UTC)
 
