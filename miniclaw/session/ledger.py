@@ -8,7 +8,7 @@ within the clock's tick would look the same.
 The ledger is only ever a reason not to read. One that is missing, damaged, or of another version is an empty one; what
 it says leads to no removal, for each removal reads the real file.
 
-In memory and in the file alike it is a hash table in flat arrays, about 40 bytes a session: it has to fit beside a scan
+In memory and in the file alike it is a hash table in flat arrays, 40 to 60 bytes a session: it has to fit beside a scan
 of a hundred thousand sessions on a small machine.
 """
 
@@ -28,11 +28,12 @@ RACY_SECONDS: Final = 2
 MAGIC: Final = b"miniclaw-ledger-1\n"
 
 _HEAD_BYTES: Final = len(MAGIC) + 1 + 4 + 8 + 8
-_LEAST_CAPACITY: Final = 1024  # a power of two, as all
-_MOST_CAPACITY: Final = 1 << 26
+_LEAST_CAPACITY: Final = 1024
+_MOST_CAPACITY: Final = 100_000_000
 _MASK: Final = (1 << 64) - 1
 _MAX_SIZE: Final = (1 << 32) - 1
 _EMPTY: Final = 0  # no file has the inode 0
+_SPREAD: Final = 2_654_435_761  # inodes lie in ranges, which would make long chains (Knuth's multiplicative hash)
 
 
 def fingerprint(mtime_ns: int, ctime_ns: int) -> int:
@@ -43,7 +44,7 @@ def fingerprint(mtime_ns: int, ctime_ns: int) -> int:
 class Ledger:
     """A hash table from inode to what is known of its file. Used by one thread at a time.
 
-    Open addressing with linear probing: inodes are mostly consecutive, and spread well by themselves.
+    Open addressing with linear probing.
     """
 
     def __init__(self, capacity: int = _LEAST_CAPACITY) -> None:
@@ -73,12 +74,12 @@ class Ledger:
         Returns:
             None where nothing is known of the file as it is now. What is found counts as seen.
         """
-        inodes, last = self._inodes, self._capacity - 1
-        slot = inode & last
+        inodes = self._inodes
+        slot = inode * _SPREAD % self._capacity
         while (found := inodes[slot]) != inode:
             if found == _EMPTY:
                 return None
-            slot = (slot + 1) & last
+            slot = (slot + 1) % self._capacity
         if self._times[slot] != times or self._sizes[slot] != size:
             return None
         self._seen[slot] = 1
@@ -89,8 +90,8 @@ class Ledger:
         used = to_microseconds(last_accessed) * 2 + pinned
         if size > _MAX_SIZE or not 0 < inode <= _MASK:
             return
-        if self._count * 5 >= self._capacity * 4:
-            self._rebuild(self._capacity * 2, seen_only=False)
+        if self._count * 10 >= self._capacity * 7:
+            self._rebuild(self._capacity * 3 // 2, seen_only=False)
         self._seen[self._put(inode, times, size, used)] = 1
         self.changed = True
 
@@ -103,10 +104,10 @@ class Ledger:
 
     def _put(self, inode: int, times: int, size: int, used: int) -> int:
         """Enter a file, and return its slot."""
-        inodes, last = self._inodes, self._capacity - 1
-        slot = inode & last
+        inodes = self._inodes
+        slot = inode * _SPREAD % self._capacity
         while inodes[slot] not in (_EMPTY, inode):
-            slot = (slot + 1) & last
+            slot = (slot + 1) % self._capacity
         self._count += inodes[slot] == _EMPTY
         inodes[slot] = inode
         self._times[slot] = times
@@ -148,7 +149,7 @@ class Ledger:
         if order != (b"<" if sys.byteorder == "little" else b">"):
             raise ValueError("it was written by another kind of machine")
         capacity = int.from_bytes(numbers[:8], "big")
-        if not _LEAST_CAPACITY <= capacity <= _MOST_CAPACITY or capacity & (capacity - 1) or len(body) != 28 * capacity:
+        if not _LEAST_CAPACITY <= capacity <= _MOST_CAPACITY or len(body) != 28 * capacity:
             raise ValueError("its size is wrong")
         if zlib.crc32(body, zlib.crc32(order + numbers)).to_bytes(4, "big") != checksum:
             raise ValueError("its checksum is wrong")
@@ -164,6 +165,6 @@ class Ledger:
         ledger._inodes, ledger._times, ledger._sizes, ledger._used = columns
         ledger._seen = bytearray(capacity)
         ledger.changed = False
-        if ledger._count * 5 > capacity * 4 + 5 or ledger._count != capacity - ledger._inodes.count(_EMPTY):
+        if ledger._count * 10 > capacity * 7 + 10 or ledger._count != capacity - ledger._inodes.count(_EMPTY):
             raise ValueError("it does not add up")
         return ledger

@@ -166,8 +166,13 @@ class DirectoryScan:
             unread.append(_Unread(status.st_ino, name))
 
     def _known(self, name: str, size: int, used: int) -> StoredSession | None:
-        """Return the session as the ledger knows it; None where its file has to be read."""
+        """Return the session as the ledger knows it; None where its file has to be read.
+
+        What was read under this name belonged there, and a plain name is the session's id.
+        """
         session_id = name.removesuffix(names.SUFFIX)
+        if not names.is_plain(name, session_id):
+            return None
         channel, _, chat_id = session_id.partition("_")
         header = SessionHeader(session_id, channel, chat_id, from_microseconds(used >> 1), bool(used & 1))
         if self._verify is not None and self._verify(header):
@@ -210,10 +215,9 @@ class DirectoryScan:
 
     @staticmethod
     def _enter(ledger: Ledger, row: StoredSession, status: os.stat_result, newest: int) -> None:
-        """Enter a file that was read into the ledger, if its name alone tells whose it is and it is not just new."""
+        """Enter a file that was read into the ledger, if it is not too new."""
         header = row.header
-        changed = max(status.st_mtime_ns, status.st_ctime_ns)
-        if changed < newest and names.is_plain(row.key, header.session_id):
+        if max(status.st_mtime_ns, status.st_ctime_ns) < newest:
             times = fingerprint(status.st_mtime_ns, status.st_ctime_ns)
             ledger.add(status.st_ino, times, status.st_size, header.last_accessed, pinned=header.pinned)
 

@@ -52,7 +52,7 @@ def test_ledger_newest_entry_of_an_inode_counts(
 
 
 def test_ledger_grows_and_keeps_all() -> None:
-    """A hundred thousand consecutive inodes are found, in about 40 bytes each."""
+    """A hundred thousand consecutive inodes are found, in 40 to 60 bytes each."""
     ledger = Ledger()
     for inode in range(1, 100_001):
         ledger.add(inode, inode * 7, inode % 5000, THEN, pinned=inode % 3 == 0)
@@ -61,7 +61,7 @@ def test_ledger_grows_and_keeps_all() -> None:
         ledger.find(inode, inode * 7, inode % 5000) == to_microseconds(THEN) * 2 + (inode % 3 == 0)
         for inode in range(1, 100_001)
     )
-    assert len(ledger.encode()) < 40 * 100_000
+    assert len(ledger.encode()) < 60 * 100_000
 
 
 @given(_entries)
