@@ -1,7 +1,7 @@
 """The gateway's front: the channels of its own, and what is served over HTTP.
 
-The page, health and metrics are one application, made twice of the same parts: for the Unix socket in the workspace,
-whose reader can only be the owner, and for the configured address, where a client has to prove what it may.
+The page, the API, health and metrics are one application, made twice of the same parts: for the Unix socket in the
+workspace, whose reader can only be the owner, and for the configured address, where a client has to prove what it may.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import trio
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from miniclaw.admin.api import api_routes
+from miniclaw.admin.context import AdminContext
 from miniclaw.admin.health import Health, Phase, health_routes
 from miniclaw.admin.metrics import Metrics, metrics_routes
 from miniclaw.agent.inbox import Inbox
@@ -23,6 +25,7 @@ from miniclaw.channels.base import Channel
 from miniclaw.channels.live import LiveChannel
 from miniclaw.channels.telegram.opening import open_telegram
 from miniclaw.config import Config, Home
+from miniclaw.session.clock import Clock
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.web.app import build_app
 from miniclaw.web.chat.routes import chat_routes
@@ -81,6 +84,7 @@ async def open_front(
     channels: OwnChannels,
     inbox: Inbox,
     loop: AgentLoop,
+    clock: Clock,
 ) -> AsyncIterator[Front]:
     """Serve for a block. On leaving, connections have a few seconds to end; websockets are closed with 1001.
 
@@ -91,6 +95,7 @@ async def open_front(
         channels: Their live ones carry the chats.
         inbox: What waits.
         loop: Who answers.
+        clock: The wall clock.
 
     Raises:
         ConfigError: It cannot be served so.
@@ -99,11 +104,22 @@ async def open_front(
     metrics = Metrics(runtime, turns=loop.stats, inbox=inbox, health=health)
     front = Front(health)
     drain = trio.Event()
+    operations = runtime.operations()
+    admin = AdminContext(
+        config=config,
+        home=home,
+        runtime=runtime,
+        operations=operations,
+        started_at=clock(),
+        clock=clock,
+        addresses=lambda: front.addresses,
+    )
     security = await trio.to_thread.run_sync(partial(open_security, config.web, home.workspace))
 
     def make_app(trusted: bool) -> ASGIApp:
         routes: list[BaseRoute] = [
             *chat_routes(channels.live, runtime.manager, drain=drain, trusted=trusted, model_name=loop.model_name),
+            *api_routes(admin, trusted=trusted),
             *health_routes(health),
             *metrics_routes(metrics),
         ]
@@ -114,4 +130,5 @@ async def open_front(
         async with open_server(config.web, home.workspace, make_app, drain=drain) as server:
             front.addresses = server.addresses
             yield front
+            operations.stop_cleanup()  # what somebody ordered ends after its batch
         nursery.cancel_scope.cancel()

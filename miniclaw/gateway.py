@@ -138,7 +138,7 @@ async def run_gateway(
             by_name = {channel.name: channel for channel in channels}
             loop = AgentLoop(runtime.manager, answering, by_name, clock=clock)
             async with (
-                _open_front(config, home, runtime, channels=own, inbox=inbox, loop=loop) as front,
+                _open_front(config, home, runtime, channels=own, inbox=inbox, loop=loop, clock=clock) as front,
                 _serving(loop, inbox, channels, shutdown),
             ):
                 if front:
@@ -169,13 +169,20 @@ def _open_channels(config: Config, *, serves: bool) -> AbstractAsyncContextManag
 
 
 def _open_front(
-    config: Config, home: Home, runtime: SessionRuntime, *, channels: OwnChannels | None, inbox: Inbox, loop: AgentLoop
+    config: Config,
+    home: Home,
+    runtime: SessionRuntime,
+    *,
+    channels: OwnChannels | None,
+    inbox: Inbox,
+    loop: AgentLoop,
+    clock: Clock,
 ) -> AbstractAsyncContextManager[Front | None]:
     if channels is None:
         return nullcontext()
     from miniclaw.front import open_front  # noqa: PLC0415 - as above
 
-    return open_front(config, home, runtime, channels=channels, inbox=inbox, loop=loop)
+    return open_front(config, home, runtime, channels=channels, inbox=inbox, loop=loop, clock=clock)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from miniclaw.formats import format_remaining, format_size, format_time
+from miniclaw.formats import format_age, format_remaining, format_size, format_time
 from miniclaw.session.types import AwareDatetime
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return format_remaining(timedelta(seconds=seconds)) if seconds >= 60 else f"{seconds:.0f} s"
+    return format_age(timedelta(seconds=seconds))
 
 
 def _seconds(seconds: float) -> str:

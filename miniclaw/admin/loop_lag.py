@@ -37,11 +37,13 @@ class LoopLag:
         """Watch until cancelled."""
         task_status.started()
         while True:
-            due = trio.current_time() + INTERVAL_SECONDS
-            await trio.sleep_until(due)
-            self._woke(trio.current_time(), due)
+            await self.measure_once()
 
-    def _woke(self, now: float, due: float) -> None:
+    async def measure_once(self) -> None:
+        """Sleep for `INTERVAL_SECONDS`, and count by how much longer that was."""
+        due = trio.current_time() + INTERVAL_SECONDS
+        await trio.sleep_until(due)
+        now = trio.current_time()
         late = max(0.0, now - due)
         self.seconds.observe(late)
         self._recent.append((now, late))

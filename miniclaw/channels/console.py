@@ -94,6 +94,12 @@ class ConsoleChannel:
             self._answered.set()
         self.failures += message.failed
 
+    def begin_anew(self) -> None:
+        """Leave what is printed of an answer as it is; it begins again, on a line of its own."""
+        if self._streamed:
+            self._streamed = 0
+            self._print("\n")
+
     def show(self, history: Sequence[Message]) -> None:
         """Print earlier messages of the conversation."""
         for message in history:

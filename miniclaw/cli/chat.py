@@ -26,14 +26,16 @@ _HISTORY = 20
 def chat(settings: Settings, message: str | None, name: str | None) -> None:
     """Chat with the agent here, in the terminal.
 
-    Without -m, each line is a message; what was said before is shown first. Ctrl-D or Ctrl-C ends.
+    Without -m, each line is a message; what was said before is shown first. Ctrl-D or Ctrl-C ends. Where a gateway
+    runs, it is the gateway's agent that answers.
     """
     import trio  # noqa: PLC0415 - start-up time
 
     from miniclaw.channels.console import CHANNEL, ConsoleChannel  # noqa: PLC0415
-    from miniclaw.gateway import run_gateway  # noqa: PLC0415
+    from miniclaw.cli.remote_chat import chat_somewhere  # noqa: PLC0415
     from miniclaw.log import configure_logging  # noqa: PLC0415
     from miniclaw.session.names import make_session_id  # noqa: PLC0415
+    from miniclaw.web.listening import SOCKET_NAME  # noqa: PLC0415
 
     if name is None:
         try:
@@ -57,7 +59,13 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
                 if session := await runtime.manager.get_session(session_id):
                     console.show(session.messages[-_HISTORY:])
 
-    gateway = partial(run_gateway, channels=[console], before=show_history, cleans_up=False)
-    trio.run(gateway, settings.config, settings.home)
+    async def alone() -> None:
+        from miniclaw.gateway import run_gateway  # noqa: PLC0415 - start-up time
+
+        await run_gateway(settings.config, settings.home, channels=[console], before=show_history, cleans_up=False)
+
+    socket_path = settings.home.workspace / SOCKET_NAME
+    history = 0 if message is not None else _HISTORY
+    trio.run(partial(chat_somewhere, socket_path, name, console, alone, history=history))
     if console.failures:
         sys.exit(EXIT_FAILED)

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.looking import (
-    find_leftovers,
-    find_trash,
-    leave_out_of_log,
-    log_to_terminal,
-    make_plan,
-    sessions_opened,
-)
+from miniclaw.cli.looking import leave_out_of_log, log_to_terminal, plan_and_strangers, sessions_opened
 from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
 from miniclaw.cli.output import asks, count, echo_error, entries, scan_progress
@@ -25,7 +17,6 @@ from miniclaw.cli.plan_output import CONFIRM, LEGACY, print_plan, print_plan_jso
 from miniclaw.formats import format_size
 from miniclaw.session.cleanup_plan import CleanupPlan
 from miniclaw.session.clock import utc_now
-from miniclaw.session.rows import ProblemFile
 
 if TYPE_CHECKING:
     from miniclaw.errors import StoreError
@@ -51,25 +42,15 @@ def cleanup(settings: Settings, *, dry_run: bool, confirmed: bool, yes: bool, as
     now = utc_now()
     log_to_terminal(settings)
     if dry_run:
-        plan, foreign = _plan(settings, now)
+        plan, foreign = plan_and_strangers(settings, now)
         print_plan_json(plan, foreign) if as_json else print_plan(plan, foreign)
         return
     if asks(yes=yes):
         refuse_if_held(settings)
-        plan, _ = _plan(settings, now)
+        plan, _ = plan_and_strangers(settings, now)
         if (plan.removals or plan.leftovers) and (plan.held is None or confirmed):
             confirm(settings, _question(plan), yes=yes)
     _run(settings, confirmed=confirmed, as_json=as_json)
-
-
-def _plan(settings: Settings, now: datetime) -> tuple[CleanupPlan, list[ProblemFile]]:
-    """Return what a cleanup would do, and what lies beside the sessions and is not ours."""
-    from miniclaw.session.leftovers import list_foreign  # noqa: PLC0415 - start-up time
-
-    with sessions_opened(settings) as directory:
-        plan = make_plan(settings, directory, now, find_leftovers(settings, directory, now))
-        trash = find_trash(settings)
-        return plan, trash.foreign() if directory is None else list_foreign(directory, trash)
 
 
 def _question(plan: CleanupPlan) -> str:

@@ -8,14 +8,14 @@ import sys
 import click
 import msgspec
 
+from miniclaw.admin.views.session_list import foresee
 from miniclaw.cli import Settings
-from miniclaw.cli.looking import find_leftovers, list_directory, log_to_terminal, sessions_opened
+from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.options import json_option
-from miniclaw.cli.output import bar, count, print_table
+from miniclaw.cli.output import bar, count, print_table, scan_progress
 from miniclaw.formats import format_size
 from miniclaw.session.clock import utc_now
 from miniclaw.session.forecast import MAX_FORECAST_DAYS, Forecast
-from miniclaw.session.forecast import forecast as foresee
 
 _BAR_WIDTH = 24
 
@@ -38,13 +38,9 @@ def forecast(settings: Settings, days: int, as_json: bool) -> None:
     The first row is what a cleanup would remove now; each of the others is what one 24 hours after the last would.
     """
     now = utc_now()
-    policy = settings.config.session.retention_policy()
     log_to_terminal(settings)
-    with sessions_opened(settings) as directory:
-        sessions = list_directory(directory).sessions
-        leftovers = find_leftovers(settings, directory, now)
-        free = None if directory is None else directory.free_disk()
-    course = foresee(sessions, policy, now, days, leftovers=leftovers, free_disk=free)
+    with scan_progress() as progress:
+        course = foresee(settings, now, days, progress)
     if as_json:
         click.echo(msgspec.json.encode(course))
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
+from miniclaw.admin.views.events import sessions_of
 from miniclaw.cli import Settings
 from miniclaw.cli.looking import find_history
 from miniclaw.cli.options import json_option
@@ -36,12 +37,6 @@ def history(settings: Settings, limit: int, as_json: bool) -> None:
         print_table(headings, rows, right=("SESSIONS", "FREED"), whole=headings[:3])
     if damaged:
         click.echo(f"{count(damaged, 'line')} of the history could not be read.", err=True)
-
-
-def sessions_of(event: HistoryEvent) -> int:
-    """Return how many sessions an event is about."""
-    named = len(event.sessions) + event.sessions_omitted
-    return max(named, sum(tally.sessions for tally in event.reasons.values()))
 
 
 def details_of(event: HistoryEvent) -> list[str]:

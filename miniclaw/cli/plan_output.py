@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import click
 import msgspec
 
+from miniclaw.admin.views.plan import shown_plan
 from miniclaw.cli.output import count, entries, one_line, print_table
-from miniclaw.cli.session_rows import as_dict
-from miniclaw.formats import format_age, format_size, printable
+from miniclaw.formats import format_age, format_size
 from miniclaw.session.cleanup_plan import CleanupPlan
 from miniclaw.session.leftover_rules import LeftoverRow
 from miniclaw.session.rows import ProblemFile
-
-PLAN_VERSION: Final = 2
-"""Of the JSON that ``cleanup --dry-run --json`` prints; raised when a field changes its meaning or goes."""
 
 CONFIRM: Final = "miniclaw sessions cleanup --confirm"
 
@@ -116,44 +113,4 @@ def _print_problems(problems: Sequence[ProblemFile]) -> None:
 
 def print_plan_json(plan: CleanupPlan, foreign: Sequence[ProblemFile]) -> None:
     """Print a plan for scripts; its fields are described in ``docs/commands.md``."""
-    document = {
-        "version": PLAN_VERSION,
-        "now": plan.now,
-        "sessions_scanned": plan.sessions_scanned,
-        "readable": plan.readable,
-        "sessions_bytes": plan.sessions_bytes,
-        "remove": {"sessions": len(plan.removals), "bytes": plan.bytes},
-        "by_reason": plan.by_reason(),
-        "sessions": [as_dict(row) for row in plan.removals],
-        "leftovers_by_kind": leftovers_by_kind(plan.leftovers),
-        "leftovers": [_leftover_as_dict(row) for row in plan.leftovers],
-        "pinned": plan.pinned,
-        "min_idle": plan.min_idle,
-        "unmet": plan.unmet,
-        "held": plan.held,
-        "future": [as_dict(row) for row in plan.future],
-        "problems": [
-            {"file": printable(problem.key), "kind": problem.kind, "reason": printable(problem.reason)}
-            for problem in [*plan.problems, *foreign]
-        ],
-    }
-    click.echo(msgspec.json.encode(document))
-
-
-def leftovers_by_kind(rows: Iterable[LeftoverRow]) -> dict[str, dict[str, int]]:
-    """Return how many files of each kind there are, and their sizes added up."""
-    groups: dict[str, list[int]] = {}
-    for row in rows:
-        groups.setdefault(row.leftover.kind, []).append(row.leftover.size)
-    return {kind: {"files": len(sizes), "bytes": sum(sizes)} for kind, sizes in groups.items()}
-
-
-def _leftover_as_dict(row: LeftoverRow) -> dict[str, Any]:
-    leftover = row.leftover
-    return {
-        "kind": leftover.kind,
-        "file": printable(leftover.key),
-        "bytes": leftover.size,
-        "since": leftover.since,
-        "reason": row.reason,
-    }
+    click.echo(msgspec.json.encode(shown_plan(plan, foreign)))

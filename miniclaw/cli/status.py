@@ -5,22 +5,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 import click
 import msgspec
 
+from miniclaw.admin.views.events import sessions_of
+from miniclaw.admin.views.workspace import (
+    WorkspaceState,
+    announced_until,
+    look,
+    next_run,
+    rules_in_force,
+)
+from miniclaw.admin.views.workspace_json import shown_workspace
 from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.history import details_of, sessions_of
+from miniclaw.cli.history import details_of
 from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.options import json_option
-from miniclaw.cli.output import count, one_line
+from miniclaw.cli.output import count, one_line, scan_progress
 from miniclaw.cli.plan_output import CONFIRM, unmet_budgets
-from miniclaw.cli.workspace_state import WorkspaceState, announced_until, look, next_run, rules_in_force
-from miniclaw.config import show_config
-from miniclaw.formats import format_remaining, format_size, format_time, printable
+from miniclaw.formats import format_remaining, format_size, format_time
 from miniclaw.session.clock import utc_now
-from miniclaw.session.history import HistoryEvent
 from miniclaw.session.holder import Holder
 from miniclaw.session.rows import Leftover
 from miniclaw.session.state import CleanupState
@@ -39,9 +44,10 @@ def status(settings: Settings, as_json: bool) -> None:
     """
     now = utc_now()
     log_to_terminal(settings)
-    found = look(settings, now)
+    with scan_progress() as progress:
+        found = look(settings, now, progress)
     if as_json:
-        click.echo(msgspec.json.encode(_as_dict(settings, found)))
+        click.echo(msgspec.json.encode(shown_workspace(settings, found)))
     else:
         for label, text in _lines(settings, found):
             click.echo(f"{label:<13} {one_line(text)}")
@@ -118,54 +124,3 @@ def _would_remove(found: WorkspaceState) -> str:
     parts = [f"{reason} {tally.sessions:,}" for reason, tally in plan.by_reason().items()]
     parts += [count(len(plan.leftovers), "leftover")] * bool(plan.leftovers)
     return "; ".join([f"{count(len(plan.removals), 'session')}, {format_size(plan.bytes)}", *parts])
-
-
-def _as_dict(settings: Settings, found: WorkspaceState) -> dict[str, Any]:
-    plan, session = found.plan, settings.config.session
-    announcement = found.state.announcement
-    return {
-        "now": found.now,
-        "workspace": printable(str(settings.home.workspace)),
-        "held_by": found.holder,
-        "sessions": {
-            "readable": plan.readable,
-            "unreadable": plan.sessions_scanned - plan.readable,
-            "bytes": plan.sessions_bytes,
-        },
-        "trash": None if "trash" in found.unread else _files_as_dict(found.trash),
-        "quarantine": _files_as_dict(found.quarantine),
-        "free_disk": found.free_disk,
-        "last_cleanup": _event_as_dict(found.last_cleanup),
-        "last_run": _event_as_dict(found.last_run),
-        "last_run_at": found.state.last_run_at,
-        "next_run_at": None if "state" in found.unread else next_run(session, found.state, found.now),
-        "would_remove": {
-            "sessions": len(plan.removals),
-            "bytes": plan.bytes,
-            "leftovers": len(plan.leftovers),
-            "by_reason": plan.by_reason(),
-        },
-        "announcement": announcement and {
-            "at": announcement.at, "reason": announcement.reason, "until": announced_until(found.state),
-        },
-        "held": found.held,
-        "would_be_held": plan.held,
-        "unmet": plan.unmet,
-        "not_read": {part: printable(problem) for part, problem in found.unread.items()},
-        "mode": session.mode,
-        "rules": rules_in_force(settings),
-        "config": show_config(settings.config),
-    }  # fmt: skip
-
-
-def _files_as_dict(files: Sequence[Leftover]) -> dict[str, int]:
-    return {"files": len(files), "bytes": sum(entry.size for entry in files)}
-
-
-def _event_as_dict(event: HistoryEvent | None) -> dict[str, Any] | None:
-    """Return an event without the sessions, which may be thousands."""
-    if event is None:
-        return None
-    shown: dict[str, Any] = msgspec.structs.asdict(event)
-    del shown["sessions"], shown["sessions_omitted"]
-    return shown | {"sessions": sessions_of(event)}

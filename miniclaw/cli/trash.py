@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
-from typing import Any
 
 import click
 import msgspec
 
+from miniclaw.admin.views.trash import shown_entry
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.looking import find_trash, log_to_terminal
 from miniclaw.cli.operating import confirm, operate
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
 from miniclaw.cli.output import echo_error, entries, one_line, print_table
-from miniclaw.formats import format_age, format_remaining, format_size, printable
+from miniclaw.formats import format_age, format_remaining, format_size
 from miniclaw.session.clock import utc_now
 from miniclaw.session.leftover_rules import judge_leftover
 from miniclaw.session.retention import RetentionPolicy
@@ -37,7 +37,7 @@ def list_entries(settings: Settings, as_json: bool) -> None:
     bin_ = find_trash(settings)
     found = bin_.entries()
     if as_json:
-        click.echo(msgspec.json.encode([_as_dict(entry) for entry in found]))
+        click.echo(msgspec.json.encode([shown_entry(entry) for entry in found]))
     else:
         _print_entries(found, now)
         for problem in bin_.foreign():
@@ -134,8 +134,3 @@ def _expiry(entry: TrashEntry, now: datetime) -> str:
     if entry.expires_at is None:
         return "-"
     return f"in {format_remaining(entry.expires_at - now)}" if entry.expires_at > now else "expired"
-
-
-def _as_dict(entry: TrashEntry) -> dict[str, Any]:
-    shown: dict[str, Any] = msgspec.structs.asdict(entry)
-    return {key: printable(value) if isinstance(value, str) else value for key, value in shown.items()}

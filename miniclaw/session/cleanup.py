@@ -79,7 +79,7 @@ class Cleanup:
         manager: The manager of a running program, which owns the directory and knows what is in use.
         store: The store of that manager; goes with `manager`.
         history: Where each run is written down; None: nowhere.
-        by: Who runs it, for trash and history.
+        by: Who runs it unless `run` is told otherwise, for trash and history.
         run: Runs the work on `history` in a thread.
     """
 
@@ -107,6 +107,7 @@ class Cleanup:
         self._run_in_thread = run
         self._limiter = trio.CapacityLimiter(1)
         self._stopping = False
+        self._interrupted = False  # as `_stopping`, but of the run that is going alone
         self._running = False
         # Shared with all that clean up around the same manager, whoever has them run.
         self.stats = CleanupStats(clock) if manager is None else manager.stats.cleanups
@@ -156,7 +157,9 @@ class Cleanup:
             self.stats.gone({"ttl": 1}, {}, removal.bytes_freed)
         return removal.bytes_freed
 
-    async def run(self, *, confirmed: bool = False, on_progress: OnProgress | None = None) -> CleanupResult:
+    async def run(
+        self, *, confirmed: bool = False, on_progress: OnProgress | None = None, by: Actor | None = None
+    ) -> CleanupResult:
         """Scan once and remove what the rules say.
 
         Each removal is verified when it happens: what was used since the scan stays. Errors about single files are
@@ -166,6 +169,7 @@ class Cleanup:
         Args:
             confirmed: Whether to remove also what the guard would hold.
             on_progress: See `OnProgress`.
+            by: Who runs it, for trash and history.
 
         Raises:
             CleanupBusyError: Another run is going.
@@ -176,17 +180,27 @@ class Cleanup:
         if self._running:
             raise CleanupBusyError(self.sessions_dir)
         self._running = True
-        self._stopping = False
+        self._stopping = self._interrupted = False
         try:
             with self.stats.counting() as count:
                 async with self._opened() as (manager, store):
-                    return await self._run(manager, store, count, confirmed=confirmed, on_progress=on_progress)
+                    return await self._run(
+                        manager, store, count, confirmed=confirmed, on_progress=on_progress, by=by or self._by
+                    )
         finally:
-            self._running = False
+            self._running = self._interrupted = False
 
     def stop(self) -> None:
-        """Have a run end after the batch it is at."""
+        """Have a run end after the batch it is at, and a plan that is being made see no more."""
         self._stopping = True
+
+    def interrupt(self) -> bool:
+        """Have the run that is going end after the batch it is at; return whether there is one.
+
+        What comes after is not touched by it: no later run, and no announcement.
+        """
+        self._interrupted = self._running
+        return self._running
 
     async def announce(self, because: str) -> CleanupPlan:
         """Plan, and write down in the history that this was only announced, if it is something.
@@ -212,22 +226,23 @@ class Cleanup:
         *,
         confirmed: bool,
         on_progress: OnProgress | None,
+        by: Actor,
     ) -> CleanupResult:
         started = trio.current_time()
         # Where the number of removals decides about others, damaged files must not be counted among them.
         verify = self.policy.has_budget or self.policy.max_removed_fraction is not None
-        plan = await self._scan(store, manager, verify=verify, on_progress=on_progress)
+        plan = await self._scan(store, manager, verify=verify, is_run=True, on_progress=on_progress)
         log_problems(plan, self.sessions_dir)
         progress = Progress(plan)
-        if plan.held and not confirmed and not self._stopping:
+        if plan.held and not confirmed and not self._ends_early:
             result = progress.result(held=True, seconds=trio.current_time() - started)
             count.done(result)
             log.warning("Session cleanup held", because=plan.held, let_it_through=CONFIRM_COMMAND, **asdict(result))
-            await self._record(planned_event(plan, "held", self._by, because=plan.held))
+            await self._record(planned_event(plan, "held", by, because=plan.held))
             return result
         done = False
         try:
-            done = await self._carry_out(manager, store, progress)
+            done = await self._carry_out(manager, store, progress, by)
         finally:
             seconds = trio.current_time() - started
             result = progress.result(interrupted=not done, seconds=seconds)
@@ -235,34 +250,39 @@ class Cleanup:
             log.info("Session cleanup complete" if done else "Session cleanup interrupted", **asdict(result))
             with trio.move_on_after(RECORD_SECONDS, shield=True):
                 kind: EventKind = "cleanup" if done else "interrupted"
-                await self._record(progress.event(kind, self._by, seconds=seconds))
+                await self._record(progress.event(kind, by, seconds=seconds))
         return result
 
-    async def _carry_out(self, manager: SessionManager, store: SessionStore, progress: Progress) -> bool:
+    @property
+    def _ends_early(self) -> bool:
+        """Whether the run that is going is to end after the batch it is at."""
+        return self._stopping or self._interrupted
+
+    async def _carry_out(self, manager: SessionManager, store: SessionStore, progress: Progress, by: Actor) -> bool:
         """Remove what the plan says, leftovers first, for they make room; return whether it was all done."""
         plan = progress.plan
         for leftovers in _batches(plan.leftovers):
-            if self._stopping:
+            if self._ends_early:
                 return False
             await trio.lowlevel.checkpoint()
             swept = await _sweep(store, [row.leftover for row in leftovers])
             progress.leftovers += swept
             log_leftovers(swept)
         for rows in _batches(plan.removals, self._size_in_batch):
-            if self._stopping:
+            if self._ends_early:
                 return False
             await trio.lowlevel.checkpoint()
-            sessions, order = [row.session for row in rows], self._order(rows, plan)
+            sessions, order = [row.session for row in rows], self._order(rows, plan, by)
             removals = await manager.remove_sessions(sessions, partial(_still_goes, plan, rows), order=order)
             progress.removals += removals
             log_removals(removals, plan.now, self.sessions_dir)
-        return not self._stopping
+        return not self._ends_early
 
-    def _order(self, rows: Sequence[PlanRow], plan: CleanupPlan) -> TrashOrder | None:
+    def _order(self, rows: Sequence[PlanRow], plan: CleanupPlan, by: Actor) -> TrashOrder | None:
         if self.policy.trash_for is None:
             return None
         reasons = {row.session.key: row.reason for row in rows if plan.trashes(row)}
-        return TrashOrder(reasons, self._by, plan.now, self.policy.trash_for)
+        return TrashOrder(reasons, by, plan.now, self.policy.trash_for)
 
     def _size_in_batch(self, row: PlanRow) -> int:
         return max(row.session.size, TRASHED_BYTES // TRASH_BATCH) if self.policy.trashes(row.reason) else 0
@@ -276,7 +296,13 @@ class Cleanup:
             log.error("Cleanup could not be written into the history", error=str(error))
 
     async def _scan(
-        self, store: SessionStore, manager: SessionManager, *, verify: bool, on_progress: OnProgress | None = None
+        self,
+        store: SessionStore,
+        manager: SessionManager,
+        *,
+        verify: bool,
+        is_run: bool = False,
+        on_progress: OnProgress | None = None,
     ) -> CleanupPlan:
         now = self._clock()
         planner = Planner(self.policy, now, live=manager.live)
@@ -284,7 +310,7 @@ class Cleanup:
         entries = 0
         foreign: list[str] = []
         async with store.scan(expired if verify else None) as scan:
-            while not self._stopping and (rows := await scan.next_batch()):
+            while not (self._ends_early if is_run else self._stopping) and (rows := await scan.next_batch()):
                 planner.add(rows)
                 foreign += [row.key for row in rows if isinstance(row, ProblemFile) and row.kind == "foreign"]
                 entries += len(rows)

@@ -184,6 +184,23 @@ class CleanupService:
         self._idle.stop()
         self._cleanup.stop()
 
+    async def remember_run(self, at: datetime) -> None:
+        """Take note of a run that somebody has ordered: what it removed need not be announced any more.
+
+        Args:
+            at: When it began.
+
+        Raises:
+            StoreError: The next start will not know of it.
+        """
+        self._state = CleanupState(last_run_at=at)
+        durably = False
+        try:
+            await self._in_thread(partial(self._state_directory.write_cleanup, self._state))
+            durably = True
+        finally:
+            await self._guard.dealt_with(durably=durably)
+
     async def _turn(self) -> timedelta | None:
         """Announce or remove; return the time until the next turn, from the beginning of this one, if it is special."""
         now = self._turn_began = self._clock()
@@ -218,7 +235,7 @@ class CleanupService:
             because=because,
             until=until.isoformat(timespec="seconds") if until else "somebody changes the mode",
             list_them="miniclaw sessions cleanup --dry-run",
-            remove_them_now=f"stop the gateway, then {COMMAND}",
+            remove_them_now=COMMAND,
         )
         return True
 

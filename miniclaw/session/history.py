@@ -76,8 +76,8 @@ EventKind: TypeAlias = Literal[
 the trash. ``trash_emptied``: somebody emptied the trash. ``interrupted``: a run broke off.
 """
 
-Actor: TypeAlias = Literal["service", "command", "program"]
-"""Who did it: the cleanup service, a command of somebody, or a program that embeds the runtime."""
+Actor: TypeAlias = Literal["service", "command", "api", "program"]
+"""Who did it: the cleanup service, a command of somebody, a client of the API, or a program that embeds the runtime."""
 
 OpenFolder: TypeAlias = Callable[[bool], int]
 """Opens the folder, made where it is missing if so asked; else raises `FileNotFoundError`. The history closes it."""

@@ -196,6 +196,11 @@ class SessionManager:
         """Return the ids of the sessions with changes that are not saved."""
         return self._memory.dirty()
 
+    def peek(self, session_id: str) -> Session | None:
+        """Return a copy of a session as it is in memory; None: it is not. Does not count as an access."""
+        entry = self._memory.peek(session_id)
+        return None if entry is None else codec.snapshot_session(entry.session, session_id)
+
     def live_sessions(self) -> int:
         """Return how many sessions are in memory."""
         return len(self._memory)

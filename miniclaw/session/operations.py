@@ -6,11 +6,13 @@ history; a history that cannot be written is an ERROR in the log and stops nothi
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Self, TypeAlias, TypeVar
 
 import trio
 from msgspec import Struct
@@ -23,6 +25,7 @@ from miniclaw.session.erasing import Traces, erase_traces
 from miniclaw.session.history import Actor, EventKind, FileTally, History, HistoryEvent, HistorySession, Tally
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.parts import SessionParts
 from miniclaw.session.removing import REMOVAL_DEADLINE_SECONDS
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.state import CleanupState, StateDirectory
@@ -30,6 +33,9 @@ from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.trash_rows import TrashRemoval
 
 T = TypeVar("T")
+
+RememberRun: TypeAlias = Callable[[datetime], Awaitable[None]]
+"""Takes note of a run that began at this time, so that the daily one need not announce what it removed."""
 
 _TOO_SLOW: Final = f"the disk did not answer within {REMOVAL_DEADLINE_SECONDS} s; it may still go"
 
@@ -62,7 +68,18 @@ class _Gone:
 
 
 class SessionOperations:
-    """The operations on one owned workspace. From `open_operations`, or made of the parts of a running program."""
+    """The operations on one owned workspace. From `open_operations`, or from `SessionRuntime.operations`.
+
+    Args:
+        manager: The sessions in memory.
+        store: The sessions on the disk.
+        cleanup: The cleanup that everybody orders.
+        state: What the services remember.
+        history: Where the receipts go.
+        by: Who operates, for trash and history.
+        clock: The wall clock.
+        remember_run: Of a cleanup service that runs beside; None: a run is written into `state`.
+    """
 
     def __init__(
         self,
@@ -74,6 +91,7 @@ class SessionOperations:
         *,
         by: Actor = "command",
         clock: Clock = utc_now,
+        remember_run: RememberRun | None = None,
     ) -> None:
         self._manager = manager
         self._store = store
@@ -83,7 +101,29 @@ class SessionOperations:
         self._by = by
         self._clock = clock
         self._limiter = trio.CapacityLimiter(1)
+        self._remember_run = remember_run or self._write_state
         self.state_error: StoreError | None = None
+
+    @classmethod
+    def of(cls, parts: SessionParts, *, by: Actor, remember_run: RememberRun | None = None) -> Self:
+        """Return the operations on these parts; see the constructor."""
+        return cls(
+            parts.manager,
+            parts.store,
+            parts.cleanup,
+            parts.state,
+            parts.history,
+            by=by,
+            clock=parts.clock,
+            remember_run=remember_run,
+        )
+
+    def acting(self, by: Actor) -> Self:
+        """Return the same operations, done by somebody else, with a `state_error` of their own."""
+        other = copy(self)
+        other._by = by
+        other.state_error = None
+        return other
 
     async def delete(self, session_ids: Sequence[str], *, erase: bool = False) -> list[Deleted]:
         """Delete sessions now, whatever their age and whether they are pinned.
@@ -212,18 +252,21 @@ class SessionOperations:
                 ERROR in the log and in `state_error`.
         """
         started = self._clock()
-        result = await self._cleanup.run(confirmed=confirmed, on_progress=on_progress)
+        result = await self._cleanup.run(confirmed=confirmed, on_progress=on_progress, by=self._by)
         if not result.interrupted and not result.held and self._cleanup.policy.removes_anything:
             try:
-                await self._in_thread(partial(self._state.write_cleanup, CleanupState(last_run_at=started)))
+                await self._remember_run(started)
             except StoreError as error:  # what was removed is removed all the same, and has to be told
                 log.error("Cleanup state could not be written", error=str(error))
                 self.state_error = error
         return result
 
-    def stop_cleanup(self) -> None:
-        """Have a run end after the batch it is at."""
-        self._cleanup.stop()
+    def stop_cleanup(self) -> bool:
+        """Have the run that is going end after the batch it is at, whoever began it; return whether there is one."""
+        return self._cleanup.interrupt()
+
+    async def _write_state(self, at: datetime) -> None:
+        await self._in_thread(partial(self._state.write_cleanup, CleanupState(last_run_at=at)))
 
     async def _tell(
         self,
@@ -282,17 +325,6 @@ async def open_operations(
         StoreError: What an earlier process left unfinished cannot be resolved.
     """
     async with open_store(sessions_dir, create=False, trash_dir=trash_dir) as store:
-        manager = SessionManager(store, clock=clock, policy=policy)
-        state = StateDirectory(state_dir)
-        history = state.history()
-        cleanup = Cleanup(
-            sessions_dir,
-            policy=policy,
-            clock=clock,
-            manager=manager,
-            store=store,
-            history=history,
-            by=by,
-            run=store.run,
+        yield SessionOperations.of(
+            SessionParts(store, StateDirectory(state_dir), policy=policy, by=by, clock=clock), by=by
         )
-        yield SessionOperations(manager, store, cleanup, state, history, by=by, clock=clock)

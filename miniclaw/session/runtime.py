@@ -12,13 +12,15 @@ from typing import Final
 
 import trio
 
-from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.cleanup_service import CleanupService
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.fs import OsCalls
+from miniclaw.session.history import Actor
 from miniclaw.session.logs import get_logger
-from miniclaw.session.manager import MAX_LIVE_SESSIONS, SessionManager
+from miniclaw.session.manager import MAX_LIVE_SESSIONS
+from miniclaw.session.operations import SessionOperations
+from miniclaw.session.parts import SessionParts
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.schedule import CLEANUP_INTERVAL_SECS
@@ -47,21 +49,31 @@ class SessionRuntime:
 
     def __init__(
         self,
-        manager: SessionManager,
+        parts: SessionParts,
         persistence: Persistence,
-        cleanup: Cleanup,
         cleanup_service: CleanupService,
         usage: UsageMeter,
     ) -> None:
-        self.manager = manager
+        self._parts = parts
+        self.manager = parts.manager
         self.persistence = persistence
-        self.cleanup = cleanup
+        self.cleanup = parts.cleanup
         self.cleanup_service = cleanup_service
         self.usage = usage
-        self.sessions_dir = cleanup.sessions_dir
+        self.sessions_dir = parts.cleanup.sessions_dir
         self.unsaved: tuple[str, ...] = ()
         self._in_haste = False
         self._grace: trio.CancelScope | None = None  # while the services are stopping
+
+    def operations(self, *, by: Actor = "program") -> SessionOperations:
+        """Return what an administrator can do to the sessions while the runtime runs.
+
+        A cleanup that is ordered there counts for the daily one: it need not announce what that removed.
+
+        Args:
+            by: Who does it, for trash and history.
+        """
+        return SessionOperations.of(self._parts, by=by, remember_run=self.cleanup_service.remember_run)
 
     def hurry(self) -> None:
         """Have the shutdown skip the services' grace and go on to the flush; before or during it."""
@@ -123,27 +135,18 @@ async def open_runtime(
     policy = policy or RetentionPolicy()
     trash_path = _absolute(trash_dir) if trash_dir else None
     async with open_store(sessions_dir, trash_dir=trash_path, fs=fs) as store:
-        manager = SessionManager(store, clock=clock, policy=policy, max_live_sessions=max_live_sessions)
         state = StateDirectory(_absolute(state_dir), fs=fs) if state_dir else StateDirectory.within(store.directory)
         guard = ClockGuard(state, clock, policy.shortest_age(), run=store.run)
         await guard.start()
-        history = state.history()
-        cleanup = Cleanup(
-            sessions_dir,
-            policy=policy,
-            clock=clock,
-            manager=manager,
-            store=store,
-            history=history,
-            by="service",
-            run=store.run,
+        parts = SessionParts(
+            store, state, policy=policy, by="service", max_live_sessions=max_live_sessions, clock=clock
         )
+        manager = parts.manager
         runtime = SessionRuntime(
-            manager,
+            parts,
             Persistence(manager, interval_seconds=persistence_interval_seconds, guard=guard),
-            cleanup,
             CleanupService(
-                cleanup,
+                parts.cleanup,
                 state=state,
                 guard=guard,
                 interval_seconds=cleanup_interval_seconds,

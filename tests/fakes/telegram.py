@@ -76,7 +76,7 @@ class TelegramHouse:
 async def open_telegram_house(
     api: FakeBotApi, sessions_dir: Path, *, model: Model | None = None, **values: Any
 ) -> AsyncIterator[TelegramHouse]:
-    """Run the channel and the loop around a block; the channel stops first, then the loop is drained."""
+    """Run the channel and the loop around a block; the channel stops first, the loop is drained, all is saved."""
     naps = Naps()
     with trio.fail_after(30):
         async with open_store(sessions_dir) as store, open_bot_client(api) as client:
@@ -88,15 +88,19 @@ async def open_telegram_house(
             )
             manager, inbox = SessionManager(store), Inbox()
             loop = AgentLoop(manager, model or EchoModel(), {channel.name: channel})
-            async with trio.open_nursery() as agent:
-                await agent.start(loop.run, inbox)
-                async with trio.open_nursery() as accepting:
-                    await accepting.start(channel.run, inbox)
-                    yield TelegramHouse(channel, manager, naps, accepting.cancel_scope)
-                    accepting.cancel_scope.cancel()
-                inbox.close()
-                agent.cancel_scope.deadline = trio.current_time() + 5
-            await channel.close()
+            try:
+                async with trio.open_nursery() as agent:
+                    await agent.start(loop.run, inbox)
+                    async with trio.open_nursery() as accepting:
+                        await accepting.start(channel.run, inbox)
+                        yield TelegramHouse(channel, manager, naps, accepting.cancel_scope)
+                        accepting.cancel_scope.cancel()
+                    inbox.close()
+                    agent.cancel_scope.deadline = trio.current_time() + 5
+            finally:
+                with trio.move_on_after(5, shield=True):
+                    await manager.save_all_sessions()
+                    await channel.close()
 
 
 @asynccontextmanager

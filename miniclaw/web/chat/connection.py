@@ -78,6 +78,7 @@ class ChatConnection:
         self._pace = Pace(BURST_FRAMES, FRAMES_PER_SECOND)
         self._one_at_a_time = trio.Lock()  # frames are sent by two tasks
         self._close: tuple[int, str] | None = None  # why this side ends it
+        self._serving = trio.CancelScope()
 
     async def serve(self) -> None:
         """Serve; the websocket is closed afterwards, or the client has left.
@@ -89,16 +90,17 @@ class ChatConnection:
         async with self._hub.attach(self._chat_id) as subscription:
             under_way = self._hub.under_way(self._chat_id)
             first: list[ServerFrame] = [self._hello(messages, under_way), *trouble]
-            async with trio.open_nursery() as nursery:
-                reading = trio.CancelScope()
-                nursery.start_soon(self._tell, first, subscription, nursery.cancel_scope)
-                nursery.start_soon(self._watch_drain, subscription, reading, nursery.cancel_scope)
-                if unanswered := self._unanswered(messages):
-                    nursery.start_soon(self._post, unanswered)
-                with reading:
-                    await self._receive()
-                if not reading.cancelled_caught:
-                    nursery.cancel_scope.cancel()
+            with self._serving:
+                async with trio.open_nursery() as nursery:
+                    reading = trio.CancelScope()
+                    nursery.start_soon(self._tell, first, subscription)
+                    nursery.start_soon(self._watch_drain, subscription, reading)
+                    if unanswered := self._unanswered(messages):
+                        nursery.start_soon(self._post, unanswered)
+                    with reading:
+                        await self._receive()
+                    if not reading.cancelled_caught:
+                        self._serving.cancel()
         if self._close is not None:
             with trio.move_on_after(FAREWELL_SECONDS), suppress(WebSocketDisconnect):
                 await self._websocket.close(*self._close)
@@ -134,39 +136,40 @@ class ChatConnection:
 
     # To the client --------------------------------------------------------------------------------------------
 
-    async def _tell(self, first: list[ServerFrame], subscription: Subscription, serving: trio.CancelScope) -> None:
+    async def _tell(self, first: list[ServerFrame], subscription: Subscription) -> None:
         try:
             for frame in first:
                 await self._send(frame)
             while (event := await subscription.next_event()) is not None:
                 await self._send(event)
         except WebSocketDisconnect:
-            pass
+            self._serving.cancel()
         else:
-            self._close = (TRY_AGAIN_LATER, "too much waited for this client; connect again")
-        serving.cancel()
+            self._end(TRY_AGAIN_LATER, "too much waited for this client; connect again")
 
     async def _send(self, frame: ServerFrame) -> None:
         async with self._one_at_a_time:
             await self._websocket.send_text(encode_frame(frame))
 
-    async def _watch_drain(
-        self, subscription: Subscription, reading: trio.CancelScope, serving: trio.CancelScope
-    ) -> None:
+    async def _watch_drain(self, subscription: Subscription, reading: trio.CancelScope) -> None:
         await self._drain.wait()
-        self._close = (GOING_AWAY, "the gateway is stopping")
         reading.cancel()
         with trio.move_on_after(FAREWELL_SECONDS):
             await subscription.emptied()
             async with self._one_at_a_time:  # the last one is sent
                 pass
-        serving.cancel()
+        self._end(GOING_AWAY, "the gateway is stopping")
+
+    def _end(self, code: int, reason: str) -> None:
+        if self._close is None:
+            self._close = (code, reason)
+        self._serving.cancel()
 
     # From the client ------------------------------------------------------------------------------------------
 
     async def _receive(self) -> None:
         with suppress(WebSocketDisconnect):
-            while self._close is None:
+            while True:
                 message = await self._websocket.receive()
                 if message["type"] == "websocket.disconnect":
                     return
@@ -202,8 +205,7 @@ class ChatConnection:
         try:
             await self._hub.post(self._chat_id, frame.id, frame.text)
         except ChannelNotRunningError as error:
-            if self._close is None:
-                self._close = (TRY_AGAIN_LATER if error.phase == "starting" else GOING_AWAY, str(error))
+            self._end(TRY_AGAIN_LATER if error.phase == "starting" else GOING_AWAY, str(error))
 
 
 def _is_answered(messages: list[Message], inbound_id: str | None) -> bool:

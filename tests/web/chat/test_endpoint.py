@@ -31,19 +31,24 @@ async def test_chat_message_is_shown_answered_and_saved(sessions_dir: Path, cloc
 async def test_chat_answer_is_shown_while_it_is_produced(sessions_dir: Path, clock: WallClock) -> None:
     """Pieces come as they are said, the whole at the end, and a tab that opens in the middle sees how far it is."""
     go_on = trio.Event()
-    async with open_live_house(sessions_dir, clock, StreamingModel("Hel", "lo", go_on, " you")) as house:
-        async with house.chat() as (first, _):
-            await first.say("a1", "hi")
-            seen = ""
-            while seen != "Hello":
-                frame = (await first.until("delta"))[-1]
-                assert frame["to"] == "a1"
-                seen += frame["text"]
-            async with house.chat() as (second, hello):
-                assert [message["content"] for message in hello["messages"]] == ["hi"]
-                assert hello["now"] == {"to": "a1", "text": "Hello"}
-                assert hello["waiting"] == [{"type": "message", "id": "a1", "text": "hi"}]
-                go_on.set()
-                for client in (first, second):
-                    frames = await client.until("reply")
-                    assert frames[-1]["text"] == "Hello you"
+    async with (
+        open_live_house(sessions_dir, clock, StreamingModel("Hel", "lo", go_on, " you")) as house,
+        house.chat() as (
+            first,
+            _,
+        ),
+    ):
+        await first.say("a1", "hi")
+        seen = ""
+        while seen != "Hello":
+            frame = (await first.until("delta"))[-1]
+            assert frame["to"] == "a1"
+            seen += frame["text"]
+        async with house.chat() as (second, hello):
+            assert [message["content"] for message in hello["messages"]] == ["hi"]
+            assert hello["now"] == {"to": "a1", "text": "Hello"}
+            assert hello["waiting"] == [{"type": "message", "id": "a1", "text": "hi"}]
+            go_on.set()
+            for client in (first, second):
+                frames = await client.until("reply")
+                assert frames[-1]["text"] == "Hello you"

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct, field
 
-from miniclaw.cli import Settings
-from miniclaw.cli.looking import find_history, find_trash, make_plan, sessions_opened
+from miniclaw.admin.views.looking import Progress, find_history, find_trash, make_plan, sessions_opened
+from miniclaw.admin.views.place import Place
 from miniclaw.config import SessionConfig, show_config
 from miniclaw.errors import StoreError
 from miniclaw.formats import NEVER
@@ -66,7 +66,7 @@ class WorkspaceState(Struct):
         return self.last_run.because if self.last_run is not None and self.last_run.event == "held" else None
 
 
-def look(settings: Settings, now: datetime) -> WorkspaceState:
+def look(place: Place, now: datetime, on_progress: Progress | None = None) -> WorkspaceState:
     """Gather how things stand.
 
     Raises:
@@ -75,19 +75,19 @@ def look(settings: Settings, now: datetime) -> WorkspaceState:
     unread: dict[Part, str] = {}
     trash: list[Leftover] = []
     with _unread_if_refused(unread, "trash"):
-        trash = find_trash(settings).leftovers()
-    with sessions_opened(settings) as directory:
+        trash = find_trash(place).leftovers()
+    with sessions_opened(place) as directory:
         holder = None if directory is None else directory.holder()
         beside = [] if directory is None else list_leftovers(directory, now=now, trash=None)
         leftovers = [*beside, *trash]
         free = None if directory is None else directory.free_disk()
-        plan = make_plan(settings, directory, now, leftovers)
+        plan = make_plan(place, directory, now, leftovers, on_progress)
     events: list[HistoryEvent] = []
     damaged, state = 0, CleanupState()
     with _unread_if_refused(unread, "history"):
-        events, damaged = find_history(settings).read()
+        events, damaged = find_history(place).read()
     with _unread_if_refused(unread, "state"):
-        state = StateDirectory(settings.home.state_dir).load_cleanup()
+        state = StateDirectory(place.home.state_dir).load_cleanup()
     runs = [event for event in events if event.event in RUNS]
     carried_out = [event for event in runs if event.event in {"cleanup", "interrupted"}]
     return WorkspaceState(
@@ -133,9 +133,9 @@ def announced_until(state: CleanupState) -> datetime | None:
         return datetime.max.replace(tzinfo=UTC)
 
 
-def rules_in_force(settings: Settings) -> dict[str, Any]:
+def rules_in_force(place: Place) -> dict[str, Any]:
     """Return the rules that are on, as the configuration's file would say them."""
-    shown = show_config(settings.config)
+    shown = show_config(place.config)
     rules = {name: shown["session"].get(name, NEVER) for name in RetentionPolicy.__struct_fields__}
     del rules["ttl_by_channel"]
     rules |= {f"ttl_by_channel.{channel}": ttl for channel, ttl in shown["session.ttl_by_channel"].items()}

@@ -1,0 +1,156 @@
+"""The cleanup: what it would do, running it, stopping it, what will go in the next days, and what went."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+from msgspec.structs import asdict
+
+from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
+from miniclaw.admin.api.paging import MAX_PAGE
+from miniclaw.admin.api.refusals import Failure, failure
+from miniclaw.admin.api.sessions import Limit
+from miniclaw.admin.context import AdminContext
+from miniclaw.admin.views.looking import Progress, find_history, plan_and_strangers
+from miniclaw.admin.views.plan import ShownPlan, shown_plan
+from miniclaw.admin.views.session_list import foresee
+from miniclaw.session.cleanup_result import CleanupResult
+from miniclaw.session.forecast import Forecast
+from miniclaw.session.history import HistoryEvent
+
+MAX_DAYS: Final = 3650
+"""How far a forecast may look, inclusive; `miniclaw sessions forecast` looks farther."""
+
+
+class PlanQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much of a plan is listed."""
+
+    limit: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=MAX_PAGE,
+            description="At most so many rows of each list; the counts are of all.",
+            extra={"right": f"a whole number from 0 to {MAX_PAGE}"},
+        ),
+    ] = MAX_PAGE
+
+
+class Omitted(Struct, frozen=True):
+    """How many rows of each list are left out."""
+
+    sessions: int
+    leftovers: int
+    future: int
+    problems: int
+
+
+class PlanAnswer(ShownPlan, frozen=True, kw_only=True):
+    """What a cleanup would do, as ``miniclaw sessions cleanup --dry-run --json`` tells it; lists may be cut."""
+
+    omitted: Omitted
+
+
+async def plan(call: Call[PlanQuery, None]) -> PlanAnswer:
+    """Return what a cleanup would do now. Nothing is changed."""
+    return await call.context.look(partial(_plan, call.context, call.query.limit))
+
+
+def _plan(context: AdminContext, limit: int, on_progress: Progress) -> PlanAnswer:
+    found = shown_plan(*plan_and_strangers(context, context.clock(), on_progress))
+    lists = {name: getattr(found, name) for name in Omitted.__struct_fields__}
+    omitted = Omitted(**{name: max(0, len(rows) - limit) for name, rows in lists.items()})
+    fields = {name: getattr(found, name) for name in ShownPlan.__struct_fields__}
+    return PlanAnswer(**fields | {name: rows[:limit] for name, rows in lists.items()}, omitted=omitted)
+
+
+class CleanupOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """A cleanup that is to be run now.
+
+    Attributes:
+        confirmed: Whether to let through what `max_removed_fraction` would hold.
+    """
+
+    confirmed: bool = False
+
+
+class CleanupRun(CleanupResult, frozen=True):
+    """What a cleanup did. Where `held` says something, nothing was removed, and it says why.
+
+    Attributes:
+        state_error: Why that it ran could not be written down; null: it was.
+    """
+
+    state_error: Failure | None = None
+
+
+async def run(call: Call[NoQuery, CleanupOrder]) -> CleanupRun:
+    """Run a cleanup to its end."""
+    result = await call.operations.cleanup(confirmed=call.body.confirmed)
+    error = call.operations.state_error
+    return CleanupRun(**asdict(result), state_error=None if error is None else failure(error))
+
+
+class Stopping(Struct, frozen=True):
+    """Whether there is a cleanup, which will end after the batch it is at."""
+
+    stopping: bool
+
+
+async def stop(call: Call[NoQuery, None]) -> Stopping:
+    """Have the cleanup that is going end after the batch it is at, whoever began it."""
+    return Stopping(call.operations.stop_cleanup())
+
+
+class ForecastQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """How far to look ahead."""
+
+    days: Annotated[
+        int,
+        Meta(ge=0, le=MAX_DAYS, description="How many days.", extra={"right": f"a whole number from 0 to {MAX_DAYS}"}),
+    ] = 30
+
+
+async def forecast(call: Call[ForecastQuery, None]) -> Forecast:
+    """Return what will expire in the next days, if nobody comes back."""
+    context, days = call.context, call.query.days
+    return await context.look(lambda on_progress: foresee(context, context.clock(), days, on_progress))
+
+
+class HistoryQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much of the history is told."""
+
+    limit: Limit = 20
+
+
+class HistoryAnswer(Struct, frozen=True):
+    """What was removed, the newest last.
+
+    Attributes:
+        events: The newest of them.
+        damaged: How many lines of the file could not be read.
+    """
+
+    events: list[HistoryEvent]
+    damaged: int
+
+
+async def history(call: Call[HistoryQuery, None]) -> HistoryAnswer:
+    """Return what was removed, when, by whom and why."""
+    context, limit = call.context, call.query.limit
+    return await context.look(lambda _: HistoryAnswer(*find_history(context).read(limit)), saves=False)
+
+
+CLEANUP: Final = (
+    Endpoint("GET", "/cleanup/plan", plan, PlanAnswer, "Return what a cleanup would do now. Nothing is changed.",
+             query=PlanQuery, refuses=(503,)),
+    Endpoint("POST", "/cleanup/run", run, CleanupRun, "Run a cleanup to its end.", body=CleanupOrder,
+             refuses=(409, 503)),
+    Endpoint("POST", "/cleanup/stop", stop, Stopping, "Have the cleanup that is going end after the batch it is at."),
+    Endpoint("GET", "/cleanup/forecast", forecast, Forecast, "Return what will expire in the next days.",
+             query=ForecastQuery, refuses=(503,)),
+    Endpoint("GET", "/history", history, HistoryAnswer, "Return what was removed, when, by whom and why.",
+             query=HistoryQuery, refuses=(503,)),
+)  # fmt: skip

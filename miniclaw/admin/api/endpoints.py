@@ -1,0 +1,151 @@
+"""What an endpoint is: one method at one path, with all that it takes and answers.
+
+From the same table come the routes and the OpenAPI document, so that they cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Receive, Scope, Send
+
+from miniclaw.admin.api.reading import read_body, read_query, read_segment, refuse_body
+from miniclaw.admin.api.refusals import refusal
+from miniclaw.admin.context import AdminContext
+from miniclaw.errors import MiniclawError
+from miniclaw.session.history import Actor
+from miniclaw.session.operations import SessionOperations
+from miniclaw.web.problems import problem
+
+Q = TypeVar("Q")
+B = TypeVar("B")
+
+PREFIX: Final = "/api/v1"
+
+API_VERSION: Final = 1
+"""Raised when something is changed so that a client of before cannot go on."""
+
+VERSION_HEADER: Final = "miniclaw-api"
+"""In every answer: by it a command knows whether the gateway that runs understands it."""
+
+
+class NoQuery(Struct, forbid_unknown_fields=True):
+    """No parameters."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[Q, B]):
+    """One request, read and checked.
+
+    Attributes:
+        context: What it works on.
+        operations: What can be done, by who asks.
+        name: The part of the path that is not fixed; empty where all is.
+        query: The parameters.
+        body: The body; None where there is none.
+    """
+
+    context: AdminContext
+    operations: SessionOperations
+    name: str
+    query: Q
+    body: B
+
+
+class RawJson(bytes):
+    """An answer that is JSON already."""
+
+
+Handler: TypeAlias = Callable[[Call[Any, Any]], Awaitable[object]]
+Method: TypeAlias = Literal["GET", "PUT", "POST", "DELETE"]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One method at one path.
+
+    Attributes:
+        method: The method; ``HEAD`` goes with ``GET``.
+        path: Below `PREFIX`, with at most one part in braces.
+        handle: What is done; returns the answer, which is encoded as JSON.
+        answer: The type of the answer, for the document.
+        summary: One sentence for the document.
+        query: The parameters it takes.
+        body: The body it takes; None: none.
+        refuses: The statuses by which it may refuse, besides those of every request.
+    """
+
+    method: Method
+    path: str
+    handle: Handler
+    answer: Any
+    summary: str
+    query: type[Struct] = NoQuery
+    body: type[Struct] | None = None
+    refuses: Sequence[int] = ()
+
+
+def make_routes(context: AdminContext, endpoints: Iterable[Endpoint], *, by: Actor) -> list[BaseRoute]:
+    """Return one route for each path, which knows its methods."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in endpoints:
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    return [_RawRoute(PREFIX + path, _Resource(context, methods, by)) for path, methods in by_path.items()]
+
+
+class _RawRoute(Route):
+    """A route over the path as it was sent: a ``/`` that is part of a session's id is told from one that divides."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+        return super().matches({**scope, "path": raw.partition(b"?")[0].decode("latin-1")})
+
+
+class _Resource:
+    """What answers at one path; an ASGI application."""
+
+    def __init__(self, context: AdminContext, methods: Mapping[str, Endpoint], by: Actor) -> None:
+        self._context = context
+        self._methods = methods
+        self._by = by
+        self._allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response = await self._respond(request)
+        response.headers[VERSION_HEADER] = str(API_VERSION)
+        response.headers["cache-control"] = "no-store"
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        endpoint = self._methods.get("GET" if request.method == "HEAD" else request.method)
+        if endpoint is None:
+            detail = f"{request.method} is not for this path; it takes {self._allowed}"
+            return problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"allow": self._allowed})
+        try:
+            answer = await endpoint.handle(await self._read(request, endpoint))
+        except MiniclawError as error:
+            return refusal(error)
+        data = answer if isinstance(answer, RawJson) else msgspec.json.encode(answer)
+        return Response(data, media_type="application/json")
+
+    async def _read(self, request: Request, endpoint: Endpoint) -> Call[Any, Any]:
+        (segment,) = request.path_params.values() or ("",)
+        query = read_query(request.scope["query_string"], endpoint.query)
+        body = None
+        if endpoint.body is None:
+            await refuse_body(request)
+        else:
+            body = await read_body(request, endpoint.body)
+        return Call(self._context, self._context.operations.acting(self._by), read_segment(segment), query, body)

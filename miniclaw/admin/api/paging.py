@@ -1,0 +1,76 @@
+"""Pages of a long list: a cursor says after which row the next page begins.
+
+It holds what the row is sorted by and its name, and no number of a row: so it stays right while others come and go.
+"""
+
+from __future__ import annotations
+
+import base64
+import heapq
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from miniclaw.admin.api.refusals import RequestRefusedError
+
+T = TypeVar("T")
+
+MAX_PAGE: Final = 1000
+"""Most rows of a page, inclusive."""
+
+
+class _Cursor(Struct, array_like=True, forbid_unknown_fields=True):
+    order: str
+    key: float | str
+    name: str
+
+
+def page(
+    rows: Iterable[T],
+    key: Callable[[T], tuple[Any, str]],
+    *,
+    order: str,
+    limit: int,
+    cursor: str | None,
+) -> tuple[list[T], str | None]:
+    """Return the rows of one page, in their order, and the cursor of the next one; None: there is none.
+
+    Args:
+        rows: All of them, in any order.
+        key: What a row is sorted by, a number or a text, and its name, which no other row has.
+        order: What that order is called.
+        limit: Most rows of the page, at least 1.
+        cursor: Of this page; None: the first.
+
+    Raises:
+        RequestRefusedError: The cursor is none, or one of another order.
+    """
+    after = None if cursor is None else _read(cursor, order)
+    try:
+        rest = rows if after is None else (row for row in rows if key(row) > after)
+        # Not sorted: a sort of a hundred thousand would hold the interpreter for as long as it takes.
+        found = heapq.nsmallest(limit + 1, rest, key=key)
+    except TypeError:  # a number compared with a text
+        raise _refused() from None
+    if len(found) <= limit:
+        return found, None
+    last, name = key(found[limit - 1])
+    text = base64.urlsafe_b64encode(msgspec.json.encode(_Cursor(order, last, name))).decode().rstrip("=")
+    return found[:limit], text
+
+
+def _read(cursor: str, order: str) -> tuple[Any, str]:
+    try:
+        data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        found = msgspec.json.decode(data, type=_Cursor)
+    except (ValueError, RecursionError):
+        raise _refused() from None
+    if found.order != order:
+        raise RequestRefusedError(400, f"it is of the order {found.order!r}, not {order!r}", field="cursor")
+    return found.key, found.name
+
+
+def _refused() -> RequestRefusedError:
+    return RequestRefusedError(400, "it is no cursor; take the one that the page before gave as `next`", field="cursor")

@@ -1,0 +1,152 @@
+"""Reading a request: its path, its query and its body, each checked, and refused by the name of what is not right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+import msgspec
+from msgspec import Struct, inspect
+from starlette.requests import Request
+
+from miniclaw.admin.api.refusals import RequestRefusedError
+
+S = TypeVar("S", bound=Struct)
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+"""Longest body, inclusive."""
+
+_MAX_PARAMETERS: Final = 20
+_SHOWN_CHARS: Final = 60
+_WHERE: Final = re.compile(r"(?P<problem>.*) - at `\$\.?(?P<field>[^`]*)`", re.DOTALL)
+_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
+_BOOLEANS: Final = {"true": True, "false": False}
+
+
+def read_segment(segment: str) -> str:
+    """Return a segment of the path, decoded.
+
+    Args:
+        segment: As it was sent, percent-encoded.
+
+    Raises:
+        RequestRefusedError: It is not UTF-8.
+    """
+    try:
+        return unquote_to_bytes(segment).decode()
+    except UnicodeDecodeError:
+        raise RequestRefusedError(400, "it is percent-encoded UTF-8", field="path") from None
+
+
+def read_query(query: bytes, kind: type[S]) -> S:
+    """Return the parameters of a query.
+
+    Args:
+        query: As it was sent.
+        kind: The parameters that there are; each with a description of what is right in its `Meta.extra`.
+
+    Raises:
+        RequestRefusedError: One is unknown, there twice, or not right.
+    """
+    known = {field.encode_name: field for field in inspect.type_info(kind).fields}  # type: ignore[attr-defined]
+    values: dict[str, Any] = {}
+    for name, text in _pairs(query):
+        if name not in known:
+            raise RequestRefusedError(400, _unknown(known), field=_short(name))
+        if name in values:
+            raise RequestRefusedError(400, "it is given twice", field=name)
+        values[name] = _value(text, known[name].type)
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        name, problem = _explained(error)
+        if name in values:
+            text = next(text for found, text in _pairs(query) if found == name)
+            problem = f"{_short(repr(text))} is not {right_of(known[name].type)}"
+        raise RequestRefusedError(400, problem, field=name) from error
+
+
+def _pairs(query: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise RequestRefusedError(400, "a query is percent-encoded UTF-8, and has few parameters") from error
+
+
+def _unknown(known: Mapping[str, object]) -> str:
+    return f"unknown; known here are {', '.join(known)}" if known else "unknown; there are no parameters here"
+
+
+def _value(text: str, kind: inspect.Type) -> object:
+    """Return what a text says where a number or a truth value is expected; what says neither stays a text."""
+    while isinstance(kind, inspect.Metadata):
+        kind = kind.type
+    if isinstance(kind, inspect.IntType) and _INTEGER.fullmatch(text):
+        return int(text)
+    if isinstance(kind, inspect.BoolType):
+        return _BOOLEANS.get(text, text)
+    return text
+
+
+def right_of(kind: inspect.Type) -> str:
+    """Return what is right for a parameter, in words."""
+    if isinstance(kind, inspect.Metadata) and kind.extra is not None and "right" in kind.extra:
+        return str(kind.extra["right"])
+    return "true or false" if isinstance(kind, inspect.BoolType) else "what is expected here"
+
+
+async def read_body(request: Request, kind: type[S]) -> S:
+    """Return the body of a request.
+
+    Raises:
+        RequestRefusedError: It is no JSON, too long, or not what is expected.
+    """
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise RequestRefusedError(415, "the body is JSON: content-type: application/json", field="content-type")
+    body = await _read(request)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        name, problem = _explained(error)
+        raise RequestRefusedError(422, problem, field=name) from error
+    except (ValueError, RecursionError) as error:  # DecodeError and UnicodeDecodeError are ValueErrors
+        raise RequestRefusedError(400, f"the body is no JSON: {error}") from error
+
+
+async def refuse_body(request: Request) -> None:
+    """Make sure that there is no body.
+
+    Raises:
+        RequestRefusedError: There is one.
+    """
+    if await _read(request):
+        raise RequestRefusedError(400, "this takes no body")
+
+
+async def _read(request: Request) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            raise RequestRefusedError(413, f"the body is longer than {MAX_BODY_BYTES:,} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _explained(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Return the field that is not right, and what would be."""
+    found = _WHERE.fullmatch(str(error))
+    problem, field = (found["problem"], found["field"]) if found else (str(error), "")
+    if unknown := re.search(r"unknown field `(.*)`", problem, re.DOTALL):
+        return _short(".".join(filter(None, [field, unknown[1]]))), "unknown here"
+    if missing := re.search(r"missing required field `(.*)`", problem):
+        return ".".join(filter(None, [field, missing[1]])), "it is missing"
+    return field, problem[:1].lower() + problem[1:]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"

@@ -1,0 +1,68 @@
+"""What a request is told that cannot be fulfilled: the one place where errors become statuses."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from msgspec import Struct
+from starlette.responses import Response
+
+from miniclaw import errors
+from miniclaw.errors import MiniclawError
+from miniclaw.formats import printable
+from miniclaw.web.problems import problem
+
+
+class RequestRefusedError(MiniclawError):
+    """A request that is not right by itself.
+
+    Attributes:
+        status: The HTTP status.
+        field: Which part of it is not right: a parameter, or a member of the body; empty: the request as a whole.
+    """
+
+    def __init__(self, status: int, detail: str, *, field: str = "") -> None:
+        self.status = status
+        self.field = field
+        super().__init__(f"{field}: {detail}" if field else detail)
+
+
+class Failure(Struct, frozen=True):
+    """Why one of several things was not done.
+
+    Attributes:
+        error: The class of the error, such as ``SessionNotFoundError``.
+        detail: One sentence.
+    """
+
+    error: str
+    detail: str
+
+
+# The first that fits: children before their parents.
+_STATUSES: Final[tuple[tuple[type[MiniclawError], int], ...]] = (
+    (errors.InvalidSessionIdError, 400),
+    (errors.SessionNotFoundError, 404),
+    (errors.TrashEntryNotFoundError, 404),
+    (errors.CleanupBusyError, 409),
+    (errors.SessionExistsError, 409),
+    (errors.CorruptSessionError, 409),
+    (errors.MismatchedSessionError, 409),
+    (errors.SessionTooLargeError, 409),
+    (errors.CorruptTrashError, 409),
+    (errors.StoreError, 503),  # the disk, or a runtime that has ended
+)
+
+
+def failure(error: MiniclawError) -> Failure:
+    """Return an error as part of an answer."""
+    return Failure(type(error).__name__, printable(str(error)))
+
+
+def refusal(error: MiniclawError) -> Response:
+    """Return the answer to a request that ended with an error."""
+    if isinstance(error, RequestRefusedError):
+        members: dict[str, Any] = {"field": printable(error.field)} if error.field else {}
+        return problem(error.status, str(error), **members)
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    return problem(status, str(error), error=type(error).__name__)

@@ -1,0 +1,220 @@
+"""The sessions: which there are, one of them, deleting and pinning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Final
+
+import trio
+from msgspec import Meta, Struct
+
+from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery, RawJson
+from miniclaw.admin.api.paging import MAX_PAGE, page
+from miniclaw.admin.api.refusals import Failure, RequestRefusedError, failure
+from miniclaw.admin.context import AdminContext
+from miniclaw.admin.views.looking import Progress, sessions_opened
+from miniclaw.admin.views.rows import SessionRow, shown
+from miniclaw.admin.views.session_list import ORDERS, Order, State, Wanted, judged_sessions
+from miniclaw.errors import SessionNotFoundError
+from miniclaw.formats import parse_duration
+from miniclaw.session import codec, names
+from miniclaw.session.operations import Deleted
+from miniclaw.session.types import Session
+
+Limit = Annotated[
+    int,
+    Meta(ge=1, le=MAX_PAGE, description="At most so many.", extra={"right": f"a whole number from 1 to {MAX_PAGE}"}),
+]
+Cursor = Annotated[
+    str | None,
+    Meta(description="The `next` of the page before.", extra={"right": "the `next` of the page before"}),
+]
+
+
+class ListQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which sessions, and in which order."""
+
+    channel: Annotated[
+        Annotated[str, Meta(pattern="^[a-z0-9-]{1,32}$")] | None,
+        Meta(description="Only those of this channel.", extra={"right": "a channel: 1 to 32 of a-z, 0-9 and -"}),
+    ] = None
+    older_than: Annotated[
+        Annotated[str, Meta(pattern="^[0-9]{1,9}[smhdw]$")] | None,
+        Meta(
+            description="Only those last used longer ago, such as 7d or 12h.",
+            extra={"right": 'a whole number and a unit (s, m, h, d, w), such as "30d"'},
+        ),
+    ] = None
+    state: Annotated[
+        State | None,
+        Meta(
+            description="expired: the TTL is over. pinned. future: ahead of the clock. going: a cleanup would take it. "
+            "kept: none would.",
+            extra={"right": "one of expired, pinned, future, going, kept"},
+        ),
+    ] = None
+    sort: Annotated[
+        Order,
+        Meta(
+            description="What comes first: the most recently used, the oldest, the largest, the first by name.",
+            extra={"right": "one of recent, age, size, name"},
+        ),
+    ] = "recent"
+    limit: Limit = 100
+    cursor: Cursor = None
+
+
+class SessionPage(Struct, frozen=True):
+    """Some of the sessions.
+
+    Attributes:
+        sessions: In their order.
+        next: The cursor of the next page; null: there is none.
+        unreadable: How many files could not be read as sessions.
+    """
+
+    sessions: list[SessionRow]
+    next: str | None
+    unreadable: int
+
+
+async def list_sessions(call: Call[ListQuery, None]) -> SessionPage:
+    """List sessions, page by page."""
+    return await call.context.look(partial(_page, call.context, call.query))
+
+
+def _page(context: AdminContext, query: ListQuery, on_progress: Progress) -> SessionPage:
+    try:
+        older_than = None if query.older_than is None else parse_duration(query.older_than)
+    except ValueError as error:
+        raise RequestRefusedError(400, str(error), field="older_than") from error
+    rows, problems = judged_sessions(context, context.clock(), on_progress)
+    wanted = Wanted(query.channel, older_than, query.state)
+    sort_by = ORDERS[query.sort]
+    found, following = page(
+        (row for row in rows if wanted.takes(row)),
+        lambda row: (sort_by(row), row.session.header.session_id),
+        order=query.sort,
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    return SessionPage([shown(row) for row in found], following, len(problems))
+
+
+async def show_session(call: Call[NoQuery, None]) -> RawJson:
+    """Return a session whole, as memory has it, or else the disk. Does not count as an access."""
+    names.split_session_id(call.name)
+    await trio.lowlevel.checkpoint()
+    live = call.context.runtime.manager.peek(call.name)
+    return await call.context.look(partial(_session, call.context, call.name, live), saves=False)
+
+
+def _session(context: AdminContext, session_id: str, live: Session | None, _: Progress) -> RawJson:
+    if live is None:
+        with sessions_opened(context) as directory:
+            if directory is None:
+                raise SessionNotFoundError(session_id)
+            live = directory.load(session_id)
+    return RawJson(codec.encode_session(live))
+
+
+class EraseQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a session is deleted."""
+
+    erase: Annotated[
+        bool,
+        Meta(description="For good, and out of trash and quarantine as well.", extra={"right": "true or false"}),
+    ] = False
+
+
+class DeleteOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which sessions are to be deleted, and how.
+
+    Attributes:
+        session_ids: Which; the same one twice counts once.
+        erase: For good, and out of trash and quarantine as well.
+    """
+
+    session_ids: Annotated[list[str], Meta(min_length=1, max_length=MAX_PAGE)]
+    erase: bool = False
+
+
+class DeletedSession(Struct, frozen=True):
+    """What became of a session that was to be deleted.
+
+    Attributes:
+        session_id: The session.
+        bytes_freed: What the disk got back.
+        trash_entry: By which it can be restored; null: it is gone for good.
+        error: Why it was not deleted, or not for good; null: it was.
+    """
+
+    session_id: str
+    bytes_freed: int
+    trash_entry: str | None
+    error: Failure | None = None
+
+
+class DeletedSessions(Struct, frozen=True):
+    """What became of the sessions that were to be deleted, in their order."""
+
+    sessions: list[DeletedSession]
+    bytes_freed: int
+
+
+async def delete_session(call: Call[EraseQuery, None]) -> DeletedSession:
+    """Delete one session, whatever its age."""
+    (deleted,) = await call.operations.delete([call.name], erase=call.query.erase)
+    if deleted.error is not None:
+        raise deleted.error
+    return _deleted(deleted)
+
+
+async def delete_sessions(call: Call[NoQuery, DeleteOrder]) -> DeletedSessions:
+    """Delete some sessions; what becomes of each is told for itself."""
+    done = await call.operations.delete(list(dict.fromkeys(call.body.session_ids)), erase=call.body.erase)
+    return DeletedSessions(_all_deleted(done), sum(deleted.bytes_freed for deleted in done))
+
+
+def _all_deleted(done: Sequence[Deleted]) -> list[DeletedSession]:
+    return [_deleted(deleted) for deleted in done]
+
+
+def _deleted(deleted: Deleted) -> DeletedSession:
+    error = None if deleted.error is None else failure(deleted.error)
+    return DeletedSession(deleted.session_id, deleted.bytes_freed, deleted.entry_id or None, error)
+
+
+class Pinned(Struct, frozen=True):
+    """Whether a session is pinned now, and whether that was changed."""
+
+    session_id: str
+    pinned: bool
+    changed: bool
+
+
+async def pin(call: Call[NoQuery, None]) -> Pinned:
+    """Pin a session: no rule removes it."""
+    return Pinned(call.name, True, await call.operations.set_pinned(call.name, True))
+
+
+async def unpin(call: Call[NoQuery, None]) -> Pinned:
+    """Unpin a session: the rules apply to it again."""
+    return Pinned(call.name, False, await call.operations.set_pinned(call.name, False))
+
+
+SESSIONS: Final = (
+    Endpoint("GET", "/sessions", list_sessions, SessionPage, "List the sessions, page by page.", query=ListQuery,
+             refuses=(503,)),
+    Endpoint("POST", "/sessions/delete", delete_sessions, DeletedSessions,
+             "Delete some sessions, whatever their age.", body=DeleteOrder, refuses=(503,)),
+    Endpoint("GET", "/sessions/{session_id}", show_session, Session,
+             "Return a session, whole. Does not count as using it.", refuses=(404, 409, 503)),
+    Endpoint("DELETE", "/sessions/{session_id}", delete_session, DeletedSession,
+             "Delete a session, whatever its age.", query=EraseQuery, refuses=(404, 409, 503)),
+    Endpoint("PUT", "/sessions/{session_id}/pin", pin, Pinned, "Pin a session: no rule removes it.",
+             refuses=(404, 409, 503)),
+    Endpoint("DELETE", "/sessions/{session_id}/pin", unpin, Pinned, "Leave a session to the rules again.",
+             refuses=(404, 409, 503)),
+)  # fmt: skip

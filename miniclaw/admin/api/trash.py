@@ -1,0 +1,95 @@
+"""The trash: what is in it, restoring, emptying."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
+from miniclaw.admin.api.paging import MAX_PAGE, page
+from miniclaw.admin.api.sessions import Cursor, Limit
+from miniclaw.admin.context import AdminContext
+from miniclaw.admin.views.looking import Progress, find_trash
+from miniclaw.admin.views.trash import shown_entry
+from miniclaw.session.trash_rows import TrashEntry, TrashRemoval
+
+
+class TrashQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much of the trash is listed."""
+
+    limit: Limit = 100
+    cursor: Cursor = None
+
+
+class TrashPage(Struct, frozen=True):
+    """Some of what is in the trash.
+
+    Attributes:
+        entries: The newest first.
+        next: The cursor of the next page; null: there is none.
+        foreign: How many files lie there that are not ours, and are left alone.
+    """
+
+    entries: list[TrashEntry]
+    next: str | None
+    foreign: int
+
+
+async def list_trash(call: Call[TrashQuery, None]) -> TrashPage:
+    """List the trash, page by page."""
+    return await call.context.look(partial(_page, call.context, call.query), saves=False)
+
+
+def _page(context: AdminContext, query: TrashQuery, _: Progress) -> TrashPage:
+    trash = find_trash(context)
+    found, following = page(
+        trash.entries(),
+        lambda entry: (-entry.removed_at.timestamp(), entry.id),
+        order="newest",
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    return TrashPage([shown_entry(entry) for entry in found], following, len(trash.foreign()))
+
+
+class Restored(Struct, frozen=True):
+    """Which session is in its place again; it counts as used just now."""
+
+    session_id: str
+
+
+async def restore(call: Call[NoQuery, None]) -> Restored:
+    """Put a session back into its place. Never overwrites one."""
+    return Restored(await call.operations.restore(call.name))
+
+
+class EmptyOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which entries of the trash are to go for good, by their ids."""
+
+    entries: Annotated[list[str], Meta(min_length=1, max_length=MAX_PAGE)]
+
+
+class Emptied(Struct, frozen=True):
+    """What became of the entries, in their order."""
+
+    entries: list[TrashRemoval]
+    bytes_freed: int
+
+
+async def empty(call: Call[NoQuery, EmptyOrder]) -> Emptied:
+    """Delete entries of the trash for good."""
+    removals = await call.operations.empty_trash(list(dict.fromkeys(call.body.entries)))
+    return Emptied(removals, sum(removal.bytes_freed for removal in removals))
+
+
+TRASH: Final = (
+    Endpoint("GET", "/trash", list_trash, TrashPage, "List the trash, page by page.", query=TrashQuery,
+             refuses=(503,)),
+    Endpoint("POST", "/trash/empty", empty, Emptied, "Delete entries of the trash for good.", body=EmptyOrder,
+             refuses=(503,)),
+    Endpoint("POST", "/trash/{entry}/restore", restore, Restored,
+             "Put a session back; by the id of an entry, or of a session for its newest entry.",
+             refuses=(404, 409, 503)),
+)  # fmt: skip

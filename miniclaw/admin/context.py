@@ -1,0 +1,82 @@
+"""What the API works on: a running gateway, and the ways to look at it without stalling it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Final, TypeVar
+
+import trio
+
+from miniclaw.admin.views.looking import Progress
+from miniclaw.config import Config, Home
+from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.operations import SessionOperations
+from miniclaw.session.runtime import SessionRuntime
+from miniclaw.session.saving import SaveReport
+from miniclaw.session.threads import run_in_thread
+
+T = TypeVar("T")
+
+LOOKING_THREADS: Final = 2
+"""How many requests may look at the disk at once; the others wait."""
+
+SAVE_SECONDS: Final = 5
+"""How long looking waits for a save of what is in memory, before it shows what is on the disk."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdminContext:
+    """What the API works on.
+
+    Attributes:
+        config: The configuration in force.
+        home: Where everything lies.
+        runtime: The sessions.
+        operations: What an administrator can do to them; the API says itself who acts.
+        started_at: When the gateway was started.
+        clock: The wall clock.
+        addresses: Where the gateway is served, as far as it is by now.
+    """
+
+    config: Config
+    home: Home
+    runtime: SessionRuntime
+    operations: SessionOperations
+    started_at: datetime
+    clock: Clock = utc_now
+    addresses: Callable[[], Sequence[str]] = tuple
+    _limiter: trio.CapacityLimiter = field(default_factory=partial(trio.CapacityLimiter, LOOKING_THREADS))
+
+    async def look(self, work: Callable[[Progress], T], *, saves: bool = True) -> T:
+        """Look at the disk in a thread, and return what was found.
+
+        Args:
+            work: Called in the thread with what it has to call now and then: that ends it when nobody waits any more.
+            saves: Whether to save before what is in memory only; where that fails, the disk is shown as it is.
+
+        Cancellation: leaves at once; the thread ends at its next step.
+        """
+        if saves:
+            with trio.move_on_after(SAVE_SECONDS):
+                await self.save()
+        given_up = False
+
+        def step(_entries: int) -> None:
+            if given_up:
+                raise _GivenUpError
+
+        try:
+            return await run_in_thread(partial(work, step), limiter=self._limiter)
+        finally:
+            given_up = True
+
+    async def save(self) -> SaveReport:
+        """Save all sessions that have unsaved changes. A failure is an ERROR in the log, and told in the report."""
+        return await self.runtime.manager.save_all_sessions()
+
+
+class _GivenUpError(Exception):
+    """Ends a thread for which nobody waits any more."""

@@ -1,0 +1,123 @@
+"""The ways to what lies in a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct, field
+
+from miniclaw.admin.views.place import Place
+from miniclaw.errors import SessionsDirectoryMissingError
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
+from miniclaw.session.scanning import DirectoryScan
+
+if TYPE_CHECKING:
+    from miniclaw.session.cleanup_plan import CleanupPlan
+    from miniclaw.session.history import History
+    from miniclaw.session.trash import Trash
+
+_STEP_SECONDS = 0.2  # between two reports of the progress
+
+Progress: TypeAlias = Callable[[int], None]
+"""Called now and then with the number of entries scanned so far; what it raises ends the looking."""
+
+
+@contextmanager
+def sessions_opened(place: Place) -> Iterator[SessionDirectory | None]:
+    """Have the sessions directory open to read; None where there is none yet, which means no sessions."""
+    try:
+        directory = SessionDirectory.open(place.home.sessions_dir)
+    except SessionsDirectoryMissingError:
+        yield None
+        return
+    with directory:
+        yield directory
+
+
+class Listing(Struct):
+    """What a listing of the sessions directory has found; by the headers alone.
+
+    Attributes:
+        sessions: In no order.
+        problems: What could not be read as a session, foreign entries left out.
+    """
+
+    sessions: list[StoredSession] = field(default_factory=list)
+    problems: list[ProblemFile] = field(default_factory=list)
+
+
+def list_directory(directory: SessionDirectory | None, on_progress: Progress | None = None) -> Listing:
+    """List the sessions; nothing, where there is no directory."""
+    found = Listing()
+    if directory is None:
+        return found
+    with DirectoryScan(directory) as scan:
+        entries = 0
+        while batch := scan.next_batch(seconds=_STEP_SECONDS):
+            entries += len(batch)
+            for row in batch:
+                if isinstance(row, StoredSession):
+                    found.sessions.append(row)
+                elif row.kind != "foreign":
+                    found.problems.append(row)
+            if on_progress:
+                on_progress(entries)
+    return found
+
+
+def find_trash(place: Place) -> Trash:
+    """Return the trash; where it is not made yet, it is empty."""
+    from miniclaw.session.trash import Trash  # noqa: PLC0415 - start-up time
+
+    return Trash.at(place.home.trash_dir)
+
+
+def find_leftovers(place: Place, directory: SessionDirectory | None, now: datetime) -> list[Leftover]:
+    """Return what lies beside the sessions. What cannot be looked at is an ERROR in the log."""
+    from miniclaw.session.leftovers import list_leftovers  # noqa: PLC0415 - start-up time
+
+    trash = find_trash(place)
+    return trash.leftovers() if directory is None else list_leftovers(directory, now=now, trash=trash)
+
+
+def make_plan(
+    place: Place,
+    directory: SessionDirectory | None,
+    now: datetime,
+    leftovers: Sequence[Leftover],
+    on_progress: Progress | None = None,
+) -> CleanupPlan:
+    """Return what a cleanup would do now."""
+    from miniclaw.session.plan import Planner, scan_sync  # noqa: PLC0415 - start-up time
+
+    policy = place.config.session.retention_policy()
+    if directory is None:
+        planner = Planner(policy, now)
+        planner.add_leftovers(leftovers)
+        return planner.finish()
+    return scan_sync(
+        directory, policy, now, on_progress=on_progress, leftovers=leftovers, free_disk=directory.free_disk()
+    )
+
+
+def plan_and_strangers(
+    place: Place, now: datetime, on_progress: Progress | None = None
+) -> tuple[CleanupPlan, list[ProblemFile]]:
+    """Return what a cleanup would do, and what lies beside the sessions and is not ours."""
+    from miniclaw.session.leftovers import list_foreign  # noqa: PLC0415 - start-up time
+
+    with sessions_opened(place) as directory:
+        plan = make_plan(place, directory, now, find_leftovers(place, directory, now), on_progress)
+        trash = find_trash(place)
+        return plan, trash.foreign() if directory is None else list_foreign(directory, trash)
+
+
+def find_history(place: Place) -> History:
+    """Return the history, to read."""
+    from miniclaw.session.state import StateDirectory  # noqa: PLC0415 - start-up time
+
+    return StateDirectory(place.home.state_dir).history()

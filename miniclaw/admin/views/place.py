@@ -1,0 +1,21 @@
+"""Where one looks, and by which rules."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from miniclaw.config import Config, Home
+
+
+class Place(Protocol):
+    """A home and its configuration: the settings of a command, or the context of a running gateway."""
+
+    @property
+    def home(self) -> Home:
+        """Where everything lies."""
+        ...
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        ...

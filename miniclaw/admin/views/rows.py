@@ -1,0 +1,104 @@
+"""Sessions with the verdict on each, as they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from miniclaw.admin.views.looking import find_leftovers
+from miniclaw.admin.views.place import Place
+from miniclaw.formats import format_remaining, printable
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.plan import Planner
+from miniclaw.session.retention import PlanRow, Reason, RetentionPolicy, plan_retention
+from miniclaw.session.rows import StoredSession
+from miniclaw.session.types import AwareDatetime
+
+
+def judge(
+    place: Place, directory: SessionDirectory | None, sessions: Sequence[StoredSession], now: datetime
+) -> list[PlanRow]:
+    """Return the verdict on each session, in their order: by itself, and by what budgets would take of all.
+
+    Args:
+        place: For the rules.
+        directory: The sessions directory.
+        sessions: All of it: what a budget takes depends on the others.
+        now: The time that all are judged at.
+    """
+    policy = place.config.session.retention_policy()
+    taken: dict[str, PlanRow] = {}
+    if directory is not None and policy.has_budget:
+        planner = Planner(policy, now)
+        planner.add(sessions)
+        planner.add_leftovers(find_leftovers(place, directory, now))
+        plan = planner.finish(free_disk=directory.free_disk())
+        taken = {row.session.key: row for row in plan.removals}
+    return [taken.get(row.session.key, row) for row in plan_retention(sessions, policy, now)]
+
+
+def fate(row: PlanRow, policy: RetentionPolicy) -> str:
+    """Say what retention will do with a session, for a person."""
+    match row.reason:
+        case "never":
+            return "kept, no TTL"
+        case "pinned":
+            return "kept, pinned"
+        case "future":
+            return "kept, ahead of the clock"
+        case "ttl":
+            return "expired"
+        case "max_sessions" | "max_disk_bytes" | "min_free_disk":
+            return f"goes for {row.reason}"
+    ttl = policy.ttl_of(row.session.header.channel)
+    return f"expires in {format_remaining(ttl - row.age)}" if ttl else ""
+
+
+class SessionRow(Struct, frozen=True):
+    """A session and the verdict on it, as JSON has it.
+
+    Attributes:
+        session_id: The session.
+        channel: Its channel.
+        chat_id: Its chat.
+        last_accessed: When it was last used.
+        age_days: How long ago that is.
+        bytes: Of its file.
+        file: Its name.
+        pinned: Whether it is pinned.
+        expired: Whether its TTL is over.
+        removes: Whether a cleanup would take it.
+        reason: The rule that decides.
+    """
+
+    session_id: str
+    channel: str
+    chat_id: str
+    last_accessed: AwareDatetime
+    age_days: float
+    bytes: int
+    file: str
+    pinned: bool
+    expired: bool
+    removes: bool
+    reason: Reason
+
+
+def shown(row: PlanRow) -> SessionRow:
+    """Return a session and the verdict on it, for JSON."""
+    header = row.session.header
+    return SessionRow(
+        session_id=header.session_id,
+        channel=header.channel,
+        chat_id=header.chat_id,
+        last_accessed=header.last_accessed,
+        age_days=round(row.age / timedelta(days=1), 3),
+        bytes=row.session.size,
+        file=printable(row.session.key),
+        pinned=header.pinned,
+        expired=row.reason == "ttl",
+        removes=row.removes,
+        reason=row.reason,
+    )

@@ -1,0 +1,81 @@
+"""Which sessions there are, what will become of each, and in which order they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, TypeAlias
+
+from msgspec import Struct
+
+from miniclaw.admin.views.looking import Progress, find_leftovers, list_directory, sessions_opened
+from miniclaw.admin.views.place import Place
+from miniclaw.admin.views.rows import judge
+from miniclaw.session.forecast import Forecast, forecast
+from miniclaw.session.retention import PlanRow
+from miniclaw.session.rows import ProblemFile
+
+Order: TypeAlias = Literal["recent", "age", "size", "name"]
+"""Which come first: the most recently used, the oldest, the largest, or the first by name."""
+
+State: TypeAlias = Literal["expired", "pinned", "future", "going", "kept"]
+"""``expired``: the TTL is over. ``pinned``: somebody pinned it. ``future``: ahead of the clock. ``going``: a cleanup
+would take it, for whatever reason. ``kept``: none would.
+"""
+
+ORDERS: Final[dict[Order, Callable[[PlanRow], Any]]] = {
+    "recent": lambda row: -row.session.header.last_accessed.timestamp(),
+    "age": lambda row: row.session.header.last_accessed.timestamp(),
+    "size": lambda row: -row.session.size,
+    "name": lambda row: row.session.header.session_id,
+}
+"""By what each order sorts, ascending; where that is the same, by the session's id. Does not depend on the time."""
+
+_STATES: Final[dict[State, Callable[[PlanRow], bool]]] = {
+    "expired": lambda row: row.reason == "ttl",
+    "pinned": lambda row: row.session.header.pinned,
+    "future": lambda row: row.reason == "future",
+    "going": lambda row: row.removes,
+    "kept": lambda row: not row.removes,
+}
+
+
+class Wanted(Struct, frozen=True):
+    """Which sessions are wanted; None: it does not matter.
+
+    Attributes:
+        channel: Those of this channel.
+        older_than: Those last used longer ago than this, not exactly so long.
+        state: Those of this state.
+    """
+
+    channel: str | None = None
+    older_than: timedelta | None = None
+    state: State | None = None
+
+    def takes(self, row: PlanRow) -> bool:
+        """Return whether a session is one of them."""
+        if self.channel is not None and row.session.header.channel != self.channel:
+            return False
+        if self.older_than is not None and row.age <= self.older_than:
+            return False
+        return self.state is None or _STATES[self.state](row)
+
+
+def judged_sessions(
+    place: Place, now: datetime, on_progress: Progress | None = None
+) -> tuple[list[PlanRow], list[ProblemFile]]:
+    """Return all sessions, in no order, with the verdict on each; and what could not be read as one."""
+    with sessions_opened(place) as directory:
+        listing = list_directory(directory, on_progress)
+        return judge(place, directory, listing.sessions, now), listing.problems
+
+
+def foresee(place: Place, now: datetime, days: int, on_progress: Progress | None = None) -> Forecast:
+    """Return what the cleanups of the next days will remove; see `miniclaw.session.forecast`."""
+    policy = place.config.session.retention_policy()
+    with sessions_opened(place) as directory:
+        sessions = list_directory(directory, on_progress).sessions
+        leftovers = find_leftovers(place, directory, now)
+        free = None if directory is None else directory.free_disk()
+    return forecast(sessions, policy, now, days, leftovers=leftovers, free_disk=free)

@@ -1,0 +1,13 @@
+"""Entries of the trash, as they are shown."""
+
+from __future__ import annotations
+
+from msgspec.structs import asdict, replace
+
+from miniclaw.formats import printable
+from miniclaw.session.trash_rows import TrashEntry
+
+
+def shown_entry(entry: TrashEntry) -> TrashEntry:
+    """Return an entry for JSON, with texts that are safe to show."""
+    return replace(entry, **{key: printable(value) for key, value in asdict(entry).items() if isinstance(value, str)})

@@ -1,0 +1,105 @@
+"""How things stand as JSON has it; described in ``docs/commands.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from miniclaw.admin.views.events import ShownEvent, shown_event
+from miniclaw.admin.views.place import Place
+from miniclaw.admin.views.workspace import Part, WorkspaceState, announced_until, next_run, rules_in_force
+from miniclaw.config import Mode, show_config
+from miniclaw.formats import printable
+from miniclaw.session.cleanup_plan import Count
+from miniclaw.session.history import FileTally
+from miniclaw.session.holder import Holder
+from miniclaw.session.retention import Reason
+from miniclaw.session.rows import Leftover
+from miniclaw.session.state import Suspicion
+from miniclaw.session.types import AwareDatetime
+
+
+class ShownSessions(Struct, frozen=True):
+    """The files of the sessions directory; `bytes` is of those that can be read."""
+
+    readable: int
+    unreadable: int
+    bytes: int
+
+
+class WouldRemove(Struct, frozen=True):
+    """What a cleanup would remove now."""
+
+    sessions: int
+    bytes: int
+    leftovers: int
+    by_reason: dict[Reason, Count]
+
+
+class ShownAnnouncement(Struct, frozen=True):
+    """A removal that was announced: when, why, and when it will be carried out."""
+
+    at: AwareDatetime
+    reason: Suspicion
+    until: AwareDatetime | None
+
+
+class ShownWorkspace(Struct, frozen=True, kw_only=True):
+    """How things stand, as ``miniclaw status --json`` tells it; see ``docs/commands.md``."""
+
+    now: AwareDatetime
+    workspace: str
+    held_by: Holder | None
+    sessions: ShownSessions
+    trash: FileTally | None
+    quarantine: FileTally
+    free_disk: int | None
+    last_cleanup: ShownEvent | None
+    last_run: ShownEvent | None
+    last_run_at: AwareDatetime | None
+    next_run_at: AwareDatetime | None
+    would_remove: WouldRemove
+    announcement: ShownAnnouncement | None
+    held: str | None
+    would_be_held: str | None
+    unmet: list[str]
+    not_read: dict[Part, str]
+    mode: Mode
+    rules: dict[str, Any]
+    config: dict[str, dict[str, Any]]
+
+
+def shown_workspace(place: Place, found: WorkspaceState) -> ShownWorkspace:
+    """Return how things stand, for JSON."""
+    plan, session, state = found.plan, place.config.session, found.state
+    announcement = state.announcement
+    return ShownWorkspace(
+        now=found.now,
+        workspace=printable(str(place.home.workspace)),
+        held_by=found.holder,
+        sessions=ShownSessions(plan.readable, plan.sessions_scanned - plan.readable, plan.sessions_bytes),
+        trash=None if "trash" in found.unread else _files(found.trash),
+        quarantine=_files(found.quarantine),
+        free_disk=found.free_disk,
+        last_cleanup=shown_event(found.last_cleanup),
+        last_run=shown_event(found.last_run),
+        last_run_at=state.last_run_at,
+        next_run_at=None if "state" in found.unread else next_run(session, state, found.now),
+        would_remove=WouldRemove(len(plan.removals), plan.bytes, len(plan.leftovers), plan.by_reason()),
+        announcement=None
+        if announcement is None
+        else ShownAnnouncement(announcement.at, announcement.reason, announced_until(state)),
+        held=found.held,
+        would_be_held=plan.held,
+        unmet=plan.unmet,
+        not_read={part: printable(problem) for part, problem in found.unread.items()},
+        mode=session.mode,
+        rules=rules_in_force(place),
+        config=show_config(place.config),
+    )
+
+
+def _files(files: Sequence[Leftover]) -> FileTally:
+    return FileTally(len(files), sum(entry.size for entry in files))

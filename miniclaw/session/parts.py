@@ -1,0 +1,63 @@
+"""The parts of a session runtime over one owned store, put together in one place.
+
+A program that runs and a command that owns the workspace for a moment are made of the same parts.
+"""
+
+from __future__ import annotations
+
+from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.history import Actor, History
+from miniclaw.session.manager import MAX_LIVE_SESSIONS, SessionManager
+from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.state import StateDirectory
+from miniclaw.session.store import FileSessionStore
+
+
+class SessionParts:
+    """What works on the sessions of one store.
+
+    Attributes:
+        store: Where they lie; owned by this process.
+        state: What the services remember.
+        history: What was removed.
+        clock: The wall clock.
+        manager: The sessions in memory.
+        cleanup: The one cleanup of all who order one, so that two never go at once.
+    """
+
+    def __init__(
+        self,
+        store: FileSessionStore,
+        state: StateDirectory,
+        *,
+        policy: RetentionPolicy,
+        by: Actor,
+        max_live_sessions: int = MAX_LIVE_SESSIONS,
+        clock: Clock = utc_now,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            store: Where the sessions lie.
+            state: What the services remember.
+            policy: How long sessions are kept.
+            by: Who runs a cleanup, unless it is told otherwise.
+            max_live_sessions: How many saved sessions may stay in memory, at least 1.
+            clock: The wall clock.
+        """
+        self.store = store
+        self.state = state
+        self.history: History = state.history()
+        self.clock = clock
+        self.manager = SessionManager(store, clock=clock, policy=policy, max_live_sessions=max_live_sessions)
+        self.cleanup = Cleanup(
+            store.directory.path,
+            policy=policy,
+            clock=clock,
+            manager=self.manager,
+            store=store,
+            history=self.history,
+            by=by,
+            run=store.run,
+        )

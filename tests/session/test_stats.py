@@ -1,0 +1,190 @@
+"""What the session runtime counts, at the parts that do it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from miniclaw.errors import CleanupBusyError, StoreError
+from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.stats import CleanupStats, SaveStats
+from miniclaw.session.store import FileSessionStore, open_store
+from tests.fakes.clock import WallClock
+from tests.fakes.desk import IDS, Desk
+from tests.fakes.logs import LogRecorder
+from tests.fakes.os_calls import FaultyOs
+from tests.fakes.samples import write_session
+from tests.fakes.threads import wait_in_thread
+
+NOT_SAVED = "Session could not be saved; it stays in memory for the next try"
+
+
+@pytest.fixture
+async def desk(tmp_path: Path, fs: FaultyOs, clock: WallClock) -> AsyncIterator[Desk]:
+    root = tmp_path / "workspace"
+    async with open_store(root / "sessions", fs=fs, trash_dir=root / "trash") as store:
+        yield Desk(store, root, fs, clock)
+
+
+def some(counts: dict[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}
+
+
+def stopped(manager: SessionManager) -> dict[str, int]:
+    return some(manager.stats.cleanups.runs)
+
+
+# Saves ----------------------------------------------------------------------------------------------------------
+
+
+def test_save_age_goes_by_the_monotonic_clock(clock: WallClock) -> None:
+    """How long nothing was saved does not depend on a wall clock that somebody sets."""
+    now = 100.0
+    stats = SaveStats(clock, monotonic=lambda: now)
+    assert (stats.last_save_age(), stats.last_saved_at) == (None, None)
+    stats.settled(saved=True)
+    assert stats.last_saved_at == clock.now
+    clock.move(days=-400)
+    now += 7
+    assert stats.last_save_age() == 7
+    stats.settled(saved=False)
+    assert stats.last_save_age() == 7, "a save that failed saved nothing"
+
+
+async def test_saves_are_counted_whoever_asks_for_them(
+    manager: SessionManager, fs: FaultyOs, logs: LogRecorder
+) -> None:
+    """Autosave, prompt save and the save of one session: each session that is durable, or is not, counts once."""
+    logs.expect_error(NOT_SAVED)
+    for chat in ("1", "2"):
+        await manager.get_or_create_session("web", chat)
+    await manager.save_sessions(["web_1"])
+    assert (manager.stats.saves.saved, manager.stats.saves.failed) == (1, 0)
+    fs.fail("rename", errno.EIO)
+    await manager.save_all_sessions()
+    fs.clear()
+    assert (manager.stats.saves.saved, manager.stats.saves.failed) == (1, 1)
+    await manager.save_all_sessions()
+    await manager.save_all_sessions()
+    assert (manager.stats.saves.saved, manager.stats.saves.failed) == (2, 1), "what is clean is not saved again"
+
+
+# Cleanups -------------------------------------------------------------------------------------------------------
+
+
+async def test_run_is_counted_with_what_it_did(
+    store: FileSessionStore, manager: SessionManager, sessions_dir: Path, clock: WallClock
+) -> None:
+    """Sessions by reason, bytes, time and the number of files are those of the result."""
+    for number in range(3):
+        write_session(sessions_dir, f"web_{number}", clock.ago(days=31))
+    write_session(sessions_dir, "web_new", clock.now)
+    (sessions_dir / "web_x.json.tmp").write_text("legacy")
+    result = await Cleanup(sessions_dir, manager=manager, store=store, clock=clock).run()
+    stats = manager.stats.cleanups
+    assert some(stats.runs) == {"removed": 1}
+    assert some(stats.removed) == {"ttl": 3} == result.removed_by_reason
+    assert some(stats.leftovers) == result.leftovers_removed
+    assert stats.bytes_freed == result.bytes_freed > 0
+    assert (stats.last_run_at, stats.last_scanned) == (clock.now, 4)
+
+
+async def test_run_that_cannot_list_failed(
+    store: FileSessionStore, manager: SessionManager, sessions_dir: Path, fs: FaultyOs
+) -> None:
+    """A cleanup that an error ends is counted as failed, and its error goes on."""
+    fs.fail("scandir", errno.EIO)
+    cleanup = Cleanup(sessions_dir, manager=manager, store=store)
+    with pytest.raises(StoreError):
+        await cleanup.run()
+    with pytest.raises(StoreError):
+        await cleanup.announce("test")
+    fs.clear()
+    assert stopped(manager) == {"failed": 2}
+
+
+@pytest.mark.parametrize("end", ["stop", "cancel"])
+async def test_run_that_is_stopped_was_interrupted(
+    store: FileSessionStore, manager: SessionManager, sessions_dir: Path, clock: WallClock, fs: FaultyOs, end: str
+) -> None:
+    """Stopped or cancelled, in the middle of a listing, it is one interrupted run, and one that is busy is none."""
+    write_session(sessions_dir, "web_1", clock.ago(days=31))
+    cleanup = Cleanup(sessions_dir, manager=manager, store=store, clock=clock)
+    gate = fs.block("scandir")
+
+    async def run() -> None:
+        await cleanup.run()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await wait_in_thread(gate.reached)
+        with pytest.raises(CleanupBusyError):
+            await cleanup.run()
+        do: Callable[[], None] = cleanup.stop if end == "stop" else nursery.cancel_scope.cancel
+        do()
+        gate.opened.set()
+    assert stopped(manager) == {"interrupted": 1}
+
+
+async def test_run_that_is_held_is_counted_as_held(desk: Desk) -> None:
+    """The guard against mass removal shows in the counts, and what is confirmed afterwards, too."""
+    for number in range(20):
+        write_session(desk.store.directory.path, f"telegram_old{number}", desk.clock.ago(days=40))
+    assert (await desk.do.cleanup()).held
+    assert stopped(desk.manager) == {"held": 1}
+    assert desk.manager.stats.cleanups.last_scanned == 20 + len(IDS)
+    await desk.do.cleanup(confirmed=True)
+    assert stopped(desk.manager) == {"held": 1, "removed": 1}
+    assert some(desk.manager.stats.cleanups.removed) == {"ttl": 20}
+
+
+async def test_announcement_is_counted_where_there_is_something_to_announce(
+    store: FileSessionStore, manager: SessionManager, sessions_dir: Path, clock: WallClock
+) -> None:
+    """Who found nothing has announced nothing, though the time of the look is kept."""
+    cleanup = Cleanup(sessions_dir, manager=manager, store=store, clock=clock)
+    await cleanup.announce("test")
+    assert stopped(manager) == {}
+    assert manager.stats.cleanups.last_run_at == clock.now
+    write_session(sessions_dir, "web_1", clock.ago(days=31))
+    await cleanup.announce("test")
+    assert stopped(manager) == {"announced": 1}
+
+
+async def test_commands_count_what_they_remove(desk: Desk) -> None:
+    """Deleting, erasing and emptying the trash free bytes, and the counts have each of them once."""
+    stats = desk.manager.stats.cleanups
+    (deleted,) = await desk.do.delete(IDS[:1])
+    assert some(stats.removed) == {"deleted": 1}
+    assert stats.bytes_freed == max(0, deleted.bytes_freed)
+    before = stats.bytes_freed
+    (removal,) = await desk.do.empty_trash([deleted.entry_id])
+    assert stats.leftovers["trash"] == 1
+    assert stats.bytes_freed == before + removal.bytes_freed
+    before = stats.bytes_freed
+    (erased,) = await desk.do.delete(IDS[1:], erase=True)
+    assert some(stats.removed) == {"deleted": 2}
+    assert stats.bytes_freed == before + erased.bytes_freed
+
+
+async def test_cleanup_without_a_manager_counts_for_itself(sessions_dir: Path, clock: WallClock) -> None:
+    """A cleanup on its own has counts of its own."""
+    write_session(sessions_dir, "web_1", clock.ago(days=31))
+    cleanup = Cleanup(sessions_dir, clock=clock)
+    await cleanup.run()
+    assert some(cleanup.stats.runs) == {"removed": 1}
+
+
+def test_counts_have_closed_sets(clock: WallClock) -> None:
+    """A reason or kind that there is not is counted as other, however many there are."""
+    stats = CleanupStats(clock)
+    before = len(stats.removed), len(stats.leftovers)
+    for number in range(100):
+        stats.gone({f"reason{number}": 2}, {f"kind{number}": 1}, -5)
+    assert (len(stats.removed), len(stats.leftovers)) == (before[0] + 1, before[1] + 1)
+    assert (stats.removed["other"], stats.leftovers["other"], stats.bytes_freed) == (200, 100, 0)
