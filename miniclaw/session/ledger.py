@@ -30,6 +30,10 @@ MAGIC: Final = b"miniclaw-ledger-1\n"
 _HEAD_BYTES: Final = len(MAGIC) + 1 + 4 + 8 + 8
 _LEAST_CAPACITY: Final = 1024
 _MOST_CAPACITY: Final = 100_000_000
+
+MAX_FILE_BYTES: Final = _HEAD_BYTES + 28 * _MOST_CAPACITY
+"""Largest file of a ledger, inclusive."""
+
 _MASK: Final = (1 << 64) - 1
 _MAX_SIZE: Final = (1 << 32) - 1
 _EMPTY: Final = 0  # no file has the inode 0
