@@ -199,6 +199,32 @@ class CleanupBusyError(StoreError):
         super().__init__(f"{path}: a cleanup is going already; it does the same")
 
 
+class GatewayError(MiniclawError):
+    """A running gateway that was asked over its socket and did not do what it was asked."""
+
+
+class NoGatewayError(GatewayError):
+    """Nobody answers at the socket of a workspace, at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"{path}: no gateway answers there")
+
+
+class DifferentRulesError(MiniclawError):
+    """A running gateway that would remove by other rules than the configuration of the command says; `key` differs."""
+
+    def __init__(self, path: Path, key: str, ours: str, theirs: str) -> None:
+        self.path = path
+        self.key = key
+        self.ours = ours
+        self.theirs = theirs
+        super().__init__(
+            f"{path}: {key} = {ours}, but the gateway that runs was started with {key} = {theirs}; "
+            "restart it, or use its configuration"
+        )
+
+
 class WorkspaceHeldError(StoreError):
     """Another process owns the sessions directory; `holder` says which, as far as is known."""
 

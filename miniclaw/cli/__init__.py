@@ -38,6 +38,7 @@ class Settings:
 
     def __init__(self, config_path: Path | None) -> None:
         self._config_path = config_path
+        self.asked_to_save = False  # changed by `asking` only
 
     @cached_property
     def home(self) -> Home:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import msgspec
@@ -19,9 +20,9 @@ from miniclaw.session.cleanup_plan import CleanupPlan
 from miniclaw.session.clock import utc_now
 
 if TYPE_CHECKING:
-    from miniclaw.errors import StoreError
+    from miniclaw.errors import MiniclawError
     from miniclaw.session.cleanup_result import CleanupResult
-    from miniclaw.session.operations import SessionOperations
+    from miniclaw.session.operations import Operations
 
 _HELD = "Session cleanup held"  # an event of the log that is told at the end of the result, for a person
 
@@ -46,10 +47,10 @@ def cleanup(settings: Settings, *, dry_run: bool, confirmed: bool, yes: bool, as
         print_plan_json(plan, foreign) if as_json else print_plan(plan, foreign)
         return
     if asks(yes=yes):
-        refuse_if_held(settings)
+        refuse_if_held(settings, by_rules=True)
         plan, _ = plan_and_strangers(settings, now)
         if (plan.removals or plan.leftovers) and (plan.held is None or confirmed):
-            confirm(settings, _question(plan), yes=yes)
+            confirm(settings, _question(plan), yes=yes, by_rules=True)
     _run(settings, confirmed=confirmed, as_json=as_json)
 
 
@@ -67,52 +68,68 @@ def _run(settings: Settings, *, confirmed: bool, as_json: bool) -> None:
 
     with sessions_opened(settings) as directory:
         is_there = directory is not None  # where there is none, none is made
-    result, state_error = CleanupResult(), None
+    done = _Done(CleanupResult())
     if is_there:
-        result, state_error = operate(settings, lambda operations: _run_until_signal(operations, confirmed=confirmed))
+        done = operate(settings, partial(_run_until_signal, confirmed=confirmed), by_rules=True)
+    result = done.result
     if as_json:
         click.echo(msgspec.json.encode(result))
     else:
-        _print_result(result)
+        _print_result(result, log=done.log)
     if result.held:
         click.echo(f"Held: {result.held}. Nothing was removed; to let it through: `{CONFIRM}`", err=True)
         sys.exit(EXIT_FAILED)
     if result.interrupted:
         click.echo("Interrupted; what is not removed is as it was.", err=True)
         sys.exit(EXIT_FAILED)
-    if state_error is not None:
-        echo_error(state_error)
-    if result.failed or state_error is not None:
+    if done.state_error is not None:
+        echo_error(done.state_error)
+    if result.failed or done.state_error is not None:
         sys.exit(EXIT_FAILED)
 
 
-async def _run_until_signal(
-    operations: SessionOperations, *, confirmed: bool
-) -> tuple[CleanupResult, StoreError | None]:
-    """Run a cleanup; a signal ends it after the batch it is at.
+class _Done(NamedTuple):
+    """What a cleanup did, why that it ran could not be written down, and where it was logged."""
 
-    Returns:
-        What it did, and why that it ran could not be written down; None where it was.
+    result: CleanupResult
+    state_error: MiniclawError | None = None
+    log: str = "the log above"
+
+
+async def _run_until_signal(operations: Operations, *, confirmed: bool) -> _Done:
+    """Run a cleanup; a signal ends it after the batch it is at, and another one does not wait for that either.
+
+    Raises:
+        KeyboardInterrupt: It was not waited for.
     """
     import trio  # noqa: PLC0415 - start-up time
 
+    from miniclaw.admin.remote import RemoteOperations  # noqa: PLC0415
     from miniclaw.gateway import SIGNALS  # noqa: PLC0415
 
     leave_out_of_log(_HELD)
+    result: CleanupResult | None = None
     with trio.open_signal_receiver(*SIGNALS) as signals, scan_progress() as progress:
-
-        async def stop() -> None:
-            async for _ in signals:
-                operations.stop_cleanup()
-
         async with trio.open_nursery() as nursery:
+
+            async def stop() -> None:
+                hurried = False
+                async for _ in signals:
+                    if hurried:
+                        nursery.cancel_scope.cancel()
+                    operations.stop_cleanup()
+                    hurried = True
+
             nursery.start_soon(stop)
             result = await operations.cleanup(confirmed=confirmed, on_progress=progress)
             nursery.cancel_scope.cancel()
-    return result, operations.state_error
+    if result is None:
+        raise KeyboardInterrupt
+    log = "the gateway's log" if isinstance(operations, RemoteOperations) else "the log above"
+    return _Done(result, operations.state_error, log)
 
 
-def _print_result(result: CleanupResult) -> None:
+def _print_result(result: CleanupResult, *, log: str) -> None:
     click.echo(
         f"{count(result.sessions_scanned, 'session')} scanned, {result.sessions_deleted:,} removed, "
         f"{format_size(result.bytes_freed)} freed."
@@ -138,7 +155,7 @@ def _print_result(result: CleanupResult) -> None:
     if result.unmet:
         click.echo(f"unmet: {unmet_budgets(result.unmet)}.", err=True)
     if result.failed:
-        click.echo(f"{result.failed:,} could not be removed; the log above says why.", err=True)
+        click.echo(f"{result.failed:,} could not be removed; {log} says why.", err=True)
 
 
 def _print_leftovers(numbers: dict[str, int]) -> None:

@@ -70,8 +70,9 @@ def delete(
         return
     done: list[Deleted] = []
     if selection.session_ids:
-        confirm(settings, _question(selection, now, goes_to_trash=goes_to_trash), yes=yes)
-        done = operate(settings, lambda operations: operations.delete(selection.session_ids, erase=erase))
+        confirm(settings, _question(selection, now, goes_to_trash=goes_to_trash), yes=yes, by_rules=True)
+        ids = selection.session_ids
+        done = operate(settings, lambda operations: operations.delete(ids, erase=erase), by_rules=True)
     if as_json:
         _print_result_json(done, selection)
     else:

@@ -10,6 +10,7 @@ import msgspec
 
 from miniclaw.admin.views.session_list import foresee
 from miniclaw.cli import Settings
+from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import bar, count, print_table, scan_progress
@@ -39,6 +40,7 @@ def forecast(settings: Settings, days: int, as_json: bool) -> None:
     """
     now = utc_now()
     log_to_terminal(settings)
+    ask_to_save(settings)
     with scan_progress() as progress:
         course = foresee(settings, now, days, progress)
     if as_json:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from miniclaw.admin.views import looking as views
 from miniclaw.admin.views.looking import Listing, find_history, find_leftovers, find_trash
 from miniclaw.cli import Settings
+from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.output import scan_progress
 from miniclaw.session.directory import SessionDirectory
 
@@ -57,6 +58,7 @@ def leave_out_of_log(event: str) -> None:
 @contextmanager
 def sessions_opened(settings: Settings) -> Iterator[SessionDirectory | None]:
     """Have the sessions directory open to read; None where there is none yet, which means no sessions."""
+    ask_to_save(settings)
     with views.sessions_opened(settings) as directory:
         yield directory
 
@@ -69,5 +71,6 @@ def list_directory(directory: SessionDirectory | None) -> Listing:
 
 def plan_and_strangers(settings: Settings, now: datetime) -> tuple[CleanupPlan, list[ProblemFile]]:
     """Return what a cleanup would do, and what lies beside the sessions and is not ours."""
+    ask_to_save(settings)
     with scan_progress() as progress:
         return views.plan_and_strangers(settings, now, progress)

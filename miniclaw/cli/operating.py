@@ -1,4 +1,7 @@
-"""Doing something to sessions: the workspace is owned for that long, so no gateway may run meanwhile."""
+"""Doing something to sessions: by the gateway that runs, over its socket, or by owning the workspace for that long.
+
+A workspace that is held by something that cannot be asked, such as a program that embeds the runtime, is refused.
+"""
 
 from __future__ import annotations
 
@@ -7,59 +10,97 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from miniclaw.admin.views.looking import sessions_opened
 from miniclaw.cli import Settings
-from miniclaw.cli.looking import log_to_terminal, sessions_opened
+from miniclaw.cli.asking import find_client, refuse_other_rules
+from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.output import asks
-from miniclaw.errors import WorkspaceHeldError
+from miniclaw.errors import NoGatewayError, WorkspaceHeldError
 from miniclaw.session.directory import SessionDirectory
 
 if TYPE_CHECKING:
-    from miniclaw.session.operations import SessionOperations
+    from miniclaw.admin.client import GatewayClient
+    from miniclaw.session.operations import Operations
 
 T = TypeVar("T")
 
 
-def refuse_if_held(settings: Settings) -> None:
+def refuse_if_held(settings: Settings, *, by_rules: bool = False) -> None:
     """Refuse what `operate` would refuse, before a person is asked anything.
 
     Raises:
-        WorkspaceHeldError: Another process owns the workspace.
-        StoreError: It cannot be looked at.
+        WorkspaceHeldError: Another process owns the workspace, and cannot be asked.
+        DifferentRulesError: As `operate`.
+        MiniclawError: It cannot be looked at, or the gateway does not answer rightly.
     """
-    with sessions_opened(settings) as directory:
-        holder = None if directory is None else directory.holder()
-        if directory is not None and holder is not None:
-            raise WorkspaceHeldError(directory.path, holder.who)
+    _find_gateway(settings, by_rules=by_rules)
 
 
-def confirm(settings: Settings, question: str, *, yes: bool) -> None:
+def confirm(settings: Settings, question: str, *, yes: bool, by_rules: bool = False) -> None:
     """Ask a person at a terminal; without a terminal nothing is asked.
 
     Raises:
         click.Abort: The answer is not yes.
-        StoreError: As `refuse_if_held`; nothing was asked.
+        MiniclawError: As `refuse_if_held`; nothing was asked.
     """
     if asks(yes=yes):
-        refuse_if_held(settings)
+        refuse_if_held(settings, by_rules=by_rules)
         click.confirm(question, abort=True, err=True)
 
 
-def operate(settings: Settings, work: Callable[[SessionOperations], Awaitable[T]]) -> T:
-    """Own the workspace, do some work, and return what it returns.
+def operate(settings: Settings, work: Callable[[Operations], Awaitable[T]], *, by_rules: bool = False) -> T:
+    """Do some work by the gateway that runs, or by owning the workspace, and return what it returns.
 
     The sessions directory is made where it is missing: who has nothing to do does not come here.
 
+    Args:
+        settings: Of the command.
+        work: What is done.
+        by_rules: Whether it goes by the rules of retention, so that a gateway must not have others.
+
     Raises:
-        WorkspaceHeldError: Another process owns it; nothing was done.
-        StoreError: What the work raises.
+        WorkspaceHeldError: Another process owns it, and cannot be asked; nothing was done.
+        DifferentRulesError: The gateway that runs has other rules; nothing was done.
+        MiniclawError: What the work raises, or that the gateway does not answer rightly.
     """
+    log_to_terminal(settings)
+    # It may be gone, and the trash still be there.
+    SessionDirectory.open(settings.home.sessions_dir, create=True).close()
+    client = _find_gateway(settings, by_rules=by_rules)
+    if client is None:
+        try:
+            return _own(settings, work)
+        except WorkspaceHeldError:
+            client = _find_gateway(settings, by_rules=by_rules)  # one that was started just now
+            if client is None:
+                raise
+    return _ask(client, work)
+
+
+def _find_gateway(settings: Settings, *, by_rules: bool) -> GatewayClient | None:
+    """Return the client of the gateway that owns the workspace, and answers; None where nobody owns it."""
+    with sessions_opened(settings) as directory:
+        holder = None if directory is None else directory.holder()
+    if holder is None:
+        return None
+    held = WorkspaceHeldError(settings.home.sessions_dir, holder.who)
+    client = find_client(settings)
+    if client is None:
+        raise held
+    try:
+        config = client.config()
+    except NoGatewayError:
+        raise held from None
+    if by_rules:
+        refuse_other_rules(settings, config)
+    return client
+
+
+def _own(settings: Settings, work: Callable[[Operations], Awaitable[T]]) -> T:
     import trio  # noqa: PLC0415 - start-up time
 
     from miniclaw.session.operations import open_operations  # noqa: PLC0415
 
-    log_to_terminal(settings)
-    # It may be gone, and the trash still be there.
-    SessionDirectory.open(settings.home.sessions_dir, create=True).close()
     home, policy = settings.home, settings.config.session.retention_policy()
 
     async def run() -> T:
@@ -67,5 +108,16 @@ def operate(settings: Settings, work: Callable[[SessionOperations], Awaitable[T]
             home.sessions_dir, state_dir=home.state_dir, trash_dir=home.trash_dir, policy=policy, by="command"
         ) as operations:
             return await work(operations)
+
+    return trio.run(run)
+
+
+def _ask(client: GatewayClient, work: Callable[[Operations], Awaitable[T]]) -> T:
+    import trio  # noqa: PLC0415 - start-up time
+
+    from miniclaw.admin.remote import RemoteOperations  # noqa: PLC0415
+
+    async def run() -> T:
+        return await work(RemoteOperations(client))
 
     return trio.run(run)

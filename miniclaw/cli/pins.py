@@ -11,11 +11,11 @@ from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.looking import sessions_opened
 from miniclaw.cli.operating import operate
 from miniclaw.cli.output import echo_error, one_line
-from miniclaw.errors import SessionNotFoundError, StoreError
+from miniclaw.errors import GatewayError, MiniclawError, SessionNotFoundError, StoreError
 from miniclaw.session import names
 
 if TYPE_CHECKING:
-    from miniclaw.session.operations import SessionOperations
+    from miniclaw.session.operations import Operations
 
 _ids = click.argument("session_ids", metavar="ID...", nargs=-1, required=True)
 
@@ -49,14 +49,14 @@ def _set_pinned(settings: Settings, session_ids: tuple[str, ...], pinned: bool) 
         sys.exit(EXIT_FAILED)
 
 
-async def _set_all(operations: SessionOperations, session_ids: tuple[str, ...], pinned: bool) -> list[StoreError]:
+async def _set_all(operations: Operations, session_ids: tuple[str, ...], pinned: bool) -> list[MiniclawError]:
     """Pin or unpin one after another, and return what could not be done."""
-    problems: list[StoreError] = []
+    problems: list[MiniclawError] = []
     word = "pinned" if pinned else "unpinned"
     for session_id in dict.fromkeys(session_ids):
         try:
             changed = await operations.set_pinned(session_id, pinned)
-        except StoreError as error:
+        except (StoreError, GatewayError) as error:
             problems.append(error)
         else:
             shown = one_line(session_id)

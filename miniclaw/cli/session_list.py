@@ -10,6 +10,7 @@ import msgspec
 from miniclaw.admin.views.rows import fate, shown
 from miniclaw.admin.views.session_list import ORDERS, Order, Wanted, judged_sessions
 from miniclaw.cli import Settings
+from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.options import channel_option, json_option, older_than_option
 from miniclaw.cli.output import count, print_table, scan_progress
@@ -38,6 +39,7 @@ def list_sessions(
     policy = settings.config.session.retention_policy()
     now = utc_now()
     log_to_terminal(settings)
+    ask_to_save(settings)
     with scan_progress() as progress:
         rows, problems = judged_sessions(settings, now, progress)
     wanted = Wanted(channel, older_than)

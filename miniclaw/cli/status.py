@@ -19,6 +19,7 @@ from miniclaw.admin.views.workspace import (
 )
 from miniclaw.admin.views.workspace_json import shown_workspace
 from miniclaw.cli import EXIT_FAILED, Settings
+from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.history import details_of
 from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.options import json_option
@@ -44,6 +45,7 @@ def status(settings: Settings, as_json: bool) -> None:
     """
     now = utc_now()
     log_to_terminal(settings)
+    ask_to_save(settings)
     with scan_progress() as progress:
         found = look(settings, now, progress)
     if as_json:

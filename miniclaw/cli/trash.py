@@ -86,8 +86,14 @@ def empty(settings: Settings, *, names: tuple[str, ...], expired: bool, dry_run:
     if not found:
         click.echo("There is nothing to delete.")
         return
-    confirm(settings, f"Delete {entries(len(found))} of the trash, {format_size(size)}, for good?", yes=yes)
-    removals = operate(settings, lambda operations: operations.empty_trash([entry.id for entry in found]))
+    confirm(
+        settings,
+        f"Delete {entries(len(found))} of the trash, {format_size(size)}, for good?",
+        yes=yes,
+        by_rules=expired,
+    )
+    ids = [entry.id for entry in found]
+    removals = operate(settings, lambda operations: operations.empty_trash(ids), by_rules=expired)
     removed = [removal for removal in removals if removal.outcome == "removed"]
     failed = [removal for removal in removals if removal.outcome == "failed"]
     freed = format_size(sum(removal.bytes_freed for removal in removed))

@@ -12,7 +12,7 @@ from copy import copy
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, Self, TypeAlias, TypeVar
+from typing import Final, Protocol, Self, TypeAlias, TypeVar
 
 import trio
 from msgspec import Struct
@@ -56,6 +56,40 @@ class Deleted(Struct, frozen=True):
     bytes_freed: int = 0
     entry_id: str = ""
     error: MiniclawError | None = None
+
+
+class Operations(Protocol):
+    """What an administrator can do, be it here or by a gateway that runs elsewhere; see `SessionOperations`.
+
+    Attributes:
+        state_error: Why that a cleanup ran could not be written down; None where it was.
+    """
+
+    state_error: MiniclawError | None
+
+    async def delete(self, session_ids: Sequence[str], *, erase: bool = False) -> list[Deleted]:
+        """Delete sessions now."""
+        ...
+
+    async def restore(self, text: str) -> str:
+        """Take a session out of the trash, and return its id."""
+        ...
+
+    async def empty_trash(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
+        """Remove entries of the trash for good."""
+        ...
+
+    async def set_pinned(self, session_id: str, pinned: bool) -> bool:
+        """Pin a session, or unpin it; return whether that changed anything."""
+        ...
+
+    async def cleanup(self, *, confirmed: bool = False, on_progress: OnProgress | None = None) -> CleanupResult:
+        """Run a cleanup now."""
+        ...
+
+    def stop_cleanup(self) -> bool:
+        """Have a run end after the batch it is at; return whether there is one, as far as is known."""
+        ...
 
 
 class _Gone:
@@ -102,7 +136,7 @@ class SessionOperations:
         self._clock = clock
         self._limiter = trio.CapacityLimiter(1)
         self._remember_run = remember_run or self._write_state
-        self.state_error: StoreError | None = None
+        self.state_error: MiniclawError | None = None
 
     @classmethod
     def of(cls, parts: SessionParts, *, by: Actor, remember_run: RememberRun | None = None) -> Self:

@@ -5,7 +5,7 @@ What differs from hypercorn:
 * Only HTTP/1.0 and 1.1: there is no upgrade to HTTP/2, which would pass by the limits.
 * A head that says two things about where its body ends is refused, and so is a target that is no path.
 * Websockets are not compressed: a few bytes would become any number. A message that is too long is not collected
-  any further, and its connection ends also when the client says nothing more.
+  any further, and its connection ends also when the client says nothing more. A handshake that fails ends it, too.
 * Every answer has the strict headers, hypercorn's own too.
 """
 
@@ -20,7 +20,7 @@ from hypercorn.events import Event as WireEvent
 from hypercorn.protocol.events import Body, Data, EndBody, Event, Request, Response, StreamClosed
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.protocol.ws_stream import FrameTooLargeError, WSStream
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
 from hypercorn.trio.worker_context import EventWrapper, WorkerContext
 from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping
@@ -155,16 +155,24 @@ class BoundedWebsocket(WSStream):
 
     async def handle(self, event: Event) -> None:
         """Take what came from the client."""
-        if isinstance(event, StreamClosed) and self._told:
-            self.closed = True
-        elif isinstance(event, (Body, Data)) and not self.closed and self._is_over():
-            # wsproto would take data after the end for a mistake of ours.
-            return
+        if isinstance(event, StreamClosed):
+            self.context.stream.wind_up()
+            if self._told:
+                self.closed = True
+            await super().handle(event)
+        elif isinstance(event, Request):
+            await super().handle(event)
+            if self.closed:  # it was no valid handshake; hypercorn would leave the connection open for ever
+                await self.send(StreamClosed(stream_id=self.stream_id))
+        elif isinstance(event, (Body, Data)) and not self.closed and not self.handshake.accepted:
+            # Frames before they are allowed; likewise, and the application would never be told.
+            if self.state is ASGIWebsocketState.HANDSHAKE:
+                await self._send_error_response(400)
+            await self.send(StreamClosed(stream_id=self.stream_id))
+        elif isinstance(event, (Body, Data)) and not self.closed and self.connection.state is ConnectionState.CLOSED:
+            pass  # after the end; wsproto would take it for a mistake of ours
         else:
             await super().handle(event)
-
-    def _is_over(self) -> bool:
-        return self.handshake.accepted and self.connection.state is ConnectionState.CLOSED
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():

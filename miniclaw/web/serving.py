@@ -20,7 +20,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import EventWrapper
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
-from starlette.types import ASGIApp, Receive, Scope
+from starlette.types import ASGIApp, Message, Receive, Scope
 
 from miniclaw.session.logs import get_logger
 from miniclaw.web.admission import BoundedListener
@@ -94,8 +94,15 @@ class _Application:
         call_soon: Callable[..., Any],  # noqa: ARG002 - likewise
     ) -> None:
         """Serve one request, or one websocket."""
+
+        async def sending(message: Message) -> None:
+            # hypercorn takes what is sent to a client that has gone without waiting for anything: a handler that only
+            # sends would let nobody else run.
+            await trio.lowlevel.checkpoint()
+            await send(message)
+
         try:
-            await self._app(cast("Scope", scope), receive, send)
+            await self._app(cast("Scope", scope), receive, sending)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others are served
             log.error("Web request failed", path=scope["path"], traceback="".join(traceback.format_exception(error)))
         # hypercorn closes by way of a bounded queue: full of what was not read, it would wait for ever.

@@ -27,6 +27,7 @@ class BoundedStream(trio.abc.HalfCloseableStream):
         self.socket = stream.socket
         self.scope = trio.CancelScope()
         self.lingers = False
+        self._receiving = trio.Lock()  # a handler that ends its websocket closes it while the reader still reads
         self.closed = trio.Event()
         self._stream = stream
         self._limits = limits
@@ -48,7 +49,7 @@ class BoundedStream(trio.abc.HalfCloseableStream):
                 await self._send_piece(rest[:MAX_SOCKET_PIECE_BYTES])
                 rest = rest[MAX_SOCKET_PIECE_BYTES:]
         except trio.BrokenResourceError:
-            self.wind_up(self._limits.wind_up_seconds)
+            self.wind_up()
             raise
 
     async def _send_piece(self, piece: memoryview) -> None:
@@ -68,11 +69,12 @@ class BoundedStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See trio."""
-        return bytes(await self._stream.receive_some(max_bytes))
+        async with self._receiving:
+            return bytes(await self._stream.receive_some(max_bytes))
 
     async def aclose(self) -> None:
         """Close it; with a client that has to be heard out, within `Limits.linger_seconds`."""
-        self.wind_up(self._limits.wind_up_seconds)
+        self.wind_up()
         try:
             if self.lingers:
                 self.lingers = False
@@ -80,16 +82,16 @@ class BoundedStream(trio.abc.HalfCloseableStream):
                     trio.move_on_after(self._limits.linger_seconds),
                     suppress(trio.BrokenResourceError, trio.ClosedResourceError),
                 ):
-                    while await self._stream.receive_some(MAX_SOCKET_PIECE_BYTES):
+                    while await self.receive_some(MAX_SOCKET_PIECE_BYTES):
                         pass
         finally:
             self.socket.close()
         await trio.lowlevel.checkpoint()
 
-    def wind_up(self, seconds: float) -> None:
-        """Send nothing more, and end what is done for the connection after some time."""
+    def wind_up(self) -> None:
+        """Send nothing more, and end what is done for the connection within `Limits.wind_up_seconds`."""
         self.closed.set()
-        self.end_within(seconds)
+        self.end_within(self._limits.wind_up_seconds)
 
     def end_within(self, seconds: float) -> None:
         """End the connection after some time."""

@@ -158,6 +158,20 @@ async def test_metrics_next_cleanup_and_guard(sessions_dir: Path, clock: WallClo
         assert labelled(families, "miniclaw_cleanup_guard", "guard") == {"announced": 1, "clock_ran_ahead": 1}
 
 
+async def test_metrics_held_cleanup_shows_until_somebody_lets_it_through(sessions_dir: Path, clock: WallClock) -> None:
+    """The guard against mass removal has held the service's run, and the metrics say so."""
+    for number in range(20):
+        write_session(sessions_dir, f"web_old{number}", clock.ago(days=31))
+    policy = RetentionPolicy(max_removed_fraction=0.5)
+    async with open_watched(
+        sessions_dir, clock, policy=policy, announce_first=False, cleanup_interval_seconds=3600
+    ) as watched:
+        await watched.first_cleanup()
+        families = await watched.scrape()
+        assert labelled(families, "miniclaw_cleanup_guard", "guard") == {"held": 1}
+        assert labelled(families, "miniclaw_sessions_removed_total", "reason") == {}
+
+
 async def test_metrics_cleanup_that_never_runs_has_no_next_time(sessions_dir: Path, clock: WallClock) -> None:
     """There is no time of what is not going to happen."""
     async with open_watched(sessions_dir, clock) as watched:

@@ -88,7 +88,7 @@ class Tab:
 
     def shown(self) -> list[tuple[str, str]]:
         """Return who says what, in the order in which it stands there."""
-        found = []
+        found: list[tuple[str, str]] = []
         for item in self.page.locator("#log > li").all():
             names = (item.get_attribute("class") or "").split()
             who = next(name for name in ("person", "thinking", "assistant", "aside") if name in names)

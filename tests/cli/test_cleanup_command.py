@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from miniclaw.session.directory import SessionDirectory
+from tests.cli.ways import directly
 from tests.fakes.program import Program
+
+BOTH_WAYS = True
 
 
 def _add_problems(program: Program) -> dict[str, str]:
@@ -106,6 +109,7 @@ def test_cleanup_before_the_first_session_is_no_error(program: Program) -> None:
     assert not program.home.exists()
 
 
+@directly("it looks for the traces of an owner")
 def test_dry_run_names_what_would_go_the_oldest_first_and_changes_nothing(program: Program) -> None:
     """Age, size and reason of each; no file, no state and no lock is made."""
     sizes = [program.add("telegram_1", days=31.5).stat().st_size, program.add("web_a", days=90.5).stat().st_size]
@@ -155,6 +159,7 @@ def test_dry_run_and_cleanup_agree(program: Program) -> None:
     assert before - program.files() == planned
 
 
+@directly("it reads the log")
 def test_problems_are_named_by_the_dry_run_and_kept_by_the_cleanup(program: Program) -> None:
     """Nothing is removed for being unreadable: corrupt, cut off, misnamed, a link, a folder, somebody's notes."""
     kinds = _add_problems(program)
@@ -209,6 +214,7 @@ def test_dry_run_works_while_a_gateway_runs(program: Program) -> None:
     assert result.json["remove"]["sessions"] == 1
 
 
+@directly("it changes the command's own process")
 def test_cleanup_whose_state_cannot_be_written_prints_the_result_and_the_error(program: Program) -> None:
     """What was removed is told, whatever comes after it; and that it failed after all is exit code 1."""
     program.add("telegram_1", days=31)

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from miniclaw.formats import format_size
+from tests.cli.ways import directly
 from tests.fakes.program import Program
 
 UNMET = "max_sessions: it cannot be met, what is left is protected or would not be enough"
 DOCS = Path(__file__).parents[2] / "docs" / "commands.md"
+
+BOTH_WAYS = True
 
 
 def _add_leftovers(program: Program) -> dict[str, str]:
@@ -47,6 +50,7 @@ def full(program: Program) -> Program:
     return program
 
 
+@directly("a start sweeps temporary files")
 def test_dry_run_is_grouped_by_reason_then_rows_then_leftovers(full: Program) -> None:
     """First how many go why, then which, the oldest first in each group, then what is beside the sessions."""
     sizes = {path.stem: path.stat().st_size for path in full.sessions_dir.glob("*.json")}
@@ -82,6 +86,7 @@ def test_dry_run_is_grouped_by_reason_then_rows_then_leftovers(full: Program) ->
     ]  # fmt: skip
 
 
+@directly("a start sweeps temporary files")
 def test_dry_run_json_is_the_whole_plan(full: Program) -> None:
     """For programs: every count and every row; all that goes, and why."""
     plan = full.run("sessions", "cleanup", "--dry-run", "--json").json
@@ -112,6 +117,7 @@ def test_dry_run_json_fields_are_those_of_the_documentation(full: Program) -> No
     assert described == list(plan)
 
 
+@directly("it reads the log")
 def test_cleanup_does_what_the_dry_run_says(full: Program) -> None:
     """The same sessions, the same leftovers, and the rest as it was."""
     plan = full.run("sessions", "cleanup", "--dry-run", "--json").json
@@ -135,6 +141,7 @@ def test_cleanup_does_what_the_dry_run_says(full: Program) -> None:
     assert (again["sessions"], again["leftovers"]) == ([], [])
 
 
+@directly("a start sweeps temporary files")
 def test_cleanup_question_names_leftovers(full: Program) -> None:
     """Whoever says yes knows to what; a no changes nothing."""
     before = full.content()
@@ -236,6 +243,7 @@ def test_dry_run_names_what_is_ahead_of_the_clock_and_counts_many_strangers(prog
     assert len(problems) == 23
 
 
+@directly("it changes the command's own process")
 def test_cleanup_that_the_system_refuses_is_exit_code_1(program: Program) -> None:
     """What could not be removed is counted and stays; the others go."""
     program.add("web_a", days=31)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.cli.ways import directly
 from tests.fakes.program import Program
+
+BOTH_WAYS = True
 
 
 @pytest.mark.parametrize("options", [[], ["--yes"], ["-y"]], ids=str)
@@ -89,6 +92,7 @@ def test_delete_on_a_terminal_with_yes_does_not_ask(program: Program) -> None:
     assert not path.exists()
 
 
+@directly("it looks for the traces of an owner")
 @pytest.mark.parametrize("answer", ["n\n", "\n", "\x04"], ids=["no", "enter", "ctrl-d"])
 def test_cleanup_on_a_terminal_not_confirmed_keeps_everything(program: Program, answer: str) -> None:
     """Only a yes removes; the question says how many and how much."""

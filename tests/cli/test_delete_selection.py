@@ -10,9 +10,12 @@ import pytest
 
 from miniclaw.formats import printable
 from miniclaw.session.names import file_name
+from tests.cli.ways import directly
 from tests.fakes.program import Program
 
 STAMP = "20261101T000000Z-0123abcd"
+
+BOTH_WAYS = True
 
 
 def _quarantine(program: Program, name: str) -> Path:
@@ -139,6 +142,7 @@ def test_delete_of_many_names_the_first_and_counts_the_rest(program: Program) ->
     assert program.files() == set()
 
 
+@directly("it looks for the traces of an owner")
 def test_delete_of_a_channel_without_sessions_is_done(six: Program) -> None:
     """A person who asks for erasure twice is told that there is nothing."""
     result = six.run("sessions", "delete", "--chat", "nobody")
@@ -318,6 +322,7 @@ def test_erase_of_a_chat_that_there_cannot_be_finds_nothing(program: Program, ch
     assert odd.exists()
 
 
+@directly("it changes the command's own process")
 def test_delete_that_the_system_refuses_is_told_for_that_one(program: Program) -> None:
     """One that stays is named, with exit code 1; the others go."""
     program.add("web_a", days=1)

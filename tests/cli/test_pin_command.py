@@ -10,6 +10,8 @@ import pytest
 from miniclaw.session.directory import SessionDirectory
 from tests.fakes.program import Program
 
+BOTH_WAYS = True
+
 
 def test_pin_keeps_a_session_until_it_is_unpinned(program: Program) -> None:
     """Expired and pinned is kept; unpinned it goes; its last use is not changed by either."""

@@ -11,7 +11,10 @@ import pytest
 
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.trash import Trash
+from tests.cli.ways import directly
 from tests.fakes.program import Program
+
+BOTH_WAYS = True
 
 
 @pytest.fixture
@@ -250,6 +253,7 @@ def test_trash_while_a_gateway_runs_is_refused(program: Program, command: list[s
     assert _entries(program) == set(entries)
 
 
+@directly("it changes the command's own process")
 def test_empty_that_the_system_refuses_is_exit_code_1(program: Program) -> None:
     """What could not be deleted is named, and the rest is gone."""
     entries = _throw_away(program, "web_a", "web_b")

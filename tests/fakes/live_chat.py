@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import hypercorn
-import hypercorn.trio
 import trio
 import trio_websocket
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.loop import AgentLoop
@@ -22,20 +19,24 @@ from miniclaw.agent.models import Model
 from miniclaw.channels.live import LiveChannel
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import open_store
+from miniclaw.web.app import build_app
 from miniclaw.web.chat.routes import chat_routes
+from miniclaw.web.config import WebConfig
+from miniclaw.web.server import Server, open_server
 from tests.fakes.clock import WallClock
 
-MAX_MESSAGE_BYTES = 256 * 1024
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 
 class Client:
     """A client on the websocket."""
 
-    def __init__(self, connection: trio_websocket.WebSocketConnection) -> None:
+    def __init__(self, connection: trio_websocket.WebSocketConnection, stream: trio.SocketStream) -> None:
         self.connection = connection
+        self.stream = stream
 
     async def send(self, **frame: Any) -> None:
-        await self.connection.send_message(json.dumps(frame))
+        await self.connection.send_message(json.dumps(frame, ensure_ascii=False))
 
     async def say(self, inbound_id: str, text: str) -> None:
         await self.send(type="message", id=inbound_id, text=text)
@@ -70,17 +71,25 @@ class LiveHouse:
         drain: Ends all connections.
     """
 
-    def __init__(self, manager: SessionManager, port: int, hubs: dict[str, LiveChannel], drain: trio.Event) -> None:
+    def __init__(
+        self, manager: SessionManager, server: Server, hubs: dict[str, LiveChannel], drain: trio.Event
+    ) -> None:
         self.manager = manager
-        self.port = port
+        self.url = server.addresses[0]
+        self.socket_path = server.socket_path
         self.hubs = hubs
         self.drain = drain
 
     @asynccontextmanager
-    async def connect(self, query: str = "", **settings: Any) -> AsyncIterator[Client]:
-        url = f"ws://127.0.0.1:{self.port}/api/v1/chat{query}"
-        async with trio_websocket.open_websocket_url(url, **settings) as connection:
-            yield Client(connection)
+    async def connect(self, query: str = "") -> AsyncIterator[Client]:
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        async with await trio.open_tcp_stream(host, int(port)) as stream, trio.open_nursery() as nursery:
+            connection = await trio_websocket.wrap_client_stream(
+                nursery, stream, f"{host}:{port}", f"/api/v1/chat{query}", max_message_size=MAX_MESSAGE_BYTES
+            )
+            async with connection:
+                yield Client(connection, stream)
+            nursery.cancel_scope.cancel()
 
     @asynccontextmanager
     async def chat(self, chat_id: str = "main") -> AsyncIterator[tuple[Client, dict[str, Any]]]:
@@ -101,7 +110,7 @@ async def open_live_house(
     clock: WallClock,
     model: Model,
     *,
-    trusted: bool = False,
+    trusts_all: bool = False,
     runs: bool = True,
     seconds: float = 30,
 ) -> AsyncIterator[LiveHouse]:
@@ -111,30 +120,31 @@ async def open_live_house(
         sessions_dir: Where its sessions lie; what an earlier house left is there.
         clock: The wall clock.
         model: Who answers.
-        trusted: Whether the clients are.
+        trusts_all: Whether clients over TCP are trusted, too.
         runs: Whether the channels and the agent run.
         seconds: How long all may take.
     """
     hubs = {name: LiveChannel(name) for name in ("web", "console")}
     drain = trio.Event()
-    config = hypercorn.Config()
-    config.bind = ["127.0.0.1:0"]
-    config.loglevel = "WARNING"
-    config.websocket_max_message_size = MAX_MESSAGE_BYTES
-    config.graceful_timeout = 1
-    stop = trio.Event()
     with trio.fail_after(seconds):
-        async with open_store(sessions_dir) as store, trio.open_nursery() as nursery:
+        async with open_store(sessions_dir) as store:
             manager = SessionManager(store, clock=clock)
-            app = Starlette(routes=chat_routes(hubs, manager, drain=drain, trusted=trusted, model_name=model.name))
-            serve = partial(hypercorn.trio.serve, app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
-            [address] = await nursery.start(serve)
-            if runs:
+
+            def make_app(trusted: bool) -> ASGIApp:
+                routes = chat_routes(hubs, manager, drain=drain, trusted=trusted or trusts_all, model_name=model.name)
+                return build_app(routes, security=None)
+
+            async with (
+                open_server(WebConfig(port=0), sessions_dir.parent, make_app, drain=drain) as server,
+                trio.open_nursery() as agent,
+                trio.open_nursery() as accepting,
+            ):
                 inbox = Inbox()
-                await nursery.start(AgentLoop(manager, model, dict(hubs), clock=clock).run, inbox)
-                for hub in hubs.values():
-                    await nursery.start(hub.run, inbox)
-            yield LiveHouse(manager, int(address.rpartition(":")[2]), hubs, drain)
-            drain.set()
-            stop.set()
-            nursery.cancel_scope.cancel()
+                if runs:
+                    await agent.start(AgentLoop(manager, model, dict(hubs), clock=clock).run, inbox)
+                    for hub in hubs.values():
+                        await accepting.start(hub.run, inbox)
+                yield LiveHouse(manager, server, hubs, drain)
+                accepting.cancel_scope.cancel()
+                inbox.close()
+                agent.cancel_scope.deadline = trio.current_time() + 1  # until what was said is saved

@@ -16,6 +16,7 @@ _NAME = re.compile(r"[a-z]+(_[a-z0-9]+)*")
 _FOREIGN_UNITS = re.compile(
     r"_(milliseconds|microseconds|ms|minutes|hours|days|kilobytes|megabytes|kb|mb|kib|mib|percent)(_|$)"
 )
+_UNITS = {"seconds", "bytes"}
 _RESERVED = ("_count", "_sum", "_bucket", "_created")
 
 
@@ -34,6 +35,7 @@ def broken_rules(text: str, content_type: str) -> Iterator[str]:
         yield from (f"{name}: {problem}" for problem in _of_family(name, family.type, family.documentation))
         if not family.samples:
             yield f"{name}: there is no value"
+        yield from (f"{name}: {problem}" for problem in _of_unit(name, family.unit, content_type))
         found = Counter((sample.name, tuple(sorted(sample.labels.items()))) for sample in family.samples)
         yield from (f"{series} comes {count} times" for series, count in found.items() if count > 1)
         for sample in family.samples:
@@ -43,6 +45,12 @@ def broken_rules(text: str, content_type: str) -> Iterator[str]:
                 yield f"{sample.name}: only a counter ends in _total"
             yield from (f"{sample.name}: bad label {label}" for label in sample.labels if not _NAME.fullmatch(label))
             yield from (f"{sample.name}: empty label {label}" for label, value in sample.labels.items() if not value)
+
+
+def _of_unit(name: str, told: str, content_type: str) -> Iterator[str]:
+    unit = name.rpartition("_")[2]
+    if content_type == OPEN_METRICS and name.startswith("miniclaw_") and unit in _UNITS and told != unit:
+        yield "its unit is not told"
 
 
 def _of_family(name: str, kind: str, meaning: str) -> Iterator[str]:

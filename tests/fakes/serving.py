@@ -1,20 +1,12 @@
-"""A gateway that serves its API on the Unix socket of its workspace, in this process."""
+"""A gateway that serves its API only: on the Unix socket of its workspace, and at an address if it is configured."""
 
 from __future__ import annotations
 
-import logging
-import os
-import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import trio
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio import serve
-from starlette.applications import Starlette
-from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from miniclaw.admin.api import api_routes
 from miniclaw.admin.context import AdminContext
@@ -22,8 +14,13 @@ from miniclaw.config import Config, Home
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.runtime import open_runtime
+from miniclaw.web.app import build_app
+from miniclaw.web.config import WebConfig
+from miniclaw.web.security import open_security
+from miniclaw.web.server import open_server
 
-SOCKET_NAME = "gateway.sock"
+NOT_AT_AN_ADDRESS = WebConfig(enabled=False)
+AT_ANY_PORT = WebConfig(port=0)
 
 
 @asynccontextmanager
@@ -31,11 +28,11 @@ async def open_gateway(
     home: Home,
     config: Config | None = None,
     *,
-    trusted: bool = True,
+    web: WebConfig = NOT_AT_AN_ADDRESS,
     clock: Clock = utc_now,
     fs: OsCalls | None = None,
 ) -> AsyncIterator[AdminContext]:
-    """Run the sessions and the API on the socket around a block; nothing is cleaned up by itself."""
+    """Run the sessions and the API around a block; nothing is cleaned up or saved by itself."""
     config = config or Config()
     async with open_runtime(
         home.sessions_dir,
@@ -47,6 +44,7 @@ async def open_gateway(
         clock=clock,
         fs=fs,
     ) as runtime:
+        addresses: list[str] = []
         context = AdminContext(
             config=config,
             home=home,
@@ -54,47 +52,13 @@ async def open_gateway(
             operations=runtime.operations(by="command"),
             started_at=clock(),
             clock=clock,
-            addresses=lambda: ("http://127.0.0.1:8765",),
+            addresses=lambda: addresses,
         )
-        async with serving(api_routes(context, trusted=trusted), home.workspace):
+        security = open_security(web, home.workspace)
+
+        def make_app(trusted: bool) -> ASGIApp:
+            return build_app(api_routes(context, trusted=trusted), security=None if trusted else security)
+
+        async with open_server(web, home.workspace, make_app, drain=trio.Event()) as server:
+            addresses += server.addresses
             yield context
-
-
-@asynccontextmanager
-async def serving(routes: Sequence[BaseRoute], workspace: Path) -> AsyncIterator[None]:
-    """Serve routes on the socket of a workspace around a block."""
-    stop = trio.Event()
-    with listening(workspace) as listener:
-        config = HypercornConfig()
-        config.bind = [f"fd://{listener.detach()}"]  # hypercorn closes it
-        config.graceful_timeout = 0.2
-        config.errorlog = logging.getLogger("hypercorn.quiet")
-        config.errorlog.addHandler(logging.NullHandler())
-        config.errorlog.propagate = False
-        async with trio.open_nursery() as nursery:
-            app = Starlette(routes=routes)
-            await nursery.start(partial(serve, app, config, shutdown_trigger=stop.wait))  # type: ignore[arg-type]
-            try:
-                yield
-            finally:
-                stop.set()
-
-
-@contextmanager
-def listening(workspace: Path) -> Iterator[socket.socket]:
-    """Listen at the socket; a path may be too long for it, so it is bound by the folder's descriptor."""
-    path = workspace / SOCKET_NAME
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        folder = os.open(workspace, os.O_PATH | os.O_DIRECTORY)
-        try:
-            listener.bind(f"/proc/self/fd/{folder}/{SOCKET_NAME}")
-        finally:
-            os.close(folder)
-        listener.listen(64)
-        listener.setblocking(False)
-        yield listener
-    finally:
-        listener.close()
-        path.unlink(missing_ok=True)

@@ -58,7 +58,7 @@ RULE_BUGS: Final = (
     ),
     bug_of_one(
         "guard ignored", "a wrong clock or a wrong rule removes nearly everything", CLEANUP,
-        "        if plan.held and not confirmed and not self._stopping:\n", "        if False:\n",
+        "        if plan.held and not confirmed and not self._ends_early:\n", "        if False:\n",
         "session/test_cleanup_rules.py",
     ),
     bug_of_one(
@@ -99,9 +99,9 @@ RULE_BUGS: Final = (
     ),
     bug_of_one(
         "half a scan carried out", "a stop makes a run of half a plan", CLEANUP,
-        "        plan = progress.plan\n        for leftovers in _batches(plan.leftovers):\n            if self._stopping:\n"
+        "        plan = progress.plan\n        for leftovers in _batches(plan.leftovers):\n            if self._ends_early:\n"
         "                return False\n",
-        "        plan = progress.plan\n        self._stopping = False\n        for leftovers in _batches(plan.leftovers):\n",
+        "        plan = progress.plan\n        self._stopping = self._interrupted = False\n        for leftovers in _batches(plan.leftovers):\n",
         "session/test_cleanup_rules.py",
     ),
     bug_of_one(

@@ -179,11 +179,10 @@ async def test_cleanup_by_command_counts_as_the_run_of_the_day(desk: Desk) -> No
 async def test_cleanup_by_command_that_is_stopped_is_not_the_run_of_the_day(desk: Desk) -> None:
     """Half a run is no run."""
     write_session(desk.store.directory.path, "telegram_3", desk.clock.ago(days=40))
-
-    def stop(_: int) -> None:
-        desk.do.stop_cleanup()
-
-    result = await desk.do.cleanup(on_progress=stop)
+    stops = []
+    result = await desk.do.cleanup(on_progress=lambda _: stops.append(desk.do.stop_cleanup()))
+    assert stops == [True]
+    assert not desk.do.stop_cleanup()
     assert (result.interrupted, result.sessions_deleted) == (True, 0)
     assert desk.state.read_cleanup() == CleanupState()
 

@@ -166,10 +166,24 @@ async def test_commands_count_what_they_remove(desk: Desk) -> None:
     (removal,) = await desk.do.empty_trash([deleted.entry_id])
     assert stats.leftovers["trash"] == 1
     assert stats.bytes_freed == before + removal.bytes_freed
+    await desk.do.delete(IDS[1:])
     before = stats.bytes_freed
     (erased,) = await desk.do.delete(IDS[1:], erase=True)
-    assert some(stats.removed) == {"deleted": 2}
+    assert erased.bytes_freed > 0, "what was in the trash of it"
     assert stats.bytes_freed == before + erased.bytes_freed
+    assert some(stats.removed) == {"deleted": 2}
+
+
+async def test_session_that_a_program_removes_by_its_age_counts(
+    store: FileSessionStore, manager: SessionManager, sessions_dir: Path, clock: WallClock
+) -> None:
+    """One expired session that is removed by itself is counted like one of a run."""
+    size = write_session(sessions_dir, "web_1", clock.ago(days=31)).stat().st_size
+    cleanup = Cleanup(sessions_dir, manager=manager, store=store, clock=clock)
+    (session,) = await cleanup.scan_expired_sessions()
+    await cleanup.delete_session(session)
+    assert some(manager.stats.cleanups.removed) == {"ttl": 1}
+    assert manager.stats.cleanups.bytes_freed == size
 
 
 async def test_cleanup_without_a_manager_counts_for_itself(sessions_dir: Path, clock: WallClock) -> None:

@@ -9,14 +9,12 @@ from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
-from miniclaw.admin.api.paging import MAX_PAGE
-from miniclaw.admin.api.refusals import Failure, failure
 from miniclaw.admin.api.sessions import Limit
 from miniclaw.admin.context import AdminContext
+from miniclaw.admin.messages import MAX_PAGE, CleanupOrder, CleanupRun, Stopping, failure
 from miniclaw.admin.views.looking import Progress, find_history, plan_and_strangers
 from miniclaw.admin.views.plan import ShownPlan, shown_plan
 from miniclaw.admin.views.session_list import foresee
-from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.forecast import Forecast
 from miniclaw.session.history import HistoryEvent
 
@@ -66,37 +64,11 @@ def _plan(context: AdminContext, limit: int, on_progress: Progress) -> PlanAnswe
     return PlanAnswer(**fields | {name: rows[:limit] for name, rows in lists.items()}, omitted=omitted)
 
 
-class CleanupOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """A cleanup that is to be run now.
-
-    Attributes:
-        confirmed: Whether to let through what `max_removed_fraction` would hold.
-    """
-
-    confirmed: bool = False
-
-
-class CleanupRun(CleanupResult, frozen=True):
-    """What a cleanup did. Where `held` says something, nothing was removed, and it says why.
-
-    Attributes:
-        state_error: Why that it ran could not be written down; null: it was.
-    """
-
-    state_error: Failure | None = None
-
-
 async def run(call: Call[NoQuery, CleanupOrder]) -> CleanupRun:
     """Run a cleanup to its end."""
     result = await call.operations.cleanup(confirmed=call.body.confirmed)
     error = call.operations.state_error
     return CleanupRun(**asdict(result), state_error=None if error is None else failure(error))
-
-
-class Stopping(Struct, frozen=True):
-    """Whether there is a cleanup, which will end after the batch it is at."""
-
-    stopping: bool
 
 
 async def stop(call: Call[NoQuery, None]) -> Stopping:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from miniclaw.admin.api.reading import read_body, read_query, read_segment, refuse_body
 from miniclaw.admin.api.refusals import refusal
 from miniclaw.admin.context import AdminContext
+from miniclaw.admin.messages import API_VERSION, PREFIX, VERSION_HEADER
 from miniclaw.errors import MiniclawError
 from miniclaw.session.history import Actor
 from miniclaw.session.operations import SessionOperations
@@ -28,14 +29,6 @@ from miniclaw.web.problems import problem
 
 Q = TypeVar("Q")
 B = TypeVar("B")
-
-PREFIX: Final = "/api/v1"
-
-API_VERSION: Final = 1
-"""Raised when something is changed so that a client of before cannot go on."""
-
-VERSION_HEADER: Final = "miniclaw-api"
-"""In every answer: by it a command knows whether the gateway that runs understands it."""
 
 
 class NoQuery(Struct, forbid_unknown_fields=True):

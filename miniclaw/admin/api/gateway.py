@@ -5,32 +5,19 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
 from miniclaw.admin.context import AdminContext
+from miniclaw.admin.messages import ConfigAnswer, Saved
 from miniclaw.admin.views.workspace import look
 from miniclaw.admin.views.workspace_json import ShownWorkspace, shown_workspace
 from miniclaw.config import show_config
 from miniclaw.session.types import AwareDatetime
 
 _MAX_NAMED: Final = 100  # sessions that could not be saved
-
-
-class Saved(Struct, frozen=True):
-    """What was saved.
-
-    Attributes:
-        saved: How many sessions are on the disk now that were not before.
-        failed: How many could not be saved; they stay in memory.
-        failed_session_ids: The first hundred of these.
-    """
-
-    saved: int
-    failed: int
-    failed_session_ids: list[str]
 
 
 async def save(call: Call[NoQuery, None]) -> Saved:
@@ -50,6 +37,8 @@ class GatewayStatus(Struct, frozen=True):
         addresses: Where it is served, besides its socket.
         sessions_live: Sessions in memory.
         sessions_dirty: Those of them with changes that are not saved.
+        last_saved_at: When something was last saved; null: nothing ever was.
+        save_failures: Saves that failed since the start.
         next_cleanup_at: When the next cleanup is due; null: never by itself.
     """
 
@@ -60,6 +49,8 @@ class GatewayStatus(Struct, frozen=True):
     addresses: list[str]
     sessions_live: int
     sessions_dirty: int
+    last_saved_at: AwareDatetime | None
+    save_failures: int
     next_cleanup_at: AwareDatetime | None
 
 
@@ -90,18 +81,10 @@ def _gateway(context: AdminContext) -> GatewayStatus:
         addresses=list(context.addresses()),
         sessions_live=manager.live_sessions(),
         sessions_dirty=len(manager.dirty_sessions()),
+        last_saved_at=manager.stats.saves.last_saved_at,
+        save_failures=manager.stats.saves.failed,
         next_cleanup_at=context.runtime.cleanup_service.next_run_at,
     )
-
-
-class ConfigAnswer(Struct, frozen=True):
-    """The configuration in force, as its file would say it. Secrets are not in it, only where they lie.
-
-    Attributes:
-        config: Table -> key -> value.
-    """
-
-    config: dict[str, dict[str, Any]]
 
 
 async def config(call: Call[NoQuery, None]) -> ConfigAnswer:

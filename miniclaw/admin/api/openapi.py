@@ -11,7 +11,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from miniclaw.admin.api.endpoints import API_VERSION, PREFIX, VERSION_HEADER, Endpoint, NoQuery
+from miniclaw.admin.api.endpoints import Endpoint, NoQuery
+from miniclaw.admin.messages import API_VERSION, PREFIX, VERSION_HEADER, Problem
 from miniclaw.web.problems import MEDIA_TYPE
 
 _REFERENCES: Final = "#/components/schemas/{name}"
@@ -39,24 +40,6 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "schema": {"type": "string", "minLength": 1},
     },
 }
-
-
-class Problem(Struct, frozen=True):
-    """Why a request was not fulfilled, after RFC 9457.
-
-    Attributes:
-        title: The status in words.
-        status: The status.
-        detail: What is wrong, and what would be right.
-        error: The class of the error, where it is one of miniclaw's own.
-        field: The parameter, or the member of the body, that is not right.
-    """
-
-    title: str
-    status: int
-    detail: str
-    error: str | None = None
-    field: str | None = None
 
 
 def make_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:

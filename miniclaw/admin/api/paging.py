@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import heapq
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -16,9 +16,6 @@ from msgspec import Struct
 from miniclaw.admin.api.refusals import RequestRefusedError
 
 T = TypeVar("T")
-
-MAX_PAGE: Final = 1000
-"""Most rows of a page, inclusive."""
 
 
 class _Cursor(Struct, array_like=True, forbid_unknown_fields=True):

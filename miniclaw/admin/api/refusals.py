@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from msgspec import Struct
 from starlette.responses import Response
 
 from miniclaw import errors
@@ -27,18 +26,6 @@ class RequestRefusedError(MiniclawError):
         super().__init__(f"{field}: {detail}" if field else detail)
 
 
-class Failure(Struct, frozen=True):
-    """Why one of several things was not done.
-
-    Attributes:
-        error: The class of the error, such as ``SessionNotFoundError``.
-        detail: One sentence.
-    """
-
-    error: str
-    detail: str
-
-
 # The first that fits: children before their parents.
 _STATUSES: Final[tuple[tuple[type[MiniclawError], int], ...]] = (
     (errors.InvalidSessionIdError, 400),
@@ -52,11 +39,6 @@ _STATUSES: Final[tuple[tuple[type[MiniclawError], int], ...]] = (
     (errors.CorruptTrashError, 409),
     (errors.StoreError, 503),  # the disk, or a runtime that has ended
 )
-
-
-def failure(error: MiniclawError) -> Failure:
-    """Return an error as part of an answer."""
-    return Failure(type(error).__name__, printable(str(error)))
 
 
 def refusal(error: MiniclawError) -> Response:

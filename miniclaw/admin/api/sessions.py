@@ -10,9 +10,10 @@ import trio
 from msgspec import Meta, Struct
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery, RawJson
-from miniclaw.admin.api.paging import MAX_PAGE, page
-from miniclaw.admin.api.refusals import Failure, RequestRefusedError, failure
+from miniclaw.admin.api.paging import page
+from miniclaw.admin.api.refusals import RequestRefusedError
 from miniclaw.admin.context import AdminContext
+from miniclaw.admin.messages import MAX_PAGE, DeletedSession, DeletedSessions, DeleteOrder, Pinned, failure
 from miniclaw.admin.views.looking import Progress, sessions_opened
 from miniclaw.admin.views.rows import SessionRow, shown
 from miniclaw.admin.views.session_list import ORDERS, Order, State, Wanted, judged_sessions
@@ -128,41 +129,6 @@ class EraseQuery(Struct, frozen=True, forbid_unknown_fields=True):
     ] = False
 
 
-class DeleteOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which sessions are to be deleted, and how.
-
-    Attributes:
-        session_ids: Which; the same one twice counts once.
-        erase: For good, and out of trash and quarantine as well.
-    """
-
-    session_ids: Annotated[list[str], Meta(min_length=1, max_length=MAX_PAGE)]
-    erase: bool = False
-
-
-class DeletedSession(Struct, frozen=True):
-    """What became of a session that was to be deleted.
-
-    Attributes:
-        session_id: The session.
-        bytes_freed: What the disk got back.
-        trash_entry: By which it can be restored; null: it is gone for good.
-        error: Why it was not deleted, or not for good; null: it was.
-    """
-
-    session_id: str
-    bytes_freed: int
-    trash_entry: str | None
-    error: Failure | None = None
-
-
-class DeletedSessions(Struct, frozen=True):
-    """What became of the sessions that were to be deleted, in their order."""
-
-    sessions: list[DeletedSession]
-    bytes_freed: int
-
-
 async def delete_session(call: Call[EraseQuery, None]) -> DeletedSession:
     """Delete one session, whatever its age."""
     (deleted,) = await call.operations.delete([call.name], erase=call.query.erase)
@@ -184,14 +150,6 @@ def _all_deleted(done: Sequence[Deleted]) -> list[DeletedSession]:
 def _deleted(deleted: Deleted) -> DeletedSession:
     error = None if deleted.error is None else failure(deleted.error)
     return DeletedSession(deleted.session_id, deleted.bytes_freed, deleted.entry_id or None, error)
-
-
-class Pinned(Struct, frozen=True):
-    """Whether a session is pinned now, and whether that was changed."""
-
-    session_id: str
-    pinned: bool
-    changed: bool
 
 
 async def pin(call: Call[NoQuery, None]) -> Pinned:

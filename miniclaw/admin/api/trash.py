@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Final
+from typing import Final
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
-from miniclaw.admin.api.paging import MAX_PAGE, page
+from miniclaw.admin.api.paging import page
 from miniclaw.admin.api.sessions import Cursor, Limit
 from miniclaw.admin.context import AdminContext
+from miniclaw.admin.messages import Emptied, EmptyOrder, Restored
 from miniclaw.admin.views.looking import Progress, find_trash
 from miniclaw.admin.views.trash import shown_entry
-from miniclaw.session.trash_rows import TrashEntry, TrashRemoval
+from miniclaw.session.trash_rows import TrashEntry
 
 
 class TrashQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,28 +55,9 @@ def _page(context: AdminContext, query: TrashQuery, _: Progress) -> TrashPage:
     return TrashPage([shown_entry(entry) for entry in found], following, len(trash.foreign()))
 
 
-class Restored(Struct, frozen=True):
-    """Which session is in its place again; it counts as used just now."""
-
-    session_id: str
-
-
 async def restore(call: Call[NoQuery, None]) -> Restored:
     """Put a session back into its place. Never overwrites one."""
     return Restored(await call.operations.restore(call.name))
-
-
-class EmptyOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which entries of the trash are to go for good, by their ids."""
-
-    entries: Annotated[list[str], Meta(min_length=1, max_length=MAX_PAGE)]
-
-
-class Emptied(Struct, frozen=True):
-    """What became of the entries, in their order."""
-
-    entries: list[TrashRemoval]
-    bytes_freed: int
 
 
 async def empty(call: Call[NoQuery, EmptyOrder]) -> Emptied:

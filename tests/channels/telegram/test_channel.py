@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from miniclaw.channels.base import ConfirmingChannel, OutboundMessage
+from miniclaw.channels.telegram import deliveries
 from miniclaw.channels.telegram.channel import POLL_INTERVAL_SECONDS
 from miniclaw.channels.telegram.interpreting import GREETING, NO_EDITS
 from miniclaw.errors import ChannelError
@@ -118,9 +119,10 @@ async def test_channel_closing_confirms_what_was_answered_last(sessions_dir: Pat
 
 
 async def test_channel_what_cannot_be_recorded_is_told_once_and_handed_over_until_it_can(
-    sessions_dir: Path, logs: LogRecorder
+    sessions_dir: Path, logs: LogRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A session that cannot be read: one apology, however often it is tried; once it can, one answer, in order."""
+    monkeypatch.setattr(deliveries, "FIRST_DELAY_SECONDS", 0.1)
     logs.expect_error("Message could not be recorded")
     path = sessions_dir / f"telegram_{ME}.json"
     async with open_bot_api() as api, open_telegram_house(api, sessions_dir) as house:

@@ -25,7 +25,7 @@ from miniclaw.channels.telegram.wire import UpdateFormatError, decode_update
 from tests.fakes.bot_api import ME, FakeBotApi
 
 GROUP = {"id": -100123, "type": "supergroup", "title": "Us", "is_forum": True}
-PHOTO = {"photo": [{"file_id": "x", "file_unique_id": "y", "width": 90, "height": 90}]}
+PHOTO: dict[str, Any] = {"photo": [{"file_id": "x", "file_unique_id": "y", "width": 90, "height": 90}]}
 
 
 def read(**kinds: Any) -> Meaning:
@@ -114,7 +114,7 @@ def test_interpret_caption_is_text_with_a_note() -> None:
 )  # fmt: skip
 def test_interpret_without_text_gets_one_sentence(field: str, words: str) -> None:
     """What cannot be understood is said by its name."""
-    assert words in notice(written(**{field: {}})).text
+    assert words in notice(written(None, **{field: {}})).text
 
 
 def test_interpret_general_fields_are_not_named() -> None:
@@ -158,7 +158,7 @@ def test_interpret_other_kinds_are_nothing(kinds: dict[str, Any]) -> None:
 @pytest.mark.parametrize("field", ["new_chat_members", "pinned_message", "group_created", "something_new"])
 def test_interpret_service_message_is_nothing(field: str) -> None:
     """What Telegram says in a chat is not answered."""
-    assert written(**{field: {}}) == Nothing("no text")
+    assert written(None, **{field: {}}) == Nothing("no text")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from miniclaw.channels.telegram.offsets import MAX_REMEMBERED, Offsets
 def test_offsets_never_pass_what_is_open() -> None:
     """Telegram keeps the first open update and all behind it; those that are closed are recognised."""
     offsets = Offsets()
-    assert offsets.offset is None
     assert all(offsets.take(number) for number in (7, 8, 9))
     offsets.close(8)
     assert offsets.offset == 7
@@ -32,9 +31,9 @@ def test_offsets_ask_for_everything_once_telegram_has_heard() -> None:
     offsets.take(1000)
     offsets.close(1000)
     offsets.heard(1000)
-    assert offsets.offset == 1001
+    assert repr(offsets) == "<Offsets open=0 offset=1001>"
     offsets.heard(1001)
-    assert offsets.offset is None
+    assert repr(offsets) == "<Offsets open=0 offset=None>"
     assert offsets.take(3)
     assert offsets.offset == 3
 

@@ -1,0 +1,187 @@
+"""What the API and its client say to each other, besides what the parts of miniclaw are called already.
+
+Imported by both ends, so that neither can differ; without the server, so that a command starts quickly.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from msgspec import Meta, Struct
+
+from miniclaw import errors
+from miniclaw.errors import MiniclawError
+from miniclaw.formats import printable
+from miniclaw.session.cleanup_result import CleanupResult
+from miniclaw.session.trash_rows import TrashRemoval
+
+PREFIX: Final = "/api/v1"
+
+API_VERSION: Final = 1
+"""Raised when something is changed so that a client of before cannot go on."""
+
+VERSION_HEADER: Final = "miniclaw-api"
+"""In every answer: by it a command knows whether the gateway that runs understands it."""
+
+MAX_PAGE: Final = 1000
+"""Most rows of a page, and most things of one order, inclusive."""
+
+
+class Failure(Struct, frozen=True):
+    """Why one of several things was not done.
+
+    Attributes:
+        error: The class of the error, such as ``SessionNotFoundError``.
+        detail: One sentence.
+    """
+
+    error: str
+    detail: str
+
+
+def failure(error: MiniclawError) -> Failure:
+    """Return an error as part of an answer."""
+    return Failure(type(error).__name__, printable(str(error)))
+
+
+def error_of(failure: Failure) -> MiniclawError:
+    """Return the same error again, with the same text, but without its data in attributes.
+
+    One that is not known here is a plain `MiniclawError`.
+    """
+    kind = getattr(errors, failure.error, None)
+    if not (isinstance(kind, type) and issubclass(kind, MiniclawError)):
+        kind = MiniclawError
+    error = kind.__new__(kind)  # not called: each takes something else, and the text is there already
+    error.args = (failure.detail,)
+    return error
+
+
+class Problem(Struct, frozen=True):
+    """Why a request was not fulfilled, after RFC 9457.
+
+    Attributes:
+        title: The status in words.
+        status: The status.
+        detail: What is wrong, and what would be right.
+        error: The class of the error, where it is one of miniclaw's own.
+        field: The parameter, or the member of the body, that is not right.
+    """
+
+    title: str
+    status: int
+    detail: str
+    error: str | None = None
+    field: str | None = None
+
+
+class DeleteOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which sessions are to be deleted, and how.
+
+    Attributes:
+        session_ids: Which; the same one twice counts once.
+        erase: For good, and out of trash and quarantine as well.
+    """
+
+    session_ids: Annotated[list[str], Meta(min_length=1, max_length=MAX_PAGE)]
+    erase: bool = False
+
+
+class DeletedSession(Struct, frozen=True):
+    """What became of a session that was to be deleted.
+
+    Attributes:
+        session_id: The session.
+        bytes_freed: What the disk got back.
+        trash_entry: By which it can be restored; null: it is gone for good.
+        error: Why it was not deleted, or not for good; null: it was.
+    """
+
+    session_id: str
+    bytes_freed: int
+    trash_entry: str | None
+    error: Failure | None = None
+
+
+class DeletedSessions(Struct, frozen=True):
+    """What became of the sessions that were to be deleted, in their order."""
+
+    sessions: list[DeletedSession]
+    bytes_freed: int
+
+
+class Pinned(Struct, frozen=True):
+    """Whether a session is pinned now, and whether that was changed."""
+
+    session_id: str
+    pinned: bool
+    changed: bool
+
+
+class CleanupOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """A cleanup that is to be run now.
+
+    Attributes:
+        confirmed: Whether to let through what `max_removed_fraction` would hold.
+    """
+
+    confirmed: bool = False
+
+
+class CleanupRun(CleanupResult, frozen=True):
+    """What a cleanup did. Where `held` says something, nothing was removed, and it says why.
+
+    Attributes:
+        state_error: Why that it ran could not be written down; null: it was.
+    """
+
+    state_error: Failure | None = None
+
+
+class Stopping(Struct, frozen=True):
+    """Whether there is a cleanup, which will end after the batch it is at."""
+
+    stopping: bool
+
+
+class Restored(Struct, frozen=True):
+    """Which session is in its place again; it counts as used just now."""
+
+    session_id: str
+
+
+class EmptyOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which entries of the trash are to go for good, by their ids."""
+
+    entries: Annotated[list[str], Meta(min_length=1, max_length=MAX_PAGE)]
+
+
+class Emptied(Struct, frozen=True):
+    """What became of the entries, in their order."""
+
+    entries: list[TrashRemoval]
+    bytes_freed: int
+
+
+class Saved(Struct, frozen=True):
+    """What was saved.
+
+    Attributes:
+        saved: How many sessions are on the disk now that were not before.
+        failed: How many could not be saved; they stay in memory.
+        failed_session_ids: The first hundred of these.
+    """
+
+    saved: int
+    failed: int
+    failed_session_ids: list[str]
+
+
+class ConfigAnswer(Struct, frozen=True):
+    """The configuration in force, as its file would say it. Secrets are not in it, only where they lie.
+
+    Attributes:
+        config: Table -> key -> value.
+    """
+
+    config: dict[str, dict[str, Any]]
