@@ -59,14 +59,12 @@ def find_ledger(place: Place) -> Ledger:
     return LedgerFile(Folder(place.home.state_dir)).load()
 
 
-def list_directory(
-    directory: SessionDirectory | None, on_progress: Progress | None = None, *, ledger: Ledger | None = None
-) -> Listing:
+def list_directory(place: Place, directory: SessionDirectory | None, on_progress: Progress | None = None) -> Listing:
     """List the sessions; nothing, where there is no directory. What the ledger knows is not opened."""
     found = Listing()
     if directory is None:
         return found
-    with DirectoryScan(directory, ledger=ledger) as scan:
+    with DirectoryScan(directory, ledger=find_ledger(place)) as scan:
         entries = 0
         while batch := scan.next_batch(seconds=_STEP_SECONDS):
             entries += len(batch)
