@@ -63,10 +63,10 @@ def sessions_opened(settings: Settings) -> Iterator[SessionDirectory | None]:
         yield directory
 
 
-def list_directory(directory: SessionDirectory | None) -> Listing:
+def list_directory(settings: Settings, directory: SessionDirectory | None) -> Listing:
     """List the sessions; nothing, where there is no directory."""
     with scan_progress() as progress:
-        return views.list_directory(directory, progress)
+        return views.list_directory(settings, directory, progress)
 
 
 def plan_and_strangers(settings: Settings, now: datetime) -> tuple[CleanupPlan, list[ProblemFile]]:
