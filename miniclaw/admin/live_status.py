@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from miniclaw.formats import format_age, format_remaining, format_size, format_time
 from miniclaw.session.types import AwareDatetime
+from miniclaw.version import VERSION
 
 if TYPE_CHECKING:
     from miniclaw.admin.health import Health
@@ -103,7 +103,7 @@ def live_status(
     """Gather how the gateway is; on the trio thread, in one step."""
     saves, cleanups = runtime.manager.stats.saves, runtime.manager.stats.cleanups
     return LiveStatus(
-        version=version("miniclaw"),
+        version=VERSION,
         now=now,
         started_at=started_at,
         pid=os.getpid(),
