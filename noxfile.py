@@ -99,6 +99,13 @@ def transcript(session: nox.Session) -> None:
 
 
 @nox.session
+def screenshots(session: nox.Session) -> None:
+    """Have a conversation on the chat page in a browser, and write its picture, docs/images/chat.png."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.browser")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure against peers in the same run; arguments go to the benchmark (`--help` tells which)."""
     session.install("-e", ".")

@@ -15,8 +15,6 @@ The names are imported when they are first used, so that a command that only loo
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,7 +47,11 @@ __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - the keys are strings
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return version("miniclaw")
+        from miniclaw.version import VERSION  # noqa: PLC0415 - start-up time
+
+        return VERSION
     if home := _HOMES.get(name):
+        from importlib import import_module  # noqa: PLC0415 - start-up time
+
         return getattr(import_module(home), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -32,7 +32,6 @@ from miniclaw.config_values import (
 )
 from miniclaw.errors import ConfigError
 from miniclaw.formats import NEVER, format_duration
-from miniclaw.log import LogFormat, LogLevel
 from miniclaw.session.files import why_no_session_file
 from miniclaw.session.names import is_channel
 from miniclaw.session.retention import QUARANTINE_DAYS, SESSION_TTL_DAYS, PolicyError, RetentionPolicy
@@ -40,6 +39,12 @@ from miniclaw.web.config import WebConfig, check_web, parse_web_values, show_web
 
 HOME_VARIABLE: Final = "MINICLAW_HOME"
 
+
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+"""The lowest level that is logged."""
+
+LogFormat: TypeAlias = Literal["auto", "console", "json"]
+"""How: for a person, for a program, or as fits where it goes."""
 
 Mode: TypeAlias = Literal["enforce", "announce"]
 """What a cleanup does: remove, or only say what it would remove."""

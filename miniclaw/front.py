@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from miniclaw.admin.api import api_routes
 from miniclaw.admin.context import AdminContext
 from miniclaw.admin.health import Health, Phase, health_routes
+from miniclaw.admin.live_status import LiveStatus, live_status
 from miniclaw.admin.metrics import Metrics, metrics_routes
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.loop import AgentLoop
@@ -105,14 +106,28 @@ async def open_front(
     front = Front(health)
     drain = trio.Event()
     operations = runtime.operations()
+    started_at = clock()
+
+    def live() -> LiveStatus:
+        return live_status(
+            runtime=runtime,
+            health=health,
+            metrics=metrics,
+            turns=loop.stats,
+            inbox=inbox,
+            model=loop.model_name,
+            addresses=front.addresses,
+            now=clock(),
+            started_at=started_at,
+        )
+
     admin = AdminContext(
         config=config,
         home=home,
         runtime=runtime,
         operations=operations,
-        started_at=clock(),
+        live=live,
         clock=clock,
-        addresses=lambda: front.addresses,
     )
     security = await trio.to_thread.run_sync(partial(open_security, config.web, home.workspace))
 

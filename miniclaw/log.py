@@ -9,17 +9,15 @@ import logging
 import sys
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
-from typing import Any, BinaryIO, Final, Literal, TextIO, TypeAlias, cast
+from typing import Any, BinaryIO, Final, TextIO, cast
 
 import msgspec
 import structlog
 from structlog.typing import Processor
 
+from miniclaw.config import LogFormat, LogLevel
 from miniclaw.formats import printable
 from miniclaw.redaction import redact
-
-LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
-LogFormat: TypeAlias = Literal["auto", "console", "json"]
 
 LEVELS: Final[dict[LogLevel, int]] = {
     "debug": logging.DEBUG,

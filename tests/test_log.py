@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from miniclaw.log import LEVELS, LogLevel, configure_logging
+from miniclaw.config import LogLevel
+from miniclaw.log import LEVELS, configure_logging
 from miniclaw.session.logs import get_logger
 
 

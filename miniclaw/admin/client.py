@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from miniclaw.admin.live_status import LiveStatus
 from miniclaw.admin.messages import (
     API_VERSION,
     PREFIX,
@@ -62,6 +63,10 @@ class GatewayClient:
     def config(self) -> dict[str, dict[str, Any]]:
         """Return the configuration that the gateway was started with, as its file would say it."""
         return self._ask("GET", "/config", ConfigAnswer).config
+
+    def gateway(self) -> LiveStatus:
+        """Return how it is."""
+        return self._ask("GET", "/gateway", LiveStatus)
 
     def save(self) -> Saved:
         """Have it save what is in memory only."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import Final, TypeVar
 
 import trio
 
+from miniclaw.admin.live_status import LiveStatus
 from miniclaw.admin.views.looking import Progress
 from miniclaw.config import Config, Home
 from miniclaw.session.clock import Clock, utc_now
@@ -36,18 +36,16 @@ class AdminContext:
         home: Where everything lies.
         runtime: The sessions.
         operations: What an administrator can do to them; the API says itself who acts.
-        started_at: When the gateway was started.
+        live: Returns how the gateway is.
         clock: The wall clock.
-        addresses: Where the gateway is served, as far as it is by now.
     """
 
     config: Config
     home: Home
     runtime: SessionRuntime
     operations: SessionOperations
-    started_at: datetime
+    live: Callable[[], LiveStatus]
     clock: Clock = utc_now
-    addresses: Callable[[], Sequence[str]] = tuple
     _limiter: trio.CapacityLimiter = field(default_factory=partial(trio.CapacityLimiter, LOOKING_THREADS))
 
     async def look(self, work: Callable[[Progress], T], *, saves: bool = True) -> T:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from miniclaw.formats import format_age, format_remaining, format_size, format_time
 from miniclaw.session.types import AwareDatetime
+from miniclaw.version import VERSION
 
 if TYPE_CHECKING:
     from miniclaw.admin.health import Health
@@ -27,7 +28,9 @@ class LiveStatus(Struct, frozen=True):
     """How a running gateway is.
 
     Attributes:
+        version: Of miniclaw.
         now: When it was asked, by its clock.
+        started_at: When it was started, by its clock.
         pid: Its process.
         phase: See `miniclaw.admin.health.Phase`.
         uptime_seconds: Since its start.
@@ -55,7 +58,9 @@ class LiveStatus(Struct, frozen=True):
         memory_bytes: Resident memory; None: the system does not say.
     """
 
+    version: str
     now: AwareDatetime
+    started_at: AwareDatetime
     pid: int
     phase: str
     uptime_seconds: float
@@ -93,11 +98,14 @@ def live_status(
     model: str,
     addresses: Sequence[str],
     now: datetime,
+    started_at: datetime,
 ) -> LiveStatus:
     """Gather how the gateway is; on the trio thread, in one step."""
     saves, cleanups = runtime.manager.stats.saves, runtime.manager.stats.cleanups
     return LiveStatus(
+        version=VERSION,
         now=now,
+        started_at=started_at,
         pid=os.getpid(),
         phase=health.phase,
         uptime_seconds=_rounded(health.uptime_seconds) or 0.0,

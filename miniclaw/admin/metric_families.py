@@ -10,7 +10,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from importlib.metadata import version
 from typing import Final, get_args
 
 import trio
@@ -26,6 +25,7 @@ from miniclaw.histogram import Histogram
 from miniclaw.session.cleanup_service import CleanupService
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.usage import FileCount
+from miniclaw.version import VERSION
 
 PREFIX: Final = "miniclaw_"
 
@@ -128,7 +128,7 @@ def health_families(health: Health) -> Iterator[Metric]:
     yield gauge("ready", "1 if /readyz says that the gateway is ready, else 0.", health.is_ready)
     phases = {phase: health.phase == phase for phase in get_args(Phase)}
     yield gauges("phase", "1 for the phase that the gateway is in, else 0.", "phase", phases)
-    versions = {"version": version("miniclaw"), "python": platform.python_version(), "trio": trio.__version__}
+    versions = {"version": VERSION, "python": platform.python_version(), "trio": trio.__version__}
     yield InfoMetricFamily(f"{PREFIX}build", "What runs here.", value=versions)
 
 

@@ -20,7 +20,7 @@ from miniclaw.agent.reply import Reply
 from miniclaw.agent.stats import TurnCount, TurnStats
 from miniclaw.agent.transcript import STOPPED
 from miniclaw.agent.turn import RECORDING_SECONDS, Turn, record_unanswered
-from miniclaw.channels.base import Channel, ConfirmingChannel, InboundMessage, OutboundMessage
+from miniclaw.channels.base import Channel, ConfirmingChannel, InboundMessage, OutboundMessage, StreamingChannel
 from miniclaw.errors import ChannelError, InvalidMessageError, MiniclawError, ModelError
 from miniclaw.redaction import redact
 from miniclaw.session.clock import Clock, utc_now
@@ -66,6 +66,11 @@ class AgentLoop:
         self._manager = manager
         self._model = model
         self._channels = channels
+        # Found out once: whether something fits a protocol takes longer than most of what a turn does.
+        self._streaming = {name: channel for name, channel in channels.items() if isinstance(channel, StreamingChannel)}
+        self._confirming = {
+            name: channel for name, channel in channels.items() if isinstance(channel, ConfirmingChannel)
+        }
         self._clock = clock
         self._saver = PromptSaver(manager)
         self.model_name = model.name
@@ -120,7 +125,7 @@ class AgentLoop:
 
     async def _handle(self, message: InboundMessage, count: TurnCount) -> OutboundMessage | None:
         channel = self._channels[message.channel]
-        reply = Reply(message, channel, came=count.piece_came)
+        reply = Reply(message, self._streaming.get(message.channel), came=count.piece_came)
         recorded = partial(self._confirm_saved, message, answered=False)
         turn = Turn(self._manager, self._model, self._clock, message, reply, recorded=recorded)
         outbound: OutboundMessage | None = None
@@ -155,12 +160,11 @@ class AgentLoop:
 
     def _confirm_saved(self, message: InboundMessage, session_id: str, *, answered: bool) -> None:
         """Tell the channel, if it wants to know, as soon as the session is saved as it is now."""
-        if isinstance(self._channels[message.channel], ConfirmingChannel):
+        if message.channel in self._confirming:
             self._saver.want(session_id, partial(self._confirm, message, answered=answered))
 
     def _confirm(self, message: InboundMessage, *, answered: bool) -> None:
-        channel = self._channels[message.channel]
-        if isinstance(channel, ConfirmingChannel):
+        if (channel := self._confirming.get(message.channel)) is not None:
             channel.confirm(message, answered=answered)
 
     async def _record_unanswered(self, messages: Sequence[InboundMessage]) -> None:

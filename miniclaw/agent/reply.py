@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from miniclaw.channels.base import Channel, InboundMessage, OutboundDelta, StreamingChannel
+from miniclaw.channels.base import InboundMessage, OutboundDelta, StreamingChannel
 from miniclaw.errors import ChannelError, ModelError
 from miniclaw.session.logs import get_logger
 from miniclaw.session.types import ToolCall
@@ -28,9 +28,11 @@ class Reply:
         came: Called with each piece, before it is passed on.
     """
 
-    def __init__(self, message: InboundMessage, channel: Channel, *, came: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, message: InboundMessage, channel: StreamingChannel | None, *, came: Callable[[], None] = lambda: None
+    ) -> None:
         self._message = message
-        self._channel = channel if isinstance(channel, StreamingChannel) else None
+        self._channel = channel
         self._came = came
         self._pieces: list[str] = []
         self._chars = 0

@@ -152,8 +152,11 @@ class Subscription:
         await trio.lowlevel.checkpoint()
         while not self.left_behind and not (self._waiting and (self._in_haste or self._due <= trio.current_time())):
             self._changed = trio.Event()
-            with trio.move_on_at(self._due):
+            if self._due == math.inf:  # most of the time; a scope costs more than what is sent
                 await self._changed.wait()
+            else:
+                with trio.move_on_at(self._due):
+                    await self._changed.wait()
         if self.left_behind:
             return None
         events: list[Event] = []

@@ -10,14 +10,16 @@ import sys
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from miniclaw.cli.lazy import LazyGroup
-from miniclaw.config import Config, Home, find_home, load_config
 from miniclaw.errors import ConfigError, InvalidSessionIdError, MiniclawError
 from miniclaw.formats import printable
+
+if TYPE_CHECKING:
+    from miniclaw.config import Config, Home
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -47,6 +49,8 @@ class Settings:
         Raises:
             ConfigError: The environment does not say so rightly.
         """
+        from miniclaw.config import find_home  # noqa: PLC0415 - start-up time
+
         return find_home()
 
     @property
@@ -61,14 +65,16 @@ class Settings:
         Raises:
             ConfigError: It is not right.
         """
+        from miniclaw.config import load_config  # noqa: PLC0415 - start-up time
+
         return load_config(self.config_path, required=self._config_path is not None)
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from importlib.metadata import version  # noqa: PLC0415 - only here
+        from miniclaw.version import VERSION  # noqa: PLC0415 - only here
 
-        click.echo(f"miniclaw {version('miniclaw')}")
+        click.echo(f"miniclaw {VERSION}")
         ctx.exit()
 
 

@@ -18,6 +18,7 @@ from miniclaw.web.listening import SOCKET_NAME
 
 if TYPE_CHECKING:
     from miniclaw.admin.client import GatewayClient
+    from miniclaw.admin.live_status import LiveStatus
 
 
 def find_client(settings: Settings) -> GatewayClient | None:
@@ -46,6 +47,20 @@ def ask_to_save(settings: Settings) -> None:
         return
     if saved.failed:
         _warn(f"the gateway could not save {saved.failed:,} of its sessions, its log says why; they are shown as saved")
+
+
+def ask_how_it_is(settings: Settings) -> LiveStatus | None:
+    """Return how the gateway is; None where none runs. One that does not say is a warning."""
+    client = find_client(settings)
+    if client is None:
+        return None
+    try:
+        return client.gateway()
+    except NoGatewayError:
+        return None
+    except MiniclawError as error:
+        _warn(str(error))
+        return None
 
 
 def _warn(text: str) -> None:

@@ -5,6 +5,7 @@ A gateway that runs is asked first to save, so that what it has in memory is see
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from miniclaw.admin.views.looking import Listing, find_history, find_leftovers, 
 from miniclaw.cli import Settings
 from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.output import scan_progress
+from miniclaw.session import logs
 from miniclaw.session.directory import SessionDirectory
 
 if TYPE_CHECKING:
@@ -37,15 +39,22 @@ __all__ = [
 
 def log_to_terminal(settings: Settings) -> None:
     """Have what is logged told to the person at the terminal: warnings and errors, unless the file asks for more."""
-    from miniclaw.log import configure_logging  # noqa: PLC0415 - start-up time
-
     level = settings.config.log.level
-    configure_logging("warning" if level == "info" else level, "console")
+
+    def set_up() -> None:
+        from miniclaw.log import configure_logging  # noqa: PLC0415 - start-up time: most commands log nothing
+
+        configure_logging("warning" if level == "info" else level, "console")
+
+    least = logging.getLevelName("WARNING" if level == "info" else level.upper())
+    logs.set_up_when_needed(least, set_up)
 
 
 def leave_out_of_log(event: str) -> None:
     """Log an event no more, for the command itself tells it; until logging is set up anew."""
     import structlog  # noqa: PLC0415 - start-up time
+
+    logs.set_up_now()
 
     def process(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         if fields["event"] == event:
@@ -63,10 +72,10 @@ def sessions_opened(settings: Settings) -> Iterator[SessionDirectory | None]:
         yield directory
 
 
-def list_directory(directory: SessionDirectory | None) -> Listing:
+def list_directory(settings: Settings, directory: SessionDirectory | None) -> Listing:
     """List the sessions; nothing, where there is no directory."""
     with scan_progress() as progress:
-        return views.list_directory(directory, progress)
+        return views.list_directory(settings, directory, progress)
 
 
 def plan_and_strangers(settings: Settings, now: datetime) -> tuple[CleanupPlan, list[ProblemFile]]:

@@ -196,7 +196,7 @@ def select_by_chat(
 ) -> Selection:
     """Select all sessions of a channel, of a chat on any channel, or of a chat on one channel."""
     wish = _ByChat(channel, chat_id)
-    listing = list_directory(directory)
+    listing = list_directory(settings, directory)
     selection = Selection(
         [row for row in listing.sessions if wish.is_for(row.header.session_id)],
         kept=[problem for problem in listing.problems if wish.may_be_for(problem.key)],

@@ -51,7 +51,7 @@ def export(
     wanted: Sequence[str] = list(dict.fromkeys(session_ids))
     with sessions_opened(settings) as directory:
         if channel is not None:
-            wanted = _ids_of(channel, directory, problems)
+            wanted = _ids_of(settings, channel, directory, problems)
         documents = _documents(wanted, directory, as_format, problems)
         # The first one is read before anything is made: where all fails there is no empty file.
         first = next(documents, None)
@@ -73,9 +73,11 @@ def export(
         sys.exit(EXIT_FAILED)
 
 
-def _ids_of(channel: str, directory: SessionDirectory | None, problems: list[MiniclawError | str]) -> list[str]:
+def _ids_of(
+    settings: Settings, channel: str, directory: SessionDirectory | None, problems: list[MiniclawError | str]
+) -> list[str]:
     """Return the sessions of a channel by name; what bears a name of it and cannot be read is a problem."""
-    listing = list_directory(directory)
+    listing = list_directory(settings, directory)
     if directory is not None:
         mine = (problem for problem in listing.problems if problem.key.startswith(f"{channel}_"))
         problems += [f"{directory.path / problem.key}: {problem.reason}" for problem in mine]

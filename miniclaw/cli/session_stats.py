@@ -35,7 +35,7 @@ def stats(settings: Settings, as_json: bool) -> None:
     now = utc_now()
     log_to_terminal(settings)
     with sessions_opened(settings) as directory:
-        listing = list_directory(directory)
+        listing = list_directory(settings, directory)
         leftovers = find_leftovers(settings, directory, now)
     groups = _by_channel(listing.sessions)
     folders = {

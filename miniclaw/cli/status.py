@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 import click
 import msgspec
 
+from miniclaw.admin.live_status import LiveStatus, status_lines
 from miniclaw.admin.views.events import sessions_of
 from miniclaw.admin.views.workspace import (
     WorkspaceState,
@@ -19,7 +21,7 @@ from miniclaw.admin.views.workspace import (
 )
 from miniclaw.admin.views.workspace_json import shown_workspace
 from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.asking import ask_to_save
+from miniclaw.cli.asking import ask_how_it_is, ask_to_save
 from miniclaw.cli.history import details_of
 from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.options import json_option
@@ -40,24 +42,26 @@ _UNKNOWN = "not known"
 def status(settings: Settings, as_json: bool) -> None:
     """Show on one screen how things stand: what is there, what was removed last, and what will be next.
 
-    It needs no running gateway, and does not disturb one. Where trash, history or state cannot be read, the rest is
-    shown, and the exit code is 1.
+    It needs no running gateway. One that runs is asked to save before, and how it is. Where trash, history or state
+    cannot be read, the rest is shown, and the exit code is 1.
     """
     now = utc_now()
     log_to_terminal(settings)
     ask_to_save(settings)
+    live = ask_how_it_is(settings)
     with scan_progress() as progress:
         found = look(settings, now, progress)
     if as_json:
-        click.echo(msgspec.json.encode(shown_workspace(settings, found)))
+        shown: dict[str, Any] = msgspec.structs.asdict(shown_workspace(settings, found))
+        click.echo(msgspec.json.encode(shown | {"gateway": live}))
     else:
-        for label, text in _lines(settings, found):
+        for label, text in [*(status_lines(live) if live else ()), *_lines(settings, found, live)]:
             click.echo(f"{label:<13} {one_line(text)}")
     if found.unread:
         sys.exit(EXIT_FAILED)
 
 
-def _lines(settings: Settings, found: WorkspaceState) -> Iterator[tuple[str, str]]:
+def _lines(settings: Settings, found: WorkspaceState, live: LiveStatus | None) -> Iterator[tuple[str, str]]:
     plan, session = found.plan, settings.config.session
     yield "workspace", str(settings.home.workspace)
     yield "held by", _held_by(found.holder)
@@ -69,7 +73,8 @@ def _lines(settings: Settings, found: WorkspaceState) -> Iterator[tuple[str, str
     if found.free_disk is not None:
         yield "disk", f"{format_size(found.free_disk)} free"
     yield "last cleanup", _last_cleanup(found)
-    yield "next cleanup", _next_run(next_run(session, found.state, found.now), found, session.announce_first)
+    if live is None:  # else it has said so itself
+        yield "next cleanup", _next_run(next_run(session, found.state, found.now), found, session.announce_first)
     yield "would remove", _would_remove(found)
     if (until := announced_until(found.state)) is not None and found.state.announcement is not None:
         why = found.state.announcement.reason.replace("_", " ")

@@ -34,7 +34,8 @@ from miniclaw.session.retention import SESSION_TTL_DAYS, PlanRow, RetentionPolic
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
 from miniclaw.session.schedule import CLEANUP_INTERVAL_SECS
 from miniclaw.session.stats import CleanupStats, RunCount
-from miniclaw.session.store import SessionStore, open_store
+from miniclaw.session.store import open_store
+from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.threads import ThreadRunner, run_in_thread
 from miniclaw.session.types import Session, SessionHeader
 
@@ -309,11 +310,14 @@ class Cleanup:
         expired = partial(self.policy.is_expired, now=now)
         entries = 0
         foreign: list[str] = []
-        async with store.scan(expired if verify else None) as scan:
-            while not (self._ends_early if is_run else self._stopping) and (rows := await scan.next_batch()):
+        async with store.scan(expired if verify else None, self.policy.surely_staying(now)) as scan:
+            while not (scan.complete or (self._ends_early if is_run else self._stopping)):
+                rows = await scan.next_batch()
+                kept, kept_bytes = scan.take_kept()
                 planner.add(rows)
+                planner.add_kept(kept, kept_bytes)
                 foreign += [row.key for row in rows if isinstance(row, ProblemFile) and row.kind == "foreign"]
-                entries += len(rows)
+                entries += len(rows) + kept
                 if on_progress is not None:
                     on_progress(entries)
         planner.add_leftovers(await store.leftovers(now, foreign))

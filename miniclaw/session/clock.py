@@ -7,8 +7,8 @@ read only to compare with times that were written down.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import TypeAlias
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeAlias
 
 Clock: TypeAlias = Callable[[], datetime]
 """Returns the present as an aware datetime in UTC."""
@@ -17,3 +17,17 @@ Clock: TypeAlias = Callable[[], datetime]
 def utc_now() -> datetime:
     """Return the present, UTC."""
     return datetime.now(UTC)
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def to_microseconds(time: datetime) -> int:
+    """Return a time as whole microseconds since 1970, rounded down."""
+    return (time - _EPOCH) // MICROSECOND
+
+
+def from_microseconds(microseconds: int) -> datetime:
+    """Return the time, in UTC."""
+    return _EPOCH + timedelta(microseconds=microseconds)

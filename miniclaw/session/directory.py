@@ -169,26 +169,36 @@ class SessionDirectory:
         Returns:
             The session, or what is wrong with it; None where there is no such file.
         """
+        return self.read_entry(name, dir_fd=dir_fd, verify=verify)[0]
+
+    def read_entry(
+        self, name: str, *, dir_fd: int | None = None, verify: Verify | None = None
+    ) -> tuple[ScanRow | None, os.stat_result | None]:
+        """Read the header of one file as `read_row`, and return with it what the file was like just before.
+
+        Returns:
+            The row, and the status of the file that was read; None where none was.
+        """
         try:
             fd = self.fs.open(name, READ_FLAGS, dir_fd=self.fd if dir_fd is None else dir_fd)
         except FileNotFoundError:
-            return None
+            return None, None
         except OSError as error:
             if error.errno == errno.ELOOP:
-                return ProblemFile(name, "foreign", why_no_session_file(stat.S_IFLNK) or "")
-            return ProblemFile(name, "unreadable", f"could not open it: {error.strerror}")
+                return ProblemFile(name, "foreign", why_no_session_file(stat.S_IFLNK) or ""), None
+            return ProblemFile(name, "unreadable", f"could not open it: {error.strerror}"), None
         try:
-            return self._read_row_from(fd, name, verify)
+            status = self.fs.fstat(fd)
+            return self._read_row_from(fd, name, status, verify), status
         except OSError as error:
-            return ProblemFile(name, "unreadable", f"could not read it: {error.strerror}")
+            return ProblemFile(name, "unreadable", f"could not read it: {error.strerror}"), None
         except ValueError as error:
-            return ProblemFile(name, "corrupt", str(error))
+            return ProblemFile(name, "corrupt", str(error)), None
         finally:
             close_quietly(self.fs, fd)
 
-    def _read_row_from(self, fd: int, name: str, verify: Verify | None) -> ScanRow:
+    def _read_row_from(self, fd: int, name: str, status: os.stat_result, verify: Verify | None) -> ScanRow:
         fs = self.fs
-        status = fs.fstat(fd)
         if problem := why_no_session_file(status.st_mode):
             return ProblemFile(name, "foreign", problem)
         prefix = fs.read(fd, codec.HEADER_PREFIX_BYTES)

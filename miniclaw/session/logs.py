@@ -7,8 +7,27 @@ fields as attributes (``record.session_id``), and nothing on its standard output
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Callable
 
-import structlog
+# What sets up logging, and from which level on it is worth it; None: it is set up, or nobody will. A command that logs
+# nothing, as most do, starts far more quickly without.
+_waiting: tuple[int, Callable[[], None]] | None = None
+
+
+def set_up_when_needed(level: int, set_up: Callable[[], None]) -> None:
+    """Have logging set up at the first event of a level, or above; what is below is dropped until then."""
+    global _waiting  # noqa: PLW0603 - as logging itself, for the whole process
+    _waiting = (level, set_up)
+
+
+def set_up_now() -> None:
+    """Set up logging, if that was put off."""
+    global _waiting  # noqa: PLW0603 - as above
+    if _waiting is not None:
+        _, set_up = _waiting
+        _waiting = None
+        set_up()
 
 
 class EventLogger:
@@ -18,7 +37,12 @@ class EventLogger:
         self._name = name
 
     def _log(self, level: int, event: str, fields: dict[str, object]) -> None:
-        if structlog.is_configured():
+        if _waiting is not None:
+            if level < _waiting[0]:
+                return
+            set_up_now()
+        structlog = sys.modules.get("structlog")  # who has set it up has imported it
+        if structlog is not None and structlog.is_configured():
             structlog.get_logger(self._name).log(level, event, logger=self._name, **fields)
         else:
             logging.getLogger(self._name).log(level, event, extra=fields)

@@ -38,7 +38,7 @@ from miniclaw.session.rows import StoredSession
 from miniclaw.session.saver import SessionSaver
 from miniclaw.session.saving import SaveReport
 from miniclaw.session.stats import SessionStats
-from miniclaw.session.store import SessionStore
+from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.types import Message, Session, SessionHeader
 
 MAX_LIVE_SESSIONS: Final = 1000

@@ -114,11 +114,16 @@ def is_session_file(name: str) -> bool:
     return name.endswith(SUFFIX) and not name.startswith(".")
 
 
+def is_plain(name: str, session_id: str) -> bool:
+    """Return whether a file's name is the session's id as it is, so that it alone tells whose file it is."""
+    return name == session_id + SUFFIX and len(name) <= MAX_NAME_BYTES and _PLAIN_ID.fullmatch(session_id) is not None
+
+
 def belongs(name: str, session_id: str, channel: str, chat_id: str) -> bool:
     """Return whether the ids inside a file agree with one another and with the file's name."""
     if session_id != f"{channel}_{chat_id}" or "_" in channel:
         return False
-    if name == session_id + SUFFIX and len(name) <= MAX_NAME_BYTES and _PLAIN_ID.fullmatch(session_id):
+    if is_plain(name, session_id):
         return True  # the usual file; what follows would say the same
     try:
         return name in file_names(session_id)

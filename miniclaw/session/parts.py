@@ -8,6 +8,7 @@ from __future__ import annotations
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.history import Actor, History
+from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.manager import MAX_LIVE_SESSIONS, SessionManager
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.state import StateDirectory
@@ -50,6 +51,7 @@ class SessionParts:
         self.state = state
         self.history: History = state.history()
         self.clock = clock
+        store.ledger_file = LedgerFile(state.folder)
         self.manager = SessionManager(store, clock=clock, policy=policy, max_live_sessions=max_live_sessions)
         self.cleanup = Cleanup(
             store.directory.path,

@@ -17,6 +17,7 @@ from msgspec import Struct
 from miniclaw.session.budgets import Candidate, Stock, lru_first, oldest_first, take
 from miniclaw.session.cleanup_plan import CleanupPlan, Count, why_held
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.ledger import Ledger
 from miniclaw.session.leftover_rules import LeftoverRow, judge_leftovers
 from miniclaw.session.retention import FUTURE_TOLERANCE, PlanRow, Reason, RetentionPolicy
 from miniclaw.session.rows import Leftover, ProblemFile, ScanRow, StoredSession
@@ -84,6 +85,12 @@ class Planner:
             reason = policy.judge(row.header, now)
             if not (by_itself and reason in _STAYING):
                 self._add_judged(row, reason)
+
+    def add_kept(self, sessions: int, size: int) -> None:
+        """Count sessions that no rule can take, and their bytes."""
+        self._found.sessions_scanned += sessions
+        self._found.readable += sessions
+        self._found.sessions_bytes += size
 
     def _add_judged(self, row: StoredSession, reason: Reason) -> None:
         header = row.header
@@ -195,6 +202,7 @@ def scan_sync(
     on_progress: Callable[[int], None] | None = None,
     leftovers: Sequence[Leftover] = (),
     free_disk: int | None = None,
+    ledger: Ledger | None = None,
 ) -> CleanupPlan:
     """Plan a cleanup of a directory that need not be owned. Blocks.
 
@@ -207,6 +215,7 @@ def scan_sync(
         on_progress: Called with the number of entries scanned so far.
         leftovers: What lies beside the sessions.
         free_disk: Bytes that are free on the disk; None: not known, and `min_free_disk` takes nothing.
+        ledger: What an earlier scan knows of the files, if there is one.
 
     Raises:
         StoreIOError: The directory cannot be listed.
@@ -214,10 +223,14 @@ def scan_sync(
     planner = Planner(policy, now)
     planner.add_leftovers(leftovers)
     entries = 0
-    with DirectoryScan(directory, partial(policy.is_expired, now=now)) as scan:
-        while rows := scan.next_batch(seconds=_STEP_SECONDS):
+    expired, staying = partial(policy.is_expired, now=now), policy.surely_staying(now)
+    with DirectoryScan(directory, expired, ledger=ledger, staying=staying) as scan:
+        while not scan.complete:
+            rows = scan.next_batch(seconds=_STEP_SECONDS)
+            kept, kept_bytes = scan.take_kept()
             planner.add(rows)
-            entries += len(rows)
+            planner.add_kept(kept, kept_bytes)
+            entries += len(rows) + kept
             if on_progress is not None:
                 on_progress(entries)
     plan = planner.finish(free_disk=free_disk)

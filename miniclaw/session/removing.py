@@ -19,7 +19,7 @@ from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.removal import Removal, TrashOrder
 from miniclaw.session.rows import StoredSession
-from miniclaw.session.store import SessionStore
+from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.types import Session, SessionHeader
 
 REMOVAL_DEADLINE_SECONDS: Final = 5

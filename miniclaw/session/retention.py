@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct, field
 
+from miniclaw.session.clock import MICROSECOND, to_microseconds
 from miniclaw.session.names import is_channel
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Session, SessionHeader
@@ -187,6 +188,14 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
             return "never"
         return "ttl" if age > ttl else "within_ttl"
 
+    def surely_staying(self, now: datetime) -> Staying:
+        """Return which sessions `judge` and the budgets leave in their places, whatever their channel."""
+        if self.has_budget:
+            return Staying.nothing()
+        ttl = self.shortest_ttl()
+        most = 2 * to_microseconds(now)
+        return Staying(-(1 << 62) if ttl is None else most - 2 * (ttl // MICROSECOND), most)
+
     def is_expired(self, session: SessionHeader | Session, now: datetime) -> bool:
         """Return whether a session may be removed at this time for its TTL."""
         return self.judge(session, now) == "ttl"
@@ -206,6 +215,21 @@ def _check_count(name: str, value: object) -> None:
 def _check_fraction(name: str, value: object) -> None:
     if value is not None and not (isinstance(value, float) and 0 < value < 1):  # NaN is neither
         raise PolicyError(name, f"a number between 0 and 1, both exclusive, or None for never; not {value!r}")
+
+
+class Staying(Struct, frozen=True):
+    """Within which times of their last use sessions stay by any rule, if they are not pinned.
+
+    In microseconds since 1970, doubled, as the ledger has them; both inclusive.
+    """
+
+    least: int
+    most: int
+
+    @classmethod
+    def nothing(cls) -> Staying:
+        """Return that each session has to be judged by itself."""
+        return cls(0, -1)
 
 
 class PlanRow(Struct, frozen=True, gc=False):

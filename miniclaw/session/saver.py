@@ -12,7 +12,7 @@ from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.saving import SaveOutcome, SaveReport, log_failed_save
 from miniclaw.session.stats import SaveStats
-from miniclaw.session.store import SessionStore
+from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.types import Session
 
 log = get_logger("miniclaw.session.manager")

@@ -1,17 +1,52 @@
-"""The listing of a sessions directory, header by header, in batches that are bounded in time."""
+"""The listing of a sessions directory, header by header, in batches that are bounded in time.
+
+What the ledger knows is not opened. What has to be read is read in the order of the inodes, which is about the order on
+the disk, and by a few threads as soon as a file takes so long that the disk must be behind it.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
-from time import perf_counter
-from typing import Self
+from time import perf_counter, time_ns
+from typing import Final, Self
+
+from msgspec import Struct
 
 from miniclaw.session import names
+from miniclaw.session.clock import from_microseconds
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import DIRECTORY_FLAGS, opened, store_errors, why_no_session_file
-from miniclaw.session.rows import ProblemFile, ScanRow, Verify
+from miniclaw.session.ledger import RACY_SECONDS, Ledger, fingerprint
+from miniclaw.session.retention import Staying
+from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
+from miniclaw.session.types import SessionHeader
+
+CHUNK: Final = 16_384
+"""So many files are listed before those of them that have to be read are, in the order of their inodes."""
+
+COLD_SECONDS: Final = 150e-6
+"""A file that takes longer to read, on average, comes from the disk and not from memory."""
+
+COLD_THREADS: Final = 4
+"""So many threads read files that come from the disk."""
+
+_CLOCK_STEP: Final = 32  # entries between two looks at the clock
+
+
+class _Unread(Struct, frozen=True, gc=False):
+    """A file that has to be read.
+
+    Attributes:
+        inode: By which they are sorted.
+        name: The file.
+    """
+
+    inode: int
+    name: str
 
 
 class DirectoryScan:
@@ -20,13 +55,36 @@ class DirectoryScan:
     Args:
         directory: What is listed.
         verify: See `SessionDirectory.read_row`.
+        ledger: What is known of the files; kept up to date by what is read.
+        staying: What the ledger knows and is not worth a row: it is counted, see `take_kept`.
+
+    Attributes:
+        complete: Whether all was listed and read.
+        opened: How many files had to be read.
     """
 
-    def __init__(self, directory: SessionDirectory, verify: Verify | None = None) -> None:
+    def __init__(
+        self,
+        directory: SessionDirectory,
+        verify: Verify | None = None,
+        *,
+        ledger: Ledger | None = None,
+        staying: Staying | None = None,
+    ) -> None:
         self._directory = directory
         self._verify = verify
+        self._ledger = ledger
+        self._find = (ledger or Ledger()).find
+        self._counts = staying is not None
+        self._least, self._most = (staying.least, staying.most) if staying is not None else (0, -1)
+        self._kept = self._kept_bytes = 0
         self._resources = ExitStack()
-        self._rows = self._read()
+        self._entries: Iterator[os.DirEntry[str]] | None = None
+        self._unread: deque[_Unread] = deque()  # popped by any of our threads
+        self._listed = False
+        self._cold = False
+        self.complete = False
+        self.opened = 0
 
     def __enter__(self) -> Self:
         return self
@@ -41,6 +99,8 @@ class DirectoryScan:
     def next_batch(self, *, seconds: float) -> list[ScanRow]:
         """Read on for about so long, at least one entry; return an empty list at the end only.
 
+        With `staying` the list may be empty before, where all that was met only counts: then `complete` says the end.
+
         What vanishes between listing and reading is left out.
 
         Raises:
@@ -49,19 +109,123 @@ class DirectoryScan:
         rows: list[ScanRow] = []
         end = perf_counter() + seconds
         with store_errors(self._directory.path, "list"):
-            for row in self._rows:
-                rows.append(row)
-                if perf_counter() > end:
+            while not self.complete:
+                if self._unread:
+                    self._read(rows, end)
+                elif not self._listed:
+                    self._list(rows, end)
+                else:
+                    self._read_stranded(rows)
+                if (rows or self._counts) and perf_counter() > end:
                     break
         return rows
 
-    def _read(self) -> Iterator[ScanRow]:
-        for entry in self._open():
-            if row := self._examine(entry):
-                yield row
+    def take_kept(self) -> tuple[int, int]:
+        """Return how many sessions stay that got no row since this was asked, and their bytes."""
+        kept, self._kept, self._kept_bytes = (self._kept, self._kept_bytes), 0, 0
+        return kept
+
+    def _list(self, rows: list[ScanRow], end: float) -> None:
+        """List on, until the time is over or there is enough to read; judge by the ledger what it knows."""
+        if self._entries is None:
+            self._entries = self._open()
+        look_up = self._look_up if self._ledger is not None and len(self._ledger) else self._put_off
+        unread: list[_Unread] = []
+        for number, entry in enumerate(self._entries, 1):
+            name = entry.name
+            if name[-5:] == names.SUFFIX and name[0] != "." and entry.is_file(follow_symlinks=False):
+                look_up(entry, name, rows, unread)
+            else:
+                rows += self._examine_odd(entry)
+            if not number % _CLOCK_STEP and (len(unread) >= CHUNK or perf_counter() > end):
+                break
+        else:
+            self._listed = True
+        unread.sort(key=_inode_of)
+        self._unread.extend(unread)
+
+    def _put_off(self, entry: os.DirEntry[str], name: str, _rows: list[ScanRow], unread: list[_Unread]) -> None:
+        unread.append(_Unread(entry.inode(), name))
+
+    def _look_up(self, entry: os.DirEntry[str], name: str, rows: list[ScanRow], unread: list[_Unread]) -> None:
+        """Judge a file by the ledger, or put it off to be read."""
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:  # gone, or else reading it will say what is wrong
+            unread.append(_Unread(entry.inode(), name))
+            return
+        used = self._find(status.st_ino, fingerprint(status.st_mtime_ns, status.st_ctime_ns), status.st_size)
+        if used is None:
+            unread.append(_Unread(status.st_ino, name))
+        elif self._least <= used <= self._most and not used & 1:
+            self._kept += 1
+            self._kept_bytes += status.st_size
+        elif (row := self._known(name, status.st_size, used)) is not None:
+            rows.append(row)
+        else:
+            unread.append(_Unread(status.st_ino, name))
+
+    def _known(self, name: str, size: int, used: int) -> StoredSession | None:
+        """Return the session as the ledger knows it; None where its file has to be read.
+
+        What was read under this name belonged there, and a plain name is the session's id.
+        """
+        session_id = name.removesuffix(names.SUFFIX)
+        if not names.is_plain(name, session_id):
+            return None
+        channel, _, chat_id = session_id.partition("_")
+        header = SessionHeader(session_id, channel, chat_id, from_microseconds(used >> 1), bool(used & 1))
+        if self._verify is not None and self._verify(header):
+            return None
+        return StoredSession(name, size, header)
+
+    def _read(self, rows: list[ScanRow], end: float) -> None:
+        """Read some of the files that have to be read."""
+        found: deque[tuple[ScanRow | None, os.stat_result | None]] = deque()
+        began = perf_counter()
+        helpers = [_Helper(self, found, end) for _ in range(COLD_THREADS - 1 if self._cold else 0)]
+        for helper in helpers:
+            helper.start()
+        self.read_some(found, end)
+        for helper in helpers:
+            helper.join()
+            if helper.error is not None:
+                raise helper.error
+        self._cold = perf_counter() - began > COLD_SECONDS * len(found)
+        self.opened += len(found)
+        newest = time_ns() - RACY_SECONDS * 1_000_000_000
+        for row, status in found:
+            if row is None:
+                continue
+            rows.append(row)
+            if self._ledger is not None and status is not None and isinstance(row, StoredSession):
+                self._enter(self._ledger, row, status, newest)
+
+    def read_some(self, found: deque[tuple[ScanRow | None, os.stat_result | None]], end: float) -> None:
+        """Read files until none is left or the time is over, at least one; in any of our threads."""
+        read, verify, unread = self._directory.read_entry, self._verify, self._unread
+        while True:
+            try:
+                name = unread.popleft().name
+            except IndexError:
+                return
+            found.append(read(name, verify=verify))
+            if perf_counter() > end:
+                return
+
+    @staticmethod
+    def _enter(ledger: Ledger, row: StoredSession, status: os.stat_result, newest: int) -> None:
+        """Enter a file that was read into the ledger, if it is not too new."""
+        header = row.header
+        if max(status.st_mtime_ns, status.st_ctime_ns) < newest:
+            times = fingerprint(status.st_mtime_ns, status.st_ctime_ns)
+            ledger.add(status.st_ino, times, status.st_size, header.last_accessed, pinned=header.pinned)
+
+    def _read_stranded(self, rows: list[ScanRow]) -> None:
         for name, folder in self._directory.stranded().items():
             if row := self._directory.read_stranded(name, folder, verify=self._verify):
-                yield row
+                rows.append(row)
+        self.complete = True
 
     def _open(self) -> Iterator[os.DirEntry[str]]:
         fs = self._directory.fs
@@ -69,17 +233,40 @@ class DirectoryScan:
         fd = self._resources.enter_context(opened(fs, ".", DIRECTORY_FLAGS, dir_fd=self._directory.fd))
         return self._resources.enter_context(fs.scandir(fd))
 
-    def _examine(self, entry: os.DirEntry[str]) -> ScanRow | None:
+    def _examine_odd(self, entry: os.DirEntry[str]) -> list[ScanRow]:
+        """Return what is to be said of an entry that is no session file."""
         name = entry.name
         if not names.is_session_file(name):
             if name.startswith(".") and not name.endswith(names.SUFFIX):
-                return None  # our own, or an editor's
-            return ProblemFile(name, "foreign", f"its name is not that of a session, which ends in {names.SUFFIX}")
+                return []  # our own, or an editor's
+            problem = f"its name is not that of a session, which ends in {names.SUFFIX}"
+            return [ProblemFile(name, "foreign", problem)]
         # The listing knows the kind of most entries: what is no file is not even opened.
-        if not entry.is_file(follow_symlinks=False):
-            try:
-                mode = self._directory.fs.stat(name, dir_fd=self._directory.fd).st_mode
-            except FileNotFoundError:
-                return None
-            return ProblemFile(name, "foreign", why_no_session_file(mode) or "it changed while it was looked at")
-        return self._directory.read_row(name, verify=self._verify)
+        try:
+            mode = self._directory.fs.stat(name, dir_fd=self._directory.fd).st_mode
+        except FileNotFoundError:
+            return []
+        return [ProblemFile(name, "foreign", why_no_session_file(mode) or "it changed while it was looked at")]
+
+
+class _Helper(threading.Thread):
+    """A thread that reads along for one batch. Nobody waits for it at the end of the program."""
+
+    def __init__(
+        self, scan: DirectoryScan, found: deque[tuple[ScanRow | None, os.stat_result | None]], end: float
+    ) -> None:
+        super().__init__(name="miniclaw-scan", daemon=True)
+        self._scan = scan
+        self._found = found
+        self._end = end
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._scan.read_some(self._found, self._end)
+        except BaseException as error:  # noqa: BLE001 - raised by who started the thread
+            self.error = error
+
+
+def _inode_of(unread: _Unread) -> int:
+    return unread.inode

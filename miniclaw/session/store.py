@@ -6,12 +6,12 @@ The callbacks are synchronous and called on the trio thread: that is where memor
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import trio
 
@@ -20,14 +20,18 @@ from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.folder import Folder
 from miniclaw.session.fs import OsCalls
+from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.leftovers import LeftoverRemoval, list_leftovers, remove_leftovers
 from miniclaw.session.putting_back import always
 from miniclaw.session.recovery import recover
 from miniclaw.session.removal import Consent, Removal, TrashOrder, remove_batch
 from miniclaw.session.restore import restore
+from miniclaw.session.retention import Staying
 from miniclaw.session.rows import Leftover, ScanRow, Verify
 from miniclaw.session.saving import SaveJob, SaveOutcome
 from miniclaw.session.scanning import DirectoryScan
+from miniclaw.session.store_protocol import StoreScan
+from miniclaw.session.store_scan import FileScan
 from miniclaw.session.threads import run_in_thread
 from miniclaw.session.trash import HIDDEN_NAME, Trash
 from miniclaw.session.types import Session, SessionHeader
@@ -38,142 +42,6 @@ SAVE_THREADS: Final = 4
 LOAD_THREADS: Final = 8
 SWEEP_THREADS: Final = 2
 
-SCAN_BATCH_SECONDS: Final = 0.05
-
-
-class StoreScan(Protocol):
-    """A listing in progress."""
-
-    async def next_batch(self) -> list[ScanRow]:
-        """Return some more rows; an empty list at the end only."""
-        ...
-
-
-class SessionStore(Protocol):
-    """What the runtime needs of a store. One process owns it at a time."""
-
-    async def load(self, session_id: str, *, finished: Callable[[], None] | None = None) -> Session:
-        """Load a session.
-
-        The caller holds the session's lock until `finished` is called, exactly once, when no work is under way any
-        more; so also for `header` and `quarantine`.
-
-        Raises:
-            SessionNotFoundError: There is none. Nothing else may be taken for that.
-            CorruptSessionError: It cannot be read as a session.
-            StoreError: It could not be read.
-        """
-        ...
-
-    async def header(self, session_id: str, *, finished: Callable[[], None] | None = None) -> SessionHeader:
-        """Read only the header of a session; raises as `load`."""
-        ...
-
-    async def save(self, sessions: Sequence[Session], settled: Callable[[SaveOutcome], None]) -> None:
-        """Save snapshots of sessions.
-
-        Args:
-            sessions: The caller holds the lock of each.
-            settled: Called exactly once for each session, when no work on it is under way any more.
-
-        Cancellation: what has not begun is settled as an error at once; what has begun goes on in the background,
-        and is settled when it ends.
-        """
-        ...
-
-    def scan(self, verify: Verify | None = None) -> AbstractAsyncContextManager[StoreScan]:
-        """List all there is, once.
-
-        Args:
-            verify: Which headers to check against the whole session, as before a removal; called in a thread.
-
-        Raises:
-            StoreError: It cannot be listed.
-        """
-        ...
-
-    def keys(self, session_id: str) -> Sequence[str]:
-        """Return the keys under which the session may lie."""
-        ...
-
-    def describe(self, key: str) -> str:
-        """Return where that is, for a person."""
-        ...
-
-    async def misplaced(self) -> str | None:
-        """Return why what is saved is not where people look for it; None where it is."""
-        ...
-
-    async def examine(self, keys: Sequence[str]) -> dict[str, ScanRow | None]:
-        """Read sessions whole, as a removal does, and return what they are by their keys; None: it is gone."""
-        ...
-
-    async def remove(
-        self,
-        keys: Sequence[str],
-        consent: Consent,
-        *,
-        finished: Callable[[], None],
-        order: TrashOrder | None = None,
-    ) -> list[Removal]:
-        """Remove sessions, each verified at the last moment.
-
-        Args:
-            keys: As they were listed. The caller holds the lock of each session.
-            consent: Called once, with the headers of those that are sound (maybe none), and nothing can come between
-                its answer and the removal.
-            order: What goes to the trash; None: nothing does.
-            finished: Called exactly once, when no work is under way any more.
-
-        Cancellation: the caller leaves at once; a removal that has begun ends in the background.
-        """
-        ...
-
-    async def quarantine(self, session_id: str, *, finished: Callable[[], None] | None = None) -> str:
-        """Put what cannot be read out of the session's way, keep it, and return where it is now.
-
-        Raises:
-            StoreError: It is where it was.
-        """
-        ...
-
-    async def leftovers(self, now: datetime, names: Sequence[str]) -> list[Leftover]:
-        """Return what lies beside the sessions.
-
-        Args:
-            now: The time by which files are old enough to be nobody's.
-            names: What a scan has found that is no session.
-        """
-        ...
-
-    async def remove_leftovers(self, leftovers: Sequence[Leftover]) -> list[LeftoverRemoval]:
-        """Remove leftovers; return what became of each, in their order."""
-        ...
-
-    async def free_disk(self) -> int | None:
-        """Return how many bytes are free where the sessions lie; None: nobody knows."""
-        ...
-
-    async def find_trashed(self, text: str) -> tuple[str, str]:
-        """Return which session and which entry of the trash is meant by an entry's id, or by a session's: its newest.
-
-        Raises:
-            TrashEntryNotFoundError: There is none.
-            CorruptTrashError: It is damaged.
-        """
-        ...
-
-    async def restore(self, entry_id: str, now: datetime, *, finished: Callable[[], None] | None = None) -> str:
-        """Put a session from the trash back into its place, as used just now; return its id.
-
-        The caller holds the session's lock until `finished` is called, and knows that it is not in memory.
-
-        Raises:
-            SessionExistsError: There is a session of that id.
-            StoreError: The entry is still there.
-        """
-        ...
-
 
 class FileSessionStore:
     """The store over a directory of JSON files. Made by `open_store`."""
@@ -181,6 +49,7 @@ class FileSessionStore:
     def __init__(self, directory: SessionDirectory, trash: Trash) -> None:
         self.directory = directory
         self.trash = trash
+        self.ledger_file: LedgerFile | None = None  # set by who knows where it lies; scans are quicker with it
         # Limiters of their own, and apart: saves that hang must not keep anybody from loading.
         self._save_limiter = trio.CapacityLimiter(SAVE_THREADS)
         self._load_limiter = trio.CapacityLimiter(LOAD_THREADS)
@@ -208,9 +77,13 @@ class FileSessionStore:
             job.give_up()
 
     @asynccontextmanager
-    async def scan(self, verify: Verify | None = None) -> AsyncIterator[StoreScan]:
+    async def scan(self, verify: Verify | None = None, staying: Staying | None = None) -> AsyncIterator[StoreScan]:
         """See `SessionStore.scan`."""
-        scan = _FileScan(DirectoryScan(self.directory, verify), partial(self.run, limiter=self._sweep_limiter))
+        scan = FileScan(
+            lambda ledger: DirectoryScan(self.directory, verify, ledger=ledger, staying=staying),
+            self.ledger_file,
+            lambda work, finished: self.run(work, self._sweep_limiter, finished),
+        )
         try:
             yield scan
         finally:
@@ -323,30 +196,6 @@ class FileSessionStore:
     def _close_when_idle(self) -> None:
         if self._closing and not self._jobs_under_way:
             self.directory.close()
-
-
-class _FileScan:
-    def __init__(self, scan: DirectoryScan, run: Callable[..., Awaitable[list[ScanRow]]]) -> None:
-        self._scan = scan
-        self._run = run
-        self._busy = False
-        self._closing = False
-
-    async def next_batch(self) -> list[ScanRow]:
-        self._busy = True
-        work = partial(self._scan.next_batch, seconds=SCAN_BATCH_SECONDS)
-        return await self._run(work, finished=self._done)
-
-    def _done(self) -> None:
-        self._busy = False
-        if self._closing:
-            self._scan.close()
-
-    def close(self) -> None:
-        # A listing must not be closed under a thread that reads it.
-        self._closing = True
-        if not self._busy:
-            self._scan.close()
 
 
 @asynccontextmanager

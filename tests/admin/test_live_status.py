@@ -47,7 +47,9 @@ async def test_live_status_is_what_happened(sessions_dir: Path, clock: WallClock
 @pytest.fixture
 def status(clock: WallClock) -> LiveStatus:
     return LiveStatus(
+        version="0.1.0",
         now=clock.now,
+        started_at=clock.ago(days=3, minutes=1),
         pid=4711,
         phase="running",
         uptime_seconds=3 * 24 * 3600 + 60,

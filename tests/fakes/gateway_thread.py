@@ -83,7 +83,7 @@ class GatewayThread:
     async def _serve(self) -> None:
         self._token, self._stop = trio.lowlevel.current_trio_token(), trio.Event()
         async with open_gateway(self._home, self._config, web=self._web, fs=self._fs) as self.context:
-            self.address = "".join(self.context.addresses())
+            self.address = "".join(self.context.live().addresses)
             self._ready.set()
             await self._stop.wait()
 

@@ -10,6 +10,11 @@ from starlette.types import ASGIApp
 
 from miniclaw.admin.api import api_routes
 from miniclaw.admin.context import AdminContext
+from miniclaw.admin.health import Health
+from miniclaw.admin.live_status import LiveStatus, live_status
+from miniclaw.admin.metrics import Metrics
+from miniclaw.agent.inbox import Inbox
+from miniclaw.agent.stats import TurnStats
 from miniclaw.config import Config, Home
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.fs import OsCalls
@@ -45,14 +50,22 @@ async def open_gateway(
         fs=fs,
     ) as runtime:
         addresses: list[str] = []
+        health, inbox, turns, started_at = Health(runtime), Inbox(), TurnStats(()), clock()
+        metrics = Metrics(runtime, turns=turns, inbox=inbox, health=health)
+
+        def live() -> LiveStatus:
+            return live_status(
+                runtime=runtime, health=health, metrics=metrics, turns=turns, inbox=inbox, model="echo",
+                addresses=addresses, now=clock(), started_at=started_at,
+            )  # fmt: skip
+
         context = AdminContext(
             config=config,
             home=home,
             runtime=runtime,
             operations=runtime.operations(by="command"),
-            started_at=clock(),
+            live=live,
             clock=clock,
-            addresses=lambda: addresses,
         )
         security = open_security(web, home.workspace)
 

@@ -76,6 +76,7 @@ class Watched:
             inbox=self.inbox,
             model=self.model.name,
             addresses=["http://127.0.0.1:8765"],
+            started_at=self.clock(),
             now=self.clock(),
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import structlog
 
-from miniclaw.session.logs import EventLogger, get_logger
+from miniclaw.session.logs import EventLogger, get_logger, set_up_now, set_up_when_needed
 from tests.fakes.logs import LogRecorder
 
 NAME = "miniclaw.session.test"
@@ -69,3 +69,25 @@ def test_logger_made_before_the_configuration_follows_it(caplog: pytest.LogCaptu
         logger.info("after")
     assert [record.getMessage() for record in caplog.records] == ["before"]
     assert [event["event"] for event in recorder.events] == ["after"]
+
+
+def test_event_below_the_level_that_is_waited_for_sets_up_nothing(logs: LogRecorder) -> None:
+    """A command that logs nothing worth it never loads what it would log with."""
+    made: list[str] = []
+    set_up_when_needed(logging.WARNING, lambda: made.append("set up"))
+    get_logger(NAME).info("Sessions saved")
+    assert (made, logs.events) == ([], [])
+    get_logger(NAME).warning("Session kept")
+    get_logger(NAME).info("Sessions saved")
+    assert made == ["set up"]
+    assert [event["event"] for event in logs.events] == ["Session kept", "Sessions saved"]
+
+
+def test_set_up_now_sets_up_once(logs: LogRecorder) -> None:
+    """Who needs it at once has it at once, and not twice."""
+    made: list[str] = []
+    set_up_when_needed(logging.WARNING, lambda: made.append("set up"))
+    set_up_now()
+    set_up_now()
+    get_logger(NAME).warning("Session kept")
+    assert made == ["set up"]

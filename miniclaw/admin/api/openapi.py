@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect as pyinspect
 import re
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +12,7 @@ from msgspec import Struct
 
 from miniclaw.admin.api.endpoints import Endpoint, NoQuery
 from miniclaw.admin.messages import API_VERSION, PREFIX, VERSION_HEADER, Problem
+from miniclaw.version import VERSION
 from miniclaw.web.problems import MEDIA_TYPE
 
 _REFERENCES: Final = "#/components/schemas/{name}"
@@ -55,7 +55,7 @@ def make_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "miniclaw",
-            "version": version("miniclaw"),
+            "version": VERSION,
             "description": "The sessions of a running miniclaw gateway: looking, deleting, pinning, cleaning up. "
             f"Every answer has `{VERSION_HEADER}: {API_VERSION}`.",
         },

@@ -18,6 +18,7 @@ from miniclaw.session.scanning import DirectoryScan
 if TYPE_CHECKING:
     from miniclaw.session.cleanup_plan import CleanupPlan
     from miniclaw.session.history import History
+    from miniclaw.session.ledger import Ledger
     from miniclaw.session.trash import Trash
 
 _STEP_SECONDS = 0.2  # between two reports of the progress
@@ -50,12 +51,20 @@ class Listing(Struct):
     problems: list[ProblemFile] = field(default_factory=list)
 
 
-def list_directory(directory: SessionDirectory | None, on_progress: Progress | None = None) -> Listing:
-    """List the sessions; nothing, where there is no directory."""
+def find_ledger(place: Place) -> Ledger:
+    """Return what the last cleanup knew of the files, to read less of them; it may be empty."""
+    from miniclaw.session.folder import Folder  # noqa: PLC0415 - start-up time
+    from miniclaw.session.ledger_file import LedgerFile  # noqa: PLC0415 - likewise
+
+    return LedgerFile(Folder(place.home.state_dir)).load()
+
+
+def list_directory(place: Place, directory: SessionDirectory | None, on_progress: Progress | None = None) -> Listing:
+    """List the sessions; nothing, where there is no directory. What the ledger knows is not opened."""
     found = Listing()
     if directory is None:
         return found
-    with DirectoryScan(directory) as scan:
+    with DirectoryScan(directory, ledger=find_ledger(place)) as scan:
         entries = 0
         while batch := scan.next_batch(seconds=_STEP_SECONDS):
             entries += len(batch)
@@ -100,7 +109,13 @@ def make_plan(
         planner.add_leftovers(leftovers)
         return planner.finish()
     return scan_sync(
-        directory, policy, now, on_progress=on_progress, leftovers=leftovers, free_disk=directory.free_disk()
+        directory,
+        policy,
+        now,
+        on_progress=on_progress,
+        leftovers=leftovers,
+        free_disk=directory.free_disk(),
+        ledger=find_ledger(place),
     )
 
 

@@ -67,7 +67,7 @@ def judged_sessions(
 ) -> tuple[list[PlanRow], list[ProblemFile]]:
     """Return all sessions, in no order, with the verdict on each; and what could not be read as one."""
     with sessions_opened(place) as directory:
-        listing = list_directory(directory, on_progress)
+        listing = list_directory(place, directory, on_progress)
         return judge(place, directory, listing.sessions, now), listing.problems
 
 
@@ -75,7 +75,7 @@ def foresee(place: Place, now: datetime, days: int, on_progress: Progress | None
     """Return what the cleanups of the next days will remove; see `miniclaw.session.forecast`."""
     policy = place.config.session.retention_policy()
     with sessions_opened(place) as directory:
-        sessions = list_directory(directory, on_progress).sessions
+        sessions = list_directory(place, directory, on_progress).sessions
         leftovers = find_leftovers(place, directory, now)
         free = None if directory is None else directory.free_disk()
     return forecast(sessions, policy, now, days, leftovers=leftovers, free_disk=free)

@@ -60,7 +60,7 @@ async def office(tmp_path: Path, config: Config, clock: WallClock, fs: FaultyOs)
     """A gateway over an empty workspace."""
     home = Home(tmp_path / "home")
     async with open_gateway(home, config, web=AT_ANY_PORT, clock=clock, fs=fs) as context:
-        (address,) = context.addresses()
+        (address,) = context.live().addresses
         socket = httpx2.AsyncHTTPTransport(uds=str(home.workspace / "gateway.sock"), verify=False)
         async with (
             httpx2.AsyncClient(transport=socket, base_url="http://localhost", timeout=20) as near,

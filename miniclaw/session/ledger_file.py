@@ -1,0 +1,51 @@
+"""The ledger's file, in the state directory. Lost, damaged or not to be written, it costs time and nothing else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from miniclaw.errors import StoreError
+from miniclaw.session.files import READ_FLAGS, opened, read_rest, replace_file
+from miniclaw.session.folder import Folder
+from miniclaw.session.ledger import MAX_FILE_BYTES, Ledger
+from miniclaw.session.logs import get_logger
+
+LEDGER_NAME: Final = "sessions.ledger"
+
+log = get_logger("miniclaw.session.ledger")
+
+
+class LedgerFile:
+    """The file of the ledger. Its methods block; one thread at a time.
+
+    Args:
+        folder: Where it lies.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def load(self) -> Ledger:
+        """Return the ledger; an empty one where there is none, or none that can be read."""
+        fs = self._folder.fs
+        try:
+            with self._folder.opened() as folder, opened(fs, LEDGER_NAME, READ_FLAGS, dir_fd=folder) as fd:
+                too_large = fs.fstat(fd).st_size > MAX_FILE_BYTES
+                return Ledger.decode(b"" if too_large else read_rest(fs, fd))
+        except FileNotFoundError:
+            return Ledger()
+        except (OSError, StoreError, ValueError) as error:
+            log.info("Ledger is begun anew; this scan reads every file", problem=str(error))
+            return Ledger()
+
+    def save(self, ledger: Ledger) -> None:
+        """Write the ledger, if it has changed since it was loaded."""
+        if not ledger.changed:
+            return
+        try:
+            with self._folder.made() as folder:
+                replace_file(self._folder.fs, LEDGER_NAME, ledger.encode(), dir_fd=folder, work_fd=folder)
+        except (OSError, StoreError) as error:
+            log.warning("Ledger could not be written; the next scan reads more files", problem=str(error))
+        else:
+            ledger.changed = False

@@ -1,0 +1,161 @@
+"""What the runtime needs of a store; `miniclaw.session.store` has the one over files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Protocol
+
+from miniclaw.session.leftovers import LeftoverRemoval
+from miniclaw.session.removal import Consent, Removal, TrashOrder
+from miniclaw.session.retention import Staying
+from miniclaw.session.rows import Leftover, ScanRow, Verify
+from miniclaw.session.saving import SaveOutcome
+from miniclaw.session.types import Session, SessionHeader
+
+
+class StoreScan(Protocol):
+    """A listing in progress."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was listed."""
+        ...
+
+    async def next_batch(self) -> list[ScanRow]:
+        """Return some more rows; they may be none before the end, where sessions stay that only count."""
+        ...
+
+    def take_kept(self) -> tuple[int, int]:
+        """Return how many sessions stay that got no row since this was asked, and their bytes."""
+        ...
+
+
+class SessionStore(Protocol):
+    """What the runtime needs of a store. One process owns it at a time."""
+
+    async def load(self, session_id: str, *, finished: Callable[[], None] | None = None) -> Session:
+        """Load a session.
+
+        The caller holds the session's lock until `finished` is called, exactly once, when no work is under way any
+        more; so also for `header` and `quarantine`.
+
+        Raises:
+            SessionNotFoundError: There is none. Nothing else may be taken for that.
+            CorruptSessionError: It cannot be read as a session.
+            StoreError: It could not be read.
+        """
+        ...
+
+    async def header(self, session_id: str, *, finished: Callable[[], None] | None = None) -> SessionHeader:
+        """Read only the header of a session; raises as `load`."""
+        ...
+
+    async def save(self, sessions: Sequence[Session], settled: Callable[[SaveOutcome], None]) -> None:
+        """Save snapshots of sessions.
+
+        Args:
+            sessions: The caller holds the lock of each.
+            settled: Called exactly once for each session, when no work on it is under way any more.
+
+        Cancellation: what has not begun is settled as an error at once; what has begun goes on in the background,
+        and is settled when it ends.
+        """
+        ...
+
+    def scan(
+        self, verify: Verify | None = None, staying: Staying | None = None
+    ) -> AbstractAsyncContextManager[StoreScan]:
+        """List all there is, once.
+
+        Args:
+            verify: Which headers to check against the whole session, as before a removal; called in a thread.
+            staying: What may be counted only, and get no row.
+
+        Raises:
+            StoreError: It cannot be listed.
+        """
+        ...
+
+    def keys(self, session_id: str) -> Sequence[str]:
+        """Return the keys under which the session may lie."""
+        ...
+
+    def describe(self, key: str) -> str:
+        """Return where that is, for a person."""
+        ...
+
+    async def misplaced(self) -> str | None:
+        """Return why what is saved is not where people look for it; None where it is."""
+        ...
+
+    async def examine(self, keys: Sequence[str]) -> dict[str, ScanRow | None]:
+        """Read sessions whole, as a removal does, and return what they are by their keys; None: it is gone."""
+        ...
+
+    async def remove(
+        self,
+        keys: Sequence[str],
+        consent: Consent,
+        *,
+        finished: Callable[[], None],
+        order: TrashOrder | None = None,
+    ) -> list[Removal]:
+        """Remove sessions, each verified at the last moment.
+
+        Args:
+            keys: As they were listed. The caller holds the lock of each session.
+            consent: Called once, with the headers of those that are sound (maybe none), and nothing can come between
+                its answer and the removal.
+            order: What goes to the trash; None: nothing does.
+            finished: Called exactly once, when no work is under way any more.
+
+        Cancellation: the caller leaves at once; a removal that has begun ends in the background.
+        """
+        ...
+
+    async def quarantine(self, session_id: str, *, finished: Callable[[], None] | None = None) -> str:
+        """Put what cannot be read out of the session's way, keep it, and return where it is now.
+
+        Raises:
+            StoreError: It is where it was.
+        """
+        ...
+
+    async def leftovers(self, now: datetime, names: Sequence[str]) -> list[Leftover]:
+        """Return what lies beside the sessions.
+
+        Args:
+            now: The time by which files are old enough to be nobody's.
+            names: What a scan has found that is no session.
+        """
+        ...
+
+    async def remove_leftovers(self, leftovers: Sequence[Leftover]) -> list[LeftoverRemoval]:
+        """Remove leftovers; return what became of each, in their order."""
+        ...
+
+    async def free_disk(self) -> int | None:
+        """Return how many bytes are free where the sessions lie; None: nobody knows."""
+        ...
+
+    async def find_trashed(self, text: str) -> tuple[str, str]:
+        """Return which session and which entry of the trash is meant by an entry's id, or by a session's: its newest.
+
+        Raises:
+            TrashEntryNotFoundError: There is none.
+            CorruptTrashError: It is damaged.
+        """
+        ...
+
+    async def restore(self, entry_id: str, now: datetime, *, finished: Callable[[], None] | None = None) -> str:
+        """Put a session from the trash back into its place, as used just now; return its id.
+
+        The caller holds the session's lock until `finished` is called, and knows that it is not in memory.
+
+        Raises:
+            SessionExistsError: There is a session of that id.
+            StoreError: The entry is still there.
+        """
+        ...

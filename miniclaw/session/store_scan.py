@@ -1,0 +1,70 @@
+"""The scan of a store of files, for trio."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from miniclaw.session.ledger import Ledger
+from miniclaw.session.ledger_file import LedgerFile
+from miniclaw.session.rows import ScanRow
+from miniclaw.session.scanning import DirectoryScan
+
+SCAN_BATCH_SECONDS: Final = 0.05
+"""How long a thread reads before it lets others have their turn."""
+
+
+class FileScan:
+    """A scan of a store of files, in threads: the ledger is read with the first batch, and written with the last."""
+
+    def __init__(
+        self,
+        begin: Callable[[Ledger | None], DirectoryScan],
+        ledger_file: LedgerFile | None,
+        run: Callable[[Callable[[], list[ScanRow]], Callable[[], None]], Awaitable[list[ScanRow]]],
+    ) -> None:
+        self._begin = begin
+        self._ledger_file = ledger_file
+        self._run = run
+        self._ledger: Ledger | None = None
+        self._scan: DirectoryScan | None = None  # made in a thread, as its ledger is read there
+        self._busy = False
+        self._closing = False
+
+    @property
+    def complete(self) -> bool:
+        """See `StoreScan.complete`."""
+        return self._scan is not None and self._scan.complete
+
+    async def next_batch(self) -> list[ScanRow]:
+        """See `StoreScan.next_batch`."""
+        self._busy = True
+        return await self._run(self._read_on, self._done)
+
+    def _read_on(self) -> list[ScanRow]:
+        if self._scan is None:
+            if self._ledger_file is not None:
+                self._ledger = self._ledger_file.load()
+            self._scan = self._begin(self._ledger)
+        rows = self._scan.next_batch(seconds=SCAN_BATCH_SECONDS)
+        if self._scan.complete and self._ledger is not None and self._ledger_file is not None:
+            self._ledger.forget_unseen()
+            self._ledger_file.save(self._ledger)
+            self._ledger = None
+        return rows
+
+    def take_kept(self) -> tuple[int, int]:
+        """See `StoreScan.take_kept`."""
+        return (0, 0) if self._scan is None else self._scan.take_kept()
+
+    def _done(self) -> None:
+        self._busy = False
+        if self._closing and self._scan is not None:
+            self._scan.close()
+
+    def close(self) -> None:
+        """End it, at once or when the thread that reads it has left it."""
+        # A listing must not be closed under a thread that reads it.
+        self._closing = True
+        if not self._busy and self._scan is not None:
+            self._scan.close()
