@@ -172,7 +172,7 @@ class Commander:
     async def work(self) -> None:
         """Type commands until the gateway is about to stop."""
         looking = ("sessions list --limit 5", "sessions stats", "sessions list --json", "sessions forecast", "status",
-                   "sessions cleanup --dry-run", "history", "trash list", "config")  # fmt: skip
+                   "sessions cleanup --dry-run", "history", "trash list", "config show")  # fmt: skip
         while not self._account.stopping:
             await trio.sleep(self._chance.uniform(2, 6))
             session_id = self._chance.choice(self._desk)
