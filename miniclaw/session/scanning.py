@@ -259,12 +259,12 @@ class _Helper(threading.Thread):
         self._scan = scan
         self._found = found
         self._end = end
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
 
     def run(self) -> None:
         try:
             self._scan.read_some(self._found, self._end)
-        except BaseException as error:  # noqa: BLE001 - raised by who started the thread
+        except Exception as error:  # noqa: BLE001 - raised by who started the thread
             self.error = error
 
 
