@@ -70,7 +70,8 @@ class BoundedStream(trio.abc.HalfCloseableStream):
         await self._stream.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        """See trio."""
+        """See trio. Nothing can be sent any more as soon as it has begun."""
+        self.closed.set()  # who sends meanwhile, such as a late answer, finds the client cut, not trio's guard
         await self._stream.send_eof()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:

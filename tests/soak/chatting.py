@@ -120,7 +120,7 @@ class Tab:
             self._account.counts["websockets"] += 1
             self._pieces.clear()
             nursery.start_soon(self._listen, client)
-            for inbound_id, text in self._outbox.items():
+            for inbound_id, text in list(self._outbox.items()):  # some are confirmed meanwhile
                 await client.say(inbound_id, text)
             while self._left or self._outbox:
                 await self._act(client)
