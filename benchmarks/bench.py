@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from benchmarks.data import Corpora
+from benchmarks.data import Corpora, generate
 
 
 class Form(Struct, frozen=True, kw_only=True):
@@ -78,6 +78,17 @@ class Bench:
         self.seed = seed
         self.corpora = Corpora(folder / "corpora", seed=seed)
         self._scratch = 0
+        self._homes: dict[int, Path] = {}
+
+    def home(self, count: int) -> Path:
+        """Return a home of miniclaw with so many small sessions; what is put into its state stays for the next one."""
+        home = self._homes.get(count)
+        if home is None:
+            home = self._homes[count] = self.folder / f"home-{count}"
+            (home / "workspace").mkdir(mode=0o700, parents=True)
+            home.chmod(0o700)
+            generate(home / "workspace" / "sessions", count, SMALL_BYTES, seed=self.seed).settle()
+        return home
 
     def new_folder(self) -> Path:
         """Make a folder for something that is consumed; whoever asks removes it with `drop`."""

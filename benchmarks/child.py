@@ -32,6 +32,10 @@ def run_child(module: str, *arguments: object) -> dict[str, Any]:
 
 
 def child_environment(**more: str) -> dict[str, str]:
-    """Return the environment of a child; `more` are more variables."""
+    """Return the environment of a child; `more` are more variables.
+
+    Its bytecode is kept, also where this process was told not to keep its own: nobody compiles anew at every start.
+    """
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **more}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths), **more}

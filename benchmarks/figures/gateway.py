@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from time import perf_counter, sleep
 from typing import Final
 
-from benchmarks.bench import SMALL_BYTES, Bench
-from benchmarks.data import generate
+from benchmarks.bench import Bench
 from benchmarks.figure import Figure, UnavailableError, interleave
 from benchmarks.gateway import started
 from benchmarks.memory import Memory, memory_of, processor_ticks
@@ -24,19 +22,19 @@ _MOST_SECONDS: Final = 120
 
 def start(bench: Bench) -> Iterator[Figure]:
     """Start until ready: as on any day, and the first time, when the cleanup begins at once and reads every session."""
-    with _homes(bench) as (many, none):
-        for home in (many, none):
-            _run_until_idle(home)
-        for title, prepare in (("start until ready", _leave), ("first start until ready", _forget_state)):
-            mine, theirs = interleave(
-                bench.form.rounds,
-                partial(_start_seconds, many, prepare),
-                partial(_start_seconds, none, prepare),
-            )
-            yield Figure(
-                name="start", title=f"{title}, {bench.form.many:,} sessions", peer="the same with none", unit="s",
-                ours=mine, theirs=theirs, goal=1.2,
-            )  # fmt: skip
+    many, none = bench.home(bench.form.many), bench.home(0)
+    for home in (many, none):
+        _run_until_idle(home)
+    for title, prepare in (("start until ready", _leave), ("first start until ready", _forget_state)):
+        mine, theirs = interleave(
+            bench.form.rounds,
+            partial(_start_seconds, many, prepare),
+            partial(_start_seconds, none, prepare),
+        )
+        yield Figure(
+            name="start", title=f"{title}, {bench.form.many:,} sessions", peer="the same with none", unit="s",
+            ours=mine, theirs=theirs, goal=1.2,
+        )  # fmt: skip
 
 
 def memory(bench: Bench) -> Iterator[Figure]:
@@ -45,30 +43,18 @@ def memory(bench: Bench) -> Iterator[Figure]:
         memory_of(os.getpid())
     except OSError as error:
         raise UnavailableError(f"the system does not tell the memory of a process: {error}") from error
-    with _homes(bench) as (many, none):
-        samples: dict[Path, list[Memory]] = {many: [], none: []}
-        for _ in range(bench.form.few_rounds):
-            for home, found in samples.items():
-                _forget_state(home)
-                found.append(_run_until_idle(home))
+    many, none = bench.home(bench.form.many), bench.home(0)
+    samples: dict[Path, list[Memory]] = {many: [], none: []}
+    for _ in range(bench.form.few_rounds):
+        for home, found in samples.items():
+            _forget_state(home)
+            found.append(_run_until_idle(home))
     for kind in ("RSS", "PSS"):
         mine, theirs = (tuple(getattr(each, kind.lower()) / 1e6 for each in found) for found in samples.values())
         yield Figure(
             name="memory", title=f"idle gateway with {bench.form.many:,} sessions, {kind}", peer="the same with none",
             unit="MB", kind="difference", ours=mine, theirs=theirs, goal=10,
         )  # fmt: skip
-
-
-@contextmanager
-def _homes(bench: Bench) -> Iterator[tuple[Path, Path]]:
-    folder = bench.new_folder()
-    many, none = folder / "many", folder / "none"
-    for home in (many, none):
-        (home / "workspace").mkdir(mode=0o700, parents=True)
-        home.chmod(0o700)
-    generate(many / "workspace" / "sessions", bench.form.many, SMALL_BYTES, seed=bench.seed).settle()
-    yield many, none
-    bench.drop(folder)
 
 
 def _leave(_home: Path) -> None:

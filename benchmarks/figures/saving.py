@@ -15,9 +15,9 @@ import trio
 from benchmarks import texts
 from benchmarks.bench import USUAL_BYTES, Bench
 from benchmarks.data import Corpus, generate
-from benchmarks.figure import Figure, timed
+from benchmarks.figure import Figure
 from benchmarks.peers import raw_save
-from miniclaw.session import names
+from miniclaw.session import codec, names
 from miniclaw.session.clock import utc_now
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import SAVE_THREADS, open_store
@@ -25,7 +25,8 @@ from miniclaw.session.types import Message
 
 _SMALL: Final = 5_000
 _LARGE: Final = 5_000_000
-_APPENDED: Final = 500  # in one sample
+_TURNS: Final = 20  # in one sample
+_APPENDED: Final = 50  # in one turn
 
 
 def flush(bench: Bench) -> Iterator[Figure]:
@@ -68,49 +69,50 @@ def _saved(bench: Bench, name: str, title: str, peer: str, *, count: int, size: 
 
 
 async def _save(corpus: Corpus, raw: Path, *, rounds: int) -> tuple[list[float], list[float]]:
-    """Return how long each save took, ours and the raw one of the very bytes that ours has written, in milliseconds."""
+    """Return how long each save took, ours and the raw one of the same bytes but for the last message, in ms."""
     mine: list[float] = []
     theirs: list[float] = []
+    threads = min(SAVE_THREADS, corpus.count)
     async with _loaded(corpus) as (manager, session_ids):
-        for _ in range(rounds + 1):  # the first one finds no files to replace, or cold code
+        file_names = [names.file_name(session_id) for session_id in session_ids]
+        for number in range(rounds + 1):  # the first one finds no files to replace, or cold code
+            contents = {name: (corpus.directory / name).read_bytes() for name in file_names}
             for session_id in session_ids:
                 await manager.add_message(session_id, _message())
-            begin = perf_counter()
-            report = await manager.save_all_sessions()
-            mine.append((perf_counter() - begin) * 1000)
-            if report.saved != corpus.count:
-                raise RuntimeError(f"{report.saved} of {corpus.count} sessions were saved")
-            file_names = map(names.file_name, session_ids)
-            contents = {name: (corpus.directory / name).read_bytes() for name in file_names}
-            theirs.append(
-                timed(partial(raw_save.save_all, raw, contents, threads=min(SAVE_THREADS, corpus.count))) * 1000
-            )
+            for is_ours in (True, False) if number % 2 else (False, True):
+                begin = perf_counter()
+                if not is_ours:
+                    raw_save.save_all(raw, contents, threads=threads)
+                elif (report := await manager.save_all_sessions()).saved != corpus.count:
+                    raise RuntimeError(f"{report.saved} of {corpus.count} sessions were saved")
+                (mine if is_ours else theirs).append((perf_counter() - begin) * 1000)
     return mine[1:], theirs[1:]
 
 
 async def _append_to(large: Corpus, small: Corpus) -> tuple[float, float]:
-    """Return how many microseconds a message takes in each."""
-    seconds = []
-    for corpus in (large, small):
-        async with _loaded(corpus) as (manager, (session_id,)):
-            await manager.add_message(session_id, _message())
-            message = _message()
-            begin = perf_counter()
-            for _ in range(_APPENDED):
-                await manager.add_message(session_id, message)
-            seconds.append((perf_counter() - begin) / _APPENDED * 1e6)
-    return seconds[0], seconds[1]
+    """Return how many microseconds a message takes in each; both take turns."""
+    seconds = [0.0, 0.0]
+    message = _message()
+    async with _loaded(large) as (first, (first_id,)), _loaded(small) as (second, (second_id,)):
+        for _ in range(_TURNS):
+            for index, (manager, session_id) in enumerate(((first, first_id), (second, second_id))):
+                begin = perf_counter()
+                for _ in range(_APPENDED):
+                    await manager.add_message(session_id, message)
+                seconds[index] += perf_counter() - begin
+    return seconds[0] / _TURNS / _APPENDED * 1e6, seconds[1] / _TURNS / _APPENDED * 1e6
 
 
 @asynccontextmanager
 async def _loaded(corpus: Corpus) -> AsyncIterator[tuple[SessionManager, list[str]]]:
     """Have all sessions of a corpus in memory for a block, which is not saved at its end."""
-    session_ids = []
+    session_ids = [
+        codec.decode_header(path.read_bytes()).session_id
+        for path in corpus.directory.iterdir()
+        if path.suffix == ".json"
+    ]
     async with open_store(corpus.directory, create=False) as store:
         manager = SessionManager(store, max_live_sessions=corpus.count + 1)
-        async with store.scan() as scan:
-            while not scan.complete:
-                session_ids += [row.header.session_id for row in await scan.next_batch()]  # type: ignore[union-attr]
         for session_id in session_ids:
             await manager.get_session(session_id)
         yield manager, session_ids
