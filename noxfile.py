@@ -107,6 +107,6 @@ def screenshots(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure against peers in the same run; arguments go to the benchmark (`--help` tells which)."""
+    """Measure against peers in the same rounds: `-- full` for the figures, `-- compare BASE` for what a change did."""
     session.install("-e", ".")
     session.run("python", "-m", "benchmarks", *session.posargs)

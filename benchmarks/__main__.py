@@ -1,49 +1,67 @@
-"""`python -m benchmarks`: make session files, measure, print the report, remove the files."""
+"""`python -m benchmarks`: make session files, measure, print the report, remove the files; or compare two revisions."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-from typing import Final
 
-from benchmarks import report
-from benchmarks.data import SizeClass, generate
-from benchmarks.measure import check, compare, measure
-from benchmarks.scan import contenders, skipped
+import msgspec
 
-_SMALL_BYTES: Final = 27_000
-_LARGE_BYTES: Final = 650_000
-_COUNTS: Final = {"short": (2_000, 50), "full": (20_000, 200)}
+from benchmarks import machine
+from benchmarks.bench import FORMS, Bench, tell
+from benchmarks.compare import compare
+from benchmarks.figure import Figure, Finding, Skipped
+from benchmarks.figures.registry import FIGURES, measure
+from benchmarks.report import DOCS, line, report, write_page
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; the exit code is 0 whether the goals are met or not, for machines differ."""
-    options = _parse(arguments)
+    """Run; the exit code is 0 whether the goals are met or not, for machines differ, and 1 where a figure failed."""
+    options = parse(arguments)
     with TemporaryDirectory(prefix="miniclaw-bench-", dir=options.dir) as folder:
-        text = _run(Path(folder), options.form, seed=options.seed, repeats=options.repeats)
-    if options.write:
-        report.write_page(text)
-        _tell(f"written to {report.PAGE}")
-    return 0
+        if options.command == "compare":
+            return compare(options.base, Path(folder), options)
+        return _run(Path(folder), options)
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the scan of the daily cleanup.")
-    form = "; ".join(f"{name}: {small:,} files of 27 KB, {large} of 650 KB" for name, (small, large) in _COUNTS.items())
-    parser.add_argument("form", nargs="?", choices=_COUNTS, default="short", help=form)
-    parser.add_argument("--seed", type=int, default=1, help="what the files follow from (default: 1)")
-    parser.add_argument("--repeats", type=_positive, default=7, metavar="N", help="rounds (default: 7)")
-    parser.add_argument("--dir", type=Path, default=gettempdir(), help="where the files are made, and removed again")
-    parser.add_argument("--write", action="store_true", help="put a full run's report into docs/performance.md")
-    options = parser.parse_args(arguments)
-    if options.write and options.form != "full":
-        parser.error("--write is for the full form")
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options; `command` is a form or ``compare``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure miniclaw against its peers.")
+    commands = parser.add_subparsers(dest="command", metavar="short|full|compare")
+    for name, form in FORMS.items():
+        text = f"up to {form.many:,} sessions, {form.rounds} rounds"
+        _add_options(commands.add_parser(name, help=text, description=f"Measure with {text}."))
+    text = "what a change did: ours at BASE and now, in turns"
+    comparing = commands.add_parser("compare", help=text, description=text)
+    comparing.add_argument("base", metavar="BASE", help="a git revision")
+    comparing.add_argument("--form", choices=FORMS, default="short", help="(default: short)")
+    _add_options(comparing)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # The short form is what is meant where no command stands.
+    if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help"}):
+        given.insert(0, "short")
+    options = parser.parse_args(given)
+    if getattr(options, "write", False) and (options.command != "full" or options.only):
+        parser.error("--write is for the full form, with all figures")
     return options
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", nargs="+", choices=FIGURES, default=[], metavar="NAME", help=", ".join(FIGURES))
+    parser.add_argument("--seed", type=int, default=1, help="what the files follow from (default: 1)")
+    parser.add_argument("--rounds", type=_positive, metavar="N", help="instead of the form's")
+    parser.add_argument(
+        "--dir",
+        type=Path,
+        default=Path(gettempdir()),
+        help="where files are made, and removed again (default: %(default)s)",
+    )
+    if not parser.prog.endswith("compare"):
+        parser.add_argument("--write", action="store_true", help="put a full report into docs/performance.md")
+        parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of the report")
 
 
 def _positive(text: str) -> int:
@@ -53,36 +71,30 @@ def _positive(text: str) -> int:
     return number
 
 
-def _run(folder: Path, form: str, *, seed: int, repeats: int) -> str:
-    now = datetime.now(UTC)
-    small_count, large_count = _COUNTS[form]
-    classes = (
-        SizeClass("Small sessions", small_count, _SMALL_BYTES),
-        SizeClass("Large sessions", large_count, _LARGE_BYTES),
-        SizeClass("Small sessions, few", large_count, _SMALL_BYTES),
-    )
-    head = report.machine(folder, repeats=repeats)
-    _tell("making the files ...")
-    small, large, few = (generate(folder / str(n), each, seed=seed, now=now) for n, each in enumerate(classes))
-    os.sync()  # or the kernel would write them out while the clock runs
-    runs = contenders()
-    parts = [head]
-    timings = []
-    for corpus in (small, large):
-        _tell(f"measuring: {corpus.size_class.title.lower()} ...")
-        check(corpus, runs, now)
-        timings.append(measure(corpus, runs, now, repeats=repeats))
-        parts.append(report.table(corpus, timings[-1], skipped()))
-    check(few, runs, now)
-    pair = compare(few, large, now, repeats=repeats)
-    parts.append(report.goals(timings[0], pair, large_count))
-    text = "\n\n".join(parts)
-    print(text)
-    return text
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _run(folder: Path, options: argparse.Namespace) -> int:
+    form = FORMS[options.command]
+    if options.rounds is not None:
+        form = msgspec.structs.replace(form, rounds=options.rounds)
+    about = machine.describe(folder)
+    about["rounds"] = f"{form.rounds}, of what takes long {form.few_rounds}; ours and its peer take turns in each"
+    bench = Bench(folder, form, seed=options.seed)
+    findings: list[Finding] = []
+    for name in options.only or FIGURES:
+        tell(f"{name} ...")
+        found = measure(name, bench)
+        for each in found:
+            tell(f"  {line(each)}")
+        findings += found
+    if options.json:
+        figures = [found for found in findings if isinstance(found, Figure | Skipped)]
+        print(msgspec.json.encode(figures).decode())
+    else:
+        text = report(about, findings)
+        print(text)
+        if options.write:
+            write_page(text, findings)
+            tell(f"written to {DOCS}")
+    return int(any(isinstance(found, Skipped) and found.failed for found in findings))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 """Session files for the benchmark, made from a seed, in our own format by the project's own names and codec.
 
-The same seed makes the same conversations; only their times move along with the clock, because `find` knows no other
-clock than the system's. The files are written without the store, whose fsync for each one would take most of the
-time; what is on the disk is the same.
+The same seed makes the same files; only their times move along with the clock, because `find` knows no other clock than
+the system's. They are written without the store, whose fsync for each one would take most of the time, and a few
+conversations serve them all, under a header of each one's own: a hundred thousand are made in seconds.
 """
 
 from __future__ import annotations
 
 import os
-from datetime import datetime, timedelta
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -16,129 +17,148 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from benchmarks import texts
 from miniclaw.session import codec, names
-from miniclaw.session.types import Message, Role, Session, ToolCall
+from miniclaw.session.types import Session
 
-OLDEST: Final = timedelta(days=28)
-"""The longest inactivity; below the TTL of 30 days, so that nothing is expired."""
+FRESH: Final = (timedelta(hours=1), timedelta(days=28))
+"""How long ago the sessions were used: nothing is expired by a TTL of 30 days, which is what nearly every day finds."""
+
+EXPIRED: Final = (timedelta(days=32), timedelta(days=60))
+"""How long ago, where all are expired; `find -mtime +30` means 31 whole days or more."""
 
 _SPREAD: Final = 0.2  # sizes are even around the mean, by this part of it to either side
-_SENTENCES: Final = 3_000  # in the pool that all texts draw from; drawing every word anew would take minutes
-
-_COMMON: Final = (
-    "the the the the and and and to to to of of a a a in in is is it it you that that for for on with as this was "
-    "be at by not are from have can will would should there their about which when what how some time day week "
-    "morning tomorrow today please could find look write read send remind check change open close start stop need "
-    "want think know make take give show list file folder server message note meeting calendar report question "
-    "answer number example problem reason result weather train ticket flight recipe garden kitchen window table "
-    "invoice customer project budget version release branch error test setting password account address street "
-    "first second last next new old good better small large quick slow every another because however although "
-    "therefore between before after during without against toward probably usually certainly perhaps"
-)
-_WORDS: Final = _COMMON.split()
-
-_SPICE: Final = (
-    'She said "not before Friday", and that was that.',
-    "Run:\n\n```sh\njournalctl -u miniclaw --since today | tail -n 40\n```\n",
-    "It\u2019s the café by the river — naïve, but it works 🙂.",
-    "| day | from | to |\n| --- | --- | --- |\n| Mon | 09:10 | 11:45 |\n",
-    "The path is C:\\Users\\me\\notes.txt, if I remember it right.",
-)
-
-
-class SizeClass(Struct, frozen=True):
-    """Files of one size, in a folder of their own.
-
-    Attributes:
-        title: What the report calls it.
-        file_count: How many.
-        mean_bytes: Their size on average.
-    """
-
-    title: str
-    file_count: int
-    mean_bytes: int
+_CONVERSATION_BYTES: Final = 16_000_000  # all of a corpus's different conversations together, about
+_MOST_CONVERSATIONS: Final = 64
+_SETTLE_SECONDS: Final = 2.5  # a file that is younger is not entered into the ledger
 
 
 class Corpus(Struct, frozen=True):
-    """What was generated for a size class.
+    """A folder of session files.
 
     Attributes:
-        directory: The folder; it holds nothing else.
-        size_class: What was asked for.
-        total_bytes: The sizes of the files, added up.
+        directory: Where; it holds nothing else.
+        count: How many.
+        mean_bytes: How large they were to be on average.
+        total_bytes: Their sizes, added up.
     """
 
     directory: Path
-    size_class: SizeClass
+    count: int
+    mean_bytes: int
     total_bytes: int
 
+    def settle(self) -> None:
+        """Wait until the files are old enough for the ledger, and on the disk, so that nothing is written meanwhile."""
+        os.sync()
+        newest = self.directory.stat().st_mtime  # of the last file's name
+        time.sleep(max(0.0, newest + _SETTLE_SECONDS - time.time()))
 
-def generate(directory: Path, size_class: SizeClass, *, seed: int, now: datetime) -> Corpus:
-    """Make the folder and fill it.
+
+class Corpora:
+    """The corpora that are only read, each made when it is first asked for.
 
     Args:
-        directory: Where; may not exist yet.
-        size_class: How many files, and how large.
-        seed: What all texts, ids and sizes follow from.
-        now: What `last_accessed` is counted back from, by up to `OLDEST`; the files' mtime is the same.
+        folder: Where they lie.
+        seed: What all follow from.
     """
-    rng = Random(f"{seed} {size_class.title}")
-    pool = _sentences(rng)
-    directory.mkdir(mode=0o700)
+
+    def __init__(self, folder: Path, *, seed: int) -> None:
+        self._folder = folder
+        self._seed = seed
+        self._made: dict[tuple[int, int], Corpus] = {}
+
+    def get(self, count: int, mean_bytes: int) -> Corpus:
+        """Return so many fresh sessions of about this size, settled."""
+        corpus = self._made.get((count, mean_bytes))
+        if corpus is None:
+            corpus = generate(self._folder / f"{count}-of-{mean_bytes}", count, mean_bytes, seed=self._seed)
+            corpus.settle()
+            self._made[count, mean_bytes] = corpus
+        return corpus
+
+
+def generate(
+    directory: Path,
+    count: int,
+    mean_bytes: int,
+    *,
+    seed: int,
+    ages: tuple[timedelta, timedelta] = FRESH,
+    first: int = 0,
+) -> Corpus:
+    """Make the folder, where it is missing, and put files into it.
+
+    Args:
+        directory: Where.
+        count: How many.
+        mean_bytes: How large on average; a header takes about 200.
+        seed: What all texts, ids and sizes follow from.
+        ages: How long ago they were used, at least and at most; the files' mtime is the same.
+        first: The number of the first one: what was made before has the numbers below it.
+    """
+    rng = Random(f"{seed} {count} {mean_bytes} {first}")
+    conversations = _conversations(rng, count, mean_bytes)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    now = datetime.now(UTC)
     total = 0
-    for index in range(size_class.file_count):
-        size = round(size_class.mean_bytes * rng.uniform(1 - _SPREAD, 1 + _SPREAD))
-        session = _session(rng, pool, index, size=size, now=now)
-        data = codec.encode_session(session)
-        path = directory / names.file_name(session.session_id)
-        path.write_bytes(data)
-        used = session.last_accessed.timestamp()
-        os.utime(path, (used, used))
-        total += len(data)
-    return Corpus(directory, size_class, total)
+    folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for index in range(first, first + count):
+            last_accessed = now - ages[0] - (ages[1] - ages[0]) * rng.random()
+            channel, chat_id = _chat(rng, index)
+            session_id = names.make_session_id(channel, chat_id)
+            session = Session(session_id, channel, chat_id, last_accessed - timedelta(days=9), last_accessed)
+            data = codec.encode_session(session)
+            data[-2:-2] = rng.choice(conversations)  # before the end of the empty list of messages
+            total += len(data)
+            _write(names.file_name(session_id), data, last_accessed.timestamp(), folder)
+    finally:
+        os.close(folder)
+    return Corpus(directory, count, mean_bytes, total)
 
 
-def _session(rng: Random, pool: list[str], index: int, *, size: int, now: datetime) -> Session:
-    channel, chat_id = _chat(rng, index)
-    last_accessed = now - OLDEST * rng.random()
-    created_at = last_accessed - timedelta(days=rng.uniform(0.1, 200))
-    session = Session(names.make_session_id(channel, chat_id), channel, chat_id, created_at, last_accessed)
-    written = len(codec.encode_session(session))
-    when = created_at
+def _write(name: str, data: bytearray, used: float, folder: int) -> None:
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    try:
+        with memoryview(data) as view:
+            rest = view
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+        os.utime(fd, (used, used))
+    finally:
+        os.close(fd)
+
+
+def _conversations(rng: Random, count: int, mean_bytes: int) -> list[bytes]:
+    number = max(2, min(_MOST_CONVERSATIONS, count, _CONVERSATION_BYTES // mean_bytes))
+    pool = texts.sentences(rng)
+    # Evenly over the sizes, so that few have the wanted mean as well as many.
+    parts = [(2 * index + 1) / number - 1 for index in range(number)]
+    return [conversation(rng, pool, round((mean_bytes - 200) * (1 + _SPREAD * part))) for part in parts]
+
+
+def conversation(rng: Random, pool: list[str], size: int) -> bytes:
+    """Return the messages of a session as they stand in its file, about so many bytes, as an array without brackets."""
+    when = datetime(2026, 1, 5, 8, tzinfo=UTC)
+    messages: list[bytes] = []
+    written = 0
     while written < size:
         when += timedelta(seconds=rng.uniform(2, 90))
-        for message in _turn(rng, pool, min(when, last_accessed)):
-            session.messages.append(message)
-            written += len(msgspec.json.encode(message)) + 1  # and a comma
-    return session
+        for message in texts.turn(rng, pool, when):
+            messages.append(msgspec.json.encode(message))
+            written += len(messages[-1]) + 1  # and a comma
+    # The last turn may be long: without the messages that are too much, but never without any.
+    while len(messages) > 1 and written - len(messages[-1]) / 2 > size:
+        written -= len(messages.pop()) + 1
+    return b",".join(messages)
 
 
 def _chat(rng: Random, index: int) -> tuple[str, str]:
     # The index keeps them apart. One in twenty has capitals, and so a digest in its file's name.
     kind = rng.random()
     if kind < 0.6:
-        return "telegram", f"{rng.randrange(10_000, 99_999)}{index:05}"
+        return "telegram", f"{rng.randrange(10_000, 99_999)}{index:06}"
     if kind < 0.95:
         return "web", f"{rng.getrandbits(96):024x}{index:08x}"
     return "api", f"Report-{index}"
-
-
-def _turn(rng: Random, pool: list[str], when: datetime) -> list[Message]:
-    def say(role: Role, sentences: int, **fields: object) -> Message:
-        return Message(role, " ".join(rng.choices(pool, k=sentences)), when, **fields)  # type: ignore[arg-type]
-
-    turn = [say("user", rng.randint(1, 3))]
-    if rng.random() < 0.15:
-        call = ToolCall(f"call_{rng.getrandbits(48):012x}", "read_file", '{"path": "notes/today.md", "limit": 200}')
-        turn += [say("assistant", 1, tool_calls=(call,)), say("tool_result", rng.randint(5, 25), tool_call_id=call.id)]
-    return [*turn, say("assistant", rng.randint(2, 10))]
-
-
-def _sentences(rng: Random) -> list[str]:
-    def sentence() -> str:
-        if rng.random() < 0.04:
-            return rng.choice(_SPICE)
-        return " ".join(rng.choices(_WORDS, k=rng.randint(5, 18))).capitalize() + rng.choice("....?!")
-
-    return [sentence() for _ in range(_SENTENCES)]

@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 from typing import Final
+
+from benchmarks.child import child_environment
 
 COMMAND: Final = ("-m", "miniclaw", "gateway", "--port", "0")
 
@@ -59,9 +61,9 @@ class Gateway:
         return int(found[1])
 
     def _is_ready(self) -> bool:
-        with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+        with suppress(OSError), _opened(self.socket_path.parent) as folder, socket.socket(socket.AF_UNIX) as client:
             client.settimeout(_STOP_SECONDS)
-            client.connect(str(self.socket_path))
+            client.connect(f"/proc/self/fd/{folder}/{self.socket_path.name}")  # a path could be too long
             client.sendall(_REQUEST)
             return client.recv(64).startswith(b"HTTP/1.1 200")
         return False
@@ -69,22 +71,27 @@ class Gateway:
 
 @contextmanager
 def started(
-    *options: str, command: Sequence[str] = COMMAND, environment: Mapping[str, str] | None = None
+    *options: str,
+    command: Sequence[str] = COMMAND,
+    environment: Mapping[str, str] | None = None,
+    home: Path | None = None,
 ) -> Iterator[Gateway]:
-    """Start a gateway on a new workspace, without waiting for anything; stop it at the end.
+    """Start a gateway, without waiting for anything; stop it at the end.
 
     Args:
         options: Of the interpreter.
         command: What the interpreter runs.
         environment: More variables.
+        home: Where its workspace lies; None: a new one, which is removed at the end.
 
     Raises:
         RuntimeError: It does not stop as it should.
     """
-    # Short: the path of a Unix socket may have 107 bytes.
-    with TemporaryDirectory(prefix="mc-") as folder:
-        home = Path(folder)
-        variables = {**os.environ, "MINICLAW_HOME": str(home), **(environment or {})}
+    with ExitStack() as resources:
+        if home is None:
+            # Short: the path of a Unix socket may have 107 bytes.
+            home = Path(resources.enter_context(TemporaryDirectory(prefix="mc-")))
+        variables = child_environment(**{"MINICLAW_HOME": str(home), **(environment or {})})
         log = home / "log"
         with log.open("wb") as output:
             arguments = [sys.executable, *options, *command]
@@ -100,3 +107,12 @@ def started(
                 code = process.wait()
         if code:
             raise RuntimeError(f"the gateway ended with {code}; it said:\n{log.read_text(encoding='utf-8')}")
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,7 +1,6 @@
 """`python -m benchmarks.gateway_memory`: what an idle gateway takes of the memory, served at an address and ready.
 
-RSS counts pages that are shared with other processes (the interpreter's, of libraries) in full, PSS by their part. The
-peer is a bare interpreter of the same kind, which does nothing.
+The peer is a bare interpreter of the same kind, which does nothing.
 """
 
 from __future__ import annotations
@@ -10,14 +9,12 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 from time import sleep
 from typing import Final
 
-from msgspec import Struct
-
 from benchmarks.gateway import started
+from benchmarks.memory import Memory, memory_of
 
 MOST_BYTES: Final = 80_000_000
 """The goal: at most so much resident memory."""
@@ -30,18 +27,6 @@ ROUNDS: Final = 3
 _BARE: Final = "import os, sys; os.write(1, b'x'); sys.stdin.read()"
 
 
-class Memory(Struct, frozen=True):
-    """Bytes.
-
-    Attributes:
-        rss: Resident pages.
-        pss: The same, those that are shared by their part.
-    """
-
-    rss: int
-    pss: int
-
-
 def measure(rounds: int = ROUNDS) -> tuple[list[Memory], Memory]:
     """Return the memory of a gateway in each round, and that of a bare interpreter.
 
@@ -50,19 +35,6 @@ def measure(rounds: int = ROUNDS) -> tuple[list[Memory], Memory]:
         OSError: The system does not say; that takes Linux.
     """
     return [_gateway() for _ in range(rounds)], _bare()
-
-
-def memory_of(pid: int) -> Memory:
-    """Return the memory of a process.
-
-    Raises:
-        OSError: The system does not say.
-    """
-    kilobytes: dict[str, int] = {}
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]:
-        name, value, *_ = line.split()
-        kilobytes[name] = int(value)
-    return Memory(kilobytes["Rss:"] * 1024, kilobytes["Pss:"] * 1024)
 
 
 def _gateway() -> Memory:

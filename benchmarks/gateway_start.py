@@ -18,6 +18,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from benchmarks.child import child_environment
 from benchmarks.gateway import started
 
 MOST_OF_IMPORTING: Final = 1.3
@@ -96,7 +97,8 @@ def _time_gateway() -> float:
 
 def _time_importing(modules: Sequence[str]) -> float:
     begin = perf_counter()
-    with subprocess.Popen([sys.executable, "-c", _IMPORT], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", _IMPORT]
+    with subprocess.Popen(command, env=child_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write("\n".join(modules).encode())

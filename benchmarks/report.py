@@ -1,124 +1,115 @@
-"""The report: machine, tables, goals; as Markdown, for a terminal and for docs/performance.md alike."""
+"""The report, as Markdown: for a terminal and for docs/performance.md alike."""
 
 from __future__ import annotations
 
-import os
-import platform
-import shlex
-import sys
-from collections.abc import Iterator, Mapping
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.data import Corpus
-from benchmarks.measure import Timing
-from benchmarks.scan import HEADER_SCAN, ONE_FIELD
+from benchmarks.figure import Figure, Finding, Plot, Skipped, Spread
+from benchmarks.plot import svg
 
-PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
-
-MOST_OF_ONE_FIELD: Final = 0.25
-"""The goal: of what one field costs by reading the whole file, at 27 KB, the header scan takes at most this part."""
-
-MOST_BY_SIZE: Final = 1.3
-"""The goal: a header of a large file costs at most this many times one of a small file."""
+DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 
 _BEGIN: Final = "<!-- benchmark: begin (written by `nox -s bench -- full --write`) -->"
 _END: Final = "<!-- benchmark: end -->"
 
 
-def machine(directory: Path, *, repeats: int) -> str:
-    """Return what the figures depend on, and the command that makes them again."""
-    rows = {
-        "command": f"`{shlex.join(['python', '-m', 'benchmarks', *sys.argv[1:]])}`",
-        "rounds": f"{repeats}, interleaved, warm cache; median (lowest to highest)",
-        "processor": f"{_processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} when it began",
-        "system": f"{platform.system()} {platform.release()}, {_file_system(directory)}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": ", ".join(f"{name} {version(name)}" for name in ("miniclaw", "msgspec")),
-    }
-    return "\n".join(f"- {name}: {text}" for name, text in rows.items())
+def report(machine: Mapping[str, str], findings: Sequence[Finding]) -> str:
+    """Return the whole report but for the plots, to which it refers."""
+    figures = [found for found in findings if isinstance(found, Figure)]
+    goals = [figure for figure in figures if figure.goal is not None]
+    others = [figure for figure in figures if figure.goal is None]
+    skipped = [found for found in findings if isinstance(found, Skipped)]
+    plots = [found for found in findings if isinstance(found, Plot)]
+    parts = ["\n".join(f"- {name}: {text}" for name, text in machine.items())]
+    if goals:
+        parts.append(_table(goals))
+    if others:
+        parts.append("To learn from, without a goal:\n\n" + _table(others))
+    if skipped:
+        parts.append("\n".join(_skipped_line(each) for each in skipped))
+    parts += [f"![{plot.title}: {plot.y} over {plot.x}](images/{plot.name}.svg)\n\n{_points(plot)}" for plot in plots]
+    return "\n\n".join(parts)
 
 
-def table(corpus: Corpus, timings: Mapping[str, Timing], skipped: Mapping[str, str]) -> str:
-    """Return the table of one size class."""
-    count = corpus.size_class.file_count
-    ours = timings[HEADER_SCAN].median
-    lines = [
-        f"**{corpus.size_class.title}: {count:,} files, {corpus.total_bytes / count / 1000:.0f} KB on average**",
-        "",
-        "| | µs per file | lowest to highest | times the header scan |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    lines += [
-        f"| {name} | {timing.median:.1f} | {timing.lowest:.1f} to {timing.highest:.1f} | {timing.median / ours:.2f} |"
-        for name, timing in timings.items()
-    ]
-    lines += [f"| {name} | skipped: {reason} | | |" for name, reason in skipped.items()]
-    return "\n".join(lines)
+def line(finding: Finding) -> str:
+    """Return a finding in one line, for who waits for the rest."""
+    if isinstance(finding, Skipped):
+        return _skipped_line(finding).removeprefix("- ")
+    if isinstance(finding, Plot):
+        return f"{finding.title}: {len(finding.curves)} curves"
+    return " | ".join(filter(None, _cells(finding)))
 
 
-def goals(small: Mapping[str, Timing], pair: tuple[Timing, Timing], pair_count: int) -> str:
-    """Return one line for each goal.
-
-    Args:
-        small: The timings of the small files.
-        pair: Those of the header scan of equally many small and large files.
-        pair_count: How many.
-    """
-    ours, peer = small[HEADER_SCAN].median, small[ONE_FIELD].median
-    few_small, few_large = (timing.median for timing in pair)
-    return "\n".join(
-        (
-            f"- {_verdict(ours / peer, MOST_OF_ONE_FIELD)}: at 27 KB the header scan takes {ours:.1f} µs, "
-            f"{ours / peer:.2f} of one field of the whole file ({peer:.1f} µs); goal: at most {MOST_OF_ONE_FIELD}",
-            f"- {_verdict(few_large / few_small, MOST_BY_SIZE)}: a header at 650 KB takes {few_large:.1f} µs, "
-            f"{few_large / few_small:.2f} of one at 27 KB ({few_small:.1f} µs), {pair_count} files each; "
-            f"goal: at most {MOST_BY_SIZE}",
-        )
-    )
-
-
-def write_page(report: str) -> None:
-    """Put the report between the markers of docs/performance.md.
+def write_page(text: str, findings: Sequence[Finding], docs: Path = DOCS) -> None:
+    """Put the report between the markers of performance.md, and the plots beside it.
 
     Raises:
         RuntimeError: The page lacks a marker.
     """
-    head, begin, rest = PAGE.read_text(encoding="utf-8").partition(_BEGIN)
+    page = docs / "performance.md"
+    head, begin, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
     _, end, tail = rest.partition(_END)
     if not begin or not end:
-        raise RuntimeError(f"{PAGE} has no lines {_BEGIN!r} and {_END!r}")
-    PAGE.write_text(f"{head}{begin}\n\n{report}\n\n{end}{tail}", encoding="utf-8")
+        raise RuntimeError(f"{page} has no lines {_BEGIN!r} and {_END!r}")
+    for plot in findings:
+        if isinstance(plot, Plot):
+            (docs / "images" / f"{plot.name}.svg").write_text(svg(plot), encoding="utf-8")
+    page.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}", encoding="utf-8")
 
 
-def _verdict(value: float, most: float) -> str:
-    return "met" if value <= most else "MISSED"
+def number(value: float) -> str:
+    """Return a measured number with about three digits."""
+    for most, digits in ((1, 3), (10, 2), (100, 1)):
+        if abs(value) < most:
+            return f"{value:.{digits}f}"
+    return f"{value:,.0f}"
 
 
-def _processor() -> str:
-    for line in _lines(Path("/proc/cpuinfo")):
-        key, _, value = line.partition(":")
-        if key.strip() in {"model name", "Model"}:
-            return value.strip()
-    return platform.processor() or platform.machine()
+def _table(figures: Sequence[Figure]) -> str:
+    head = ["figure", "ours", "peer", "ratio (lowest to highest)", "at most", ""]
+    rows = [head, ["---", "---:", "---", "---:", "---:", "---"], *map(_cells, figures)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _file_system(directory: Path) -> str:
-    # proc(5), mountinfo: the fifth field is the mount point, the type stands behind a lone hyphen. The longest mount
-    # point that is a parent wins, of equal ones the last, which lies on top.
-    path = directory.resolve()
-    found, kind = Path("/"), "an unknown file system"
-    for line in _lines(Path("/proc/self/mountinfo")):
-        left, _, right = line.partition(" - ")
-        point = Path(left.split()[4].replace("\\040", " "))
-        if path.is_relative_to(point) and len(point.parts) >= len(found.parts):
-            found, kind = point, right.split()[0]
-    return kind
+def _cells(figure: Figure) -> list[str]:
+    mine = f"{number(Spread.of(figure.ours).median)} {figure.unit}"
+    theirs = figure.peer
+    if figure.theirs:
+        theirs = f"{number(Spread.of(figure.theirs).median)} {figure.unit}: {figure.peer}"
+    title = f"{figure.title} ({figure.text})" if figure.text else figure.title
+    return [title, mine, theirs, _measured(figure), _goal(figure), figure.verdict()]
 
 
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        yield from path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return
+def _measured(figure: Figure) -> str:
+    spread = figure.spread()
+    unit, sign = ("", "") if figure.kind == "ratio" else (f" {figure.unit}", "+" if figure.kind == "difference" else "")
+    middle, low, high = (f"{sign if value > 0 else ''}{number(value)}" for value in _values(spread))
+    return f"{middle}{unit} ({low} to {high})"
+
+
+def _goal(figure: Figure) -> str:
+    if figure.goal is None:
+        return ""
+    if figure.kind == "ratio":
+        return f"{figure.goal:g}"
+    return f"{'+' if figure.kind == 'difference' else ''}{figure.goal:g} {figure.unit}"
+
+
+def _values(spread: Spread) -> tuple[float, float, float]:
+    return spread.median, spread.lowest, spread.highest
+
+
+def _skipped_line(skipped: Skipped) -> str:
+    return f"- {'FAILED' if skipped.failed else 'skipped'}: {skipped.title}: {skipped.reason}"
+
+
+def _points(plot: Plot) -> str:
+    places = [x for x, _ in plot.curves[0].points]
+    rows = [
+        [f"{plot.y} over {plot.x}", *(number(x) for x in places)],
+        ["---", *("---:" for _ in places)],
+        *([curve.title, *(number(y) for _, y in curve.points)] for curve in plot.curves),
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

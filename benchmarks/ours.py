@@ -1,0 +1,91 @@
+"""What is measured: the scan of the daily cleanup, with the ledger and without, and the cleanup itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.operations import open_operations
+from miniclaw.session.plan import CleanupPlan, scan_sync
+from miniclaw.session.retention import RetentionPolicy
+
+if TYPE_CHECKING:
+    from miniclaw.session.ledger_file import LedgerFile
+
+POLICY: Final = RetentionPolicy()
+
+
+def scan(directory: Path) -> int:
+    """Scan a directory of which nothing is known, as the first cleanup does; return how many sessions there are.
+
+    What is read is entered into a new ledger, which is not written.
+
+    Raises:
+        RuntimeError: The files are not in order.
+    """
+    with SessionDirectory.open(directory) as sessions:
+        return _checked(scan_sync(sessions, POLICY, datetime.now(UTC), **_new_ledger()))
+
+
+def scan_known(directory: Path, state: Path) -> int:
+    """Scan a directory by its ledger, which is loaded from `state`; return how many sessions there are."""
+    file = _ledger_file(state)
+    with SessionDirectory.open(directory) as sessions:
+        return _checked(scan_sync(sessions, POLICY, datetime.now(UTC), ledger=file.load()))
+
+
+def write_ledger(directory: Path, state: Path) -> None:
+    """Scan a directory and write its ledger; the files have to be old enough.
+
+    Raises:
+        RuntimeError: The ledger does not know all of them.
+    """
+    file = _ledger_file(state)
+    with SessionDirectory.open(directory) as sessions:
+        ledger = file.load()
+        count = _checked(scan_sync(sessions, POLICY, datetime.now(UTC), ledger=ledger))
+        file.save(ledger)
+    if len(file.load()) != count:
+        raise RuntimeError(f"the ledger knows {len(ledger)} of {count} sessions")
+
+
+def read_rows(directory: Path) -> int:
+    """Read the header of every file by one thread, in the order of the directory; return how many there are."""
+    with SessionDirectory.open(directory) as sessions, sessions.fs.scandir(sessions.fd) as entries:
+        return sum(sessions.read_row(entry.name) is not None for entry in entries)
+
+
+def clean_up(directory: Path, state: Path) -> int:
+    """Remove what is expired, and return how many sessions that were."""
+
+    async def run() -> int:
+        trash = state / "trash"
+        async with open_operations(directory, state_dir=state, trash_dir=trash, policy=POLICY) as operations:
+            return (await operations.cleanup(confirmed=True)).sessions_deleted
+
+    return trio.run(run)
+
+
+def _checked(plan: CleanupPlan) -> int:
+    if plan.problems or plan.future or plan.removals:
+        raise RuntimeError(f"the benchmark's own files are not in order: {[*plan.problems, *plan.future][:3]}")
+    return plan.sessions_scanned
+
+
+def _new_ledger() -> dict[str, Any]:
+    try:
+        from miniclaw.session.ledger import Ledger  # noqa: PLC0415 - `compare` may meet a revision that has none
+    except ImportError:
+        return {}
+    return {"ledger": Ledger()}
+
+
+def _ledger_file(state: Path) -> LedgerFile:
+    from miniclaw.session.folder import Folder  # noqa: PLC0415 - likewise
+    from miniclaw.session.ledger_file import LedgerFile  # noqa: PLC0415
+
+    return LedgerFile(Folder(state))
