@@ -1,13 +1,15 @@
 // A little Markdown, as models write it, to DOM nodes. Foreign text only ever becomes text nodes; nothing is parsed
 // as HTML. What is not understood stands there as it was written. The cost is linear in the text.
 
-const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([^\s`]*)[^`]*$/;
-const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$/;
+// No pattern has two neighbours that can match the same characters: it would try every way to share them out.
+const FENCE = /^ {0,3}(`{3,}|~{3,})/;
+const HEADING = /^ {0,3}(#{1,6})\s+/;
 const RULE = /^ {0,3}([-*_])(?:\s*\1){2,}\s*$/;
-const QUOTE = /^ {0,3}> ?(.*)$/;
-const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
-const TABLE_RULE = /^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$/;
-const URL_TEXT = /https?:\/\/[^\s<>"'`]+/y;
+const QUOTE = /^ {0,3}> ?([^]*)$/;
+const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+([^]*)$/;
+const TABLE_RULE = /^\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?$/; // of a trimmed line
+const URL_TEXT = /https?:\/\/[^\s<>"'`]{1,2000}/y;
+const URL_END = new Set(".,;:!?)]}*_");
 const MAX_DEPTH = 8;
 const MAX_LINK_CHARS = 2000;
 
@@ -34,16 +36,16 @@ function blocks(lines, depth) {
   while (index < lines.length) {
     const line = lines[index];
     let match;
-    if ((match = FENCE.exec(line))) {
+    if ((match = FENCE.exec(line)) && !line.includes("`", match[0].length)) {
       endParagraph();
-      index = code(out, lines, index, match);
+      index = code(out, lines, index, match[1], line.slice(match[0].length).trim().split(/\s/, 1)[0]);
     } else if (!line.trim()) {
       endParagraph();
       index += 1;
     } else if ((match = HEADING.exec(line))) {
       endParagraph();
       // The page has its own h1 and h2.
-      out.append(element(`h${Math.min(6, match[1].length + 2)}`, "", inline(match[2], 0)));
+      out.append(element(`h${Math.min(6, match[1].length + 2)}`, "", inline(headingText(line.slice(match[0].length)), 0)));
       index += 1;
     } else if (RULE.test(line)) {
       endParagraph();
@@ -61,7 +63,7 @@ function blocks(lines, depth) {
       endParagraph();
       index = list(out, lines, index, depth);
     } else if (line.includes("|") && index + 1 < lines.length && lines[index + 1].includes("-")
-               && TABLE_RULE.test(lines[index + 1]) && lines[index + 1].includes("|")) {
+               && TABLE_RULE.test(lines[index + 1].trim()) && lines[index + 1].includes("|")) {
       endParagraph();
       index = table(out, lines, index);
     } else {
@@ -73,8 +75,15 @@ function blocks(lines, depth) {
   return out;
 }
 
-function code(out, lines, start, match) {
-  const fence = match[1];
+/** Return what a heading says, without the marks that may close it. */
+function headingText(line) {
+  const text = line.trimEnd();
+  let end = text.length;
+  while (text[end - 1] === "#") end -= 1;
+  return end === 0 || /\s/.test(text[end - 1]) ? text.slice(0, end).trimEnd() : text;
+}
+
+function code(out, lines, start, fence, language) {
   const content = [];
   let index = start + 1;
   const ends = (line) => {
@@ -89,7 +98,7 @@ function code(out, lines, start, match) {
   const copy = element("button", "copy", "Copy");
   copy.type = "button";
   copy.addEventListener("click", () => copyText(text, copy));
-  const head = element("div", "code-head", element("span", "", match[2] || "code"), copy);
+  const head = element("div", "code-head", element("span", "", language || "code"), copy);
   const pre = element("pre", "", element("code", "", text));
   pre.tabIndex = 0; // so that it can be scrolled with the keyboard
   out.append(element("div", "code", head, pre));
@@ -174,6 +183,7 @@ function inline(text, depth) {
     found.set(token, place);
     return place;
   };
+  let urlFrom = 0; // where the next address may begin
   let plain = 0; // where the text begins that is not in `out` yet
   let index = 0;
   const put = (start, end, node) => {
@@ -190,7 +200,8 @@ function inline(text, depth) {
       let end = find(ticks, index + run);
       if (end !== -1 && text[end + run] !== "`") {
         const inside = text.slice(index + run, end);
-        const trimmed = /^ .*[^ ].* $/s.test(inside) ? inside.slice(1, -1) : inside;
+        const isPadded = inside.startsWith(" ") && inside.endsWith(" ") && inside.trim() !== "";
+        const trimmed = isPadded ? inside.slice(1, -1) : inside;
         put(index, end + run, element("code", "", trimmed));
       } else {
         index += run;
@@ -203,10 +214,14 @@ function inline(text, depth) {
       if (!emphasis(text, index, depth, find, put)) index += 1;
     } else if (char === "[" && depth < MAX_DEPTH) {
       if (!link(text, index, depth, find, put)) index += 1;
-    } else if (char === "h" && depth < MAX_DEPTH && !/\w/.test(text[index - 1] ?? "")) {
+    } else if (char === "h" && index >= urlFrom && depth < MAX_DEPTH && !/\w/.test(text[index - 1] ?? "")) {
       URL_TEXT.lastIndex = index;
-      const url = URL_TEXT.exec(text)?.[0].replace(/[.,;:!?)\]}*_]+$/, "");
+      const found = URL_TEXT.exec(text)?.[0] ?? "";
+      let length = found.length;
+      while (URL_END.has(found[length - 1])) length -= 1;
+      const url = found.slice(0, length);
       const node = url && anchor(url, url);
+      urlFrom = index + found.length; // what is no address is not looked through again for another one
       if (node) put(index, index + url.length, node);
       else index += 1;
     } else {
