@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from benchmarks.report import DOCS, line, report, write_page
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; the exit code is 0 whether the goals are met or not, for machines differ, and 1 where a figure failed."""
     options = parse(arguments)
+    # As with Ctrl-C: files, mounts and worktrees are removed also when a time limit ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with TemporaryDirectory(prefix="miniclaw-bench-", dir=options.dir) as folder:
         if options.command == "compare":
             return compare(options.base, Path(folder), options)
