@@ -128,6 +128,7 @@ async def run_gateway(
             cleanup_at=config.session.cleanup_at if cleans_up else None,
             removes=config.session.mode == "enforce",
             announce_first=config.session.announce_first,
+            cleanup_waits=True,  # a start that is refused does nothing
             clock=clock,
         ) as runtime:
             shutdown.on_haste(runtime.hurry)
@@ -143,6 +144,7 @@ async def run_gateway(
             ):
                 if front:
                     front.tell("running")
+                runtime.cleanup_service.release()
                 _log_started(runtime, home, config, answering, front)
                 task_status.started(Running(runtime, front.addresses if front else ()))
                 await shutdown.requested.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -221,3 +222,52 @@ def test_gateway_killed_leaves_a_workspace_that_starts(tmp_path: Path) -> None:
         process.wait()
     with gateway(tmp_path) as process:
         read_until(process, "Gateway started")
+
+
+def refused_start(home: Path, *options: str, config: str = "") -> subprocess.CompletedProcess[str]:
+    home.mkdir(exist_ok=True)
+    (home / "config.toml").write_text(config)
+    return subprocess.run(
+        [sys.executable, "-m", "miniclaw", "gateway", *options], env={**os.environ, "MINICLAW_HOME": str(home)},
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+
+def test_gateway_start_that_is_refused_removes_nothing(tmp_path: Path) -> None:
+    """Who is told that the program does not start finds everything as it was, and nothing in the history."""
+    expired = write_session(Home(tmp_path).sessions_dir, "web_old", datetime(2020, 1, 1, tzinfo=UTC))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for _ in range(3):
+            done = refused_start(
+                tmp_path, "--port", str(taken.getsockname()[1]), config="[session]\nannounce_first = false\n"
+            )
+            assert "web.port" in done.stderr.splitlines()[-1]
+            assert done.returncode == 2
+    assert expired.exists()
+    assert not (Home(tmp_path).state_dir / "history.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["[model]\nprovider='openai'\nbase_url='http://127.0.0.1:1'\nmodel='x'\napi_key_env='MINICLAW_NO_SUCH'\n",
+     "[telegram]\nbot_token_env='MINICLAW_NO_SUCH'\n"],
+)  # fmt: skip
+def test_gateway_configured_wrongly_is_exit_code_2(tmp_path: Path, config: str) -> None:
+    """What is only found at the start is the same mistake as what the file itself shows."""
+    done = refused_start(tmp_path, "--port", "0", config=config)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "MINICLAW_NO_SUCH is not set" in done.stderr
+
+
+def test_gateway_output_that_nobody_takes_does_not_end_it(tmp_path: Path) -> None:
+    """A full disk under the log is no reason to be silent to everybody."""
+    environment = {**os.environ, "MINICLAW_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "miniclaw", "gateway", "--port", "0"]
+    with (
+        open("/dev/full", "w") as full,
+        subprocess.Popen(command, env=environment, stdout=full, stderr=subprocess.PIPE) as process,
+    ):
+        read_until(process, "Gateway started")
+        process.terminate()
+        read_until(process, "Gateway stopped")
+        process.communicate(timeout=10)

@@ -149,7 +149,7 @@ class Answer:
         # Some servers leave out the last event, [DONE]; none leaves out both, unless something happened to it.
         if self._reply.finish_reason:
             self._finish()
-        elif self._heard:
+        elif self._heard or self._bytes:
             cut = "the model's server broke off before the answer was complete"
             self._fail(ModelError(cut, kind="broken_off"))
         else:

@@ -53,6 +53,7 @@ class ConsoleChannel:
         self._output = output or sys.stdout
         self._interactive = messages is None and os.isatty(input_fd)
         self._answered = trio.Event()  # replaced for each message, on the trio thread
+        self._answered.set()
         self._streamed = 0  # characters of the answer that are printed
         self.failures = 0
 
@@ -74,6 +75,11 @@ class ConsoleChannel:
                 self._prompt()
         if self._interactive:
             self._print("\n")
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the last message that was said has its answer; also where none was said."""
+        return self._answered.is_set()
 
     async def send_delta(self, delta: OutboundDelta) -> None:
         """Print the next piece of an answer."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 
+_USED_WRONGLY: Final = (ConfigError, InvalidSessionIdError)
+
 _COMMANDS: Final = {
     "gateway": ("gateway:gateway", "Run the gateway until SIGTERM or Ctrl-C."),
     "chat": ("chat:chat", "Chat with the agent here, in the terminal."),
@@ -112,7 +114,7 @@ def _run() -> int:
         cli.main(standalone_mode=True)
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else EXIT_FAILED
-    except (ConfigError, InvalidSessionIdError) as error:
+    except _USED_WRONGLY as error:
         return _fail(str(error), EXIT_USAGE)
     except (MiniclawError, OSError, KeyboardInterrupt) as error:
         return _fail(_sentence(error), EXIT_FAILED)
@@ -120,7 +122,9 @@ def _run() -> int:
         told, rest = group.split((MiniclawError, OSError, KeyboardInterrupt))
         if rest is not None or told is None:
             raise
-        return _fail("\nminiclaw: ".join(map(_sentence, _leaves(told))), EXIT_FAILED)
+        leaves = _leaves(told)
+        code = EXIT_USAGE if all(isinstance(leaf, _USED_WRONGLY) for leaf in leaves) else EXIT_FAILED
+        return _fail("\nminiclaw: ".join(map(_sentence, leaves)), code)
 
 
 def _replace_closed_streams() -> None:

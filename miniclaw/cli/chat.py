@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from contextlib import suppress
 from functools import partial
@@ -37,15 +38,8 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
     from miniclaw.session.names import make_session_id  # noqa: PLC0415
     from miniclaw.web.listening import SOCKET_NAME  # noqa: PLC0415
 
-    if name is None:
-        try:
-            name = getpass.getuser()
-        except (KeyError, OSError):
-            raise click.UsageError("there is no login name; say whose conversation it is with --as NAME") from None
-    if message is None and sys.stdin is None:
-        raise click.UsageError("there is no standard input to read; give a message with -m TEXT")
-    if message is not None and not message.strip():
-        raise click.UsageError("the message is empty")
+    name = name or _login_name()
+    message = _checked(message)
     session_id = make_session_id(CHANNEL, name)
     # Between somebody's lines of conversation only what they need to know; unless the file asks for more.
     level = "warning" if settings.config.log.level == "info" else settings.config.log.level
@@ -67,5 +61,24 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
     socket_path = settings.home.workspace / SOCKET_NAME
     history = 0 if message is not None else _HISTORY
     trio.run(partial(chat_somewhere, socket_path, name, console, alone, history=history))
-    if console.failures:
+    if console.failures or (message is not None and not console.is_answered):
         sys.exit(EXIT_FAILED)
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise click.UsageError("there is no login name; say whose conversation it is with --as NAME") from None
+
+
+def _checked(message: str | None) -> str | None:
+    """Return the message; what in it is no UTF-8 is said as in a line that is piped in."""
+    if message is None:
+        if sys.stdin is None:
+            raise click.UsageError("there is no standard input to read; give a message with -m TEXT")
+        return None
+    message = os.fsencode(message).decode(errors="replace")
+    if not message.strip():
+        raise click.UsageError("the message is empty")
+    return message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -54,4 +55,5 @@ async def _run(settings: Settings, config: Config) -> None:
     async with trio.open_nursery() as nursery:
         running = await nursery.start(partial(run_gateway, config, settings.home, serves=True))
         for address in running.addresses:
-            click.echo(f"miniclaw is at {address} (Ctrl-C ends it)")
+            with suppress(OSError):  # nobody reads it; the log says it as well
+                click.echo(f"miniclaw is at {address} (Ctrl-C ends it)")

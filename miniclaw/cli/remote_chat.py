@@ -155,9 +155,8 @@ class RemoteChat:
             if self._connected.is_set() and self._awaited is None and not self._unsaved:
                 give_up_at = trio.current_time() + AWAY_SECONDS  # nobody is waiting for it
             if trio.current_time() >= give_up_at:
-                raise ChannelError(
-                    f"the gateway has been away for {AWAY_SECONDS} seconds; what it had not confirmed may be lost"
-                )
+                unsaved = "; what it had not confirmed may be lost" if self._unsaved else ""
+                raise ChannelError(f"the gateway has been away for {AWAY_SECONDS} seconds{unsaved}")
             await trio.sleep(pause)
             pause = min(max(2 * pause, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
 

@@ -51,6 +51,7 @@ class CleanupService:
         at: A time of day in the machine's zone, naive, instead of `interval_seconds`.
         removes: False: each run only announces.
         announce_first: Whether to announce in the cases that `miniclaw.session.schedule` lists.
+        waits: Whether nothing is done before `release` is called.
         clock: The wall clock.
         run: Runs the work on `state` in a thread.
     """
@@ -65,6 +66,7 @@ class CleanupService:
         at: time | None = None,
         removes: bool = True,
         announce_first: bool = True,
+        waits: bool = False,
         clock: Clock = utc_now,
         run: ThreadRunner = run_in_thread,
     ) -> None:
@@ -79,9 +81,11 @@ class CleanupService:
         self._at = at
         self._removes = removes
         self._announce_first = announce_first
+        self._waits = waits
         self._clock = clock
         self._run = run
         self._idle = Idle()
+        self._released = trio.Event()
         self._limiter = trio.CapacityLimiter(1)
         self._state = CleanupState()
         self._deadline = 0.0  # of the next turn, on trio's clock
@@ -120,6 +124,8 @@ class CleanupService:
             await self._keep_state()
         self._next_in(self._first_delay())
         task_status.started()
+        if self._waits:
+            await self._released.wait()
         while await self._is_due():
             period = None
             try:
@@ -130,6 +136,10 @@ class CleanupService:
                 log.error("Session cleanup failed; the next one follows as planned", error=str(error))
             self._plan_next(period)
             self.runs += 1
+
+    def release(self) -> None:
+        """Let a service that was told to wait begin; else without effect."""
+        self._released.set()
 
     def _first_delay(self) -> timedelta:
         now = self._clock()
@@ -182,6 +192,7 @@ class CleanupService:
     def stop(self) -> None:
         """End the service after the batch it is at, if any."""
         self._idle.stop()
+        self._released.set()
         self._cleanup.stop()
 
     async def remember_run(self, at: datetime) -> None:

@@ -100,6 +100,7 @@ async def open_runtime(
     cleanup_at: time | None = None,
     removes: bool = True,
     announce_first: bool = True,
+    cleanup_waits: bool = False,
     max_live_sessions: int = MAX_LIVE_SESSIONS,
     clock: Clock = utc_now,
     fs: OsCalls | None = None,
@@ -120,6 +121,8 @@ async def open_runtime(
         cleanup_at: A time of day, naive, in the machine's zone, at which the cleanup runs instead.
         removes: False: the cleanup never removes, it only announces what it would.
         announce_first: Announce instead of removing in silence; see `miniclaw.session.schedule`.
+        cleanup_waits: No cleanup runs by itself before `runtime.cleanup_service.release()`: for a program that may
+            still refuse to start.
         max_live_sessions: How many saved sessions may stay in memory, at least 1.
         clock: The wall clock. Waiting is done on trio's.
         fs: The system calls, for tests.
@@ -153,6 +156,7 @@ async def open_runtime(
                 at=cleanup_at,
                 removes=removes,
                 announce_first=announce_first,
+                waits=cleanup_waits,
                 clock=clock,
                 run=store.run,
             ),

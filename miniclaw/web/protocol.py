@@ -87,6 +87,9 @@ class Protocol(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         """Begin to answer a request."""
+        most = self.config.h11_max_incomplete_size  # hypercorn's own bound is for heads that come in pieces
+        if len(request.target) + sum(len(name) + len(value) for name, value in request.headers) > most:
+            raise RefusedRequestError(431, f"the head of a request has {most:,} bytes at the most")
         fields = {name for name, _ in request.headers}
         if request.http_version not in _VERSIONS:
             raise RefusedRequestError(505, "only HTTP/1.1 is spoken here")

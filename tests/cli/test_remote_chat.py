@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -124,3 +125,22 @@ def test_chat_with_a_dead_gateways_socket_is_carried_on_alone(program: Program) 
         listener.bind(str(path))
     result = program.run("chat", "--as", "me", "-m", "hello")
     assert (result.code, result.out, result.err) == (0, "hello\n", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_chat_message_that_is_ended_before_its_answer_has_failed(
+    program: Program, gateway: GatewayProcess, number: signal.Signals
+) -> None:
+    """Half an answer is no success to a script."""
+    command = [sys.executable, "-m", "miniclaw", "chat", "--as", "me", "-m", "hold"]
+    environment = os.environ | {"MINICLAW_HOME": str(program.home)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        read_until(process, HOLDING)
+        process.send_signal(number)
+        assert process.wait(TIMEOUT_SECONDS) == 1
+
+
+def test_chat_message_that_is_no_utf8_is_said_as_far_as_it_is(program: Program, gateway: GatewayProcess) -> None:
+    """Bytes that are no text are one replacement character each, as in a line that is piped in."""
+    done = program.run("chat", "--as", "me", "-m", os.fsdecode(b"\xffhello"))
+    assert (done.code, done.out) == (0, "You said: \ufffdhello \n")

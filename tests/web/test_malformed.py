@@ -47,6 +47,7 @@ CASES: dict[str, tuple[bytes, set[int]]] = {
         {400, 413, 0},
     ),
     "a head without end": (b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 40_000, {431}),
+    "a long head at once": (b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 17_000 + b"\r\n\r\n", {431}),
     "headers without end": (b"GET / HTTP/1.1\r\nhost: localhost\r\n" + b"x: y\r\n" * 10_000, {431}),
     "a first line without end": (b"GET /" + b"y" * 40_000, {414, 431, 400}),
     "a websocket without a key": (handshake(sec_websocket_key="").replace(b"sec-websocket-key: \r\n", b""), {400}),

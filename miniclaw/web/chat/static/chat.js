@@ -9,7 +9,7 @@ const MAX_CHARS = 100_000;
 const MAX_FRAME_CHARS = 256 * 1024;
 const NEAR_END_PX = 80;
 const NEAR_START_PX = 300;
-const SAVING_MS = 5000; // after a failed answer; beyond that the message is taken for not saved
+const SAVING_MS = 5000; // after the answer; beyond that the message is taken for not saved
 
 const get = (id) => document.getElementById(id);
 const scroll = get("scroll");
@@ -65,7 +65,7 @@ const HANDLERS = {
 
   reply(frame) {
     keepingPlace(() => log.reply(frame));
-    if (frame.failed && frame.to && outbox.has(frame.to)) {
+    if (frame.to && outbox.has(frame.to)) {
       setTimeout(() => outbox.has(frame.to) && keepingPlace(() => log.state(frame.to, "unsaved")), SAVING_MS);
     }
   },
