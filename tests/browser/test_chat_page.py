@@ -185,7 +185,8 @@ def test_page_older_messages_come_when_asked_for_and_the_place_is_kept(open_tab:
     tab.reload()
     expect(tab.page.locator("#log > li")).to_have_count(50)
     assert tab.is_at_end()
-    tab.page.locator("#earlier").click()
+    # Reaching the button asks for them as well as pressing it does, so it is not pressed: it may be gone by then.
+    tab.page.locator("#scroll").evaluate("scroll => { scroll.scrollTop = 0; }")
     expect(tab.page.locator("#log > li")).to_have_count(60)
     expect(tab.page.locator("#earlier")).to_be_hidden()
     assert tab.shown() == [

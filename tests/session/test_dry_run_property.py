@@ -195,6 +195,8 @@ def test_dry_run_lists_exactly_what_the_run_removes(shard: int, tmp_path: Path, 
             if alone:
                 policy = structs.replace(policy, ttl=None, max_sessions=None, max_disk_bytes=None, low_water=None)
             workspace = replace(workspace, free=100_000 - lacking)
+        elif alone:  # a rule that others would hold
+            policy = structs.replace(policy, max_removed_fraction=0.1)
         bench.try_one(workspace, policy, running=running, used=used)
 
     check()
