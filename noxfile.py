@@ -107,6 +107,10 @@ def screenshots(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure against peers in the same rounds: `-- full` for the figures, `-- compare BASE` for what a change did."""
+    """Measure against peers in the same rounds: `-- full`, `-- compare BASE`; `-- gateway` for chat, start and memory."""
     session.install("-e", ".")
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    if session.posargs[:1] == ["gateway"]:
+        for name in ("chat_load", "gateway_start", "gateway_memory"):
+            session.run("python", "-m", f"benchmarks.{name}", *session.posargs[1:])
+    else:
+        session.run("python", "-m", "benchmarks", *(session.posargs or ["short"]))
