@@ -107,7 +107,7 @@ def screenshots(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure against peers in the same rounds: `-- full`, `-- compare BASE`; `-- gateway` for chat, start and memory."""
+    """Measure against peers: `-- full`, `-- compare BASE` (a change); `-- gateway` for chat, start and memory."""
     session.install("-e", ".")
     if session.posargs[:1] == ["gateway"]:
         for name in ("chat_load", "gateway_start", "gateway_memory"):
