@@ -27,6 +27,7 @@ from miniclaw.config_values import (
     count_rule,
     duration_rule,
     fraction_rule,
+    parse_values,
     size_rule,
     time_of_day_rule,
 )
@@ -252,10 +253,7 @@ _RULES: Final[dict[str, ValueRule]] = {
 
 
 def _parse_session_values(session: dict[str, Any], path: Path | None) -> dict[str, Any]:
-    parsed = dict(session)
-    for key, rule in _RULES.items():
-        if key in session:
-            parsed[key] = rule.parse(session[key], f"session.{key}", path)
+    parsed = parse_values(_RULES, "session", session, path)
     by_channel = session.get("ttl_by_channel", {})
     if isinstance(by_channel, dict):
         for channel, value in by_channel.items():

@@ -6,7 +6,7 @@ A value that breaks its rule is refused by key; none is ever replaced by a defau
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -161,6 +161,25 @@ class _UnseenRule(ValueRule, frozen=True):
 
 def _unseen(rule: ValueRule) -> ValueRule:
     return _UnseenRule(rule.right, rule.read, rule.show)
+
+
+def parse_values(
+    rules: Mapping[str, ValueRule], table: str, values: Mapping[str, Any], path: Path | None
+) -> dict[str, Any]:
+    """Return a table's values as its Struct takes them; what has no rule is left for that to judge.
+
+    Raises:
+        ConfigError: A value is not what its rule says.
+    """
+    parsed = {key: rule.parse(values[key], f"{table}.{key}", path) for key, rule in rules.items() if key in values}
+    return {**values, **parsed}
+
+
+def show_values(rules: Mapping[str, ValueRule], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as the file would say them; without those that are None, for which there is no word."""
+    return {
+        key: rules[key].show(value) if key in rules else value for key, value in values.items() if value is not None
+    }
 
 
 def as_toml(value: object) -> str:

@@ -62,7 +62,6 @@ class Answer:
         self._redactor = StreamRedactor(secret)
         self._ready: deque[ModelEvent] = deque()
         self._bytes = 0
-        self._heard = False
         self._ended = False
         self._failure: ModelError | None = None  # raised when what came before it was taken
 
@@ -130,7 +129,6 @@ class Answer:
     def _take(self, data: str | bytes) -> None:
         if self._ended or self._failure:
             return
-        self._heard = True
         if isinstance(data, str) and data.strip() == _DONE:
             self._finish()
             return
@@ -149,7 +147,7 @@ class Answer:
         # Some servers leave out the last event, [DONE]; none leaves out both, unless something happened to it.
         if self._reply.finish_reason:
             self._finish()
-        elif self._heard or self._bytes:
+        elif self._bytes:
             cut = "the model's server broke off before the answer was complete"
             self._fail(ModelError(cut, kind="broken_off"))
         else:

@@ -12,7 +12,16 @@ from typing import Any, Final, Literal, TypeAlias
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from miniclaw.config_values import ValueRule, base_url_rule, count_rule, duration_rule, path_rule, variable_rule
+from miniclaw.config_values import (
+    ValueRule,
+    base_url_rule,
+    count_rule,
+    duration_rule,
+    parse_values,
+    path_rule,
+    show_values,
+    variable_rule,
+)
 from miniclaw.errors import ConfigError
 
 Provider: TypeAlias = Literal["echo", "openai"]
@@ -75,8 +84,7 @@ def parse_model_values(values: dict[str, Any], path: Path | None) -> dict[str, A
     Raises:
         ConfigError: A value is not what it should be.
     """
-    parsed = {key: rule.parse(values[key], f"model.{key}", path) for key, rule in _RULES.items() if key in values}
-    return {**values, **parsed}
+    return parse_values(_RULES, "model", values, path)
 
 
 def check_model(model: ModelConfig, path: Path | None) -> None:
@@ -97,7 +105,4 @@ def check_model(model: ModelConfig, path: Path | None) -> None:
 
 def show_model(model: ModelConfig) -> dict[str, Any]:
     """Return the table as its file would say it; without the keys that have no word for their default."""
-    values = asdict(model)
-    return {
-        key: _RULES[key].show(value) if key in _RULES else value for key, value in values.items() if value is not None
-    }
+    return show_values(_RULES, asdict(model))

@@ -79,14 +79,22 @@ class Transcript:
         self._session_id = session_id
         self._clock = clock
 
-    async def add_question(self, message: InboundMessage) -> None:
-        """Record what the person wrote.
+    async def add_question(self, said: Sequence[Message], message: InboundMessage) -> Delivery:
+        """Record what the person wrote, once, however often it is delivered; return what the session knew of it before.
+
+        Args:
+            said: The session's messages.
+            message: What the person wrote.
 
         Raises:
             MiniclawError: It could not be recorded.
         """
+        delivery = find_delivery(said, message.inbound_id)
+        if delivery != "new":
+            return delivery
         question = Message("user", message.content, self._now(), inbound_id=message.inbound_id)
         await self._manager.add_message(self._session_id, question)
+        return delivery
 
     async def add_answer(self, text: str, tool_calls: tuple[ToolCall, ...] = ()) -> None:
         """Record an answer.

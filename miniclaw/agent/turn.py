@@ -13,7 +13,7 @@ import trio
 
 from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
-from miniclaw.agent.transcript import STOPPED, Delivery, Transcript, find_delivery
+from miniclaw.agent.transcript import STOPPED, Delivery, Transcript
 from miniclaw.channels.base import InboundMessage
 from miniclaw.errors import MiniclawError, ModelError, SessionNotFoundError
 from miniclaw.redaction import redact
@@ -92,9 +92,7 @@ class Turn:
         session = await self._manager.get_or_create_session(self._message.channel, self._message.chat_id)
         async with self._manager.using(session.session_id):
             transcript = Transcript(self._manager, session.session_id, self._clock)
-            delivery = find_delivery(session.messages, self._message.inbound_id)
-            if delivery == "new":
-                await transcript.add_question(self._message)
+            delivery = await transcript.add_question(session.messages, self._message)
             self._is_recorded = True
             self._recorded(session.session_id)
             if delivery in {"new", "unanswered"}:
@@ -139,9 +137,7 @@ async def record_unanswered(manager: SessionManager, clock: Clock, message: Inbo
         MiniclawError: It could not be recorded.
     """
     session = await manager.get_or_create_session(message.channel, message.chat_id)
-    delivery = find_delivery(session.messages, message.inbound_id)
     transcript = Transcript(manager, session.session_id, clock)
-    if delivery == "new":
-        await transcript.add_question(message)
+    delivery = await transcript.add_question(session.messages, message)
     if delivery in {"new", "unanswered"}:
         await transcript.add_interrupted("", STOPPED)

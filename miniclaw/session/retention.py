@@ -188,10 +188,10 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
             return "never"
         return "ttl" if age > ttl else "within_ttl"
 
-    def surely_staying(self, now: datetime) -> Staying:
-        """Return which sessions `judge` and the budgets leave in their places, whatever their channel."""
+    def surely_staying(self, now: datetime) -> Staying | None:
+        """Return which sessions stay, whatever their channel; None where each has to be judged, as for a budget."""
         if self.has_budget:
-            return Staying.nothing()
+            return None
         ttl = self.shortest_ttl()
         most = 2 * to_microseconds(now)
         return Staying(-(1 << 62) if ttl is None else most - 2 * (ttl // MICROSECOND), most)
@@ -225,11 +225,6 @@ class Staying(Struct, frozen=True):
 
     least: int
     most: int
-
-    @classmethod
-    def nothing(cls) -> Staying:
-        """Return that each session has to be judged by itself."""
-        return cls(0, -1)
 
 
 class PlanRow(Struct, frozen=True, gc=False):

@@ -74,7 +74,8 @@ class DirectoryScan:
         self._directory = directory
         self._verify = verify
         self._ledger = ledger
-        self._find = (ledger or Ledger()).find
+        # An empty ledger is only filled: to look for a file in what this scan itself has entered would be in vain.
+        self._judge = self._look_up if ledger else self._put_off
         self._counts = staying is not None
         self._least, self._most = (staying.least, staying.most) if staying is not None else (0, -1)
         self._kept = self._kept_bytes = 0
@@ -129,12 +130,12 @@ class DirectoryScan:
         """List on, until the time is over or there is enough to read; judge by the ledger what it knows."""
         if self._entries is None:
             self._entries = self._open()
-        look_up = self._look_up if self._ledger is not None and len(self._ledger) else self._put_off
+        judge = self._judge
         unread: list[_Unread] = []
         for number, entry in enumerate(self._entries, 1):
             name = entry.name
             if name[-5:] == names.SUFFIX and name[0] != "." and entry.is_file(follow_symlinks=False):
-                look_up(entry, name, rows, unread)
+                judge(entry, name, rows, unread)
             else:
                 rows += self._examine_odd(entry)
             if not number % _CLOCK_STEP and (len(unread) >= CHUNK or perf_counter() > end):
@@ -154,7 +155,8 @@ class DirectoryScan:
         except OSError:  # gone, or else reading it will say what is wrong
             unread.append(_Unread(entry.inode(), name))
             return
-        used = self._find(status.st_ino, fingerprint(status.st_mtime_ns, status.st_ctime_ns), status.st_size)
+        assert self._ledger is not None  # noqa: S101 - for mypy: there is one where this is called
+        used = self._ledger.find(status.st_ino, fingerprint(status.st_mtime_ns, status.st_ctime_ns), status.st_size)
         if used is None:
             unread.append(_Unread(status.st_ino, name))
         elif self._least <= used <= self._most and not used & 1:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from miniclaw.config_values import ValueRule, count_rule
+from miniclaw.config_values import ValueRule, count_rule, parse_values, show_values
 from miniclaw.errors import ConfigError
 
 DEFAULT_PORT: Final = 8765
@@ -84,7 +84,7 @@ def parse_web_values(values: dict[str, Any], path: Path | None) -> dict[str, Any
     Raises:
         ConfigError: A value is not what it should be.
     """
-    return values | {key: rule.parse(values[key], f"web.{key}", path) for key, rule in _RULES.items() if key in values}
+    return parse_values(_RULES, "web", values, path)
 
 
 def check_web(web: WebConfig, path: Path | None) -> None:
@@ -99,4 +99,4 @@ def check_web(web: WebConfig, path: Path | None) -> None:
 
 def show_web(web: WebConfig) -> dict[str, Any]:
     """Return the table as its file would say it."""
-    return {key: _RULES[key].show(value) if key in _RULES else value for key, value in asdict(web).items()}
+    return show_values(_RULES, asdict(web))

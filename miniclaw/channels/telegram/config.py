@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from miniclaw.config_values import ValueRule, base_url_rule, path_rule, variable_rule
+from miniclaw.config_values import ValueRule, base_url_rule, parse_values, path_rule, show_values, variable_rule
 from miniclaw.errors import ConfigError
 
 API_BASE: Final = "https://api.telegram.org"
@@ -60,8 +60,7 @@ def parse_telegram_values(values: dict[str, Any], path: Path | None) -> dict[str
     Raises:
         ConfigError: A value is not what it should be.
     """
-    parsed = {key: rule.parse(values[key], f"telegram.{key}", path) for key, rule in _RULES.items() if key in values}
-    return values | parsed
+    return parse_values(_RULES, "telegram", values, path)
 
 
 def check_telegram(telegram: TelegramConfig, path: Path | None) -> None:
@@ -80,4 +79,4 @@ def check_telegram(telegram: TelegramConfig, path: Path | None) -> None:
 
 def show_telegram(telegram: TelegramConfig) -> dict[str, Any]:
     """Return the table as its file would say it; without the keys that have no word for their default."""
-    return {key: _RULES[key].show(value) for key, value in asdict(telegram).items() if value is not None}
+    return show_values(_RULES, asdict(telegram))
