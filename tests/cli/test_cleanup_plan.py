@@ -11,7 +11,7 @@ import pytest
 
 from miniclaw.formats import format_size
 from tests.cli.ways import directly
-from tests.fakes.program import Program
+from tests.fakes.program import Program, refusing_rename
 
 UNMET = "max_sessions: it cannot be met, what is left is protected or would not be enough"
 DOCS = Path(__file__).parents[2] / "docs" / "commands.md"
@@ -248,15 +248,7 @@ def test_cleanup_that_the_system_refuses_is_exit_code_1(program: Program) -> Non
     """What could not be removed is counted and stays; the others go."""
     program.add("web_a", days=31)
     path = program.add("web_b", days=31)
-    script = (
-        "import os, sys; rename = os.rename\n"
-        "def refuse(source, *args, **kwargs):\n"
-        "    if source == 'web_b.json': raise OSError(1, 'Operation not permitted')\n"
-        "    return rename(source, *args, **kwargs)\n"
-        "os.rename = refuse\n"
-        "from miniclaw.cli import main; main()"
-    )
-    result = program.run_python(script, "sessions", "cleanup")
+    result = program.run_python(refusing_rename("web_b.json"), "sessions", "cleanup")
     assert result.code == 1
     assert result.lines[0].startswith("2 sessions scanned, 1 removed, ")
     assert "1 could not be removed; the log above says why.\n" in result.err

@@ -11,7 +11,7 @@ import pytest
 from miniclaw.formats import printable
 from miniclaw.session.names import file_name
 from tests.cli.ways import directly
-from tests.fakes.program import Program
+from tests.fakes.program import Program, refusing_rename
 
 STAMP = "20261101T000000Z-0123abcd"
 
@@ -327,21 +327,13 @@ def test_delete_that_the_system_refuses_is_told_for_that_one(program: Program) -
     """One that stays is named, with exit code 1; the others go."""
     program.add("web_a", days=1)
     path = program.add("web_b", days=1)
-    script = (
-        "import os, sys; rename = os.rename\n"
-        "def refuse(source, *args, **kwargs):\n"
-        "    if source == 'web_b.json': raise OSError(1, 'Operation not permitted')\n"
-        "    return rename(source, *args, **kwargs)\n"
-        "os.rename = refuse\n"
-        "from miniclaw.cli import main; main()"
-    )
-    result = program.run_python(script, "sessions", "delete", "web_b", "web_a")
+    result = program.run_python(refusing_rename("web_b.json"), "sessions", "delete", "web_b", "web_a")
     assert result.code == 1
     assert result.lines[0].startswith("Deleted web_a, ")
     assert result.lines[-1].startswith("1 session deleted for good, ")
     assert f"miniclaw: {path}: " in result.err
     assert program.files() == {"web_b.json"}
-    as_json = program.run_python(script, "sessions", "delete", "web_b", "--json")
+    as_json = program.run_python(refusing_rename("web_b.json"), "sessions", "delete", "web_b", "--json")
     assert as_json.code == 1
     (row,) = as_json.json["sessions"]
     assert (row["session_id"], row["bytes_freed"], row["trash_entry"]) == ("web_b", 0, None)

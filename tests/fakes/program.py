@@ -124,6 +124,18 @@ class Program:
         return Result(code, shown.decode().replace("\r\n", "\n"), "")
 
 
+def refusing_rename(name: str) -> str:
+    """Return a script that is the program on a system that does not rename the file of this name."""
+    return (
+        "import os, sys; rename = os.rename\n"
+        "def refuse(source, *args, **kwargs):\n"
+        f"    if source == {name!r}: raise OSError(1, 'Operation not permitted')\n"
+        "    return rename(source, *args, **kwargs)\n"
+        "os.rename = refuse\n"
+        "from miniclaw.cli import main; main()"
+    )
+
+
 def _converse(master: int, prompt: bytes, answer: bytes) -> bytes:
     """Return all that is shown until the program ends; the answer is typed once the prompt is there."""
     shown = b""
