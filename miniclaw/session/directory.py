@@ -17,6 +17,7 @@ import errno
 import os
 import queue
 import stat
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
@@ -48,6 +49,7 @@ from miniclaw.session.fs import OsCalls
 from miniclaw.session.holder import Holder, find_holder, take_lock
 from miniclaw.session.logs import get_logger
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
+from miniclaw.session.saved_files import SavedFiles
 from miniclaw.session.stamps import stamped
 from miniclaw.session.stranded import WORK_NAME, find_stranded, folder_opened
 from miniclaw.session.types import Session, SessionHeader
@@ -74,6 +76,7 @@ class SessionDirectory:
         self.captured: dict[str, str] = {}
         # Names of the temporary files that saves are writing; changed by any thread, one atomic step at a time.
         self.under_way: set[str] = set()
+        self.saved_files: SavedFiles | None = None  # set by who keeps a ledger
         # Folders of `.work` that no removal is using; only `work_folders` uses it.
         self.free_folders: queue.SimpleQueue[str] = queue.SimpleQueue()
 
@@ -199,8 +202,8 @@ class SessionDirectory:
 
     def _read_row_from(self, fd: int, name: str, status: os.stat_result, verify: Verify | None) -> ScanRow:
         fs = self.fs
-        if problem := why_no_session_file(status.st_mode):
-            return ProblemFile(name, "foreign", problem)
+        if not stat.S_ISREG(status.st_mode):
+            return ProblemFile(name, "foreign", why_no_session_file(status.st_mode) or "")
         prefix = fs.read(fd, codec.HEADER_PREFIX_BYTES)
         header = data = None
         if len(prefix) < status.st_size:
@@ -343,6 +346,16 @@ class SessionDirectory:
             raise SessionTooLargeError(self.path / name, _too_large(len(data)))
         with store_errors(self.path / name, "save"):
             replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd, under_way=self.under_way)
+        self._note_saved(name, session, len(data))
+
+    def _note_saved(self, name: str, session: Session, size: int) -> None:
+        """Remember a file that was just saved, for the next scan, if it is as we have written it."""
+        if self.saved_files is None:
+            return
+        with suppress(OSError, TypeError, ValueError, OverflowError):  # of a time that is none: it is read, then
+            status = self.fs.stat(name, dir_fd=self.fd)
+            if stat.S_ISREG(status.st_mode) and status.st_size == size:
+                self.saved_files.note(name, session, status)
 
     def sync(self) -> None:
         """Make the names of all files that were written before durable.

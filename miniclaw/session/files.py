@@ -59,6 +59,19 @@ def read_rest(fs: OsCalls, fd: int, head: bytes = b"") -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def fill(fs: OsCalls, fd: int, buffer: memoryview) -> None:
+    """Read on in an open file until the buffer is full.
+
+    Raises:
+        ValueError: The file ends before.
+    """
+    while buffer:
+        size = fs.readv(fd, [buffer])
+        if not size:
+            raise ValueError("it ends too early")
+        buffer = buffer[size:]
+
+
 def write_all(fs: OsCalls, fd: int, data: Bytes) -> None:
     """Write all of `data`; a short write (a full disk, a limit) is followed by another that says why."""
     view = memoryview(data)
@@ -104,8 +117,10 @@ def temporary_name(under_way: set[str] | None) -> Iterator[str]:
 
 def close_quietly(fs: OsCalls, fd: int) -> None:
     """Close a descriptor. It is gone also where close reports an error, which after a sync, or a read, says nothing."""
-    with suppress(OSError):
+    try:  # noqa: SIM105 - for each file of a scan; suppress() takes half as long as the close
         fs.close(fd)
+    except OSError:
+        pass
 
 
 def unlink_quietly(fs: OsCalls, name: str, *, dir_fd: int) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from miniclaw.errors import StoreError
-from miniclaw.session.files import READ_FLAGS, opened, read_rest, replace_file
+from miniclaw.session.files import READ_FLAGS, fill, opened, replace_file
 from miniclaw.session.folder import Folder
 from miniclaw.session.ledger import MAX_FILE_BYTES, Ledger
 from miniclaw.session.logs import get_logger
@@ -30,8 +31,8 @@ class LedgerFile:
         fs = self._folder.fs
         try:
             with self._folder.opened() as folder, opened(fs, LEDGER_NAME, READ_FLAGS, dir_fd=folder) as fd:
-                too_large = fs.fstat(fd).st_size > MAX_FILE_BYTES
-                return Ledger.decode(b"" if too_large else read_rest(fs, fd))
+                size = fs.fstat(fd).st_size
+                return Ledger.read(size if size <= MAX_FILE_BYTES else 0, partial(fill, fs, fd))
         except FileNotFoundError:
             return Ledger()
         except (OSError, StoreError, ValueError) as error:
@@ -44,7 +45,7 @@ class LedgerFile:
             return
         try:
             with self._folder.made() as folder:
-                replace_file(self._folder.fs, LEDGER_NAME, ledger.encode(), dir_fd=folder, work_fd=folder)
+                replace_file(self._folder.fs, LEDGER_NAME, b"".join(ledger.encoded()), dir_fd=folder, work_fd=folder)
         except (OSError, StoreError) as error:
             log.warning("Ledger could not be written; the next scan reads more files", problem=str(error))
         else:

@@ -27,7 +27,8 @@ SUFFIX = ".json"
 
 _DIGEST_CHARS = 32  # 128 bits: chat ids come from strangers, who may look for collisions
 _CHANNEL = re.compile(r"[a-z0-9-]{1,32}")
-_PLAIN_ID = re.compile(r"[a-z0-9-]{1,32}_[a-z0-9.@+_-]+")  # what file_name() leaves as it is, if it is not too long
+# The name of an id that file_name() leaves as it is.
+_is_plain = re.compile(rf"(?=.{{1,{MAX_NAME_BYTES}}}\Z)[a-z0-9-]{{1,32}}_[a-z0-9.@+_-]+{re.escape(SUFFIX)}").fullmatch
 _NO_BARE_NAME = re.compile(r"[/\0%~]")
 _CAPITAL = re.compile(r"[A-Z]")
 _CUT_ESCAPE = re.compile(r"%[0-9A-F]?$")
@@ -116,14 +117,14 @@ def is_session_file(name: str) -> bool:
 
 def is_plain(name: str, session_id: str) -> bool:
     """Return whether a file's name is the session's id as it is, so that it alone tells whose file it is."""
-    return name == session_id + SUFFIX and len(name) <= MAX_NAME_BYTES and _PLAIN_ID.fullmatch(session_id) is not None
+    return name == session_id + SUFFIX and _is_plain(name) is not None
 
 
 def belongs(name: str, session_id: str, channel: str, chat_id: str) -> bool:
     """Return whether the ids inside a file agree with one another and with the file's name."""
     if session_id != f"{channel}_{chat_id}" or "_" in channel:
         return False
-    if is_plain(name, session_id):
+    if name == session_id + SUFFIX and _is_plain(name):
         return True  # the usual file; what follows would say the same
     try:
         return name in file_names(session_id)

@@ -51,7 +51,7 @@ class SessionParts:
         self.state = state
         self.history: History = state.history()
         self.clock = clock
-        store.ledger_file = LedgerFile(state.folder)
+        store.keep_ledger(LedgerFile(state.folder))
         self.manager = SessionManager(store, clock=clock, policy=policy, max_live_sessions=max_live_sessions)
         self.cleanup = Cleanup(
             store.directory.path,

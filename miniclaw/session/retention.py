@@ -10,12 +10,12 @@ What the budgets take depends on all sessions together: `miniclaw.session.plan` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct, field
 
-from miniclaw.session.clock import MICROSECOND, to_microseconds
 from miniclaw.session.names import is_channel
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Session, SessionHeader
@@ -193,8 +193,10 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
         if self.has_budget:
             return None
         ttl = self.shortest_ttl()
-        most = 2 * to_microseconds(now)
-        return Staying(-(1 << 62) if ttl is None else most - 2 * (ttl // MICROSECOND), most)
+        least = datetime.min.replace(tzinfo=UTC)
+        with suppress(OverflowError):  # a TTL of ten thousand years takes nothing
+            least = least if ttl is None else now - ttl
+        return Staying(least, now)
 
     def is_expired(self, session: SessionHeader | Session, now: datetime) -> bool:
         """Return whether a session may be removed at this time for its TTL."""
@@ -218,13 +220,10 @@ def _check_fraction(name: str, value: object) -> None:
 
 
 class Staying(Struct, frozen=True):
-    """Within which times of their last use sessions stay by any rule, if they are not pinned.
+    """Within which times of their last use sessions stay by any rule, if they are not pinned; both inclusive."""
 
-    In microseconds since 1970, doubled, as the ledger has them; both inclusive.
-    """
-
-    least: int
-    most: int
+    since: datetime
+    until: datetime
 
 
 class PlanRow(Struct, frozen=True, gc=False):

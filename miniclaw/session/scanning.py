@@ -14,19 +14,21 @@ from contextlib import ExitStack
 from time import perf_counter, time_ns
 from typing import Final, Self
 
-from msgspec import Struct
-
 from miniclaw.session import names
-from miniclaw.session.clock import from_microseconds
+from miniclaw.session.clock import from_microseconds, to_microseconds
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import DIRECTORY_FLAGS, opened, store_errors, why_no_session_file
 from miniclaw.session.ledger import RACY_SECONDS, Ledger, fingerprint
 from miniclaw.session.retention import Staying
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
+from miniclaw.session.saved_files import SavedFile
 from miniclaw.session.types import SessionHeader
 
 CHUNK: Final = 16_384
 """So many files are listed before those of them that have to be read are, in the order of their inodes."""
+
+READ_AT_ONCE: Final = 512
+"""So many files are read before what was found in them is judged: their statuses take some memory."""
 
 COLD_SECONDS: Final = 150e-6
 """A file that takes longer to read, on average, comes from the disk and not from memory."""
@@ -37,26 +39,14 @@ COLD_THREADS: Final = 4
 _CLOCK_STEP: Final = 32  # entries between two looks at the clock
 
 
-class _Unread(Struct, frozen=True, gc=False):
-    """A file that has to be read.
-
-    Attributes:
-        inode: By which they are sorted.
-        name: The file.
-    """
-
-    inode: int
-    name: str
-
-
 class DirectoryScan:
     """A listing of a directory in progress, to be closed. One thread at a time.
 
     Args:
         directory: What is listed.
         verify: See `SessionDirectory.read_row`.
-        ledger: What is known of the files; kept up to date by what is read.
-        staying: What the ledger knows and is not worth a row: it is counted, see `take_kept`.
+        ledger: What is known of the files; told what is read, and settled at the end.
+        staying: What is not worth a row: it is counted, see `take_kept`, and needs not be verified.
 
     Attributes:
         complete: Whether all was listed and read.
@@ -74,14 +64,20 @@ class DirectoryScan:
         self._directory = directory
         self._verify = verify
         self._ledger = ledger
+        self._recent: dict[str, SavedFile] = {}
+        if ledger is not None and directory.saved_files is not None:
+            self._recent = directory.saved_files.all()
+            ledger.recall({file.inode: file.entry for file in self._recent.values()})
         # An empty ledger is only filled: to look for a file in what this scan itself has entered would be in vain.
         self._judge = self._look_up if ledger else self._put_off
-        self._counts = staying is not None
-        self._least, self._most = (staying.least, staying.most) if staying is not None else (0, -1)
+        self._staying = staying
+        self._least, self._most = 0, -1  # as the ledger has it; nothing lies between
+        if staying is not None:
+            self._least, self._most = (2 * to_microseconds(time) for time in (staying.since, staying.until))
         self._kept = self._kept_bytes = 0
         self._resources = ExitStack()
         self._entries: Iterator[os.DirEntry[str]] | None = None
-        self._unread: deque[_Unread] = deque()  # popped by any of our threads
+        self._unread: deque[tuple[int, str]] = deque()  # inodes and names; popped by any of our threads
         self._listed = False
         self._cold = False
         self.complete = False
@@ -117,7 +113,7 @@ class DirectoryScan:
                     self._list(rows, end)
                 else:
                     self._read_stranded(rows)
-                if (rows or self._counts) and perf_counter() > end:
+                if (rows or self._staying is not None) and perf_counter() > end:
                     break
         return rows
 
@@ -131,7 +127,7 @@ class DirectoryScan:
         if self._entries is None:
             self._entries = self._open()
         judge = self._judge
-        unread: list[_Unread] = []
+        unread: list[tuple[int, str]] = []
         for number, entry in enumerate(self._entries, 1):
             name = entry.name
             if name[-5:] == names.SUFFIX and name[0] != "." and entry.is_file(follow_symlinks=False):
@@ -142,30 +138,31 @@ class DirectoryScan:
                 break
         else:
             self._listed = True
-        unread.sort(key=_inode_of)
+        unread.sort()
         self._unread.extend(unread)
 
-    def _put_off(self, entry: os.DirEntry[str], name: str, _rows: list[ScanRow], unread: list[_Unread]) -> None:
-        unread.append(_Unread(entry.inode(), name))
+    @staticmethod
+    def _put_off(entry: os.DirEntry[str], name: str, _rows: list[ScanRow], unread: list[tuple[int, str]]) -> None:
+        unread.append((entry.inode(), name))
 
-    def _look_up(self, entry: os.DirEntry[str], name: str, rows: list[ScanRow], unread: list[_Unread]) -> None:
+    def _look_up(self, entry: os.DirEntry[str], name: str, rows: list[ScanRow], unread: list[tuple[int, str]]) -> None:
         """Judge a file by the ledger, or put it off to be read."""
         try:
             status = entry.stat(follow_symlinks=False)
         except OSError:  # gone, or else reading it will say what is wrong
-            unread.append(_Unread(entry.inode(), name))
+            unread.append((entry.inode(), name))
             return
         assert self._ledger is not None  # noqa: S101 - for mypy: there is one where this is called
         used = self._ledger.find(status.st_ino, fingerprint(status.st_mtime_ns, status.st_ctime_ns), status.st_size)
         if used is None:
-            unread.append(_Unread(status.st_ino, name))
+            unread.append((status.st_ino, name))
         elif self._least <= used <= self._most and not used & 1:
             self._kept += 1
             self._kept_bytes += status.st_size
         elif (row := self._known(name, status.st_size, used)) is not None:
             rows.append(row)
         else:
-            unread.append(_Unread(status.st_ino, name))
+            unread.append((status.st_ino, name))
 
     def _known(self, name: str, size: int, used: int) -> StoredSession | None:
         """Return the session as the ledger knows it; None where its file has to be read.
@@ -195,39 +192,56 @@ class DirectoryScan:
                 raise helper.error
         self._cold = perf_counter() - began > COLD_SECONDS * len(found)
         self.opened += len(found)
+        self._take(found, rows)
+
+    def _take(self, found: deque[tuple[ScanRow | None, os.stat_result | None]], rows: list[ScanRow]) -> None:
+        """Enter what was read into the ledger, if it is not too new, and count it, or give it a row."""
+        ledger, least, most = self._ledger, self._least, self._most
         newest = time_ns() - RACY_SECONDS * 1_000_000_000
         for row, status in found:
-            if row is None:
-                continue
-            rows.append(row)
-            if self._ledger is not None and status is not None and isinstance(row, StoredSession):
-                self._enter(self._ledger, row, status, newest)
+            if status is not None and type(row) is StoredSession:
+                header = row.header
+                used = to_microseconds(header.last_accessed) * 2 + header.pinned
+                if ledger is not None:
+                    mtime, ctime = status.st_mtime_ns, status.st_ctime_ns
+                    if mtime < newest and ctime < newest:
+                        ledger.add(status.st_ino, fingerprint(mtime, ctime), status.st_size, used)
+                if least <= used <= most and not used & 1:
+                    self._kept += 1
+                    self._kept_bytes += row.size
+                    continue
+            if row is not None:
+                rows.append(row)
 
     def read_some(self, found: deque[tuple[ScanRow | None, os.stat_result | None]], end: float) -> None:
         """Read files until none is left or the time is over, at least one; in any of our threads."""
-        read, verify, unread = self._directory.read_entry, self._verify, self._unread
+        read, verify, unread = self._directory.read_entry, self._doubts(), self._unread
         while True:
             try:
-                name = unread.popleft().name
+                _, name = unread.popleft()
             except IndexError:
                 return
             found.append(read(name, verify=verify))
-            if perf_counter() > end:
+            if perf_counter() > end or len(found) >= READ_AT_ONCE:
                 return
 
-    @staticmethod
-    def _enter(ledger: Ledger, row: StoredSession, status: os.stat_result, newest: int) -> None:
-        """Enter a file that was read into the ledger, if it is not too new."""
-        header = row.header
-        if max(status.st_mtime_ns, status.st_ctime_ns) < newest:
-            times = fingerprint(status.st_mtime_ns, status.st_ctime_ns)
-            ledger.add(status.st_ino, times, status.st_size, header.last_accessed, pinned=header.pinned)
+    def _doubts(self) -> Verify | None:
+        """Return `verify`, which is not asked about what stays by any rule: those are nearly all."""
+        verify, staying = self._verify, self._staying
+        if verify is None or staying is None:
+            return verify
+        least, most = staying.since, staying.until
+        return lambda header: not least <= header.last_accessed <= most and verify(header)
 
     def _read_stranded(self, rows: list[ScanRow]) -> None:
         for name, folder in self._directory.stranded().items():
             if row := self._directory.read_stranded(name, folder, verify=self._verify):
                 rows.append(row)
         self.complete = True
+        if self._ledger is not None:
+            self._ledger.settle()
+        if self._directory.saved_files is not None:
+            self._directory.saved_files.forget(self._recent)
 
     def _open(self) -> Iterator[os.DirEntry[str]]:
         fs = self._directory.fs
@@ -268,7 +282,3 @@ class _Helper(threading.Thread):
             self._scan.read_some(self._found, self._end)
         except Exception as error:  # noqa: BLE001 - raised by who started the thread
             self.error = error
-
-
-def _inode_of(unread: _Unread) -> int:
-    return unread.inode

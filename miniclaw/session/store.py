@@ -28,6 +28,7 @@ from miniclaw.session.removal import Consent, Removal, TrashOrder, remove_batch
 from miniclaw.session.restore import restore
 from miniclaw.session.retention import Staying
 from miniclaw.session.rows import Leftover, ScanRow, Verify
+from miniclaw.session.saved_files import SavedFiles
 from miniclaw.session.saving import SaveJob, SaveOutcome
 from miniclaw.session.scanning import DirectoryScan
 from miniclaw.session.store_protocol import StoreScan
@@ -49,7 +50,7 @@ class FileSessionStore:
     def __init__(self, directory: SessionDirectory, trash: Trash) -> None:
         self.directory = directory
         self.trash = trash
-        self.ledger_file: LedgerFile | None = None  # set by who knows where it lies; scans are quicker with it
+        self._ledger_file: LedgerFile | None = None
         # Limiters of their own, and apart: saves that hang must not keep anybody from loading.
         self._save_limiter = trio.CapacityLimiter(SAVE_THREADS)
         self._load_limiter = trio.CapacityLimiter(LOAD_THREADS)
@@ -57,6 +58,11 @@ class FileSessionStore:
         # Both are changed on the trio thread only.
         self._jobs_under_way = 0
         self._closing = False
+
+    def keep_ledger(self, file: LedgerFile) -> None:
+        """Make scans quicker by a ledger, which is kept in this file."""
+        self._ledger_file = file
+        self.directory.saved_files = SavedFiles()
 
     async def load(self, session_id: str, *, finished: Callable[[], None] | None = None) -> Session:
         """See `SessionStore.load`."""
@@ -81,7 +87,7 @@ class FileSessionStore:
         """See `SessionStore.scan`."""
         scan = FileScan(
             lambda ledger: DirectoryScan(self.directory, verify, ledger=ledger, staying=staying),
-            self.ledger_file,
+            self._ledger_file,
             lambda work, finished: self.run(work, self._sweep_limiter, finished),
         )
         try:

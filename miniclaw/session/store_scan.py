@@ -48,7 +48,6 @@ class FileScan:
             self._scan = self._begin(self._ledger)
         rows = self._scan.next_batch(seconds=SCAN_BATCH_SECONDS)
         if self._scan.complete and self._ledger is not None and self._ledger_file is not None:
-            self._ledger.forget_unseen()
             self._ledger_file.save(self._ledger)
             self._ledger = None
         return rows

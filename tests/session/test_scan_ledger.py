@@ -12,15 +12,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from miniclaw.session.clock import to_microseconds
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.folder import Folder
 from miniclaw.session.ledger import Ledger, fingerprint
 from miniclaw.session.ledger_file import LEDGER_NAME, LedgerFile
+from miniclaw.session.manager import SessionManager
 from miniclaw.session.operations import open_operations
 from miniclaw.session.plan import CleanupPlan, scan_sync
 from miniclaw.session.retention import RetentionPolicy
-from miniclaw.session.rows import ScanRow
+from miniclaw.session.rows import ScanRow, StoredSession
+from miniclaw.session.saved_files import SavedFiles
 from miniclaw.session.scanning import DirectoryScan
+from miniclaw.session.store import FileSessionStore, open_store
+from miniclaw.session.types import Session
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
@@ -223,8 +228,6 @@ def test_plan_with_a_ledger_through_any_changes_is_that_of_the_files(
             file.unlink(missing_ok=True)
         elif step == "scan":
             plan(path, clock, ledger)
-            ledger.forget_unseen()
-            ledger = Ledger.decode(ledger.encode())
     assert told(plan(path, clock, ledger)) == told(plan(path, clock, None))
 
 
@@ -255,12 +258,94 @@ async def test_cleanup_removes_by_the_file_and_not_by_the_ledger(tmp_path: Path,
     status = path.stat()
     lying = Ledger()
     times = fingerprint(status.st_mtime_ns, status.st_ctime_ns)
-    lying.add(status.st_ino, times, status.st_size, clock.ago(days=400), pinned=False)
+    lying.add(status.st_ino, times, status.st_size, 2 * to_microseconds(clock.ago(days=400)))
+    lying.settle()
     LedgerFile(Folder(tmp_path / "state")).save(lying)
     places = {"state_dir": tmp_path / "state", "trash_dir": tmp_path / "trash"}
     async with open_operations(sessions, policy=POLICY, clock=clock, **places) as operations:  # type: ignore[arg-type]
         assert (await operations.cleanup()).sessions_deleted == 0
     assert path.exists()
+
+
+async def drain(store: FileSessionStore) -> int:
+    """Scan to the end, and return how many sessions there were."""
+    count = 0
+    async with store.scan() as scanning:
+        while not scanning.complete:
+            count += len(await scanning.next_batch())
+    return count
+
+
+async def test_scan_after_own_saves_opens_none_of_them(tmp_path: Path, clock: WallClock) -> None:
+    """The daily scan after a day of chats opens no session, and neither does the one after that."""
+    fs = FaultyOs()
+    async with open_store(tmp_path / "sessions", fs=fs) as store:
+        store.keep_ledger(LedgerFile(Folder(tmp_path / "state")))
+        manager = SessionManager(store, clock=clock)
+        for _ in range(3):
+            for number in range(20):
+                session = await manager.get_or_create_session("web", str(number))
+                await manager.set_pinned(session.session_id, number == 7)
+            await manager.save_all_sessions()
+            clock.move(hours=1)
+            for _ in range(2):
+                fs.calls.clear()
+                assert await drain(store) == 20
+                assert [args for name, args in fs.calls if name == "open" and str(args[0]).endswith(".json")] == []
+    with SessionDirectory.open(tmp_path / "sessions") as directory:
+        known, plain = (
+            scan_sync(directory, POLICY, clock.ago(days=-40), ledger=ledger)
+            for ledger in (LedgerFile(Folder(tmp_path / "state")).load(), None)
+        )
+    assert told(known) == told(plain)
+    assert (len(known.removals), known.pinned) == (19, 1)
+
+
+async def test_scan_after_own_save_and_another_hand_reads_the_file(tmp_path: Path, clock: WallClock) -> None:
+    """What is remembered of a save holds only for the file as it was saved."""
+    sessions = tmp_path / "sessions"
+    async with open_store(sessions) as store:
+        store.keep_ledger(LedgerFile(Folder(tmp_path / "state")))
+        manager = SessionManager(store, clock=clock)
+        await manager.get_or_create_session("web", "1")
+        await manager.save_all_sessions()
+        write_session(sessions, "web_1", clock.ago(days=400))
+        async with store.scan() as scanning:
+            (row,) = await scanning.next_batch()
+    assert isinstance(row, StoredSession)
+    assert row.header.last_accessed == clock.ago(days=400)
+
+
+async def test_scan_that_is_broken_off_loses_no_saves(
+    tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cleanup that a shutdown cut short leaves to the next one what was remembered."""
+    monkeypatch.setattr("miniclaw.session.store_scan.SCAN_BATCH_SECONDS", -1.0)
+    async with open_store(tmp_path / "sessions") as store:
+        store.keep_ledger(LedgerFile(Folder(tmp_path / "state")))
+        manager = SessionManager(store, clock=clock)
+        for number in range(40):
+            await manager.get_or_create_session("web", str(number))
+        await manager.save_all_sessions()
+        saved = store.directory.saved_files
+        assert saved is not None
+        async with store.scan() as scanning:
+            await scanning.next_batch()
+        assert (scanning.complete, len(saved)) == (False, 40)
+        assert await drain(store) == 40
+        assert len(saved) == 0
+
+
+def test_saved_files_are_bounded(tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway of very many chats remembers some of them, and what it remembers is the newest."""
+    monkeypatch.setattr("miniclaw.session.saved_files.MAX_NOTES", 3)
+    saved, status = SavedFiles(), tmp_path.stat()
+    for number in range(5):
+        session = Session(f"web_{number}", "web", str(number), clock.now, clock.now)
+        saved.note(f"web_{number}.json", session, status)
+    session.pinned = True
+    saved.note("web_0.json", session, status)
+    assert [file.entry[2] & 1 for file in saved.all().values()] == [1, 0, 0]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"miniclaw-ledger-1\n" + b"x" * 100])
@@ -282,7 +367,8 @@ def test_ledger_file_that_cannot_be_written_is_a_warning(tmp_path: Path, clock: 
     fs = FaultyOs()
     fs.fail("fsync")
     ledger = Ledger()
-    ledger.add(1, 2, 3, clock.now, pinned=False)
+    ledger.add(1, 2, 3, 4)
+    ledger.settle()
     LedgerFile(Folder(tmp_path, fs=fs)).save(ledger)
     assert logs.one("Ledger could not be written; the next scan reads more files")["level"] == "warning"
     assert os.listdir(tmp_path) == []
