@@ -216,7 +216,7 @@ class Cleanup:
             plan = await self.plan()
             count.announced(plan.sessions_scanned, counts=plan.takes_anything and not self._stopping)
         if plan.takes_anything and not self._stopping:  # stopped, it has seen a part only
-            await self._record(planned_event(plan, "announced", self._by, because=because))
+            await self._record(partial(planned_event, plan, "announced", self._by, because=because))
         return plan
 
     async def _run(
@@ -239,7 +239,7 @@ class Cleanup:
             result = progress.result(held=True, seconds=trio.current_time() - started)
             count.done(result)
             log.warning("Session cleanup held", because=plan.held, let_it_through=CONFIRM_COMMAND, **asdict(result))
-            await self._record(planned_event(plan, "held", by, because=plan.held))
+            await self._record(partial(planned_event, plan, "held", by, because=plan.held))
             return result
         done = False
         try:
@@ -251,7 +251,7 @@ class Cleanup:
             log.info("Session cleanup complete" if done else "Session cleanup interrupted", **asdict(result))
             with trio.move_on_after(RECORD_SECONDS, shield=True):
                 kind: EventKind = "cleanup" if done else "interrupted"
-                await self._record(progress.event(kind, by, seconds=seconds))
+                await self._record(partial(progress.event, kind, by, seconds=seconds))
         return result
 
     @property
@@ -267,7 +267,7 @@ class Cleanup:
                 return False
             await trio.lowlevel.checkpoint()
             swept = await _sweep(store, [row.leftover for row in leftovers])
-            progress.leftovers += swept
+            progress.add_leftovers(swept)
             log_leftovers(swept)
         for rows in _batches(plan.removals, self._size_in_batch):
             if self._ends_early:
@@ -275,7 +275,7 @@ class Cleanup:
             await trio.lowlevel.checkpoint()
             sessions, order = [row.session for row in rows], self._order(rows, plan, by)
             removals = await manager.remove_sessions(sessions, partial(_still_goes, plan, rows), order=order)
-            progress.removals += removals
+            progress.add_removals(rows, removals)
             log_removals(removals, plan.now, self.sessions_dir)
         return not self._ends_early
 
@@ -288,11 +288,12 @@ class Cleanup:
     def _size_in_batch(self, row: PlanRow) -> int:
         return max(row.session.size, TRASHED_BYTES // TRASH_BATCH) if self.policy.trashes(row.reason) else 0
 
-    async def _record(self, event: HistoryEvent) -> None:
-        if self._history is None:
+    async def _record(self, event: Callable[[], HistoryEvent]) -> None:
+        history = self._history
+        if history is None:
             return
         try:
-            await self._run_in_thread(partial(self._history.append, event), limiter=self._limiter)
+            await self._run_in_thread(lambda: history.append(event()), limiter=self._limiter)
         except StoreError as error:
             log.error("Cleanup could not be written into the history", error=str(error))
 
@@ -322,10 +323,12 @@ class Cleanup:
                     on_progress(entries)
         planner.add_leftovers(await store.leftovers(now, foreign))
         free_disk = await store.free_disk() if self.policy.min_free_disk is not None else None
-        plan = planner.finish(free_disk=free_disk)
+        # In a thread, as what takes a while for a large plan: the event loop has people to serve.
+        finish = partial(planner.finish, free_disk=free_disk)
+        plan = await self._run_in_thread(finish, limiter=self._limiter)
         while sessions := planner.unconfirmed(plan):
             planner.confirm(await store.examine([session.key for session in sessions]))
-            plan = planner.finish(free_disk=free_disk)
+            plan = await self._run_in_thread(finish, limiter=self._limiter)
         return plan
 
     @asynccontextmanager

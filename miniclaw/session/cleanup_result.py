@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, field
 
@@ -60,33 +60,54 @@ class CleanupResult(Struct, frozen=True):
 
 
 class Progress:
-    """What a run has done so far. Changed by the run only."""
+    """What a run has done so far, counted as it goes: at the end of a large run nothing is left to be added up."""
 
     def __init__(self, plan: CleanupPlan) -> None:
         self.plan = plan
-        self.removals: list[Removal] = []
-        self.leftovers: list[LeftoverRemoval] = []
-        self._rows = {row.session.key: row for row in plan.removals}
+        self._outcomes: Counter[str] = Counter()
+        self._removed: list[PlanRow] = []
+        self._removed_by_reason: Counter[str] = Counter()
+        self._trashed = 0
+        self._bytes_freed = 0
+        self._swept: list[Leftover] = []
+
+    def add_removals(self, rows: Sequence[PlanRow], removals: Sequence[Removal]) -> None:
+        """Take note of what became of some rows of the plan."""
+        row_of = {row.session.key: row for row in rows}
+        for removal in removals:
+            self._outcomes[removal.outcome] += 1
+            self._bytes_freed += removal.bytes_freed
+            if removal.outcome == "removed":
+                row = row_of[removal.key]
+                self._removed.append(row)
+                self._removed_by_reason[row.reason] += 1
+                self._trashed += bool(removal.entry_id)
+
+    def add_leftovers(self, removals: Iterable[LeftoverRemoval]) -> None:
+        """Take note of what became of some leftovers."""
+        for done in removals:
+            self._bytes_freed += done.bytes_freed
+            if done.outcome in {"removed", "moved"}:
+                self._swept.append(done.leftover)
 
     def result(self, *, interrupted: bool = False, held: bool = False, seconds: float = 0.0) -> CleanupResult:
         """Return the counts."""
-        plan = self.plan
-        removed = self._removed()
+        plan, outcomes = self.plan, self._outcomes
         return CleanupResult(
             sessions_scanned=plan.sessions_scanned,
-            sessions_deleted=len(removed),
-            bytes_freed=self._bytes_freed(),
-            kept_active=plan.in_use + self._count("active", "kept"),
+            sessions_deleted=len(self._removed),
+            bytes_freed=self._freed(),
+            kept_active=plan.in_use + outcomes["active"] + outcomes["kept"],
             future=len(plan.future),
-            unreadable=plan.problem_count("unreadable") + self._count("unreadable"),
-            corrupt=plan.problem_count("corrupt") + self._count("corrupt"),
+            unreadable=plan.problem_count("unreadable") + outcomes["unreadable"],
+            corrupt=plan.problem_count("corrupt") + outcomes["corrupt"],
             mismatched=plan.problem_count("mismatched"),
             foreign=plan.problem_count("foreign"),
-            failed=self._count("failed", "unsynced"),
+            failed=outcomes["failed"] + outcomes["unsynced"],
             pinned=plan.pinned,
-            removed_by_reason=dict(Counter(str(self._rows[removal.key].reason) for removal in removed)),
-            trashed=sum(bool(removal.entry_id) for removal in removed),
-            leftovers_removed=dict(Counter(str(done.leftover.kind) for done in self._swept())),
+            removed_by_reason=dict(self._removed_by_reason),
+            trashed=self._trashed,
+            leftovers_removed=dict(Counter(str(leftover.kind) for leftover in self._swept)),
             unmet=tuple(plan.unmet),
             held=plan.held or "" if held else "",
             interrupted=interrupted,
@@ -94,37 +115,26 @@ class Progress:
         )
 
     def event(self, kind: EventKind, by: Actor, *, seconds: float, because: str = "") -> HistoryEvent:
-        """Return what the history tells about the run."""
-        rows = [self._rows[removal.key] for removal in self._removed()]
+        """Return what the history tells about the run; of a large one that takes a while, in any thread."""
         return HistoryEvent(
             at=self.plan.now,
             event=kind,
             by=by,
-            reasons=_tally((row.reason, row.session.size) for row in rows),
-            bytes_freed=self._bytes_freed(),
+            reasons=_tally((row.reason, row.session.size) for row in self._removed),
+            bytes_freed=self._freed(),
             duration_seconds=round(seconds, 3),
             sessions_scanned=self.plan.sessions_scanned,
             because=because,
-            sessions=[_session(row) for row in rows],
-            leftovers=_tally_files(done.leftover for done in self._swept()),
+            sessions=[_session(row) for row in self._removed],
+            leftovers=_tally_files(self._swept),
         )
 
-    def _removed(self) -> list[Removal]:
-        return [removal for removal in self.removals if removal.outcome == "removed"]
-
-    def _swept(self) -> list[LeftoverRemoval]:
-        return [done for done in self.leftovers if done.outcome in {"removed", "moved"}]
-
-    def _bytes_freed(self) -> int:
-        freed = sum(done.bytes_freed for done in self.removals) + sum(done.bytes_freed for done in self.leftovers)
-        return max(0, freed)  # small sessions may take a little more room in the trash than before
-
-    def _count(self, *outcomes: str) -> int:
-        return sum(removal.outcome in outcomes for removal in self.removals)
+    def _freed(self) -> int:
+        return max(0, self._bytes_freed)  # small sessions may take a little more room in the trash than before
 
 
 def planned_event(plan: CleanupPlan, kind: EventKind, by: Actor, *, because: str) -> HistoryEvent:
-    """Return what the history tells about a run that only said what would go."""
+    """Return what the history tells about a run that only said what would go; may take a while, as `event`."""
     return HistoryEvent(
         at=plan.now,
         event=kind,
