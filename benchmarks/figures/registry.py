@@ -26,6 +26,7 @@ FIGURES: Final[Mapping[str, tuple[str, str]]] = {
     "commands": ("commands", "commands"),
     "append": ("saving", "append"),
     "save-large": ("saving", "save_large"),
+    "chat-writes": ("chat_writes", "chat_writes"),
     "parsers": ("warm", "parsers"),
     "databases": ("removal", "against_databases"),
     "curve-count": ("curves", "by_count"),

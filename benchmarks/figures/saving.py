@@ -19,6 +19,8 @@ from benchmarks.figure import Figure
 from benchmarks.peers import raw_save
 from miniclaw.session import codec, names
 from miniclaw.session.clock import utc_now
+from miniclaw.session.folder import Folder
+from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import SAVE_THREADS, open_store
 from miniclaw.session.types import Message
@@ -73,12 +75,12 @@ async def _save(corpus: Corpus, raw: Path, *, rounds: int) -> tuple[list[float],
     mine: list[float] = []
     theirs: list[float] = []
     threads = min(SAVE_THREADS, corpus.count)
-    async with _loaded(corpus) as (manager, session_ids):
+    async with loaded(corpus) as (manager, session_ids):
         file_names = [names.file_name(session_id) for session_id in session_ids]
         for number in range(rounds + 1):  # the first one finds no files to replace, or cold code
             contents = {name: (corpus.directory / name).read_bytes() for name in file_names}
             for session_id in session_ids:
-                await manager.add_message(session_id, _message())
+                await manager.add_message(session_id, new_message())
             for is_ours in (True, False) if number % 2 else (False, True):
                 begin = perf_counter()
                 if not is_ours:
@@ -92,8 +94,8 @@ async def _save(corpus: Corpus, raw: Path, *, rounds: int) -> tuple[list[float],
 async def _append_to(large: Corpus, small: Corpus) -> tuple[float, float]:
     """Return how many microseconds a message takes in each; both take turns."""
     seconds = [0.0, 0.0]
-    message = _message()
-    async with _loaded(large) as (first, (first_id,)), _loaded(small) as (second, (second_id,)):
+    message = new_message()
+    async with loaded(large) as (first, (first_id,)), loaded(small) as (second, (second_id,)):
         for _ in range(_TURNS):
             for index, (manager, session_id) in enumerate(((first, first_id), (second, second_id))):
                 begin = perf_counter()
@@ -104,7 +106,7 @@ async def _append_to(large: Corpus, small: Corpus) -> tuple[float, float]:
 
 
 @asynccontextmanager
-async def _loaded(corpus: Corpus) -> AsyncIterator[tuple[SessionManager, list[str]]]:
+async def loaded(corpus: Corpus) -> AsyncIterator[tuple[SessionManager, list[str]]]:
     """Have all sessions of a corpus in memory for a block, which is not saved at its end."""
     session_ids = [
         codec.decode_header(path.read_bytes()).session_id
@@ -112,11 +114,13 @@ async def _loaded(corpus: Corpus) -> AsyncIterator[tuple[SessionManager, list[st
         if path.suffix == ".json"
     ]
     async with open_store(corpus.directory, create=False) as store:
+        if keep_ledger := getattr(store, "keep_ledger", None):  # `compare` may meet a revision without it
+            keep_ledger(LedgerFile(Folder(corpus.directory.parent)))
         manager = SessionManager(store, max_live_sessions=corpus.count + 1)
         for session_id in session_ids:
             await manager.get_session(session_id)
         yield manager, session_ids
 
 
-def _message() -> Message:
+def new_message() -> Message:
     return texts.turn(Random(1), ["This is a sentence of some words."], utc_now())[0]
