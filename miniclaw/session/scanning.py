@@ -1,13 +1,12 @@
 """The listing of a sessions directory, header by header, in batches that are bounded in time.
 
-What the ledger knows is not opened. What has to be read is read in the order of the inodes, which is about the order on
-the disk, and by a few threads as soon as a file takes so long that the disk must be behind it.
+What the ledger knows is not opened. All is looked at, and read where it must be, in the order of the inodes, which is
+about the order on the disk.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,23 +17,15 @@ from miniclaw.session import names
 from miniclaw.session.clock import from_microseconds, to_microseconds
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import DIRECTORY_FLAGS, opened, store_errors, why_no_session_file
+from miniclaw.session.header_reader import Found, HeaderReader
 from miniclaw.session.ledger import RACY_SECONDS, Ledger, fingerprint
 from miniclaw.session.retention import Staying
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
 from miniclaw.session.saved_files import SavedFile
 from miniclaw.session.types import SessionHeader
 
-CHUNK: Final = 16_384
-"""So many files are listed before those of them that have to be read are, in the order of their inodes."""
-
-READ_AT_ONCE: Final = 512
-"""So many files are read before what was found in them is judged: their statuses take some memory."""
-
-COLD_SECONDS: Final = 150e-6
-"""A file that takes longer to read, on average, comes from the disk and not from memory."""
-
-COLD_THREADS: Final = 4
-"""So many threads read files that come from the disk."""
+CHUNK: Final = 8192
+"""So many files are listed before they are looked at in the order of their inodes; it takes about 1.5 MB."""
 
 _CLOCK_STEP: Final = 32  # entries between two looks at the clock
 
@@ -68,8 +59,6 @@ class DirectoryScan:
         if ledger is not None and directory.saved_files is not None:
             self._recent = directory.saved_files.all()
             ledger.recall({file.inode: file.entry for file in self._recent.values()})
-        # An empty ledger is only filled: to look for a file in what this scan itself has entered would be in vain.
-        self._judge = self._look_up if ledger else self._put_off
         self._staying = staying
         self._least, self._most = 0, -1  # as the ledger has it; nothing lies between
         if staying is not None:
@@ -77,9 +66,11 @@ class DirectoryScan:
         self._kept = self._kept_bytes = 0
         self._resources = ExitStack()
         self._entries: Iterator[os.DirEntry[str]] | None = None
-        self._unread: deque[tuple[int, str]] = deque()  # inodes and names; popped by any of our threads
-        self._listed = False
-        self._cold = False
+        self._listed = False  # to the end
+        # Inodes and names, by the inodes: of what the ledger may know, and of what has to be read.
+        self._unknown: deque[tuple[int, str]] = deque()
+        self._unread: deque[tuple[int, str]] = deque()
+        self._reader = HeaderReader(directory, self._doubts())
         self.complete = False
         self.opened = 0
 
@@ -107,8 +98,10 @@ class DirectoryScan:
         end = perf_counter() + seconds
         with store_errors(self._directory.path, "list"):
             while not self.complete:
-                if self._unread:
-                    self._read(rows, end)
+                if self._unknown:
+                    self._look_up(rows, end)
+                elif self._unread:
+                    self._take(self._reader.read(self._unread, end), rows)
                 elif not self._listed:
                     self._list(rows, end)
                 else:
@@ -123,46 +116,48 @@ class DirectoryScan:
         return kept
 
     def _list(self, rows: list[ScanRow], end: float) -> None:
-        """List on, until the time is over or there is enough to read; judge by the ledger what it knows."""
+        """List on, until the time is over or there is enough to look at."""
         if self._entries is None:
             self._entries = self._open()
-        judge = self._judge
-        unread: list[tuple[int, str]] = []
+        found: list[tuple[int, str]] = []
         for number, entry in enumerate(self._entries, 1):
             name = entry.name
             if name[-5:] == names.SUFFIX and name[0] != "." and entry.is_file(follow_symlinks=False):
-                judge(entry, name, rows, unread)
+                found.append((entry.inode(), name))
             else:
                 rows += self._examine_odd(entry)
-            if not number % _CLOCK_STEP and (len(unread) >= CHUNK or perf_counter() > end):
+            if not number % _CLOCK_STEP and (len(found) >= CHUNK or perf_counter() > end):
                 break
         else:
             self._listed = True
-        unread.sort()
-        self._unread.extend(unread)
+        found.sort()
+        # An empty ledger is only filled: to look for a file in what this scan itself has entered would be in vain.
+        (self._unknown if self._ledger else self._unread).extend(found)
 
-    @staticmethod
-    def _put_off(entry: os.DirEntry[str], name: str, _rows: list[ScanRow], unread: list[tuple[int, str]]) -> None:
-        unread.append((entry.inode(), name))
-
-    def _look_up(self, entry: os.DirEntry[str], name: str, rows: list[ScanRow], unread: list[tuple[int, str]]) -> None:
-        """Judge a file by the ledger, or put it off to be read."""
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except OSError:  # gone, or else reading it will say what is wrong
-            unread.append((entry.inode(), name))
-            return
-        assert self._ledger is not None  # noqa: S101 - for mypy: there is one where this is called
-        used = self._ledger.find(status.st_ino, fingerprint(status.st_mtime_ns, status.st_ctime_ns), status.st_size)
-        if used is None:
-            unread.append((status.st_ino, name))
-        elif self._least <= used <= self._most and not used & 1:
-            self._kept += 1
-            self._kept_bytes += status.st_size
-        elif (row := self._known(name, status.st_size, used)) is not None:
-            rows.append(row)
-        else:
-            unread.append((status.st_ino, name))
+    def _look_up(self, rows: list[ScanRow], end: float) -> None:
+        """Judge files by the ledger; what it does not know has to be read."""
+        ledger, unknown, unread, least, most = self._ledger, self._unknown, self._unread, self._least, self._most
+        assert ledger is not None  # noqa: S101 - for mypy: there is one where this is called
+        stat, fd = self._directory.fs.stat, self._directory.fd
+        for number in range(1, len(unknown) + 1):
+            file = unknown.popleft()
+            try:
+                status = stat(file[1], dir_fd=fd)
+            except OSError:  # gone, or else reading it will say what is wrong
+                unread.append(file)
+                continue
+            used = ledger.find(status.st_ino, fingerprint(status.st_mtime_ns, status.st_ctime_ns), status.st_size)
+            if used is None:
+                unread.append(file)
+            elif least <= used <= most and not used & 1:
+                self._kept += 1
+                self._kept_bytes += status.st_size
+            elif (row := self._known(file[1], status.st_size, used)) is not None:
+                rows.append(row)
+            else:
+                unread.append(file)
+            if not number % _CLOCK_STEP and perf_counter() > end:
+                break
 
     def _known(self, name: str, size: int, used: int) -> StoredSession | None:
         """Return the session as the ledger knows it; None where its file has to be read.
@@ -178,52 +173,23 @@ class DirectoryScan:
             return None
         return StoredSession(name, size, header)
 
-    def _read(self, rows: list[ScanRow], end: float) -> None:
-        """Read some of the files that have to be read."""
-        found: deque[tuple[ScanRow | None, os.stat_result | None]] = deque()
-        began = perf_counter()
-        helpers = [_Helper(self, found, end) for _ in range(COLD_THREADS - 1 if self._cold else 0)]
-        for helper in helpers:
-            helper.start()
-        self.read_some(found, end)
-        for helper in helpers:
-            helper.join()
-            if helper.error is not None:
-                raise helper.error
-        self._cold = perf_counter() - began > COLD_SECONDS * len(found)
-        self.opened += len(found)
-        self._take(found, rows)
-
-    def _take(self, found: deque[tuple[ScanRow | None, os.stat_result | None]], rows: list[ScanRow]) -> None:
+    def _take(self, found: list[Found], rows: list[ScanRow]) -> None:
         """Enter what was read into the ledger, if it is not too new, and count it, or give it a row."""
         ledger, least, most = self._ledger, self._least, self._most
         newest = time_ns() - RACY_SECONDS * 1_000_000_000
-        for row, status in found:
-            if status is not None and type(row) is StoredSession:
+        self.opened += len(found)
+        for row, inode, mtime, ctime in found:
+            if inode and type(row) is StoredSession:
                 header = row.header
                 used = to_microseconds(header.last_accessed) * 2 + header.pinned
-                if ledger is not None:
-                    mtime, ctime = status.st_mtime_ns, status.st_ctime_ns
-                    if mtime < newest and ctime < newest:
-                        ledger.add(status.st_ino, fingerprint(mtime, ctime), status.st_size, used)
+                if ledger is not None and mtime < newest and ctime < newest:
+                    ledger.add(inode, fingerprint(mtime, ctime), row.size, used)
                 if least <= used <= most and not used & 1:
                     self._kept += 1
                     self._kept_bytes += row.size
                     continue
             if row is not None:
                 rows.append(row)
-
-    def read_some(self, found: deque[tuple[ScanRow | None, os.stat_result | None]], end: float) -> None:
-        """Read files until none is left or the time is over, at least one; in any of our threads."""
-        read, verify, unread = self._directory.read_entry, self._doubts(), self._unread
-        while True:
-            try:
-                _, name = unread.popleft()
-            except IndexError:
-                return
-            found.append(read(name, verify=verify))
-            if perf_counter() > end or len(found) >= READ_AT_ONCE:
-                return
 
     def _doubts(self) -> Verify | None:
         """Return `verify`, which is not asked about what stays by any rule: those are nearly all."""
@@ -263,22 +229,3 @@ class DirectoryScan:
         except FileNotFoundError:
             return []
         return [ProblemFile(name, "foreign", why_no_session_file(mode) or "it changed while it was looked at")]
-
-
-class _Helper(threading.Thread):
-    """A thread that reads along for one batch. Nobody waits for it at the end of the program."""
-
-    def __init__(
-        self, scan: DirectoryScan, found: deque[tuple[ScanRow | None, os.stat_result | None]], end: float
-    ) -> None:
-        super().__init__(name="miniclaw-scan", daemon=True)
-        self._scan = scan
-        self._found = found
-        self._end = end
-        self.error: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            self._scan.read_some(self._found, self._end)
-        except Exception as error:  # noqa: BLE001 - raised by who started the thread
-            self.error = error

@@ -252,6 +252,18 @@ def test_belongs_refuses_what_does_not_agree(name: str, session_id: str, channel
     assert not belongs(name, session_id, channel, chat_id)
 
 
+@given(st.text("aA1_-é", max_size=4), st.text("aA1_%~/.\0é@ ", max_size=6) | st.just("b" * 250), st.booleans())
+def test_belongs_says_what_the_names_of_the_id_say(channel: str, chat_id: str, is_bare: bool) -> None:
+    """The quick way for the usual file is only quicker."""
+    session_id = f"{channel}_{chat_id}"
+    try:
+        known = file_names(session_id)
+    except InvalidSessionIdError:
+        known = ()
+    name = session_id + ".json" if is_bare or not known else known[0]
+    assert belongs(name, session_id, channel, chat_id) == ("_" not in channel and name in known)
+
+
 @pytest.mark.parametrize(
     ("name", "claims"),
     [("web_1.json", True), (".web_1.json", False), ("web_1.json.tmp", False), (".lock", False), ("web_1.JSON", False)],

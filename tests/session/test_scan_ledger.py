@@ -192,7 +192,7 @@ def test_scan_from_a_slow_disk_with_more_threads_finds_the_same(
     sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Threads that read along lose nothing and double nothing."""
-    monkeypatch.setattr("miniclaw.session.scanning.COLD_SECONDS", 0.0)
+    monkeypatch.setattr("miniclaw.session.header_reader.COLD_SECONDS", 0.0)
     for number in range(300):
         write_session(sessions_dir, f"telegram_{number}", clock.now)
     with SessionDirectory.open(sessions_dir) as directory, DirectoryScan(directory) as scanning:
