@@ -19,8 +19,9 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, Self
+from collections.abc import Callable, Mapping
+from itertools import compress
+from typing import Final, Self, TypeAlias
 
 from miniclaw.session.fs import Bytes
 
@@ -49,23 +50,18 @@ def fingerprint(mtime_ns: int, ctime_ns: int) -> int:
     return (mtime_ns * 1_000_003 ^ ctime_ns) & _MASK
 
 
-class _Columns:
-    """Entries in flat arrays: the file's inode, its times and size, and `used` as `Ledger.find` returns it."""
+_Columns: TypeAlias = "list[array[int]]"
+"""Entries in flat arrays: inodes, times, sizes, and `used` as `Ledger.find` returns it."""
 
-    __slots__ = ("inodes", "sizes", "times", "used")
+_TYPES: Final = "QQIq"
 
-    def __init__(self, length: int = 0) -> None:
-        self.inodes = array("Q", [_EMPTY]) * length
-        self.times = array("Q", [0]) * length
-        self.sizes = array("I", [0]) * length
-        self.used = array("q", [0]) * length
 
-    def buffers(self) -> list[memoryview]:
-        """Return all as bytes, in the order of the file."""
-        return [memoryview(column).cast("B") for column in (self.inodes, self.times, self.sizes, self.used)]
+def _columns(length: int = 0) -> _Columns:
+    return [_column(code, length) for code in _TYPES]
 
-    def entries(self) -> Iterator[tuple[int, int, int, int]]:
-        return zip(self.inodes, self.times, self.sizes, self.used, strict=True)
+
+def _column(code: str, length: int) -> array[int]:
+    return array(code, [0]) * length
 
 
 class Ledger:
@@ -77,9 +73,9 @@ class Ledger:
 
     def __init__(self) -> None:
         self._count = 0
-        self._table = _Columns(_LEAST_CAPACITY)  # open addressing, linear probing
+        self._table = _columns(_LEAST_CAPACITY)  # open addressing, linear probing
         self._seen = bytearray(_LEAST_CAPACITY)
-        self._added = _Columns()
+        self._added = _columns()
         self._recent: Mapping[int, tuple[int, int, int]] = {}
         self.changed = False
 
@@ -88,7 +84,7 @@ class Ledger:
         return self._count + len(self._recent)
 
     def __repr__(self) -> str:
-        return f"<Ledger entries={self._count} added={len(self._added.inodes)} capacity={len(self._seen)}>"
+        return f"<Ledger entries={self._count} added={len(self._added[0])} capacity={len(self._seen)}>"
 
     def recall(self, recent: Mapping[int, tuple[int, int, int]]) -> None:
         """Let newer files be found, too.
@@ -109,18 +105,17 @@ class Ledger:
         Returns:
             None where nothing is known of the file as it is now. What is found stays in the ledger.
         """
-        table = self._table
-        inodes = table.inodes
+        inodes, its_times, sizes, used = self._table
         capacity = len(inodes)
         slot = inode * _SPREAD % capacity
         while (found := inodes[slot]) != inode:
             if found == _EMPTY:
                 return self._find_recent(inode, times, size)
             slot = (slot + 1) % capacity
-        if table.times[slot] != times or table.sizes[slot] != size:
+        if its_times[slot] != times or sizes[slot] != size:
             return self._find_recent(inode, times, size)
         self._seen[slot] = 1
-        return table.used[slot]
+        return used[slot]
 
     def _find_recent(self, inode: int, times: int, size: int) -> int | None:
         recent = self._recent.get(inode)
@@ -140,66 +135,65 @@ class Ledger:
         """
         if size > _MAX_SIZE or not 0 < inode <= _MASK:
             return
-        added = self._added
-        added.inodes.append(inode)
-        added.times.append(times)
-        added.sizes.append(size)
-        added.used.append(used)
+        inodes, its_times, sizes, its_used = self._added
+        inodes.append(inode)
+        its_times.append(times)
+        sizes.append(size)
+        its_used.append(used)
 
     def settle(self) -> None:
         """Take in what was added, and drop what was neither found nor added: those files are gone, or other ones.
 
         To be called after a whole scan.
         """
-        added, self._added, self._recent = self._added, _Columns(), {}
-        seen = sum(self._seen)
+        added, self._added, self._recent = self._added, _columns(), {}
+        seen, count = sum(self._seen), len(added[0])
         stale = self._count - seen
-        if not added.inodes and not stale:
+        if not count and not stale:
             return
         self.changed = True
-        if stale * _STALE_PART <= self._count and (self._count + len(added.inodes)) * 10 <= len(self._seen) * 7:
-            self._enter(added)
+        if stale * _STALE_PART <= self._count and (self._count + count) * 10 <= len(self._seen) * 7:
+            slots = self._slots_for(added[0])
+            for column, values in zip(self._table, added, strict=True):
+                _put(column, slots, values)
         else:
-            self._rebuild(added, seen + len(added.inodes))
-        self._seen = bytearray(len(self._table.inodes))
+            self._rebuild(added, max(_LEAST_CAPACITY, (seen + count) * 10 // 7 + 1))
+        self._seen = bytearray(len(self._table[0]))
 
-    def _enter(self, entries: _Columns) -> None:
-        table = self._table
-        inodes, times, sizes, used = table.inodes, table.times, table.sizes, table.used
-        capacity, count = len(inodes), self._count
-        for inode, its_times, size, its_used in entries.entries():
+    def _rebuild(self, added: _Columns, capacity: int) -> None:
+        """Make a new table of what was seen and what was added, column by column: there are never two whole ones."""
+        kept = [array(column.typecode, compress(column, self._seen)) for column in self._table]
+        self._table = [_column(_TYPES[0], capacity)]
+        self._count = 0
+        slots = [self._slots_for(part[0]) for part in (kept, added)]
+        for code in _TYPES[1:]:
+            column = _column(code, capacity)
+            for part, its_slots in zip((kept, added), slots, strict=True):
+                del part[0]
+                _put(column, its_slots, part[0])
+            self._table.append(column)
+
+    def _slots_for(self, inodes: array[int]) -> array[int]:
+        """Return the place of each inode in the table, which has room for them; those that had none have one now."""
+        table = self._table[0]
+        capacity = len(table)
+        slots = array("I")
+        for inode in inodes:
             slot = inode * _SPREAD % capacity
-            while (found := inodes[slot]) != inode:
+            while (found := table[slot]) != inode:
                 if found == _EMPTY:
-                    inodes[slot] = inode
-                    count += 1
+                    table[slot] = inode
+                    self._count += 1
                     break
                 slot = (slot + 1) % capacity
-            times[slot] = its_times
-            sizes[slot] = size
-            used[slot] = its_used
-        self._count = count
-
-    def _rebuild(self, added: _Columns, count: int) -> None:
-        """Make a new table, for `count` entries: those that were seen, and those added."""
-        old, seen = self._table, self._seen
-        self._table = _Columns(max(_LEAST_CAPACITY, count * 10 // 7 + 1))
-        self._count = 0
-        kept = _Columns()
-        for slot, is_seen in enumerate(seen):
-            if is_seen:
-                kept.inodes.append(old.inodes[slot])
-                kept.times.append(old.times[slot])
-                kept.sizes.append(old.sizes[slot])
-                kept.used.append(old.used[slot])
-        self._enter(kept)
-        self._enter(added)
+            slots.append(slot)
+        return slots
 
     # As a file ------------------------------------------------------------------------------------------------
 
     def encoded(self) -> list[Bytes]:
         """Return the content of the ledger's file, in pieces; it must not be changed before they are written."""
-        body = self._table.buffers()
+        body = [memoryview(column).cast("B") for column in self._table]
         numbers = len(self._seen).to_bytes(8, "big") + self._count.to_bytes(8, "big")
         return [MAGIC + _ORDER + _checksum(numbers, body) + numbers, *body]
 
@@ -226,8 +220,8 @@ class Ledger:
         capacity = int.from_bytes(numbers[:8], "big")
         if not _LEAST_CAPACITY <= capacity <= _MOST_CAPACITY or size != _HEAD_BYTES + 28 * capacity:
             raise ValueError("its size is wrong")
-        table = _Columns(capacity)
-        body = table.buffers()
+        table = _columns(capacity)
+        body = [memoryview(column).cast("B") for column in table]
         for column in body:
             fill(column)
         if _checksum(numbers, body) != checksum:
@@ -236,9 +230,14 @@ class Ledger:
         ledger._table = table
         ledger._count = int.from_bytes(numbers[8:], "big")
         ledger._seen = bytearray(capacity)
-        if ledger._count * 10 > capacity * 7 + 10 or ledger._count != capacity - table.inodes.count(_EMPTY):
+        if ledger._count * 10 > capacity * 7 + 10 or ledger._count != capacity - table[0].count(_EMPTY):
             raise ValueError("it does not add up")
         return ledger
+
+
+def _put(column: array[int], slots: array[int], values: array[int]) -> None:
+    for slot, value in zip(slots, values, strict=True):
+        column[slot] = value
 
 
 def _checksum(numbers: Bytes, body: list[memoryview]) -> bytes:
