@@ -11,7 +11,6 @@ from miniclaw.admin.views.looking import find_leftovers
 from miniclaw.admin.views.place import Place
 from miniclaw.formats import format_remaining, printable
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.plan import Planner
 from miniclaw.session.retention import PlanRow, Reason, RetentionPolicy, plan_retention
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import AwareDatetime
@@ -31,6 +30,8 @@ def judge(
     policy = place.config.session.retention_policy()
     taken: dict[str, PlanRow] = {}
     if directory is not None and policy.has_budget:
+        from miniclaw.session.plan import Planner  # noqa: PLC0415 - start-up time
+
         planner = Planner(policy, now)
         planner.add(sessions)
         planner.add_leftovers(find_leftovers(place, directory, now))
