@@ -35,7 +35,6 @@ class LazyGroup(click.Group):
         try:
             command: click.Command = getattr(import_module(f"miniclaw.cli.{module}"), attribute)
         finally:
-            gc.freeze()
             gc.enable()
         return command
 

@@ -90,7 +90,7 @@ def replace_file(
 @contextmanager
 def temporary_name(under_way: set[str] | None) -> Iterator[str]:
     """Have a unique name for a temporary file, which stands in `under_way` meanwhile."""
-    temporary = TEMPORARY_PREFIX + os.urandom(8).hex()  # as `secrets` does it, whose import costs each command 8 ms
+    temporary = TEMPORARY_PREFIX + os.urandom(8).hex()  # as `secrets` does, which imports much
     if under_way is None:
         yield temporary
         return

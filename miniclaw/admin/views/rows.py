@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from miniclaw.admin.views.looking import find_leftovers
-from miniclaw.admin.views.place import Place
 from miniclaw.formats import format_remaining, printable
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.retention import PlanRow, Reason, RetentionPolicy, plan_retention
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import AwareDatetime
+
+if TYPE_CHECKING:
+    from miniclaw.admin.views.place import Place
 
 
 def judge(

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from msgspec import Struct
 
 from miniclaw.admin.views.looking import Progress, find_leftovers, list_directory, sessions_opened
-from miniclaw.admin.views.place import Place
 from miniclaw.admin.views.rows import judge
 from miniclaw.session.retention import PlanRow
 from miniclaw.session.rows import ProblemFile
 
 if TYPE_CHECKING:
+    from miniclaw.admin.views.place import Place
     from miniclaw.session.forecast import Forecast
 
 Order: TypeAlias = Literal["recent", "age", "size", "name"]
