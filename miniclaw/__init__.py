@@ -15,9 +15,10 @@ The names are imported when they are first used, so that a command that only loo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as in `typing`, whose import takes as long as all of `miniclaw --version`
 if TYPE_CHECKING:
+    from typing import Any
+
     from miniclaw.errors import MiniclawError as MiniclawError
     from miniclaw.session.cleanup import Cleanup as Cleanup
     from miniclaw.session.cleanup import CleanupResult as CleanupResult

@@ -12,14 +12,20 @@ def main() -> None:
 
         sys.stdout.write(f"miniclaw {VERSION}\n")
         return
+    import gc  # noqa: PLC0415
     import signal  # noqa: PLC0415
 
     # Ctrl-C while modules are being imported ends the program, without a traceback from the middle of an import.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.disable()  # of what is imported nothing is garbage, and to look for it takes a tenth of the time
     from miniclaw.cli import main as run  # noqa: PLC0415 - that is the point
 
+    gc.enable()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    run()
+    try:
+        run()
+    finally:
+        gc.freeze()  # nor is it when the interpreter looks for the last time: the system takes all of it back
 
 
 if __name__ == "__main__":

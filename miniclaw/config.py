@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Container
 from datetime import time, timedelta
 from pathlib import Path
@@ -159,7 +158,10 @@ def load_config(path: Path, *, required: bool) -> Config:
         ConfigError: It cannot be read or is not right.
     """
     try:
-        values = tomllib.loads(_read(path).decode())
+        text = _read(path).decode()
+        import tomllib  # noqa: PLC0415 - start-up time: not where there is no file
+
+        values = tomllib.loads(text)
     except FileNotFoundError:
         if required:
             raise ConfigError(path, "there is no such file") from None

@@ -18,8 +18,9 @@ from msgspec import Struct
 from miniclaw.errors import ConfigError
 from miniclaw.formats import NEVER, format_duration, format_exact_size, parse_duration, parse_size
 
-_TIME_OF_DAY: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+# Texts: compiled when a file has such a key.
+_TIME_OF_DAY: Final = r"([01][0-9]|2[0-3]):([0-5][0-9])"
+_VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
 
 
 class ValueRule(Struct, frozen=True):
@@ -104,7 +105,7 @@ def time_of_day_rule() -> ValueRule:
     """Return the rule for a time of day, in minutes."""
 
     def read(value: object) -> time:
-        match = _TIME_OF_DAY.fullmatch(_text(value))
+        match = re.fullmatch(_TIME_OF_DAY, _text(value))
         if match is None:
             raise ValueError("not a time of day")
         return time(int(match[1]), int(match[2]))
@@ -131,7 +132,7 @@ def variable_rule(what: str) -> ValueRule:
     """Return the rule for the name of an environment variable that holds a secret, such as a key."""
 
     def read(value: object) -> str:
-        if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
+        if not isinstance(value, str) or not re.fullmatch(_VARIABLE, value):
             raise ValueError("not such a name")
         return value
 

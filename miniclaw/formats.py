@@ -12,18 +12,19 @@ NEVER: Final = "never"
 """The word that switches a rule off."""
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_DURATION: Final = re.compile(r"([0-9]{1,9})\s*([smhdw])")
+# Texts and not `re.compile`: most commands need none of the patterns here, and to compile them takes a millisecond.
+_DURATION: Final = r"([0-9]{1,9})\s*([smhdw])"
 
 _SIZE_UNITS: Final[dict[str, int]] = {
     "B": 1,
     **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", 1)},
     **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)},
 }
-_SIZE: Final = re.compile(r"([0-9]{1,18})\s*([KMGT]?i?B)")
+_SIZE: Final = r"([0-9]{1,18})\s*([KMGT]?i?B)"
 
 # C0, DEL and C1 controls but for tab and newline, what turns the direction of writing, and the surrogates that stand
 # for the bytes of a file name that is not UTF-8
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL: Final = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
 def parse_duration(text: str) -> timedelta:
@@ -35,7 +36,7 @@ def parse_duration(text: str) -> timedelta:
     Raises:
         ValueError: It is not of that form.
     """
-    match = _DURATION.fullmatch(text.strip())
+    match = re.fullmatch(_DURATION, text.strip())
     if match is None:
         raise ValueError('a duration is a whole number and a unit (s, m, h, d, w), such as "30d"')
     try:
@@ -63,7 +64,7 @@ def parse_size(text: str) -> int:
     Raises:
         ValueError: It is not of that form.
     """
-    match = _SIZE.fullmatch(text.strip())
+    match = re.fullmatch(_SIZE, text.strip())
     unit = _SIZE_UNITS.get(match[2]) if match else None
     if match is None or unit is None:
         raise ValueError('a size is a whole number and a unit (KB, MB, GB, TB, KiB, MiB, GiB, TiB), such as "500MB"')
@@ -115,4 +116,6 @@ def printable(text: str) -> str:
 
     The result can be encoded, also where the text came from a file name that is not UTF-8.
     """
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)
+    if text.isprintable():  # as nearly all is; no control character counts as printable
+        return text
+    return re.sub(_CONTROL, lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)

@@ -5,11 +5,10 @@ The session runtime logs through structlog once this is set up (see `miniclaw.se
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
-from typing import Any, BinaryIO, Final, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 import msgspec
 import structlog
@@ -18,13 +17,7 @@ from structlog.typing import Processor
 from miniclaw.config import LogFormat, LogLevel
 from miniclaw.formats import printable
 from miniclaw.redaction import redact
-
-LEVELS: Final[dict[LogLevel, int]] = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
+from miniclaw.session.logs import LEVELS
 
 
 class _Unbreakable:

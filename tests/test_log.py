@@ -11,8 +11,8 @@ import pytest
 import structlog
 
 from miniclaw.config import LogLevel
-from miniclaw.log import LEVELS, configure_logging
-from miniclaw.session.logs import get_logger
+from miniclaw.log import configure_logging
+from miniclaw.session.logs import LEVELS, get_logger
 
 
 class _Terminal(io.TextIOWrapper):

@@ -36,7 +36,8 @@ from miniclaw.admin.messages import (
     error_of,
 )
 from miniclaw.errors import GatewayError, NoGatewayError
-from miniclaw.web.listening import SOCKET_NAME, short_address
+from miniclaw.web.config import SOCKET_NAME
+from miniclaw.web.listening import short_address
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from miniclaw.config_values import as_toml
 from miniclaw.errors import DifferentRulesError, MiniclawError, NoGatewayError
 from miniclaw.formats import NEVER, printable
 from miniclaw.session.retention import RetentionPolicy
-from miniclaw.web.listening import SOCKET_NAME
+from miniclaw.web.config import SOCKET_NAME
 
 if TYPE_CHECKING:
     from miniclaw.admin.client import GatewayClient

@@ -36,7 +36,7 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
     from miniclaw.cli.remote_chat import chat_somewhere  # noqa: PLC0415
     from miniclaw.log import configure_logging  # noqa: PLC0415
     from miniclaw.session.names import make_session_id  # noqa: PLC0415
-    from miniclaw.web.listening import SOCKET_NAME  # noqa: PLC0415
+    from miniclaw.web.config import SOCKET_NAME  # noqa: PLC0415
 
     name = name or _login_name()
     message = _checked(message)

@@ -5,7 +5,6 @@ A gateway that runs is asked first to save, so that what it has in memory is see
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from miniclaw.session.directory import SessionDirectory
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from miniclaw.config import LogLevel
     from miniclaw.session.cleanup_plan import CleanupPlan
     from miniclaw.session.rows import ProblemFile
 
@@ -40,14 +40,14 @@ __all__ = [
 def log_to_terminal(settings: Settings) -> None:
     """Have what is logged told to the person at the terminal: warnings and errors, unless the file asks for more."""
     level = settings.config.log.level
+    least: LogLevel = "warning" if level == "info" else level
 
     def set_up() -> None:
         from miniclaw.log import configure_logging  # noqa: PLC0415 - start-up time: most commands log nothing
 
-        configure_logging("warning" if level == "info" else level, "console")
+        configure_logging(least, "console")
 
-    least = logging.getLevelName("WARNING" if level == "info" else level.upper())
-    logs.set_up_when_needed(least, set_up)
+    logs.set_up_when_needed(logs.LEVELS[least], set_up)
 
 
 def leave_out_of_log(event: str) -> None:

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import errno
 import os
-import queue
 import stat
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from miniclaw.errors import (
     CorruptSessionError,
@@ -49,10 +48,14 @@ from miniclaw.session.fs import OsCalls
 from miniclaw.session.holder import Holder, find_holder, take_lock
 from miniclaw.session.logs import get_logger
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
-from miniclaw.session.saved_files import SavedFiles
 from miniclaw.session.stamps import stamped
 from miniclaw.session.stranded import WORK_NAME, find_stranded, folder_opened
 from miniclaw.session.types import Session, SessionHeader
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+
+    from miniclaw.session.saved_files import SavedFiles
 
 QUARANTINE_NAME: Final = ".quarantine"
 
@@ -77,8 +80,8 @@ class SessionDirectory:
         # Names of the temporary files that saves are writing; changed by any thread, one atomic step at a time.
         self.under_way: set[str] = set()
         self.saved_files: SavedFiles | None = None  # set by who keeps a ledger
-        # Folders of `.work` that no removal is using; only `work_folders` uses it.
-        self.free_folders: queue.SimpleQueue[str] = queue.SimpleQueue()
+        # Folders of `.work` that no removal is using; there while owned, and only `work_folders` uses it.
+        self.free_folders: SimpleQueue[str]
 
     @classmethod
     def open(cls, path: Path, *, create: bool = False, fs: OsCalls | None = None) -> Self:
@@ -117,6 +120,9 @@ class SessionDirectory:
             WorkspaceHeldError: Another process is; nothing was changed.
             StoreIOError: The lock or the work folder could not be made.
         """
+        from queue import SimpleQueue  # noqa: PLC0415 - start-up time: not for who only looks
+
+        self.free_folders = SimpleQueue()
         self._lock_fd = take_lock(self.fs, self.fd, self.path)
         with store_errors(self.path / WORK_NAME, "open"):
             self.work_fd = open_subdirectory(self.fs, WORK_NAME, dir_fd=self.fd)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -104,7 +103,7 @@ def replace_file(
 @contextmanager
 def temporary_name(under_way: set[str] | None) -> Iterator[str]:
     """Have a unique name for a temporary file, which stands in `under_way` meanwhile."""
-    temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
+    temporary = TEMPORARY_PREFIX + os.urandom(8).hex()  # as `secrets` does, which imports much
     if under_way is None:
         yield temporary
         return

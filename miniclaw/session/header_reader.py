@@ -20,7 +20,10 @@ _FIRST_GO: Final = 64  # files; then it is known where they come from
 _LATER_GO: Final = 2048
 
 Found: TypeAlias = tuple[ScanRow | None, int, int, int]
-"""What became of a file: its row, if it is still there, and its inode, mtime and ctime, in nanoseconds; 0: unknown."""
+"""What became of a file: its row, if it is still there, and its inode, mtime and ctime, in nanoseconds.
+
+The last three are 0 where they do not tell which file it is: where it was not read, or has another name as well.
+"""
 
 
 class HeaderReader:
@@ -67,8 +70,11 @@ class HeaderReader:
             except IndexError:
                 return
             row, status = read(name, verify=verify)
-            # Not the status itself: a thousand of them take a megabyte.
-            found.append((row, status.st_ino, status.st_mtime_ns, status.st_ctime_ns) if status else (row, 0, 0, 0))
+            if status is not None and status.st_nlink == 1:
+                # Not the status itself: a thousand of them take a megabyte.
+                found.append((row, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
+            else:
+                found.append((row, 0, 0, 0))
             if len(found) >= at_once or perf_counter() > end:
                 return
 

@@ -2,9 +2,9 @@
 
 An entry says: the file of this inode, with these times and this size, holds a session that was last used then, and is
 pinned or not. Any write, rename or replacement of a file changes its inode, its size, or its change time, which no
-program can set. A file that was changed less than `RACY_SECONDS` before it was read is not entered: another change
-within the clock's tick would look the same. What this process itself has saved is known without reading, see
-`miniclaw.session.saved_files`.
+program can set. A file with two names is not entered, for only one of them can be a session's; neither is one that was
+changed less than `RACY_SECONDS` before it was read, for another change within the clock's tick would look the same.
+What this process itself has saved is known without reading, see `miniclaw.session.saved_files`.
 
 The ledger is only ever a reason not to read. One that is missing, damaged, or of another version is an empty one; what
 it says leads to no removal, for each removal reads the real file.

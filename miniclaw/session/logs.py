@@ -6,9 +6,12 @@ fields as attributes (``record.session_id``), and nothing on its standard output
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
+from typing import Final
+
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+"""The levels by name, with the numbers of `logging`: that is imported when there is something to log."""
 
 # What sets up logging, and from which level on it is worth it; None: it is set up, or nobody will. A command that logs
 # nothing, as most do, starts far more quickly without.
@@ -45,23 +48,25 @@ class EventLogger:
         if structlog is not None and structlog.is_configured():
             structlog.get_logger(self._name).log(level, event, logger=self._name, **fields)
         else:
+            import logging  # noqa: PLC0415 - start-up time
+
             logging.getLogger(self._name).log(level, event, extra=fields)
 
     def debug(self, event: str, **fields: object) -> None:
         """Log at DEBUG."""
-        self._log(logging.DEBUG, event, fields)
+        self._log(LEVELS["debug"], event, fields)
 
     def info(self, event: str, **fields: object) -> None:
         """Log at INFO."""
-        self._log(logging.INFO, event, fields)
+        self._log(LEVELS["info"], event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
         """Log at WARNING."""
-        self._log(logging.WARNING, event, fields)
+        self._log(LEVELS["warning"], event, fields)
 
     def error(self, event: str, **fields: object) -> None:
         """Log at ERROR."""
-        self._log(logging.ERROR, event, fields)
+        self._log(LEVELS["error"], event, fields)
 
 
 def get_logger(name: str) -> EventLogger:

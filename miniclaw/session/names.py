@@ -14,7 +14,6 @@ A name is only ever computed from an id, never taken from the content of a file,
 
 from __future__ import annotations
 
-import hashlib
 import re
 from functools import lru_cache
 from urllib.parse import quote
@@ -90,6 +89,8 @@ def file_name(session_id: str) -> str:
     text = f"{channel}_{quote(chat_id, safe='@+').replace('~', '%7E')}"
     if not _CAPITAL.search(chat_id) and len(text) + len(SUFFIX) <= MAX_NAME_BYTES:
         return text + SUFFIX
+    import hashlib  # noqa: PLC0415 - start-up time: few ids need it
+
     digest = hashlib.sha256(chat_id.encode()).hexdigest()[:_DIGEST_CHARS]
     head = text[: MAX_NAME_BYTES - len(SUFFIX) - 1 - _DIGEST_CHARS]
     if len(head) < len(text):

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from time import perf_counter, time_ns
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from miniclaw.session import names
 from miniclaw.session.clock import from_microseconds, to_microseconds
@@ -21,8 +21,10 @@ from miniclaw.session.header_reader import Found, HeaderReader
 from miniclaw.session.ledger import RACY_SECONDS, Ledger, fingerprint
 from miniclaw.session.retention import Staying
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
-from miniclaw.session.saved_files import SavedFile
 from miniclaw.session.types import SessionHeader
+
+if TYPE_CHECKING:
+    from miniclaw.session.saved_files import SavedFile
 
 CHUNK: Final = 8192
 """So many files are listed before they are looked at in the order of their inodes; it takes about 1.5 MB."""

@@ -11,7 +11,6 @@ sessions that stay. So at any moment a session is in its place, captured, or who
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -110,7 +109,7 @@ class Trash:
         """
         with self._folder.errors(self.path, _OPERATION):
             entry_id = stamped(stem_of(header.session_id), now)
-        temporary = TEMPORARY_PREFIX + secrets.token_hex(8)
+        temporary = TEMPORARY_PREFIX + os.urandom(8).hex()
         with (
             self._folder.errors(self.path_of(entry_id), _OPERATION),
             self._folder.opened(create=True) as folder,

@@ -6,8 +6,8 @@ One is always there beforehand: a full disk has no room for a folder, and nothin
 from __future__ import annotations
 
 import errno
+import os
 import queue
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -95,7 +95,7 @@ class WorkFolders:
 
     def _make(self) -> tuple[str, int]:
         fs = self._directory.fs
-        name = BATCH_PREFIX + secrets.token_hex(8)
+        name = BATCH_PREFIX + os.urandom(8).hex()
         fs.mkdir(name, PRIVATE_DIR, dir_fd=self._directory.work_fd)
         try:
             self._sync_names()

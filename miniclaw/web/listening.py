@@ -18,8 +18,6 @@ from typing import Final
 
 from miniclaw.errors import ConfigError
 
-SOCKET_NAME: Final = "gateway.sock"
-
 MAX_ADDRESS_BYTES: Final = 107
 """Longest path in a socket address, inclusive; Linux's. Elsewhere it is a few less, and the system says so."""
 

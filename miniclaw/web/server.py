@@ -11,9 +11,9 @@ from starlette.types import ASGIApp
 
 from miniclaw.session.logs import get_logger
 from miniclaw.web.admission import Admission, BoundedListener, descriptor_limit, plan_connections
-from miniclaw.web.config import WebConfig
+from miniclaw.web.config import SOCKET_NAME, WebConfig
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
-from miniclaw.web.listening import SOCKET_NAME, tcp_listener, unix_listener, url_of
+from miniclaw.web.listening import tcp_listener, unix_listener, url_of
 from miniclaw.web.serving import Serving
 
 log = get_logger("miniclaw.web")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tomllib
 from importlib.metadata import version
 
@@ -25,6 +26,19 @@ LOOKING = [
     ["sessions", "delete", "--dry-run", "--erase", "--channel", "web"], ["trash", "list"],
     ["trash", "empty", "--dry-run"], ["history"], ["status"], ["config", "show"],
 ]  # fmt: skip
+HEAVY = frozenset({
+    "trio", "anyio", "structlog", "rich", "starlette", "hypercorn", "h11", "wsproto", "trio_websocket",
+    "prometheus_client", "httpx2", "asyncio", "ssl", "socket", "logging", "secrets", "tomllib", "http", "email",
+    "subprocess", "tempfile", "zoneinfo",
+})  # fmt: skip
+# Only what comes after the beginning counts: the measuring of the coverage loads much before.
+_TELL_LOADED = """
+import atexit, sys
+before = set(sys.modules)
+from miniclaw.__main__ import main
+atexit.register(lambda: print(*sys.modules.keys() - before, file=sys.stderr))
+main()
+"""
 BAD_CONFIGS = {
     "zero": '[session]\nttl = "0"\n',
     "bare number": "[session]\nttl = 30\n",
@@ -166,16 +180,37 @@ def test_config_show_json_holds_every_key_that_has_a_default(program: Program) -
 
 @pytest.mark.parametrize("command", LOOKING, ids=" ".join)
 def test_command_that_looks_starts_quickly_and_changes_nothing(program: Program, command: list[str]) -> None:
-    """trio is not loaded to print some lines, and no file is made or changed."""
+    """Nothing heavy is loaded to print some lines, and no file is made or changed."""
     program.add("web_a", days=40)
     before = program.content()
-    script = (
-        "import atexit, sys; from miniclaw.cli import main;"
-        "atexit.register(lambda: print('trio' in sys.modules, file=sys.stderr)); main()"
-    )
-    result = program.run_python(script, *command)
-    assert (result.code, result.err) == (0, "False\n")
+    result = program.run_python(_TELL_LOADED, *command)
+    assert (result.code, sorted(HEAVY.intersection(result.err.split()))) == (0, [])
     assert program.content() == before
+
+
+def test_list_loads_few_modules_beside_its_libraries(program: Program) -> None:
+    """Each module costs a fiftieth of an interpreter's start; what is needed only sometimes waits until then."""
+    program.add("web_a", days=40)
+    loaded = program.run_python(f"import click, locale, msgspec, pathlib\n{_TELL_LOADED}", "sessions", "list")
+    assert len(loaded.err.split()) <= 55, loaded.err
+
+
+def test_heavy_modules_are_seen_where_a_command_loads_them(program: Program) -> None:
+    """Proves the test above: what sends a message loads trio, and with it much else."""
+    result = program.run_python(_TELL_LOADED, "chat", "-m", "hi")
+    assert {"trio", "logging", "socket"} <= set(result.err.split())
+
+
+def test_collector_is_at_work_once_a_command_is_imported(program: Program) -> None:
+    """Garbage is looked for while a command runs, also after one that could not be imported: a gateway runs for months."""
+    script = (
+        "import atexit, gc; from miniclaw.__main__ import main; atexit.register(lambda: print(gc.isenabled())); main()"
+    )
+    assert program.run_python(script, "config", "show").lines[-1] == "True"
+    group = LazyGroup(lazy={"broken": ("nowhere:nothing", "Cannot be imported.")})
+    with pytest.raises(ModuleNotFoundError):
+        group.get_command(click.Context(group), "broken")
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("command", LOOKING, ids=" ".join)

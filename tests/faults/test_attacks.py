@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -209,8 +208,8 @@ async def test_link_in_place_of_a_temporary_file_is_not_written_through(
     async with open_runtime(sessions_dir, clock=clock, cleanup_interval_seconds=None) as runtime:
         await runtime.manager.get_or_create_session("web", "1")
         with monkeypatch.context() as patch:
-            patch.setattr(secrets, "token_hex", lambda _: "guessed")
-            (sessions_dir / ".work" / "tmp-guessed").symlink_to(outside.file)
+            patch.setattr(os, "urandom", bytes)
+            (sessions_dir / ".work" / f"tmp-{'00' * 8}").symlink_to(outside.file)
             assert (await runtime.manager.save_all_sessions()).failed == ("web_1",)
         (sessions_dir / ".work" / "tmp-left").symlink_to(outside.file)
     async with open_runtime(sessions_dir, clock=clock, cleanup_interval_seconds=None):

@@ -111,7 +111,7 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "one temporary name", "two saves at once fail or mix", FILES,
-        "temporary = TEMPORARY_PREFIX + secrets.token_hex(8)", 'temporary = TEMPORARY_PREFIX + "session"',
+        "temporary = TEMPORARY_PREFIX + os.urandom(8).hex()", 'temporary = TEMPORARY_PREFIX + "session"',
         "session/test_store.py",
     ),
     bug_of_one(

@@ -177,6 +177,15 @@ def test_plan_after_a_change_is_that_of_the_files(sessions_dir: Path, clock: Wal
     assert told(plan(sessions_dir, clock, ledger)) == told(plan(sessions_dir, clock, None))
 
 
+def test_plan_file_with_a_second_name_is_judged_each_time(sessions_dir: Path, clock: WallClock) -> None:
+    """A link to a session is never taken for one, however often it was seen: both names have one inode."""
+    populate(sessions_dir, clock)
+    _link(sessions_dir, clock)
+    ledger = Ledger()
+    for _ in range(3):
+        assert told(plan(sessions_dir, clock, ledger)) == told(plan(sessions_dir, clock, None))
+
+
 def test_scan_file_that_is_just_new_is_not_entered(
     sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field
 
-from miniclaw.admin.views.place import Place
 from miniclaw.errors import SessionsDirectoryMissingError
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
 from miniclaw.session.scanning import DirectoryScan
 
 if TYPE_CHECKING:
+    from miniclaw.admin.views.place import Place
     from miniclaw.session.cleanup_plan import CleanupPlan
     from miniclaw.session.history import History
     from miniclaw.session.ledger import Ledger

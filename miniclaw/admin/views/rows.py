@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from miniclaw.admin.views.looking import find_leftovers
-from miniclaw.admin.views.place import Place
 from miniclaw.formats import format_remaining, printable
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.plan import Planner
 from miniclaw.session.retention import PlanRow, Reason, RetentionPolicy, plan_retention
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import AwareDatetime
+
+if TYPE_CHECKING:
+    from miniclaw.admin.views.place import Place
 
 
 def judge(
@@ -31,6 +33,8 @@ def judge(
     policy = place.config.session.retention_policy()
     taken: dict[str, PlanRow] = {}
     if directory is not None and policy.has_budget:
+        from miniclaw.session.plan import Planner  # noqa: PLC0415 - start-up time
+
         planner = Planner(policy, now)
         planner.add(sessions)
         planner.add_leftovers(find_leftovers(place, directory, now))
