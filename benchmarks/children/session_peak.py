@@ -1,8 +1,8 @@
-"""`python -m benchmarks.children.session_peak WORK FOLDER BYTES MESSAGE_BYTES`: what one large session takes at its peak.
+"""`python -m benchmarks.children.session_peak WORK FOLDER BYTES MESSAGE_BYTES`: what a large session takes at its peak.
 
-WORK is ``save``, which makes a session and saves it, or ``load``, which loads the one that was saved. Prints by how many
-bytes the process grew above what it was before, and how many the file has. A session that is loaded is part of that
-growth; one that is saved was there before.
+WORK is ``save``, which makes a session and saves it, or ``load``, which loads the one that was saved. Prints by how
+many bytes the process grew above what it was before, and how many the file has. A session that is loaded is part
+of that growth; one that is saved was there before.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from miniclaw.errors import InvalidMessageError
 from miniclaw.session.names import split_session_id
-from miniclaw.session.sizes import SOURCE
+from miniclaw.session.sizes import SOURCE, message_bytes, session_bytes
 from miniclaw.session.types import AwareDatetime, Message, Session, SessionHeader
 
 MAX_SESSION_BYTES: Final = 256 * 1024 * 1024
@@ -35,7 +35,7 @@ PIECE_BYTES: Final = 256 * 1024
 
 # What is encoded in one step: between two of them the interpreter may switch threads, and the event loop stays quick.
 _MESSAGES_PER_STEP = 64
-_CHARS_PER_STEP = 64 * 1024  # reached by the last message of a step
+_BYTES_PER_STEP = 256 * 1024  # of memory, at most, unless a single message takes more
 
 _COMMA = ord(",")
 _KNOWN_FIELDS = frozenset(Session.__struct_fields__)
@@ -218,7 +218,7 @@ def encode_in_pieces(session: Session) -> Iterator[bytearray]:
     out = bytearray(_encode(_header(session, source)))
     out[-1:] = b',"messages":[]'
     is_first = True
-    for step in _steps(session.messages):
+    for step in _steps(session):
         # An array of its own, over the bracket that ends the one before: its own opening bracket becomes a comma.
         start = len(out) - (2 if is_first else 1)
         _encode_into(step, out, start)
@@ -253,23 +253,27 @@ def _header(session: Session, source: _SessionSource | None) -> dict[str, str | 
     return header
 
 
-def _steps(messages: list[Message]) -> Iterator[list[Message | Raw]]:
+def _steps(session: Session) -> Iterator[list[Message | Raw]]:
     """Yield messages in lists that are not empty, each as it is to be encoded, for no more memory than a step takes."""
-    step: list[Message | Raw] = []
-    chars = 0
-    for message in messages:
-        # Not by vars(), which would give every message a dict, for good.
-        source: Raw | None = getattr(message, SOURCE, None)
-        step.append(_apart(message) if source is None else source)
-        chars += len(message.content)
-        if message.tool_calls is not None:
-            chars += sum([len(call.arguments) for call in message.tool_calls])
-        if chars >= _CHARS_PER_STEP or len(step) == _MESSAGES_PER_STEP:
-            yield step
-            step = []
-            chars = 0
-    if step:
-        yield step
+    is_large = session_bytes(session) > PIECE_BYTES
+    for start in range(0, len(session.messages), _MESSAGES_PER_STEP):
+        part = session.messages[start : start + _MESSAGES_PER_STEP]
+        for step in _small_enough(part) if is_large else (part,):
+            # Not by vars(), which would give every message a dict, for good.
+            yield [
+                getattr(message, SOURCE, None)
+                or (message if message.content.isascii() and message.tool_calls is None else _apart(message))
+                for message in step
+            ]
+
+
+def _small_enough(messages: list[Message]) -> Iterator[list[Message]]:
+    if len(messages) > 1 and sum(map(message_bytes, messages)) > _BYTES_PER_STEP:
+        middle = len(messages) // 2
+        yield from _small_enough(messages[:middle])
+        yield from _small_enough(messages[middle:])
+    else:
+        yield messages
 
 
 def _apart(message: Message) -> Message:
@@ -280,7 +284,7 @@ def _apart(message: Message) -> Message:
     """
     if not message.content.isascii():
         message = replace(message, content=_copied(message.content))
-    if message.tool_calls is not None and not all([call.arguments.isascii() for call in message.tool_calls]):
+    if message.tool_calls is not None and not all(call.arguments.isascii() for call in message.tool_calls):
         calls = [replace(call, arguments=_copied(call.arguments)) for call in message.tool_calls]
         message = replace(message, tool_calls=tuple(calls))
     return message

@@ -41,7 +41,7 @@ def content_of(session: Session, path: Path) -> Content:
 
 
 def _bounded(pieces: Iterator[bytearray], path: Path) -> Iterator[bytearray]:
-    """Yield the pieces; raises where they are too many after all, because somebody has changed the session behind us."""
+    """Yield the pieces; raises where they are too many after all: somebody changed the session around the manager."""
     size = 0
     for piece in pieces:
         size += len(piece)

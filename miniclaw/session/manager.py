@@ -47,8 +47,8 @@ MAX_LIVE_SESSIONS: Final = 1000
 MAX_LIVE_BYTES: Final = 32 * 1024 * 1024
 """How many bytes they take at most, unless told otherwise; likewise.
 
-About what so many sessions of 30 KB take. A gateway takes 50 MB besides, and for a moment what is loaded takes its file's
-size again: that leaves a board with 256 MB to spare more than half of them, also while unsaved sessions exceed the bound.
+About what so many sessions of 30 KB take. A gateway takes 50 MB besides, and what is being loaded takes the size of its
+file again: on a board with 256 MB to spare that leaves more than half, also for the unsaved ones over the bound.
 """
 
 log = get_logger("miniclaw.session.manager")

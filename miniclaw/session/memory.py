@@ -133,15 +133,14 @@ class SessionMemory:
 
         The last one stays however large it is: somebody talks there, and it would be loaded again for each message.
         """
-        if not self._overfull:
+        if not self._is_overfull():
             return
         *older, _ = self._live.items()
         for session_id, entry in older:
             if not entry.dirty and not entry.users:
                 self._leave(session_id)
-                if not self._overfull:
+                if not self._is_overfull():
                     return
 
-    @property
-    def _overfull(self) -> bool:
+    def _is_overfull(self) -> bool:
         return len(self._live) > self._bound or self.bytes > self._max_bytes

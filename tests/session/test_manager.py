@@ -21,7 +21,6 @@ from miniclaw.errors import (
     SessionNotFoundError,
     StoreIOError,
 )
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.types import Message, Session, ToolCall
