@@ -155,7 +155,9 @@ def _read_message(index: int, raw: Raw) -> Message:
     text = _encode(message)
     if not text.isascii():
         message = _decode_message(raw)  # whose strings have not been encoded; see `_apart`
-    if text != memoryview(raw):
+    view = memoryview(raw)
+    # A copy is compared many times as quickly as a view, but is a copy: not of what is large.
+    if text != (bytes(view) if len(view) < PIECE_BYTES else view):
         vars(message)[SOURCE] = raw.copy()
     return message
 
