@@ -176,7 +176,10 @@ def check_message(message: Message) -> Message:
         if message.timestamp.tzinfo is not None and message.timestamp.utcoffset():
             message = replace(message, timestamp=message.timestamp.astimezone(UTC))
         with _decoding():
-            _decode_message(_encode(_apart(message)))
+            text = _encode(message)
+            decoded = _decode_message(text)
+        if not text.isascii() and getattr(message, SOURCE, None) is None:
+            message = decoded  # whose strings have not been encoded; see `_apart`
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidMessageError(str(error)) from error
     return message
