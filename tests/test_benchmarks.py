@@ -163,12 +163,13 @@ def test_measure_with_whatever_goes_wrong_returns_it_as_a_finding(
     assert cold == Skipped("cold", "cold", "to mount a cold disk takes root")
 
 
-@pytest.mark.parametrize("name", ["removal", "flush", "file-size"])
+@pytest.mark.parametrize("name", ["removal", "flush", "file-size", "session-memory"])
 def test_measure_of_a_tiny_form_finds_figures(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A figure does its work from its files to its samples."""
     monkeypatch.setattr("benchmarks.data._SETTLE_SECONDS", 0)
     monkeypatch.setattr(os, "sync", lambda: None)  # it waits for whatever else is being written on this machine
     monkeypatch.setattr("benchmarks.figures.warm.LARGE_BYTES", 8_000)
+    monkeypatch.setattr("benchmarks.figures.session_memory._BYTES", 1_000_000)
     found = registry.measure(name, Bench(tmp_path, TINY, seed=1))
     assert found
     for each in found:

@@ -22,6 +22,7 @@ FIGURES: Final[Mapping[str, tuple[str, str]]] = {
     "start": ("gateway", "start"),
     "memory": ("gateway", "memory"),
     "scan-memory": ("scan_memory", "scan_memory"),
+    "session-memory": ("session_memory", "session_memory"),
     "flush": ("saving", "flush"),
     "commands": ("commands", "commands"),
     "append": ("saving", "append"),

@@ -36,6 +36,7 @@ def session_families(manager: SessionManager) -> Iterator[Metric]:
     """Yield what concerns the sessions in memory, and saving them."""
     saves = manager.stats.saves
     yield gauge("sessions_live", "Sessions in memory.", manager.live_sessions())
+    yield gauge("sessions_live_bytes", "What the sessions in memory take, about.", manager.live_bytes())
     yield gauge("sessions_dirty", "Sessions with changes that are not saved.", len(manager.dirty_sessions()))
     yield counter("session_saves", "Saves of a session that are durable.", saves.saved)
     yield counter("session_save_failures", "Saves of a session that failed.", saves.failed)

@@ -17,9 +17,11 @@ from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from miniclaw.errors import InvalidMessageError
 from miniclaw.session.names import split_session_id
+from miniclaw.session.sizes import SOURCE, message_bytes, session_bytes
 from miniclaw.session.types import AwareDatetime, Message, Session, SessionHeader
 
 MAX_SESSION_BYTES: Final = 256 * 1024 * 1024
@@ -28,9 +30,14 @@ MAX_SESSION_BYTES: Final = 256 * 1024 * 1024
 HEADER_PREFIX_BYTES: Final = 4096
 """How much of a file is read for its header; one page."""
 
-_MESSAGES_PER_STEP = 64  # between two steps the interpreter may switch threads: the event loop stays quick
-_SOURCE = "_source"  # key in __dict__, outside the fields, so that msgspec does not write it
+PIECE_BYTES: Final = 256 * 1024
+"""From how many bytes on a session is encoded in pieces, each of at least so many; nearly all are a single piece."""
 
+# What is encoded in one step: between two of them the interpreter may switch threads, and the event loop stays quick.
+_MESSAGES_PER_STEP = 64
+_BYTES_PER_STEP = 256 * 1024  # of memory, at most, unless a single message takes more
+
+_COMMA = ord(",")
 _KNOWN_FIELDS = frozenset(Session.__struct_fields__)
 
 
@@ -53,6 +60,7 @@ class _SessionSource(Struct):
 
 
 _encode = msgspec.json.Encoder().encode
+_encode_into = msgspec.json.Encoder().encode_into
 _decode_header = msgspec.json.Decoder(SessionHeader).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
@@ -135,7 +143,7 @@ def decode_session(data: bytes) -> Session:
         )
     times = {key: (getattr(session, key), fields[key].copy()) for key in ("created_at", "last_accessed")}
     extra = {key: raw.copy() for key, raw in fields.items() if key not in _KNOWN_FIELDS}
-    vars(session)[_SOURCE] = _SessionSource(extra, times, "pinned" in fields)
+    vars(session)[SOURCE] = _SessionSource(extra, times, "pinned" in fields)
     return session
 
 
@@ -144,8 +152,13 @@ def _read_message(index: int, raw: Raw) -> Message:
         message = _decode_message(raw)
     except msgspec.ValidationError as error:
         raise ValueError(f"messages[{index}]: {error}") from error
-    if _encode(message) != memoryview(raw):
-        vars(message)[_SOURCE] = raw.copy()
+    text = _encode(message)
+    if not text.isascii():
+        message = _decode_message(raw)  # whose strings have not been encoded; see `_apart`
+    view = memoryview(raw)
+    # A copy is compared many times as quickly as a view, but is a copy: not of what is large.
+    if text != (bytes(view) if len(view) < PIECE_BYTES else view):
+        vars(message)[SOURCE] = raw.copy()
     return message
 
 
@@ -161,9 +174,12 @@ def check_message(message: Message) -> Message:
         raise InvalidMessageError("a tool_result names the tool_call_id that it answers")
     try:
         if message.timestamp.tzinfo is not None and message.timestamp.utcoffset():
-            message = msgspec.structs.replace(message, timestamp=message.timestamp.astimezone(UTC))
+            message = replace(message, timestamp=message.timestamp.astimezone(UTC))
         with _decoding():
-            _decode_message(_encode(message))
+            text = _encode(message)
+            decoded = _decode_message(text)
+        if not text.isascii() and getattr(message, SOURCE, None) is None:
+            message = decoded  # whose strings have not been encoded; see `_apart`
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidMessageError(str(error)) from error
     return message
@@ -191,7 +207,41 @@ def snapshot_session(session: Session, session_id: str) -> Session:
 
 def encode_session(session: Session) -> bytearray:
     """Encode a session as its file will hold it: header, messages, then fields that miniclaw does not know."""
-    source: _SessionSource | None = vars(session).get(_SOURCE)
+    pieces = encode_in_pieces(session)
+    out = next(pieces)
+    for piece in pieces:
+        out += piece
+    return out
+
+
+def encode_in_pieces(session: Session) -> Iterator[bytearray]:
+    """Encode as `encode_session`, and yield it in pieces of little more than `PIECE_BYTES`, or than one message.
+
+    So there is never a second copy of a large session as a whole. There is at least one piece, and none is empty.
+    """
+    source: _SessionSource | None = vars(session).get(SOURCE)
+    out = bytearray(_encode(_header(session, source)))
+    out[-1:] = b',"messages":[]'
+    is_first = True
+    for step in _steps(session):
+        # An array of its own, over the bracket that ends the one before: its own opening bracket becomes a comma.
+        start = len(out) - (2 if is_first else 1)
+        _encode_into(step, out, start)
+        if not is_first:
+            out[start] = _COMMA
+        is_first = False
+        if len(out) >= PIECE_BYTES:
+            del out[-1:]
+            yield out
+            out = bytearray(b"]")
+    if source is not None and source.extra:
+        out += b"," + _encode(source.extra)[1:]
+    else:
+        out += b"}"
+    yield out
+
+
+def _header(session: Session, source: _SessionSource | None) -> dict[str, str | datetime | bool | Raw]:
     header: dict[str, str | datetime | bool | Raw] = {
         "session_id": session.session_id,
         "channel": session.channel,
@@ -205,16 +255,45 @@ def encode_session(session: Session) -> bytearray:
                 header[key] = text
     if session.pinned or (source is not None and source.tells_pinned):
         header["pinned"] = bool(session.pinned)  # anything else would be a file that cannot be loaded
-    out = bytearray(_encode(header))
-    out[-1:] = b',"messages":['
+    return header
+
+
+def _steps(session: Session) -> Iterator[list[Message | Raw]]:
+    """Yield messages in lists that are not empty, each as it is to be encoded, for no more memory than a step takes."""
+    is_large = session_bytes(session) > PIECE_BYTES
     for start in range(0, len(session.messages), _MESSAGES_PER_STEP):
-        step = session.messages[start : start + _MESSAGES_PER_STEP]
-        if start:
-            out += b","
-        out += memoryview(_encode([vars(message).get(_SOURCE, message) for message in step]))[1:-1]
-    out += b"]"
-    if source is not None and source.extra:
-        out += b"," + _encode(source.extra)[1:]
+        part = session.messages[start : start + _MESSAGES_PER_STEP]
+        for step in _small_enough(part) if is_large else (part,):
+            # Not by vars(), which would give every message a dict, for good.
+            yield [
+                getattr(message, SOURCE, None)
+                or (message if message.content.isascii() and message.tool_calls is None else _apart(message))
+                for message in step
+            ]
+
+
+def _small_enough(messages: list[Message]) -> Iterator[list[Message]]:
+    if len(messages) > 1 and sum(map(message_bytes, messages)) > _BYTES_PER_STEP:
+        middle = len(messages) // 2
+        yield from _small_enough(messages[:middle])
+        yield from _small_enough(messages[middle:])
     else:
-        out += b"}"
-    return out
+        yield messages
+
+
+def _apart(message: Message) -> Message:
+    """Return an equal message that may be encoded and dropped.
+
+    A string that is not ASCII keeps its UTF-8 with it once it was encoded, for as long as it lives: the next to a live
+    session's own would be a second copy of it. So what is encoded is another string.
+    """
+    if not message.content.isascii():
+        message = replace(message, content=_copied(message.content))
+    if message.tool_calls is not None and not all(call.arguments.isascii() for call in message.tool_calls):
+        calls = [replace(call, arguments=_copied(call.arguments)) for call in message.tool_calls]
+        message = replace(message, tool_calls=tuple(calls))
+    return message
+
+
+def _copied(text: str) -> str:
+    return text[:1] + text[1:]

@@ -31,6 +31,7 @@ from miniclaw.errors import (
     StoreIOError,
 )
 from miniclaw.session import codec, names
+from miniclaw.session.content import content_of, too_large
 from miniclaw.session.files import (
     PRIVATE_DIR,
     READ_FLAGS,
@@ -48,6 +49,7 @@ from miniclaw.session.fs import OsCalls
 from miniclaw.session.holder import Holder, find_holder, take_lock
 from miniclaw.session.logs import get_logger
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
+from miniclaw.session.sizes import session_bytes
 from miniclaw.session.stamps import stamped
 from miniclaw.session.stranded import WORK_NAME, find_stranded, folder_opened
 from miniclaw.session.types import Session, SessionHeader
@@ -216,11 +218,11 @@ class SessionDirectory:
             header = codec.decode_header_prefix(prefix)
         if header is None or (verify is not None and verify(header)):
             if status.st_size > codec.MAX_SESSION_BYTES:
-                return ProblemFile(name, "unreadable", _too_large(status.st_size))
+                return ProblemFile(name, "unreadable", too_large(status.st_size))
             if prefix[:1] not in b"{ \t\r\n":
                 # Not worth reading on: neither an object nor the white space that may precede one.
                 return ProblemFile(name, "corrupt", "it is not a JSON object")
-            data = read_rest(fs, fd, prefix)
+            data = read_rest(fs, fd, prefix, size=max(0, status.st_size - len(prefix)))
             header = codec.decode_header(data)
         if data is not None and verify is not None and verify(header):
             header = codec.check_whole(data)
@@ -281,6 +283,7 @@ class SessionDirectory:
             InvalidSessionIdError: The id names no session.
         """
         session, _, name = self._load(session_id)
+        session_bytes(session)  # counted here, in a thread: what bounds memory need not
         ours = names.file_name(session_id)
         if adopt and name != ours:
             with store_errors(self.path / name, f"rename to {ours}"):
@@ -334,8 +337,8 @@ class SessionDirectory:
             if problem := why_no_session_file(status.st_mode):
                 raise SessionFileError(self.path / name, problem)
             if status.st_size > codec.MAX_SESSION_BYTES:
-                raise SessionTooLargeError(self.path / name, _too_large(status.st_size))
-            return read_rest(self.fs, fd)
+                raise SessionTooLargeError(self.path / name, too_large(status.st_size))
+            return read_rest(self.fs, fd, size=status.st_size)
 
     # Writing --------------------------------------------------------------------------------------------------
 
@@ -347,21 +350,12 @@ class SessionDirectory:
             StoreIOError: The old file is still there, whole.
         """
         name = names.file_name(session.session_id)
-        data = codec.encode_session(session)
-        if len(data) > codec.MAX_SESSION_BYTES:
-            raise SessionTooLargeError(self.path / name, _too_large(len(data)))
+        data = content_of(session, self.path / name)
         with store_errors(self.path / name, "save"):
             replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd, under_way=self.under_way)
-        self._note_saved(name, session, len(data))
-
-    def _note_saved(self, name: str, session: Session, size: int) -> None:
-        """Remember a file that was just saved, for the next scan, if it is as we have written it."""
-        if self.saved_files is None:
-            return
-        with suppress(OSError, TypeError, ValueError, OverflowError):  # of a time that is none: it is read, then
-            status = self.fs.stat(name, dir_fd=self.fd)
-            if stat.S_ISREG(status.st_mode) and status.st_size == size:
-                self.saved_files.note(name, session, status)
+        if self.saved_files is not None:
+            with suppress(OSError, TypeError, ValueError, OverflowError):  # of a time that is none: it is read, then
+                self.saved_files.note(name, session, self.fs.stat(name, dir_fd=self.fd))
 
     def sync(self) -> None:
         """Make the names of all files that were written before durable.
@@ -412,7 +406,3 @@ class SessionDirectory:
 def _mismatch(inside: str) -> str:
     shown = inside if len(inside) <= 80 else inside[:80] + "…"
     return f"its content names the session {shown!r}, which belongs under another file name"
-
-
-def _too_large(size: int) -> str:
-    return f"{size} bytes are more than the {codec.MAX_SESSION_BYTES} that a session may have"

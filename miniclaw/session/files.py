@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from miniclaw.errors import SessionsDirectoryError, SessionsDirectoryMissingError, StoreIOError
 from miniclaw.session.fs import Bytes, OsCalls
@@ -27,6 +27,9 @@ _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os
 
 NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 """Of link(), on file systems without hard links (FAT, exFAT, some network ones), across them, or at their limit."""
+
+Content: TypeAlias = Bytes | Iterator[Bytes]
+"""What a file is to hold: all of it, or the pieces, each made only once those before it are written."""
 
 _READ_BYTES: Final = 1024 * 1024
 
@@ -50,10 +53,18 @@ def opened(fs: OsCalls, name: str, flags: int, *, dir_fd: int | None = None) -> 
         close_quietly(fs, fd)
 
 
-def read_rest(fs: OsCalls, fd: int, head: bytes = b"") -> bytes:
-    """Read from an open file until its end, and return that after `head`."""
-    parts = [head]
-    while part := fs.read(fd, _READ_BYTES):
+def read_rest(fs: OsCalls, fd: int, head: bytes = b"", *, size: int = 0) -> bytes:
+    """Read from an open file until its end, and return that after `head`.
+
+    Args:
+        fs: The system calls.
+        fd: The file.
+        head: What was read of it before.
+        size: How many bytes are left of it, as far as is known; it may have changed since. So many are read at once,
+            and then there is no second copy of a large file, unless there is something to join it with.
+    """
+    parts = [head] if head else []
+    while part := fs.read(fd, size if size and not parts else _READ_BYTES):
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -79,7 +90,7 @@ def write_all(fs: OsCalls, fd: int, data: Bytes) -> None:
 
 
 def replace_file(
-    fs: OsCalls, name: str, data: Bytes, *, dir_fd: int, work_fd: int, under_way: set[str] | None = None
+    fs: OsCalls, name: str, data: Content, *, dir_fd: int, work_fd: int, under_way: set[str] | None = None
 ) -> None:
     """Put `data` in the place of `name`, whole: at any moment the name shows the old content or the new one.
 
@@ -89,7 +100,8 @@ def replace_file(
     Durability: the content is on the disk when this returns; the name is once the caller has synced `dir_fd`.
 
     Raises:
-        OSError: Nothing has changed, and the temporary file is gone unless removing it failed as well.
+        OSError: Nothing has changed, and the temporary file is gone unless removing it failed as well. The same holds
+            for whatever making the pieces of `data` raises.
     """
     with temporary_name(under_way) as temporary:
         create_exclusively(fs, temporary, data, dir_fd=work_fd)
@@ -128,17 +140,18 @@ def unlink_quietly(fs: OsCalls, name: str, *, dir_fd: int) -> None:
         fs.unlink(name, dir_fd=dir_fd)
 
 
-def create_exclusively(fs: OsCalls, name: str, data: Bytes, *, dir_fd: int) -> None:
+def create_exclusively(fs: OsCalls, name: str, data: Content, *, dir_fd: int) -> None:
     """Create a file that was not there, with this content, synced.
 
     Raises:
         FileExistsError: There is one.
-        OSError: It could not be written; what was begun is removed.
+        OSError: It could not be written; what was begun is removed, also where a piece of `data` cannot be made.
     """
     fd = fs.open(name, _CREATE_FLAGS, PRIVATE_FILE, dir_fd=dir_fd)
     try:
         try:
-            write_all(fs, fd, data)
+            for piece in (data,) if isinstance(data, (bytes, bytearray, memoryview)) else data:
+                write_all(fs, fd, piece)
             # After a failed fsync the kernel forgets what was not written: the next try is a new file, not a retry.
             fs.fsync(fd)
         finally:

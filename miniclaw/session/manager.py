@@ -44,6 +44,13 @@ from miniclaw.session.types import Message, Session, SessionHeader
 MAX_LIVE_SESSIONS: Final = 1000
 """How many sessions stay in memory, unless told otherwise. Unsaved ones are never dropped for it."""
 
+MAX_LIVE_BYTES: Final = 32 * 1024 * 1024
+"""How many bytes they take at most, unless told otherwise; likewise.
+
+About what so many sessions of 30 KB take. A gateway takes 50 MB besides, and what is being loaded takes the size of its
+file again: on a board with 256 MB to spare that leaves more than half, also for the unsaved ones over the bound.
+"""
+
 log = get_logger("miniclaw.session.manager")
 
 
@@ -55,7 +62,9 @@ class SessionManager:
         clock: The wall clock.
         policy: For `is_session_expired`.
         max_live_sessions: How many may stay in memory once they are saved; positive.
-        on_overfull: Called when a session more than that has come to memory, so that somebody may save.
+        max_live_bytes: How many bytes of memory these may take, about; positive. The one used last may take more.
+        on_overfull: Called when a session more than that has come to memory, or when their bytes have become more, so
+            that somebody may save.
 
     Attributes:
         stats: What was saved and removed since the start.
@@ -68,15 +77,18 @@ class SessionManager:
         clock: Clock = utc_now,
         policy: RetentionPolicy | None = None,
         max_live_sessions: int = MAX_LIVE_SESSIONS,
+        max_live_bytes: int = MAX_LIVE_BYTES,
         on_overfull: Callable[[], None] | None = None,
     ) -> None:
         if max_live_sessions < 1:
             raise ValueError(f"max_live_sessions is at least 1, not {max_live_sessions}")
+        if max_live_bytes < 1:
+            raise ValueError(f"max_live_bytes is at least 1, not {max_live_bytes}")
         self._store = store
         self._clock = clock
         self._policy = policy or RetentionPolicy()
         self.on_overfull = on_overfull
-        self._memory = SessionMemory(max_live_sessions)
+        self._memory = SessionMemory(max_live_sessions, max_live_bytes)
         self._locks = FileLocks()
         self.stats = SessionStats(clock)
         self._saver = SessionSaver(store, self._memory, self._locks, self.stats.saves)
@@ -145,7 +157,8 @@ class SessionManager:
         message = codec.check_message(message)
         await self._enter()
         entry = self._memory.find(session_id) or await self._load(session_id)
-        entry.session.messages.append(message)
+        if self._memory.append(entry, message):
+            self._call_for_save()
         return self._touch(entry)
 
     @asynccontextmanager
@@ -205,6 +218,10 @@ class SessionManager:
         """Return how many sessions are in memory."""
         return len(self._memory)
 
+    def live_bytes(self) -> int:
+        """Return about how many bytes the sessions in memory take."""
+        return self._memory.bytes
+
     async def _load(self, session_id: str, *, create: bool = False) -> Entry:
         split_session_id(session_id)
         async with self._locks.hold(session_id) as lease:
@@ -212,10 +229,13 @@ class SessionManager:
             entry = self._memory.find(session_id)
             if entry is None:
                 entry = await self._load_from_store(session_id, lease, create=create)
-                self._memory.add(entry)
-                if self._memory.overfull and self.on_overfull:
-                    self.on_overfull()
+                if self._memory.add(entry):
+                    self._call_for_save()
             return entry
+
+    def _call_for_save(self) -> None:
+        if self.on_overfull:
+            self.on_overfull()
 
     async def _load_from_store(self, session_id: str, lease: Lease, *, create: bool) -> Entry:
         try:

@@ -9,7 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from weakref import WeakValueDictionary
 
-from miniclaw.session.types import Session
+from miniclaw.session.sizes import append_message, session_bytes
+from miniclaw.session.types import Message, Session
 
 
 class Entry:
@@ -42,24 +43,25 @@ class SessionMemory:
 
     Args:
         bound: How many may stay once they are saved.
+        max_bytes: How many bytes these may take; a single session may take more.
+
+    Attributes:
+        bytes: How many the live ones take, as `miniclaw.session.sizes` counts it.
     """
 
-    def __init__(self, bound: int) -> None:
+    def __init__(self, bound: int, max_bytes: int) -> None:
         self._bound = bound
+        self._max_bytes = max_bytes
         self._live: OrderedDict[str, Entry] = OrderedDict()  # least recently used first
         # All sessions that somebody holds, also clean ones that left `_live`: they keep their identity.
         self._held: WeakValueDictionary[str, Session] = WeakValueDictionary()
+        self.bytes = 0
 
     def __len__(self) -> int:
         return len(self._live)
 
     def __contains__(self, session_id: object) -> bool:
         return session_id in self._live
-
-    @property
-    def overfull(self) -> bool:
-        """Whether more sessions are live than may stay."""
-        return len(self._live) > self._bound
 
     def peek(self, session_id: str) -> Entry | None:
         """Return a session that is live."""
@@ -69,13 +71,39 @@ class SessionMemory:
         """Return a session that is live, or that left and is still held by somebody."""
         entry = self._live.get(session_id)
         if entry is None and (session := self._held.get(session_id)) is not None:
-            entry = self._live[session_id] = Entry(session, saved=True)
+            entry = Entry(session, saved=True)
+            self._enter(entry)
         return entry
 
-    def add(self, entry: Entry) -> None:
-        """Make a session live."""
-        self._live[entry.session_id] = entry
+    def add(self, entry: Entry) -> bool:
+        """Make a session live; return whether it is time to save, so that others may leave.
+
+        It is with each session over the bound, and when the bytes run over theirs: only then, because what takes them
+        may be one large session, which is not to be saved again and again.
+        """
         self._held[entry.session_id] = entry.session
+        ran_over = self._enter(entry)
+        return ran_over or len(self._live) > self._bound
+
+    def append(self, entry: Entry, message: Message) -> bool:
+        """Append a message to a live session; return whether the bytes have run over by it."""
+        return self._grow(append_message(entry.session, message))
+
+    def _enter(self, entry: Entry) -> bool:
+        self._leave(entry.session_id)
+        self._live[entry.session_id] = entry
+        return self._grow(session_bytes(entry.session))
+
+    def _grow(self, more: int) -> bool:
+        before = self.bytes
+        self.bytes += more
+        return before <= self._max_bytes < self.bytes
+
+    def _leave(self, session_id: str) -> Entry | None:
+        entry = self._live.pop(session_id, None)
+        if entry is not None:
+            self.bytes -= session_bytes(entry.session)
+        return entry
 
     def used(self, entry: Entry) -> None:
         """Note a use, the most recent one."""
@@ -85,7 +113,7 @@ class SessionMemory:
     def forget(self, session_id: str) -> Entry | None:
         """Drop a session, whoever holds it: what they hold is no session any more. Return what was there."""
         self._held.pop(session_id, None)
-        return self._live.pop(session_id, None)
+        return self._leave(session_id)
 
     def dirty(self) -> list[str]:
         """Return the ids of the sessions with unsaved changes."""
@@ -101,9 +129,18 @@ class SessionMemory:
         return lambda: entry.saved_revision >= revision or self._live.get(session_id) is not entry
 
     def evict(self) -> None:
-        """Let the least recently used sessions go, down to the bound; never those unsaved or in use."""
-        surplus = len(self._live) - self._bound
-        if surplus > 0:
-            idle = [session_id for session_id, entry in self._live.items() if not entry.dirty and not entry.users]
-            for session_id in idle[:surplus]:
-                del self._live[session_id]
+        """Let the least recently used sessions go, down to the bounds; never those unsaved or in use.
+
+        The last one stays however large it is: somebody talks there, and it would be loaded again for each message.
+        """
+        if not self._is_overfull():
+            return
+        *older, _ = self._live.items()
+        for session_id, entry in older:
+            if not entry.dirty and not entry.users:
+                self._leave(session_id)
+                if not self._is_overfull():
+                    return
+
+    def _is_overfull(self) -> bool:
+        return len(self._live) > self._bound or self.bytes > self._max_bytes

@@ -9,7 +9,7 @@ from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.history import Actor, History
 from miniclaw.session.ledger_file import LedgerFile
-from miniclaw.session.manager import MAX_LIVE_SESSIONS, SessionManager
+from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, SessionManager
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.state import StateDirectory
 from miniclaw.session.store import FileSessionStore
@@ -35,6 +35,7 @@ class SessionParts:
         policy: RetentionPolicy,
         by: Actor,
         max_live_sessions: int = MAX_LIVE_SESSIONS,
+        max_live_bytes: int = MAX_LIVE_BYTES,
         clock: Clock = utc_now,
     ) -> None:
         """Put the parts together.
@@ -45,6 +46,7 @@ class SessionParts:
             policy: How long sessions are kept.
             by: Who runs a cleanup, unless it is told otherwise.
             max_live_sessions: How many saved sessions may stay in memory, at least 1.
+            max_live_bytes: How many bytes these may take, about, at least 1.
             clock: The wall clock.
         """
         self.store = store
@@ -52,7 +54,9 @@ class SessionParts:
         self.history: History = state.history()
         self.clock = clock
         store.keep_ledger(LedgerFile(state.folder))
-        self.manager = SessionManager(store, clock=clock, policy=policy, max_live_sessions=max_live_sessions)
+        self.manager = SessionManager(
+            store, clock=clock, policy=policy, max_live_sessions=max_live_sessions, max_live_bytes=max_live_bytes
+        )
         self.cleanup = Cleanup(
             store.directory.path,
             policy=policy,

@@ -18,7 +18,7 @@ from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.history import Actor
 from miniclaw.session.logs import get_logger
-from miniclaw.session.manager import MAX_LIVE_SESSIONS
+from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS
 from miniclaw.session.operations import SessionOperations
 from miniclaw.session.parts import SessionParts
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
@@ -102,6 +102,7 @@ async def open_runtime(
     announce_first: bool = True,
     cleanup_waits: bool = False,
     max_live_sessions: int = MAX_LIVE_SESSIONS,
+    max_live_bytes: int = MAX_LIVE_BYTES,
     clock: Clock = utc_now,
     fs: OsCalls | None = None,
 ) -> AsyncIterator[SessionRuntime]:
@@ -124,6 +125,7 @@ async def open_runtime(
         cleanup_waits: No cleanup runs by itself before `runtime.cleanup_service.release()`: for a program that may
             still refuse to start.
         max_live_sessions: How many saved sessions may stay in memory, at least 1.
+        max_live_bytes: How many bytes of memory these may take, about, at least 1; the one used last may take more.
         clock: The wall clock. Waiting is done on trio's.
         fs: The system calls, for tests.
 
@@ -142,7 +144,13 @@ async def open_runtime(
         guard = ClockGuard(state, clock, policy.shortest_age(), run=store.run)
         await guard.start()
         parts = SessionParts(
-            store, state, policy=policy, by="service", max_live_sessions=max_live_sessions, clock=clock
+            store,
+            state,
+            policy=policy,
+            by="service",
+            max_live_sessions=max_live_sessions,
+            max_live_bytes=max_live_bytes,
+            clock=clock,
         )
         manager = parts.manager
         runtime = SessionRuntime(

@@ -129,7 +129,17 @@ _REMOVAL: Final = (
     ),
     bug_of_one(
         "unsaved sessions leave memory", "a full memory loses messages", MEMORY,
-        "if not entry.dirty and not entry.users]", "if not entry.users]",
+        "if not entry.dirty and not entry.users:", "if not entry.users:",
+        "session/test_memory.py",
+    ),
+    bug_of_one(
+        "bytes in memory not bounded", "long conversations fill the memory", MEMORY,
+        "return len(self._live) > self._bound or self.bytes > self._max_bytes", "return len(self._live) > self._bound",
+        "session/test_memory.py",
+    ),
+    bug_of_one(
+        "what leaves still counts", "after a while no session may stay in memory", MEMORY,
+        "            self.bytes -= session_bytes(entry.session)\n", "            pass\n",
         "session/test_memory.py",
     ),
 )  # fmt: skip
@@ -158,8 +168,8 @@ _JUDGEMENT: Final = (
                 "        self._memory.used(entry)\n",
             ),
             Change(
-                MANAGER, "        entry.session.messages.append(message)\n",
-                "        entry.session.messages.append(message)\n        entry.revision += 1\n",
+                MANAGER, "        if self._memory.append(entry, message):\n",
+                "        entry.revision += 1\n        if self._memory.append(entry, message):\n",
             ),
         ),
         ("session/test_manager.py",),

@@ -19,6 +19,7 @@ from miniclaw.session.codec import (
     encode_session,
     snapshot_session,
 )
+from miniclaw.session.sizes import message_bytes
 from miniclaw.session.types import Message, Session, ToolCall
 
 T = datetime(2026, 2, 14, 10, 30, tzinfo=UTC)
@@ -225,9 +226,9 @@ def test_check_message_that_could_not_be_loaded_again_is_refused(message: Messag
 
 
 def test_check_message_of_good_message_is_the_message_in_utc() -> None:
-    """A good message passes as it is; a time with an offset becomes the same instant in UTC."""
+    """A good message passes unchanged; a time with an offset becomes the same instant in UTC."""
     message = Message("tool_result", "\0\u2028\U0001f600", T, (ToolCall("1", "n", "{"),), "1")
-    assert check_message(message) is message
+    assert check_message(message) == message
     moved = msgspec.structs.replace(message, timestamp=T.astimezone(timezone(timedelta(hours=-5, minutes=-30))))
     checked = check_message(moved)
     assert checked == message
@@ -239,6 +240,15 @@ def test_encode_session_with_offset_time_decodes_to_the_same_instant() -> None:
     session = new_session([])
     session.last_accessed = T.astimezone(timezone(timedelta(hours=-5, minutes=-30)))
     assert decode_session(bytes(encode_session(session))).last_accessed == T
+
+
+def test_check_message_returns_one_that_takes_no_more_than_its_texts() -> None:
+    """Checking encodes a message, which must not leave its UTF-8 in a session for good."""
+    message = Message("assistant", "Привет" * 1000, T, (ToolCall("a", "b", "Привет" * 1000),))
+    fresh = message_bytes(message)
+    checked = check_message(message)
+    assert checked == message
+    assert message_bytes(checked) == fresh
 
 
 def test_snapshot_session_is_not_reached_by_later_changes() -> None:

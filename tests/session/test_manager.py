@@ -21,7 +21,6 @@ from miniclaw.errors import (
     SessionNotFoundError,
     StoreIOError,
 )
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.types import Message, Session, ToolCall
@@ -235,6 +234,39 @@ async def test_overfull_memory_calls_for_a_save(store: FileSessionStore, clock: 
     assert calls
 
 
+async def test_memory_is_bounded_in_bytes_and_the_oldest_leave(store: FileSessionStore, clock: WallClock) -> None:
+    """After a save a few large sessions leave as many small ones would; loaded again, nothing is missing."""
+    manager = SessionManager(store, clock=clock, max_live_bytes=100_000)
+    for number in range(4):
+        await manager.get_or_create_session("telegram", str(number))
+        await manager.add_message(f"telegram_{number}", say("x" * 40_000, clock))
+    assert manager.live_bytes() > 160_000
+    await manager.save_all_sessions()
+    assert [*manager._memory._live] == ["telegram_2", "telegram_3"]
+    assert 80_000 < manager.live_bytes() < 100_000
+    session = await manager.get_session("telegram_0")
+    assert session is not None
+    assert len(session.messages[0].content) == 40_000
+    assert manager.live_bytes() > 120_000
+
+
+async def test_memory_that_runs_over_by_a_message_calls_for_a_save(store: FileSessionStore, clock: WallClock) -> None:
+    """Whoever saves is told once when the bytes run over, by a message or by a session that is loaded."""
+    calls: list[int] = []
+    manager = SessionManager(store, clock=clock, max_live_bytes=100_000, on_overfull=lambda: calls.append(1))
+    for number in range(2):
+        await manager.get_or_create_session("telegram", str(number))
+        await manager.add_message(f"telegram_{number}", say("x" * 40_000, clock))
+    assert not calls
+    await manager.add_message("telegram_1", say("x" * 40_000, clock))
+    await manager.add_message("telegram_1", say("x" * 10_000, clock))
+    assert len(calls) == 1
+    await manager.save_all_sessions()
+    assert [*manager._memory._live] == ["telegram_1"]
+    await manager.get_session("telegram_0")
+    assert len(calls) == 2
+
+
 async def test_held_session_keeps_its_identity_after_leaving(store: FileSessionStore, clock: WallClock) -> None:
     """While somebody holds the object, asking again gives the same one, also after it left the memory's bound."""
     manager = SessionManager(store, clock=clock, max_live_sessions=1)
@@ -351,7 +383,8 @@ async def test_get_or_create_cancelled_while_loading_leaves_no_lock(
     assert (await manager.get_or_create_session("telegram", "1")).last_accessed == clock.now
 
 
-def test_manager_without_room_is_refused(sessions_dir: Path) -> None:
+@pytest.mark.parametrize("bound", ["max_live_sessions", "max_live_bytes"])
+def test_manager_without_room_is_refused(bound: str) -> None:
     """A bound of nothing is refused by name."""
-    with SessionDirectory.open(sessions_dir, create=True), pytest.raises(ValueError, match="max_live_sessions"):
-        SessionManager(None, max_live_sessions=0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=bound):
+        SessionManager(None, **{bound: 0})  # type: ignore[arg-type]

@@ -1,0 +1,59 @@
+"""What a save writes: a session's bytes, whole or in pieces, and none at all of one that would be too large."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from miniclaw.errors import SessionTooLargeError
+from miniclaw.session import codec
+from miniclaw.session.files import Content
+from miniclaw.session.sizes import session_bytes
+from miniclaw.session.types import Session
+
+_MOST_ENCODED: Final = 6  # bytes in a file for each in memory: a control character becomes \u00XX
+
+
+def content_of(session: Session, path: Path) -> Content:
+    """Return what a session's file will hold: all of it, or for a large one the pieces, encoded while they are written.
+
+    Args:
+        session: Nobody changes it until it is written.
+        path: Of the file, for the error.
+
+    Raises:
+        SessionTooLargeError: It would be a file that could not be loaded again. That is found out before there is
+            anything to write, because a session that does not fit is tried again at every autosave.
+    """
+    pieces = codec.encode_in_pieces(session)
+    first = next(pieces)
+    second = next(pieces, None)
+    if second is None:
+        _check(len(first), path)
+        return first
+    if session_bytes(session) <= codec.MAX_SESSION_BYTES // _MOST_ENCODED:
+        return _bounded(chain((first, second), pieces), path)
+    del pieces, first, second  # a piece may be a message that is large itself
+    _check(sum(map(len, codec.encode_in_pieces(session))), path)
+    return _bounded(codec.encode_in_pieces(session), path)
+
+
+def _bounded(pieces: Iterator[bytearray], path: Path) -> Iterator[bytearray]:
+    """Yield the pieces; raises where they are too many after all: somebody changed the session around the manager."""
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        _check(size, path)
+        yield piece
+
+
+def _check(size: int, path: Path) -> None:
+    if size > codec.MAX_SESSION_BYTES:
+        raise SessionTooLargeError(path, too_large(size))
+
+
+def too_large(size: int) -> str:
+    """Return why a file of this size is none that is read or written."""
+    return f"{size} bytes are more than the {codec.MAX_SESSION_BYTES} that a session may have"
