@@ -20,7 +20,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from miniclaw.errors import InvalidMessageError
-from miniclaw.session.names import split_session_id
+from miniclaw.session.names import parts_of
 from miniclaw.session.sizes import SOURCE, message_bytes, session_bytes
 from miniclaw.session.types import AwareDatetime, Message, Session, SessionHeader
 
@@ -104,7 +104,7 @@ def check_whole(data: bytes) -> SessionHeader:
     return SessionHeader(session.session_id, session.channel, session.chat_id, session.last_accessed, session.pinned)
 
 
-def decode_header_prefix(prefix: bytes) -> SessionHeader | None:
+def decode_header_prefix(prefix: bytes | bytearray) -> SessionHeader | None:
     """Decode the header from the beginning of a file, or return None where that does not suffice.
 
     The token ``"messages"`` can stand in a JSON text only as a string of its own, because inside of another string
@@ -195,7 +195,7 @@ def snapshot_session(session: Session, session_id: str) -> Session:
     """
     copy = Session(
         session_id,
-        *split_session_id(session_id),
+        *parts_of(session_id),
         session.created_at,
         session.last_accessed,
         session.messages.copy(),

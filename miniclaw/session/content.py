@@ -16,12 +16,13 @@ from miniclaw.session.types import Session
 _MOST_ENCODED: Final = 6  # bytes in a file for each in memory: a control character becomes \u00XX
 
 
-def content_of(session: Session, path: Path) -> Content:
+def content_of(session: Session, folder: Path, name: str) -> Content:
     """Return what a session's file will hold: all of it, or for a large one the pieces, encoded while they are written.
 
     Args:
         session: Nobody changes it until it is written.
-        path: Of the file, for the error.
+        folder: Where the file will be, for the error.
+        name: Of the file, likewise.
 
     Raises:
         SessionTooLargeError: It would be a file that could not be loaded again. That is found out before there is
@@ -31,27 +32,27 @@ def content_of(session: Session, path: Path) -> Content:
     first = next(pieces)
     second = next(pieces, None)
     if second is None:
-        _check(len(first), path)
+        _check(len(first), folder, name)
         return first
     if session_bytes(session) <= codec.MAX_SESSION_BYTES // _MOST_ENCODED:
-        return _bounded(chain((first, second), pieces), path)
+        return _bounded(chain((first, second), pieces), folder, name)
     del pieces, first, second  # a piece may be a message that is large itself
-    _check(sum(map(len, codec.encode_in_pieces(session))), path)
-    return _bounded(codec.encode_in_pieces(session), path)
+    _check(sum(map(len, codec.encode_in_pieces(session))), folder, name)
+    return _bounded(codec.encode_in_pieces(session), folder, name)
 
 
-def _bounded(pieces: Iterator[bytearray], path: Path) -> Iterator[bytearray]:
+def _bounded(pieces: Iterator[bytearray], folder: Path, name: str) -> Iterator[bytearray]:
     """Yield the pieces; raises where they are too many after all: somebody changed the session around the manager."""
     size = 0
     for piece in pieces:
         size += len(piece)
-        _check(size, path)
+        _check(size, folder, name)
         yield piece
 
 
-def _check(size: int, path: Path) -> None:
+def _check(size: int, folder: Path, name: str) -> None:
     if size > codec.MAX_SESSION_BYTES:
-        raise SessionTooLargeError(path, too_large(size))
+        raise SessionTooLargeError(folder / name, too_large(size))
 
 
 def too_large(size: int) -> str:

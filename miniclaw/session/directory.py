@@ -183,9 +183,20 @@ class SessionDirectory:
         return self.read_entry(name, dir_fd=dir_fd, verify=verify)[0]
 
     def read_entry(
-        self, name: str, *, dir_fd: int | None = None, verify: Verify | None = None
+        self,
+        name: str,
+        *,
+        dir_fd: int | None = None,
+        verify: Verify | None = None,
+        buffer: bytearray | None = None,
     ) -> tuple[ScanRow | None, os.stat_result | None]:
         """Read the header of one file as `read_row`, and return with it what the file was like just before.
+
+        Args:
+            name: As for `read_row`.
+            dir_fd: Likewise.
+            verify: Likewise.
+            buffer: Of `codec.HEADER_PREFIX_BYTES`, which many files may use one after another.
 
         Returns:
             The row, and the status of the file that was read; None where none was.
@@ -200,7 +211,7 @@ class SessionDirectory:
             return ProblemFile(name, "unreadable", f"could not open it: {error.strerror}"), None
         try:
             status = self.fs.fstat(fd)
-            return self._read_row_from(fd, name, status, verify), status
+            return self._read_row_from(fd, name, status, verify, buffer), status
         except OSError as error:
             return ProblemFile(name, "unreadable", f"could not read it: {error.strerror}"), None
         except ValueError as error:
@@ -208,11 +219,19 @@ class SessionDirectory:
         finally:
             close_quietly(self.fs, fd)
 
-    def _read_row_from(self, fd: int, name: str, status: os.stat_result, verify: Verify | None) -> ScanRow:
+    def _read_row_from(
+        self, fd: int, name: str, status: os.stat_result, verify: Verify | None, buffer: bytearray | None
+    ) -> ScanRow:
         fs = self.fs
         if not stat.S_ISREG(status.st_mode):
             return ProblemFile(name, "foreign", why_no_session_file(status.st_mode) or "")
-        prefix = fs.read(fd, codec.HEADER_PREFIX_BYTES)
+        prefix: bytes | bytearray
+        if buffer is None:
+            prefix = fs.read(fd, codec.HEADER_PREFIX_BYTES)
+        elif (size := fs.readv(fd, [buffer])) == len(buffer):
+            prefix = buffer
+        else:
+            prefix = buffer[:size]
         header = data = None
         if len(prefix) < status.st_size:
             header = codec.decode_header_prefix(prefix)
@@ -222,7 +241,7 @@ class SessionDirectory:
             if prefix[:1] not in b"{ \t\r\n":
                 # Not worth reading on: neither an object nor the white space that may precede one.
                 return ProblemFile(name, "corrupt", "it is not a JSON object")
-            data = read_rest(fs, fd, prefix, size=max(0, status.st_size - len(prefix)))
+            data = read_rest(fs, fd, bytes(prefix), size=max(0, status.st_size - len(prefix)))
             header = codec.decode_header(data)
         if data is not None and verify is not None and verify(header):
             header = codec.check_whole(data)
@@ -349,9 +368,9 @@ class SessionDirectory:
             SessionTooLargeError: It would be a file that could not be loaded again.
             StoreIOError: The old file is still there, whole.
         """
-        name = names.file_name(session.session_id)
-        data = content_of(session, self.path / name)
-        with store_errors(self.path / name, "save"):
+        name = names.file_name_of_live(session.session_id)
+        data = content_of(session, self.path, name)
+        with store_errors(self.path, "save", name):
             replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd, under_way=self.under_way)
         if self.saved_files is not None:
             with suppress(OSError, TypeError, ValueError, OverflowError):  # of a time that is none: it is read, then

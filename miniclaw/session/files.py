@@ -35,12 +35,18 @@ _READ_BYTES: Final = 1024 * 1024
 
 
 @contextmanager
-def store_errors(path: Path, operation: str) -> Iterator[None]:
-    """Map `OSError` to `StoreIOError` for this path and operation."""
+def store_errors(path: Path, operation: str, name: str = "") -> Iterator[None]:
+    """Map `OSError` to `StoreIOError` for this path and operation.
+
+    Args:
+        path: What the operation is on, or its folder.
+        operation: An infinitive.
+        name: In that folder; a path is only made of both where it is needed, which for a save is seldom.
+    """
     try:
         yield
     except OSError as error:
-        raise StoreIOError(path, operation, error) from error
+        raise StoreIOError(path / name, operation, error) from error
 
 
 @contextmanager

@@ -26,7 +26,7 @@ class OsCalls:
     def read(self, fd: int, size: int) -> bytes:
         return os.read(fd, size)
 
-    def readv(self, fd: int, buffers: list[memoryview]) -> int:
+    def readv(self, fd: int, buffers: list[bytearray] | list[memoryview]) -> int:
         return os.readv(fd, buffers)
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:

@@ -7,6 +7,7 @@ from collections import deque
 from time import perf_counter
 from typing import Final, TypeAlias
 
+from miniclaw.session.codec import HEADER_PREFIX_BYTES
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.rows import ScanRow, Verify
 
@@ -17,7 +18,7 @@ COLD_THREADS: Final = 8
 """So many threads read files that come from the disk."""
 
 _FIRST_GO: Final = 64  # files; then it is known where they come from
-_LATER_GO: Final = 2048
+_LATER_GO: Final = 1024
 
 Found: TypeAlias = tuple[ScanRow | None, int, int, int]
 """What became of a file: its row, if it is still there, and its inode, mtime and ctime, in nanoseconds.
@@ -64,12 +65,14 @@ class HeaderReader:
     def read_some(self, unread: deque[tuple[int, str]], found: list[Found], end: float) -> None:
         """Read files until none is left or there are enough, at least one; in any of the threads."""
         read, verify, at_once = self._directory.read_entry, self._verify, self._at_once
+        # Not a new one for each file: every thread would keep a megabyte of them.
+        buffer = bytearray(HEADER_PREFIX_BYTES)
         while True:
             try:
                 _, name = unread.popleft()
             except IndexError:
                 return
-            row, status = read(name, verify=verify)
+            row, status = read(name, verify=verify, buffer=buffer)
             if status is not None and status.st_nlink == 1:
                 # Not the status itself: a thousand of them take a megabyte.
                 found.append((row, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))

@@ -42,6 +42,7 @@ _MASK: Final = (1 << 64) - 1
 _MAX_SIZE: Final = (1 << 32) - 1
 _EMPTY: Final = 0  # no file has the inode 0
 _SPREAD: Final = 2_654_435_761  # inodes lie in ranges, which would make long chains (Knuth's multiplicative hash)
+_BLOCK: Final = 16_384  # entries; columns of 128 KB are what the allocator gives back to the system when they go
 _STALE_PART: Final = 8  # one in so many entries may be of a file that is gone, before a new table is made
 
 
@@ -56,7 +57,7 @@ _Columns: TypeAlias = "list[array[int]]"
 _TYPES: Final = "QQIq"
 
 
-def _columns(length: int = 0) -> _Columns:
+def _columns(length: int) -> _Columns:
     return [_column(code, length) for code in _TYPES]
 
 
@@ -75,7 +76,8 @@ class Ledger:
         self._count = 0
         self._table = _columns(_LEAST_CAPACITY)  # open addressing, linear probing
         self._seen = bytearray(_LEAST_CAPACITY)
-        self._added = _columns()
+        self._added: list[_Columns] = []  # in blocks; arrays that grow side by side would leave holes as large
+        self._place = _BLOCK  # in the last block
         self._recent: Mapping[int, tuple[int, int, int]] = {}
         self.changed = False
 
@@ -84,7 +86,7 @@ class Ledger:
         return self._count + len(self._recent)
 
     def __repr__(self) -> str:
-        return f"<Ledger entries={self._count} added={len(self._added[0])} capacity={len(self._seen)}>"
+        return f"<Ledger entries={self._count} added={self._added_count()} capacity={len(self._seen)}>"
 
     def recall(self, recent: Mapping[int, tuple[int, int, int]]) -> None:
         """Let newer files be found, too.
@@ -135,42 +137,54 @@ class Ledger:
         """
         if size > _MAX_SIZE or not 0 < inode <= _MASK:
             return
-        inodes, its_times, sizes, its_used = self._added
-        inodes.append(inode)
-        its_times.append(times)
-        sizes.append(size)
-        its_used.append(used)
+        place = self._place
+        if place == _BLOCK:
+            self._added.append(_columns(_BLOCK))
+            place = 0
+        inodes, its_times, sizes, its_used = self._added[-1]
+        inodes[place] = inode
+        its_times[place] = times
+        sizes[place] = size
+        its_used[place] = used
+        self._place = place + 1
 
     def settle(self) -> None:
         """Take in what was added, and drop what was neither found nor added: those files are gone, or other ones.
 
         To be called after a whole scan.
         """
-        added, self._added, self._recent = self._added, _columns(), {}
-        seen, count = sum(self._seen), len(added[0])
+        seen, count = sum(self._seen), self._added_count()
+        added, self._added, self._recent = self._added, [], {}
+        if added:
+            added[-1] = [column[: self._place] for column in added[-1]]
+        self._place = _BLOCK
         stale = self._count - seen
         if not count and not stale:
             return
         self.changed = True
         if stale * _STALE_PART <= self._count and (self._count + count) * 10 <= len(self._seen) * 7:
-            slots = self._slots_for(added[0])
-            for column, values in zip(self._table, added, strict=True):
-                _put(column, slots, values)
+            for block in added:
+                slots = self._slots_for(block[0])
+                for column, values in zip(self._table, block, strict=True):
+                    _put(column, slots, values)
         else:
             self._rebuild(added, max(_LEAST_CAPACITY, (seen + count) * 10 // 7 + 1))
         self._seen = bytearray(len(self._table[0]))
 
-    def _rebuild(self, added: _Columns, capacity: int) -> None:
+    def _added_count(self) -> int:
+        return max(0, len(self._added) - 1) * _BLOCK + (self._place if self._added else 0)
+
+    def _rebuild(self, added: list[_Columns], capacity: int) -> None:
         """Make a new table of what was seen and what was added, column by column: there are never two whole ones."""
-        kept = [array(column.typecode, compress(column, self._seen)) for column in self._table]
+        blocks = [[array(column.typecode, compress(column, self._seen)) for column in self._table], *added]
         self._table = [_column(_TYPES[0], capacity)]
         self._count = 0
-        slots = [self._slots_for(part[0]) for part in (kept, added)]
+        slots = [self._slots_for(block[0]) for block in blocks]
         for code in _TYPES[1:]:
             column = _column(code, capacity)
-            for part, its_slots in zip((kept, added), slots, strict=True):
-                del part[0]
-                _put(column, its_slots, part[0])
+            for block, its_slots in zip(blocks, slots, strict=True):
+                del block[0]
+                _put(column, its_slots, block[0])
             self._table.append(column)
 
     def _slots_for(self, inodes: array[int]) -> array[int]:

@@ -76,6 +76,12 @@ def split_session_id(session_id: str) -> tuple[str, str]:
     return channel, chat_id
 
 
+def parts_of(session_id: str) -> tuple[str, str]:
+    """Return the channel and the chat id of what is known to be a session id."""
+    channel, _, chat_id = session_id.partition("_")
+    return channel, chat_id
+
+
 def file_name(session_id: str) -> str:
     """Return the name of the session's file.
 
@@ -96,6 +102,10 @@ def file_name(session_id: str) -> str:
     if len(head) < len(text):
         head = _CUT_ESCAPE.sub("", head)
     return f"{head}~{digest}{SUFFIX}"
+
+
+file_name_of_live = lru_cache(maxsize=2048)(file_name)
+"""`file_name`, remembered: live sessions are saved again and again. Not for scans, which would fill it in vain."""
 
 
 def file_names(session_id: str) -> tuple[str, ...]:

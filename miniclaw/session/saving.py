@@ -64,10 +64,10 @@ class SaveJob:
             try:
                 self._directory.write(session)
             except StoreError as error:
-                self._settle(session, error)
+                self._settle([session], error)
             except Exception as error:  # noqa: BLE001 - whatever somebody put into a session is that session's error
                 path = self._directory.path / names.file_name(session.session_id)
-                self._settle(session, SessionFileError(path, f"could not encode it: {error!r}"))
+                self._settle([session], SessionFileError(path, f"could not encode it: {error!r}"))
             else:
                 self._renamed.append(session)
         self._sync()
@@ -83,11 +83,15 @@ class SaveJob:
             self._directory.sync()
         except StoreError as caught:
             error = caught
-        for session in renamed:
-            self._settle(session, error)
+        self._settle(renamed, error)
 
-    def _settle(self, session: Session, error: StoreError | None) -> None:
-        soon(self._token, partial(self._settled, SaveOutcome(session, error)))
+    def _settle(self, sessions: Sequence[Session], error: StoreError | None) -> None:
+        # All at once: the trio thread is woken for each call, and would be busy with that while threads save.
+        soon(self._token, partial(self._settle_here, sessions, error))
+
+    def _settle_here(self, sessions: Sequence[Session], error: StoreError | None) -> None:
+        for session in sessions:
+            self._settled(SaveOutcome(session, error))
 
     def give_up(self) -> None:
         """Settle what no thread has begun; on the trio thread."""

@@ -26,8 +26,8 @@ from miniclaw.session.types import SessionHeader
 if TYPE_CHECKING:
     from miniclaw.session.saved_files import SavedFile
 
-CHUNK: Final = 8192
-"""So many files are listed before they are looked at in the order of their inodes; it takes about 1.5 MB."""
+CHUNK: Final = 4096
+"""So many files are listed before they are looked at in the order of their inodes; it takes about 0.7 MB."""
 
 _CLOCK_STEP: Final = 32  # entries between two looks at the clock
 
@@ -169,8 +169,7 @@ class DirectoryScan:
         session_id = name.removesuffix(names.SUFFIX)
         if not names.is_plain(name, session_id):
             return None
-        channel, _, chat_id = session_id.partition("_")
-        header = SessionHeader(session_id, channel, chat_id, from_microseconds(used >> 1), bool(used & 1))
+        header = SessionHeader(session_id, *names.parts_of(session_id), from_microseconds(used >> 1), bool(used & 1))
         if self._verify is not None and self._verify(header):
             return None
         return StoredSession(name, size, header)

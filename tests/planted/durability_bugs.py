@@ -126,9 +126,9 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "ENOSPC swallowed", "a full disk loses what counts as saved", SAVING,
-        "            except StoreError as error:\n                self._settle(session, error)\n",
+        "            except StoreError as error:\n                self._settle([session], error)\n",
         "            except StoreError as error:\n"
-        '                self._settle(session, None if getattr(error, "errno", 0) == 28 else error)\n',
+        '                self._settle([session], None if getattr(error, "errno", 0) == 28 else error)\n',
         "session/test_store.py",
     ),
     bug_of_one(
