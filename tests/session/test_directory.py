@@ -334,7 +334,7 @@ def test_scan_reads_only_the_beginning_of_a_large_session(sessions_dir: Path, cl
     assert row.header.last_accessed == clock.now
     assert row.size > 1_000_000
     assert [len(args[1][0]) for name, args in fs.calls if name == "readv"] == [codec.HEADER_PREFIX_BYTES]
-        assert "read" not in {name for name, _ in fs.calls}
+    assert "read" not in {name for name, _ in fs.calls}
 
 
 def test_scan_lists_the_directory_once(sessions_dir: Path) -> None:
