@@ -18,8 +18,9 @@ from miniclaw.cli import Settings
 from miniclaw.cli.looking import find_leftovers, find_trash, list_directory
 from miniclaw.errors import InvalidSessionIdError, SessionNotFoundError
 from miniclaw.session import names
-from miniclaw.session.directory import QUARANTINE_NAME, SessionDirectory
+from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.leftovers import LEGACY_SUFFIXES, session_file_of
+from miniclaw.session.quarantine import QUARANTINE_NAME, quarantined_stem
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
 from miniclaw.session.trash_rows import TrashEntry
 
@@ -142,7 +143,7 @@ def _cut_names(session_id: str) -> dict[str, bool]:
     the chat id, and may be another session's as well; of our own names, only what stood behind them is cut.
     """
     return {
-        SessionDirectory.quarantined_stem(name + suffix): not _is_long(name)
+        quarantined_stem(name + suffix): not _is_long(name)
         for name in names.file_names(session_id)
         for suffix in ("", *LEGACY_SUFFIXES)
         if _is_long(name + suffix)

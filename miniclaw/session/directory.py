@@ -17,9 +17,8 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from miniclaw.errors import (
     CorruptSessionError,
@@ -50,7 +49,6 @@ from miniclaw.session.holder import Holder, find_holder, take_lock
 from miniclaw.session.logs import get_logger
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
 from miniclaw.session.sizes import session_bytes
-from miniclaw.session.stamps import stamped
 from miniclaw.session.stranded import WORK_NAME, find_stranded, folder_opened
 from miniclaw.session.types import Session, SessionHeader
 
@@ -58,8 +56,6 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
 
     from miniclaw.session.saved_files import SavedFiles
-
-QUARANTINE_NAME: Final = ".quarantine"
 
 log = get_logger("miniclaw.session.store")
 
@@ -183,32 +179,43 @@ class SessionDirectory:
         return self.read_entry(name, dir_fd=dir_fd, verify=verify)[0]
 
     def read_entry(
-        self,
-        name: str,
-        *,
-        dir_fd: int | None = None,
-        verify: Verify | None = None,
-        buffer: bytearray | None = None,
+        self, name: str, *, dir_fd: int | None = None, verify: Verify | None = None
     ) -> tuple[ScanRow | None, os.stat_result | None]:
         """Read the header of one file as `read_row`, and return with it what the file was like just before.
-
-        Args:
-            name: As for `read_row`.
-            dir_fd: Likewise.
-            verify: Likewise.
-            buffer: Of `codec.HEADER_PREFIX_BYTES`, which many files may use one after another.
 
         Returns:
             The row, and the status of the file that was read; None where none was.
         """
+        fd = self.open_entry(name, dir_fd=dir_fd)
+        return self.read_opened(fd, name, verify=verify) if isinstance(fd, int) else (fd, None)
+
+    def open_entry(self, name: str, *, dir_fd: int | None = None) -> int | ProblemFile | None:
+        """Open one file for `read_opened`, which closes it; return what is wrong with it, or None where there is none.
+
+        Args:
+            name: As for `read_row`.
+            dir_fd: Likewise.
+        """
         try:
-            fd = self.fs.open(name, READ_FLAGS, dir_fd=self.fd if dir_fd is None else dir_fd)
+            return self.fs.open(name, READ_FLAGS, dir_fd=self.fd if dir_fd is None else dir_fd)
         except FileNotFoundError:
-            return None, None
+            return None
         except OSError as error:
             if error.errno == errno.ELOOP:
-                return ProblemFile(name, "foreign", why_no_session_file(stat.S_IFLNK) or ""), None
-            return ProblemFile(name, "unreadable", f"could not open it: {error.strerror}"), None
+                return ProblemFile(name, "foreign", why_no_session_file(stat.S_IFLNK) or "")
+            return ProblemFile(name, "unreadable", f"could not open it: {error.strerror}")
+
+    def read_opened(
+        self, fd: int, name: str, *, verify: Verify | None = None, buffer: bytearray | None = None
+    ) -> tuple[ScanRow | None, os.stat_result | None]:
+        """Read the header of an open file as `read_entry`, and close it.
+
+        Args:
+            fd: From `open_entry`.
+            name: As for `read_row`.
+            verify: Likewise.
+            buffer: Of `codec.HEADER_PREFIX_BYTES`, which many files may use one after another.
+        """
         try:
             status = self.fs.fstat(fd)
             return self._read_row_from(fd, name, status, verify, buffer), status
@@ -241,7 +248,9 @@ class SessionDirectory:
             if prefix[:1] not in b"{ \t\r\n":
                 # Not worth reading on: neither an object nor the white space that may precede one.
                 return ProblemFile(name, "corrupt", "it is not a JSON object")
-            data = read_rest(fs, fd, bytes(prefix), size=max(0, status.st_size - len(prefix)))
+            rest = status.st_size - len(prefix)
+            # Nothing is left of a small file, which need not be asked again; its size may be told as 0 (FUSE).
+            data = bytes(prefix) if prefix and not rest else read_rest(fs, fd, bytes(prefix), size=max(0, rest))
             header = codec.decode_header(data)
         if data is not None and verify is not None and verify(header):
             header = codec.check_whole(data)
@@ -384,42 +393,6 @@ class SessionDirectory:
         """
         with store_errors(self.path, "sync"):
             self.fs.fsync(self.fd)
-
-    def quarantine_session(self, session_id: str) -> Path:
-        """Move the file of a session into quarantine, under whichever of its names it lies; see `quarantine`."""
-        *others, last = names.file_names(session_id)
-        for name in others:
-            try:
-                return self.quarantine(name)
-            except StoreIOError as error:
-                if error.errno != errno.ENOENT:
-                    raise
-        return self.quarantine(last)
-
-    @staticmethod
-    def quarantined_stem(name: str) -> str:
-        """Return what the name in quarantine of a file of this name begins with, before its stamp."""
-        return os.fsdecode(os.fsencode(name)[: names.MAX_NAME_BYTES])
-
-    def quarantine(self, name: str, *, dir_fd: int | None = None) -> Path:
-        """Move a file into the quarantine folder, under a name that nothing there has, and return its new path.
-
-        Durability: it is in quarantine, and nowhere else, when this returns.
-
-        Raises:
-            StoreIOError: It stays where it is, or it is in quarantine and a power cut may undo that.
-        """
-        kept = stamped(self.quarantined_stem(name), datetime.now(UTC))
-        source_fd = self.fd if dir_fd is None else dir_fd
-        with store_errors(self.path / name, "move to quarantine"):
-            folder = open_subdirectory(self.fs, QUARANTINE_NAME, dir_fd=self.fd)
-            try:
-                self.fs.rename(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)
-                for fd in {folder, source_fd, self.fd}:  # the last for the folder's own name
-                    self.fs.fsync(fd)
-            finally:
-                close_quietly(self.fs, folder)
-        return self.path / QUARANTINE_NAME / kept
 
 
 def _mismatch(inside: str) -> str:

@@ -11,6 +11,7 @@ from miniclaw.session import names
 from miniclaw.session.clock import utc_now
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.leftovers import LEGACY_SUFFIXES, LeftoverRemoval, list_leftovers, remove_leftovers
+from miniclaw.session.quarantine import quarantined_stem
 from miniclaw.session.rows import Leftover
 from miniclaw.session.stamps import split_stamped
 from miniclaw.session.trash import Trash
@@ -52,7 +53,7 @@ def erase_traces(directory: SessionDirectory, trash: Trash, session_id: str) -> 
         *trash.remove(entries),
         *remove_leftovers(directory, old, trash=None),
     ]
-    quarantined = {directory.quarantined_stem(name) for name in {*own, *legacy}}
+    quarantined = {quarantined_stem(name) for name in {*own, *legacy}}
     done += remove_leftovers(
         directory,
         [

@@ -29,6 +29,10 @@ class OsCalls:
     def readv(self, fd: int, buffers: list[bytearray] | list[memoryview]) -> int:
         return os.readv(fd, buffers)
 
+    def read_ahead(self, fd: int, size: int) -> None:
+        if hasattr(os, "posix_fadvise"):  # macOS has none
+            os.posix_fadvise(fd, 0, size, os.POSIX_FADV_WILLNEED)
+
     def pread(self, fd: int, size: int, offset: int) -> bytes:
         return os.pread(fd, size, offset)
 

@@ -1,24 +1,30 @@
-"""Reading the headers of many files, by a few threads as soon as the disk must be behind it."""
+"""Reading the headers of many files, with some of them asked for ahead as soon as the disk must be behind it.
+
+What is asked for is fetched by the kernel while files before it are read. That is quicker than threads: a few of them
+spend more time on handing the interpreter's lock to one another than a file takes, and each has a megabyte of memory.
+"""
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from time import perf_counter
+from contextlib import suppress
+from time import perf_counter, thread_time
 from typing import Final, TypeAlias
 
 from miniclaw.session.codec import HEADER_PREFIX_BYTES
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files import close_quietly
 from miniclaw.session.rows import ScanRow, Verify
 
-COLD_SECONDS: Final = 150e-6
-"""A file that takes longer to read, on average, comes from the disk and not from memory."""
+WAIT_FACTOR: Final = 2
+"""Where reading takes so many times as long as the work that it is, it waits for the disk."""
 
-COLD_THREADS: Final = 8
-"""So many threads read files that come from the disk."""
+AHEAD: Final = 16
+"""So many files are open and asked for, then."""
 
-_FIRST_GO: Final = 64  # files; then it is known where they come from
-_LATER_GO: Final = 1024
+_PROBE: Final = 64  # files that are read without, to see whether that waits
+_GO: Final = 1024  # files that are read before what was found in them is judged
+_GOES: Final = 16  # between two probes, while files are asked for: of them the waiting cannot be told
 
 Found: TypeAlias = tuple[ScanRow | None, int, int, int]
 """What became of a file: its row, if it is still there, and its inode, mtime and ctime, in nanoseconds.
@@ -28,7 +34,7 @@ The last three are 0 where they do not tell which file it is: where it was not r
 
 
 class HeaderReader:
-    """Reads headers. Used by one thread at a time, which others help.
+    """Reads headers. Used by one thread at a time.
 
     Args:
         directory: Where the files lie.
@@ -38,8 +44,9 @@ class HeaderReader:
     def __init__(self, directory: SessionDirectory, verify: Verify | None) -> None:
         self._directory = directory
         self._verify = verify
-        self._cold = False
-        self._at_once = _FIRST_GO
+        self._buffer = bytearray(HEADER_PREFIX_BYTES)
+        self._goes = 0  # ahead, until the next probe
+        self._probes = True  # rather than reading much at once
 
     def read(self, unread: deque[tuple[int, str]], end: float) -> list[Found]:
         """Read some files, at least one, until `end` on the clock of `perf_counter`.
@@ -48,53 +55,55 @@ class HeaderReader:
             unread: Inodes and names, in the order in which they are to be read. What is read is taken out.
             end: When to stop.
         """
-        found: list[Found] = []  # appended to by any of the threads
-        began = perf_counter()
-        helpers = [_Helper(self, unread, found, end) for _ in range(COLD_THREADS - 1 if self._cold else 0)]
-        for helper in helpers:
-            helper.start()
-        self.read_some(unread, found, end)
-        for helper in helpers:
-            helper.join()
-            if helper.error is not None:
-                raise helper.error
-        self._cold = (perf_counter() - began) * (len(helpers) + 1) > COLD_SECONDS * len(found)
-        self._at_once = _LATER_GO
+        found: list[Found] = []
+        if self._goes:
+            self._goes -= 1
+            self._read_ahead(unread, found, end)
+            return found
+        began, worked = perf_counter(), thread_time()
+        self._read(unread, found, end, most=_PROBE if self._probes else _GO)
+        self._probes = perf_counter() - began > WAIT_FACTOR * (thread_time() - worked)
+        self._goes = _GOES if self._probes else 0
         return found
 
-    def read_some(self, unread: deque[tuple[int, str]], found: list[Found], end: float) -> None:
-        """Read files until none is left or there are enough, at least one; in any of the threads."""
-        read, verify, at_once = self._directory.read_entry, self._verify, self._at_once
-        # Not a new one for each file: every thread would keep a megabyte of them.
-        buffer = bytearray(HEADER_PREFIX_BYTES)
-        while True:
-            try:
-                _, name = unread.popleft()
-            except IndexError:
-                return
-            row, status = read(name, verify=verify, buffer=buffer)
-            if status is not None and status.st_nlink == 1:
-                # Not the status itself: a thousand of them take a megabyte.
-                found.append((row, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
-            else:
-                found.append((row, 0, 0, 0))
-            if len(found) >= at_once or perf_counter() > end:
-                return
+    def _read(self, unread: deque[tuple[int, str]], found: list[Found], end: float, *, most: int) -> None:
+        open_entry = self._directory.open_entry
+        while unread and len(found) < most:
+            _, name = unread.popleft()
+            self._take(open_entry(name), name, found)
+            if perf_counter() > end:
+                break
 
-
-class _Helper(threading.Thread):
-    """A thread that reads along for one go. Nobody waits for it at the end of the program."""
-
-    def __init__(self, reader: HeaderReader, unread: deque[tuple[int, str]], found: list[Found], end: float) -> None:
-        super().__init__(name="miniclaw-scan", daemon=True)
-        self._reader = reader
-        self._unread = unread
-        self._found = found
-        self._end = end
-        self.error: Exception | None = None
-
-    def run(self) -> None:
+    def _read_ahead(self, unread: deque[tuple[int, str]], found: list[Found], end: float) -> None:
+        fs, open_entry = self._directory.fs, self._directory.open_entry
+        opened: deque[tuple[int | ScanRow | None, str]] = deque()
+        goes_on = True
         try:
-            self._reader.read_some(self._unread, self._found, self._end)
-        except Exception as error:  # noqa: BLE001 - raised by who started the thread
-            self.error = error
+            while True:
+                while goes_on and unread and len(opened) < AHEAD:
+                    _, name = unread.popleft()
+                    fd = open_entry(name)
+                    opened.append((fd, name))
+                    if isinstance(fd, int):
+                        with suppress(OSError):  # it is advice, no more
+                            fs.read_ahead(fd, HEADER_PREFIX_BYTES)
+                if not opened:
+                    break
+                self._take(*opened.popleft(), found)
+                goes_on = len(found) < _GO and perf_counter() <= end
+        finally:
+            for left, _ in opened:
+                if isinstance(left, int):
+                    close_quietly(fs, left)
+
+    def _take(self, fd: int | ScanRow | None, name: str, found: list[Found]) -> None:
+        """Read an open file, or take what was wrong with it."""
+        if not isinstance(fd, int):
+            found.append((fd, 0, 0, 0))
+            return
+        row, status = self._directory.read_opened(fd, name, verify=self._verify, buffer=self._buffer)
+        if status is not None and status.st_nlink == 1:
+            # Not the status itself: a thousand of them take a megabyte.
+            found.append((row, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
+        else:
+            found.append((row, 0, 0, 0))

@@ -19,11 +19,12 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 
 from miniclaw.errors import StoreError
-from miniclaw.session.directory import QUARANTINE_NAME, SessionDirectory
+from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened, why_no_session_file
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.logs import get_logger
 from miniclaw.session.names import SUFFIX, is_channel, is_session_file
+from miniclaw.session.quarantine import QUARANTINE_NAME, quarantine
 from miniclaw.session.rows import Leftover, LeftoverKind, ProblemFile
 from miniclaw.session.stamps import split_stamped
 from miniclaw.session.stranded import BATCH_PREFIX, WORK_NAME
@@ -230,7 +231,7 @@ def _move(directory: SessionDirectory, leftover: Leftover) -> LeftoverRemoval:
             problem = "somebody has written to it since"
         if problem is not None:
             return LeftoverRemoval(leftover, "failed", reason=problem)
-        directory.quarantine(leftover.key)
+        quarantine(directory, leftover.key)
     except FileNotFoundError:
         return LeftoverRemoval(leftover, "vanished")
     except OSError as error:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from miniclaw.errors import SessionFileError
 from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.files import DIRECTORY_FLAGS, NO_LINKS, READ_FLAGS, create_exclusively, opened, read_rest
+from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, StoredSession
 from miniclaw.session.types import SessionHeader
 from miniclaw.session.work_folders import WorkFolders
@@ -36,9 +37,9 @@ def put_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
         if isinstance(in_place, ProblemFile) and in_place.kind == "unreadable":
             raise SessionFileError(directory.path / name, in_place.reason) from None
         if isinstance(in_place, StoredSession):
-            kept = directory.quarantine(name, dir_fd=dir_fd)
+            kept = quarantine(directory, name, dir_fd=dir_fd)
         else:
-            kept = directory.quarantine(name)
+            kept = quarantine(directory, name)
             _link_back(directory, name, dir_fd=dir_fd)
         log.error("Two files for one session; one is in quarantine", path=str(directory.path / name), kept=str(kept))
 

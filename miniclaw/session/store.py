@@ -23,6 +23,7 @@ from miniclaw.session.fs import OsCalls
 from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.leftovers import LeftoverRemoval, list_leftovers, remove_leftovers
 from miniclaw.session.putting_back import always
+from miniclaw.session.quarantine import quarantine_session
 from miniclaw.session.recovery import recover
 from miniclaw.session.removal import Consent, Removal, TrashOrder, remove_batch
 from miniclaw.session.restore import restore
@@ -135,7 +136,7 @@ class FileSessionStore:
 
     async def quarantine(self, session_id: str, *, finished: Callable[[], None] | None = None) -> str:
         """See `SessionStore.quarantine`."""
-        work = partial(self.directory.quarantine_session, session_id)
+        work = partial(quarantine_session, self.directory, session_id)
         return str(await self.run(work, self._load_limiter, finished))
 
     async def leftovers(self, now: datetime, names: Sequence[str]) -> list[Leftover]:

@@ -16,6 +16,7 @@ from miniclaw.errors import CorruptSessionError, SessionNotFoundError, StoreErro
 from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.names import file_name, file_names
+from miniclaw.session.quarantine import quarantine
 from miniclaw.session.removal import remove_batch
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.scanning import DirectoryScan
@@ -211,7 +212,7 @@ def quarantining() -> Operation:
     """Put a damaged file out of the way."""
 
     def run(directory: SessionDirectory, report: Report) -> None:
-        kept = directory.quarantine(TORN_NAME)
+        kept = quarantine(directory, TORN_NAME)
         if not kept.exists():
             report.lies.append(f"it is not at {kept}")
         report.finish(TORN_NAME)

@@ -15,6 +15,7 @@ from tests.planted.bug import (
     MEMORY,
     NAMES,
     PUTTING_BACK,
+    QUARANTINE,
     RECOVERY,
     REMOVAL,
     REMOVING,
@@ -116,9 +117,9 @@ _REMOVAL: Final = (
         "session/test_removal.py",
     ),
     bug_of_one(
-        "corrupt file deleted by the chat", "a damaged conversation is beyond rescue", DIRECTORY,
-        "                self.fs.rename(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)\n",
-        "                self.fs.unlink(name, dir_fd=source_fd)\n",
+        "corrupt file deleted by the chat", "a damaged conversation is beyond rescue", QUARANTINE,
+        "            fs.rename(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)\n",
+        "            fs.unlink(name, dir_fd=source_fd)\n",
         "session/test_manager.py",
     ),
     bug_of_one(

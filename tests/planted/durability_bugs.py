@@ -7,6 +7,7 @@ from typing import Final
 from tests.planted.bug import (
     DIRECTORY,
     FILES,
+    QUARANTINE,
     RECOVERY,
     REMOVAL,
     REMOVING,
@@ -77,8 +78,8 @@ DURABILITY: Final = (
         "session/test_durability_order.py",
     ),
     bug_of_one(
-        "quarantine not synced", "a power cut takes the name of a damaged file out of both folders", DIRECTORY,
-        "{folder, source_fd, self.fd}", "{folder}",
+        "quarantine not synced", "a power cut takes the name of a damaged file out of both folders", QUARANTINE,
+        "{folder, source_fd, directory.fd}", "{folder}",
         "session/test_durability_order.py",
     ),
     bug_of_one(

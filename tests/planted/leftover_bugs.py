@@ -82,7 +82,7 @@ LEFTOVER_BUGS: Final = (
     ),
     bug_of_one(
         "old files of others deleted", "what an earlier implementation kept is beyond rescue", LEFTOVERS,
-        "        directory.quarantine(leftover.key)\n",
+        "        quarantine(directory, leftover.key)\n",
         "        directory.fs.unlink(leftover.key, dir_fd=directory.fd)\n",
         "session/test_leftovers.py",
     ),

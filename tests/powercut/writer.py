@@ -16,6 +16,7 @@ from typing import Final
 from miniclaw.errors import StoreError
 from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.quarantine import quarantine
 from miniclaw.session.removal import remove_batch
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.types import SessionHeader
@@ -137,7 +138,7 @@ class Writer:
         if self._is_cut():  # as in _acknowledge
             raise StoppedError
         self._ledger.acknowledge_damage(damaged)
-        self._directory.quarantine(name)
+        quarantine(self._directory, name)
         version = self._write(gone[0])
         self._directory.sync()
         self._acknowledge(gone[0], version)

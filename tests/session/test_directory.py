@@ -23,6 +23,7 @@ from miniclaw.errors import (
 )
 from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, StoredSession
 from miniclaw.session.scanning import DirectoryScan
 from miniclaw.session.types import Session
@@ -308,7 +309,7 @@ def test_quarantine_twice_keeps_both(sessions_dir: Path) -> None:
         kept = []
         for text in ("first", "second"):
             (sessions_dir / "telegram_1.json").write_text(text)
-            kept.append(directory.quarantine("telegram_1.json"))
+            kept.append(quarantine(directory, "telegram_1.json"))
     assert [path.read_text() for path in kept] == ["first", "second"]
     assert stat.S_IMODE((sessions_dir / ".quarantine").stat().st_mode) == 0o700
 
@@ -319,7 +320,7 @@ def test_quarantine_refused_leaves_the_file(sessions_dir: Path) -> None:
     fs = FaultyOs()
     fs.fail("rename", errno.EACCES)
     with SessionDirectory.open(sessions_dir, fs=fs) as directory, pytest.raises(StoreIOError, match="quarantine"):
-        directory.quarantine(path.name)
+        quarantine(directory, path.name)
     assert path.exists()
 
 
@@ -402,4 +403,4 @@ def test_quarantine_of_a_name_that_is_no_unicode_keeps_it(sessions_dir: Path) ->
         directory.own()
         name = os.fsdecode(b"\xff.json")
         (sessions_dir / name).write_text("x")
-        assert directory.quarantine(name).read_text() == "x"
+        assert quarantine(directory, name).read_text() == "x"

@@ -16,6 +16,7 @@ import trio
 
 from miniclaw.session import store as store_module
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.quarantine import quarantine
 from miniclaw.session.recovery import recover
 from miniclaw.session.removal import TrashOrder, remove_batch
 from miniclaw.session.saving import SaveJob, SaveOutcome
@@ -184,7 +185,7 @@ def test_recover_puts_names_on_the_disk_before_it_unlinks(directory: SessionDire
 def test_quarantine_told_is_durable(directory: SessionDirectory, fs: DurableOs) -> None:
     """The name in quarantine is on the disk before a new session takes the place."""
     (directory.path / "telegram_1.json").write_text("{")
-    kept = directory.quarantine("telegram_1.json")
+    kept = quarantine(directory, "telegram_1.json")
     assert kept.read_text() == "{"
     assert kept.parent not in fs.unsynced
     assert fs.names_are_durable

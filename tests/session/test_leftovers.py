@@ -12,6 +12,7 @@ import pytest
 
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.leftovers import LeftoverRemoval, list_foreign, list_leftovers, remove_leftovers
+from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import Leftover
 from miniclaw.session.trash import Trash
 from miniclaw.session.types import Session, SessionHeader
@@ -94,7 +95,7 @@ def test_quarantine_ages_by_its_stamp_alone(directory: SessionDirectory) -> None
     """A file keeps its own time when it moves: it says nothing about how long the file has been in quarantine."""
     path = lay(directory.path / "telegram_1.json", b"{", mtime=OLD)
     before = datetime.now(UTC)
-    directory.quarantine(path.name)
+    quarantine(directory, path.name)
     (leftover,) = list_leftovers(directory, now=NOW, trash=None)
     assert leftover.since is not None
     assert before - timedelta(seconds=2) < leftover.since <= datetime.now(UTC)

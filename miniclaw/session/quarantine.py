@@ -1,0 +1,61 @@
+"""The quarantine: what stood in the place of a session and could not be read, moved aside; it is evidence."""
+
+from __future__ import annotations
+
+import errno
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from miniclaw.errors import StoreIOError
+from miniclaw.session import names
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files import close_quietly, open_subdirectory, store_errors
+from miniclaw.session.stamps import stamped
+
+QUARANTINE_NAME: Final = ".quarantine"
+
+
+def quarantine_session(directory: SessionDirectory, session_id: str) -> Path:
+    """Move the file of a session into quarantine, under whichever of its names it lies; see `quarantine`."""
+    *others, last = names.file_names(session_id)
+    for name in others:
+        try:
+            return quarantine(directory, name)
+        except StoreIOError as error:
+            if error.errno != errno.ENOENT:
+                raise
+    return quarantine(directory, last)
+
+
+def quarantined_stem(name: str) -> str:
+    """Return what the name in quarantine of a file of this name begins with, before its stamp."""
+    return os.fsdecode(os.fsencode(name)[: names.MAX_NAME_BYTES])
+
+
+def quarantine(directory: SessionDirectory, name: str, *, dir_fd: int | None = None) -> Path:
+    """Move a file into the quarantine folder, under a name that nothing there has, and return its new path.
+
+    Durability: it is in quarantine, and nowhere else, when this returns.
+
+    Args:
+        directory: The sessions directory.
+        name: The file.
+        dir_fd: The folder in which it lies, if not the sessions directory itself.
+
+    Raises:
+        StoreIOError: It stays where it is, or it is in quarantine and a power cut may undo that.
+    """
+    fs = directory.fs
+    kept = stamped(quarantined_stem(name), datetime.now(UTC))
+    source_fd = directory.fd if dir_fd is None else dir_fd
+    with store_errors(directory.path, "move to quarantine", name):
+        folder = open_subdirectory(fs, QUARANTINE_NAME, dir_fd=directory.fd)
+        try:
+            fs.rename(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)
+            for fd in {folder, source_fd, directory.fd}:  # the last for the folder's own name
+                fs.fsync(fd)
+        finally:
+            close_quietly(fs, folder)
+    return directory.path / QUARANTINE_NAME / kept
