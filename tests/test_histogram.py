@@ -34,7 +34,7 @@ def test_histogram_quantile_is_in_the_bucket_of_the_true_one(values: list[float]
     true = sorted(values)[max(0, math.ceil(part * len(values)) - 1)]
     edges = [0.0, *BOUNDS]
     low = max((edge for edge in edges if edge < true), default=0.0)
-    high = min((edge for edge in edges if edge >= true), default=BOUNDS[-1])
+    high = min((edge for edge in BOUNDS if edge >= true), default=BOUNDS[-1])
     found = histogram.quantile(part)
     assert found is not None
     assert low - 1e-9 <= found <= high + 1e-9 or true > BOUNDS[-1] == found

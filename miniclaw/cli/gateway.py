@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ def gateway(settings: Settings, *, host: str | None, port: int | None) -> None:
     The chat page is at the address that it prints. Sessions are saved and cleaned up in the background. On a signal
     they are flushed; a second signal skips what is left of the five seconds that each part may take.
     """
+    gc.disable()  # until it is up: of what is imported nothing is garbage
     import trio  # noqa: PLC0415 - start-up time
 
     from miniclaw.log import configure_logging  # noqa: PLC0415
@@ -53,7 +55,11 @@ async def _run(settings: Settings, config: Config) -> None:
     from miniclaw.gateway import run_gateway  # noqa: PLC0415
 
     async with trio.open_nursery() as nursery:
-        running = await nursery.start(partial(run_gateway, config, settings.home, serves=True))
+        try:
+            running = await nursery.start(partial(run_gateway, config, settings.home, serves=True))
+        finally:
+            gc.freeze()  # what is there now stays: the collector need not go through it again and again
+            gc.enable()
         for address in running.addresses:
             with suppress(OSError):  # nobody reads it; the log says it as well
                 click.echo(f"miniclaw is at {address} (Ctrl-C ends it)")

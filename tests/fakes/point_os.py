@@ -16,6 +16,8 @@ from typing import Any, Self
 from miniclaw.session.fs import OsCalls
 from tests.fakes.os_calls import CALLS
 
+_HALVED = frozenset({"read", "readv", "write"})
+
 Real = Callable[[], Any]
 
 
@@ -52,7 +54,7 @@ class Fault(Act):
         self._gap = gap  # so many calls after the first failed one, another fails
 
     def counts(self, name: str) -> bool:
-        return self._number is not None or name in {"read", "write"}
+        return self._number is not None or name in _HALVED
 
     def at(self, name: str, real: Real, shorter: Real) -> Any:
         if not self.counts(name):
@@ -130,7 +132,7 @@ class PointOs(OsCalls):
             return value
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            shorter = partial(value, args[0], _half(args[1]), **kwargs) if name in {"read", "write"} else value
+            shorter = partial(value, args[0], _half(args[1]), **kwargs) if name in _HALVED else value
             return self.act.at(name, partial(value, *args, **kwargs), shorter)
 
         return call
@@ -143,6 +145,9 @@ class PointOs(OsCalls):
 
 
 def _half(argument: Any) -> Any:
+    """Return half of what a call was to read or write: a size, a text, or a list with one buffer."""
+    if isinstance(argument, list):
+        return [memoryview(argument[0])[: max(1, len(argument[0]) // 2)]]
     return max(1, argument // 2) if isinstance(argument, int) else argument[: max(1, len(argument) // 2)]
 
 

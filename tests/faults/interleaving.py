@@ -37,7 +37,9 @@ and each opening of a session, behind which a removal asks for consent; the name
 nobody else meets them. The fewer stops reach the same states; the more are there to check that claim.
 """
 
-_ON_OWN_DESCRIPTOR: Final = frozenset({"read", "write", "fstat", "close", "fchmod", "ftruncate", "flock"})
+_ON_OWN_DESCRIPTOR: Final = frozenset(
+    {"read", "readv", "read_ahead", "write", "fstat", "close", "fchmod", "ftruncate", "flock"}
+)
 _STUCK_SECONDS: Final = 30
 _ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)
 
