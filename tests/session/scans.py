@@ -1,0 +1,52 @@
+"""What a scan with a ledger tells, for tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.ledger import Ledger
+from miniclaw.session.plan import CleanupPlan, scan_sync
+from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.rows import ScanRow
+from miniclaw.session.scanning import DirectoryScan
+from tests.fakes.clock import WallClock
+from tests.fakes.samples import session_dict, write_session
+
+POLICY = RetentionPolicy()
+
+
+def scan(path: Path, ledger: Ledger | None, **options: object) -> tuple[list[ScanRow], tuple[int, int], int]:
+    """Return the rows, what only counted, and how many files were opened."""
+    with (
+        SessionDirectory.open(path) as directory,
+        DirectoryScan(directory, ledger=ledger, **options) as scanning,  # type: ignore[arg-type]
+    ):
+        rows: list[ScanRow] = []
+        while not scanning.complete:
+            rows += scanning.next_batch(seconds=1)
+        return sorted(rows, key=lambda row: row.key), scanning.take_kept(), scanning.opened
+
+
+def plan(path: Path, clock: WallClock, ledger: Ledger | None, policy: RetentionPolicy = POLICY) -> CleanupPlan:
+    with SessionDirectory.open(path) as directory:
+        return scan_sync(directory, policy, clock.now, ledger=ledger)
+
+
+def told(plan: CleanupPlan) -> tuple[object, ...]:
+    removals = sorted((row.session.key, row.reason, row.session.size) for row in plan.removals)
+    problems = sorted((problem.key, problem.kind) for problem in plan.problems)
+    future = sorted(row.session.key for row in plan.future)
+    return removals, problems, future, plan.sessions_scanned, plan.readable, plan.sessions_bytes, plan.pinned
+
+
+def populate(path: Path, clock: WallClock) -> None:
+    for number in range(30):
+        write_session(path, f"telegram_{number}", clock.ago(days=number * 2))
+    write_session(path, "web_Capital", clock.ago(days=1))
+    write_session(path, "web_ahead", clock.ago(days=-1))
+    pinned = path / "web_pinned.json"
+    pinned.write_text(json.dumps({**session_dict("web_pinned", clock.ago(days=90)), "pinned": True}))
+    (path / "web_bad.json").write_text("{")
+    (path / "notes.txt").write_text("no session")

@@ -1,0 +1,72 @@
+"""Headers that come from a slow disk, and from memory."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.scanning import DirectoryScan
+from tests.fakes.clock import WallClock
+from tests.fakes.os_calls import FaultyOs
+from tests.fakes.samples import write_session
+
+
+def test_scan_from_a_slow_disk_finds_the_same_and_leaves_nothing_open(
+    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that are asked for ahead are neither lost nor doubled, also where one of them vanishes or is none."""
+    monkeypatch.setattr("miniclaw.session.header_reader.WAIT_FACTOR", 0)
+    for number in range(300):
+        write_session(sessions_dir, f"telegram_{number}", clock.now)
+    write_session(sessions_dir, "telegram_zz", clock.now).write_bytes(b"{")
+    fs = FaultyOs()
+    gone = itertools.count()
+
+    def vanish(call: str, args: tuple[object, ...]) -> None:
+        if call == "open" and str(args[0]).endswith(".json") and next(gone) == 150:
+            os.unlink(sessions_dir / str(args[0]))
+
+    fs.on(vanish)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    with SessionDirectory.open(sessions_dir, fs=fs) as directory, DirectoryScan(directory) as scanning:
+        keys: list[str] = []
+        while batch := scanning.next_batch(seconds=0.005):
+            keys += [row.key for row in batch]
+    assert len([name for name, _ in fs.calls if name == "read_ahead"]) > 100
+    assert sorted(keys) == sorted(os.listdir(sessions_dir))
+    assert (len(keys), len(os.listdir("/proc/self/fd"))) == (300, descriptors)
+
+
+def test_scan_from_a_slow_disk_that_breaks_off_leaves_nothing_open(
+    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked for ahead is closed also when something unforeseen ends the scan."""
+    monkeypatch.setattr("miniclaw.session.header_reader.WAIT_FACTOR", 0)
+    for number in range(100):
+        write_session(sessions_dir, f"telegram_{number}", clock.now)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    with SessionDirectory.open(sessions_dir) as directory, DirectoryScan(directory) as scanning:
+        scanning.next_batch(seconds=-1)
+        monkeypatch.setattr(directory, "read_opened", lambda *_, **__: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            scanning.next_batch(seconds=1)
+    assert len(os.listdir("/proc/self/fd")) <= descriptors + 1  # the one whose reading broke off
+
+
+def test_scan_from_memory_asks_for_nothing_ahead(
+    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing waits, each file takes four system calls and no more."""
+    monkeypatch.setattr("miniclaw.session.header_reader.WAIT_FACTOR", 1e9)
+    for number in range(100):
+        write_session(sessions_dir, f"telegram_{number}", clock.now)
+    fs = FaultyOs()
+    with SessionDirectory.open(sessions_dir, fs=fs) as directory, DirectoryScan(directory) as scanning:
+        while scanning.next_batch(seconds=1):
+            pass
+    calls = [name for name, args in fs.calls if not str(args[0]).startswith((".", "/"))]
+    assert [calls.count(name) for name in ("read_ahead", "fstat", "readv", "read")] == [0, 100, 100, 0]
