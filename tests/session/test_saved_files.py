@@ -100,3 +100,16 @@ def test_saved_files_are_bounded(tmp_path: Path, clock: WallClock, monkeypatch: 
     session.pinned = True
     saved.note("web_0.json", session, status)
     assert [file.entry[2] & 1 for file in saved.all().values()] == [1, 0, 0]
+
+
+def test_forget_keeps_what_was_saved_again_meanwhile(tmp_path: Path, clock: WallClock) -> None:
+    """A scan that has seen a session's older file does not make the next one open the newer."""
+    saved, status = SavedFiles(), tmp_path.stat()
+    session = Session("web_1", "web", "1", clock.now, clock.now)
+    saved.note("web_1.json", session, status)
+    saved.note("web_2.json", session, status)
+    seen = saved.all()
+    session.pinned = True
+    saved.note("web_1.json", session, status)
+    saved.forget(seen)
+    assert [file.entry[2] & 1 for file in saved.all().values()] == [1]
