@@ -18,7 +18,7 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from miniclaw.errors import (
     CorruptSessionError,
@@ -38,7 +38,7 @@ from miniclaw.session.files import (
     open_directory,
     open_subdirectory,
     opened,
-    read_rest,
+    read_whole,
     replace_file,
     store_errors,
     why_no_directory,
@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
 
     from miniclaw.session.saved_files import SavedFiles
+
+_NO_MEMORY: Final = "there is not enough memory to read it"
 
 log = get_logger("miniclaw.session.store")
 
@@ -223,6 +225,8 @@ class SessionDirectory:
             return ProblemFile(name, "unreadable", f"could not read it: {error.strerror}"), None
         except ValueError as error:
             return ProblemFile(name, "corrupt", str(error)), None
+        except MemoryError:
+            return ProblemFile(name, "unreadable", _NO_MEMORY), None
         finally:
             close_quietly(self.fs, fd)
 
@@ -248,9 +252,9 @@ class SessionDirectory:
             if prefix[:1] not in b"{ \t\r\n":
                 # Not worth reading on: neither an object nor the white space that may precede one.
                 return ProblemFile(name, "corrupt", "it is not a JSON object")
-            rest = status.st_size - len(prefix)
             # Nothing is left of a small file, which need not be asked again; its size may be told as 0 (FUSE).
-            data = bytes(prefix) if prefix and not rest else read_rest(fs, fd, bytes(prefix), size=max(0, rest))
+            is_whole = len(prefix) == status.st_size > 0
+            data = bytes(prefix) if is_whole else read_whole(fs, fd, size=status.st_size)
             header = codec.decode_header(data)
         if data is not None and verify is not None and verify(header):
             header = codec.check_whole(data)
@@ -329,14 +333,15 @@ class SessionDirectory:
             try:
                 with store_errors(path, "read"):
                     data = self._read_session_file(name)
+                session = codec.decode_session(data)
             except StoreIOError as error:
                 if error.errno == errno.ENOENT:
                     continue
                 raise
-            try:
-                session = codec.decode_session(data)
             except ValueError as error:
                 raise CorruptSessionError(path, str(error)) from error
+            except MemoryError as error:
+                raise SessionFileError(path, _NO_MEMORY) from error
             if session.session_id != session_id or not names.belongs(
                 name, session.session_id, session.channel, session.chat_id
             ):
@@ -366,7 +371,7 @@ class SessionDirectory:
                 raise SessionFileError(self.path / name, problem)
             if status.st_size > codec.MAX_SESSION_BYTES:
                 raise SessionTooLargeError(self.path / name, too_large(status.st_size))
-            return read_rest(self.fs, fd, size=status.st_size)
+            return read_whole(self.fs, fd, size=status.st_size)
 
     # Writing --------------------------------------------------------------------------------------------------
 

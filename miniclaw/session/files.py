@@ -59,19 +59,20 @@ def opened(fs: OsCalls, name: str, flags: int, *, dir_fd: int | None = None) -> 
         close_quietly(fs, fd)
 
 
-def read_rest(fs: OsCalls, fd: int, head: bytes = b"", *, size: int = 0) -> bytes:
-    """Read from an open file until its end, and return that after `head`.
+def read_whole(fs: OsCalls, fd: int, *, size: int = 0) -> bytes:
+    """Read an open file from its beginning to its end, wherever it was read before.
 
     Args:
         fs: The system calls.
         fd: The file.
-        head: What was read of it before.
-        size: How many bytes are left of it, as far as is known; it may have changed since. So many are read at once,
-            and then there is no second copy of a large file, unless there is something to join it with.
+        size: Its size, as far as is known; it may have changed since. So many bytes are read at once, and then there is
+            no second copy of a large file.
     """
-    parts = [head] if head else []
-    while part := fs.read(fd, size if size and not parts else _READ_BYTES):
+    parts: list[bytes] = []
+    at = 0
+    while part := fs.pread(fd, size - at if size > at else _READ_BYTES, at):
         parts.append(part)
+        at += len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from miniclaw.session.codec import HEADER_PREFIX_BYTES
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import close_quietly
-from miniclaw.session.rows import ScanRow, Verify
+from miniclaw.session.rows import ProblemFile, ScanRow, Verify
 
 WAIT_FACTOR: Final = 2
 """Where reading takes so many times as long as the work that it is, it waits for the disk."""
@@ -81,8 +81,14 @@ class HeaderReader:
         try:
             while True:
                 while goes_on and unread and len(opened) < AHEAD:
-                    _, name = unread.popleft()
+                    file = unread.popleft()
+                    name = file[1]
                     fd = open_entry(name)
+                    if opened and isinstance(fd, ProblemFile) and fd.kind == "unreadable":
+                        # Perhaps for want of descriptors, of which this has too many: again, when it has none.
+                        unread.appendleft(file)
+                        goes_on = False
+                        break
                     opened.append((fd, name))
                     if isinstance(fd, int):
                         with suppress(OSError):  # it is advice, no more

@@ -28,12 +28,14 @@ from miniclaw.session.fs import Bytes
 RACY_SECONDS: Final = 2
 """The coarsest clock of a file system, FAT's."""
 
+_FAT_STEP: Final = 10_000_000  # ns; of exFAT
+
 MAGIC: Final = b"miniclaw-ledger-1\n"
 
 _ORDER: Final = b"<" if sys.byteorder == "little" else b">"
 _HEAD_BYTES: Final = len(MAGIC) + 1 + 4 + 8 + 8
 _LEAST_CAPACITY: Final = 1024
-_MOST_CAPACITY: Final = 100_000_000
+_MOST_CAPACITY: Final = 10_000_000
 
 MAX_FILE_BYTES: Final = _HEAD_BYTES + 28 * _MOST_CAPACITY
 """Largest file of a ledger, inclusive."""
@@ -63,6 +65,14 @@ def _columns(length: int) -> _Columns:
 
 def _column(code: str, length: int) -> array[int]:
     return array(code, [0]) * length
+
+
+def can_be_told_apart(mtime_ns: int, ctime_ns: int) -> bool:
+    """Return whether a file's times tell it from what it may become without being larger or smaller.
+
+    FAT has one time in the place of both, in steps of 2 s or 10 ms, and programs can set it.
+    """
+    return mtime_ns != ctime_ns or mtime_ns % _FAT_STEP != 0
 
 
 class Ledger:

@@ -35,8 +35,8 @@ class LedgerFile:
                 return Ledger.read(size if size <= MAX_FILE_BYTES else 0, partial(fill, fs, fd))
         except FileNotFoundError:
             return Ledger()
-        except (OSError, StoreError, ValueError) as error:
-            log.info("Ledger is begun anew; this scan reads every file", problem=str(error))
+        except (OSError, StoreError, ValueError, MemoryError) as error:
+            log.info("Ledger is begun anew; this scan reads every file", problem=str(error) or "not enough memory")
             return Ledger()
 
     def save(self, ledger: Ledger) -> None:

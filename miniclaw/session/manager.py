@@ -80,10 +80,10 @@ class SessionManager:
         max_live_bytes: int = MAX_LIVE_BYTES,
         on_overfull: Callable[[], None] | None = None,
     ) -> None:
-        if max_live_sessions < 1:
-            raise ValueError(f"max_live_sessions is at least 1, not {max_live_sessions}")
-        if max_live_bytes < 1:
-            raise ValueError(f"max_live_bytes is at least 1, not {max_live_bytes}")
+        for name, bound in (("max_live_sessions", max_live_sessions), ("max_live_bytes", max_live_bytes)):
+            # A bool is an int, but says nothing of how many.
+            if not isinstance(bound, int) or isinstance(bound, bool) or bound < 1:
+                raise ValueError(f"{name} is a whole number from 1, not {bound!r}")
         self._store = store
         self._clock = clock
         self._policy = policy or RetentionPolicy()

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from miniclaw.errors import SessionFileError
 from miniclaw.session.directory import SessionDirectory, log
-from miniclaw.session.files import DIRECTORY_FLAGS, NO_LINKS, READ_FLAGS, create_exclusively, opened, read_rest
+from miniclaw.session.files import DIRECTORY_FLAGS, NO_LINKS, READ_FLAGS, create_exclusively, opened, read_whole
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, StoredSession
 from miniclaw.session.types import SessionHeader
@@ -90,7 +90,7 @@ def _link_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
         if error.errno not in NO_LINKS:
             raise
         with opened(fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:
-            data = read_rest(fs, fd)
+            data = read_whole(fs, fd)
         create_exclusively(fs, name, data, dir_fd=directory.fd)
         fs.fsync(directory.fd)
         fs.unlink(name, dir_fd=dir_fd)

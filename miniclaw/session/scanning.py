@@ -18,7 +18,7 @@ from miniclaw.session.clock import from_microseconds, to_microseconds
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import DIRECTORY_FLAGS, opened, store_errors, why_no_session_file
 from miniclaw.session.header_reader import Found, HeaderReader
-from miniclaw.session.ledger import RACY_SECONDS, Ledger, fingerprint
+from miniclaw.session.ledger import RACY_SECONDS, Ledger, can_be_told_apart, fingerprint
 from miniclaw.session.retention import Staying
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
 from miniclaw.session.types import SessionHeader
@@ -183,7 +183,7 @@ class DirectoryScan:
             if inode and type(row) is StoredSession:
                 header = row.header
                 used = to_microseconds(header.last_accessed) * 2 + header.pinned
-                if ledger is not None and mtime < newest and ctime < newest:
+                if ledger is not None and mtime < newest and ctime < newest and can_be_told_apart(mtime, ctime):
                     ledger.add(inode, fingerprint(mtime, ctime), row.size, used)
                 if least <= used <= most and not used & 1:
                     self._kept += 1

@@ -28,7 +28,7 @@ from miniclaw.session.files import (
     TEMPORARY_PREFIX,
     is_our_own,
     opened,
-    read_rest,
+    read_whole,
     replace_file,
     store_errors,
     unlink_quietly,
@@ -176,6 +176,6 @@ class StateDirectory:
         """Return the content of a file; None where there is none."""
         try:
             with self.folder.opened() as folder, opened(self._fs, name, READ_FLAGS, dir_fd=folder) as fd:
-                return read_rest(self._fs, fd)
+                return read_whole(self._fs, fd)
         except FileNotFoundError:
             return None

@@ -16,7 +16,7 @@ from typing import Any, Self
 from miniclaw.session.fs import OsCalls
 from tests.fakes.os_calls import CALLS
 
-_HALVED = frozenset({"read", "readv", "write"})
+_HALVED = frozenset({"read", "readv", "pread", "write"})
 
 Real = Callable[[], Any]
 
@@ -132,7 +132,7 @@ class PointOs(OsCalls):
             return value
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            shorter = partial(value, args[0], _half(args[1]), **kwargs) if name in _HALVED else value
+            shorter = partial(value, args[0], _half(args[1]), *args[2:], **kwargs) if name in _HALVED else value
             return self.act.at(name, partial(value, *args, **kwargs), shorter)
 
         return call

@@ -38,7 +38,7 @@ nobody else meets them. The fewer stops reach the same states; the more are ther
 """
 
 _ON_OWN_DESCRIPTOR: Final = frozenset(
-    {"read", "readv", "read_ahead", "write", "fstat", "close", "fchmod", "ftruncate", "flock"}
+    {"read", "readv", "pread", "read_ahead", "write", "fstat", "close", "fchmod", "ftruncate", "flock"}
 )
 _STUCK_SECONDS: Final = 30
 _ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from pathlib import Path
 
 import pytest
 
+from miniclaw.errors import SessionFileError
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.rows import ScanRow, StoredSession
 from miniclaw.session.scanning import DirectoryScan
 from tests.fakes.clock import WallClock
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
+from tests.session.scans import scan
 
 
 def test_scan_from_a_slow_disk_finds_the_same_and_leaves_nothing_open(
@@ -70,3 +75,50 @@ def test_scan_from_memory_asks_for_nothing_ahead(
             pass
     calls = [name for name, args in fs.calls if not str(args[0]).startswith((".", "/"))]
     assert [calls.count(name) for name in ("read_ahead", "fstat", "readv", "read")] == [0, 100, 100, 0]
+
+
+def test_scan_from_a_slow_disk_with_few_descriptors_reads_all(
+    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only a few files can be open at a time, that is no fault of the files."""
+    monkeypatch.setattr("miniclaw.session.header_reader.WAIT_FACTOR", 0)
+    for number in range(200):
+        write_session(sessions_dir, f"telegram_{number}", clock.now)
+    fs = FaultyOs()
+    left = [3]
+
+    def few(call: str, args: tuple[object, ...]) -> None:
+        if call == "open" and str(args[0]).endswith(".json"):
+            if not left[0]:
+                raise OSError(errno.EMFILE, "Too many open files")
+            left[0] -= 1
+        elif call == "fstat":
+            left[0] += 1  # it is read and closed, then
+
+    with SessionDirectory.open(sessions_dir, fs=fs) as directory, DirectoryScan(directory) as scanning:
+        fs.on(few)
+        rows: list[ScanRow] = []
+        while batch := scanning.next_batch(seconds=1):
+            rows += batch
+    assert len(rows) == 200
+    assert all(isinstance(row, StoredSession) for row in rows)
+
+
+def test_scan_file_that_finds_no_memory_is_a_problem_and_not_the_end(
+    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file that is too large for the machine keeps no other from being judged, and no gateway from starting."""
+    write_session(sessions_dir, "telegram_1", clock.now)
+    file = write_session(sessions_dir, "telegram_2", clock.now)
+    file.write_bytes(b" " * 5000 + file.read_bytes())
+
+    def none_left(fs: OsCalls, fd: int, *, size: int = 0) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr("miniclaw.session.directory.read_whole", none_left)
+    rows, _, _ = scan(sessions_dir, None)
+    assert [(row.key, getattr(row, "kind", None)) for row in rows] == [
+        ("telegram_1.json", None), ("telegram_2.json", "unreadable"),
+    ]  # fmt: skip
+    with SessionDirectory.open(sessions_dir) as directory, pytest.raises(SessionFileError, match="not enough memory"):
+        directory.load("telegram_2")

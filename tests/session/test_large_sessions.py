@@ -17,7 +17,7 @@ from miniclaw.errors import SessionTooLargeError, StoreIOError
 from miniclaw.session import codec
 from miniclaw.session.content import content_of
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.files import READ_FLAGS, opened, read_rest
+from miniclaw.session.files import READ_FLAGS, opened, read_whole
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.sizes import session_bytes
 from miniclaw.session.types import Message, Session, ToolCall
@@ -203,25 +203,24 @@ def test_content_that_grows_too_large_behind_us_is_refused(sessions_dir: Path, m
         list(content)
 
 
-def test_read_rest_of_known_size_makes_no_copy(tmp_path: Path) -> None:
+def test_read_whole_of_known_size_makes_no_copy(tmp_path: Path) -> None:
     """A large file is not read in parts that are joined."""
     fs = OsCalls()
     (tmp_path / "file").write_bytes(bytes(8 * MB))
     with opened(fs, str(tmp_path / "file"), READ_FLAGS) as fd:
-        content, _, peak = traced(lambda: read_rest(fs, fd, size=8 * MB))
+        content, _, peak = traced(lambda: read_whole(fs, fd, size=8 * MB))
     assert len(content) == 8 * MB
     assert peak < 10 * MB
 
 
 @pytest.mark.parametrize("size", [0, 1, 4999, 5000, 5001, 1_000_000])
-@pytest.mark.parametrize("head", [b"", b"before"])
-def test_read_rest_reads_all_there_is_whatever_was_expected(tmp_path: Path, size: int, head: bytes) -> None:
+def test_read_whole_reads_all_there_is_whatever_was_expected(tmp_path: Path, size: int) -> None:
     """A file that has grown or shrunk since it was looked at is read as it is."""
     fs = OsCalls()
     content = bytes(range(250)) * 20
     (tmp_path / "file").write_bytes(content)
     with opened(fs, str(tmp_path / "file"), READ_FLAGS) as fd:
-        assert read_rest(fs, fd, head, size=size) == head + content
+        assert read_whole(fs, fd, size=size) == content
     (tmp_path / "file").write_bytes(b"")
     with opened(fs, str(tmp_path / "file"), READ_FLAGS) as fd:
-        assert read_rest(fs, fd, head, size=size) == head
+        assert read_whole(fs, fd, size=size) == b""

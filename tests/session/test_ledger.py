@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miniclaw.session.clock import from_microseconds, to_microseconds
-from miniclaw.session.ledger import MAGIC, Ledger, fingerprint
+from miniclaw.session.ledger import MAGIC, Ledger, can_be_told_apart, fingerprint
 
 THEN = 2 * to_microseconds(datetime(2026, 2, 14, 15, 45, 0, 123456, tzinfo=UTC))
 
@@ -187,3 +187,15 @@ def test_fingerprint_differs_with_either_time() -> None:
     second = int(timedelta(seconds=1).total_seconds() * 1e9)
     prints = {fingerprint(a * second, b * second) for a in range(50) for b in range(50)}
     assert len(prints) == 2500
+
+
+@pytest.mark.parametrize(
+    ("mtime", "ctime", "told"),
+    [
+        (5_000_000_000, 5_000_000_000, False), (5_010_000_000, 5_010_000_000, False),
+        (5_000_000_000, 5_000_000_001, True), (5_003_456_789, 5_003_456_789, True),
+    ],
+)  # fmt: skip
+def test_times_of_fat_tell_nothing(mtime: int, ctime: int, told: bool) -> None:
+    """A file system with one time for both, that programs can set, lets no file into the ledger."""
+    assert can_be_told_apart(mtime, ctime) == told

@@ -383,8 +383,9 @@ async def test_get_or_create_cancelled_while_loading_leaves_no_lock(
     assert (await manager.get_or_create_session("telegram", "1")).last_accessed == clock.now
 
 
+@pytest.mark.parametrize("value", [0, -5, 1.5, float("nan"), True, "32MB", None])
 @pytest.mark.parametrize("bound", ["max_live_sessions", "max_live_bytes"])
-def test_manager_without_room_is_refused(bound: str) -> None:
-    """A bound of nothing is refused by name."""
-    with pytest.raises(ValueError, match=bound):
-        SessionManager(None, **{bound: 0})  # type: ignore[arg-type]
+def test_manager_without_room_is_refused(bound: str, value: object) -> None:
+    """A bound of nothing, or one that is no number of anything, is refused by name."""
+    with pytest.raises(ValueError, match=f"{bound} is a whole number from 1"):
+        SessionManager(None, **{bound: value})  # type: ignore[arg-type]

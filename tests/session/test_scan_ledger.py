@@ -174,3 +174,14 @@ def test_plan_with_a_ledger_through_any_changes_is_that_of_the_files(
         elif step == "scan":
             plan(path, clock, ledger)
     assert told(plan(path, clock, ledger)) == told(plan(path, clock, None))
+
+
+def test_scan_of_a_fat_disk_enters_nothing(
+    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a rename leaves no trace, each file is read each time."""
+    populate(sessions_dir, clock)
+    monkeypatch.setattr("miniclaw.session.scanning.can_be_told_apart", lambda *_: False)
+    ledger = Ledger()
+    scan(sessions_dir, ledger)
+    assert scan(sessions_dir, ledger)[2] == 34

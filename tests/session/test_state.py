@@ -248,7 +248,7 @@ def test_read_last_seen_of_garbage_is_very_long_ago(state: StateDirectory, conte
 def test_read_last_seen_that_is_refused_is_very_long_ago(state: StateDirectory) -> None:
     """A time that the system does not give makes the next cleanup announce."""
     state.write_last_seen(NOW)
-    assert StateDirectory(state.path, fs=failing("read", errno.EIO)).read_last_seen() == LONG_AGO
+    assert StateDirectory(state.path, fs=failing("pread", errno.EIO)).read_last_seen() == LONG_AGO
 
 
 @pytest.mark.parametrize("text", ["9999-12-31T23:59:59-23:00", "0001-01-01T00:00:00+23:00", "x" * 60])
