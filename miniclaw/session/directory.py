@@ -259,7 +259,7 @@ class SessionDirectory:
         if data is not None and verify is not None and verify(header):
             header = codec.check_whole(data)
         if not names.belongs(name, header.session_id, header.channel, header.chat_id):
-            return ProblemFile(name, "mismatched", _mismatch(header.session_id))
+            return ProblemFile(name, "mismatched", names.mismatch(header.session_id))
         return StoredSession(name, status.st_size, header)
 
     def is_nobodys(self) -> bool:
@@ -345,7 +345,7 @@ class SessionDirectory:
             if session.session_id != session_id or not names.belongs(
                 name, session.session_id, session.channel, session.chat_id
             ):
-                raise MismatchedSessionError(path, _mismatch(session.session_id))
+                raise MismatchedSessionError(path, names.mismatch(session.session_id))
             return session, data, name
         raise SessionNotFoundError(session_id)
 
@@ -398,8 +398,3 @@ class SessionDirectory:
         """
         with store_errors(self.path, "sync"):
             self.fs.fsync(self.fd)
-
-
-def _mismatch(inside: str) -> str:
-    shown = inside if len(inside) <= 80 else inside[:80] + "…"
-    return f"its content names the session {shown!r}, which belongs under another file name"

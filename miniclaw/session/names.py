@@ -148,3 +148,9 @@ def belongs(name: str, session_id: str, channel: str, chat_id: str) -> bool:
         return name in file_names(session_id)
     except InvalidSessionIdError:
         return False
+
+
+def mismatch(inside: str) -> str:
+    """Return what is wrong with a file whose content names this session, where its name belongs to another."""
+    shown = inside if len(inside) <= 80 else inside[:80] + "…"
+    return f"its content names the session {shown!r}, which belongs under another file name"
