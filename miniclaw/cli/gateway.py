@@ -28,13 +28,16 @@ def gateway(settings: Settings, *, host: str | None, port: int | None) -> None:
     they are flushed; a second signal skips what is left of the five seconds that each part may take.
     """
     gc.disable()  # until it is up: of what is imported nothing is garbage
-    import trio  # noqa: PLC0415 - start-up time
+    try:
+        import trio  # noqa: PLC0415 - start-up time
 
-    from miniclaw.log import configure_logging  # noqa: PLC0415
+        from miniclaw.log import configure_logging  # noqa: PLC0415
 
-    config = _listening_at(settings.config, host, port)
-    configure_logging(config.log.level, config.log.format)
-    trio.run(partial(_run, settings, config))
+        config = _listening_at(settings.config, host, port)
+        configure_logging(config.log.level, config.log.format)
+        trio.run(partial(_run, settings, config))
+    finally:
+        gc.enable()
 
 
 def _listening_at(config: Config, host: str | None, port: int | None) -> Config:
