@@ -142,7 +142,7 @@ def _print_result(result: CleanupResult, *, log: str) -> None:
     _print_leftovers(result.leftovers_removed)
     for number, what in [
         (result.pinned, "pinned"),
-        (result.kept_active, "in use"),
+        (result.kept_active, "in use, or not to go when they were read whole"),
         (result.future, "ahead of the clock"),
         (result.unreadable, "unreadable"),
         (result.corrupt, "corrupt"),

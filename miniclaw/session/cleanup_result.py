@@ -22,7 +22,8 @@ class CleanupResult(Struct, frozen=True):
         sessions_scanned: Session files looked at, good and bad.
         sessions_deleted: Removed, durably; those that are in the trash now, too.
         bytes_freed: What the disk got back, by sessions and leftovers.
-        kept_active: Would have gone by their files, but are fresh, unsaved or in use in memory.
+        kept_active: Would have gone by what the scan read, but are fresh, unsaved or in use in memory, or are not to go
+            when their files are read whole.
         future: Kept because their `last_accessed` is ahead of the clock.
         unreadable: The system refused to read them, or they are too large.
         corrupt: Their content is no session.
