@@ -178,18 +178,8 @@ class SessionDirectory:
         Returns:
             The session, or what is wrong with it; None where there is no such file.
         """
-        return self.read_entry(name, dir_fd=dir_fd, verify=verify)[0]
-
-    def read_entry(
-        self, name: str, *, dir_fd: int | None = None, verify: Verify | None = None
-    ) -> tuple[ScanRow | None, os.stat_result | None]:
-        """Read the header of one file as `read_row`, and return with it what the file was like just before.
-
-        Returns:
-            The row, and the status of the file that was read; None where none was.
-        """
         fd = self.open_entry(name, dir_fd=dir_fd)
-        return self.read_opened(fd, name, verify=verify) if isinstance(fd, int) else (fd, None)
+        return self.read_opened(fd, name, verify=verify)[0] if isinstance(fd, int) else fd
 
     def open_entry(self, name: str, *, dir_fd: int | None = None) -> int | ProblemFile | None:
         """Open one file for `read_opened`, which closes it; return what is wrong with it, or None where there is none.
@@ -210,13 +200,16 @@ class SessionDirectory:
     def read_opened(
         self, fd: int, name: str, *, verify: Verify | None = None, buffer: bytearray | None = None
     ) -> tuple[ScanRow | None, os.stat_result | None]:
-        """Read the header of an open file as `read_entry`, and close it.
+        """Read the header of an open file as `read_row`, close it, and return also what it was like just before.
 
         Args:
             fd: From `open_entry`.
             name: As for `read_row`.
             verify: Likewise.
             buffer: Of `codec.HEADER_PREFIX_BYTES`, which many files may use one after another.
+
+        Returns:
+            The row, and the status of the file that was read; None where none was.
         """
         try:
             status = self.fs.fstat(fd)

@@ -20,9 +20,11 @@ import sys
 import zlib
 from array import array
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from itertools import compress
 from typing import Final, Self, TypeAlias
 
+from miniclaw.session.clock import from_microseconds, to_microseconds
 from miniclaw.session.fs import Bytes
 
 RACY_SECONDS: Final = 2
@@ -67,6 +69,16 @@ def _column(code: str, length: int) -> array[int]:
     return array(code, [0]) * length
 
 
+def encode_use(last_accessed: datetime, *, pinned: bool) -> int:
+    """Return as one number when a session was last used, in microseconds, doubled, and one if it is pinned."""
+    return 2 * to_microseconds(last_accessed) + pinned
+
+
+def decode_use(used: int) -> tuple[datetime, bool]:
+    """Return when a session was last used, and whether it is pinned."""
+    return from_microseconds(used >> 1), bool(used & 1)
+
+
 def can_be_told_apart(mtime_ns: int, ctime_ns: int) -> bool:
     """Return whether a file's times tell it from what it may become without being larger or smaller.
 
@@ -107,7 +119,7 @@ class Ledger:
         self._recent = recent
 
     def find(self, inode: int, times: int, size: int) -> int | None:
-        """Return when the file's session was last used, in microseconds, doubled, and one if it is pinned.
+        """Return when the file's session was last used, and whether it is pinned, as `encode_use` says it.
 
         Args:
             inode: The file's.

@@ -13,8 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from miniclaw.session.clock import to_microseconds
-from miniclaw.session.ledger import can_be_told_apart, fingerprint
+from miniclaw.session.ledger import can_be_told_apart, encode_use, fingerprint
 from miniclaw.session.types import Session
 
 MAX_NOTES: Final = 4096
@@ -53,7 +52,7 @@ class SavedFiles:
         if not can_be_told_apart(status.st_mtime_ns, status.st_ctime_ns):
             return
         if name in self._files or len(self._files) < MAX_NOTES:
-            used = to_microseconds(session.last_accessed) * 2 + bool(session.pinned)
+            used = encode_use(session.last_accessed, pinned=bool(session.pinned))
             times = fingerprint(status.st_mtime_ns, status.st_ctime_ns)
             self._files[name] = SavedFile(status.st_ino, (times, status.st_size, used))
 

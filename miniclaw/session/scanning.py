@@ -14,11 +14,10 @@ from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Final, Self
 
 from miniclaw.session import names
-from miniclaw.session.clock import from_microseconds, to_microseconds
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import DIRECTORY_FLAGS, opened, store_errors, why_no_session_file
 from miniclaw.session.header_reader import Found, HeaderReader
-from miniclaw.session.ledger import RACY_SECONDS, Ledger, can_be_told_apart, fingerprint
+from miniclaw.session.ledger import RACY_SECONDS, Ledger, can_be_told_apart, decode_use, encode_use, fingerprint
 from miniclaw.session.retention import Staying
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
 from miniclaw.session.types import SessionHeader
@@ -64,7 +63,7 @@ class DirectoryScan:
         self._staying = staying
         self._least, self._most = 0, -1  # as the ledger has it; nothing lies between
         if staying is not None:
-            self._least, self._most = (2 * to_microseconds(time) for time in (staying.since, staying.until))
+            self._least, self._most = (encode_use(time, pinned=False) for time in (staying.since, staying.until))
         self._kept = self._kept_bytes = 0
         self._resources = ExitStack()
         self._entries: Iterator[os.DirEntry[str]] | None = None
@@ -169,7 +168,7 @@ class DirectoryScan:
         session_id = name.removesuffix(names.SUFFIX)
         if not names.is_plain(name, session_id):
             return None
-        header = SessionHeader(session_id, *names.parts_of(session_id), from_microseconds(used >> 1), bool(used & 1))
+        header = SessionHeader(session_id, *names.parts_of(session_id), *decode_use(used))
         if self._verify is not None and self._verify(header):
             return None
         return StoredSession(name, size, header)
@@ -182,7 +181,7 @@ class DirectoryScan:
         for row, inode, mtime, ctime in found:
             if inode and type(row) is StoredSession:
                 header = row.header
-                used = to_microseconds(header.last_accessed) * 2 + header.pinned
+                used = encode_use(header.last_accessed, pinned=header.pinned)
                 if ledger is not None and mtime < newest and ctime < newest and can_be_told_apart(mtime, ctime):
                     ledger.add(inode, fingerprint(mtime, ctime), row.size, used)
                 if least <= used <= most and not used & 1:

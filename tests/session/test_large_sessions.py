@@ -52,22 +52,15 @@ def traced(work: Callable[[], T]) -> tuple[T, int, int]:
 
 
 @pytest.fixture
-def fs() -> FaultyOs:
-    return FaultyOs()
-
-
-@pytest.fixture
-def faulty(sessions_dir: Path, fs: FaultyOs) -> Iterator[SessionDirectory]:
+def faulty(directory: SessionDirectory, fs: FaultyOs) -> SessionDirectory:
     """An owned directory with a session in it."""
-    with SessionDirectory.open(sessions_dir, create=True, fs=fs) as directory:
-        directory.own()
-        directory.write(session_of(KB))
-        fs.calls.clear()
-        yield directory
+    directory.write(session_of(KB))
+    fs.calls.clear()
+    return directory
 
 
 @pytest.fixture
-def directory(sessions_dir: Path) -> Iterator[SessionDirectory]:
+def warm(sessions_dir: Path) -> Iterator[SessionDirectory]:
     """An owned directory in which all that is done has been done once, so that nothing is measured that stays."""
     with SessionDirectory.open(sessions_dir, create=True) as directory:
         directory.own()
@@ -82,32 +75,32 @@ def temporary_files(directory: SessionDirectory) -> list[str]:
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize("message_bytes", [2 * KB, 100 * KB])
-def test_write_large_session_makes_no_copy_of_it(directory: SessionDirectory, text: str, message_bytes: int) -> None:
+def test_write_large_session_makes_no_copy_of_it(warm: SessionDirectory, text: str, message_bytes: int) -> None:
     """At no moment is much more than a piece of the file in memory, and afterwards nothing is left of it."""
     session = session_of(8 * MB, text, message_bytes=message_bytes)
-    _, left, peak = traced(lambda: directory.write(session))
+    _, left, peak = traced(lambda: warm.write(session))
     assert peak < 3 * MB
     assert left < 100 * KB
-    assert (directory.path / "telegram_1.json").read_bytes() == codec.encode_session(session)
+    assert (warm.path / "telegram_1.json").read_bytes() == codec.encode_session(session)
 
 
-def test_write_of_large_arguments_makes_no_copy_of_them(directory: SessionDirectory) -> None:
+def test_write_of_large_arguments_makes_no_copy_of_them(warm: SessionDirectory) -> None:
     """What a tool was called with counts as what was said does."""
     calls = [(ToolCall(f"call_{n}", "write_file", f"{n} ö " + "x" * 100 * KB),) for n in range(80)]
     messages = [Message("assistant", "", NOW, call) for call in calls]
     session = Session("telegram_1", "telegram", "1", NOW, NOW, messages)
-    _, left, peak = traced(lambda: directory.write(session))
+    _, left, peak = traced(lambda: warm.write(session))
     assert peak < 3 * MB
     assert left < 100 * KB
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_load_large_session_makes_no_copy_of_it_or_its_file(directory: SessionDirectory, text: str) -> None:
+def test_load_large_session_makes_no_copy_of_it_or_its_file(warm: SessionDirectory, text: str) -> None:
     """There is the file's content once, and the session once, without what encoding it leaves in its texts."""
     never_encoded = session_bytes(session_of(8 * MB, text))
-    directory.write(session_of(8 * MB, text))
-    size = (directory.path / "telegram_1.json").stat().st_size
-    session, left, peak = traced(lambda: directory.load("telegram_1"))
+    warm.write(session_of(8 * MB, text))
+    size = (warm.path / "telegram_1.json").stat().st_size
+    session, left, peak = traced(lambda: warm.load("telegram_1"))
     assert left == pytest.approx(never_encoded, rel=0.05)
     assert peak < left + 1.1 * size
     assert session_bytes(session) == pytest.approx(left, rel=0.05)
@@ -119,7 +112,7 @@ def test_write_small_session_is_one_write(faulty: SessionDirectory, fs: FaultyOs
     assert [name for name, _ in fs.calls] == ["open", "write", "fsync", "close", "rename"]
 
 
-def test_encode_in_pieces_is_the_file_in_pieces(directory: SessionDirectory) -> None:
+def test_encode_in_pieces_is_the_file_in_pieces(warm: SessionDirectory) -> None:
     """However large the messages are, the pieces are the file, in order, and none is empty or much too large."""
     for size, message_bytes in [(1, 1), (2 * MB, 300), (2 * MB, 100 * KB), (2 * MB, MB), (257 * KB, 257 * KB)]:
         session = session_of(size, message_bytes=message_bytes)
@@ -127,21 +120,21 @@ def test_encode_in_pieces_is_the_file_in_pieces(directory: SessionDirectory) -> 
         assert b"".join(pieces) == codec.encode_session(session)
         assert min(map(len, pieces)) > 0
         assert max(map(len, pieces)) < 2 * codec.PIECE_BYTES + message_bytes
-        directory.write(session)
-        assert directory.load("telegram_1") == session
+        warm.write(session)
+        assert warm.load("telegram_1") == session
 
 
-def test_encode_in_pieces_keeps_what_miniclaw_does_not_know(directory: SessionDirectory) -> None:
+def test_encode_in_pieces_keeps_what_miniclaw_does_not_know(warm: SessionDirectory) -> None:
     """Fields of others come back from a large file as from a small one: after the messages, and in each of them."""
     session = session_of(MB)
     text = codec.encode_session(session).replace(b'"role"', b'"mood":"good","role"')
     text[-1:] = b',"unknown":[1,2]}'
-    (directory.path / "telegram_1.json").write_bytes(text)
-    loaded = directory.load("telegram_1")
+    (warm.path / "telegram_1.json").write_bytes(text)
+    loaded = warm.load("telegram_1")
     assert len(list(codec.encode_in_pieces(loaded))) > 1
     assert codec.encode_session(loaded) == text
-    directory.write(loaded)
-    assert (directory.path / "telegram_1.json").read_bytes() == text
+    warm.write(loaded)
+    assert (warm.path / "telegram_1.json").read_bytes() == text
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miniclaw.session.clock import from_microseconds, to_microseconds
-from miniclaw.session.ledger import MAGIC, Ledger, can_be_told_apart, fingerprint
+from miniclaw.session.ledger import MAGIC, Ledger, can_be_told_apart, encode_use, fingerprint
 
-THEN = 2 * to_microseconds(datetime(2026, 2, 14, 15, 45, 0, 123456, tzinfo=UTC))
+THEN = encode_use(datetime(2026, 2, 14, 15, 45, 0, 123456, tzinfo=UTC), pinned=False)
 
 _inodes = st.integers(1, 2**64 - 1) | st.integers(1, 3000)
 _entries = st.dictionaries(

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.session.clock import to_microseconds
 from miniclaw.session.folder import Folder
-from miniclaw.session.ledger import Ledger, fingerprint
+from miniclaw.session.ledger import Ledger, encode_use, fingerprint
 from miniclaw.session.ledger_file import LEDGER_NAME, LedgerFile
 from miniclaw.session.operations import open_operations
 from tests.fakes.clock import WallClock
@@ -49,7 +48,7 @@ async def test_cleanup_removes_by_the_file_and_not_by_the_ledger(tmp_path: Path,
     status = path.stat()
     lying = Ledger()
     times = fingerprint(status.st_mtime_ns, status.st_ctime_ns)
-    lying.add(status.st_ino, times, status.st_size, 2 * to_microseconds(clock.ago(days=400)))
+    lying.add(status.st_ino, times, status.st_size, encode_use(clock.ago(days=400), pinned=False))
     lying.settle()
     LedgerFile(Folder(tmp_path / "state")).save(lying)
     places = {"state_dir": tmp_path / "state", "trash_dir": tmp_path / "trash"}
