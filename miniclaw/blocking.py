@@ -13,65 +13,82 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from miniclaw.errors import RuntimeClosedError
 from miniclaw.session import runtime as trio_runtime
 from miniclaw.session.cleanup import CleanupResult
 from miniclaw.session.saving import SaveReport
 from miniclaw.session.types import Message, Session
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class BlockingSessionRuntime:
     """The calls of `miniclaw.session.manager.SessionManager` and `Cleanup`, each blocking until it is done.
 
-    They raise what those raise.
+    They raise what those raise, and `RuntimeClosedError` from the end of the block on.
     """
 
     def __init__(self, portal: BlockingPortal, runtime: trio_runtime.SessionRuntime) -> None:
         self._portal = portal
         self._runtime = runtime
+        self._ended = False
+
+    def _call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return self._portal.call(partial(function, *args, **kwargs))
+        except RuntimeError as error:
+            if self._ended:  # the thread of the runtime is gone, or goes
+                raise RuntimeClosedError from error
+            raise
+
+    def end(self) -> None:
+        """Take note that the block is left: a call that finds the runtime's thread gone is refused for that."""
+        self._ended = True
 
     def get_or_create_session(self, channel: str, chat_id: str) -> Session:
         """Return the session of a chat, and make a new one if there is none. Counts as an access."""
-        return self._portal.call(self._runtime.manager.get_or_create_session, channel, chat_id)
+        return self._call(self._runtime.manager.get_or_create_session, channel, chat_id)
 
     def get_session(self, session_id: str) -> Session | None:
         """Return a session, or None if there is none. Counts as an access."""
-        return self._portal.call(self._runtime.manager.get_session, session_id)
+        return self._call(self._runtime.manager.get_session, session_id)
 
     def add_message(self, session_id: str, message: Message) -> Session:
         """Append a message to a session. Counts as an access."""
-        return self._portal.call(self._runtime.manager.add_message, session_id, message)
+        return self._call(self._runtime.manager.add_message, session_id, message)
 
     def is_session_expired(self, session_id: str) -> bool:
         """Return whether the policy lets a session be removed now. Does not count as an access."""
-        return self._portal.call(self._runtime.manager.is_session_expired, session_id)
+        return self._call(self._runtime.manager.is_session_expired, session_id)
 
     def delete_session(self, session_id: str) -> int:
         """Delete one session now, whatever its age; return the bytes freed."""
-        return self._portal.call(self._runtime.manager.delete_session, session_id).bytes_freed
+        return self._call(self._runtime.manager.delete_session, session_id).bytes_freed
 
     def restore_session(self, text: str) -> str:
         """Take a session out of the trash, by its id or by that of an entry; return the session's id."""
-        return self._portal.call(self._runtime.manager.restore_session, text)
+        return self._call(self._runtime.manager.restore_session, text)
 
     def set_pinned(self, session_id: str, pinned: bool) -> bool:
         """Pin a session, or unpin it; return whether that changed anything. Does not count as an access."""
-        return self._portal.call(self._runtime.manager.set_pinned, session_id, pinned)
+        return self._call(self._runtime.manager.set_pinned, session_id, pinned)
 
     def save_all_sessions(self) -> SaveReport:
         """Save every session that has unsaved changes."""
-        return self._portal.call(self._runtime.manager.save_all_sessions)
+        return self._call(self._runtime.manager.save_all_sessions)
 
     def run_cleanup(self) -> CleanupResult:
         """Scan once and remove what is expired."""
-        return self._portal.call(self._runtime.cleanup.run)
+        return self._call(self._runtime.cleanup.run)
 
 
 @contextmanager
@@ -81,11 +98,18 @@ def open_runtime(sessions_dir: Path | str, **options: Any) -> Iterator[BlockingS
     Args:
         sessions_dir: See `miniclaw.session.runtime.open_runtime`.
         options: Its other arguments.
+
+    Raises:
+        MiniclawError: As `miniclaw.session.runtime.open_runtime`, at the beginning and on leaving.
     """
     with start_blocking_portal(backend="trio") as portal:
         opening = partial(trio_runtime.open_runtime, sessions_dir, **options)
         with portal.wrap_async_context_manager(portal.call(_call, opening)) as runtime:
-            yield BlockingSessionRuntime(portal, runtime)
+            blocking = BlockingSessionRuntime(portal, runtime)
+            try:
+                yield blocking
+            finally:
+                blocking.end()
 
 
 async def _call(function: Any) -> Any:

@@ -110,14 +110,17 @@ class SessionNotFoundError(StoreError, LookupError):
 
 
 class RuntimeClosedError(StoreError):
-    """The session runtime has ended; what is done to its sessions now would not be saved."""
+    """The session runtime has ended, or ends; a change that it accepted now would not be saved."""
 
     def __init__(self) -> None:
         super().__init__("the session runtime has ended")
 
 
 class UnsavedSessionsError(StoreError):
-    """The program ended with sessions that could not be saved; the log says why."""
+    """The session runtime has ended with sessions that could not be saved, `session_ids`; the log says why.
+
+    It leaves the block of `open_runtime`. Where the block raised as well, or was cancelled, a group of both leaves it.
+    """
 
     def __init__(self, session_ids: Sequence[str]) -> None:
         self.session_ids = tuple(session_ids)
@@ -143,6 +146,10 @@ class MismatchedSessionError(SessionFileError):
 
 class SessionTooLargeError(SessionFileError):
     """A session beyond `miniclaw.session.codec.MAX_SESSION_BYTES`; neither read nor written."""
+
+
+class RemovalPendingError(SessionFileError):
+    """A removal that goes on while its caller no longer waits; the log and the history tell how it ends."""
 
 
 class SessionExistsError(SessionFileError):
@@ -189,14 +196,6 @@ class SessionsDirectoryMissingError(SessionsDirectoryError):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "there is no such directory")
-
-
-class CleanupBusyError(StoreError):
-    """A cleanup that was asked for while another one is going; it was not begun."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        super().__init__(f"{path}: a cleanup is going already; it does the same")
 
 
 class GatewayError(MiniclawError):

@@ -28,7 +28,6 @@ from miniclaw.agent.models import Model
 from miniclaw.agent.providers import open_model
 from miniclaw.channels.base import Channel
 from miniclaw.config import Config, Home
-from miniclaw.errors import UnsavedSessionsError
 from miniclaw.formats import format_duration
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.logs import get_logger
@@ -105,8 +104,8 @@ async def run_gateway(
         task_status: Told when everything runs.
 
     Raises:
-        MiniclawError: It could not start.
-        UnsavedSessionsError: It has ended, but not everything could be saved.
+        ExceptionGroup: With a `MiniclawError`: it could not start; with `UnsavedSessionsError`: it has ended, and not
+            everything could be saved.
 
     Cancellation: as a signal, but without grace for the turns in flight.
     """
@@ -151,10 +150,8 @@ async def run_gateway(
                 if front:
                     front.tell("draining")
             log.info("Gateway stopping", unsaved=len(runtime.manager.dirty_sessions()))
-        log.info("Gateway stopped", unsaved=len(runtime.unsaved))
+        log.info("Gateway stopped")
         nursery.cancel_scope.cancel()
-    if runtime.unsaved:
-        raise UnsavedSessionsError(runtime.unsaved)
 
 
 def _open_model(config: Config, home: Home, given: Model | None) -> AbstractAsyncContextManager[Model]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -10,10 +12,19 @@ from pathlib import Path
 import pytest
 
 from miniclaw import blocking
-from miniclaw.errors import InvalidSessionIdError, SessionNotFoundError, SessionsDirectoryError, WorkspaceHeldError
+from miniclaw.errors import (
+    InvalidSessionIdError,
+    RuntimeClosedError,
+    SessionNotFoundError,
+    SessionsDirectoryError,
+    UnsavedSessionsError,
+    WorkspaceHeldError,
+)
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
+from tests.fakes.logs import LogRecorder
+from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
 
 
@@ -140,10 +151,10 @@ def test_blocking_a_file_in_the_directorys_place_is_refused(tmp_path: Path) -> N
 
 
 def test_blocking_a_call_after_the_block_is_refused(sessions_dir: Path) -> None:
-    """A call that nobody would answer does not hang."""
+    """A call that nobody would answer does not hang, and its error is miniclaw's own."""
     with blocking.open_runtime(sessions_dir) as runtime:
         pass
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeClosedError):
         runtime.get_session("web_a")
 
 
@@ -158,3 +169,44 @@ def test_blocking_an_exception_in_the_block_still_saves(sessions_dir: Path) -> N
     with pytest.raises((LookupError, ExceptionGroup)):
         talk_and_fail()
     assert _contents(sessions_dir / "web_a.json") == ["kept"]
+
+
+def test_blocking_threads_that_go_on_writing_lose_nothing_that_was_accepted(sessions_dir: Path) -> None:
+    """Threads that outlive the block are refused from its end on, and what was accepted before is on the disk."""
+    accepted: list[str] = []
+    refused: list[type[BaseException]] = []
+
+    def write(runtime: blocking.BlockingSessionRuntime, name: str) -> None:
+        for number in itertools.count():
+            try:
+                runtime.add_message("web_a", _message(f"{name}{number}"))
+            except RuntimeClosedError as error:
+                refused.append(type(error))
+                return
+            accepted.append(f"{name}{number}")
+
+    with ThreadPoolExecutor(4) as pool:
+        with blocking.open_runtime(sessions_dir) as runtime:
+            runtime.get_or_create_session("web", "a")
+            written = [pool.submit(write, runtime, name) for name in "abcd"]
+            while len(accepted) < 50:
+                runtime.get_session("web_a")
+        for future in written:
+            future.result(30)
+    assert refused == [RuntimeClosedError] * 4
+    assert sorted(_contents(sessions_dir / "web_a.json")) == sorted(accepted)
+
+
+def test_blocking_unsaved_sessions_leave_the_block_as_an_error(sessions_dir: Path, logs: LogRecorder) -> None:
+    """What could not be saved is named to a program that is not trio, too."""
+    logs.expect_error("Session could not be saved; it stays in memory for the next try")
+    logs.expect_error("Sessions could not be saved before the end")
+    fs = FaultyOs()
+
+    def run() -> None:
+        with blocking.open_runtime(sessions_dir, fs=fs) as runtime:
+            runtime.get_or_create_session("web", "a")
+            fs.fail("rename", errno.ENOSPC, path="web_a.json")
+
+    with pytest.raises(UnsavedSessionsError, match="web_a"):
+        run()

@@ -20,7 +20,14 @@ from miniclaw.agent.reply import Reply
 from miniclaw.agent.stats import TurnCount, TurnStats
 from miniclaw.agent.transcript import STOPPED
 from miniclaw.agent.turn import RECORDING_SECONDS, Turn, record_unanswered
-from miniclaw.channels.base import Channel, ConfirmingChannel, InboundMessage, OutboundMessage, StreamingChannel
+from miniclaw.channels.base import (
+    Channel,
+    ConfirmingChannel,
+    InboundMessage,
+    OutboundMessage,
+    RefusingChannel,
+    StreamingChannel,
+)
 from miniclaw.errors import ChannelError, InvalidMessageError, MiniclawError, ModelError
 from miniclaw.redaction import redact
 from miniclaw.session.clock import Clock, utc_now
@@ -37,6 +44,7 @@ SETTLING_SECONDS: Final = 1
 
 _SORRY_NOT_KEPT: Final = "Your message could not be recorded, so it was not answered. Please try again later."
 _SORRY_NO_REPLY: Final = "Your message is recorded, but there is no answer: {reason}"
+_DELETED: Final = "the conversation was deleted before the message was saved"
 _SORRY_CUT: Final = "The answer ends here: {reason}"
 
 log = get_logger("miniclaw.agent")
@@ -71,6 +79,7 @@ class AgentLoop:
         self._confirming = {
             name: channel for name, channel in channels.items() if isinstance(channel, ConfirmingChannel)
         }
+        self._refusing = {name: channel for name, channel in channels.items() if isinstance(channel, RefusingChannel)}
         self._clock = clock
         self._saver = PromptSaver(manager)
         self.model_name = model.name
@@ -145,6 +154,7 @@ class AgentLoop:
             outbound = _outbound(message, _behind(reply.text, _SORRY_NOT_KEPT), failed=True)
             await self._send(channel, outbound)
             if isinstance(error, InvalidMessageError):  # and never could be: there is no use in delivering it again
+                self._refuse(message, error.problem)
                 self._confirm(message, answered=True)
             return outbound
         if outbound is not None:
@@ -161,11 +171,21 @@ class AgentLoop:
     def _confirm_saved(self, message: InboundMessage, session_id: str, *, answered: bool) -> None:
         """Tell the channel, if it wants to know, as soon as the session is saved as it is now."""
         if message.channel in self._confirming:
-            self._saver.want(session_id, partial(self._confirm, message, answered=answered))
+            self._saver.want(session_id, partial(self._settle, message, answered=answered))
+
+    def _settle(self, message: InboundMessage, saved: bool, *, answered: bool) -> None:
+        if saved or answered:
+            self._confirm(message, answered=answered)
+        else:
+            self._refuse(message, _DELETED)
 
     def _confirm(self, message: InboundMessage, *, answered: bool) -> None:
         if (channel := self._confirming.get(message.channel)) is not None:
             channel.confirm(message, answered=answered)
+
+    def _refuse(self, message: InboundMessage, reason: str) -> None:
+        if (channel := self._refusing.get(message.channel)) is not None:
+            channel.refuse(message, reason)
 
     async def _record_unanswered(self, messages: Sequence[InboundMessage]) -> None:
         """Record messages that are not going to be answered, and that they are not."""

@@ -140,8 +140,24 @@ class ConfirmingChannel(Protocol):
 
         Args:
             message: As it was handed over, or delivered again.
-            answered: False: it is recorded, and its answer is on its way. True: its turn is over as well: what
-                answers it was handed to `Channel.send` and is on disk, or never will be answered, and the person
-                was told.
+            answered: False: it is recorded, and its answer is on its way. True: its turn is over as well, and it need
+                not be delivered again: what answers it was handed to `Channel.send` and is on disk; or it never will
+                be answered, or was refused or deleted, and the person was told.
+        """
+        ...
+
+
+@runtime_checkable
+class RefusingChannel(Protocol):
+    """What a channel has besides that tells people when a message is not kept."""
+
+    def refuse(self, message: InboundMessage, reason: str) -> None:
+        """Take note that a message is in no session and never will be; `ConfirmingChannel.confirm` follows at the end.
+
+        Called on the trio thread; it must not raise.
+
+        Args:
+            message: As it was handed over, or delivered again.
+            reason: For the person, without a full stop.
         """
         ...

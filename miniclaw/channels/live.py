@@ -15,14 +15,14 @@ import trio
 from msgspec import Struct
 
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundDelta, OutboundMessage
-from miniclaw.channels.subscription import Delta, Event, PersonSaid, Replied, Saved, Subscription
+from miniclaw.channels.subscription import Delta, Event, PersonSaid, Refused, Replied, Saved, Subscription
 from miniclaw.errors import ChannelNotRunningError
 from miniclaw.session.logs import get_logger
 from miniclaw.session.names import is_channel
 
 Phase: TypeAlias = Literal["starting", "running", "stopping"]
 
-_MAX_SAVED_IDS: Final = 1000  # of a chat's messages that are saved while their answer is not; forgotten beyond that
+_MAX_TOLD: Final = 1000  # of a chat's messages that are saved while their answer is not; forgotten beyond that
 
 log = get_logger("miniclaw.channels.live")
 
@@ -69,7 +69,8 @@ class _Chat:
         self.posted: dict[str | None, _Posted] = {}  # by inbound id, in the order of their taking
         self.answering: InboundMessage | None = None
         self.pieces: list[str] = []  # of that answer
-        self.saved: dict[str, None] = {}  # told as saved, and the answer is not saved yet
+        # Messages of which the clients were told, and whose answer is not saved yet.
+        self.told: dict[str, Saved | Refused] = {}
 
     def tell(self, event: Event) -> bool:
         """Let everybody know; return whether somebody was left behind for it."""
@@ -147,8 +148,10 @@ class LiveChannel:
         await trio.lowlevel.checkpoint()
         while (earlier := self._posted(chat_id, inbound_id)) is not None:
             if earlier.taken:
-                if inbound_id in self._chat(chat_id).saved:  # whoever sends it again was not there when it was told
-                    self._tell(chat_id, Saved(inbound_id))
+                if event := self._chat(chat_id).told.get(
+                    inbound_id
+                ):  # who sends it again was not there when it was told
+                    self._tell(chat_id, event)
                 return
             await earlier.settled.wait()
         if self._inbound is None:
@@ -211,21 +214,19 @@ class LiveChannel:
 
     def confirm(self, message: InboundMessage, *, answered: bool) -> None:
         """See `ConfirmingChannel.confirm`; the clients are told once."""
-        chat, inbound_id = self._chats.get(message.chat_id), message.inbound_id
-        if chat is None or inbound_id is None:
+        inbound_id = message.inbound_id
+        if inbound_id is None or message.chat_id not in self._chats:
             return
-        self._take(message)
-        told = inbound_id in chat.saved
+        self._inform(message, Saved(inbound_id))
         if answered:
-            chat.saved.pop(inbound_id, None)
+            self._chats[message.chat_id].told.pop(inbound_id, None)
             self._end(message)  # it was answered before it was delivered again
-        else:
-            if len(chat.saved) >= _MAX_SAVED_IDS:
-                chat.saved.clear()
-            chat.saved[inbound_id] = None
-        if not told:
-            self._tell(message.chat_id, Saved(inbound_id))
         self._forget_idle(message.chat_id)
+
+    def refuse(self, message: InboundMessage, reason: str) -> None:
+        """See `RefusingChannel.refuse`; the clients are told once, and never after that that it is saved."""
+        if message.inbound_id is not None and message.chat_id in self._chats:
+            self._inform(message, Refused(reason, message.inbound_id))
 
     # ----------------------------------------------------------------------------------------------------------
 
@@ -255,6 +256,17 @@ class LiveChannel:
         if chat.answering == message:
             chat.answering, chat.pieces = None, []
         self._forget_idle(message.chat_id)
+
+    def _inform(self, message: InboundMessage, event: Saved | Refused) -> None:
+        """Tell the clients what became of a message, once."""
+        self._take(message)
+        chat = self._chats[message.chat_id]
+        if event.id in chat.told:
+            return
+        if len(chat.told) >= _MAX_TOLD:
+            chat.told.clear()
+        chat.told[event.id] = event
+        self._tell(message.chat_id, event)
 
     def _tell(self, chat_id: str, event: Event) -> None:
         chat = self._chats.get(chat_id)

@@ -53,6 +53,18 @@ class Saved(Struct, frozen=True, tag="saved"):
     id: str
 
 
+class Refused(Struct, frozen=True, tag="error"):
+    """A person's message is in no session and never will be; it is not to be sent again.
+
+    Attributes:
+        detail: Why.
+        id: The channel's own id of the message.
+    """
+
+    detail: str
+    id: str
+
+
 class Delta(Struct, frozen=True, tag="delta"):
     """The next piece of an answer.
 
@@ -79,12 +91,13 @@ class Replied(Struct, frozen=True, tag="reply"):
     to: str | None
 
 
-Event: TypeAlias = PersonSaid | Saved | Delta | Replied
+Event: TypeAlias = PersonSaid | Saved | Refused | Delta | Replied
 
 _GATHERED: Final[dict[type[Event], float]] = {
     PersonSaid: GATHER_SECONDS,
     Delta: GATHER_SECONDS,
     Saved: SAVED_GATHER_SECONDS,
+    Refused: SAVED_GATHER_SECONDS,
     Replied: 0.0,
 }
 
@@ -109,7 +122,7 @@ class Subscription:
 
     def __init__(self) -> None:
         self.left_behind = False
-        self._waiting: deque[PersonSaid | Saved | Replied | _Pieces] = deque()
+        self._waiting: deque[PersonSaid | Saved | Refused | Replied | _Pieces] = deque()
         self._chars = 0  # in `_waiting`
         self._due = math.inf  # when the first of them has waited long enough, on trio's clock
         self._in_haste = False
@@ -181,9 +194,9 @@ class Subscription:
             self._emptied = trio.Event()
             await self._emptied.wait()
 
-    def _forget(self, event: PersonSaid | Saved | Replied | _Pieces) -> None:
+    def _forget(self, event: PersonSaid | Saved | Refused | Replied | _Pieces) -> None:
         self._chars -= sum(map(len, event.texts)) if isinstance(event, _Pieces) else _chars(event)
 
 
 def _chars(event: Event) -> int:
-    return 0 if isinstance(event, Saved) else len(event.text)
+    return len(event.text) if isinstance(event, (PersonSaid, Delta, Replied)) else 0

@@ -18,6 +18,7 @@ from miniclaw.cli.plan_output import CONFIRM, LEGACY, print_plan, print_plan_jso
 from miniclaw.formats import format_size
 from miniclaw.session.cleanup_plan import CleanupPlan
 from miniclaw.session.clock import utc_now
+from miniclaw.session.job import PENDING
 
 if TYPE_CHECKING:
     from miniclaw.errors import MiniclawError
@@ -80,7 +81,7 @@ def _run(settings: Settings, *, confirmed: bool, as_json: bool) -> None:
         click.echo(f"Held: {result.held}. Nothing was removed; to let it through: `{CONFIRM}`", err=True)
         sys.exit(EXIT_FAILED)
     if result.interrupted:
-        click.echo("Interrupted; what is not removed is as it was.", err=True)
+        click.echo("Interrupted; what is neither removed nor being removed is as it was.", err=True)
         sys.exit(EXIT_FAILED)
     if done.state_error is not None:
         echo_error(done.state_error)
@@ -156,6 +157,8 @@ def _print_result(result: CleanupResult, *, log: str) -> None:
         click.echo(f"unmet: {unmet_budgets(result.unmet)}.", err=True)
     if result.failed:
         click.echo(f"{result.failed:,} could not be removed; {log} says why.", err=True)
+    if result.pending:
+        click.echo(f"{result.pending:,} are still being removed: {PENDING}.", err=True)
 
 
 def _print_leftovers(numbers: dict[str, int]) -> None:

@@ -180,6 +180,8 @@ class RemoteChat:
                 self._settle(frame.id)
                 await self._finish(awaited, f"The message was not sent: {frame.detail}", failed=True)
             case "error":
+                if frame.id:
+                    self._settle(frame.id)  # it is refused for good
                 log.warning("The gateway reports", detail=frame.detail)
 
     def _begin(self, hello: _Frame) -> None:

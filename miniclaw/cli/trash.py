@@ -95,7 +95,7 @@ def empty(settings: Settings, *, names: tuple[str, ...], expired: bool, dry_run:
     ids = [entry.id for entry in found]
     removals = operate(settings, lambda operations: operations.empty_trash(ids), by_rules=expired)
     removed = [removal for removal in removals if removal.outcome == "removed"]
-    failed = [removal for removal in removals if removal.outcome == "failed"]
+    failed = [removal for removal in removals if removal.outcome in {"failed", "pending"}]
     freed = format_size(sum(removal.bytes_freed for removal in removed))
     click.echo(f"{entries(len(removed))} deleted, {freed} freed; gone for good.")
     for removal in failed:

@@ -19,24 +19,25 @@ from typing import Final, TypeAlias, TypeVar
 import trio
 from msgspec.structs import asdict
 
-from miniclaw.errors import CleanupBusyError, StoreError
+from miniclaw.errors import RemovalPendingError, StoreError
+from miniclaw.session.cleanup_late import LateBatches
 from miniclaw.session.cleanup_log import log_leftovers, log_problems, log_removals, log_removed
 from miniclaw.session.cleanup_result import CleanupResult, Progress, planned_event
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.history import Actor, EventKind, History, HistoryEvent
+from miniclaw.session.job import PENDING, Job
 from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import CleanupPlan, Planner
-from miniclaw.session.removal import TrashOrder
-from miniclaw.session.removing import REMOVAL_DEADLINE_SECONDS
+from miniclaw.session.removal import Removal, TrashOrder
 from miniclaw.session.retention import SESSION_TTL_DAYS, PlanRow, RetentionPolicy
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
 from miniclaw.session.schedule import CLEANUP_INTERVAL_SECS
 from miniclaw.session.stats import CleanupStats, RunCount
 from miniclaw.session.store import open_store
 from miniclaw.session.store_protocol import SessionStore
-from miniclaw.session.threads import ThreadRunner, run_in_thread
+from miniclaw.session.threads import Epilogue, ThreadRunner, run_in_thread
 from miniclaw.session.types import Session, SessionHeader
 
 __all__ = [
@@ -107,9 +108,9 @@ class Cleanup:
         self._by = by
         self._run_in_thread = run
         self._limiter = trio.CapacityLimiter(1)
-        self._stopping = False
-        self._interrupted = False  # as `_stopping`, but of the run that is going alone
-        self._running = False
+        self._turns = trio.Lock()  # held by the run that is going
+        self._stops = 0  # how often `stop` was called: what began before the last time ends early
+        self._interrupted = False  # the run that is going ends early, and no other one
         # Shared with all that clean up around the same manager, whoever has them run.
         self.stats = CleanupStats(clock) if manager is None else manager.stats.cleanups
 
@@ -135,8 +136,9 @@ class Cleanup:
 
         Cancellation: leaves at once.
         """
+        stops = self._stops
         async with self._opened(own=False) as (manager, store):
-            return await self._scan(store, manager, verify=True)
+            return await self._scan(store, manager, verify=True, ends=lambda: self._stops != stops)
 
     async def delete_session(self, session: StoredSession) -> int:
         """Remove one session if it is still expired, and return the bytes freed; 0 where it was kept or is gone.
@@ -150,18 +152,25 @@ class Cleanup:
             order = None
             if self.policy.trash_for is not None:
                 order = TrashOrder({session.key: "ttl"}, self._by, self._clock(), self.policy.trash_for)
-            removal = (await manager.remove_sessions([session], self.is_expired, order=order))[0]
-        if removal.outcome in {"failed", "unsynced"}:
+            removal = (await manager.remove_sessions([session], self.is_expired, late=self._tell_one, order=order))[0]
+        if removal.outcome == "pending":
+            raise RemovalPendingError(self.sessions_dir / removal.key, removal.reason)
+        if removal.outcome in {"failed", "unsynced", "unanswered"}:
             raise StoreError(f"{self.sessions_dir / removal.key}: {removal.reason}")
-        if removal.outcome == "removed":
-            log_removed(removal, self._clock())
-            self.stats.gone({"ttl": 1}, {}, removal.bytes_freed)
+        self._tell_one([removal])
         return removal.bytes_freed
+
+    def _tell_one(self, removals: list[Removal]) -> None:
+        """Count and log the removal of one session, in time or late."""
+        for removal in removals:
+            if removal.outcome == "removed":
+                log_removed(removal, self._clock())
+                self.stats.gone({"ttl": 1}, {}, removal.bytes_freed)
 
     async def run(
         self, *, confirmed: bool = False, on_progress: OnProgress | None = None, by: Actor | None = None
     ) -> CleanupResult:
-        """Scan once and remove what the rules say.
+        """Scan once and remove what the rules say, after the run that is going, if there is one.
 
         Each removal is verified when it happens: what was used since the scan stays. Errors about single files are
         logged and counted; the run goes on. A run that the guard against mass removal holds removes nothing, and says
@@ -173,35 +182,34 @@ class Cleanup:
             by: Who runs it, for trash and history.
 
         Raises:
-            CleanupBusyError: Another run is going.
             StoreError: The directory cannot be opened or listed.
 
         Cancellation: a batch that has begun is completed, none is begun after; what was done until then is logged.
         """
-        if self._running:
-            raise CleanupBusyError(self.sessions_dir)
-        self._running = True
-        self._stopping = self._interrupted = False
-        try:
-            with self.stats.counting() as count:
-                async with self._opened() as (manager, store):
-                    return await self._run(
-                        manager, store, count, confirmed=confirmed, on_progress=on_progress, by=by or self._by
-                    )
-        finally:
-            self._running = self._interrupted = False
+        stops = self._stops
+        async with self._turns:
+            try:
+                with self.stats.counting() as count:
+                    async with self._opened() as (manager, store):
+                        return await self._run(
+                            manager, store, count,
+                            confirmed=confirmed, on_progress=on_progress, by=by or self._by,
+                            ends=lambda: self._interrupted or self._stops != stops,
+                        )  # fmt: skip
+            finally:
+                self._interrupted = False
 
     def stop(self) -> None:
-        """Have a run end after the batch it is at, and a plan that is being made see no more."""
-        self._stopping = True
+        """Have the runs that are going or wait end after the batch they are at, and plans that are made see no more."""
+        self._stops += 1
 
     def interrupt(self) -> bool:
         """Have the run that is going end after the batch it is at; return whether there is one.
 
         What comes after is not touched by it: no later run, and no announcement.
         """
-        self._interrupted = self._running
-        return self._running
+        self._interrupted = self._turns.locked()
+        return self._interrupted
 
     async def announce(self, because: str) -> CleanupPlan:
         """Plan, and write down in the history that this was only announced, if it is something.
@@ -212,10 +220,12 @@ class Cleanup:
         Raises:
             StoreError: The directory cannot be opened or listed.
         """
+        stops = self._stops
         with self.stats.counting() as count:
             plan = await self.plan()
-            count.announced(plan.sessions_scanned, counts=plan.takes_anything and not self._stopping)
-        if plan.takes_anything and not self._stopping:  # stopped, it has seen a part only
+            tells = plan.takes_anything and self._stops == stops  # stopped, it has seen a part only
+            count.announced(plan.sessions_scanned, counts=tells)
+        if tells:
             await self._record(partial(planned_event, plan, "announced", self._by, because=because))
         return plan
 
@@ -228,14 +238,15 @@ class Cleanup:
         confirmed: bool,
         on_progress: OnProgress | None,
         by: Actor,
+        ends: Callable[[], bool],
     ) -> CleanupResult:
         started = trio.current_time()
         # Where the number of removals decides about others, damaged files must not be counted among them.
         verify = self.policy.has_budget or self.policy.max_removed_fraction is not None
-        plan = await self._scan(store, manager, verify=verify, is_run=True, on_progress=on_progress)
+        plan = await self._scan(store, manager, verify=verify, ends=ends, on_progress=on_progress)
         log_problems(plan, self.sessions_dir)
         progress = Progress(plan)
-        if plan.held and not confirmed and not self._ends_early:
+        if plan.held and not confirmed and not ends():
             result = progress.result(held=True, seconds=trio.current_time() - started)
             count.done(result)
             log.warning("Session cleanup held", because=plan.held, let_it_through=CONFIRM_COMMAND, **asdict(result))
@@ -243,7 +254,7 @@ class Cleanup:
             return result
         done = False
         try:
-            done = await self._carry_out(manager, store, progress, by)
+            done = await self._carry_out(manager, store, progress, by, ends)
         finally:
             seconds = trio.current_time() - started
             result = progress.result(interrupted=not done, seconds=seconds)
@@ -254,30 +265,37 @@ class Cleanup:
                 await self._record(partial(progress.event, kind, by, seconds=seconds))
         return result
 
-    @property
-    def _ends_early(self) -> bool:
-        """Whether the run that is going is to end after the batch it is at."""
-        return self._stopping or self._interrupted
+    async def _carry_out(
+        self, manager: SessionManager, store: SessionStore, progress: Progress, by: Actor, ends: Callable[[], bool]
+    ) -> bool:
+        """Remove what the plan says, leftovers first, for they make room; return whether it was all done.
 
-    async def _carry_out(self, manager: SessionManager, store: SessionStore, progress: Progress, by: Actor) -> bool:
-        """Remove what the plan says, leftovers first, for they make room; return whether it was all done."""
+        Where the disk does not answer the run ends: with each further batch it would only wait again.
+        """
         plan = progress.plan
+        late = LateBatches(plan, by, sessions_dir=self.sessions_dir, stats=self.stats, history=self._history)
         for leftovers in _batches(plan.leftovers):
-            if self._ends_early:
+            if ends():
                 return False
             await trio.lowlevel.checkpoint()
-            swept = await _sweep(store, [row.leftover for row in leftovers])
+            swept = await _sweep(store, [row.leftover for row in leftovers], late.leftovers)
             progress.add_leftovers(swept)
             log_leftovers(swept)
+            if any(done.outcome == "pending" for done in swept):
+                return False
         for rows in _batches(plan.removals, self._size_in_batch):
-            if self._ends_early:
+            if ends():
                 return False
             await trio.lowlevel.checkpoint()
-            sessions, order = [row.session for row in rows], self._order(rows, plan, by)
-            removals = await manager.remove_sessions(sessions, partial(_still_goes, plan, rows), order=order)
+            removals = await manager.remove_sessions(
+                [row.session for row in rows], partial(_still_goes, plan, rows),
+                late=partial(late.removals, rows), order=self._order(rows, plan, by),
+            )  # fmt: skip
             progress.add_removals(rows, removals)
             log_removals(removals, plan.now, self.sessions_dir)
-        return not self._ends_early
+            if any(removal.outcome in {"pending", "unanswered"} for removal in removals):
+                return False
+        return not ends()
 
     def _order(self, rows: Sequence[PlanRow], plan: CleanupPlan, by: Actor) -> TrashOrder | None:
         if self.policy.trash_for is None:
@@ -303,7 +321,7 @@ class Cleanup:
         manager: SessionManager,
         *,
         verify: bool,
-        is_run: bool = False,
+        ends: Callable[[], bool],
         on_progress: OnProgress | None = None,
     ) -> CleanupPlan:
         now = self._clock()
@@ -312,7 +330,7 @@ class Cleanup:
         entries = 0
         foreign: list[str] = []
         async with store.scan(expired if verify else None, self.policy.surely_staying(now)) as scan:
-            while not (scan.complete or (self._ends_early if is_run else self._stopping)):
+            while not (scan.complete or ends()):
                 rows = await scan.next_batch()
                 kept, kept_bytes = scan.take_kept()
                 planner.add(rows)
@@ -340,12 +358,16 @@ class Cleanup:
             yield SessionManager(store, clock=self._clock), store
 
 
-async def _sweep(store: SessionStore, leftovers: Sequence[Leftover]) -> list[LeftoverRemoval]:
-    """Remove leftovers; a batch that has begun is completed, for up to `REMOVAL_DEADLINE_SECONDS`."""
-    with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
-        return await store.remove_leftovers(leftovers)
-    reason = f"the disk did not answer within {REMOVAL_DEADLINE_SECONDS} s; it may still go"
-    return [LeftoverRemoval(leftover, "failed", reason=reason) for leftover in leftovers]
+async def _sweep(
+    store: SessionStore, leftovers: Sequence[Leftover], late: Callable[[list[LeftoverRemoval]], Epilogue]
+) -> list[LeftoverRemoval]:
+    """Remove leftovers, as `Job.run`."""
+    job = Job(late)
+    job.commit()
+    removals = await job.run(partial(store.remove_leftovers, leftovers, job.settle))
+    if removals is None:
+        return [LeftoverRemoval(leftover, "pending", reason=PENDING) for leftover in leftovers]
+    return removals
 
 
 def _batches(rows: Sequence[T], weigh: Callable[[T], int] = lambda _: 0) -> Iterator[Sequence[T]]:

@@ -22,9 +22,10 @@ def log_removals(removals: Sequence[Removal], now: datetime, sessions_dir: Path)
     for removal in removals:
         if removal.outcome == "removed":
             log_removed(removal, now)
-        elif removal.outcome in {"failed", "unsynced", "corrupt", "unreadable"}:
+        elif removal.outcome in {"failed", "unsynced", "corrupt", "unreadable", "unanswered", "pending"}:
+            event = "Session not removed yet" if removal.outcome == "pending" else "Session not removed"
             path = str(sessions_dir / removal.key)
-            log.error("Session not removed", path=path, outcome=removal.outcome, reason=removal.reason)
+            log.error(event, path=path, outcome=removal.outcome, reason=removal.reason)
 
 
 def log_leftovers(removals: Sequence[LeftoverRemoval]) -> None:
@@ -34,8 +35,9 @@ def log_leftovers(removals: Sequence[LeftoverRemoval]) -> None:
         if done.leftover.kind == "unfinished":
             # The ERROR was when the system refused; nothing is lost, and nothing can be done before the next start.
             log.warning("Unfinished removal waits for the next start", reason=done.reason, **fields)
-        elif done.outcome == "failed":
-            log.error("Leftover not removed", reason=done.reason, **fields)
+        elif done.outcome in {"failed", "pending"}:
+            event = "Leftover not removed yet" if done.outcome == "pending" else "Leftover not removed"
+            log.error(event, reason=done.reason, **fields)
         elif done.outcome != "vanished":
             log.debug("Leftover removed", outcome=done.outcome, bytes_freed=done.bytes_freed, **fields)
 

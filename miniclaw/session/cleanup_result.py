@@ -30,6 +30,7 @@ class CleanupResult(Struct, frozen=True):
         mismatched: Their content names another session than their file name.
         foreign: Entries that do not claim to be sessions, or are no regular files; not counted as scanned.
         failed: Were to go, but the system refused to remove them, or to make their removal durable.
+        pending: Are going, but the disk takes too long; log, history and statistics tell their end when it comes.
         pinned: Kept because somebody pinned them.
         removed_by_reason: Of `sessions_deleted`, how many each rule took.
         trashed: Of `sessions_deleted`, how many are in the trash.
@@ -50,6 +51,7 @@ class CleanupResult(Struct, frozen=True):
     mismatched: int = 0
     foreign: int = 0
     failed: int = 0
+    pending: int = 0
     pinned: int = 0
     removed_by_reason: dict[str, int] = field(default_factory=dict)
     trashed: int = 0
@@ -104,7 +106,8 @@ class Progress:
             corrupt=plan.problem_count("corrupt") + outcomes["corrupt"],
             mismatched=plan.problem_count("mismatched"),
             foreign=plan.problem_count("foreign"),
-            failed=outcomes["failed"] + outcomes["unsynced"],
+            failed=outcomes["failed"] + outcomes["unsynced"] + outcomes["unanswered"],
+            pending=outcomes["pending"],
             pinned=plan.pinned,
             removed_by_reason=dict(self._removed_by_reason),
             trashed=self._trashed,

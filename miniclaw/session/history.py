@@ -67,13 +67,14 @@ _APPEND_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os
 log = get_logger("miniclaw.session.history")
 
 EventKind: TypeAlias = Literal[
-    "cleanup", "announced", "held", "deleted", "erased", "restored", "trash_emptied", "interrupted"
+    "cleanup", "announced", "held", "deleted", "erased", "restored", "trash_emptied", "interrupted", "late"
 ]
 """What happened.
 
 ``cleanup``: a run ended. ``announced``: a run only announced. ``held``: the guard against mass removal held a run.
 ``deleted``, ``erased``: a command removed sessions, or all of a person's data. ``restored``: a session came back from
-the trash. ``trash_emptied``: somebody emptied the trash. ``interrupted``: a run broke off.
+the trash. ``trash_emptied``: somebody emptied the trash. ``interrupted``: a run broke off. ``late``:
+a removal ended after its caller had stopped waiting for the disk.
 """
 
 Actor: TypeAlias = Literal["service", "command", "api", "program"]

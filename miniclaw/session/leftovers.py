@@ -48,7 +48,7 @@ _NOT_OURS: Final = "its name is not one that miniclaw gives to such a file"
 
 log = get_logger("miniclaw.session.leftovers")
 
-LeftoverOutcome: TypeAlias = Literal["removed", "moved", "vanished", "failed"]
+LeftoverOutcome: TypeAlias = Literal["removed", "moved", "vanished", "failed", "pending"]
 
 
 class LeftoverRemoval(Struct, frozen=True):
@@ -57,9 +57,10 @@ class LeftoverRemoval(Struct, frozen=True):
     Attributes:
         leftover: The leftover.
         outcome: ``removed``: gone, durably. ``moved``: in quarantine, where it ages. ``vanished``: there was no such
-            file any more. ``failed``: it is still there, or may come back; `reason` says why.
+            file any more. ``failed``: it is still there, or may come back; `reason` says why. ``pending``: the disk
+            takes too long, and the outcome is told when it comes.
         bytes_freed: What the disk got back; 0 unless removed, and 0 for a file that has another hard link.
-        reason: A sentence, where it failed.
+        reason: A sentence, where it failed or is pending.
     """
 
     leftover: Leftover

@@ -15,20 +15,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import trio
-
-from miniclaw.errors import (
-    CorruptSessionError,
-    RuntimeClosedError,
-    SessionExistsError,
-    SessionFileError,
-    SessionNotFoundError,
-)
+from miniclaw.errors import CorruptSessionError, SessionExistsError, SessionNotFoundError
 from miniclaw.session import codec
 from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.gate import Gate
+from miniclaw.session.job import Late
 from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.logs import get_logger
-from miniclaw.session.memory import Entry, SessionMemory
+from miniclaw.session.memory import Entry, SaveState, SessionMemory
 from miniclaw.session.names import make_session_id, split_session_id
 from miniclaw.session.plan import LiveSession
 from miniclaw.session.removal import Removal, TrashOrder
@@ -39,6 +33,7 @@ from miniclaw.session.saver import SessionSaver
 from miniclaw.session.saving import SaveReport
 from miniclaw.session.stats import SessionStats
 from miniclaw.session.store_protocol import SessionStore
+from miniclaw.session.threads import Epilogue
 from miniclaw.session.types import Message, Session, SessionHeader
 
 MAX_LIVE_SESSIONS: Final = 1000
@@ -92,8 +87,8 @@ class SessionManager:
         self._locks = FileLocks()
         self.stats = SessionStats(clock)
         self._saver = SessionSaver(store, self._memory, self._locks, self.stats.saves)
-        self._remover = SessionRemover(store, self._memory, self._locks)
-        self._closed = False
+        self._remover = SessionRemover(store, self._memory, self._locks, self._saver)
+        self._gate = Gate()
 
     def __repr__(self) -> str:
         return f"<SessionManager live={len(self._memory)} dirty={len(self.dirty_sessions())} {self._locks!r}>"
@@ -118,7 +113,7 @@ class SessionManager:
         Cancellation: nothing has happened, or a session was loaded and not touched.
         """
         session_id = make_session_id(channel, chat_id)
-        await self._enter()
+        await self._gate.enter()
         entry = self._memory.find(session_id) or await self._load(session_id, create=True)
         return self._touch(entry)
 
@@ -131,7 +126,7 @@ class SessionManager:
 
         Cancellation: as in `get_or_create_session`.
         """
-        await self._enter()
+        await self._gate.enter()
         try:
             entry = self._memory.find(session_id) or await self._load(session_id)
         except SessionNotFoundError:
@@ -155,7 +150,7 @@ class SessionManager:
         Cancellation: the message is not in the session.
         """
         message = codec.check_message(message)
-        await self._enter()
+        await self._gate.enter()
         entry = self._memory.find(session_id) or await self._load(session_id)
         if self._memory.append(entry, message):
             self._call_for_save()
@@ -171,7 +166,7 @@ class SessionManager:
             SessionNotFoundError: There is no such session.
             StoreError: It could not be read.
         """
-        await self._enter()
+        await self._gate.enter()
         entry = self._memory.find(session_id) or await self._load(session_id)
         self._touch(entry)
         entry.users += 1
@@ -187,7 +182,7 @@ class SessionManager:
             SessionNotFoundError: There is no such session.
             StoreError: It could not be read.
         """
-        await self._enter()
+        await self._gate.enter()
         if entry := self._memory.find(session_id):
             return self._policy.is_expired(entry.session, self._clock())
         async with self._locks.hold(session_id) as lease:
@@ -195,15 +190,29 @@ class SessionManager:
             header = entry.session if entry else await self._store.header(session_id, finished=lease.join())
         return self._policy.is_expired(header, self._clock())
 
-    def close(self) -> None:
-        """Take no more accesses and messages: nobody would save them."""
-        self._closed = True
+    # The end, in this order: close, drain, flush, seal; see `miniclaw.session.gate`. ---------------------------
 
-    async def _enter(self) -> None:
-        """Begin an operation: a checkpoint, and then no other task comes between."""
-        await trio.lowlevel.checkpoint()
-        if self._closed:
-            raise RuntimeClosedError
+    def close(self) -> None:
+        """Begin no operation any more: each raises `RuntimeClosedError`. Those that wait for the disk go on."""
+        self._gate.close()
+
+    async def drain(self) -> None:
+        """Wait until no operation is under way."""
+        await self._gate.drain()
+
+    async def flush(self) -> None:
+        """Save until nothing is unsaved, or until a save of all that is left has failed.
+
+        Cancellation: as `save_all_sessions`.
+        """
+        while dirty := self.dirty_sessions():
+            if not (await self._saver.save(dirty)).saved:
+                return
+
+    def seal(self) -> tuple[str, ...]:
+        """Let operations that are still under way fail, and return the ids of what is not saved."""
+        self._gate.seal()
+        return tuple(self.dirty_sessions())
 
     def dirty_sessions(self) -> list[str]:
         """Return the ids of the sessions with changes that are not saved."""
@@ -224,6 +233,12 @@ class SessionManager:
 
     async def _load(self, session_id: str, *, create: bool = False) -> Entry:
         split_session_id(session_id)
+        with self._gate.under_way():
+            entry = await self._load_locked(session_id, create=create)
+        self._gate.check()
+        return entry
+
+    async def _load_locked(self, session_id: str, *, create: bool) -> Entry:
         async with self._locks.hold(session_id) as lease:
             # Somebody may have loaded it while this task waited for the lock.
             entry = self._memory.find(session_id)
@@ -273,9 +288,13 @@ class SessionManager:
         """Save some sessions now, as far as they are in memory and have unsaved changes; see `SessionSaver.save`."""
         return await self._saver.save(session_ids)
 
-    def watch_save(self, session_id: str) -> Callable[[], bool]:
-        """Return what tells whether the session, as it is now, is on disk, or was removed meanwhile."""
-        return self._memory.watch_save(session_id)
+    def watch_save(self, session_id: str) -> Callable[[], SaveState]:
+        """Return a function that tells what became of a session as it is now; see `SaveState`.
+
+        To be called in the step in which the session was changed. A session that is not in memory has nothing unsaved.
+        """
+        entry = self._memory.peek(session_id)
+        return entry.watch() if entry is not None else lambda: "saved"
 
     async def check_place(self) -> None:
         """Say once in the log when what is saved is no longer where people look for it, and once when it is again."""
@@ -295,48 +314,53 @@ class SessionManager:
         sessions: Sequence[StoredSession],
         may_go: Callable[[SessionHeader | Session], bool],
         *,
+        late: Late[list[Removal]],
         order: TrashOrder | None = None,
     ) -> list[Removal]:
         """Remove sessions, from disk and memory in one step; see `SessionRemover.remove`."""
-        return await self._remover.remove(sessions, may_go, order=order)
+        return await self._remover.remove(sessions, may_go, late=late, order=order)
 
-    async def delete_session(self, session_id: str, *, erase: bool = False, by: str = "program") -> Deletion:
+    async def delete_session(
+        self, session_id: str, *, erase: bool = False, by: str = "program", late: Late[Deletion] | None = None
+    ) -> Deletion:
         """Delete one session now, whatever its age and whether it is pinned, from disk and memory.
 
-        Where it goes to the trash, what is not saved of it is saved before.
+        Where it goes to the trash, what is not saved of it is saved before. A message that comes meanwhile waits, and
+        finds no session.
 
         Args:
             session_id: The session.
             erase: Whether it is gone for good, also where the policy keeps a trash.
             by: Who deletes it, for the trash.
+            late: Takes a deletion that happened after `RemovalPendingError`; log and statistics have it by then.
 
         Raises:
             SessionNotFoundError: There is no such session, on disk or in memory.
             CorruptSessionError: Its file cannot be read; such files are never deleted.
+            RemovalPendingError: The disk takes longer than anybody can wait; the deletion goes on.
             StoreError: It could not be deleted, and is still there; or it is, and a power cut may undo that.
 
-        Cancellation: a deletion that has begun is completed, for up to `REMOVAL_DEADLINE_SECONDS`.
+        Cancellation: as `Job.run`: a deletion that ends within `job.GRACE_SECONDS` is returned.
         """
         split_session_id(session_id)
-        await self._enter()
+        await self._gate.enter()
         order = None
         if self._policy.trash_for is not None and not erase:
             reasons = dict.fromkeys(self._store.keys(session_id), "deleted")
             order = TrashOrder(reasons, by, self._clock(), self._policy.trash_for)
-            await self._save_for_trash(session_id)
-        deletion = await self._remover.delete(session_id, order)
-        self.stats.cleanups.gone({"deleted": 1}, {}, deletion.bytes_freed)
-        log.info("Session deleted", session_id=session_id, by=by, trash_entry=deletion.entry_id or None)
-        return deletion
 
-    async def _save_for_trash(self, session_id: str) -> None:
-        """Save a session that is going to be deleted: what comes back from the trash is what was on the disk."""
-        entry = self._memory.find(session_id)
-        if entry is None or not entry.dirty:
-            return
-        if (await self.save_sessions([session_id])).failed:
-            path = Path(self._store.describe(self._store.keys(session_id)[0]))
-            raise SessionFileError(path, "not deleted: it could not be saved before, and would go to the trash without")
+        def tell(deletion: Deletion) -> None:
+            self.stats.cleanups.gone({"deleted": 1}, {}, deletion.bytes_freed)
+            log.info("Session deleted", session_id=session_id, by=by, trash_entry=deletion.entry_id or None)
+
+        def tell_late(deletion: Deletion) -> Epilogue:
+            tell(deletion)
+            return late(deletion) if late is not None else None
+
+        with self._gate.under_way():
+            deletion = await self._remover.delete(session_id, order, tell_late)
+            tell(deletion)
+        return deletion
 
     async def restore_session(self, text: str) -> str:
         """Take a session out of the trash; it counts as used now. Return its id.
@@ -352,12 +376,13 @@ class SessionManager:
 
         Cancellation: the session may be restored or not; the entry or the session is there.
         """
-        await self._enter()
-        session_id, entry_id = await self._store.find_trashed(text)
-        async with self._locks.hold(session_id) as lease:
-            if self._memory.find(session_id):
-                raise SessionExistsError(Path(self._store.describe(self._store.keys(session_id)[0])), session_id)
-            await self._store.restore(entry_id, self._clock(), finished=lease.join())
+        await self._gate.enter()
+        with self._gate.under_way():
+            session_id, entry_id = await self._store.find_trashed(text)
+            async with self._locks.hold(session_id) as lease:
+                if self._memory.find(session_id):
+                    raise SessionExistsError(Path(self._store.describe(self._store.keys(session_id)[0])), session_id)
+                await self._store.restore(entry_id, self._clock(), finished=lease.join())
         log.info("Session restored", session_id=session_id, trash_entry=entry_id)
         return session_id
 
@@ -371,7 +396,7 @@ class SessionManager:
             SessionNotFoundError: There is no such session.
             StoreError: It could not be read.
         """
-        await self._enter()
+        await self._gate.enter()
         entry = self._memory.find(session_id) or await self._load(session_id)
         if entry.session.pinned == pinned:
             return False

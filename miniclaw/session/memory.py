@@ -7,10 +7,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Literal, TypeAlias
 from weakref import WeakValueDictionary
 
 from miniclaw.session.sizes import append_message, session_bytes
 from miniclaw.session.types import Message, Session
+
+SaveState: TypeAlias = Literal["unsaved", "saved", "removed"]
+"""What became of a revision of a session.
+
+``unsaved``: it is in memory alone. ``saved``: it is on disk, in the session or, if that was removed, in the trash.
+``removed``: its session was deleted for good before it was saved.
+"""
 
 
 class Entry:
@@ -21,9 +29,11 @@ class Entry:
         revision: Counts the changes.
         saved_revision: The one that is on disk.
         users: How many hold it in use.
+        leaving: It is being deleted: nobody else may have it before that has ended.
+        removed: It was deleted.
     """
 
-    __slots__ = ("revision", "saved_revision", "session", "session_id", "users")
+    __slots__ = ("leaving", "removed", "revision", "saved_revision", "session", "session_id", "users")
 
     def __init__(self, session: Session, *, saved: bool) -> None:
         self.session = session
@@ -31,11 +41,24 @@ class Entry:
         self.revision = 0 if saved else 1
         self.saved_revision = 0
         self.users = 0
+        self.leaving = False
+        self.removed = False
 
     @property
     def dirty(self) -> bool:
         """Whether there are changes that are not on disk."""
         return self.revision != self.saved_revision
+
+    def watch(self) -> Callable[[], SaveState]:
+        """Return a function that tells what became of the session as it is now."""
+        revision = self.revision
+
+        def state() -> SaveState:
+            if self.saved_revision >= revision:
+                return "saved"
+            return "removed" if self.removed else "unsaved"
+
+        return state
 
 
 class SessionMemory:
@@ -68,7 +91,11 @@ class SessionMemory:
         return self._live.get(session_id)
 
     def find(self, session_id: str) -> Entry | None:
-        """Return a session that is live, or that left and is still held by somebody."""
+        """Return a session that is live, or that left and is still held by somebody; None: also while it is leaving."""
+        entry = self._find(session_id)
+        return None if entry is None or entry.leaving else entry
+
+    def _find(self, session_id: str) -> Entry | None:
         entry = self._live.get(session_id)
         if entry is None and (session := self._held.get(session_id)) is not None:
             entry = Entry(session, saved=True)
@@ -119,14 +146,20 @@ class SessionMemory:
         """Return the ids of the sessions with unsaved changes."""
         return [session_id for session_id, entry in self._live.items() if entry.dirty]
 
-    def watch_save(self, session_id: str) -> Callable[[], bool]:
-        """Return what tells whether the session, as it is now, is on disk, or was removed meanwhile."""
-        entry = self.find(session_id)
-        if entry is None:
-            return lambda: True
-        revision = entry.revision
-        # What left memory was saved before, or removed; the entry of a session of the same id is another one.
-        return lambda: entry.saved_revision >= revision or self._live.get(session_id) is not entry
+    def set_aside(self, session_id: str) -> Entry | None:
+        """Take a session that is going to be deleted out of everybody's reach; None: it is not in memory.
+
+        The caller holds its lock: whoever wants the session from here on waits for that, so nothing is added to what
+        goes. With `Entry.leaving` reset it is back; else `drop` ends it.
+        """
+        if (entry := self._find(session_id)) is not None:
+            entry.leaving = True
+        return entry
+
+    def drop(self, entry: Entry) -> None:
+        """Forget a session that was deleted."""
+        entry.removed = True
+        self.forget(entry.session_id)
 
     def evict(self) -> None:
         """Let the least recently used sessions go, down to the bounds; never those unsaved or in use.
@@ -137,7 +170,7 @@ class SessionMemory:
             return
         *older, _ = self._live.items()
         for session_id, entry in older:
-            if not entry.dirty and not entry.users:
+            if not (entry.dirty or entry.users or entry.leaving):
                 self._leave(session_id)
                 if not self._is_overfull():
                     return

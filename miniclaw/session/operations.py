@@ -12,32 +12,33 @@ from copy import copy
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, Self, TypeAlias, TypeVar
+from typing import Protocol, Self, TypeAlias, TypeVar
 
 import trio
 from msgspec import Struct
 
 from miniclaw.errors import MiniclawError, SessionFileError, SessionNotFoundError, StoreError
 from miniclaw.session.cleanup import RECORD_SECONDS, REMOVAL_BATCH, Cleanup, OnProgress
+from miniclaw.session.cleanup_late import record_late
 from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.erasing import Traces, erase_traces
 from miniclaw.session.history import Actor, EventKind, FileTally, History, HistoryEvent, HistorySession, Tally
+from miniclaw.session.job import PENDING, Job
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.parts import SessionParts
-from miniclaw.session.removing import REMOVAL_DEADLINE_SECONDS
+from miniclaw.session.removing import Deletion
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.state import CleanupState, StateDirectory
 from miniclaw.session.store import FileSessionStore, open_store
+from miniclaw.session.threads import Epilogue, telling
 from miniclaw.session.trash_rows import TrashRemoval
 
 T = TypeVar("T")
 
 RememberRun: TypeAlias = Callable[[datetime], Awaitable[None]]
 """Takes note of a run that began at this time, so that the daily one need not announce what it removed."""
-
-_TOO_SLOW: Final = f"the disk did not answer within {REMOVAL_DEADLINE_SECONDS} s; it may still go"
 
 log = get_logger("miniclaw.session.operations")
 
@@ -182,12 +183,12 @@ class SessionOperations:
                     await self._tell_deleted("deleted", gone.partly, because="; ".join(gone.problems))
 
     async def _delete(self, session_id: str, gone: _Gone, *, erase: bool) -> Deleted:
-        session, freed, entry_id, found = HistorySession(session_id, reason="deleted"), 0, "", False
+        session, freed, entry_id, found = _deleted_session(session_id), 0, "", False
         try:
-            deletion = await self._manager.delete_session(session_id, erase=erase, by=self._by)
+            late = partial(self._deleted_late, session_id)
+            deletion = await self._manager.delete_session(session_id, erase=erase, by=self._by, late=late)
             freed, entry_id, found = deletion.bytes_freed, deletion.entry_id, True
-            if header := deletion.header:
-                session = HistorySession(session_id, header.last_accessed, deletion.size, "deleted")
+            session = _deleted_session(session_id, deletion)
         except SessionNotFoundError as error:
             if not erase:
                 return Deleted(session_id, error=error)
@@ -214,11 +215,35 @@ class SessionOperations:
         return Deleted(session_id, freed, entry_id)
 
     async def _erase_traces(self, session_id: str) -> Traces:
-        """Erase what is kept beside the session; what has begun is completed, for up to `REMOVAL_DEADLINE_SECONDS`."""
+        """Erase what is kept beside the session, as `Job.run`."""
         work = partial(erase_traces, self._store.directory, self._store.trash, session_id)
-        with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
-            return await self._in_thread(work)
-        return Traces(0, 0, [_TOO_SLOW])
+        traces = await self._see_through(work, partial(self._erased_late, session_id))
+        return Traces(0, 0, [PENDING]) if traces is None else traces
+
+    async def _see_through(self, work: Callable[[], T], late: Callable[[T], HistoryEvent | None]) -> T | None:
+        """Do work that removes something in a thread, as `Job.run`; what it did late goes into the history."""
+        job = Job[T](lambda outcome: self._record_late(late(outcome)))
+        job.commit()
+        return await job.run(partial(self._in_thread, telling(work, job.settle)))
+
+    def _record_late(self, event: HistoryEvent | None) -> Epilogue:
+        return None if event is None else partial(record_late, self._history, event)
+
+    def _deleted_late(self, session_id: str, deletion: Deletion) -> Epilogue:
+        session = _deleted_session(session_id, deletion)
+        tally = {"deleted": Tally(1, session.size)}
+        return self._record_late(
+            self._event("late", reasons=tally, freed=deletion.bytes_freed, sessions=[session], because="deleted")
+        )
+
+    def _erased_late(self, session_id: str, traces: Traces) -> HistoryEvent | None:
+        if traces.failed:
+            log.error("Erasure that outlasted its caller has failed", session_id=session_id, reasons=traces.failed)
+        if not traces.files:
+            return None
+        self._cleanup.stats.gone({}, {}, traces.bytes_freed)
+        session = _deleted_session(session_id)
+        return self._event("late", freed=traces.bytes_freed, sessions=[session], because="erased beside the session")
 
     async def _tell_deleted(
         self, event: EventKind, gone: Sequence[tuple[HistorySession, int]], *, because: str = ""
@@ -226,12 +251,16 @@ class SessionOperations:
         sessions = [session for session, _ in gone]
         tally = Tally(len(sessions), sum(session.size for session in sessions))
         freed = sum(freed for _, freed in gone)
-        await self._tell(event, reasons={"deleted": tally}, freed=freed, sessions=sessions, because=because)
+        await self._tell(
+            self._event(event, reasons={"deleted": tally}, freed=freed, sessions=sessions, because=because)
+        )
 
     async def restore(self, text: str) -> str:
         """Take a session out of the trash; see `SessionManager.restore_session`."""
         session_id = await self._manager.restore_session(text)
-        await self._tell("restored", sessions=[HistorySession(session_id, self._clock(), reason="restored")])
+        await self._tell(
+            self._event("restored", sessions=[HistorySession(session_id, self._clock(), reason="restored")])
+        )
         return session_id
 
     async def empty_trash(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
@@ -245,18 +274,29 @@ class SessionOperations:
                 await trio.lowlevel.checkpoint()
                 removals += await self._remove_entries(entry_ids[start : start + REMOVAL_BATCH])
         finally:
-            gone = [removal for removal in removals if removal.outcome == "removed"]
-            if gone:
-                freed = sum(removal.bytes_freed for removal in gone)
-                self._cleanup.stats.gone({}, {"trash": len(gone)}, freed)
-                with trio.move_on_after(RECORD_SECONDS, shield=True):
-                    await self._tell("trash_emptied", freed=freed, leftovers={"trash": FileTally(len(gone), freed)})
+            if gone := self._count_emptied(removals):
+                await self._tell(self._event("trash_emptied", freed=gone.bytes, leftovers={"trash": gone}))
         return removals
 
     async def _remove_entries(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
-        with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
-            return await self._in_thread(partial(self._store.trash.remove, entry_ids))
-        return [TrashRemoval(entry_id, "failed", reason=_TOO_SLOW) for entry_id in entry_ids]
+        removals = await self._see_through(partial(self._store.trash.remove, entry_ids), self._emptied_late)
+        if removals is None:
+            return [TrashRemoval(entry_id, "pending", reason=PENDING) for entry_id in entry_ids]
+        return removals
+
+    def _emptied_late(self, removals: Sequence[TrashRemoval]) -> HistoryEvent | None:
+        gone = self._count_emptied(removals)
+        return (
+            self._event("late", freed=gone.bytes, leftovers={"trash": gone}, because="trash emptied") if gone else None
+        )
+
+    def _count_emptied(self, removals: Sequence[TrashRemoval]) -> FileTally | None:
+        """Count what was removed of the trash; None: nothing was."""
+        freed = [removal.bytes_freed for removal in removals if removal.outcome == "removed"]
+        if not freed:
+            return None
+        self._cleanup.stats.gone({}, {"trash": len(freed)}, sum(freed))
+        return FileTally(len(freed), sum(freed))
 
     async def set_pinned(self, session_id: str, pinned: bool) -> bool:
         """Pin a session, or unpin it, on disk; return whether that changed anything.
@@ -281,7 +321,6 @@ class SessionOperations:
             on_progress: See `OnProgress`.
 
         Raises:
-            CleanupBusyError: Another run is going.
             StoreError: The directory cannot be listed. Where only the state cannot be written after the run, that is an
                 ERROR in the log and in `state_error`.
         """
@@ -302,35 +341,43 @@ class SessionOperations:
     async def _write_state(self, at: datetime) -> None:
         await self._in_thread(partial(self._state.write_cleanup, CleanupState(last_run_at=at)))
 
-    async def _tell(
+    async def _tell(self, event: HistoryEvent) -> None:
+        """Write an event down, also for a caller that is being cancelled: for up to `RECORD_SECONDS`."""
+        with trio.move_on_after(RECORD_SECONDS, shield=True):
+            try:
+                await self._in_thread(partial(self._history.append, event))
+            except StoreError as error:
+                log.error("Event could not be written into the history", event_kind=event.event, error=str(error))
+
+    def _event(
         self,
         event: EventKind,
         *,
         reasons: dict[str, Tally] | None = None,
         freed: int = 0,
-        sessions: list[HistorySession] | None = None,
+        sessions: Sequence[HistorySession] = (),
         leftovers: dict[str, FileTally] | None = None,
         because: str = "",
-    ) -> None:
-        """Write an event down, also for somebody who is being cancelled: for up to `RECORD_SECONDS`."""
-        told = HistoryEvent(
+    ) -> HistoryEvent:
+        return HistoryEvent(
             at=self._clock(),
             event=event,
             by=self._by,
             reasons=reasons or {},
             bytes_freed=freed,
-            sessions=sessions or [],
+            sessions=list(sessions),
             leftovers=leftovers or {},
             because=because,
         )
-        with trio.move_on_after(RECORD_SECONDS, shield=True):
-            try:
-                await self._in_thread(partial(self._history.append, told))
-            except StoreError as error:
-                log.error("Event could not be written into the history", event_kind=event, error=str(error))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await self._store.run(work, self._limiter)
+
+
+def _deleted_session(session_id: str, deletion: Deletion | None = None) -> HistorySession:
+    if deletion is None or deletion.header is None:
+        return HistorySession(session_id, reason="deleted")
+    return HistorySession(session_id, deletion.header.last_accessed, deletion.size, "deleted")
 
 
 @asynccontextmanager

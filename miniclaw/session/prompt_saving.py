@@ -14,6 +14,7 @@ import trio
 from msgspec import Struct
 
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.memory import SaveState
 
 GATHER_SECONDS: Final = 0.02
 """How long the saver waits for more before it begins."""
@@ -32,8 +33,8 @@ MAX_GOES: Final = 4
 
 class _Wish(Struct):
     session_id: str
-    is_saved: Callable[[], bool]
-    saved: Callable[[], None]
+    state: Callable[[], SaveState]
+    settled: Callable[[bool], None]
 
 
 class PromptSaver:
@@ -55,15 +56,16 @@ class PromptSaver:
     def __repr__(self) -> str:
         return f"<PromptSaver wishes={len(self._wishes)} saving={len(self._saving)}>"
 
-    def want(self, session_id: str, saved: Callable[[], None]) -> None:
+    def want(self, session_id: str, settled: Callable[[bool], None]) -> None:
         """Have a session saved as it is now.
 
         Args:
             session_id: The session.
-            saved: Called on the trio thread once it is on disk, or was removed meanwhile; must not raise. Not called
-                while it cannot be saved, which is tried again every `RETRY_SECONDS`.
+            settled: Called on the trio thread; must not raise. True: it is on disk. False: the session was deleted for
+                good before it was saved. Not called while it cannot be saved, which is tried again every
+                `RETRY_SECONDS`.
         """
-        self._wishes.append(_Wish(session_id, self._manager.watch_save(session_id), saved))
+        self._wishes.append(_Wish(session_id, self._manager.watch_save(session_id), settled))
         self._changed.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -122,7 +124,8 @@ class PromptSaver:
             self._retry_at.pop(session_id, None)
         for session_id in report.failed:
             self._retry_at[session_id] = trio.current_time() + RETRY_SECONDS
-        told = [wish for wish in self._wishes if wish.is_saved()]
-        self._wishes = [wish for wish in self._wishes if not wish.is_saved()]
-        for wish in told:
-            wish.saved()
+        states = [(wish, wish.state()) for wish in self._wishes]
+        self._wishes = [wish for wish, state in states if state == "unsaved"]
+        for wish, state in states:
+            if state != "unsaved":
+                wish.settled(state == "saved")

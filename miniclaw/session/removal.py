@@ -34,14 +34,15 @@ Consent: TypeAlias = Callable[[Sequence[SessionHeader]], Sequence[bool]]
 """Asked once for each batch, with the headers as captured (maybe none); answers which may go."""
 
 RemovalOutcome: TypeAlias = Literal[
-    "removed", "unsynced", "kept", "active", "vanished", "unreadable", "corrupt", "failed"
+    "removed", "unsynced", "kept", "active", "vanished", "unreadable", "corrupt", "failed", "unanswered", "pending"
 ]
 """What became of one session of a removal.
 
 ``removed``: gone, durably. ``unsynced``: gone, but a power cut may bring it back. ``kept``: consent was refused after
 the capture. ``active``: memory knew it to be in use before any file was touched. ``vanished``: there was no such file
 any more. ``unreadable``, ``corrupt``: what was captured could not be verified. ``failed``: the system refused;
-`Removal.reason` says what and where the file is.
+`Removal.reason` says what and where the file is. ``unanswered``: the disk took too long, and the removal was called off
+before anything happened. ``pending``: the disk takes too long, and the outcome is told when it comes.
 """
 
 

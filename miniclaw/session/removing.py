@@ -2,28 +2,37 @@
 
 What is fresh, unsaved or in use in memory is not touched. Of the rest the files are moved aside and verified in a
 thread (`miniclaw.session.removal`), which asks here, on the trio thread, for the last word; the session is forgotten
-with it.
+with it. The outcome of a removal that outlasts its caller is told all the same (`miniclaw.session.job`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-import trio
 from msgspec import Struct
 
-from miniclaw.errors import CorruptSessionError, SessionFileError, SessionNotFoundError, StoreError
+from miniclaw.errors import (
+    CorruptSessionError,
+    RemovalPendingError,
+    SessionFileError,
+    SessionNotFoundError,
+    StoreError,
+)
+from miniclaw.session.job import PENDING, REFUSED, Job, Late
 from miniclaw.session.locks import FileLocks, Lease
+from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.removal import Removal, TrashOrder
 from miniclaw.session.rows import StoredSession
+from miniclaw.session.saver import SessionSaver
 from miniclaw.session.store_protocol import SessionStore
+from miniclaw.session.threads import Epilogue
 from miniclaw.session.types import Session, SessionHeader
 
-REMOVAL_DEADLINE_SECONDS: Final = 5
-"""How long a batch of removals that has begun may hold up its caller; the disk may hang."""
+log = get_logger("miniclaw.session.manager")
 
 
 class Deletion(Struct, frozen=True):
@@ -42,19 +51,28 @@ class Deletion(Struct, frozen=True):
     size: int = 0
 
 
-class SessionRemover:
-    """The removing part of a `SessionManager`, whose store, memory and locks it shares."""
+_GONE: Final = frozenset({"removed", "vanished"})
 
-    def __init__(self, store: SessionStore, memory: SessionMemory, locks: FileLocks) -> None:
+
+def _first_bad(removals: Sequence[Removal]) -> Removal | None:
+    return next((removal for removal in removals if removal.outcome not in _GONE), None)
+
+
+class SessionRemover:
+    """The removing part of a `SessionManager`, whose store, memory, locks and saver it shares."""
+
+    def __init__(self, store: SessionStore, memory: SessionMemory, locks: FileLocks, saver: SessionSaver) -> None:
         self._store = store
         self._memory = memory
         self._locks = locks
+        self._saver = saver
 
     async def remove(
         self,
         sessions: Sequence[StoredSession],
         is_expired: Callable[[SessionHeader | Session], bool],
         *,
+        late: Late[list[Removal]],
         order: TrashOrder | None = None,
     ) -> list[Removal]:
         """Remove expired sessions, from disk and memory in one step.
@@ -66,23 +84,26 @@ class SessionRemover:
         Args:
             sessions: As they were listed; few enough that a thread is done with them in well under 100 ms.
             is_expired: The verdict, on a header from the disk or a session in memory.
+            late: Takes the outcome of those that are told as pending.
             order: What goes to the trash; None: nothing does.
 
         Returns:
             One removal for each, in their order.
 
-        Cancellation: a batch that has begun is completed, for up to `REMOVAL_DEADLINE_SECONDS`.
+        Cancellation: as `Job.run`.
         """
         locked: dict[str, str] = {}  # key -> session id
         for session in sessions:
             session_id = session.header.session_id
             if self._is_removable(session_id, is_expired) and self._locks.acquire_nowait(session_id):
                 locked[session.key] = session_id
+        job = Job(late)
 
         def consent(headers: Sequence[SessionHeader]) -> list[bool]:
             verdicts = []
+            in_time = job.commit()
             for header in headers:
-                may_go = is_expired(header) and self._is_removable(header.session_id, is_expired)
+                may_go = in_time and is_expired(header) and self._is_removable(header.session_id, is_expired)
                 if may_go:
                     self._memory.forget(header.session_id)
                 verdicts.append(may_go)
@@ -92,46 +113,86 @@ class SessionRemover:
             self._locks.release_all(locked.values())
 
         outcomes = {session.key: Removal(session.key, "active", header=session.header) for session in sessions}
-        reason = f"the disk did not answer within {REMOVAL_DEADLINE_SECONDS} s; the removal may still happen"
-        with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
-            outcomes |= {key: Removal(key, "failed", reason=reason) for key in locked}
-            try:
-                removals = await self._store.remove(list(locked), consent, finished=finished, order=order)
-            except StoreError as error:  # the batch could not be begun
-                removals = [Removal(key, "failed", reason=str(error)) for key in locked]
-            outcomes |= {removal.key: removal for removal in removals}
+        keys = list(locked)
+        try:
+            removals = await job.run(
+                partial(self._store.remove, keys, consent, finished=finished, settled=job.settle, order=order)
+            )
+        except StoreError as error:  # the batch could not be begun
+            removals = [Removal(key, "failed", reason=str(error)) for key in keys]
+        if removals is None and job.committed:
+            removals = [Removal(key, "pending", reason=PENDING) for key in keys]
+        elif removals is None:
+            removals = [Removal(key, "unanswered", reason=REFUSED) for key in keys]
+        outcomes |= {removal.key: removal for removal in removals}
         return [outcomes[session.key] for session in sessions]
 
-    async def delete(self, session_id: str, order: TrashOrder | None) -> Deletion:
-        """Delete one session now; see `SessionManager.delete_session`."""
+    async def delete(self, session_id: str, order: TrashOrder | None, late: Late[Deletion]) -> Deletion:
+        """Delete one session now; see `SessionManager.delete_session`.
+
+        Args:
+            session_id: The session.
+            order: By which it goes to the trash; None: it is gone for good.
+            late: Takes the deletion that is told as pending.
+        """
         async with self._locks.hold(session_id) as lease:
-            return await self._delete(session_id, lease, order)
+            entry = self._memory.set_aside(session_id)
+            job = Job(partial(self._end_late, session_id, entry, late))
+            try:
+                if entry is not None and not await self._is_kept(entry, lease, order):
+                    reason = "not deleted: it could not be saved before, and would go to the trash without"
+                    raise SessionFileError(self._path(session_id), reason)
+                return await self._delete(session_id, entry, job, lease, order)
+            finally:
+                if entry is not None and not job.committed:
+                    entry.leaving = False
 
-    async def _delete(self, session_id: str, lease: Lease, order: TrashOrder | None) -> Deletion:
-        forgotten: list[Entry] = []
+    async def _is_kept(self, entry: Entry, lease: Lease, order: TrashOrder | None) -> bool:
+        """Save what goes to the trash, for what comes back from there is what was on the disk; return whether it is."""
+        return order is None or not entry.dirty or await self._saver.save_held(entry, lease)
 
+    async def _delete(
+        self, session_id: str, entry: Entry | None, job: Job[list[Removal]], lease: Lease, order: TrashOrder | None
+    ) -> Deletion:
         def consent(headers: Sequence[SessionHeader]) -> list[bool]:
-            if entry := self._memory.forget(session_id):
-                forgotten.append(entry)
-            return [header.session_id == session_id for header in headers]
+            in_time = job.commit()
+            return [in_time and header.session_id == session_id for header in headers]
 
-        removals: list[Removal] | None = None
-        with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):
-            keys = self._store.keys(session_id)
-            removals = await self._store.remove(keys, consent, finished=lease.join(), order=order)
+        def settled(removals: list[Removal]) -> Epilogue:
+            if entry is not None:
+                self._end(entry, removals)
+            return job.settle(removals)
+
+        keys = self._store.keys(session_id)
+        removals = await job.run(
+            partial(self._store.remove, keys, consent, finished=lease.join(), settled=settled, order=order)
+        )
+        if removals is None and job.committed:
+            raise RemovalPendingError(self._path(session_id), PENDING)
         if removals is None:
-            reason = "the disk did not answer; it may be deleted later or not at all"
-            raise SessionFileError(self._path(self._store.keys(session_id)[0]), reason)
-        bad = [removal for removal in removals if removal.outcome not in {"removed", "vanished"}]
-        if bad:
-            if bad[0].outcome != "unsynced":
-                for entry in forgotten:
-                    # Where its file is by now is not certain: memory is what there is, and is to be saved.
-                    entry.revision += 1
-                    self._memory.add(entry)
-            kind = CorruptSessionError if bad[0].outcome == "corrupt" else SessionFileError
-            raise kind(self._path(bad[0].key), bad[0].reason)
-        if not forgotten and all(removal.outcome == "vanished" for removal in removals):
+            raise SessionFileError(self._path(session_id), REFUSED)
+        return self._deletion(session_id, entry, removals)
+
+    def _end(self, entry: Entry, removals: Sequence[Removal]) -> None:
+        """Let memory follow a deletion, still under its lock."""
+        bad = _first_bad(removals)
+        if bad is None or bad.outcome == "unsynced":
+            self._memory.drop(entry)
+        else:
+            # Where its file is by now is not certain: memory is what there is, and is to be saved.
+            entry.revision += 1
+            entry.leaving = False
+
+    def _deletion(self, session_id: str, entry: Entry | None, removals: Sequence[Removal]) -> Deletion:
+        """Return what a deletion did.
+
+        Raises:
+            StoreError: It did nothing, or not all.
+        """
+        if bad := _first_bad(removals):
+            kind = CorruptSessionError if bad.outcome == "corrupt" else SessionFileError
+            raise kind(Path(self._store.describe(bad.key)), bad.reason)
+        if entry is None and all(removal.outcome == "vanished" for removal in removals):
             raise SessionNotFoundError(session_id)
         return Deletion(
             max(0, sum(removal.bytes_freed for removal in removals)),
@@ -140,8 +201,20 @@ class SessionRemover:
             sum(removal.size for removal in removals),
         )
 
-    def _path(self, key: str) -> Path:
-        return Path(self._store.describe(key))
+    def _end_late(
+        self, session_id: str, entry: Entry | None, late: Late[Deletion], removals: list[Removal]
+    ) -> Epilogue:
+        if any(removal.outcome == "kept" for removal in removals):
+            return None  # called off in time, as its caller was told
+        try:
+            deletion = self._deletion(session_id, entry, removals)
+        except StoreError as error:
+            log.error("Deletion that outlasted its caller has failed", session_id=session_id, error=str(error))
+            return None
+        return late(deletion)
+
+    def _path(self, session_id: str) -> Path:
+        return Path(self._store.describe(self._store.keys(session_id)[0]))
 
     def _is_removable(self, session_id: str, is_expired: Callable[[SessionHeader | Session], bool]) -> bool:
         entry = self._memory.find(session_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import time
 from functools import partial
@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from miniclaw.errors import UnsavedSessionsError
 from miniclaw.session.cleanup_service import CleanupService
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.clock_guard import ClockGuard
@@ -44,7 +45,8 @@ class SessionRuntime:
         cleanup_service: The daily one; knows when it is next.
         usage: Measures what lies on the disk.
         sessions_dir: Where the files lie.
-        unsaved: After the end: the ids of sessions that even the last flush could not save.
+        unsaved: After the end: the ids of sessions that even the last flush could not save; the block has raised
+            `UnsavedSessionsError` then.
     """
 
     def __init__(
@@ -109,8 +111,9 @@ async def open_runtime(
     """Run the session runtime around a block, in anyone's trio program.
 
     The directory is owned for that long, sessions are saved and cleaned up in the background. On leaving, however
-    that comes about, both services stop, each within `GRACE_SECONDS`, and what is not saved is flushed, within
-    `GRACE_SECONDS`; what even then could not be saved is an ERROR that names the sessions.
+    that comes about, no operation begins any more; those that wait for the disk and both services have
+    `GRACE_SECONDS` to end; then all that is unsaved is flushed, within `GRACE_SECONDS`. So whatever the manager has
+    accepted without an error is on disk when the block is left, or the block raises `UnsavedSessionsError`.
 
     Args:
         sessions_dir: Made where it is missing, mode 0700; its last component may not be a link.
@@ -133,6 +136,8 @@ async def open_runtime(
         SessionsDirectoryError: The directory cannot be used.
         WorkspaceHeldError: Another process owns it.
         StoreError: What an earlier process left unfinished cannot be resolved.
+        UnsavedSessionsError: On leaving: some sessions could not be saved; it names them. Where the block raised as
+            well, or was cancelled, a group of both leaves it.
 
     Cancellation: the block is cancelled, batches that have begun are completed, the flush is done all the same.
     """
@@ -170,18 +175,32 @@ async def open_runtime(
             ),
             UsageMeter(store),
         )
+        errors: list[BaseException] = []
         try:
             async with _running_services(runtime):
                 yield runtime
-        finally:
+        except BaseException as error:  # noqa: BLE001 - raised below, with what the end adds to it
+            errors.append(error)
+        try:
             with trio.move_on_after(GRACE_SECONDS, shield=True):
-                await manager.save_all_sessions()
+                await manager.flush()
                 await guard.tick()
                 await manager.check_place()
-            manager.close()
-            if dirty := manager.dirty_sessions():
-                runtime.unsaved = tuple(dirty)
-                log.error("Sessions could not be saved before the end", sessions=len(dirty), session_ids=dirty[:100])
+        except Exception as error:  # noqa: BLE001 - likewise: an embedder's clock may be broken
+            errors.append(error)
+        runtime.unsaved = unsaved = manager.seal()
+        if unsaved:
+            log.error("Sessions could not be saved before the end", sessions=len(unsaved), session_ids=unsaved[:100])
+            errors.append(UnsavedSessionsError(unsaved))
+        _raise(errors)
+
+
+def _raise(errors: Sequence[BaseException]) -> None:
+    """Raise an error as itself, several as a group."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise BaseExceptionGroup("the session runtime did not end well", errors)
 
 
 def _absolute(path: Path | str) -> Path:
@@ -207,12 +226,14 @@ async def _running_services(runtime: SessionRuntime) -> AsyncIterator[None]:
         except BaseException as error:  # noqa: BLE001 - raised below
             error_of_block = error
         finally:
+            runtime.manager.close()
             for service in services:
                 service.stop()
             with trio.move_on_after(GRACE_SECONDS, shield=True) as grace:
                 runtime.begin_grace(grace)
                 for event in ended:
                     await event.wait()
+                await runtime.manager.drain()
             nursery.cancel_scope.cancel()
     if error_of_block is not None:
         raise error_of_block

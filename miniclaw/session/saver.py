@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import trio
 
 from miniclaw.session import codec
-from miniclaw.session.locks import FileLocks
+from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.saving import SaveOutcome, SaveReport, log_failed_save
 from miniclaw.session.stats import SaveStats
 from miniclaw.session.store_protocol import SessionStore
-from miniclaw.session.types import Session
 
 log = get_logger("miniclaw.session.manager")
 
@@ -71,29 +70,44 @@ class SessionSaver:
         await self._locks.acquire(session_id)
         await self._save_locked([session_id], outcomes)
 
+    async def save_held(self, entry: Entry, lease: Lease) -> bool:
+        """Save one session whose lock the caller holds, and keeps; return whether it is on disk.
+
+        Cancellation: as `save`.
+        """
+        outcomes: dict[str, bool] = {}
+        leave = lease.join()
+        await self._write({entry.session_id: entry}, lambda _: leave(), outcomes)
+        return outcomes[entry.session_id]
+
     async def _save_locked(self, session_ids: Sequence[str], outcomes: dict[str, bool]) -> None:
         """Save sessions whose locks the caller holds; each is released when it is settled."""
-        saving: dict[str, tuple[Entry, int]] = {}
-        snapshots: list[Session] = []
+        saving: dict[str, Entry] = {}
         for session_id in session_ids:
             entry = self._memory.find(session_id)
             if entry is None or not entry.dirty:  # removed or saved while this waited for its turn
                 self._locks.release(session_id)
-                continue
-            saving[session_id] = (entry, entry.revision)
-            snapshots.append(codec.snapshot_session(entry.session, session_id))
+            else:
+                saving[session_id] = entry
+        await self._write(saving, self._locks.release, outcomes)
+        self._memory.evict()
+
+    async def _write(
+        self, entries: Mapping[str, Entry], release: Callable[[str], None], outcomes: dict[str, bool]
+    ) -> None:
+        saving = {session_id: (entry, entry.revision) for session_id, entry in entries.items()}
+        snapshots = [codec.snapshot_session(entry.session, session_id) for session_id, entry in entries.items()]
 
         def settled(outcome: SaveOutcome) -> None:
             session_id = outcome.session.session_id
-            self._locks.release(session_id)
-            outcomes[session_id] = outcome.error is None
-            self._stats.settled(saved=outcome.error is None)
             if outcome.error is None:
                 # Only up to the revision that was written: what was said meanwhile is still unsaved.
                 entry, revision = saving[session_id]
                 entry.saved_revision = revision
-            else:
+            release(session_id)
+            outcomes[session_id] = outcome.error is None
+            self._stats.settled(saved=outcome.error is None)
+            if outcome.error is not None:
                 log_failed_save(session_id, outcome.error)
 
         await self._store.save(snapshots, settled)
-        self._memory.evict()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias, get_args
 
 from miniclaw.session.cleanup_result import CleanupResult
@@ -42,7 +42,6 @@ class SaveStats:
     Attributes:
         saved: Saves that are durable; a session that is saved twice counts twice.
         failed: Saves that failed.
-        last_saved_at: When the last one became durable, by the wall clock; None: none has.
         failing_ticks: How many regular autosaves in a row have not saved everything, up to now.
         misplaced: Why the sessions directory is not in its place, as of the last look; None: it is.
     """
@@ -53,7 +52,6 @@ class SaveStats:
         self._last_saved: float | None = None
         self.saved = 0
         self.failed = 0
-        self.last_saved_at: datetime | None = None
         self.failing_ticks = 0
         self.misplaced: str | None = None
 
@@ -61,7 +59,6 @@ class SaveStats:
         """Count one save that has ended."""
         if saved:
             self.saved += 1
-            self.last_saved_at = self._clock()
             self._last_saved = self._monotonic()
         else:
             self.failed += 1
@@ -77,6 +74,12 @@ class SaveStats:
             self.failing_ticks = 0
         elif not early:
             self.failing_ticks += 1
+
+    @property
+    def last_saved_at(self) -> datetime | None:
+        """When the last save became durable, by the wall clock as it is now; None: none has."""
+        age = self.last_save_age()
+        return None if age is None else self._clock() - timedelta(seconds=age)
 
     def last_save_age(self) -> float | None:
         """Return for how many seconds nothing has been saved, whatever the wall clock does; None: nothing ever was."""

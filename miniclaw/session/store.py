@@ -34,7 +34,7 @@ from miniclaw.session.saving import SaveJob, SaveOutcome
 from miniclaw.session.scanning import DirectoryScan
 from miniclaw.session.store_protocol import StoreScan
 from miniclaw.session.store_scan import FileScan
-from miniclaw.session.threads import run_in_thread
+from miniclaw.session.threads import Epilogue, run_in_thread, telling
 from miniclaw.session.trash import HIDDEN_NAME, Trash
 from miniclaw.session.types import Session, SessionHeader
 
@@ -122,8 +122,9 @@ class FileSessionStore:
         consent: Consent,
         *,
         finished: Callable[[], None],
+        settled: Callable[[list[Removal]], Epilogue],
         order: TrashOrder | None = None,
-    ) -> list[Removal]:
+    ) -> None:
         """See `SessionStore.remove`."""
         token = trio.lowlevel.current_trio_token()
 
@@ -132,7 +133,7 @@ class FileSessionStore:
             return trio.from_thread.run_sync(consent, headers, trio_token=token)
 
         work = partial(remove_batch, self.directory, keys, ask, trash=self.trash, order=order)
-        return await self.run(work, self._sweep_limiter, finished)
+        await self.run(telling(work, settled), self._sweep_limiter, finished)
 
     async def quarantine(self, session_id: str, *, finished: Callable[[], None] | None = None) -> str:
         """See `SessionStore.quarantine`."""
@@ -150,11 +151,12 @@ class FileSessionStore:
         )
         return await self.run(work, self._sweep_limiter)
 
-    async def remove_leftovers(self, leftovers: Sequence[Leftover]) -> list[LeftoverRemoval]:
+    async def remove_leftovers(
+        self, leftovers: Sequence[Leftover], settled: Callable[[list[LeftoverRemoval]], Epilogue]
+    ) -> None:
         """See `SessionStore.remove_leftovers`."""
-        return await self.run(
-            partial(remove_leftovers, self.directory, leftovers, trash=self.trash), self._sweep_limiter
-        )
+        work = partial(remove_leftovers, self.directory, leftovers, trash=self.trash)
+        await self.run(telling(work, settled), self._sweep_limiter)
 
     async def free_disk(self) -> int | None:
         """See `SessionStore.free_disk`."""

@@ -12,6 +12,7 @@ from miniclaw.session.removal import Consent, Removal, TrashOrder
 from miniclaw.session.retention import Staying
 from miniclaw.session.rows import Leftover, ScanRow, Verify
 from miniclaw.session.saving import SaveOutcome
+from miniclaw.session.threads import Epilogue
 from miniclaw.session.types import Session, SessionHeader
 
 
@@ -100,8 +101,9 @@ class SessionStore(Protocol):
         consent: Consent,
         *,
         finished: Callable[[], None],
+        settled: Callable[[list[Removal]], Epilogue],
         order: TrashOrder | None = None,
-    ) -> list[Removal]:
+    ) -> None:
         """Remove sessions, each verified at the last moment.
 
         Args:
@@ -109,9 +111,14 @@ class SessionStore(Protocol):
             consent: Called once, with the headers of those that are sound (maybe none), and nothing can come between
                 its answer and the removal.
             order: What goes to the trash; None: nothing does.
-            finished: Called exactly once, when no work is under way any more.
+            settled: Called on the trio thread with one removal for each key, in their order; not called where nothing
+                was begun. The epilogue is done in the worker thread.
+            finished: Called exactly once, after `settled`, when no work is under way any more.
 
-        Cancellation: the caller leaves at once; a removal that has begun ends in the background.
+        Raises:
+            StoreError: The batch could not be begun; nothing was removed.
+
+        Cancellation: the caller leaves at once; a removal that has begun ends in the background, and is settled then.
         """
         ...
 
@@ -132,8 +139,17 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def remove_leftovers(self, leftovers: Sequence[Leftover]) -> list[LeftoverRemoval]:
-        """Remove leftovers; return what became of each, in their order."""
+    async def remove_leftovers(
+        self, leftovers: Sequence[Leftover], settled: Callable[[list[LeftoverRemoval]], Epilogue]
+    ) -> None:
+        """Remove leftovers.
+
+        Args:
+            leftovers: What is removed.
+            settled: As for `remove`.
+
+        Cancellation: as `remove`.
+        """
         ...
 
     async def free_disk(self) -> int | None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import trio
 
 T = TypeVar("T")
+
+Epilogue: TypeAlias = Callable[[], None] | None
+"""Blocking work that belongs behind some other work, in the same thread; None: there is none."""
 
 
 class ThreadRunner(Protocol):
@@ -52,6 +55,30 @@ async def run_in_thread(
             finished()
         raise
     return result  # type: ignore[return-value]  # None only where the claim failed, and then Cancelled was raised
+
+
+def telling(work: Callable[[], T], settled: Callable[[T], Epilogue]) -> Callable[[], T]:
+    """Return the same work, which tells its outcome on the trio thread before it ends, also where no caller waits.
+
+    Args:
+        work: For a thread.
+        settled: Called once with the outcome, on the trio thread or, when that has ended, in the worker thread. Its
+            epilogue is done behind the work.
+    """
+    token = trio.lowlevel.current_trio_token()
+
+    def told_work() -> T:
+        outcome = work()
+        try:
+            # With the token the question is nobody's task: it is answered also after a cancellation.
+            epilogue = trio.from_thread.run_sync(settled, outcome, trio_token=token)
+        except trio.RunFinishedError:
+            epilogue = settled(outcome)
+        if epilogue is not None:
+            epilogue()
+        return outcome
+
+    return told_work
 
 
 def soon(token: trio.lowlevel.TrioToken, callback: Callable[[], None]) -> None:

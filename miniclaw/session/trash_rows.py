@@ -64,7 +64,7 @@ class Prepared(Struct, frozen=True):
         return self.size - self.stored_size
 
 
-TrashOutcome: TypeAlias = Literal["removed", "vanished", "failed"]
+TrashOutcome: TypeAlias = Literal["removed", "vanished", "failed", "pending"]
 
 
 class TrashRemoval(Struct, frozen=True):
@@ -72,9 +72,10 @@ class TrashRemoval(Struct, frozen=True):
 
     Attributes:
         entry_id: The entry.
-        outcome: ``removed``: gone, durably. ``vanished``: there was none. ``failed``: `reason` says why.
+        outcome: ``removed``: gone, durably. ``vanished``: there was none. ``failed``: `reason` says why. ``pending``:
+            the disk takes too long, and the outcome is told when it comes.
         bytes_freed: What the disk got back; 0 unless removed, and 0 for a file that has another hard link.
-        reason: A sentence, where it failed.
+        reason: A sentence, where it failed or is pending.
     """
 
     entry_id: str

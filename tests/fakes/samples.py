@@ -32,3 +32,8 @@ def write_session(sessions_dir: Path, session_id: str, last_accessed: datetime, 
     text = json.dumps(session_dict(session_id, last_accessed, **fields), ensure_ascii=False)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def read_contents(path: Path) -> list[str]:
+    """Return what the messages of a session file say, oldest first."""
+    return [message["content"] for message in json.loads(path.read_bytes())["messages"]]

@@ -221,6 +221,7 @@ class Stage(trio.abc.Instrument):
         self._driver = trio.lowlevel.current_task()
         self._stopped: dict[str, Callable[[], object]] = {}  # actor -> how to let it go on
         self._threads: set[str] = set()  # those of them that are in a thread
+        self._at_work = 0  # threads that have begun and not ended, also those whose task has left them
         self._moved = trio.Event()
 
     async def stop(self) -> None:
@@ -244,6 +245,22 @@ class Stage(trio.abc.Instrument):
         self._stopped[actor] = resume
         self._moved.set()
 
+    def counted(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the same work for a thread, counted while it goes on."""
+
+        def add(number: int) -> None:
+            self._at_work += number
+            self._moved.set()
+
+        def counted_work(*args: Any) -> Any:
+            trio.from_thread.run_sync(add, 1, trio_token=self._token)
+            try:
+                return work(*args)
+            finally:
+                self._token.run_sync_soon(add, -1)
+
+        return counted_work
+
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """See `trio.abc.Instrument`. A thread that ends makes a task go on: that is how it is noticed."""
         if task is not self._driver:
@@ -260,7 +277,8 @@ class Stage(trio.abc.Instrument):
         while True:
             self._moved = trio.Event()
             await trio.testing.wait_all_tasks_blocked()
-            if trio.testing.active_thread_count() == len(self._threads):
+            # trio counts those that have not begun yet, and forgets those whose task has left them.
+            if trio.testing.active_thread_count() <= self._at_work == len(self._threads):
                 return bool(self._stopped)
             await self._moved.wait()
 
@@ -280,8 +298,14 @@ async def run_tasks(
         except Exception as error:  # noqa: BLE001 - it is the actor's outcome
             outcomes[name] = error
 
+    run_sync = trio.to_thread.run_sync
+
+    async def counted_run_sync(work: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        return await run_sync(stage.counted(work), *args, **options)
+
     trio.lowlevel.add_instrument(stage)
     fs.pause = stage.pause
+    trio.to_thread.run_sync = counted_run_sync  # type: ignore[assignment]
     try:
         async with trio.open_nursery() as nursery:
             for name in actors:
@@ -290,6 +314,7 @@ async def run_tasks(
             assert len(outcomes) == len(actors), f"stuck for ever: {sorted(set(actors) - set(outcomes))}"
     finally:
         fs.pause = None
+        trio.to_thread.run_sync = run_sync
         trio.lowlevel.remove_instrument(stage)
     return outcomes
 

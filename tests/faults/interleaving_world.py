@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from miniclaw.errors import SessionNotFoundError
+import trio
+import trio.testing
+
+from miniclaw.errors import RuntimeClosedError, SessionNotFoundError
 from miniclaw.session import codec
 from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.memory import SaveState
+from miniclaw.session.removal import Removal
+from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
@@ -29,6 +36,8 @@ class World:
         self._trash = store.trash
         self.clock = clock
         self._cleanup = cleanup
+        self.accepted: list[tuple[str, Callable[[], SaveState]]] = []  # messages, and what became of them
+        self.late: list[Removal] = []  # outcomes of removals whose caller had left
         self.live = False  # somebody has been given the session, and nobody has asked to delete it
 
     async def chat(self, stage: Stage) -> list[str]:
@@ -38,6 +47,38 @@ class World:
         await stage.stop()
         session = await self.manager.add_message(ID, self.message("new"))
         return [message.content for message in session.messages]
+
+    async def say(self, stage: Stage) -> list[str]:
+        """Say two things, as a channel does that wants to hear what is saved; return what was accepted."""
+        for content in ("one", "two"):
+            try:
+                await self.manager.add_message(ID, self.message(content))
+            except (SessionNotFoundError, RuntimeClosedError):
+                break
+            self.accepted.append((content, self.manager.watch_save(ID)))
+            await stage.stop()
+        return [content for content, _ in self.accepted]
+
+    async def end(self, stage: Stage) -> tuple[str, ...]:
+        """End the manager as the runtime does; return what it says is not saved."""
+        self.manager.close()
+        await self.manager.drain()
+        await self.manager.flush()
+        return self.manager.seal()
+
+    async def wait_no_longer(self, stage: Stage) -> None:
+        """Have nobody wait for a removal any more."""
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, trio.testing.MockClock)
+        clock.jump(PATIENCE_SECONDS)
+
+    async def remove(self, stage: Stage) -> str:
+        """Remove the expired session; return what became of it, by what its caller is told."""
+        row = (await self._cleanup().plan()).removals[0].session
+        removals = await self.manager.remove_sessions(
+            [row], lambda session: RetentionPolicy().is_expired(session, self.clock.now), late=self.late.extend
+        )
+        return removals[0].outcome
 
     async def save(self, stage: Stage) -> tuple[int, tuple[str, ...]]:
         report = await self.manager.save_all_sessions()

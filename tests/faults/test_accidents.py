@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from miniclaw.errors import StoreError, StoreIOError
+from miniclaw.errors import StoreError, StoreIOError, UnsavedSessionsError
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.runtime import SessionRuntime, open_runtime
@@ -168,7 +168,6 @@ async def test_disk_unmounted_while_running_does_not_crash_and_ends(
         await runtime.persistence.tick()
         await runtime.cleanup.run()
         assert await runtime.manager.get_session("web_none") is None
-    assert runtime.unsaved == ()
     assert os.listdir(disk) == []
     assert logs.one(MISPLACED)
 
@@ -181,13 +180,17 @@ async def test_directory_deleted_while_running_says_what_is_not_saved(
     logs.expect_error(MISPLACED)
     logs.expect_error("Sessions could not be saved before the end")
     state = sessions_dir.parent / "state"
-    async with open_runtime(sessions_dir, clock=clock, state_dir=state, cleanup_interval_seconds=None) as runtime:
-        await say(runtime, "before")
-        shutil.rmtree(sessions_dir)
-        await say(runtime, "after")
-        assert (await runtime.persistence.tick()).failed == ("web_1",)
-        assert (await runtime.cleanup.run()).sessions_scanned == 0
-    assert runtime.unsaved == ("web_1",)
+
+    async def run() -> None:
+        async with open_runtime(sessions_dir, clock=clock, state_dir=state, cleanup_interval_seconds=None) as runtime:
+            await say(runtime, "before")
+            shutil.rmtree(sessions_dir)
+            await say(runtime, "after")
+            assert (await runtime.persistence.tick()).failed == ("web_1",)
+            assert (await runtime.cleanup.run()).sessions_scanned == 0
+
+    with pytest.raises(UnsavedSessionsError, match="web_1"):
+        await run()
     assert not sessions_dir.exists()
 
 

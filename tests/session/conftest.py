@@ -12,7 +12,9 @@ from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.trash import Trash
 from tests.fakes.clock import WallClock
+from tests.fakes.desk import Desk
 from tests.fakes.os_calls import FaultyOs
+from tests.fakes.runs import Runs
 
 
 @pytest.fixture
@@ -42,3 +44,15 @@ async def store(sessions_dir: Path, fs: FaultyOs) -> AsyncIterator[FileSessionSt
 @pytest.fixture
 def manager(store: FileSessionStore, clock: WallClock) -> SessionManager:
     return SessionManager(store, clock=clock)
+
+
+@pytest.fixture
+async def desk(tmp_path: Path, fs: FaultyOs, clock: WallClock) -> AsyncIterator[Desk]:
+    root = tmp_path / "workspace"
+    async with open_store(root / "sessions", fs=fs, trash_dir=root / "trash") as store:
+        yield Desk(store, root, fs, clock)
+
+
+@pytest.fixture
+def runs(store: FileSessionStore, manager: SessionManager, clock: WallClock, tmp_path: Path) -> Runs:
+    return Runs(store, manager, clock, tmp_path / "workspace")

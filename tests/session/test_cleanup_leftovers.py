@@ -11,6 +11,8 @@ import pytest
 import trio
 
 from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.history import FileTally
+from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
@@ -19,7 +21,7 @@ from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.runs import Runs
 from tests.fakes.samples import write_session
-from tests.fakes.threads import wait_in_thread
+from tests.fakes.threads import until, wait_in_thread
 
 WEEK = timedelta(days=7)
 POLICY = RetentionPolicy(trash_for=WEEK, quarantine_for=timedelta(days=10))
@@ -161,11 +163,11 @@ async def test_run_cancelled_among_leftovers_completes_the_batch(runs: Runs, fs:
     assert runs.left() == [31]
 
 
-async def test_run_on_a_hung_disk_goes_on_after_a_while(
+async def test_run_on_a_hung_disk_ends_after_a_while_and_tells_the_outcome_when_it_comes(
     runs: Runs, fs: FaultyOs, logs: LogRecorder, mock_clock: trio.testing.MockClock
 ) -> None:
-    """A leftover whose removal hangs holds the run up for seconds only, and is told as not removed."""
-    logs.expect_error(REMOVED)
+    """A leftover whose removal hangs ends the run as interrupted; when it is removed after all, that is told too."""
+    logs.expect_error("Leftover not removed yet")
     quarantined(runs, 11)
     gate = fs.block("unlink", path=".json.")
     results = []
@@ -176,12 +178,17 @@ async def test_run_on_a_hung_disk_goes_on_after_a_while(
 
         nursery.start_soon(run)
         await wait_in_thread(gate.reached)
-        mock_clock.jump(5)
+        mock_clock.jump(PATIENCE_SECONDS)
         while not results:
             await trio.testing.wait_all_tasks_blocked()
         gate.opened.set()
-    assert results[0].leftovers_removed == {}
-    assert "did not answer" in logs.one(REMOVED)["reason"]
+    assert (results[0].leftovers_removed, results[0].interrupted) == ({}, True)
+    assert "has not answered yet" in logs.one("Leftover not removed yet")["reason"]
+    await until(lambda: len(runs.told()) == 2)
+    assert logs.one("Session cleanup has removed more after its end")["leftovers_removed"] == {"quarantined": 1}
+    assert runs.manager.stats.cleanups.leftovers["quarantined"] == 1
+    assert [event.event for event in runs.told()] == ["interrupted", "late"]
+    assert runs.told()[1].leftovers == {"quarantined": FileTally(1, runs.told()[1].bytes_freed)}
 
 
 async def test_run_alone_sweeps_a_hidden_trash(sessions_dir: Path, clock: WallClock) -> None:

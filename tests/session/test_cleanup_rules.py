@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
-from miniclaw.errors import CleanupBusyError
-from miniclaw.session.cleanup import CONFIRM_COMMAND, TRASH_BATCH, TRASHED_BYTES
+from miniclaw.session.cleanup import CONFIRM_COMMAND, TRASH_BATCH, TRASHED_BYTES, CleanupResult
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
@@ -217,19 +217,47 @@ async def test_run_whose_history_cannot_be_written_goes_on(runs: Runs, logs: Log
     assert (await runs.by(RetentionPolicy()).run()).sessions_deleted == 1
 
 
-async def test_two_runs_at_once_are_one(runs: Runs, fs: FaultyOs) -> None:
-    """While a run is going, another one is refused; afterwards it is not."""
+async def test_run_while_another_one_is_going_follows_it(runs: Runs, fs: FaultyOs, sessions_dir: Path) -> None:
+    """Two runs never go at once; the second one waits, and takes what has come since the first one's listing."""
     runs.write(40)
     cleanup = runs.by(RetentionPolicy())
     gate = fs.block("unlink", path="telegram_40")
+    results: list[CleanupResult] = []
+
+    async def run() -> None:
+        results.append(await cleanup.run())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await wait_in_thread(gate.reached)
+        nursery.start_soon(run)
+        await trio.testing.wait_all_tasks_blocked()
+        runs.write(41)
+        gate.opened.set()
+    assert [result.sessions_deleted for result in results] == [1, 1]
+    assert [event.event for event in runs.told()] == ["cleanup", "cleanup"]
+
+
+async def test_stop_ends_also_the_run_that_waits(runs: Runs, fs: FaultyOs) -> None:
+    """A run that waits for its turn when the cleanup is stopped removes nothing; a later one does."""
+    runs.write(40)
+    cleanup = runs.by(RetentionPolicy())
+    gate = fs.block("unlink", path="telegram_40")
+    waiting: list[CleanupResult] = []
+
+    async def wait() -> None:
+        waiting.append(await cleanup.run())
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cleanup.run)
         await wait_in_thread(gate.reached)
-        with pytest.raises(CleanupBusyError, match=r"sessions: a cleanup is going already"):
-            await cleanup.run()
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        runs.write(41)
+        cleanup.stop()
         gate.opened.set()
-    await cleanup.run()
-    assert [event.event for event in runs.told()] == ["cleanup", "cleanup"]
+    assert (waiting[0].interrupted, waiting[0].sessions_deleted) == (True, 0)
+    assert (await cleanup.run()).sessions_deleted == 1
 
 
 async def test_run_stopped_while_it_scans_removes_nothing(runs: Runs, logs: LogRecorder) -> None:

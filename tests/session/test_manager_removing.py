@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from miniclaw.errors import CorruptSessionError, InvalidSessionIdError, SessionFileError, SessionNotFoundError
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.removing import REMOVAL_DEADLINE_SECONDS
+from miniclaw.session.removal import Removal
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Message, Session, SessionHeader
@@ -43,8 +42,12 @@ def old(sessions_dir: Path, clock: WallClock, manager: SessionManager) -> Stored
     return stored(write_session(sessions_dir, "telegram_1", clock.ago(days=31)), clock)
 
 
+def never_late(removals: list[Removal]) -> None:
+    pytest.fail(f"nobody waited for {removals}")
+
+
 async def outcome(manager: SessionManager, session: StoredSession, expired: Expired) -> str:
-    (removal,) = await manager.remove_sessions([session], expired)
+    (removal,) = await manager.remove_sessions([session], expired, late=never_late)
     return removal.outcome
 
 
@@ -144,7 +147,7 @@ async def test_remove_access_from_disk_while_captured_waits_and_begins_anew(
     found: list[Session] = []
     gate = fs.block("unlink")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(manager.remove_sessions, [old], expired)
+        nursery.start_soon(outcome, manager, old, expired)
         await wait_in_thread(gate.reached)
 
         async def come_back() -> None:
@@ -176,32 +179,12 @@ async def test_remove_cancelled_completes_the_batch(
     assert left_in_work(sessions_dir) == []
 
 
-async def test_remove_on_a_hung_disk_ends_at_its_deadline(
-    manager: SessionManager, old: StoredSession, expired: Expired, fs: FaultyOs, mock_clock: MockClock
-) -> None:
-    """A disk that does not answer holds up nobody for longer than the deadline; the session stays locked till it does."""
-    gate = fs.block("fsync")
-    results: list[str] = []
-    async with trio.open_nursery() as nursery:
-
-        async def remove() -> None:
-            results.append(await outcome(manager, old, expired))
-
-        nursery.start_soon(remove)
-        await wait_in_thread(gate.reached)
-        mock_clock.jump(REMOVAL_DEADLINE_SECONDS)
-    assert results == ["failed"]
-    assert manager._locks.is_held("telegram_1")
-    gate.opened.set()
-    assert await manager.get_session("telegram_1") is None
-
-
 async def test_remove_two_in_one_batch_and_duplicates(
     manager: SessionManager, old: StoredSession, expired: Expired, sessions_dir: Path, clock: WallClock
 ) -> None:
     """Of two files of one session in a batch only the first is worked on; the order of the results is that of the call."""
     other = stored(write_session(sessions_dir, "telegram_2", clock.ago(days=40)), clock)
-    removals = await manager.remove_sessions([other, old, old], expired)
+    removals = await manager.remove_sessions([other, old, old], expired, late=never_late)
     assert [removal.key for removal in removals] == ["telegram_2.json", "telegram_1.json", "telegram_1.json"]
     assert removals[0].outcome == "removed"
     assert not list(sessions_dir.glob("*.json"))
@@ -321,21 +304,3 @@ async def test_delete_waits_for_a_save_and_wins(manager: SessionManager, fs: Fau
     assert list(sessions_dir.glob("*.json")) == []
     assert manager.live_sessions() == 0
     assert len(manager._locks) == 0
-
-
-async def test_delete_on_a_hung_disk_ends_at_its_deadline(
-    manager: SessionManager, old: StoredSession, fs: FaultyOs, mock_clock: MockClock
-) -> None:
-    """A disk that does not answer makes an honest error: it may be deleted later or not at all."""
-    gate = fs.block("fsync")
-    async with trio.open_nursery() as nursery:
-
-        async def delete() -> None:
-            with pytest.raises(SessionFileError, match="did not answer"):
-                await manager.delete_session("telegram_1")
-
-        nursery.start_soon(delete)
-        await wait_in_thread(gate.reached)
-        mock_clock.jump(REMOVAL_DEADLINE_SECONDS)
-    gate.opened.set()
-    assert await manager.get_session("telegram_1") is None

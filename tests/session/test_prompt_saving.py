@@ -23,11 +23,14 @@ class Waiting:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.unsaved: list[str] = []  # of those told, by name
         self._changed = trio.Event()
 
-    def callback(self, name: str) -> Callable[[], None]:
-        def tell() -> None:
+    def callback(self, name: str) -> Callable[[bool], None]:
+        def tell(saved: bool) -> None:
             self.told.append(name)
+            if not saved:
+                self.unsaved.append(name)
             self._changed.set()
 
         return tell
@@ -99,8 +102,8 @@ async def test_want_what_is_saved_already_is_told(sessions_dir: Path, clock: Wal
         assert await waiting.until(1) == ["a"]
 
 
-async def test_want_session_deleted_meanwhile_is_told(sessions_dir: Path, clock: WallClock) -> None:
-    """What was deleted on purpose needs no saving, also when a new session of that name stands in its place."""
+async def test_want_session_deleted_meanwhile_is_told_as_not_saved(sessions_dir: Path, clock: WallClock) -> None:
+    """What was deleted for good before it was saved never counts as saved, also with a new session in its place."""
     async with saving(sessions_dir, clock) as (manager, saver):
         session_id = await say(manager, "a", clock)
         await manager.save_all_sessions()
@@ -110,6 +113,7 @@ async def test_want_session_deleted_meanwhile_is_told(sessions_dir: Path, clock:
         await manager.delete_session(session_id)
         await say(manager, "a", clock)
         assert await waiting.until(1) == ["old"]
+        assert waiting.unsaved == ["old"]
 
 
 async def test_want_change_made_during_the_save_is_told_by_the_next(

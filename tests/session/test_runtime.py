@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 import miniclaw
-from miniclaw.errors import SessionsDirectoryError, WorkspaceHeldError
+from miniclaw.errors import SessionsDirectoryError, UnsavedSessionsError, WorkspaceHeldError
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS
 from miniclaw.session.runtime import GRACE_SECONDS, open_runtime
@@ -87,10 +87,16 @@ async def test_close_on_a_full_disk_says_what_was_not_saved(
     logs.expect_error("Session could not be saved; it stays in memory for the next try")
     logs.expect_error("Sessions could not be saved before the end")
     fs = FaultyOs()
-    async with open_runtime(sessions_dir, clock=clock, fs=fs) as runtime:
-        await runtime.manager.get_or_create_session("telegram", "1")
-        fs.fail("rename", errno.ENOSPC, path="telegram_1.json")
-    assert logs.one("Sessions could not be saved before the end")["session_ids"] == ["telegram_1"]
+
+    async def run() -> None:
+        async with open_runtime(sessions_dir, clock=clock, fs=fs) as runtime:
+            await runtime.manager.get_or_create_session("telegram", "1")
+            fs.fail("rename", errno.ENOSPC, path="telegram_1.json")
+
+    with pytest.raises(UnsavedSessionsError, match="telegram_1") as caught:
+        await run()
+    assert caught.value.session_ids == ("telegram_1",)
+    assert logs.one("Sessions could not be saved before the end")["session_ids"] == ("telegram_1",)
 
 
 async def test_close_on_a_hung_disk_ends_by_its_deadline(
@@ -108,12 +114,16 @@ async def test_close_on_a_hung_disk_ends_by_its_deadline(
             await runtime.manager.get_or_create_session("telegram", "hung")
             await runtime.manager.get_or_create_session("telegram", "2")
 
+    async def end() -> None:
+        with pytest.raises(UnsavedSessionsError, match="telegram_hung"):
+            await run()
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(run)
+        nursery.start_soon(end)
         await wait_in_thread(gate.reached)
         await until(lambda: managers[0].dirty_sessions() == ["telegram_hung"])
         mock_clock.jump(GRACE_SECONDS)
-    assert logs.one("Sessions could not be saved before the end")["session_ids"] == ["telegram_hung"]
+    assert logs.one("Sessions could not be saved before the end")["session_ids"] == ("telegram_hung",)
     gate.opened.set()
 
 

@@ -12,6 +12,7 @@ import trio
 
 from miniclaw.errors import SessionNotFoundError, StoreError, WorkspaceHeldError
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.removal import Removal
 from miniclaw.session.saving import SaveOutcome
 from miniclaw.session.store import SAVE_THREADS, open_store
 from miniclaw.session.types import Session, SessionHeader
@@ -200,6 +201,7 @@ async def test_remove_consent_is_asked_on_the_trio_thread(sessions_dir: Path) ->
     fs = FaultyOs()
     finished = trio.Event()
     asked: list[str] = []
+    told: list[Removal] = []
 
     def consent(headers: Sequence[SessionHeader]) -> list[bool]:
         assert trio.lowlevel.current_task() is not None
@@ -211,7 +213,7 @@ async def test_remove_consent_is_asked_on_the_trio_thread(sessions_dir: Path) ->
         async with trio.open_nursery() as nursery:
 
             async def remove() -> None:
-                await store.remove(["telegram_1.json"], consent, finished=finished.set)
+                await store.remove(["telegram_1.json"], consent, finished=finished.set, settled=told.extend)
 
             nursery.start_soon(remove)
             await wait_in_thread(gate.reached)
@@ -220,6 +222,7 @@ async def test_remove_consent_is_asked_on_the_trio_thread(sessions_dir: Path) ->
         gate.opened.set()
         await finished.wait()
     assert asked == ["telegram_1"]
+    assert [removal.outcome for removal in told] == ["removed"]
     assert not (sessions_dir / "telegram_1.json").exists()
 
 

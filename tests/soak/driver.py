@@ -18,7 +18,6 @@ import random
 import sys
 import time
 from collections.abc import MutableMapping
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,6 @@ import trio
 
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundMessage
 from miniclaw.config import Config, Home, SessionConfig
-from miniclaw.errors import CleanupBusyError
 from miniclaw.gateway import run_gateway
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.session.saving import SaveReport
@@ -116,8 +114,7 @@ def record_saves(runtime: SessionRuntime, traffic: Traffic, record: Record) -> N
 async def _clean_up(runtime: SessionRuntime, chance: random.Random) -> None:
     while True:
         await trio.sleep(chance.uniform(0, 0.05))
-        with suppress(CleanupBusyError):  # the service's own is going
-            await runtime.cleanup.run()
+        await runtime.cleanup.run()
 
 
 def run(home: Path, record_path: Path, ready_fd: int, chats: list[str], first: int, interval: float, seed: str) -> None:

@@ -119,7 +119,7 @@ CLEANUP: Final = (
     Endpoint("GET", "/cleanup/plan", plan, PlanAnswer, "Return what a cleanup would do now. Nothing is changed.",
              query=PlanQuery, refuses=(503,)),
     Endpoint("POST", "/cleanup/run", run, CleanupRun, "Run a cleanup to its end.", body=CleanupOrder,
-             refuses=(409, 503)),
+             refuses=(503,)),
     Endpoint("POST", "/cleanup/stop", stop, Stopping, "Have the cleanup that is going end after the batch it is at."),
     Endpoint("GET", "/cleanup/forecast", forecast, Forecast, "Return what will expire in the next days.",
              query=ForecastQuery, refuses=(503,)),

@@ -1,0 +1,78 @@
+"""Batches of a cleanup that outlast their run: counted, logged, and a line of their own in the history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from miniclaw.errors import StoreError
+from miniclaw.session.cleanup_log import log_leftovers, log_removals
+from miniclaw.session.cleanup_plan import CleanupPlan
+from miniclaw.session.cleanup_result import Progress
+from miniclaw.session.history import Actor, History, HistoryEvent
+from miniclaw.session.leftovers import LeftoverRemoval
+from miniclaw.session.logs import get_logger
+from miniclaw.session.removal import Removal
+from miniclaw.session.retention import PlanRow
+from miniclaw.session.stats import CleanupStats
+from miniclaw.session.threads import Epilogue
+
+log = get_logger("miniclaw.session.cleanup")
+
+
+class LateBatches:
+    """Takes the outcomes of the batches of one run for which the run waits no longer.
+
+    Args:
+        plan: What the run does.
+        by: Who runs it.
+        sessions_dir: For messages.
+        stats: Where they are counted.
+        history: Where they are written down; None: nowhere.
+    """
+
+    def __init__(
+        self, plan: CleanupPlan, by: Actor, *, sessions_dir: Path, stats: CleanupStats, history: History | None
+    ) -> None:
+        self._plan = plan
+        self._by = by
+        self._sessions_dir = sessions_dir
+        self._stats = stats
+        self._history = history
+
+    def removals(self, rows: Sequence[PlanRow], removals: Sequence[Removal]) -> Epilogue:
+        """Take a batch of sessions; on the trio thread."""
+        log_removals(removals, self._plan.now, self._sessions_dir)
+        progress = Progress(self._plan)
+        progress.add_removals(rows, removals)
+        return self._tell(progress)
+
+    def leftovers(self, removals: Sequence[LeftoverRemoval]) -> Epilogue:
+        """Take a batch of leftovers; on the trio thread."""
+        log_leftovers(removals)
+        progress = Progress(self._plan)
+        progress.add_leftovers(removals)
+        return self._tell(progress)
+
+    def _tell(self, progress: Progress) -> Epilogue:
+        result = progress.result()
+        if not (result.sessions_deleted or result.leftovers_removed):
+            return None
+        self._stats.gone(result.removed_by_reason, result.leftovers_removed, result.bytes_freed)
+        log.warning(
+            "Session cleanup has removed more after its end",
+            sessions_deleted=result.sessions_deleted, leftovers_removed=result.leftovers_removed,
+            bytes_freed=result.bytes_freed,
+        )  # fmt: skip
+        return partial(record_late, self._history, progress.event("late", self._by, seconds=0.0))
+
+
+def record_late(history: History | None, event: HistoryEvent) -> None:
+    """Write an event down, in the thread that it comes from; a failure is an ERROR in the log."""
+    if history is None:
+        return
+    try:
+        history.append(event)
+    except StoreError as error:
+        log.error("Late removal could not be written into the history", error=str(error))

@@ -1,0 +1,69 @@
+"""The gate through which the operations on the sessions come: open, closed, and in the end sealed.
+
+The runtime ends in this order: it *closes* the gate, so that no operation begins any more; it *drains* the operations
+that wait for the disk; it flushes; it *seals* the gate. An operation that hears from the disk after that fails, for its
+change would not be saved. All of it is used on the trio thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+
+from miniclaw.errors import RuntimeClosedError
+
+
+class Gate:
+    """Counts the operations that wait for the disk."""
+
+    def __init__(self) -> None:
+        self._closed = False
+        self._sealed = False
+        self._under_way = 0
+        self._idle = trio.Event()  # set when no operation is under way; replaced by `drain`
+
+    async def enter(self) -> None:
+        """Begin an operation: a checkpoint, and then no other task comes between.
+
+        Raises:
+            RuntimeClosedError: The runtime ends.
+        """
+        await trio.lowlevel.checkpoint()
+        if self._closed:
+            raise RuntimeClosedError
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Count an operation for a block in which it waits for the disk."""
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    def check(self) -> None:
+        """Go on after the disk has answered, in the same step.
+
+        Raises:
+            RuntimeClosedError: It is too late: what is changed now would not be saved.
+        """
+        if self._sealed:
+            raise RuntimeClosedError
+
+    def close(self) -> None:
+        """Let no operation begin any more; those under way go on."""
+        self._closed = True
+
+    async def drain(self) -> None:
+        """Wait until no operation is under way."""
+        while self._under_way:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    def seal(self) -> None:
+        """Let no operation change a session any more."""
+        self._closed = self._sealed = True
