@@ -91,6 +91,6 @@ class Job(Generic[T]):
         try:
             with trio.move_on_at(began + PATIENCE_SECONDS):
                 await self._ended.wait()
-        except trio.Cancelled:  # it comes again at the next checkpoint, and the outcome is told before that
+        except trio.Cancelled:  # noqa: ASYNC103 - it comes again at the next checkpoint; the outcome is told before
             with trio.move_on_at(began + GRACE_SECONDS, shield=True):
                 await self._ended.wait()

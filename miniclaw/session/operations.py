@@ -275,7 +275,8 @@ class SessionOperations:
                 removals += await self._remove_entries(entry_ids[start : start + REMOVAL_BATCH])
         finally:
             if gone := self._count_emptied(removals):
-                await self._tell(self._event("trash_emptied", freed=gone.bytes, leftovers={"trash": gone}))
+                with trio.move_on_after(RECORD_SECONDS, shield=True):
+                    await self._tell(self._event("trash_emptied", freed=gone.bytes, leftovers={"trash": gone}))
         return removals
 
     async def _remove_entries(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:

@@ -179,7 +179,7 @@ async def open_runtime(
         try:
             async with _running_services(runtime):
                 yield runtime
-        except BaseException as error:  # noqa: BLE001 - raised below, with what the end adds to it
+        except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, with what the end adds to it
             errors.append(error)
         try:
             with trio.move_on_after(GRACE_SECONDS, shield=True):

@@ -178,7 +178,7 @@ async def test_run_error_of_the_work_is_raised_as_itself(disk: Disk) -> None:
 
 def test_telling_after_trio_has_ended_settles_in_the_thread() -> None:
     """The outcome of a thread that outlives trio itself is told all the same."""
-    told: list[str] = []
+    told: list[object] = []
     ends = threading.Event()
     threads: list[threading.Thread] = []
 
