@@ -1,7 +1,8 @@
 """The load of a chat: many websocket clients in one process, each sends, waits for its answer, and sends again.
 
 Frames are written and parsed by hand over plain sockets, since a client of a library would be slower than the servers
-that are measured, and hide what they cost. A frame's mask is zero, which is a mask like any other.
+that are measured, and hide what they cost. A frame's mask is zero, which is a mask like any other. The token of a
+gateway comes in the environment, as MINICLAW_BENCH_TOKEN: a command line can be read by other users.
 
 Run as a program it prints one JSON object: ``python -m benchmarks.chat_client PORT PATH KIND CLIENTS SECONDS PACE``.
 """
@@ -9,6 +10,7 @@ Run as a program it prints one JSON object: ``python -m benchmarks.chat_client P
 from __future__ import annotations
 
 import json
+import os
 import selectors
 import socket
 import sys
@@ -25,8 +27,9 @@ TEXT: Final = "How will the weather be in the afternoon, and should I take an um
 
 _HANDSHAKE: Final = (
     "GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
-    "sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    "sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nauthorization: Bearer {token}\r\n\r\n"
 )
+TOKEN_VARIABLE: Final = "MINICLAW_BENCH_TOKEN"
 
 
 def text_frame(text: str) -> bytes:
@@ -48,7 +51,8 @@ class Client:
         self.sent_at = 0.0
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(_HANDSHAKE.format(path=path.format(number=number), port=port).encode())
+        token = os.environ.get(TOKEN_VARIABLE, "none")
+        self.socket.sendall(_HANDSHAKE.format(path=path.format(number=number), port=port, token=token).encode())
         while b"\r\n\r\n" not in self._buffer:
             data = self.socket.recv(65_536)
             if not data:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from benchmarks.chat_client import TOKEN_VARIABLE
 from benchmarks.gateway import started
 
 CLIENTS: Final = 200
@@ -80,7 +82,7 @@ def measure(rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, Result]
             module = "benchmarks.peers.unpaced_gateway" if name == "as fast as they can" else "miniclaw"
             with started(command=("-m", module, "gateway", "--port", "0")) as gateway:
                 gateway.wait_until_ready()
-                result.gateway.append(_load(gateway.port(), _CHAT_PATH, "chat", seconds, pace))
+                result.gateway.append(_load(gateway.port(), _CHAT_PATH, "chat", seconds, pace, token=gateway.token()))
     return results
 
 
@@ -95,11 +97,11 @@ def _bare() -> Iterator[int]:
             process.kill()
 
 
-def _load(port: int, path: str, kind: str, seconds: float, pace: float) -> Load:
+def _load(port: int, path: str, kind: str, seconds: float, pace: float, *, token: str = "none") -> Load:
     command = [sys.executable, "-m", "benchmarks.chat_client"]
     done = subprocess.run(
         [*command, str(port), path, kind, str(CLIENTS), str(seconds), str(pace)],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, env=os.environ | {TOKEN_VARIABLE: token},
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"the clients failed:\n{done.stderr}")

@@ -60,6 +60,10 @@ class Gateway:
             raise RuntimeError(f"the gateway does not say where it is; it said:\n{self.log()}")
         return int(found[1])
 
+    def token(self) -> str:
+        """Return what a client has to show at that port."""
+        return (self.socket_path.parent / "web-token").read_text(encoding="ascii").strip()
+
     def _is_ready(self) -> bool:
         with suppress(OSError), _opened(self.socket_path.parent) as folder, socket.socket(socket.AF_UNIX) as client:
             client.settimeout(_STOP_SECONDS)

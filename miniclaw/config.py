@@ -35,7 +35,7 @@ from miniclaw.formats import NEVER, format_duration
 from miniclaw.session.files import why_no_session_file
 from miniclaw.session.names import is_channel
 from miniclaw.session.retention import QUARANTINE_DAYS, SESSION_TTL_DAYS, PolicyError, RetentionPolicy
-from miniclaw.web.config import WebConfig, check_web, parse_web_values, show_web
+from miniclaw.web.config import WebConfig, parse_web_values, show_web
 
 HOME_VARIABLE: Final = "MINICLAW_HOME"
 
@@ -208,7 +208,6 @@ def parse_config(values: dict[str, Any], path: Path | None = None) -> Config:
         raise _explain(error, values, path) from error
     _check_contradictions(config.session, values.get("session", {}), path)
     check_model(config.model, path)
-    check_web(config.web, path)
     check_telegram(config.telegram, path)
     return config
 

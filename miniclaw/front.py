@@ -17,8 +17,9 @@ from starlette.types import ASGIApp
 
 from miniclaw.admin.api import api_routes
 from miniclaw.admin.context import AdminContext
-from miniclaw.admin.health import Health, Phase, health_routes
+from miniclaw.admin.health import HEALTH_PATHS, Health, Phase, health_routes
 from miniclaw.admin.live_status import LiveStatus, live_status
+from miniclaw.admin.messages import Entrance
 from miniclaw.admin.metrics import Metrics, metrics_routes
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.loop import AgentLoop
@@ -28,9 +29,13 @@ from miniclaw.channels.telegram.opening import open_telegram
 from miniclaw.config import Config, Home
 from miniclaw.session.clock import Clock
 from miniclaw.session.runtime import SessionRuntime
+from miniclaw.web.addresses import page_address
 from miniclaw.web.app import build_app
 from miniclaw.web.chat.routes import chat_routes
-from miniclaw.web.security import open_security
+from miniclaw.web.chat.static_files import static_paths
+from miniclaw.web.codes import CODE_SECONDS
+from miniclaw.web.config import WebConfig
+from miniclaw.web.security import Security, open_security
 from miniclaw.web.server import open_server
 
 LIVE_CHANNELS: Final = ("web", "console")
@@ -52,9 +57,16 @@ class Front:
         addresses: The URLs at which it is served, with the real ports.
     """
 
-    def __init__(self, health: Health) -> None:
+    def __init__(self, health: Health, web: WebConfig, security: Security) -> None:
         self.addresses: tuple[str, ...] = ()
         self._health = health
+        self._web = web
+        self._security = security
+
+    def entrance(self) -> Entrance:
+        """Make a one-time code for a browser."""
+        address = page_address(self.addresses[0], self._web.allowed_hosts) if self.addresses else None
+        return Entrance(address, self._security.make_code() if address else None, CODE_SECONDS)
 
     def tell(self, phase: Phase) -> None:
         """Say where the gateway is in its life."""
@@ -103,7 +115,8 @@ async def open_front(
     """
     health = Health(runtime)
     metrics = Metrics(runtime, turns=loop.stats, inbox=inbox, health=health)
-    front = Front(health)
+    security = await trio.to_thread.run_sync(partial(open_security, config.web, home.workspace))
+    front = Front(health, config.web, security)
     drain = trio.Event()
     operations = runtime.operations()
     started_at = clock()
@@ -127,9 +140,10 @@ async def open_front(
         runtime=runtime,
         operations=operations,
         live=live,
+        entrance=front.entrance,
         clock=clock,
     )
-    security = await trio.to_thread.run_sync(partial(open_security, config.web, home.workspace))
+    open_paths = static_paths().union(HEALTH_PATHS)
 
     def make_app(trusted: bool) -> ASGIApp:
         routes: list[BaseRoute] = [
@@ -138,7 +152,7 @@ async def open_front(
             *health_routes(health),
             *metrics_routes(metrics),
         ]
-        return build_app(routes, security=None if trusted else security)
+        return build_app(routes, security=None if trusted else security, open_paths=open_paths)
 
     async with trio.open_nursery() as nursery:
         await nursery.start(metrics.run)

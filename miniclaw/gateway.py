@@ -71,11 +71,16 @@ class Running(Struct, frozen=True):
 
     Attributes:
         runtime: The sessions.
-        addresses: The URLs at which it is served, with the real ports.
+        front: What it serves over HTTP; None: nothing.
     """
 
     runtime: SessionRuntime
-    addresses: tuple[str, ...] = ()
+    front: Front | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The URLs at which it is served, with the real ports."""
+        return self.front.addresses if self.front else ()
 
 
 async def run_gateway(
@@ -145,7 +150,7 @@ async def run_gateway(
                     front.tell("running")
                 runtime.cleanup_service.release()
                 _log_started(runtime, home, config, answering, front)
-                task_status.started(Running(runtime, front.addresses if front else ()))
+                task_status.started(Running(runtime, front))
                 await shutdown.requested.wait()
                 if front:
                     front.tell("draining")

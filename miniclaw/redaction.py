@@ -1,7 +1,8 @@
 """Secrets, and how they are kept out of logs and messages.
 
 A `Secret` shows itself nowhere by accident. Each one that is made is also remembered here, so that `redact` takes it
-out of texts that others wrote: an answer of a server, the text of an exception, an event of the log.
+out of texts that others wrote: an answer of a server, the text of an exception, an event of the log. A secret that
+opens nothing any more can be forgotten.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ HIDDEN: Final = "[secret]"
 
 _LEAST_CHARS: Final = 4  # a shorter one would tear up ordinary words, and is none
 
-# Longest first, so that of two secrets that begin alike none leaves its end. Only grows; replaced whole, so that any
-# thread may read it.
+# Longest first, so that of two secrets that begin alike none leaves its end. Replaced whole: any thread may read it.
 _known: tuple[str, ...] = ()
 
 
@@ -30,16 +30,25 @@ class Secret:
         global _known  # noqa: PLW0603 - what the whole process keeps from its log
         self._value = value
         if len(value) >= _LEAST_CHARS and value not in _known:
-            # Also as it stands in a JSON text and in the repr() of one that holds it.
-            forms = {value, repr(value)[1:-1], json.dumps(value)[1:-1]}
-            _known = tuple(sorted({*_known, *forms}, key=len, reverse=True))
+            _known = tuple(sorted({*_known, *_forms(value)}, key=len, reverse=True))
 
     def reveal(self) -> str:
         """Return the text, for the one place that needs it."""
         return self._value
 
+    def forget(self) -> None:
+        """Hide the text no longer: it opens nothing any more. For secrets that are made again and again."""
+        global _known  # noqa: PLW0603 - as above
+        forms = _forms(self._value)
+        _known = tuple(known for known in _known if known not in forms)
+
     def __repr__(self) -> str:
         return "<Secret>"
+
+
+def _forms(value: str) -> set[str]:
+    """Return a secret as it stands in a text, in a JSON text, and in the repr() of a text that holds it."""
+    return {value, repr(value)[1:-1], json.dumps(value)[1:-1]}
 
 
 def redact(text: str) -> str:

@@ -11,9 +11,13 @@ from typing import Final
 
 from miniclaw.errors import ConfigError
 from miniclaw.redaction import Secret
+from miniclaw.session.files import PRIVATE_DIR
+from miniclaw.session.logs import get_logger
 
 MAX_SECRET_CHARS: Final = 4096
 """Longest secret, inclusive."""
+
+log = get_logger("miniclaw.files")
 
 _SECRET: Final = re.compile(rf"[!-~]{{1,{MAX_SECRET_CHARS}}}")  # what can stand in a header
 
@@ -46,6 +50,31 @@ def load_secret(
     if file is not None:
         return _check(read_private(file, f"{key}_file"), file, what, f"{key}_file")
     return None
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory if there is none, and keep all other users out of it. Reads and writes, synchronously.
+
+    A user who can write in it could put a file or a socket in the place of ours. A directory of another user, which
+    cannot be made private, is a WARNING.
+
+    Raises:
+        ConfigError: It cannot be made or looked at.
+    """
+    try:
+        directory.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+        mode = stat.S_IMODE(directory.stat().st_mode)
+    except OSError as error:
+        raise ConfigError(directory, f"could not make this directory: {error.strerror}") from error
+    if not mode & ~PRIVATE_DIR:
+        return
+    try:
+        directory.chmod(PRIVATE_DIR)
+    except OSError as error:
+        log.warning("Directory is open to other users; its owner should make it private: chmod 700",
+                    path=str(directory), mode=f"{mode:04o}", reason=error.strerror)  # fmt: skip
+    else:
+        log.info("Directory made private", path=str(directory), was=f"{mode:04o}", now="0700")
 
 
 def read_private(path: Path, key: str | None = None) -> str:

@@ -111,7 +111,7 @@ def test_show_config_defaults_are_shown_as_the_file_would_say_them() -> None:
             "host": "127.0.0.1",
             "port": 8765,
             "allowed_hosts": [],
-            "require_token": False,
+            "require_token": True,
         },
         "telegram": {"allowed_users": [], "api_base": "https://api.telegram.org"},
         "log": {"level": "info", "format": "auto"},

@@ -27,6 +27,7 @@ from miniclaw.admin.messages import (
     DeleteOrder,
     Emptied,
     EmptyOrder,
+    Entrance,
     Failure,
     Pinned,
     Problem,
@@ -68,6 +69,10 @@ class GatewayClient:
     def gateway(self) -> LiveStatus:
         """Return how it is."""
         return self._ask("GET", "/gateway", LiveStatus)
+
+    def entrance(self) -> Entrance:
+        """Have it make a one-time code for a browser."""
+        return self._ask("POST", "/entrance", Entrance)
 
     def save(self) -> Saved:
         """Have it save what is in memory only."""

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import trio
 
 from miniclaw.admin.live_status import LiveStatus
+from miniclaw.admin.messages import Entrance
 from miniclaw.admin.views.looking import Progress
 from miniclaw.config import Config, Home
 from miniclaw.session.clock import Clock, utc_now
@@ -37,6 +38,7 @@ class AdminContext:
         runtime: The sessions.
         operations: What an administrator can do to them; the API says itself who acts.
         live: Returns how the gateway is.
+        entrance: Makes a one-time code for a browser.
         clock: The wall clock.
     """
 
@@ -45,6 +47,7 @@ class AdminContext:
     runtime: SessionRuntime
     operations: SessionOperations
     live: Callable[[], LiveStatus]
+    entrance: Callable[[], Entrance]
     clock: Clock = utc_now
     _limiter: trio.CapacityLimiter = field(default_factory=partial(trio.CapacityLimiter, LOOKING_THREADS))
 

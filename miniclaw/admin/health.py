@@ -1,7 +1,8 @@
 """Whether the gateway is alive, and whether it is ready: ``/healthz`` and ``/readyz``.
 
 Alive is a program whose event loop turns: one that answers. Ready is one that can be talked to and keeps what it is
-told. Who is not ready says why, without names or paths, for the answer may go to anybody; the log has the rest.
+told. Both paths need no token; a stranger, who has shown none where one is needed, gets the status and no detail. The
+detail has no names or paths either, for the answer may be passed on; the log has the rest.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from miniclaw.session.runtime import SessionRuntime
+from miniclaw.web.login import is_stranger
 from miniclaw.web.problems import problem
 
 Phase: TypeAlias = Literal["starting", "running", "draining"]
@@ -25,6 +27,9 @@ ReasonCode: TypeAlias = Literal["starting", "draining", "saving_fails", "session
 
 FAILING_TICKS: Final = 2
 """So many autosaves in a row that have not saved everything make the gateway not ready."""
+
+HEALTH_PATHS: Final = ("/healthz", "/readyz")
+"""The paths, which need no token."""
 
 _NO_STORE: Final = {"cache-control": "no-store"}
 _RETRY_AFTER_SECONDS: Final = 5
@@ -88,20 +93,25 @@ class Health:
 def health_routes(health: Health) -> list[BaseRoute]:
     """Return the routes ``/healthz`` and ``/readyz``."""
 
-    async def healthz(_: Request) -> Response:
+    async def healthz(request: Request) -> Response:
         await trio.lowlevel.checkpoint()
+        if is_stranger(request.scope):
+            return _answer({"status": "ok"})
         return _answer({"status": "ok", "phase": health.phase, "uptime_seconds": round(health.uptime_seconds, 3)})
 
-    async def readyz(_: Request) -> Response:
+    async def readyz(request: Request) -> Response:
         await trio.lowlevel.checkpoint()
         reasons = health.reasons()
+        strange = is_stranger(request.scope)
         if not reasons:
-            return _answer({"ready": True, "phase": health.phase, "reasons": reasons})
+            return _answer({"ready": True} if strange else {"ready": True, "phase": health.phase, "reasons": reasons})
         headers = _NO_STORE | {"retry-after": str(_RETRY_AFTER_SECONDS)}
+        if strange:
+            return problem(503, "not ready; with the token this says why", headers=headers, ready=False)
         detail = f"not ready: {'; '.join(reason.detail for reason in reasons)}"
         return problem(503, detail, headers=headers, ready=False, phase=health.phase, reasons=reasons)
 
-    return [Route("/healthz", healthz, methods=["GET"]), Route("/readyz", readyz, methods=["GET"])]
+    return [Route(path, answer, methods=["GET"]) for path, answer in zip(HEALTH_PATHS, (healthz, readyz), strict=True)]
 
 
 def _answer(document: dict[str, object]) -> Response:

@@ -177,6 +177,30 @@ class Saved(Struct, frozen=True):
     failed_session_ids: list[str]
 
 
+class Entrance(Struct, frozen=True):
+    """By which address a browser reaches the page, and by which code it logs in there.
+
+    Attributes:
+        address: A URL without path; null: the gateway is served at no address.
+        code: It lets one browser in, once; null: the page needs no token.
+        seconds: For how long the code is good.
+    """
+
+    address: str | None
+    code: str | None
+    seconds: int
+
+    def link(self, address: str | None = None) -> str:
+        """Return the link to open.
+
+        Args:
+            address: Another address of the same page; None: that of the entrance.
+        """
+        # Behind the `#`: a browser sends that part to no server, so it stands in no log, referrer or preview.
+        at = address or self.address or ""
+        return f"{at}/" if self.code is None else f"{at}/login#{self.code}"
+
+
 class ConfigAnswer(Struct, frozen=True):
     """The configuration in force, as its file would say it. Secrets are not in it, only where they lie.
 

@@ -28,6 +28,7 @@ _USED_WRONGLY: Final = (ConfigError, InvalidSessionIdError)
 
 _COMMANDS: Final = {
     "gateway": ("gateway:gateway", "Run the gateway until SIGTERM or Ctrl-C."),
+    "open": ("open_page:open_page", "Open the chat page in a browser, logged in."),
     "chat": ("chat:chat", "Chat with the agent here, in the terminal."),
     "sessions": ("sessions:sessions", "List, show, export, pin, delete and clean up sessions."),
     "trash": ("trash:trash", "List, restore and empty what was removed."),

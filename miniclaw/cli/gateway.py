@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from miniclaw.cli import Settings
 
 if TYPE_CHECKING:
     from miniclaw.config import Config
+    from miniclaw.front import Front
 
 
 @click.command()
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 def gateway(settings: Settings, *, host: str | None, port: int | None) -> None:
     """Run the gateway until SIGTERM or Ctrl-C.
 
-    The chat page is at the address that it prints. Sessions are saved and cleaned up in the background. On a signal
-    they are flushed; a second signal skips what is left of the five seconds that each part may take.
+    The chat page is at the address that it prints; on a terminal that is a link which logs a browser in, once. Sessions
+    are saved and cleaned up in the background. On a signal they are flushed; a second signal skips what is left of the
+    five seconds that each part may take.
     """
     gc.disable()  # until it is up: of what is imported nothing is garbage
     try:
@@ -63,6 +66,16 @@ async def _run(settings: Settings, config: Config) -> None:
         finally:
             gc.freeze()  # what is there now stays: the collector need not go through it again and again
             gc.enable()
-        for address in running.addresses:
-            with suppress(OSError):  # nobody reads it; the log says it as well
-                click.echo(f"miniclaw is at {address} (Ctrl-C ends it)")
+        if running.front is not None and running.addresses:
+            with suppress(OSError):  # a closed pipe; the log has the address as well
+                _tell_where(running.front)
+
+
+def _tell_where(front: Front) -> None:
+    """Print the address; on a terminal, and never where the output is kept, as a link that logs a browser in."""
+    entrance = front.entrance() if sys.stdout.isatty() else None
+    if entrance is None or entrance.code is None:
+        click.echo(f"miniclaw is at {front.addresses[0]} (Ctrl-C ends it)")
+        return
+    click.echo(f"miniclaw is at {entrance.link()} (Ctrl-C ends it)")
+    click.echo(f"The link works once, for {entrance.seconds // 60} minutes; `miniclaw open` gives another.")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -27,6 +29,20 @@ def parse_address(text: str) -> _Address | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
+
+
+def page_address(served: str, names: Sequence[str]) -> str:
+    """Return the address at which a browser opens a page.
+
+    Args:
+        served: The URL at which it is served. Every address of the machine (``0.0.0.0``, ``::``) is none to open.
+        names: By which else it may be called; the first one is taken in that case, or else loopback.
+    """
+    host, port = urlsplit(served).hostname or "", urlsplit(served).port
+    if not ipaddress.ip_address(host).is_unspecified:
+        return served
+    name = names[0] if names else "127.0.0.1"
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 def is_loopback(text: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -25,12 +25,19 @@ from miniclaw.web.security import Security, SecurityMiddleware
 log = get_logger("miniclaw.web")
 
 
-def build_app(routes: Sequence[BaseRoute], *, security: Security | None, limits: Limits = DEFAULT_LIMITS) -> ASGIApp:
+def build_app(
+    routes: Sequence[BaseRoute],
+    *,
+    security: Security | None,
+    open_paths: Collection[str] = (),
+    limits: Limits = DEFAULT_LIMITS,
+) -> ASGIApp:
     """Return an application.
 
     Args:
         routes: Of all parts.
         security: The rules of an address; None where only the user can come.
+        open_paths: Paths of the routes that need no token.
         limits: What a client may take.
     """
     own = security.routes() if security is not None else []
@@ -42,7 +49,7 @@ def build_app(routes: Sequence[BaseRoute], *, security: Security | None, limits:
     starlette.router.default = _Nothing(starlette.router.default)
     app: ASGIApp = WholeBodies(starlette, limits)
     if security is not None:
-        app = SecurityMiddleware(app, security)
+        app = SecurityMiddleware(app, security, open_paths)
     return UnreadBodies(StrictHeaders(Errors(Guard(app, limits))), limits)
 
 

@@ -11,7 +11,6 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from miniclaw.config_values import ValueRule, count_rule, parse_values, show_values
-from miniclaw.errors import ConfigError
 
 DEFAULT_PORT: Final = 8765
 
@@ -27,22 +26,22 @@ class WebConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         enabled: Whether the page and the API are served at an address; the Unix socket in the workspace always is.
-        host: The address to listen at. Any but a loopback one needs the token.
+        host: The address to listen at. Any but a loopback one needs the token, whatever `require_token` says.
         port: From 0 to 65535; 0 takes any that is free.
         allowed_hosts: More names and addresses by which a browser may call this server, without port.
-        require_token: Whether the token is needed at a loopback address, too.
+        require_token: Whether the token is needed at a loopback address, too: every user of the machine can reach one.
     """
 
     enabled: bool = True
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     allowed_hosts: tuple[str, ...] = ()
-    require_token: bool = False
+    require_token: bool = True
 
     @property
     def needs_token(self) -> bool:
-        """Whether a client at the address has to show the token."""
-        return self.require_token or not ipaddress.ip_address(self.host).is_loopback
+        """There is an address, and clients have to show the token at it."""
+        return self.enabled and (self.require_token or not ipaddress.ip_address(self.host).is_loopback)
 
 
 def _address_rule() -> ValueRule:
@@ -89,16 +88,6 @@ def parse_web_values(values: dict[str, Any], path: Path | None) -> dict[str, Any
         ConfigError: A value is not what it should be.
     """
     return parse_values(_RULES, "web", values, path)
-
-
-def check_web(web: WebConfig, path: Path | None) -> None:
-    """Refuse what is right by itself but not together.
-
-    Raises:
-        ConfigError: Keys contradict each other.
-    """
-    if not web.enabled and web.require_token:
-        raise ConfigError(path, "there is no address to ask for it at: enabled = false", key="web.require_token")
 
 
 def show_web(web: WebConfig) -> dict[str, Any]:

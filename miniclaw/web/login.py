@@ -1,108 +1,114 @@
-"""Showing the token: as a header, or once at ``/login`` for a cookie."""
+"""Showing the token: as a header, or once at ``/login`` for a login that the page keeps.
+
+A login is no cookie. Browsers send the cookies of a host to each of its ports, and on a shared machine the next port
+may be another user's server. The storage of a page (`localStorage`) belongs to host *and* port. The page sends its
+login from there in a header, or, with a websocket, for which a page can set no headers, as a subprotocol.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import parse_qs
 
+import msgspec
+from msgspec import Struct
 from starlette.datastructures import Headers
-from starlette.requests import Request, cookie_parser
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
 from miniclaw.redaction import Secret
 from miniclaw.session.logs import get_logger
 from miniclaw.web.addresses import client_key
+from miniclaw.web.codes import OneTimeCodes
 from miniclaw.web.limits import Limits
 from miniclaw.web.problems import problem
 from miniclaw.web.rates import Rates
-from miniclaw.web.token import COOKIE_SECONDS, is_cookie, is_token, make_cookie
+from miniclaw.web.token import LOGIN_SECONDS, is_login, is_token, make_login
 
-COOKIE_NAME: Final = "miniclaw_session"
 LOGIN_PATH: Final = "/login"
+LOGIN_HEADER: Final = "miniclaw-login"
 
-_OPEN_PATHS: Final = frozenset({"/healthz", LOGIN_PATH, "/login.css", "/logout"})
-_MAX_FORM_BYTES: Final = 16 * 1024
-_MAX_FORM_FIELDS: Final = 10
+CHAT_PROTOCOL: Final = "miniclaw"
+"""The subprotocol by which a websocket of the page is accepted; a login comes beside it."""
+
+LOGIN_PROTOCOL: Final = "miniclaw-login."
+"""Prefix of a login that comes as a subprotocol."""
+
+_STRANGER: Final = "miniclaw.stranger"  # the key in a scope
+_MAX_ORDER_BYTES: Final = 16 * 1024
 _HEADERS: Final = {"www-authenticate": "Bearer"}
-
-_STYLE: Final = """\
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 26rem; margin: 12vh auto; padding: 0 1rem; }
-input, button { font: inherit; box-sizing: border-box; width: 100%; padding: 0.5rem; margin-top: 0.5rem; }
-.wrong { color: #b00020; }
-@media (prefers-color-scheme: dark) { body { background: #16181c; color: #e6e6e6; } .wrong { color: #ff8a80; } }
-"""
-_PAGE: Final = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>miniclaw</title>
-<link rel="stylesheet" href="/login.css">
-</head>
-<body>
-<h1>miniclaw</h1>
-<p>The token is in the file <code>web-token</code> of the workspace.</p>
-{note}<form method="post" action="/login">
-<label for="token">Token</label>
-<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
-<button>Log in</button>
-</form>
-</body>
-</html>
-"""
-_WRONG: Final = '<p class="wrong" role="alert">That is not the token.</p>\n'
+_NO_LOGIN: Final = (
+    "this needs the token (authorization: Bearer …) or a login; `miniclaw open` and the page /login log a browser in"
+)
+_SPENT: Final = (
+    "this link was used already, is older than 10 minutes, or is of before the gateway's last start; `miniclaw open` "
+    "gives a new one"
+)
 
 log = get_logger("miniclaw.web")
 
 
+class LoginOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """The request for a login: the token, or the code of a one-time link."""
+
+    token: str = ""
+    code: str = ""
+
+
+class Login(Struct, frozen=True):
+    """A login, and for how many seconds it is good."""
+
+    login: str
+    seconds: int
+
+
 class Access:
-    """Who may come in: who shows the token, or a cookie that was given for it.
+    """Decides who may come in: who shows the token, or a login that was given for it.
 
     Args:
         token: The token.
         limits: How many wrong ones of a client are looked at.
         now: The wall clock, in seconds of the epoch.
+
+    Attributes:
+        codes: Those of the one-time links.
     """
 
     def __init__(self, token: Secret, limits: Limits, *, now: Callable[[], float] = time.time) -> None:
+        self.codes = OneTimeCodes()
         self._token = token
         self._now = now
         most = limits.wrong_tokens_per_minute
         self._wrong = Rates(most / 60, most, limits.max_clients)
 
-    def check(self, scope: Scope) -> Response | None:
-        """Return the refusal of a request that may not come in, or None."""
-        if scope["type"] == "http" and scope["path"] in _OPEN_PATHS:
-            return None
+    def check(self, scope: Scope, *, is_open: bool = False) -> Response | None:
+        """Return the refusal of a request that shows neither the token nor a login, or None.
+
+        Args:
+            scope: The request.
+            is_open: Whether its path needs neither. A wrong token is refused even there: it is a guess anywhere.
+        """
         headers = Headers(scope=scope)
         scheme, _, shown = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            refusal = self._look_at(shown.strip(), scope)
-            return refusal or None
-        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE_NAME, "")
-        if is_cookie(self._token, cookie, self._now()):
+            return self._look_at(shown.strip(), scope)
+        if is_login(self._token, _login_of(scope, headers), self._now()):
             return None
-        if scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and "text/html" in headers.get("accept", ""):
-            return RedirectResponse(LOGIN_PATH, 303)
-        return problem(401, "this needs the token: authorization: Bearer …, or log in at /login", headers=_HEADERS)
+        if is_open:
+            scope[_STRANGER] = True
+            return None
+        return problem(401, _NO_LOGIN, headers=_HEADERS)
 
     def routes(self) -> list[BaseRoute]:
-        """Return what a browser needs for it."""
-        return [
-            Route(LOGIN_PATH, self._show, methods=["GET"]),
-            Route(LOGIN_PATH, self._log_in, methods=["POST"]),
-            Route("/login.css", _style, methods=["GET"]),
-            Route("/logout", _log_out, methods=["POST"]),
-        ]
+        """Return the route that gives logins."""
+        return [Route(LOGIN_PATH, self._log_in, methods=["POST"])]
 
     def _look_at(self, shown: str, scope: Scope) -> Response | None:
         """Return the refusal of a token, or None if it is the right one. Beyond the rate, it is not looked at."""
-        host = scope["client"][0] if scope.get("client") else "socket"
+        host = _host(scope)
         client = client_key(host)
         if self._wrong.left(client) < 1:
             wait = self._wrong.take(client)
@@ -114,33 +120,38 @@ class Access:
         log.warning("Wrong web token", client=host)
         return problem(401, "that is not the token", headers=_HEADERS)
 
-    async def _show(self, _request: Request) -> Response:
-        return HTMLResponse(_PAGE.format(note=""))
-
     async def _log_in(self, request: Request) -> Response:
         body = await request.body()
-        if len(body) > _MAX_FORM_BYTES:
-            return problem(413, f"the form has {_MAX_FORM_BYTES} bytes at most")
+        if len(body) > _MAX_ORDER_BYTES:
+            return problem(413, f"the body has {_MAX_ORDER_BYTES} bytes at most")
         try:
-            shown = parse_qs(body.decode("latin1"), max_num_fields=_MAX_FORM_FIELDS).get("token", [""])[0]
-        except ValueError:
-            return problem(400, "the form has the field token, and no other")
-        refusal = self._look_at(shown.strip(), request.scope)
+            order = msgspec.json.decode(body, type=LoginOrder)
+        except (ValueError, RecursionError):
+            return problem(400, 'the body is JSON: {"token": TOKEN}, or {"code": CODE} with the code of a link')
+        if order.code:
+            # A code has 256 bits, so that guessing needs no rate; a used one is no guess.
+            refusal = None if self.codes.take(order.code) else problem(410, _SPENT)
+        else:
+            refusal = self._look_at(order.token.strip(), request.scope)
         if refusal is not None:
-            if refusal.status_code == 401:
-                return HTMLResponse(_PAGE.format(note=_WRONG), 401)
             return refusal
-        answer = RedirectResponse("/", 303)
-        cookie = make_cookie(self._token, self._now())
-        answer.set_cookie(COOKIE_NAME, cookie, max_age=COOKIE_SECONDS, path="/", httponly=True, samesite="strict")
-        return answer
+        log.info("Browser logged in", client=_host(request.scope), by="link" if order.code else "token")
+        login = Login(make_login(self._token, self._now()), LOGIN_SECONDS)
+        return Response(msgspec.json.encode(login), media_type="application/json")
 
 
-async def _style(_request: Request) -> Response:
-    return Response(_STYLE, media_type="text/css", headers={"cache-control": "max-age=3600"})
+def is_stranger(scope: Scope) -> bool:
+    """Return whether a request has shown neither the token nor a login, and came in because its path is open."""
+    return bool(scope.get(_STRANGER, False))
 
 
-async def _log_out(_request: Request) -> Response:
-    answer = RedirectResponse(LOGIN_PATH, 303)
-    answer.delete_cookie(COOKIE_NAME, path="/", httponly=True, samesite="strict")
-    return answer
+def _login_of(scope: Scope, headers: Headers) -> str:
+    """Return the login that a request shows, or an empty text."""
+    if scope["type"] == "http":
+        return headers.get(LOGIN_HEADER, "")
+    offered = (name for name in scope.get("subprotocols", ()) if name.startswith(LOGIN_PROTOCOL))
+    return next(offered, "").removeprefix(LOGIN_PROTOCOL)
+
+
+def _host(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else "socket"

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from miniclaw.redaction import Secret
+from miniclaw.secret_files import make_private
+from miniclaw.session.logs import get_logger
 from miniclaw.web.config import WebConfig
 from miniclaw.web.hosts import HostRules, check_origin
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
-from miniclaw.web.login import Access
+from miniclaw.web.login import LOGIN_PATH, Access
+from miniclaw.web.other_users import other_users
 from miniclaw.web.refusal import refuse
 from miniclaw.web.token import load_token
+
+_MAX_NAMED: Final = 5  # users in a warning
+
+log = get_logger("miniclaw.web")
 
 
 class Security:
@@ -44,14 +52,36 @@ class Security:
         """Return the routes that the rules need themselves."""
         return self.access.routes() if self.access is not None else []
 
+    def make_code(self) -> str | None:
+        """Return a new one-time code; None where no token is needed."""
+        return self.access.codes.make() if self.access is not None else None
 
-def open_security(config: WebConfig, workspace: Path) -> Security:
+
+def open_security(
+    config: WebConfig, workspace: Path, *, find_users: Callable[[], Collection[str]] = other_users
+) -> Security:
     """Return the rules of the configured address, with its token if it needs one. Reads and writes, synchronously.
+
+    The workspace is made private first: the Unix socket in it is served without a token.
+
+    Args:
+        config: Where the server listens.
+        workspace: Where the token's file and the Unix socket are.
+        find_users: Returns the names of the machine's other users.
 
     Raises:
         ConfigError: The token's file cannot be used; the server must not start.
     """
-    return Security(config, load_token(workspace) if config.needs_token else None)
+    make_private(workspace)
+    if config.needs_token:
+        return Security(config, load_token(workspace))
+    if config.enabled and (users := sorted(find_users())):
+        log.warning(
+            "Web page needs no token: every user of this machine can read and delete all chats; "
+            "remove `require_token = false` from the table [web]",
+            users=", ".join(users[:_MAX_NAMED]) + (", …" if len(users) > _MAX_NAMED else ""),
+        )
+    return Security(config, None)
 
 
 class SecurityMiddleware:
@@ -60,11 +90,13 @@ class SecurityMiddleware:
     Args:
         app: What answers the rest.
         security: The rules.
+        open_paths: The very paths that need neither token nor login; the others all do.
     """
 
-    def __init__(self, app: ASGIApp, security: Security) -> None:
+    def __init__(self, app: ASGIApp, security: Security, open_paths: Collection[str] = ()) -> None:
         self._app = app
         self._security = security
+        self._open_paths = frozenset({LOGIN_PATH, *open_paths})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -73,7 +105,8 @@ class SecurityMiddleware:
             refusal = self._security.hosts.check(headers)
             refusal = refusal or check_origin(scope["type"], scope.get("method", "GET"), headers)
             if refusal is None and self._security.access is not None:
-                refusal = self._security.access.check(scope)
+                is_open = scope["type"] == "http" and scope["path"] in self._open_paths
+                refusal = self._security.access.check(scope, is_open=is_open)
             if refusal is not None:
                 await refuse(refusal, scope, receive, send)
                 return

@@ -1,7 +1,7 @@
-"""The token: made once, kept in a file that nobody else can read; and the cookie that a browser gets for it.
+"""The token: made once, kept in a file that only its owner can read; and the login that a browser gets for it.
 
-The cookie holds a time and a code that only who knows the token can make: nothing has to be remembered here, and it
-tells nobody the token. A new token ends all cookies.
+A login holds a time and a code that can be made with the token only: nothing has to be remembered here, a restart ends
+no login, and a login does not reveal the token. A new token ends all logins.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ TOKEN_NAME: Final = "web-token"  # noqa: S105 - a file's name
 LEAST_TOKEN_CHARS: Final = 32
 """Shortest token, inclusive: shorter ones could be guessed."""
 
-COOKIE_SECONDS: Final = 30 * 86_400
-"""For how long a cookie is good."""
+LOGIN_SECONDS: Final = 30 * 86_400
+"""For how long a login is good."""
 
 _TOKEN: Final = re.compile(rf"[!-~]{{{LEAST_TOKEN_CHARS},{MAX_SECRET_CHARS}}}")
-_COOKIE: Final = re.compile(r"v1\.([0-9]{1,12})\.([0-9a-f]{64})")
-_COOKIE_PURPOSE: Final = b"miniclaw web session 1\n"
+_LOGIN: Final = re.compile(r"v2\.([0-9]{1,12})\.([0-9a-f]{64})")
+_LOGIN_PURPOSE: Final = b"miniclaw web login 2\n"  # the first version was a cookie, which every port of a host gets
 
 log = get_logger("miniclaw.web")
 
@@ -44,8 +44,9 @@ def load_token(workspace: Path) -> Secret:
     try:
         if path.is_symlink():
             raise ConfigError(path, "it is a link; remove it, and a new token is made at the next start")
-        if not path.exists():
-            workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.exists():
+            _check_owner(path)
+        else:
             _write(path, secrets.token_urlsafe(32))
             log.info("Web token made", path=str(path))
     except OSError as error:
@@ -60,12 +61,23 @@ def load_token(workspace: Path) -> Secret:
     return Secret(text)
 
 
+def _check_owner(path: Path) -> None:
+    """Refuse a token that another user has put there, and therefore knows."""
+    owner = path.lstat().st_uid
+    if owner not in {0, os.geteuid(), path.parent.stat().st_uid}:
+        problem = f"it belongs to another user (uid {owner}); remove it, and a new token is made at the next start"
+        raise ConfigError(path, problem)
+
+
 def _write(path: Path, text: str) -> None:
     """Write a new file, so that it is whole, private and on disk, or not there."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)  # of a start that was killed
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
+        if os.geteuid() == 0:  # the gateway of the directory's owner reads it later
+            above = path.parent.stat()
+            os.fchown(fd, above.st_uid, above.st_gid)
         os.write(fd, f"{text}\n".encode())
         os.fsync(fd)
     finally:
@@ -83,24 +95,25 @@ def is_token(token: Secret, shown: str) -> bool:
     return hmac.compare_digest(token.reveal().encode(), shown.encode(errors="surrogatepass"))
 
 
-def make_cookie(token: Secret, now: float) -> str:
-    """Return the cookie of a browser that has shown the token.
+def make_login(token: Secret, now: float) -> str:
+    """Return the login of a browser that has shown the token, or a one-time code.
 
     Args:
         token: The token.
         now: Seconds of the epoch.
     """
-    until = str(int(now) + COOKIE_SECONDS)
-    return f"v1.{until}.{_code(token, until)}"
+    until = str(int(now) + LOGIN_SECONDS)
+    return f"v2.{until}.{_code(token, until)}"
 
 
-def is_cookie(token: Secret, cookie: str, now: float) -> bool:
-    """Return whether a text is a cookie that was made here for this token, and is still good."""
-    match = _COOKIE.fullmatch(cookie)
+def is_login(token: Secret, login: str, now: float) -> bool:
+    """Return whether a text is a login that was made here for this token, and is still good."""
+    match = _LOGIN.fullmatch(login)
     if match is None or not hmac.compare_digest(_code(token, match[1]), match[2]):
         return False
-    return now < int(match[1]) <= now + COOKIE_SECONDS
+    # One from the future is good: a machine without a battery clock starts in the past, and must not end all logins.
+    return now < int(match[1])
 
 
 def _code(token: Secret, until: str) -> str:
-    return hmac.new(token.reveal().encode(), _COOKIE_PURPOSE + until.encode(), "sha256").hexdigest()
+    return hmac.new(token.reveal().encode(), _LOGIN_PURPOSE + until.encode(), "sha256").hexdigest()

@@ -10,8 +10,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from miniclaw.admin.health import Phase
+from miniclaw.admin.health import HEALTH_PATHS, Phase, health_routes
+from miniclaw.admin.metrics import metrics_routes
+from miniclaw.redaction import Secret
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS
+from miniclaw.web.app import build_app
+from miniclaw.web.config import WebConfig
+from miniclaw.web.security import Security
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import MISPLACED, LogRecorder
 from tests.fakes.os_calls import FaultyOs
@@ -52,6 +57,31 @@ async def test_readyz_follows_the_phase(sessions_dir: Path, clock: WallClock) ->
             document = answer.json()
             assert (document["ready"], [reason["code"] for reason in document["reasons"]]) == (False, [phase])
             assert document["reasons"][0]["detail"] in document["detail"]
+
+
+async def test_stranger_gets_the_status_and_no_detail(sessions_dir: Path, clock: WallClock) -> None:
+    """At an address that needs the token, a stranger gets the status without its reasons, and no metrics."""
+    token = Secret("x" * 40)
+    async with open_watched(sessions_dir, clock) as watched:
+        routes = [*health_routes(watched.health), *metrics_routes(watched.metrics)]
+        security = Security(WebConfig(), token)
+        app = build_app(routes, security=security, open_paths=HEALTH_PATHS)
+        shown = {"authorization": f"Bearer {token.reveal()}"}
+        async with served(watched, app) as client:
+            assert (await client.get("/healthz")).json() == {"status": "ok"}
+            assert (await client.get("/readyz")).json() == {"ready": True}
+            assert (await client.get("/metrics")).status_code == 401
+            assert (await client.get("/healthz", headers=shown)).json()["phase"] == "running"
+            assert (await client.get("/metrics", headers=shown)).status_code == 200
+            watched.health.phase = "draining"
+            answer = await client.get("/readyz")
+            document = {"title": "Service Unavailable", "status": 503, "ready": False}
+            assert (answer.status_code, answer.json() | document) == (503, answer.json())
+            assert answer.headers["retry-after"].isdigit()
+            assert "reasons" not in answer.json()
+            assert "stopping" not in answer.text
+            assert "draining" not in answer.text
+            assert (await client.get("/readyz", headers=shown)).json()["phase"] == "draining"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])

@@ -24,6 +24,7 @@ def write_picture(path: Path) -> None:
         gateway.start()
         try:
             page = browser.new_page(viewport={"width": 1100, "height": 860}, locale="en-GB")
+            Tab(page, gateway.url, "main").log_in(gateway.link())
             for chat in ("garden", "trip to Lisbon", "home"):
                 tab = Tab(page, gateway.url, chat)
                 tab.open()

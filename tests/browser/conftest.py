@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, BrowserContext
 
 from tests.browser.tab import CHROMIUM, MISSING, Tab, open_browser
 from tests.fakes.gateway_process import GatewayProcess
@@ -46,14 +46,20 @@ def gateway(tmp_path: Path, model: ToldModel, browser: Browser) -> Iterator[Gate
 def open_tab(browser: Browser, gateway: GatewayProcess) -> Iterator[OpenTab]:
     """Opens a tab with the page of a chat; those of one test share their storage, unless told otherwise."""
     with ExitStack() as opened:
-        shared = browser.new_context()
-        opened.callback(shared.close)
+
+        def new_context(**context: Any) -> BrowserContext:
+            """Return a browser as it is the day after: with a login, and without the tab that has got it."""
+            made = browser.new_context(**context)
+            opened.callback(made.close)
+            page = made.new_page()
+            Tab(page, gateway.url, "main").log_in(gateway.link())
+            page.close()
+            return made
+
+        shared = new_context()
 
         def open_one(chat: str = "main", **context: Any) -> Tab:
-            where = shared
-            if context:
-                where = browser.new_context(**context)
-                opened.callback(where.close)
+            where = new_context(**context) if context else shared
             tab = Tab(where.new_page(), gateway.url, chat)
             tab.open()
             return tab

@@ -57,6 +57,11 @@ class Tab:
     def _hear(self, message: ConsoleMessage) -> None:
         self.complaints.append(f"{message.type}: {message.text}")
 
+    def log_in(self, link: str) -> None:
+        """Open a link, which shows the chat that is the usual one."""
+        self.page.goto(link)
+        self.connected()
+
     def open(self) -> None:
         self.page.goto(f"{self._url}/?chat={self.chat}")
         self.connected()

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from miniclaw.admin.client import GatewayClient
+from miniclaw.web.token import TOKEN_NAME
 from tests.fakes.bot_api import TOKEN
 
 TOKEN_VARIABLE = "MINICLAW_TEST_BOT_TOKEN"  # noqa: S105 - the variable's name
@@ -77,6 +79,20 @@ class GatewayProcess:
 
     def kill(self) -> None:
         self.end(signal.SIGKILL)
+
+    @property
+    def token(self) -> str:
+        """The token that a program shows at `url`."""
+        return (self.home / "workspace" / TOKEN_NAME).read_text().strip()
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header by which it shows it."""
+        return {"authorization": f"Bearer {self.token}"}
+
+    def link(self) -> str:
+        """Return a link by which one browser logs in."""
+        return GatewayClient(self.home / "workspace").entrance().link()
 
     @property
     def log(self) -> str:

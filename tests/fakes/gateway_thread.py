@@ -14,8 +14,9 @@ from miniclaw.admin.context import AdminContext
 from miniclaw.config import Config, Home, load_config
 from miniclaw.errors import MiniclawError
 from miniclaw.session.fs import OsCalls
+from miniclaw.web.config import WebConfig
 from tests.fakes.program import TIMEOUT_SECONDS, Program, Result
-from tests.fakes.serving import AT_ANY_PORT, NOT_AT_AN_ADDRESS, open_gateway
+from tests.fakes.serving import NOT_AT_AN_ADDRESS, open_gateway
 
 T = TypeVar("T")
 
@@ -35,14 +36,14 @@ class GatewayThread:
         home: Home,
         config: Config | None = None,
         *,
-        at_an_address: bool = False,
+        web: WebConfig = NOT_AT_AN_ADDRESS,
         fs: OsCalls | None = None,
     ) -> None:
         self.address = ""
         self._home = home
         self._config = config
         self._fs = fs
-        self._web = AT_ANY_PORT if at_an_address else NOT_AT_AN_ADDRESS
+        self._web = web
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self._token: trio.lowlevel.TrioToken | None = None

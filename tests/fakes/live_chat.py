@@ -68,12 +68,18 @@ class Client:
 
 
 @asynccontextmanager
-async def connect(url: str, query: str = "") -> AsyncIterator[Client]:
-    """Connect to the websocket of a server for a block."""
+async def connect(url: str, query: str = "", *, token: str = "") -> AsyncIterator[Client]:
+    """Connect to the websocket of a server for a block, showing the token if there is one."""
+    shown = [(b"authorization", f"Bearer {token}".encode())] if token else []
     host, _, port = url.removeprefix("http://").partition(":")
     async with await trio.open_tcp_stream(host, int(port)) as stream, trio.open_nursery() as nursery:
         connection = await trio_websocket.wrap_client_stream(
-            nursery, stream, f"{host}:{port}", f"/api/v1/chat{query}", max_message_size=MAX_MESSAGE_BYTES
+            nursery,
+            stream,
+            f"{host}:{port}",
+            f"/api/v1/chat{query}",
+            extra_headers=shown,
+            max_message_size=MAX_MESSAGE_BYTES,
         )
         async with connection:
             yield Client(connection, stream)

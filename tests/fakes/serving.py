@@ -12,6 +12,7 @@ from miniclaw.admin.api import api_routes
 from miniclaw.admin.context import AdminContext
 from miniclaw.admin.health import Health
 from miniclaw.admin.live_status import LiveStatus, live_status
+from miniclaw.admin.messages import Entrance
 from miniclaw.admin.metrics import Metrics
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.stats import TurnStats
@@ -20,6 +21,7 @@ from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.runtime import open_runtime
 from miniclaw.web.app import build_app
+from miniclaw.web.codes import CODE_SECONDS
 from miniclaw.web.config import WebConfig
 from miniclaw.web.security import open_security
 from miniclaw.web.server import open_server
@@ -59,15 +61,16 @@ async def open_gateway(
                 addresses=addresses, now=clock(), started_at=started_at,
             )  # fmt: skip
 
+        security = open_security(web, home.workspace)
         context = AdminContext(
             config=config,
             home=home,
             runtime=runtime,
             operations=runtime.operations(by="command"),
             live=live,
+            entrance=lambda: Entrance(addresses[0] if addresses else None, security.make_code(), CODE_SECONDS),
             clock=clock,
         )
-        security = open_security(web, home.workspace)
 
         def make_app(trusted: bool) -> ASGIApp:
             return build_app(api_routes(context, trusted=trusted), security=None if trusted else security)

@@ -107,15 +107,15 @@ async def open_watched(
 
 
 @asynccontextmanager
-async def served(watched: Watched) -> AsyncIterator[httpx2.AsyncClient]:
-    """Serve health and metrics on a real socket, and give a client."""
+async def served(watched: Watched, app: Any = None) -> AsyncIterator[httpx2.AsyncClient]:
+    """Serve health and metrics on a real socket, or another application, and give a client."""
     config = HypercornConfig()
     config.bind = ["127.0.0.1:0"]
     config.errorlog = logging.getLogger("tests.hypercorn")
     done = trio.Event()
-    app: ASGIFramework = watched.app  # type: ignore[assignment]  # Starlette's types are its own
+    served_app: ASGIFramework = app or watched.app  # type: ignore[assignment]  # Starlette's types are its own
     async with trio.open_nursery() as nursery:
-        (address,) = await nursery.start(partial(serve_http, app, config, shutdown_trigger=done.wait))
+        (address,) = await nursery.start(partial(serve_http, served_app, config, shutdown_trigger=done.wait))
         async with httpx2.AsyncClient(base_url=address, trust_env=False) as client:
             yield client
         done.set()

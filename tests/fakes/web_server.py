@@ -20,8 +20,12 @@ from miniclaw.web.app import build_app
 from miniclaw.web.config import WebConfig
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
 from miniclaw.web.listening import short_address
+from miniclaw.web.login import is_stranger
 from miniclaw.web.security import Security
 from miniclaw.web.server import Server, open_server
+
+OPEN_PATHS = ("/healthz", "/open")
+"""Paths of the application that need no token."""
 
 PATIENCE_SECONDS = 10.0
 """How long a test waits for what has to come."""
@@ -68,6 +72,7 @@ class App:
         return [
             Route("/", self._hello),
             Route("/healthz", self._hello),
+            Route("/open", self._tell_stranger),
             Route("/api", self._echo, methods=["POST", "PUT", "PATCH", "DELETE"]),
             Route("/api", self._hello, methods=["GET"]),
             Route("/deaf", self._hello, methods=["POST"]),
@@ -84,6 +89,9 @@ class App:
     async def _hello(self, _request: Request) -> Response:
         self.entered += 1
         return PlainTextResponse("hello")
+
+    async def _tell_stranger(self, request: Request) -> Response:
+        return PlainTextResponse("a stranger" if is_stranger(request.scope) else "one of us")
 
     async def _echo(self, request: Request) -> Response:
         self.entered += 1
@@ -298,7 +306,7 @@ async def open_test_server(
     app = App()
 
     def make_app(trusted: bool) -> Any:
-        return build_app(app.routes(), security=None if trusted else rules, limits=limits)
+        return build_app(app.routes(), security=None if trusted else rules, open_paths=OPEN_PATHS, limits=limits)
 
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(

@@ -40,6 +40,11 @@ CLEANUP_SERVICE: Final = "session/cleanup_service.py"
 ERASING: Final = "session/erasing.py"
 OPERATIONS: Final = "session/operations.py"
 PLAN: Final = "session/plan.py"
+WEB_CONFIG: Final = "web/config.py"
+CODES: Final = "web/codes.py"
+LOGIN: Final = "web/login.py"
+SECURITY: Final = "web/security.py"
+OPEN_PAGE: Final = "cli/open_page.py"
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from tests.planted.bug import (
 from tests.planted.durability_bugs import DURABILITY
 from tests.planted.leftover_bugs import LEFTOVER_BUGS
 from tests.planted.rule_bugs import RULE_BUGS
+from tests.planted.web_bugs import WEB_BUGS
 
 _REMOVAL: Final = (
     Bug(
@@ -268,4 +269,4 @@ _BORDERS: Final = (
     ),
 )  # fmt: skip
 
-BUGS: Final = (*DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS, *LEFTOVER_BUGS, *RULE_BUGS)
+BUGS: Final = (*DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS, *LEFTOVER_BUGS, *RULE_BUGS, *WEB_BUGS)

@@ -15,8 +15,8 @@ from tests.soak.account import Account
 
 _ANSWERS_SECONDS: Final = 30
 _HANDSHAKE: Final = (
-    b"GET /api/v1/chat?chat=%b HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
-    b"sec-websocket-version: 13\r\nsec-websocket-key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+    b"GET /api/v1/chat?chat=%b HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer %b\r\nupgrade: websocket\r\n"
+    b"connection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
 )
 _RUBBISH: Final = (
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 500,
@@ -26,10 +26,9 @@ _RUBBISH: Final = (
     b"POST /api/v1/cleanup/run HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999\r\n\r\n{",
     b"BREW /pot HTTP/1.1\r\nhost: localhost\r\n\r\n",
     b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n",
-    _HANDSHAKE % b"rubbish" + b"\xff\xff\xff" * 50,
-    _HANDSHAKE % b"rubbish" + b"\x81\xfe\xff\xff",
     b"\xff" * 100_000,
 )
+_RUBBISH_FRAMES: Final = (b"\xff\xff\xff" * 50, b"\x81\xfe\xff\xff")
 
 
 class ApiUser:
@@ -204,9 +203,11 @@ class Commander:
 class Nuisance:
     """Connects and does what no client does."""
 
-    def __init__(self, url: str, account: Account, chance: random.Random) -> None:
+    def __init__(self, url: str, token: str, account: Account, chance: random.Random) -> None:
         self._host, _, port = url.removeprefix("http://").partition(":")
         self._port = int(port)
+        self._token = token.encode()
+        self._rubbish = (*_RUBBISH, *(self._handshake("rubbish") + frames for frames in _RUBBISH_FRAMES))
         self._account = account
         self._chance = chance
 
@@ -215,14 +216,17 @@ class Nuisance:
         while True:
             await trio.sleep(self._chance.uniform(0.5, 2))
             self._account.counts["connections with rubbish"] += 1
-            await self._connect(self._chance.choice(_RUBBISH), self._hear_out)
+            await self._connect(self._chance.choice(self._rubbish), self._hear_out)
 
     async def stall(self, chat_id: str) -> None:
         """Listen to a chat, and take nothing of what comes."""
         while True:
             self._account.counts["stalled websockets"] += 1
-            await self._connect(_HANDSHAKE % chat_id.encode(), self._take_nothing)
+            await self._connect(self._handshake(chat_id), self._take_nothing)
             await trio.sleep(0.5)
+
+    def _handshake(self, chat_id: str) -> bytes:
+        return _HANDSHAKE % (chat_id.encode(), self._token)
 
     async def _connect(self, data: bytes, go_on: Callable[[trio.SocketStream], Awaitable[None]]) -> None:
         try:

@@ -74,6 +74,7 @@ class Tab:
 
     Args:
         url: Of the gateway; may change while it is away.
+        token: Of the gateway.
         chat_id: The chat.
         count: How many messages it is to say.
         account: Where it notes what it hears.
@@ -82,9 +83,17 @@ class Tab:
     """
 
     def __init__(
-        self, url: str, chat_id: str, count: int, account: Account, chance: random.Random, texts: Texts
+        self,
+        url: str,
+        token: str,
+        chat_id: str,
+        count: int,
+        account: Account,
+        chance: random.Random,
+        texts: Texts,
     ) -> None:
         self._url = url
+        self._token = token
         self._chat_id = chat_id
         self._left = count
         self._account = account
@@ -116,7 +125,8 @@ class Tab:
             self._account.trouble(f"{self._chat_id}: never done; not saved: {unsaved}", also_at_end=False)
 
     async def _connected(self) -> None:
-        async with connect(self._url, f"?chat={quote(self._chat_id)}") as client, trio.open_nursery() as nursery:
+        query = f"?chat={quote(self._chat_id)}"
+        async with connect(self._url, query, token=self._token) as client, trio.open_nursery() as nursery:
             self._account.counts["websockets"] += 1
             self._pieces.clear()
             nursery.start_soon(self._listen, client)

@@ -77,7 +77,7 @@ class Soak:
         """Have everybody at it for so long, and then stop the gateway under them."""
         async with trio.open_nursery() as people:
             self._start_people(people)
-            async with httpx2.AsyncClient(base_url=self.gateway.url, timeout=30) as http:
+            async with self._open_http() as http:
                 user = ApiUser(http, desk("api"), self.account, self._chance)
                 async with trio.open_nursery() as administrators:
                     administrators.start_soon(self._sample, user)
@@ -95,6 +95,9 @@ class Soak:
             people.cancel_scope.cancel()
         self._crowd.gather()
 
+    def _open_http(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(base_url=self.gateway.url, headers=self.gateway.authorization, timeout=30)
+
     def _start_people(self, people: trio.Nursery) -> None:
         for number in range(CHATS):
             people.start_soon(self._chat, number)
@@ -104,7 +107,7 @@ class Soak:
             people.start_soon(self._write_to_bot, user)
         people.start_soon(self._crowd.collect)
         people.start_soon(self._crowd.trouble)
-        nuisance = Nuisance(self.gateway.url, self.account, self._chance)
+        nuisance = Nuisance(self.gateway.url, self.gateway.token, self.account, self._chance)
         people.start_soon(nuisance.send_rubbish)
         for number in range(STALLED):
             people.start_soon(nuisance.stall, f"chat{number}-stalled")
@@ -132,7 +135,7 @@ class Soak:
         async with trio.open_nursery() as nursery:
             for _ in range(tabs):
                 count = self._chance.randint(10, 40)
-                tab = Tab(self.gateway.url, chat_id, count, self.account, self._chance, self._texts)
+                tab = Tab(self.gateway.url, self.gateway.token, chat_id, count, self.account, self._chance, self._texts)
                 nursery.start_soon(tab.run)
 
     async def _write_to_bot(self, user: int) -> None:
@@ -153,7 +156,7 @@ class Soak:
     async def _delete(self, session_id: str) -> None:
         if self.account.stopping:
             return
-        async with httpx2.AsyncClient(base_url=self.gateway.url, timeout=30) as http:
+        async with self._open_http() as http:
             user = ApiUser(http, (), self.account, self._chance)
             if self._chance.random() < 0.5:
                 erase = self._chance.choice(("true", "false"))

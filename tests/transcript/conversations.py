@@ -154,7 +154,7 @@ async def tell_web(house: House) -> None:
         "These are the frames of the page's websocket, `→` from the page, whose part a small client plays here (in "
         "`tests/browser` it is the page, in a browser). A conversation begins:"
     )
-    async with connect(house.gateway.url, "?chat=home") as client:
+    async with connect(house.gateway.url, "?chat=home", token=house.gateway.token) as client:
         wire = Wire(client)
         await wire.until("hello")
         await wire.send(type="message", id="m1", text=first)
@@ -184,7 +184,7 @@ async def tell_web(house: House) -> None:
         "The gateway is started again. The page connects, sees what is there, and sends what was not confirmed. The "
         "connection is bad, so it does that twice, with the same id (without the frames `message` and `saved`):"
     )
-    async with connect(house.gateway.url, "?chat=home") as client:
+    async with connect(house.gateway.url, "?chat=home", token=house.gateway.token) as client:
         wire = Wire(client)
         await wire.until("hello")
         for _ in range(2):

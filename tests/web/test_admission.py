@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from miniclaw.web.addresses import client_key, is_loopback
+from miniclaw.web.addresses import client_key, is_loopback, page_address
 from miniclaw.web.admission import RESERVED_DESCRIPTORS, Admission, plan_connections
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
 from miniclaw.web.rates import Rates
@@ -81,6 +81,24 @@ def test_client_key_stands_for_one_client(one: str, other: str, same: bool) -> N
 def test_is_loopback_knows_every_form(address: str, expected: bool) -> None:
     """Loopback written as IPv6 is loopback, too."""
     assert is_loopback(address) is expected
+
+
+@pytest.mark.parametrize(
+    ("served", "names", "expected"),
+    [
+        ("http://127.0.0.1:8765", [], "http://127.0.0.1:8765"),
+        ("http://127.0.0.1:8765", ["claw.lan"], "http://127.0.0.1:8765"),
+        ("http://[::1]:80", [], "http://[::1]:80"),
+        ("http://192.168.1.5:8765", ["claw.lan"], "http://192.168.1.5:8765"),
+        ("http://0.0.0.0:8765", [], "http://127.0.0.1:8765"),
+        ("http://[::]:8765", [], "http://127.0.0.1:8765"),
+        ("http://0.0.0.0:8765", ["claw.lan", "other.lan"], "http://claw.lan:8765"),
+        ("http://[::]:8765", ["fd00::5"], "http://[fd00::5]:8765"),
+    ],
+)
+def test_page_address_is_one_that_a_browser_can_open(served: str, names: list[str], expected: str) -> None:
+    """Every address of the machine is none to open: the name that the configuration gives it is, or else loopback."""
+    assert page_address(served, names) == expected
 
 
 def test_rates_refill_at_their_pace() -> None:

@@ -1,4 +1,4 @@
-"""Attacks on the token: its file, guesses, and cookies that were not given."""
+"""Attacks on the token: its file, guesses, and addresses that need none."""
 
 from __future__ import annotations
 
@@ -10,34 +10,24 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import ConfigError
-from miniclaw.redaction import Secret, redact
+from miniclaw.redaction import redact
 from miniclaw.web.config import WebConfig
-from miniclaw.web.limits import Limits
-from miniclaw.web.login import COOKIE_NAME
-from miniclaw.web.security import Security, open_security
-from miniclaw.web.token import COOKIE_SECONDS, is_cookie, load_token, make_cookie
+from miniclaw.web.security import open_security
+from miniclaw.web.token import load_token, make_login
+from tests.fakes.guarded import BEARER, LOGIN, NOW, OPEN, OTHER, TOKEN, ask, guarded, log_in
 from tests.fakes.logs import LogRecorder
-from tests.fakes.web_server import Running, open_test_server
+from tests.fakes.web_server import open_test_server
 
-TOKEN = Secret("correct-horse-battery-staple-0123456789")
-OTHER = Secret("another-horse-battery-staple-0123456789")
-NOW = 1_800_000_000.0
-BEARER = f"Bearer {TOKEN.reveal()}"
-SHARED = WebConfig(port=0, require_token=True)
-
-
-def guarded(limits: Limits | None = None, now: Callable[[], float] = lambda: NOW) -> Security:
-    return Security(SHARED, TOKEN, limits=limits or Limits(), now=now)
-
-
-async def log_in(running: Running, token: str) -> tuple[int, str]:
-    answer = await running.get("/login", method="POST", body=f"token={token}".encode())
-    return answer.status, answer.headers.get("set-cookie", "")
+WARNED = (
+    "Web page needs no token: every user of this machine can read and delete all chats; "
+    "remove `require_token = false` from the table [web]"
+)
 
 
 def test_load_token_makes_one_that_is_private_and_stays(tmp_path: Path, logs: LogRecorder) -> None:
     """The first start makes a token of 256 bits in a file of mode 0600; the next one takes the same; no log has it."""
     workspace = tmp_path / "workspace"
+    workspace.mkdir(mode=0o700)
     before = os.umask(0)
     try:
         token = load_token(workspace)
@@ -107,27 +97,107 @@ def test_load_token_from_a_file_that_is_none_refuses_the_start(
         load_token(tmp_path)
 
 
-def test_open_security_asks_for_a_token_where_others_can_come(tmp_path: Path) -> None:
-    """On loopback there is none unless it is asked for; at any other address there always is one."""
-    assert open_security(WebConfig(), tmp_path).access is None
-    assert not (tmp_path / "web-token").exists()
-    assert open_security(WebConfig(host="0.0.0.0"), tmp_path).access is not None  # noqa: S104 - that is the case
-    assert open_security(SHARED, tmp_path).access is not None
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of other users")
+def test_load_token_of_another_user_refuses_the_start(tmp_path: Path) -> None:
+    """A user who put the token there knows it; the owner of the directory may, for whom root starts the gateway."""
+    path = tmp_path / "web-token"
+    private(b"x" * 40)(path)
+    os.chown(path, 12345, 12345)
+    with pytest.raises(ConfigError, match=r"web-token: it belongs to another user \(uid 12345\); remove it"):
+        load_token(tmp_path)
+    os.chown(tmp_path, 12345, 12345)
+    assert load_token(tmp_path).reveal() == "x" * 40
+    path.unlink()
+    load_token(tmp_path)
+    assert path.stat().st_uid == 12345
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o770, 0o777, 0o1777, 0o701])
+def test_open_security_keeps_other_users_out_of_the_workspace(tmp_path: Path, logs: LogRecorder, mode: int) -> None:
+    """No other user can put a socket or a token in the place of ours, however the workspace was made."""
+    for config in (WebConfig(), WebConfig(enabled=False)):
+        tmp_path.chmod(mode)
+        open_security(config, tmp_path)
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    assert {event["was"] for event in logs.named("Directory made private")} == {f"{mode:04o}"}
+
+
+def test_open_security_in_a_workspace_that_stays_open_warns(
+    tmp_path: Path, logs: LogRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a directory of another user the gateway runs, and the log says how to make it private."""
+
+    def refuse(_path: Path, _mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    assert open_security(WebConfig(), tmp_path).access is not None
+    event = logs.one("Directory is open to other users; its owner should make it private: chmod 700")
+    assert (event["path"], event["mode"]) == (str(tmp_path), "0777")
+
+
+def test_open_security_asks_for_a_token_everywhere_unless_told_otherwise(tmp_path: Path, logs: LogRecorder) -> None:
+    """Every user of the machine reaches loopback, so it needs the token as well; no other address can do without."""
+    assert open_security(WebConfig(), tmp_path / "a").access is not None
+    assert open_security(WebConfig(host="::1"), tmp_path / "b").access is not None
+    assert open_security(OPEN, tmp_path / "c", find_users=set).access is None
+    assert not (tmp_path / "c" / "web-token").exists()
+    assert open_security(WebConfig(enabled=False), tmp_path / "e").access is None
+    assert not (tmp_path / "e" / "web-token").exists()
+    everywhere = WebConfig(host="0.0.0.0", require_token=False)  # noqa: S104 - that is the case
+    assert open_security(everywhere, tmp_path / "d", find_users=lambda: {"eve"}).access is not None
+    assert logs.named(WARNED) == []
+
+
+@pytest.mark.parametrize(
+    ("users", "named"),
+    [({"eve"}, "eve"), ({"eve", "adam"}, "adam, eve"), (set("gfedcba"), "a, b, c, d, e, …")],
+)
+def test_open_security_without_a_token_warns_where_there_are_other_users(
+    tmp_path: Path, logs: LogRecorder, users: set[str], named: str
+) -> None:
+    """The administrator is told who can read the chats, and how to change that."""
+    open_security(OPEN, tmp_path, find_users=lambda: users)
+    event = logs.one(WARNED)
+    assert (event["level"], event["users"]) == ("warning", named)
+
+
+def test_open_security_without_a_token_and_other_users_is_silent(tmp_path: Path, logs: LogRecorder) -> None:
+    """There is no WARNING on a machine of one user, nor where no address is served."""
+    open_security(OPEN, tmp_path, find_users=set)
+    open_security(WebConfig(enabled=False, require_token=False), tmp_path, find_users=lambda: {"eve"})
+    assert logs.named(WARNED) == []
 
 
 async def test_request_without_the_token_is_refused(tmp_path: Path) -> None:
-    """A program is told how to show it, a person is led to the page for it, a websocket is not opened."""
+    """A program is told how to show it, a person is told of `miniclaw open`, a websocket is not opened."""
     async with open_test_server(tmp_path, security=guarded()) as running:
         answer = await running.get("/api")
         assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
-        person = await running.get("/", accept="text/html,*/*")
-        assert (person.status, person.headers["location"]) == (303, "/login")
+        assert "`miniclaw open`" in answer.json()["detail"]
         assert (await running.get("/api", method="POST", body=b"x", accept="text/html")).status == 401
         assert (await running.refused_websocket()).status == 401
+        assert (await running.refused_websocket("/healthz")).status == 401
         assert (await running.get("/nothing")).status == 401
         assert running.app.entered == 0
         assert (await running.get("/healthz")).status == 200
         assert (await running.get("/api", over="unix")).status == 200
+
+
+async def test_request_to_an_open_path_is_known_as_a_strangers_or_as_ours(tmp_path: Path, logs: LogRecorder) -> None:
+    """An open path tells less to who shows nothing; a wrong token is refused there as well, for it is a guess."""
+    async with open_test_server(tmp_path, security=guarded()) as running:
+        assert (await running.get("/open")).body == b"a stranger"
+        assert (await running.get("/open", authorization="Basic eDp5")).body == b"a stranger"
+        assert (await running.get("/open", miniclaw_login=make_login(OTHER, NOW))).body == b"a stranger"
+        assert (await running.get("/open", authorization=BEARER)).body == b"one of us"
+        assert (await running.get("/open", miniclaw_login=LOGIN)).body == b"one of us"
+        assert (await running.get("/open", over="unix")).body == b"one of us"
+        assert (await running.get("/open", authorization="Bearer guess")).status == 401
+        logs.one("Wrong web token")
+    async with open_test_server(tmp_path, config=OPEN) as running:
+        assert (await running.get("/open")).body == b"one of us"
 
 
 @pytest.mark.parametrize(
@@ -165,99 +235,14 @@ async def test_request_with_a_wrong_token_is_refused_and_logged_without_it(
 
 
 async def test_guesses_are_limited(tmp_path: Path) -> None:
-    """After ten wrong tokens none is looked at for a while, by whichever way it comes; who is in already stays in."""
+    """After ten wrong tokens none is looked at for a while, by whichever way it comes; a login still is."""
     async with open_test_server(tmp_path, security=guarded()) as running:
-        cookie = f"{COOKIE_NAME}={make_cookie(TOKEN, NOW)}"
         for number in range(5):
             assert (await running.get("/api", authorization=f"Bearer guess{number}")).status == 401
-            assert (await log_in(running, f"guess{number}"))[0] == 401
+            assert (await log_in(running, token=f"guess{number}")).status == 401
         answer = await running.get("/api", authorization=BEARER)
         assert answer.status == 429
         assert 1 <= int(answer.headers["retry-after"]) <= 6
-        assert (await log_in(running, TOKEN.reveal())) == (429, "")
+        assert (await log_in(running, token=TOKEN.reveal())).status == 429
         assert (await running.refused_websocket(authorization=BEARER)).status == 429
-        assert (await running.get("/api", cookie=cookie)).status == 200
-
-
-async def test_log_in_gives_a_cookie_that_is_not_the_token(tmp_path: Path) -> None:
-    """The cookie opens page and websocket, no script can read it, and no other site can make a browser send it."""
-    async with open_test_server(tmp_path, security=guarded()) as running:
-        page = await running.get("/login")
-        assert page.status == 200
-        assert b"<script" not in page.body
-        assert b"style=" not in page.body
-        assert (await running.get("/login.css")).headers["content-type"].startswith("text/css")
-        status, cookie = await log_in(running, TOKEN.reveal())
-        assert status == 303
-        value, *attributes = cookie.split("; ")
-        assert {"httponly", "path=/", "samesite=strict", f"max-age={COOKIE_SECONDS}"} <= {a.lower() for a in attributes}
-        assert TOKEN.reveal() not in cookie
-        assert (await running.get("/api", cookie=f"other=1; {value}")).status == 200
-        async with running.websocket(cookie=value, origin=f"http://127.0.0.1:{running.port}") as websocket:
-            await websocket.send_message("hello")
-            assert await websocket.get_message() == "hello"
-        out = await running.get("/logout", method="POST", cookie=value, origin="http://localhost")
-        assert out.status == 303
-        assert "max-age=0" in out.headers["set-cookie"].lower()
-
-
-async def test_log_in_from_a_strangers_page_is_refused(tmp_path: Path) -> None:
-    """A page of somebody else cannot log a browser in or out."""
-    async with open_test_server(tmp_path, security=guarded()) as running:
-        body = f"token={TOKEN.reveal()}".encode()
-        for path in ("/login", "/logout"):
-            answer = await running.get(path, method="POST", body=body, origin="https://evil.example")
-            assert answer.status == 403
-            assert "set-cookie" not in answer.headers
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"token", b"token=", b"&" * 2000, b"\xff\xfe", b"token=" + b"x" * 20_000, b"a=1&" * 50]
-)
-async def test_log_in_with_a_strange_form_is_refused(tmp_path: Path, body: bytes) -> None:
-    """Whatever the form holds, there is no cookie, and no failure."""
-    async with open_test_server(tmp_path, security=guarded()) as running:
-        answer = await running.get("/login", method="POST", body=body)
-        assert answer.status in {400, 401, 413}
-        assert "set-cookie" not in answer.headers
-
-
-def test_cookie_is_good_for_thirty_days() -> None:
-    """Until the bound, and not at it."""
-    cookie = make_cookie(TOKEN, NOW)
-    assert is_cookie(TOKEN, cookie, NOW)
-    assert is_cookie(TOKEN, cookie, NOW + COOKIE_SECONDS - 1)
-    assert not is_cookie(TOKEN, cookie, NOW + COOKIE_SECONDS)
-
-
-def test_cookie_that_was_not_given_opens_nothing() -> None:
-    """Another time, another token, another form or another alphabet: none is a cookie."""
-    version, until, code = make_cookie(TOKEN, NOW).split(".")
-    forged = [
-        f"{version}.{int(until) + 1}.{code}",
-        f"{version}.0{until}.{code}",
-        f"{version}.{until}.{'0' * 64}",
-        f"{version}.{until}.{code.upper()}",
-        f"{version}.{until}.{code}\n",
-        f"{version}.{until}.",
-        f"v2.{until}.{code}",
-        make_cookie(OTHER, NOW),
-        make_cookie(TOKEN, NOW + 10 * COOKIE_SECONDS),  # from a clock that was wrong
-        TOKEN.reveal(),
-        "",
-        "v1.١٢٣." + code,
-    ]
-    assert [cookie for cookie in forged if is_cookie(TOKEN, cookie, NOW)] == []
-
-
-async def test_request_with_an_expired_or_forged_cookie_is_refused(tmp_path: Path) -> None:
-    """The server looks at the time and the code; such cookies are no guesses, for they come from old pages."""
-    moment = NOW
-    async with open_test_server(tmp_path, security=guarded(now=lambda: moment)) as running:
-        cookie = f"{COOKIE_NAME}={make_cookie(TOKEN, NOW)}"
-        assert (await running.get("/api", cookie=cookie)).status == 200
-        for _ in range(12):
-            assert (await running.get("/api", cookie=f"{COOKIE_NAME}={make_cookie(OTHER, NOW)}")).status == 401
-        moment = NOW + COOKIE_SECONDS
-        assert (await running.get("/api", cookie=cookie)).status == 401
-        assert (await running.get("/api", authorization=BEARER)).status == 200
+        assert await ask(running, LOGIN) == 200

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute
 
 from miniclaw.admin.api.cleanup import CLEANUP
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery, RawJson, make_routes
-from miniclaw.admin.api.gateway import GATEWAY
+from miniclaw.admin.api.gateway import ENTRANCE, GATEWAY
 from miniclaw.admin.api.openapi import make_document
 from miniclaw.admin.api.sessions import SESSIONS
 from miniclaw.admin.api.trash import TRASH
@@ -39,7 +39,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *GATEWAY,
     Endpoint("GET", "/openapi.json", _openapi, dict[str, Any], "Return this document."),
 )
-"""All endpoints of the API."""
+"""All endpoints of the API at both places; the socket has `ENTRANCE` besides."""
 
 
 def api_routes(context: AdminContext, *, trusted: bool) -> list[BaseRoute]:
@@ -49,4 +49,5 @@ def api_routes(context: AdminContext, *, trusted: bool) -> list[BaseRoute]:
         context: What they work on.
         trusted: Whether they are for the Unix socket, over which the commands come; else for an address.
     """
-    return make_routes(context, ENDPOINTS, by="command" if trusted else "api")
+    endpoints = (*ENDPOINTS, *ENTRANCE) if trusted else ENDPOINTS
+    return make_routes(context, endpoints, by="command" if trusted else "api")

@@ -8,7 +8,7 @@ import trio
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
 from miniclaw.admin.live_status import LiveStatus
-from miniclaw.admin.messages import ConfigAnswer, Saved
+from miniclaw.admin.messages import ConfigAnswer, Entrance, Saved
 from miniclaw.admin.views.workspace import look
 from miniclaw.admin.views.workspace_json import ShownWorkspace, shown_workspace
 from miniclaw.config import show_config
@@ -48,6 +48,17 @@ async def config(call: Call[NoQuery, None]) -> ConfigAnswer:
     """Return the configuration in force."""
     return ConfigAnswer(show_config(call.context.config))
 
+
+async def entrance(call: Call[NoQuery, None]) -> Entrance:
+    """Make a one-time code, with which a browser can log in."""
+    await trio.lowlevel.checkpoint()
+    return call.context.entrance()
+
+
+ENTRANCE: Final = (
+    Endpoint("POST", "/entrance", entrance, Entrance, "Make a one-time code, with which a browser can log in."),
+)
+"""For the owner of the workspace only, over its socket."""
 
 GATEWAY: Final = (
     Endpoint("POST", "/save", save, Saved, "Save all sessions that have unsaved changes, now."),

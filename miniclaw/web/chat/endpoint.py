@@ -15,6 +15,7 @@ from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import make_session_id
 from miniclaw.web.chat.connection import GOING_AWAY, POLICY, ChatConnection
 from miniclaw.web.chat.frames import ErrorFrame, encode_frames
+from miniclaw.web.login import CHAT_PROTOCOL
 
 DEFAULT_CHANNEL: Final = "web"
 DEFAULT_CHAT: Final = "main"
@@ -50,7 +51,9 @@ class ChatEndpoint:
         A request for what there is not is accepted and then ended with a sentence: a browser's script sees nothing
         of an answer to the handshake.
         """
-        await websocket.accept()
+        # A browser that offers subprotocols breaks the connection off where none of them is taken.
+        offered = websocket.scope.get("subprotocols", ())
+        await websocket.accept(CHAT_PROTOCOL if CHAT_PROTOCOL in offered else None)
         if self._drain.is_set():
             await websocket.close(GOING_AWAY, "the gateway is stopping")
             return

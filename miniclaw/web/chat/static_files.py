@@ -1,4 +1,6 @@
-"""The page and what belongs to it: a handful of files of the package, served from memory.
+"""The pages and what belongs to them: a handful of files of the package, served from memory.
+
+They hold no data and need no token: the page fetches its data over the API and the websocket.
 
 A browser keeps them and asks each time whether they are still the same, by their ETag; so a new version is there with
 the next look, and an old one costs an empty answer.
@@ -15,13 +17,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from miniclaw.web.login import LOGIN_PATH
+
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""What the page may do: nothing but what is its own."""
+"""A page loads and calls nothing but its own server."""
 
-_PAGE: Final = "index.html"
+_PAGES: Final = {"index.html": "/", "login.html": LOGIN_PATH}
 
 _MEDIA_TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -33,13 +37,21 @@ _MEDIA_TYPES: Final = {
 
 
 def static_routes() -> list[Route]:
-    """Return a route for each file: the page at ``/``, the others below ``/static``."""
+    """Return a route for each file: the pages at ``/`` and ``/login``, the others below ``/static``."""
     routes = []
     for file in sorted(files(__package__).joinpath("static").iterdir(), key=lambda file: file.name):
         suffix = file.name[file.name.rfind(".") :]
-        path = "/" if file.name == _PAGE else f"/static/{file.name}"
-        routes.append(Route(path, _serve(file.read_bytes(), _MEDIA_TYPES[suffix]), methods=["GET"]))
+        routes.append(Route(_path(file.name), _serve(file.read_bytes(), _MEDIA_TYPES[suffix]), methods=["GET"]))
     return routes
+
+
+def static_paths() -> frozenset[str]:
+    """Return the paths of these routes."""
+    return frozenset(_path(file.name) for file in files(__package__).joinpath("static").iterdir())
+
+
+def _path(name: str) -> str:
+    return _PAGES.get(name, f"/static/{name}")
 
 
 def _serve(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:

@@ -13,6 +13,7 @@ import pytest
 from miniclaw.admin.context import AdminContext
 from miniclaw.config import Config, Home, SessionConfig
 from miniclaw.session.types import Message
+from miniclaw.web.token import load_token
 from tests.fakes.api import Api
 from tests.fakes.clock import WallClock
 from tests.fakes.os_calls import FaultyOs
@@ -26,7 +27,7 @@ class Office:
     Attributes:
         context: What the API works on.
         api: Over the Unix socket.
-        stranger: Over the address.
+        stranger: Over the address, with the token.
     """
 
     def __init__(self, context: AdminContext, api: Api, stranger: Api, clock: WallClock, fs: FaultyOs) -> None:
@@ -61,9 +62,10 @@ async def office(tmp_path: Path, config: Config, clock: WallClock, fs: FaultyOs)
     home = Home(tmp_path / "home")
     async with open_gateway(home, config, web=AT_ANY_PORT, clock=clock, fs=fs) as context:
         (address,) = context.live().addresses
+        shown = {"authorization": f"Bearer {load_token(home.workspace).reveal()}"}
         socket = httpx2.AsyncHTTPTransport(uds=str(home.workspace / "gateway.sock"), verify=False)
         async with (
             httpx2.AsyncClient(transport=socket, base_url="http://localhost", timeout=20) as near,
-            httpx2.AsyncClient(base_url=address, verify=False, timeout=20) as far,
+            httpx2.AsyncClient(base_url=address, headers=shown, verify=False, timeout=20) as far,
         ):
             yield Office(context, Api(near), Api(far), clock, fs)

@@ -20,10 +20,12 @@ from miniclaw.admin.api.endpoints import NoQuery
 from miniclaw.admin.api.openapi import make_document
 from miniclaw.admin.messages import PREFIX
 from miniclaw.config import Home
+from miniclaw.web.token import load_token
 from tests.admin.api.conftest import Office
 from tests.fakes.gateway_thread import GatewayThread
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session
+from tests.fakes.serving import AT_ANY_PORT
 
 DOCUMENT = make_document(ENDPOINTS)
 OPERATIONS = [(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]
@@ -69,17 +71,17 @@ def test_document_has_every_parameter_with_what_is_right(endpoint: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A gateway with something of everything, at an address."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
+    """A gateway with something of everything: its address, and the headers that show its token."""
     home = Home(tmp_path_factory.mktemp("served") / "home")
     now = datetime.now(UTC)
     for days in (0, 1, 31, 60):
         write_session(home.sessions_dir, f"web_{days}", now - timedelta(days=days))
     write_session(home.sessions_dir, "telegram_future", now + timedelta(days=3), pinned=True)
     _write_problems(home.sessions_dir)
-    gateway = GatewayThread(home, at_an_address=True)
+    gateway = GatewayThread(home, web=AT_ANY_PORT)
     gateway.start()
-    yield gateway.address
+    yield gateway.address, {"authorization": f"Bearer {load_token(home.workspace).reveal()}"}
     gateway.stop()
 
 
@@ -90,9 +92,10 @@ def _write_problems(sessions_dir: Path) -> None:
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda value: value)
 def test_server_keeps_to_the_document_whatever_is_asked(
-    address: str, method: str, path: str, logs: LogRecorder
+    served: tuple[str, dict[str, str]], method: str, path: str, logs: LogRecorder
 ) -> None:
     """Asked rightly and wrongly: no failure of the server, no status, type or member that is not documented."""
+    address, shown = served
     schema = schemathesis.openapi.from_dict(DOCUMENT)
     schema.config.update(base_url=address + PREFIX)
     operation = schema[path][method.upper()]
@@ -110,7 +113,7 @@ def test_server_keeps_to_the_document_whatever_is_asked(
     )
     @given(case=cases)
     def ask(case: schemathesis.Case[Any]) -> None:
-        case.call_and_validate(checks=checks)
+        case.call_and_validate(checks=checks, headers=shown)
 
     ask()
     logs.events.clear()  # a cleanup tells of the damaged file with an ERROR

@@ -3,6 +3,7 @@
 import { chatAddress, showChats } from "./chats.js";
 import { Connection } from "./connection.js";
 import { Log } from "./log.js";
+import { forgetLogin, login, onLogin, status, toLogin } from "./login.js";
 import { Outbox } from "./outbox.js";
 
 const MAX_CHARS = 100_000;
@@ -90,7 +91,7 @@ const connection = new Connection(address.href, {
     get("connection").dataset.state = state;
     get("connection").textContent = STATES[state];
     if (state !== "open") isLoading = false;
-    if (state === "waiting") listChats(); // which tells whether one has to log in again
+    if (state === "waiting") listChats(); // which goes to the login if there is none any more
   },
 });
 
@@ -248,4 +249,12 @@ if (matchMedia("(hover: hover)").matches) field.focus(); // on a phone it would 
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) listChats();
 });
-connection.connect();
+onLogin((isIn) => isIn || toLogin());
+get("log-out").hidden = !login();
+get("log-out").addEventListener("click", () => {
+  forgetLogin();
+  toLogin();
+});
+// Where a login is missing, this is known before anything fails.
+if (!login() && await status() === 401) toLogin();
+else connection.connect();

@@ -1,5 +1,7 @@
 // The list of chats at the side.
 
+import { loginHeaders, toLogin } from "./login.js";
+
 const UNITS = [["year", 31_536_000], ["month", 2_592_000], ["week", 604_800], ["day", 86_400], ["hour", 3600],
   ["minute", 60]];
 
@@ -8,8 +10,9 @@ export async function showChats(list, note, current) {
   let sessions = [];
   let problem = "";
   try {
-    const response = await fetch("/api/v1/sessions?channel=web&limit=50", { headers: { accept: "application/json" } });
-    if (response.status === 401) location.assign("/login"); // the cookie has run out
+    const headers = { accept: "application/json", ...loginHeaders() };
+    const response = await fetch("/api/v1/sessions?channel=web&limit=50", { headers });
+    if (response.status === 401) toLogin(); // the login has run out, or the token is another one
     if (!response.ok) throw new Error(response.statusText);
     sessions = (await response.json()).sessions;
     sessions.sort((one, other) => new Date(other.last_accessed) - new Date(one.last_accessed));

@@ -1,5 +1,7 @@
 // The websocket to the gateway: connects, and connects again, until it is refused for good.
 
+import { loginProtocols } from "./login.js";
+
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15_000;
 const SILENCE_MS = 20_000; // after a message was sent and nothing at all has come since
@@ -31,7 +33,7 @@ export class Connection {
     clearTimeout(this.#timer);
     this.#timer = null;
     this.#onState(this.#failures ? "waiting" : "connecting");
-    const socket = new WebSocket(this.#url);
+    const socket = new WebSocket(this.#url, loginProtocols());
     this.#socket = socket;
     socket.addEventListener("message", (event) => {
       if (socket !== this.#socket) return;

@@ -1,0 +1,118 @@
+"""``miniclaw open``."""
+
+from __future__ import annotations
+
+import html
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+
+from miniclaw.cli import Settings
+from miniclaw.cli.options import json_option
+from miniclaw.errors import GatewayError
+
+REDIRECT_NAME: Final = "open.html"
+"""The page in the workspace that leads a browser to a link."""
+
+_REDIRECT: Final = """\
+<!doctype html>
+<meta charset="utf-8">
+<meta name="referrer" content="no-referrer">
+<meta http-equiv="refresh" content="0; url={link}">
+<title>miniclaw</title>
+<p><a href="{link}">Open miniclaw</a></p>
+"""
+
+
+def _address(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    problem = f"{value!r}: an address is http:// or https:// and a host, such as https://claw.example.org"
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise click.BadParameter(problem) from None
+    too_much = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme not in {"http", "https"} or not parts.hostname or too_much:
+        raise click.BadParameter(problem)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + ("" if port is None else f":{port}")
+
+
+@click.command("open")
+@click.option("--print", "only_prints", is_flag=True, help="Only print the link.")
+@click.option(
+    "--at", "address", callback=_address, metavar="ADDRESS",
+    help="By which address you reach it, such as https://claw.example.org; without it, as configured.",
+)  # fmt: skip
+@json_option
+@click.pass_obj
+def open_page(settings: Settings, *, only_prints: bool, address: str | None, as_json: bool) -> None:
+    """Open the chat page in a browser, logged in.
+
+    The gateway that runs makes a link, which is printed, too. It logs one browser in, within ten minutes; that browser
+    stays logged in for 30 days. Over ssh and without a desktop the link is printed only.
+    """
+    from miniclaw.admin.client import GatewayClient  # noqa: PLC0415 - start-up time
+
+    entrance = GatewayClient(settings.home.workspace).entrance()
+    if entrance.address is None and address is None:
+        raise GatewayError("the gateway serves the page at no address: web.enabled = false; `miniclaw chat` needs none")
+    link = entrance.link(address)
+    seconds = None if entrance.code is None else entrance.seconds
+    if as_json:
+        told = {"link": link, "address": address or entrance.address, "seconds": seconds}
+        click.echo(msgspec.json.encode(told))
+    else:
+        click.echo(link)
+    if only_prints or as_json or not has_desktop(os.environ, sys.platform):
+        return
+    if seconds is not None:
+        click.echo(f"The link works once, for {seconds // 60} minutes.", err=True)
+    _browse(link, settings.home.workspace)
+
+
+def has_desktop(environment: Mapping[str, str], platform: str) -> bool:
+    """Return whether a browser can be opened that the person at the terminal sees.
+
+    Args:
+        environment: The variables. One that names a browser is believed.
+        platform: As `sys.platform`.
+    """
+    if environment.get("BROWSER"):
+        return True
+    if environment.get("SSH_CONNECTION") or environment.get("SSH_TTY"):
+        return False
+    return platform == "darwin" or bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))
+
+
+def _browse(link: str, workspace: Path) -> None:
+    """Open a link in a browser.
+
+    All users can read the command line of a browser while it starts, and could be quicker than it. On a machine with
+    other users the link therefore goes by way of a file that they cannot read. On a machine of one user it does not: a
+    browser in a sandbox (a snap) cannot read that file either.
+    """
+    import webbrowser  # noqa: PLC0415 - start-up time
+
+    from miniclaw.web.other_users import other_users  # noqa: PLC0415
+
+    target = _write_redirect(workspace / REDIRECT_NAME, link).as_uri() if other_users() else link
+    if not webbrowser.open(target):
+        click.echo("miniclaw: no browser could be started; open the link in one", err=True)
+
+
+def _write_redirect(path: Path, link: str) -> Path:
+    """Write the page that leads to a link, so that only its owner can ever read it."""
+    path.unlink(missing_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(fd, "w", encoding="utf-8") as file:
+        file.write(_REDIRECT.format(link=html.escape(link, quote=True)))
+    return path
