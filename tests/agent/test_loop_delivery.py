@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from miniclaw.agent.models import EchoModel
 from miniclaw.agent.transcript import INTERRUPTED, MAX_LOOKBACK, STOPPED, find_delivery
 from miniclaw.channels.base import InboundMessage
 from miniclaw.errors import ModelError
+from miniclaw.session.saving import SaveReport
 from miniclaw.session.types import Message
 from tests.fakes.agent import ConfirmingMailbox, House, ScriptedModel, StreamingModel, open_house
 from tests.fakes.clock import WallClock
@@ -207,3 +208,46 @@ async def test_loop_cancelled_with_a_repeated_message_waiting_records_it_once(
         said = await house.said("web_a")
         assert [role for role, _ in said] == ["user", "system", "user", "system"]
         assert channel.sent == []
+
+
+async def test_loop_session_deleted_for_good_before_it_was_saved_refuses_the_message_and_ends_the_turn(
+    sessions_dir: Path, clock: WallClock
+) -> None:
+    """A message that is in no file any more never counts as saved; the channel hears that, and need not send it again."""
+    async with open_house(sessions_dir, clock) as house:
+        channel = ConfirmingMailbox()
+        house.channel = channel
+        gate = trio.Event()
+        inbox = Inbox()
+        inbox.send_nowait(delivered("1"))
+        write_sessions, saves = house.manager.save_sessions, trio.Event()
+
+        async def save_later(session_ids: Iterable[str]) -> SaveReport:
+            await saves.wait()
+            return await write_sessions(session_ids)
+
+        house.manager.save_sessions = save_later  # type: ignore[method-assign]  # the deletion comes first
+        async with trio.open_nursery() as nursery:
+            await nursery.start(house.loop(StreamingModel(gate, "hi")).run, inbox)
+            while house.manager.dirty_sessions() != ["web_a"]:
+                await trio.lowlevel.checkpoint()
+            await house.manager.delete_session("web_a")
+            saves.set()
+            gate.set()
+            await channel.until(1)
+            inbox.close()
+        assert [id_ for id_, _ in channel.refused] == ["1"]
+        assert [(id_, answered) for id_, answered, _ in channel.confirmed] == [("1", True)]
+
+
+async def test_loop_message_that_could_never_be_recorded_is_refused_and_not_told_as_saved(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """What is in no session is not confirmed as saved, and need not be delivered again."""
+    logs.expect_error("Message could not be recorded")
+    async with open_house(sessions_dir, clock) as house:
+        channel = ConfirmingMailbox()
+        bad = InboundMessage("web", "a", "half an emoji: \ud83d", inbound_id="1")
+        await run_over(house, EchoModel(), channel, bad)
+        assert [id_ for id_, _ in channel.refused] == ["1"]
+        assert [(id_, answered) for id_, answered, _ in channel.confirmed] == [("1", True)]

@@ -11,9 +11,16 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from miniclaw.agent.inbox import MAX_WAITING_PER_CHAT, Inbox
-from miniclaw.channels.base import ConfirmingChannel, InboundMessage, OutboundDelta, OutboundMessage, StreamingChannel
+from miniclaw.channels.base import (
+    ConfirmingChannel,
+    InboundMessage,
+    OutboundDelta,
+    OutboundMessage,
+    RefusingChannel,
+    StreamingChannel,
+)
 from miniclaw.channels.live import AnswerSoFar, LiveChannel, UnderWay
-from miniclaw.channels.subscription import Delta, Event, PersonSaid, Replied, Saved, Subscription
+from miniclaw.channels.subscription import Delta, Event, PersonSaid, Refused, Replied, Saved, Subscription
 from miniclaw.errors import ChannelNotRunningError
 from tests.fakes.logs import LogRecorder
 
@@ -53,6 +60,7 @@ def test_live_channel_is_all_that_a_channel_can_be() -> None:
     hub = LiveChannel("web")
     assert isinstance(hub, StreamingChannel)
     assert isinstance(hub, ConfirmingChannel)
+    assert isinstance(hub, RefusingChannel)
     with pytest.raises(ValueError, match="a channel is"):
         LiveChannel("Web Chat")
 
@@ -262,3 +270,21 @@ async def test_live_chat_where_nothing_is_going_on_is_forgotten(autojump_clock: 
             await hub.send(reply("Hello", message))
             hub.confirm(message, answered=True)
         assert repr(hub) == "<LiveChannel web running chats=0 clients=0>"
+
+
+async def test_live_refused_is_told_once_and_never_as_saved(autojump_clock: MockClock) -> None:
+    """Clients hear that a message is not kept, also one that sends it again; that its turn ends makes it no saved one."""
+    async with open_hub() as (hub, _), hub.attach("a") as subscription:
+        await hub.post("a", "1", "hello")
+        hub.refuse(HELLO, "deleted")
+        hub.refuse(HELLO, "deleted")
+        await hub.post("a", "1", "hello")
+        hub.confirm(HELLO, answered=True)
+        assert await told(subscription) == [PersonSaid("1", "hello"), Refused("deleted", "1"), Refused("deleted", "1")]
+
+
+async def test_live_refused_of_a_chat_where_nobody_is_leaves_nothing_behind() -> None:
+    """A message whose people have left is refused to nobody."""
+    async with open_hub() as (hub, _):
+        hub.refuse(HELLO, "deleted")
+        assert "chats=0" in repr(hub)

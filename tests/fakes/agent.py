@@ -64,13 +64,20 @@ class StreamingMailbox(MailboxChannel):
 
 
 class ConfirmingMailbox(MailboxChannel):
-    """Keeps what is confirmed, too, with what `look` returned then; implements `ConfirmingChannel`."""
+    """Keeps what is confirmed, with what `look` returned then, and what is refused.
+
+    Implements `ConfirmingChannel` and `RefusingChannel`.
+    """
 
     def __init__(self, look: Callable[[], str] = str) -> None:
         super().__init__()
         self.confirmed: list[tuple[str | None, bool, str]] = []
+        self.refused: list[tuple[str | None, str]] = []
         self._look = look
         self._changed = trio.Event()
+
+    def refuse(self, message: InboundMessage, reason: str) -> None:
+        self.refused.append((message.inbound_id, reason))
 
     def confirm(self, message: InboundMessage, *, answered: bool) -> None:
         self.confirmed.append((message.inbound_id, answered, self._look()))

@@ -11,6 +11,7 @@ from tests.planted.bug import (
     FILES,
     FOLDER,
     HOLDER,
+    JOB,
     MANAGER,
     MEMORY,
     NAMES,
@@ -29,6 +30,7 @@ from tests.planted.bug import (
 from tests.planted.durability_bugs import DURABILITY
 from tests.planted.leftover_bugs import LEFTOVER_BUGS
 from tests.planted.rule_bugs import RULE_BUGS
+from tests.planted.told_bugs import TOLD_BUGS
 from tests.planted.web_bugs import WEB_BUGS
 
 _REMOVAL: Final = (
@@ -63,14 +65,14 @@ _REMOVAL: Final = (
     ),
     bug_of_one(
         "judged by the listing only", "a session used since the scan is deleted", REMOVING,
-        "                may_go = is_expired(header) and self._is_removable(header.session_id, is_expired)\n",
-        "                may_go = self._is_removable(header.session_id, is_expired)\n",
+        "                may_go = in_time and is_expired(header) and self._is_removable(header.session_id, is_expired)\n",
+        "                may_go = in_time and self._is_removable(header.session_id, is_expired)\n",
         "session/test_manager_removing.py",
     ),
     bug_of_one(
         "disk trusted over memory", "a session used but not saved is deleted", REMOVING,
-        "                may_go = is_expired(header) and self._is_removable(header.session_id, is_expired)\n",
-        "                may_go = is_expired(header)\n",
+        "                may_go = in_time and is_expired(header) and self._is_removable(header.session_id, is_expired)\n",
+        "                may_go = in_time and is_expired(header)\n",
         "session/test_manager_removing.py",
     ),
     bug_of_one(
@@ -103,9 +105,9 @@ _REMOVAL: Final = (
         "session/test_removal.py",
     ),
     bug_of_one(
-        "batch cancelled midway", "a shutdown tells a batch that ran as not begun", REMOVING,
-        "        with trio.move_on_after(REMOVAL_DEADLINE_SECONDS, shield=True):\n            outcomes |=",
-        "        with trio.move_on_after(REMOVAL_DEADLINE_SECONDS):\n            outcomes |=",
+        "batch cancelled midway", "a shutdown tells a batch that ran as not begun", JOB,
+        "            with trio.move_on_at(began + GRACE_SECONDS, shield=True):\n",
+        "            with trio.move_on_at(began, shield=True):\n",
         "session/test_manager_removing.py",
     ),
     bug_of_one(
@@ -131,7 +133,7 @@ _REMOVAL: Final = (
     ),
     bug_of_one(
         "unsaved sessions leave memory", "a full memory loses messages", MEMORY,
-        "if not entry.dirty and not entry.users:", "if not entry.users:",
+        "if not (entry.dirty or entry.users or entry.leaving):", "if not (entry.users or entry.leaving):",
         "session/test_memory.py",
     ),
     bug_of_one(
@@ -269,4 +271,4 @@ _BORDERS: Final = (
     ),
 )  # fmt: skip
 
-BUGS: Final = (*DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS, *LEFTOVER_BUGS, *RULE_BUGS, *WEB_BUGS)
+BUGS: Final = (*DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS, *LEFTOVER_BUGS, *RULE_BUGS, *TOLD_BUGS, *WEB_BUGS)

@@ -42,6 +42,20 @@ def test_evict_keeps_what_is_unsaved_or_in_use() -> None:
     assert "telegram_clean" not in memory
 
 
+def test_evict_keeps_what_is_being_deleted_out_of_reach() -> None:
+    """A session that is leaving stays where nobody can have it, also while it is held; back again, it is the same one."""
+    memory = SessionMemory(1, PLENTY)
+    leaving = add(memory, "leaving", saved=True)
+    held = leaving.session
+    memory.set_aside(leaving.session_id)
+    add(memory, "newest", saved=True)
+    memory.evict()
+    assert memory.find(leaving.session_id) is None
+    leaving.leaving = False
+    assert memory.find(leaving.session_id) is leaving
+    assert leaving.session is held
+
+
 def test_evict_lets_go_only_what_is_too_much() -> None:
     """The least recently used go first, down to the bound."""
     memory = SessionMemory(2, PLENTY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 from collections import Counter, defaultdict
@@ -30,6 +31,7 @@ class Account:
         self.stopping = False
         self._sessions_dir = sessions_dir
         self._excused: set[str] = set()
+        self._deleted: set[str] = set()
 
     def confirm(self, session_id: str, text: str) -> None:
         """Note that a message is on disk."""
@@ -41,6 +43,10 @@ class Account:
         """Note that somebody is going to delete a session on purpose."""
         self._excused.add(session_id)
         self.confirmed.pop(session_id, None)
+
+    def expect_in_trash(self, session_id: str) -> None:
+        """Note that a session is going to be deleted again and again, to the trash: all of it stays in one place."""
+        self._deleted.add(session_id)
 
     def trouble(self, text: str, *, also_at_end: bool = True) -> None:
         """Note what should not have happened."""
@@ -79,7 +85,25 @@ class Account:
     def check_all(self) -> None:
         """Look at every session in which something was confirmed."""
         for session_id in list(self.confirmed):
-            self.check_session(session_id)
+            if session_id in self._deleted:
+                self._check_deleted(session_id)
+            else:
+                self.check_session(session_id)
+
+    def _check_deleted(self, session_id: str) -> None:
+        """Look whether everything that was confirmed is in the session's file or in an entry of the trash."""
+        said = {message["content"] for message in self._messages(session_id) or []}
+        entries = list((self._sessions_dir / ".trash").glob(f"{session_id}.*.gz"))
+        for entry in entries:
+            with gzip.open(entry) as lines:
+                lines.readline()  # what is told of the entry
+                said |= {message["content"] for message in json.load(lines)["messages"]}
+        expected = self.confirmed[session_id]
+        self.counts["messages of deleted chats checked"] += len(expected)
+        self.counts["entries of the trash read"] += len(entries)
+        if lost := expected - said:
+            self.counts["messages lost"] += len(lost)
+            self.trouble(f"{session_id}: lost {len(lost)} in {len(entries)} deletions: {min(lost)[:80]!r}")
 
     def _messages(self, session_id: str) -> list[dict[str, Any]] | None:
         path = self._sessions_dir / file_name(session_id)

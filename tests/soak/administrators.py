@@ -138,7 +138,11 @@ class ApiUser:
     async def _empty_trash(self) -> None:
         found = await self.call("GET", "/api/v1/trash", params={"limit": 300})
         entries = (
-            [entry["id"] for entry in found.json()["entries"] if not (entry["session_id"] or "").startswith("desk_")]
+            [
+                entry["id"]
+                for entry in found.json()["entries"]
+                if not (entry["session_id"] or "").startswith(("desk_", "web_lost"))
+            ]
             if found
             else []
         )

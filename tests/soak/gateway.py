@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -123,11 +124,14 @@ class Soak:
             await self._retire(f"web_{chat_id}")
 
     async def _chat_and_lose(self, number: int) -> None:
-        """Have a chat that is deleted while it is going on."""
-        chat_id = f"lost{number}"
-        self.account.excuse(f"web_{chat_id}")
+        """Have a chat that is deleted while it is going on: one of them also for good, the others to the trash."""
+        chat_id, erases = f"lost{number}", number == 0
+        if erases:
+            self.account.excuse(f"web_{chat_id}")
+        else:
+            self.account.expect_in_trash(f"web_{chat_id}")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._delete_now_and_then, f"web_{chat_id}")
+            nursery.start_soon(partial(self._delete_now_and_then, f"web_{chat_id}", erases=erases))
             while True:
                 await self._talk(chat_id, tabs=2)
 
@@ -148,18 +152,18 @@ class Soak:
         self.account.confirmed.pop(session_id, None)
         await self._delete(session_id)
 
-    async def _delete_now_and_then(self, session_id: str) -> None:
+    async def _delete_now_and_then(self, session_id: str, *, erases: bool) -> None:
         while True:
-            await trio.sleep(self._chance.uniform(2, 20))
-            await self._delete(session_id)
+            await trio.sleep(self._chance.uniform(2, 20) if erases else self._chance.uniform(0.1, 3))
+            await self._delete(session_id, erases=erases)
 
-    async def _delete(self, session_id: str) -> None:
+    async def _delete(self, session_id: str, *, erases: bool = True) -> None:
         if self.account.stopping:
             return
         async with self._open_http() as http:
             user = ApiUser(http, (), self.account, self._chance)
             if self._chance.random() < 0.5:
-                erase = self._chance.choice(("true", "false"))
+                erase = self._chance.choice(("true", "false")) if erases else "false"
                 await user.call("DELETE", f"/api/v1/sessions/{session_id}", (200, 404), params={"erase": erase})
             else:
                 await user.call("POST", "/api/v1/sessions/delete", json={"session_ids": [session_id]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,6 +58,26 @@ def test_account_of_a_session_that_somebody_deletes_on_purpose_is_closed(session
     account.confirm("web_a", "#2 b")
     account.check_all()
     assert account.troubles == []
+
+
+@pytest.mark.parametrize(("deleted", "lost"), [(["#1 a"], []), ([], ["#1 a"])])
+def test_account_of_a_session_that_goes_to_the_trash_looks_there_too(
+    sessions_dir: Path, deleted: list[str], lost: list[str]
+) -> None:
+    """What was confirmed is in the session or in an entry of the trash, or it is lost."""
+    account = Account(sessions_dir)
+    account.expect_in_trash("web_a")
+    for text in ("#1 a", "#2 b"):
+        account.confirm("web_a", text)
+    write_session(sessions_dir, "web_a", NOW, messages=[{"role": "user", "content": "#2 b"}])
+    (sessions_dir / ".trash").mkdir()
+    entry = {"messages": [{"role": "user", "content": text} for text in deleted]}
+    text = f"{{}}\n{json.dumps(entry)}"
+    (sessions_dir / ".trash" / "web_a.20261101T000000Z-00000000.gz").write_bytes(gzip.compress(text.encode()))
+    account.check_all()
+    assert [trouble.endswith(repr(text)) for trouble, text in zip(account.troubles, lost, strict=True)] == [True] * len(
+        lost
+    )
 
 
 def test_log_with_anything_but_expected_errors_is_trouble(tmp_path: Path) -> None:
