@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from miniclaw.session.ledger_file import LedgerFile
 
 POLICY: Final = RetentionPolicy()
+STATE_NAME: Final = ".state"
 
 
 def scan(directory: Path) -> int:
@@ -32,14 +34,14 @@ def scan(directory: Path) -> int:
 
 
 def scan_known(directory: Path, state: Path) -> int:
-    """Scan a directory by its ledger, which is loaded from `state`; return how many sessions there are."""
+    """Scan a directory by its ledger, whose folder lies in `state`; return how many sessions there are."""
     file = _ledger_file(state)
     with SessionDirectory.open(directory) as sessions:
         return _checked(scan_sync(sessions, POLICY, datetime.now(UTC), ledger=file.load()))
 
 
 def write_ledger(directory: Path, state: Path) -> None:
-    """Scan a directory and write its ledger; the files have to be old enough.
+    """Scan a directory and write its ledger into a folder in `state`; the files have to be old enough.
 
     Raises:
         RuntimeError: The ledger does not know all of them.
@@ -59,12 +61,11 @@ def read_rows(directory: Path) -> int:
         return sum(sessions.read_row(entry.name) is not None for entry in entries)
 
 
-def clean_up(directory: Path, state: Path) -> int:
-    """Remove what is expired, and return how many sessions that were."""
+def clean_up(directory: Path) -> int:
+    """Remove what is expired, by the ledger in the directory, and return how many sessions that were."""
 
     async def run() -> int:
-        trash = state / "trash"
-        async with open_operations(directory, state_dir=state, trash_dir=trash, policy=POLICY) as operations:
+        async with open_operations(directory, policy=POLICY, **_places(directory)) as operations:
             return (await operations.cleanup(confirmed=True)).sessions_deleted
 
     return trio.run(run)
@@ -88,4 +89,11 @@ def _ledger_file(state: Path) -> LedgerFile:
     from miniclaw.session.folder import Folder  # noqa: PLC0415 - likewise
     from miniclaw.session.ledger_file import LedgerFile  # noqa: PLC0415
 
-    return LedgerFile(Folder(state))
+    return LedgerFile(Folder.within(SessionDirectory.open(state, create=True), STATE_NAME))
+
+
+def _places(directory: Path) -> dict[str, Any]:
+    """Return where a revision that `compare` meets, and that has to be told, finds what lies in the directory."""
+    if "state_dir" not in signature(open_operations).parameters:
+        return {}
+    return {"state_dir": directory / STATE_NAME, "trash_dir": directory / ".trash"}

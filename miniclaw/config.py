@@ -32,6 +32,7 @@ from miniclaw.config_values import (
 )
 from miniclaw.errors import ConfigError
 from miniclaw.formats import NEVER, format_duration
+from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.files import why_no_session_file
 from miniclaw.session.names import is_channel
 from miniclaw.session.retention import QUARANTINE_DAYS, SESSION_TTL_DAYS, PolicyError, RetentionPolicy
@@ -120,14 +121,9 @@ class Home(Struct, frozen=True):
         return self.workspace / "sessions"
 
     @property
-    def trash_dir(self) -> Path:
-        """The sessions that were removed and can still be restored, if the configuration keeps any."""
-        return self.workspace / "trash"
-
-    @property
-    def state_dir(self) -> Path:
-        """What the services remember."""
-        return self.workspace / "state"
+    def earlier(self) -> EarlierFolders:
+        """The folders in which earlier versions kept what lies in the sessions directory now."""
+        return EarlierFolders(self.workspace / "state", self.workspace / "trash")
 
 
 def find_home() -> Home:

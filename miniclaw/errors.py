@@ -7,7 +7,6 @@ are the business of `miniclaw.cli` alone.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -183,7 +182,7 @@ class StoreIOError(SessionFileError):
     def __init__(self, path: Path, operation: str, cause: OSError) -> None:
         self.operation = operation
         self.errno = cause.errno
-        text = os.strerror(cause.errno) if cause.errno else str(cause)
+        text = cause.strerror or str(cause)
         super().__init__(path, f"could not {operation}: {text}")
 
 

@@ -125,8 +125,6 @@ async def run_gateway(
         async with open_runtime(
             home.sessions_dir,
             policy=config.session.retention_policy(),
-            state_dir=home.state_dir,
-            trash_dir=home.trash_dir,
             persistence_interval_seconds=config.session.persistence_interval.total_seconds(),
             cleanup_interval_seconds=interval.total_seconds() if interval and cleans_up else None,
             cleanup_at=config.session.cleanup_at if cleans_up else None,
@@ -134,6 +132,7 @@ async def run_gateway(
             announce_first=config.session.announce_first,
             cleanup_waits=True,  # a start that is refused does nothing
             clock=clock,
+            earlier=home.earlier,
         ) as runtime:
             shutdown.on_haste(runtime.hurry)
             if before is not None:

@@ -237,7 +237,8 @@ def test_find_home_absolute_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> No
     assert home == Home(Path("/srv/claw"))
     assert home.config_path == Path("/srv/claw/config.toml")
     assert home.sessions_dir == Path("/srv/claw/workspace/sessions")
-    assert home.state_dir == Path("/srv/claw/workspace/state")
+    assert home.earlier.state == Path("/srv/claw/workspace/state")
+    assert home.earlier.trash == Path("/srv/claw/workspace/trash")
 
 
 def test_find_home_without_the_variable_is_below_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:

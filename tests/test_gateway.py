@@ -244,7 +244,7 @@ def test_gateway_start_that_is_refused_removes_nothing(tmp_path: Path) -> None:
             assert "web.port" in done.stderr.splitlines()[-1]
             assert done.returncode == 2
     assert expired.exists()
-    assert not (Home(tmp_path).state_dir / "history.jsonl").exists()
+    assert not (Home(tmp_path).sessions_dir / ".state" / "history.jsonl").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.children.loop_lag SESSIONS STATE`: how late the event loop is during a cleanup.
+"""`python -m benchmarks.children.loop_lag SESSIONS`: how late the event loop is during a cleanup.
 
 A task sleeps 1 to 5 ms again and again, and measures how much later it wakes than it wanted to: first while the runtime
 is idle, then while a cleanup scans and removes.
@@ -21,10 +21,10 @@ _SLEEPS_SECONDS: Final = (0.001, 0.002, 0.003, 0.004, 0.005)
 _IDLE_SECONDS: Final = 2
 
 
-async def measure(sessions: Path, state: Path) -> dict[str, object]:
+async def measure(sessions: Path) -> dict[str, object]:
     """Return the lags in milliseconds, and what the cleanup did."""
     async with open_runtime(
-        sessions, state_dir=state, cleanup_interval_seconds=None, announce_first=False
+        sessions, cleanup_interval_seconds=None, announce_first=False
     ) as runtime, trio.open_nursery() as nursery:  # fmt: skip
         late: list[float] = []
         nursery.start_soon(_watch, late.append)
@@ -61,4 +61,4 @@ def percentile(samples: list[float], percent: float) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(trio.run(measure, Path(sys.argv[1]), Path(sys.argv[2]))))
+    print(json.dumps(trio.run(measure, Path(sys.argv[1]))))

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from shutil import copytree
 
 from benchmarks import ours
 from benchmarks.bench import Bench
 from benchmarks.child import child_environment
 from benchmarks.figure import Figure, interleave, timed
+from miniclaw.config import Home
 
 _LIST = ("sessions", "list", "--limit", "20")
 
@@ -26,7 +28,9 @@ def commands(bench: Bench) -> Iterator[Figure]:
     for count in (small, large):
         workspace = bench.home(count) / "workspace"
         with suppress(ImportError):  # a revision that has none
-            ours.write_ledger(workspace / "sessions", workspace / "state")
+            ours.write_ledger(workspace / "sessions", workspace / "sessions")
+            if hasattr(Home, "state_dir"):  # a revision that `compare` meets, and that looks beside the sessions
+                copytree(workspace / "sessions" / ours.STATE_NAME, workspace / "state", dirs_exist_ok=True)
     listed = "`miniclaw sessions list --limit 20`"
     for title, home, arguments, goal in (
         ("`miniclaw --version`", bench.home(small), ("--version",), 3),

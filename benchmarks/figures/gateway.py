@@ -63,7 +63,8 @@ def _leave(_home: Path) -> None:
 
 def _forget_state(home: Path) -> None:
     """Start it as if no cleanup had ever run, and without a ledger."""
-    rmtree(home / "workspace" / "state", ignore_errors=True)
+    for state in (home / "workspace" / "sessions" / ".state", home / "workspace" / "state"):  # of an earlier revision
+        rmtree(state, ignore_errors=True)
 
 
 def _start_seconds(home: Path, prepare: Callable[[Path], None]) -> float:

@@ -20,7 +20,7 @@ def against_find(bench: Bench) -> Iterator[Figure]:
         mine, theirs = interleave(
             bench.form.few_rounds,
             partial(_seconds, bench, size, clean_up),
-            partial(_seconds, bench, size, lambda sessions, _: walks.find_delete(sessions)),
+            partial(_seconds, bench, size, walks.find_delete),
         )
         yield Figure(
             name="removal", title=f"removal of {bench.form.expired:,} expired of {size // 1000} KB, verified",
@@ -48,23 +48,23 @@ def against_databases(bench: Bench) -> Iterator[Figure | Skipped]:
             yield Figure(name="databases", title=title, peer=peer, unit="s", ours=mine, theirs=theirs)
 
 
-def clean_up(sessions: Path, state: Path) -> None:
+def clean_up(sessions: Path) -> None:
     """Remove what is expired.
 
     Raises:
         RuntimeError: That was not all.
     """
     expired = len(os.listdir(sessions))
-    if (removed := ours.clean_up(sessions, state)) != expired:
+    if (removed := ours.clean_up(sessions)) != expired:
         raise RuntimeError(f"{removed} of {expired} sessions were removed")
 
 
-def _seconds(bench: Bench, size: int, remove: Callable[[Path, Path], object]) -> float:
+def _seconds(bench: Bench, size: int, remove: Callable[[Path], object]) -> float:
     folder = bench.new_folder()
     sessions = folder / "sessions"
     generate(sessions, bench.form.expired, size, seed=bench.seed, ages=EXPIRED)
     os.sync()
-    seconds = timed(lambda: remove(sessions, folder / "state"))
+    seconds = timed(lambda: remove(sessions))
     if left := [name for name in os.listdir(sessions) if not name.startswith(".")]:
         raise RuntimeError(f"{len(left)} sessions are left")
     bench.drop(folder)

@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from benchmarks import texts
+from benchmarks import ours, texts
 from benchmarks.bench import USUAL_BYTES, Bench
 from benchmarks.data import Corpus, generate
 from benchmarks.figure import Figure
@@ -115,7 +115,7 @@ async def loaded(corpus: Corpus) -> AsyncIterator[tuple[SessionManager, list[str
     ]
     async with open_store(corpus.directory, create=False) as store:
         if keep_ledger := getattr(store, "keep_ledger", None):  # `compare` may meet a revision without it
-            keep_ledger(LedgerFile(Folder(corpus.directory.parent)))
+            keep_ledger(LedgerFile(Folder.within(store.directory, ours.STATE_NAME)))
         manager = SessionManager(store, max_live_sessions=corpus.count + 1)
         for session_id in session_ids:
             await manager.get_session(session_id)

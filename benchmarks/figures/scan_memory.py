@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shutil import rmtree
 from typing import Final
 
 from benchmarks import ours
@@ -16,14 +17,13 @@ _FEW: Final = 100
 def scan_memory(bench: Bench) -> Iterator[Figure]:
     """Scan without a ledger, which is made and written, and with one, which is loaded."""
     few, many = (bench.corpora.get(count, SMALL_BYTES).directory for count in (_FEW, bench.form.many))
-    folder = bench.new_folder()
-    known = folder / "known"
-    ours.write_ledger(many, known)
     for title in ("absent", "current"):
         growth = []
-        for number in range(bench.form.few_rounds):
-            state = known if title == "current" else folder / f"absent-{number}"
-            growth.append(run_child("scan_peak", many, state, few)["bytes"] / 1e6)
+        for _ in range(bench.form.few_rounds):
+            rmtree(many / ours.STATE_NAME, ignore_errors=True)
+            if title == "current":
+                ours.write_ledger(many, many)
+            growth.append(run_child("scan_peak", many, few)["bytes"] / 1e6)
         yield Figure(
             name="scan-memory", title=f"peak of a cleanup that scans {bench.form.many:,}, ledger {title}",
             peer="before it", unit="MB", kind="value", ours=tuple(growth), goal=10,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from miniclaw.admin.views import looking as views
-from miniclaw.admin.views.looking import Listing, find_history, find_leftovers, find_trash
+from miniclaw.admin.views.looking import Listing, find_leftovers, find_trash, read_history, trash_opened
 from miniclaw.cli import Settings
 from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.output import scan_progress
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Listing",
-    "find_history",
     "find_leftovers",
     "find_trash",
     "leave_out_of_log",
     "list_directory",
     "log_to_terminal",
     "plan_and_strangers",
+    "read_history",
     "sessions_opened",
+    "trash_opened",
 ]
 
 

@@ -104,9 +104,7 @@ def _own(settings: Settings, work: Callable[[Operations], Awaitable[T]]) -> T:
     home, policy = settings.home, settings.config.session.retention_policy()
 
     async def run() -> T:
-        async with open_operations(
-            home.sessions_dir, state_dir=home.state_dir, trash_dir=home.trash_dir, policy=policy, by="command"
-        ) as operations:
+        async with open_operations(home.sessions_dir, policy=policy, by="command", earlier=home.earlier) as operations:
             return await work(operations)
 
     return trio.run(run)

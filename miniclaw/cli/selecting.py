@@ -22,6 +22,7 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.leftovers import LEGACY_SUFFIXES, session_file_of
 from miniclaw.session.quarantine import QUARANTINE_NAME, quarantined_stem
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
+from miniclaw.session.trash import TRASH_NAME
 from miniclaw.session.trash_rows import TrashEntry
 
 _NO_ID: Final = "its name does not tell whose it is; give the session's ID"
@@ -212,7 +213,7 @@ def _add_copies(
     selection: Selection, settings: Settings, directory: SessionDirectory | None, wish: _Wish, now: datetime
 ) -> list[Leftover]:
     leftovers = find_leftovers(settings, directory, now)
-    _add_trash(selection, find_trash(settings).entries(), wish)
+    _add_trash(selection, find_trash(settings, directory).entries(), wish)
     _add_leftovers(selection, leftovers, wish)
     return leftovers
 
@@ -224,9 +225,9 @@ def _add_trash(selection: Selection, entries: Iterable[TrashEntry], wish: _Wish)
         else:
             session_id = entry.session_id if wish.is_for(entry.session_id) else None
         if session_id is not None:
-            selection.copies.append(Copy(session_id, f"trash/{entry.id}", entry.stored_size, entry.removed_at))
+            selection.copies.append(Copy(session_id, f"{TRASH_NAME}/{entry.id}", entry.stored_size, entry.removed_at))
         elif entry.session_id is None and wish.may_be_for(entry.key):
-            selection.kept.append(_unknown(f"trash/{entry.id}"))
+            selection.kept.append(_unknown(f"{TRASH_NAME}/{entry.id}"))
 
 
 def _add_leftovers(selection: Selection, leftovers: Iterable[Leftover], wish: _Wish) -> Selection:

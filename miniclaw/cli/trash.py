@@ -10,7 +10,7 @@ import msgspec
 
 from miniclaw.admin.views.trash import shown_entry
 from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.looking import find_trash, log_to_terminal
+from miniclaw.cli.looking import log_to_terminal, trash_opened
 from miniclaw.cli.operating import confirm, operate
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
 from miniclaw.cli.output import echo_error, entries, one_line, print_table
@@ -34,13 +34,13 @@ def trash() -> None:
 def list_entries(settings: Settings, as_json: bool) -> None:
     """List the trash, the newest last."""
     now = utc_now()
-    bin_ = find_trash(settings)
-    found = bin_.entries()
+    with trash_opened(settings) as bin_:
+        found, foreign = bin_.entries(), bin_.foreign()
     if as_json:
         click.echo(msgspec.json.encode([shown_entry(entry) for entry in found]))
     else:
         _print_entries(found, now)
-        for problem in bin_.foreign():
+        for problem in foreign:
             click.echo(f"left alone: {one_line(problem.key)}: {one_line(problem.reason)}", err=True)
 
 
@@ -53,7 +53,8 @@ def restore(settings: Settings, name: str) -> None:
     It counts as used just now. Where there is a session of that ID already, nothing is changed.
     """
     log_to_terminal(settings)
-    entry = find_trash(settings).find(name)  # what is not there needs no workspace
+    with trash_opened(settings) as bin_:
+        entry = bin_.find(name)  # what is not there needs no workspace
     session_id = operate(settings, lambda operations: operations.restore(entry.id))
     click.echo(f"Restored {one_line(session_id)}; it counts as used just now.")
 
@@ -73,8 +74,8 @@ def empty(settings: Settings, *, names: tuple[str, ...], expired: bool, dry_run:
         raise click.UsageError("say which entries: IDs or --expired, not both")
     now = utc_now()
     log_to_terminal(settings)
-    bin_ = find_trash(settings)
-    found = _named(bin_, names) if names else bin_.entries()
+    with trash_opened(settings) as bin_:
+        found = _named(bin_, names) if names else bin_.entries()
     if expired:
         policy = settings.config.session.retention_policy()
         found = [entry for entry in found if _is_expired(entry, policy, now)]

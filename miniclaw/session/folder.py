@@ -1,4 +1,4 @@
-"""A directory of our own that is found anew at each use, so that one that was removed is made again."""
+"""A folder of our own that is opened anew at each use, so that one that was removed is made again."""
 
 from __future__ import annotations
 
@@ -7,28 +7,23 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
-from miniclaw.errors import SessionsDirectoryError, StoreIOError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.files import (
-    DIRECTORY_FLAGS,
-    close_quietly,
-    open_directory,
-    open_subdirectory,
-    opened,
-    store_errors,
-)
+from miniclaw.session.files import DIRECTORY_FLAGS, close_quietly, open_subdirectory, store_errors, why_no_directory
 from miniclaw.session.fs import OsCalls
+
+_IN_THE_WAY: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
 
 
 class Folder:
-    """A private directory beside the sessions, or among them.
+    """A hidden folder of a sessions directory; or, to read only, a folder of an earlier version beside it.
 
     Args:
-        path: Where it is; its last component may not be a link.
-        dir_fd: Returns the descriptor of a directory in which it lies. It is then found by its name through that one,
-            and not by the path: whatever is put in place of that directory, nothing gets out.
+        path: The folder; its last component may not be a link.
+        dir_fd: Returns the descriptor of the sessions directory. The folder is found by its name through that one and
+            not by the path: whatever is put in place of the directory, nothing gets out. None: the folder is found by
+            its path, and cannot be written.
         fs: The system calls; the real ones where None.
     """
 
@@ -43,6 +38,16 @@ class Folder:
         """Return a hidden folder of a sessions directory."""
         return cls(directory.path / name, dir_fd=lambda: directory.fd, fs=directory.fs)
 
+    def is_there(self) -> bool:
+        """Return whether anything has the folder's name, of whatever kind."""
+        try:
+            self._status()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            pass  # opening it reports the error
+        return True
+
     def open(self, *, create: bool) -> int:
         """Return a descriptor of the folder, for the caller to close.
 
@@ -51,19 +56,16 @@ class Folder:
 
         Raises:
             FileNotFoundError: It is missing, and was not to be made.
-            OSError: It cannot be opened.
-            StoreError: It cannot be opened or made.
+            OSError: It cannot be opened, and was not to be made.
+            StoreIOError: It cannot be opened or made.
         """
         if not create:
             return self._open()
-        try:
-            return self._open()
-        except OSError as error:
-            if error.errno != errno.ENOENT and self._dir_fd is not None:
-                raise StoreIOError(self.path, "open", error) from error
-        # Missing, or refused: open_directory says what is wrong with it.
-        self._name_is_durable = False
-        return self._make()
+        with store_errors(self.path, "open"):
+            try:
+                return self._open()
+            except FileNotFoundError:
+                return self._make()
 
     @contextmanager
     def opened(self) -> Iterator[int]:
@@ -75,7 +77,7 @@ class Folder:
             close_quietly(self.fs, fd)
 
     @contextmanager
-    def made(self, *, durable: bool = False) -> Iterator[int]:
+    def made(self, *, durable: bool = True) -> Iterator[int]:
         """Open it to write, made where it is missing, as `open`.
 
         Args:
@@ -85,31 +87,39 @@ class Folder:
         try:
             if durable and not self._name_is_durable:
                 # Also where it was there: who made it may have died before this.
-                self._sync_parent()
+                with store_errors(self.path, "sync the name of"):
+                    self.fs.fsync(self._parent())
                 self._name_is_durable = True
             yield fd
         finally:
             close_quietly(self.fs, fd)
 
     def _open(self) -> int:
-        if self._dir_fd is None:
-            return self.fs.open(str(self.path), DIRECTORY_FLAGS)
-        return self.fs.open(self.path.name, DIRECTORY_FLAGS, dir_fd=self._dir_fd())
-
-    def _make(self) -> int:
-        if self._dir_fd is not None:
-            with store_errors(self.path, "open"):
-                return open_subdirectory(self.fs, self.path.name, dir_fd=self._dir_fd())
         try:
-            return open_directory(self.fs, self.path, create=True)
-        except SessionsDirectoryError as error:
-            if isinstance(error.__cause__, FileExistsError):
-                return self._open()  # another thread was quicker
+            if self._dir_fd is None:
+                return self.fs.open(str(self.path), DIRECTORY_FLAGS)
+            return self.fs.open(self.path.name, DIRECTORY_FLAGS, dir_fd=self._dir_fd())
+        except OSError as error:
+            if error.errno in _IN_THE_WAY and (problem := self._why_no_directory()):
+                raise OSError(error.errno, f"{problem}; move it out of the way") from error
             raise
 
-    def _sync_parent(self) -> None:
-        if self._dir_fd is not None:
-            self.fs.fsync(self._dir_fd())
-            return
-        with opened(self.fs, str(self.path.parent), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as parent:
-            self.fs.fsync(parent)
+    def _make(self) -> int:
+        self._name_is_durable = False
+        return open_subdirectory(self.fs, self.path.name, dir_fd=self._parent())
+
+    def _parent(self) -> int:
+        if self._dir_fd is None:
+            raise OSError(errno.EROFS, "a folder of an earlier version is only read")
+        return self._dir_fd()
+
+    def _why_no_directory(self) -> str | None:
+        try:
+            return why_no_directory(self._status().st_mode)
+        except OSError:
+            return None
+
+    def _status(self) -> os.stat_result:
+        if self._dir_fd is None:
+            return self.fs.stat(str(self.path))
+        return self.fs.stat(self.path.name, dir_fd=self._dir_fd())

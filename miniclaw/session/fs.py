@@ -54,7 +54,7 @@ class OsCalls:
     def fstatvfs(self, fd: int) -> os.statvfs_result:
         return os.fstatvfs(fd)
 
-    def stat(self, name: str, *, dir_fd: int) -> os.stat_result:
+    def stat(self, name: str, *, dir_fd: int | None = None) -> os.stat_result:
         return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
 
     def rename(self, source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
@@ -69,7 +69,7 @@ class OsCalls:
     def mkdir(self, path: str, mode: int, *, dir_fd: int | None = None) -> None:
         os.mkdir(path, mode, dir_fd=dir_fd)
 
-    def rmdir(self, name: str, *, dir_fd: int) -> None:
+    def rmdir(self, name: str, *, dir_fd: int | None = None) -> None:
         os.rmdir(name, dir_fd=dir_fd)
 
     def scandir(self, fd: int) -> os._ScandirIterator[str]:

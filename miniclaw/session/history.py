@@ -11,22 +11,22 @@ that fit into `KEEP_BYTES`; lines that nobody can read are left out then.
 
 from __future__ import annotations
 
+import heapq
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from operator import itemgetter
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from miniclaw.errors import SessionFileError, StoreIOError
 from miniclaw.session.files import (
     READ_FLAGS,
-    close_quietly,
     is_our_own,
     opened,
     replace_file,
@@ -34,7 +34,7 @@ from miniclaw.session.files import (
     why_no_session_file,
     write_all,
 )
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.folder import Folder
 from miniclaw.session.logs import get_logger
 from miniclaw.session.types import AwareDatetime
 
@@ -79,9 +79,6 @@ a removal ended after its caller had stopped waiting for the disk.
 
 Actor: TypeAlias = Literal["service", "command", "api", "program"]
 """Who did it: the cleanup service, a command of somebody, a client of the API, or a program that embeds the runtime."""
-
-OpenFolder: TypeAlias = Callable[[bool], int]
-"""Opens the folder, made where it is missing if so asked; else raises `FileNotFoundError`. The history closes it."""
 
 
 class Tally(Struct, frozen=True):
@@ -161,17 +158,11 @@ class History:
     Only the owner of the sessions may append.
     """
 
-    def __init__(self, open_folder: OpenFolder, path: Path, fs: OsCalls | None = None) -> None:
-        """Make a history over a folder.
-
-        Args:
-            open_folder: Opens it; see `OpenFolder`.
-            path: The folder, for messages.
-            fs: The system calls; the real ones where None.
-        """
-        self.path = path / HISTORY_NAME
-        self._open_folder = open_folder
-        self._fs = fs or OsCalls()
+    def __init__(self, folder: Folder) -> None:
+        """Make a history over a folder, which is made by the first event."""
+        self.path = folder.path / HISTORY_NAME
+        self._folder = folder
+        self._fs = folder.fs
         self._one_at_a_time = threading.Lock()  # of appends: one may write the file anew
         self._name_is_durable = False  # of the file; guarded by the lock
 
@@ -183,12 +174,9 @@ class History:
         """
         with self._one_at_a_time, self._errors("append to"):
             line = _encode_line(event)
-            folder = self._open_folder(True)
-            try:
+            with self._folder.made() as folder:
                 self._append(folder, line)
                 self._bound(folder, event.at)
-            finally:
-                close_quietly(self._fs, folder)
 
     def _append(self, folder: int, line: bytes) -> None:
         fs = self._fs
@@ -257,19 +245,13 @@ class History:
 
     def _lines(self) -> list[bytes]:
         try:
-            folder = self._open_folder(False)
-        except FileNotFoundError:
-            return []
-        try:
-            with opened(self._fs, HISTORY_NAME, READ_FLAGS, dir_fd=folder) as fd:
+            with self._folder.opened() as folder, opened(self._fs, HISTORY_NAME, READ_FLAGS, dir_fd=folder) as fd:
                 status = self._fs.fstat(fd)
                 if problem := why_no_session_file(status.st_mode):
                     raise OSError(problem)
                 return _split(self._tail(fd, status.st_size))
         except FileNotFoundError:
             return []
-        finally:
-            close_quietly(self._fs, folder)
 
     def _tail(self, fd: int, size: int) -> bytes:
         """Return the file, or what of a huge one is read: the end of it, from the beginning of a line."""
@@ -283,16 +265,8 @@ class History:
         data = b"".join(parts)
         return data[data.find(b"\n") + 1 :] if begin else data
 
-    @contextmanager
-    def _errors(self, operation: str) -> Iterator[None]:
-        with store_errors(self.path, operation):
-            try:
-                yield
-            except StoreIOError:
-                raise
-            except SessionFileError as error:
-                cause = error.__cause__
-                raise (cause if isinstance(cause, OSError) else OSError(error.reason)) from error
+    def _errors(self, operation: str) -> AbstractContextManager[None]:
+        return store_errors(self.path, operation)
 
 
 def _encode_line(event: HistoryEvent) -> bytes:
@@ -309,11 +283,40 @@ def _encode_line(event: HistoryEvent) -> bytes:
         raise OSError(f"the event is none that could be read again: {error}") from error
 
 
+def merge_histories(here: bytes, there: bytes) -> bytes:
+    """Return the lines of two files by time, those of each file in their order.
+
+    Each line of `there` that `here` has as well is taken once, so that merging again changes nothing. A line that
+    cannot be read stays behind the one before it.
+    """
+    ours = _split(here)
+    known = Counter(ours)
+    new = []
+    for line in _split(there):
+        if known[line]:
+            known[line] -= 1
+        else:
+            new.append(line)
+    if not new:
+        return here
+    return b"".join(line + b"\n" for _, line in heapq.merge(_timed(ours), _timed(new), key=itemgetter(0)))
+
+
+def _timed(lines: list[bytes]) -> Iterator[tuple[datetime, bytes]]:
+    """Yield each line with its time, or with that of the one before it."""
+    time = datetime.min.replace(tzinfo=UTC)
+    for line in lines:
+        time = _time_of(line) or time
+        yield time, line
+
+
 def _split(data: bytes) -> list[bytes]:
+    """Return the lines of a history that are not blank, without their ends."""
     return [line for line in data.split(b"\n") if line.strip()]
 
 
 def _time_of(line: bytes) -> datetime | None:
+    """Return when the event of a line happened; None for a line that cannot be read."""
     try:
         return _decode_moment(line).at
     except (ValueError, RecursionError):

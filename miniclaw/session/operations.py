@@ -22,6 +22,7 @@ from miniclaw.session.cleanup import RECORD_SECONDS, REMOVAL_BATCH, Cleanup, OnP
 from miniclaw.session.cleanup_late import record_late
 from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.erasing import Traces, erase_traces
 from miniclaw.session.history import Actor, EventKind, FileTally, History, HistoryEvent, HistorySession, Tally
 from miniclaw.session.job import PENDING, Job
@@ -385,28 +386,24 @@ def _deleted_session(session_id: str, deletion: Deletion | None = None) -> Histo
 async def open_operations(
     sessions_dir: Path,
     *,
-    state_dir: Path,
-    trash_dir: Path,
     policy: RetentionPolicy,
     by: Actor = "command",
     clock: Clock = utc_now,
+    earlier: EarlierFolders | None = None,
 ) -> AsyncIterator[SessionOperations]:
     """Own a workspace for a block, and operate on it.
 
     Args:
         sessions_dir: The sessions; not made where it is missing.
-        state_dir: Where state and history lie.
-        trash_dir: Where the trash lies.
         policy: The rules.
         by: Who operates, for trash and history.
         clock: The wall clock.
+        earlier: See `open_store`.
 
     Raises:
         SessionsDirectoryError: The directory is missing or cannot be used.
         WorkspaceHeldError: A running gateway owns it.
         StoreError: What an earlier process left unfinished cannot be resolved.
     """
-    async with open_store(sessions_dir, create=False, trash_dir=trash_dir) as store:
-        yield SessionOperations.of(
-            SessionParts(store, StateDirectory(state_dir), policy=policy, by=by, clock=clock), by=by
-        )
+    async with open_store(sessions_dir, create=False, earlier=earlier) as store:
+        yield SessionOperations.of(SessionParts(store, policy=policy, by=by, clock=clock), by=by)

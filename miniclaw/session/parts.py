@@ -11,7 +11,6 @@ from miniclaw.session.history import Actor, History
 from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, SessionManager
 from miniclaw.session.retention import RetentionPolicy
-from miniclaw.session.state import StateDirectory
 from miniclaw.session.store import FileSessionStore
 
 
@@ -30,7 +29,6 @@ class SessionParts:
     def __init__(
         self,
         store: FileSessionStore,
-        state: StateDirectory,
         *,
         policy: RetentionPolicy,
         by: Actor,
@@ -42,7 +40,6 @@ class SessionParts:
 
         Args:
             store: Where the sessions lie.
-            state: What the services remember.
             policy: How long sessions are kept.
             by: Who runs a cleanup, unless it is told otherwise.
             max_live_sessions: How many saved sessions may stay in memory, at least 1.
@@ -50,10 +47,10 @@ class SessionParts:
             clock: The wall clock.
         """
         self.store = store
-        self.state = state
-        self.history: History = state.history()
+        self.state = store.state
+        self.history: History = store.state.history()
         self.clock = clock
-        store.keep_ledger(LedgerFile(state.folder))
+        store.keep_ledger(LedgerFile(store.state.folder))
         self.manager = SessionManager(
             store, clock=clock, policy=policy, max_live_sessions=max_live_sessions, max_live_bytes=max_live_bytes
         )

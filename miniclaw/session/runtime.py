@@ -16,6 +16,7 @@ from miniclaw.errors import UnsavedSessionsError
 from miniclaw.session.cleanup_service import CleanupService
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.clock_guard import ClockGuard
+from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.history import Actor
 from miniclaw.session.logs import get_logger
@@ -25,12 +26,14 @@ from miniclaw.session.parts import SessionParts
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.schedule import CLEANUP_INTERVAL_SECS
-from miniclaw.session.state import StateDirectory
 from miniclaw.session.store import open_store
 from miniclaw.session.usage import UsageMeter
 
 GRACE_SECONDS: Final = 5
 """How long each service may take to end, and how long the last flush may take."""
+
+_DEPRECATED: Final = "state_dir and trash_dir of open_runtime are deprecated; both lie in the sessions directory now"
+_LEAVE_OUT: Final = "leave both out; what was there is moved in, or the log says why not"
 
 log = get_logger("miniclaw.session.runtime")
 
@@ -106,6 +109,7 @@ async def open_runtime(
     max_live_sessions: int = MAX_LIVE_SESSIONS,
     max_live_bytes: int = MAX_LIVE_BYTES,
     clock: Clock = utc_now,
+    earlier: EarlierFolders | None = None,
     fs: OsCalls | None = None,
 ) -> AsyncIterator[SessionRuntime]:
     """Run the session runtime around a block, in anyone's trio program.
@@ -118,8 +122,9 @@ async def open_runtime(
     Args:
         sessions_dir: Made where it is missing, mode 0700; its last component may not be a link.
         policy: How long sessions are kept; 30 days where None.
-        state_dir: Where the times of the services are kept; a hidden folder in `sessions_dir` where None.
-        trash_dir: Where removed sessions are kept if `policy` says so; a hidden folder in `sessions_dir` where None.
+        state_dir: Deprecated: where an earlier version kept the state. Its content is moved into `sessions_dir`.
+        trash_dir: Deprecated: where an earlier version kept the trash. The entries of which the history says that they
+            were removed here are moved into `sessions_dir`; see `miniclaw.session.migration`.
         persistence_interval_seconds: Between two saves, positive.
         cleanup_interval_seconds: Between two cleanups, positive; None: none run by themselves.
         cleanup_at: A time of day, naive, in the machine's zone, at which the cleanup runs instead.
@@ -130,6 +135,8 @@ async def open_runtime(
         max_live_sessions: How many saved sessions may stay in memory, at least 1.
         max_live_bytes: How many bytes of memory these may take, about, at least 1; the one used last may take more.
         clock: The wall clock. Waiting is done on trio's.
+        earlier: The folders of an earlier version that belong to this sessions directory alone, in place of `state_dir`
+            and `trash_dir`: all that is theirs is moved into `sessions_dir`.
         fs: The system calls, for tests.
 
     Raises:
@@ -143,14 +150,16 @@ async def open_runtime(
     """
     sessions_dir = _absolute(sessions_dir)
     policy = policy or RetentionPolicy()
-    trash_path = _absolute(trash_dir) if trash_dir else None
-    async with open_store(sessions_dir, trash_dir=trash_path, fs=fs) as store:
-        state = StateDirectory(_absolute(state_dir), fs=fs) if state_dir else StateDirectory.within(store.directory)
-        guard = ClockGuard(state, clock, policy.shortest_age(), run=store.run)
+    if state_dir or trash_dir:
+        log.warning(_DEPRECATED, sessions_dir=str(sessions_dir), what_to_do=_LEAVE_OUT)
+        earlier = EarlierFolders(
+            _absolute(state_dir) if state_dir else None, _absolute(trash_dir) if trash_dir else None, may_be_shared=True
+        )
+    async with open_store(sessions_dir, earlier=earlier, fs=fs) as store:
+        guard = ClockGuard(store.state, clock, policy.shortest_age(), run=store.run)
         await guard.start()
         parts = SessionParts(
             store,
-            state,
             policy=policy,
             by="service",
             max_live_sessions=max_live_sessions,
@@ -163,7 +172,7 @@ async def open_runtime(
             Persistence(manager, interval_seconds=persistence_interval_seconds, guard=guard),
             CleanupService(
                 parts.cleanup,
-                state=state,
+                state=store.state,
                 guard=guard,
                 interval_seconds=cleanup_interval_seconds,
                 at=cleanup_at,

@@ -1,7 +1,7 @@
 """What the services remember from one start to the next: when the last cleanup was, and when the program was last seen.
 
-Two small files in a state directory. Neither is ever a reason to delete: missing or damaged, they make the next
-cleanup announce instead of remove.
+Two small files in a hidden folder of the sessions directory. Neither is ever a reason to delete: missing or damaged,
+they make the next cleanup announce instead of remove.
 
 ``cleanup.json``
     Replaced atomically and synced after each run.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, Literal, Self, TypeAlias
 
 import msgspec
@@ -35,7 +34,6 @@ from miniclaw.session.files import (
     write_all,
 )
 from miniclaw.session.folder import Folder
-from miniclaw.session.fs import OsCalls
 from miniclaw.session.history import History
 from miniclaw.session.logs import get_logger
 from miniclaw.session.types import AwareDatetime
@@ -43,6 +41,8 @@ from miniclaw.session.types import AwareDatetime
 CLEANUP_NAME: Final = "cleanup.json"
 LAST_SEEN_NAME: Final = "last-seen"
 STATE_NAME: Final = ".state"
+
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 log = get_logger("miniclaw.session.state")
 
@@ -75,29 +75,65 @@ class CleanupState(Struct, frozen=True):
     held: str = ""
 
 
+_decode: Final = msgspec.json.Decoder(CleanupState).decode
+
+
+def _last_seen(data: bytes) -> datetime:
+    try:
+        return datetime.fromisoformat(data.decode().strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return _LONG_AGO
+
+
+def merge_last_seen(here: bytes, there: bytes) -> bytes:
+    """Return the more cautious one of two ``last-seen``: the earlier one; one that cannot be read is very long ago."""
+    return min(here, there, key=_last_seen)
+
+
+def merge_cleanup(here: bytes, there: bytes) -> bytes:
+    """Return the more cautious union of two ``cleanup.json``.
+
+    Where one of the two knows of no run and no announcement, or cannot be read, neither does the union: the next run
+    announces. Else the later run counts, and the later announcement is waited for. Merging again changes nothing.
+    """
+    states = [_decode_or_empty(data) for data in (here, there)]
+    if states[0] == states[1]:
+        return here
+    if CleanupState() in states:
+        return msgspec.json.encode(CleanupState())
+    newest = max(states, key=lambda state: state.last_run_at or _LONG_AGO)
+    announcements = [state.announcement for state in states if state.announcement is not None]
+    announcement = max(announcements, key=lambda one: one.at, default=None)
+    return msgspec.json.encode(CleanupState(newest.last_run_at, announcement, newest.held))
+
+
+def _decode_or_empty(data: bytes) -> CleanupState:
+    try:
+        return _decode(data)
+    except (ValueError, RecursionError):
+        return CleanupState()
+
+
 class StateDirectory:
     """The state directory, synchronously. Its methods may be called from any thread, one at a time.
 
     Args:
-        path: Where it is.
-        fs: The system calls; the real ones where None.
-        folder: The folder itself, where it is not found by its path.
+        folder: The folder, which is made by the first write.
     """
 
-    def __init__(self, path: Path, *, fs: OsCalls | None = None, folder: Folder | None = None) -> None:
-        self.folder = folder or Folder(path, fs=fs)
-        self.path = path
-        self._fs = self.folder.fs
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.path = folder.path
+        self._fs = folder.fs
 
     @classmethod
     def within(cls, directory: SessionDirectory) -> Self:
-        """Return the state directory of a sessions directory that has no workspace around it: a hidden folder."""
-        folder = Folder.within(directory, STATE_NAME)
-        return cls(folder.path, folder=folder)
+        """Return the state directory of a sessions directory."""
+        return cls(Folder.within(directory, STATE_NAME))
 
     def history(self) -> History:
         """Return the history that lies here."""
-        return History(lambda create: self.folder.open(create=create), self.path, self._fs)
+        return History(self.folder)
 
     def sweep(self) -> None:
         """Remove the temporary files that a program that died has left. Only for the owner of the sessions."""
@@ -116,7 +152,7 @@ class StateDirectory:
         with store_errors(path, "read"):
             data = self._read(CLEANUP_NAME)
         try:
-            return CleanupState() if data is None else msgspec.json.decode(data, type=CleanupState)
+            return CleanupState() if data is None else _decode(data)
         except (ValueError, RecursionError) as error:
             raise SessionFileError(path, f"it is no state of a cleanup: {error}") from error
 
@@ -145,9 +181,9 @@ class StateDirectory:
         """
         try:
             data = self._read(LAST_SEEN_NAME)
-            return None if data is None else datetime.fromisoformat(data.decode().strip()).astimezone(UTC)
-        except (OSError, ValueError, OverflowError):
-            return datetime.min.replace(tzinfo=UTC)
+        except OSError:
+            return _LONG_AGO
+        return None if data is None else _last_seen(data)
 
     def write_last_seen(self, now: datetime) -> None:
         """Write that the program is there.
@@ -159,7 +195,7 @@ class StateDirectory:
         # O_NONBLOCK: a FIFO of that name is an error, and not a wait for its reader.
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with (
-            self.folder.made() as fd,
+            self.folder.made(durable=False) as fd,
             store_errors(self.path / LAST_SEEN_NAME, "write"),
             opened(self._fs, LAST_SEEN_NAME, flags, dir_fd=fd) as file,
         ):

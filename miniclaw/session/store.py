@@ -18,10 +18,12 @@ import trio
 from miniclaw.errors import CorruptTrashError, StoreError
 from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory, log
+from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.folder import Folder
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.leftovers import LeftoverRemoval, list_leftovers, remove_leftovers
+from miniclaw.session.migration import move_in
 from miniclaw.session.putting_back import always
 from miniclaw.session.quarantine import quarantine_session
 from miniclaw.session.recovery import recover
@@ -32,10 +34,11 @@ from miniclaw.session.rows import Leftover, ScanRow, Verify
 from miniclaw.session.saved_files import SavedFiles
 from miniclaw.session.saving import SaveJob, SaveOutcome
 from miniclaw.session.scanning import DirectoryScan
+from miniclaw.session.state import StateDirectory
 from miniclaw.session.store_protocol import StoreScan
 from miniclaw.session.store_scan import FileScan
 from miniclaw.session.threads import Epilogue, run_in_thread, telling
-from miniclaw.session.trash import HIDDEN_NAME, Trash
+from miniclaw.session.trash import TRASH_NAME, Trash
 from miniclaw.session.types import Session, SessionHeader
 
 T = TypeVar("T")
@@ -46,11 +49,18 @@ SWEEP_THREADS: Final = 2
 
 
 class FileSessionStore:
-    """The store over a directory of JSON files. Made by `open_store`."""
+    """The store over a directory of JSON files. Made by `open_store`.
 
-    def __init__(self, directory: SessionDirectory, trash: Trash) -> None:
+    Attributes:
+        directory: The sessions.
+        trash: The removed sessions that can be restored.
+        state: What the services remember.
+    """
+
+    def __init__(self, directory: SessionDirectory) -> None:
         self.directory = directory
-        self.trash = trash
+        self.trash = Trash(Folder.within(directory, TRASH_NAME))
+        self.state = StateDirectory.within(directory)
         self._ledger_file: LedgerFile | None = None
         # Limiters of their own, and apart: saves that hang must not keep anybody from loading.
         self._save_limiter = trio.CapacityLimiter(SAVE_THREADS)
@@ -213,7 +223,7 @@ async def open_store(
     *,
     create: bool = True,
     own: bool = True,
-    trash_dir: Path | None = None,
+    earlier: EarlierFolders | None = None,
     fs: OsCalls | None = None,
 ) -> AsyncIterator[FileSessionStore]:
     """Open a sessions directory as its one owner, and resolve what an earlier process left unfinished.
@@ -222,7 +232,7 @@ async def open_store(
         sessions_dir: The directory; its last component may not be a link.
         create: Make it where it is missing, mode 0700.
         own: False opens it only to read; nothing is changed by that.
-        trash_dir: Where the trash lies; a hidden folder in `sessions_dir` where None. It is made when it is needed.
+        earlier: Folders of an earlier version whose content the owner moves into `sessions_dir`; None: there are none.
         fs: The system calls; the real ones where None.
 
     Raises:
@@ -234,18 +244,18 @@ async def open_store(
     directory = await trio.to_thread.run_sync(
         partial(SessionDirectory.open, sessions_dir, create=create, fs=fs), limiter=limiter
     )
-
-    trash = Trash(Folder(trash_dir, fs=fs) if trash_dir else Folder.within(directory, HIDDEN_NAME))
+    store = FileSessionStore(directory)
 
     def prepare() -> None:
         directory.own()
+        if earlier is not None:
+            move_in(directory, earlier)
         recover(directory)
         try:
-            trash.sweep()
+            store.trash.sweep()
         except StoreError as error:
             log.error("Trash could not be swept", error=str(error))
 
-    store = FileSessionStore(directory, trash)
     try:
         if own:
             await trio.to_thread.run_sync(prepare, limiter=limiter)

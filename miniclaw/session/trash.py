@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from miniclaw.errors import InvalidSessionIdError, TrashEntryNotFoundError
 from miniclaw.session.files import (
@@ -30,7 +30,6 @@ from miniclaw.session.files import (
     write_all,
 )
 from miniclaw.session.folder import Folder
-from miniclaw.session.fs import OsCalls
 from miniclaw.session.rows import Leftover, ProblemFile
 from miniclaw.session.stamps import stamped
 from miniclaw.session.trash_folder import (
@@ -48,8 +47,7 @@ from miniclaw.session.trash_reading import read_entries, read_session
 from miniclaw.session.trash_rows import Prepared, TrashEntry, TrashRemoval
 from miniclaw.session.types import SessionHeader
 
-HIDDEN_NAME: Final = ".trash"
-"""Of a trash that lies in the sessions directory itself, where there is no workspace around it."""
+TRASH_NAME: Final = ".trash"
 
 _OPERATION: Final = "move the session to the trash"
 _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -68,11 +66,6 @@ class Trash:
         self.path = folder.path
         self._folder = TrashFolder(folder)
         self._fs = folder.fs
-
-    @classmethod
-    def at(cls, path: Path, *, fs: OsCalls | None = None) -> Self:
-        """Return the trash at a path; its last component may not be a link."""
-        return cls(Folder(path, fs=fs))
 
     def path_of(self, entry_id: str) -> Path:
         """Return where an entry lies."""

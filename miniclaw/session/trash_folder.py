@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from miniclaw.errors import SessionsDirectoryError
 from miniclaw.session import names
 from miniclaw.session.files import TEMPORARY_PREFIX, store_errors
 from miniclaw.session.folder import Folder
@@ -56,7 +55,7 @@ class TrashFolder:
     """Where the trash lies. Each use opens it anew, so nobody has to close it, and listings share no position.
 
     Attributes:
-        path: For messages, and for opening it where it was not given relative to a descriptor.
+        path: For messages.
         fs: The system calls.
     """
 
@@ -75,7 +74,7 @@ class TrashFolder:
         Args:
             create: Make it where it is missing; its own name is on the disk before anything can be put into it.
         """
-        return self._folder.made(durable=True) if create else self._folder.opened()
+        return self._folder.made() if create else self._folder.opened()
 
     def names(self) -> list[tuple[str, bool]]:
         """Return the names in the folder, and whether each is a regular file; none where it is not made yet.
@@ -117,8 +116,5 @@ class TrashFolder:
         with store_errors(path, operation):
             try:
                 yield
-            except SessionsDirectoryError as error:
-                cause = error.__cause__
-                raise (cause if isinstance(cause, OSError) else OSError(error.reason)) from error
             except ValueError as error:
                 raise OSError(str(error)) from error

@@ -62,7 +62,7 @@ def test_chat_odd_name_is_a_session_of_its_own_inside_the_directory(program: Pro
     assert program.run("chat", "--as", name, "-m", "hello").code == 0
     assert _said(program, name) == [("user", "hello"), ("assistant", "hello")]
     assert program.files() == {file_name(f"console_{name}")}
-    outside = {path.name for path in program.sessions_dir.parent.iterdir()} - {"sessions", "state"}
+    outside = {path.name for path in program.sessions_dir.parent.iterdir()} - {"sessions"}
     assert outside == set()
 
 

@@ -256,7 +256,7 @@ def test_erase_takes_damaged_entries_by_their_names(program: Program) -> None:
     dry = program.run("sessions", "delete", "--erase", "--channel", "web", "--dry-run", "--json").json
     assert [row["session_id"] for row in dry["copies"]] == ["web_a"]
     assert len(dry["kept"]) == 1
-    assert dry["kept"][0]["file"].startswith("trash/web_A~")
+    assert dry["kept"][0]["file"].startswith(".trash/web_A~")
     assert program.run("sessions", "delete", "--erase", "--chat", "A").code == 0
     assert [path.name.partition(".")[0] for path in program.trash_dir.iterdir()] == ["web_a"]
 

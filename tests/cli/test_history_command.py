@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from miniclaw.session.history import FileTally, History, HistoryEvent, HistorySession, Tally
+from miniclaw.session.history import FileTally, HistoryEvent, HistorySession, Tally
+from tests.fakes.folders import state_in
 from tests.fakes.program import Program
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 
 
-def record(state_dir: Path, *events: HistoryEvent) -> None:
+def record(sessions_dir: Path, *events: HistoryEvent) -> None:
     """Write events into the history, as the services do."""
-    state_dir.mkdir(parents=True, exist_ok=True)
-
-    def open_folder(create: bool = False) -> int:
-        return os.open(state_dir, os.O_RDONLY)
-
-    history = History(open_folder, state_dir)
+    history = state_in(sessions_dir).history()
     for event in events:
         history.append(event)
 
@@ -44,7 +39,7 @@ EVENTS = [
 
 def test_history_tells_events_for_a_person_the_newest_last(program: Program) -> None:
     """When, what, who, how many, how much, and why; what others wrote is escaped."""
-    record(program.state_dir, *EVENTS)
+    record(program.sessions_dir, *EVENTS)
     result = program.run("history")
     assert (result.code, result.err) == (0, "")
     assert [line.split("\t") for line in result.lines] == [
@@ -60,14 +55,14 @@ def test_history_tells_events_for_a_person_the_newest_last(program: Program) -> 
                                               ("9", ["cleanup", "held", "deleted"])])  # fmt: skip
 def test_history_limit_shows_the_newest(program: Program, limit: str, kinds: list[str]) -> None:
     """The newest are what somebody asks for."""
-    record(program.state_dir, *EVENTS)
+    record(program.sessions_dir, *EVENTS)
     assert [event["event"] for event in program.run("history", "--json", "--limit", limit).json] == kinds
     assert [line.split("\t")[1] for line in program.run("history", "--limit", limit).lines[1:]] == kinds
 
 
 def test_history_json_is_the_events_as_they_are(program: Program) -> None:
     """For programs: everything that the file says, the sessions too."""
-    record(program.state_dir, *EVENTS)
+    record(program.sessions_dir, *EVENTS)
     first, held, deleted = program.run("history", "--json").json
     assert first["reasons"] == {"ttl": {"sessions": 1200, "bytes": 5000}, "max_sessions": {"sessions": 2, "bytes": 100}}
     assert first["leftovers"]["temporary"] == {"files": 3, "bytes": 9}
@@ -77,7 +72,7 @@ def test_history_json_is_the_events_as_they_are(program: Program) -> None:
 
 def test_history_that_is_damaged_is_read_as_far_as_it_goes(program: Program) -> None:
     """A line that was cut off costs that line; how many, is told."""
-    record(program.state_dir, *EVENTS)
+    record(program.sessions_dir, *EVENTS)
     with (program.state_dir / "history.jsonl").open("ab") as file:
         file.write(b'{"version": 1, "at": "2026')
     result = program.run("history")

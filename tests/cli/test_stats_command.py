@@ -74,7 +74,7 @@ def test_stats_of_trash_and_quarantine_are_told(program: Program) -> None:
     stats = program.run("sessions", "stats", "--json").json
     assert stats["quarantine"] == {"files": 1, "bytes": 100}
     assert stats["trash"]["files"] == 1
-    assert stats["trash"]["bytes"] == sum(path.stat().st_size for path in (program.home / "workspace/trash").iterdir())
+    assert stats["trash"]["bytes"] == sum(path.stat().st_size for path in program.trash_dir.iterdir())
 
 
 def test_stats_of_nothing_are_empty_and_make_nothing(program: Program) -> None:

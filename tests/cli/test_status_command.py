@@ -12,8 +12,9 @@ import pytest
 
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.history import FileTally, HistoryEvent, Tally
-from miniclaw.session.state import Announcement, CleanupState, StateDirectory
+from miniclaw.session.state import Announcement, CleanupState
 from tests.cli.test_history_command import record
+from tests.fakes.folders import state_in
 from tests.fakes.program import Program
 
 
@@ -85,8 +86,8 @@ def test_status_tells_the_last_cleanup_and_the_next(program: Program) -> None:
         sessions_scanned=400, leftovers={"temporary": FileTally(1, 9)},
     )  # fmt: skip
     other = HistoryEvent(at=now, event="restored", by="command")
-    record(program.state_dir, event, other)
-    StateDirectory(program.state_dir).write_cleanup(CleanupState(last_run_at=last))
+    record(program.sessions_dir, event, other)
+    state_in(program.sessions_dir).write_cleanup(CleanupState(last_run_at=last))
     shown, document = _status(program)
     assert shown["last cleanup"] == (
         f"{last:%Y-%m-%d %H:%M:%S} UTC: 12 of 400 removed, 4.9 KiB freed; ttl 12; temporary 1 file"
@@ -113,7 +114,7 @@ def test_status_next_cleanup_goes_by_the_configuration(program: Program, config:
     program.write_config(f"[session]\n{config}\n")
     # At a time of day: a minute ahead, so that no 04:00 can come between.
     last = datetime.now(UTC) + (timedelta(minutes=1) if "_at" in config else timedelta(hours=-2))
-    StateDirectory(program.state_dir).write_cleanup(CleanupState(last_run_at=last))
+    state_in(program.sessions_dir).write_cleanup(CleanupState(last_run_at=last))
     shown, document = _status(program)
     assert expected in shown["next cleanup"]
     assert (document["next_run_at"] is None) == ("never" in config)
@@ -124,7 +125,7 @@ def test_status_tells_a_pending_announcement(program: Program) -> None:
     """What was announced, why, and from when on it removes."""
     at = datetime.now(UTC) - timedelta(hours=2)
     state = CleanupState(announcement=Announcement(at, "clock_ran_ahead"))
-    StateDirectory(program.state_dir).write_cleanup(state)
+    state_in(program.sessions_dir).write_cleanup(state)
     shown, document = _status(program)
     until = at + timedelta(days=1)
     assert shown["announced"] == (
@@ -138,7 +139,7 @@ def test_status_tells_that_the_latest_cleanup_was_held_until_one_goes_through(pr
     """Why it was held, and how to let it through; an earlier one that was held is over."""
     now = datetime.now(UTC)
     held = HistoryEvent(at=now - timedelta(hours=2), event="held", by="service", because="it would remove too much")
-    record(program.state_dir, held)
+    record(program.sessions_dir, held)
     shown, document = _status(program)
     assert shown["held"] == (
         f"the cleanup of {held.at:%Y-%m-%d %H:%M:%S} UTC: it would remove too much; "
@@ -146,7 +147,7 @@ def test_status_tells_that_the_latest_cleanup_was_held_until_one_goes_through(pr
     )
     assert document["held"] == "it would remove too much"
     assert shown["last cleanup"] == "never"
-    record(program.state_dir, HistoryEvent(at=now, event="interrupted", by="service"))
+    record(program.sessions_dir, HistoryEvent(at=now, event="interrupted", by="service"))
     shown, document = _status(program)
     assert "held" not in shown
     assert "(interrupted)" in shown["last cleanup"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.trash import Trash
 from tests.cli.ways import directly
+from tests.fakes.folders import trash_in
 from tests.fakes.program import Program
 
 BOTH_WAYS = True
@@ -38,7 +38,7 @@ def _trash_old(program: Program, session_id: str, days: float) -> str:
     now = datetime.now(UTC) - timedelta(days=days)
     with SessionDirectory.open(program.sessions_dir) as directory:
         stored = directory.find(session_id)
-        trash = Trash.at(program.trash_dir)
+        trash = trash_in(program.sessions_dir)
         copy = trash.prepare(
             stored.key, stored.header, dir_fd=directory.fd, reason="ttl", by="service", now=now,
             keep_for=timedelta(days=7),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.history import History, HistoryEvent
+from miniclaw.session.history import HistoryEvent
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.operations import SessionOperations
 from miniclaw.session.retention import RetentionPolicy
-from miniclaw.session.state import StateDirectory
 from miniclaw.session.store import FileSessionStore
 from tests.fakes.clock import WallClock
 from tests.fakes.os_calls import FaultyOs
@@ -23,11 +21,11 @@ POLICY = RetentionPolicy(trash_for=timedelta(days=7), max_removed_fraction=0.5)
 class Desk:
     """Operations on a workspace with two sessions, and what is told of them."""
 
-    def __init__(self, store: FileSessionStore, root: Path, fs: FaultyOs, clock: WallClock) -> None:
+    def __init__(self, store: FileSessionStore, fs: FaultyOs, clock: WallClock) -> None:
         self.store, self.fs, self.clock = store, fs, clock
-        self.state = StateDirectory(root / "state", fs=fs)
+        self.state = store.state
         self.manager = SessionManager(store, clock=clock, policy=POLICY)
-        self.history = History(lambda create: self.state.folder.open(create=create), self.state.path, fs)
+        self.history = store.state.history()
         self.sizes = {
             session_id: write_session(store.directory.path, session_id, clock.ago(days=2)).stat().st_size
             for session_id in IDS

@@ -15,10 +15,10 @@ import trio
 from miniclaw.session.names import file_name
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.runtime import SessionRuntime, open_runtime
-from miniclaw.session.trash import HIDDEN_NAME, Trash
 from miniclaw.session.types import Message, Session
 from tests.fakes.chat_model import Chat, File, Odd, State, read_file, state_of
 from tests.fakes.clock import WallClock
+from tests.fakes.folders import trash_in
 from tests.fakes.hand_clock import TrioThread
 from tests.fakes.logs import LogRecorder
 from tests.fakes.snapshots import SnapshotOs
@@ -107,7 +107,7 @@ class ModelledRuntime:
         """Return what the trash has of a session, by its entries: when each was removed, and what it says."""
         if self.policy.trash_for is None:
             return {}
-        trash = Trash.at(self.directory / HIDDEN_NAME)
+        trash = trash_in(self.directory)
         return {
             entry.id: (entry.removed_at, state_of(json.loads(trash.read(entry.id))))
             for entry in trash.find_all(session_id)

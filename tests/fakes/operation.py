@@ -21,14 +21,13 @@ from miniclaw.session.folder import Folder
 from miniclaw.session.recovery import recover
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.scanning import DirectoryScan
-from miniclaw.session.trash import HIDDEN_NAME, Trash
+from miniclaw.session.trash import TRASH_NAME, Trash
 from miniclaw.session.trash_format import unpack
 from tests.fakes.logs import LogRecorder
 from tests.fakes.point_os import Act, PointOs
 from tests.fakes.tree import Tree, take_tree
 from tests.fakes.work_folder import left_over
 
-TRASH_NAME: Final = HIDDEN_NAME
 OUTSIDE: Final = b"nobody's business"
 
 
@@ -134,7 +133,7 @@ def start(root: Path, act: Act | None = None) -> None:
 
 
 def trash_of(directory: SessionDirectory) -> Trash:
-    """Return the trash of a directory that has no workspace around it."""
+    """Return the trash of a directory."""
     return Trash(Folder.within(directory, TRASH_NAME))
 
 

@@ -55,8 +55,8 @@ class Program:
         self.home = home
         self.config_path = home / "config.toml"
         self.sessions_dir = home / "workspace" / "sessions"
-        self.state_dir = home / "workspace" / "state"
-        self.trash_dir = home / "workspace" / "trash"
+        self.state_dir = self.sessions_dir / ".state"
+        self.trash_dir = self.sessions_dir / ".trash"
 
     def write_config(self, text: str) -> None:
         """Write the configuration file."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.history import History, HistoryEvent
+from miniclaw.session.history import HistoryEvent
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention import RetentionPolicy
-from miniclaw.session.state import StateDirectory
 from miniclaw.session.store import FileSessionStore
 from tests.fakes.clock import WallClock
 from tests.fakes.samples import write_session
@@ -17,12 +14,10 @@ from tests.fakes.samples import write_session
 class Runs:
     """Cleanups over one store, by one policy each, and the history of all."""
 
-    def __init__(self, store: FileSessionStore, manager: SessionManager, clock: WallClock, root: Path) -> None:
+    def __init__(self, store: FileSessionStore, manager: SessionManager, clock: WallClock) -> None:
         self.store, self.manager, self.clock = store, manager, clock
-        self.state = StateDirectory(root / "state", fs=store.directory.fs)
-        self.history = History(
-            lambda create: self.state.folder.open(create=create), self.state.path, store.directory.fs
-        )
+        self.state = store.state
+        self.history = store.state.history()
 
     def by(self, policy: RetentionPolicy) -> Cleanup:
         return Cleanup(

@@ -44,8 +44,7 @@ async def open_gateway(
     async with open_runtime(
         home.sessions_dir,
         policy=config.session.retention_policy(),
-        state_dir=home.state_dir,
-        trash_dir=home.trash_dir,
+        earlier=home.earlier,
         cleanup_interval_seconds=None,
         persistence_interval_seconds=3600,
         clock=clock,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from miniclaw.session.budgets import on_disk
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.stamps import stamped
+from miniclaw.session.state import STATE_NAME
 from miniclaw.session.trash import Trash
 from miniclaw.session.types import SessionHeader
 from tests.fakes.plans import CHANNELS, DAY, NOW, ages, sizes
@@ -164,5 +165,6 @@ class DrawnDisk(SnapshotOs):
 
 
 def everything(path: Path) -> set[str]:
-    """Return all files below, by their paths."""
-    return {str(found.relative_to(path)) for found in path.rglob("*") if not found.is_dir() and found.name != ".lock"}
+    """Return all files below, by their paths, but for the lock and the state."""
+    found = {found.relative_to(path) for found in path.rglob("*") if not found.is_dir() and found.name != ".lock"}
+    return {str(each) for each in found if each.parts[0] != STATE_NAME}

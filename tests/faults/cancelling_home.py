@@ -15,18 +15,18 @@ import trio
 from miniclaw.session import codec
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.folder import Folder
 from miniclaw.session.history import History
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import file_name, split_session_id
 from miniclaw.session.operations import SessionOperations
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.rows import StoredSession
-from miniclaw.session.state import STATE_NAME, CleanupState, StateDirectory
+from miniclaw.session.state import CleanupState
 from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.types import Message
 from tests.fakes.cancelling import Cancelling, QuickOs
 from tests.fakes.clock import WallClock
+from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session
 from tests.fakes.work_folder import left_in_work
@@ -57,7 +57,7 @@ class Home:
         batch.mkdir(parents=True)
         write_session(batch, "web_left", clock.ago(days=1))
         (directory / ".work" / "tmp-1").touch()
-        StateDirectory(directory / STATE_NAME).write_cleanup(CleanupState(last_run_at=clock()))  # so that none is due
+        state_in(directory).write_cleanup(CleanupState(last_run_at=clock()))  # so that none is due
 
     store: FileSessionStore
     manager: SessionManager
@@ -88,12 +88,11 @@ class Home:
         )
 
     def history(self) -> History:
-        state = Folder.within(self.store.directory, STATE_NAME)
-        return History(lambda create: state.open(create=create), state.path, self.fs)
+        return self.store.state.history()
 
     def operations(self) -> SessionOperations:
-        state = StateDirectory.within(self.store.directory)
-        return SessionOperations(self.manager, self.store, self.cleanup(), state, self.history(), clock=self.clock)
+        state, history = self.store.state, self.history()
+        return SessionOperations(self.manager, self.store, self.cleanup(), state, history, clock=self.clock)
 
     def trashed(self) -> set[str]:
         """Return the sessions in the trash; each has to be whole."""

@@ -19,15 +19,17 @@ from typing import Final
 
 from miniclaw.errors import StoreIOError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.files import DIRECTORY_FLAGS, open_directory
+from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.history import History, HistoryEvent
 from miniclaw.session.leftovers import list_leftovers, remove_leftovers
+from miniclaw.session.migration import move_in
 from miniclaw.session.recovery import recover
 from miniclaw.session.restore import restore
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_rows import Prepared
 from miniclaw.session.types import SessionHeader
+from tests.fakes.folders import state_in, trash_in
 from tests.fakes.samples import session_dict
 
 NOW: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -63,16 +65,11 @@ class Work:
 
 
 def trash_of(root: Path, fs: OsCalls | None = None) -> Trash:
-    return Trash.at(root / "trash", fs=fs)
+    return trash_in(root / "sessions", fs)
 
 
 def history_of(root: Path, fs: OsCalls) -> History:
-    path = root / "state"
-
-    def open_folder(create: bool) -> int:
-        return open_directory(fs, path, create=True) if create else fs.open(str(path), DIRECTORY_FLAGS)
-
-    return History(open_folder, path, fs)
+    return state_in(root / "sessions", fs).history()
 
 
 @contextmanager
@@ -85,15 +82,17 @@ def owned(root: Path, fs: OsCalls) -> Iterator[SessionDirectory]:
 def start(root: Path) -> None:
     """Do what the next start does."""
     with owned(root, OsCalls()) as directory:
+        move_in(directory, EarlierFolders(root / "state", root / "trash"))
         recover(directory)
     trash_of(root).sweep()
+    state_in(root / "sessions").sweep()
 
 
 # Trashing -------------------------------------------------------------------------------------------------------
 
 
 def _lay_sessions(root: Path) -> None:
-    (root / "sessions").mkdir(parents=True, mode=0o700)
+    (root / "sessions").mkdir(parents=True, mode=0o700, exist_ok=True)
     for session_id, content in SESSIONS.items():
         (root / "sessions" / f"{session_id}.json").write_bytes(content)
 

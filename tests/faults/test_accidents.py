@@ -159,8 +159,8 @@ async def test_disk_unmounted_while_running_does_not_crash_and_ends(
 ) -> None:
     """When the disk goes an ERROR says so, no session is written to what lay under it, and the runtime ends."""
     logs.expect_error(MISPLACED)
-    sessions, state = disk / "sessions", tmp_path / "workspace" / "state"
-    async with open_runtime(sessions, clock=clock, state_dir=state, cleanup_interval_seconds=None) as runtime:
+    sessions = disk / "sessions"
+    async with open_runtime(sessions, clock=clock, cleanup_interval_seconds=None) as runtime:
         write_session(sessions, "web_old", clock.ago(days=31))
         await say(runtime, "before")
         mount("umount", "-l", str(disk))
@@ -179,10 +179,8 @@ async def test_directory_deleted_while_running_says_what_is_not_saved(
     logs.expect_error(NOT_SAVED)
     logs.expect_error(MISPLACED)
     logs.expect_error("Sessions could not be saved before the end")
-    state = sessions_dir.parent / "state"
-
     async def run() -> None:
-        async with open_runtime(sessions_dir, clock=clock, state_dir=state, cleanup_interval_seconds=None) as runtime:
+        async with open_runtime(sessions_dir, clock=clock, cleanup_interval_seconds=None) as runtime:
             await say(runtime, "before")
             shutil.rmtree(sessions_dir)
             await say(runtime, "after")

@@ -45,7 +45,7 @@ def outside(tmp_path: Path, sessions_dir: Path) -> Iterator[Sentinel]:
     yield sentinel
     assert sentinel.snapshot() == before
     assert {path.name for path in tmp_path.iterdir()} == {"outside", "workspace"}
-    assert {path.name for path in sessions_dir.parent.iterdir()} <= {"sessions", "moved", "state"}
+    assert {path.name for path in sessions_dir.parent.iterdir()} <= {"sessions", "moved"}
 
 
 # Texts ----------------------------------------------------------------------------------------------------------
@@ -277,9 +277,7 @@ async def test_hard_link_is_removed_or_replaced_and_its_other_name_stays(
     assert "new" in (sessions_dir / "telegram_1.json").read_text()
 
 
-@pytest.mark.parametrize("state_name", ["state", None], ids=["state beside", "state within"])
 async def test_directory_swapped_for_a_link_while_running_nothing_leaves_it(
-    state_name: str | None,
     sessions_dir: Path,
     clock: WallClock,
     days_pass: DaysPass,
@@ -288,10 +286,9 @@ async def test_directory_swapped_for_a_link_while_running_nothing_leaves_it(
 ) -> None:
     """Who has the directory open keeps it: saves, loads, sweeps and state go where it went, not to the link; one ERROR."""
     logs.expect_error(MISPLACED)
-    state = sessions_dir.parent / state_name if state_name else None
     moved = sessions_dir.parent / "moved"
     write_session(sessions_dir, "web_old", clock.ago(days=31))
-    async with open_runtime(sessions_dir, clock=clock, state_dir=state, cleanup_interval_seconds=None) as runtime:
+    async with open_runtime(sessions_dir, clock=clock, cleanup_interval_seconds=None) as runtime:
         sessions_dir.rename(moved)
         sessions_dir.symlink_to(outside.path)
         assert await runtime.manager.get_session("telegram_1") is None

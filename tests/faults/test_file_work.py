@@ -1,4 +1,4 @@
-"""The trash, the history and the leftovers, with their k-th system call failing, or the process ending before it.
+"""The trash, the history, the leftovers and what is moved in, with their k-th system call failing, or the process ending before it.
 
 After each point nothing is lost: a session is in its place or whole in the trash, or both; what was said to be done is
 done; an error is a `StoreError` that names a path; no descriptor is left open; and the next start leaves nothing
@@ -22,7 +22,9 @@ from tests.fakes.logs import LogRecorder
 from tests.fakes.point_os import Act, Fault, PointOs, ShortThenFull
 from tests.fakes.snapshots import SnapshotOs
 from tests.faults.file_work import WORKS, Told, Work, start
+from tests.faults.migration_work import MIGRATIONS
 
+ALL_WORKS: Final = WORKS | MIGRATIONS
 ERRNOS: Final = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EMFILE, errno.EINTR)
 FOR_GOOD: Final = 10**9
 
@@ -59,10 +61,10 @@ def perform(work: Work, root: Path, fs: PointOs | SnapshotOs) -> Iterator[str]:
         yield "nothing was said"
 
 
-@pytest.mark.parametrize("name", WORKS)
+@pytest.mark.parametrize("name", ALL_WORKS)
 def test_work_with_faults_loses_nothing(name: str, tmp_path: Path, logs: LogRecorder) -> None:
     """Whichever call fails, and however, nothing is lost and the truth is told."""
-    work = WORKS[name]
+    work = ALL_WORKS[name]
     wrong: list[str] = []
     number = 0
     for kind, make in FAULTS.items():
@@ -81,10 +83,10 @@ def test_work_with_faults_loses_nothing(name: str, tmp_path: Path, logs: LogReco
     assert not wrong, "\n".join(wrong[:40])
 
 
-@pytest.mark.parametrize("name", WORKS)
+@pytest.mark.parametrize("name", ALL_WORKS)
 def test_work_that_ends_anywhere_loses_nothing(name: str, tmp_path: Path, logs: LogRecorder) -> None:
     """Before whichever call the process dies, what it leaves is whole, and the next start tidies up."""
-    work = WORKS[name]
+    work = ALL_WORKS[name]
     wrong: list[str] = []
     for k in itertools.count(1):
         root, left = tmp_path / f"{k}", tmp_path / f"{k} left"

@@ -14,9 +14,10 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.names import file_name
 from miniclaw.session.removal import TrashOrder, remove_batch
 from miniclaw.session.restore import restore
+from miniclaw.session.trash import TRASH_NAME
 from miniclaw.session.trash_format import EntryLine, pack_line, pack_session
 from miniclaw.session.types import SessionHeader
-from tests.fakes.operation import TRASH_NAME, Fate, Operation, Report, trash_of
+from tests.fakes.operation import Fate, Operation, Report, trash_of
 from tests.faults.operations import BYSTANDERS, BYSTANDING, NEW, OLD, OPERATIONS, TORN, TORN_NAME, if_old, many, text
 
 WEEK: Final = timedelta(days=7)

@@ -13,6 +13,7 @@ from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.trash import Trash
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import Desk
+from tests.fakes.folders import trash_in
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.runs import Runs
 
@@ -31,8 +32,8 @@ def directory(sessions_dir: Path, fs: FaultyOs) -> Iterator[SessionDirectory]:
 
 
 @pytest.fixture
-def trash(tmp_path: Path, fs: FaultyOs) -> Trash:
-    return Trash.at(tmp_path / "workspace" / "trash", fs=fs)
+def trash(sessions_dir: Path, fs: FaultyOs) -> Trash:
+    return trash_in(sessions_dir, fs)
 
 
 @pytest.fixture

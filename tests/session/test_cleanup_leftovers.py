@@ -29,8 +29,8 @@ REMOVED = "Leftover not removed"
 
 
 @pytest.fixture
-def runs(store: FileSessionStore, manager: SessionManager, clock: WallClock, tmp_path: Path) -> Runs:
-    return Runs(store, manager, clock, tmp_path / "workspace")
+def runs(store: FileSessionStore, manager: SessionManager, clock: WallClock) -> Runs:
+    return Runs(store, manager, clock)
 
 
 def lay(path: Path, mtime: datetime, content: bytes = b"12345") -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import trio
@@ -28,8 +27,8 @@ NEVER = RetentionPolicy(ttl=None)
 
 
 @pytest.fixture
-def runs(store: FileSessionStore, manager: SessionManager, clock: WallClock, tmp_path: Path) -> Runs:
-    return Runs(store, manager, clock, tmp_path / "workspace")
+def runs(store: FileSessionStore, manager: SessionManager, clock: WallClock) -> Runs:
+    return Runs(store, manager, clock)
 
 
 # Budgets --------------------------------------------------------------------------------------------------------

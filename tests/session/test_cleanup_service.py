@@ -20,6 +20,7 @@ from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.state import CleanupState, StateDirectory
 from miniclaw.session.store import FileSessionStore
 from tests.fakes.clock import DaysPass, WallClock
+from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
@@ -33,8 +34,8 @@ Start = Callable[..., AbstractAsyncContextManager[CleanupService]]
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> StateDirectory:
-    return StateDirectory(tmp_path / "state")
+def state(sessions_dir: Path) -> StateDirectory:
+    return state_in(sessions_dir)
 
 
 @pytest.fixture
@@ -322,7 +323,8 @@ async def test_state_that_cannot_be_written_still_waits_its_day(
     """Without a state directory the service remembers in memory: it announces once and removes a day later."""
     logs.expect_error("Cleanup state could not be written")
     logs.expect_error("Cleanup state could not be read")
-    (tmp_path / "state").write_text("in the way")
+    sessions_dir.mkdir(parents=True, exist_ok=True)
+    (sessions_dir / ".state").write_text("in the way")
     write_session(sessions_dir, "telegram_1", clock.ago(days=31))
     async with start():
         assert logs.named(ANNOUNCED)

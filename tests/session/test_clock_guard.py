@@ -14,8 +14,9 @@ import pytest
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.runtime import SessionRuntime, open_runtime
-from miniclaw.session.state import STATE_NAME, CleanupState, StateDirectory
+from miniclaw.session.state import CleanupState
 from tests.fakes.clock import DaysPass, WallClock
+from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session
 from tests.fakes.threads import settle
@@ -28,7 +29,7 @@ Open = Callable[..., AbstractAsyncContextManager[SessionRuntime]]
 @pytest.fixture
 def open_swept(sessions_dir: Path, clock: WallClock) -> Open:
     """Open the runtime over a workspace that was swept a day ago."""
-    StateDirectory(sessions_dir / STATE_NAME).write_cleanup(CleanupState(last_run_at=clock.ago(days=1)))
+    state_in(sessions_dir).write_cleanup(CleanupState(last_run_at=clock.ago(days=1)))
     return partial(open_runtime, sessions_dir, clock=clock)
 
 

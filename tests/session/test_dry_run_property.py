@@ -24,13 +24,12 @@ from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.folder import Folder
-from miniclaw.session.history import History
 from miniclaw.session.leftovers import list_leftovers
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import CleanupPlan, scan_sync
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.store import open_store
-from miniclaw.session.trash import HIDDEN_NAME, Trash
+from miniclaw.session.trash import TRASH_NAME, Trash
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.plans import NOW, policies
@@ -44,7 +43,7 @@ LEGITIMATE: Final = {"Session file kept, it cannot be judged", "More session fil
 def dry_run(path: Path, policy: RetentionPolicy, fs: DrawnDisk) -> CleanupPlan:
     """Look, as the command does: without owning anything, and without any memory to ask."""
     with SessionDirectory.open(path, fs=fs) as directory:
-        trash = Trash(Folder.within(directory, HIDDEN_NAME))
+        trash = Trash(Folder.within(directory, TRASH_NAME))
         leftovers = list_leftovers(directory, now=NOW, trash=trash)
         return scan_sync(directory, policy, NOW, leftovers=leftovers, free_disk=directory.free_disk())
 
@@ -98,7 +97,7 @@ class Bench:
         listed = None
         if not running:  # the command looks first, and only then anybody owns the directory
             with SessionDirectory.open(path, fs=fs) as directory:
-                workspace.lay(directory, Trash(Folder.within(directory, HIDDEN_NAME)), young=False)
+                workspace.lay(directory, Trash(Folder.within(directory, TRASH_NAME)), young=False)
             listed = dry_run(path, policy, fs)
         laid = everything(path)
         async with open_store(path, fs=fs) as store:
@@ -109,8 +108,7 @@ class Bench:
                 laid = everything(path)
                 for number in used:
                     await self._use(manager, workspace, number)
-            state = Folder(path.parent / "state", fs=fs)
-            history = History(lambda create: state.open(create=create), state.path, fs)
+            history = store.state.history()
             cleanup = Cleanup(path, policy=policy, clock=WallClock(NOW), manager=manager, store=store, history=history)
             plan = await cleanup.plan()
             assert listed is not None

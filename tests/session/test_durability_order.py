@@ -21,9 +21,9 @@ from miniclaw.session.recovery import recover
 from miniclaw.session.removal import TrashOrder, remove_batch
 from miniclaw.session.saving import SaveJob, SaveOutcome
 from miniclaw.session.store import open_store
-from miniclaw.session.trash import Trash
 from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.durable_os import DurableOs
+from tests.fakes.folders import trash_in
 from tests.fakes.os_calls import FaultyOs, Gate
 from tests.fakes.samples import write_session
 from tests.fakes.threads import wait_in_thread
@@ -133,10 +133,10 @@ def test_remove_told_is_durable_and_what_is_kept_first(directory: SessionDirecto
 
 
 def test_remove_to_the_trash_entry_is_on_the_disk_before_the_unlink(
-    directory: SessionDirectory, fs: DurableOs, tmp_path: Path
+    directory: SessionDirectory, fs: DurableOs, sessions_dir: Path
 ) -> None:
     """No power cut finds a session unlinked whose entry, with its name and its folder's, is not on the disk."""
-    trash = Trash.at(tmp_path / "workspace" / "trash", fs=fs)
+    trash = trash_in(sessions_dir, fs)
     unsafe: list[str] = []
     real = fs.unlink
 

@@ -26,9 +26,8 @@ STAMP = "20261001T083015Z-0a1b2c3d"
 
 @pytest.fixture
 async def desk(tmp_path: Path, fs: FaultyOs, clock: WallClock) -> AsyncIterator[Desk]:
-    root = tmp_path / "workspace"
-    async with open_store(root / "sessions", fs=fs, trash_dir=root / "trash") as store:
-        yield Desk(store, root, fs, clock)
+    async with open_store(tmp_path / "sessions", fs=fs) as store:
+        yield Desk(store, fs, clock)
 
 
 def lay(path: Path, *, clock: WallClock, content: bytes = b"12345") -> Path:

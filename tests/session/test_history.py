@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from miniclaw.errors import SessionsDirectoryError, StoreIOError
+from miniclaw.errors import StoreIOError
 from miniclaw.session import history as history_module
-from miniclaw.session.files import DIRECTORY_FLAGS, open_directory
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.history import FileTally, History, HistoryEvent, HistorySession, Tally
 from tests.fakes.durable_os import DurableOs
+from tests.fakes.folders import hidden_folder
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 
@@ -41,17 +41,12 @@ NOT_SHORTENED = "History could not be shortened"
 
 
 def history_at(path: Path, fs: OsCalls | None = None) -> History:
-    fs = fs or OsCalls()
-
-    def open_folder(create: bool) -> int:
-        return open_directory(fs, path, create=True) if create else fs.open(str(path), DIRECTORY_FLAGS)
-
-    return History(open_folder, path, fs)
+    return History(hidden_folder(path.parent, path.name, fs))
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "workspace" / "state"
+def path(sessions_dir: Path) -> Path:
+    return sessions_dir / ".state"
 
 
 @pytest.fixture
@@ -94,7 +89,7 @@ def test_missing_history_is_empty_and_is_not_made(history: History, path: Path) 
     """Before the first event there is none, with and without the folder."""
     assert history.read() == ([], 0)
     assert not path.exists()
-    path.mkdir(parents=True)
+    path.mkdir()
     assert history.read() == ([], 0)
     assert os.listdir(path) == []
 
@@ -130,9 +125,9 @@ def test_file_that_another_process_made_gets_its_name_synced(history: History, p
     """Who made the file may have died before its name was on the disk: the first append sees to it, the next need not."""
     history_at(path).append(EVENT)
     history.append(on(1))
-    assert [name for name, _ in fs.calls].count("fsync") == 2
-    history.append(on(2))
     assert [name for name, _ in fs.calls].count("fsync") == 3
+    history.append(on(2))
+    assert [name for name, _ in fs.calls].count("fsync") == 4
 
 
 def test_appends_of_two_threads_are_both_there(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +227,7 @@ def test_history_in_the_place_of_something_else_is_refused(
     history: History, path: Path, make: Callable[[Path], None]
 ) -> None:
     """A link is not followed, a FIFO not waited for; the error names the file."""
-    path.mkdir(parents=True)
+    path.mkdir()
     (path.parent / "victim").write_text("precious")
     make(history.path)
     for work in (lambda: history.append(EVENT), history.read):
@@ -240,7 +235,7 @@ def test_history_in_the_place_of_something_else_is_refused(
             work()
         assert caught.value.path == history.path
     assert (path.parent / "victim").read_text() == "precious"
-    assert sorted(os.listdir(path.parent)) == ["state", "victim"]
+    assert sorted(os.listdir(path.parent)) == [".state", "victim"]
 
 
 @pytest.mark.parametrize("make", [lambda path: path.symlink_to("elsewhere"), lambda path: path.write_text("a file")])
@@ -248,7 +243,7 @@ def test_folder_in_the_place_of_something_else_is_refused(
     history: History, path: Path, make: Callable[[Path], None]
 ) -> None:
     """Also what is wrong with the folder is a `StoreIOError`, and nothing appears behind a link."""
-    (path.parent / "elsewhere").mkdir(parents=True)
+    (path.parent / "elsewhere").mkdir()
     make(path)
     for work in (lambda: history.append(EVENT), history.read):
         with pytest.raises(StoreIOError):
@@ -256,24 +251,13 @@ def test_folder_in_the_place_of_something_else_is_refused(
     assert os.listdir(path.parent / "elsewhere") == []
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        StoreIOError(Path("/folder"), "open", OSError(errno.EACCES, "no")),
-        SessionsDirectoryError(Path("/folder"), "it is missing"),
-        OSError(errno.EACCES, "no"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_folder_that_cannot_be_opened_is_an_error_of_the_store(path: Path, error: Exception) -> None:
-    """However the opener says so, it is a `StoreIOError`, from an append as from a read."""
-
-    def open_folder(create: bool) -> int:
-        raise error
-
-    history = History(open_folder, path)
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE])
+def test_folder_that_cannot_be_opened_is_an_error_of_the_store(path: Path, fs: FaultyOs, number: int) -> None:
+    """What the system refuses is a `StoreIOError`, from an append as from a read."""
+    fs.fail("open", number, path=path.name)
+    history = history_at(path, fs)
     for work in (lambda: history.append(EVENT), history.read):
-        with pytest.raises(StoreIOError, match=r"Permission denied|it is missing"):
+        with pytest.raises(StoreIOError, match=os.strerror(number)):
             work()
 
 
@@ -323,7 +307,7 @@ def test_append_on_a_disk_that_gets_full_is_cut_back(history: History, fs: Fault
 
         fs.on(lambda called, args, hook=full, depth=[]: _once(hook, called, args, depth))  # type: ignore[misc]
         fs.fail(refuse)
-        with pytest.raises(StoreIOError, match="No space left"):
+        with pytest.raises(StoreIOError, match="full"):
             history.append(on(1))
         fs.clear()
         assert (days(history), history.read()[1]) == ([0], int(refuse == "ftruncate"))
@@ -396,7 +380,7 @@ def test_history_that_gets_large_keeps_the_newest_as_they_are(
 ) -> None:
     """Beyond its size the file is written anew with the newest lines, unknown fields included, damaged ones not."""
     newer = msgspec.json.encode({**msgspec.to_builtins(on(0)), "mood": "good"})
-    path.mkdir(parents=True)
+    path.mkdir()
     history.path.write_bytes(b"garbage\n" + newer + b"\n")
     size = len(history_module._encode_line(EVENT))
     monkeypatch.setattr(history_module, "MAX_BYTES", 4 * size)
@@ -443,7 +427,7 @@ def test_shortening_is_durable(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_huge_history_is_read_from_its_end(history: History, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sparse or hostile file takes neither time nor memory, and the events at its end are read."""
-    path.mkdir(parents=True)
+    path.mkdir()
     with history.path.open("wb") as file:
         file.truncate(2**40)
     with history.path.open("ab") as file:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.session.folder import Folder
 from miniclaw.session.ledger import Ledger, encode_use, fingerprint
-from miniclaw.session.ledger_file import LEDGER_NAME, LedgerFile
+from miniclaw.session.ledger_file import LEDGER_NAME
 from miniclaw.session.operations import open_operations
 from tests.fakes.clock import WallClock
+from tests.fakes.folders import ledger_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
@@ -29,16 +29,15 @@ async def test_cleanup_writes_the_ledger_and_the_next_one_uses_it(tmp_path: Path
     sessions = tmp_path / "sessions"
     for number in range(50):
         write_session(sessions, f"telegram_{number}", clock.now)
-    places = {"state_dir": tmp_path / "state", "trash_dir": tmp_path / "trash"}
     opened: list[int] = []
     for _ in range(2):
-        async with open_operations(sessions, policy=POLICY, clock=clock, **places) as operations:  # type: ignore[arg-type]
+        async with open_operations(sessions, policy=POLICY, clock=clock) as operations:
             result = await operations.cleanup()
         assert (result.sessions_scanned, result.sessions_deleted) == (50, 0)
-        ledger = LedgerFile(Folder(tmp_path / "state")).load()
+        ledger = ledger_in(sessions).load()
         opened.append(scan(sessions, ledger)[2])
     assert opened == [0, 0]
-    assert (tmp_path / "state" / LEDGER_NAME).stat().st_mode & 0o777 == 0o600
+    assert (sessions / ".state" / LEDGER_NAME).stat().st_mode & 0o777 == 0o600
 
 
 async def test_cleanup_removes_by_the_file_and_not_by_the_ledger(tmp_path: Path, clock: WallClock) -> None:
@@ -50,9 +49,8 @@ async def test_cleanup_removes_by_the_file_and_not_by_the_ledger(tmp_path: Path,
     times = fingerprint(status.st_mtime_ns, status.st_ctime_ns)
     lying.add(status.st_ino, times, status.st_size, encode_use(clock.ago(days=400), pinned=False))
     lying.settle()
-    LedgerFile(Folder(tmp_path / "state")).save(lying)
-    places = {"state_dir": tmp_path / "state", "trash_dir": tmp_path / "trash"}
-    async with open_operations(sessions, policy=POLICY, clock=clock, **places) as operations:  # type: ignore[arg-type]
+    ledger_in(sessions).save(lying)
+    async with open_operations(sessions, policy=POLICY, clock=clock) as operations:
         assert (await operations.cleanup()).sessions_deleted == 0
     assert path.exists()
 
@@ -60,14 +58,15 @@ async def test_cleanup_removes_by_the_file_and_not_by_the_ledger(tmp_path: Path,
 @pytest.mark.parametrize("content", [b"", b"{}", b"miniclaw-ledger-1\n" + b"x" * 100])
 def test_ledger_file_damaged_is_an_empty_ledger(tmp_path: Path, logs: LogRecorder, content: bytes) -> None:
     """A damaged ledger costs a slower scan, and is told as no more than that."""
-    (tmp_path / LEDGER_NAME).write_bytes(content)
-    assert len(LedgerFile(Folder(tmp_path)).load()) == 0
+    (tmp_path / ".state").mkdir()
+    (tmp_path / ".state" / LEDGER_NAME).write_bytes(content)
+    assert len(ledger_in(tmp_path).load()) == 0
     assert logs.one("Ledger is begun anew; this scan reads every file")["level"] == "info"
 
 
 def test_ledger_file_missing_is_an_empty_ledger_in_silence(tmp_path: Path, logs: LogRecorder) -> None:
     """The first scan has none."""
-    assert len(LedgerFile(Folder(tmp_path / "nowhere")).load()) == 0
+    assert len(ledger_in(tmp_path).load()) == 0
     assert logs.events == []
 
 
@@ -78,12 +77,12 @@ def test_ledger_file_that_cannot_be_written_is_a_warning(tmp_path: Path, clock: 
     ledger = Ledger()
     ledger.add(1, 2, 3, 4)
     ledger.settle()
-    LedgerFile(Folder(tmp_path, fs=fs)).save(ledger)
+    ledger_in(tmp_path, fs).save(ledger)
     assert logs.one("Ledger could not be written; the next scan reads more files")["level"] == "warning"
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path / ".state") == []
 
 
 def test_ledger_file_unchanged_is_not_written(tmp_path: Path) -> None:
     """A quiet day writes nothing to the card."""
-    LedgerFile(Folder(tmp_path)).save(Ledger())
+    ledger_in(tmp_path).save(Ledger())
     assert os.listdir(tmp_path) == []

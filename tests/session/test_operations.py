@@ -34,9 +34,8 @@ NOT_SAVED = "Session could not be saved; it stays in memory for the next try"
 
 @pytest.fixture
 async def desk(tmp_path: Path, fs: FaultyOs, clock: WallClock) -> AsyncIterator[Desk]:
-    root = tmp_path / "workspace"
-    async with open_store(root / "sessions", fs=fs, trash_dir=root / "trash") as store:
-        yield Desk(store, root, fs, clock)
+    async with open_store(tmp_path / "sessions", fs=fs) as store:
+        yield Desk(store, fs, clock)
 
 
 # Deleting -------------------------------------------------------------------------------------------------------
@@ -189,15 +188,13 @@ async def test_cleanup_by_command_that_is_stopped_is_not_the_run_of_the_day(desk
 
 async def test_open_operations_owns_the_workspace(tmp_path: Path, clock: WallClock) -> None:
     """For the block nobody else owns it; what is done in it lies where the gateway looks for it."""
-    root = tmp_path / "workspace"
-    write_session(root / "sessions", "telegram_1", clock.ago(days=2))
-    opening = partial(
-        open_operations, root / "sessions", state_dir=root / "state", trash_dir=root / "trash", policy=POLICY
-    )
+    sessions = tmp_path / "sessions"
+    write_session(sessions, "telegram_1", clock.ago(days=2))
+    opening = partial(open_operations, sessions, policy=POLICY)
     async with opening(clock=clock) as operations:
         with pytest.raises(WorkspaceHeldError):
             async with opening():
                 pass
         await operations.delete(["telegram_1"])
-    assert [path.name for path in (root / "state").iterdir()] == ["history.jsonl"]
-    assert len(list((root / "trash").iterdir())) == 1
+    assert [path.name for path in (sessions / ".state").iterdir()] == ["history.jsonl"]
+    assert len(list((sessions / ".trash").iterdir())) == 1

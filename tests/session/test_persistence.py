@@ -14,10 +14,10 @@ from trio.testing import MockClock
 from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
-from miniclaw.session.state import StateDirectory
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
+from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.threads import settle, wait_in_thread
@@ -28,7 +28,7 @@ async def service(
     manager: SessionManager, clock: WallClock, tmp_path: Path, mock_clock: MockClock, nursery: trio.Nursery
 ) -> AsyncIterator[Persistence]:
     """A running service, on a clock that stands still."""
-    guard = ClockGuard(StateDirectory(tmp_path / "state"), clock, timedelta(days=30))
+    guard = ClockGuard(state_in(tmp_path / "elsewhere"), clock, timedelta(days=30))
     service = Persistence(manager, guard=guard)
     await nursery.start(service.run)
     yield service
@@ -118,7 +118,7 @@ async def test_tick_records_the_time(service: Persistence, clock: WallClock, tmp
     """Each tick leaves the wall time for the next start."""
     clock.move(hours=5)
     await service.tick()
-    assert StateDirectory(tmp_path / "state").read_last_seen() == clock.now
+    assert state_in(tmp_path / "elsewhere").read_last_seen() == clock.now
 
 
 async def test_tick_time_not_recordable_is_an_error_in_the_log(
@@ -126,9 +126,10 @@ async def test_tick_time_not_recordable_is_an_error_in_the_log(
 ) -> None:
     """A state directory that cannot be written stops no save."""
     logs.expect_error("Time could not be recorded")
-    (tmp_path / "state").write_text("in the way")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / ".state").write_text("in the way")
     await manager.get_or_create_session("telegram", "1")
-    guard = ClockGuard(StateDirectory(tmp_path / "state"), clock, timedelta(days=30))
+    guard = ClockGuard(state_in(tmp_path / "elsewhere"), clock, timedelta(days=30))
     report = await Persistence(manager, guard=guard).tick()
     assert report.saved == 1
 

@@ -34,6 +34,7 @@ from miniclaw.session.trash import Trash
 from miniclaw.session.trash_format import EntryLine, pack_line, pack_session
 from miniclaw.session.types import SessionHeader
 from tests.fakes.durable_os import DurableOs
+from tests.fakes.folders import trash_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import session_dict, write_session
@@ -294,10 +295,10 @@ def test_restore_whose_entry_stays_says_so(
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_restored_session_is_durable_before_its_entry_goes(sessions_dir: Path, tmp_path: Path, links: bool) -> None:
+def test_restored_session_is_durable_before_its_entry_goes(sessions_dir: Path, links: bool) -> None:
     """Its content and its name are on the disk before the entry is removed."""
     fs = DurableOs(sessions_dir)
-    trash = Trash.at(tmp_path / "workspace" / "trash", fs=fs)
+    trash = trash_in(sessions_dir, fs)
     with SessionDirectory.open(sessions_dir, create=True, fs=fs) as directory:
         directory.own()
         entry_id = discard(directory, trash, write_session(directory.path, ID, OLD))

@@ -13,6 +13,7 @@ from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import scan_sync
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.saved_files import SavedFiles
+from miniclaw.session.state import STATE_NAME
 from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.types import Session
 from tests.fakes.clock import WallClock
@@ -34,7 +35,7 @@ async def test_scan_after_own_saves_opens_none_of_them(tmp_path: Path, clock: Wa
     """The daily scan after a day of chats opens no session, and neither does the one after that."""
     fs = FaultyOs()
     async with open_store(tmp_path / "sessions", fs=fs) as store:
-        store.keep_ledger(LedgerFile(Folder(tmp_path / "state")))
+        store.keep_ledger(LedgerFile(store.state.folder))
         manager = SessionManager(store, clock=clock)
         for _ in range(3):
             for number in range(20):
@@ -49,7 +50,7 @@ async def test_scan_after_own_saves_opens_none_of_them(tmp_path: Path, clock: Wa
     with SessionDirectory.open(tmp_path / "sessions") as directory:
         known, plain = (
             scan_sync(directory, POLICY, clock.ago(days=-40), ledger=ledger)
-            for ledger in (LedgerFile(Folder(tmp_path / "state")).load(), None)
+            for ledger in (LedgerFile(Folder.within(directory, STATE_NAME)).load(), None)
         )
     assert told(known) == told(plain)
     assert (len(known.removals), known.pinned) == (19, 1)
@@ -59,7 +60,7 @@ async def test_scan_after_own_save_and_another_hand_reads_the_file(tmp_path: Pat
     """What is remembered of a save holds only for the file as it was saved."""
     sessions = tmp_path / "sessions"
     async with open_store(sessions) as store:
-        store.keep_ledger(LedgerFile(Folder(tmp_path / "state")))
+        store.keep_ledger(LedgerFile(store.state.folder))
         manager = SessionManager(store, clock=clock)
         await manager.get_or_create_session("web", "1")
         await manager.save_all_sessions()
@@ -76,7 +77,7 @@ async def test_scan_that_is_broken_off_loses_no_saves(
     """A cleanup that a shutdown cut short leaves to the next one what was remembered."""
     monkeypatch.setattr("miniclaw.session.store_scan.SCAN_BATCH_SECONDS", -1.0)
     async with open_store(tmp_path / "sessions") as store:
-        store.keep_ledger(LedgerFile(Folder(tmp_path / "state")))
+        store.keep_ledger(LedgerFile(store.state.folder))
         manager = SessionManager(store, clock=clock)
         for number in range(40):
             await manager.get_or_create_session("web", str(number))

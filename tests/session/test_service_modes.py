@@ -37,8 +37,8 @@ Start = Callable[..., AbstractAsyncContextManager[CleanupService]]
 
 
 @pytest.fixture
-def runs(store: FileSessionStore, manager: SessionManager, clock: WallClock, tmp_path: Path) -> Runs:
-    runs = Runs(store, manager, clock, tmp_path / "workspace")
+def runs(store: FileSessionStore, manager: SessionManager, clock: WallClock) -> Runs:
+    runs = Runs(store, manager, clock)
     runs.state.write_cleanup(CleanupState(last_run_at=clock.ago(days=1)))
     return runs
 
@@ -130,15 +130,15 @@ async def test_mode_announce_of_nothing_is_silent(start: Start, runs: Runs, logs
 
 
 async def test_mode_announce_of_the_runtime_removes_nothing(
-    sessions_dir: Path, clock: WallClock, tmp_path: Path, logs: LogRecorder
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder
 ) -> None:
     """The runtime hands the mode on, and its history lies in its state directory."""
     write_session(sessions_dir, "telegram_1", clock.ago(days=31))
-    async with open_runtime(sessions_dir, state_dir=tmp_path / "state", removes=False, clock=clock):
+    async with open_runtime(sessions_dir, removes=False, clock=clock):
         await settle()
     assert (sessions_dir / "telegram_1.json").exists()
     assert logs.named(ANNOUNCED)
-    assert b'"announced"' in (tmp_path / "state" / "history.jsonl").read_bytes()
+    assert b'"announced"' in (sessions_dir / ".state" / "history.jsonl").read_bytes()
 
 
 # Held -----------------------------------------------------------------------------------------------------------

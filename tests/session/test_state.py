@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.errors import SessionsDirectoryError, StoreError, StoreIOError
+from miniclaw.errors import StoreError, StoreIOError
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.state import CLEANUP_NAME, LAST_SEEN_NAME, Announcement, CleanupState, StateDirectory
+from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 
@@ -33,9 +34,9 @@ def names(fs: FaultyOs) -> list[str]:
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> StateDirectory:
+def state(sessions_dir: Path) -> StateDirectory:
     """A state directory that is not made yet."""
-    return StateDirectory(tmp_path / "workspace" / "state")
+    return state_in(sessions_dir)
 
 
 STATES = [
@@ -51,7 +52,7 @@ def test_cleanup_state_round_trips(state: StateDirectory, written: CleanupState)
     """What was written is read, by another instance too."""
     state.write_cleanup(CleanupState(last_run_at=NOW + timedelta(days=99)))
     state.write_cleanup(written)
-    assert state.read_cleanup() == StateDirectory(state.path).read_cleanup() == written
+    assert state.read_cleanup() == state_in(state.path.parent).read_cleanup() == written
 
 
 def test_write_cleanup_leaves_private_files_and_nothing_else(state: StateDirectory) -> None:
@@ -64,9 +65,11 @@ def test_write_cleanup_leaves_private_files_and_nothing_else(state: StateDirecto
 
 def test_write_cleanup_syncs_file_before_and_directory_after_the_rename(state: StateDirectory) -> None:
     """The content is on the disk before the name shows it, and the name before the call returns."""
-    state.write_cleanup(STATES[0])
     fs = FaultyOs()
-    StateDirectory(state.path, fs=fs).write_cleanup(STATES[1])
+    state = state_in(state.path.parent, fs)
+    state.write_cleanup(STATES[0])
+    fs.calls.clear()
+    state.write_cleanup(STATES[1])
     assert [name for name in names(fs) if name in {"fsync", "rename"}] == ["fsync", "rename", "fsync"]
     assert state.read_cleanup() == STATES[1]
 
@@ -100,7 +103,7 @@ def test_read_cleanup_of_damaged_file_is_empty_and_logged(
 ) -> None:
     """A damaged state counts as none, so that the next run announces; an ERROR names the file."""
     logs.expect_error(COULD_NOT_READ)
-    state.path.mkdir(parents=True)
+    state.path.mkdir()
     (state.path / CLEANUP_NAME).write_bytes(content)
     assert state.read_cleanup() == CleanupState()
     assert logs.one(COULD_NOT_READ)["path"] == str(state.path / CLEANUP_NAME)
@@ -110,23 +113,23 @@ def test_read_cleanup_that_is_refused_is_empty_and_logged(state: StateDirectory,
     """A file that the system does not give is like a damaged one, and is left as it is."""
     logs.expect_error(COULD_NOT_READ)
     state.write_cleanup(STATES[1])
-    assert StateDirectory(state.path, fs=failing("open", path=CLEANUP_NAME)).read_cleanup() == CleanupState()
+    assert state_in(state.path.parent, failing("open", path=CLEANUP_NAME)).read_cleanup() == CleanupState()
     assert state.read_cleanup() == STATES[1]
 
 
 def test_read_cleanup_of_link_is_refused(state: StateDirectory, logs: LogRecorder, tmp_path: Path) -> None:
     """A link in the place of the file is not followed."""
     logs.expect_error(COULD_NOT_READ)
-    elsewhere = StateDirectory(tmp_path / "elsewhere")
+    elsewhere = state_in(tmp_path / "elsewhere")
     elsewhere.write_cleanup(STATES[1])
-    state.path.mkdir(parents=True)
+    state.path.mkdir()
     (state.path / CLEANUP_NAME).symlink_to(elsewhere.path / CLEANUP_NAME)
     assert state.read_cleanup() == CleanupState()
 
 
 def test_write_cleanup_over_damaged_file_heals_it(state: StateDirectory) -> None:
     """The next write replaces what could not be read."""
-    state.path.mkdir(parents=True)
+    state.path.mkdir()
     (state.path / CLEANUP_NAME).write_bytes(b"garbage" * 100)
     state.write_cleanup(STATES[3])
     assert state.read_cleanup() == STATES[3]
@@ -141,9 +144,9 @@ def test_write_cleanup_that_fails_keeps_the_old_state(state: StateDirectory, nam
     """After a failed write the old state is still there, whole, and the temporary file is gone."""
     state.write_cleanup(STATES[1])
     with pytest.raises(StoreIOError) as caught:
-        StateDirectory(state.path, fs=failing(name, errno.ENOSPC, path=path)).write_cleanup(STATES[3])
+        state_in(state.path.parent, failing(name, errno.ENOSPC, path=path)).write_cleanup(STATES[3])
     assert caught.value.errno == errno.ENOSPC
-    assert caught.value.path == state.path / CLEANUP_NAME
+    assert caught.value.path in {state.path, state.path / CLEANUP_NAME}
     assert state.read_cleanup() == STATES[1]
     assert os.listdir(state.path) == [CLEANUP_NAME]
 
@@ -151,11 +154,11 @@ def test_write_cleanup_that_fails_keeps_the_old_state(state: StateDirectory, nam
 @pytest.mark.parametrize("name", ["open", "mkdir"])
 def test_write_in_unwritable_directory_raises_store_error(state: StateDirectory, name: str) -> None:
     """A directory that cannot be opened or made reaches the caller as a StoreError, never as an OSError."""
-    refusing = StateDirectory(state.path, fs=failing(name))
-    with pytest.raises(SessionsDirectoryError) as caught:
+    refusing = state_in(state.path.parent, failing(name))
+    with pytest.raises(StoreIOError) as caught:
         refusing.write_cleanup(STATES[1])
-    assert isinstance(caught.value, StoreError)
-    with pytest.raises(SessionsDirectoryError):
+    assert caught.value.path == state.path
+    with pytest.raises(StoreIOError):
         refusing.write_last_seen(NOW)
 
 
@@ -163,19 +166,18 @@ def test_write_in_unwritable_directory_raises_store_error(state: StateDirectory,
 def test_write_last_seen_that_fails_raises_store_error(state: StateDirectory, name: str, path: str) -> None:
     """A refused write says which file it was."""
     with pytest.raises(StoreIOError) as caught:
-        StateDirectory(state.path, fs=failing(name, path=path)).write_last_seen(NOW)
+        state_in(state.path.parent, failing(name, path=path)).write_last_seen(NOW)
     assert caught.value.path == state.path / LAST_SEEN_NAME
 
 
-def test_write_beneath_a_file_raises_store_error(tmp_path: Path) -> None:
-    """A path that can be no directory is refused, and the file that stands there is not touched."""
-    (tmp_path / "file").write_text("mine")
-    for path in (tmp_path / "file", tmp_path / "file" / "state"):
-        with pytest.raises(SessionsDirectoryError):
-            StateDirectory(path).write_cleanup(STATES[1])
-        with pytest.raises(SessionsDirectoryError):
-            StateDirectory(path).write_last_seen(NOW)
-    assert (tmp_path / "file").read_text() == "mine"
+def test_write_in_the_place_of_a_file_raises_store_error(state: StateDirectory) -> None:
+    """A file in the place of the folder is refused in words, and not touched."""
+    state.path.write_text("mine")
+    with pytest.raises(StoreIOError, match="it is a file, not a directory; move it out of the way"):
+        state.write_cleanup(STATES[1])
+    with pytest.raises(StoreIOError, match="it is a file"):
+        state.write_last_seen(NOW)
+    assert state.path.read_text() == "mine"
 
 
 @pytest.mark.parametrize(("name", "path"), [("", ""), *WRITING])
@@ -183,25 +185,24 @@ def test_write_closes_what_it_opened(state: StateDirectory, name: str, path: str
     """Writes, also those that fail for months, leave no file open."""
     state.write_cleanup(STATES[0])
     fs = failing(name, path=path)
-    refusing = StateDirectory(state.path, fs=fs)
+    refusing = state_in(state.path.parent, fs)
     with suppress(StoreError):
         refusing.write_cleanup(STATES[1])
     with suppress(StoreError):
         refusing.write_last_seen(NOW)
     refused = 1 if name == "open" else 0
-    assert names(fs).count("close") == names(fs).count("open") - refused >= 3
+    assert names(fs).count("close") == names(fs).count("open") - refused >= 2
 
 
-def test_write_through_linked_directory_is_refused(tmp_path: Path) -> None:
+def test_write_through_linked_directory_is_refused(state: StateDirectory, tmp_path: Path) -> None:
     """A symbolic link in the place of the state directory is not followed, and nothing appears behind it."""
     target = tmp_path / "elsewhere"
     target.mkdir()
-    (tmp_path / "state").symlink_to(target)
-    linked = StateDirectory(tmp_path / "state")
-    with pytest.raises(SessionsDirectoryError, match="symbolic link"):
-        linked.write_cleanup(STATES[1])
-    with pytest.raises(SessionsDirectoryError, match="symbolic link"):
-        linked.write_last_seen(NOW)
+    state.path.symlink_to(target)
+    with pytest.raises(StoreIOError, match="symbolic link"):
+        state.write_cleanup(STATES[1])
+    with pytest.raises(StoreIOError, match="symbolic link"):
+        state.write_last_seen(NOW)
     assert os.listdir(target) == []
 
 
@@ -229,7 +230,7 @@ def test_last_seen_is_overwritten_in_place_and_not_synced(state: StateDirectory)
     state.write_last_seen(NOW)
     before = (state.path / LAST_SEEN_NAME).stat().st_ino
     fs = FaultyOs()
-    StateDirectory(state.path, fs=fs).write_last_seen(NOW + timedelta(seconds=30))
+    state_in(state.path.parent, fs).write_last_seen(NOW + timedelta(seconds=30))
     assert not {"fsync", "rename"} & set(names(fs))
     assert (state.path / LAST_SEEN_NAME).stat().st_ino == before
     assert state.read_last_seen() == NOW + timedelta(seconds=30)
@@ -240,7 +241,7 @@ def test_last_seen_is_overwritten_in_place_and_not_synced(state: StateDirectory)
 )
 def test_read_last_seen_of_garbage_is_very_long_ago(state: StateDirectory, content: bytes) -> None:
     """A damaged time makes the next cleanup announce: it counts as very long ago, and is no error."""
-    state.path.mkdir(parents=True)
+    state.path.mkdir()
     (state.path / LAST_SEEN_NAME).write_bytes(content)
     assert state.read_last_seen() == LONG_AGO
 
@@ -248,13 +249,13 @@ def test_read_last_seen_of_garbage_is_very_long_ago(state: StateDirectory, conte
 def test_read_last_seen_that_is_refused_is_very_long_ago(state: StateDirectory) -> None:
     """A time that the system does not give makes the next cleanup announce."""
     state.write_last_seen(NOW)
-    assert StateDirectory(state.path, fs=failing("pread", errno.EIO)).read_last_seen() == LONG_AGO
+    assert state_in(state.path.parent, failing("pread", errno.EIO)).read_last_seen() == LONG_AGO
 
 
 @pytest.mark.parametrize("text", ["9999-12-31T23:59:59-23:00", "0001-01-01T00:00:00+23:00", "x" * 60])
 def test_write_last_seen_heals_what_is_damaged(state: StateDirectory, text: str) -> None:
     """Whatever stood there, longer or beyond the calendar, the next tick's time is read again."""
-    state.path.mkdir(parents=True)
+    state.path.mkdir()
     (state.path / LAST_SEEN_NAME).write_text(text)
     assert state.read_last_seen() == LONG_AGO
     state.write_last_seen(NOW)
@@ -263,7 +264,7 @@ def test_write_last_seen_heals_what_is_damaged(state: StateDirectory, text: str)
 
 def test_write_last_seen_over_a_fifo_is_refused(state: StateDirectory) -> None:
     """A FIFO in the place of the file is an error and not a wait for its reader."""
-    state.path.mkdir(parents=True)
+    state.path.mkdir()
     os.mkfifo(state.path / LAST_SEEN_NAME)
     with pytest.raises(StoreIOError):
         state.write_last_seen(NOW)
@@ -273,14 +274,15 @@ def test_read_through_a_linked_directory_is_refused(state: StateDirectory, tmp_p
     """A link in place of the state directory is followed neither to write nor to read."""
     logs.expect_error("Cleanup state could not be read")
     state.write_cleanup(CleanupState(last_run_at=NOW))
-    (tmp_path / "link").symlink_to(state.path)
-    assert StateDirectory(tmp_path / "link").read_cleanup() == CleanupState()
+    state.path.rename(tmp_path / "elsewhere")
+    state.path.symlink_to(tmp_path / "elsewhere")
+    assert state.read_cleanup() == CleanupState()
 
 
 def test_read_cleanup_of_an_empty_file_says_so(state: StateDirectory, logs: LogRecorder) -> None:
     """An empty file is a damaged one."""
     logs.expect_error("Cleanup state could not be read")
-    state.path.mkdir(parents=True)
+    state.path.mkdir()
     (state.path / CLEANUP_NAME).touch()
     assert state.read_cleanup() == CleanupState()
 
@@ -288,7 +290,7 @@ def test_read_cleanup_of_an_empty_file_says_so(state: StateDirectory, logs: LogR
 def test_write_last_seen_over_a_link_is_refused(state: StateDirectory, tmp_path: Path) -> None:
     """A link in the place of the file does not lead the write elsewhere."""
     (tmp_path / "victim").write_text("mine")
-    state.path.mkdir(parents=True)
+    state.path.mkdir()
     (state.path / LAST_SEEN_NAME).symlink_to(tmp_path / "victim")
     with pytest.raises(StoreIOError):
         state.write_last_seen(NOW)
@@ -296,10 +298,10 @@ def test_write_last_seen_over_a_link_is_refused(state: StateDirectory, tmp_path:
 
 
 def test_state_directory_within_sessions_is_hidden(sessions_dir: Path) -> None:
-    """Without a workspace the state lies in a hidden folder, where no scan takes it for a session."""
+    """The state lies in a hidden folder, where no scan takes it for a session."""
     with SessionDirectory.open(sessions_dir, create=True) as directory:
         StateDirectory.within(directory).write_last_seen(NOW)
-    assert StateDirectory(sessions_dir / ".state").read_last_seen() == NOW
+    assert state_in(sessions_dir).read_last_seen() == NOW
 
 
 def test_state_directory_within_sessions_follows_them(sessions_dir: Path, tmp_path: Path) -> None:

@@ -26,9 +26,8 @@ NOT_SAVED = "Session could not be saved; it stays in memory for the next try"
 
 @pytest.fixture
 async def desk(tmp_path: Path, fs: FaultyOs, clock: WallClock) -> AsyncIterator[Desk]:
-    root = tmp_path / "workspace"
-    async with open_store(root / "sessions", fs=fs, trash_dir=root / "trash") as store:
-        yield Desk(store, root, fs, clock)
+    async with open_store(tmp_path / "sessions", fs=fs) as store:
+        yield Desk(store, fs, clock)
 
 
 def some(counts: dict[str, int]) -> dict[str, int]:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import CorruptTrashError, StoreIOError, TrashEntryNotFoundError
-from miniclaw.session.folder import Folder
 from miniclaw.session.names import split_session_id
 from miniclaw.session.rows import Leftover
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_rows import Prepared, TrashEntry, TrashRemoval
 from miniclaw.session.types import SessionHeader
 from tests.fakes.durable_os import DurableOs
+from tests.fakes.folders import trash_in
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
 
@@ -30,7 +30,7 @@ LONG_ID = "telegram_" + "é" * 5000
 @pytest.fixture
 def folder(sessions_dir: Path) -> Iterator[int]:
     """The sessions directory, opened."""
-    sessions_dir.mkdir(parents=True)
+    sessions_dir.mkdir(parents=True, exist_ok=True)
     fd = os.open(sessions_dir, os.O_RDONLY)
     yield fd
     os.close(fd)
@@ -163,10 +163,10 @@ def test_prepare_for_very_long_expires_at_the_end_of_the_calendar(
     assert trash.entries()[0].expires_at == datetime.max.replace(tzinfo=UTC)
 
 
-def test_commit_and_remove_are_durable(tmp_path: Path, folder: int, sessions_dir: Path) -> None:
+def test_commit_and_remove_are_durable(folder: int, sessions_dir: Path) -> None:
     """Content is synced before its name, the folder's own name too, and the names before anybody hears of them."""
     fs = DurableOs(sessions_dir)
-    trash = Trash.at(tmp_path / "workspace" / "trash", fs=fs)
+    trash = trash_in(sessions_dir, fs)
     path = write_session(sessions_dir, "telegram_1", OLD)
     prepared = [prepare(trash, folder, path, "telegram_1") for _ in range(2)]
     assert not {name for name in fs.unsynced if name.is_file()}
@@ -177,14 +177,11 @@ def test_commit_and_remove_are_durable(tmp_path: Path, folder: int, sessions_dir
     assert fs.broken == []
 
 
-@pytest.mark.parametrize("relative", [True, False])
-def test_folder_that_was_there_is_synced_into_its_parent_once(
-    tmp_path: Path, folder: int, sessions_dir: Path, relative: bool
-) -> None:
+def test_folder_that_was_there_is_synced_into_its_parent_once(folder: int, sessions_dir: Path) -> None:
     """Who made the folder may have died before its name was on the disk: the first write sees to it."""
     fs = FaultyOs()
     (sessions_dir / ".trash").mkdir()
-    trash = Trash(Folder(sessions_dir / ".trash", fs=fs, dir_fd=(lambda: folder) if relative else None))
+    trash = trash_in(sessions_dir, fs)
     put(trash, folder, sessions_dir)
     assert [name for name, _ in fs.calls].count("fsync") == 3
     put(trash, folder, sessions_dir)
@@ -240,13 +237,10 @@ def test_trash_folder_that_is_gone_is_made_again(trash: Trash, folder: int, sess
     assert len(trash.entries()) == 1
 
 
-@pytest.mark.parametrize("relative", [True, False])
-def test_two_threads_that_make_the_folder_both_have_it(
-    tmp_path: Path, folder: int, sessions_dir: Path, relative: bool
-) -> None:
+def test_two_threads_that_make_the_folder_both_have_it(folder: int, sessions_dir: Path) -> None:
     """A folder that another thread makes at the same time is no error."""
     fs = FaultyOs()
-    trash = Trash(Folder(sessions_dir / ".trash", fs=fs, dir_fd=(lambda: folder) if relative else None))
+    trash = trash_in(sessions_dir, fs)
 
     def make(called: str, args: tuple[object, ...]) -> None:
         if called == "mkdir" and not trash.path.exists():
@@ -382,7 +376,7 @@ def test_trash_that_cannot_be_listed_says_so(trash: Trash, fs: FaultyOs, folder:
 @pytest.fixture
 def strangers(trash: Trash, tmp_path: Path) -> dict[str, Path]:
     """Things in the trash that are none of ours, some of them under names that entries have."""
-    trash.path.mkdir(parents=True)
+    trash.path.mkdir()
     victim = tmp_path / "victim"
     victim.write_text("precious")
     found = {}
@@ -410,7 +404,9 @@ def strangers(trash: Trash, tmp_path: Path) -> dict[str, Path]:
     return found
 
 
-def test_strangers_in_the_trash_are_listed_apart_and_never_touched(trash: Trash, strangers: dict[str, Path]) -> None:
+def test_strangers_in_the_trash_are_listed_apart_and_never_touched(
+    trash: Trash, strangers: dict[str, Path], tmp_path: Path
+) -> None:
     """What is not named as an entry, or is no file, is foreign, whatever is done to the trash."""
     assert [*trash.entries(), *trash.leftovers(), *trash.find_all("telegram_1")] == []
     assert {row.key for row in trash.foreign()} == {path.name for path in strangers.values()}
@@ -423,7 +419,7 @@ def test_strangers_in_the_trash_are_listed_apart_and_never_touched(trash: Trash,
         with pytest.raises((CorruptTrashError, TrashEntryNotFoundError)):
             trash.read(path.name)
         assert os.path.lexists(path)
-    assert (trash.path.parents[1] / "victim").read_text() == "precious"
+    assert (tmp_path / "victim").read_text() == "precious"
 
 
 def test_file_that_turns_into_a_fifo_is_not_waited_for(

@@ -12,7 +12,7 @@ from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
 from miniclaw.admin.api.sessions import Limit
 from miniclaw.admin.context import AdminContext
 from miniclaw.admin.messages import MAX_PAGE, CleanupOrder, CleanupRun, Stopping, failure
-from miniclaw.admin.views.looking import Progress, find_history, plan_and_strangers
+from miniclaw.admin.views.looking import Progress, plan_and_strangers, read_history
 from miniclaw.admin.views.plan import ShownPlan, shown_plan
 from miniclaw.admin.views.session_list import foresee
 from miniclaw.session.forecast import Forecast
@@ -112,7 +112,7 @@ class HistoryAnswer(Struct, frozen=True):
 async def history(call: Call[HistoryQuery, None]) -> HistoryAnswer:
     """Return what was removed, when, by whom and why."""
     context, limit = call.context, call.query.limit
-    return await context.look(lambda _: HistoryAnswer(*find_history(context).read(limit)), saves=False)
+    return await context.look(lambda _: HistoryAnswer(*read_history(context, limit)), saves=False)
 
 
 CLEANUP: Final = (

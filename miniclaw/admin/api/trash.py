@@ -12,7 +12,7 @@ from miniclaw.admin.api.paging import page
 from miniclaw.admin.api.sessions import Cursor, Limit
 from miniclaw.admin.context import AdminContext
 from miniclaw.admin.messages import Emptied, EmptyOrder, Restored
-from miniclaw.admin.views.looking import Progress, find_trash
+from miniclaw.admin.views.looking import Progress, trash_opened
 from miniclaw.admin.views.trash import shown_entry
 from miniclaw.session.trash_rows import TrashEntry
 
@@ -44,15 +44,16 @@ async def list_trash(call: Call[TrashQuery, None]) -> TrashPage:
 
 
 def _page(context: AdminContext, query: TrashQuery, _: Progress) -> TrashPage:
-    trash = find_trash(context)
+    with trash_opened(context) as trash:
+        entries, foreign = trash.entries(), trash.foreign()
     found, following = page(
-        trash.entries(),
+        entries,
         lambda entry: (-entry.removed_at.timestamp(), entry.id),
         order="newest",
         limit=query.limit,
         cursor=query.cursor,
     )
-    return TrashPage([shown_entry(entry) for entry in found], following, len(trash.foreign()))
+    return TrashPage([shown_entry(entry) for entry in found], following, len(foreign))
 
 
 async def restore(call: Call[NoQuery, None]) -> Restored:

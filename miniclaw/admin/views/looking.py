@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field
 
 from miniclaw.errors import SessionsDirectoryMissingError
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.logs import get_logger
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
 from miniclaw.session.scanning import DirectoryScan
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from miniclaw.admin.views.place import Place
     from miniclaw.session.cleanup_plan import CleanupPlan
-    from miniclaw.session.history import History
+    from miniclaw.session.folder import Folder
+    from miniclaw.session.history import HistoryEvent
     from miniclaw.session.ledger import Ledger
+    from miniclaw.session.state import StateDirectory
     from miniclaw.session.trash import Trash
+
+log = get_logger("miniclaw.admin.looking")
 
 _STEP_SECONDS = 0.2  # between two reports of the progress
 
@@ -51,12 +59,51 @@ class Listing(Struct):
     problems: list[ProblemFile] = field(default_factory=list)
 
 
-def find_ledger(place: Place) -> Ledger:
-    """Return what the last cleanup knew of the files, to read less of them; it may be empty."""
-    from miniclaw.session.folder import Folder  # noqa: PLC0415 - start-up time
-    from miniclaw.session.ledger_file import LedgerFile  # noqa: PLC0415 - likewise
+def find_folder(place: Place, directory: SessionDirectory | None, hidden_name: str, earlier: Path | None) -> Folder:
+    """Return a folder of the sessions directory, to read only.
 
-    return LedgerFile(Folder(place.home.state_dir)).load()
+    Where no owner has made it yet, the folder that earlier versions had in its place is returned: what lies there is
+    moved in by the next owner (`miniclaw.session.migration`). Where both hold something, which the move that broke off
+    or a program without a workspace leaves, the hidden one is returned, and a WARNING names the other.
+
+    Args:
+        place: Where to look.
+        directory: The sessions directory; None: there is none yet.
+        hidden_name: The folder's name in it.
+        earlier: The folder of earlier versions, which may be missing; None: they had none.
+    """
+    from miniclaw.session.folder import Folder  # noqa: PLC0415 - start-up time
+
+    folder = Folder(place.home.sessions_dir / hidden_name)
+    if directory is not None:
+        folder = Folder.within(directory, hidden_name)
+    before = None if earlier is None else Folder(earlier)
+    if before is None or not before.is_there():
+        return folder
+    if not folder.is_there():
+        return before
+    _tell_of_both(before.path, folder.path, hidden_name)
+    return folder
+
+
+@lru_cache(maxsize=64)  # once for each folder: a gateway is looked at all day
+def _tell_of_both(earlier: Path, shown: Path, hidden_name: str) -> None:
+    from miniclaw.session.folder import Folder  # noqa: PLC0415 - start-up time
+    from miniclaw.session.migration import holds_ours  # noqa: PLC0415 - likewise
+
+    if holds_ours(Folder(earlier), hidden_name):
+        log.warning(
+            "A folder of an earlier version is not shown; the next start of the gateway moves its content in",
+            path=str(earlier),
+            shown=str(shown),
+        )
+
+
+def find_ledger(place: Place, directory: SessionDirectory) -> Ledger:
+    """Return what the last cleanup knew of the files, to read less of them; it may be empty."""
+    from miniclaw.session.ledger_file import LedgerFile  # noqa: PLC0415 - start-up time
+
+    return LedgerFile(find_state(place, directory).folder).load()
 
 
 def list_directory(place: Place, directory: SessionDirectory | None, on_progress: Progress | None = None) -> Listing:
@@ -64,7 +111,7 @@ def list_directory(place: Place, directory: SessionDirectory | None, on_progress
     found = Listing()
     if directory is None:
         return found
-    with DirectoryScan(directory, ledger=find_ledger(place)) as scan:
+    with DirectoryScan(directory, ledger=find_ledger(place, directory)) as scan:
         entries = 0
         while batch := scan.next_batch(seconds=_STEP_SECONDS):
             entries += len(batch)
@@ -78,18 +125,25 @@ def list_directory(place: Place, directory: SessionDirectory | None, on_progress
     return found
 
 
-def find_trash(place: Place) -> Trash:
-    """Return the trash; where it is not made yet, it is empty."""
-    from miniclaw.session.trash import Trash  # noqa: PLC0415 - start-up time
+def find_trash(place: Place, directory: SessionDirectory | None) -> Trash:
+    """Return the trash, to read for as long as the directory is open; where it is not made yet, it is empty."""
+    from miniclaw.session.trash import TRASH_NAME, Trash  # noqa: PLC0415 - start-up time
 
-    return Trash.at(place.home.trash_dir)
+    return Trash(find_folder(place, directory, TRASH_NAME, place.home.earlier.trash))
+
+
+@contextmanager
+def trash_opened(place: Place) -> Iterator[Trash]:
+    """Have the trash open to read."""
+    with sessions_opened(place) as directory:
+        yield find_trash(place, directory)
 
 
 def find_leftovers(place: Place, directory: SessionDirectory | None, now: datetime) -> list[Leftover]:
     """Return what lies beside the sessions. What cannot be looked at is an ERROR in the log."""
     from miniclaw.session.leftovers import list_leftovers  # noqa: PLC0415 - start-up time
 
-    trash = find_trash(place)
+    trash = find_trash(place, directory)
     return trash.leftovers() if directory is None else list_leftovers(directory, now=now, trash=trash)
 
 
@@ -115,7 +169,7 @@ def make_plan(
         on_progress=on_progress,
         leftovers=leftovers,
         free_disk=directory.free_disk(),
-        ledger=find_ledger(place),
+        ledger=find_ledger(place, directory),
     )
 
 
@@ -127,12 +181,18 @@ def plan_and_strangers(
 
     with sessions_opened(place) as directory:
         plan = make_plan(place, directory, now, find_leftovers(place, directory, now), on_progress)
-        trash = find_trash(place)
+        trash = find_trash(place, directory)
         return plan, trash.foreign() if directory is None else list_foreign(directory, trash)
 
 
-def find_history(place: Place) -> History:
-    """Return the history, to read."""
-    from miniclaw.session.state import StateDirectory  # noqa: PLC0415 - start-up time
+def find_state(place: Place, directory: SessionDirectory | None) -> StateDirectory:
+    """Return what the services remember, to read for as long as the directory is open."""
+    from miniclaw.session.state import STATE_NAME, StateDirectory  # noqa: PLC0415 - start-up time
 
-    return StateDirectory(place.home.state_dir).history()
+    return StateDirectory(find_folder(place, directory, STATE_NAME, place.home.earlier.state))
+
+
+def read_history(place: Place, limit: int | None = None) -> tuple[list[HistoryEvent], int]:
+    """Read the history; see `History.read`."""
+    with sessions_opened(place) as directory:
+        return find_state(place, directory).history().read(limit)

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct, field
 
-from miniclaw.admin.views.looking import Progress, find_history, find_trash, make_plan, sessions_opened
+from miniclaw.admin.views.looking import Progress, find_state, find_trash, make_plan, sessions_opened
 from miniclaw.admin.views.place import Place
 from miniclaw.config import SessionConfig, show_config
 from miniclaw.errors import StoreError
@@ -21,7 +21,7 @@ from miniclaw.session.holder import Holder
 from miniclaw.session.leftovers import list_leftovers
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.rows import Leftover
-from miniclaw.session.state import CleanupState, StateDirectory
+from miniclaw.session.state import CleanupState
 
 RUNS = frozenset({"cleanup", "announced", "held", "interrupted"})
 """The events of the history that a cleanup leaves."""
@@ -74,20 +74,21 @@ def look(place: Place, now: datetime, on_progress: Progress | None = None) -> Wo
     """
     unread: dict[Part, str] = {}
     trash: list[Leftover] = []
-    with _unread_if_refused(unread, "trash"):
-        trash = find_trash(place).leftovers()
+    events: list[HistoryEvent] = []
+    damaged, state = 0, CleanupState()
     with sessions_opened(place) as directory:
+        with _unread_if_refused(unread, "trash"):
+            trash = find_trash(place, directory).leftovers()
         holder = None if directory is None else directory.holder()
         beside = [] if directory is None else list_leftovers(directory, now=now, trash=None)
         leftovers = [*beside, *trash]
         free = None if directory is None else directory.free_disk()
         plan = make_plan(place, directory, now, leftovers, on_progress)
-    events: list[HistoryEvent] = []
-    damaged, state = 0, CleanupState()
-    with _unread_if_refused(unread, "history"):
-        events, damaged = find_history(place).read()
-    with _unread_if_refused(unread, "state"):
-        state = StateDirectory(place.home.state_dir).load_cleanup()
+        remembered = find_state(place, directory)
+        with _unread_if_refused(unread, "history"):
+            events, damaged = remembered.history().read()
+        with _unread_if_refused(unread, "state"):
+            state = remembered.load_cleanup()
     runs = [event for event in events if event.event in RUNS]
     carried_out = [event for event in runs if event.event in {"cleanup", "interrupted"}]
     return WorkspaceState(

@@ -14,9 +14,10 @@ from miniclaw.admin.views.looking import plan_and_strangers
 from miniclaw.admin.views.plan import shown_plan
 from miniclaw.config import Config, SessionConfig
 from miniclaw.session.cleanup import REMOVAL_BATCH
-from miniclaw.session.state import CleanupState, StateDirectory
+from miniclaw.session.state import CleanupState
 from tests.admin.api.conftest import Office
 from tests.fakes.api import Answer
+from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.threads import wait_in_thread
 
@@ -55,7 +56,7 @@ async def test_run_removes_what_the_rules_say_and_counts_as_the_run_of_the_day(o
     assert (result["sessions_scanned"], result["sessions_deleted"], result["trashed"]) == (2, 1, 1)
     assert (result["held"], result["interrupted"], result["state_error"]) == ("", False, None)
     assert office.left() == {"web_new.json"}
-    state = StateDirectory(office.context.home.state_dir).load_cleanup()
+    state = state_in(office.context.home.sessions_dir).load_cleanup()
     assert state == CleanupState(last_run_at=office.clock())
 
 
@@ -162,7 +163,7 @@ async def test_history_counts_what_cannot_be_read(office: Office) -> None:
     """A damaged line is no reason not to tell the others."""
     office.add("web_a", days=1)
     await office.api.ask("DELETE", "/sessions/web_a")
-    with (office.context.home.state_dir / "history.jsonl").open("ab") as file:
+    with (office.context.home.sessions_dir / ".state" / "history.jsonl").open("ab") as file:
         file.write(b"{\n")
     told = (await office.api.get("/history")).json
     assert (len(told["events"]), told["damaged"]) == (1, 1)

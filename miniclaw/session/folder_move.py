@@ -1,0 +1,169 @@
+"""Moving files from one open folder into another one, maybe across file systems; nothing is overwritten or lost."""
+
+from __future__ import annotations
+
+import errno
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from miniclaw.session.files import (
+    READ_FLAGS,
+    create_exclusively,
+    opened,
+    read_whole,
+    replace_file,
+    temporary_name,
+    unlink_quietly,
+    why_no_session_file,
+)
+from miniclaw.session.fs import OsCalls
+
+_MAX_MERGED_BYTES: Final = 64 * 1024 * 1024  # of one file; a history has a sixteenth of it
+_PIECE_BYTES: Final = 1024 * 1024
+
+
+class FolderMove:
+    """The move of files from one open folder into another one.
+
+    Attributes:
+        moved: How many files are in the new place only, durably.
+        failed: Name -> why the file is still in the old place, or may be again after a power cut.
+    """
+
+    def __init__(self, fs: OsCalls, source: int, target: int) -> None:
+        self.moved = 0
+        self.failed: dict[str, str] = {}
+        self._fs = fs
+        self._source = source
+        self._target = target
+        self._renamed = 0  # since the last sync
+        self._complete: dict[str, str] = {}  # name in the old place -> of its copy, or empty: to be removed there
+
+    def is_taken(self, new_name: str) -> bool:
+        """Return whether something in the new place has this name."""
+        try:
+            self._fs.stat(new_name, dir_fd=self._target)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_copy(self, name: str, new_name: str) -> bool:
+        """Return whether two files, one in the old place and one in the new place, have the same content."""
+        with self._opened(name, self._source) as old, self._opened(new_name, self._target) as new:
+            return self._are_equal(old, new)
+
+    def checksum(self, name: str) -> int:
+        """Return the CRC-32 of a file in the old place."""
+        value = 0
+        with self._opened(name, self._source) as fd:
+            for piece in self._pieces(fd):
+                value = zlib.crc32(piece, value)
+        return value
+
+    def put(self, name: str, new_name: str) -> None:
+        """Move a file to a name that is free."""
+        try:
+            self._fs.rename(name, new_name, src_dir_fd=self._source, dst_dir_fd=self._target)
+            self._renamed += 1
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._copy(name, new_name)
+            self.drop(name, new_name)
+
+    def merge(self, name: str, merge: Callable[[bytes, bytes], bytes]) -> None:
+        """Put what is in both places into the new one."""
+        here, there = self._read(name, self._target), self._read(name, self._source)
+        merged = merge(here, there)
+        if merged != here:
+            replace_file(self._fs, name, merged, dir_fd=self._target, work_fd=self._target)
+
+    def drop(self, name: str, copy: str = "") -> None:
+        """Have a file removed from the old place, once all that is in the new one is on the disk.
+
+        Args:
+            name: The file.
+            copy: Its copy in the new place, if it is one of which there may not be two.
+        """
+        self._complete[name] = copy
+
+    def settle(self) -> None:
+        """Bring the new names to the disk, and then remove what was copied or merged from the old place.
+
+        Raises:
+            OSError: A folder cannot be synced. Nothing is removed whose new name may not be on the disk.
+        """
+        if not (self._renamed or self._complete):
+            return
+        fs = self._fs
+        complete, self._complete = self._complete, {}
+        try:
+            fs.fsync(self._target)
+        except OSError as error:
+            self.failed |= dict.fromkeys(complete, f"could not sync its new folder: {error.strerror}")
+            raise
+        for name, copy in complete.items():
+            try:
+                fs.unlink(name, dir_fd=self._source)
+                self.moved += 1
+            except FileNotFoundError:
+                self.moved += 1
+            except OSError as error:
+                self.failed[name] = f"could not remove it from its old place: {error.strerror}"
+                with suppress(OSError):
+                    fs.stat(name, dir_fd=self._source)
+                    if copy:
+                        # With a copy in both places, a session that is restored or erased would come back.
+                        fs.unlink(copy, dir_fd=self._target)
+        self.moved += self._renamed
+        self._renamed = 0
+        fs.fsync(self._source)
+
+    def _copy(self, name: str, new_name: str) -> None:
+        fs = self._fs
+        with self._opened(name, self._source) as old, temporary_name(None) as temporary:
+            create_exclusively(fs, temporary, self._pieces(old), dir_fd=self._target)
+            try:
+                with self._opened(temporary, self._target) as new:
+                    self._check_copy(old, new)
+                fs.rename(temporary, new_name, src_dir_fd=self._target, dst_dir_fd=self._target)
+            except BaseException:
+                unlink_quietly(fs, temporary, dir_fd=self._target)
+                raise
+
+    def _read(self, name: str, folder: int) -> bytes:
+        with self._opened(name, folder) as fd:
+            size = self._fs.fstat(fd).st_size
+            if size > _MAX_MERGED_BYTES:
+                raise OSError(errno.EFBIG, f"{size} bytes are too many to be merged")
+            return read_whole(self._fs, fd, size=size)
+
+    def _pieces(self, fd: int) -> Iterator[bytes]:
+        at = 0
+        while piece := self._fs.pread(fd, _PIECE_BYTES, at):
+            yield piece
+            at += len(piece)
+
+    def _check_copy(self, old: int, new: int) -> None:
+        if not self._are_equal(old, new):
+            raise OSError(errno.EIO, "the copy is not what was copied")
+
+    def _are_equal(self, old: int, new: int) -> bool:
+        at = 0
+        while True:
+            one, other = (self._fs.pread(fd, _PIECE_BYTES, at) for fd in (old, new))
+            size = min(len(one), len(other))  # a read may come back short
+            if one[:size] != other[:size]:
+                return False
+            if not size:
+                return one == other
+            at += size
+
+    @contextmanager
+    def _opened(self, name: str, folder: int) -> Iterator[int]:
+        with opened(self._fs, name, READ_FLAGS, dir_fd=folder) as fd:
+            if problem := why_no_session_file(self._fs.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, problem)
+            yield fd
