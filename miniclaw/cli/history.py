@@ -7,7 +7,7 @@ import msgspec
 
 from miniclaw.admin.views.events import sessions_of
 from miniclaw.cli import Settings
-from miniclaw.cli.looking import read_history
+from miniclaw.cli.looking import log_to_terminal, read_history
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import count, print_table
 from miniclaw.formats import format_size, format_time
@@ -24,6 +24,7 @@ _NAMED_SESSIONS = 3  # an event that is about no more names them
 @click.pass_obj
 def history(settings: Settings, limit: int, as_json: bool) -> None:
     """Show what was removed, when, by whom and why, the newest last."""
+    log_to_terminal(settings)
     events, damaged = read_history(settings, limit)
     if as_json:
         click.echo(msgspec.json.encode(events))

@@ -34,6 +34,7 @@ def trash() -> None:
 def list_entries(settings: Settings, as_json: bool) -> None:
     """List the trash, the newest last."""
     now = utc_now()
+    log_to_terminal(settings)
     with trash_opened(settings) as bin_:
         found, foreign = bin_.entries(), bin_.foreign()
     if as_json:

@@ -13,6 +13,9 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import DIRECTORY_FLAGS, close_quietly, open_subdirectory, store_errors, why_no_directory
 from miniclaw.session.fs import OsCalls
 
+STATE_NAME: Final = ".state"
+"""The hidden folder with what the services remember, the history and the ledger."""
+
 _IN_THE_WAY: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
 
 

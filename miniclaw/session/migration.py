@@ -32,7 +32,7 @@ from miniclaw.errors import StoreError
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.files import unlink_quietly
-from miniclaw.session.folder import Folder
+from miniclaw.session.folder import STATE_NAME, Folder
 from miniclaw.session.folder_move import FolderMove
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.history import HISTORY_NAME, merge_histories
@@ -41,7 +41,6 @@ from miniclaw.session.logs import get_logger
 from miniclaw.session.state import (
     CLEANUP_NAME,
     LAST_SEEN_NAME,
-    STATE_NAME,
     StateDirectory,
     merge_cleanup,
     merge_last_seen,

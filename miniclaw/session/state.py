@@ -33,14 +33,13 @@ from miniclaw.session.files import (
     unlink_quietly,
     write_all,
 )
-from miniclaw.session.folder import Folder
+from miniclaw.session.folder import STATE_NAME, Folder
 from miniclaw.session.history import History
 from miniclaw.session.logs import get_logger
 from miniclaw.session.types import AwareDatetime
 
 CLEANUP_NAME: Final = "cleanup.json"
 LAST_SEEN_NAME: Final = "last-seen"
-STATE_NAME: Final = ".state"
 
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 

@@ -212,11 +212,12 @@ def test_cleanup_tells_budgets_that_stay_unmet(program: Program) -> None:
 
 
 def test_dry_run_without_sessions_lists_the_trash_that_expired(program: Program) -> None:
-    """Where the sessions directory is gone there may still be a trash to be looked at."""
+    """Where the sessions directory is gone there may still be the trash of an earlier version to be looked at."""
     program.write_config('[session]\ntrash_for = "1h"\n')
     program.add("web_a", days=1)
     assert program.run("sessions", "delete", "web_a").code == 0
     (program.trash_dir / "notes.txt").write_text("mine")
+    program.trash_dir.rename(program.home / "workspace" / "trash")
     for path in sorted(program.sessions_dir.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     program.sessions_dir.rmdir()

@@ -244,7 +244,7 @@ def test_status_where_a_part_cannot_be_read_shows_the_rest(program: Program) -> 
 def test_status_of_a_state_folder_that_is_none_is_told(program: Program) -> None:
     """A file in the place of the folder is neither a history nor a state; and no sessions are no error."""
     program.write_config("[session]\nannounce_first = false\n")
-    program.state_dir.parent.mkdir()
+    program.state_dir.parent.mkdir(parents=True)
     program.state_dir.write_text("no folder")
     result = program.run("status")
     assert result.code == 1

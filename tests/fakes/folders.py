@@ -6,10 +6,10 @@ import weakref
 from pathlib import Path
 
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.folder import Folder
+from miniclaw.session.folder import STATE_NAME, Folder
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.ledger_file import LedgerFile
-from miniclaw.session.state import STATE_NAME, StateDirectory
+from miniclaw.session.state import StateDirectory
 from miniclaw.session.trash import TRASH_NAME, Trash
 
 

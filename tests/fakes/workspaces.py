@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from miniclaw.session.budgets import on_disk
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.folder import STATE_NAME
 from miniclaw.session.stamps import stamped
-from miniclaw.session.state import STATE_NAME
 from miniclaw.session.trash import Trash
 from miniclaw.session.types import SessionHeader
 from tests.fakes.plans import CHANNELS, DAY, NOW, ages, sizes

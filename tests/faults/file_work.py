@@ -31,6 +31,7 @@ from miniclaw.session.trash_rows import Prepared
 from miniclaw.session.types import SessionHeader
 from tests.fakes.folders import state_in, trash_in
 from tests.fakes.samples import session_dict
+from tests.fakes.snapshots import SnapshotOs
 
 NOW: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
 OLD: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -80,12 +81,13 @@ def owned(root: Path, fs: OsCalls) -> Iterator[SessionDirectory]:
 
 
 def start(root: Path) -> None:
-    """Do what the next start does."""
-    with owned(root, OsCalls()) as directory:
+    """Do what the next start does, without the wait for the disk."""
+    fs = SnapshotOs()
+    with owned(root, fs) as directory:
         move_in(directory, EarlierFolders(root / "state", root / "trash"))
         recover(directory)
-    trash_of(root).sweep()
-    state_in(root / "sessions").sweep()
+    trash_of(root, fs).sweep()
+    state_in(root / "sessions", fs).sweep()
 
 
 # Trashing -------------------------------------------------------------------------------------------------------

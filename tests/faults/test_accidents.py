@@ -179,6 +179,9 @@ async def test_directory_deleted_while_running_says_what_is_not_saved(
     logs.expect_error(NOT_SAVED)
     logs.expect_error(MISPLACED)
     logs.expect_error("Sessions could not be saved before the end")
+    logs.expect_error("Time could not be recorded")
+    logs.expect_error("Cleanup could not be written into the history")
+
     async def run() -> None:
         async with open_runtime(sessions_dir, clock=clock, cleanup_interval_seconds=None) as runtime:
             await say(runtime, "before")

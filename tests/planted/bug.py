@@ -49,6 +49,9 @@ CODES: Final = "web/codes.py"
 LOGIN: Final = "web/login.py"
 SECURITY: Final = "web/security.py"
 OPEN_PAGE: Final = "cli/open_page.py"
+MIGRATION: Final = "session/migration.py"
+FOLDER_MOVE: Final = "session/folder_move.py"
+LOOKING: Final = "admin/views/looking.py"
 
 
 @dataclass(frozen=True)

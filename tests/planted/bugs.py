@@ -29,6 +29,7 @@ from tests.planted.bug import (
 )
 from tests.planted.durability_bugs import DURABILITY
 from tests.planted.leftover_bugs import LEFTOVER_BUGS
+from tests.planted.migration_bugs import MIGRATION_BUGS
 from tests.planted.rule_bugs import RULE_BUGS
 from tests.planted.told_bugs import TOLD_BUGS
 from tests.planted.web_bugs import WEB_BUGS
@@ -219,7 +220,7 @@ _BORDERS: Final = (
     ),
     bug_of_one(
         "state found by the path", "a link in place of the sessions directory lets the state out", FOLDER,
-        "        if self._dir_fd is None:\n            return self.fs.open(", "        if True:\n            return self.fs.open(",
+        "            if self._dir_fd is None:\n                return self.fs.open(", "            if True:\n                return self.fs.open(",
         "session/test_state.py",
     ),
     bug_of_one(
@@ -271,4 +272,6 @@ _BORDERS: Final = (
     ),
 )  # fmt: skip
 
-BUGS: Final = (*DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS, *LEFTOVER_BUGS, *RULE_BUGS, *TOLD_BUGS, *WEB_BUGS)
+BUGS: Final = (
+    *DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS, *LEFTOVER_BUGS, *MIGRATION_BUGS, *RULE_BUGS, *TOLD_BUGS, *WEB_BUGS,
+)  # fmt: skip

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.folder import Folder
+from miniclaw.session.folder import STATE_NAME, Folder
 from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import scan_sync
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.saved_files import SavedFiles
-from miniclaw.session.state import STATE_NAME
 from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.types import Session
 from tests.fakes.clock import WallClock

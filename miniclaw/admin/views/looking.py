@@ -101,9 +101,10 @@ def _tell_of_both(earlier: Path, shown: Path, hidden_name: str) -> None:
 
 def find_ledger(place: Place, directory: SessionDirectory) -> Ledger:
     """Return what the last cleanup knew of the files, to read less of them; it may be empty."""
-    from miniclaw.session.ledger_file import LedgerFile  # noqa: PLC0415 - start-up time
+    from miniclaw.session.folder import STATE_NAME  # noqa: PLC0415 - start-up time
+    from miniclaw.session.ledger_file import LedgerFile  # noqa: PLC0415 - likewise
 
-    return LedgerFile(find_state(place, directory).folder).load()
+    return LedgerFile(find_folder(place, directory, STATE_NAME, place.home.earlier.state)).load()
 
 
 def list_directory(place: Place, directory: SessionDirectory | None, on_progress: Progress | None = None) -> Listing:
@@ -187,7 +188,8 @@ def plan_and_strangers(
 
 def find_state(place: Place, directory: SessionDirectory | None) -> StateDirectory:
     """Return what the services remember, to read for as long as the directory is open."""
-    from miniclaw.session.state import STATE_NAME, StateDirectory  # noqa: PLC0415 - start-up time
+    from miniclaw.session.folder import STATE_NAME  # noqa: PLC0415 - start-up time
+    from miniclaw.session.state import StateDirectory  # noqa: PLC0415 - likewise
 
     return StateDirectory(find_folder(place, directory, STATE_NAME, place.home.earlier.state))
 
