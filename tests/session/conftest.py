@@ -49,11 +49,10 @@ def manager(store: FileSessionStore, clock: WallClock) -> SessionManager:
 
 @pytest.fixture
 async def desk(tmp_path: Path, fs: FaultyOs, clock: WallClock) -> AsyncIterator[Desk]:
-    root = tmp_path / "workspace"
-    async with open_store(root / "sessions", fs=fs, trash_dir=root / "trash") as store:
-        yield Desk(store, root, fs, clock)
+    async with open_store(tmp_path / "sessions", fs=fs) as store:
+        yield Desk(store, fs, clock)
 
 
 @pytest.fixture
-def runs(store: FileSessionStore, manager: SessionManager, clock: WallClock, tmp_path: Path) -> Runs:
-    return Runs(store, manager, clock, tmp_path / "workspace")
+def runs(store: FileSessionStore, manager: SessionManager, clock: WallClock) -> Runs:
+    return Runs(store, manager, clock)

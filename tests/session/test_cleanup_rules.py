@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import trio
