@@ -40,6 +40,11 @@ CLEANUP_SERVICE: Final = "session/cleanup_service.py"
 ERASING: Final = "session/erasing.py"
 OPERATIONS: Final = "session/operations.py"
 PLAN: Final = "session/plan.py"
+CLIENT: Final = "admin/client.py"
+PROGRESS: Final = "admin/api/progress.py"
+IN_FORCE: Final = "cli/in_force.py"
+OPERATING: Final = "cli/operating.py"
+SESSION_CONFIG: Final = "config/session.py"
 
 
 @dataclass(frozen=True)
