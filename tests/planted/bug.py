@@ -49,6 +49,11 @@ CODES: Final = "web/codes.py"
 LOGIN: Final = "web/login.py"
 SECURITY: Final = "web/security.py"
 OPEN_PAGE: Final = "cli/open_page.py"
+CLIENT: Final = "admin/client.py"
+PROGRESS: Final = "admin/api/progress.py"
+IN_FORCE: Final = "cli/in_force.py"
+OPERATING: Final = "cli/operating.py"
+SESSION_CONFIG: Final = "config/session.py"
 
 
 @dataclass(frozen=True)

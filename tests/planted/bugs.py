@@ -27,6 +27,7 @@ from tests.planted.bug import (
     Change,
     bug_of_one,
 )
+from tests.planted.command_bugs import COMMAND_BUGS
 from tests.planted.durability_bugs import DURABILITY
 from tests.planted.leftover_bugs import LEFTOVER_BUGS
 from tests.planted.rule_bugs import RULE_BUGS
@@ -271,4 +272,6 @@ _BORDERS: Final = (
     ),
 )  # fmt: skip
 
-BUGS: Final = (*DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS, *LEFTOVER_BUGS, *RULE_BUGS, *TOLD_BUGS, *WEB_BUGS)
+BUGS: Final = (
+    *DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS, *LEFTOVER_BUGS, *RULE_BUGS, *TOLD_BUGS, *COMMAND_BUGS, *WEB_BUGS,
+)  # fmt: skip
