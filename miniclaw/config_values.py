@@ -23,6 +23,13 @@ _TIME_OF_DAY: Final = r"([01][0-9]|2[0-3]):([0-5][0-9])"
 _VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
 
 
+OFF: Final = "off"
+"""The word that switches off what only costs data when it is off, such as the trash."""
+
+OFF_WORDS: Final = (NEVER, OFF)
+"""The words that switch off a rule that removes something."""
+
+
 class ValueRule(Struct, frozen=True):
     """What a value of the configuration may be.
 
@@ -30,30 +37,30 @@ class ValueRule(Struct, frozen=True):
         right: What would be right, as the end of a sentence.
         read: Returns what a value means, or raises ValueError.
         show: Returns what the file would say for what `read` returned.
-        may_be_never: Whether the word "never" switches the rule off.
+        off: The words that switch the rule off; the first is the one that is shown.
     """
 
     right: str
     read: Callable[[object], object]
     show: Callable[[Any], object]
-    may_be_never: bool = False
+    off: tuple[str, ...] = ()
 
     def parse(self, value: object, key: str, path: Path | None) -> Any:
-        """Return what a value means; None: never.
+        """Return what a value means; None: off.
 
         Raises:
             ConfigError: It is not what the rule says.
         """
-        if self.may_be_never and value == NEVER:
+        if isinstance(value, str) and value in self.off:
             return None
         try:
             return self.read(value)
         except ValueError:
-            never = f', or "{NEVER}"' if self.may_be_never else ""
-            raise ConfigError(path, f"{as_toml(value)} is not {self.right}{never}", key=key) from None
+            off = f', or "{self.off[0]}"' if self.off else ""
+            raise ConfigError(path, f"{as_toml(value)} is not {self.right}{off}", key=key) from None
 
 
-def duration_rule(least: str, most: str, *, may_be_never: bool = False) -> ValueRule:
+def duration_rule(least: str, most: str, *, off: tuple[str, ...] = ()) -> ValueRule:
     """Return the rule for a duration; the bounds are inclusive."""
 
     def read(value: object) -> timedelta:
@@ -62,10 +69,10 @@ def duration_rule(least: str, most: str, *, may_be_never: bool = False) -> Value
         return duration
 
     right = f'a duration from "{least}" to "{most}", with a unit (s, m, h, d, w)'
-    return ValueRule(right, read, format_duration, may_be_never)
+    return ValueRule(right, read, format_duration, off)
 
 
-def size_rule(least: str, most: str, *, may_be_never: bool = False) -> ValueRule:
+def size_rule(least: str, most: str, *, off: tuple[str, ...] = ()) -> ValueRule:
     """Return the rule for a number of bytes; the bounds are inclusive."""
 
     def read(value: object) -> int:
@@ -74,10 +81,10 @@ def size_rule(least: str, most: str, *, may_be_never: bool = False) -> ValueRule
         return size
 
     right = f'a size from "{least}" to "{most}", with a unit (B, KB, MB, GB, TB, KiB, MiB, GiB, TiB)'
-    return ValueRule(right, read, format_exact_size, may_be_never)
+    return ValueRule(right, read, format_exact_size, off)
 
 
-def count_rule(least: int, most: int, *, may_be_never: bool = False) -> ValueRule:
+def count_rule(least: int, most: int, *, off: tuple[str, ...] = ()) -> ValueRule:
     """Return the rule for a whole number; the bounds are inclusive."""
 
     def read(value: object) -> int:
@@ -86,10 +93,10 @@ def count_rule(least: int, most: int, *, may_be_never: bool = False) -> ValueRul
         _check(least <= value <= most)
         return value
 
-    return ValueRule(f"a whole number from {least:,} to {most:,}", read, _as_it_is, may_be_never)
+    return ValueRule(f"a whole number from {least:,} to {most:,}", read, _as_it_is, off)
 
 
-def fraction_rule(*, may_be_never: bool = False) -> ValueRule:
+def fraction_rule(*, off: tuple[str, ...] = ()) -> ValueRule:
     """Return the rule for a part of something, neither nothing nor all of it."""
 
     def read(value: object) -> float:
@@ -98,7 +105,7 @@ def fraction_rule(*, may_be_never: bool = False) -> ValueRule:
         _check(0 < value < 1)  # NaN is neither
         return value
 
-    return ValueRule("a number between 0 and 1, both exclusive, such as 0.5", read, _as_it_is, may_be_never)
+    return ValueRule("a number between 0 and 1, both exclusive, such as 0.5", read, _as_it_is, off)
 
 
 def time_of_day_rule() -> ValueRule:

@@ -28,6 +28,25 @@ class ConfigError(MiniclawError):
             where.append(key)
         super().__init__(": ".join([*where, problem]))
 
+    @property
+    def errors(self) -> tuple[ConfigError, ...]:
+        """All that is wrong, each by itself."""
+        return (self,)
+
+
+class BrokenConfigError(ConfigError):
+    """A configuration in which several things are wrong; its text has a line for each, and its data is the first's."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        super().__init__(errors[0].path, errors[0].problem, key=errors[0].key)
+        self._errors = tuple(errors)
+        self.args = ("\n".join(map(str, errors)),)
+
+    @property
+    def errors(self) -> tuple[ConfigError, ...]:
+        """All that is wrong, each by itself."""
+        return self._errors
+
 
 ModelErrorKind: TypeAlias = Literal[
     "unreachable", "timeout", "broken_off", "unauthorized", "rate_limited", "server_error", "refused",
@@ -207,6 +226,40 @@ class NoGatewayError(GatewayError):
     def __init__(self, path: Path) -> None:
         self.path = path
         super().__init__(f"{path}: no gateway answers there")
+
+
+class GatewayStalledError(GatewayError):
+    """A running gateway from which no byte came in time; `pid` is its process, None where that is not known.
+
+    Args:
+        pid: The process.
+        sent: Whether it has an order that it carries out as soon as it goes on.
+    """
+
+    def __init__(self, pid: int | None, *, sent: bool = False) -> None:
+        self.pid = pid
+        who = "" if pid is None else f" (process {pid})"
+        hint = "" if pid is None else f" `kill -CONT {pid}` lets a stopped process go on."
+        late = " It may still do what it was asked for; `miniclaw history` tells." if sent else ""
+        super().__init__(f"The gateway{who} does not answer; is it stopped?{hint}{late}")
+
+
+class GatewayBusyError(GatewayError):
+    """A running gateway that is at work, and was not waited for any longer than `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"the gateway was still at work after {seconds:g} s")
+
+
+class UnconfirmedError(MiniclawError):
+    """A removal that nobody at a terminal can be asked about, and that was not confirmed beforehand; `what` it is."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(
+            f"{what}. Nothing was changed: there is no terminal to ask at; `--yes` does it, `--dry-run` says which"
+        )
 
 
 class DifferentRulesError(MiniclawError):

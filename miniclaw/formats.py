@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -25,6 +26,14 @@ _SIZE: Final = r"([0-9]{1,18})\s*([KMGT]?i?B)"
 # C0, DEL and C1 controls but for tab and newline, what turns the direction of writing, and the surrogates that stand
 # for the bytes of a file name that is not UTF-8
 _CONTROL: Final = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence that names the known name most like another; empty where none is like it."""
+    import difflib  # noqa: PLC0415 - start-up time: only for who has mistyped something
+
+    like = difflib.get_close_matches(name, list(known), n=1)
+    return f'; did you mean "{like[0]}"?' if like else ""
 
 
 def parse_duration(text: str) -> timedelta:

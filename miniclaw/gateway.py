@@ -22,16 +22,20 @@ from typing import TYPE_CHECKING, Final
 import trio
 from msgspec import Struct
 
+from miniclaw.admin.views.channels import strange_channels
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.loop import AgentLoop
 from miniclaw.agent.models import Model
 from miniclaw.agent.providers import open_model
 from miniclaw.channels.base import Channel
 from miniclaw.config import Config, Home
+from miniclaw.errors import StoreError
 from miniclaw.formats import format_duration
 from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.logs import get_logger
 from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
+from miniclaw.session.threads import run_in_thread
 
 if TYPE_CHECKING:
     from miniclaw.front import Front, OwnChannels
@@ -135,6 +139,7 @@ async def run_gateway(
             earlier=home.earlier,
         ) as runtime:
             shutdown.on_haste(runtime.hurry)
+            await _warn_of_strange_channels(config, home, channels)
             if before is not None:
                 await before(runtime)
             channels = [*channels, *own.all] if own else channels
@@ -156,6 +161,23 @@ async def run_gateway(
             log.info("Gateway stopping", unsaved=len(runtime.manager.dirty_sessions()))
         log.info("Gateway stopped")
         nursery.cancel_scope.cancel()
+
+
+async def _warn_of_strange_channels(config: Config, home: Home, channels: Sequence[Channel]) -> None:
+    """Log keys of ``ttl_by_channel`` that stand for no channel and no session: their TTL holds for nothing."""
+    names = [channel.name for channel in channels]
+
+    def find() -> dict[str, str]:
+        with SessionDirectory.open(home.sessions_dir) as directory:
+            return strange_channels(config.session, directory, names)
+
+    try:
+        found = await run_in_thread(find, limiter=trio.CapacityLimiter(1)) if config.session.ttl_by_channel else {}
+    except StoreError as error:
+        log.warning("Channels of the sessions could not be listed", error=str(error))
+        return
+    for key, problem in found.items():
+        log.warning("TTL of an unknown channel", key=key, problem=problem)
 
 
 def _open_model(config: Config, home: Home, given: Model | None) -> AbstractAsyncContextManager[Model]:

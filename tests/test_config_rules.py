@@ -25,7 +25,6 @@ MAY_BE_NEVER = {
     "max_disk_bytes",
     "min_free_disk",
     "max_removed_fraction",
-    "trash_for",
     "quarantine_for",
 }
 KEYS = [*DURATIONS, *SIZES, "max_sessions", "max_removed_fraction", "cleanup_at", "mode"]
@@ -35,8 +34,8 @@ BESIDE: dict[str, dict[str, Any]] = {"low_water": {"max_disk_bytes": "1000TB"}, 
 
 WRONG: dict[str, list[Any]] = {
     "min_idle": ["59m", "36501d", "never"],
-    "trash_for": ["59m", "36501d", "off"],
-    "quarantine_for": ["23h", "36501d", "off"],
+    "trash_for": ["59m", "36501d", "Off", "Never", "never ", "none"],
+    "quarantine_for": ["23h", "36501d", "Off"],
     "max_disk_bytes": ["1048575B", "1001TB", "1MB", "1024KB", "500", "1.5GB", "5 gb", "Never"],
     "low_water": ["1048575B", "1001TB", "never"],
     "min_free_disk": ["1048575B", "1001TB", "10%"],
@@ -92,12 +91,34 @@ def test_parse_config_of_right_value_takes_it_and_shows_it_back(key: str, value:
     assert parse(shown) == session
 
 
+@pytest.mark.parametrize("word", ["never", "off"])
 @pytest.mark.parametrize("key", sorted(MAY_BE_NEVER))
-def test_parse_config_never_is_the_off_word_of_each_rule_that_has_one(key: str) -> None:
-    """ "never" switches a rule off, which is not the same as what it would be by default."""
-    session = parse({key: "never"})
+def test_parse_config_never_and_off_switch_off_each_rule_that_removes(key: str, word: str) -> None:
+    """Both words keep data there, and the first of them is shown."""
+    session = parse({key: word})
     assert getattr(session, key) is None
     assert getattr(session.retention_policy(), key) is None
+    assert show_config(Config(session=session))["session"][key] == "never"
+
+
+def test_parse_config_of_trash_off_switches_the_trash_off_without_a_warning() -> None:
+    """What is shown for it is the word that the file takes."""
+    warnings: list[str] = []
+    config = parse_config({"session": {"trash_for": "off"}}, PATH, warnings=warnings)
+    assert (config.session.trash_for, warnings) == (None, [])
+    assert show_config(config)["session"]["trash_for"] == "off"
+    assert parse_config({"session": show_config(config)["session"]}, PATH, warnings=warnings) == config
+    assert warnings == []
+
+
+def test_parse_config_of_trash_never_is_off_with_a_warning_that_names_the_new_line() -> None:
+    """Yesterday's configuration starts, and says what to write in its place."""
+    warnings: list[str] = []
+    config = parse_config({"session": {"trash_for": "never"}}, PATH, warnings=warnings)
+    assert config == parse_config({"session": {"trash_for": "off"}})
+    (warning,) = warnings
+    assert warning.startswith(f'{PATH}: session.trash_for: "never" is read as "off"')
+    assert 'write trash_for = "off"' in warning
 
 
 any_value = st.recursive(
@@ -121,8 +142,8 @@ def test_parse_config_of_any_value_is_what_it_says_or_an_error_that_names_the_ke
         return
     got = getattr(session, key)
     if got is None:
-        assert value == "never"
-        assert key in MAY_BE_NEVER
+        assert value in {"never", "off"}
+        assert key in MAY_BE_NEVER | {"trash_for"}
     elif key in DURATIONS:
         least, most = map(parse_duration, DURATIONS[key])
         assert got == parse_duration(value)
@@ -199,9 +220,10 @@ def test_session_config_retention_policy_has_every_rule() -> None:
     assert (session.mode, session.cleanup_at) == ("announce", time(4, 30))
 
 
-def test_session_config_defaults_are_those_of_the_policy() -> None:
-    """A configuration that says nothing is the policy that says nothing: thirty days, and no budget."""
-    assert Config().session.retention_policy() == RetentionPolicy()
+def test_session_config_defaults_are_those_of_the_policy_but_for_the_trash() -> None:
+    """A gateway keeps for a week what it removes; a program that embeds the library deletes: thirty days, no budget."""
+    assert Config().session.retention_policy() == RetentionPolicy(trash_for=timedelta(days=7))
+    assert RetentionPolicy().trash_for is None
     assert not RetentionPolicy().has_budget
     assert (Config().session.mode, Config().session.cleanup_at) == ("enforce", None)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from miniclaw import errors
 from miniclaw.errors import MiniclawError
@@ -22,6 +22,15 @@ API_VERSION: Final = 1
 
 VERSION_HEADER: Final = "miniclaw-api"
 """In every answer: by it a command knows whether the gateway that runs understands it."""
+
+PROGRESS_HEADER: Final = "miniclaw-progress"
+"""In a request: the client wants a sign of life while its answer is made. In an answer: its body is a `Delayed`."""
+
+PROGRESS_SECONDS: Final = 1
+"""Between two signs of life, each one byte."""
+
+SILENCE_SECONDS: Final = 5
+"""How long a command waits for the next byte of a gateway, before it takes it for stopped."""
 
 MAX_PAGE: Final = 1000
 """Most rows of a page, and most things of one order, inclusive."""
@@ -73,6 +82,18 @@ class Problem(Struct, frozen=True):
     detail: str
     error: str | None = None
     field: str | None = None
+
+
+class Delayed(Struct, frozen=True):
+    """An answer that took longer than `PROGRESS_SECONDS`: its real status, and its body. White space stands before it.
+
+    Attributes:
+        status: The HTTP status that the answer would have had.
+        body: JSON.
+    """
+
+    status: int
+    body: Raw
 
 
 class DeleteOrder(Struct, frozen=True, forbid_unknown_fields=True):

@@ -22,7 +22,7 @@ from miniclaw.config_values import (
     show_values,
     variable_rule,
 )
-from miniclaw.errors import ConfigError
+from miniclaw.errors import BrokenConfigError, ConfigError
 
 Provider: TypeAlias = Literal["echo", "openai"]
 """Who answers: nobody but an echo, or a server that speaks OpenAI's chat completions."""
@@ -98,9 +98,9 @@ def check_model(model: ModelConfig, path: Path | None) -> None:
     if model.first_token_timeout > model.turn_timeout:
         raise ConfigError(path, "it is longer than turn_timeout", key="model.first_token_timeout")
     if model.provider == "openai":
-        for key in ("base_url", "model"):
-            if getattr(model, key) is None:
-                raise ConfigError(path, 'provider = "openai" needs it', key=f"model.{key}")
+        missing = [f"model.{key}" for key in ("base_url", "model") if getattr(model, key) is None]
+        if missing:
+            raise BrokenConfigError([ConfigError(path, 'provider = "openai" needs it', key=key) for key in missing])
 
 
 def show_model(model: ModelConfig) -> dict[str, Any]:

@@ -15,16 +15,20 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from miniclaw.cli.lazy import LazyGroup
-from miniclaw.errors import ConfigError, InvalidSessionIdError, MiniclawError
+from miniclaw.errors import ConfigError, InvalidSessionIdError, MiniclawError, UnconfirmedError
 from miniclaw.formats import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from miniclaw.admin.client import GatewayClient
+    from miniclaw.cli.in_force import InForce
     from miniclaw.config import Config, Home
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 
-_USED_WRONGLY: Final = (ConfigError, InvalidSessionIdError)
+_USED_WRONGLY: Final = (ConfigError, InvalidSessionIdError, UnconfirmedError)
 
 _COMMANDS: Final = {
     "gateway": ("gateway:gateway", "Run the gateway until SIGTERM or Ctrl-C."),
@@ -34,16 +38,24 @@ _COMMANDS: Final = {
     "trash": ("trash:trash", "List, restore and empty what was removed."),
     "history": ("history:history", "Show what was removed, when and why."),
     "status": ("status:status", "Show on one screen how things stand."),
-    "config": ("config:config", "Show the configuration."),
+    "config": ("config:config", "Show the configuration, or check one."),
 }
 
 
 class Settings:
-    """What the commands share: where everything lies, and the configuration."""
+    """What the commands share: where everything lies, and the configuration.
+
+    Attributes:
+        take_warnings: Called with the warnings about the configuration, when it is read.
+    """
 
     def __init__(self, config_path: Path | None) -> None:
         self._config_path = config_path
-        self.asked_to_save = False  # changed by `asking` only
+        self.asked_to_save = False  # this and the next two are changed by `asking` only
+        self.told_stalled = False
+        self.client: GatewayClient | None = None
+        self.in_force: InForce | None = None  # changed by `in_force` only
+        self.take_warnings: Callable[[Sequence[str]], None] = _tell_warnings
 
     @cached_property
     def home(self) -> Home:
@@ -55,6 +67,11 @@ class Settings:
         from miniclaw.config import find_home  # noqa: PLC0415 - start-up time
 
         return find_home()
+
+    @property
+    def names_config(self) -> bool:
+        """Whether the configuration file was named, by ``--config``."""
+        return self._config_path is not None
 
     @property
     def config_path(self) -> Path:
@@ -70,7 +87,15 @@ class Settings:
         """
         from miniclaw.config import load_config  # noqa: PLC0415 - start-up time
 
-        return load_config(self.config_path, required=self._config_path is not None)
+        warnings: list[str] = []
+        config = load_config(self.config_path, required=self.names_config, warnings=warnings)
+        self.take_warnings(warnings)
+        return config
+
+
+def _tell_warnings(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        click.echo(printable(f"miniclaw: warning: {warning}"), err=True)
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -116,7 +141,7 @@ def _run() -> int:
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else EXIT_FAILED
     except _USED_WRONGLY as error:
-        return _fail(str(error), EXIT_USAGE)
+        return _fail(_sentence(error), EXIT_USAGE)
     except (MiniclawError, OSError, KeyboardInterrupt) as error:
         return _fail(_sentence(error), EXIT_FAILED)
     except BaseExceptionGroup as group:
@@ -140,7 +165,7 @@ def _sentence(error: BaseException) -> str:
         return "interrupted"
     if isinstance(error, OSError):  # not one of the store, those are MiniclawErrors: most likely the output
         return f"input or output failed: {error.strerror or error}"
-    return str(error)
+    return "\nminiclaw: ".join(str(error).splitlines())
 
 
 def _fail(text: str, code: int) -> int:

@@ -1,17 +1,21 @@
-"""Asking a gateway that runs: to save before somebody looks, and which rules it goes by."""
+"""Asking a gateway that runs: to save before a person looks, how it is, and which configuration it goes by.
+
+One that does not answer is asked once for each command. A command that only looks goes on then, with a WARNING that
+says what it does not show.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from miniclaw.cli import Settings
-from miniclaw.config import show_config
+from miniclaw.config import differences, show_config
 from miniclaw.config_values import as_toml
-from miniclaw.errors import DifferentRulesError, MiniclawError, NoGatewayError
+from miniclaw.errors import DifferentRulesError, GatewayBusyError, GatewayStalledError, MiniclawError, NoGatewayError
 from miniclaw.formats import NEVER, printable
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.web.config import SOCKET_NAME
@@ -20,14 +24,16 @@ if TYPE_CHECKING:
     from miniclaw.admin.client import GatewayClient
     from miniclaw.admin.live_status import LiveStatus
 
+T = TypeVar("T")
+
 
 def find_client(settings: Settings) -> GatewayClient | None:
     """Return the client of the gateway; None where there is no socket of one. Whether it answers a call tells."""
-    if not os.path.lexists(settings.home.workspace / SOCKET_NAME):
-        return None
-    from miniclaw.admin.client import GatewayClient  # noqa: PLC0415 - start-up time
+    if settings.client is None and os.path.lexists(settings.home.workspace / SOCKET_NAME):
+        from miniclaw.admin.client import GatewayClient  # noqa: PLC0415 - start-up time
 
-    return GatewayClient(settings.home.workspace)
+        settings.client = GatewayClient(settings.home.workspace)
+    return settings.client
 
 
 def ask_to_save(settings: Settings) -> None:
@@ -35,40 +41,53 @@ def ask_to_save(settings: Settings) -> None:
     if settings.asked_to_save:
         return
     settings.asked_to_save = True
-    client = find_client(settings)
-    if client is None:
-        return
-    try:
-        saved = client.save()
-    except NoGatewayError:
-        return
-    except MiniclawError as error:
-        _warn(f"{error}; what is shown may be older than what it has in memory")
-        return
-    if saved.failed:
-        _warn(f"the gateway could not save {saved.failed:,} of its sessions, its log says why; they are shown as saved")
+    saved = _ask(settings, lambda client: client.save(), "what is shown may be older than what it has in memory")
+    if saved is not None and saved.failed:
+        warn(f"the gateway could not save {saved.failed:,} of its sessions, its log says why; they are shown as saved")
 
 
 def ask_how_it_is(settings: Settings) -> LiveStatus | None:
     """Return how the gateway is; None where none runs. One that does not say is a warning."""
+    return _ask(settings, lambda client: client.gateway(), "how it is, is not shown")
+
+
+def ask_for_config(settings: Settings) -> dict[str, dict[str, Any]] | None:
+    """Return the configuration that the gateway goes by, as its file would say it; None where none runs.
+
+    A gateway that does not say is a warning.
+    """
+    return _ask(settings, lambda client: client.config(), "the rules shown are those of the file")
+
+
+def _ask(settings: Settings, call: Callable[[GatewayClient], T], otherwise: str) -> T | None:
+    """Return what the gateway answers; None where there is none, or after a warning that says what follows."""
     client = find_client(settings)
     if client is None:
         return None
     try:
-        return client.gateway()
+        return call(client)
     except NoGatewayError:
         return None
+    except GatewayStalledError as error:
+        if not settings.told_stalled:
+            settings.told_stalled = True
+            warn(f"{error} What it has in memory was not seen, and the rules are those of {settings.config_path}.")
+        return None
+    except GatewayBusyError as error:
+        warn(f"{error}, and goes on; {otherwise}")
+        return None
     except MiniclawError as error:
-        _warn(str(error))
+        warn(f"{error}; {otherwise}")
         return None
 
 
-def _warn(text: str) -> None:
+def warn(text: str) -> None:
+    """Tell what a person has to know beside the output, on standard error."""
     click.echo(printable(f"miniclaw: warning: {text}"), err=True)
 
 
 def refuse_other_rules(settings: Settings, theirs: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse to have a gateway remove by rules that the person at the terminal does not see.
+    """Refuse to have a gateway remove by other rules than the configuration of the command says.
 
     Args:
         settings: Of the command.
@@ -76,15 +95,10 @@ def refuse_other_rules(settings: Settings, theirs: Mapping[str, Mapping[str, Any
 
     Raises:
         DifferentRulesError: A rule of retention differs.
+        ConfigError: The configuration of the command is not right.
     """
-    ours, others = _rules(show_config(settings.config)), _rules(theirs)
-    for key in [*ours, *(key for key in others if key not in ours)]:
-        mine, other = ours.get(key, NEVER), others.get(key, NEVER)
-        if mine != other:
-            raise DifferentRulesError(settings.config_path, key, as_toml(mine), as_toml(other))
-
-
-def _rules(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    session, by_channel = tables.get("session", {}), tables.get("session.ttl_by_channel", {})
-    rules = {f"session.{name}": session[name] for name in RetentionPolicy.__struct_fields__ if name in session}
-    return rules | {f"session.ttl_by_channel.{channel}": ttl for channel, ttl in by_channel.items()}
+    for key, mine, other in differences(show_config(settings.config), theirs):
+        table, _, name = key.rpartition(".")
+        if table == "session.ttl_by_channel" or (table == "session" and name in RetentionPolicy.__struct_fields__):
+            shown = (NEVER if value is None else value for value in (mine, other))
+            raise DifferentRulesError(settings.config_path, key, *map(as_toml, shown))

@@ -10,10 +10,11 @@ import click
 import msgspec
 
 from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.looking import leave_out_of_log, log_to_terminal, plan_and_strangers, sessions_opened
+from miniclaw.cli.in_force import find_rules
+from miniclaw.cli.looking import leave_out_of_log, log_to_terminal, look_ahead, sessions_opened
 from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
-from miniclaw.cli.output import asks, count, echo_error, entries, scan_progress
+from miniclaw.cli.output import RESTORE_HINT, count, echo_error, entries, scan_progress
 from miniclaw.cli.plan_output import CONFIRM, LEGACY, print_plan, print_plan_json, unmet_budgets
 from miniclaw.formats import format_size
 from miniclaw.session.cleanup_plan import CleanupPlan
@@ -38,30 +39,32 @@ _HELD = "Session cleanup held"  # an event of the log that is told at the end of
 def cleanup(settings: Settings, *, dry_run: bool, confirmed: bool, yes: bool, as_json: bool) -> None:
     """Remove now what the rules remove: sessions, and what is left over beside them.
 
-    Asks first on a terminal. Does at once what it says, also where the gateway would announce first. A cleanup that
-    max_removed_fraction holds removes nothing, and is exit code 1.
+    Asks first on a terminal; without one it needs --yes. Acts at once, even where the gateway would announce first. A
+    cleanup that max_removed_fraction holds removes nothing, and is exit code 1.
     """
     now = utc_now()
-    log_to_terminal(settings)
     if dry_run:
-        plan, foreign = plan_and_strangers(settings, now)
-        print_plan_json(plan, foreign) if as_json else print_plan(plan, foreign)
+        log_to_terminal(settings)
+        outlook, notes = look_ahead(settings, now), find_rules(settings).notes
+        print_plan_json(outlook, notes) if as_json else print_plan(outlook, notes)
         return
-    if asks(yes=yes):
-        refuse_if_held(settings, by_rules=True)
-        plan, _ = plan_and_strangers(settings, now)
-        if (plan.removals or plan.leftovers) and (plan.held is None or confirmed):
-            confirm(settings, _question(plan), yes=yes, by_rules=True)
+    refuse_if_held(settings, by_rules=True)
+    log_to_terminal(settings)
+    if not yes:
+        plan = look_ahead(settings, now).plan
+        much = f" That is much: {plan.held}." if plan.held is not None else ""
+        # A cleanup that is held says so itself.
+        matters = bool(plan.removals or plan.leftovers) and (plan.held is None or confirmed)
+        confirm(f"Remove {_removals(plan)}?{much}", f"{_removals(plan)} would be removed", yes=yes, matters=matters)
     _run(settings, confirmed=confirmed, as_json=as_json)
 
 
-def _question(plan: CleanupPlan) -> str:
+def _removals(plan: CleanupPlan) -> str:
     leftovers = ""
     if plan.leftovers:
         size = format_size(sum(row.leftover.size for row in plan.leftovers))
         leftovers = f" and {count(len(plan.leftovers), 'leftover')}, {size}"
-    much = f" That is much: {plan.held}." if plan.held is not None else ""
-    return f"Remove {count(len(plan.removals), 'session')}, {format_size(plan.bytes)}{leftovers}?{much}"
+    return f"{count(len(plan.removals), 'session')}, {format_size(plan.bytes)}{leftovers}"
 
 
 def _run(settings: Settings, *, confirmed: bool, as_json: bool) -> None:
@@ -139,7 +142,7 @@ def _print_result(result: CleanupResult, *, log: str) -> None:
     if by_reason:  # the TTL alone goes without saying
         click.echo(f"removed: {_list(result.removed_by_reason)}.")
     if result.trashed:
-        click.echo(f"{result.trashed:,} in the trash; `miniclaw trash list` shows them.")
+        click.echo(f"{result.trashed:,} in the trash; {RESTORE_HINT}.")
     _print_leftovers(result.leftovers_removed)
     for number, what in [
         (result.pinned, "pinned"),

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 import msgspec
 
-from miniclaw.cli import Settings
+from miniclaw.cli import EXIT_USAGE, Settings
+from miniclaw.cli.options import json_option
+from miniclaw.cli.output import count, echo_error, one_line
 from miniclaw.formats import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from miniclaw.errors import ConfigError
 
 
 @click.group()
 def config() -> None:
-    """Show the configuration."""
+    """Show the configuration, or check one."""
 
 
 @config.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_obj
 def show(settings: Settings, as_json: bool) -> None:
     """Show the configuration in force, defaults included, as its file would say it."""
@@ -31,4 +42,101 @@ def show(settings: Settings, as_json: bool) -> None:
     for table, values in tables.items():
         click.echo(f"\n[{table}]")
         for key, value in values.items():
-            click.echo(f"{key} = {msgspec.json.encode(value).decode()}")
+            click.echo(f"{key} = {_as_toml(value)}")
+
+
+@config.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@json_option
+@click.pass_obj
+def check(settings: Settings, file: Path | None, as_json: bool) -> None:
+    """Check a configuration: say all that is wrong in it, or what it would change.
+
+    FILE is the one in force unless it is given. It is compared with what the running gateway goes by, or without a
+    gateway with the file in force. What is wrong is exit code 2.
+    """
+    from miniclaw.config import load_config  # noqa: PLC0415 - start-up time
+    from miniclaw.errors import ConfigError  # noqa: PLC0415 - likewise
+
+    path = settings.config_path if file is None else file
+    warnings: list[str] = []
+    try:
+        found = load_config(path, required=file is not None or settings.names_config, warnings=warnings)
+    except ConfigError as error:
+        _print_errors(path, error, as_json=as_json)
+        sys.exit(EXIT_USAGE)
+
+    from miniclaw.admin.views.channels import channel_warnings  # noqa: PLC0415 - start-up time
+    from miniclaw.admin.views.looking import sessions_opened  # noqa: PLC0415 - likewise
+    from miniclaw.config import differences, show_config  # noqa: PLC0415 - likewise
+
+    with sessions_opened(settings) as directory:
+        warnings += channel_warnings(found.session, directory)
+    base, tables = _in_force(settings)
+    changes = [] if tables is None else differences(tables, show_config(found))
+    if as_json:
+        _print_json(path, base, changes, warnings)
+    else:
+        _print_changes(path, base, changes, warnings)
+
+
+def _in_force(settings: Settings) -> tuple[str, dict[str, dict[str, Any]] | None]:
+    """Return what holds now, and whose it is; None: nothing says it."""
+    from miniclaw.cli.asking import ask_for_config, warn  # noqa: PLC0415 - start-up time
+    from miniclaw.config import show_config  # noqa: PLC0415 - likewise
+    from miniclaw.errors import ConfigError  # noqa: PLC0415 - likewise
+
+    if (theirs := ask_for_config(settings)) is not None:
+        return "the running gateway", theirs
+    settings.take_warnings = lambda _: None  # they are of another file, or told already
+    try:
+        return str(settings.config_path), show_config(settings.config)
+    except ConfigError as error:
+        warn(f"{'; '.join(str(error).splitlines())}; there is nothing to compare with")
+        return str(settings.config_path), None
+
+
+def _print_errors(path: Path, error: ConfigError, *, as_json: bool) -> None:
+    if as_json:
+        errors = [
+            {"key": None if each.key is None else printable(each.key), "problem": printable(each.problem)}
+            for each in error.errors
+        ]
+        click.echo(msgspec.json.encode({"file": printable(str(path)), "errors": errors}))
+        return
+    for each in error.errors:
+        echo_error(each)
+    if len(error.errors) > 1:
+        click.echo(f"{count(len(error.errors), 'error')}.", err=True)
+
+
+def _print_json(path: Path, base: str, changes: Sequence[tuple[str, object, object]], warnings: Sequence[str]) -> None:
+    document = {
+        "file": printable(str(path)),
+        "errors": [],
+        "warnings": [printable(warning) for warning in warnings],
+        "compared_with": printable(base),
+        "changes": [{"key": printable(key), "from": before, "to": after} for key, before, after in changes],
+    }
+    click.echo(msgspec.json.encode(document))
+
+
+def _print_changes(
+    path: Path, base: str, changes: Sequence[tuple[str, object, object]], warnings: Sequence[str]
+) -> None:
+    for warning in warnings:
+        click.echo(f"warning: {one_line(warning)}")
+    if not changes:
+        click.echo(one_line(f"{path} is right, and changes nothing of what holds ({base})."))
+        return
+    click.echo(one_line(f"{path} is right. Of what holds ({base}) it changes:"))
+    for key, before, after in changes:
+        click.echo(one_line(f"{key} = {_or_nothing(before)} -> {_or_nothing(after)}"))
+
+
+def _or_nothing(value: object) -> str:
+    return "(not set)" if value is None else _as_toml(value)
+
+
+def _as_toml(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -12,10 +12,11 @@ import click
 import msgspec
 
 from miniclaw.cli import EXIT_FAILED, Settings
+from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import log_to_terminal, sessions_opened
-from miniclaw.cli.operating import confirm, operate
+from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import channel_option, dry_run_option, json_option, yes_option
-from miniclaw.cli.output import count, echo_error, one_line, print_table
+from miniclaw.cli.output import RESTORE_HINT, count, echo_error, one_line, print_table
 from miniclaw.cli.selecting import Selection, select_by_chat, select_by_id
 from miniclaw.formats import format_age, format_duration, format_size, printable
 from miniclaw.session.clock import utc_now
@@ -49,34 +50,38 @@ def delete(
 ) -> None:
     """Delete sessions now, whatever their age: those of some IDs, of a channel, or of a chat.
 
-    Asks first on a terminal. They go to the trash where one is configured; what went is written into the history.
+    Asks first on a terminal; without one it needs --yes. They go to the trash, unless it is switched off; what went is
+    written into the history.
     """
     selects = channel is not None or chat_id is not None
     if bool(session_ids) == selects:
         raise click.UsageError("say which sessions: one or more IDs, or --channel or --chat or both of these")
     now = utc_now()
-    goes_to_trash = settings.config.session.trash_for is not None and not erase
+    if not dry_run:
+        refuse_if_held(settings, by_rules=True)
     log_to_terminal(settings)
+    rules = find_rules(settings)
+    trash_for = rules.config.session.trash_for
+    goes_to_trash = trash_for is not None and not erase
     with sessions_opened(settings) as directory:
         if selects:
             selection = select_by_chat(settings, directory, channel, chat_id, now, erase=erase)
         else:
             selection = select_by_id(settings, directory, session_ids, now, erase=erase)
     if dry_run:
-        if as_json:
-            _print_selection_json(selection)
-        else:
-            _print_selection(selection, now, "moved to the trash" if goes_to_trash else "deleted for good")
+        rules.warn()
+        _print_selection(selection, now, goes_to_trash=goes_to_trash, as_json=as_json)
         return
+    ids = selection.session_ids
+    question = _question(selection, now, goes_to_trash=goes_to_trash)
+    confirm(question, _would_go(selection, goes_to_trash=goes_to_trash), yes=yes, matters=bool(ids))
     done: list[Deleted] = []
-    if selection.session_ids:
-        confirm(settings, _question(selection, now, goes_to_trash=goes_to_trash), yes=yes, by_rules=True)
-        ids = selection.session_ids
+    if ids:
         done = operate(settings, lambda operations: operations.delete(ids, erase=erase), by_rules=True)
     if as_json:
         _print_result_json(done, selection)
     else:
-        _print_result(done, settings.config.session.trash_for)
+        _print_result(done, trash_for)
     for problem in selection.kept:
         echo_error(f"kept: {one_line(problem.key)}: {problem.kind}, {problem.reason}")
     if selection.kept or any(deleted.error for deleted in done):
@@ -101,7 +106,16 @@ def _copies(selection: Selection) -> str:
     return f" and {count(copies, 'file')} of trash and quarantine" if copies else ""
 
 
-def _print_selection(selection: Selection, now: datetime, what_happens: str) -> None:
+def _would_go(selection: Selection, *, goes_to_trash: bool) -> str:
+    what = f"{count(len(selection.sessions), 'session')}{_copies(selection)}"
+    happens = "moved to the trash" if goes_to_trash else "deleted for good"
+    return f"{what} would be {happens}, {format_size(selection.bytes)}"
+
+
+def _print_selection(selection: Selection, now: datetime, *, goes_to_trash: bool, as_json: bool) -> None:
+    if as_json:
+        _print_selection_json(selection)
+        return
     rows = [
         (row.header.session_id, format_age(now - row.header.last_accessed), format_size(row.size), row.key)
         for row in selection.sessions
@@ -112,9 +126,7 @@ def _print_selection(selection: Selection, now: datetime, what_happens: str) -> 
     if rows:
         print_table(("SESSION", "AGE", "SIZE", "FILE"), rows, right=("AGE", "SIZE"))
         click.echo()
-    copies = _copies(selection)
-    what = f"{count(len(selection.sessions), 'session')}{copies}"
-    click.echo(f"{what} would be {what_happens}, {format_size(selection.bytes)}. Nothing was changed.")
+    click.echo(f"{_would_go(selection, goes_to_trash=goes_to_trash)}. Nothing was changed.")
     for problem in selection.kept:
         click.echo(f"kept: {one_line(problem.key)}: {problem.kind}, {one_line(problem.reason)}")
 
@@ -163,9 +175,10 @@ def _print_result(done: Sequence[Deleted], trash_for: timedelta | None) -> None:
     if not done:
         click.echo("There is nothing to delete.")
     elif len(done) > 1:
-        verb = "moved to the trash" if all(deleted.entry_id for deleted in gone) else "deleted for good"
+        in_trash = bool(gone) and all(deleted.entry_id for deleted in gone)
+        verb, how = ("moved to the trash", f"; {RESTORE_HINT}") if in_trash else ("deleted for good", "")
         freed = format_size(sum(deleted.bytes_freed for deleted in gone))
-        click.echo(f"{count(len(gone), 'session')} {verb}, {freed} freed.")
+        click.echo(f"{count(len(gone), 'session')} {verb}, {freed} freed{how}.")
 
 
 def _print_result_json(done: Sequence[Deleted], selection: Selection) -> None:

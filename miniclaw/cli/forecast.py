@@ -11,6 +11,7 @@ import msgspec
 from miniclaw.admin.views.session_list import foresee
 from miniclaw.cli import Settings
 from miniclaw.cli.asking import ask_to_save
+from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import bar, count, print_table, scan_progress
@@ -41,8 +42,10 @@ def forecast(settings: Settings, days: int, as_json: bool) -> None:
     now = utc_now()
     log_to_terminal(settings)
     ask_to_save(settings)
+    rules = find_rules(settings)
+    rules.warn()
     with scan_progress() as progress:
-        course = foresee(settings, now, days, progress)
+        course = foresee(rules, now, days, progress)
     if as_json:
         click.echo(msgspec.json.encode(course))
         return

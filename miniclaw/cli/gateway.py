@@ -12,10 +12,13 @@ import click
 from msgspec.structs import replace
 
 from miniclaw.cli import Settings
+from miniclaw.session.logs import get_logger
 
 if TYPE_CHECKING:
     from miniclaw.config import Config
     from miniclaw.front import Front
+
+log = get_logger("miniclaw.gateway")
 
 
 @click.command()
@@ -36,8 +39,12 @@ def gateway(settings: Settings, *, host: str | None, port: int | None) -> None:
 
         from miniclaw.log import configure_logging  # noqa: PLC0415
 
+        warnings: list[str] = []
+        settings.take_warnings = warnings.extend  # into the log, which is set up by what is read
         config = _listening_at(settings.config, host, port)
         configure_logging(config.log.level, config.log.format)
+        for warning in warnings:
+            log.warning("Configuration will be refused by a later version", problem=warning)
         trio.run(partial(_run, settings, config))
     finally:
         gc.enable()

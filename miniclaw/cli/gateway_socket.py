@@ -1,9 +1,14 @@
-"""The way to a running gateway's chat: a websocket over its Unix socket."""
+"""The way to a running gateway's chat: a websocket over its Unix socket.
+
+While something is awaited of the gateway it is pinged each second. One that is silent for too long is given up.
+"""
 
 from __future__ import annotations
 
+import errno
+import math
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -12,7 +17,9 @@ from urllib.parse import urlencode
 import trio
 import trio_websocket
 
-from miniclaw.errors import ChannelError
+from miniclaw.admin.messages import PROGRESS_SECONDS, SILENCE_SECONDS
+from miniclaw.admin.stalled import find_stalled
+from miniclaw.errors import ChannelError, GatewayStalledError
 from miniclaw.web.listening import short_address
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
@@ -20,8 +27,9 @@ MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 
 _SERVER_ERROR: Final = 500
 
-CONNECTING_SECONDS: Final = 10
 LEAVING_SECONDS: Final = 1
+
+_BACKLOG_PAUSE_SECONDS: Final = 0.05
 
 
 class SocketClosedError(ChannelError):
@@ -40,15 +48,26 @@ class GatewaySocket:
         path: The gateway's socket.
         channel: The channel of the chat.
         chat_id: The chat.
+        silence_seconds: How long the gateway may be silent while something is awaited of it.
+
+    Attributes:
+        is_awaited: Returns whether something is awaited of the gateway; set by the user of the socket.
     """
 
-    def __init__(self, path: Path, channel: str, chat_id: str) -> None:
+    def __init__(self, path: Path, channel: str, chat_id: str, *, silence_seconds: float = SILENCE_SECONDS) -> None:
+        self.is_awaited: Callable[[], bool] = lambda: False
         self._path = path
+        self._silence_seconds = silence_seconds
         self._resource = "/api/v1/chat?" + urlencode({"channel": channel, "chat": chat_id})
         self._connection: trio_websocket.WebSocketConnection | None = None
+        self._receiving_since = math.inf  # on trio's clock; infinite while no frame is waited for
 
     async def answers(self) -> bool:
-        """Return whether there is a gateway at the socket."""
+        """Return whether there is a gateway at the socket.
+
+        Raises:
+            GatewayStalledError: There is one, and it takes no connection.
+        """
         try:
             stream = await self._connect()
         except SocketClosedError:
@@ -62,14 +81,23 @@ class GatewaySocket:
 
         Raises:
             SocketClosedError: That is not possible; so does `receive` when the connection ends.
+            GatewayStalledError: The gateway is silent for too long, now or later in the block.
         """
         stream = await self._connect()
-        error: SocketClosedError | None = None
+        error: SocketClosedError | GatewayStalledError | None = None  # raised outside the nursery, not in a group
+
+        async def watch(connection: trio_websocket.WebSocketConnection) -> None:
+            nonlocal error
+            if not await self._answers_pings(connection):
+                error = self._silent(stream.socket)
+                nursery.cancel_scope.cancel()
+
         async with trio.open_nursery() as nursery:
             try:
                 self._connection = await self._shake_hands(nursery, stream)
+                nursery.start_soon(watch, self._connection)
                 yield
-            except SocketClosedError as closed:  # raised below, where the nursery does not put it into a group
+            except (SocketClosedError, GatewayStalledError) as closed:
                 error = closed
             finally:
                 connection, self._connection = self._connection, None
@@ -98,18 +126,44 @@ class GatewaySocket:
         """
         if self._connection is None:
             raise SocketClosedError(None, "there is none")
+        self._receiving_since = trio.current_time()
         try:
             return await self._connection.get_message()
         except trio_websocket.ConnectionClosed as closed:
             reason = closed.reason
             code, text = (reason.code, reason.reason or reason.name) if reason else (None, "it is gone")
             raise SocketClosedError(code, text) from None
+        finally:
+            self._receiving_since = math.inf
+
+    async def _answers_pings(self, connection: trio_websocket.WebSocketConnection) -> bool:
+        """Ping for as long as all is well; return whether it is only the connection that has ended."""
+        while True:
+            await trio.sleep(PROGRESS_SECONDS)
+            if not self.is_awaited():
+                continue
+            with trio.move_on_after(self._silence_seconds) as scope, suppress(trio_websocket.ConnectionClosed):
+                await connection.ping()
+                continue
+            if not scope.cancelled_caught:
+                return True
+            # An answer waits behind frames that a stopped terminal does not take: then it is not the gateway.
+            if trio.current_time() - self._receiving_since >= self._silence_seconds:
+                return False
+
+    def _silent(self, sock: trio.socket.SocketType | None) -> SocketClosedError | GatewayStalledError:
+        # A process that dies while it is connected to may leave a connection that never ends.
+        return find_stalled(self._path, sock) or SocketClosedError(None, "it has ended")
 
     async def _connect(self) -> trio.SocketStream:
         sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with short_address(self._path) as address:
-                await sock.connect(address)
+            with short_address(self._path) as address, trio.fail_after(self._silence_seconds):
+                while not await _connected(sock, address):  # noqa: ASYNC110 - there is no event to wait for
+                    await trio.sleep(_BACKLOG_PAUSE_SECONDS)
+        except trio.TooSlowError:
+            sock.close()
+            raise self._silent(None) from None
         except OSError as error:
             sock.close()
             raise SocketClosedError(None, error.strerror or str(error)) from None
@@ -122,7 +176,7 @@ class GatewaySocket:
         self, nursery: trio.Nursery, stream: trio.SocketStream
     ) -> trio_websocket.WebSocketConnection:
         try:
-            with trio.fail_after(CONNECTING_SECONDS):
+            with trio.fail_after(self._silence_seconds):
                 return await trio_websocket.wrap_client_stream(
                     nursery, stream, "localhost", self._resource, max_message_size=MAX_MESSAGE_BYTES
                 )
@@ -130,5 +184,23 @@ class GatewaySocket:
             if error.status_code >= _SERVER_ERROR:  # it is only just starting, or stopping
                 raise SocketClosedError(None, f"it answers with HTTP status {error.status_code}") from None
             raise ChannelError(f"the gateway refuses the chat, with HTTP status {error.status_code}") from None
-        except (trio_websocket.HandshakeError, trio.TooSlowError, trio.BrokenResourceError) as error:
+        except trio.TooSlowError:
+            raise self._silent(stream.socket) from None
+        except (trio_websocket.HandshakeError, trio.BrokenResourceError) as error:
             raise SocketClosedError(None, f"it does not answer ({type(error).__name__})") from None
+
+
+async def _connected(sock: trio.socket.SocketType, address: str) -> bool:
+    """Connect; return False where the backlog is full, for which the kernel has no event.
+
+    Raises:
+        OSError: No program listens there.
+    """
+    await sock.connect(address)
+    try:
+        sock.getpeername()
+    except OSError as error:  # trio takes EAGAIN, the answer of a full backlog, for a connection under way
+        if error.errno != errno.ENOTCONN:
+            raise
+        return False
+    return True

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from miniclaw.admin.views import looking as views
-from miniclaw.admin.views.looking import Listing, find_leftovers, find_trash, read_history, trash_opened
+from miniclaw.admin.views.looking import Listing, Outlook, find_leftovers, find_trash, read_history, trash_opened
 from miniclaw.cli import Settings
 from miniclaw.cli.asking import ask_to_save
+from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.output import scan_progress
+from miniclaw.errors import ConfigError
 from miniclaw.session import logs
 from miniclaw.session.directory import SessionDirectory
 
@@ -21,17 +23,16 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from miniclaw.config import LogLevel
-    from miniclaw.session.cleanup_plan import CleanupPlan
-    from miniclaw.session.rows import ProblemFile
 
 __all__ = [
     "Listing",
+    "Outlook",
     "find_leftovers",
     "find_trash",
     "leave_out_of_log",
     "list_directory",
     "log_to_terminal",
-    "plan_and_strangers",
+    "look_ahead",
     "read_history",
     "sessions_opened",
     "trash_opened",
@@ -39,8 +40,16 @@ __all__ = [
 
 
 def log_to_terminal(settings: Settings) -> None:
-    """Have what is logged told to the person at the terminal: warnings and errors, unless the file asks for more."""
-    level = settings.config.log.level
+    """Have what is logged told to the person at the terminal: warnings and errors, unless the file asks for more.
+
+    Raises:
+        ConfigError: The file is not right, and no gateway runs that says what holds.
+    """
+    try:
+        config = settings.config
+    except ConfigError:
+        config = find_rules(settings).config
+    level = config.log.level
     least: LogLevel = "warning" if level == "info" else level
 
     def set_up() -> None:
@@ -79,8 +88,9 @@ def list_directory(settings: Settings, directory: SessionDirectory | None) -> Li
         return views.list_directory(settings, directory, progress)
 
 
-def plan_and_strangers(settings: Settings, now: datetime) -> tuple[CleanupPlan, list[ProblemFile]]:
-    """Return what a cleanup would do, and what lies beside the sessions and is not ours."""
+def look_ahead(settings: Settings, now: datetime) -> Outlook:
+    """Return what a cleanup would do by the rules in force."""
     ask_to_save(settings)
+    rules = find_rules(settings)
     with scan_progress() as progress:
-        return views.plan_and_strangers(settings, now, progress)
+        return views.look_ahead(rules, now, progress)

@@ -14,8 +14,8 @@ from miniclaw.admin.views.looking import sessions_opened
 from miniclaw.cli import Settings
 from miniclaw.cli.asking import find_client, refuse_other_rules
 from miniclaw.cli.looking import log_to_terminal
-from miniclaw.cli.output import asks
-from miniclaw.errors import NoGatewayError, WorkspaceHeldError
+from miniclaw.cli.output import has_terminal
+from miniclaw.errors import NoGatewayError, UnconfirmedError, WorkspaceHeldError
 from miniclaw.session.directory import SessionDirectory
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def refuse_if_held(settings: Settings, *, by_rules: bool = False) -> None:
-    """Refuse what `operate` would refuse, before a person is asked anything.
+    """Refuse what `operate` would refuse, before anything is looked at or a person is asked.
 
     Raises:
         WorkspaceHeldError: Another process owns the workspace, and cannot be asked.
@@ -36,15 +36,25 @@ def refuse_if_held(settings: Settings, *, by_rules: bool = False) -> None:
     _find_gateway(settings, by_rules=by_rules)
 
 
-def confirm(settings: Settings, question: str, *, yes: bool, by_rules: bool = False) -> None:
-    """Ask a person at a terminal; without a terminal nothing is asked.
+def confirm(question: str, what: str, *, yes: bool, matters: bool) -> None:
+    """Ask a person at a terminal whether to remove something; without a terminal, `--yes` has to say so beforehand.
+
+    Args:
+        question: For the person.
+        what: What would be removed, and how many; for who cannot be asked.
+        yes: Whether `--yes` is given.
+        matters: Whether anything would be removed; a person is not asked otherwise, but a script is told at once that
+            it needs `--yes`, and not on the day when there is something.
 
     Raises:
         click.Abort: The answer is not yes.
-        MiniclawError: As `refuse_if_held`; nothing was asked.
+        UnconfirmedError: There is nobody to ask.
     """
-    if asks(yes=yes):
-        refuse_if_held(settings, by_rules=by_rules)
+    if yes:
+        return
+    if not has_terminal():
+        raise UnconfirmedError(what)
+    if matters:
         click.confirm(question, abort=True, err=True)
 
 
@@ -88,7 +98,7 @@ def _find_gateway(settings: Settings, *, by_rules: bool) -> GatewayClient | None
     if client is None:
         raise held
     try:
-        config = client.config()
+        config = client.config()  # where it does not answer, that is the error
     except NoGatewayError:
         raise held from None
     if by_rules:

@@ -9,7 +9,7 @@ import click
 from miniclaw.formats import parse_duration
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask; without a terminal nothing is asked anyway.")
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask. Needed without a terminal.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 
 

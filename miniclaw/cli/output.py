@@ -10,6 +10,9 @@ import click
 
 from miniclaw.formats import printable
 
+RESTORE_HINT = "`miniclaw trash list` shows them, and `miniclaw trash restore ID` brings one back"
+"""How to undo a removal of several, as part of a receipt."""
+
 _MAX_DRAWN_ROWS = 500  # a drawn table of thousands takes seconds, and nobody reads it
 
 _LONG_SCAN = 5000  # entries; a shorter one is over before anybody wonders
@@ -90,9 +93,9 @@ def bar(value: int, most: int, width: int) -> str:
     return block * (max(1, round(value / most * width)) if value else 0)
 
 
-def asks(*, yes: bool) -> bool:
-    """Return whether there is a person at a terminal to ask, who has not said yes beforehand."""
-    return not yes and sys.stdin is not None and sys.stdin.isatty()
+def has_terminal() -> bool:
+    """Return whether there is a person at a terminal to ask."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def echo_error(error: Exception | str) -> None:

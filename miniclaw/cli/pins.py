@@ -9,7 +9,7 @@ import click
 
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.looking import sessions_opened
-from miniclaw.cli.operating import operate
+from miniclaw.cli.operating import operate, refuse_if_held
 from miniclaw.cli.output import echo_error, one_line
 from miniclaw.errors import GatewayError, MiniclawError, SessionNotFoundError, StoreError
 from miniclaw.session import names
@@ -39,6 +39,7 @@ def unpin(settings: Settings, session_ids: tuple[str, ...]) -> None:
 def _set_pinned(settings: Settings, session_ids: tuple[str, ...], pinned: bool) -> None:
     for session_id in session_ids:
         names.split_session_id(session_id)  # what is no id is told before anything is done
+    refuse_if_held(settings)
     with sessions_opened(settings) as directory:
         if directory is None:  # where there is none, none is made
             raise SessionNotFoundError(session_ids[0])

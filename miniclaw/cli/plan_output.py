@@ -9,6 +9,7 @@ from typing import Final
 import click
 import msgspec
 
+from miniclaw.admin.views.looking import Outlook
 from miniclaw.admin.views.plan import shown_plan
 from miniclaw.cli.output import count, entries, one_line, print_table
 from miniclaw.formats import format_age, format_size
@@ -32,13 +33,14 @@ _KINDS: Final = {
 }
 
 
-def print_plan(plan: CleanupPlan, foreign: Sequence[ProblemFile]) -> None:
+def print_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> None:
     """Print a plan for a person: by reason, then row by row, then what is beside the sessions and what stays.
 
     Args:
-        plan: The plan.
-        foreign: What lies beside the sessions and is not ours.
+        outlook: The plan, and what there is besides.
+        warnings: More of them.
     """
+    plan = outlook.plan
     if plan.removals:
         _print_reasons(plan)
         click.echo()
@@ -61,7 +63,9 @@ def print_plan(plan: CleanupPlan, foreign: Sequence[ProblemFile]) -> None:
         click.echo(f"A cleanup would be held: {plan.held}. To let it through: `{CONFIRM}`")
     for row in plan.future:
         click.echo(f"kept: {one_line(row.session.header.session_id)} is ahead of the clock")
-    _print_problems([*plan.problems, *foreign])
+    _print_problems([*plan.problems, *outlook.foreign])
+    for warning in (*warnings, *outlook.warnings):
+        click.echo(f"warning: {one_line(warning)}")
 
 
 def unmet_budgets(unmet: Sequence[str]) -> str:
@@ -111,6 +115,6 @@ def _print_problems(problems: Sequence[ProblemFile]) -> None:
         click.echo(f"left alone: {entries(len(foreign) - _MAX_FOREIGN)} more; --json has them all")
 
 
-def print_plan_json(plan: CleanupPlan, foreign: Sequence[ProblemFile]) -> None:
+def print_plan_json(outlook: Outlook, warnings: Sequence[str] = ()) -> None:
     """Print a plan for scripts; its fields are described in ``docs/commands.md``."""
-    click.echo(msgspec.json.encode(shown_plan(plan, foreign)))
+    click.echo(msgspec.json.encode(shown_plan(outlook, warnings)))

@@ -99,12 +99,14 @@ class RemoteChat:
         self._awaited: _Awaited | None = None  # the answer that the console waits for
         self._connected = trio.Event()  # for the first time
         self._settled = trio.Event()  # replaced when there is something to settle
+        socket.is_awaited = self._waits
 
     async def run(self) -> None:
         """Converse until the console's input ends.
 
         Raises:
             ChannelError: The gateway is gone, or refuses the chat, or the terminal is.
+            GatewayStalledError: The gateway is silent while something is awaited of it.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._stay_connected)
@@ -139,6 +141,10 @@ class RemoteChat:
 
     # For the gateway ------------------------------------------------------------------------------------------
 
+    def _waits(self) -> bool:
+        """Return whether something is awaited of the gateway: its hello, an answer, or that a message is saved."""
+        return not self._connected.is_set() or self._awaited is not None or bool(self._unsaved)
+
     async def _stay_connected(self) -> None:
         pause, give_up_at = 0.0, trio.current_time() + AWAY_SECONDS
         while True:
@@ -152,7 +158,7 @@ class RemoteChat:
             except SocketClosedError as closed:
                 if closed.code == _REFUSED:
                     raise ChannelError(f"the gateway refuses this chat: {closed.reason}") from None
-            if self._connected.is_set() and self._awaited is None and not self._unsaved:
+            if not self._waits():
                 give_up_at = trio.current_time() + AWAY_SECONDS  # nobody is waiting for it
             if trio.current_time() >= give_up_at:
                 unsaved = "; what it had not confirmed may be lost" if self._unsaved else ""

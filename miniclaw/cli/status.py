@@ -23,6 +23,7 @@ from miniclaw.admin.views.workspace_json import shown_workspace
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.asking import ask_how_it_is, ask_to_save
 from miniclaw.cli.history import details_of
+from miniclaw.cli.in_force import InForce, find_rules
 from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import count, one_line, scan_progress
@@ -42,28 +43,30 @@ _UNKNOWN = "not known"
 def status(settings: Settings, as_json: bool) -> None:
     """Show on one screen how things stand: what is there, what was removed last, and what will be next.
 
-    It needs no running gateway. One that runs is asked to save before, and how it is. Where trash, history or state
-    cannot be read, the rest is shown, and the exit code is 1.
+    It needs no running gateway. One that runs is asked to save before, how it is, and by which rules it goes. Where
+    trash, history or state cannot be read, the rest is shown, and the exit code is 1.
     """
     now = utc_now()
     log_to_terminal(settings)
     ask_to_save(settings)
     live = ask_how_it_is(settings)
+    rules = find_rules(settings)
     with scan_progress() as progress:
-        found = look(settings, now, progress)
+        found = look(rules, now, progress)
     if as_json:
-        shown: dict[str, Any] = msgspec.structs.asdict(shown_workspace(settings, found))
+        document = shown_workspace(rules, found, rules_of=rules.of, warnings=rules.notes)
+        shown: dict[str, Any] = msgspec.structs.asdict(document)
         click.echo(msgspec.json.encode(shown | {"gateway": live}))
     else:
-        for label, text in [*(status_lines(live) if live else ()), *_lines(settings, found, live)]:
+        for label, text in [*(status_lines(live) if live else ()), *_lines(rules, found, live)]:
             click.echo(f"{label:<13} {one_line(text)}")
     if found.unread:
         sys.exit(EXIT_FAILED)
 
 
-def _lines(settings: Settings, found: WorkspaceState, live: LiveStatus | None) -> Iterator[tuple[str, str]]:
-    plan, session = found.plan, settings.config.session
-    yield "workspace", str(settings.home.workspace)
+def _lines(rules: InForce, found: WorkspaceState, live: LiveStatus | None) -> Iterator[tuple[str, str]]:
+    plan, session = found.plan, rules.config.session
+    yield "workspace", str(rules.home.workspace)
     yield "held by", _held_by(found.holder)
     yield "sessions", f"{plan.readable:,}, {format_size(plan.sessions_bytes)}"
     if bad := plan.sessions_scanned - plan.readable:
@@ -89,9 +92,15 @@ def _lines(settings: Settings, found: WorkspaceState, live: LiveStatus | None) -
         yield "history", f"{count(found.damaged_lines, 'line')} could not be read"
     for problem in found.unread.values():
         yield "not read", problem
-    yield "mode", session.mode
-    rules = rules_in_force(settings)
-    yield "rules", ", ".join(f"{name} = {value}" for name, value in rules.items())
+    yield from _rules_lines(rules, found)
+
+
+def _rules_lines(rules: InForce, found: WorkspaceState) -> Iterator[tuple[str, str]]:
+    yield "mode", rules.config.session.mode
+    shown = ", ".join(f"{name} = {value}" for name, value in rules_in_force(rules).items())
+    yield "rules", f"{shown} (the gateway's)" if rules.of == "gateway" else shown
+    for warning in (*rules.notes, *found.warnings):
+        yield "warning", warning
 
 
 def _held_by(holder: Holder | None) -> str:

@@ -10,8 +10,9 @@ import msgspec
 
 from miniclaw.admin.views.trash import shown_entry
 from miniclaw.cli import EXIT_FAILED, Settings
+from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import log_to_terminal, trash_opened
-from miniclaw.cli.operating import confirm, operate
+from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
 from miniclaw.cli.output import echo_error, entries, one_line, print_table
 from miniclaw.formats import format_age, format_remaining, format_size
@@ -69,31 +70,30 @@ def restore(settings: Settings, name: str) -> None:
 def empty(settings: Settings, *, names: tuple[str, ...], expired: bool, dry_run: bool, yes: bool) -> None:
     """Delete what is in the trash for good: all of it, or some entries.
 
-    ID is an entry's, or a session's for all entries of it. Asks first on a terminal.
+    ID is an entry's, or a session's for all entries of it. Asks first on a terminal; without one it needs --yes.
     """
     if names and expired:
         raise click.UsageError("say which entries: IDs or --expired, not both")
     now = utc_now()
+    if not dry_run:
+        refuse_if_held(settings, by_rules=expired)
     log_to_terminal(settings)
     with trash_opened(settings) as bin_:
         found = _named(bin_, names) if names else bin_.entries()
     if expired:
-        policy = settings.config.session.retention_policy()
+        policy = find_rules(settings).config.session.retention_policy()
         found = [entry for entry in found if _is_expired(entry, policy, now)]
     size = sum(entry.stored_size for entry in found)
+    would_go = f"{entries(len(found))} of the trash would be deleted for good, {format_size(size)}"
     if dry_run:
         _print_entries(found, now)
-        click.echo(f"{entries(len(found))} would be deleted, {format_size(size)}. Nothing was changed.")
+        click.echo(f"{would_go}. Nothing was changed.")
         return
+    question = f"Delete {entries(len(found))} of the trash, {format_size(size)}, for good?"
+    confirm(question, would_go, yes=yes, matters=bool(found))
     if not found:
         click.echo("There is nothing to delete.")
         return
-    confirm(
-        settings,
-        f"Delete {entries(len(found))} of the trash, {format_size(size)}, for good?",
-        yes=yes,
-        by_rules=expired,
-    )
     ids = [entry.id for entry in found]
     removals = operate(settings, lambda operations: operations.empty_trash(ids), by_rules=expired)
     removed = [removal for removal in removals if removal.outcome == "removed"]

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from miniclaw.admin.client import GatewayClient
 from miniclaw.admin.messages import Failure, error_of, failure
 from miniclaw.errors import (
     ConfigError,
+    GatewayBusyError,
     GatewayError,
+    GatewayStalledError,
     MiniclawError,
     NoGatewayError,
     SessionExistsError,
@@ -26,8 +29,8 @@ from miniclaw.errors import (
 
 
 @contextmanager
-def answering(workspace: Path, answer: bytes | None) -> Iterator[list[bytes]]:
-    """Answer at the socket with these bytes, whatever is asked; None: not at all. Gives what was asked."""
+def answering(workspace: Path, answer: bytes, *, stays: bool = False) -> Iterator[list[bytes]]:
+    """Answer at the socket with these bytes, whatever is asked, and close, unless it stays. Gives what was asked."""
     asked: list[bytes] = []
     listener = socket.socket(socket.AF_UNIX)
     folder = os.open(workspace, os.O_RDONLY)
@@ -40,10 +43,9 @@ def answering(workspace: Path, answer: bytes | None) -> Iterator[list[bytes]]:
         connection, _ = listener.accept()
         with connection:
             asked.append(connection.recv(65_536))
-            if answer is None:
+            connection.sendall(answer)
+            if stays:
                 done.wait(30)
-            else:
-                connection.sendall(answer)
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -119,11 +121,44 @@ def test_client_of_a_gateway_that_answers_wrongly(tmp_path: Path, answer: bytes,
     assert says in str(caught.value)
 
 
-def test_client_does_not_wait_for_ever_for_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gateway that hangs is told of after the time that looking may take."""
-    monkeypatch.setattr(client_module, "SAVE_SECONDS", 0.05)
-    with answering(tmp_path, None), pytest.raises(GatewayError, match=r"did not answer within 0\.05 s"):
+def test_client_of_a_gateway_that_only_gives_signs_of_life_waits_for_a_save_so_long_and_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person who looks does not wait for ever, though the gateway is no stopped one."""
+    monkeypatch.setattr(client_module, "SAVE_SECONDS", 0)
+    signs = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nminiclaw-progress: 1\r\n\r\n1\r\n\n\r\n"
+    with answering(tmp_path, signs, stays=True), pytest.raises(GatewayBusyError, match="still at work after 0 s"):
         GatewayClient(tmp_path).save()
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"], ids=["nothing", "a part"])
+def test_client_of_a_gateway_that_is_silent_gives_up_and_does_not_ask_again(tmp_path: Path, answer: bytes) -> None:
+    """Silence counts from the last byte; the second call ends at once, though the server takes no more."""
+    with answering(tmp_path, answer, stays=True) as asked:
+        client = GatewayClient(tmp_path, silence_seconds=0.05)
+        for _ in range(2):
+            with pytest.raises(GatewayStalledError, match=r"does not answer; is it stopped\?") as caught:
+                client.config()
+            assert caught.value.pid == os.getpid()
+    assert len(asked) == 1
+
+
+def test_client_of_an_answer_that_was_delayed_takes_its_real_status(tmp_path: Path) -> None:
+    """White space before it counts as life, and a refusal is raised as the error that it is."""
+    problem = '{"title":"","status":404,"detail":"no session \'web_a\'","error":"SessionNotFoundError"}'
+    late = f'\n\n{{"status":404,"body":{problem}}}'
+    with answering(tmp_path, http(200, late, OURS, "miniclaw-progress: 1")), pytest.raises(SessionNotFoundError):
+        GatewayClient(tmp_path).set_pinned("web_a", True)
+
+
+@pytest.mark.parametrize("call", ["delete", "config"])
+def test_client_of_a_silent_gateway_says_what_may_still_happen(tmp_path: Path, call: str) -> None:
+    """An order that reached a stopped process is carried out when that goes on; a question is not."""
+    client = GatewayClient(tmp_path, silence_seconds=0.05)
+    ask = partial(client.delete, ["web_a"], erase=False) if call == "delete" else client.config
+    with answering(tmp_path, b"", stays=True), pytest.raises(GatewayStalledError) as caught:
+        ask()
+    assert ("It may still do what it was asked for" in str(caught.value)) == (call == "delete")
 
 
 def test_client_raises_again_what_the_gateway_tells(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.config import Home
+from miniclaw.config import Home, load_config
 from miniclaw.session.cleanup import REMOVAL_BATCH
 from miniclaw.session.directory import SessionDirectory
 from tests.admin.test_client import OURS, answering, http
@@ -38,7 +38,7 @@ OsCalls.unlink = die
 
 @contextmanager
 def gateway_thread(program: Program, *, fs: FaultyOs | None = None) -> Iterator[GatewayThread]:
-    gateway = GatewayThread(Home(program.home), fs=fs)
+    gateway = GatewayThread(Home(program.home), load_config(program.config_path, required=False), fs=fs)
     gateway.start()
     try:
         yield gateway
@@ -64,11 +64,11 @@ def test_all_that_needs_the_workspace_goes_through_the_gateway(running: Program)
     for session_id, days in (("web_a", 1), ("web_b", 1), ("web_old", 40)):
         running.add(session_id, days=days)
     assert running.run("sessions", "pin", "web_b").out == "Pinned web_b.\n"
-    assert running.run("sessions", "delete", "web_a").out.startswith("Moved web_a to the trash, ")
+    assert running.run("sessions", "delete", "--yes", "web_a").out.startswith("Moved web_a to the trash, ")
     assert running.run("trash", "restore", "web_a").out == "Restored web_a; it counts as used just now.\n"
-    assert running.run("sessions", "delete", "web_a").code == 0
-    assert running.run("trash", "empty", "web_a").out.startswith("1 entry deleted, ")
-    assert running.run("sessions", "cleanup").lines[0].startswith("3 sessions scanned, 1 removed, ")
+    assert running.run("sessions", "delete", "--yes", "web_a").code == 0
+    assert running.run("trash", "empty", "--yes", "web_a").out.startswith("1 entry deleted, ")
+    assert running.run("sessions", "cleanup", "--yes").lines[0].startswith("3 sessions scanned, 1 removed, ")
     assert running.run("sessions", "unpin", "web_b").out == "Unpinned web_b.\n"
     assert running.files() == {"web_seed.json", "web_b.json"}
     told = running.run("history", "--json").json
@@ -99,7 +99,7 @@ def test_delete_finds_what_the_gateway_has_in_memory_only(program: Program) -> N
     with gateway_thread(program) as gateway:
         manager = gateway.context.runtime.manager
         gateway.do(partial(manager.get_or_create_session, "web", "unsaved"))
-        assert program.run("sessions", "delete", "web_unsaved").code == 0
+        assert program.run("sessions", "delete", "--yes", "web_unsaved").code == 0
         assert manager.live_sessions() == 0
     assert program.files() == {"web_a.json"}
 
@@ -123,7 +123,7 @@ def test_other_rules_than_the_gateways_are_refused(
     """What a person has seen by one set of rules is not done by another; the key and both values are named."""
     other = running.home / "other.toml"
     other.write_text(f'[session]\ntrash_for = "7d"\n{rule}\n' if "trash" not in rule else f"[session]\n{rule}\n")
-    result = running.run("--config", str(other), "sessions", *command)
+    result = running.run("--config", str(other), "sessions", *command, "--yes")
     assert (result.code, result.out) == (1, "")
     assert result.err == (
         f"miniclaw: {other}: {key} = {ours}, but the gateway that runs was started with {key} = {theirs}; "
@@ -138,7 +138,7 @@ def test_what_is_no_rule_may_differ(running: Program) -> None:
     """The log, the model and the mode do not say what is removed."""
     other = running.home / "other.toml"
     other.write_text('[session]\ntrash_for = "7d"\n[log]\nlevel = "error"\n[web]\nport = 1234\n')
-    assert running.run("--config", str(other), "sessions", "cleanup").code == 0
+    assert running.run("--config", str(other), "sessions", "cleanup", "--yes").code == 0
 
 
 @pytest.mark.parametrize("stale", [False, True], ids=["no socket", "a socket that was left"])
@@ -150,7 +150,7 @@ def test_holder_that_cannot_be_asked_is_told_by_its_pid(program: Program, stale:
             listener.bind(str(program.home / "workspace" / "gateway.sock"))
     with SessionDirectory.open(program.sessions_dir) as directory:
         directory.own()
-        result = program.run("sessions", "delete", "web_a")
+        result = program.run("sessions", "delete", "--yes", "web_a")
     assert (result.code, result.out) == (1, "")
     assert f"is held by process {os.getpid()}; stop it first" in result.err
 
@@ -160,7 +160,7 @@ def test_socket_that_was_left_behind_hinders_nobody(program: Program) -> None:
     program.add("web_a", days=1)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(program.home / "workspace" / "gateway.sock"))
-    result = program.run("sessions", "delete", "web_a")
+    result = program.run("sessions", "delete", "--yes", "web_a")
     assert (result.code, result.err) == (0, "")
 
 
@@ -193,27 +193,28 @@ def test_gateway_killed_in_the_middle_is_told_in_a_sentence(program: Program, co
     program.write_config('[session]\nmode = "announce"\n')
     program.add("web_victim", days=40)
     with gateway_beside(program, prepared_by=DIES_REMOVING) as gateway:
-        result = program.run("sessions", *command)
+        result = program.run("sessions", *command, "--yes")
         assert gateway.wait(TIMEOUT_SECONDS) == -signal.SIGKILL
     assert (result.code, result.out) == (1, "")
     assert result.err == (
         f"miniclaw: {program.home / 'workspace' / 'gateway.sock'}: the gateway ended before it had answered; "
         "`miniclaw history` tells what was done until then\n"
     )
-    assert program.run("sessions", *command).code == 0
+    assert program.run("sessions", *command, "--yes").code == 0
     assert program.files() == set()
 
 
 def test_ctrl_c_ends_the_gateways_cleanup_after_its_batch(program: Program, fs: FaultyOs) -> None:
     """A signal to the command stops the cleanup and not the gateway; meanwhile a second cleanup is told to wait."""
+    program.write_config('[session]\ntrash_for = "off"\n')
     for number in range(2 * REMOVAL_BATCH):
         program.add(f"web_{number}", days=40)
     gate = fs.block("unlink", path="web_")
     with gateway_thread(program, fs=fs) as gateway:
         heard = _hearing_interrupts(gateway)
-        command = _start(program, "sessions", "cleanup")
+        command = _start(program, "sessions", "cleanup", "--yes")
         assert gate.reached.wait(TIMEOUT_SECONDS)
-        busy = program.run("sessions", "cleanup")
+        busy = program.run("sessions", "cleanup", "--yes")
         assert (busy.code, busy.out) == (1, "")
         assert "a cleanup is going already" in busy.err
         command.send_signal(signal.SIGINT)
@@ -223,7 +224,7 @@ def test_ctrl_c_ends_the_gateways_cleanup_after_its_batch(program: Program, fs: 
         assert command.returncode == 1
         assert "Interrupted; what is not removed is as it was." in err
         assert f"{2 * REMOVAL_BATCH} sessions scanned, {REMOVAL_BATCH} removed" in out
-        assert program.run("sessions", "cleanup").code == 0
+        assert program.run("sessions", "cleanup", "--yes").code == 0
     assert program.files() == set()
 
 

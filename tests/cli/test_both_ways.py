@@ -14,16 +14,16 @@ CONFIG = '[session]\ntrash_for = "7d"\nmax_sessions = 8\nmax_removed_fraction = 
 
 COMMANDS = [
     ["sessions", "list", "--json"],
-    ["sessions", "cleanup"],
+    ["sessions", "cleanup", "--yes"],
     ["sessions", "pin", "web_40", "web_none"],
-    ["sessions", "cleanup", "--confirm", "--json"],
-    ["sessions", "delete", "web_none"],
-    ["sessions", "delete", "web_1", "web_2"],
-    ["sessions", "delete", "--channel", "mail", "--erase", "--json"],
+    ["sessions", "cleanup", "--yes", "--confirm", "--json"],
+    ["sessions", "delete", "--yes", "web_none"],
+    ["sessions", "delete", "--yes", "web_1", "web_2"],
+    ["sessions", "delete", "--yes", "--channel", "mail", "--erase", "--json"],
     ["trash", "restore", "web_1"],
     ["trash", "restore", "web_none"],
     ["trash", "list"],
-    ["trash", "empty"],
+    ["trash", "empty", "--yes"],
     ["history", "--json"],
 ]  # fmt: skip
 

@@ -41,10 +41,11 @@ def _add_problems(program: Program) -> dict[str, str]:
 
 def test_cleanup_removes_the_expired_ones_and_only_those(program: Program) -> None:
     """31 days are older than the TTL, 29 are not, and a time ahead of the clock is nobody's age."""
+    program.write_config('[session]\ntrash_for = "off"\n')
     freed = sum(program.add(f"telegram_{n}", days=31 + n).stat().st_size for n in range(3))
     program.add("web_fresh", days=29)
     program.add("web_future", days=-400)
-    result = program.run("sessions", "cleanup")
+    result = program.run("sessions", "cleanup", "--yes")
     assert result.code == 0
     assert result.lines == [f"5 sessions scanned, 3 removed, {freed} B freed.", "1 kept: ahead of the clock."]
     assert program.files() == {"web_fresh.json", "web_future.json"}
@@ -52,9 +53,10 @@ def test_cleanup_removes_the_expired_ones_and_only_those(program: Program) -> No
 
 def test_cleanup_json_is_the_result(program: Program) -> None:
     """For programs: all counts, as JSON and nothing else on standard output."""
+    program.write_config('[session]\ntrash_for = "off"\n')
     size = program.add("telegram_1", days=31).stat().st_size
     program.add("web_fresh", days=1)
-    result = program.run("sessions", "cleanup", "--json")
+    result = program.run("sessions", "cleanup", "--yes", "--json")
     assert result.code == 0
     assert {key: result.json[key] for key in ("sessions_scanned", "sessions_deleted", "bytes_freed", "failed")} == {
         "sessions_scanned": 2, "sessions_deleted": 1, "bytes_freed": size, "failed": 0,
@@ -66,7 +68,7 @@ def test_cleanup_remembers_that_it_ran(program: Program) -> None:
     """The gateway need not announce what somebody has already ordered: the time of the run is kept."""
     program.add("telegram_1", days=31)
     before = datetime.now(UTC)
-    program.run("sessions", "cleanup")
+    program.run("sessions", "cleanup", "--yes")
     state = json.loads((program.state_dir / "cleanup.json").read_bytes())
     assert before <= datetime.fromisoformat(state["last_run_at"]) <= datetime.now(UTC)
     assert state["announcement"] is None
@@ -79,7 +81,7 @@ def test_cleanup_follows_the_configured_ttls(program: Program) -> None:
         program.add(session_id, days=int(session_id.partition("_")[2]))
     program.add("other_6", days=6)
     program.add("telegram_61", days=61)
-    assert program.run("sessions", "cleanup").code == 0
+    assert program.run("sessions", "cleanup", "--yes").code == 0
     assert program.files() == {"other_4.json", "web_400.json", "telegram_59.json"}
 
 
@@ -88,7 +90,7 @@ def test_cleanup_goes_by_the_content_and_not_by_the_times_of_the_file(program: P
     old, new = program.add("web_old", days=31), program.add("web_new", days=1)
     ago = (datetime.now(UTC) - timedelta(days=400)).timestamp()
     os.utime(new, (ago, ago))
-    assert program.run("sessions", "cleanup").code == 0
+    assert program.run("sessions", "cleanup", "--yes").code == 0
     assert not old.exists()
     assert new.exists()
 
@@ -97,14 +99,14 @@ def test_cleanup_twice_does_nothing_more(program: Program) -> None:
     """What is gone is gone, and what was kept is kept again."""
     program.add("telegram_1", days=31)
     program.add("web_fresh", days=29)
-    program.run("sessions", "cleanup")
-    assert program.run("sessions", "cleanup").lines == ["1 session scanned, 0 removed, 0 B freed."]
+    program.run("sessions", "cleanup", "--yes")
+    assert program.run("sessions", "cleanup", "--yes").lines == ["1 session scanned, 0 removed, 0 B freed."]
     assert program.files() == {"web_fresh.json"}
 
 
 def test_cleanup_before_the_first_session_is_no_error(program: Program) -> None:
     """On a fresh machine there is nothing to do, and nothing is made."""
-    result = program.run("sessions", "cleanup")
+    result = program.run("sessions", "cleanup", "--yes")
     assert (result.code, result.lines) == (0, ["0 sessions scanned, 0 removed, 0 B freed."])
     assert not program.home.exists()
 
@@ -155,7 +157,7 @@ def test_dry_run_and_cleanup_agree(program: Program) -> None:
     planned = {row["file"] for row in program.run("sessions", "cleanup", "--dry-run", "--json").json["sessions"]}
     before = program.files()
     assert planned == {f"web_{n}.json" for n in range(30, 36)}
-    assert program.run("sessions", "cleanup").code == 0
+    assert program.run("sessions", "cleanup", "--yes").code == 0
     assert before - program.files() == planned
 
 
@@ -170,7 +172,7 @@ def test_problems_are_named_by_the_dry_run_and_kept_by_the_cleanup(program: Prog
         if kind != "foreign":
             assert any(line.startswith(f"kept: {name}: {kind}, ") for line in dry.lines), name
     assert sum(line.startswith("left alone: ") for line in dry.lines) == 3
-    result = program.run("sessions", "cleanup")
+    result = program.run("sessions", "cleanup", "--yes")
     assert result.code == 0
     assert result.lines == [
         "4 sessions scanned, 0 removed, 0 B freed.",
@@ -200,7 +202,7 @@ def test_workspace_that_is_held_is_refused_with_the_holders_pid(program: Program
         assert f"is held by process {os.getpid()}; stop it first" in result.err
         assert path.exists()
         assert not program.state_dir.exists()
-    assert program.run("sessions", *command).code == 0
+    assert program.run("sessions", *command, "--yes").code == 0
     assert not path.exists()
 
 
@@ -230,7 +232,7 @@ def test_cleanup_whose_state_cannot_be_written_prints_the_result_and_the_error(p
         "SessionOperations.cleanup = fail\n"
         "from miniclaw.cli import main; main()"
     )
-    result = program.run_python(script, "sessions", "cleanup")
+    result = program.run_python(script, "sessions", "cleanup", "--yes")
     assert result.code == 1
     assert result.lines[0].startswith("1 session scanned, 1 removed, ")
     assert result.err == "miniclaw: state/cleanup.json: could not write\n"
@@ -251,7 +253,7 @@ def test_command_on_a_terminal_asks_nothing_while_the_workspace_is_held(program:
     """Nobody has to think about a question whose answer does not count."""
     program.write_config('[session]\ntrash_for = "7d"\n')
     program.add("web_a", days=1)
-    assert program.run("sessions", "delete", "web_a").code == 0
+    assert program.run("sessions", "delete", "--yes", "web_a").code == 0
     program.add("web_b", days=31)
     with SessionDirectory.open(program.sessions_dir) as directory:
         directory.own()

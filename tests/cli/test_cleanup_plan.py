@@ -122,14 +122,14 @@ def test_cleanup_does_what_the_dry_run_says(full: Program) -> None:
     """The same sessions, the same leftovers, and the rest as it was."""
     plan = full.run("sessions", "cleanup", "--dry-run", "--json").json
     before = full.files()
-    result = full.run("sessions", "cleanup")
+    result = full.run("sessions", "cleanup", "--yes")
     assert result.code == 0
     assert "temporary=1" in result.err  # what a program that died has left goes as soon as somebody owns the place
     assert before - full.files() == {row["file"] for row in plan["sessions"]} | {"web_l.json.corrupted"}
     assert result.lines[0].startswith("7 sessions scanned, 4 removed, ")
     assert result.lines[1:] == [
         "removed: 2 ttl, 2 max_sessions.",
-        "4 in the trash; `miniclaw trash list` shows them.",
+        "4 in the trash; `miniclaw trash list` shows them, and `miniclaw trash restore ID` brings one back.",
         "leftovers removed: 1 quarantined.",
         "moved to quarantine: 1 of an earlier implementation.",
         "1 kept: pinned.",
@@ -166,14 +166,14 @@ def test_cleanup_that_is_held_removes_nothing_and_says_how_to_let_it_through(pro
     assert f"A cleanup would be held: {reason}. To let it through: `miniclaw sessions cleanup --confirm`" in dry.lines
     assert program.run("sessions", "cleanup", "--dry-run", "--json").json["held"] == reason
     for options in ([], ["--yes"]):
-        result = program.run("sessions", "cleanup", *options)
+        result = program.run("sessions", "cleanup", "--yes", *options)
         assert result.code == 1
         assert f"Held: {reason}. Nothing was removed; to let it through: `miniclaw sessions cleanup --confirm`" in (
             result.err.splitlines()
         )
         assert "Session cleanup held" not in result.err  # the log would say the same once more
         assert program.files() == before
-    as_json = program.run("sessions", "cleanup", "--json")
+    as_json = program.run("sessions", "cleanup", "--yes", "--json")
     assert (as_json.code, as_json.json["held"], as_json.json["sessions_deleted"]) == (1, reason, 0)
     on_terminal = program.run_on_terminal("sessions", "cleanup")
     assert on_terminal.code == 1
@@ -189,10 +189,10 @@ def test_cleanup_confirmed_lets_through_what_was_held(program: Program) -> None:
     assert asked.code == 1
     assert "That is much: it would remove 12 of 20 sessions" in asked.out
     assert len(program.files()) == 20
-    result = program.run("sessions", "cleanup", "--confirm")
+    result = program.run("sessions", "cleanup", "--yes", "--confirm")
     assert result.code == 0
     assert program.files() == {f"web_{number}.json" for number in range(12, 20)}
-    assert program.run("sessions", "cleanup").code == 0
+    assert program.run("sessions", "cleanup", "--yes").code == 0
 
 
 def test_cleanup_tells_budgets_that_stay_unmet(program: Program) -> None:
@@ -205,7 +205,7 @@ def test_cleanup_tells_budgets_that_stay_unmet(program: Program) -> None:
     assert "2 kept: a budget would take it, but for min_idle." in dry.lines
     plan = program.run("sessions", "cleanup", "--dry-run", "--json").json
     assert (plan["unmet"], plan["min_idle"]) == (["max_sessions"], 2)
-    result = program.run("sessions", "cleanup")
+    result = program.run("sessions", "cleanup", "--yes")
     assert result.code == 0
     assert f"unmet: {UNMET}.\n" in result.err
     assert len(program.files()) == 3
@@ -215,7 +215,7 @@ def test_dry_run_without_sessions_lists_the_trash_that_expired(program: Program)
     """Where the sessions directory is gone there may still be the trash of an earlier version to be looked at."""
     program.write_config('[session]\ntrash_for = "1h"\n')
     program.add("web_a", days=1)
-    assert program.run("sessions", "delete", "web_a").code == 0
+    assert program.run("sessions", "delete", "--yes", "web_a").code == 0
     (program.trash_dir / "notes.txt").write_text("mine")
     program.trash_dir.rename(program.home / "workspace" / "trash")
     for path in sorted(program.sessions_dir.rglob("*"), reverse=True):
@@ -249,7 +249,7 @@ def test_cleanup_that_the_system_refuses_is_exit_code_1(program: Program) -> Non
     """What could not be removed is counted and stays; the others go."""
     program.add("web_a", days=31)
     path = program.add("web_b", days=31)
-    result = program.run_python(refusing_rename("web_b.json"), "sessions", "cleanup")
+    result = program.run_python(refusing_rename("web_b.json"), "sessions", "cleanup", "--yes")
     assert result.code == 1
     assert result.lines[0].startswith("2 sessions scanned, 1 removed, ")
     assert "1 could not be removed; the log above says why.\n" in result.err

@@ -10,23 +10,68 @@ from tests.fakes.program import Program
 BOTH_WAYS = True
 
 
-@pytest.mark.parametrize("options", [[], ["--yes"], ["-y"]], ids=str)
-def test_delete_removes_that_session_and_no_other(program: Program, options: list[str]) -> None:
-    """A session is deleted whatever its age; without a terminal nothing is asked."""
-    path = program.add("web_a", days=0)
-    size = path.stat().st_size
+@pytest.mark.parametrize("yes", ["--yes", "-y"])
+def test_delete_removes_that_session_and_no_other(program: Program, yes: str) -> None:
+    """A session is deleted whatever its age, and the receipt says how it comes back."""
+    program.add("web_a", days=0)
     program.add("web_ab", days=400)
-    result = program.run("sessions", "delete", "web_a", *options)
-    assert (result.code, result.out, result.err) == (0, f"Deleted web_a, {size} B; it is gone for good.\n", "")
+    result = program.run("sessions", "delete", "web_a", yes)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("Moved web_a to the trash, ")
+    assert result.out.endswith("; `miniclaw trash restore web_a` brings it back within 7d.\n")
     assert program.files() == {"web_ab.json"}
+    assert program.run("trash", "restore", "web_a").code == 0
+    assert program.files() == {"web_a.json", "web_ab.json"}
+
+
+def test_delete_with_the_trash_off_says_that_it_is_for_good(program: Program) -> None:
+    """Who switches it off has no undo, and reads so."""
+    program.write_config('[session]\ntrash_for = "off"\n')
+    size = program.add("web_a", days=0).stat().st_size
+    result = program.run("sessions", "delete", "web_a", "--yes")
+    assert (result.code, result.out, result.err) == (0, f"Deleted web_a, {size} B; it is gone for good.\n", "")
+    assert not program.trash_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        (["sessions", "delete", "web_a"], "1 session would be moved to the trash, {a} B"),
+        (["sessions", "delete", "--channel", "web", "--json"], "2 sessions would be moved to the trash, {both} B"),
+        (["sessions", "delete", "--chat", "nobody"], "0 sessions would be moved to the trash, 0 B"),
+        (
+            ["sessions", "delete", "web_gone", "--erase"],
+            "0 sessions and 1 file of trash and quarantine would be deleted",
+        ),
+        (["sessions", "cleanup"], "1 session, {b} B would be removed"),
+        (["sessions", "cleanup", "--confirm", "--json"], "1 session, {b} B would be removed"),
+        (["trash", "empty"], "1 entry of the trash would be deleted for good, "),
+        (["trash", "empty", "web_gone"], "1 entry of the trash would be deleted for good, "),
+        (["trash", "empty", "--expired"], "0 entries of the trash would be deleted for good, 0 B"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_deleting_without_a_terminal_and_without_yes_is_exit_code_2_with_the_count(
+    program: Program, command: list[str], what: str
+) -> None:
+    """A script, or a command over ssh, cannot be asked: nothing goes, whatever there is, and it says what would."""
+    sizes = {name: program.add(f"web_{name}", days=days).stat().st_size for name, days in (("a", 1), ("b", 31))}
+    program.add("web_gone", days=1)
+    assert program.run("sessions", "delete", "web_gone", "--yes").code == 0
+    before = program.content()
+    result = program.run(*command)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("miniclaw: " + what.format(**sizes, both=sum(sizes.values())))
+    assert "there is no terminal to ask at; `--yes` does it, `--dry-run` says which" in result.err
+    assert program.content() == before
 
 
 def test_delete_unknown_session_is_exit_code_1(program: Program) -> None:
     """What is not there cannot be deleted, with or without other sessions; nothing else is touched."""
-    before = program.run("sessions", "delete", "web_a")
+    before = program.run("sessions", "delete", "--yes", "web_a")
     assert not program.home.exists()
     program.add("web_b", days=1)
-    after = program.run("sessions", "delete", "web_a")
+    after = program.run("sessions", "delete", "--yes", "web_a")
     for result in (before, after):
         assert (result.code, result.out, result.err) == (1, "", "miniclaw: no session 'web_a'\n")
     assert program.files() == {"web_b.json"}
@@ -37,8 +82,8 @@ def test_delete_of_a_path_touches_nothing_outside(program: Program) -> None:
     program.add("web_a", days=1)
     victim = program.home / "workspace" / "victim.json"
     victim.write_text("{}")
-    assert program.run("sessions", "delete", "web_../victim").code == 1
-    assert program.run("sessions", "delete", "../victim").code != 0
+    assert program.run("sessions", "delete", "--yes", "web_../victim").code == 1
+    assert program.run("sessions", "delete", "--yes", "../victim").code != 0
     assert victim.exists()
     assert program.files() == {"web_a.json"}
 
@@ -47,7 +92,7 @@ def test_delete_of_a_damaged_file_keeps_it(program: Program) -> None:
     """What cannot be read is never deleted; the message names the file."""
     path = program.add("web_a", days=1)
     path.write_text("{")
-    result = program.run("sessions", "delete", "web_a")
+    result = program.run("sessions", "delete", "--yes", "web_a")
     assert (result.code, result.out) == (1, "")
     assert str(path) in result.err
     assert path.read_text() == "{"
@@ -57,9 +102,9 @@ def test_delete_odd_chat_id_is_found_by_its_id_and_shown_escaped(program: Progra
     """The id is what `list` knows the session by, whatever characters it has."""
     session_id = "web_../\x1b[31m😀"
     program.add(session_id, days=1)
-    result = program.run("sessions", "delete", session_id)
+    result = program.run("sessions", "delete", "--yes", session_id)
     assert result.code == 0
-    assert result.out.startswith("Deleted web_../\\x1b[31m😀, ")
+    assert result.out.startswith("Moved web_../\\x1b[31m😀 to the trash, ")
     assert program.files() == set()
 
 
@@ -69,7 +114,7 @@ def test_delete_on_a_terminal_not_confirmed_keeps_everything(program: Program, a
     path = program.add("web_a", days=3.5)
     result = program.run_on_terminal("sessions", "delete", "web_a", prompt="[y/N]: ", answer=answer)
     assert result.code == 1
-    assert "last used 3d ago, for good?" in result.out
+    assert "last used 3d ago, to the trash?" in result.out
     assert "Aborted!" in result.out
     assert path.exists()
 
@@ -79,7 +124,7 @@ def test_delete_on_a_terminal_confirmed_deletes(program: Program) -> None:
     path = program.add("web_a", days=1)
     result = program.run_on_terminal("sessions", "delete", "web_a", prompt="[y/N]: ", answer="y\n")
     assert result.code == 0
-    assert "Deleted web_a" in result.out
+    assert "Moved web_a to the trash" in result.out
     assert not path.exists()
 
 

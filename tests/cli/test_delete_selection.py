@@ -54,7 +54,7 @@ def test_delete_of_several_removes_those_and_no_others(six: Program, arguments: 
     assert sorted(row["session_id"] for row in dry.json["sessions"]) == ids
     assert six.content() == before
     listed = {row["session_id"] for row in six.run("sessions", "list", "--json").json}
-    result = six.run("sessions", "delete", "--json", *arguments)
+    result = six.run("sessions", "delete", "--yes", "--json", *arguments)
     assert (result.code, result.err) == (0, "")
     assert [row["session_id"] for row in result.json["sessions"]] == ids
     assert {row["session_id"] for row in six.run("sessions", "list", "--json").json} == listed - set(ids)
@@ -73,7 +73,7 @@ def test_delete_without_a_clear_choice_is_a_usage_error(six: Program, arguments:
 def test_delete_with_one_id_that_is_unknown_deletes_none(six: Program) -> None:
     """A mistyped id is told before anything goes."""
     before = six.content()
-    result = six.run("sessions", "delete", "web_ann", "web_anne")
+    result = six.run("sessions", "delete", "--yes", "web_ann", "web_anne")
     assert (result.code, result.out, result.err) == (1, "", "miniclaw: no session 'web_anne'\n")
     assert six.content() == before
 
@@ -88,12 +88,13 @@ def test_delete_dry_run_for_a_person(six: Program) -> None:
         ["mail_ann", "2d", f"{size + 2} B", "mail_ann.json"],
         ["web_ann", "2d", f"{size} B", "web_ann.json"],
     ]
-    assert result.lines[-1] == f"2 sessions would be deleted for good, {2 * size + 2} B. Nothing was changed."
+    assert result.lines[-1] == f"2 sessions would be moved to the trash, {2 * size + 2} B. Nothing was changed."
 
 
 def test_delete_of_several_says_that_they_are_gone_for_good(six: Program) -> None:
     """Each by its name, and how much came free in all."""
-    result = six.run("sessions", "delete", "--channel", "web")
+    six.write_config('[session]\ntrash_for = "off"\n')
+    result = six.run("sessions", "delete", "--yes", "--channel", "web")
     size = six.run("history", "--json").json[-1]["bytes_freed"]
     assert result.lines[0].startswith("Deleted web_ann, ")
     assert result.lines[0].endswith("; it is gone for good.")
@@ -101,9 +102,8 @@ def test_delete_of_several_says_that_they_are_gone_for_good(six: Program) -> Non
 
 
 def test_delete_to_the_trash_says_how_to_restore(six: Program) -> None:
-    """Where a trash is configured they go there, and what is printed brings them back."""
-    six.write_config('[session]\ntrash_for = "7d"\n')
-    result = six.run("sessions", "delete", "web_ann")
+    """They go there unless it is switched off, and what is printed brings them back."""
+    result = six.run("sessions", "delete", "--yes", "web_ann")
     assert result.code == 0
     assert result.out.startswith("Moved web_ann to the trash, ")
     assert result.out.endswith("; `miniclaw trash restore web_ann` brings it back within 7d.\n")
@@ -111,9 +111,12 @@ def test_delete_to_the_trash_says_how_to_restore(six: Program) -> None:
     assert "web_ann.json" in six.files()
     dry = six.run("sessions", "delete", "--chat", "ann", "--dry-run")
     assert "2 sessions would be moved to the trash, " in dry.lines[-1]
-    both = six.run("sessions", "delete", "--chat", "ann")
+    both = six.run("sessions", "delete", "--yes", "--chat", "ann")
     assert both.lines[-1].startswith("2 sessions moved to the trash, ")
-    document = six.run("sessions", "delete", "web_bob", "--json").json
+    assert both.lines[-1].endswith(
+        "; `miniclaw trash list` shows them, and `miniclaw trash restore ID` brings one back."
+    )
+    document = six.run("sessions", "delete", "--yes", "web_bob", "--json").json
     (entry,) = [row["id"] for row in six.run("trash", "list", "--json").json if row["session_id"] == "web_bob"]
     assert document["sessions"][0]["trash_entry"] == entry
 
@@ -122,7 +125,7 @@ def test_delete_of_an_odd_id_says_a_name_that_can_be_pasted(program: Program) ->
     """What is shown escaped is not the id; the entry's is, and brings it back."""
     program.write_config('[session]\ntrash_for = "7d"\n')
     program.add("web_\x1b[31m a", days=1)
-    result = program.run("sessions", "delete", "web_\x1b[31m a")
+    result = program.run("sessions", "delete", "--yes", "web_\x1b[31m a")
     assert result.out.startswith("Moved web_\\x1b[31m a to the trash, ")
     command = shlex.split(result.out.split("`")[1])
     assert command[-1].startswith("web_%1B%5B31m%20a.")
@@ -134,18 +137,18 @@ def test_delete_of_many_names_the_first_and_counts_the_rest(program: Program) ->
     """A thousand lines tell nobody anything."""
     for number in range(25):
         program.add(f"web_{number}", days=1)
-    result = program.run("sessions", "delete", "--channel", "web")
+    result = program.run("sessions", "delete", "--yes", "--channel", "web")
     assert result.code == 0
-    assert sum(line.startswith("Deleted ") for line in result.lines) == 20
+    assert sum(line.startswith("Moved ") for line in result.lines) == 20
     assert "… and 5 more; `miniclaw history` has them all." in result.lines
-    assert result.lines[-1].startswith("25 sessions deleted for good, ")
+    assert result.lines[-1].startswith("25 sessions moved to the trash, ")
     assert program.files() == set()
 
 
 @directly("it looks for the traces of an owner")
 def test_delete_of_a_channel_without_sessions_is_done(six: Program) -> None:
     """A person who asks for erasure twice is told that there is nothing."""
-    result = six.run("sessions", "delete", "--chat", "nobody")
+    result = six.run("sessions", "delete", "--yes", "--chat", "nobody")
     assert (result.code, result.out, result.err) == (0, "There is nothing to delete.\n", "")
     assert not six.state_dir.exists()
 
@@ -159,7 +162,7 @@ def test_delete_of_a_channel_tells_what_it_could_not_delete(program: Program, ar
     program.add("mail_x", days=1).write_text("{")
     dry = program.run("sessions", "delete", *arguments, "--dry-run")
     assert any(line.startswith("kept: web_bad.json: corrupt, ") for line in dry.lines)
-    result = program.run("sessions", "delete", *arguments)
+    result = program.run("sessions", "delete", "--yes", *arguments)
     assert result.code == 1
     assert "kept: web_bad.json: corrupt, " in result.err
     assert "mail_x" not in result.err
@@ -169,6 +172,7 @@ def test_delete_of_a_channel_tells_what_it_could_not_delete(program: Program, ar
 
 def test_delete_question_for_several_says_how_many_and_how_much(six: Program) -> None:
     """Whoever says yes knows to what; a no changes nothing."""
+    six.write_config('[session]\ntrash_for = "off"\n')
     size = sum((six.sessions_dir / name).stat().st_size for name in ("web_ann.json", "web_bob.json"))
     result = six.run_on_terminal("sessions", "delete", "--channel", "web", prompt="[y/N]: ", answer="n\n")
     assert result.code == 1
@@ -184,7 +188,7 @@ def _with_copies(program: Program) -> None:
     program.write_config('[session]\ntrash_for = "7d"\n')
     for session_id in ("web_a", "web_b", "web_A"):
         program.add(session_id, days=3)
-        assert program.run("sessions", "delete", session_id).code == 0
+        assert program.run("sessions", "delete", "--yes", session_id).code == 0
         program.add(session_id, days=1)
     _quarantine(program, "web_a.json")
     _quarantine(program, "web_a.json.corrupted")
@@ -204,7 +208,7 @@ def test_erase_takes_a_session_out_of_trash_and_quarantine(program: Program, arg
     assert [row["session_id"] for row in dry["copies"]] == ["web_a"] * 4
     shown = program.run("sessions", "delete", "--erase", "--dry-run", *arguments)
     assert shown.lines[-1].startswith("1 session and 4 files of trash and quarantine would be deleted for good, ")
-    result = program.run("sessions", "delete", "--erase", *arguments)
+    result = program.run("sessions", "delete", "--yes", "--erase", *arguments)
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith("Deleted web_a, ")
     everything = program.content()
@@ -222,7 +226,7 @@ def test_erase_of_a_channel_takes_all_of_it(program: Program) -> None:
     unknown = _quarantine(program, "web_X~0123456789abcdef0123456789abcdef.json")
     odd = _quarantine(program, "web_%3A.json")
     assert program.run("sessions", "delete", "web_b", "--yes").code == 0
-    result = program.run("sessions", "delete", "--erase", "--channel", "web")
+    result = program.run("sessions", "delete", "--yes", "--erase", "--channel", "web")
     assert result.code == 1
     assert f"kept: .quarantine/{unknown.name}: unreadable, its name does not tell whose it is" in result.err
     assert program.run("trash", "list", "--json").json == []
@@ -235,13 +239,13 @@ def test_erase_of_what_is_only_in_the_trash_works(program: Program) -> None:
     """A person's data may have been removed already, and is still to go."""
     program.write_config('[session]\ntrash_for = "7d"\n')
     program.add("web_a", days=3)
-    assert program.run("sessions", "delete", "web_a").code == 0
-    assert program.run("sessions", "delete", "web_a").code == 1
+    assert program.run("sessions", "delete", "--yes", "web_a").code == 0
+    assert program.run("sessions", "delete", "--yes", "web_a").code == 1
     result = program.run_on_terminal("sessions", "delete", "--erase", "web_a", prompt="[y/N]: ", answer="y\n")
     assert result.code == 0
     assert "Delete 0 sessions and 1 file of trash and quarantine, " in result.out
     assert list(program.trash_dir.iterdir()) == []
-    assert program.run("sessions", "delete", "--erase", "web_a").err == "miniclaw: no session 'web_a'\n"
+    assert program.run("sessions", "delete", "--yes", "--erase", "web_a").err == "miniclaw: no session 'web_a'\n"
 
 
 def test_erase_takes_damaged_entries_by_their_names(program: Program) -> None:
@@ -250,14 +254,14 @@ def test_erase_takes_damaged_entries_by_their_names(program: Program) -> None:
     program.add("web_a", days=3)
     program.add("web_A", days=3)
     for session_id in ("web_a", "web_A"):
-        assert program.run("sessions", "delete", session_id).code == 0
+        assert program.run("sessions", "delete", "--yes", session_id).code == 0
     for path in program.trash_dir.iterdir():
         path.write_bytes(b"junk")
     dry = program.run("sessions", "delete", "--erase", "--channel", "web", "--dry-run", "--json").json
     assert [row["session_id"] for row in dry["copies"]] == ["web_a"]
     assert len(dry["kept"]) == 1
     assert dry["kept"][0]["file"].startswith(".trash/web_A~")
-    assert program.run("sessions", "delete", "--erase", "--chat", "A").code == 0
+    assert program.run("sessions", "delete", "--yes", "--erase", "--chat", "A").code == 0
     assert [path.name.partition(".")[0] for path in program.trash_dir.iterdir()] == ["web_a"]
 
 
@@ -280,7 +284,7 @@ def test_erase_names_files_whose_cut_names_may_be_the_sessions(
     os.utime(legacy, (0, 0))
     if is_there:
         program.add(LONG, days=1)
-    result = program.run("sessions", "delete", "--erase", *arguments)
+    result = program.run("sessions", "delete", "--yes", "--erase", *arguments)
     assert result.code == 1
     assert result.out.startswith(f"Deleted {LONG}, " if is_there else "There is nothing to delete.")
     kept = [line for line in result.err.splitlines() if line.startswith("miniclaw: kept: ")]
@@ -296,7 +300,7 @@ def test_erase_takes_what_was_cut_behind_the_sessions_own_name(program: Program,
     own = file_name("web_" + "é" * 80 + "x")
     assert 195 < len(own) <= 200
     cut = _quarantine(program, f"{own}.corrupted"[:200])
-    result = program.run("sessions", "delete", "--erase", *arguments)
+    result = program.run("sessions", "delete", "--yes", "--erase", *arguments)
     assert (result.code, result.err) == (0, "")
     assert not cut.exists()
 
@@ -305,7 +309,7 @@ def test_erase_of_several_ids_of_which_one_is_unknown_deletes_none(program: Prog
     """A cut name that may be of one session is no reason to let a mistyped id of another pass."""
     program.add("web_a", days=1)
     _quarantine(program, os.fsdecode(f"{LONG}.json".encode()[:200]))
-    result = program.run("sessions", "delete", "--erase", LONG, "web_a", "web_b")
+    result = program.run("sessions", "delete", "--yes", "--erase", LONG, "web_a", "web_b")
     assert (result.code, result.out, result.err) == (1, "", "miniclaw: no session 'web_b'\n")
     assert program.files() == {"web_a.json"}
 
@@ -316,7 +320,7 @@ def test_erase_of_a_chat_that_there_cannot_be_finds_nothing(program: Program, ch
     program.add("web_a", days=1)
     kept = _quarantine(program, "web_a.json")
     odd = _quarantine(program, "WEB_a.json")
-    result = program.run("sessions", "delete", "--erase", "--chat", os.fsdecode(chat))
+    result = program.run("sessions", "delete", "--yes", "--erase", "--chat", os.fsdecode(chat))
     assert (result.code, result.out) == (0, "There is nothing to delete.\n")
     assert kept.exists()
     assert odd.exists()
@@ -325,15 +329,16 @@ def test_erase_of_a_chat_that_there_cannot_be_finds_nothing(program: Program, ch
 @directly("it changes the command's own process")
 def test_delete_that_the_system_refuses_is_told_for_that_one(program: Program) -> None:
     """One that stays is named, with exit code 1; the others go."""
+    program.write_config('[session]\ntrash_for = "off"\n')
     program.add("web_a", days=1)
     path = program.add("web_b", days=1)
-    result = program.run_python(refusing_rename("web_b.json"), "sessions", "delete", "web_b", "web_a")
+    result = program.run_python(refusing_rename("web_b.json"), "sessions", "delete", "--yes", "web_b", "web_a")
     assert result.code == 1
     assert result.lines[0].startswith("Deleted web_a, ")
     assert result.lines[-1].startswith("1 session deleted for good, ")
     assert f"miniclaw: {path}: " in result.err
     assert program.files() == {"web_b.json"}
-    as_json = program.run_python(refusing_rename("web_b.json"), "sessions", "delete", "web_b", "--json")
+    as_json = program.run_python(refusing_rename("web_b.json"), "sessions", "delete", "--yes", "web_b", "--json")
     assert as_json.code == 1
     (row,) = as_json.json["sessions"]
     assert (row["session_id"], row["bytes_freed"], row["trash_entry"]) == ("web_b", 0, None)
@@ -344,6 +349,6 @@ def test_erase_leaves_alone_what_names_nobody(program: Program) -> None:
     """A file in quarantine whose name is that of no session is nobody's."""
     path = _quarantine(program, "Web_x.json")
     program.add("web_x", days=1)
-    assert program.run("sessions", "delete", "--erase", "--chat", "x").code == 0
+    assert program.run("sessions", "delete", "--yes", "--erase", "--chat", "x").code == 0
     assert path.exists()
     assert program.files() == set()

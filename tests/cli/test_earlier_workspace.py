@@ -45,7 +45,7 @@ def test_commands_that_look_show_the_old_places_and_write_nothing(old: Program) 
     status = old.run("status", "--json").json
     assert (status["trash"]["files"], status["not_read"]) == (2, {})
     assert status["last_run_at"] is not None
-    assert "2 entries would be deleted" in old.run("trash", "empty", "--dry-run").out
+    assert "2 entries of the trash would be deleted" in old.run("trash", "empty", "--dry-run").out
     assert old.run("sessions", "list").err == ""
     assert old.content() == before
     assert not old.state_dir.exists()

@@ -19,7 +19,8 @@ def three(program: Program) -> Program:
 
 
 def test_forecast_tells_what_goes_on_which_day(three: Program) -> None:
-    """A row for now and for each day; the figures of the last are what is left."""
+    """A row for now and for each day; the figures of the last are what is left, where no trash keeps it."""
+    three.write_config('[session]\ntrash_for = "off"\n')
     sizes = {path.stem: path.stat().st_size for path in three.sessions_dir.iterdir()}
     result = three.run("sessions", "forecast", "--days", "3")
     assert (result.code, result.err) == (0, "")

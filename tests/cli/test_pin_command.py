@@ -20,11 +20,11 @@ def test_pin_keeps_a_session_until_it_is_unpinned(program: Program) -> None:
     result = program.run("sessions", "pin", "web_a")
     assert (result.code, result.out, result.err) == (0, "Pinned web_a.\n", "")
     assert json.loads(path.read_bytes()) == {**before, "pinned": True}
-    assert "1 kept: pinned." in program.run("sessions", "cleanup").lines
+    assert "1 kept: pinned." in program.run("sessions", "cleanup", "--yes").lines
     assert path.exists()
     assert program.run("sessions", "unpin", "web_a").out == "Unpinned web_a.\n"
     assert json.loads(path.read_bytes())["last_accessed"] == before["last_accessed"]
-    assert program.run("sessions", "cleanup").code == 0
+    assert program.run("sessions", "cleanup", "--yes").code == 0
     assert not path.exists()
 
 

@@ -76,6 +76,24 @@ def test_chat_through_a_gateway_that_is_killed_and_comes_back_loses_and_doubles_
     assert gateway.said("me", "console") == [("user", "hold"), ("assistant", HOLDING + REST)]
 
 
+def test_chat_through_a_gateway_that_is_stopped_in_an_answer_gives_up(
+    program: Program, gateway: GatewayProcess, model: ToldModel
+) -> None:
+    """An answer may take its time, but a stopped process answers no ping; the sentence names it."""
+    impatient = (
+        "from miniclaw.admin import messages; messages.SILENCE_SECONDS = 2; from miniclaw.cli import main; main()"
+    )
+    command = [sys.executable, "-c", impatient, "chat", "--as", "me", "-m", "hold"]
+    environment = os.environ | {"MINICLAW_HOME": str(program.home)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        read_until(process, HOLDING)
+        os.kill(gateway.pid, signal.SIGSTOP)
+        _, err = process.communicate(timeout=TIMEOUT_SECONDS)
+    model.go_on.set()
+    assert process.returncode == 1
+    assert err.decode().startswith(f"miniclaw: The gateway (process {gateway.pid}) does not answer; is it stopped?")
+
+
 def test_chat_through_a_gateway_failed_answer_is_exit_code_1(program: Program, gateway: GatewayProcess) -> None:
     """A sorry is no answer, and neither is a message that is too long to be sent."""
     broken = program.run("chat", "--as", "me", "-m", "break off")

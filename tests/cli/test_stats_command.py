@@ -63,7 +63,7 @@ def test_stats_of_trash_and_quarantine_are_told(program: Program) -> None:
     program.write_config('[session]\ntrash_for = "7d"\n')
     program.add("web_a", days=2)
     program.add("web_b", days=2).write_text("{")
-    assert program.run("sessions", "delete", "web_a").code == 0
+    assert program.run("sessions", "delete", "--yes", "web_a").code == 0
     quarantine = program.sessions_dir / ".quarantine"
     quarantine.mkdir()
     (quarantine / "web_c.json.20261101T000000Z-0123abcd").write_bytes(b"x" * 100)

@@ -34,7 +34,8 @@ def test_status_of_a_fresh_machine_is_no_error_and_makes_nothing(program: Progra
     assert shown["sessions"] == "0, 0 B"
     assert shown["last cleanup"] == "never"
     assert shown["next cleanup"].startswith("due, at the next start of the gateway; announces only")
-    assert shown["rules"] == "ttl = 30d, quarantine_for = 30d"
+    assert shown["rules"] == "ttl = 30d, trash_for = 7d, quarantine_for = 30d"
+    assert (document["rules_of"], document["warnings"]) == ("file", [])
     assert document["held_by"] is None
     assert document["free_disk"] is None
     assert document["last_cleanup"] is None
@@ -46,7 +47,7 @@ def test_status_counts_what_is_there(program: Program) -> None:
     program.write_config('[session]\ntrash_for = "7d"\nmax_sessions = 3\n')
     sizes = [program.add(f"web_{days}", days=days).stat().st_size for days in (1, 2, 3, 4, 31)]
     program.add("web_gone", days=1)
-    assert program.run("sessions", "delete", "web_gone").code == 0
+    assert program.run("sessions", "delete", "--yes", "web_gone").code == 0
     (program.sessions_dir / "web_bad.json").write_text("{")
     quarantine = program.sessions_dir / ".quarantine"
     quarantine.mkdir()
@@ -172,10 +173,10 @@ def test_status_shows_the_rules_that_are_on(program: Program) -> None:
     """As the configuration's file says them; a channel that is never swept is told as well."""
     program.write_config(
         '[session]\nttl = "never"\nmax_disk_bytes = "500MB"\nmin_idle = "2d"\nquarantine_for = "never"\n'
-        'ttl_by_channel = {web = "7d", mail = "never"}\n'
+        'trash_for = "off"\nttl_by_channel = {web = "7d", mail = "never"}\n'
     )
     shown, document = _status(program)
-    rules = {"ttl": "never", "max_disk_bytes": "500MB", "min_idle": "2d", "ttl_by_channel.web": "7d",
+    rules = {"ttl": "never", "max_disk_bytes": "500MB", "min_idle": "2d", "trash_for": "off", "ttl_by_channel.web": "7d",
              "ttl_by_channel.mail": "never"}  # fmt: skip
     assert document["rules"] == rules
     assert shown["rules"] == ", ".join(f"{name} = {value}" for name, value in rules.items())

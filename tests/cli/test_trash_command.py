@@ -28,7 +28,7 @@ def _throw_away(program: Program, *session_ids: str) -> list[str]:
     """Put sessions into the trash, and return the ids of their entries."""
     for session_id in session_ids:
         program.add(session_id, days=2)
-        assert program.run("sessions", "delete", session_id).code == 0
+        assert program.run("sessions", "delete", "--yes", session_id).code == 0
     return [entry["id"] for entry in program.run("trash", "list", "--json").json]
 
 
@@ -90,7 +90,7 @@ def test_trash_list_shows_what_is_damaged_and_what_is_not_ours(program: Program)
     assert result.err.startswith("left alone: notes\\x1b.txt: ")
 
 
-@pytest.mark.parametrize("command", [["list"], ["empty"], ["empty", "--dry-run"]], ids=str)
+@pytest.mark.parametrize("command", [["list"], ["empty", "--yes"], ["empty", "--dry-run"]], ids=str)
 def test_trash_of_nothing_is_no_error_and_makes_nothing(program: Program, command: list[str]) -> None:
     """Before the first removal there is no trash."""
     before = program.content()
@@ -105,7 +105,7 @@ def test_restore_puts_a_session_back_as_used_just_now(program: Program, by: str)
     """By the session's id or the entry's: all that it held is there again, and retention begins anew."""
     path = program.add("web_a", days=40, mood="good")
     before = json.loads(path.read_bytes())
-    assert program.run("sessions", "cleanup").code == 0
+    assert program.run("sessions", "cleanup", "--yes").code == 0
     assert not path.exists()
     (entry,) = [row["id"] for row in program.run("trash", "list", "--json").json]
     start = datetime.now(UTC)
@@ -181,9 +181,9 @@ def test_empty_deletes_what_it_is_told(program: Program, arguments: list[str], l
     assert dry.code == 0
     number = len(entries) - len(left)
     noun = "entry" if number == 1 else "entries"
-    assert dry.lines[-1].startswith(f"{number} {noun} would be deleted, ")
+    assert dry.lines[-1].startswith(f"{number} {noun} of the trash would be deleted for good, ")
     assert _entries(program) == set(entries)
-    assert program.run("trash", "empty", *arguments).code == 0
+    assert program.run("trash", "empty", "--yes", *arguments).code == 0
     assert _entries(program) == {entries[index] for index in left}
 
 
@@ -191,7 +191,7 @@ def test_empty_says_how_much_came_free(program: Program) -> None:
     """What is gone is gone for good, and counted."""
     _throw_away(program, "web_a", "web_b")
     size = sum(path.stat().st_size for path in program.trash_dir.iterdir())
-    result = program.run("trash", "empty")
+    result = program.run("trash", "empty", "--yes")
     assert (result.code, result.out) == (0, f"2 entries deleted, {size} B freed; gone for good.\n")
     assert program.run("history", "--json").json[-1]["event"] == "trash_emptied"
 
@@ -200,7 +200,7 @@ def test_empty_expired_deletes_only_what_is_over(program: Program) -> None:
     """What was promised to stay stays."""
     _trash_old(program, "web_a", 7.5)
     kept = _trash_old(program, "web_b", 6.5)
-    assert program.run("trash", "empty", "--expired").code == 0
+    assert program.run("trash", "empty", "--yes", "--expired").code == 0
     assert _entries(program) == {kept}
 
 
@@ -209,14 +209,14 @@ def test_empty_leaves_alone_what_is_not_ours(program: Program) -> None:
     entries = _throw_away(program, "web_a")
     (program.trash_dir / f"{entries[0]}.gz").write_bytes(b"junk")
     (program.trash_dir / "notes.txt").write_text("mine")
-    assert program.run("trash", "empty").code == 0
+    assert program.run("trash", "empty", "--yes").code == 0
     assert _entries(program) == {"notes.txt"}
 
 
 def test_empty_of_what_is_not_there_deletes_nothing(program: Program) -> None:
     """A mistyped name is told before anything goes."""
     entries = _throw_away(program, "web_a")
-    result = program.run("trash", "empty", "web_a", "web_nope")
+    result = program.run("trash", "empty", "--yes", "web_a", "web_nope")
     assert (result.code, result.out) == (1, "")
     assert "'web_nope'" in result.err
     assert _entries(program) == set(entries)
@@ -224,7 +224,7 @@ def test_empty_of_what_is_not_there_deletes_nothing(program: Program) -> None:
 
 def test_empty_names_and_expired_do_not_go_together(program: Program) -> None:
     """Which of the two was meant is not guessed."""
-    assert program.run("trash", "empty", "web_a", "--expired").code == 2
+    assert program.run("trash", "empty", "--yes", "web_a", "--expired").code == 2
 
 
 @pytest.mark.parametrize(("options", "answer", "goes"), [([], "n\n", False), ([], "\n", False), ([], "y\n", True),
@@ -266,7 +266,7 @@ def test_empty_that_the_system_refuses_is_exit_code_1(program: Program) -> None:
         "os.unlink = refuse\n"
         "from miniclaw.cli import main; main()"
     )
-    result = program.run_python(script, "trash", "empty")
+    result = program.run_python(script, "trash", "empty", "--yes")
     assert result.code == 1
     assert f"miniclaw: {path}: could not remove it: Operation not permitted" in result.err
     assert "1 entry deleted" in result.out

@@ -43,11 +43,11 @@ class Api:
     """Asks over one client, below the prefix."""
 
     def __init__(self, client: httpx2.AsyncClient) -> None:
-        self._client = client
+        self.client = client
 
     async def ask(self, method: str, path: str, **options: Any) -> Answer:
         """Ask; the path is sent as it is."""
-        return Answer(await self._client.request(method, f"{PREFIX}{path}", **options))
+        return Answer(await self.client.request(method, f"{PREFIX}{path}", **options))
 
     async def get(self, path: str, **query: Any) -> Answer:
         return await self.ask("GET", path, params=query or None)

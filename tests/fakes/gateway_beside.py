@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
 
 from tests.fakes.program import TIMEOUT_SECONDS, Program
 
 
 @contextmanager
-def gateway_beside(program: Program, *, prepared_by: str = "") -> Iterator[subprocess.Popen[str]]:
+def gateway_beside(
+    program: Program, *, prepared_by: str = "", log: Path | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """Run ``miniclaw gateway`` at any port around a block; it is there when the block begins, and killed after it.
 
     Args:
         program: Whose home it has.
         prepared_by: Python that is run in its process before.
+        log: Where its log goes.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"{prepared_by}\nfrom miniclaw.cli import main; main()", "gateway", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=program._environment({}),
-        text=True,
-    )
+    with open(log or os.devnull, "wb") as logged:
+        process = _start(program, prepared_by, logged)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -35,3 +36,13 @@ def gateway_beside(program: Program, *, prepared_by: str = "") -> Iterator[subpr
         process.wait(TIMEOUT_SECONDS)
         assert process.stdout is not None
         process.stdout.close()
+
+
+def _start(program: Program, prepared_by: str, log: IO[bytes]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", f"{prepared_by}\nfrom miniclaw.cli import main; main()", "gateway", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env=program._environment({}),
+        text=True,
+    )

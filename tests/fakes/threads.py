@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import trio
@@ -23,6 +24,8 @@ async def settle() -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let the other tasks go on until a condition holds that they bring about."""
+    """Let the other tasks go on until a condition holds that they bring about; 30 seconds of real time at the most."""
+    began = time.monotonic()
     while not condition():
+        assert time.monotonic() - began < 30, "the condition never came"
         await trio.lowlevel.checkpoint()

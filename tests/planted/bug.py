@@ -52,6 +52,11 @@ OPEN_PAGE: Final = "cli/open_page.py"
 MIGRATION: Final = "session/migration.py"
 FOLDER_MOVE: Final = "session/folder_move.py"
 LOOKING: Final = "admin/views/looking.py"
+CLIENT: Final = "admin/client.py"
+PROGRESS: Final = "admin/api/progress.py"
+IN_FORCE: Final = "cli/in_force.py"
+OPERATING: Final = "cli/operating.py"
+SESSION_CONFIG: Final = "config/session.py"
 
 
 @dataclass(frozen=True)

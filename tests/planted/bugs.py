@@ -27,6 +27,7 @@ from tests.planted.bug import (
     Change,
     bug_of_one,
 )
+from tests.planted.command_bugs import COMMAND_BUGS
 from tests.planted.durability_bugs import DURABILITY
 from tests.planted.leftover_bugs import LEFTOVER_BUGS
 from tests.planted.migration_bugs import MIGRATION_BUGS
@@ -273,5 +274,6 @@ _BORDERS: Final = (
 )  # fmt: skip
 
 BUGS: Final = (
-    *DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS, *LEFTOVER_BUGS, *MIGRATION_BUGS, *RULE_BUGS, *TOLD_BUGS, *WEB_BUGS,
+    *DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS, *LEFTOVER_BUGS, *MIGRATION_BUGS, *RULE_BUGS, *TOLD_BUGS,
+    *COMMAND_BUGS, *WEB_BUGS,
 )  # fmt: skip

@@ -54,16 +54,34 @@ async def test_leave_with_tasks_that_go_on_writing_keeps_all_that_was_accepted(
     assert read_contents(sessions_dir / f"{ID}.json") == accepted
 
 
-async def test_leave_waits_for_a_message_whose_session_is_being_loaded(sessions_dir: Path, clock: WallClock) -> None:
+async def test_leave_waits_for_a_message_whose_session_is_being_loaded(
+    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An operation that has begun before the end is finished and saved, also where it waits for the disk."""
     path = write_session(sessions_dir, ID, clock.now)
     fs = FaultyOs()
+    gate = fs.block("open", path=path.name)
+    refused: list[bool] = []
+
+    async def write(runtime: SessionRuntime) -> None:
+        try:
+            await runtime.manager.add_message(ID, said("late", clock))
+        except RuntimeClosedError:
+            refused.append(True)
+
     async with trio.open_nursery() as nursery:
-        gate = fs.block("open", path=path.name)
         async with open_runtime(sessions_dir, clock=clock, fs=fs, cleanup_interval_seconds=None) as runtime:
-            nursery.start_soon(runtime.manager.add_message, ID, said("late", clock))
+            drain = runtime.manager.drain
+
+            async def answer_and_drain() -> None:
+                gate.opened.set()  # the disk answers only now that the runtime waits
+                await drain()
+
+            monkeypatch.setattr(runtime.manager, "drain", answer_and_drain)
+            nursery.start_soon(write, runtime)
             await wait_in_thread(gate.reached)
-            nursery.start_soon(trio.to_thread.run_sync, gate.opened.set)
+        gate.opened.set()
+    assert refused == []
     assert read_contents(path)[-1] == "late"
 
 

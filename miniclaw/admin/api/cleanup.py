@@ -12,7 +12,7 @@ from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
 from miniclaw.admin.api.sessions import Limit
 from miniclaw.admin.context import AdminContext
 from miniclaw.admin.messages import MAX_PAGE, CleanupOrder, CleanupRun, Stopping, failure
-from miniclaw.admin.views.looking import Progress, plan_and_strangers, read_history
+from miniclaw.admin.views.looking import Progress, look_ahead, read_history
 from miniclaw.admin.views.plan import ShownPlan, shown_plan
 from miniclaw.admin.views.session_list import foresee
 from miniclaw.session.forecast import Forecast
@@ -57,7 +57,7 @@ async def plan(call: Call[PlanQuery, None]) -> PlanAnswer:
 
 
 def _plan(context: AdminContext, limit: int, on_progress: Progress) -> PlanAnswer:
-    found = shown_plan(*plan_and_strangers(context, context.clock(), on_progress))
+    found = shown_plan(look_ahead(context, context.clock(), on_progress))
     lists = {name: getattr(found, name) for name in Omitted.__struct_fields__}
     omitted = Omitted(**{name: max(0, len(rows) - limit) for name, rows in lists.items()})
     fields = {name: getattr(found, name) for name in ShownPlan.__struct_fields__}

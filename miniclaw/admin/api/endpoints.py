@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
+from miniclaw.admin.api.progress import respond
 from miniclaw.admin.api.reading import read_body, read_query, read_segment, refuse_body
 from miniclaw.admin.api.refusals import refusal
 from miniclaw.admin.context import AdminContext
@@ -115,13 +116,15 @@ class _Resource:
         self._allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        response = await self._respond(request)
-        response.headers[VERSION_HEADER] = str(API_VERSION)
-        response.headers["cache-control"] = "no-store"
-        await response(scope, receive, send)
+        await respond(self._respond, scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
+        response = await self._answer(request)
+        response.headers[VERSION_HEADER] = str(API_VERSION)
+        response.headers["cache-control"] = "no-store"
+        return response
+
+    async def _answer(self, request: Request) -> Response:
         endpoint = self._methods.get("GET" if request.method == "HEAD" else request.method)
         if endpoint is None:
             detail = f"{request.method} is not for this path; it takes {self._allowed}"

@@ -174,16 +174,30 @@ def make_plan(
     )
 
 
-def plan_and_strangers(
-    place: Place, now: datetime, on_progress: Progress | None = None
-) -> tuple[CleanupPlan, list[ProblemFile]]:
-    """Return what a cleanup would do, and what lies beside the sessions and is not ours."""
-    from miniclaw.session.leftovers import list_foreign  # noqa: PLC0415 - start-up time
+class Outlook(Struct, frozen=True):
+    """What a cleanup would do.
+
+    Attributes:
+        plan: What would go, and what stays.
+        foreign: What lies beside the sessions and is not ours.
+        warnings: What may be wrong with the rules, in sentences.
+    """
+
+    plan: CleanupPlan
+    foreign: list[ProblemFile]
+    warnings: list[str]
+
+
+def look_ahead(place: Place, now: datetime, on_progress: Progress | None = None) -> Outlook:
+    """Return what a cleanup would do now."""
+    from miniclaw.admin.views.channels import channel_warnings  # noqa: PLC0415 - start-up time
+    from miniclaw.session.leftovers import list_foreign  # noqa: PLC0415 - likewise
 
     with sessions_opened(place) as directory:
         plan = make_plan(place, directory, now, find_leftovers(place, directory, now), on_progress)
         trash = find_trash(place, directory)
-        return plan, trash.foreign() if directory is None else list_foreign(directory, trash)
+        foreign = trash.foreign() if directory is None else list_foreign(directory, trash)
+        return Outlook(plan, foreign, channel_warnings(place.config.session, directory))
 
 
 def find_state(place: Place, directory: SessionDirectory | None) -> StateDirectory:

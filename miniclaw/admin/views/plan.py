@@ -7,13 +7,14 @@ from typing import Final
 
 from msgspec import Struct
 
+from miniclaw.admin.views.looking import Outlook
 from miniclaw.admin.views.rows import SessionRow, shown
 from miniclaw.formats import printable
-from miniclaw.session.cleanup_plan import CleanupPlan, Count
+from miniclaw.session.cleanup_plan import Count
 from miniclaw.session.history import FileTally
 from miniclaw.session.leftover_rules import LeftoverRow
 from miniclaw.session.retention import Reason
-from miniclaw.session.rows import LeftoverKind, ProblemFile, ProblemKind
+from miniclaw.session.rows import LeftoverKind, ProblemKind
 from miniclaw.session.types import AwareDatetime
 
 PLAN_VERSION: Final = 2
@@ -57,15 +58,17 @@ class ShownPlan(Struct, frozen=True, kw_only=True):
     held: str | None
     future: list[SessionRow]
     problems: list[ShownProblem]
+    warnings: list[str]
 
 
-def shown_plan(plan: CleanupPlan, foreign: Sequence[ProblemFile]) -> ShownPlan:
+def shown_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> ShownPlan:
     """Return a plan for JSON.
 
     Args:
-        plan: The plan.
-        foreign: What lies beside the sessions and is not ours.
+        outlook: The plan, and what there is besides.
+        warnings: More of them.
     """
+    plan = outlook.plan
     return ShownPlan(
         now=plan.now,
         sessions_scanned=plan.sessions_scanned,
@@ -83,8 +86,9 @@ def shown_plan(plan: CleanupPlan, foreign: Sequence[ProblemFile]) -> ShownPlan:
         future=[shown(row) for row in plan.future],
         problems=[
             ShownProblem(printable(problem.key), problem.kind, printable(problem.reason))
-            for problem in [*plan.problems, *foreign]
+            for problem in [*plan.problems, *outlook.foreign]
         ],
+        warnings=[printable(warning) for warning in (*warnings, *outlook.warnings)],
     )
 
 

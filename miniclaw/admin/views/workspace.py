@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct, field
 
+from miniclaw.admin.views.channels import channel_warnings
 from miniclaw.admin.views.looking import Progress, find_state, find_trash, make_plan, sessions_opened
 from miniclaw.admin.views.place import Place
 from miniclaw.config import SessionConfig, show_config
@@ -45,6 +46,7 @@ class WorkspaceState(Struct):
         last_run: The latest event of a cleanup in the history.
         last_cleanup: The latest one that was carried out.
         damaged_lines: Of the history.
+        warnings: What may be wrong with the rules, in sentences.
         unread: What could not be read, and is empty here for that reason, and why, in a sentence.
     """
 
@@ -58,6 +60,7 @@ class WorkspaceState(Struct):
     last_run: HistoryEvent | None
     last_cleanup: HistoryEvent | None
     damaged_lines: int
+    warnings: list[str]
     unread: dict[Part, str] = field(default_factory=dict)
 
     @property
@@ -89,6 +92,7 @@ def look(place: Place, now: datetime, on_progress: Progress | None = None) -> Wo
             events, damaged = remembered.history().read()
         with _unread_if_refused(unread, "state"):
             state = remembered.load_cleanup()
+        warnings = channel_warnings(place.config.session, directory)
     runs = [event for event in events if event.event in RUNS]
     carried_out = [event for event in runs if event.event in {"cleanup", "interrupted"}]
     return WorkspaceState(
@@ -102,6 +106,7 @@ def look(place: Place, now: datetime, on_progress: Progress | None = None) -> Wo
         runs[-1] if runs else None,
         carried_out[-1] if carried_out else None,
         damaged,
+        warnings,
         unread,
     )
 
@@ -140,5 +145,5 @@ def rules_in_force(place: Place) -> dict[str, Any]:
     rules = {name: shown["session"].get(name, NEVER) for name in RetentionPolicy.__struct_fields__}
     del rules["ttl_by_channel"]
     rules |= {f"ttl_by_channel.{channel}": ttl for channel, ttl in shown["session.ttl_by_channel"].items()}
-    # That a channel is never swept is worth knowing.
+    # That a channel is never swept is worth knowing, and that nothing can be restored.
     return {name: value for name, value in rules.items() if value != NEVER or name.startswith("ttl")}

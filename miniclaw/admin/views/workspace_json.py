@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -47,7 +47,10 @@ class ShownAnnouncement(Struct, frozen=True):
 
 
 class ShownWorkspace(Struct, frozen=True, kw_only=True):
-    """How things stand, as ``miniclaw status --json`` tells it; see ``docs/commands.md``."""
+    """How things stand, as ``miniclaw status --json`` tells it; see ``docs/commands.md``.
+
+    `mode`, `rules` and `config` are those of the gateway where one runs, else those of the file; `rules_of` says which.
+    """
 
     now: AwareDatetime
     workspace: str
@@ -66,13 +69,28 @@ class ShownWorkspace(Struct, frozen=True, kw_only=True):
     would_be_held: str | None
     unmet: list[str]
     not_read: dict[Part, str]
+    warnings: list[str]
     mode: Mode
+    rules_of: Literal["gateway", "file"]
     rules: dict[str, Any]
     config: dict[str, dict[str, Any]]
 
 
-def shown_workspace(place: Place, found: WorkspaceState) -> ShownWorkspace:
-    """Return how things stand, for JSON."""
+def shown_workspace(
+    place: Place,
+    found: WorkspaceState,
+    *,
+    rules_of: Literal["gateway", "file"] = "gateway",
+    warnings: Sequence[str] = (),
+) -> ShownWorkspace:
+    """Return how things stand, for JSON.
+
+    Args:
+        place: Where, and by which rules.
+        found: How.
+        rules_of: Whose rules they are.
+        warnings: More of them.
+    """
     plan, session, state = found.plan, place.config.session, found.state
     announcement = state.announcement
     return ShownWorkspace(
@@ -95,7 +113,9 @@ def shown_workspace(place: Place, found: WorkspaceState) -> ShownWorkspace:
         would_be_held=plan.held,
         unmet=plan.unmet,
         not_read={part: printable(problem) for part, problem in found.unread.items()},
+        warnings=[printable(warning) for warning in (*warnings, *found.warnings)],
         mode=session.mode,
+        rules_of=rules_of,
         rules=rules_in_force(place),
         config=show_config(place.config),
     )

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import trio
 
-from miniclaw.admin.views.looking import plan_and_strangers
+from miniclaw.admin.views.looking import look_ahead
 from miniclaw.admin.views.plan import shown_plan
 from miniclaw.config import Config, SessionConfig
 from miniclaw.session.cleanup import REMOVAL_BATCH
@@ -34,7 +34,7 @@ async def test_plan_is_what_the_dry_run_tells(office: Office) -> None:
     (office.sessions_dir / "web_bad.json").write_text("{")
     told = (await office.api.get("/cleanup/plan")).json
     assert told.pop("omitted") == {"sessions": 0, "leftovers": 0, "future": 0, "problems": 0}
-    expected = shown_plan(*plan_and_strangers(office.context, office.clock()))
+    expected = shown_plan(look_ahead(office.context, office.clock()))
     assert told == msgspec.to_builtins(expected) | {"now": office.clock().isoformat().replace("+00:00", "Z")}
     assert [row["session_id"] for row in told["sessions"]] == ["web_31", "web_40"] or told["remove"]["sessions"] == 2
     assert office.left() == {"web_1.json", "web_31.json", "web_40.json", "web_bad.json"}

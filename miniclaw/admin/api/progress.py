@@ -1,0 +1,69 @@
+"""Signs of life for a client that waits: one byte each second, until its answer is there.
+
+An answer that takes longer begins before its status is known. Its body is a `Delayed` then, with white space before it,
+and only a client gets one that has asked for it by `PROGRESS_HEADER`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from miniclaw.admin.messages import API_VERSION, PROGRESS_HEADER, PROGRESS_SECONDS, VERSION_HEADER, Delayed
+
+_SIGN = b"\n"
+_HEADERS = {
+    "content-type": "application/json",
+    "cache-control": "no-store",
+    VERSION_HEADER: str(API_VERSION),
+    PROGRESS_HEADER: "1",
+}
+
+
+async def respond(work: Callable[[Request], Awaitable[Response]], scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request, with signs of life if they are wanted.
+
+    Args:
+        work: Makes the answer.
+        scope: Of the request.
+        receive: Likewise.
+        send: Likewise.
+
+    Cancellation: as `work`; the answer stays incomplete.
+    """
+    request = Request(scope, receive)
+    if PROGRESS_HEADER not in request.headers:
+        response = await work(request)
+        await response(scope, receive, send)
+        return
+    done, begun = trio.Event(), False
+
+    async def tell() -> None:
+        # Told to end instead of cancelled: a message that is half sent would break the connection.
+        nonlocal begun
+        while True:
+            with trio.move_on_after(PROGRESS_SECONDS):
+                await done.wait()
+                return
+            if not begun:
+                begun = True
+                headers = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": _SIGN, "more_body": True})
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tell)
+        try:
+            response = await work(request)
+        finally:
+            done.set()
+    if not begun:
+        await response(scope, receive, send)
+        return
+    body = msgspec.json.encode(Delayed(response.status_code, msgspec.Raw(bytes(response.body))))
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,61 @@
+"""The process behind a gateway's socket, for the sentence about one that does not answer."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from miniclaw.errors import GatewayStalledError, StoreError
+from miniclaw.session.directory import SessionDirectory
+
+
+class _Options(Protocol):
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes:
+        """Return a socket's option."""
+        ...
+
+
+def find_stalled(path: Path, sock: _Options | None, *, sent: bool = False) -> GatewayStalledError | None:
+    """Return the error about a gateway that does not answer; None: its process has ended meanwhile.
+
+    Args:
+        path: Its socket.
+        sock: The connection to it; None or unconnected: then the lock of the workspace tells the process.
+        sent: Whether an order has reached it.
+    """
+    pid = None if sock is None else _peer(sock)
+    if pid is not None and not _exists(pid):
+        return None
+    return GatewayStalledError(pid or _owner(path.parent / "sessions"), sent=sent)
+
+
+def _peer(sock: _Options) -> int | None:
+    """Return the process that listens at the other end; None where the system does not say."""
+    if not hasattr(socket, "SO_PEERCRED"):  # Linux's
+        return None
+    try:
+        pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    except OSError:
+        return None
+    return int(pid) or None  # 0: it lives in another namespace
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # EPERM: another user's
+        return True
+    return True
+
+
+def _owner(sessions_dir: Path) -> int | None:
+    with suppress(StoreError), SessionDirectory.open(sessions_dir) as directory:
+        holder = directory.holder()
+        return None if holder is None else holder.pid
+    return None

@@ -1,0 +1,76 @@
+"""The rules by which a command judges: those of the gateway that runs, which removes by them, else those of the file.
+
+A file that differs, or that is broken, is told in one line; it does not hide a gateway that is well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from miniclaw.cli import Settings
+from miniclaw.cli.asking import ask_for_config, warn
+from miniclaw.config import Config, Home, config_of_tables, differences, show_config
+from miniclaw.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_OPTIONS = frozenset({"web.host", "web.port"})
+"""Keys that options of `miniclaw gateway` stand for: a gateway may have others than its file, and that is right."""
+
+
+class InForce(Struct, frozen=True):
+    """A home and the configuration in force; a `miniclaw.admin.views.place.Place`.
+
+    Attributes:
+        home: Where everything lies.
+        config: The gateway's where one runs, else the file's.
+        of: Whose it is.
+        notes: What a person has to know about the file besides, in sentences.
+    """
+
+    home: Home
+    config: Config
+    of: Literal["gateway", "file"] = "file"
+    notes: tuple[str, ...] = ()
+
+    def warn(self, more: Sequence[str] = ()) -> None:
+        """Tell the notes, and others, as warnings."""
+        for note in (*self.notes, *more):
+            warn(note)
+
+
+def find_rules(settings: Settings) -> InForce:
+    """Return the configuration in force, asked for once for each command.
+
+    Raises:
+        ConfigError: The file is not right, and no gateway says what holds.
+    """
+    if settings.in_force is None:
+        settings.in_force = _find_rules(settings)
+    return settings.in_force
+
+
+def _find_rules(settings: Settings) -> InForce:
+    theirs = ask_for_config(settings)
+    if theirs is None:
+        return InForce(settings.home, settings.config)
+    try:
+        config = config_of_tables(theirs)
+    except ConfigError as error:
+        warn(f"the gateway that runs has another version of miniclaw, and its rules are not understood: {error}")
+        return InForce(settings.home, settings.config)
+    try:
+        ours = show_config(settings.config)
+    except ConfigError as error:
+        broken = "; ".join(str(error).splitlines())
+        note = f"{broken}. The gateway goes by what it was started with, and so does what is shown."
+        return InForce(settings.home, config, "gateway", (note,))
+    keys = [key for key, _, _ in differences(ours, show_config(config)) if key not in _OPTIONS]
+    notes: tuple[str, ...] = ()
+    if keys:
+        differs = f"{settings.config_path} differs from what the gateway was started with: {', '.join(keys)}"
+        notes = (f"{differs}. What is shown goes by the gateway's; a restart puts the file in force.",)
+    return InForce(settings.home, config, "gateway", notes)

@@ -1,0 +1,29 @@
+"""The configuration: ``config.toml`` to frozen Structs, one module a table.
+
+Every key has a default. What is unknown, senseless or unreadable is refused by file, key and value, with what would be
+right, all of it at once, and then the program does not start: it never falls back to a default that might delete more
+than was meant. No value means "delete everything"; ``"never"`` or ``"off"`` switches a rule off.
+"""
+
+from miniclaw.config.file import load_config
+from miniclaw.config.home import HOME_VARIABLE, Home, find_home
+from miniclaw.config.log import LogConfig, LogFormat, LogLevel
+from miniclaw.config.session import Mode, SessionConfig
+from miniclaw.config.tables import Config, config_of_tables, differences, parse_config, show_config
+
+__all__ = [
+    "HOME_VARIABLE",
+    "Config",
+    "Home",
+    "LogConfig",
+    "LogFormat",
+    "LogLevel",
+    "Mode",
+    "SessionConfig",
+    "config_of_tables",
+    "differences",
+    "find_home",
+    "load_config",
+    "parse_config",
+    "show_config",
+]

@@ -1,0 +1,56 @@
+"""Reading the file ``config.toml``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from miniclaw.config.tables import Config, parse_config
+from miniclaw.errors import ConfigError
+from miniclaw.session.files import why_no_session_file
+
+
+def load_config(path: Path, *, required: bool, warnings: list[str] | None = None) -> Config:
+    """Read a configuration.
+
+    Args:
+        path: The file.
+        required: Whether it has to exist, as one that was named by the user has; else the defaults hold without it.
+        warnings: Takes the sentences about what still holds, and will be refused by a later version.
+
+    Raises:
+        ConfigError: It cannot be read or is not right; `BrokenConfigError` where more than one thing is wrong.
+    """
+    try:
+        text = _read(path).decode()
+        import tomllib  # noqa: PLC0415 - start-up time: not where there is no file
+
+        values = tomllib.loads(text)
+    except FileNotFoundError:
+        if required:
+            raise ConfigError(path, "there is no such file") from None
+        return Config()
+    except OSError as error:
+        raise ConfigError(path, f"could not read it: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(path, "it is not UTF-8") from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one; an endless number or nesting is not
+        raise ConfigError(path, f"it is not TOML: {error}") from error
+    return parse_config(values, path, warnings=warnings)
+
+
+def _read(path: Path) -> bytes:
+    """Return the content of a regular file, which a link may lead to.
+
+    Raises:
+        ConfigError: It is something else, such as a FIFO, which one would have to wait for.
+        OSError: It cannot be read.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        if problem := why_no_session_file(os.fstat(fd).st_mode):
+            raise ConfigError(path, problem)
+        with open(fd, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(fd)

@@ -1,0 +1,57 @@
+"""Where everything lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from miniclaw.errors import ConfigError
+from miniclaw.session.earlier import EarlierFolders
+
+HOME_VARIABLE: Final = "MINICLAW_HOME"
+
+
+class Home(Struct, frozen=True):
+    """The directory in which all of a user's miniclaw lies; `MINICLAW_HOME`, or ``~/.miniclaw``."""
+
+    path: Path
+
+    @property
+    def config_path(self) -> Path:
+        """The configuration that is read unless another one is named."""
+        return self.path / "config.toml"
+
+    @property
+    def workspace(self) -> Path:
+        """What the gateway works on."""
+        return self.path / "workspace"
+
+    @property
+    def sessions_dir(self) -> Path:
+        """The session files."""
+        return self.workspace / "sessions"
+
+    @property
+    def earlier(self) -> EarlierFolders:
+        """The folders in which earlier versions kept what lies in the sessions directory now."""
+        return EarlierFolders(self.workspace / "state", self.workspace / "trash")
+
+
+def find_home() -> Home:
+    """Return the user's home for miniclaw, from the environment.
+
+    Raises:
+        ConfigError: The variable is not an absolute path.
+    """
+    text = os.environ.get(HOME_VARIABLE)
+    if text is None:
+        try:
+            return Home(Path.home() / ".miniclaw")
+        except RuntimeError:
+            raise ConfigError(None, f"there is no home directory; set {HOME_VARIABLE} to an absolute path") from None
+    if not Path(text).is_absolute():
+        raise ConfigError(None, f"{HOME_VARIABLE}={text!r}: give an absolute path")
+    return Home(Path(text))

@@ -1,0 +1,20 @@
+"""The table ``[log]`` of the configuration."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+"""The lowest level that is logged."""
+
+LogFormat: TypeAlias = Literal["auto", "console", "json"]
+"""How: for a person, for a program, or as fits where it goes."""
+
+
+class LogConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The table ``[log]``."""
+
+    level: LogLevel = "info"
+    format: LogFormat = "auto"

@@ -1,0 +1,235 @@
+"""All tables of the configuration together: parsed with all that is wrong in them, shown, and compared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar, get_args
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from miniclaw.agent.config import ModelConfig, Provider, check_model, parse_model_values, show_model
+from miniclaw.channels.telegram.config import TelegramConfig, check_telegram, parse_telegram_values, show_telegram
+from miniclaw.config.log import LogConfig, LogFormat, LogLevel
+from miniclaw.config.session import (
+    Mode,
+    SessionConfig,
+    check_session,
+    parse_session_values,
+    read_old_words,
+    show_session,
+)
+from miniclaw.config_values import OFF, as_toml
+from miniclaw.errors import BrokenConfigError, ConfigError
+from miniclaw.formats import NEVER, did_you_mean, format_duration
+from miniclaw.web.config import WebConfig, parse_web_values, show_web
+
+T = TypeVar("T")
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole configuration."""
+
+    session: SessionConfig = SessionConfig()
+    model: ModelConfig = ModelConfig()
+    web: WebConfig = WebConfig()
+    telegram: TelegramConfig = TelegramConfig()
+    log: LogConfig = LogConfig()
+
+
+_Parse: TypeAlias = Callable[[dict[str, Any], Path | None], dict[str, Any]]
+
+_PARSERS: Final[dict[str, _Parse]] = {
+    "session": parse_session_values,
+    "model": parse_model_values,
+    "web": parse_web_values,
+    "telegram": parse_telegram_values,
+}
+
+
+def parse_config(values: dict[str, Any], path: Path | None = None, *, warnings: list[str] | None = None) -> Config:
+    """Return the configuration that a TOML document holds.
+
+    Args:
+        values: The document; not changed.
+        path: Its file, for messages.
+        warnings: Takes the sentences about what still holds, and will be refused by a later version.
+
+    Raises:
+        ConfigError: A key is unknown, or a value has the wrong type or makes no sense; `BrokenConfigError` for
+            several. Contradictions between keys are looked for in tables that are right otherwise.
+    """
+    problems = _Problems()
+    values = {name: _copy(value) for name, value in values.items()}
+    if isinstance(session := values.get("session"), dict):
+        values["session"] = read_old_words(session, path, [] if warnings is None else warnings)
+    for table, parse in _PARSERS.items():
+        if isinstance(values.get(table), dict):
+            values[table] = problems.collect(values, _parse_table, table, parse, path)
+    config = problems.collect(values, _convert, path)
+    said = session_keys if isinstance(session_keys := values.get("session"), dict) else {}
+    checks: dict[str, Callable[[Config], None]] = {
+        "session": lambda config: check_session(config.session, said, path),
+        "model": lambda config: check_model(config.model, path),
+        "telegram": lambda config: check_telegram(config.telegram, path),
+    }
+    wrong = problems.tables()
+    for table, check in checks.items():
+        if table not in wrong:
+            problems.collect(values, _check_table, check, path)
+    if problems.found:
+        raise problems.error()
+    return config
+
+
+class _Problems:
+    """Collects what is wrong with a document: a key that is refused is left out, and the rest is tried again."""
+
+    def __init__(self) -> None:
+        self.found: list[ConfigError] = []
+
+    def collect(self, values: dict[str, Any], attempt: Callable[..., T], *args: object) -> T:
+        """Return what an attempt returns at last.
+
+        Args:
+            values: The document; what is refused is removed from it.
+            attempt: Called with it, and raises a ConfigError for the first thing that is wrong.
+            args: Other arguments of it.
+        """
+        while True:
+            try:
+                return attempt(values, *args)
+            except ConfigError as error:
+                self.found += error.errors
+                # A key that is missing cannot be left out, but its table can.
+                dropped = [_drop(values, each.key or "") or _drop(values, _table_of(each)) for each in error.errors]
+                if not any(dropped):
+                    raise self.error() from error
+
+    def tables(self) -> set[str]:
+        """Return the tables in which something is wrong."""
+        return {_table_of(error) for error in self.found}
+
+    def error(self) -> ConfigError:
+        """Return what is wrong as one error."""
+        return self.found[0] if len(self.found) == 1 else BrokenConfigError(self.found)
+
+
+def _table_of(error: ConfigError) -> str:
+    return (error.key or "").partition(".")[0]
+
+
+def _drop(values: dict[str, Any], key: str) -> bool:
+    """Remove a key, given with its tables; return whether it was there."""
+    for name, value in values.items():
+        if key == name:
+            del values[name]
+            return True
+        if key.startswith((f"{name}.", f"{name}[")):
+            if not isinstance(value, dict):
+                del values[name]
+                return True
+            return _drop(value, key[len(name) + 1 :])
+    return False
+
+
+def _parse_table(values: dict[str, Any], table: str, parse: _Parse, path: Path | None) -> dict[str, Any]:
+    return parse(values.get(table, {}), path)
+
+
+def _check_table(values: dict[str, Any], check: Callable[[Config], None], path: Path | None) -> None:
+    check(_convert(values, path))
+
+
+def _copy(value: Any) -> Any:
+    return {name: _copy(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+def _convert(values: dict[str, Any], path: Path | None) -> Config:
+    try:
+        return msgspec.convert(values, Config)
+    except msgspec.ValidationError as error:
+        raise _explain(error, values, path) from error
+
+
+def show_config(config: Config) -> dict[str, dict[str, Any]]:
+    """Return the configuration as its file would say it; without the keys that have no word for their default."""
+    by_channel = config.session.ttl_by_channel
+    return {
+        "session": show_session(config.session),
+        "session.ttl_by_channel": {channel: format_duration(ttl) for channel, ttl in by_channel.items()},
+        "model": show_model(config.model),
+        "web": show_web(config.web),
+        "telegram": show_telegram(config.telegram),
+        "log": asdict(config.log),
+    }
+
+
+def config_of_tables(tables: Mapping[str, Mapping[str, Any]]) -> Config:
+    """Return the configuration of which `show_config` gave these tables, maybe in another version of miniclaw.
+
+    Raises:
+        ConfigError: They are none.
+    """
+    values: dict[str, Any] = {}
+    for table, shown in tables.items():
+        place = values
+        for name in table.split("."):
+            place = place.setdefault(name, {})
+        place.update(shown)
+    return parse_config(values)
+
+
+def differences(
+    one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, object, object]]:
+    """Return what differs between two configurations as `show_config` shows them: key and both values.
+
+    None is a key that one of them does not have. The words that switch a rule off are the same.
+    """
+    ours, theirs = _flat(one), _flat(other)
+    keys = [*ours, *(key for key in theirs if key not in ours)]
+    pairs = ((key, ours.get(key), theirs.get(key)) for key in keys)
+    return [(key, mine, its) for key, mine, its in pairs if _plain(mine) != _plain(its)]
+
+
+def _flat(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
+    return {f"{table}.{key}": value for table, values in tables.items() for key, value in values.items()}
+
+
+def _plain(value: object) -> object:
+    return NEVER if value == OFF else value
+
+
+_CHOICES: Final[dict[str, Any]] = {
+    "log.level": LogLevel,
+    "log.format": LogFormat,
+    "session.mode": Mode,
+    "model.provider": Provider,
+}
+_IN_WORDS: Final = {"bool": "true or false", "object": "a table", "str": "a text"}
+
+
+def _explain(error: msgspec.ValidationError, values: dict[str, Any], path: Path | None) -> ConfigError:
+    """Turn msgspec's sentence, which ends in ``- at `$.table.key```, into key, value and what would be right."""
+    problem, _, where = str(error).rpartition(" - at `$") if " - at `$" in str(error) else (str(error), "", "")
+    key = where.removesuffix("`").removeprefix(".")
+    if unknown := re.search(r"unknown field `(.*)`", problem):
+        table = getattr(Config(), key, Config)
+        known = ", ".join(table.__struct_fields__)
+        hint = did_you_mean(unknown[1], table.__struct_fields__)
+        return ConfigError(
+            path, f"unknown; known here are {known}{hint}", key=".".join(filter(None, [key, unknown[1]]))
+        )
+    if key in _CHOICES:
+        right = "one of " + ", ".join(get_args(_CHOICES[key]))
+    else:
+        expected = re.match(r"Expected `(\w+)`", problem)
+        right = _IN_WORDS.get(expected[1], expected[1]) if expected else problem
+    value: Any = values
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else value
+    return ConfigError(path, f"{as_toml(value)} is not {right}", key=key)
