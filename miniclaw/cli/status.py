@@ -97,7 +97,8 @@ def _lines(settings: Settings, found: WorkspaceState, live: LiveStatus | None) -
 def _held_by(holder: Holder | None) -> str:
     if holder is None:
         return "nobody"
-    return holder.who if holder.since is None else f"{holder.who}, since {format_time(holder.since)}"
+    state = ", stopping" if holder.stopping else ""
+    return holder.who + state if holder.since is None else f"{holder.who}, since {format_time(holder.since)}{state}"
 
 
 def _files(files: Sequence[Leftover]) -> str:
