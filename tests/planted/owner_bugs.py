@@ -25,7 +25,7 @@ OWNER_BUGS: Final = (
     bug_of_one(
         "lost owner writes on", "two programs overwrite each other's sessions", OWNERSHIP,
         "        if self._lost_to is not None:\n            raise", "        if False:\n            raise",
-        "session/test_ownership.py::test_lost_owner_changes_nothing",
+        "session/test_ownership_lost.py::test_lost_owner_changes_nothing",
     ),
     bug_of_one(
         "locks left to the last descriptor", "a child keeps the directory locked when its parent has ended", OWNERSHIP,
