@@ -13,17 +13,21 @@ here.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+import anyio
+from anyio.from_thread import BlockingPortal
 
 from miniclaw.errors import RuntimeClosedError
 from miniclaw.session import runtime as trio_runtime
 from miniclaw.session.cleanup import CleanupResult
+from miniclaw.session.process import OpeningProcess
 from miniclaw.session.saving import SaveReport
 from miniclaw.session.types import Message, Session
 
@@ -34,15 +38,18 @@ T = TypeVar("T")
 class BlockingSessionRuntime:
     """The calls of `miniclaw.session.manager.SessionManager` and `Cleanup`, each blocking until it is done.
 
-    They raise what those raise, and `RuntimeClosedError` from the end of the block on.
+    They raise what those raise, `RuntimeClosedError` from the end of the block on, and `ForkedRuntimeError` in a forked
+    child, which has not the thread that would answer.
     """
 
     def __init__(self, portal: BlockingPortal, runtime: trio_runtime.SessionRuntime) -> None:
         self._portal = portal
         self._runtime = runtime
         self._ended = False
+        self._process = OpeningProcess()
 
     def _call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._process.check()
         try:
             return self._portal.call(partial(function, *args, **kwargs))
         except RuntimeError as error:
@@ -101,15 +108,53 @@ def open_runtime(sessions_dir: Path | str, **options: Any) -> Iterator[BlockingS
 
     Raises:
         MiniclawError: As `miniclaw.session.runtime.open_runtime`, at the beginning and on leaving.
+        ForkedRuntimeError: The block was left in a forked child. The runtime goes on in the process that opened it.
     """
-    with start_blocking_portal(backend="trio") as portal:
+    process = OpeningProcess()
+    with ExitStack() as resources:
+        portal = resources.enter_context(_PortalThread())
         opening = partial(trio_runtime.open_runtime, sessions_dir, **options)
-        with portal.wrap_async_context_manager(portal.call(_call, opening)) as runtime:
-            blocking = BlockingSessionRuntime(portal, runtime)
-            try:
-                yield blocking
-            finally:
-                blocking.end()
+        runtime = resources.enter_context(portal.wrap_async_context_manager(portal.call(_call, opening)))
+        blocking = BlockingSessionRuntime(portal, runtime)
+        try:
+            yield blocking
+        finally:
+            blocking.end()
+            if not process.is_this_one:
+                resources.pop_all()  # ending them would wait for the thread, which is not here
+        process.check()
+
+
+class _PortalThread:
+    """A thread that runs trio, and anyio's portal to it, for a block.
+
+    anyio's `start_blocking_portal` is a generator, whose end waits for the thread also where the garbage collector
+    brings that about: in a forked child, for ever.
+    """
+
+    def __enter__(self) -> BlockingPortal:
+        started: Future[BlockingPortal] = Future()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="miniclaw.blocking")
+        self._thread.start()
+        self._portal = started.result()
+        return self._portal
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._portal.call(self._portal.stop, kind is not None)
+        self._thread.join()
+
+    def _run(self, started: Future[BlockingPortal]) -> None:
+        async def serve() -> None:
+            async with BlockingPortal() as portal:
+                started.set_result(portal)
+                await portal.sleep_until_stopped()
+
+        try:
+            anyio.run(serve, backend="trio")
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
 
 
 async def _call(function: Any) -> Any:

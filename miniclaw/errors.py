@@ -277,9 +277,40 @@ class DifferentRulesError(MiniclawError):
 
 
 class WorkspaceHeldError(StoreError):
-    """Another process owns the sessions directory; `holder` says which, as far as is known."""
+    """Another process owns the sessions directory.
+
+    Attributes:
+        path: The directory.
+        holder: The process, as far as it is known.
+        stopping: Whether that process has written that it is about to end.
+    """
+
+    def __init__(self, path: Path, holder: str, *, stopping: bool = False) -> None:
+        self.path = path
+        self.holder = holder
+        self.stopping = stopping
+        advice = "it is stopping; try again" if stopping else "stop it first, or use another MINICLAW_HOME"
+        super().__init__(f"{path} is held by {holder}; {advice}")
+
+
+class OwnershipLostError(StoreError):
+    """This process no longer owns the sessions directory at `path`: `holder` has locked a new `.lock` in it.
+
+    Nothing was written, removed or moved. The process stays so until it is restarted.
+    """
 
     def __init__(self, path: Path, holder: str) -> None:
         self.path = path
         self.holder = holder
-        super().__init__(f"{path} is held by {holder}; stop it first, or use another MINICLAW_HOME")
+        super().__init__(
+            f"{path} belongs to {holder} now, which has locked a new .lock there; nothing is written any more. "
+            "Stop one of the two, and restart this one"
+        )
+
+
+class ForkedRuntimeError(StoreError):
+    """A session runtime that is used in a forked child of the process `pid`, which opened it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        super().__init__(f"the session runtime belongs to process {pid}, which opened it; a forked child cannot use it")

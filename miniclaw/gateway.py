@@ -158,6 +158,7 @@ async def run_gateway(
                 await shutdown.requested.wait()
                 if front:
                     front.tell("draining")
+                await runtime.say_stopping()
             log.info("Gateway stopping", unsaved=len(runtime.manager.dirty_sessions()))
         log.info("Gateway stopped")
         nursery.cancel_scope.cancel()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import itertools
 import json
+import subprocess
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -210,3 +213,70 @@ def test_blocking_unsaved_sessions_leave_the_block_as_an_error(sessions_dir: Pat
 
     with pytest.raises(UnsavedSessionsError, match="web_a"):
         run()
+
+
+FORKING = """
+import multiprocessing, os, sys
+from miniclaw import blocking
+from miniclaw.errors import ForkedRuntimeError
+
+def call(runtime):
+    for work in (
+        lambda: runtime.get_session("web_1"), runtime.save_all_sessions, runtime.run_cleanup,
+        lambda: runtime.add_message("web_1", None), lambda: runtime.delete_session("web_1"),
+    ):
+        try:
+            work()
+        except ForkedRuntimeError:
+            continue
+        os._exit(1)
+
+def main(how):
+    with blocking.open_runtime(sys.argv[1]) as runtime:
+        runtime.get_or_create_session("web", "1")
+        if how == "multiprocessing":
+            child = multiprocessing.get_context("fork").Process(target=call, args=(runtime,))
+            child.start()
+            child.join()
+            code = child.exitcode
+        elif pid := os.fork():
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        elif how == "leaves":
+            call(runtime)
+            return
+        else:
+            call(runtime)
+            os._exit(0)
+        assert code == 0, code
+        runtime.save_all_sessions()
+    print("done")
+
+try:
+    main(sys.argv[2])
+except ForkedRuntimeError:  # the child that leaves the block
+    sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize("how", ["fork", "leaves", "multiprocessing"])
+def test_blocking_runtime_in_a_forked_child_is_refused_instead_of_hanging(sessions_dir: Path, how: str) -> None:
+    """A child has not the thread that answers: its calls, and leaving the block, raise; the parent notices nothing."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING, str(sessions_dir), how], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done
+    assert (sessions_dir / "web_1.json").exists()
+
+
+def test_blocking_runtime_that_cannot_start_leaves_no_thread(
+    sessions_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What keeps trio from starting is raised, and the thread is gone."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("anyio.run", refuse)
+    with pytest.raises(OSError, match="Too many open files"), blocking.open_runtime(sessions_dir):
+        pytest.fail("it started")
+    assert "miniclaw.blocking" not in {thread.name for thread in threading.enumerate()}

@@ -23,7 +23,7 @@ from miniclaw.web.problems import problem
 Phase: TypeAlias = Literal["starting", "running", "draining"]
 """Where the gateway is in its life: it takes nothing yet, it serves, or it takes no more and ends what it has begun."""
 
-ReasonCode: TypeAlias = Literal["starting", "draining", "saving_fails", "sessions_dir_misplaced"]
+ReasonCode: TypeAlias = Literal["starting", "draining", "saving_fails", "sessions_dir_misplaced", "ownership_lost"]
 
 FAILING_TICKS: Final = 2
 """So many autosaves in a row that have not saved everything make the gateway not ready."""
@@ -87,6 +87,9 @@ class Health:
         if self._stats.misplaced is not None:
             detail = "the sessions directory is no longer in its place; see the log"
             found.append(Reason("sessions_dir_misplaced", detail))
+        if self._stats.lost_to is not None:
+            detail = "another process owns the sessions directory; nothing is saved until a restart; see the log"
+            found.append(Reason("ownership_lost", detail))
         return found
 
 

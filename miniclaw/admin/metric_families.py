@@ -49,6 +49,8 @@ def session_families(manager: SessionManager) -> Iterator[Metric]:
         yield timestamp("last_save_timestamp_seconds", "When a session was last saved.", saves.last_saved_at)
     in_place = saves.misplaced is None
     yield gauge("sessions_dir_in_place", "1 if the sessions directory is where its path leads to, else 0.", in_place)
+    is_owned = saves.lost_to is None
+    yield gauge("sessions_dir_owned", "1 if this process owns the sessions directory, else 0.", is_owned)
 
 
 def disk_families(measured: Measured | None) -> Iterator[Metric]:

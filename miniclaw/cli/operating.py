@@ -88,19 +88,23 @@ def operate(settings: Settings, work: Callable[[Operations], Awaitable[T]], *, b
 
 
 def _find_gateway(settings: Settings, *, by_rules: bool) -> GatewayClient | None:
-    """Return the client of the gateway that owns the workspace, and answers; None where nobody owns it."""
+    """Return the client of the gateway that owns the workspace, and answers.
+
+    None where nobody owns it, and where its owner is stopping: to own it is to wait for that.
+    """
     with sessions_opened(settings) as directory:
         holder = None if directory is None else directory.holder()
     if holder is None:
         return None
-    held = WorkspaceHeldError(settings.home.sessions_dir, holder.who)
     client = find_client(settings)
-    if client is None:
-        raise held
     try:
-        config = client.config()  # where it does not answer, that is the error
+        config = None if client is None else client.config()  # where it does not answer, that is the error
     except NoGatewayError:
-        raise held from None
+        config = None
+    if client is None or config is None:
+        if holder.stopping:
+            return None
+        raise WorkspaceHeldError(settings.home.sessions_dir, holder.who)
     if by_rules:
         refuse_other_rules(settings, config)
     return client

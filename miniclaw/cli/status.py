@@ -106,7 +106,8 @@ def _rules_lines(rules: InForce, found: WorkspaceState) -> Iterator[tuple[str, s
 def _held_by(holder: Holder | None) -> str:
     if holder is None:
         return "nobody"
-    return holder.who if holder.since is None else f"{holder.who}, since {format_time(holder.since)}"
+    state = ", stopping" if holder.stopping else ""
+    return holder.who + state if holder.since is None else f"{holder.who}, since {format_time(holder.since)}{state}"
 
 
 def _files(files: Sequence[Leftover]) -> str:

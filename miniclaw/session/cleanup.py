@@ -240,6 +240,7 @@ class Cleanup:
         by: Actor,
         ends: Callable[[], bool],
     ) -> CleanupResult:
+        store.check_owned()
         started = trio.current_time()
         # Where the number of removals decides about others, damaged files must not be counted among them.
         verify = self.policy.has_budget or self.policy.max_removed_fraction is not None

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import trio
 
-from miniclaw.errors import StoreError
+from miniclaw.errors import OwnershipLostError, StoreError
 from miniclaw.session import schedule
 from miniclaw.session.clock import Clock
 from miniclaw.session.logs import get_logger
@@ -86,6 +86,8 @@ class ClockGuard:
             return
         try:
             await self._in_thread(partial(self._state.write_last_seen, self._clock()))
+        except OwnershipLostError:
+            pass  # said once for all
         except StoreError as error:
             log.error("Time could not be recorded", error=str(error))
 

@@ -6,7 +6,7 @@ directory descriptor and follows no link. Names come from `miniclaw.session.name
 
 Beside the session files lie a lock and two hidden folders::
 
-    .lock         held with flock by the one process that may write
+    .lock         locked by the one process that may write, as is the directory itself (`miniclaw.session.ownership`)
     .work         temporary files, and sessions in the middle of a removal; resolved at the next start
     .quarantine   what stood in the place of a session and could not be read as one
 """
@@ -17,8 +17,7 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final
 
 from miniclaw.errors import (
     CorruptSessionError,
@@ -26,143 +25,36 @@ from miniclaw.errors import (
     SessionFileError,
     SessionNotFoundError,
     SessionTooLargeError,
-    StoreError,
     StoreIOError,
 )
 from miniclaw.session import codec, names
 from miniclaw.session.content import content_of, too_large
 from miniclaw.session.files import (
-    PRIVATE_DIR,
     READ_FLAGS,
     close_quietly,
-    open_directory,
-    open_subdirectory,
     opened,
     read_whole,
     replace_file,
     store_errors,
-    why_no_directory,
     why_no_session_file,
 )
-from miniclaw.session.fs import OsCalls
-from miniclaw.session.holder import Holder, find_holder, take_lock
 from miniclaw.session.logs import get_logger
+from miniclaw.session.ownable import OwnableDirectory
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
 from miniclaw.session.sizes import session_bytes
-from miniclaw.session.stranded import WORK_NAME, find_stranded, folder_opened
+from miniclaw.session.stranded import find_stranded, folder_opened
 from miniclaw.session.types import Session, SessionHeader
-
-if TYPE_CHECKING:
-    from queue import SimpleQueue
-
-    from miniclaw.session.saved_files import SavedFiles
 
 _NO_MEMORY: Final = "there is not enough memory to read it"
 
 log = get_logger("miniclaw.session.store")
 
 
-class SessionDirectory:
+class SessionDirectory(OwnableDirectory):
     """One open sessions directory. Its methods block and may be called from any thread.
 
     Opened without `own`, it only reads and needs no lock: a reader sees each file whole, old or new.
     """
-
-    def __init__(self, path: Path, fd: int, fs: OsCalls) -> None:
-        self.path = path
-        self.fs = fs
-        self.fd = fd
-        self.work_fd = -1  # open while owned
-        self._lock_fd = -1  # open while owned
-        # File name -> the folder in which a removal that the system refused has left it, beside its place or instead.
-        # Only `removal` uses it; each entry belongs to who holds the lock of that session.
-        self.captured: dict[str, str] = {}
-        # Names of the temporary files that saves are writing; changed by any thread, one atomic step at a time.
-        self.under_way: set[str] = set()
-        self.saved_files: SavedFiles | None = None  # set by who keeps a ledger
-        # Folders of `.work` that no removal is using; there while owned, and only `work_folders` uses it.
-        self.free_folders: SimpleQueue[str]
-
-    @classmethod
-    def open(cls, path: Path, *, create: bool = False, fs: OsCalls | None = None) -> Self:
-        """Open the directory.
-
-        Args:
-            path: The directory; its last component may not be a link.
-            create: Make it where it is missing, mode 0700.
-            fs: The system calls; the real ones where None.
-
-        Raises:
-            SessionsDirectoryError: It is missing, a link, no directory, or cannot be opened.
-        """
-        fs = fs or OsCalls()
-        return cls(path, open_directory(fs, path, create=create), fs)
-
-    def close(self) -> None:
-        """Give up the lock, if held, and close the descriptors."""
-        for fd in (self.work_fd, self._lock_fd, self.fd):
-            if fd >= 0:
-                close_quietly(self.fs, fd)
-        self.work_fd = self._lock_fd = self.fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    # Owning ---------------------------------------------------------------------------------------------------
-
-    def own(self) -> None:
-        """Become the one process that writes here, for as long as the directory stays open.
-
-        Raises:
-            WorkspaceHeldError: Another process is; nothing was changed.
-            StoreIOError: The lock or the work folder could not be made.
-        """
-        from queue import SimpleQueue  # noqa: PLC0415 - start-up time: not for who only looks
-
-        self.free_folders = SimpleQueue()
-        self._lock_fd = take_lock(self.fs, self.fd, self.path)
-        with store_errors(self.path / WORK_NAME, "open"):
-            self.work_fd = open_subdirectory(self.fs, WORK_NAME, dir_fd=self.fd)
-        with store_errors(self.path, "make private"):
-            mode = stat.S_IMODE(self.fs.fstat(self.fd).st_mode)
-            if mode & ~PRIVATE_DIR:
-                self.fs.fchmod(self.fd, PRIVATE_DIR)
-        if mode & ~PRIVATE_DIR:
-            log.info("Sessions directory made private", path=str(self.path), was=f"{mode:04o}", now="0700")
-
-    def holder(self) -> Holder | None:
-        """Return who owns the directory; None: nobody does.
-
-        Raises:
-            StoreIOError: The lock cannot be read.
-        """
-        return find_holder(self.fs, self.fd, self.path)
-
-    def misplaced(self) -> str | None:
-        """Return why the path does not lead to this directory any more; None where it does.
-
-        It was renamed, replaced or unmounted meanwhile. What is open is written on: nothing is lost by that, but nobody
-        finds it by the path.
-        """
-        here = self.fs.fstat(self.fd)
-        try:
-            there = self.fs.stat(str(self.path), dir_fd=self.fd)
-        except OSError as error:
-            return f"nothing can be found there: {error.strerror}"
-        if (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev):
-            return None
-        return why_no_directory(there.st_mode) or "another directory is there"
-
-    def free_disk(self) -> int | None:
-        """Return how many bytes are free on the disk for us; None where the system does not say."""
-        try:
-            status = self.fs.fstatvfs(self.fd)
-        except OSError:
-            return None
-        return status.f_bavail * status.f_frsize
 
     # Reading --------------------------------------------------------------------------------------------------
 
@@ -255,16 +147,9 @@ class SessionDirectory:
             return ProblemFile(name, "mismatched", names.mismatch(header.session_id))
         return StoredSession(name, status.st_size, header)
 
-    def is_nobodys(self) -> bool:
-        """Return whether nobody owns the directory, as far as can be told."""
-        try:
-            return self.holder() is None
-        except StoreError:
-            return False
-
     def stranded(self) -> dict[str, str]:
         """Return sessions that are neither in their places nor anybody's; see `miniclaw.session.stranded`."""
-        return {} if self.work_fd >= 0 else find_stranded(self.fs, self.fd, self.path)
+        return {} if self.is_owned else find_stranded(self.fs, self.fd, self.path)
 
     def read_stranded(self, name: str, folder: str, *, verify: Verify | None = None) -> ScanRow | None:
         """Read the header of a stranded session; see `read_row`."""
@@ -311,6 +196,7 @@ class SessionDirectory:
         session_bytes(session)  # counted here, in a thread: what bounds memory need not
         ours = names.file_name(session_id)
         if adopt and name != ours:
+            self.check_owned()
             with store_errors(self.path / name, f"rename to {ours}"):
                 self.fs.rename(name, ours, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         return session
@@ -374,11 +260,12 @@ class SessionDirectory:
         Raises:
             SessionTooLargeError: It would be a file that could not be loaded again.
             StoreIOError: The old file is still there, whole.
+            OwnershipLostError, ForkedRuntimeError: As `check_owned`; likewise.
         """
         name = names.file_name_of_live(session.session_id)
         data = content_of(session, self.path, name)
-        with store_errors(self.path, "save", name):
-            replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=self.work_fd, under_way=self.under_way)
+        with self.work() as work, store_errors(self.path, "save", name):
+            replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=work, under_way=self.under_way)
         if self.saved_files is not None:
             with suppress(OSError, TypeError, ValueError, OverflowError):  # of a time that is none: it is read, then
                 self.saved_files.note(name, session, self.fs.stat(name, dir_fd=self.fd))

@@ -1,6 +1,9 @@
 """Small steps over `OsCalls` that the store and the state directory share: open, read, write, replace.
 
 All of them are relative to a directory descriptor and follow no link in the last component.
+
+What root makes gets the owner and group of the directory in which it is made, before it is named where that is
+possible: a single command that is run as root must not lock the person out whose workspace it is.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Final, TypeAlias
 
 from miniclaw.errors import SessionsDirectoryError, SessionsDirectoryMissingError, StoreIOError
 from miniclaw.session.fs import Bytes, OsCalls
+from miniclaw.session.logs import get_logger
 
 PRIVATE_DIR: Final = 0o700
 PRIVATE_FILE: Final = 0o600
@@ -32,6 +36,13 @@ Content: TypeAlias = Bytes | Iterator[Bytes]
 """What a file is to hold: all of it, or the pieces, each made only once those before it are written."""
 
 _READ_BYTES: Final = 1024 * 1024
+
+_ROOT: Final = 0
+
+# File systems of which the log says that files on them cannot be given away; changed by any thread, one atomic step.
+_not_given_on: Final[set[int]] = set()
+
+log = get_logger("miniclaw.session.store")
 
 
 @contextmanager
@@ -53,6 +64,16 @@ def store_errors(path: Path, operation: str, name: str = "") -> Iterator[None]:
 def opened(fs: OsCalls, name: str, flags: int, *, dir_fd: int | None = None) -> Iterator[int]:
     """Open a file and close it on leaving."""
     fd = fs.open(name, flags, PRIVATE_FILE, dir_fd=dir_fd)
+    try:
+        yield fd
+    finally:
+        close_quietly(fs, fd)
+
+
+@contextmanager
+def opened_to_write(fs: OsCalls, name: str, flags: int, *, dir_fd: int) -> Iterator[int]:
+    """Open a file as `open_or_create`, and close it on leaving."""
+    fd = open_or_create(fs, name, flags, dir_fd=dir_fd)
     try:
         yield fd
     finally:
@@ -154,7 +175,7 @@ def create_exclusively(fs: OsCalls, name: str, data: Content, *, dir_fd: int) ->
         FileExistsError: There is one.
         OSError: It could not be written; what was begun is removed, also where a piece of `data` cannot be made.
     """
-    fd = fs.open(name, _CREATE_FLAGS, PRIVATE_FILE, dir_fd=dir_fd)
+    fd = create_file(fs, name, dir_fd=dir_fd)
     try:
         try:
             for piece in (data,) if isinstance(data, (bytes, bytearray, memoryview)) else data:
@@ -168,11 +189,69 @@ def create_exclusively(fs: OsCalls, name: str, data: Content, *, dir_fd: int) ->
         raise
 
 
+def create_file(fs: OsCalls, name: str, *, dir_fd: int) -> int:
+    """Create a file that was not there, with mode 0600, and return it open to write.
+
+    Raises:
+        FileExistsError: There is one.
+        OSError: It was not created.
+    """
+    fd = fs.open(name, _CREATE_FLAGS, PRIVATE_FILE, dir_fd=dir_fd)
+    give_to_owner(fs, fd, dir_fd=dir_fd)
+    return fd
+
+
+def open_or_create(fs: OsCalls, name: str, flags: int, *, dir_fd: int) -> int:
+    """Open a file of our own to write in place, created with mode 0600 where it is missing.
+
+    Args:
+        fs: The system calls.
+        name: The file.
+        flags: For opening it, without O_CREAT.
+        dir_fd: Its directory.
+    """
+    with suppress(FileNotFoundError):
+        return fs.open(name, flags, PRIVATE_FILE, dir_fd=dir_fd)
+    try:
+        fd = fs.open(name, flags | os.O_CREAT | os.O_EXCL, PRIVATE_FILE, dir_fd=dir_fd)
+    except FileExistsError:  # created in this moment
+        return fs.open(name, flags, PRIVATE_FILE, dir_fd=dir_fd)
+    give_to_owner(fs, fd, dir_fd=dir_fd)
+    return fd
+
+
+def give_to_owner(fs: OsCalls, fd: int, *, dir_fd: int) -> None:
+    """Give what this process has just made to the owner and group of its directory, if this is root and they differ.
+
+    Never for what was there before: its name may be a link that the directory's owner has made to a file of root's.
+    A failure (of root in a container, or on a file system without owners) is one WARNING for each file system.
+    """
+    if not fs.is_root:
+        return
+    device = -1
+    try:
+        folder = fs.fstat(dir_fd)
+        device = folder.st_dev
+        if folder.st_uid != _ROOT:
+            fs.fchown(fd, folder.st_uid, folder.st_gid)
+    except OSError as error:
+        if device not in _not_given_on:
+            _not_given_on.add(device)
+            log.warning(
+                "Files that root makes here cannot be given to the directory's owner, who may not be able to use them",
+                error=error.strerror,
+            )
+
+
 def open_subdirectory(fs: OsCalls, name: str, *, dir_fd: int) -> int:
     """Open a directory of our own inside another one, made with mode 0700 where it is missing."""
-    with suppress(FileExistsError):
+    try:
         fs.mkdir(name, PRIVATE_DIR, dir_fd=dir_fd)
-    return fs.open(name, DIRECTORY_FLAGS, dir_fd=dir_fd)
+    except FileExistsError:
+        return fs.open(name, DIRECTORY_FLAGS, dir_fd=dir_fd)
+    fd = fs.open(name, DIRECTORY_FLAGS, dir_fd=dir_fd)
+    give_to_owner(fs, fd, dir_fd=dir_fd)
+    return fd
 
 
 def open_directory(fs: OsCalls, path: Path, *, create: bool) -> int:
@@ -194,19 +273,28 @@ def open_directory(fs: OsCalls, path: Path, *, create: bool) -> int:
     except OSError as error:
         raise SessionsDirectoryError(path, _why_no_directory(path, error)) from error
     try:
-        _make_private(fs, path)
+        make_private(fs, path)
         return fs.open(str(path), DIRECTORY_FLAGS)
     except OSError as error:
         raise SessionsDirectoryError(path, f"could not create it: {error.strerror}") from error
 
 
-def _make_private(fs: OsCalls, path: Path) -> None:
+def make_private(fs: OsCalls, path: Path) -> None:
+    """Make a directory that is missing, and the parents that are, with mode 0700 and durably.
+
+    Raises:
+        FileExistsError: It is not missing.
+        OSError: It cannot be made.
+    """
     missing = [path]
     while not missing[-1].parent.exists():
         missing.append(missing[-1].parent)
     for directory in reversed(missing):
         fs.mkdir(str(directory), PRIVATE_DIR)
         with opened(fs, str(directory.parent), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as parent:
+            if fs.is_root:
+                with opened(fs, directory.name, DIRECTORY_FLAGS, dir_fd=parent) as made:
+                    give_to_owner(fs, made, dir_fd=parent)
             fs.fsync(parent)
 
 

@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import DIRECTORY_FLAGS, close_quietly, open_subdirectory, store_errors, why_no_directory
 from miniclaw.session.fs import OsCalls
+
+if TYPE_CHECKING:
+    from miniclaw.session.ownable import OwnableDirectory
 
 STATE_NAME: Final = ".state"
 """The hidden folder with what the services remember, the history and the ledger."""
@@ -28,18 +30,27 @@ class Folder:
             not by the path: whatever is put in place of the directory, nothing gets out. None: the folder is found by
             its path, and cannot be written.
         fs: The system calls; the real ones where None.
+        check: Raises where nothing may be changed in it; called before each change.
     """
 
-    def __init__(self, path: Path, *, dir_fd: Callable[[], int] | None = None, fs: OsCalls | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        dir_fd: Callable[[], int] | None = None,
+        fs: OsCalls | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self.path = path
         self.fs = fs or OsCalls()
         self._dir_fd = dir_fd
+        self._check = check
         self._name_is_durable = False  # set once, by any thread that writes
 
     @classmethod
-    def within(cls, directory: SessionDirectory, name: str) -> Self:
-        """Return a hidden folder of a sessions directory."""
-        return cls(directory.path / name, dir_fd=lambda: directory.fd, fs=directory.fs)
+    def within(cls, directory: OwnableDirectory, name: str) -> Self:
+        """Return a hidden folder of a sessions directory. It is changed only while that is owned."""
+        return cls(directory.path / name, dir_fd=lambda: directory.fd, fs=directory.fs, check=directory.check_owned)
 
     def is_there(self) -> bool:
         """Return whether anything has the folder's name, of whatever kind."""
@@ -55,15 +66,16 @@ class Folder:
         """Return a descriptor of the folder, for the caller to close.
 
         Args:
-            create: Make it where it is missing, mode 0700.
+            create: Open it to change something in it; it is made where it is missing, mode 0700.
 
         Raises:
             FileNotFoundError: It is missing, and was not to be made.
             OSError: It cannot be opened, and was not to be made.
-            StoreIOError: It cannot be opened or made.
+            StoreError: It cannot be opened or made, or nothing may be changed in it.
         """
         if not create:
             return self._open()
+        self._check()
         with store_errors(self.path, "open"):
             try:
                 return self._open()
@@ -71,8 +83,14 @@ class Folder:
                 return self._make()
 
     @contextmanager
-    def opened(self) -> Iterator[int]:
-        """Open it to read, as `open`."""
+    def opened(self, *, to_change: bool = False) -> Iterator[int]:
+        """Open it where it is there, as `open`.
+
+        Args:
+            to_change: What is in it may be renamed or removed.
+        """
+        if to_change:
+            self._check()
         fd = self.open(create=False)
         try:
             yield fd

@@ -17,6 +17,11 @@ Bytes: TypeAlias = bytes | bytearray | memoryview
 class OsCalls:
     """The real calls. Each raises `OSError` as the function of `os` that it stands for."""
 
+    @property
+    def is_root(self) -> bool:
+        """Whether this process may give files away."""
+        return os.geteuid() == 0
+
     def open(self, path: str, flags: int, mode: int = 0o600, *, dir_fd: int | None = None) -> int:
         return os.open(path, flags, mode, dir_fd=dir_fd)
 
@@ -39,6 +44,9 @@ class OsCalls:
     def write(self, fd: int, data: Bytes) -> int:
         return os.write(fd, data)
 
+    def pwrite(self, fd: int, data: Bytes, offset: int) -> int:
+        return os.pwrite(fd, data, offset)
+
     def fsync(self, fd: int) -> None:
         os.fsync(fd)
 
@@ -47,6 +55,9 @@ class OsCalls:
 
     def fchmod(self, fd: int, mode: int) -> None:
         os.fchmod(fd, mode)
+
+    def fchown(self, fd: int, uid: int, gid: int) -> None:
+        os.fchown(fd, uid, gid)
 
     def fstat(self, fd: int) -> os.stat_result:
         return os.fstat(fd)

@@ -7,7 +7,7 @@ change would not be saved. All of it is used on the trio thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import trio
@@ -16,9 +16,14 @@ from miniclaw.errors import RuntimeClosedError
 
 
 class Gate:
-    """Counts the operations that wait for the disk."""
+    """Counts the operations that wait for the disk.
 
-    def __init__(self) -> None:
+    Args:
+        check_owned: Raises where nothing that is accepted could be saved; see `SessionStore.check_owned`.
+    """
+
+    def __init__(self, check_owned: Callable[[], None]) -> None:
+        self._check_owned = check_owned
         self._closed = False
         self._sealed = False
         self._under_way = 0
@@ -29,10 +34,12 @@ class Gate:
 
         Raises:
             RuntimeClosedError: The runtime ends.
+            OwnershipLostError, ForkedRuntimeError: As `check_owned`.
         """
         await trio.lowlevel.checkpoint()
         if self._closed:
             raise RuntimeClosedError
+        self._check_owned()
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -50,9 +57,11 @@ class Gate:
 
         Raises:
             RuntimeClosedError: It is too late: what is changed now would not be saved.
+            OwnershipLostError, ForkedRuntimeError: As `check_owned`.
         """
         if self._sealed:
             raise RuntimeClosedError
+        self._check_owned()
 
     def close(self) -> None:
         """Let no operation begin any more; those under way go on."""

@@ -29,6 +29,7 @@ from miniclaw.session.files import (
     READ_FLAGS,
     is_our_own,
     opened,
+    opened_to_write,
     replace_file,
     store_errors,
     why_no_session_file,
@@ -62,7 +63,7 @@ _LAST_EVENTS: Final = 3
 _READ_BYTES: Final = 2 * MAX_BYTES  # beyond it, only the end of a file is read: it is not ours, or hostile
 
 # O_NONBLOCK: a FIFO of that name is an error, and not a wait for its reader.
-_APPEND_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_APPEND_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 log = get_logger("miniclaw.session.history")
 
@@ -180,7 +181,7 @@ class History:
 
     def _append(self, folder: int, line: bytes) -> None:
         fs = self._fs
-        with opened(fs, HISTORY_NAME, _APPEND_FLAGS, dir_fd=folder) as fd:
+        with opened_to_write(fs, HISTORY_NAME, _APPEND_FLAGS, dir_fd=folder) as fd:
             status = fs.fstat(fd)
             if problem := why_no_session_file(status.st_mode):
                 raise OSError(problem)

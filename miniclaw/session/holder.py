@@ -1,47 +1,50 @@
-"""Who owns a sessions directory: a lock that is held with flock, and a file that says by whom.
+"""The holder of a sessions directory, as another process sees it.
 
-Somebody who only looks asks with a shared lock that is given up at once; so somebody who wants to own the directory
-tries a few times.
+The owner holds two locks with flock, one on the directory itself and one on the file `.lock` in it
+(`miniclaw.session.ownership`). A directory is held where either is locked; the content of `.lock` says by which
+process, and decides nothing.
+
+A reader asks with a shared lock that it gives up at once, so a process that wants to own the directory tries a few
+times.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import os
-import time
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from miniclaw.errors import WorkspaceHeldError
-from miniclaw.session.files import READ_FLAGS, close_quietly, is_our_own, opened, store_errors, write_all
+from miniclaw.session.files import DIRECTORY_FLAGS, READ_FLAGS, opened, store_errors
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.types import AwareDatetime
 
 LOCK_NAME: Final = ".lock"
 
+NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""Of flock() on a directory, on file systems that lock only files that are open for writing (NFS), or nothing."""
+
 _HELD: Final = frozenset({errno.EAGAIN, errno.EACCES})
 _READ_BYTES: Final = 200
 
-_TRIES: Final = 5
-_PAUSE_SECONDS: Final = 0.02
-
 
 class Holder(Struct, frozen=True):
-    """The process that owns a directory.
+    """The process that owns a directory, as it wrote of itself into `.lock`.
 
     Attributes:
-        pid: Its id, as it wrote it; None where it could not.
-        since: Since when, likewise.
+        pid: Its id; None where it could not write it.
+        since: The time since which it owns the directory; likewise.
+        stopping: Whether it has begun to end.
     """
 
     pid: int | None = None
     since: AwareDatetime | None = None
+    stopping: bool = False
 
     @property
     def who(self) -> str:
@@ -49,81 +52,62 @@ class Holder(Struct, frozen=True):
         return "another process" if self.pid is None else f"process {self.pid}"
 
     def __str__(self) -> str:
-        return self.who if self.since is None else f"{self.who}, since {_time(self.since)}"
+        state = ", stopping" if self.stopping else ""
+        return f"{self.who}{state}" if self.since is None else f"{self.who}, since {_time(self.since)}{state}"
 
 
 _decode: Final = msgspec.json.Decoder(Holder).decode
 
 
-def take_lock(fs: OsCalls, dir_fd: int, path: Path) -> int:
-    """Become the owner of a directory for as long as the returned descriptor is open.
+def find_holder(fs: OsCalls, dir_fd: int, path: Path) -> Holder | None:
+    """Return the process that owns a directory; None: there is none.
 
     Args:
         fs: The system calls.
-        dir_fd: The directory.
+        dir_fd: The directory. Its own descriptor is not locked: this may be the owner's.
         path: Its path, for messages.
 
     Raises:
-        WorkspaceHeldError: Somebody else owns it.
-        StoreIOError: The lock cannot be taken.
-    """
-    # O_NONBLOCK: a FIFO in its place must not make anybody wait.
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with store_errors(path / LOCK_NAME, "lock"):
-        fd = fs.open(LOCK_NAME, flags, dir_fd=dir_fd)
-        try:
-            _lock(fs, fd)
-            holder = msgspec.json.encode({"pid": os.getpid(), "since": datetime.now(UTC)})
-            # Without a name the lock holds as well: on a full disk, where cleaning up is needed most, and where the
-            # file is somebody else's too, through a hard link.
-            with suppress(OSError):
-                if is_our_own(fs.fstat(fd)):
-                    fs.ftruncate(fd, 0)
-                    write_all(fs, fd, holder)
-        except BlockingIOError:
-            holder = b""
-            with suppress(OSError):
-                holder = fs.read(fd, _READ_BYTES)
-            close_quietly(fs, fd)
-            raise WorkspaceHeldError(path, _decode_holder(holder).who) from None
-        except BaseException:
-            close_quietly(fs, fd)
-            raise
-        return fd
-
-
-def _lock(fs: OsCalls, fd: int) -> None:
-    for tried in range(1, _TRIES + 1):
-        try:
-            fs.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if tried == _TRIES:
-                raise
-            time.sleep(_PAUSE_SECONDS)
-        else:
-            return
-
-
-def find_holder(fs: OsCalls, dir_fd: int, path: Path) -> Holder | None:
-    """Return who owns a directory; None: nobody does. Takes what `take_lock` takes.
-
-    Whether somebody does tells the lock alone, and not what stands in its file.
-
-    Raises:
-        StoreIOError: The lock cannot be read.
+        StoreIOError: The locks cannot be asked.
     """
     with store_errors(path / LOCK_NAME, "look at"):
-        try:
-            with opened(fs, LOCK_NAME, READ_FLAGS, dir_fd=dir_fd) as fd:
-                try:
-                    fs.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except OSError as error:
-                    if error.errno not in _HELD:
-                        raise
-                    return _decode_holder(fs.read(fd, _READ_BYTES))
-        except FileNotFoundError:
-            pass
+        if _is_directory_locked(fs, dir_fd):
+            return read_holder(fs, dir_fd)
+        with suppress(FileNotFoundError), opened(fs, LOCK_NAME, READ_FLAGS, dir_fd=dir_fd) as fd:
+            if _is_locked(fs, fd):
+                return _decode_holder(fs.read(fd, _READ_BYTES))
     return None
+
+
+def read_holder(fs: OsCalls, dir_fd: int) -> Holder:
+    """Return what `.lock` says about the holder of a directory that is held; it may say nothing, or be missing."""
+    try:
+        with opened(fs, LOCK_NAME, READ_FLAGS, dir_fd=dir_fd) as fd:
+            return _decode_holder(fs.read(fd, _READ_BYTES))
+    except OSError:
+        return Holder()
+
+
+def _is_directory_locked(fs: OsCalls, dir_fd: int) -> bool:
+    with opened(fs, ".", DIRECTORY_FLAGS, dir_fd=dir_fd) as fd:
+        try:
+            return _is_locked(fs, fd)
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                return False
+            raise
+
+
+def _is_locked(fs: OsCalls, fd: int) -> bool:
+    try:
+        fs.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD:
+            return True
+        raise
+    # A child that is forked in this moment has the descriptor as well: closing it would not be enough.
+    fs.flock(fd, fcntl.LOCK_UN)
+    return False
 
 
 def _decode_holder(text: bytes) -> Holder:

@@ -160,7 +160,11 @@ def remove_leftovers(
 
     Returns:
         One removal for each, in their order. It raises nothing that the system refused.
+
+    Raises:
+        OwnershipLostError, ForkedRuntimeError: As `SessionDirectory.check_owned`; nothing was removed.
     """
+    directory.check_owned()
     places: dict[LeftoverKind, list[int]] = {}
     for place, leftover in enumerate(leftovers):
         places.setdefault(leftover.kind, []).append(place)
@@ -289,7 +293,7 @@ def _unfinished(directory: SessionDirectory) -> Iterator[Leftover]:
     those whose places are taken by now.
     """
     folders: dict[str, list[str]] = {}
-    if directory.work_fd >= 0:
+    if directory.is_owned:
         for name, folder in list(directory.captured.items()):
             folders.setdefault(folder, []).append(name)
     elif directory.is_nobodys():

@@ -88,7 +88,7 @@ class SessionManager:
         self.stats = SessionStats(clock)
         self._saver = SessionSaver(store, self._memory, self._locks, self.stats.saves)
         self._remover = SessionRemover(store, self._memory, self._locks, self._saver)
-        self._gate = Gate()
+        self._gate = Gate(store.check_owned)
 
     def __repr__(self) -> str:
         return f"<SessionManager live={len(self._memory)} dirty={len(self.dirty_sessions())} {self._locks!r}>"
@@ -205,6 +205,7 @@ class SessionManager:
 
         Cancellation: as `save_all_sessions`.
         """
+        self._store.check_process()
         while dirty := self.dirty_sessions():
             if not (await self._saver.save(dirty)).saved:
                 return
@@ -282,10 +283,12 @@ class SessionManager:
 
     async def save_all_sessions(self) -> SaveReport:
         """Save every session that has unsaved changes; see `SessionSaver.save`."""
+        self._store.check_process()
         return await self._saver.save(self.dirty_sessions())
 
     async def save_sessions(self, session_ids: Iterable[str]) -> SaveReport:
         """Save some sessions now, as far as they are in memory and have unsaved changes; see `SessionSaver.save`."""
+        self._store.check_process()
         return await self._saver.save(session_ids)
 
     def watch_save(self, session_id: str) -> Callable[[], SaveState]:
@@ -318,6 +321,7 @@ class SessionManager:
         order: TrashOrder | None = None,
     ) -> list[Removal]:
         """Remove sessions, from disk and memory in one step; see `SessionRemover.remove`."""
+        self._store.check_owned()
         return await self._remover.remove(sessions, may_go, late=late, order=order)
 
     async def delete_session(

@@ -202,6 +202,7 @@ class _EarlierFolder(Struct):
             move = FolderMove(self.directory.fs, fd, target)
             try:
                 for start in range(0, len(names), BATCH_FILES):
+                    self.directory.check_owned()
                     for name in names[start : start + BATCH_FILES]:
                         try:
                             move_file(move, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from miniclaw.errors import SessionFileError
 from miniclaw.session.directory import SessionDirectory, log
@@ -55,11 +55,13 @@ def settle_captured(directory: SessionDirectory, name: str) -> None:
     if folder is None:
         return
     fs = directory.fs
-    with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=directory.work_fd) as fd:
+    with ExitStack() as resources:
+        work = resources.enter_context(directory.work())
         try:
+            fd = resources.enter_context(opened(fs, folder, DIRECTORY_FLAGS, dir_fd=work))
             fs.stat(name, dir_fd=fd)
         except FileNotFoundError:
-            pass
+            pass  # its folder is gone as well, or the whole work folder
         else:
             put_back(directory, name, dir_fd=fd)
             fs.fsync(directory.fd)

@@ -46,7 +46,9 @@ def quarantine(directory: SessionDirectory, name: str, *, dir_fd: int | None = N
 
     Raises:
         StoreIOError: It stays where it is, or it is in quarantine and a power cut may undo that.
+        OwnershipLostError, ForkedRuntimeError: As `SessionDirectory.check_owned`; it stays where it is.
     """
+    directory.check_owned()
     fs = directory.fs
     kept = stamped(quarantined_stem(name), datetime.now(UTC))
     source_fd = directory.fd if dir_fd is None else dir_fd

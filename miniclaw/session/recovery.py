@@ -30,29 +30,30 @@ def recover(directory: SessionDirectory) -> Recovery:
     """
     fs = directory.fs
     work = directory.path / WORK_NAME
-    with store_errors(work, "list"), fs.scandir(directory.work_fd) as entries:
-        found = [entry.name for entry in entries]
     empty: list[str] = []
     temporary = put = 0
-    for name in found:
-        if name.startswith(TEMPORARY_PREFIX):
-            unlink_quietly(fs, name, dir_fd=directory.work_fd)
-            temporary += 1
-        elif name.startswith(BATCH_PREFIX):
-            try:
-                put += _recover_batch(directory, name)
-                empty.append(name)
-            except (OSError, StoreError) as error:
-                log.error("Unfinished removal could not be resolved", path=str(work / name), error=str(error))
+    with directory.work() as work_fd:
+        with store_errors(work, "list"), fs.scandir(work_fd) as entries:
+            found = [entry.name for entry in entries]
+        for name in found:
+            if name.startswith(TEMPORARY_PREFIX):
+                unlink_quietly(fs, name, dir_fd=work_fd)
+                temporary += 1
+            elif name.startswith(BATCH_PREFIX):
+                try:
+                    put += _recover_batch(directory, name, work_fd)
+                    empty.append(name)
+                except (OSError, StoreError) as error:
+                    log.error("Unfinished removal could not be resolved", path=str(work / name), error=str(error))
     WorkFolders(directory).keep_one_ready(empty)
     if temporary or put:
         log.warning("Resolved what an earlier process left", put_back=put, temporary=temporary, path=str(work))
     return Recovery(put, temporary)
 
 
-def _recover_batch(directory: SessionDirectory, folder: str) -> int:
+def _recover_batch(directory: SessionDirectory, folder: str, work_fd: int) -> int:
     fs = directory.fs
-    with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=directory.work_fd) as fd:
+    with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=work_fd) as fd:
         with fs.scandir(fd) as entries:
             names = [entry.name for entry in entries]
         if not names:

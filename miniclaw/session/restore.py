@@ -15,7 +15,7 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import NO_LINKS, create_exclusively, store_errors, temporary_name, unlink_quietly
 from miniclaw.session.fs import Bytes
 from miniclaw.session.logs import get_logger
-from miniclaw.session.stranded import WORK_NAME
+from miniclaw.session.putting_back import settle_captured
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_folder import SUFFIX, split_entry_id, stem_of
 from miniclaw.session.types import Session
@@ -47,6 +47,7 @@ def restore(directory: SessionDirectory, trash: Trash, entry_id: str, now: datet
         SessionTooLargeError: It would be a file that could not be loaded again.
         StoreIOError: The entry is still there; and so may be the session, where its name could not be synced.
     """
+    directory.check_owned()
     session = _decode(trash, entry_id)
     session.last_accessed = max(now.astimezone(UTC), session.last_accessed)
     data = codec.encode_session(session)
@@ -90,10 +91,8 @@ def _check_ids(session: Session, entry_id: str) -> None:
 def _check_is_free(directory: SessionDirectory, session_id: str) -> None:
     for name in names.file_names(session_id):
         path = directory.path / name
-        if (folder := directory.captured.get(name)) is not None:
-            # An earlier removal that the system refused has left it there; the next start puts it back.
-            raise SessionExistsError(directory.path / WORK_NAME / folder / name, session_id)
         with store_errors(path, "restore"):
+            settle_captured(directory, name)  # an earlier removal that the system refused may have left it aside
             try:
                 directory.fs.stat(name, dir_fd=directory.fd)
             except FileNotFoundError:
@@ -108,8 +107,8 @@ def _create(directory: SessionDirectory, name: str, data: Bytes) -> None:
         FileExistsError: There is one.
         OSError: It was not created.
     """
-    fs, work = directory.fs, directory.work_fd
-    with temporary_name(directory.under_way) as temporary:
+    fs = directory.fs
+    with directory.work() as work, temporary_name(directory.under_way) as temporary:
         create_exclusively(fs, temporary, data, dir_fd=work)
         try:
             fs.link(temporary, name, src_dir_fd=work, dst_dir_fd=directory.fd)

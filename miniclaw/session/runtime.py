@@ -86,6 +86,15 @@ class SessionRuntime:
         if self._grace is not None:
             self._grace.cancel()
 
+    async def say_stopping(self) -> None:
+        """Let a process that wants to own the directory know that this one is going to end; it waits for that.
+
+        Leaving the block says so as well, and what comes before that may take a while.
+
+        Cancellation: it is said all the same.
+        """
+        await self._parts.store.say_stopping()
+
     def begin_grace(self, grace: trio.CancelScope) -> None:
         """Take the scope in which the services have their time to end."""
         self._grace = grace
@@ -141,7 +150,7 @@ async def open_runtime(
 
     Raises:
         SessionsDirectoryError: The directory cannot be used.
-        WorkspaceHeldError: Another process owns it.
+        WorkspaceHeldError: Another process owns it; one that is stopping is waited for, 25 s at the most.
         StoreError: What an earlier process left unfinished cannot be resolved.
         UnsavedSessionsError: On leaving: some sessions could not be saved; it names them. Where the block raised as
             well, or was cancelled, a group of both leaves it.
@@ -187,9 +196,13 @@ async def open_runtime(
         errors: list[BaseException] = []
         try:
             async with _running_services(runtime):
-                yield runtime
+                try:
+                    yield runtime
+                finally:
+                    await store.say_stopping()
         except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, with what the end adds to it
             errors.append(error)
+        store.check_process()  # a forked child has neither the threads nor the right to flush
         try:
             with trio.move_on_after(GRACE_SECONDS, shield=True):
                 await manager.flush()

@@ -56,8 +56,10 @@ class SessionSaver:
 
     async def check_place(self) -> None:
         """Say once in the log when what is saved is no longer where people look for it, and once when it is again."""
-        problem = await self._store.misplaced()
+        place = await self._store.check_place()
+        problem = place.problem
         told, self._stats.misplaced = self._stats.misplaced, problem
+        self._stats.lost_to = place.lost_to
         if problem != told and problem:
             log.error(
                 "Sessions directory is no longer in its place; sessions are saved where it is now",

@@ -9,7 +9,7 @@ from functools import partial
 import trio
 from msgspec import Struct
 
-from miniclaw.errors import SessionFileError, StoreError
+from miniclaw.errors import OwnershipLostError, SessionFileError, StoreError
 from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.logs import get_logger
@@ -108,7 +108,9 @@ def _pop(items: deque[Session]) -> Session | None:
 
 
 def log_failed_save(session_id: str, error: StoreError) -> None:
-    """Say that a session could not be saved, and why."""
+    """Say that a session could not be saved, and why, unless that was said once for all sessions."""
+    if isinstance(error, OwnershipLostError):
+        return
     log.error(
         "Session could not be saved; it stays in memory for the next try",
         session_id=session_id,

@@ -27,6 +27,7 @@ from miniclaw.session.files import (
     TEMPORARY_PREFIX,
     is_our_own,
     opened,
+    opened_to_write,
     read_whole,
     replace_file,
     store_errors,
@@ -192,11 +193,11 @@ class StateDirectory:
         """
         text = f"{now.astimezone(UTC).isoformat(timespec='microseconds')}\n".encode()  # always of one length
         # O_NONBLOCK: a FIFO of that name is an error, and not a wait for its reader.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with (
             self.folder.made(durable=False) as fd,
             store_errors(self.path / LAST_SEEN_NAME, "write"),
-            opened(self._fs, LAST_SEEN_NAME, flags, dir_fd=fd) as file,
+            opened_to_write(self._fs, LAST_SEEN_NAME, flags, dir_fd=fd) as file,
         ):
             status = self._fs.fstat(file)
             if not is_our_own(status):

@@ -44,6 +44,7 @@ class SaveStats:
         failed: Saves that failed.
         failing_ticks: How many regular autosaves in a row have not saved everything, up to now.
         misplaced: Why the sessions directory is not in its place, as of the last look; None: it is.
+        lost_to: The process that owns the sessions directory instead of this one; None: this one does.
     """
 
     def __init__(self, clock: Clock = utc_now, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -54,6 +55,7 @@ class SaveStats:
         self.failed = 0
         self.failing_ticks = 0
         self.misplaced: str | None = None
+        self.lost_to: str | None = None
 
     def settled(self, *, saved: bool) -> None:
         """Count one save that has ended."""

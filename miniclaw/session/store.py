@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 import trio
 
-from miniclaw.errors import CorruptTrashError, StoreError
+from miniclaw.errors import CorruptTrashError, StoreError, WorkspaceHeldError
 from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.earlier import EarlierFolders
@@ -24,6 +24,8 @@ from miniclaw.session.fs import OsCalls
 from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.leftovers import LeftoverRemoval, list_leftovers, remove_leftovers
 from miniclaw.session.migration import move_in
+from miniclaw.session.ownable import Place
+from miniclaw.session.process import OpeningProcess
 from miniclaw.session.putting_back import always
 from miniclaw.session.quarantine import quarantine_session
 from miniclaw.session.recovery import recover
@@ -47,6 +49,15 @@ SAVE_THREADS: Final = 4
 LOAD_THREADS: Final = 8
 SWEEP_THREADS: Final = 2
 
+STOPPING_SECONDS: Final = 25
+"""How long a process that wants to own the directory waits for an owner that is stopping: longer than that takes."""
+
+RETRY_SECONDS: Final = 0.1
+"""How often it looks meanwhile."""
+
+SAYING_SECONDS: Final = 1
+"""How long an owner that begins to stop tries to say that, where the disk hangs."""
+
 
 class FileSessionStore:
     """The store over a directory of JSON files. Made by `open_store`.
@@ -69,6 +80,7 @@ class FileSessionStore:
         # Both are changed on the trio thread only.
         self._jobs_under_way = 0
         self._closing = False
+        self._process = OpeningProcess()
 
     def keep_ledger(self, file: LedgerFile) -> None:
         """Make scans quicker by a ledger, which is kept in this file."""
@@ -110,9 +122,23 @@ class FileSessionStore:
         """See `SessionStore.keys`."""
         return names.file_names(session_id)
 
-    async def misplaced(self) -> str | None:
-        """See `SessionStore.misplaced`."""
-        return await self.run(self.directory.misplaced, self._load_limiter)
+    def check_process(self) -> None:
+        """See `SessionStore.check_process`."""
+        self._process.check()
+
+    def check_owned(self) -> None:
+        """See `SessionStore.check_owned`."""
+        self._process.check()
+        self.directory.check_owned()
+
+    async def check_place(self) -> Place:
+        """See `SessionStore.check_place`."""
+        return await self.run(self.directory.check_place, self._load_limiter)
+
+    async def say_stopping(self) -> None:
+        """See `SessionStore.say_stopping`."""
+        with trio.move_on_after(SAYING_SECONDS, shield=True):
+            await self.run(self.directory.say_stopping, self._load_limiter)
 
     def describe(self, key: str) -> str:
         """See `SessionStore.describe`."""
@@ -190,7 +216,11 @@ class FileSessionStore:
         """Run work on the directory in a thread; the directory stays open and locked for as long as that takes.
 
         See `miniclaw.session.threads.run_in_thread`.
+
+        Raises:
+            ForkedRuntimeError: This is a forked child, in which there are no such threads.
         """
+        self._process.check()
 
         def done() -> None:
             if finished is not None:
@@ -217,6 +247,24 @@ class FileSessionStore:
             self.directory.close()
 
 
+async def _own(directory: SessionDirectory, limiter: trio.CapacityLimiter) -> None:
+    deadline = trio.current_time() + STOPPING_SECONDS
+    is_told = False
+    while True:
+        try:
+            return await trio.to_thread.run_sync(directory.own, limiter=limiter)
+        except WorkspaceHeldError as error:
+            if not error.stopping or trio.current_time() >= deadline:
+                raise
+            if not is_told:
+                is_told = True
+                log.warning(
+                    f"Waiting for {error.holder}, which is stopping",
+                    path=str(directory.path), seconds=STOPPING_SECONDS,
+                )  # fmt: skip
+        await trio.sleep(RETRY_SECONDS)
+
+
 @asynccontextmanager
 async def open_store(
     sessions_dir: Path,
@@ -237,8 +285,10 @@ async def open_store(
 
     Raises:
         SessionsDirectoryError: It cannot be used.
-        WorkspaceHeldError: Another process owns it.
+        WorkspaceHeldError: Another process owns it. One that is stopping is waited for, `STOPPING_SECONDS` at the most.
         StoreError: What was left unfinished cannot be resolved.
+
+    Cancellation: the directory is not owned.
     """
     limiter = trio.CapacityLimiter(1)
     directory = await trio.to_thread.run_sync(
@@ -247,7 +297,6 @@ async def open_store(
     store = FileSessionStore(directory)
 
     def prepare() -> None:
-        directory.own()
         if earlier is not None:
             move_in(directory, earlier)
         recover(directory)
@@ -258,6 +307,7 @@ async def open_store(
 
     try:
         if own:
+            await _own(directory, limiter)
             await trio.to_thread.run_sync(prepare, limiter=limiter)
         yield store
     finally:

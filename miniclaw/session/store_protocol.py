@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from miniclaw.session.leftovers import LeftoverRemoval
+from miniclaw.session.ownable import Place
 from miniclaw.session.removal import Consent, Removal, TrashOrder
 from miniclaw.session.retention import Staying
 from miniclaw.session.rows import Leftover, ScanRow, Verify
@@ -87,8 +88,32 @@ class SessionStore(Protocol):
         """Return where that is, for a person."""
         ...
 
-    async def misplaced(self) -> str | None:
-        """Return why what is saved is not where people look for it; None where it is."""
+    def check_process(self) -> None:
+        """Refuse to be used in a forked child.
+
+        Raises:
+            ForkedRuntimeError: This is one.
+        """
+        ...
+
+    def check_owned(self) -> None:
+        """Refuse what could not be saved, before it is accepted.
+
+        Raises:
+            OwnershipLostError: Another process owns the sessions by now.
+            ForkedRuntimeError: As `check_process`.
+        """
+        ...
+
+    async def check_place(self) -> Place:
+        """Look whether what is saved is where people look for it, and whether this process still owns it."""
+        ...
+
+    async def say_stopping(self) -> None:
+        """Let a process that wants to own the sessions know that this one is stopping; it waits for that.
+
+        Cancellation: it is said all the same.
+        """
         ...
 
     async def examine(self, keys: Sequence[str]) -> dict[str, ScanRow | None]:

@@ -20,10 +20,10 @@ from typing import Final
 
 from miniclaw.errors import InvalidSessionIdError, TrashEntryNotFoundError
 from miniclaw.session.files import (
-    PRIVATE_FILE,
     READ_FLAGS,
     TEMPORARY_PREFIX,
     close_quietly,
+    create_file,
     opened,
     unlink_quietly,
     why_no_session_file,
@@ -50,7 +50,6 @@ from miniclaw.session.types import SessionHeader
 TRASH_NAME: Final = ".trash"
 
 _OPERATION: Final = "move the session to the trash"
-_CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE_BYTES: Final = 256 * 1024
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -136,7 +135,7 @@ class Trash:
     def _create(self, name: str, pieces: Iterable[bytes], folder: int) -> int:
         """Create a file of these pieces, synced, and return its size."""
         size = 0
-        fd = self._fs.open(name, _CREATE_FLAGS, PRIVATE_FILE, dir_fd=folder)
+        fd = create_file(self._fs, name, dir_fd=folder)
         try:
             try:
                 for piece in pieces:
@@ -162,7 +161,7 @@ class Trash:
         if not prepared:
             return
         try:
-            with self._folder.errors(self.path, "sync the trash"), self._folder.opened() as folder:
+            with self._folder.errors(self.path, "sync the trash"), self._folder.opened(to_change=True) as folder:
                 for copy in prepared:
                     with self._folder.errors(self.path_of(copy.entry_id), _OPERATION):
                         target = copy.entry_id + SUFFIX
@@ -279,7 +278,7 @@ class Trash:
         if not ids:
             return []
         try:
-            with self._folder.opened() as folder:
+            with self._folder.opened(to_change=True) as folder:
                 return self._remove(folder, ids)
         except FileNotFoundError:
             return [TrashRemoval(entry_id, "vanished") for entry_id in ids]
@@ -323,7 +322,7 @@ class Trash:
         temporary = [name for name, is_file in self._folder.names() if is_file and is_temporary(name)]
         swept = 0
         if temporary:
-            with self._folder.errors(self.path, "sweep the trash"), self._folder.opened() as folder:
+            with self._folder.errors(self.path, "sweep the trash"), self._folder.opened(to_change=True) as folder:
                 for name in temporary:
                     with suppress(OSError):
                         self._fs.unlink(name, dir_fd=folder)

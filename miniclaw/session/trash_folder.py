@@ -68,13 +68,14 @@ class TrashFolder:
         """Return where an entry lies."""
         return self.path / (entry_id + SUFFIX)
 
-    def opened(self, *, create: bool = False) -> AbstractContextManager[int]:
+    def opened(self, *, create: bool = False, to_change: bool = False) -> AbstractContextManager[int]:
         """Open the folder, and close it on leaving; see `Folder`.
 
         Args:
             create: Make it where it is missing; its own name is on the disk before anything can be put into it.
+            to_change: What is in it may be renamed or removed.
         """
-        return self._folder.made() if create else self._folder.opened()
+        return self._folder.made() if create else self._folder.opened(to_change=to_change)
 
     def names(self) -> list[tuple[str, bool]]:
         """Return the names in the folder, and whether each is a regular file; none where it is not made yet.

@@ -14,7 +14,7 @@ from typing import Final
 
 from miniclaw.errors import StoreError
 from miniclaw.session.directory import SessionDirectory, log
-from miniclaw.session.files import DIRECTORY_FLAGS, PRIVATE_DIR, close_quietly, store_errors
+from miniclaw.session.files import DIRECTORY_FLAGS, close_quietly, open_subdirectory, store_errors
 from miniclaw.session.stranded import BATCH_PREFIX, WORK_NAME
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -39,7 +39,8 @@ class WorkFolders:
         Raises:
             StoreIOError: None is free and none can be made.
         """
-        name, fd = self._take()
+        with self._directory.work() as work:
+            name, fd = self._take(work)
         try:
             yield name, fd
         finally:
@@ -54,22 +55,22 @@ class WorkFolders:
     def keep_one_ready(self, found: Sequence[str]) -> None:
         """Keep one of the empty folders of an earlier process, or make one; a failure is an ERROR in the log."""
         directory = self._directory
-        for surplus in found[1:]:
-            with suppress(OSError):  # it costs nothing, and the next start tries again
-                directory.fs.rmdir(surplus, dir_fd=directory.work_fd)
         try:
-            with store_errors(self._path, "prepare"):
+            with directory.work() as work, store_errors(self._path, "prepare"):
+                for surplus in found[1:]:
+                    with suppress(OSError):  # it costs nothing, and the next start tries again
+                        directory.fs.rmdir(surplus, dir_fd=work)
                 if found:
-                    self._sync_names()
+                    self._sync_names(work)
                     directory.free_folders.put(found[0])
                 else:
-                    name, fd = self._make()
+                    name, fd = self._make(work)
                     close_quietly(directory.fs, fd)
                     directory.free_folders.put(name)
         except StoreError as error:
             log.error("Folder for removals could not be prepared", path=str(self._path), error=str(error))
 
-    def _take(self) -> tuple[str, int]:
+    def _take(self, work: int) -> tuple[str, int]:
         directory = self._directory
         fs = directory.fs
         while True:
@@ -78,12 +79,12 @@ class WorkFolders:
             except queue.Empty:
                 break
             try:
-                return name, fs.open(name, DIRECTORY_FLAGS, dir_fd=directory.work_fd)
-            except OSError as error:  # somebody has removed or replaced it
+                return name, fs.open(name, DIRECTORY_FLAGS, dir_fd=work)
+            except OSError as error:  # removed or replaced, or the whole work folder was
                 log.warning("Folder for removals is gone", path=str(self._path / name), error=str(error))
         with store_errors(self._path, "make a folder for removals"):
             try:
-                return self._make()
+                return self._make(work)
             except OSError as error:
                 if error.errno not in _FULL:
                     raise
@@ -91,21 +92,25 @@ class WorkFolders:
                     name = directory.free_folders.get(timeout=_OTHERS_SECONDS)
                 except queue.Empty:
                     raise error from None
-            return name, fs.open(name, DIRECTORY_FLAGS, dir_fd=directory.work_fd)
+            return name, fs.open(name, DIRECTORY_FLAGS, dir_fd=work)
 
-    def _make(self) -> tuple[str, int]:
+    def _make(self, work: int) -> tuple[str, int]:
         fs = self._directory.fs
         name = BATCH_PREFIX + os.urandom(8).hex()
-        fs.mkdir(name, PRIVATE_DIR, dir_fd=self._directory.work_fd)
         try:
-            self._sync_names()
-            return name, fs.open(name, DIRECTORY_FLAGS, dir_fd=self._directory.work_fd)
+            fd = open_subdirectory(fs, name, dir_fd=work)
+            try:
+                self._sync_names(work)
+            except BaseException:
+                close_quietly(fs, fd)
+                raise
         except BaseException:
             with suppress(OSError):
-                fs.rmdir(name, dir_fd=self._directory.work_fd)
+                fs.rmdir(name, dir_fd=work)
             raise
+        return name, fd
 
-    def _sync_names(self) -> None:
-        """Bring the names of the folders to the disk, up to the sessions directory."""
-        for fd in (self._directory.work_fd, self._directory.fd):
+    def _sync_names(self, work: int) -> None:
+        """Bring the names of the folders to the disk, up to the sessions directory: the work folder may be new, too."""
+        for fd in (work, self._directory.fd):
             self._directory.fs.fsync(fd)

@@ -14,15 +14,27 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from miniclaw.errors import ConfigError
+from miniclaw.session.files import make_private
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.logs import get_logger
 
 MAX_ADDRESS_BYTES: Final = 107
 """Longest path in a socket address, inclusive; Linux's. Elsewhere it is a few less, and the system says so."""
 
+SocketState: TypeAlias = Literal["ours", "gone", "taken"]
+"""What is at the path of a Unix socket.
+
+``ours``: the socket that was bound there. ``gone``: nothing, or a socket at which no program listens: it can be bound
+again. ``taken``: the socket of another program that runs, or no socket; it is left alone.
+"""
+
 _BACKLOG: Final = 128
 _USER_TIMEOUT_MS: Final = 3000  # a peer that acknowledges nothing for so long is gone
+
+log = get_logger("miniclaw.web")
 
 
 @contextmanager
@@ -78,32 +90,60 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class UnixListener:
+    """A Unix socket that listens at a path.
+
+    Attributes:
+        path: Where.
+        socket: The listening socket.
+    """
+
+    def __init__(self, path: Path, listener: socket.socket) -> None:
+        self.path = path
+        self.socket = listener
+        self._ours = os.lstat(path)
+
+    def look(self) -> SocketState:
+        """Return what is at the path."""
+        try:
+            status = os.lstat(self.path)
+        except FileNotFoundError:
+            return "gone"
+        if os.path.samestat(status, self._ours):
+            return "ours"
+        return "taken" if not stat.S_ISSOCK(status.st_mode) or _answers(self.path) else "gone"
+
+
 @contextmanager
-def unix_listener(path: Path) -> Iterator[socket.socket]:
+def unix_listener(path: Path, *, again: bool = False) -> Iterator[UnixListener]:
     """Listen at a path for a block. The caller owns the directory, so a socket that is there already is stale.
 
     Args:
         path: Where; its directory is made if there is none. No link is followed in its place.
+        again: Whether this is a running gateway's second one, for which no directory is made: one that is gone was
+            moved or unmounted.
 
     Raises:
         ConfigError: There is something else than a socket, or it is not possible.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not again and not path.parent.exists():
+                make_private(OsCalls(), path.parent)
             _clear(path)
             with short_address(path) as address:
                 _bind_private(listener, address)
-            ours = os.lstat(path)
+            _give_to_owner(path)
+            unix = UnixListener(path, listener)
             listener.listen(_BACKLOG)
         except OSError as error:
             raise ConfigError(path, f"cannot listen there: {error.strerror or error}") from error
         listener.setblocking(False)
         try:
-            yield listener
+            yield unix
         finally:
             with suppress(OSError):
-                if os.path.samestat(ours, os.lstat(path)):
+                if unix.look() == "ours":
                     os.unlink(path)
 
 
@@ -132,6 +172,35 @@ def _bind_private(listener: socket.socket, address: str) -> None:
             listener.bind(address)
         finally:
             os.umask(before)
+
+
+def _give_to_owner(path: Path) -> None:
+    """Give a socket that root has made to the owner of its directory, who could not connect to it otherwise."""
+    if os.geteuid() != 0 or sys.platform != "linux":
+        return
+    folder = os.stat(path.parent)
+    if folder.st_uid == 0:
+        return
+    # By way of a descriptor of just that file: its name may lead to another one by now.
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            os.chown(f"/proc/self/fd/{fd}", folder.st_uid, folder.st_gid)
+    except OSError as error:
+        log.warning("Gateway's socket cannot be given to the directory's owner", path=str(path), error=error.strerror)
+    finally:
+        os.close(fd)
+
+
+def _answers(path: Path) -> bool:
+    """Return whether a program listens at a Unix socket, as far as can be told."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, short_address(path) as address:
+        client.setblocking(False)
+        try:
+            client.connect(address)
+        except OSError as error:
+            return error.errno not in {errno.ECONNREFUSED, errno.ENOENT}
+    return True
 
 
 @contextmanager

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import trio
 from starlette.types import ASGIApp
 
+from miniclaw.errors import ConfigError
 from miniclaw.session.logs import get_logger
 from miniclaw.web.admission import Admission, BoundedListener, descriptor_limit, plan_connections
 from miniclaw.web.config import SOCKET_NAME, WebConfig
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
 from miniclaw.web.listening import tcp_listener, unix_listener, url_of
 from miniclaw.web.serving import Serving
+
+SOCKET_CHECK_SECONDS: Final = 5
+"""How often it is looked whether the file of the Unix socket is there."""
 
 log = get_logger("miniclaw.web")
 
@@ -38,6 +45,74 @@ class Server:
         return sum(map(len, self._admissions))
 
 
+class UnixSocket:
+    """The Unix socket of a server: found by its path, and made again where that leads nowhere.
+
+    Args:
+        path: Where.
+        opened: Closes it, and removes its file.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+
+    def __init__(self, path: Path, opened: ExitStack) -> None:
+        self._opened = opened.enter_context(ExitStack())  # has the present listener, and nothing else
+        self._listener = self._opened.enter_context(unix_listener(path))
+        self._limiter = trio.CapacityLimiter(1)
+        self._problem = ""  # that the log has
+
+    @property
+    def listening(self) -> socket.socket:
+        """The listening socket, as of now."""
+        return self._listener.socket
+
+    async def wait_until_made_again(self) -> None:
+        """Return when the file was deleted and another socket was bound; `listening` is that one then."""
+        while True:
+            await trio.sleep(SOCKET_CHECK_SECONDS)
+            try:
+                state = await trio.to_thread.run_sync(
+                    self._listener.look, abandon_on_cancel=True, limiter=self._limiter
+                )
+                if state == "gone":
+                    self._opened.close()
+                    self._listener = self._opened.enter_context(unix_listener(self._listener.path, again=True))
+            except (OSError, ConfigError) as error:
+                self._tell(str(error))
+                continue
+            if state == "gone":
+                log.warning("Gateway's socket was deleted; it is made again", socket=str(self._listener.path))
+                return
+            self._tell("" if state == "ours" else "something else is in its place; remove it")
+
+    def _tell(self, problem: str) -> None:
+        """Log once that the socket is not in its place."""
+        if problem and problem != self._problem:
+            path = str(self._listener.path)
+            log.warning("Commands cannot reach the gateway at its socket", socket=path, problem=problem)
+        self._problem = problem
+
+
+async def _serve_socket(
+    unix: UnixSocket,
+    serving: Callable[[socket.socket], Serving],
+    connections: trio.Nursery,
+    *,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    """Serve at a Unix socket until cancelled, and go on at its successor when it is made again."""
+    is_started = False
+    while True:
+        async with trio.open_nursery() as accepting:
+            await accepting.start(serving(unix.listening).run, connections)
+            if not is_started:
+                is_started = True
+                task_status.started()
+            await unix.wait_until_made_again()
+            accepting.cancel_scope.cancel()
+
+
 @asynccontextmanager
 async def open_server(
     config: WebConfig,
@@ -57,6 +132,8 @@ async def open_server(
         drain: Set when the block is left: then websockets are to be closed by who answers them, and streams ended.
         limits: What clients may take.
 
+    The Unix socket is made again within `SOCKET_CHECK_SECONDS` where its file is deleted.
+
     Raises:
         ConfigError: It cannot listen.
 
@@ -68,20 +145,29 @@ async def open_server(
     admissions = [Admission(limits, over_socket)]
     addresses: tuple[str, ...] = ()
     with ExitStack() as opened:
-        sockets = [opened.enter_context(unix_listener(socket_path))]
-        if config.enabled:
-            sockets.append(opened.enter_context(tcp_listener(config.host, config.port)))
-            admissions.append(Admission(limits, over_tcp))
-            addresses = (url_of(sockets[-1]),)
-        services = []
-        for listening, admission, trusted in zip(sockets, admissions, (True, False), strict=False):
+        services: list[Serving] = []
+
+        def serving(listening: socket.socket, admission: Admission, app: ASGIApp) -> Serving:
             # A copy, since trio closes its own: the file of the Unix socket goes with ours.
             listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening.dup()))
-            services.append(Serving(make_app(trusted), BoundedListener(listener, admission, limits), limits))
+            service = Serving(app, BoundedListener(listener, admission, limits), limits)
+            services[:] = [*(earlier for earlier in services if not earlier.is_over), service]
+            return service
+
+        unix = UnixSocket(socket_path, opened)
+        trusted = make_app(True)
+        tcp: socket.socket | None = None
+        if config.enabled:
+            tcp = opened.enter_context(tcp_listener(config.host, config.port))
+            admissions.append(Admission(limits, over_tcp))
+            addresses = (url_of(tcp),)
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
-                for service in services:
-                    await accepting.start(service.run, connections)
+                over_unix = partial(serving, admission=admissions[0], app=trusted)
+                await accepting.start(_serve_socket, unix, over_unix, connections)
+                if tcp is not None:
+                    over_tcp_too = serving(tcp, admissions[1], make_app(False))
+                    await accepting.start(over_tcp_too.run, connections)
                 log.info("Web server listening", addresses=addresses, socket=str(socket_path))
                 try:
                     yield Server(addresses, socket_path, tuple(admissions))

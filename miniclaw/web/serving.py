@@ -170,6 +170,12 @@ class Serving:
         self._config = server_config(limits)
         self._terminated = EventWrapper()
         self._streams: set[BoundedStream] = set()  # those that are open; `run` adds, `_serve` removes
+        self._accepts = True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it accepts no more, and all its connections have ended."""
+        return not self._accepts and not self._streams
 
     async def run(self, connections: trio.Nursery, *, task_status: trio.TaskStatus[None]) -> None:
         """Accept connections until this is cancelled.
@@ -178,12 +184,15 @@ class Serving:
             connections: Where each one's task goes.
             task_status: Told when it accepts.
         """
-        async with self._listener:
-            task_status.started()
-            while True:
-                stream = await self._listener.accept()
-                self._streams.add(stream)
-                connections.start_soon(self._serve, stream)
+        try:
+            async with self._listener:
+                task_status.started()
+                while True:
+                    stream = await self._listener.accept()
+                    self._streams.add(stream)
+                    connections.start_soon(self._serve, stream)
+        finally:
+            self._accepts = False
 
     async def stop(self, last_moment: float) -> None:
         """Close the connections that wait for a request, the others as soon as theirs is answered.

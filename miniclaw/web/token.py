@@ -16,6 +16,8 @@ from typing import Final
 from miniclaw.errors import ConfigError
 from miniclaw.redaction import Secret
 from miniclaw.secret_files import MAX_SECRET_CHARS, read_private
+from miniclaw.session.files import create_exclusively, make_private
+from miniclaw.session.fs import OsCalls
 from miniclaw.session.logs import get_logger
 
 TOKEN_NAME: Final = "web-token"  # noqa: S105 - a file's name
@@ -47,6 +49,8 @@ def load_token(workspace: Path) -> Secret:
         if path.exists():
             _check_owner(path)
         else:
+            if not workspace.exists():
+                make_private(OsCalls(), workspace)
             _write(path, secrets.token_urlsafe(32))
             log.info("Web token made", path=str(path))
     except OSError as error:
@@ -73,18 +77,10 @@ def _write(path: Path, text: str) -> None:
     """Write a new file, so that it is whole, private and on disk, or not there."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)  # of a start that was killed
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        if os.geteuid() == 0:  # the gateway of the directory's owner reads it later
-            above = path.parent.stat()
-            os.fchown(fd, above.st_uid, above.st_gid)
-        os.write(fd, f"{text}\n".encode())
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    os.rename(temporary, path)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        create_exclusively(OsCalls(), temporary.name, f"{text}\n".encode(), dir_fd=directory)
+        os.rename(temporary, path)
         os.fsync(directory)
     finally:
         os.close(directory)

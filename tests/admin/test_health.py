@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 from pathlib import Path
 from typing import Final
 
@@ -182,3 +183,25 @@ async def test_readyz_sessions_directory_out_of_its_place(
         aside.rename(sessions_dir)
         await watched.runtime.persistence.tick()
         assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_readyz_turns_when_another_process_owns_the_directory(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """A gateway that can keep nothing any more is not ready, whatever the other one does afterwards."""
+    logs.expect_error(
+        "Sessions directory is owned by another process; nothing is saved or removed any more until a restart"
+    )
+    async with open_watched(sessions_dir, clock) as watched, served(watched) as client:
+        assert await watched.value("miniclaw_sessions_dir_owned") == 1
+        lock = sessions_dir / ".lock"
+        lock.unlink()
+        lock.touch()
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            await watched.runtime.persistence.tick()
+        await watched.runtime.persistence.tick()
+        answer = await client.get("/readyz")
+        assert answer.status_code == 503
+        assert [reason["code"] for reason in answer.json()["reasons"]] == ["ownership_lost"]
+        assert await watched.value("miniclaw_sessions_dir_owned") == 0

@@ -16,7 +16,8 @@ from typing import Any, Self
 from miniclaw.session.fs import OsCalls
 from tests.fakes.os_calls import CALLS
 
-_HALVED = frozenset({"read", "readv", "pread", "write"})
+_WRITES = frozenset({"write", "pwrite"})
+_HALVED = frozenset({"read", "readv", "pread"}) | _WRITES
 
 Real = Callable[[], Any]
 
@@ -80,7 +81,7 @@ class ShortThenFull(Act):
         self._number = number
 
     def counts(self, name: str) -> bool:
-        return name == "write"
+        return name in _WRITES
 
     def at(self, name: str, real: Real, shorter: Real) -> Any:
         self.made += self.counts(name)
@@ -101,7 +102,7 @@ class Kill(Act):
         self._when = when
 
     def counts(self, name: str) -> bool:
-        return self._when != "half" or name == "write"
+        return self._when != "half" or name in _WRITES
 
     def at(self, name: str, real: Real, shorter: Real) -> Any:
         self.made += self.counts(name)

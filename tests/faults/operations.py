@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,6 +22,7 @@ from miniclaw.session.quarantine import quarantine
 from miniclaw.session.removal import remove_batch
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.scanning import DirectoryScan
+from miniclaw.session.stranded import WORK_NAME
 from miniclaw.session.types import Message, Session, SessionHeader
 from tests.fakes.operation import Fate, Operation, Report
 from tests.fakes.samples import session_dict
@@ -266,6 +269,16 @@ def recovering() -> Operation:
     return starting("recover", work, fates, older, newer, sound, TORN)
 
 
+def without_work_folder(operation: Operation) -> Operation:
+    """Return the operation as it is where a script has just deleted the work folder of the running program."""
+
+    def run(directory: SessionDirectory, report: Report) -> None:
+        shutil.rmtree(directory.path / WORK_NAME)
+        operation.run(directory, report)
+
+    return replace(operation, name=f"{operation.name}, work folder gone", run=run)
+
+
 def if_old(header: SessionHeader) -> bool:
     """Let go what has expired."""
     return header.last_accessed == OLD
@@ -290,5 +303,7 @@ OPERATIONS: Final = {
         quarantining(),
         recovering(),
         starting("first start", {}, ()),
+        without_work_folder(saving("save", {"telegram_200": text("telegram_200", OLD)})),
+        without_work_folder(removing("delete", ["telegram_200"], [], [], lambda _: True)),
     )
 }

@@ -53,6 +53,7 @@ LEAST_POINTS: Final = {
     "save": 45, "save batch": 150, "load": 200, "adopt": 200, "scan": 250, "cleanup": 330, "delete": 105,
     "keep, delete": 210, "quarantine": 45, "recover": 700, "first start": 180,
     "cleanup to trash": 820, "delete to trash": 340, "restore": 280,
+    "save, work folder gone": 60, "delete, work folder gone": 100,
 }  # fmt: skip
 
 
@@ -154,9 +155,10 @@ async def test_save_all_with_faults_stays_dirty(
             errors = logs.named("Session could not be saved; it stays in memory for the next try")
             assert {event["session_id"] for event in errors} == set(report.failed)
             for event in errors:
-                # The names are synced all at once: an error there names the directory.
+                # The names are synced all at once: an error there names the directory; the work folder is for all, too.
                 assert event["path"] in {
                     str(tmp_path / str(k)),
+                    str(tmp_path / str(k) / ".work"),
                     str(tmp_path / str(k) / file_name(event["session_id"])),
                 }
             for session_id in ids:

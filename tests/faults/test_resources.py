@@ -169,6 +169,7 @@ async def test_hung_fsync_holds_up_neither_chat_nor_saves_nor_cleanup_nor_the_en
         assert (await runtimes[0].cleanup.run()).sessions_deleted == 1
         assert (await manager.delete_session("web_0")).bytes_freed > 0
         ending.set()
+        await until(lambda: b"stopping" in (sessions_dir / ".lock").read_bytes())
         await trio.testing.wait_all_tasks_blocked()
         assert not ended.is_set()
         mock_clock.jump(GRACE_SECONDS)  # of the services, if one of them is at a save

@@ -35,6 +35,7 @@ RENAME = "renameat:error=ENOSPC"
 OPEN = "openat:error=EACCES"
 UNLINK = "unlinkat:error=EACCES"
 WRITE = "write:error=ENOSPC"
+WRITE_IN_PLACE = "pwrite64:error=ENOSPC"
 MKDIR = "mkdirat:error=EROFS"
 
 NOT_SAVED = "Sessions could not be saved before the end"
@@ -202,7 +203,7 @@ def test_program_lock_that_cannot_be_written_holds_all_the_same(
 ) -> None:
     """Who holds the lock cannot be noted on a full disk; the command does its work, and all else is there."""
     before = read(program)
-    result = program.run_with((WRITE,), located(program, ("/.lock",)), *command)
+    result = program.run_with((WRITE_IN_PLACE,), located(program, ("/.lock",)), *command)
     assert program.injected
     assert (result.code, result.err) == (0, "")
     assert_nothing_lost(program, before, removed=removed)
@@ -212,7 +213,7 @@ def test_gateway_lock_that_cannot_be_written_holds_all_the_same(program: Straced
     """A gateway that cannot note who holds the lock starts, sweeps, and ends well."""
     program.write_config("[session]\nannounce_first = false\n")
     before = read(program)
-    with program.gateway((WRITE,), located(program, ("/.lock",))) as gateway:
+    with program.gateway((WRITE_IN_PLACE,), located(program, ("/.lock",))) as gateway:
         gateway.read_until("Session cleanup complete")
         assert gateway.terminate() == 0, gateway.err
     assert program.injected

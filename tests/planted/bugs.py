@@ -10,11 +10,11 @@ from tests.planted.bug import (
     DIRECTORY,
     FILES,
     FOLDER,
-    HOLDER,
     JOB,
     MANAGER,
     MEMORY,
     NAMES,
+    OWNERSHIP,
     PUTTING_BACK,
     QUARANTINE,
     RECOVERY,
@@ -31,6 +31,7 @@ from tests.planted.command_bugs import COMMAND_BUGS
 from tests.planted.durability_bugs import DURABILITY
 from tests.planted.leftover_bugs import LEFTOVER_BUGS
 from tests.planted.migration_bugs import MIGRATION_BUGS
+from tests.planted.owner_bugs import OWNER_BUGS
 from tests.planted.rule_bugs import RULE_BUGS
 from tests.planted.told_bugs import TOLD_BUGS
 from tests.planted.web_bugs import WEB_BUGS
@@ -226,13 +227,16 @@ _BORDERS: Final = (
     ),
     bug_of_one(
         "moved directory unnoticed", "conversations are saved where nobody looks", SAVER,
-        "        problem = await self._store.misplaced()\n", "        problem = None\n",
+        "        problem = place.problem\n", "        problem = None\n",
         "faults/test_attacks.py::test_directory_moved_and_back_is_told_once_each",
     ),
-    bug_of_one(
-        "follows a linked lock", "a link makes the gateway overwrite another program's file", HOLDER,
-        "os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW |", "os.O_RDWR | os.O_CREAT |",
-        "session/test_directory.py",
+    Bug(
+        "follows a linked lock", "a link makes the gateway overwrite another program's file",
+        (
+            Change(OWNERSHIP, "os.O_RDWR | os.O_NOFOLLOW |", "os.O_RDWR |"),
+            Change(OWNERSHIP, "                if self._is_in_place(fd):\n", "                if True:\n"),
+        ),
+        ("session/test_directory.py",),
     ),
     bug_of_one(
         "unescaped name", "a chat id with ../ writes outside of the directory", NAMES,
@@ -257,7 +261,7 @@ _BORDERS: Final = (
         "session/test_removal.py",
     ),
     bug_of_one(
-        "second gateway allowed", "two gateways overwrite each other's sessions", HOLDER,
+        "second gateway allowed", "two gateways overwrite each other's sessions", OWNERSHIP,
         "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB",
         "session/test_directory.py",
     ),
@@ -274,6 +278,15 @@ _BORDERS: Final = (
 )  # fmt: skip
 
 BUGS: Final = (
-    *DURABILITY, *_REMOVAL, *_JUDGEMENT, *_BORDERS, *LEFTOVER_BUGS, *MIGRATION_BUGS, *RULE_BUGS, *TOLD_BUGS,
-    *COMMAND_BUGS, *WEB_BUGS,
-)  # fmt: skip
+    *DURABILITY,
+    *_REMOVAL,
+    *_JUDGEMENT,
+    *_BORDERS,
+    *LEFTOVER_BUGS,
+    *MIGRATION_BUGS,
+    *OWNER_BUGS,
+    *RULE_BUGS,
+    *TOLD_BUGS,
+    *COMMAND_BUGS,
+    *WEB_BUGS,
+)

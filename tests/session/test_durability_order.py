@@ -5,6 +5,7 @@ A kill keeps the page cache and cannot show a sync that is missing; this can, wi
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -195,3 +196,30 @@ def test_open_created_directories_are_durable(sessions_dir: Path, fs: DurableOs)
     """Each directory that is made on the way is synced into its parent."""
     with SessionDirectory.open(sessions_dir, create=True, fs=fs):
         assert fs.unsynced == set()
+
+
+def test_work_folder_that_is_made_again_is_on_the_disk_before_a_session_is_in_it(
+    directory: SessionDirectory, fs: DurableOs
+) -> None:
+    """A power cut in the middle of a removal must not take the folder in which the session is, nor the folder around it."""
+    write_session(directory.path, "telegram_1", OLD)
+    shutil.rmtree(directory.path / ".work")
+    directory.write(new_session("2"))  # makes it again, for a file that nobody would miss
+    directory.sync()
+    shutil.rmtree(directory.path / ".work")
+    (removal,) = remove_batch(directory, ["telegram_1.json"], if_old)
+    assert removal.outcome == "removed"
+    assert fs.broken == []
+
+
+def test_save_and_removal_go_on_when_the_work_folder_was_deleted(directory: SessionDirectory) -> None:
+    """Nobody has to start the program again: what needs the folder next makes it again, for its user alone."""
+    work = directory.path / ".work"
+    for removes in (False, True):
+        write_session(directory.path, "telegram_1", OLD)
+        shutil.rmtree(work)
+        if removes:
+            assert remove_batch(directory, ["telegram_1.json"], if_old)[0].outcome == "removed"
+        else:
+            directory.write(new_session("1"))
+        assert work.stat().st_mode & 0o777 == 0o700

@@ -93,13 +93,13 @@ def test_find_holder_that_cannot_be_asked_is_an_error(sessions_dir: Path) -> Non
 def test_own_waits_out_somebody_who_only_looks(sessions_dir: Path) -> None:
     """A look at the lock in just that moment does not keep anybody from owning the directory."""
     fs = FaultyOs()
-    refused = iter([True, True, False])
+    refused = iter([True, True, False, True, False])  # of the directory, and of its .lock
 
     def hook(called: str, args: tuple[object, ...]) -> None:
-        if called == "flock" and next(refused):
+        if called == "flock" and next(refused, False):
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     fs.on(hook)
     with SessionDirectory.open(sessions_dir, create=True, fs=fs) as directory:
         directory.own()
-        assert directory.work_fd >= 0
+        assert directory.is_owned

@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -172,12 +173,27 @@ def test_restore_without_hard_links_copies(
 
 
 def test_restore_of_a_session_that_is_still_captured_is_refused(directory: SessionDirectory, trash: Trash) -> None:
-    """Where a removal that the system refused has left the session aside, it is there: nothing is put in its place."""
+    """A session that a refused removal has left aside is there: it gets its place again, and nothing else does."""
+    entry_id = discard(directory, trash, write_session(directory.path, ID, OLD))
+    aside = directory.path / ".work" / "rm-0123456789abcdef" / f"{ID}.json"
+    aside.parent.mkdir()
+    write_session(aside.parent, ID, NOW)
+    directory.captured[aside.name] = aside.parent.name
+    with pytest.raises(SessionExistsError, match=f"{ID}.json"):
+        restore(directory, trash, entry_id, NOW)
+    assert directory.load(ID).last_accessed == NOW
+    assert not aside.exists()
+
+
+def test_restore_after_the_work_folder_was_deleted_brings_the_session_back(
+    directory: SessionDirectory, trash: Trash
+) -> None:
+    """A session that was left aside in a work folder which is gone stands in nobody's way any more."""
     entry_id = discard(directory, trash, write_session(directory.path, ID, OLD))
     directory.captured[f"{ID}.json"] = "rm-0123456789abcdef"
-    with pytest.raises(SessionExistsError, match="rm-0123456789abcdef"):
-        restore(directory, trash, entry_id, NOW)
-    assert place(directory) == {}
+    shutil.rmtree(directory.path / ".work")
+    assert restore(directory, trash, entry_id, NOW) == ID
+    assert directory.load(ID).last_accessed == NOW
 
 
 def test_two_restores_of_one_entry_make_one_session(directory: SessionDirectory, trash: Trash, fs: FaultyOs) -> None:

@@ -1,0 +1,188 @@
+"""A directory that one process can own: opening it, owning it, and looking after both.
+
+Everything is relative to one descriptor of the directory. `miniclaw.session.directory` has the sessions in it.
+"""
+
+from __future__ import annotations
+
+import stat
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from msgspec import Struct
+
+from miniclaw.errors import StoreError
+from miniclaw.session.files import PRIVATE_DIR, close_quietly, open_directory, store_errors, why_no_directory
+from miniclaw.session.folder import Folder
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.holder import Holder, find_holder
+from miniclaw.session.logs import get_logger
+from miniclaw.session.stranded import WORK_NAME
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+
+    from miniclaw.session.ownership import Ownership
+    from miniclaw.session.saved_files import SavedFiles
+
+log = get_logger("miniclaw.session.store")
+
+
+class Place(Struct, frozen=True):
+    """What a look at an owned directory has found.
+
+    Attributes:
+        problem: Why its path does not lead to it any more; None: it does.
+        lost_to: The process that has become its owner meanwhile; None: this one still is.
+    """
+
+    problem: str | None = None
+    lost_to: str | None = None
+
+
+class OwnableDirectory:
+    """One open directory. Its methods block and may be called from any thread.
+
+    Opened without `own`, it is only read, which needs no lock.
+    """
+
+    def __init__(self, path: Path, fd: int, fs: OsCalls) -> None:
+        self.path = path
+        self.fs = fs
+        self.fd = fd
+        self._ownership: Ownership | None = None  # there while owned
+        self._work = Folder.within(self, WORK_NAME)
+        # File name -> the folder in which a removal that the system refused has left it, beside its place or instead.
+        # Only `removal` uses it; each entry belongs to who holds the lock of that session.
+        self.captured: dict[str, str] = {}
+        # Names of the temporary files that saves are writing; changed by any thread, one atomic step at a time.
+        self.under_way: set[str] = set()
+        self.saved_files: SavedFiles | None = None  # set by who keeps a ledger
+        # Folders of `.work` that no removal is using; there while owned, and only `work_folders` uses it.
+        self.free_folders: SimpleQueue[str]
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = False, fs: OsCalls | None = None) -> Self:
+        """Open the directory.
+
+        Args:
+            path: The directory; its last component may not be a link.
+            create: Make it where it is missing, mode 0700.
+            fs: The system calls; the real ones where None.
+
+        Raises:
+            SessionsDirectoryError: It is missing, a link, no directory, or cannot be opened.
+        """
+        fs = fs or OsCalls()
+        return cls(path, open_directory(fs, path, create=create), fs)
+
+    def close(self) -> None:
+        """Give up the locks, if held, and close the descriptor."""
+        if self._ownership is not None:
+            self._ownership.release()
+            self._ownership = None
+        if self.fd >= 0:
+            close_quietly(self.fs, self.fd)
+        self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def own(self) -> None:
+        """Become the one process that writes here, for as long as the directory stays open.
+
+        Raises:
+            WorkspaceHeldError: Another process is; nothing was changed.
+            StoreIOError: The lock or the work folder could not be made.
+        """
+        from queue import SimpleQueue  # noqa: PLC0415 - start-up time: not for who only looks
+
+        from miniclaw.session.ownership import Ownership  # noqa: PLC0415 - likewise
+
+        self.free_folders = SimpleQueue()
+        ownership = Ownership(self.fs, self.fd, self.path)
+        ownership.take()
+        self._ownership = ownership
+        with self.work():
+            pass  # made, or refused, before anything is accepted
+        with store_errors(self.path, "make private"):
+            mode = stat.S_IMODE(self.fs.fstat(self.fd).st_mode)
+            if mode & ~PRIVATE_DIR:
+                self.fs.fchmod(self.fd, PRIVATE_DIR)
+        if mode & ~PRIVATE_DIR:
+            log.info("Sessions directory made private", path=str(self.path), was=f"{mode:04o}", now="0700")
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether this process has become the owner."""
+        return self._ownership is not None
+
+    def check_owned(self) -> None:
+        """Refuse to change anything in a directory whose owner this process is no more.
+
+        Raises:
+            OwnershipLostError: Another process has locked a new `.lock`.
+            ForkedRuntimeError: This is a forked child of the owner.
+        """
+        if self._ownership is not None:
+            self._ownership.check_owned()
+
+    def check_place(self) -> Place:
+        """Look whether the directory is where its path leads to, and see to it that `.lock` is the owner's."""
+        return Place(self.misplaced(), None if self._ownership is None else self._ownership.check())
+
+    def say_stopping(self) -> None:
+        """Let others know that this process is about to give up the directory."""
+        if self._ownership is not None:
+            self._ownership.say_stopping()
+
+    def work(self) -> AbstractContextManager[int]:
+        """Open the work folder for a block, to change something in it; it is made again where it has vanished.
+
+        Raises:
+            StoreIOError: It cannot be opened or made.
+            OwnershipLostError, ForkedRuntimeError: As `check_owned`.
+        """
+        return self._work.made()
+
+    def holder(self) -> Holder | None:
+        """Return who owns the directory; None: nobody does.
+
+        Raises:
+            StoreIOError: The lock cannot be read.
+        """
+        return find_holder(self.fs, self.fd, self.path)
+
+    def misplaced(self) -> str | None:
+        """Return why the path does not lead to this directory any more; None where it does.
+
+        It was renamed, replaced or unmounted meanwhile. What is open is written on: nothing is lost by that, but nobody
+        finds it by the path.
+        """
+        here = self.fs.fstat(self.fd)
+        try:
+            there = self.fs.stat(str(self.path), dir_fd=self.fd)
+        except OSError as error:
+            return f"nothing can be found there: {error.strerror}"
+        if (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev):
+            return None
+        return why_no_directory(there.st_mode) or "another directory is there"
+
+    def free_disk(self) -> int | None:
+        """Return how many bytes are free on the disk for us; None where the system does not say."""
+        try:
+            status = self.fs.fstatvfs(self.fd)
+        except OSError:
+            return None
+        return status.f_bavail * status.f_frsize
+
+    def is_nobodys(self) -> bool:
+        """Return whether nobody owns the directory, as far as can be told."""
+        try:
+            return self.holder() is None
+        except StoreError:
+            return False

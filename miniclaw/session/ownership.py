@@ -1,0 +1,300 @@
+"""Owning a sessions directory: two locks, and what the owner does when `.lock` is no longer its own.
+
+A process becomes the owner by two exclusive flocks, in this order:
+
+1. the directory itself. No script, backup or synchronisation takes that away, whatever it does to the files;
+2. the file `.lock` in it, which says by which process it is held, and since when. Earlier versions lock only that,
+   and where a directory cannot be locked (some network file systems) it is all there is.
+
+Both hang on descriptors that nothing else uses. They are unlocked, in the reverse order, and not just closed: a forked
+child may have copies of the descriptors, with which the locks would stay. The child itself closes its copies as soon as
+it is forked, without unlocking, since a lock belongs to all copies.
+
+`check` compares `.lock` with the owner's descriptor, at each autosave:
+
+=============================================  =======================================================================
+`.lock` is the owner's                         nothing
+it is missing                                  it is made again and locked; a WARNING
+it is another file, which nobody has locked    that one is locked; a WARNING
+it is another file, which a process has locked ownership is lost, until a restart; an ERROR
+it is a link, a directory, unreadable, …       it is left alone; a WARNING. The directory's lock goes on being held
+=============================================  =======================================================================
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import threading
+import time
+import weakref
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from miniclaw.errors import OwnershipLostError, StoreIOError, WorkspaceHeldError
+from miniclaw.session.files import (
+    DIRECTORY_FLAGS,
+    close_quietly,
+    is_our_own,
+    open_or_create,
+    store_errors,
+    why_no_session_file,
+)
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.holder import LOCK_NAME, NO_LOCKS, read_holder
+from miniclaw.session.logs import get_logger
+from miniclaw.session.process import OpeningProcess
+
+# O_NONBLOCK: a FIFO in its place must not make the owner wait.
+_LOCK_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+_TRIES: Final = 5
+_PAUSE_SECONDS: Final = 0.02
+
+_NOT_LOCKED: Final = -1
+
+log = get_logger("miniclaw.session.store")
+
+
+class Ownership:
+    """The locks of one directory that this process owns. Any thread may call its methods.
+
+    Args:
+        fs: The system calls.
+        dir_fd: The directory, open for as long as this is.
+        path: Its path, for messages.
+    """
+
+    def __init__(self, fs: OsCalls, dir_fd: int, path: Path) -> None:
+        self._fs = fs
+        self._dir_fd = dir_fd
+        self._path = path
+        self._process = OpeningProcess()
+        self._since = datetime.now(UTC)
+        self._one_at_a_time = threading.Lock()  # of the calls that change what follows
+        self._directory_lock = self._file_lock = _NOT_LOCKED  # descriptors
+        self._lost_to: str | None = None  # set once
+        self._told = ""  # the problem with `.lock` that the log has already
+
+    def take(self) -> None:
+        """Become the owner.
+
+        Raises:
+            WorkspaceHeldError: Another process is; nothing was changed.
+            StoreIOError: The locks cannot be taken.
+        """
+        with self._one_at_a_time:
+            _taken.add(self)
+            try:
+                self._directory_lock = self._lock_directory()
+                with store_errors(self._path / LOCK_NAME, "lock"):
+                    self._file_lock = self._lock_file()
+            except BaseException:
+                self._release()
+                raise
+
+    def release(self) -> None:
+        """Give the locks up; again: without effect."""
+        with self._one_at_a_time:
+            self._release()
+
+    def check_owned(self) -> None:
+        """Refuse to change anything in a directory that is no longer owned.
+
+        Raises:
+            OwnershipLostError: Another process has locked a new `.lock`.
+            ForkedRuntimeError: This is a forked child of the owner.
+        """
+        self._process.check()
+        if self._lost_to is not None:
+            raise OwnershipLostError(self._path, self._lost_to)
+
+    def check(self) -> str | None:
+        """See to it that `.lock` is the owner's; the table in this module's docstring has what is done.
+
+        Returns:
+            The process to which ownership is lost; None: it is not lost.
+        """
+        with self._one_at_a_time:
+            if self._lost_to is None and self._file_lock != _NOT_LOCKED:
+                self._check()
+            return self._lost_to
+
+    def say_stopping(self) -> None:
+        """Write into `.lock` that this process is about to end; one that wants to own the directory waits for that.
+
+        A failure has no consequence but that the other one does not wait.
+        """
+        with self._one_at_a_time:
+            if self._lost_to is None and self._file_lock != _NOT_LOCKED:
+                self._introduce(self._file_lock, stopping=True)
+
+    def drop_in_child(self) -> None:
+        """Close the descriptors in a forked child, without unlocking: the locks are the parent's."""
+        for fd in (self._file_lock, self._directory_lock):
+            if fd != _NOT_LOCKED:
+                with suppress(OSError):
+                    os.close(fd)
+        self._file_lock = self._directory_lock = _NOT_LOCKED
+        self._one_at_a_time = threading.Lock()  # another thread, which is not in the child, may have held it
+
+    def _lock_directory(self) -> int:
+        with store_errors(self._path, "lock"):
+            fd = self._fs.open(".", DIRECTORY_FLAGS, dir_fd=self._dir_fd)
+            try:
+                _lock(self._fs, fd)
+            except BlockingIOError:
+                close_quietly(self._fs, fd)
+                raise self._held() from None
+            except OSError as error:
+                close_quietly(self._fs, fd)
+                if error.errno not in NO_LOCKS:
+                    raise
+                log.warning(
+                    "Sessions directory cannot be locked itself, only .lock in it; if that file is deleted, a second "
+                    "program can start, which is noticed at the next autosave",
+                    path=str(self._path), error=error.strerror,
+                )  # fmt: skip
+                return _NOT_LOCKED
+            except BaseException:
+                close_quietly(self._fs, fd)
+                raise
+        return fd
+
+    def _lock_file(self) -> int:
+        """Return a descriptor of `.lock`, locked, with this process's name in it.
+
+        Raises:
+            WorkspaceHeldError: Another process has locked it.
+            OSError: It cannot be locked.
+        """
+        for _ in range(_TRIES):
+            fd = open_or_create(self._fs, LOCK_NAME, _LOCK_FLAGS, dir_fd=self._dir_fd)
+            try:
+                _lock(self._fs, fd)
+                if self._is_in_place(fd):
+                    self._introduce(fd)
+                    return fd
+            except BlockingIOError:
+                close_quietly(self._fs, fd)
+                raise self._held() from None
+            except BaseException:
+                close_quietly(self._fs, fd)
+                raise
+            self._unlock(fd)  # deleted or replaced between its opening and its lock
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    def _is_in_place(self, fd: int) -> bool:
+        try:
+            there = self._fs.stat(LOCK_NAME, dir_fd=self._dir_fd)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, self._fs.fstat(fd))
+
+    def _introduce(self, fd: int, *, stopping: bool = False) -> None:
+        """Write into `.lock` which process this is.
+
+        Without that the lock holds as well: on a full disk, where cleaning up is needed most, and where the file is
+        another's too, through a hard link.
+        """
+        # What is added makes it longer: a reader never sees the end of an earlier text behind a new one.
+        text = msgspec.json.encode(
+            {"pid": os.getpid(), "since": self._since} | ({"stopping": True} if stopping else {})
+        )
+        with suppress(OSError):
+            if not is_our_own(self._fs.fstat(fd)):
+                return
+            try:
+                # In this order, and in one write: a reader sees the old text or the new one.
+                written = self._fs.pwrite(fd, text, 0)
+            except OSError:
+                written = 0
+            self._fs.ftruncate(fd, len(text) if written == len(text) else 0)
+
+    def _held(self) -> WorkspaceHeldError:
+        holder = read_holder(self._fs, self._dir_fd)
+        return WorkspaceHeldError(self._path, holder.who, stopping=holder.stopping)
+
+    def _check(self) -> None:
+        mode = None
+        try:
+            there = self._fs.stat(LOCK_NAME, dir_fd=self._dir_fd)
+            if os.path.samestat(there, self._fs.fstat(self._file_lock)):
+                self._told = ""
+                return
+            mode = there.st_mode
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._tell(f"it cannot be looked at: {error.strerror}")
+            return
+        try:
+            fd = self._lock_file()
+        except WorkspaceHeldError as error:
+            self._lost_to = error.holder
+            log.error(
+                "Sessions directory is owned by another process; nothing is saved or removed any more until a restart",
+                path=str(self._path), holder=error.holder,
+            )  # fmt: skip
+        except (OSError, StoreIOError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error.reason
+            self._tell((mode and why_no_session_file(mode)) or f"it cannot be locked: {reason}")
+        else:
+            self._unlock(self._file_lock)
+            self._file_lock = fd
+            self._told = ""
+            log.warning(
+                "Lock file was deleted; it is made again" if mode is None else "Lock file was replaced; it is locked",
+                path=str(self._path / LOCK_NAME),
+            )
+
+    def _tell(self, problem: str) -> None:
+        """Log once that `.lock` cannot be the owner's."""
+        if problem != self._told:
+            self._told = problem
+            log.warning(
+                "Lock file is not the owner's; remove it, and it is made again",
+                path=str(self._path / LOCK_NAME), problem=problem,
+            )  # fmt: skip
+
+    def _release(self) -> None:
+        for fd in (self._file_lock, self._directory_lock):
+            if fd != _NOT_LOCKED:
+                self._unlock(fd)
+        self._file_lock = self._directory_lock = _NOT_LOCKED
+        _taken.discard(self)
+
+    def _unlock(self, fd: int) -> None:
+        if self._process.is_this_one:
+            with suppress(OSError):
+                self._fs.flock(fd, fcntl.LOCK_UN)
+        close_quietly(self._fs, fd)
+
+
+def _lock(fs: OsCalls, fd: int) -> None:
+    for tried in range(1, _TRIES + 1):
+        try:
+            fs.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if tried == _TRIES:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+
+
+# Changed by any thread, in atomic steps; a child that is forked has nothing else to go by.
+_taken: Final[weakref.WeakSet[Ownership]] = weakref.WeakSet()
+
+
+def _drop_all_in_child() -> None:
+    for ownership in list(_taken):
+        ownership.drop_in_child()
+
+
+os.register_at_fork(after_in_child=_drop_all_in_child)

@@ -1,0 +1,111 @@
+"""An owner whose `.lock` another process has locked changes nothing any more."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from miniclaw.errors import OwnershipLostError
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.folder import Folder
+from miniclaw.session.history import HistoryEvent
+from miniclaw.session.holder import LOCK_NAME
+from miniclaw.session.leftovers import remove_leftovers
+from miniclaw.session.ownable import Place
+from miniclaw.session.quarantine import quarantine
+from miniclaw.session.removal import remove_batch
+from miniclaw.session.restore import restore
+from miniclaw.session.rows import Leftover
+from miniclaw.session.state import CleanupState, StateDirectory
+from miniclaw.session.trash import TRASH_NAME, Trash
+from miniclaw.session.types import Session
+from tests.fakes.logs import LogRecorder
+from tests.fakes.samples import write_session
+from tests.fakes.tree import take_tree
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+WEEK = timedelta(days=7)
+SESSION = Session("telegram_1", "telegram", "1", NOW, NOW)
+LOST = "Sessions directory is owned by another process; nothing is saved or removed any more until a restart"
+
+
+@contextmanager
+def held_elsewhere(path: Path, text: bytes = b'{"pid":4711}') -> Iterator[None]:
+    """Have a file locked by somebody else, as an earlier version does: with flock, by its name alone."""
+    path.write_bytes(text)
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def test_check_of_a_file_that_another_process_holds_loses_ownership_for_good(
+    directory: SessionDirectory, logs: LogRecorder
+) -> None:
+    """Where another process has locked a new `.lock`, this one stops, names it, once, and stays so when it is gone."""
+    logs.expect_error(LOST)
+    path = directory.path / LOCK_NAME
+    path.unlink()
+    with held_elsewhere(path):
+        assert directory.check_place() == Place(lost_to="process 4711")
+        assert logs.one(LOST)["holder"] == "process 4711"
+    assert directory.check_place() == Place(lost_to="process 4711")
+    with pytest.raises(OwnershipLostError, match="process 4711"):
+        directory.check_owned()
+    assert len(logs.named(LOST)) == 1
+
+
+def lose(directory: SessionDirectory, logs: LogRecorder) -> None:
+    """Have another process take the directory over, and this one see it."""
+    logs.expect_error(LOST)
+    (directory.path / LOCK_NAME).unlink()
+    with held_elsewhere(directory.path / LOCK_NAME):
+        directory.check_place()
+
+
+def leftover(kind: str, key: str) -> Leftover:
+    return Leftover(kind, key, 1, NOW)  # type: ignore[arg-type]
+
+
+def test_lost_owner_changes_nothing(directory: SessionDirectory, logs: LogRecorder) -> None:
+    """Saves, removals, quarantine, sweeping, restoring, state and history: each is refused, and nothing is touched."""
+    trash = Trash(Folder.within(directory, TRASH_NAME))
+    state = StateDirectory.within(directory)
+    write_session(directory.path, "web_old", NOW)
+    row = directory.find("web_old")
+    copy = trash.prepare(row.key, row.header, dir_fd=directory.fd, reason="ttl", by="test", now=NOW, keep_for=WEEK)
+    trash.commit([copy])
+    state.write_cleanup(CleanupState())
+    state.history().append(HistoryEvent(event="cleanup", at=NOW, by="program"))
+    lose(directory, logs)
+    before = take_tree(directory.path)
+    refused: dict[str, Callable[[], object]] = {
+        "save": lambda: directory.write(SESSION),
+        "removal": lambda: remove_batch(directory, ["web_old.json"], lambda headers: [True] * len(headers)),
+        "quarantine": lambda: quarantine(directory, "web_old.json"),
+        "sweeping": lambda: remove_leftovers(directory, [leftover("temporary", "tmp-0")], trash=trash),
+        "restoring": lambda: restore(directory, trash, copy.entry_id, NOW),
+        "emptying": lambda: trash.remove([copy.entry_id]),
+        "copying": lambda: trash.prepare(
+            row.key, row.header, dir_fd=directory.fd, reason="ttl", by="test", now=NOW, keep_for=WEEK
+        ),
+        "state": lambda: state.write_cleanup(CleanupState(last_run_at=NOW)),
+        "time": lambda: state.write_last_seen(NOW),
+        "history": lambda: state.history().append(HistoryEvent(event="cleanup", at=NOW, by="program")),
+    }
+    for what, work in refused.items():
+        with pytest.raises(OwnershipLostError, match="process 4711"):
+            pytest.fail(f"{what}: {work()}")
+        assert take_tree(directory.path) == before, what
+    assert directory.load("web_old").session_id == "web_old"  # looking is allowed
+
+
+def test_lost_owner_says_no_more_in_the_file_of_the_other(directory: SessionDirectory, logs: LogRecorder) -> None:
+    """The new `.lock` is the other's: the end of this process is not written into it."""
+    lose(directory, logs)
+    directory.say_stopping()
+    assert (directory.path / LOCK_NAME).read_bytes() == b'{"pid":4711}'
