@@ -53,7 +53,7 @@ BAD_CONFIGS = {
 def test_version_is_that_of_the_package(program: Program) -> None:
     """The version that is shown is the one that is installed."""
     result = program.run("--version")
-    assert (result.code, result.out) == (0, f"miniclaw {version('miniclaw')}\n")
+    assert (result.code, result.out) == (0, f"miniclaw {version('trio-miniclaw')}\n")
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])

@@ -68,7 +68,7 @@ async def test_open_telegram_without_the_package_says_what_to_install(monkeypatc
     for name in [name for name in sys.modules if name.startswith("miniclaw.channels.telegram.c")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "httpx2", None)
-    with pytest.raises(ConfigError, match=r"telegram: .*pip install 'miniclaw\[telegram\]'"):
+    with pytest.raises(ConfigError, match=r"telegram: .*pip install '\.\[telegram\]'$"):
         async with open_telegram(TelegramConfig(bot_token_env=VARIABLE), environment={VARIABLE: TOKEN}):
             pytest.fail("it was opened")
 
