@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import miniclaw
 
@@ -81,6 +84,26 @@ def test_package_what_only_looks_does_not_load_trio(code: str, tmp_path: Path) -
 def test_package_the_runtime_loads_trio_when_it_is_asked_for(tmp_path: Path) -> None:
     """The runtime's name can be had from the package in a fresh process; that it loads trio proves the check above."""
     assert _python(f"from miniclaw import open_runtime; {_IS_LOADED}", tmp_path) == "True"
+
+
+def test_constraints_lock_every_requirement_and_name_no_address() -> None:
+    """Whatever the project asks for is in the lock with one version that it admits; `nox -s lock` renews it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    name = project["project"]["name"]
+    asked = [
+        *map(Requirement, project["project"]["dependencies"]),
+        *(Requirement(text) for extra in project["project"]["optional-dependencies"].values() for text in extra),
+        *(Requirement(text) for group in project["dependency-groups"].values() for text in group),
+    ]
+    text = (ROOT / "constraints.txt").read_text()
+    locked = [Requirement(line) for line in text.splitlines()]
+    versions = {canonicalize_name(line.name): str(line.specifier).removeprefix("==") for line in locked}
+    assert all(str(line.specifier).startswith("==") for line in locked)
+    for requirement in asked:
+        if requirement.name != name:
+            assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), str(requirement)
+    assert "/" not in text
+    assert "@" not in text
 
 
 def test_texts_never_tell_to_install_the_foreign_distribution() -> None:
