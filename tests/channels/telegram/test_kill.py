@@ -17,6 +17,7 @@ from typing import Any
 import trio
 
 from tests.fakes.bot_api import TOKEN, FakeBotApi, open_bot_api
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.telegram import VARIABLE
 from tests.fakes.telegram_gateway import answer_to
 
@@ -29,9 +30,6 @@ WAITING = 4
 """Updates that are there, at the least, when a gateway starts."""
 
 USERS = (11, 12, 13)
-
-PATIENCE_SECONDS = 60
-"""Far beyond what anything here takes, on any machine; a test that reaches it has failed."""
 
 
 class Gateways:

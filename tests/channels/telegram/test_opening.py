@@ -17,6 +17,7 @@ from miniclaw.gateway import run_gateway
 from miniclaw.redaction import redact
 from tests.fakes.bot_api import BAD_GATEWAY, BLOCKED, ME, TOKEN, UNAUTHORIZED, endless, open_bot_api, reset, truncated
 from tests.fakes.logs import LogRecorder
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.telegram import VARIABLE, open_real_telegram, telegram_config
 
 SECRET_HALF = TOKEN.partition(":")[2]
@@ -107,7 +108,7 @@ async def test_gateway_with_telegram_survives_trouble_and_never_shows_the_token(
         api.write("lost to who blocked the bot")
         last = api.write("hello")
         config = Config(telegram=telegram_config(api))
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_SECONDS):
             async with open_real_telegram(api) as channel, trio.open_nursery() as nursery:
 
                 async def run() -> None:
@@ -127,7 +128,7 @@ async def test_gateway_with_telegram_survives_trouble_and_never_shows_the_token(
 async def test_gateway_stops_at_once_while_a_poll_waits(tmp_path: Path) -> None:
     """A long poll is no reason to wait at the end."""
     async with open_bot_api() as api:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_SECONDS):
             async with open_real_telegram(api) as channel, trio.open_nursery() as nursery:
 
                 async def run() -> None:

@@ -18,6 +18,7 @@ from miniclaw.web.chat.connection import FAREWELL_SECONDS
 from miniclaw.web.chat.endpoint import ChatEndpoint
 from tests.fakes.asgi_client import AsgiClient
 from tests.fakes.clock import WallClock
+from tests.fakes.patience import PATIENCE_SECONDS
 
 
 @asynccontextmanager
@@ -25,7 +26,7 @@ async def open_endpoint(
     sessions_dir: Path, clock: WallClock
 ) -> AsyncIterator[tuple[ChatEndpoint, LiveChannel, trio.Event]]:
     hub, drain = LiveChannel("web"), trio.Event()
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with open_store(sessions_dir) as store:
             manager = SessionManager(store, clock=clock)
             yield ChatEndpoint({"web": hub}, manager, drain=drain, trusted=False, model_name="none"), hub, drain
