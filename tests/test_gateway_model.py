@@ -18,7 +18,6 @@ from miniclaw.agent.config import ModelConfig
 from miniclaw.config import Config, Home
 from miniclaw.errors import ConfigError
 from miniclaw.gateway import run_gateway
-from miniclaw.session.runtime import GRACE_SECONDS
 from tests.fakes.logs import LogRecorder
 from tests.fakes.model_server import Exchange, ModelServer, open_model_server, saying
 from tests.fakes.openai import KEY
@@ -189,9 +188,7 @@ async def test_chat_command_stopped_in_an_answer_keeps_what_came(tmp_path: Path)
             while shown != b"as far as it":
                 shown += await process.stdout.receive_some()
             process.send_signal(signal.SIGTERM)
-            began = trio.current_time()
-            await process.wait()
-            assert trio.current_time() - began < GRACE_SECONDS + 4
+            await process.wait()  # the model would go on for ever
     assert said(Home(tmp_path), "console_me") == [
         ("user", "hello"),
         ("assistant", "as far as it"),

@@ -97,7 +97,7 @@ async def test_inbox_senders_that_give_up_leave_nothing_behind() -> None:
     for number in range(MAX_WAITING_PER_CHANNEL - 1):
         inbox.send_nowait(message("x", str(number)))
     for content in ("kept", "cancelled for the channel"):
-        with trio.move_on_after(1) as scope:
+        with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(inbox.send, message(content, "chat"))
                 await wait_all_tasks_blocked()

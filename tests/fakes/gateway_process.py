@@ -16,9 +16,10 @@ from typing import Any
 from miniclaw.admin.client import GatewayClient
 from miniclaw.web.token import TOKEN_NAME
 from tests.fakes.bot_api import TOKEN
+from tests.fakes.patience import PATIENCE_SECONDS
 
 TOKEN_VARIABLE = "MINICLAW_TEST_BOT_TOKEN"  # noqa: S105 - the variable's name
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = PATIENCE_SECONDS
 
 
 class GatewayProcess:
