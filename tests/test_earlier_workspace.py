@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import signal
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,6 +129,36 @@ async def test_earlier_home_sessions_that_go_on_keep_every_field(program: Progra
     text = program.run("sessions", "export", EARLIER).out
     for message in json.loads(earlier.sessions[EARLIER])["messages"]:
         assert message["timestamp"] in text  # nine digits, as they were
+
+
+def test_home_of_a_newer_version_loses_nothing(program: Program, earlier: EarlierHome) -> None:
+    """What a newer version may have added is ignored or kept, as docs/formats.md says of a downgrade; nothing is removed."""
+
+    def rewrite(name: str, change: Callable[[bytes], bytes]) -> None:
+        [path] = program.home.rglob(name)
+        path.write_bytes(change(path.read_bytes()))
+
+    newer = b'"newer":{"field":[1,2]},'
+    event = f'{{"version":9,"at":"{datetime.now(UTC).isoformat()}","event":"reflected","by":"moon","newer":1}}\n'
+    rewrite("cleanup.json", lambda old: old.replace(b'"long_absence"', b'"full_moon"'))
+    rewrite("last-seen", lambda old: b"stardate " + old)
+    rewrite("sessions.ledger", lambda old: old.replace(b"miniclaw-ledger-1", b"miniclaw-ledger-9", 1))
+    rewrite("history.jsonl", lambda old: old + event.encode())
+    rewrite(".lock", lambda old: b"{" + newer + old[1:])
+    rewrite("web_anna.json", lambda old: b"{" + newer + old[1:].replace(b'"role":', newer + b'"role":'))
+    earlier.sessions["web_anna"] = next(program.home.rglob("web_anna.json")).read_bytes()
+    (program.sessions_dir / ".quarantine" / "web_damaged.json.v9").write_bytes(b"newer")
+    with gateway_running(program) as gateway:
+        assert_all_there(program, earlier)
+        log = [json.loads(line) for line in gateway.log.splitlines()]
+        errors = {event["event"] for event in log if event["level"] == "error"}
+        assert errors <= {"Cleanup state could not be read", "Session file kept, it cannot be judged"}
+        assert not [event for event in log if event["event"] == "Session removed"]
+    assert_all_there(program, earlier)
+    [history] = program.home.rglob("history.jsonl")
+    assert event in history.read_text()
+    [kept] = program.home.rglob("web_damaged.json.v9")
+    assert kept.read_bytes() == b"newer"
 
 
 def test_earlier_home_configuration_is_in_force(program: Program, earlier: EarlierHome) -> None:
