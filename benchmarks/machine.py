@@ -21,7 +21,7 @@ def describe(directory: Path) -> dict[str, str]:
         "memory": f"{memory / 1e9:.0f} GB",
         "system": f"{platform.system()} {platform.release()}, {_file_system(directory)}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "packages": ", ".join(f"{name} {version(name)}" for name in ("miniclaw", "msgspec", "trio"))
+        "packages": ", ".join(f"{name} {version(name)}" for name in ("trio-miniclaw", "msgspec", "trio"))
         + f"; SQLite {sqlite3.sqlite_version}",
     }
 

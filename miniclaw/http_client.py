@@ -1,6 +1,6 @@
 """What every HTTP client of the program has in common: one set-up, and how foreign answers are read and told.
 
-Importing this needs httpx2, which comes with the extras ``miniclaw[openai]`` and ``miniclaw[telegram]``.
+Importing this needs httpx2, which comes with the extras ``openai`` and ``telegram``.
 """
 
 from __future__ import annotations

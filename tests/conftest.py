@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.logs import LogRecorder
+
+# Properties are tried on the same examples each time, and in whatever time they take: a failure is one of the code. Only
+# soaking draws new ones.
+settings.register_profile(
+    "steady",
+    derandomize="MINICLAW_SOAK" not in os.environ,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,7 @@ from miniclaw.gateway import Running, run_gateway
 from miniclaw.session.runtime import GRACE_SECONDS
 from tests.fakes.agent import StreamingModel
 from tests.fakes.logs import LogRecorder
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 from tests.fakes.threads import settle
 from tests.fakes.work_folder import left_in_work
@@ -181,7 +182,7 @@ def test_gateway_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) 
         process.send_signal(number)
         assert read_until(process, "Signal received")["signal"] == number.name
         read_until(process, "Gateway stopped")
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_gateway_second_one_names_the_first_and_fails(tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_gateway_second_one_names_the_first_and_fails(tmp_path: Path) -> None:
     with gateway(tmp_path) as first:
         read_until(first, "Gateway started")
         with gateway(tmp_path) as second:
-            _, error = second.communicate(timeout=20)
+            _, error = second.communicate(timeout=PATIENCE_SECONDS)
         assert second.returncode == 1
         assert f"process {first.pid}" in error.decode()
         assert "Traceback" not in error.decode()
@@ -207,7 +208,7 @@ def test_gateway_signal_in_the_sweep_leaves_nothing_half_done(tmp_path: Path) ->
         process.send_signal(signal.SIGTERM)
         interrupted = read_until(process, "Session cleanup interrupted")
         read_until(process, "Gateway stopped")
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
     left = list(home.sessions_dir.glob("*.json"))
     assert len(left) == 3000 - interrupted["sessions_deleted"] > 0
     assert all(json.loads(path.read_text())["messages"] for path in left)
@@ -229,7 +230,7 @@ def refused_start(home: Path, *options: str, config: str = "") -> subprocess.Com
     (home / "config.toml").write_text(config)
     return subprocess.run(
         [sys.executable, "-m", "miniclaw", "gateway", *options], env={**os.environ, "MINICLAW_HOME": str(home)},
-        capture_output=True, text=True, timeout=30, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
 
 
@@ -270,4 +271,4 @@ def test_gateway_output_that_nobody_takes_does_not_end_it(tmp_path: Path) -> Non
         read_until(process, "Gateway started")
         process.terminate()
         read_until(process, "Gateway stopped")
-        process.communicate(timeout=10)
+        process.communicate(timeout=PATIENCE_SECONDS)

@@ -18,10 +18,10 @@ from miniclaw.agent.config import ModelConfig
 from miniclaw.config import Config, Home
 from miniclaw.errors import ConfigError
 from miniclaw.gateway import run_gateway
-from miniclaw.session.runtime import GRACE_SECONDS
 from tests.fakes.logs import LogRecorder
 from tests.fakes.model_server import Exchange, ModelServer, open_model_server, saying
 from tests.fakes.openai import KEY
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.test_gateway import ScriptedChannel
 
 
@@ -38,7 +38,7 @@ async def converse(config: Config, home: Home, *texts: str) -> list[str]:
     """Run a gateway over these messages, one after the other, and return the answers."""
     channel = ScriptedChannel()
     answers = []
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
 
             async def run() -> None:
@@ -139,7 +139,7 @@ async def test_chat_command_asks_the_configured_model(tmp_path: Path) -> None:
     async def wrong_key(exchange: Exchange) -> None:
         await exchange.fail(403, body=exchange.headers["authorization"].encode())
 
-    with trio.fail_after(60):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with open_model_server(saying("fi", "ne"), wrong_key) as server:
             environment = write_config(tmp_path, server)
             done = []
@@ -178,7 +178,7 @@ async def test_chat_command_stopped_in_an_answer_keeps_what_came(tmp_path: Path)
         await exchange.say("as far ", "as it")
         await trio.sleep_forever()
 
-    with trio.fail_after(60):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with open_model_server(slow) as server, trio.open_nursery() as nursery:
             environment = write_config(tmp_path, server)
             command = chat_command("-m", "hello")
@@ -188,9 +188,7 @@ async def test_chat_command_stopped_in_an_answer_keeps_what_came(tmp_path: Path)
             while shown != b"as far as it":
                 shown += await process.stdout.receive_some()
             process.send_signal(signal.SIGTERM)
-            began = trio.current_time()
-            await process.wait()
-            assert trio.current_time() - began < GRACE_SECONDS + 4
+            await process.wait()  # the model would go on for ever
     assert said(Home(tmp_path), "console_me") == [
         ("user", "hello"),
         ("assistant", "as far as it"),

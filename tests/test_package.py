@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import miniclaw
+
+ROOT = Path(__file__).parents[1]
 
 _IS_LOADED = "import sys; print('trio' in sys.modules)"
 
@@ -40,7 +46,7 @@ print("trio" in sys.modules)
 def test_package_every_public_name_can_be_had(name: str) -> None:
     """Each name in ``__all__`` is there, and stands for the object of that name."""
     value = getattr(miniclaw, name)
-    assert value == version("miniclaw") if name == "__version__" else value.__name__ == name
+    assert value == version("trio-miniclaw") if name == "__version__" else value.__name__ == name
 
 
 def test_package_star_import_gives_every_public_name() -> None:
@@ -78,3 +84,30 @@ def test_package_what_only_looks_does_not_load_trio(code: str, tmp_path: Path) -
 def test_package_the_runtime_loads_trio_when_it_is_asked_for(tmp_path: Path) -> None:
     """The runtime's name can be had from the package in a fresh process; that it loads trio proves the check above."""
     assert _python(f"from miniclaw import open_runtime; {_IS_LOADED}", tmp_path) == "True"
+
+
+def test_constraints_lock_every_requirement_and_name_no_address() -> None:
+    """Whatever the project asks for is in the lock with one version that it admits; `nox -s lock` renews it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    name = project["project"]["name"]
+    asked = [
+        *map(Requirement, project["project"]["dependencies"]),
+        *(Requirement(text) for extra in project["project"]["optional-dependencies"].values() for text in extra),
+        *(Requirement(text) for group in project["dependency-groups"].values() for text in group),
+    ]
+    text = (ROOT / "constraints.txt").read_text()
+    locked = [Requirement(line) for line in text.splitlines()]
+    versions = {canonicalize_name(line.name): str(line.specifier).removeprefix("==") for line in locked}
+    assert all(str(line.specifier).startswith("==") for line in locked)
+    for requirement in asked:
+        if requirement.name != name:
+            assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), str(requirement)
+    assert "/" not in text
+    assert "@" not in text
+
+
+def test_texts_never_tell_to_install_the_foreign_distribution() -> None:
+    """On PyPI, ``miniclaw`` is another project: installing an extra of it would replace ours."""
+    texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "miniclaw").rglob("*.py")]
+    foreign = re.compile(r"(?<![-\w])miniclaw\[[a-z]|install (-\S+ )*['\"]?miniclaw\b")
+    assert not [str(path) for path in texts if foreign.search(path.read_text())]

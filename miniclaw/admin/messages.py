@@ -36,6 +36,12 @@ MAX_PAGE: Final = 1000
 """Most rows of a page, and most things of one order, inclusive."""
 
 
+_Names = Annotated[
+    list[str], Meta(min_length=1, max_length=MAX_PAGE, extra={"right": f"a list of 1 to {MAX_PAGE} texts"})
+]
+_Truth = Annotated[bool, Meta(extra={"right": "true or false"})]
+
+
 class Failure(Struct, frozen=True):
     """Why one of several things was not done.
 
@@ -104,8 +110,8 @@ class DeleteOrder(Struct, frozen=True, forbid_unknown_fields=True):
         erase: For good, and out of trash and quarantine as well.
     """
 
-    session_ids: Annotated[list[str], Meta(min_length=1, max_length=MAX_PAGE)]
-    erase: bool = False
+    session_ids: _Names
+    erase: _Truth = False
 
 
 class DeletedSession(Struct, frozen=True):
@@ -146,7 +152,7 @@ class CleanupOrder(Struct, frozen=True, forbid_unknown_fields=True):
         confirmed: Whether to let through what `max_removed_fraction` would hold.
     """
 
-    confirmed: bool = False
+    confirmed: _Truth = False
 
 
 class CleanupRun(CleanupResult, frozen=True):
@@ -174,7 +180,7 @@ class Restored(Struct, frozen=True):
 class EmptyOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """Which entries of the trash are to go for good, by their ids."""
 
-    entries: Annotated[list[str], Meta(min_length=1, max_length=MAX_PAGE)]
+    entries: _Names
 
 
 class Emptied(Struct, frozen=True):

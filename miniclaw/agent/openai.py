@@ -3,7 +3,7 @@
 One HTTP client serves all chats. What is asked again, and when, is in `miniclaw.agent.retries`; nothing is once the
 answer has begun. Redirects are not followed, since a key would go with them; cookies are not kept.
 
-Importing this needs httpx2, the extra ``miniclaw[openai]``.
+Importing this needs httpx2, the extra ``openai``.
 """
 
 from __future__ import annotations

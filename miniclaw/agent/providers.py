@@ -15,6 +15,7 @@ from miniclaw.agent.config import ModelConfig
 from miniclaw.agent.models import EchoModel, Model
 from miniclaw.agent.system_prompt import NAME, SystemPromptError, read_system_prompt
 from miniclaw.errors import ConfigError
+from miniclaw.extras import missing_package
 from miniclaw.secret_files import load_secret
 from miniclaw.session.logs import get_logger
 
@@ -38,8 +39,7 @@ async def open_model(config: ModelConfig, workspace: Path) -> AsyncIterator[Mode
     try:
         from miniclaw.agent.openai import OpenAIModel, open_client  # noqa: PLC0415 - an extra, and start-up time
     except ImportError as error:
-        problem = "\"openai\" needs a package that is not installed: pip install 'miniclaw[openai]'"
-        raise ConfigError(None, problem, key="model.provider") from error
+        raise ConfigError(None, missing_package('"openai"', "openai"), key="model.provider") from error
     load = partial(load_secret, "key", "model.api_key", variable=config.api_key_env, file=config.api_key_file)
     key = await trio.to_thread.run_sync(load)
     prompt = workspace / NAME

@@ -19,7 +19,6 @@ from miniclaw.cli.plan_output import CONFIRM, LEGACY, print_plan, print_plan_jso
 from miniclaw.formats import format_size
 from miniclaw.session.cleanup_plan import CleanupPlan
 from miniclaw.session.clock import utc_now
-from miniclaw.session.job import PENDING
 
 if TYPE_CHECKING:
     from miniclaw.errors import MiniclawError
@@ -161,6 +160,8 @@ def _print_result(result: CleanupResult, *, log: str) -> None:
     if result.failed:
         click.echo(f"{result.failed:,} could not be removed; {log} says why.", err=True)
     if result.pending:
+        from miniclaw.session.job import PENDING  # noqa: PLC0415 - start-up time: a dry run needs no trio
+
         click.echo(f"{result.pending:,} are still being removed: {PENDING}.", err=True)
 
 

@@ -55,7 +55,7 @@ def confirm(question: str, what: str, *, yes: bool, matters: bool) -> None:
     if not has_terminal():
         raise UnconfirmedError(what)
     if matters:
-        click.confirm(question, abort=True, err=True)
+        click.confirm(question, abort=True, err=True, show_default=False, prompt_suffix=" [y/N]: ")
 
 
 def operate(settings: Settings, work: Callable[[Operations], Awaitable[T]], *, by_rules: bool = False) -> T:

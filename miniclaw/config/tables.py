@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar, get_args
+from typing import Any, Final, TypeAlias, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -25,6 +24,7 @@ from miniclaw.config.session import (
 from miniclaw.config_values import OFF, as_toml
 from miniclaw.errors import BrokenConfigError, ConfigError
 from miniclaw.formats import NEVER, did_you_mean, format_duration
+from miniclaw.misfits import find_misfit
 from miniclaw.web.config import WebConfig, parse_web_values, show_web
 
 T = TypeVar("T")
@@ -152,7 +152,7 @@ def _convert(values: dict[str, Any], path: Path | None) -> Config:
     try:
         return msgspec.convert(values, Config)
     except msgspec.ValidationError as error:
-        raise _explain(error, values, path) from error
+        raise _explain(values, path) from error
 
 
 def show_config(config: Config) -> dict[str, dict[str, Any]]:
@@ -210,26 +210,23 @@ _CHOICES: Final[dict[str, Any]] = {
     "session.mode": Mode,
     "model.provider": Provider,
 }
-_IN_WORDS: Final = {"bool": "true or false", "object": "a table", "str": "a text"}
+_IN_WORDS: Final = {bool: "true or false", str: "a text", tuple: "a list", dict: "a table"}
 
 
-def _explain(error: msgspec.ValidationError, values: dict[str, Any], path: Path | None) -> ConfigError:
-    """Turn msgspec's sentence, which ends in ``- at `$.table.key```, into key, value and what would be right."""
-    problem, _, where = str(error).rpartition(" - at `$") if " - at `$" in str(error) else (str(error), "", "")
-    key = where.removesuffix("`").removeprefix(".")
-    if unknown := re.search(r"unknown field `(.*)`", problem):
-        table = getattr(Config(), key, Config)
-        known = ", ".join(table.__struct_fields__)
-        hint = did_you_mean(unknown[1], table.__struct_fields__)
-        return ConfigError(
-            path, f"unknown; known here are {known}{hint}", key=".".join(filter(None, [key, unknown[1]]))
-        )
+def _explain(values: dict[str, Any], path: Path | None) -> ConfigError:
+    """Return the error about the first value that is not right: its key, the value, and what would be right."""
+    misfit = find_misfit(values, Config)
+    key = ".".join(misfit.path)
+    if misfit.kind == "unknown":
+        known = misfit.table.__struct_fields__
+        hint = did_you_mean(misfit.path[-1], known)
+        return ConfigError(path, f"unknown; known here are {', '.join(known)}{hint}", key=key)
     if key in _CHOICES:
         right = "one of " + ", ".join(get_args(_CHOICES[key]))
     else:
-        expected = re.match(r"Expected `(\w+)`", problem)
-        right = _IN_WORDS.get(expected[1], expected[1]) if expected else problem
+        kind = get_origin(misfit.expected) or misfit.expected
+        right = _IN_WORDS.get(kind, "of the kind that is expected here" if misfit.path[1:] else "a table")
     value: Any = values
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else value
+    for part in misfit.path:
+        value = value[part]
     return ConfigError(path, f"{as_toml(value)} is not {right}", key=key)

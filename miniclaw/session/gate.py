@@ -7,23 +7,24 @@ change would not be saved. All of it is used on the trio thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import trio
 
 from miniclaw.errors import RuntimeClosedError
+from miniclaw.session.store_protocol import SessionStore
 
 
 class Gate:
     """Counts the operations that wait for the disk.
 
     Args:
-        check_owned: Raises where nothing that is accepted could be saved; see `SessionStore.check_owned`.
+        store: Refuses an operation whose change it could not save any more.
     """
 
-    def __init__(self, check_owned: Callable[[], None]) -> None:
-        self._check_owned = check_owned
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
         self._closed = False
         self._sealed = False
         self._under_way = 0
@@ -34,12 +35,12 @@ class Gate:
 
         Raises:
             RuntimeClosedError: The runtime ends.
-            OwnershipLostError, ForkedRuntimeError: As `check_owned`.
+            OwnershipLostError, ForkedRuntimeError: As `SessionStore.check_owned`.
         """
         await trio.lowlevel.checkpoint()
         if self._closed:
             raise RuntimeClosedError
-        self._check_owned()
+        self._store.check_owned()
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -57,11 +58,11 @@ class Gate:
 
         Raises:
             RuntimeClosedError: It is too late: what is changed now would not be saved.
-            OwnershipLostError, ForkedRuntimeError: As `check_owned`.
+            OwnershipLostError, ForkedRuntimeError: As `SessionStore.check_owned`.
         """
         if self._sealed:
             raise RuntimeClosedError
-        self._check_owned()
+        self._store.check_owned()
 
     def close(self) -> None:
         """Let no operation begin any more; those under way go on."""

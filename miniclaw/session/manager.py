@@ -88,7 +88,7 @@ class SessionManager:
         self.stats = SessionStats(clock)
         self._saver = SessionSaver(store, self._memory, self._locks, self.stats.saves)
         self._remover = SessionRemover(store, self._memory, self._locks, self._saver)
-        self._gate = Gate(store.check_owned)
+        self._gate = Gate(store)
 
     def __repr__(self) -> str:
         return f"<SessionManager live={len(self._memory)} dirty={len(self.dirty_sessions())} {self._locks!r}>"

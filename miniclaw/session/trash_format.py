@@ -115,8 +115,8 @@ def _line(members: _Members) -> EntryLine:
         return _decode(text)
     except RecursionError as error:
         raise ValueError("its line is nested too deeply") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"its line is not UTF-8: {error.reason}") from error
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise ValueError(f"its line says nothing of a session: {error}") from error
 
 
 class _Members:

@@ -8,6 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from miniclaw.agent.inbox import MAX_WAITING_PER_CHANNEL, MAX_WAITING_PER_CHAT, Inbox
 from miniclaw.channels.base import InboundMessage
+from tests.fakes.patience import PATIENCE_SECONDS
 
 
 def message(content: str, chat_id: str = "a", channel: str = "web") -> InboundMessage:
@@ -16,7 +17,7 @@ def message(content: str, chat_id: str = "a", channel: str = "web") -> InboundMe
 
 async def take(inbox: Inbox) -> str:
     """Take the next message and answer it at once."""
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_SECONDS):
         taken = await inbox.next_message()
     assert taken is not None
     inbox.done(taken)
@@ -66,7 +67,7 @@ async def test_inbox_flooding_chat_waits_and_holds_up_nobody() -> None:
         assert len(sent) == MAX_WAITING_PER_CHAT
         with pytest.raises(trio.WouldBlock):
             inbox.send_nowait(message("no", "loud"))
-        with trio.fail_after(1):
+        with trio.fail_after(PATIENCE_SECONDS):
             await inbox.send(message("quiet", "quiet"))
         assert [await take(inbox) for _ in range(2)] == ["0", "quiet"]
         got = [await take(inbox) for _ in range(MAX_WAITING_PER_CHAT + 2)]
@@ -96,7 +97,7 @@ async def test_inbox_senders_that_give_up_leave_nothing_behind() -> None:
     for number in range(MAX_WAITING_PER_CHANNEL - 1):
         inbox.send_nowait(message("x", str(number)))
     for content in ("kept", "cancelled for the channel"):
-        with trio.move_on_after(1) as scope:
+        with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(inbox.send, message(content, "chat"))
                 await wait_all_tasks_blocked()

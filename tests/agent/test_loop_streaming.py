@@ -18,6 +18,7 @@ from miniclaw.session.types import ToolCall
 from tests.fakes.agent import House, StreamingMailbox, StreamingModel, inbound, open_house, serve
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
+from tests.fakes.patience import PATIENCE_SECONDS
 
 STOPPED = ("system", "[interrupted] the program was stopped before the answer was complete")
 
@@ -238,7 +239,7 @@ async def test_loop_flooding_chat_does_not_starve_another(sessions_dir: Path, cl
             inbox.send_nowait(inbound("one too many", "loud"))
         model.waiting = trio.Event()
         inbox.send_nowait(inbound("hello", "quiet"))
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_SECONDS):
             await model.waiting.wait()
         assert await house.said("web_quiet") == [("user", "hello")]
         nursery.cancel_scope.cancel()

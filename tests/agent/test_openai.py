@@ -13,6 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from miniclaw.session.types import Message, ToolCall
 from tests.fakes.model_server import Exchange, open_model_server, saying
 from tests.fakes.openai import KEY, NOW, open_asker
+from tests.fakes.patience import PATIENCE_SECONDS
 
 
 async def test_openai_answer_comes_piece_by_piece() -> None:
@@ -200,7 +201,7 @@ async def test_openai_left_early_closes_its_connection() -> None:
             await exchange.say("more ")
             await wait_all_tasks_blocked()
 
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with open_model_server(script) as server, open_asker(server.base_url) as asker:
             for cancels in (True, False):
                 with trio.CancelScope() as scope:
@@ -226,7 +227,7 @@ async def test_openai_questions_run_at_the_same_time() -> None:
         await all_asked.wait()
         await saying("hi")(exchange)
 
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with (
             open_model_server(script) as server,
             open_asker(server.base_url) as asker,

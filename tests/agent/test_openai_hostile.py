@@ -12,6 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from miniclaw.agent import answer
 from tests.fakes.model_server import Exchange, Script, open_model_server
 from tests.fakes.openai import KEY, open_asker
+from tests.fakes.patience import PATIENCE_SECONDS
 
 
 def sending(*chunks: bytes, content_type: str | None = "text/event-stream", status: int = 200) -> Script:
@@ -80,7 +81,7 @@ NOT_BEGUN: dict[str, tuple[Script, str]] = {
 @pytest.mark.parametrize(("script", "reason"), NOT_BEGUN.values(), ids=NOT_BEGUN)
 async def test_openai_answer_that_is_none_is_told_in_a_sentence(script: Script, reason: str) -> None:
     """What is no answer is said to be none, in one short sentence, and the next question is asked as ever."""
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with open_model_server(script) as server, open_asker(server.base_url) as asker:
             for _ in range(2):
                 heard = await asker.ask()
@@ -140,7 +141,7 @@ BEGUN: dict[str, tuple[Script, str]] = {
 @pytest.mark.parametrize(("script", "reason"), BEGUN.values(), ids=BEGUN)
 async def test_openai_answer_that_goes_wrong_keeps_what_was_said(script: Script, reason: str) -> None:
     """What the server said before it went wrong is had, then comes the reason; it is not asked again."""
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with open_model_server(script) as server, open_asker(server.base_url) as asker:
             heard = await asker.ask()
             assert heard.text == "said before "
@@ -154,7 +155,7 @@ async def test_openai_answer_that_goes_wrong_keeps_what_was_said(script: Script,
 async def test_openai_endless_stream_of_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream without any text is read up to a bound and no further."""
     monkeypatch.setattr(answer, "MAX_STREAM_BYTES", 1_000_000)
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with open_model_server(flood) as server, open_asker(server.base_url) as asker:
             heard = await asker.ask()
             await server.quiet.wait()
@@ -170,7 +171,7 @@ async def test_openai_after_the_end_nothing_counts() -> None:
         await exchange.chunk(SAID + DONE + event("more"))
         await trio.sleep_forever()
 
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with open_model_server(script) as server, open_asker(server.base_url) as asker:
             heard = await asker.ask()
     assert (heard.text, heard.error) == ("said before ", None)

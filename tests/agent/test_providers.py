@@ -55,7 +55,7 @@ async def test_open_model_without_the_package_says_what_to_install(
     """A missing extra is a sentence with the command, before anything else happens."""
     monkeypatch.delitem(sys.modules, "miniclaw.agent.openai")
     monkeypatch.setitem(sys.modules, "httpx2", None)
-    with pytest.raises(ConfigError, match=r"model\.provider: .*pip install 'miniclaw\[openai\]'"):
+    with pytest.raises(ConfigError, match=r"model\.provider: .*pip install '\.\[openai\]'$"):
         async with open_model(ModelConfig(**OPENAI), tmp_path):
             pytest.fail("it was opened")
 

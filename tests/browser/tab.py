@@ -9,10 +9,12 @@ from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from tests.fakes.patience import PATIENCE_SECONDS
+
 CHROMIUM = Path("/usr/bin/chromium")
 MISSING = f"there is no {CHROMIUM}: apt-get install chromium"
 
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 1000 * PATIENCE_SECONDS
 
 _ARGUMENTS = [
     "--headless",

@@ -16,6 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 from miniclaw.channels.base import InboundMessage, OutboundDelta, OutboundMessage, StreamingChannel
 from miniclaw.channels.console import ConsoleChannel
 from miniclaw.session.types import Message
+from tests.fakes.patience import PATIENCE_SECONDS
 
 LONG = "x" * 200_000  # more than one read, and more than a pipe holds
 
@@ -30,7 +31,7 @@ async def _converse(
     """Run the channel to its end, answer each message, and return them all."""
     send, receive = trio.open_memory_channel[InboundMessage](0)
     received = []
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
 
             async def run() -> None:
@@ -130,7 +131,7 @@ async def test_console_next_line_waits_for_the_answer() -> None:
     send, receive = trio.open_memory_channel[InboundMessage](10)
     with _pipe(b"one\ntwo\nthree\n") as fd:
         channel = ConsoleChannel("me", input_fd=fd, output=output)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_SECONDS):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(channel.run, send)
                 for text in ("one", "two", "three"):
@@ -188,7 +189,7 @@ async def test_console_cancelled_while_it_waits_for_input_ends_at_once() -> None
     reader, writer = os.pipe()
     send, _receive = trio.open_memory_channel[InboundMessage](0)
     try:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_SECONDS):
             async with trio.open_nursery() as nursery:
                 await nursery.start(ConsoleChannel("me", input_fd=reader, output=io.StringIO()).run, send)
                 await wait_all_tasks_blocked()

@@ -53,7 +53,7 @@ BAD_CONFIGS = {
 def test_version_is_that_of_the_package(program: Program) -> None:
     """The version that is shown is the one that is installed."""
     result = program.run("--version")
-    assert (result.code, result.out) == (0, f"miniclaw {version('miniclaw')}\n")
+    assert (result.code, result.out) == (0, f"miniclaw {version('trio-miniclaw')}\n")
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])
@@ -77,7 +77,7 @@ def test_help_of_a_command_changes_nothing(program: Program, command: list[str])
     """Every command explains itself, and asking makes no file."""
     result = program.run(*command, "--help")
     assert result.code == 0
-    assert result.out.startswith("Usage: ")
+    assert f" {' '.join(command)} " in result.out.splitlines()[0]
     assert not program.home.exists()
 
 
@@ -94,7 +94,7 @@ def test_usage_error_is_exit_code_2_and_changes_nothing(program: Program, comman
     result = program.run(*command)
     assert result.code == 2
     assert result.out == ""
-    assert "Error: " in result.err
+    assert result.err
     assert path.exists()
 
 

@@ -115,7 +115,6 @@ def test_delete_on_a_terminal_not_confirmed_keeps_everything(program: Program, a
     result = program.run_on_terminal("sessions", "delete", "web_a", prompt="[y/N]: ", answer=answer)
     assert result.code == 1
     assert "last used 3d ago, to the trash?" in result.out
-    assert "Aborted!" in result.out
     assert path.exists()
 
 

@@ -30,6 +30,7 @@ ACTING = [
     ["sessions", "delete", "web_a"], ["sessions", "cleanup", "--yes"], ["sessions", "cleanup"],
     ["sessions", "pin", "web_a"], ["sessions", "unpin", "web_a"], ["trash", "restore", "web_gone"],
     ["trash", "empty", "--yes"], ["trash", "empty", "--yes", "--expired"], ["chat", "-m", "hi"],
+    ["open", "--print"],
 ]  # fmt: skip
 
 

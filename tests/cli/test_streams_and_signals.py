@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.program import Program
+from tests.fakes.program import TIMEOUT_SECONDS, Program
 from tests.fakes.samples import write_session
 from tests.fakes.work_folder import left_in_work
 
@@ -20,7 +20,7 @@ def shell(program: Program, command: str) -> subprocess.CompletedProcess[str]:
     """Run a shell command in which ``$M`` is the program."""
     environment = {**os.environ, "MINICLAW_HOME": str(program.home), "M": f"{sys.executable} -m miniclaw"}
     return subprocess.run(
-        ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
     )
 
 
@@ -66,7 +66,7 @@ def test_chat_that_could_not_be_saved_fails(program: Program) -> None:
         assert chat.stdout.readline() == "hello\n"
         obstacle.mkdir()
         (program.sessions_dir / "go").touch()
-        _, error = chat.communicate(timeout=30)
+        _, error = chat.communicate(timeout=TIMEOUT_SECONDS)
     assert chat.returncode == 1
     assert "could not be saved: console_me" in error
     assert "Traceback" not in error
@@ -85,7 +85,7 @@ def test_chat_on_a_terminal_that_is_closed_is_saved(program: Program) -> None:
         chat.stdin.flush()
         assert chat.stdout.readline() == "precious\n"
         chat.send_signal(signal.SIGHUP)
-        assert chat.wait(30) == 0
+        assert chat.wait(TIMEOUT_SECONDS) == 0
     assert "precious" in (program.sessions_dir / "console_me.json").read_text()
 
 
@@ -103,7 +103,7 @@ def test_cleanup_interrupted_says_what_it_did(program: Program) -> None:
         assert cleanup.stderr is not None
         assert next(line for line in cleanup.stderr if "Session removed" in line)
         cleanup.send_signal(signal.SIGINT)
-        out, error = cleanup.communicate(timeout=60)
+        out, error = cleanup.communicate(timeout=TIMEOUT_SECONDS)
     assert cleanup.returncode == 1
     assert "Interrupted" in error
     removed = 4000 - len(list(program.sessions_dir.glob("*.json")))
@@ -126,7 +126,7 @@ def test_config_home_that_is_no_unicode_is_shown(tmp_path: Path) -> None:
     environment = {**os.environ, "MINICLAW_HOME": os.fsdecode(home)}
     result = subprocess.run(
         [sys.executable, "-m", "miniclaw", "config", "show", "--json"],
-        env=environment, capture_output=True, timeout=30, check=False,
+        env=environment, capture_output=True, timeout=TIMEOUT_SECONDS, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result
     assert b"Traceback" not in result.stderr

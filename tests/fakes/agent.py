@@ -17,6 +17,7 @@ from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import open_store
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
+from tests.fakes.patience import PATIENCE_SECONDS
 
 
 class MailboxChannel:
@@ -160,7 +161,7 @@ class House:
 
 @asynccontextmanager
 async def open_house(sessions_dir: Path, clock: WallClock) -> AsyncIterator[House]:
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with open_store(sessions_dir) as store:
             yield House(SessionManager(store, clock=clock), clock)
 

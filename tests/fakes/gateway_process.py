@@ -16,9 +16,10 @@ from typing import Any
 from miniclaw.admin.client import GatewayClient
 from miniclaw.web.token import TOKEN_NAME
 from tests.fakes.bot_api import TOKEN
+from tests.fakes.patience import PATIENCE_SECONDS
 
 TOKEN_VARIABLE = "MINICLAW_TEST_BOT_TOKEN"  # noqa: S105 - the variable's name
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = PATIENCE_SECONDS
 
 
 class GatewayProcess:
@@ -26,19 +27,21 @@ class GatewayProcess:
 
     Args:
         home: Where it lives; must not exist yet, or hold sessions only.
-        model_url: Where its model's server is.
+        model_url: Where its model's server is; None: the home has its configuration already.
         more_config: Behind the table of the model in its configuration.
 
     Attributes:
         url: Where it is served; the same after a restart.
     """
 
-    def __init__(self, home: Path, model_url: str, more_config: str = "") -> None:
+    def __init__(self, home: Path, model_url: str | None = None, more_config: str = "") -> None:
         self.home = home
         self.environment: Mapping[str, str] = os.environ | {"MINICLAW_HOME": str(home), TOKEN_VARIABLE: TOKEN}
         self._port = 0
         self._process: subprocess.Popen[str] | None = None
         self.url = ""
+        if model_url is None:
+            return
         home.mkdir(parents=True, exist_ok=True)
         config = f'[model]\nprovider = "openai"\nbase_url = "{model_url}"\nmodel = "told"\nmax_retries = 0\n'
         (home / "config.toml").write_text(config + more_config)

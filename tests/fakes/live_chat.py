@@ -25,6 +25,7 @@ from miniclaw.web.chat.routes import chat_routes
 from miniclaw.web.config import WebConfig
 from miniclaw.web.server import Server, open_server
 from tests.fakes.clock import WallClock
+from tests.fakes.patience import PATIENCE_SECONDS
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
@@ -128,7 +129,7 @@ async def open_live_house(
     *,
     trusts_all: bool = False,
     runs: bool = True,
-    seconds: float = 30,
+    seconds: float = PATIENCE_SECONDS,
 ) -> AsyncIterator[LiveHouse]:
     """Open a house.
 

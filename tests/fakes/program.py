@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 
-TIMEOUT_SECONDS = 30
-"""Far beyond what a command takes; a test that reaches it has failed."""
+TIMEOUT_SECONDS = PATIENCE_SECONDS
 
 # Makes the pseudo-terminal the controlling one, so that Ctrl-C typed on it is a signal, and becomes the program.
 _ON_TERMINAL = """

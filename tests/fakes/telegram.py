@@ -24,6 +24,7 @@ from miniclaw.redaction import Secret
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import open_store
 from tests.fakes.bot_api import ME, TOKEN, FakeBotApi
+from tests.fakes.patience import PATIENCE_SECONDS
 
 VARIABLE = "TEST_BOT_TOKEN"
 
@@ -78,7 +79,7 @@ async def open_telegram_house(
 ) -> AsyncIterator[TelegramHouse]:
     """Run the channel and the loop around a block; the channel stops first, the loop is drained, all is saved."""
     naps = Naps()
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with open_store(sessions_dir) as store, open_bot_client(api) as client:
             channel = TelegramChannel(
                 client,

@@ -1,7 +1,7 @@
 """`python -m tests.fakes.telegram_gateway`: gateways with the Telegram channel alone, to be killed.
 
 A line of the standard input is one of them: JSON with its `home`, the Bot API's address, `api_base`, the users that may
-talk, `users`, and the longest that the model thinks in seconds, `pause`. It is forked off. At the next line it is
+talk, `users`, the longest that the model thinks in seconds, `pause`, and a `seed` of how long it does each time. It is forked off. At the next line it is
 killed, and its exit code is printed. The token is in the environment.
 """
 
@@ -29,9 +29,11 @@ from tests.fakes.agent import ScriptedModel
 from tests.fakes.telegram import VARIABLE
 
 
-async def run(home: str, api_base: str, users: list[int], pause: float) -> None:
+async def run(home: str, api_base: str, users: list[int], pause: float, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - replayable on purpose
+
     async def think(messages: Sequence[Message]) -> str:
-        await trio.sleep(random.uniform(0, pause))  # noqa: S311 - not a secret
+        await trio.sleep(chance.uniform(0, pause))
         return answer_to(messages[-1].content)
 
     telegram = TelegramConfig(bot_token_env=VARIABLE, allowed_users=tuple(users), api_base=api_base)

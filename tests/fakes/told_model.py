@@ -9,11 +9,12 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.talk import ANSWERS
 
 HOLDING = "Half of it"
 REST = " and the rest."
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = PATIENCE_SECONDS
 
 
 class ToldModel:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import trio
@@ -16,6 +17,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from miniclaw.web.admission import Admission
 from miniclaw.web.app import build_app
 from miniclaw.web.config import WebConfig
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
@@ -23,12 +25,10 @@ from miniclaw.web.listening import short_address
 from miniclaw.web.login import is_stranger
 from miniclaw.web.security import Security
 from miniclaw.web.server import Server, open_server
+from tests.fakes.patience import PATIENCE_SECONDS
 
 OPEN_PATHS = ("/healthz", "/open")
 """Paths of the application that need no token."""
-
-PATIENCE_SECONDS = 10.0
-"""How long a test waits for what has to come."""
 
 
 class Answer:
@@ -182,12 +182,44 @@ async def _sends_for_ever(websocket: WebSocket) -> None:
         await websocket.send_text("x" * 10_000)
 
 
+class Door:
+    """Tells when connections come and go.
+
+    Attributes:
+        moved: Set at the next one that comes or goes, and then another event.
+    """
+
+    def __init__(self) -> None:
+        self.moved = trio.Event()
+
+    def admission(self, limits: Limits, most: int) -> Admission:
+        """Return an admission that tells it here."""
+        door = self
+
+        class Watched(Admission):
+            def enter(self, host: str | None) -> str | None:
+                key = super().enter(host)
+                door.move()
+                return key
+
+            def leave(self, key: str) -> None:
+                super().leave(key)
+                door.move()
+
+        return Watched(limits, most)
+
+    def move(self) -> None:
+        self.moved.set()
+        self.moved = trio.Event()
+
+
 class Running:
     """A server that runs, and ways to reach it."""
 
-    def __init__(self, app: App, server: Server) -> None:
+    def __init__(self, app: App, server: Server, door: Door) -> None:
         self.app = app
         self.server = server
+        self._door = door
         self.port = int(server.addresses[0].rpartition(":")[2]) if server.addresses else 0
 
     async def connect(self, over: str = "tcp") -> trio.SocketStream:
@@ -198,11 +230,15 @@ class Running:
         with short_address(self.server.socket_path) as address:
             return await trio.open_unix_socket(address)
 
+    async def has_connections(self, number: int) -> None:
+        """Wait until the server has so many connections."""
+        with trio.fail_after(PATIENCE_SECONDS):
+            while self.server.connections != number:
+                await self._door.moved.wait()
+
     async def forgotten(self) -> None:
         """Wait until the server has forgotten all connections."""
-        with trio.fail_after(PATIENCE_SECONDS):
-            while self.server.connections:  # noqa: ASYNC110 - the server tells nobody
-                await trio.sleep(0.01)
+        await self.has_connections(0)
 
     async def ask(self, *pieces: bytes, over: str = "tcp") -> Answer:
         """Send bytes, whether they are taken or not, and read until the server closes."""
@@ -308,8 +344,7 @@ async def open_test_server(
     def make_app(trusted: bool) -> Any:
         return build_app(app.routes(), security=None if trusted else rules, open_paths=OPEN_PATHS, limits=limits)
 
-    async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(
-            open_server(config, workspace, make_app, drain=app.drain, limits=limits)
-        )
-        yield Running(app, server)
+    door = Door()
+    with patch("miniclaw.web.server.Admission", door.admission):
+        async with open_server(config, workspace, make_app, drain=app.drain, limits=limits) as server:
+            yield Running(app, server, door)

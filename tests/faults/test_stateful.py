@@ -2,7 +2,8 @@
 
 The real runtime works in real threads on real files; trio runs in a thread of its own on a clock moved by hand. The
 model keeps, per chat, what memory must hold and what the disk must hold, and both are compared after every step.
-A failure prints the steps; the seed is in the test's name. `MINICLAW_SOAK` multiplies the examples.
+A failure prints the steps; the seed is in the test's name. `MINICLAW_SOAK` multiplies the examples. What the search may
+or may not draw, a test of its own does step by step: that something is removed, restored, quarantined, and crashes.
 """
 
 from __future__ import annotations
@@ -299,19 +300,64 @@ class Runtimes(ModelledRuntime, RuleBasedStateMachine):
         self.counts["edits"] += 1
 
 
+def machine_over(root: Path, logs: LogRecorder, *, trash_for: timedelta | None) -> type[Runtimes]:
+    """Return the machine, with its workspaces below a directory."""
+    # What lies in quarantine stays: the machine looks whether anything that cannot be read is ever deleted.
+    policy = RetentionPolicy(trash_for=trash_for, quarantine_for=None)
+    fields = {"policy": policy, "root": root, "logs": logs, "counts": Counter(), "numbers": itertools.count()}
+    return type("Machine", (Runtimes,), fields)
+
+
+@pytest.mark.parametrize("trash_for", [None, timedelta(days=10_000)], ids=["gone", "trash"])
+def test_runtime_after_each_rare_step_is_as_the_model_says(
+    trash_for: timedelta | None, tmp_path: Path, logs: LogRecorder
+) -> None:
+    """Removed, restored, damaged and begun anew, crashed in each operation: compared after every one of these steps."""
+    machine = machine_over(tmp_path, logs, trash_for=trash_for)()
+
+    def compare() -> None:
+        machine.disk_and_memory_are_as_the_model_says()
+
+    try:
+        for session_id in machine.chats:
+            machine.message(session_id)
+            compare()
+        machine.tick()
+        compare()
+        machine.wall_clock_jumps(31)
+        machine.message("web_a")
+        machine.cleanup()
+        compare()
+        assert machine.counts["removed"] == 3
+        if trash_for is not None:
+            machine.restore("web_b")
+            compare()
+            assert machine.counts["restored"] == 1
+        machine.foreign_edit("telegram_1", "corrupt")
+        machine.message("telegram_1")
+        compare()
+        assert machine.counts["quarantined"] == 1
+        for crashes, during in enumerate(
+            ["nothing", "tick", "cleanup", "delete", "message", "restore", "time_passes", "restart"], 1
+        ):
+            machine.message("web_a")
+            machine.crash(during, "web_a", call=5, again=5)
+            compare()
+            assert machine.counts["crashes"] >= crashes
+        machine.restart()
+        compare()
+    finally:
+        machine.teardown()
+
+
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_runtime_after_any_sequence_of_steps_is_as_the_model_says(
     shard: int, tmp_path: Path, logs: LogRecorder
 ) -> None:
     """Live sessions stay, whole; removed ones never return; what cannot be read is kept; whatever happens."""
-    counts: Counter[str] = Counter()
-    # What lies in quarantine stays: the machine looks whether anything that cannot be read is ever deleted.
-    trash_for = timedelta(days=10_000) if shard % 2 else None
-    policy = RetentionPolicy(trash_for=trash_for, quarantine_for=None)
-    fields = {"policy": policy, "root": tmp_path, "logs": logs, "counts": counts, "numbers": itertools.count()}
-    machine = seed(shard)(type("Shard", (Runtimes,), fields))
+    machine = machine_over(tmp_path, logs, trash_for=timedelta(days=10_000) if shard % 2 else None)
     run_state_machine_as_test(
-        machine,
+        seed(shard)(machine),
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
@@ -320,7 +366,4 @@ def test_runtime_after_any_sequence_of_steps_is_as_the_model_says(
             suppress_health_check=list(HealthCheck),
         ),
     )
-    print(dict(counts))
-    assert counts["removed"]
-    assert counts["crashes"]
-    assert counts["restored"] or not shard % 2
+    print(dict(machine.counts))

@@ -7,8 +7,7 @@ import trio
 import trio.testing
 
 from miniclaw.session.locks import FileLocks
-
-PATIENCE_SECONDS = 10  # only ever waited for in full by a test that fails
+from tests.fakes.patience import PATIENCE_SECONDS
 
 
 async def test_file_locks_hand_over_in_order_of_waiting() -> None:

@@ -16,6 +16,7 @@ from miniclaw.session.store import open_store
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
+from tests.fakes.patience import PATIENCE_SECONDS
 
 
 class Waiting:
@@ -44,7 +45,7 @@ class Waiting:
 
 @asynccontextmanager
 async def saving(sessions_dir: Path, clock: WallClock) -> AsyncIterator[tuple[SessionManager, PromptSaver]]:
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with open_store(sessions_dir) as store, trio.open_nursery() as nursery:
             manager = SessionManager(store, clock=clock)
             saver = PromptSaver(manager)
@@ -165,7 +166,7 @@ async def test_want_session_that_cannot_be_saved_is_told_when_it_can(
 
 async def test_settle_saves_what_is_wished_for_at_once(sessions_dir: Path, clock: WallClock) -> None:
     """At the end nobody has to wait for the next go."""
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with open_store(sessions_dir) as store:
             manager = SessionManager(store, clock=clock)
             saver = PromptSaver(manager)

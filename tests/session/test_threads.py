@@ -11,8 +11,7 @@ import trio
 import trio.testing
 
 from miniclaw.session.threads import run_in_thread, soon
-
-PATIENCE_SECONDS = 10  # only ever waited for in full by a test that fails
+from tests.fakes.patience import PATIENCE_SECONDS
 
 
 class Finished:

@@ -15,6 +15,7 @@ from miniclaw.session.store import FileSessionStore
 from miniclaw.session.usage import FileCount, UsageMeter
 from tests.fakes.clock import WallClock
 from tests.fakes.os_calls import FaultyOs
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 from tests.fakes.threads import until, wait_in_thread
 
@@ -102,7 +103,7 @@ async def test_measure_cancelled_leaves_nothing_open(
         assert descriptors() > before
         nursery.cancel_scope.cancel()
     gate.opened.set()
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE_SECONDS):
         await until(lambda: descriptors() == before)
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from miniclaw.web.addresses import client_key, is_loopback, page_address
 from miniclaw.web.admission import RESERVED_DESCRIPTORS, Admission, plan_connections
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
 from miniclaw.web.rates import Rates
 from tests.fakes.logs import LogRecorder
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.web_server import open_test_server, read_all
 
 
@@ -122,7 +124,9 @@ def test_rates_remember_a_bounded_number_of_clients() -> None:
     assert rates.take("9999") > 0
 
 
-async def test_thousand_idle_connections_leave_room_for_files(tmp_path: Path, logs: LogRecorder) -> None:
+async def test_thousand_idle_connections_leave_room_for_files(
+    tmp_path: Path, logs: LogRecorder, jumping_clock: MockClock
+) -> None:
     """With few descriptors to spare, 1,000 connections leave enough to save a session and to ask over the socket."""
     _, hard = before = resource.getrlimit(resource.RLIMIT_NOFILE)
     streams: list[trio.SocketStream] = []
@@ -138,7 +142,7 @@ async def test_thousand_idle_connections_leave_room_for_files(tmp_path: Path, lo
             fd = os.open(tmp_path / "session.json", os.O_CREAT | os.O_WRONLY)
             os.close(fd)
             assert (await running.get(over="unix")).status == 200
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE_SECONDS):
                 assert (await read_all(streams[-1])).startswith(b"HTTP/1.1 503 ")
             for stream in streams:
                 await trio.aclose_forcefully(stream)

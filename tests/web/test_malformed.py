@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from trio.testing import MockClock
 
 from miniclaw.web.limits import Limits
 from tests.fakes.logs import LogRecorder
@@ -59,7 +60,7 @@ CASES: dict[str, tuple[bytes, set[int]]] = {
 @pytest.mark.parametrize("over", ["tcp", "unix"])
 @pytest.mark.parametrize("case", CASES)
 async def test_server_with_malformed_bytes_refuses_and_serves_the_next(
-    tmp_path: Path, logs: LogRecorder, case: str, over: str
+    tmp_path: Path, logs: LogRecorder, case: str, over: str, jumping_clock: MockClock
 ) -> None:
     """No bytes reach a handler, are answered by more than one 4xx or 5xx, or keep the server from serving."""
     attack, expected = CASES[case]

@@ -14,8 +14,9 @@ import trio
 from miniclaw.web import server as server_module
 from miniclaw.web.listening import unix_listener
 from tests.fakes.logs import LogRecorder
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.threads import until
-from tests.fakes.web_server import PATIENCE_SECONDS, open_test_server, read_head, request
+from tests.fakes.web_server import open_test_server, read_head, request
 
 AGAIN = "Gateway's socket was deleted; it is made again"
 NOT_IN_PLACE = "Commands cannot reach the gateway at its socket"

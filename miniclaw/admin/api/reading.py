@@ -12,6 +12,7 @@ from msgspec import Struct, inspect
 from starlette.requests import Request
 
 from miniclaw.admin.api.refusals import RequestRefusedError
+from miniclaw.misfits import find_misfit
 
 S = TypeVar("S", bound=Struct)
 
@@ -20,7 +21,6 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 
 _MAX_PARAMETERS: Final = 20
 _SHOWN_CHARS: Final = 60
-_WHERE: Final = re.compile(r"(?P<problem>.*) - at `\$\.?(?P<field>[^`]*)`", re.DOTALL)
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 _BOOLEANS: Final = {"true": True, "false": False}
 
@@ -50,7 +50,7 @@ def read_query(query: bytes, kind: type[S]) -> S:
     Raises:
         RequestRefusedError: One is unknown, there twice, or not right.
     """
-    known = {field.encode_name: field for field in inspect.type_info(kind).fields}  # type: ignore[attr-defined]
+    known = _members(kind)
     values: dict[str, Any] = {}
     for name, text in _pairs(query):
         if name not in known:
@@ -63,11 +63,9 @@ def read_query(query: bytes, kind: type[S]) -> S:
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        name, problem = _explained(error)
-        if name in values:
-            text = next(text for found, text in _pairs(query) if found == name)
-            problem = _not_right(text, known[name].type)
-        raise RequestRefusedError(400, problem, field=name) from error
+        (name,) = find_misfit(values, kind).path
+        text = next(text for found, text in _pairs(query) if found == name)
+        raise RequestRefusedError(400, _not_right(text, known[name].type), field=name) from error
 
 
 def _pairs(query: bytes) -> list[tuple[str, str]]:
@@ -93,12 +91,23 @@ def _value(text: str, kind: inspect.Type) -> object:
 
 
 def _not_right(text: str, kind: inspect.Type) -> str:
-    right = kind.extra["right"] if isinstance(kind, inspect.Metadata) and kind.extra else "what is expected here"
-    return f"{_short(repr(text))} is not {right}"
+    return f"{_short(repr(text))} is not {_right(kind)}"
+
+
+def _right(kind: inspect.Type) -> str:
+    return str(kind.extra["right"]) if isinstance(kind, inspect.Metadata) and kind.extra else "what is expected here"
+
+
+def _members(kind: type[Struct]) -> dict[str, inspect.Field]:
+    return {field.encode_name: field for field in inspect.type_info(kind).fields}  # type: ignore[attr-defined]
 
 
 async def read_body(request: Request, kind: type[S]) -> S:
     """Return the body of a request.
+
+    Args:
+        request: The request.
+        kind: The members that there are; each with a description of what is right in its `Meta.extra`.
 
     Raises:
         RequestRefusedError: It is no JSON, too long, or not what is expected.
@@ -108,10 +117,10 @@ async def read_body(request: Request, kind: type[S]) -> S:
         raise RequestRefusedError(415, "the body is JSON: content-type: application/json", field="content-type")
     body = await _read(request)
     try:
-        return msgspec.json.decode(body, type=kind)
+        document = msgspec.json.decode(body)
+        return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
-        name, problem = _explained(error)
-        raise RequestRefusedError(422, problem, field=name) from error
+        raise _refusal(document, kind) from error
     except (ValueError, RecursionError) as error:  # DecodeError and UnicodeDecodeError are ValueErrors
         raise RequestRefusedError(400, f"the body is no JSON: {error}") from error
 
@@ -137,15 +146,21 @@ async def _read(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _explained(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Return the field that is not right, and what would be."""
-    found = _WHERE.fullmatch(str(error))
-    problem, field = (found["problem"], found["field"]) if found else (str(error), "")
-    if unknown := re.search(r"unknown field `(.*)`", problem, re.DOTALL):
-        return _short(".".join(filter(None, [field, unknown[1]]))), "unknown here"
-    if missing := re.search(r"missing required field `(.*)`", problem):
-        return ".".join(filter(None, [field, missing[1]])), "it is missing"
-    return field, problem[:1].lower() + problem[1:]
+def _refusal(document: object, kind: type[Struct]) -> RequestRefusedError:
+    """Return why a body is not what is expected, and what would be."""
+    misfit = find_misfit(document, kind)
+    members = _members(kind)
+    if not misfit.path:
+        return RequestRefusedError(422, f"the body is an object with {', '.join(members)}")
+    (name,) = misfit.path
+    match misfit.kind:
+        case "unknown":
+            problem = _unknown(members)
+        case "missing":
+            problem = f"it is missing; it is {_right(members[name].type)}"
+        case "wrong":
+            problem = f"it is not {_right(members[name].type)}"
+    return RequestRefusedError(422, problem, field=_short(name))
 
 
 def _short(text: str) -> str:

@@ -3,7 +3,7 @@
 The token is a part of every address. It is in no text that leaves this module: foreign errors are told by their kind,
 what a server says is redacted, and httpx2's own loggers are kept quiet (see `miniclaw.http_client`).
 
-Importing this needs httpx2, the extra ``miniclaw[telegram]``.
+Importing this needs httpx2, the extra ``telegram``.
 """
 
 from __future__ import annotations

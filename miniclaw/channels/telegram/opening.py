@@ -15,6 +15,7 @@ import trio
 from miniclaw.agent.providers import is_loopback
 from miniclaw.channels.telegram.config import TelegramConfig
 from miniclaw.errors import ConfigError
+from miniclaw.extras import missing_package
 from miniclaw.redaction import Secret
 from miniclaw.secret_files import load_secret
 from miniclaw.session.logs import get_logger
@@ -50,8 +51,7 @@ async def open_telegram(
         from miniclaw.channels.telegram.client import CONNECT_SECONDS, BotClient  # noqa: PLC0415 - likewise
         from miniclaw.http_client import open_http_client  # noqa: PLC0415 - likewise
     except ImportError as error:
-        problem = "it needs a package that is not installed: pip install 'miniclaw[telegram]'"
-        raise ConfigError(None, problem, key="telegram") from error
+        raise ConfigError(None, missing_package("it", "telegram"), key="telegram") from error
     token = await trio.to_thread.run_sync(partial(load_token, config, environment))
     host = urlsplit(config.api_base).hostname or ""
     local = is_loopback(host)

@@ -124,7 +124,7 @@ def decode_frame(text: str) -> ClientFrame:
     try:
         return _decoder.decode(text)
     except msgspec.ValidationError as error:
-        raise BadFrameError(f"{error}; {_EXPECTED}") from error
+        raise BadFrameError(f"the frame is JSON of another kind; {_EXPECTED}") from error
     except (ValueError, RecursionError) as error:
         raise BadFrameError(f"the frame is no JSON; {_EXPECTED}") from error
 

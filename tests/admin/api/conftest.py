@@ -17,6 +17,7 @@ from miniclaw.web.token import load_token
 from tests.fakes.api import Api
 from tests.fakes.clock import WallClock
 from tests.fakes.os_calls import FaultyOs
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 from tests.fakes.serving import AT_ANY_PORT, open_gateway
 
@@ -65,7 +66,7 @@ async def office(tmp_path: Path, config: Config, clock: WallClock, fs: FaultyOs)
         shown = {"authorization": f"Bearer {load_token(home.workspace).reveal()}"}
         socket = httpx2.AsyncHTTPTransport(uds=str(home.workspace / "gateway.sock"), verify=False)
         async with (
-            httpx2.AsyncClient(transport=socket, base_url="http://localhost", timeout=20) as near,
-            httpx2.AsyncClient(base_url=address, headers=shown, verify=False, timeout=20) as far,
+            httpx2.AsyncClient(transport=socket, base_url="http://localhost", timeout=PATIENCE_SECONDS) as near,
+            httpx2.AsyncClient(base_url=address, headers=shown, verify=False, timeout=PATIENCE_SECONDS) as far,
         ):
             yield Office(context, Api(near), Api(far), clock, fs)

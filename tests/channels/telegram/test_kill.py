@@ -17,6 +17,7 @@ from typing import Any
 import trio
 
 from tests.fakes.bot_api import TOKEN, FakeBotApi, open_bot_api
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.telegram import VARIABLE
 from tests.fakes.telegram_gateway import answer_to
 
@@ -41,14 +42,16 @@ class Gateways:
         self._received = b""
 
     @asynccontextmanager
-    async def open(self, api: FakeBotApi, home: Path) -> AsyncIterator[None]:
+    async def open(self, api: FakeBotApi, home: Path, seed: int) -> AsyncIterator[None]:
         """Run a gateway for a block, at the end of which it is killed."""
-        arguments: dict[str, Any] = {"home": str(home), "api_base": api.api_base, "users": USERS, "pause": 0.05}
+        arguments: dict[str, Any] = {
+            "home": str(home), "api_base": api.api_base, "users": USERS, "pause": 0.05, "seed": seed,
+        }  # fmt: skip
         await self._stdin.send_all(json.dumps(arguments).encode() + b"\n")
         try:
             yield
         finally:
-            with trio.move_on_after(10, shield=True):
+            with trio.fail_after(PATIENCE_SECONDS, shield=True):
                 await self._stdin.send_all(b"\n")
                 code = await self._number()
         assert code == -signal.SIGKILL, "the gateway ended by itself"
@@ -102,7 +105,7 @@ async def test_gateway_killed_anywhere_has_every_message_once_in_order_and_answe
 
         for kill in range(KILLS):
             write(max(1, WAITING - len(api.updates)))
-            async with gateways.open(api, tmp_path):
+            async with gateways.open(api, tmp_path, kill):
                 calls = len(api.calls) + 1 + kill % EVENTS
                 with trio.move_on_after(2) as scope:  # there may be nothing more to do
                     await api.until(lambda calls=calls: len(api.calls) >= calls)  # type: ignore[misc]
@@ -110,8 +113,8 @@ async def test_gateway_killed_anywhere_has_every_message_once_in_order_and_answe
                 if not scope.cancelled_caught:
                     await trio.sleep(chance.choice((0, 0, chance.uniform(0, 0.1))))
         write(WAITING)
-        async with gateways.open(api, tmp_path):
-            with trio.fail_after(30):
+        async with gateways.open(api, tmp_path, KILLS):
+            with trio.fail_after(PATIENCE_SECONDS):
                 await api.until_confirmed(last)
         assert api.updates == []
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from tests.fakes.bot_api import ME, TOKEN, open_bot_api
+from tests.fakes.patience import PATIENCE_SECONDS
 
 
 async def test_program_with_a_bot_answers_and_ends_without_showing_the_token(tmp_path: Path) -> None:
@@ -40,7 +41,7 @@ async def test_program_with_a_bot_answers_and_ends_without_showing_the_token(tmp
             stderr=subprocess.PIPE,
         )
         assert process.stderr is not None
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE_SECONDS):
             try:
                 await api.until_confirmed(last)
                 process.send_signal(signal.SIGTERM)

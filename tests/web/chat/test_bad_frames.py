@@ -12,6 +12,8 @@ from miniclaw.web.chat.frames import MAX_TEXT_CHARS
 from tests.fakes.clock import WallClock
 from tests.fakes.live_chat import open_live_house
 
+ANOTHER_KIND = 'the frame is JSON of another kind; a JSON object {"type": "message", "id": ID, "text": TEXT}'
+
 
 @pytest.mark.parametrize(
     ("frame", "words"),
@@ -19,22 +21,22 @@ from tests.fakes.live_chat import open_live_house
         ("", "the frame is no JSON; a JSON object"),
         ("hello", "the frame is no JSON; a JSON object"),
         ("{" * 100_000, "the frame is no JSON"),
-        ("[" * 100_000, "Expected `object`"),
+        ("[" * 100_000, ANOTHER_KIND),
         ('"\\ud800"', "a JSON object"),
-        ("[]", "Expected `object`"),
-        ("{}", "missing required field `type`"),
-        ('{"type": "shout"}', "Invalid value 'shout'"),
-        ('{"type": ["message"]}', "Expected `str`"),
-        ('{"type": "message", "id": "a1"}', "missing required field `text`"),
-        ('{"type": "message", "text": "hello"}', "missing required field `id`"),
-        ('{"type": "message", "id": "a1", "text": 5}', "Expected `str`, got `int`"),
+        ("[]", ANOTHER_KIND),
+        ("{}", ANOTHER_KIND),
+        ('{"type": "shout"}', ANOTHER_KIND),
+        ('{"type": ["message"]}', ANOTHER_KIND),
+        ('{"type": "message", "id": "a1"}', ANOTHER_KIND),
+        ('{"type": "message", "text": "hello"}', ANOTHER_KIND),
+        ('{"type": "message", "id": "a1", "text": 5}', ANOTHER_KIND),
         ('{"type": "message", "id": "", "text": "hello"}', "ID being 1 to 64 of"),
         ('{"type": "message", "id": "a b", "text": "hello"}', "ID being 1 to 64 of"),
         ('{"type": "message", "id": "a1\\n", "text": "hello"}', "ID being 1 to 64 of"),
         ('{"type": "message", "id": "%s", "text": "hello"}' % ("a" * 65), "ID being 1 to 64 of"),
         ('{"type": "message", "id": "a1", "text": "\\ud800"}', "the frame is no JSON"),
         ('{"type": "history", "before": -1}', "INDEX a whole number from 0 on"),
-        ('{"type": "history", "before": 1.5}', "Expected `int`, got `float`"),
+        ('{"type": "history", "before": 1.5}', ANOTHER_KIND),
         ('{"type": "history", "before": 1e400}', "a JSON object"),
         (b"\x00\x01", "a text frame is expected"),
         (b'{"type": "message", "id": "a1", "text": "hello"}', "a text frame is expected"),

@@ -23,6 +23,7 @@ from miniclaw.session.types import Message
 from miniclaw.web.chat.endpoint import ChatEndpoint
 from tests.fakes.agent import ScriptedModel
 from tests.fakes.asgi_client import AsgiClient
+from tests.fakes.patience import PATIENCE_SECONDS
 
 TABS = 2
 Step: TypeAlias = tuple[Literal["say", "break", "kill", "wait"], int]
@@ -140,7 +141,7 @@ class World:
 
     async def settle(self) -> None:
         """Wait until all that was said is confirmed and answered, on disk."""
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_SECONDS):
             while self.unsaved:
                 self.settled = trio.Event()
                 await self.settled.wait()
