@@ -21,6 +21,7 @@ from tests.fakes.agent import ConfirmingMailbox, House, ScriptedModel, Streaming
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session
+from tests.fakes.threads import until
 
 NOW = datetime(2026, 2, 14, 12, tzinfo=UTC)
 
@@ -229,8 +230,7 @@ async def test_loop_session_deleted_for_good_before_it_was_saved_refuses_the_mes
         house.manager.save_sessions = save_later  # type: ignore[method-assign]  # the deletion comes first
         async with trio.open_nursery() as nursery:
             await nursery.start(house.loop(StreamingModel(gate, "hi")).run, inbox)
-            while house.manager.dirty_sessions() != ["web_a"]:
-                await trio.lowlevel.checkpoint()
+            await until(lambda: bool((session := house.manager.peek("web_a")) and session.messages))
             await house.manager.delete_session("web_a")
             saves.set()
             gate.set()
