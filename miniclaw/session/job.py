@@ -47,7 +47,6 @@ class Job(Generic[T]):
         self._late = late
         self._given_up = False
         self._error: Exception | None = None
-        self._ended = trio.Event()
         self._working = trio.CancelScope(shield=True)
 
     def commit(self) -> bool:
@@ -70,27 +69,26 @@ class Job(Generic[T]):
             caller tells it, and is cancelled at its next checkpoint.
         """
         began = trio.current_time()
+        self._working.deadline = began + PATIENCE_SECONDS
+        caller = trio.lowlevel.current_task()
+
+        def cancelled(_: object) -> trio.lowlevel.Abort:
+            # The wait goes on, for a while; no Cancelled is raised that would have to be swallowed.
+            self._working.deadline = min(self._working.deadline, began + GRACE_SECONDS)
+            return trio.lowlevel.Abort.FAILED
+
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._work, work)
-            await self._wait(began)
-            self._given_up = self.outcome is None
-            self._working.cancel()
+            nursery.start_soon(self._work, work, caller)
+            await trio.lowlevel.wait_task_rescheduled(cancelled)
+        self._given_up = self.outcome is None
         if self._error is not None:
             raise self._error
         return self.outcome
 
-    async def _work(self, work: Callable[[], Awaitable[object]]) -> None:
+    async def _work(self, work: Callable[[], Awaitable[object]], caller: trio.lowlevel.Task) -> None:
         with self._working:
             try:
                 await work()
             except Exception as error:  # noqa: BLE001 - raised by `run`, as itself and not in the nursery's group
                 self._error = error
-            self._ended.set()
-
-    async def _wait(self, began: float) -> None:
-        try:
-            with trio.move_on_at(began + PATIENCE_SECONDS):
-                await self._ended.wait()
-        except trio.Cancelled:  # noqa: ASYNC103 - it comes again at the next checkpoint; the outcome is told before
-            with trio.move_on_at(began + GRACE_SECONDS, shield=True):
-                await self._ended.wait()
+        trio.lowlevel.reschedule(caller)

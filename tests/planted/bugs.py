@@ -109,8 +109,7 @@ _REMOVAL: Final = (
     ),
     bug_of_one(
         "batch cancelled midway", "a shutdown tells a batch that ran as not begun", JOB,
-        "            with trio.move_on_at(began + GRACE_SECONDS, shield=True):\n",
-        "            with trio.move_on_at(began, shield=True):\n",
+        "min(self._working.deadline, began + GRACE_SECONDS)", "began",
         "session/test_manager_removing.py",
     ),
     bug_of_one(

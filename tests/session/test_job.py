@@ -90,7 +90,7 @@ async def test_run_beyond_its_patience_calls_off_what_has_not_begun(disk: Disk, 
     assert (outcomes, disk.job.committed) == ([None], False)
     disk.asks.set()
     disk.ends.set()
-    await settle()
+    await until(lambda: bool(disk.late))
     assert (disk.answers, disk.late) == ([False], ["kept"])
 
 
@@ -105,7 +105,7 @@ async def test_run_beyond_its_patience_tells_a_late_outcome(disk: Disk, mock_clo
     assert outcomes == [None]
     assert disk.late == []
     disk.ends.set()
-    await settle()
+    await until(lambda: bool(disk.written))
     assert (disk.late, disk.written) == (["removed"], [("removed", True)])
 
 
@@ -140,7 +140,7 @@ async def test_run_cancelled_on_a_hung_disk_leaves_after_its_grace(
         mock_clock.jump(max(0, GRACE_SECONDS - cancelled_after))
     assert outcomes == [None]
     disk.ends.set()
-    await settle()
+    await until(lambda: bool(disk.late))
     assert disk.late == ["removed"]
 
 
