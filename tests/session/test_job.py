@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from miniclaw.session.job import GRACE_SECONDS, PATIENCE_SECONDS, Job
 from miniclaw.session.threads import Epilogue, run_in_thread, telling
-from tests.fakes.threads import settle, until
+from tests.fakes.threads import settle, until, wait_in_thread
 
 
 class Disk:
@@ -23,6 +23,7 @@ class Disk:
         self.late: list[str] = []
         self.written: list[tuple[str, bool]] = []  # by the epilogue: what, and whether in a worker thread
         self.job = Job[str](self._take)
+        self.begun = threading.Event()
         self.asks = threading.Event()
         self.ends = threading.Event()
         self.answers: list[bool] = []
@@ -36,6 +37,7 @@ class Disk:
         token = trio.lowlevel.current_trio_token()
 
         def remove() -> str:
+            self.begun.set()
             assert self.asks.wait(30)
             self.answers.append(trio.from_thread.run_sync(self.job.commit, trio_token=token))
             assert self.ends.wait(30)
@@ -63,6 +65,8 @@ async def begin(
 
     nursery.start_soon(run)
     await trio.testing.wait_all_tasks_blocked()
+    if work is None:
+        await wait_in_thread(disk.begun)
     return scope
 
 
