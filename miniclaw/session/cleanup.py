@@ -182,7 +182,7 @@ class Cleanup:
             by: Who runs it, for trash and history.
 
         Raises:
-            StoreError: The directory cannot be opened or listed.
+            StoreError: The directory cannot be opened or listed; `RuntimeClosedError`: the runtime of its manager ends.
 
         Cancellation: a batch that has begun is completed, none is begun after; what was done until then is logged.
         """
@@ -263,7 +263,7 @@ class Cleanup:
             log.info("Session cleanup complete" if done else "Session cleanup interrupted", **asdict(result))
             with trio.move_on_after(RECORD_SECONDS, shield=True):
                 kind: EventKind = "cleanup" if done else "interrupted"
-                await self._record(partial(progress.event, kind, by, seconds=seconds))
+                await self._record(partial(progress.event, kind, by, seconds=seconds, because=progress.pending()))
         return result
 
     async def _carry_out(
@@ -353,7 +353,8 @@ class Cleanup:
     @asynccontextmanager
     async def _opened(self, *, own: bool = True) -> AsyncIterator[tuple[SessionManager, SessionStore]]:
         if self._manager is not None and self._store is not None:
-            yield self._manager, self._store
+            async with self._manager.operation():
+                yield self._manager, self._store
             return
         async with open_store(self.sessions_dir, create=False, own=own) as store:
             yield SessionManager(store, clock=self._clock), store

@@ -69,6 +69,7 @@ class Progress:
         self.plan = plan
         self._outcomes: Counter[str] = Counter()
         self._removed: list[PlanRow] = []
+        self._pending: list[str] = []  # ids of sessions
         self._removed_by_reason: Counter[str] = Counter()
         self._trashed = 0
         self._bytes_freed = 0
@@ -80,6 +81,8 @@ class Progress:
         for removal in removals:
             self._outcomes[removal.outcome] += 1
             self._bytes_freed += removal.bytes_freed
+            if removal.outcome == "pending":
+                self._pending.append(row_of[removal.key].session.header.session_id)
             if removal.outcome == "removed":
                 row = row_of[removal.key]
                 self._removed.append(row)
@@ -92,6 +95,12 @@ class Progress:
             self._bytes_freed += done.bytes_freed
             if done.outcome in {"removed", "moved"}:
                 self._swept.append(done.leftover)
+
+    def pending(self) -> str:
+        """Return which sessions were still being removed, for the history: the program may end before their outcome."""
+        if not self._pending:
+            return ""
+        return f"still being removed when the run ended: {', '.join(self._pending)}"
 
     def result(self, *, interrupted: bool = False, held: bool = False, seconds: float = 0.0) -> CleanupResult:
         """Return the counts."""

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 import trio
 
-from miniclaw.errors import StoreError
+from miniclaw.errors import RuntimeClosedError, StoreError
 from miniclaw.session import schedule
 from miniclaw.session.cleanup import Cleanup, CleanupResult
 from miniclaw.session.clock import Clock, utc_now
@@ -130,6 +130,8 @@ class CleanupService:
             period = None
             try:
                 period = await self._turn()
+            except RuntimeClosedError:  # the end has come before it could begin
+                return
             except StoreError as error:
                 log.error("Session cleanup failed; the next one follows as planned", error=str(error))
             self._plan_next(period)

@@ -68,14 +68,15 @@ _APPEND_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK |
 log = get_logger("miniclaw.session.history")
 
 EventKind: TypeAlias = Literal[
-    "cleanup", "announced", "held", "deleted", "erased", "restored", "trash_emptied", "interrupted", "late"
+    "cleanup", "announced", "held", "deleted", "erased", "restored", "trash_emptied", "interrupted", "pending", "late"
 ]
 """What happened.
 
 ``cleanup``: a run ended. ``announced``: a run only announced. ``held``: the guard against mass removal held a run.
 ``deleted``, ``erased``: a command removed sessions, or all of a person's data. ``restored``: a session came back from
-the trash. ``trash_emptied``: somebody emptied the trash. ``interrupted``: a run broke off. ``late``:
-a removal ended after its caller had stopped waiting for the disk.
+the trash. ``trash_emptied``: somebody emptied the trash. ``interrupted``: a run broke off.
+``pending``: a removal was going on when its caller stopped waiting for the disk; ``late``: it has happened. Where no
+``late`` follows, the program ended before; what was not removed then is put back by the next start.
 """
 
 Actor: TypeAlias = Literal["service", "command", "api", "program"]

@@ -24,7 +24,7 @@ PATIENCE_SECONDS: Final = 60
 """How long it may hold up any caller: a slow disk takes some seconds, and one that takes longer is taken to hang."""
 
 REFUSED: Final = f"the disk did not answer within {PATIENCE_SECONDS} s, or the program ends; nothing was removed"
-PENDING: Final = "the disk has not answered yet; the removal goes on, and the log and the history tell how it ends"
+PENDING: Final = "the disk has not answered yet; the removal goes on, and the log tells how it ends"
 
 Late: TypeAlias = Callable[[T], Epilogue]
 """Takes, on the trio thread, an outcome that no caller waits for any more; the epilogue may write it down."""

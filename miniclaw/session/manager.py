@@ -196,6 +196,17 @@ class SessionManager:
         """Begin no operation any more: each raises `RuntimeClosedError`. Those that wait for the disk go on."""
         self._gate.close()
 
+    @asynccontextmanager
+    async def operation(self) -> AsyncIterator[None]:
+        """Count a block as an operation: it does not begin after the end, and the end waits for it and its receipt.
+
+        Raises:
+            RuntimeClosedError: The runtime has ended, or ends.
+        """
+        await self._gate.enter()
+        with self._gate.under_way():
+            yield
+
     async def drain(self) -> None:
         """Wait until no operation is under way."""
         await self._gate.drain()

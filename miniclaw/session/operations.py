@@ -17,7 +17,13 @@ from typing import Protocol, Self, TypeAlias, TypeVar
 import trio
 from msgspec import Struct
 
-from miniclaw.errors import MiniclawError, SessionFileError, SessionNotFoundError, StoreError
+from miniclaw.errors import (
+    MiniclawError,
+    RemovalPendingError,
+    SessionFileError,
+    SessionNotFoundError,
+    StoreError,
+)
 from miniclaw.session.cleanup import RECORD_SECONDS, REMOVAL_BATCH, Cleanup, OnProgress
 from miniclaw.session.cleanup_late import record_late
 from miniclaw.session.cleanup_result import CleanupResult
@@ -101,6 +107,7 @@ class _Gone:
         self.complete: list[tuple[HistorySession, int]] = []
         self.partly: list[tuple[HistorySession, int]] = []
         self.problems: list[str] = []
+        self.pending: list[HistorySession] = []
 
 
 class SessionOperations:
@@ -174,14 +181,17 @@ class SessionOperations:
         Cancellation: what was deleted until then is written down.
         """
         gone = _Gone()
-        try:
-            return [await self._delete(session_id, gone, erase=erase) for session_id in session_ids]
-        finally:
-            with trio.move_on_after(2 * RECORD_SECONDS, shield=True):
-                if gone.complete:
-                    await self._tell_deleted("erased" if erase else "deleted", gone.complete)
-                if gone.partly:
-                    await self._tell_deleted("deleted", gone.partly, because="; ".join(gone.problems))
+        async with self._manager.operation():
+            try:
+                return [await self._delete(session_id, gone, erase=erase) for session_id in session_ids]
+            finally:
+                with trio.move_on_after(2 * RECORD_SECONDS, shield=True):
+                    if gone.complete:
+                        await self._tell_deleted("erased" if erase else "deleted", gone.complete)
+                    if gone.partly:
+                        await self._tell_deleted("deleted", gone.partly, because="; ".join(gone.problems))
+                    if gone.pending:  # the program may end before their outcome
+                        await self._tell(self._event("pending", sessions=gone.pending, because="deleted"))
 
     async def _delete(self, session_id: str, gone: _Gone, *, erase: bool) -> Deleted:
         session, freed, entry_id, found = _deleted_session(session_id), 0, "", False
@@ -194,6 +204,8 @@ class SessionOperations:
             if not erase:
                 return Deleted(session_id, error=error)
         except MiniclawError as error:
+            if isinstance(error, RemovalPendingError):
+                gone.pending.append(session)
             return Deleted(session_id, error=error)
         problem, files = "", 0
         if erase:
@@ -258,10 +270,10 @@ class SessionOperations:
 
     async def restore(self, text: str) -> str:
         """Take a session out of the trash; see `SessionManager.restore_session`."""
-        session_id = await self._manager.restore_session(text)
-        await self._tell(
-            self._event("restored", sessions=[HistorySession(session_id, self._clock(), reason="restored")])
-        )
+        async with self._manager.operation():
+            session_id = await self._manager.restore_session(text)
+            session = HistorySession(session_id, self._clock(), reason="restored")
+            await self._tell(self._event("restored", sessions=[session]))
         return session_id
 
     async def empty_trash(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
@@ -270,14 +282,15 @@ class SessionOperations:
         Cancellation: a batch that has begun is completed, and what was removed until then is written down.
         """
         removals: list[TrashRemoval] = []
-        try:
-            for start in range(0, len(entry_ids), REMOVAL_BATCH):
-                await trio.lowlevel.checkpoint()
-                removals += await self._remove_entries(entry_ids[start : start + REMOVAL_BATCH])
-        finally:
-            if gone := self._count_emptied(removals):
-                with trio.move_on_after(RECORD_SECONDS, shield=True):
-                    await self._tell(self._event("trash_emptied", freed=gone.bytes, leftovers={"trash": gone}))
+        async with self._manager.operation():
+            try:
+                for start in range(0, len(entry_ids), REMOVAL_BATCH):
+                    await trio.lowlevel.checkpoint()
+                    removals += await self._remove_entries(entry_ids[start : start + REMOVAL_BATCH])
+            finally:
+                if gone := self._count_emptied(removals):
+                    with trio.move_on_after(RECORD_SECONDS, shield=True):
+                        await self._tell(self._event("trash_emptied", freed=gone.bytes, leftovers={"trash": gone}))
         return removals
 
     async def _remove_entries(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:

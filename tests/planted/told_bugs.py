@@ -141,6 +141,14 @@ TOLD_BUGS: Final[tuple[Bug, ...]] = (
         "session/test_runtime_end.py",
     ),
     bug_of_one(
+        "end does not wait for a cleanup",
+        "sessions are removed and the history has no line for it",
+        CLEANUP,
+        "            async with self._manager.operation():\n                yield self._manager, self._store\n",
+        "            yield self._manager, self._store\n",
+        "session/test_runtime_end.py",
+    ),
+    bug_of_one(
         "stop forgets who waits",
         "a cleanup removes after it was stopped",
         CLEANUP,

@@ -182,6 +182,7 @@ async def test_run_with_a_batch_that_hangs_ends_and_tells_the_rest_when_it_comes
     assert runs.left() == []
     first, late = runs.told()
     assert (first.event, first.sessions) == ("interrupted", [])
+    assert first.because == "still being removed when the run ended: telegram_40"
     assert (late.event, [session.session_id for session in late.sessions]) == ("late", ["telegram_40"])
     assert runs.manager.stats.cleanups.removed["ttl"] == 1
     assert logs.one("Session cleanup has removed more after its end")["sessions_deleted"] == 1
@@ -244,10 +245,11 @@ async def test_operations_delete_that_hangs_is_written_down_when_it_ends(desk: D
     (deleted,) = hanging.result
     assert isinstance(deleted, Deleted)
     assert isinstance(deleted.error, RemovalPendingError)
-    assert desk.history.read()[0] == []
+    (pending,) = desk.history.read()[0]
+    assert (pending.event, pending.because, pending.sessions[0].session_id) == ("pending", "deleted", ID)
     go_on()
-    await until(lambda: bool(desk.history.read()[0]))
-    (late,) = desk.history.read()[0]
+    await until(lambda: len(desk.history.read()[0]) == 2)
+    late = desk.history.read()[0][1]
     assert (late.event, late.because, late.sessions[0].session_id) == ("late", "deleted", ID)
     assert late.reasons["deleted"].sessions == 1
 

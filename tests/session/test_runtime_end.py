@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -13,7 +16,9 @@ from trio.testing import MockClock
 
 import miniclaw
 from miniclaw.errors import RuntimeClosedError, UnsavedSessionsError
+from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
+from miniclaw.session.state import StateDirectory
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
@@ -206,3 +211,39 @@ async def test_cleanup_run_right_after_the_opening_follows_the_services_own(
         assert (await runtime.cleanup.run()).sessions_deleted == 1
         await settle()
         assert runtime.cleanup_service.runs == 1
+
+
+async def test_leave_waits_for_a_cleanup_of_the_program_and_its_receipt(sessions_dir: Path, clock: WallClock) -> None:
+    """A cleanup that the program began is ended after its batch, and what it removed is in the history."""
+    for number in range(100):
+        write_session(sessions_dir, f"telegram_{number}", clock.ago(days=31))
+    fs = FaultyOs()
+    gate = fs.block("unlink", path="telegram_")
+    options: dict[str, Any] = {"clock": clock, "fs": fs, "cleanup_interval_seconds": None}
+    async with trio.open_nursery() as nursery, open_runtime(sessions_dir, **options) as runtime:
+        nursery.start_soon(runtime.cleanup.run)
+        await wait_in_thread(gate.reached)
+        gate.opened.set()
+    left = len(list(sessions_dir.glob("*.json")))
+    with SessionDirectory.open(sessions_dir) as directory:
+        (event,) = StateDirectory.within(directory).history().read()[0]
+    assert (event.event, len(event.sessions)) == ("interrupted", 100 - left)
+    assert 0 < left < 100
+
+
+async def test_after_the_end_every_call_is_refused(sessions_dir: Path, clock: WallClock) -> None:
+    """What is asked of a runtime that has ended is refused as that, and not by the system."""
+    async with open_runtime(sessions_dir, clock=clock, cleanup_interval_seconds=None) as runtime:
+        operations = runtime.operations()
+    calls: list[Callable[[], Awaitable[object]]] = [
+        runtime.cleanup.run,
+        runtime.cleanup.plan,
+        operations.cleanup,
+        partial(operations.delete, [ID]),
+        partial(operations.empty_trash, ["x"]),
+        partial(operations.restore, ID),
+        partial(operations.set_pinned, ID, True),
+    ]
+    for call in calls:
+        with pytest.raises(RuntimeClosedError):
+            await call()
