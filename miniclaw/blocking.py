@@ -151,7 +151,7 @@ class _PortalThread:
 
         try:
             anyio.run(serve, backend="trio")
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103 - the loop has ended; raised in the caller's thread
             if started.done():
                 raise
             started.set_exception(error)

@@ -199,7 +199,7 @@ async def open_runtime(
                 try:
                     yield runtime
                 finally:
-                    await store.say_stopping()
+                    await store.say_stopping()  # noqa: ASYNC102 - it has a shield and a deadline of its own
         except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, with what the end adds to it
             errors.append(error)
         store.check_process()  # a forked child has neither the threads nor the right to flush

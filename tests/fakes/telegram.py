@@ -99,7 +99,7 @@ async def open_telegram_house(
                     inbox.close()
                     agent.cancel_scope.deadline = trio.current_time() + 5
             finally:
-                with trio.move_on_after(5, shield=True):
+                with trio.move_on_after(PATIENCE_SECONDS, shield=True):
                     await manager.save_all_sessions()
                     await channel.close()
 
