@@ -188,11 +188,17 @@ class CorruptTrashError(SessionFileError):
 class TrashEntryNotFoundError(StoreError, LookupError):
     """The trash has nothing of that name."""
 
-    def __init__(self, path: Path, text: str) -> None:
+    def __init__(self, path: Path, text: str, earlier: Path | None = None) -> None:
         self.path = path
         self.text = text
         shown = repr(text) if len(repr(text)) <= 80 else repr(text)[:80] + "…"
-        super().__init__(f"nothing in the trash {path} is called {shown}; give a session id or the id of an entry")
+        what_to_do = "give a session id or the id of an entry"
+        if earlier is not None:
+            what_to_do = (
+                f"it still lies in {earlier}, a folder of an earlier version, and could not be moved in; the log of"
+                " the start says why. The next start of the gateway, or the next restore without one, tries again"
+            )
+        super().__init__(f"nothing in the trash {path} is called {shown}; {what_to_do}")
 
 
 class StoreIOError(SessionFileError):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from miniclaw.admin.views import looking as views
-from miniclaw.admin.views.looking import Listing, Outlook, find_leftovers, find_trash, read_history, trash_opened
+from miniclaw.admin.views.looking import Listing, Outlook, find_leftovers, find_trashes, read_history, trash_opened
 from miniclaw.cli import Settings
 from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.in_force import find_rules
@@ -28,7 +28,7 @@ __all__ = [
     "Listing",
     "Outlook",
     "find_leftovers",
-    "find_trash",
+    "find_trashes",
     "leave_out_of_log",
     "list_directory",
     "log_to_terminal",

@@ -15,15 +15,14 @@ from urllib.parse import unquote
 from msgspec import Struct, field
 
 from miniclaw.cli import Settings
-from miniclaw.cli.looking import find_leftovers, find_trash, list_directory
+from miniclaw.cli.looking import find_leftovers, find_trashes, list_directory
 from miniclaw.errors import InvalidSessionIdError, SessionNotFoundError
 from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.leftovers import LEGACY_SUFFIXES, session_file_of
 from miniclaw.session.quarantine import QUARANTINE_NAME, quarantined_stem
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
-from miniclaw.session.trash import TRASH_NAME
-from miniclaw.session.trash_rows import TrashEntry
+from miniclaw.session.trash import Trash
 
 _NO_ID: Final = "its name does not tell whose it is; give the session's ID"
 _CUT: Final = (
@@ -213,21 +212,23 @@ def _add_copies(
     selection: Selection, settings: Settings, directory: SessionDirectory | None, wish: _Wish, now: datetime
 ) -> list[Leftover]:
     leftovers = find_leftovers(settings, directory, now)
-    _add_trash(selection, find_trash(settings, directory).entries(), wish)
+    for bin_ in find_trashes(settings, directory):
+        _add_trash(selection, bin_, wish)
     _add_leftovers(selection, leftovers, wish)
     return leftovers
 
 
-def _add_trash(selection: Selection, entries: Iterable[TrashEntry], wish: _Wish) -> None:
-    for entry in entries:
+def _add_trash(selection: Selection, bin_: Trash, wish: _Wish) -> None:
+    for entry in bin_.entries():
+        place = f"{bin_.path.name}/{entry.id}"
         if entry.session_id is None:
             session_id = wish.whose(entry.key)
         else:
             session_id = entry.session_id if wish.is_for(entry.session_id) else None
         if session_id is not None:
-            selection.copies.append(Copy(session_id, f"{TRASH_NAME}/{entry.id}", entry.stored_size, entry.removed_at))
+            selection.copies.append(Copy(session_id, place, entry.stored_size, entry.removed_at))
         elif entry.session_id is None and wish.may_be_for(entry.key):
-            selection.kept.append(_unknown(f"{TRASH_NAME}/{entry.id}"))
+            selection.kept.append(_unknown(place))
 
 
 def _add_leftovers(selection: Selection, leftovers: Iterable[Leftover], wish: _Wish) -> Selection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from datetime import datetime
 
 import click
@@ -11,10 +12,11 @@ import msgspec
 from miniclaw.admin.views.trash import shown_entry
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.in_force import find_rules
-from miniclaw.cli.looking import log_to_terminal, trash_opened
+from miniclaw.cli.looking import find_trashes, log_to_terminal, sessions_opened, trash_opened
 from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
 from miniclaw.cli.output import echo_error, entries, one_line, print_table
+from miniclaw.errors import TrashEntryNotFoundError
 from miniclaw.formats import format_age, format_remaining, format_size
 from miniclaw.session.clock import utc_now
 from miniclaw.session.leftover_rules import judge_leftover
@@ -55,9 +57,10 @@ def restore(settings: Settings, name: str) -> None:
     It counts as used just now. Where there is a session of that ID already, nothing is changed.
     """
     log_to_terminal(settings)
-    with trash_opened(settings) as bin_:
-        entry = bin_.find(name)  # what is not there needs no workspace
-    session_id = operate(settings, lambda operations: operations.restore(entry.id))
+    with sessions_opened(settings) as directory:
+        # What is nowhere needs no workspace; what lies in a folder of an earlier version the owner moves in first.
+        _check_there(find_trashes(settings, directory), name)
+    session_id = operate(settings, lambda operations: operations.restore(name))
     click.echo(f"Restored {one_line(session_id)}; it counts as used just now.")
 
 
@@ -104,6 +107,22 @@ def empty(settings: Settings, *, names: tuple[str, ...], expired: bool, dry_run:
         echo_error(f"{bin_.path_of(removal.entry_id)}: {removal.reason}")
     if failed:
         sys.exit(EXIT_FAILED)
+
+
+def _check_there(trashes: list[Trash], name: str) -> None:
+    """Check that one of them has an entry of this name.
+
+    Raises:
+        TrashEntryNotFoundError: None has; it names the first.
+    """
+    try:
+        trashes[0].find(name)
+    except TrashEntryNotFoundError as error:
+        for other in trashes[1:]:
+            with suppress(TrashEntryNotFoundError):
+                other.find(name)
+                return
+        raise error from None
 
 
 def _named(bin_: Trash, names: tuple[str, ...]) -> list[TrashEntry]:

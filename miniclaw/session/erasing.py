@@ -1,21 +1,27 @@
-"""Erasing what is kept of a session beside it: in the trash, and in quarantine. Synchronous, for threads."""
+"""Erasing what is kept of a session beside it: in trashes, and in quarantine. Synchronous, for threads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Final
 
 from msgspec import Struct
 
+from miniclaw.errors import StoreError
 from miniclaw.session import names
 from miniclaw.session.clock import utc_now
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.earlier import EarlierFolders
+from miniclaw.session.folder import Folder
 from miniclaw.session.leftovers import LEGACY_SUFFIXES, LeftoverRemoval, list_leftovers, remove_leftovers
 from miniclaw.session.quarantine import quarantined_stem
 from miniclaw.session.rows import Leftover
 from miniclaw.session.stamps import split_stamped
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_rows import TrashRemoval
+
+_SHARED: Final = "not erased: other sessions directories may use this folder; remove it by hand if it is not theirs"
 
 
 class Traces(Struct, frozen=True):
@@ -24,7 +30,7 @@ class Traces(Struct, frozen=True):
     Attributes:
         files: How many files.
         bytes_freed: What the disk got back.
-        failed: Why the others are still there, a sentence each.
+        failed: Why the others are still there, a sentence each, which names the file.
     """
 
     files: int
@@ -32,13 +38,17 @@ class Traces(Struct, frozen=True):
     failed: Sequence[str]
 
 
-def erase_traces(directory: SessionDirectory, trash: Trash, session_id: str) -> Traces:
-    """Remove what trash and quarantine hold of a session.
+def erase_traces(
+    directory: SessionDirectory, trash: Trash, session_id: str, earlier: EarlierFolders | None = None
+) -> Traces:
+    """Remove what trash and quarantine hold of a session, and the trash of an earlier version.
 
     Args:
         directory: Owned by this process.
         trash: The trash.
         session_id: The session; whether there is one now does not matter.
+        earlier: Where entries may lie that could not be moved in. Of folders that may be shared nothing is removed, for
+            it may be of another directory's session: each entry counts as failed.
 
     Raises:
         StoreError: The trash cannot be listed.
@@ -49,10 +59,19 @@ def erase_traces(directory: SessionDirectory, trash: Trash, session_id: str) -> 
     entries = [entry.id for entry in trash.find_all(session_id)]
     # Files of an earlier implementation move to quarantine first, and go with what lies there.
     old = [each for each in _list(directory, sorted(legacy)) if each.kind == "legacy" and each.key in legacy]
-    done: list[TrashRemoval | LeftoverRemoval] = [
-        *trash.remove(entries),
-        *remove_leftovers(directory, old, trash=None),
-    ]
+    removed = trash.remove(entries)
+    failed = _name_failed(trash, removed)
+    if earlier is not None and earlier.trash is not None:
+        outside = Trash(Folder(earlier.trash, fs=directory.fs, check=directory.check_owned))
+        try:
+            found = [entry.id for entry in outside.find_all(session_id)]
+            tried = [TrashRemoval(each, "failed", reason=_SHARED) for each in found]
+            tried = tried if earlier.may_be_shared else outside.remove(found)
+            removed += tried
+            failed += _name_failed(outside, tried)
+        except StoreError as error:
+            failed.append(str(error))  # the rest goes all the same
+    done: list[TrashRemoval | LeftoverRemoval] = [*removed, *remove_leftovers(directory, old, trash=None)]
     quarantined = {quarantined_stem(name) for name in {*own, *legacy}}
     done += remove_leftovers(
         directory,
@@ -67,8 +86,19 @@ def erase_traces(directory: SessionDirectory, trash: Trash, session_id: str) -> 
     return Traces(
         len(gone),
         sum(each.bytes_freed for each in gone),
-        [each.reason for each in done if each.outcome == "failed"],
+        [
+            *failed,
+            *(
+                f"{each.leftover.key}: {each.reason}"
+                for each in done
+                if isinstance(each, LeftoverRemoval) and each.outcome == "failed"
+            ),
+        ],
     )
+
+
+def _name_failed(trash: Trash, removals: Sequence[TrashRemoval]) -> list[str]:
+    return [f"{trash.path_of(each.entry_id)}: {each.reason}" for each in removals if each.outcome == "failed"]
 
 
 def _list(directory: SessionDirectory, candidates: Sequence[str]) -> list[Leftover]:

@@ -22,13 +22,13 @@ _IN_THE_WAY: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
 
 
 class Folder:
-    """A hidden folder of a sessions directory; or, to read only, a folder of an earlier version beside it.
+    """A hidden folder of a sessions directory; or a folder of an earlier version beside it, to read and to empty.
 
     Args:
         path: The folder; its last component may not be a link.
         dir_fd: Returns the descriptor of the sessions directory. The folder is found by its name through that one and
             not by the path: whatever is put in place of the directory, nothing gets out. None: the folder is found by
-            its path, and cannot be written.
+            its path, and nothing can be put into it.
         fs: The system calls; the real ones where None.
         check: Raises where nothing may be changed in it; called before each change.
     """
@@ -131,7 +131,7 @@ class Folder:
 
     def _parent(self) -> int:
         if self._dir_fd is None:
-            raise OSError(errno.EROFS, "a folder of an earlier version is only read")
+            raise OSError(errno.EROFS, "nothing is put into a folder of an earlier version")
         return self._dir_fd()
 
     def _why_no_directory(self) -> str | None:

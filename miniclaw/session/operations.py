@@ -173,7 +173,7 @@ class SessionOperations:
 
         Args:
             session_ids: Which; an id that names no session is an error of that one.
-            erase: Whether all that is kept of them goes, too: in the trash, and in quarantine.
+            erase: Whether all that is kept of them goes, too: in trash and quarantine. An error names what does not.
 
         Returns:
             What became of each, in their order.
@@ -229,7 +229,7 @@ class SessionOperations:
 
     async def _erase_traces(self, session_id: str) -> Traces:
         """Erase what is kept beside the session, as `Job.run`."""
-        work = partial(erase_traces, self._store.directory, self._store.trash, session_id)
+        work = partial(erase_traces, self._store.directory, self._store.trash, session_id, self._store.earlier)
         traces = await self._see_through(work, partial(self._erased_late, session_id))
         return Traces(0, 0, [PENDING]) if traces is None else traces
 

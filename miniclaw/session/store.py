@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 import trio
 
-from miniclaw.errors import CorruptTrashError, StoreError, WorkspaceHeldError
+from miniclaw.errors import CorruptTrashError, StoreError, TrashEntryNotFoundError, WorkspaceHeldError
 from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.earlier import EarlierFolders
@@ -41,6 +41,7 @@ from miniclaw.session.store_protocol import StoreScan
 from miniclaw.session.store_scan import FileScan
 from miniclaw.session.threads import Epilogue, run_in_thread, telling
 from miniclaw.session.trash import TRASH_NAME, Trash
+from miniclaw.session.trash_rows import TrashEntry
 from miniclaw.session.types import Session, SessionHeader
 
 T = TypeVar("T")
@@ -66,10 +67,12 @@ class FileSessionStore:
         directory: The sessions.
         trash: The removed sessions that can be restored.
         state: What the services remember.
+        earlier: Folders in which something may lie that could not be moved in.
     """
 
-    def __init__(self, directory: SessionDirectory) -> None:
+    def __init__(self, directory: SessionDirectory, earlier: EarlierFolders | None = None) -> None:
         self.directory = directory
+        self.earlier = earlier
         self.trash = Trash(Folder.within(directory, TRASH_NAME))
         self.state = StateDirectory.within(directory)
         self._ledger_file: LedgerFile | None = None
@@ -200,10 +203,24 @@ class FileSessionStore:
 
     async def find_trashed(self, text: str) -> tuple[str, str]:
         """See `SessionStore.find_trashed`."""
-        entry = await self.run(partial(self.trash.find, text), self._load_limiter)
+        entry = await self.run(partial(self._find_entry, text), self._load_limiter)
         if entry.session_id is None:
             raise CorruptTrashError(self.trash.path_of(entry.id), entry.problem)
         return entry.session_id, entry.id
+
+    def _find_entry(self, text: str) -> TrashEntry:
+        try:
+            return self.trash.find(text)
+        except TrashEntryNotFoundError as error:
+            # What lies in a folder that may be shared is maybe another directory's.
+            if self.earlier is None or self.earlier.trash is None or self.earlier.may_be_shared:
+                raise
+            outside = Trash(Folder(self.earlier.trash, fs=self.directory.fs))
+            try:
+                outside.find(text)
+            except TrashEntryNotFoundError:
+                raise error from None
+            raise TrashEntryNotFoundError(self.trash.path, text, outside.path) from None
 
     async def restore(self, entry_id: str, now: datetime, *, finished: Callable[[], None] | None = None) -> str:
         """See `SessionStore.restore`."""
@@ -294,7 +311,7 @@ async def open_store(
     directory = await trio.to_thread.run_sync(
         partial(SessionDirectory.open, sessions_dir, create=create, fs=fs), limiter=limiter
     )
-    store = FileSessionStore(directory)
+    store = FileSessionStore(directory, earlier)
 
     def prepare() -> None:
         if earlier is not None:

@@ -96,3 +96,40 @@ def test_workspace_that_may_only_be_read_can_be_looked_at(old: Program, tmp_path
     finally:
         for path in folders:
             path.chmod(0o700)
+
+
+@pytest.fixture
+def stuck(old: Program) -> Program:
+    """The same workspace, where no entry can be moved in: a folder has the name of each."""
+    for path in (old.home / "workspace" / "trash").iterdir():
+        (old.trash_dir / path.name).mkdir(parents=True)
+    assert "could not be moved in" in old.run("sessions", "pin", "web_c").err
+    return old
+
+
+def test_restore_of_what_cannot_be_moved_in_says_where_it_lies(stuck: Program) -> None:
+    """As long as the move fails, the error names the folder in which the entry still is."""
+    trash = str(stuck.home / "workspace" / "trash")
+    result = stuck.run("trash", "restore", "web_a")
+    assert (result.code, result.out) == (1, "")
+    assert f"still lies in {trash}" in result.err
+    result = stuck.run("trash", "list")
+    assert (NOT_SHOWN in result.err, trash in result.err, "start the gateway" in result.err) == (True, True, True)
+    assert "still lies" not in stuck.run("trash", "restore", "web_z").err
+
+
+def test_restore_tries_the_move_again(stuck: Program) -> None:
+    """Once nothing is in the way, the command that wants the entry moves it in and restores it."""
+    for path in stuck.trash_dir.iterdir():
+        path.rmdir()
+    result = stuck.run("trash", "restore", "web_a")
+    assert (result.code, result.out) == (0, "Restored web_a; it counts as used just now.\n")
+    assert entries(stuck) == ["web_b"]
+
+
+def test_erase_finds_a_session_that_lies_in_the_earlier_trash_only(stuck: Program) -> None:
+    """What was not moved in counts as kept: it is asked for, and it goes."""
+    result = stuck.run("sessions", "delete", "web_a", "--erase", "--yes")
+    assert result.code == 0, result.err
+    (left,) = (stuck.home / "workspace" / "trash").iterdir()
+    assert left.name.startswith("web_b")

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from miniclaw.errors import SessionNotFoundError, StoreError
+from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.names import file_name
 from miniclaw.session.store import open_store
@@ -167,3 +168,63 @@ async def test_erase_on_a_hung_disk_ends_and_tells_the_outcome_when_it_comes(
     late = desk.history.read()[0][-1]
     assert (late.event, late.because, late.sessions[0].session_id) == ("late", "erased beside the session", ID)
     assert desk.store.trash.entries() == []
+
+
+@pytest.fixture
+async def outside(tmp_path: Path, fs: FaultyOs, clock: WallClock) -> AsyncIterator[tuple[Desk, Path]]:
+    """A desk, and the one entry of the session, which a move that broke off has left in the earlier trash."""
+    trash = tmp_path / "trash"
+    async with open_store(tmp_path / "sessions", fs=fs, earlier=EarlierFolders(trash=trash)) as store:
+        desk = Desk(store, fs, clock)
+        (done,) = await desk.do.delete([ID])
+        (store.directory.path / ".trash").rename(trash)
+        await desk.do.delete(["telegram_2"])
+        write_session(store.directory.path, ID, clock.now)
+        yield desk, trash / f"{done.entry_id}.gz"
+
+
+async def test_erase_takes_what_could_not_be_moved_in(outside: tuple[Desk, Path]) -> None:
+    """An entry in the trash of an earlier version goes with the others, and nothing else that lies there."""
+    desk, entry = outside
+    other = lay(entry.with_name(f"telegram_2.{STAMP}.gz"), clock=desk.clock)
+    size = entry.stat().st_size + (desk.store.directory.path / f"{ID}.json").stat().st_size
+    (done,) = await desk.do.delete([ID], erase=True)
+    assert (done.error, done.bytes_freed) == (None, size)
+    assert list(entry.parent.iterdir()) == [other]
+    assert desk.told()[-1].event == "erased"
+
+
+@pytest.mark.parametrize("call", ["unlink", "scandir"])
+async def test_erase_names_what_stays_in_the_earlier_trash(outside: tuple[Desk, Path], call: str) -> None:
+    """Where an entry cannot be removed, or looked for, that is an error with its place, in the history as well."""
+    desk, entry = outside
+    await desk.do.delete([ID])  # one lies in each trash
+    write_session(desk.store.directory.path, ID, desk.clock.now)
+
+    def refuse(name: str, args: tuple[object, ...]) -> None:
+        if name == call == "unlink" and args[0] == entry.name:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        if (name, call) == ("open", "scandir") and args[0] == str(entry.parent):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    desk.fs.on(refuse)
+    (done,) = await desk.do.delete([ID], erase=True)
+    desk.fs.clear()
+    named = str(entry if call == "unlink" else entry.parent)
+    assert type(done.error) is StoreError
+    assert named in str(done.error)
+    assert entry.exists()
+    assert desk.store.trash.find_all(ID) == []
+    event = desk.told()[-1]
+    assert (event.event, event.sessions[0].session_id) == ("deleted", ID)
+    assert named in event.because
+
+
+async def test_erase_leaves_and_names_what_a_shared_trash_holds(outside: tuple[Desk, Path]) -> None:
+    """An entry in a folder that other directories may use is not removed, and nobody is told that all is gone."""
+    desk, entry = outside
+    desk.store.earlier = EarlierFolders(trash=entry.parent, may_be_shared=True)
+    (done,) = await desk.do.delete([ID], erase=True)
+    assert str(entry) in str(done.error)
+    assert entry.exists()
+    assert desk.told()[-1].event == "deleted"

@@ -93,9 +93,10 @@ def _tell_of_both(earlier: Path, shown: Path, hidden_name: str) -> None:
 
     if holds_ours(Folder(earlier), hidden_name):
         log.warning(
-            "A folder of an earlier version is not shown; the next start of the gateway moves its content in",
+            "A folder of an earlier version is not shown; its content is not moved in yet",
             path=str(earlier),
             shown=str(shown),
+            what_to_do="start the gateway anew, or restore without one: either moves it in, or says why it cannot",
         )
 
 
@@ -131,6 +132,15 @@ def find_trash(place: Place, directory: SessionDirectory | None) -> Trash:
     from miniclaw.session.trash import TRASH_NAME, Trash  # noqa: PLC0415 - start-up time
 
     return Trash(find_folder(place, directory, TRASH_NAME, place.home.earlier.trash))
+
+
+def find_trashes(place: Place, directory: SessionDirectory | None) -> list[Trash]:
+    """Return the trash as `find_trash`, and that of earlier versions, from which a move may have left something."""
+    from miniclaw.session.folder import Folder  # noqa: PLC0415 - start-up time
+    from miniclaw.session.trash import Trash  # noqa: PLC0415 - likewise
+
+    shown, earlier = find_trash(place, directory), place.home.earlier.trash
+    return [shown] if earlier is None or earlier == shown.path else [shown, Trash(Folder(earlier))]
 
 
 @contextmanager
