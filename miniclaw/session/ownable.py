@@ -150,7 +150,8 @@ class OwnableDirectory:
             StoreIOError: It cannot be opened or made.
             OwnershipLostError, ForkedRuntimeError: As `check_owned`.
         """
-        return self._work.made()
+        # Its name need not be on the disk for a temporary file; removals sync it (`WorkFolders`).
+        return self._work.made(durable=False)
 
     def holder(self) -> Holder | None:
         """Return who owns the directory; None: nobody does.
