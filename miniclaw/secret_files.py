@@ -11,7 +11,7 @@ from typing import Final
 
 from miniclaw.errors import ConfigError
 from miniclaw.redaction import Secret
-from miniclaw.session.files import PRIVATE_DIR
+from miniclaw.session.files import PRIVATE_DIR, why_not_followed
 from miniclaw.session.logs import get_logger
 
 MAX_SECRET_CHARS: Final = 4096
@@ -59,8 +59,10 @@ def make_private(directory: Path) -> None:
     cannot be made private, is a WARNING.
 
     Raises:
-        ConfigError: It cannot be made or looked at.
+        ConfigError: It cannot be made or looked at, or is another user's link.
     """
+    if problem := why_not_followed(directory):
+        raise ConfigError(directory, problem)
     try:
         directory.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
         mode = stat.S_IMODE(directory.stat().st_mode)

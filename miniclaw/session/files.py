@@ -37,7 +37,8 @@ Content: TypeAlias = Bytes | Iterator[Bytes]
 
 _READ_BYTES: Final = 1024 * 1024
 
-_ROOT: Final = 0
+ROOT: Final = 0
+"""The user id of root."""
 
 # File systems of which the log says that files on them cannot be given away; changed by any thread, one atomic step.
 _not_given_on: Final[set[int]] = set()
@@ -232,7 +233,7 @@ def give_to_owner(fs: OsCalls, fd: int, *, dir_fd: int) -> None:
     try:
         folder = fs.fstat(dir_fd)
         device = folder.st_dev
-        if folder.st_uid != _ROOT:
+        if folder.st_uid != ROOT:
             fs.fchown(fd, folder.st_uid, folder.st_gid)
     except OSError as error:
         if device not in _not_given_on:
@@ -259,12 +260,15 @@ def open_directory(fs: OsCalls, path: Path, *, create: bool) -> int:
 
     Args:
         fs: The system calls.
-        path: The directory. Its last component may not be a link.
+        path: The directory. Its last component may not be a link, nor the one before another user's; see
+            `why_not_followed`.
         create: Make it, and the parents that are missing, with mode 0700.
 
     Raises:
         SessionsDirectoryError: It is missing (and not created), a link, no directory, or cannot be opened.
     """
+    if problem := why_not_followed(path.parent):
+        raise SessionsDirectoryError(path.parent, problem)
     try:
         return fs.open(str(path), DIRECTORY_FLAGS)
     except FileNotFoundError:
@@ -296,6 +300,23 @@ def make_private(fs: OsCalls, path: Path) -> None:
                 with opened(fs, directory.name, DIRECTORY_FLAGS, dir_fd=parent) as made:
                     give_to_owner(fs, made, dir_fd=parent)
             fs.fsync(parent)
+
+
+def why_not_followed(path: Path) -> str | None:
+    """Return why a path may not be followed, or None: it is no link, or one of this process's user, or of root.
+
+    Another user's link could lead root to any directory of root's, which would be made private and be written in.
+    """
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None  # there is nothing, or opening it says why not
+    if not stat.S_ISLNK(status.st_mode) or status.st_uid in {ROOT, os.geteuid()}:
+        return None
+    return (
+        f"it is a symbolic link of another user (uid {status.st_uid}), which is not followed; "
+        "put the directory itself there, or set MINICLAW_HOME to where it is"
+    )
 
 
 def _why_no_directory(path: Path, error: OSError) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from miniclaw.errors import ConfigError
-from miniclaw.session.files import make_private
+from miniclaw.session.files import make_private, why_not_followed
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.logs import get_logger
 
@@ -124,8 +124,10 @@ def unix_listener(path: Path, *, again: bool = False) -> Iterator[UnixListener]:
             moved or unmounted.
 
     Raises:
-        ConfigError: There is something else than a socket, or it is not possible.
+        ConfigError: There is something else than a socket, its directory is another user's link, or it is not possible.
     """
+    if problem := why_not_followed(path.parent):
+        raise ConfigError(path.parent, problem)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         try:
             if not again and not path.parent.exists():

@@ -103,3 +103,22 @@ def test_gateway_that_root_runs_leaves_nothing_of_roots_and_answers_its_person(h
     assert owners(home) == {}
     assert "are you there" in (home / "workspace" / "sessions" / "console_me.json").read_text()
     assert run_as_person(home, "sessions", "pin", "console_me").code == 0
+
+
+@pytest.mark.parametrize(
+    "command", [("gateway", "--port", "0"), ("chat", "-m", "x"), ("sessions", "pin", "web_1"), ("sessions", "list")]
+)
+def test_command_of_root_is_not_led_astray_by_a_persons_link(
+    home: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """A link in the place of the workspace is named and refused, and the directory it leads to stays as it was."""
+    victim, link = tmp_path / "victim", home / "workspace"
+    victim.mkdir(mode=0o755)
+    before = victim.stat().st_mode
+    link.symlink_to(victim)
+    os.chown(link, UID, GID, follow_symlinks=False)
+    result = Program(home).run(*command)
+    assert result.code == 1
+    assert f"{link}: it is a symbolic link of another user (uid {UID})" in result.err
+    assert victim.stat().st_mode == before
+    assert list(victim.iterdir()) == []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from miniclaw.errors import SessionsDirectoryError
 from miniclaw.session import files
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.folder import Folder
@@ -155,3 +156,19 @@ def test_root_that_may_not_give_away_says_so_once_and_saves(tmp_path: Path, logs
     work_as(fs, tmp_path / "home" / "workspace" / "sessions")
     assert logs.one(REFUSED)["level"] == "warning"
     assert (tmp_path / "home" / "workspace" / "sessions" / "web_1.json").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make links of other users")
+@pytest.mark.parametrize("create", [False, True])
+def test_open_through_a_link_of_another_user_is_refused(tmp_path: Path, create: bool) -> None:
+    """A user's link in the place of the workspace leads root nowhere; one of root's own is followed."""
+    victim, link = tmp_path / "victim", tmp_path / "workspace"
+    victim.mkdir()
+    link.symlink_to(victim)
+    os.chown(link, *PERSON, follow_symlinks=False)
+    with pytest.raises(SessionsDirectoryError, match=r"workspace: it is a symbolic link of another user \(uid 12345\)"):
+        SessionDirectory.open(link / "sessions", create=create)
+    assert list(victim.iterdir()) == []
+    os.chown(link, 0, 0, follow_symlinks=False)
+    SessionDirectory.open(link / "sessions", create=True).close()
+    assert [path.name for path in victim.iterdir()] == ["sessions"]

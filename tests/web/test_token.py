@@ -12,6 +12,7 @@ import pytest
 from miniclaw.errors import ConfigError
 from miniclaw.redaction import redact
 from miniclaw.web.config import WebConfig
+from miniclaw.web.listening import unix_listener
 from miniclaw.web.security import open_security
 from miniclaw.web.token import load_token, make_login
 from tests.fakes.guarded import BEARER, LOGIN, NOW, OPEN, OTHER, TOKEN, ask, guarded, log_in
@@ -120,6 +121,24 @@ def test_open_security_keeps_other_users_out_of_the_workspace(tmp_path: Path, lo
         open_security(config, tmp_path)
         assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
     assert {event["was"] for event in logs.named("Directory made private")} == {f"{mode:04o}"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make links of other users")
+def test_workspace_that_is_another_users_link_is_refused(tmp_path: Path) -> None:
+    """Neither is the directory made private that it leads to, nor is a token or a socket made there."""
+    victim, link = tmp_path / "victim", tmp_path / "workspace"
+    victim.mkdir(mode=0o755)
+    before = victim.stat().st_mode
+    link.symlink_to(victim)
+    os.chown(link, 12345, 12345, follow_symlinks=False)
+    for opening in (
+        lambda: open_security(WebConfig(), link),
+        lambda: unix_listener(link / "gateway.sock").__enter__(),
+        lambda: unix_listener(link / "gateway.sock", again=True).__enter__(),
+    ):
+        with pytest.raises(ConfigError, match=r"workspace: it is a symbolic link of another user \(uid 12345\)"):
+            opening()
+    assert (victim.stat().st_mode, list(victim.iterdir())) == (before, [])
 
 
 def test_open_security_in_a_workspace_that_stays_open_warns(
