@@ -90,7 +90,7 @@ def operate(settings: Settings, work: Callable[[Operations], Awaitable[T]], *, b
 def _find_gateway(settings: Settings, *, by_rules: bool) -> GatewayClient | None:
     """Return the client of the gateway that owns the workspace, and answers.
 
-    None where nobody owns it, and where its owner is stopping: to own it is to wait for that.
+    None where nobody owns it, and where its owner is stopping or another command: to own it is to wait for that.
     """
     with sessions_opened(settings) as directory:
         holder = None if directory is None else directory.holder()
@@ -102,7 +102,7 @@ def _find_gateway(settings: Settings, *, by_rules: bool) -> GatewayClient | None
     except NoGatewayError:
         config = None
     if client is None or config is None:
-        if holder.stopping:
+        if holder.stopping or holder.pid is None:  # or it has not yet written who it is, which owning finds out
             return None
         raise WorkspaceHeldError(settings.home.sessions_dir, holder.who)
     if by_rules:

@@ -356,7 +356,7 @@ class Cleanup:
             async with self._manager.operation():
                 yield self._manager, self._store
             return
-        async with open_store(self.sessions_dir, create=False, own=own) as store:
+        async with open_store(self.sessions_dir, create=False, own=own, briefly=True) as store:
             yield SessionManager(store, clock=self._clock), store
 
 

@@ -39,7 +39,7 @@ class Holder(Struct, frozen=True):
     Attributes:
         pid: Its id; None where it could not write it.
         since: The time since which it owns the directory; likewise.
-        stopping: Whether it has begun to end.
+        stopping: Whether it has begun to end, or is a command, which ends in a moment.
     """
 
     pid: int | None = None
@@ -112,7 +112,7 @@ def _is_locked(fs: OsCalls, fd: int) -> bool:
 
 def _decode_holder(text: bytes) -> Holder:
     try:
-        return _decode(text)
+        return _decode(text.partition(b"\n")[0])
     except (ValueError, RecursionError):
         return Holder()
 

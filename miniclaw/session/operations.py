@@ -404,7 +404,7 @@ async def open_operations(
     clock: Clock = utc_now,
     earlier: EarlierFolders | None = None,
 ) -> AsyncIterator[SessionOperations]:
-    """Own a workspace for a block, and operate on it.
+    """Own a workspace for a moment, and operate on it. Others who want to own it wait for that.
 
     Args:
         sessions_dir: The sessions; not made where it is missing.
@@ -418,5 +418,5 @@ async def open_operations(
         WorkspaceHeldError: A running gateway owns it.
         StoreError: What an earlier process left unfinished cannot be resolved.
     """
-    async with open_store(sessions_dir, create=False, earlier=earlier) as store:
+    async with open_store(sessions_dir, create=False, briefly=True, earlier=earlier) as store:
         yield SessionOperations.of(SessionParts(store, policy=policy, by=by, clock=clock), by=by)

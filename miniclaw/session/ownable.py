@@ -92,8 +92,11 @@ class OwnableDirectory:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def own(self) -> None:
+    def own(self, *, briefly: bool = False) -> None:
         """Become the one process that writes here, for as long as the directory stays open.
+
+        Args:
+            briefly: Whether that is only for a moment; who wants to own the directory waits for it.
 
         Raises:
             WorkspaceHeldError: Another process is; nothing was changed.
@@ -104,7 +107,7 @@ class OwnableDirectory:
         from miniclaw.session.ownership import Ownership  # noqa: PLC0415 - likewise
 
         self.free_folders = SimpleQueue()
-        ownership = Ownership(self.fs, self.fd, self.path)
+        ownership = Ownership(self.fs, self.fd, self.path, briefly=briefly)
         ownership.take()
         self._ownership = ownership
         with self.work():

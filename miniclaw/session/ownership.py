@@ -68,14 +68,16 @@ class Ownership:
         fs: The system calls.
         dir_fd: The directory, open for as long as this is.
         path: Its path, for messages.
+        briefly: Whether the process ends in a moment, and says so from the beginning on, as one that is stopping.
     """
 
-    def __init__(self, fs: OsCalls, dir_fd: int, path: Path) -> None:
+    def __init__(self, fs: OsCalls, dir_fd: int, path: Path, *, briefly: bool = False) -> None:
         self._fs = fs
         self._dir_fd = dir_fd
         self._path = path
         self._process = OpeningProcess()
         self._since = datetime.now(UTC)
+        self._stopping = briefly
         self._one_at_a_time = threading.Lock()  # of the calls that change what follows
         self._directory_lock = self._file_lock = _NOT_LOCKED  # descriptors
         self._lost_to: str | None = None  # set once
@@ -131,8 +133,9 @@ class Ownership:
         A failure has no consequence but that the other one does not wait.
         """
         with self._one_at_a_time:
+            self._stopping = True
             if self._lost_to is None and self._file_lock != _NOT_LOCKED:
-                self._introduce(self._file_lock, stopping=True)
+                self._introduce(self._file_lock)
 
     def drop_in_child(self) -> None:
         """Close the descriptors in a forked child, without unlocking: the locks are the parent's."""
@@ -196,16 +199,15 @@ class Ownership:
             return False
         return os.path.samestat(there, self._fs.fstat(fd))
 
-    def _introduce(self, fd: int, *, stopping: bool = False) -> None:
+    def _introduce(self, fd: int) -> None:
         """Write into `.lock` which process this is.
 
         Without that the lock holds as well: on a full disk, where cleaning up is needed most, and where the file is
         another's too, through a hard link.
         """
-        # What is added makes it longer: a reader never sees the end of an earlier text behind a new one.
-        text = msgspec.json.encode(
-            {"pid": os.getpid(), "since": self._since} | ({"stopping": True} if stopping else {})
-        )
+        told = {"pid": os.getpid(), "since": self._since} | ({"stopping": True} if self._stopping else {})
+        # A reader takes the first line: never the end of an earlier, longer text behind a new one.
+        text = msgspec.json.encode(told) + b"\n"
         with suppress(OSError):
             if not is_our_own(self._fs.fstat(fd)):
                 return

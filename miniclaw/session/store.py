@@ -264,12 +264,12 @@ class FileSessionStore:
             self.directory.close()
 
 
-async def _own(directory: SessionDirectory, limiter: trio.CapacityLimiter) -> None:
+async def _own(directory: SessionDirectory, limiter: trio.CapacityLimiter, *, briefly: bool) -> None:
     deadline = trio.current_time() + STOPPING_SECONDS
     is_told = False
     while True:
         try:
-            return await trio.to_thread.run_sync(directory.own, limiter=limiter)
+            return await trio.to_thread.run_sync(partial(directory.own, briefly=briefly), limiter=limiter)
         except WorkspaceHeldError as error:
             if not error.stopping or trio.current_time() >= deadline:
                 raise
@@ -288,6 +288,7 @@ async def open_store(
     *,
     create: bool = True,
     own: bool = True,
+    briefly: bool = False,
     earlier: EarlierFolders | None = None,
     fs: OsCalls | None = None,
 ) -> AsyncIterator[FileSessionStore]:
@@ -297,6 +298,7 @@ async def open_store(
         sessions_dir: The directory; its last component may not be a link.
         create: Make it where it is missing, mode 0700.
         own: False opens it only to read; nothing is changed by that.
+        briefly: Whether to own it only for a moment, as a command does: others wait for that.
         earlier: Folders of an earlier version whose content the owner moves into `sessions_dir`; None: there are none.
         fs: The system calls; the real ones where None.
 
@@ -324,7 +326,7 @@ async def open_store(
 
     try:
         if own:
-            await _own(directory, limiter)
+            await _own(directory, limiter, briefly=briefly)
             await trio.to_thread.run_sync(prepare, limiter=limiter)
         yield store
     finally:

@@ -62,3 +62,23 @@ def test_command_does_not_wait_for_an_owner_that_stays(tmp_path: Path, name: str
     assert result.code == 1
     assert re.search(r"is held by process \d+; stop it first", result.err)
     assert "Waiting" not in result.err
+
+
+def test_commands_that_change_something_at_once_all_succeed(tmp_path: Path) -> None:
+    """Without a gateway, commands of the same moment do their work one after another."""
+    program = Program(tmp_path / "home")
+    program.write_config("")
+    ids = [f"web_{number}" for number in range(5)]
+    for session_id in ids:
+        program.add(session_id, days=1)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "miniclaw", "sessions", "pin", session_id],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=program._environment({}),
+        )
+        for session_id in ids
+    ]  # fmt: skip
+    ended = [(process.communicate(timeout=TIMEOUT_SECONDS)[1], process.returncode) for process in processes]
+    assert [code for _, code in ended] == [0] * 5, ended
+    assert all(b'"pinned":true' in (program.sessions_dir / f"{session_id}.json").read_bytes() for session_id in ids)

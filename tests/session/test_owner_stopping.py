@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import trio
 from miniclaw.errors import WorkspaceHeldError
 from miniclaw.session import store as store_module
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.holder import Holder
 from miniclaw.session.operations import open_operations
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.runtime import open_runtime
@@ -78,6 +80,25 @@ async def test_open_waits_for_an_owner_that_is_stopping(
     owner.close()
     await is_open.wait()
     assert logs.one(WAITING)["seconds"] == STOPPING_SECONDS == 25
+
+
+@pytest.mark.parametrize("what", ["store", "runtime", "command"])
+async def test_open_waits_for_a_command(
+    sessions_dir: Path, logs: LogRecorder, nursery: trio.Nursery, what: str
+) -> None:
+    """A command that owns the directory ends in a moment: everybody waits for it, another command as well."""
+    SessionDirectory.open(sessions_dir, create=True).close()
+    is_open = trio.Event()
+
+    async def second() -> None:
+        async with opened(what, sessions_dir)():  # type: ignore[attr-defined]
+            is_open.set()
+
+    async with open_operations(sessions_dir, policy=RetentionPolicy()):
+        nursery.start_soon(second)
+        await until(lambda: any(event["event"].startswith("Waiting for process") for event in logs.events))
+        assert not is_open.is_set()
+    await is_open.wait()
 
 
 async def test_open_does_not_wait_for_an_owner_that_stays(owner: SessionDirectory, logs: LogRecorder) -> None:
@@ -177,3 +198,21 @@ async def test_say_stopping_on_a_hung_disk_is_given_up(
         gate = fs.block("pwrite")
         await runtime.say_stopping()
         gate.opened.set()
+
+
+def test_holder_is_never_unknown_while_its_text_replaces_a_longer_one(sessions_dir: Path) -> None:
+    """The end of the earlier text, which is cut off a moment later, does not hide who the owner is."""
+    with SessionDirectory.open(sessions_dir, create=True) as earlier:
+        earlier.own(briefly=True)
+    fs = FaultyOs()
+    seen: list[Holder | None] = []
+
+    def look(called: str, _args: tuple[object, ...]) -> None:
+        if called == "ftruncate":
+            with SessionDirectory.open(sessions_dir) as reader:
+                seen.append(reader.holder())
+
+    fs.on(look)
+    with SessionDirectory.open(sessions_dir, fs=fs) as owner:
+        owner.own()
+    assert [(holder and holder.pid, holder and holder.stopping) for holder in seen] == [(os.getpid(), False)]

@@ -373,3 +373,15 @@ def test_say_stopping_is_never_half_there(directory: SessionDirectory, fs: Fault
     texts = [json.loads(text) for text in seen]
     assert len({text["pid"] for text in texts}) == 1
     assert (texts[0].get("stopping"), texts[-1].get("stopping")) == (None, True)
+
+
+def test_own_briefly_says_so_from_the_beginning(sessions_dir: Path) -> None:
+    """There is no moment at which another process takes a command for an owner that stays."""
+    fs = FaultyOs()
+    seen: list[bytes] = []
+    fs.on(lambda called, args: seen.append((sessions_dir / LOCK_NAME).read_bytes()) if called == "ftruncate" else None)
+    with SessionDirectory.open(sessions_dir, create=True, fs=fs) as owner:
+        owner.own(briefly=True)
+        assert [json.loads(text)["stopping"] for text in seen] == [True]
+        with pytest.raises(WorkspaceHeldError, match="it is stopping; try again"):
+            own_now(sessions_dir)
