@@ -38,7 +38,10 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
     from miniclaw.session.names import make_session_id  # noqa: PLC0415
     from miniclaw.web.config import SOCKET_NAME  # noqa: PLC0415
 
-    name = name or _login_name()
+    if name is None:
+        name = _login_name()
+    elif not name:
+        raise click.BadParameter("the name is empty; give one, or leave the option out", param_hint="--as")
     message = _checked(message)
     session_id = make_session_id(CHANNEL, name)
     # Between somebody's lines of conversation only what they need to know; unless the file asks for more.

@@ -34,6 +34,14 @@ def test_chat_without_a_name_is_the_login_names_conversation(program: Program) -
     assert _said(program, "tester") == [("user", "hello"), ("assistant", "hello")]
 
 
+def test_chat_as_an_empty_name_is_refused(program: Program) -> None:
+    """A script's unset variable is no name: nothing is written, least of all into one's own conversation."""
+    result = program.run("chat", "-m", "hello", "--as", "")
+    assert (result.code, result.out) == (2, "")
+    assert "--as: the name is empty" in result.err
+    assert not program.sessions_dir.exists()
+
+
 def test_chat_piped_lines_are_answered_in_order(program: Program) -> None:
     """Each line is a message, the last one also without its end; empty lines are none."""
     result = program.run("chat", "--as", "me", stdin="one\n\n  \ntwo\r\nthree")
