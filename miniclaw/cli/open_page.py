@@ -6,6 +6,7 @@ import html
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ import msgspec
 
 from miniclaw.cli import Settings
 from miniclaw.cli.options import json_option
-from miniclaw.errors import GatewayError
+from miniclaw.errors import ConfigError, GatewayError
 
 REDIRECT_NAME: Final = "open.html"
 """The page in the workspace that leads a browser to a link."""
@@ -110,9 +111,15 @@ def _browse(link: str, workspace: Path) -> None:
 
 
 def _write_redirect(path: Path, link: str) -> Path:
-    """Write the page that leads to a link, so that only its owner can ever read it."""
-    path.unlink(missing_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(fd, "w", encoding="utf-8") as file:
-        file.write(_REDIRECT.format(link=html.escape(link, quote=True)))
+    """Write the page that leads to a link, so that only the workspace's owner can ever read it, also if root writes."""
+    from miniclaw.session.files import create_exclusively, opened, why_not_followed  # noqa: PLC0415 - start-up time
+    from miniclaw.session.fs import OsCalls  # noqa: PLC0415 - likewise
+
+    if problem := why_not_followed(path.parent):
+        raise ConfigError(path.parent, problem)
+    fs = OsCalls()
+    with opened(fs, str(path.parent), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as folder:
+        with suppress(FileNotFoundError):
+            fs.unlink(path.name, dir_fd=folder)
+        create_exclusively(fs, path.name, _REDIRECT.format(link=html.escape(link, quote=True)).encode(), dir_fd=folder)
     return path

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_open_command import OPEN_WITH
 from tests.fakes.gateway_process import GatewayProcess
 from tests.fakes.program import TIMEOUT_SECONDS, Program, Result
 
@@ -98,6 +99,10 @@ def test_gateway_that_root_runs_leaves_nothing_of_roots_and_answers_its_person(h
         assert owners(home) == {}
         assert run_as_person(home, "chat", "-m", "are you there", "--as", "me").code in {0, 1}  # it has no model
         assert "no gateway answers" not in gateway.log
+        opening = OPEN_WITH.format(browser="/bin/true %s", users={"eve"})
+        assert Program(home).run_python(opening, "open", "--at", "http://claw.lan").code == 0
+        assert (home / "workspace" / "open.html").exists()
+        assert owners(home) == {}
     finally:
         assert gateway.end(signal.SIGTERM) == 0
     assert owners(home) == {}
