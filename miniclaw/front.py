@@ -112,6 +112,7 @@ async def open_front(
 
     Raises:
         ConfigError: It cannot be served so.
+        StoreIOError: Token or socket cannot be made.
     """
     health = Health(runtime)
     metrics = Metrics(runtime, turns=loop.stats, inbox=inbox, health=health)

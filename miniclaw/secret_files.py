@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from miniclaw.errors import ConfigError
+from miniclaw.errors import ConfigError, StoreIOError
 from miniclaw.redaction import Secret
 from miniclaw.session.files import PRIVATE_DIR, why_not_followed
 from miniclaw.session.logs import get_logger
@@ -59,7 +59,8 @@ def make_private(directory: Path) -> None:
     cannot be made private, is a WARNING.
 
     Raises:
-        ConfigError: It cannot be made or looked at, or is another user's link.
+        ConfigError: It is another user's link.
+        StoreIOError: It cannot be made or looked at.
     """
     if problem := why_not_followed(directory):
         raise ConfigError(directory, problem)
@@ -67,7 +68,7 @@ def make_private(directory: Path) -> None:
         directory.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
         mode = stat.S_IMODE(directory.stat().st_mode)
     except OSError as error:
-        raise ConfigError(directory, f"could not make this directory: {error.strerror}") from error
+        raise StoreIOError(directory, "make this directory", error) from error
     if not mode & ~PRIVATE_DIR:
         return
     try:

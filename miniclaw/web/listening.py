@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from miniclaw.errors import ConfigError
+from miniclaw.errors import ConfigError, StoreIOError
 from miniclaw.session.files import make_private, why_not_followed
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.logs import get_logger
@@ -124,7 +124,8 @@ def unix_listener(path: Path, *, again: bool = False) -> Iterator[UnixListener]:
             moved or unmounted.
 
     Raises:
-        ConfigError: There is something else than a socket, its directory is another user's link, or it is not possible.
+        ConfigError: There is something else than a socket, or its directory is another user's link.
+        StoreIOError: It is not possible; the disk may be full.
     """
     if problem := why_not_followed(path.parent):
         raise ConfigError(path.parent, problem)
@@ -139,7 +140,7 @@ def unix_listener(path: Path, *, again: bool = False) -> Iterator[UnixListener]:
             unix = UnixListener(path, listener)
             listener.listen(_BACKLOG)
         except OSError as error:
-            raise ConfigError(path, f"cannot listen there: {error.strerror or error}") from error
+            raise StoreIOError(path, "listen there", error) from error
         listener.setblocking(False)
         try:
             yield unix

@@ -71,6 +71,7 @@ def open_security(
 
     Raises:
         ConfigError: The token's file cannot be used; the server must not start.
+        StoreIOError: It, or the workspace, cannot be made; likewise.
     """
     make_private(workspace)
     if config.needs_token:

@@ -12,7 +12,7 @@ from typing import Final
 import trio
 from starlette.types import ASGIApp
 
-from miniclaw.errors import ConfigError
+from miniclaw.errors import ConfigError, StoreIOError
 from miniclaw.session.logs import get_logger
 from miniclaw.web.admission import Admission, BoundedListener, descriptor_limit, plan_connections
 from miniclaw.web.config import SOCKET_NAME, WebConfig
@@ -78,7 +78,7 @@ class UnixSocket:
                 if state == "gone":
                     self._opened.close()
                     self._listener = self._opened.enter_context(unix_listener(self._listener.path, again=True))
-            except (OSError, ConfigError) as error:
+            except (OSError, ConfigError, StoreIOError) as error:
                 self._tell(str(error))
                 continue
             if state == "gone":

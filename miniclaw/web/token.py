@@ -13,7 +13,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from miniclaw.errors import ConfigError
+from miniclaw.errors import ConfigError, StoreIOError
 from miniclaw.redaction import Secret
 from miniclaw.secret_files import MAX_SECRET_CHARS, read_private
 from miniclaw.session.files import create_exclusively, make_private
@@ -41,6 +41,7 @@ def load_token(workspace: Path) -> Secret:
 
     Raises:
         ConfigError: Its file is not one that nobody else can read and that holds a token.
+        StoreIOError: None can be made; the disk may be full.
     """
     path = workspace / TOKEN_NAME
     try:
@@ -54,7 +55,7 @@ def load_token(workspace: Path) -> Secret:
             _write(path, secrets.token_urlsafe(32))
             log.info("Web token made", path=str(path))
     except OSError as error:
-        raise ConfigError(path, f"could not make a token: {error.strerror}") from error
+        raise StoreIOError(path, "make a token", error) from error
     text = read_private(path).strip()
     if not _TOKEN.fullmatch(text):
         problem = (
