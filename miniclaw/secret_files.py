@@ -62,17 +62,26 @@ def make_private(directory: Path) -> None:
         ConfigError: It is another user's link.
         StoreIOError: It cannot be made or looked at.
     """
+    # A link that takes the directory's place after this look is not followed either.
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if directory.is_symlink() else os.O_NOFOLLOW)
     if problem := why_not_followed(directory):
         raise ConfigError(directory, problem)
     try:
         directory.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
-        mode = stat.S_IMODE(directory.stat().st_mode)
+        fd = os.open(directory, flags)
     except OSError as error:
         raise StoreIOError(directory, "make this directory", error) from error
-    if not mode & ~PRIVATE_DIR:
-        return
     try:
-        directory.chmod(PRIVATE_DIR)
+        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        if mode & ~PRIVATE_DIR:
+            _close_to_others(fd, directory, mode)
+    finally:
+        os.close(fd)
+
+
+def _close_to_others(fd: int, directory: Path, mode: int) -> None:
+    try:
+        os.fchmod(fd, PRIVATE_DIR)
     except OSError as error:
         log.warning("Directory is open to other users; its owner should make it private: chmod 700",
                     path=str(directory), mode=f"{mode:04o}", reason=error.strerror)  # fmt: skip

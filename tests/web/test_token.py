@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.errors import ConfigError
+from miniclaw.errors import ConfigError, StoreIOError
 from miniclaw.redaction import redact
 from miniclaw.web.config import WebConfig
 from miniclaw.web.listening import unix_listener
@@ -113,6 +113,23 @@ def test_load_token_of_another_user_refuses_the_start(tmp_path: Path) -> None:
     assert path.stat().st_uid == 12345
 
 
+def test_open_security_follows_no_link_that_comes_after_its_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that is put in the workspace's place once that was found to be none leads nowhere."""
+    victim, workspace = tmp_path / "victim", tmp_path / "workspace"
+    victim.mkdir(mode=0o755)
+    before = victim.stat().st_mode
+
+    def swap(*_args: object, **_named: object) -> None:
+        workspace.symlink_to(victim)
+
+    monkeypatch.setattr(Path, "mkdir", swap)
+    with pytest.raises(StoreIOError, match="workspace: could not make this directory"):
+        open_security(WebConfig(), workspace)
+    assert (victim.stat().st_mode, list(victim.iterdir())) == (before, [])
+
+
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o777, 0o1777, 0o701])
 def test_open_security_keeps_other_users_out_of_the_workspace(tmp_path: Path, logs: LogRecorder, mode: int) -> None:
     """No other user can put a socket or a token in the place of ours, however the workspace was made."""
@@ -146,11 +163,11 @@ def test_open_security_in_a_workspace_that_stays_open_warns(
 ) -> None:
     """In a directory of another user the gateway runs, and the log says how to make it private."""
 
-    def refuse(_path: Path, _mode: int) -> None:
+    def refuse(_fd: int, _mode: int) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     tmp_path.chmod(0o777)
-    monkeypatch.setattr(Path, "chmod", refuse)
+    monkeypatch.setattr(os, "fchmod", refuse)
     assert open_security(WebConfig(), tmp_path).access is not None
     event = logs.one("Directory is open to other users; its owner should make it private: chmod 700")
     assert (event["path"], event["mode"]) == (str(tmp_path), "0777")
