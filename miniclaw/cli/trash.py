@@ -9,10 +9,11 @@ from datetime import datetime
 import click
 import msgspec
 
+from miniclaw.admin.views.looking import sessions_opened
 from miniclaw.admin.views.trash import shown_entry
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.in_force import find_rules
-from miniclaw.cli.looking import find_trashes, log_to_terminal, sessions_opened, trash_opened
+from miniclaw.cli.looking import find_trashes, log_to_terminal, trash_opened
 from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
 from miniclaw.cli.output import echo_error, entries, one_line, print_table
