@@ -15,7 +15,6 @@ from miniclaw.session.history import FileTally
 from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention import RetentionPolicy
-from miniclaw.session.store import FileSessionStore
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
@@ -26,11 +25,6 @@ from tests.fakes.threads import until, wait_in_thread
 WEEK = timedelta(days=7)
 POLICY = RetentionPolicy(trash_for=WEEK, quarantine_for=timedelta(days=10))
 REMOVED = "Leftover not removed"
-
-
-@pytest.fixture
-def runs(store: FileSessionStore, manager: SessionManager, clock: WallClock) -> Runs:
-    return Runs(store, manager, clock)
 
 
 def lay(path: Path, mtime: datetime, content: bytes = b"12345") -> Path:

@@ -12,10 +12,8 @@ import trio
 import trio.testing
 
 from miniclaw.session.cleanup import CONFIRM_COMMAND, TRASH_BATCH, TRASHED_BYTES, CleanupResult
-from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
-from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.runs import Runs
@@ -25,11 +23,6 @@ from tests.fakes.threads import wait_in_thread
 HELD = "Session cleanup held"
 WEEK = timedelta(days=7)
 NEVER = RetentionPolicy(ttl=None)
-
-
-@pytest.fixture
-def runs(store: FileSessionStore, manager: SessionManager, clock: WallClock) -> Runs:
-    return Runs(store, manager, clock)
 
 
 # Budgets --------------------------------------------------------------------------------------------------------

@@ -25,12 +25,6 @@ ID = "telegram_1"
 STAMP = "20261001T083015Z-0a1b2c3d"
 
 
-@pytest.fixture
-async def desk(tmp_path: Path, fs: FaultyOs, clock: WallClock) -> AsyncIterator[Desk]:
-    async with open_store(tmp_path / "sessions", fs=fs) as store:
-        yield Desk(store, fs, clock)
-
-
 def lay(path: Path, *, clock: WallClock, content: bytes = b"12345") -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -20,22 +19,14 @@ from miniclaw.errors import (
 from miniclaw.session.cleanup import REMOVAL_BATCH
 from miniclaw.session.operations import open_operations
 from miniclaw.session.state import CleanupState
-from miniclaw.session.store import open_store
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import IDS, POLICY, Desk
 from tests.fakes.logs import LogRecorder
-from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
 from tests.fakes.threads import wait_in_thread
 
 UNWRITTEN = "Event could not be written into the history"
 NOT_SAVED = "Session could not be saved; it stays in memory for the next try"
-
-
-@pytest.fixture
-async def desk(tmp_path: Path, fs: FaultyOs, clock: WallClock) -> AsyncIterator[Desk]:
-    async with open_store(tmp_path / "sessions", fs=fs) as store:
-        yield Desk(store, fs, clock)
 
 
 # Deleting -------------------------------------------------------------------------------------------------------

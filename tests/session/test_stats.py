@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from miniclaw.errors import StoreError
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.stats import CleanupStats, SaveStats
-from miniclaw.session.store import FileSessionStore, open_store
+from miniclaw.session.store import FileSessionStore
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import IDS, Desk
 from tests.fakes.logs import LogRecorder
@@ -22,12 +22,6 @@ from tests.fakes.samples import write_session
 from tests.fakes.threads import wait_in_thread
 
 NOT_SAVED = "Session could not be saved; it stays in memory for the next try"
-
-
-@pytest.fixture
-async def desk(tmp_path: Path, fs: FaultyOs, clock: WallClock) -> AsyncIterator[Desk]:
-    async with open_store(tmp_path / "sessions", fs=fs) as store:
-        yield Desk(store, fs, clock)
 
 
 def some(counts: dict[str, int]) -> dict[str, int]:
