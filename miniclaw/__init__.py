@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from miniclaw.session.cleanup import Cleanup as Cleanup
     from miniclaw.session.cleanup import CleanupResult as CleanupResult
     from miniclaw.session.manager import SessionManager as SessionManager
-    from miniclaw.session.retention import RetentionPolicy as RetentionPolicy
+    from miniclaw.session.retention.policy import RetentionPolicy as RetentionPolicy
     from miniclaw.session.runtime import SessionRuntime as SessionRuntime
     from miniclaw.session.runtime import open_runtime as open_runtime
     from miniclaw.session.types import Message as Message
@@ -35,7 +35,7 @@ _HOMES = {
     "CleanupResult": "miniclaw.session.cleanup",
     "Message": "miniclaw.session.types",
     "MiniclawError": "miniclaw.errors",
-    "RetentionPolicy": "miniclaw.session.retention",
+    "RetentionPolicy": "miniclaw.session.retention.policy",
     "Session": "miniclaw.session.types",
     "SessionManager": "miniclaw.session.manager",
     "SessionRuntime": "miniclaw.session.runtime",

@@ -23,7 +23,7 @@ from miniclaw.errors import (
     UnsavedSessionsError,
     WorkspaceHeldError,
 )
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from miniclaw.config import Config, SessionConfig, parse_config, show_config
 from miniclaw.errors import ConfigError
 from miniclaw.formats import parse_duration, parse_size
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 
 PATH = Path("/etc/miniclaw/config.toml")
 DURATIONS = {"min_idle": ("1h", "36500d"), "trash_for": ("1h", "36500d"), "quarantine_for": ("1d", "36500d")}

@@ -17,7 +17,7 @@ from miniclaw.config import differences, show_config
 from miniclaw.config_values import as_toml
 from miniclaw.errors import DifferentRulesError, GatewayBusyError, GatewayStalledError, MiniclawError, NoGatewayError
 from miniclaw.formats import NEVER, printable
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.web.config import SOCKET_NAME
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from miniclaw.cli.options import dry_run_option, json_option, yes_option
 from miniclaw.cli.output import RESTORE_HINT, count, echo_error, entries, scan_progress
 from miniclaw.cli.plan_output import CONFIRM, LEGACY, print_plan, print_plan_json, unmet_budgets
 from miniclaw.formats import format_size
-from miniclaw.session.cleanup_plan import CleanupPlan
 from miniclaw.session.clock import utc_now
+from miniclaw.session.retention.plan import CleanupPlan
 
 if TYPE_CHECKING:
     from miniclaw.errors import MiniclawError

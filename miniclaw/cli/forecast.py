@@ -17,7 +17,7 @@ from miniclaw.cli.options import json_option
 from miniclaw.cli.output import bar, count, print_table, scan_progress
 from miniclaw.formats import format_size
 from miniclaw.session.clock import utc_now
-from miniclaw.session.forecast import MAX_FORECAST_DAYS, Forecast
+from miniclaw.session.retention.forecast import MAX_FORECAST_DAYS, Forecast
 
 _BAR_WIDTH = 24
 

@@ -13,8 +13,8 @@ from miniclaw.admin.views.looking import Outlook
 from miniclaw.admin.views.plan import shown_plan
 from miniclaw.cli.output import count, entries, one_line, print_table
 from miniclaw.formats import format_age, format_size
-from miniclaw.session.cleanup_plan import CleanupPlan
-from miniclaw.session.leftover_rules import LeftoverRow
+from miniclaw.session.retention.leftover_rules import LeftoverRow
+from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.rows import ProblemFile
 
 CONFIRM: Final = "miniclaw sessions cleanup --confirm"

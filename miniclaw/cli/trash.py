@@ -20,8 +20,8 @@ from miniclaw.cli.output import echo_error, entries, one_line, print_table
 from miniclaw.errors import TrashEntryNotFoundError
 from miniclaw.formats import format_age, format_remaining, format_size
 from miniclaw.session.clock import utc_now
-from miniclaw.session.leftover_rules import judge_leftover
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.leftover_rules import judge_leftover
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.rows import Leftover
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_rows import TrashEntry

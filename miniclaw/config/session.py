@@ -28,7 +28,7 @@ from miniclaw.config_values import (
 from miniclaw.errors import ConfigError
 from miniclaw.formats import NEVER, format_duration
 from miniclaw.session.names import is_channel
-from miniclaw.session.retention import QUARANTINE_DAYS, SESSION_TTL_DAYS, PolicyError, RetentionPolicy
+from miniclaw.session.retention.policy import QUARANTINE_DAYS, SESSION_TTL_DAYS, PolicyError, RetentionPolicy
 
 TRASH_DAYS: Final = 7
 """Days for which the gateway keeps removed sessions in the trash, unless configured otherwise."""

@@ -1,6 +1,6 @@
 """The cleanup: scan, plan, remove, report.
 
-One listing of the directory a run, header by header, in threads; a pure plan (`miniclaw.session.retention`); removals
+One listing of the directory a run, header by header, in threads; a pure plan (`miniclaw.session.retention.policy`); removals
 in batches, each verified at the last moment and with the manager's consent (`miniclaw.session.removal`). Nothing is
 ever removed for being unreadable.
 
@@ -31,9 +31,9 @@ from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import CleanupPlan, Planner
 from miniclaw.session.removal import Removal, TrashOrder
-from miniclaw.session.retention import SESSION_TTL_DAYS, PlanRow, RetentionPolicy
+from miniclaw.session.retention.policy import SESSION_TTL_DAYS, PlanRow, RetentionPolicy
+from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
-from miniclaw.session.schedule import CLEANUP_INTERVAL_SECS
 from miniclaw.session.stats import CleanupStats, RunCount
 from miniclaw.session.store import open_store
 from miniclaw.session.store_protocol import SessionStore

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from miniclaw.errors import StoreError
 from miniclaw.session.cleanup_log import log_leftovers, log_removals
-from miniclaw.session.cleanup_plan import CleanupPlan
 from miniclaw.session.cleanup_result import Progress
 from miniclaw.session.history import Actor, History, HistoryEvent
 from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.logs import get_logger
 from miniclaw.session.removal import Removal
-from miniclaw.session.retention import PlanRow
+from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.session.retention.policy import PlanRow
 from miniclaw.session.stats import CleanupStats
 from miniclaw.session.threads import Epilogue
 

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from miniclaw.session.cleanup_plan import CleanupPlan
 from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.logs import get_logger
 from miniclaw.session.removal import Removal
+from miniclaw.session.retention.plan import CleanupPlan
 
 _MAX_PROBLEMS_LOGGED: Final = 20
 

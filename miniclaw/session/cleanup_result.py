@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, field
 
-from miniclaw.session.cleanup_plan import CleanupPlan
 from miniclaw.session.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
 from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.removal import Removal
-from miniclaw.session.retention import PlanRow
+from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.session.retention.policy import PlanRow
 from miniclaw.session.rows import Leftover
 
 

@@ -1,6 +1,6 @@
 """The cleanup as a background service: daily, and announcing first where removing in silence could be wrong.
 
-When and whether is decided in `miniclaw.session.schedule`; this module waits, runs and remembers.
+When and whether is decided in `miniclaw.session.retention.schedule`; this module waits, runs and remembers.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Final, TypeVar
 import trio
 
 from miniclaw.errors import RuntimeClosedError, StoreError
-from miniclaw.session import schedule
 from miniclaw.session.cleanup import Cleanup, CleanupResult
 from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.idle import Idle, check_interval
 from miniclaw.session.logs import get_logger
-from miniclaw.session.schedule import ANNOUNCE_PERIOD, CLEANUP_INTERVAL_SECS
+from miniclaw.session.retention import schedule
+from miniclaw.session.retention.schedule import ANNOUNCE_PERIOD, CLEANUP_INTERVAL_SECS
+from miniclaw.session.retention.time_of_day import next_time_of_day
 from miniclaw.session.state import Announcement, CleanupState, StateDirectory, Suspicion
 from miniclaw.session.threads import ThreadRunner, run_in_thread
-from miniclaw.session.time_of_day import next_time_of_day
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class CleanupService:
         interval_seconds: From the beginning of one run to the beginning of the next, positive; None: never.
         at: A time of day in the machine's zone, naive, instead of `interval_seconds`.
         removes: False: each run only announces.
-        announce_first: Whether to announce in the cases that `miniclaw.session.schedule` lists.
+        announce_first: Whether to announce in the cases that `miniclaw.session.retention.schedule` lists.
         waits: Whether nothing is done before `release` is called.
         clock: The wall clock.
         run: Runs the work on `state` in a thread.

@@ -15,10 +15,10 @@ from typing import TypeVar
 import trio
 
 from miniclaw.errors import OwnershipLostError, StoreError
-from miniclaw.session import schedule
 from miniclaw.session.clock import Clock
 from miniclaw.session.logs import get_logger
-from miniclaw.session.schedule import ClockWatch
+from miniclaw.session.retention import schedule
+from miniclaw.session.retention.schedule import ClockWatch
 from miniclaw.session.state import StateDirectory, Suspicion
 from miniclaw.session.threads import ThreadRunner, run_in_thread
 

@@ -27,7 +27,7 @@ from miniclaw.session.names import make_session_id, split_session_id
 from miniclaw.session.plan import LiveSession
 from miniclaw.session.removal import Removal, TrashOrder
 from miniclaw.session.removing import Deletion, SessionRemover
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.saver import SessionSaver
 from miniclaw.session.saving import SaveReport

@@ -36,7 +36,7 @@ from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.parts import SessionParts
 from miniclaw.session.removing import Deletion
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.state import CleanupState, StateDirectory
 from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.threads import Epilogue, telling

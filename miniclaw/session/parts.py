@@ -10,7 +10,7 @@ from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.history import Actor, History
 from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, SessionManager
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
 
 

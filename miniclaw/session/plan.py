@@ -1,7 +1,7 @@
 """What a cleanup would do: the scanned sessions, judged. Made the same way for a dry run and for a run.
 
 The rules are applied in one order, and each removal names the one that decided: `ttl` goes by each session alone, then
-the budgets (`miniclaw.session.budgets`) by all that stay. Nothing here needs trio, so that a command which only looks
+the budgets (`miniclaw.session.retention.budgets`) by all that stay. Nothing here needs trio, so that a command which only looks
 starts quickly.
 """
 
@@ -14,12 +14,12 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from miniclaw.session.budgets import Candidate, Stock, lru_first, oldest_first, take
-from miniclaw.session.cleanup_plan import CleanupPlan, Count, why_held
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.ledger import Ledger
-from miniclaw.session.leftover_rules import LeftoverRow, judge_leftovers
-from miniclaw.session.retention import FUTURE_TOLERANCE, PlanRow, Reason, RetentionPolicy
+from miniclaw.session.retention.budgets import Candidate, Stock, lru_first, oldest_first, take
+from miniclaw.session.retention.leftover_rules import LeftoverRow, judge_leftovers
+from miniclaw.session.retention.plan import CleanupPlan, Count, why_held
+from miniclaw.session.retention.policy import FUTURE_TOLERANCE, PlanRow, Reason, RetentionPolicy
 from miniclaw.session.rows import Leftover, ProblemFile, ScanRow, StoredSession
 from miniclaw.session.scanning import DirectoryScan
 

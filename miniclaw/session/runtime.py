@@ -24,8 +24,8 @@ from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS
 from miniclaw.session.operations import SessionOperations
 from miniclaw.session.parts import SessionParts
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
-from miniclaw.session.retention import RetentionPolicy
-from miniclaw.session.schedule import CLEANUP_INTERVAL_SECS
+from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS
 from miniclaw.session.store import open_store
 from miniclaw.session.usage import UsageMeter
 
@@ -138,7 +138,7 @@ async def open_runtime(
         cleanup_interval_seconds: Between two cleanups, positive; None: none run by themselves.
         cleanup_at: A time of day, naive, in the machine's zone, at which the cleanup runs instead.
         removes: False: the cleanup never removes, it only announces what it would.
-        announce_first: Announce instead of removing in silence; see `miniclaw.session.schedule`.
+        announce_first: Announce instead of removing in silence; see `miniclaw.session.retention.schedule`.
         cleanup_waits: No cleanup runs by itself before `runtime.cleanup_service.release()`: for a program that may
             still refuse to start.
         max_live_sessions: How many saved sessions may stay in memory, at least 1.

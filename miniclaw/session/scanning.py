@@ -18,7 +18,7 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import DIRECTORY_FLAGS, opened, store_errors, why_no_session_file
 from miniclaw.session.header_reader import Found, HeaderReader
 from miniclaw.session.ledger import RACY_SECONDS, Ledger, can_be_told_apart, decode_use, encode_use, fingerprint
-from miniclaw.session.retention import Staying
+from miniclaw.session.retention.policy import Staying
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
 from miniclaw.session.types import SessionHeader
 

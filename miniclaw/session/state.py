@@ -67,7 +67,7 @@ class CleanupState(Struct, frozen=True):
     Attributes:
         last_run_at: When the last run began that was free to remove; None: there was none.
         announcement: The one that is pending, if any.
-        held: Why the last run was held, if it was; see `miniclaw.session.cleanup_plan.why_held`.
+        held: Why the last run was held, if it was; see `miniclaw.session.retention.plan.why_held`.
     """
 
     last_run_at: AwareDatetime | None = None

@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.clock import Clock, utc_now
-from miniclaw.session.retention import REMOVING
+from miniclaw.session.retention.policy import REMOVING
 from miniclaw.session.rows import LeftoverKind
 
 RunOutcome: TypeAlias = Literal["removed", "announced", "held", "interrupted", "failed"]

@@ -31,7 +31,7 @@ from miniclaw.session.quarantine import quarantine_session
 from miniclaw.session.recovery import recover
 from miniclaw.session.removal import Consent, Removal, TrashOrder, remove_batch
 from miniclaw.session.restore import restore
-from miniclaw.session.retention import Staying
+from miniclaw.session.retention.policy import Staying
 from miniclaw.session.rows import Leftover, ScanRow, Verify
 from miniclaw.session.saved_files import SavedFiles
 from miniclaw.session.saving import SaveJob, SaveOutcome

@@ -10,7 +10,7 @@ from typing import Protocol
 from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.ownable import Place
 from miniclaw.session.removal import Consent, Removal, TrashOrder
-from miniclaw.session.retention import Staying
+from miniclaw.session.retention.policy import Staying
 from miniclaw.session.rows import Leftover, ScanRow, Verify
 from miniclaw.session.saving import SaveOutcome
 from miniclaw.session.threads import Epilogue

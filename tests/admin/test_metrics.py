@@ -15,7 +15,7 @@ from miniclaw.agent.stats import MODEL_ERROR_KINDS
 from miniclaw.channels.base import InboundMessage
 from miniclaw.errors import ModelError
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.types import Message
 from tests.fakes.agent import ScriptedModel, StreamingModel
 from tests.fakes.clock import WallClock

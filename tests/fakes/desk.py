@@ -8,7 +8,7 @@ from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.history import HistoryEvent
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.operations import SessionOperations
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
 from tests.fakes.clock import WallClock
 from tests.fakes.os_calls import FaultyOs

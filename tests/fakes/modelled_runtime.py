@@ -13,7 +13,7 @@ from typing import ClassVar
 import trio
 
 from miniclaw.session.names import file_name
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import SessionRuntime, open_runtime
 from miniclaw.session.types import Message, Session
 from tests.fakes.chat_model import Chat, File, Odd, State, read_file, state_of

@@ -19,7 +19,7 @@ from miniclaw.session.history import History
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import file_name, split_session_id
 from miniclaw.session.operations import SessionOperations
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.state import CleanupState
 from miniclaw.session.store import FileSessionStore, open_store

@@ -11,7 +11,7 @@ import pytest
 
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import open_store
 from tests.fakes.clock import WallClock
 from tests.fakes.samples import write_session

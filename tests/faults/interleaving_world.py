@@ -14,7 +14,7 @@ from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.memory import SaveState
 from miniclaw.session.removal import Removal
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock

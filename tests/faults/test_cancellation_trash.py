@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.cancelling import Cancelling
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.logs import LogRecorder

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import RemovalPendingError, SessionFileError
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import WallClock
 from tests.fakes.samples import read_contents
 from tests.faults.interleaving import SOAK, Level, Outcome

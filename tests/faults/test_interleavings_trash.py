@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import SessionExistsError, SessionNotFoundError, TrashEntryNotFoundError
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import WallClock
 from tests.faults.interleaving import SOAK, Level, Outcome
 from tests.faults.interleaving_explorer import Explorer, Prepare

@@ -28,7 +28,7 @@ from miniclaw.errors import (
     StoreError,
     TrashEntryNotFoundError,
 )
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.chat_model import TTL, File, Odd, State, make_odd, write_file
 from tests.fakes.logs import LogRecorder
 from tests.fakes.modelled_runtime import CHATS, ModelledRuntime

@@ -18,7 +18,7 @@ from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.removal import remove_batch
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.types import SessionHeader
 from tests.powercut.ledger import ABSENT, NOW, STRANGE_PREFIX, Ledger, content, is_old
 

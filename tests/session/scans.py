@@ -8,7 +8,7 @@ from pathlib import Path
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.ledger import Ledger
 from miniclaw.session.plan import CleanupPlan, scan_sync
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.rows import ScanRow
 from miniclaw.session.scanning import DirectoryScan
 from tests.fakes.clock import WallClock

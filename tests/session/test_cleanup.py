@@ -15,7 +15,7 @@ from miniclaw.session.cleanup import CLEANUP_INTERVAL_SECS, REMOVAL_BATCH, SESSI
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import scan_sync
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

@@ -14,7 +14,7 @@ from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.history import FileTally
 from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs

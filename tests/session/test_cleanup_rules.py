@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from miniclaw.session.cleanup import CONFIRM_COMMAND, TRASH_BATCH, TRASHED_BYTES, CleanupResult
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs

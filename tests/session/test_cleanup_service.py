@@ -16,7 +16,7 @@ from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.cleanup_service import CleanupService
 from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.state import CleanupState, StateDirectory
 from miniclaw.session.store import FileSessionStore
 from tests.fakes.clock import DaysPass, WallClock

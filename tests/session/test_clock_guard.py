@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import SessionRuntime, open_runtime
 from miniclaw.session.state import CleanupState
 from tests.fakes.clock import DaysPass, WallClock

@@ -26,7 +26,7 @@ from miniclaw.session.folder import Folder
 from miniclaw.session.leftovers import list_leftovers
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import CleanupPlan, scan_sync
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import open_store
 from miniclaw.session.trash import TRASH_NAME, Trash
 from tests.fakes.clock import WallClock

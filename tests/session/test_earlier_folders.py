@@ -11,7 +11,7 @@ import pytest
 from miniclaw.errors import TrashEntryNotFoundError
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.operations import open_operations
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import open_runtime
 from tests.fakes.clock import WallClock
 from tests.fakes.folders import state_in, trash_in

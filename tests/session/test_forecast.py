@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.session.budgets import on_disk
-from miniclaw.session.forecast import MAX_FORECAST_DAYS, ForecastDay, forecast
 from miniclaw.session.plan import Planner
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.budgets import on_disk
+from miniclaw.session.retention.forecast import MAX_FORECAST_DAYS, ForecastDay, forecast
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.rows import Leftover, StoredSession
 from tests.fakes.plans import DAY, HOUR, NOW, free_disks, leftover_lists, policies, session_lists, stored
 

@@ -20,7 +20,7 @@ from miniclaw.errors import (
 )
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock

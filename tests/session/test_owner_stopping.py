@@ -14,7 +14,7 @@ from miniclaw.session import store as store_module
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.holder import Holder
 from miniclaw.session.operations import open_operations
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import open_runtime
 from miniclaw.session.store import STOPPING_SECONDS, open_store
 from tests.fakes.clock import WallClock

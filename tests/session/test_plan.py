@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from miniclaw.session.plan import CleanupPlan, Count, LeftoverRow, LiveSession, Planner
-from miniclaw.session.retention import DEFAULT_MIN_IDLE, GUARD_LEAST_SESSIONS, PlanRow, RetentionPolicy
+from miniclaw.session.retention.policy import DEFAULT_MIN_IDLE, GUARD_LEAST_SESSIONS, PlanRow, RetentionPolicy
 from miniclaw.session.rows import Leftover, LeftoverKind, ProblemFile, ScanRow
 from tests.fakes.plans import DAY, HOUR, NOW, stored
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from miniclaw.session.budgets import on_disk
 from miniclaw.session.plan import CleanupPlan, LiveSession, Planner
-from miniclaw.session.retention import GUARD_LEAST_SESSIONS, PlanRow, RetentionPolicy
+from miniclaw.session.retention.budgets import on_disk
+from miniclaw.session.retention.policy import GUARD_LEAST_SESSIONS, PlanRow, RetentionPolicy
 from miniclaw.session.rows import Leftover, StoredSession
 from tests.fakes.plans import NOW, ages, free_disks, leftover_lists, policies, session_lists
 

@@ -10,7 +10,7 @@ import trio
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.plan import CleanupPlan, LeftoverRow, scan_sync
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.rows import Leftover
 from tests.fakes.clock import WallClock
 from tests.fakes.samples import write_session

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.session.retention import (
+from miniclaw.session.retention.policy import (
     FUTURE_TOLERANCE,
     SESSION_TTL_DAYS,
     PlanRow,

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from miniclaw.session.ledger import Ledger
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import WallClock
 from tests.fakes.samples import session_dict, write_session
 from tests.session.scans import POLICY, plan, populate, scan, told

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.session.schedule import (
+from miniclaw.session.retention.schedule import (
     ANNOUNCE_PERIOD,
     CLEANUP_INTERVAL_SECS,
     CLOCK_SLACK,

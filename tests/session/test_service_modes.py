@@ -16,7 +16,7 @@ import trio
 from miniclaw.session.cleanup_service import CleanupService
 from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import open_runtime
 from miniclaw.session.state import CleanupState
 from miniclaw.session.store import FileSessionStore

@@ -12,7 +12,7 @@ from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.leftovers import list_leftovers
 from miniclaw.session.plan import scan_sync
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.scanning import DirectoryScan
 from tests.fakes.clock import WallClock

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.usage import FileCount, UsageMeter
 from tests.fakes.clock import WallClock

@@ -15,8 +15,8 @@ from miniclaw.admin.messages import MAX_PAGE, CleanupOrder, CleanupRun, Stopping
 from miniclaw.admin.views.looking import Progress, look_ahead, read_history
 from miniclaw.admin.views.plan import ShownPlan, shown_plan
 from miniclaw.admin.views.session_list import foresee
-from miniclaw.session.forecast import Forecast
 from miniclaw.session.history import HistoryEvent
+from miniclaw.session.retention.forecast import Forecast
 
 MAX_DAYS: Final = 3650
 """How far a forecast may look, inclusive; `miniclaw sessions forecast` looks farther."""

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from miniclaw.admin.views.place import Place
-    from miniclaw.session.cleanup_plan import CleanupPlan
     from miniclaw.session.folder import Folder
     from miniclaw.session.history import HistoryEvent
     from miniclaw.session.ledger import Ledger
+    from miniclaw.session.retention.plan import CleanupPlan
     from miniclaw.session.state import StateDirectory
     from miniclaw.session.trash import Trash
 

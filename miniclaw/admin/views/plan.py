@@ -10,10 +10,10 @@ from msgspec import Struct
 from miniclaw.admin.views.looking import Outlook
 from miniclaw.admin.views.rows import SessionRow, shown
 from miniclaw.formats import printable
-from miniclaw.session.cleanup_plan import Count
 from miniclaw.session.history import FileTally
-from miniclaw.session.leftover_rules import LeftoverRow
-from miniclaw.session.retention import Reason
+from miniclaw.session.retention.leftover_rules import LeftoverRow
+from miniclaw.session.retention.plan import Count
+from miniclaw.session.retention.policy import Reason
 from miniclaw.session.rows import LeftoverKind, ProblemKind
 from miniclaw.session.types import AwareDatetime
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from miniclaw.admin.views.looking import find_leftovers
 from miniclaw.formats import format_remaining, printable
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.retention import PlanRow, Reason, RetentionPolicy, plan_retention
+from miniclaw.session.retention.policy import PlanRow, Reason, RetentionPolicy, plan_retention
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import AwareDatetime
 

@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from miniclaw.admin.views.looking import Progress, find_leftovers, list_directory, sessions_opened
 from miniclaw.admin.views.rows import judge
-from miniclaw.session.retention import PlanRow
+from miniclaw.session.retention.policy import PlanRow
 from miniclaw.session.rows import ProblemFile
 
 if TYPE_CHECKING:
     from miniclaw.admin.views.place import Place
-    from miniclaw.session.forecast import Forecast
+    from miniclaw.session.retention.forecast import Forecast
 
 Order: TypeAlias = Literal["recent", "age", "size", "name"]
 """Which come first: the most recently used, the oldest, the largest, or the first by name."""
@@ -74,8 +74,8 @@ def judged_sessions(
 
 
 def foresee(place: Place, now: datetime, days: int, on_progress: Progress | None = None) -> Forecast:
-    """Return what the cleanups of the next days will remove; see `miniclaw.session.forecast`."""
-    from miniclaw.session.forecast import forecast  # noqa: PLC0415 - start-up time: `list` needs none
+    """Return what the cleanups of the next days will remove; see `miniclaw.session.retention.forecast`."""
+    from miniclaw.session.retention.forecast import forecast  # noqa: PLC0415 - start-up time: `list` needs none
 
     policy = place.config.session.retention_policy()
     with sessions_opened(place) as directory:

@@ -15,12 +15,12 @@ from miniclaw.admin.views.place import Place
 from miniclaw.config import SessionConfig, show_config
 from miniclaw.errors import StoreError
 from miniclaw.formats import NEVER
-from miniclaw.session import schedule
-from miniclaw.session.cleanup_plan import CleanupPlan
 from miniclaw.session.history import HistoryEvent
 from miniclaw.session.holder import Holder
 from miniclaw.session.leftovers import list_leftovers
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention import schedule
+from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.rows import Leftover
 from miniclaw.session.state import CleanupState
 

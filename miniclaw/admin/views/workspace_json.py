@@ -12,10 +12,10 @@ from miniclaw.admin.views.place import Place
 from miniclaw.admin.views.workspace import Part, WorkspaceState, announced_until, next_run, rules_in_force
 from miniclaw.config import Mode, show_config
 from miniclaw.formats import printable
-from miniclaw.session.cleanup_plan import Count
 from miniclaw.session.history import FileTally
 from miniclaw.session.holder import Holder
-from miniclaw.session.retention import Reason
+from miniclaw.session.retention.plan import Count
+from miniclaw.session.retention.policy import Reason
 from miniclaw.session.rows import Leftover
 from miniclaw.session.state import Suspicion
 from miniclaw.session.types import AwareDatetime

@@ -1,7 +1,7 @@
 """When the cleanup runs, and whether it may remove or has to announce first. Pure.
 
 It runs every `CLEANUP_INTERVAL_SECS`, counted from the beginning of one run to the beginning of the next, or at a time
-of day (`miniclaw.session.time_of_day`). The time of the last run is kept, so that restarts neither postpone nor
+of day (`miniclaw.session.retention.time_of_day`). The time of the last run is kept, so that restarts neither postpone nor
 multiply it; one that fell due while nobody was there runs at the start.
 
 Three things make a run announce what it would remove, and leave the removing to the one 24 hours later: a workspace
@@ -16,8 +16,8 @@ from datetime import datetime, time, timedelta, tzinfo
 from typing import Final, Literal, TypeAlias
 
 from miniclaw.session.clock import Clock
+from miniclaw.session.retention.time_of_day import latest_time_of_day, next_time_of_day
 from miniclaw.session.state import Announcement, CleanupState, Suspicion
-from miniclaw.session.time_of_day import latest_time_of_day, next_time_of_day
 
 CLEANUP_INTERVAL_SECS: Final = 24 * 60 * 60
 """Seconds between two runs, unless configured otherwise."""

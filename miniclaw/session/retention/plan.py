@@ -9,8 +9,8 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
-from miniclaw.session.leftover_rules import LeftoverRow
-from miniclaw.session.retention import GUARD_LEAST_SESSIONS, REMOVING, PlanRow, Reason, RetentionPolicy
+from miniclaw.session.retention.leftover_rules import LeftoverRow
+from miniclaw.session.retention.policy import GUARD_LEAST_SESSIONS, REMOVING, PlanRow, Reason, RetentionPolicy
 from miniclaw.session.rows import Leftover, LeftoverKind, ProblemFile
 from miniclaw.session.types import Session, SessionHeader
 

@@ -1,6 +1,6 @@
 """Which leftovers go: trash and quarantine by their age, what no one owns at once. Pure.
 
-What a budget takes of the trash is decided in `miniclaw.session.budgets`.
+What a budget takes of the trash is decided in `miniclaw.session.retention.budgets`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from miniclaw.session.retention import RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.rows import Leftover
 
 LEGACY_LEAST_AGE: Final = timedelta(days=1)

@@ -14,9 +14,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from miniclaw.session.budgets import Candidate, Stock, Taken, exceeded, lru_first, oldest_first, take
-from miniclaw.session.leftover_rules import judge_leftover
-from miniclaw.session.retention import Reason, RetentionPolicy
+from miniclaw.session.retention.budgets import Candidate, Stock, Taken, exceeded, lru_first, oldest_first, take
+from miniclaw.session.retention.leftover_rules import judge_leftover
+from miniclaw.session.retention.policy import Reason, RetentionPolicy
 from miniclaw.session.rows import Leftover, StoredSession
 
 MAX_FORECAST_DAYS: Final = 36_500

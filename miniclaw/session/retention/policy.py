@@ -4,7 +4,7 @@ The rule of the TTL is a sliding window of inactivity, judged by `last_accessed`
 session is expired when it was last used *longer ago* than its TTL; at exactly the TTL it is kept. A time in the future
 is kept and reported: a wrong clock wrote it, and nobody knows which age it stands for.
 
-What the budgets take depends on all sessions together: `miniclaw.session.plan` and `miniclaw.session.budgets`.
+What the budgets take depends on all sessions together: `miniclaw.session.plan` and `miniclaw.session.retention.budgets`.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from miniclaw.session.leftover_rules import LeftoverRow
-from miniclaw.session.retention import PlanRow, RetentionPolicy
+from miniclaw.session.retention.leftover_rules import LeftoverRow
+from miniclaw.session.retention.policy import PlanRow, RetentionPolicy
 from miniclaw.session.rows import Leftover, StoredSession
 
 BLOCK_BYTES: Final = 4096
