@@ -27,7 +27,6 @@ from miniclaw.channels.base import Channel
 from miniclaw.channels.live import LiveChannel
 from miniclaw.channels.telegram.opening import open_telegram
 from miniclaw.config import Config, Home
-from miniclaw.session.clock import Clock
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.web.addresses import page_address
 from miniclaw.web.app import build_app
@@ -97,7 +96,6 @@ async def open_front(
     channels: OwnChannels,
     inbox: Inbox,
     loop: AgentLoop,
-    clock: Clock,
 ) -> AsyncIterator[Front]:
     """Serve for a block. On leaving, connections have a few seconds to end; websockets are closed with 1001.
 
@@ -108,7 +106,6 @@ async def open_front(
         channels: Their live ones carry the chats.
         inbox: What waits.
         loop: Who answers.
-        clock: The wall clock.
 
     Raises:
         ConfigError: It cannot be served so.
@@ -120,7 +117,7 @@ async def open_front(
     front = Front(health, config.web, security)
     drain = trio.Event()
     operations = runtime.operations()
-    started_at = clock()
+    started_at = runtime.time.now()
 
     def live() -> LiveStatus:
         return live_status(
@@ -131,7 +128,7 @@ async def open_front(
             inbox=inbox,
             model=loop.model_name,
             addresses=front.addresses,
-            now=clock(),
+            now=runtime.time.now(),
             started_at=started_at,
         )
 
@@ -142,7 +139,6 @@ async def open_front(
         operations=operations,
         live=live,
         entrance=front.entrance,
-        clock=clock,
     )
     open_paths = static_paths().union(HEALTH_PATHS)
 

@@ -31,7 +31,8 @@ from miniclaw.channels.base import Channel
 from miniclaw.config import Config, Home
 from miniclaw.errors import StoreError
 from miniclaw.formats import format_duration
-from miniclaw.session.clock import Clock, utc_now
+from miniclaw.notify import teller
+from miniclaw.session.clock import Clock, Now
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.logs import get_logger
 from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
@@ -93,7 +94,7 @@ async def run_gateway(
     *,
     channels: Sequence[Channel] = (),
     model: Model | None = None,
-    clock: Clock = utc_now,
+    clock: Clock | Now | None = None,
     before: Callable[[SessionRuntime], Awaitable[None]] | None = None,
     cleans_up: bool = True,
     serves: bool = False,
@@ -106,7 +107,7 @@ async def run_gateway(
         home: Where the workspace lies.
         channels: Whom to serve. Without any the gateway waits for a signal.
         model: Who answers; where None, the one that the configuration names.
-        clock: The wall clock.
+        clock: The clocks; see `open_runtime`.
         cleans_up: Whether the daily cleanup runs; off for what is not there to stay.
         before: Called once the sessions can be had and before the channels accept anything.
         serves: Whether it has channels of its own (page, Telegram) and is served over HTTP, as configured.
@@ -133,7 +134,8 @@ async def run_gateway(
             cleanup_interval_seconds=interval.total_seconds() if interval and cleans_up else None,
             cleanup_at=config.session.cleanup_at if cleans_up else None,
             removes=config.session.mode == "enforce",
-            announce_first=config.session.announce_first,
+            notice=config.session.notice == "on",
+            on_announced=teller(config.notify, home),
             cleanup_waits=True,  # a start that is refused does nothing
             clock=clock,
             earlier=home.earlier,
@@ -145,9 +147,9 @@ async def run_gateway(
             channels = [*channels, *own.all] if own else channels
             inbox = Inbox()
             by_name = {channel.name: channel for channel in channels}
-            loop = AgentLoop(runtime.manager, answering, by_name, clock=clock)
+            loop = AgentLoop(runtime.manager, answering, by_name, clock=runtime.time.now)
             async with (
-                _open_front(config, home, runtime, channels=own, inbox=inbox, loop=loop, clock=clock) as front,
+                _open_front(config, home, runtime, channels=own, inbox=inbox, loop=loop) as front,
                 _serving(loop, inbox, channels, shutdown),
             ):
                 if front:
@@ -202,13 +204,12 @@ def _open_front(
     channels: OwnChannels | None,
     inbox: Inbox,
     loop: AgentLoop,
-    clock: Clock,
 ) -> AbstractAsyncContextManager[Front | None]:
     if channels is None:
         return nullcontext()
     from miniclaw.front import open_front  # noqa: PLC0415 - as above
 
-    return open_front(config, home, runtime, channels=channels, inbox=inbox, loop=loop, clock=clock)
+    return open_front(config, home, runtime, channels=channels, inbox=inbox, loop=loop)
 
 
 @asynccontextmanager

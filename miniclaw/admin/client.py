@@ -25,7 +25,6 @@ from miniclaw.admin.messages import (
     PROGRESS_HEADER,
     VERSION_HEADER,
     CleanupOrder,
-    CleanupRun,
     ConfigAnswer,
     Delayed,
     DeletedSessions,
@@ -43,6 +42,7 @@ from miniclaw.admin.messages import (
 )
 from miniclaw.admin.stalled import find_stalled
 from miniclaw.errors import GatewayBusyError, GatewayError, GatewayStalledError, NoGatewayError
+from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.web.config import SOCKET_NAME
 from miniclaw.web.listening import short_address
 
@@ -98,9 +98,9 @@ class GatewayClient:
         """Have it pin or unpin a session."""
         return self._ask("PUT" if pinned else "DELETE", f"/sessions/{quote(session_id, safe='')}/pin", Pinned)
 
-    def cleanup(self, *, confirmed: bool) -> CleanupRun:
+    def cleanup(self, *, confirmed: bool) -> CleanupResult:
         """Have it run a cleanup; takes as long as that takes."""
-        return self._ask("POST", "/cleanup/run", CleanupRun, CleanupOrder(confirmed))
+        return self._ask("POST", "/cleanup/run", CleanupResult, CleanupOrder(confirmed))
 
     def stop_cleanup(self) -> bool:
         """Have the cleanup that is going end after the batch it is at; return whether there is one."""

@@ -11,10 +11,11 @@ import trio
 
 from miniclaw.admin.live_status import LiveStatus
 from miniclaw.admin.messages import Entrance
-from miniclaw.admin.views.looking import Progress
+from miniclaw.admin.views.looking import Progress, notice_at
 from miniclaw.config import Config, Home
-from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.moment import Moment
 from miniclaw.session.operations import SessionOperations
+from miniclaw.session.retention.notice import Notice
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.session.saving import SaveReport
 from miniclaw.session.threads import run_in_thread
@@ -39,7 +40,6 @@ class AdminContext:
         operations: What an administrator can do to them; the API says itself who acts.
         live: Returns how the gateway is.
         entrance: Makes a one-time code for a browser.
-        clock: The wall clock.
     """
 
     config: Config
@@ -48,8 +48,15 @@ class AdminContext:
     operations: SessionOperations
     live: Callable[[], LiveStatus]
     entrance: Callable[[], Entrance]
-    clock: Clock = utc_now
     _limiter: trio.CapacityLimiter = field(default_factory=partial(trio.CapacityLimiter, LOOKING_THREADS))
+
+    def notice(self, *, waits: bool = False) -> Notice:
+        """Return the notice of a run that would begin now; see `notice_at`. On the trio thread."""
+        return notice_at(self, self.moment(), waits=waits)
+
+    def moment(self) -> Moment:
+        """Return what is known of the time and of earlier runs, now; on the trio thread."""
+        return self.runtime.time.moment()
 
     async def look(self, work: Callable[[Progress], T], *, saves: bool = True) -> T:
         """Look at the disk in a thread, and return what was found.

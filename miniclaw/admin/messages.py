@@ -12,7 +12,6 @@ from msgspec import Meta, Raw, Struct
 from miniclaw import errors
 from miniclaw.errors import MiniclawError
 from miniclaw.formats import printable
-from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.trash_rows import TrashRemoval
 
 PREFIX: Final = "/api/v1"
@@ -153,16 +152,6 @@ class CleanupOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     confirmed: _Truth = False
-
-
-class CleanupRun(CleanupResult, frozen=True):
-    """What a cleanup did. Where `held` says something, nothing was removed, and it says why.
-
-    Attributes:
-        state_error: Why that it ran could not be written down; null: it was.
-    """
-
-    state_error: Failure | None = None
 
 
 class Stopping(Struct, frozen=True):

@@ -93,14 +93,15 @@ def cleanup_families(manager: SessionManager, service: CleanupService) -> Iterat
         yield gauge("cleanup_last_run_scanned_files", "Session files that the last cleanup looked at.", scanned)
     if service.next_run_at is not None:
         yield timestamp("cleanup_next_run_timestamp_seconds", "When the next cleanup is due.", service.next_run_at)
-    suspicion = service.suspicion
-    guards = {
-        "clock_ran_ahead": suspicion == "clock_ran_ahead",
-        "long_absence": suspicion == "long_absence",
-        "announced": service.announcement is not None,
-        "held": bool(service.held),
-    }
-    yield gauges("cleanup_guard", "1 if this keeps the cleanup from removing at present, else 0.", "guard", guards)
+    yield gauge("sessions_due", "Sessions that go soon if nobody uses them, as of the last cleanup.", service.due)
+    announced = {"expected": service.announcer.expected, "unexpected": service.announcer.unexpected}
+    yield counters(
+        "sessions_announced", "Sessions that were announced: in time, or after they had expired.", "kind", announced
+    )
+    yield gauge(
+        "cleanup_held", "1 if the guard against mass removal held the last cleanup, else 0.", bool(service.held)
+    )
+    yield gauge("clock_behind", "1 if the wall clock is behind what was known before, else 0.", service.is_behind)
 
 
 def turn_families(turns: TurnStats, inbox: Inbox) -> Iterator[Metric]:

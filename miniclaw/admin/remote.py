@@ -8,12 +8,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
-import msgspec
 import trio
 
 from miniclaw.admin.client import GatewayClient
 from miniclaw.admin.messages import MAX_PAGE, DeletedSession, error_of
-from miniclaw.errors import GatewayError, MiniclawError, StoreError
+from miniclaw.errors import GatewayError, StoreError
 from miniclaw.session.cleanup import OnProgress
 from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.operations import Deleted
@@ -33,7 +32,6 @@ class RemoteOperations:
     def __init__(self, client: GatewayClient) -> None:
         self._client = client
         self._limiter = trio.CapacityLimiter(1)
-        self.state_error: MiniclawError | None = None
 
     async def delete(self, session_ids: Sequence[str], *, erase: bool = False) -> list[Deleted]:
         """Delete sessions; see `SessionOperations.delete`."""
@@ -60,9 +58,7 @@ class RemoteOperations:
 
     async def cleanup(self, *, confirmed: bool = False, on_progress: OnProgress | None = None) -> CleanupResult:  # noqa: ARG002
         """Run a cleanup; see `SessionOperations.cleanup`. There is no progress to be seen."""
-        told = await self._ask(partial(self._client.cleanup, confirmed=confirmed))
-        self.state_error = None if told.state_error is None else error_of(told.state_error)
-        return msgspec.convert(msgspec.to_builtins(told), CleanupResult)
+        return await self._ask(partial(self._client.cleanup, confirmed=confirmed))
 
     def stop_cleanup(self) -> bool:
         """Have the cleanup end after the batch it is at. Does not wait: the cleanup itself tells that it has ended."""

@@ -30,7 +30,7 @@ from miniclaw.channels.base import (
 )
 from miniclaw.errors import ChannelError, InvalidMessageError, MiniclawError, ModelError
 from miniclaw.redaction import redact
-from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.clock import Now, utc_now
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import make_session_id
@@ -69,7 +69,7 @@ class AgentLoop:
         model: Model,
         channels: Mapping[str, Channel],
         *,
-        clock: Clock = utc_now,
+        clock: Now = utc_now,
     ) -> None:
         self._manager = manager
         self._model = model

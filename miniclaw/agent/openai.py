@@ -28,7 +28,7 @@ from miniclaw.errors import ModelError, ModelErrorKind
 from miniclaw.formats import format_duration
 from miniclaw.http_client import describe, open_http_client, read_some, shorten
 from miniclaw.redaction import Secret
-from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.clock import Now, utc_now
 from miniclaw.session.logs import get_logger
 from miniclaw.session.types import Message
 
@@ -68,7 +68,7 @@ class OpenAIModel:
         *,
         key: Secret | None,
         system_prompt: Path,
-        clock: Clock = utc_now,
+        clock: Now = utc_now,
         sleep: Callable[[float], Awaitable[None]] = trio.sleep,
     ) -> None:
         self.name = f"openai/{config.model}"

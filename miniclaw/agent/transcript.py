@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 from miniclaw.channels.base import InboundMessage
 from miniclaw.errors import InvalidMessageError, ModelError, SessionNotFoundError
-from miniclaw.session.clock import Clock
+from miniclaw.session.clock import Now
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.types import Message, Role, ToolCall
@@ -74,7 +74,7 @@ class Transcript:
         clock: The wall clock.
     """
 
-    def __init__(self, manager: SessionManager, session_id: str, clock: Clock) -> None:
+    def __init__(self, manager: SessionManager, session_id: str, clock: Now) -> None:
         self._manager = manager
         self._session_id = session_id
         self._clock = clock

@@ -17,7 +17,7 @@ from miniclaw.agent.transcript import STOPPED, Delivery, Transcript
 from miniclaw.channels.base import InboundMessage
 from miniclaw.errors import MiniclawError, ModelError, SessionNotFoundError
 from miniclaw.redaction import redact
-from miniclaw.session.clock import Clock
+from miniclaw.session.clock import Now
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.types import Message
 
@@ -44,7 +44,7 @@ class Turn:
         self,
         manager: SessionManager,
         model: Model,
-        clock: Clock,
+        clock: Now,
         message: InboundMessage,
         reply: Reply,
         *,
@@ -130,7 +130,7 @@ class Turn:
             raise ModelError("the model's answer is empty", kind="invalid_answer")
 
 
-async def record_unanswered(manager: SessionManager, clock: Clock, message: InboundMessage) -> None:
+async def record_unanswered(manager: SessionManager, clock: Now, message: InboundMessage) -> None:
     """Record a message that is not going to be answered, and that it is not; once, if it was delivered before.
 
     Raises:

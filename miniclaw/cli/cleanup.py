@@ -14,14 +14,12 @@ from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import leave_out_of_log, log_to_terminal, look_ahead, sessions_opened
 from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
-from miniclaw.cli.output import RESTORE_HINT, count, echo_error, entries, scan_progress
+from miniclaw.cli.output import RESTORE_HINT, count, entries, scan_progress
 from miniclaw.cli.plan_output import CONFIRM, LEGACY, print_plan, print_plan_json, unmet_budgets
 from miniclaw.formats import format_size
-from miniclaw.session.clock import utc_now
 from miniclaw.session.retention.plan import CleanupPlan
 
 if TYPE_CHECKING:
-    from miniclaw.errors import MiniclawError
     from miniclaw.session.cleanup_result import CleanupResult
     from miniclaw.session.operations import Operations
 
@@ -38,19 +36,18 @@ _HELD = "Session cleanup held"  # an event of the log that is told at the end of
 def cleanup(settings: Settings, *, dry_run: bool, confirmed: bool, yes: bool, as_json: bool) -> None:
     """Remove now what the rules remove: sessions, and what is left over beside them.
 
-    Asks first on a terminal; without one it needs --yes. Acts at once, even where the gateway would announce first. A
+    Asks first on a terminal; without one it needs --yes. Acts at once, where the daily cleanup announces first. A
     cleanup that max_removed_fraction holds removes nothing, and is exit code 1.
     """
-    now = utc_now()
     if dry_run:
         log_to_terminal(settings)
-        outlook, notes = look_ahead(settings, now), find_rules(settings).notes
+        outlook, notes = look_ahead(settings), find_rules(settings).notes
         print_plan_json(outlook, notes) if as_json else print_plan(outlook, notes)
         return
     refuse_if_held(settings, by_rules=True)
     log_to_terminal(settings)
     if not yes:
-        plan = look_ahead(settings, now).plan
+        plan = look_ahead(settings).plan
         much = f" That is much: {plan.held}." if plan.held is not None else ""
         # A cleanup that is held says so itself.
         matters = bool(plan.removals or plan.leftovers) and (plan.held is None or confirmed)
@@ -85,17 +82,14 @@ def _run(settings: Settings, *, confirmed: bool, as_json: bool) -> None:
     if result.interrupted:
         click.echo("Interrupted; what is neither removed nor being removed is as it was.", err=True)
         sys.exit(EXIT_FAILED)
-    if done.state_error is not None:
-        echo_error(done.state_error)
-    if result.failed or done.state_error is not None:
+    if result.failed:
         sys.exit(EXIT_FAILED)
 
 
 class _Done(NamedTuple):
-    """What a cleanup did, why that it ran could not be written down, and where it was logged."""
+    """What a cleanup did, and where it was logged."""
 
     result: CleanupResult
-    state_error: MiniclawError | None = None
     log: str = "the log above"
 
 
@@ -129,7 +123,7 @@ async def _run_until_signal(operations: Operations, *, confirmed: bool) -> _Done
     if result is None:
         raise KeyboardInterrupt
     log = "the gateway's log" if isinstance(operations, RemoteOperations) else "the log above"
-    return _Done(result, operations.state_error, log)
+    return _Done(result, log)
 
 
 def _print_result(result: CleanupResult, *, log: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,13 +13,13 @@ import msgspec
 
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.in_force import find_rules
-from miniclaw.cli.looking import log_to_terminal, sessions_opened
+from miniclaw.cli.looking import log_to_terminal, moment_of, sessions_opened
 from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import channel_option, dry_run_option, json_option, yes_option
 from miniclaw.cli.output import RESTORE_HINT, count, echo_error, one_line, print_table
 from miniclaw.cli.selecting import Selection, select_by_chat, select_by_id
 from miniclaw.formats import format_age, format_duration, format_size, printable
-from miniclaw.session.clock import utc_now
+from miniclaw.session.retention.timeline import Ages
 
 if TYPE_CHECKING:
     from miniclaw.session.operations import Deleted
@@ -56,24 +56,24 @@ def delete(
     selects = channel is not None or chat_id is not None
     if bool(session_ids) == selects:
         raise click.UsageError("say which sessions: one or more IDs, or --channel or --chat or both of these")
-    now = utc_now()
     if not dry_run:
         refuse_if_held(settings, by_rules=True)
     log_to_terminal(settings)
     rules = find_rules(settings)
     trash_for = rules.config.session.trash_for
     goes_to_trash = trash_for is not None and not erase
+    ages = moment_of(settings).ages
     with sessions_opened(settings) as directory:
         if selects:
-            selection = select_by_chat(settings, directory, channel, chat_id, now, erase=erase)
+            selection = select_by_chat(settings, directory, channel, chat_id, ages.now, erase=erase)
         else:
-            selection = select_by_id(settings, directory, session_ids, now, erase=erase)
+            selection = select_by_id(settings, directory, session_ids, ages.now, erase=erase)
     if dry_run:
         rules.warn()
-        _print_selection(selection, now, goes_to_trash=goes_to_trash, as_json=as_json)
+        _print_selection(selection, ages, goes_to_trash=goes_to_trash, as_json=as_json)
         return
     ids = selection.session_ids
-    question = _question(selection, now, goes_to_trash=goes_to_trash)
+    question = _question(selection, ages, goes_to_trash=goes_to_trash)
     confirm(question, _would_go(selection, goes_to_trash=goes_to_trash), yes=yes, matters=bool(ids))
     done: list[Deleted] = []
     if ids:
@@ -88,12 +88,12 @@ def delete(
         sys.exit(EXIT_FAILED)
 
 
-def _question(selection: Selection, now: datetime, *, goes_to_trash: bool) -> str:
+def _question(selection: Selection, ages: Ages, *, goes_to_trash: bool) -> str:
     verb, where = ("Move", "to the trash") if goes_to_trash else ("Delete", "for good")
     copies = _copies(selection)
     if len(selection.sessions) == 1 and not copies:
         session = selection.sessions[0]
-        age = now - session.header.last_accessed
+        age = ages.shown(session.header.last_accessed)
         used = f"last used {format_age(age)} ago" if age >= timedelta(0) else "ahead of the clock"
         what = f"the session {one_line(session.header.session_id)}, {format_size(session.size)}, {used},"
     else:
@@ -112,16 +112,17 @@ def _would_go(selection: Selection, *, goes_to_trash: bool) -> str:
     return f"{what} would be {happens}, {format_size(selection.bytes)}"
 
 
-def _print_selection(selection: Selection, now: datetime, *, goes_to_trash: bool, as_json: bool) -> None:
+def _print_selection(selection: Selection, ages: Ages, *, goes_to_trash: bool, as_json: bool) -> None:
     if as_json:
         _print_selection_json(selection)
         return
     rows = [
-        (row.header.session_id, format_age(now - row.header.last_accessed), format_size(row.size), row.key)
+        (row.header.session_id, format_age(ages.shown(row.header.last_accessed)), format_size(row.size), row.key)
         for row in selection.sessions
     ]
     rows += [
-        (copy.session_id, format_age(now - copy.since), format_size(copy.size), copy.place) for copy in selection.copies
+        (copy.session_id, format_age(ages.shown(copy.since)), format_size(copy.size), copy.place)
+        for copy in selection.copies
     ]
     if rows:
         print_table(("SESSION", "AGE", "SIZE", "FILE"), rows, right=("AGE", "SIZE"))

@@ -10,13 +10,11 @@ import msgspec
 
 from miniclaw.admin.views.session_list import foresee
 from miniclaw.cli import Settings
-from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.in_force import find_rules
-from miniclaw.cli.looking import log_to_terminal
+from miniclaw.cli.looking import log_to_terminal, moment_of, notice_at
 from miniclaw.cli.options import json_option
-from miniclaw.cli.output import bar, count, print_table, scan_progress
+from miniclaw.cli.output import LIST_DUE, bar, count, print_table, scan_progress
 from miniclaw.formats import format_size
-from miniclaw.session.clock import utc_now
 from miniclaw.session.retention.forecast import MAX_FORECAST_DAYS, Forecast
 
 _BAR_WIDTH = 24
@@ -37,15 +35,16 @@ def _days(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 def forecast(settings: Settings, days: int, as_json: bool) -> None:
     """Show for each of the next days what will expire, if nobody comes back.
 
-    The first row is what a cleanup would remove now; each of the others is what one 24 hours after the last would.
+    The first row is what the daily cleanup would remove now; each of the others is what one 24 hours later would. What
+    is not announced yet goes with the second one at the earliest.
     """
-    now = utc_now()
     log_to_terminal(settings)
-    ask_to_save(settings)
+    moment = moment_of(settings)
     rules = find_rules(settings)
+    notice = notice_at(rules, moment, waits=rules.config.session.notice == "on")
     rules.warn()
     with scan_progress() as progress:
-        course = foresee(rules, now, days, progress)
+        course = foresee(rules, notice, days, progress)
     if as_json:
         click.echo(msgspec.json.encode(course))
         return
@@ -72,4 +71,6 @@ def _print(course: Forecast) -> None:
         f"If nobody comes back, {going:,} of {count(course.sessions_now, 'session')} will go "
         f"in {count(len(course.days) - 1, 'day')}."
     )
+    if course.due.sessions:
+        click.echo(f"{count(course.due.sessions, 'session')} due, {format_size(course.due.bytes)}: {LIST_DUE}.")
     click.echo(f"On disk: {format_size(course.bytes_now)} now, {format_size(last.bytes_left)} then.")

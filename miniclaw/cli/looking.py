@@ -10,7 +10,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from miniclaw.admin.views import looking as views
-from miniclaw.admin.views.looking import Listing, Outlook, find_leftovers, find_trashes, read_history, trash_opened
+from miniclaw.admin.views.looking import (
+    Listing,
+    Outlook,
+    find_leftovers,
+    find_trashes,
+    notice_at,
+    read_history,
+    trash_opened,
+)
 from miniclaw.cli import Settings
 from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.in_force import find_rules
@@ -20,9 +28,8 @@ from miniclaw.session import logs
 from miniclaw.session.directory import SessionDirectory
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from miniclaw.config import LogLevel
+    from miniclaw.session.moment import Moment
 
 __all__ = [
     "Listing",
@@ -33,6 +40,8 @@ __all__ = [
     "list_directory",
     "log_to_terminal",
     "look_ahead",
+    "moment_of",
+    "notice_at",
     "read_history",
     "sessions_opened",
     "trash_opened",
@@ -88,9 +97,17 @@ def list_directory(settings: Settings, directory: SessionDirectory | None) -> Li
         return views.list_directory(settings, directory, progress)
 
 
-def look_ahead(settings: Settings, now: datetime) -> Outlook:
-    """Return what a cleanup would do by the rules in force."""
+def moment_of(settings: Settings) -> Moment:
+    """Return what is known of the time, of the last run and of what is due, now; a gateway that runs saves before."""
+    from miniclaw.session.clock import SystemClock  # noqa: PLC0415 - start-up time
+
     ask_to_save(settings)
+    return views.find_moment(settings, SystemClock())
+
+
+def look_ahead(settings: Settings, *, waits: bool = False) -> Outlook:
+    """Return what a cleanup would do by the rules in force; with `waits`, what the daily one would."""
+    moment = moment_of(settings)
     rules = find_rules(settings)
     with scan_progress() as progress:
-        return views.look_ahead(rules, now, progress)
+        return views.look_ahead(rules, moment, progress, waits=waits)

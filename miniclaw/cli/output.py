@@ -10,6 +10,8 @@ import click
 
 from miniclaw.formats import printable
 
+LIST_DUE = "`miniclaw sessions due` lists them"
+
 RESTORE_HINT = "`miniclaw trash list` shows them, and `miniclaw trash restore ID` brings one back"
 """How to undo a removal of several, as part of a receipt."""
 

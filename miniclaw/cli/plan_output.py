@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import timedelta
 from typing import Final
 
 import click
@@ -11,10 +11,11 @@ import msgspec
 
 from miniclaw.admin.views.looking import Outlook
 from miniclaw.admin.views.plan import shown_plan
-from miniclaw.cli.output import count, entries, one_line, print_table
+from miniclaw.cli.output import LIST_DUE, count, entries, one_line, print_table
 from miniclaw.formats import format_age, format_size
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.rows import ProblemFile
 
 CONFIRM: Final = "miniclaw sessions cleanup --confirm"
@@ -47,10 +48,14 @@ def print_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> None:
         _print_rows(plan)
         click.echo()
     if plan.leftovers:
-        _print_leftovers(plan.leftovers, plan.now)
+        _print_leftovers(plan.leftovers, plan.ages)
         click.echo()
     total = f"{count(len(plan.removals), 'session')} would be removed, {format_size(plan.bytes)}"
     click.echo(f"{total}, of {plan.sessions_scanned:,} scanned. Nothing was changed.")
+    waiting = [due for due in plan.due if due.stays > timedelta(0)]
+    if waiting:
+        size = format_size(sum(due.session.size for due in waiting))
+        click.echo(f"{count(len(waiting), 'session')} due by the daily cleanup, {size}; {LIST_DUE}.")
     for number, why in [
         (plan.pinned, "pinned"),
         (plan.min_idle, "a budget would take it, but for min_idle"),
@@ -88,7 +93,7 @@ def _print_rows(plan: CleanupPlan) -> None:
     print_table(("SESSION", "LAST USED", "SIZE", "REASON"), cells, right=("LAST USED", "SIZE"))
 
 
-def _print_leftovers(rows: Iterable[LeftoverRow], now: datetime) -> None:
+def _print_leftovers(rows: Iterable[LeftoverRow], ages: Ages) -> None:
     ordered = sorted(rows, key=lambda row: (list(_KINDS).index(row.leftover.kind), row.leftover.key))
     groups: dict[tuple[str, str], list[int]] = {}
     for row in ordered:
@@ -97,7 +102,7 @@ def _print_leftovers(rows: Iterable[LeftoverRow], now: datetime) -> None:
     print_table(("LEFTOVERS", "REASON", "FILES", "SIZE"), cells, right=("FILES", "SIZE"))
     click.echo()
     files = [
-        (row.leftover.key, "-" if row.leftover.since is None else format_age(now - row.leftover.since),
+        (row.leftover.key, "-" if row.leftover.since is None else format_age(ages.shown(row.leftover.since)),
          format_size(row.leftover.size), row.reason)
         for row in ordered
     ]  # fmt: skip

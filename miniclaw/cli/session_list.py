@@ -10,13 +10,11 @@ import msgspec
 from miniclaw.admin.views.rows import fate, shown
 from miniclaw.admin.views.session_list import ORDERS, Order, Wanted, judged_sessions
 from miniclaw.cli import Settings
-from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.in_force import find_rules
-from miniclaw.cli.looking import log_to_terminal
+from miniclaw.cli.looking import log_to_terminal, moment_of, notice_at
 from miniclaw.cli.options import channel_option, json_option, older_than_option
 from miniclaw.cli.output import count, print_table, scan_progress
 from miniclaw.formats import format_age, format_size
-from miniclaw.session.clock import utc_now
 
 
 @click.command("list")
@@ -37,14 +35,13 @@ def list_sessions(
     as_json: bool,
 ) -> None:
     """List the sessions, the most recently used first, and what will become of each."""
-    now = utc_now()
     log_to_terminal(settings)
-    ask_to_save(settings)
+    moment = moment_of(settings)
     rules = find_rules(settings)
     rules.warn()
     policy = rules.config.session.retention_policy()
     with scan_progress() as progress:
-        rows, problems = judged_sessions(rules, now, progress)
+        rows, problems = judged_sessions(rules, notice_at(rules, moment), progress)
     wanted = Wanted(channel, older_than)
     rows = [row for row in rows if wanted.takes(row)]
     rows.sort(key=lambda row: (ORDERS[order or "recent"](row), row.session.header.session_id))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 import click
 import msgspec
 
 from miniclaw.cli import Settings
-from miniclaw.cli.looking import find_leftovers, list_directory, log_to_terminal, sessions_opened
+from miniclaw.cli.looking import find_leftovers, list_directory, log_to_terminal, moment_of, sessions_opened
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import count, print_table
 from miniclaw.formats import format_age, format_size
-from miniclaw.session.clock import utc_now
+from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.rows import LeftoverKind, StoredSession
 
 T = TypeVar("T", timedelta, int)
@@ -32,26 +32,26 @@ def stats(settings: Settings, as_json: bool) -> None:
 
     By channel and in all. Of a percentage, p50 say, so many of the sessions are not older, or not larger.
     """
-    now = utc_now()
     log_to_terminal(settings)
+    ages = moment_of(settings).ages
     with sessions_opened(settings) as directory:
         listing = list_directory(settings, directory)
-        leftovers = find_leftovers(settings, directory, now)
+        leftovers = find_leftovers(settings, directory, ages.now)
     groups = _by_channel(listing.sessions)
     folders = {
         name: [entry.size for entry in leftovers if entry.kind == kind] for name, kind in _FOLDERS.items()
     }  # fmt: skip
     if as_json:
         document = {
-            "now": now,
-            "all": _as_dict(listing.sessions, now),
-            "channels": {channel: _as_dict(sessions, now) for channel, sessions in groups.items()},
+            "now": ages.now,
+            "all": _as_dict(listing.sessions, ages),
+            "channels": {channel: _as_dict(sessions, ages) for channel, sessions in groups.items()},
             "unreadable": len(listing.problems),
             **{name: {"files": len(sizes), "bytes": sum(sizes)} for name, sizes in folders.items()},
         }
         click.echo(msgspec.json.encode(document))
         return
-    _print(groups | {"all": listing.sessions}, now)
+    _print(groups | {"all": listing.sessions}, ages)
     click.echo()
     for name, sizes in folders.items():
         click.echo(f"{name:<11} {count(len(sizes), 'file')}, {format_size(sum(sizes))}")
@@ -76,13 +76,13 @@ def _by_channel(sessions: Sequence[StoredSession]) -> dict[str, list[StoredSessi
     return dict(sorted(groups.items()))
 
 
-def _ages_and_sizes(sessions: Sequence[StoredSession], now: datetime) -> tuple[list[timedelta], list[int]]:
-    ages = sorted(now - session.header.last_accessed for session in sessions)
+def _ages_and_sizes(sessions: Sequence[StoredSession], moment: Ages) -> tuple[list[timedelta], list[int]]:
+    ages = sorted(moment.shown(session.header.last_accessed) for session in sessions)
     return ages, sorted(session.size for session in sessions)
 
 
-def _as_dict(sessions: Sequence[StoredSession], now: datetime) -> dict[str, Any]:
-    ages, sizes = _ages_and_sizes(sessions, now)
+def _as_dict(sessions: Sequence[StoredSession], moment: Ages) -> dict[str, Any]:
+    ages, sizes = _ages_and_sizes(sessions, moment)
     named = {f"p{percent}": percent for percent in _PERCENTS} | {"max": 100}
     return {
         "sessions": len(sizes),
@@ -96,11 +96,11 @@ def _as_dict(sessions: Sequence[StoredSession], now: datetime) -> dict[str, Any]
     }
 
 
-def _print(groups: dict[str, list[StoredSession]], now: datetime) -> None:
+def _print(groups: dict[str, list[StoredSession]], moment: Ages) -> None:
     percents = (*_PERCENTS, 100)
     ages_rows, sizes_rows = [], []
     for name, sessions in groups.items():
-        ages, sizes = _ages_and_sizes(sessions, now)
+        ages, sizes = _ages_and_sizes(sessions, moment)
         by_age = [percentile(ages, percent) for percent in percents]
         by_size = [percentile(sizes, percent) for percent in percents]
         ages_rows.append((name, f"{len(sizes):,}", *("-" if age is None else format_age(age) for age in by_age)))

@@ -14,6 +14,7 @@ from miniclaw.cli.lazy import LazyGroup
         "show": ("session_show:show", "Show one session."),
         "stats": ("session_stats:stats", "Show how many and how large they are, and how old."),
         "export": ("session_export:export", "Write sessions as JSON or Markdown."),
+        "due": ("due:due", "List what goes soon if nobody uses it, and when."),
         "forecast": ("forecast:forecast", "Show what will expire in the next days."),
         "cleanup": ("cleanup:cleanup", "Remove now what the rules remove."),
         "delete": ("deleting:delete", "Delete sessions, whatever their age."),

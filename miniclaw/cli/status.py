@@ -12,13 +12,7 @@ import msgspec
 
 from miniclaw.admin.live_status import LiveStatus, status_lines
 from miniclaw.admin.views.events import sessions_of
-from miniclaw.admin.views.workspace import (
-    WorkspaceState,
-    announced_until,
-    look,
-    next_run,
-    rules_in_force,
-)
+from miniclaw.admin.views.workspace import WorkspaceState, look, next_run, rules_in_force
 from miniclaw.admin.views.workspace_json import shown_workspace
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.asking import ask_how_it_is, ask_to_save
@@ -26,13 +20,11 @@ from miniclaw.cli.history import details_of
 from miniclaw.cli.in_force import InForce, find_rules
 from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.options import json_option
-from miniclaw.cli.output import count, one_line, scan_progress
+from miniclaw.cli.output import LIST_DUE, count, one_line, scan_progress
 from miniclaw.cli.plan_output import CONFIRM, unmet_budgets
 from miniclaw.formats import format_remaining, format_size, format_time
-from miniclaw.session.clock import utc_now
 from miniclaw.session.holder import Holder
 from miniclaw.session.rows import Leftover
-from miniclaw.session.state import CleanupState
 
 _UNKNOWN = "not known"
 
@@ -46,13 +38,12 @@ def status(settings: Settings, as_json: bool) -> None:
     It needs no running gateway. One that runs is asked to save before, how it is, and by which rules it goes. Where
     trash, history or state cannot be read, the rest is shown, and the exit code is 1.
     """
-    now = utc_now()
     log_to_terminal(settings)
     ask_to_save(settings)
     live = ask_how_it_is(settings)
     rules = find_rules(settings)
     with scan_progress() as progress:
-        found = look(rules, now, progress)
+        found = look(rules, progress)
     if as_json:
         document = shown_workspace(rules, found, rules_of=rules.of, warnings=rules.notes)
         shown: dict[str, Any] = msgspec.structs.asdict(document)
@@ -77,11 +68,9 @@ def _lines(rules: InForce, found: WorkspaceState, live: LiveStatus | None) -> It
         yield "disk", f"{format_size(found.free_disk)} free"
     yield "last cleanup", _last_cleanup(found)
     if live is None:  # else it has said so itself
-        yield "next cleanup", _next_run(next_run(session, found.state, found.now), found, session.announce_first)
+        yield "next cleanup", _next_run(next_run(session, found.moment), found)
     yield "would remove", _would_remove(found)
-    if (until := announced_until(found.state)) is not None and found.state.announcement is not None:
-        why = found.state.announcement.reason.replace("_", " ")
-        yield "announced", f"{format_time(found.state.announcement.at)} ({why}); removes from {format_time(until)} on"
+    yield from _due_lines(found)
     if found.held is not None and found.last_run is not None:
         yield "held", f"the cleanup of {format_time(found.last_run.at)}: {found.held}; `{CONFIRM}` lets it through"
     elif plan.held is not None:
@@ -93,6 +82,16 @@ def _lines(rules: InForce, found: WorkspaceState, live: LiveStatus | None) -> It
     for problem in found.unread.values():
         yield "not read", problem
     yield from _rules_lines(rules, found)
+
+
+def _due_lines(found: WorkspaceState) -> Iterator[tuple[str, str]]:
+    plan = found.plan
+    if plan.due:
+        yield "due", f"{count(len(plan.due), 'session')}, {format_size(plan.due_count.bytes)}; {LIST_DUE}"
+    if (event := found.announced) is not None:
+        goes = "not by itself" if event.goes_at is None else f"from {format_time(event.goes_at)} on"
+        what = f"{count(event.announced, 'session')} that had expired; {event.because}"
+        yield "announced", f"{format_time(event.at)}: {what}; deleted {goes}, if nobody uses them"
 
 
 def _rules_lines(rules: InForce, found: WorkspaceState) -> Iterator[tuple[str, str]]:
@@ -116,8 +115,8 @@ def _files(files: Sequence[Leftover]) -> str:
 
 def _last_cleanup(found: WorkspaceState) -> str:
     event = found.last_cleanup
-    if event is None and found.state.last_run_at is not None:
-        return f"{format_time(found.state.last_run_at)}; not in the history"
+    if event is None and found.last_run_at is not None:
+        return f"{format_time(found.last_run_at)}; not in the history"
     if event is None:
         return _UNKNOWN if {"history", "state"} & found.unread.keys() else "never"
     broken = " (interrupted)" if event.event == "interrupted" else ""
@@ -125,14 +124,13 @@ def _last_cleanup(found: WorkspaceState) -> str:
     return "; ".join([f"{format_time(event.at)}{broken}: {removed}", *details_of(event)])
 
 
-def _next_run(at: datetime | None, found: WorkspaceState, announce_first: bool) -> str:
+def _next_run(at: datetime | None, found: WorkspaceState) -> str:
     if at is None:
         return "never by itself; `miniclaw sessions cleanup` does one"
-    announces = "; announces only, as there was none yet" if announce_first and found.state == CleanupState() else ""
     if "state" in found.unread:
-        return f"{_UNKNOWN}; the gateway would announce first" if announce_first else _UNKNOWN
+        return f"{_UNKNOWN}; the gateway would announce first"
     if at <= found.now:
-        return f"due, at the next start of the gateway{announces}"
+        return "due, at the next start of the gateway"
     return f"{format_time(at)}, in {format_remaining(at - found.now)}, if the gateway runs then"
 
 

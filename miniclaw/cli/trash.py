@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from datetime import datetime
+from datetime import timedelta
 
 import click
 import msgspec
@@ -13,15 +13,16 @@ from miniclaw.admin.views.looking import sessions_opened
 from miniclaw.admin.views.trash import shown_entry
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.in_force import find_rules
-from miniclaw.cli.looking import find_trashes, log_to_terminal, trash_opened
+from miniclaw.cli.looking import find_trashes, log_to_terminal, moment_of, notice_at, trash_opened
 from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
 from miniclaw.cli.output import echo_error, entries, one_line, print_table
 from miniclaw.errors import TrashEntryNotFoundError
 from miniclaw.formats import format_age, format_remaining, format_size
-from miniclaw.session.clock import utc_now
 from miniclaw.session.retention.leftover_rules import judge_leftover
+from miniclaw.session.retention.notice import Notice
 from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.rows import Leftover
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_rows import TrashEntry
@@ -37,14 +38,14 @@ def trash() -> None:
 @click.pass_obj
 def list_entries(settings: Settings, as_json: bool) -> None:
     """List the trash, the newest last."""
-    now = utc_now()
     log_to_terminal(settings)
+    ages = moment_of(settings).ages
     with trash_opened(settings) as bin_:
         found, foreign = bin_.entries(), bin_.foreign()
     if as_json:
         click.echo(msgspec.json.encode([shown_entry(entry) for entry in found]))
     else:
-        _print_entries(found, now)
+        _print_entries(found, ages)
         for problem in foreign:
             click.echo(f"left alone: {one_line(problem.key)}: {one_line(problem.reason)}", err=True)
 
@@ -78,19 +79,21 @@ def empty(settings: Settings, *, names: tuple[str, ...], expired: bool, dry_run:
     """
     if names and expired:
         raise click.UsageError("say which entries: IDs or --expired, not both")
-    now = utc_now()
     if not dry_run:
         refuse_if_held(settings, by_rules=expired)
     log_to_terminal(settings)
+    moment = moment_of(settings)
+    ages = moment.ages
     with trash_opened(settings) as bin_:
         found = _named(bin_, names) if names else bin_.entries()
     if expired:
-        policy = find_rules(settings).config.session.retention_policy()
-        found = [entry for entry in found if _is_expired(entry, policy, now)]
+        rules = find_rules(settings)
+        policy, notice = rules.config.session.retention_policy(), notice_at(rules, moment)
+        found = [entry for entry in found if _is_expired(entry, policy, notice)]
     size = sum(entry.stored_size for entry in found)
     would_go = f"{entries(len(found))} of the trash would be deleted for good, {format_size(size)}"
     if dry_run:
-        _print_entries(found, now)
+        _print_entries(found, ages)
         click.echo(f"{would_go}. Nothing was changed.")
         return
     question = f"Delete {entries(len(found))} of the trash, {format_size(size)}, for good?"
@@ -139,14 +142,14 @@ def _named(bin_: Trash, names: tuple[str, ...]) -> list[TrashEntry]:
     return list(found.values())
 
 
-def _is_expired(entry: TrashEntry, policy: RetentionPolicy, now: datetime) -> bool:
+def _is_expired(entry: TrashEntry, policy: RetentionPolicy, notice: Notice) -> bool:
     leftover = Leftover("trash", entry.id, entry.stored_size, entry.removed_at, entry.expires_at)
-    return judge_leftover(leftover, policy, now) is not None
+    return judge_leftover(leftover, policy, notice) is not None
 
 
-def _print_entries(found: list[TrashEntry], now: datetime) -> None:
+def _print_entries(found: list[TrashEntry], ages: Ages) -> None:
     rows = [
-        (entry.session_id or "?", f"{format_age(now - entry.removed_at)} ago", _expiry(entry, now),
+        (entry.session_id or "?", _removed(entry, ages), _expiry(entry, ages),
          format_size(entry.stored_size), f"damaged: {entry.problem}" if entry.problem else entry.reason, entry.id)
         for entry in found
     ]  # fmt: skip
@@ -158,7 +161,14 @@ def _print_entries(found: list[TrashEntry], now: datetime) -> None:
     )
 
 
-def _expiry(entry: TrashEntry, now: datetime) -> str:
-    if entry.expires_at is None:
+def _removed(entry: TrashEntry, ages: Ages) -> str:
+    age = ages.age(entry.removed_at)
+    return "ahead of the clock" if age is None else f"{format_age(age)} ago"
+
+
+def _expiry(entry: TrashEntry, ages: Ages) -> str:
+    age = ages.age(entry.removed_at)
+    if entry.expires_at is None or age is None:
         return "-"
-    return f"in {format_remaining(entry.expires_at - now)}" if entry.expires_at > now else "expired"
+    left = entry.expires_at - entry.removed_at - age
+    return f"in {format_remaining(left)}" if left > timedelta(0) else "expired"

@@ -28,10 +28,13 @@ from miniclaw.config_values import (
 from miniclaw.errors import ConfigError
 from miniclaw.formats import NEVER, format_duration
 from miniclaw.session.names import is_channel
-from miniclaw.session.retention.policy import QUARANTINE_DAYS, SESSION_TTL_DAYS, PolicyError, RetentionPolicy
+from miniclaw.session.retention.policy import DAILY, QUARANTINE_DAYS, SESSION_TTL_DAYS, PolicyError, RetentionPolicy
 
 TRASH_DAYS: Final = 7
 """Days for which the gateway keeps removed sessions in the trash, unless configured otherwise."""
+
+NoticeMode: TypeAlias = Literal["on", "off"]
+"""Whether the daily cleanup deletes only what it has announced a notice period before."""
 
 Mode: TypeAlias = Literal["enforce", "announce"]
 """What a cleanup does: remove, or only say what it would remove."""
@@ -57,8 +60,13 @@ class SessionConfig(Struct, frozen=True, forbid_unknown_fields=True):
     persistence_interval: timedelta = timedelta(seconds=30)
     cleanup_interval: timedelta | None = timedelta(hours=24)
     cleanup_at: time | None = None
-    announce_first: bool = True
+    notice: NoticeMode = "on"
     mode: Mode = "enforce"
+
+    @property
+    def interval(self) -> timedelta | None:
+        """Between two cleanups; None: none comes by itself."""
+        return DAILY if self.cleanup_at is not None else self.cleanup_interval
 
     def retention_policy(self) -> RetentionPolicy:
         """Return the retention policy that these keys ask for.
@@ -110,14 +118,27 @@ def read_old_words(session: dict[str, Any], path: Path | None, warnings: list[st
     ``trash_for = "never"`` was how the trash was switched off; elsewhere "never" keeps data. It is refused by the next
     release.
     """
+    where = "" if path is None else f"{path}: "
+    session = _read_announce_first(session, where, warnings)
     if session.get("trash_for") != NEVER:
         return session
-    where = "" if path is None else f"{path}: "
     warnings.append(
         f'{where}session.trash_for: "{NEVER}" is read as "{OFF}": what is removed is gone for good. '
         f'The next release refuses it; write trash_for = "{OFF}", or a duration such as "{TRASH_DAYS}d"'
     )
     return session | {"trash_for": OFF}
+
+
+def _read_announce_first(session: dict[str, Any], where: str, warnings: list[str]) -> dict[str, Any]:
+    value = session.get("announce_first")
+    if not isinstance(value, bool) or "notice" in session:
+        return session  # what else it says is an unknown key
+    notice = "on" if value else "off"
+    warnings.append(
+        f'{where}session.announce_first: it is read as notice = "{notice}". '
+        f'The next release refuses it; write notice = "{notice}"'
+    )
+    return {key: value for key, value in session.items() if key != "announce_first"} | {"notice": notice}
 
 
 def check_session(session: SessionConfig, said: Container[str], path: Path | None) -> None:

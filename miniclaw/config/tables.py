@@ -13,8 +13,10 @@ from msgspec.structs import asdict
 from miniclaw.agent.config import ModelConfig, Provider, check_model, parse_model_values, show_model
 from miniclaw.channels.telegram.config import TelegramConfig, check_telegram, parse_telegram_values, show_telegram
 from miniclaw.config.log import LogConfig, LogFormat, LogLevel
+from miniclaw.config.notify import NotifyConfig, check_notify
 from miniclaw.config.session import (
     Mode,
+    NoticeMode,
     SessionConfig,
     check_session,
     parse_session_values,
@@ -37,6 +39,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     model: ModelConfig = ModelConfig()
     web: WebConfig = WebConfig()
     telegram: TelegramConfig = TelegramConfig()
+    notify: NotifyConfig = NotifyConfig()
     log: LogConfig = LogConfig()
 
 
@@ -75,6 +78,7 @@ def parse_config(values: dict[str, Any], path: Path | None = None, *, warnings: 
         "session": lambda config: check_session(config.session, said, path),
         "model": lambda config: check_model(config.model, path),
         "telegram": lambda config: check_telegram(config.telegram, path),
+        "notify": lambda config: check_notify(config.notify, path),
     }
     wrong = problems.tables()
     for table, check in checks.items():
@@ -164,6 +168,7 @@ def show_config(config: Config) -> dict[str, dict[str, Any]]:
         "model": show_model(config.model),
         "web": show_web(config.web),
         "telegram": show_telegram(config.telegram),
+        "notify": {"command": list(config.notify.command)},
         "log": asdict(config.log),
     }
 
@@ -208,6 +213,7 @@ _CHOICES: Final[dict[str, Any]] = {
     "log.level": LogLevel,
     "log.format": LogFormat,
     "session.mode": Mode,
+    "session.notice": NoticeMode,
     "model.provider": Provider,
 }
 _IN_WORDS: Final = {bool: "true or false", str: "a text", tuple: "a list", dict: "a table"}

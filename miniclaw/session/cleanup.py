@@ -1,6 +1,6 @@
 """The cleanup: scan, plan, remove, report.
 
-One listing of the directory a run, header by header, in threads; a pure plan (`miniclaw.session.retention.policy`); removals
+One listing of the directory a run, header by header, in threads; a pure plan (`miniclaw.session.retention`); removals
 in batches, each verified at the last moment and with the manager's consent (`miniclaw.session.removal`). Nothing is
 ever removed for being unreadable.
 
@@ -10,8 +10,9 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
@@ -23,21 +24,25 @@ from miniclaw.errors import RemovalPendingError, StoreError
 from miniclaw.session.cleanup_late import LateBatches
 from miniclaw.session.cleanup_log import log_leftovers, log_problems, log_removals, log_removed
 from miniclaw.session.cleanup_result import CleanupResult, Progress, planned_event
-from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.clock import Clock, Now, SystemClock, as_clock
 from miniclaw.session.history import Actor, EventKind, History, HistoryEvent
 from miniclaw.session.job import PENDING, Job
 from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.moment import Moment, by_wall_clock, look_at
 from miniclaw.session.plan import CleanupPlan, Planner
 from miniclaw.session.removal import Removal, TrashOrder
-from miniclaw.session.retention.policy import SESSION_TTL_DAYS, PlanRow, RetentionPolicy
+from miniclaw.session.retention.notice import Notice
+from miniclaw.session.retention.policy import DAILY, SESSION_TTL_DAYS, PlanRow, RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS
+from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
 from miniclaw.session.stats import CleanupStats, RunCount
 from miniclaw.session.store import open_store
 from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.threads import Epilogue, ThreadRunner, run_in_thread
+from miniclaw.session.timekeeper import Timekeeper
 from miniclaw.session.types import Session, SessionHeader
 
 __all__ = [
@@ -63,6 +68,9 @@ RECORD_SECONDS: Final = 2
 CONFIRM_COMMAND: Final = "miniclaw sessions cleanup --confirm"
 """Lets a run through that the guard against mass removal has held."""
 
+OnPlan: TypeAlias = Callable[[CleanupPlan], Awaitable[None]]
+"""Called with the plan of a run before it removes anything; not where the scan was broken off."""
+
 OnProgress: TypeAlias = Callable[[int], None]
 """Called on the trio thread with the number of entries scanned so far."""
 
@@ -77,7 +85,10 @@ class Cleanup:
     Args:
         sessions_dir: The directory. Without `manager`, each call opens it as its one owner for as long as it takes.
         policy: How long sessions are kept.
-        clock: The wall clock.
+        clock: The clocks; a plain function is taken for the wall clock; None: those of this machine. Ages go by what
+            `.state` in the directory knows of the time; without that, by the wall clock.
+        time: The time of a running program, in place of `clock`.
+        interval: Between two daily runs; None: none comes by itself.
         manager: The manager of a running program, which owns the directory and knows what is in use.
         store: The store of that manager; goes with `manager`.
         history: Where each run is written down; None: nowhere.
@@ -90,7 +101,9 @@ class Cleanup:
         sessions_dir: Path | str,
         *,
         policy: RetentionPolicy | None = None,
-        clock: Clock = utc_now,
+        clock: Clock | Now | None = None,
+        time: Timekeeper | None = None,
+        interval: timedelta | None = DAILY,
         manager: SessionManager | None = None,
         store: SessionStore | None = None,
         history: History | None = None,
@@ -101,7 +114,9 @@ class Cleanup:
             raise ValueError("manager and store go together")
         self.sessions_dir = Path(sessions_dir)
         self.policy = policy or RetentionPolicy()
-        self._clock = clock
+        self._clock = SystemClock() if clock is None else as_clock(clock)
+        self._time = time
+        self._interval = interval
         self._manager = manager
         self._store = store
         self._history = history
@@ -112,11 +127,12 @@ class Cleanup:
         self._stops = 0  # how often `stop` was called: what began before the last time ends early
         self._interrupted = False  # the run that is going ends early, and no other one
         # Shared with all that clean up around the same manager, whoever has them run.
-        self.stats = CleanupStats(clock) if manager is None else manager.stats.cleanups
+        self.stats = CleanupStats(self._clock.wall) if manager is None else manager.stats.cleanups
 
     def is_expired(self, session: SessionHeader | Session) -> bool:
         """Return whether a session may be removed now: last used longer ago than its TTL, not exactly that long."""
-        return self.policy.is_expired(session, self._clock())
+        ages = Ages.by_wall_clock(self._clock.wall()) if self._time is None else self._time.ages()
+        return self.policy.is_expired(session, ages)
 
     async def scan_expired_sessions(self) -> list[StoredSession]:
         """Return the expired sessions, by one listing of the directory. Nothing is removed.
@@ -126,10 +142,13 @@ class Cleanup:
         """
         return [row.session for row in (await self.plan()).removals]
 
-    async def plan(self) -> CleanupPlan:
+    async def plan(self, notice: Notice | None = None) -> CleanupPlan:
         """Return what a run would do now. Nothing is changed.
 
         What would go is read whole, as the removal will: a damaged file is told from an expired one.
+
+        Args:
+            notice: See `run`.
 
         Raises:
             StoreError: The directory cannot be opened or listed.
@@ -137,8 +156,9 @@ class Cleanup:
         Cancellation: leaves at once.
         """
         stops = self._stops
-        async with self._opened(own=False) as (manager, store):
-            return await self._scan(store, manager, verify=True, ends=lambda: self._stops != stops)
+        async with self._opened(own=False) as (manager, store, moment):
+            notice = notice or self._at_once(moment)
+            return await self._scan(store, manager, notice, verify=True, ends=lambda: self._stops != stops)
 
     async def delete_session(self, session: StoredSession) -> int:
         """Remove one session if it is still expired, and return the bytes freed; 0 where it was kept or is gone.
@@ -148,27 +168,36 @@ class Cleanup:
         Raises:
             StoreError: The system refused.
         """
-        async with self._opened() as (manager, _):
+        async with self._opened() as (manager, _, moment):
+            ages = moment.ages
             order = None
             if self.policy.trash_for is not None:
-                order = TrashOrder({session.key: "ttl"}, self._by, self._clock(), self.policy.trash_for)
-            removal = (await manager.remove_sessions([session], self.is_expired, late=self._tell_one, order=order))[0]
+                order = TrashOrder({session.key: "ttl"}, self._by, ages.now, self.policy.trash_for)
+            is_expired = partial(self.policy.is_expired, ages=ages)
+            tell = partial(self._tell_one, ages)
+            removal = (await manager.remove_sessions([session], is_expired, late=tell, order=order))[0]
         if removal.outcome == "pending":
             raise RemovalPendingError(self.sessions_dir / removal.key, removal.reason)
         if removal.outcome in {"failed", "unsynced", "unanswered"}:
             raise StoreError(f"{self.sessions_dir / removal.key}: {removal.reason}")
-        self._tell_one([removal])
+        tell([removal])
         return removal.bytes_freed
 
-    def _tell_one(self, removals: list[Removal]) -> None:
+    def _tell_one(self, ages: Ages, removals: list[Removal]) -> None:
         """Count and log the removal of one session, in time or late."""
         for removal in removals:
             if removal.outcome == "removed":
-                log_removed(removal, self._clock())
+                log_removed(removal, ages)
                 self.stats.gone({"ttl": 1}, {}, removal.bytes_freed)
 
     async def run(
-        self, *, confirmed: bool = False, on_progress: OnProgress | None = None, by: Actor | None = None
+        self,
+        *,
+        confirmed: bool = False,
+        on_progress: OnProgress | None = None,
+        by: Actor | None = None,
+        notice: Notice | None = None,
+        on_plan: OnPlan | None = None,
     ) -> CleanupResult:
         """Scan once and remove what the rules say, after the run that is going, if there is one.
 
@@ -180,6 +209,8 @@ class Cleanup:
             confirmed: Whether to remove also what the guard would hold.
             on_progress: See `OnProgress`.
             by: Who runs it, for trash and history.
+            notice: What earlier runs have announced, and whether this one waits for that; None: it acts at once.
+            on_plan: See `OnPlan`.
 
         Raises:
             StoreError: The directory cannot be opened or listed; `RuntimeClosedError`: the runtime of its manager ends.
@@ -190,9 +221,10 @@ class Cleanup:
         async with self._turns:
             try:
                 with self.stats.counting() as count:
-                    async with self._opened() as (manager, store):
+                    async with self._opened() as (manager, store, moment):
                         return await self._run(
-                            manager, store, count,
+                            manager, store, count, notice or self._at_once(moment),
+                            on_plan=on_plan,
                             confirmed=confirmed, on_progress=on_progress, by=by or self._by,
                             ends=lambda: self._interrupted or self._stops != stops,
                         )  # fmt: skip
@@ -211,30 +243,28 @@ class Cleanup:
         self._interrupted = self._turns.locked()
         return self._interrupted
 
-    async def announce(self, because: str) -> CleanupPlan:
-        """Plan, and write down in the history that this was only announced, if it is something.
+    async def record(self, event: Callable[[], HistoryEvent]) -> None:
+        """Write an event into the history, if there is one; a failure is an ERROR in the log.
 
         Args:
-            because: Why nothing is removed yet.
-
-        Raises:
-            StoreError: The directory cannot be opened or listed.
+            event: Makes the event, in a thread: that of a large plan takes a while.
         """
-        stops = self._stops
-        with self.stats.counting() as count:
-            plan = await self.plan()
-            tells = plan.takes_anything and self._stops == stops  # stopped, it has seen a part only
-            count.announced(plan.sessions_scanned, counts=tells)
-        if tells:
-            await self._record(partial(planned_event, plan, "announced", self._by, because=because))
-        return plan
+        history = self._history
+        if history is None:
+            return
+        try:
+            await self._run_in_thread(lambda: history.append(event()), limiter=self._limiter)
+        except StoreError as error:
+            log.error("Cleanup could not be written into the history", error=str(error))
 
     async def _run(
         self,
         manager: SessionManager,
         store: SessionStore,
         count: RunCount,
+        notice: Notice,
         *,
+        on_plan: OnPlan | None,
         confirmed: bool,
         on_progress: OnProgress | None,
         by: Actor,
@@ -244,14 +274,17 @@ class Cleanup:
         started = trio.current_time()
         # Where the number of removals decides about others, damaged files must not be counted among them.
         verify = self.policy.has_budget or self.policy.max_removed_fraction is not None
-        plan = await self._scan(store, manager, verify=verify, ends=ends, on_progress=on_progress)
+        plan = await self._scan(store, manager, notice, verify=verify, ends=ends, on_progress=on_progress)
         log_problems(plan, self.sessions_dir)
         progress = Progress(plan)
+        if on_plan is not None and not ends():
+            await on_plan(plan)
+            progress.announced, progress.due = sum(due.noted is None for due in plan.due), notice.due.count_renewed()
         if plan.held and not confirmed and not ends():
             result = progress.result(held=True, seconds=trio.current_time() - started)
             count.done(result)
             log.warning("Session cleanup held", because=plan.held, let_it_through=CONFIRM_COMMAND, **asdict(result))
-            await self._record(partial(planned_event, plan, "held", by, because=plan.held))
+            await self.record(partial(planned_event, plan, "held", by, because=plan.held))
             return result
         done = False
         try:
@@ -263,7 +296,7 @@ class Cleanup:
             log.info("Session cleanup complete" if done else "Session cleanup interrupted", **asdict(result))
             with trio.move_on_after(RECORD_SECONDS, shield=True):
                 kind: EventKind = "cleanup" if done else "interrupted"
-                await self._record(partial(progress.event, kind, by, seconds=seconds, because=progress.pending()))
+                await self.record(partial(progress.event, kind, by, seconds=seconds, because=progress.pending()))
         return result
 
     async def _carry_out(
@@ -293,7 +326,7 @@ class Cleanup:
                 late=partial(late.removals, rows), order=self._order(rows, plan, by),
             )  # fmt: skip
             progress.add_removals(rows, removals)
-            log_removals(removals, plan.now, self.sessions_dir)
+            log_removals(removals, plan.ages, self.sessions_dir)
             if any(removal.outcome in {"pending", "unanswered"} for removal in removals):
                 return False
         return not ends()
@@ -307,30 +340,23 @@ class Cleanup:
     def _size_in_batch(self, row: PlanRow) -> int:
         return max(row.session.size, TRASHED_BYTES // TRASH_BATCH) if self.policy.trashes(row.reason) else 0
 
-    async def _record(self, event: Callable[[], HistoryEvent]) -> None:
-        history = self._history
-        if history is None:
-            return
-        try:
-            await self._run_in_thread(lambda: history.append(event()), limiter=self._limiter)
-        except StoreError as error:
-            log.error("Cleanup could not be written into the history", error=str(error))
-
     async def _scan(
         self,
         store: SessionStore,
         manager: SessionManager,
+        notice: Notice,
         *,
         verify: bool,
         ends: Callable[[], bool],
         on_progress: OnProgress | None = None,
     ) -> CleanupPlan:
-        now = self._clock()
-        planner = Planner(self.policy, now, live=manager.live)
-        expired = partial(self.policy.is_expired, now=now)
+        now = notice.ages.now
+        planner = Planner(self.policy, notice, live=manager.live)
+        expired = partial(self.policy.is_expired, ages=notice.ages)
+        staying = notice.staying(self.policy)
         entries = 0
         foreign: list[str] = []
-        async with store.scan(expired if verify else None, self.policy.surely_staying(now)) as scan:
+        async with store.scan(expired if verify else None, staying) as scan:
             while not (scan.complete or ends()):
                 rows = await scan.next_batch()
                 kept, kept_bytes = scan.take_kept()
@@ -351,13 +377,19 @@ class Cleanup:
         return plan
 
     @asynccontextmanager
-    async def _opened(self, *, own: bool = True) -> AsyncIterator[tuple[SessionManager, SessionStore]]:
+    async def _opened(self, *, own: bool = True) -> AsyncIterator[tuple[SessionManager, SessionStore, Moment]]:
         if self._manager is not None and self._store is not None:
             async with self._manager.operation():
-                yield self._manager, self._store
+                moment = by_wall_clock(self._clock) if self._time is None else self._time.moment()
+                yield self._manager, self._store, moment
             return
         async with open_store(self.sessions_dir, create=False, own=own, briefly=True) as store:
-            yield SessionManager(store, clock=self._clock), store
+            moment = await store.run(partial(look_at, store.state, self._clock), self._limiter)
+            yield SessionManager(store, clock=self._clock.wall), store, moment
+
+    def _at_once(self, moment: Moment) -> Notice:
+        """Return the notice of a run that waits for none."""
+        return moment.notice(self.policy, self._interval, waits=False)
 
 
 async def _sweep(

@@ -43,7 +43,7 @@ class LateBatches:
 
     def removals(self, rows: Sequence[PlanRow], removals: Sequence[Removal]) -> Epilogue:
         """Take a batch of sessions; on the trio thread."""
-        log_removals(removals, self._plan.now, self._sessions_dir)
+        log_removals(removals, self._plan.ages, self._sessions_dir)
         progress = Progress(self._plan)
         progress.add_removals(rows, removals)
         return self._tell(progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -11,17 +11,18 @@ from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.logs import get_logger
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.session.retention.timeline import Ages
 
 _MAX_PROBLEMS_LOGGED: Final = 20
 
 log = get_logger("miniclaw.session.cleanup")
 
 
-def log_removals(removals: Sequence[Removal], now: datetime, sessions_dir: Path) -> None:
+def log_removals(removals: Sequence[Removal], ages: Ages, sessions_dir: Path) -> None:
     """Say what was removed, at DEBUG, and what could not be, as an ERROR."""
     for removal in removals:
         if removal.outcome == "removed":
-            log_removed(removal, now)
+            log_removed(removal, ages)
         elif removal.outcome in {"failed", "unsynced", "corrupt", "unreadable", "unanswered", "pending"}:
             event = "Session not removed yet" if removal.outcome == "pending" else "Session not removed"
             path = str(sessions_dir / removal.key)
@@ -42,15 +43,15 @@ def log_leftovers(removals: Sequence[LeftoverRemoval]) -> None:
             log.debug("Leftover removed", outcome=done.outcome, bytes_freed=done.bytes_freed, **fields)
 
 
-def log_removed(removal: Removal, now: datetime) -> None:
+def log_removed(removal: Removal, ages: Ages) -> None:
     """Say at DEBUG what was removed."""
     if removal.header is not None:
-        age = (now - removal.header.last_accessed) / timedelta(days=1)
+        age = ages.age(removal.header.last_accessed)
         log.debug(
             "Session removed",
             session_id=removal.header.session_id,
             last_accessed=removal.header.last_accessed.isoformat(),
-            age_days=round(age, 2),
+            age_days=None if age is None else round(age / timedelta(days=1), 2),
             bytes_freed=removal.bytes_freed,
         )
 

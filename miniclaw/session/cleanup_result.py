@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from msgspec import Struct, field
 
 from miniclaw.session.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
 from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.removal import Removal
+from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow
 from miniclaw.session.rows import Leftover
@@ -35,6 +37,8 @@ class CleanupResult(Struct, frozen=True):
         removed_by_reason: Of `sessions_deleted`, how many each rule took.
         trashed: Of `sessions_deleted`, how many are in the trash.
         leftovers_removed: How many leftovers were removed, or moved to quarantine, by their kind.
+        announced: Sessions that are due, and that no earlier run has announced.
+        due: Sessions that are announced, and will go if nobody uses them; 0 for a run that acts at once.
         unmet: Budgets that are not met, because the rest is protected.
         held: Why nothing was removed, where the guard against mass removal held the run; else empty.
         interrupted: The run was stopped before its end.
@@ -56,6 +60,8 @@ class CleanupResult(Struct, frozen=True):
     removed_by_reason: dict[str, int] = field(default_factory=dict)
     trashed: int = 0
     leftovers_removed: dict[str, int] = field(default_factory=dict)
+    announced: int = 0
+    due: int = 0
     unmet: tuple[str, ...] = ()
     held: str = ""
     interrupted: bool = False
@@ -63,10 +69,17 @@ class CleanupResult(Struct, frozen=True):
 
 
 class Progress:
-    """What a run has done so far, counted as it goes: at the end of a large run nothing is left to be added up."""
+    """What a run has done so far, counted as it goes: at the end of a large run nothing is left to be added up.
+
+    Attributes:
+        plan: What it does.
+        announced: Sessions that it has announced.
+        due: Sessions that are announced after it.
+    """
 
     def __init__(self, plan: CleanupPlan) -> None:
         self.plan = plan
+        self.announced = self.due = 0
         self._outcomes: Counter[str] = Counter()
         self._removed: list[PlanRow] = []
         self._pending: list[str] = []  # ids of sessions
@@ -121,6 +134,8 @@ class Progress:
             removed_by_reason=dict(self._removed_by_reason),
             trashed=self._trashed,
             leftovers_removed=dict(Counter(str(leftover.kind) for leftover in self._swept)),
+            announced=self.announced,
+            due=self.due,
             unmet=tuple(plan.unmet),
             held=plan.held or "" if held else "",
             interrupted=interrupted,
@@ -140,6 +155,7 @@ class Progress:
             because=because,
             sessions=[_session(row) for row in self._removed],
             leftovers=_tally_files(self._swept),
+            announced=self.announced,
         )
 
     def _freed(self) -> int:
@@ -160,7 +176,30 @@ def planned_event(plan: CleanupPlan, kind: EventKind, by: Actor, *, because: str
     )
 
 
-def _session(row: PlanRow) -> HistorySession:
+def announced_event(
+    plan: CleanupPlan,
+    sessions: Sequence[DueSession],
+    files: Sequence[DueFile],
+    *,
+    because: str,
+    goes_at: datetime | None,
+) -> HistoryEvent:
+    """Return what the history tells about sessions that were announced; may take a while, as `event`."""
+    return HistoryEvent(
+        at=plan.now,
+        event="announced",
+        by="service",
+        reasons=_tally((due.reason, due.session.size) for due in sessions),
+        sessions_scanned=plan.sessions_scanned,
+        because=because,
+        sessions=[_session(due) for due in sessions],
+        leftovers=_tally_files(due.leftover for due in files),
+        announced=len(sessions),
+        goes_at=goes_at,
+    )
+
+
+def _session(row: PlanRow | DueSession) -> HistorySession:
     header = row.session.header
     return HistorySession(header.session_id, header.last_accessed, row.session.size, row.reason)
 

@@ -72,11 +72,12 @@ EventKind: TypeAlias = Literal[
 ]
 """What happened.
 
-``cleanup``: a run ended. ``announced``: a run only announced. ``held``: the guard against mass removal held a run.
-``deleted``, ``erased``: a command removed sessions, or all of a person's data. ``restored``: a session came back from
-the trash. ``trash_emptied``: somebody emptied the trash. ``interrupted``: a run broke off.
-``pending``: a removal was going on when its caller stopped waiting for the disk; ``late``: it has happened. Where no
-``late`` follows, the program ended before; what was not removed then is put back by the next start.
+``cleanup``: a run ended. ``announced``: sessions had expired before anybody announced them, or the mode is to announce.
+``held``: the guard against mass removal held a run. ``deleted``, ``erased``: a command removed sessions, or all of a
+person's data. ``restored``: a session came back from the trash. ``trash_emptied``: somebody emptied the trash.
+``interrupted``: a run broke off. ``pending``: a removal was going on when its caller stopped waiting for the disk;
+``late``: it has happened. Where no ``late`` follows, the program ended before; what was not removed then is put back by
+the next start.
 """
 
 Actor: TypeAlias = Literal["service", "command", "api", "program"]
@@ -129,6 +130,8 @@ class HistoryEvent(Struct, frozen=True, kw_only=True):
         sessions: The sessions that it was about, at most `MAX_SESSIONS`.
         sessions_omitted: How many more they were.
         leftovers: How many leftovers went, of which kind.
+        announced: How many sessions a run has announced.
+        goes_at: When what was announced goes, if nobody uses it; None: not known.
     """
 
     version: int = VERSION
@@ -143,6 +146,8 @@ class HistoryEvent(Struct, frozen=True, kw_only=True):
     sessions: list[HistorySession] = field(default_factory=list)
     sessions_omitted: int = 0
     leftovers: dict[str, FileTally] = field(default_factory=dict)
+    announced: int = 0
+    goes_at: AwareDatetime | None = None
 
 
 class _Moment(Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 What each kind is stands at `miniclaw.session.rows.LeftoverKind`. A file belongs to a kind by its name *and* by being a
 regular file; what matches no pattern is foreign, and never touched. Whether something is old enough to go is decided
-elsewhere (`miniclaw.session.retention.policy`); only what an earlier implementation or a save may still be writing is left out
+elsewhere (`miniclaw.session.retention`); only what an earlier implementation or a save may still be writing is left out
 here. For how long a file has been in quarantine tells its name and never its own times, which are the session's.
 """
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from miniclaw.errors import CorruptSessionError, SessionExistsError, SessionNotFoundError
 from miniclaw.session import codec
-from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.clock import Now, utc_now
 from miniclaw.session.gate import Gate
 from miniclaw.session.job import Late
 from miniclaw.session.locks import FileLocks, Lease
@@ -28,6 +28,7 @@ from miniclaw.session.plan import LiveSession
 from miniclaw.session.removal import Removal, TrashOrder
 from miniclaw.session.removing import Deletion, SessionRemover
 from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.saver import SessionSaver
 from miniclaw.session.saving import SaveReport
@@ -54,7 +55,8 @@ class SessionManager:
 
     Args:
         store: Where the sessions lie; owned by this process.
-        clock: The wall clock.
+        clock: The present, which each use stamps.
+        ages: Tells how long ago a use was; None: by `clock` alone.
         policy: For `is_session_expired`.
         max_live_sessions: How many may stay in memory once they are saved; positive.
         max_live_bytes: How many bytes of memory these may take, about; positive. The one used last may take more.
@@ -69,7 +71,8 @@ class SessionManager:
         self,
         store: SessionStore,
         *,
-        clock: Clock = utc_now,
+        clock: Now = utc_now,
+        ages: Callable[[], Ages] | None = None,
         policy: RetentionPolicy | None = None,
         max_live_sessions: int = MAX_LIVE_SESSIONS,
         max_live_bytes: int = MAX_LIVE_BYTES,
@@ -81,6 +84,7 @@ class SessionManager:
                 raise ValueError(f"{name} is a whole number from 1, not {bound!r}")
         self._store = store
         self._clock = clock
+        self._ages = ages or (lambda: Ages.by_wall_clock(clock()))
         self._policy = policy or RetentionPolicy()
         self.on_overfull = on_overfull
         self._memory = SessionMemory(max_live_sessions, max_live_bytes)
@@ -184,11 +188,11 @@ class SessionManager:
         """
         await self._gate.enter()
         if entry := self._memory.find(session_id):
-            return self._policy.is_expired(entry.session, self._clock())
+            return self._policy.is_expired(entry.session, self._ages())
         async with self._locks.hold(session_id) as lease:
             entry = self._memory.find(session_id)
             header = entry.session if entry else await self._store.header(session_id, finished=lease.join())
-        return self._policy.is_expired(header, self._clock())
+        return self._policy.is_expired(header, self._ages())
 
     # The end, in this order: close, drain, flush, seal; see `miniclaw.session.gate`. ---------------------------
 
@@ -284,8 +288,7 @@ class SessionManager:
 
     def _touch(self, entry: Entry) -> Session:
         session = entry.session
-        # Never backwards: a board that boots in the past would make a live conversation look old.
-        session.last_accessed = max(session.last_accessed, self._clock())
+        session.last_accessed = self._clock()  # also backwards: the last stamp was made under a wrong clock then
         entry.revision += 1
         self._memory.used(entry)
         return session

@@ -7,8 +7,8 @@ The owner does it at its start, before anything reads state or trash. The rules:
 * On one file system a file is renamed. Across file systems it is copied to a temporary name, synced, read back and
   compared, and renamed; the original is removed once the new name is on the disk.
 * Nothing is overwritten. An entry of the trash whose name is taken by another one gets a name of its own. Two histories
-  are merged by time, each line once. Of two records of the services the more cautious one counts
-  (`miniclaw.session.state.merge_cleanup`, `merge_last_seen`). A ledger is only a cache: the one in the new place stays.
+  are merged by time, each line once. A ledger is only a cache: the one in the new place stays. What else the services
+  remembered is dropped: the next run announces what it finds.
 * A file that cannot be moved stays where it is; an ERROR names it, the rest is moved, the next start tries again.
 * Files of others stay where they are, and no link is followed. A folder that is empty afterwards is removed.
 
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
@@ -38,13 +37,7 @@ from miniclaw.session.fs import OsCalls
 from miniclaw.session.history import HISTORY_NAME, merge_histories
 from miniclaw.session.ledger_file import LEDGER_NAME
 from miniclaw.session.logs import get_logger
-from miniclaw.session.state import (
-    CLEANUP_NAME,
-    LAST_SEEN_NAME,
-    StateDirectory,
-    merge_cleanup,
-    merge_last_seen,
-)
+from miniclaw.session.state import EARLIER_NAMES, LAST_SEEN_NAME, StateDirectory
 from miniclaw.session.trash import TRASH_NAME, Trash
 from miniclaw.session.trash_folder import SUFFIX, entry_id_of, is_temporary
 
@@ -56,11 +49,8 @@ _NAMED_FILES: Final = 20  # a line of the log names no more
 _REMOVALS: Final = frozenset({"cleanup", "interrupted", "deleted"})
 """The events of a history that name sessions which may be in the trash."""
 
-_MERGES: Final[dict[str, Callable[[bytes, bytes], bytes]]] = {
-    CLEANUP_NAME: merge_cleanup,
-    LAST_SEEN_NAME: merge_last_seen,
-    HISTORY_NAME: merge_histories,
-}
+_DROPPED: Final = (*EARLIER_NAMES, LAST_SEEN_NAME)
+"""Of the earlier state nothing else is needed: without it the next run announces what it finds."""
 
 log = get_logger("miniclaw.session.migration")
 
@@ -69,7 +59,7 @@ def is_ours(name: str, hidden_name: str) -> bool:
     """Return whether a file of this name in a folder of an earlier version belongs into this hidden folder."""
     if hidden_name == TRASH_NAME:
         return entry_id_of(name) is not None
-    return name in _MERGES or name == LEDGER_NAME
+    return name in _DROPPED or name in {HISTORY_NAME, LEDGER_NAME}
 
 
 def holds_ours(folder: Folder, hidden_name: str) -> bool:
@@ -250,11 +240,12 @@ def _move_state(move: FolderMove, name: str) -> None:
     Raises:
         OSError: It is not moved.
     """
-    if not move.is_taken(name):
-        move.put(name, name)
-        return
-    if merge := _MERGES.get(name):
-        move.merge(name, merge)
+    if name not in _DROPPED:
+        if not move.is_taken(name):
+            move.put(name, name)
+            return
+        if name == HISTORY_NAME:
+            move.merge(name, merge_histories)
     move.drop(name)
 
 

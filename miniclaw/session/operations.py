@@ -6,13 +6,12 @@ history; a history that cannot be written is an ERROR in the log and stops nothi
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
-from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Protocol, Self, TypeAlias, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import trio
 from msgspec import Struct
@@ -27,7 +26,7 @@ from miniclaw.errors import (
 from miniclaw.session.cleanup import RECORD_SECONDS, REMOVAL_BATCH, Cleanup, OnProgress
 from miniclaw.session.cleanup_late import record_late
 from miniclaw.session.cleanup_result import CleanupResult
-from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.clock import Clock, Now, utc_now
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.erasing import Traces, erase_traces
 from miniclaw.session.history import Actor, EventKind, FileTally, History, HistoryEvent, HistorySession, Tally
@@ -37,15 +36,12 @@ from miniclaw.session.manager import SessionManager
 from miniclaw.session.parts import SessionParts
 from miniclaw.session.removing import Deletion
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.state import CleanupState, StateDirectory
 from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.threads import Epilogue, telling
+from miniclaw.session.timekeeper import open_time
 from miniclaw.session.trash_rows import TrashRemoval
 
 T = TypeVar("T")
-
-RememberRun: TypeAlias = Callable[[datetime], Awaitable[None]]
-"""Takes note of a run that began at this time, so that the daily one need not announce what it removed."""
 
 log = get_logger("miniclaw.session.operations")
 
@@ -67,13 +63,7 @@ class Deleted(Struct, frozen=True):
 
 
 class Operations(Protocol):
-    """What an administrator can do, be it here or by a gateway that runs elsewhere; see `SessionOperations`.
-
-    Attributes:
-        state_error: Why that a cleanup ran could not be written down; None where it was.
-    """
-
-    state_error: MiniclawError | None
+    """What an administrator can do, be it here or by a gateway that runs elsewhere; see `SessionOperations`."""
 
     async def delete(self, session_ids: Sequence[str], *, erase: bool = False) -> list[Deleted]:
         """Delete sessions now."""
@@ -117,11 +107,9 @@ class SessionOperations:
         manager: The sessions in memory.
         store: The sessions on the disk.
         cleanup: The cleanup that everybody orders.
-        state: What the services remember.
         history: Where the receipts go.
         by: Who operates, for trash and history.
-        clock: The wall clock.
-        remember_run: Of a cleanup service that runs beside; None: a run is written into `state`.
+        clock: The present.
     """
 
     def __init__(
@@ -129,43 +117,35 @@ class SessionOperations:
         manager: SessionManager,
         store: FileSessionStore,
         cleanup: Cleanup,
-        state: StateDirectory,
         history: History,
         *,
         by: Actor = "command",
-        clock: Clock = utc_now,
-        remember_run: RememberRun | None = None,
+        clock: Now = utc_now,
     ) -> None:
         self._manager = manager
         self._store = store
         self._cleanup = cleanup
-        self._state = state
         self._history = history
         self._by = by
         self._clock = clock
         self._limiter = trio.CapacityLimiter(1)
-        self._remember_run = remember_run or self._write_state
-        self.state_error: MiniclawError | None = None
 
     @classmethod
-    def of(cls, parts: SessionParts, *, by: Actor, remember_run: RememberRun | None = None) -> Self:
+    def of(cls, parts: SessionParts, *, by: Actor) -> Self:
         """Return the operations on these parts; see the constructor."""
         return cls(
             parts.manager,
             parts.store,
             parts.cleanup,
-            parts.state,
             parts.history,
             by=by,
-            clock=parts.clock,
-            remember_run=remember_run,
+            clock=parts.time.now,
         )
 
     def acting(self, by: Actor) -> Self:
-        """Return the same operations, done by somebody else, with a `state_error` of their own."""
+        """Return the same operations, done by somebody else."""
         other = copy(self)
         other._by = by
-        other.state_error = None
         return other
 
     async def delete(self, session_ids: Sequence[str], *, erase: bool = False) -> list[Deleted]:
@@ -329,32 +309,20 @@ class SessionOperations:
         return changed
 
     async def cleanup(self, *, confirmed: bool = False, on_progress: OnProgress | None = None) -> CleanupResult:
-        """Run a cleanup now; see `Cleanup.run`. The daily one need not announce what somebody has ordered.
+        """Run a cleanup now; see `Cleanup.run`. It acts at once: who orders it need not wait for a notice.
 
         Args:
             confirmed: Whether to remove also what the guard against mass removal would hold.
             on_progress: See `OnProgress`.
 
         Raises:
-            StoreError: The directory cannot be listed. Where only the state cannot be written after the run, that is an
-                ERROR in the log and in `state_error`.
+            StoreError: The directory cannot be listed.
         """
-        started = self._clock()
-        result = await self._cleanup.run(confirmed=confirmed, on_progress=on_progress, by=self._by)
-        if not result.interrupted and not result.held and self._cleanup.policy.removes_anything:
-            try:
-                await self._remember_run(started)
-            except StoreError as error:  # what was removed is removed all the same, and has to be told
-                log.error("Cleanup state could not be written", error=str(error))
-                self.state_error = error
-        return result
+        return await self._cleanup.run(confirmed=confirmed, on_progress=on_progress, by=self._by)
 
     def stop_cleanup(self) -> bool:
         """Have the run that is going end after the batch it is at, whoever began it; return whether there is one."""
         return self._cleanup.interrupt()
-
-    async def _write_state(self, at: datetime) -> None:
-        await self._in_thread(partial(self._state.write_cleanup, CleanupState(last_run_at=at)))
 
     async def _tell(self, event: HistoryEvent) -> None:
         """Write an event down, also for a caller that is being cancelled: for up to `RECORD_SECONDS`."""
@@ -401,7 +369,7 @@ async def open_operations(
     *,
     policy: RetentionPolicy,
     by: Actor = "command",
-    clock: Clock = utc_now,
+    clock: Clock | Now | None = None,
     earlier: EarlierFolders | None = None,
 ) -> AsyncIterator[SessionOperations]:
     """Own a workspace for a moment, and operate on it. Others who want to own it wait for that.
@@ -410,7 +378,7 @@ async def open_operations(
         sessions_dir: The sessions; not made where it is missing.
         policy: The rules.
         by: Who operates, for trash and history.
-        clock: The wall clock.
+        clock: The clocks; None: those of this machine.
         earlier: See `open_store`.
 
     Raises:
@@ -419,4 +387,9 @@ async def open_operations(
         StoreError: What an earlier process left unfinished cannot be resolved.
     """
     async with open_store(sessions_dir, create=False, briefly=True, earlier=earlier) as store:
-        yield SessionOperations.of(SessionParts(store, policy=policy, by=by, clock=clock), by=by)
+        time = await open_time(store, clock, policy)
+        try:
+            yield SessionOperations.of(SessionParts(store, policy=policy, by=by, time=time), by=by)
+        finally:
+            with trio.move_on_after(RECORD_SECONDS, shield=True):
+                await time.save()  # what was stamped here is read by it

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from msgspec import Struct
 
 from miniclaw.errors import StoreError
+from miniclaw.session.clock import Now, utc_now
 from miniclaw.session.files import PRIVATE_DIR, close_quietly, open_directory, store_errors, why_no_directory
 from miniclaw.session.folder import Folder
 from miniclaw.session.fs import OsCalls
@@ -59,6 +60,10 @@ class OwnableDirectory:
         # Names of the temporary files that saves are writing; changed by any thread, one atomic step at a time.
         self.under_way: set[str] = set()
         self.saved_files: SavedFiles | None = None  # set by who keeps a ledger
+        self.now: Now = (
+            utc_now  # what is quarantined is stamped with it; set by who keeps the time; any thread may call
+        )
+        self.inodes_last = True  # whether a file keeps its inode over mounts; set by who has seen that it does not
         # Folders of `.work` that no removal is using; there while owned, and only `work_folders` uses it.
         self.free_folders: SimpleQueue[str]
 

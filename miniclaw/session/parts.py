@@ -5,13 +5,15 @@ A program that runs and a command that owns the workspace for a moment are made 
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.clock import Clock, utc_now
 from miniclaw.session.history import Actor, History
 from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, SessionManager
-from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.session.retention.policy import DAILY, RetentionPolicy
 from miniclaw.session.store import FileSessionStore
+from miniclaw.session.timekeeper import Timekeeper
 
 
 class SessionParts:
@@ -21,7 +23,7 @@ class SessionParts:
         store: Where they lie; owned by this process.
         state: What the services remember.
         history: What was removed.
-        clock: The wall clock.
+        time: The time.
         manager: The sessions in memory.
         cleanup: The one cleanup of all who order one, so that two never go at once.
     """
@@ -32,9 +34,10 @@ class SessionParts:
         *,
         policy: RetentionPolicy,
         by: Actor,
+        time: Timekeeper,
+        interval: timedelta | None = DAILY,
         max_live_sessions: int = MAX_LIVE_SESSIONS,
         max_live_bytes: int = MAX_LIVE_BYTES,
-        clock: Clock = utc_now,
     ) -> None:
         """Put the parts together.
 
@@ -42,22 +45,29 @@ class SessionParts:
             store: Where the sessions lie.
             policy: How long sessions are kept.
             by: Who runs a cleanup, unless it is told otherwise.
+            time: The time, started.
+            interval: Between two daily cleanups; None: none comes by itself.
             max_live_sessions: How many saved sessions may stay in memory, at least 1.
             max_live_bytes: How many bytes these may take, about, at least 1.
-            clock: The wall clock.
         """
         self.store = store
         self.state = store.state
         self.history: History = store.state.history()
-        self.clock = clock
+        self.time = time
         store.keep_ledger(LedgerFile(store.state.folder))
         self.manager = SessionManager(
-            store, clock=clock, policy=policy, max_live_sessions=max_live_sessions, max_live_bytes=max_live_bytes
+            store,
+            clock=time.now,
+            ages=time.ages,
+            policy=policy,
+            max_live_sessions=max_live_sessions,
+            max_live_bytes=max_live_bytes,
         )
         self.cleanup = Cleanup(
             store.directory.path,
             policy=policy,
-            clock=clock,
+            time=time,
+            interval=interval,
             manager=self.manager,
             store=store,
             history=self.history,

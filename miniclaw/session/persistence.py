@@ -10,11 +10,11 @@ from typing import Final
 
 import trio
 
-from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.idle import Idle, check_interval
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.saving import SaveReport
+from miniclaw.session.timekeeper import Timekeeper
 
 PERSISTENCE_INTERVAL_SECS: Final = 30
 """Seconds between two saves, unless configured otherwise."""
@@ -28,7 +28,7 @@ class Persistence:
     Args:
         manager: Whose sessions are saved.
         interval_seconds: Positive.
-        guard: Told with each tick that the program is there.
+        time: Told with each tick that the program is there.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class Persistence:
         manager: SessionManager,
         *,
         interval_seconds: float = PERSISTENCE_INTERVAL_SECS,
-        guard: ClockGuard | None = None,
+        time: Timekeeper | None = None,
     ) -> None:
         check_interval(interval_seconds)
         self._manager = manager
-        self._guard = guard
+        self._time = time
         self._interval = interval_seconds
         self._idle = Idle()
         self.ticks = 0
@@ -76,8 +76,8 @@ class Persistence:
             report = await self._manager.save_all_sessions()
             if report.saved:
                 log.debug("Sessions saved", saved=report.saved, failed=len(report.failed))
-            if self._guard is not None:
-                await self._guard.tick()
+            if self._time is not None:
+                await self._time.tick()
             await self._manager.check_place()
             complete = not report.failed
         finally:

@@ -1,14 +1,14 @@
 """What a cleanup would do: the scanned sessions, judged. Made the same way for a dry run and for a run.
 
 The rules are applied in one order, and each removal names the one that decided: `ttl` goes by each session alone, then
-the budgets (`miniclaw.session.retention.budgets`) by all that stay. Nothing here needs trio, so that a command which only looks
-starts quickly.
+the budgets (`miniclaw.session.retention.budgets`) by all that stay. Nothing here needs trio, so that a command which
+only looks starts quickly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -16,16 +16,18 @@ from msgspec import Struct
 
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.ledger import Ledger
-from miniclaw.session.retention.budgets import Candidate, Stock, lru_first, oldest_first, take
+from miniclaw.session.retention.budgets import Candidate, Stock, Taken, lru_first, oldest_first, take
 from miniclaw.session.retention.leftover_rules import LeftoverRow, judge_leftovers
+from miniclaw.session.retention.notice import DueSession, Notice, Why
 from miniclaw.session.retention.plan import CleanupPlan, Count, why_held
-from miniclaw.session.retention.policy import FUTURE_TOLERANCE, PlanRow, Reason, RetentionPolicy
+from miniclaw.session.retention.policy import PlanRow, RetentionPolicy, Staying, lead_of, notice_of
 from miniclaw.session.rows import Leftover, ProblemFile, ScanRow, StoredSession
 from miniclaw.session.scanning import DirectoryScan
 
 __all__ = ["CleanupPlan", "Count", "FindLive", "LeftoverRow", "LiveSession", "Planner", "scan_sync"]
 
-_STAYING: Final[frozenset[Reason]] = frozenset({"within_ttl", "never"})
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+_ZERO: Final = timedelta(0)
 
 _STEP_SECONDS = 0.2  # between two reports of the progress
 
@@ -55,15 +57,17 @@ class Planner:
 
     Args:
         policy: The rules.
-        now: The one time that all are judged at, aware.
+        notice: The one moment that all are judged at, and what was announced before.
         live: Asked about sessions that a rule might take; None: nothing is in memory.
     """
 
-    def __init__(self, policy: RetentionPolicy, now: datetime, *, live: FindLive | None = None) -> None:
+    def __init__(self, policy: RetentionPolicy, notice: Notice, *, live: FindLive | None = None) -> None:
         self._policy = policy
-        self._now = now
+        self._notice = notice
         self._live = live
-        self._found = CleanupPlan(now, policy=policy)  # what needs no budget to be told
+        staying = policy.surely_staying(notice.ages, notice.rules.interval)
+        self._young = staying or Staying(_NEVER, _NEVER)
+        self._found = CleanupPlan(notice.ages, policy=policy)  # what needs no budget to be told
         self._candidates: list[Candidate] = []  # with a budget only
         self._in_use: set[str] = set()  # keys of candidates
         self._spared: set[str] = set()  # keys of what is expired by its file, but not by memory
@@ -72,8 +76,7 @@ class Planner:
 
     def add(self, rows: Iterable[ScanRow]) -> None:
         """Judge some more of what was scanned."""
-        found, policy, now = self._found, self._policy, self._now
-        by_itself = not policy.has_budget
+        found, since, until = self._found, self._young.since, self._young.until
         for row in rows:
             if isinstance(row, ProblemFile):
                 found.problems.append(row)
@@ -82,9 +85,9 @@ class Planner:
             found.sessions_scanned += 1
             found.readable += 1
             found.sessions_bytes += row.size
-            reason = policy.judge(row.header, now)
-            if not (by_itself and reason in _STAYING):
-                self._add_judged(row, reason)
+            header = row.header
+            if header.pinned or not since <= header.last_accessed <= until:
+                self._judge(row)
 
     def add_kept(self, sessions: int, size: int) -> None:
         """Count sessions that no rule can take, and their bytes."""
@@ -92,30 +95,49 @@ class Planner:
         self._found.readable += sessions
         self._found.sessions_bytes += size
 
-    def _add_judged(self, row: StoredSession, reason: Reason) -> None:
-        header = row.header
-        last_accessed = header.last_accessed
+    def _judge(self, row: StoredSession) -> None:
+        header, found, notice = row.header, self._found, self._notice
         live = self._live(header.session_id) if self._live is not None else None
-        if live is not None:
-            last_accessed = max(last_accessed, live.last_accessed)
-        age = self._now - last_accessed
-        if reason == "future" or age < -FUTURE_TOLERANCE:
-            self._found.future.append(PlanRow(row, "future", age))
+        used = header.last_accessed if live is None else live.last_accessed
+        which = row.identity
+        noted = notice.due.find(which) if used == header.last_accessed else None
+        age = notice.age(used, which, noted)
+        if age is None:
+            found.future.append(PlanRow(row, "future", notice.ages.now - used, used))
             return
-        if reason == "pinned" or (live is not None and live.pinned):
-            self._found.pinned += 1
+        if header.pinned or (live is not None and live.pinned):
+            found.pinned += 1
             return
         ttl = self._policy.ttl_of(header.channel)
-        in_use = live is not None and (live.busy or (reason == "ttl" and ttl is not None and age <= ttl))
-        if reason == "ttl":
-            if not in_use:
-                self._found.removals.append(PlanRow(row, "ttl", age))
-                return
+        expired = ttl is not None and age > ttl
+        in_use = live is not None and live.busy
+        if used != header.last_accessed and not in_use and not expired and ttl is not None:
+            in_use = (notice.ages.age(header.last_accessed) or _ZERO) > ttl
+        if in_use and (expired or used != header.last_accessed):
             self._spared.add(row.key)
+        if ttl is not None and not in_use and age > ttl - lead_of(ttl, notice.rules.interval):
+            self._note(DueSession(row, "ttl", age, noted, *self._waits(row, age, ttl, noted)), which)
+            if expired and notice.is_ready(noted, notice_of(ttl, notice.rules.interval)):
+                found.removals.append(PlanRow(row, "ttl", age, used))
+                return
         if self._policy.has_budget:
-            self._candidates.append((last_accessed, row.key, row))
+            self._candidates.append(Candidate(row, age, used, noted))
             if in_use:
                 self._in_use.add(row.key)
+
+    def _waits(
+        self, row: StoredSession, age: timedelta, ttl: timedelta, noted: int | None
+    ) -> tuple[timedelta, Why | None]:
+        """Return how long an expiring session stays at least, and why it was not announced in time."""
+        notice = self._notice
+        before = None if notice.last is None else notice.last.rules.ttl_of(row.header.channel)
+        stays = max(ttl - age, notice.stays(noted, notice_of(ttl, notice.rules.interval)))
+        return stays, notice.why(age, ttl, before) if noted is None else None
+
+    def _note(self, due: DueSession, which: int) -> None:
+        if due.noted is None:
+            self._notice.due.add(which, self._notice.ages.lived)
+        self._found.due.append(due)
 
     def add_leftovers(self, leftovers: Iterable[Leftover]) -> None:
         """Take some more of what lies beside the sessions into account."""
@@ -127,8 +149,8 @@ class Planner:
         Args:
             free_disk: Bytes that are free on the disk; None: not known, and `min_free_disk` takes nothing.
         """
-        found, policy, now = self._found, self._policy, self._now
-        leftovers, staying = judge_leftovers(self._leftovers, policy, now)
+        found, policy = self._found, self._policy
+        leftovers, staying, due_files = judge_leftovers(self._leftovers, policy, self._notice)
         stock = Stock(
             found.readable - len(found.removals),
             found.sessions_bytes
@@ -146,11 +168,13 @@ class Planner:
         trash = [entry for entry in staying if entry.kind == "trash"]
         lru_first(self._candidates)
         oldest_first(trash)
-        trashing = [row.session for row in found.removals] if policy.trashes("ttl") else []
-        trashing.sort(key=lambda session: (session.header.last_accessed, session.key))
-        taken = take(policy, now, stock, self._candidates, trash, in_use=self._in_use, trashing=trashing)
+        trashing = [row.session for row in sorted(found.removals, key=lambda row: (-row.age, row.session.key))]
+        taken = take(
+            policy, stock, self._candidates, trash,
+            in_use=self._in_use, trashing=trashing if policy.trashes("ttl") else [], is_ready=self._is_ready,
+        )  # fmt: skip
         plan = CleanupPlan(
-            now,
+            found.ages,
             found.removals + taken.removals,
             # What moves to quarantine is no stranger.
             [problem for problem in found.problems if problem.kind != "foreign" or problem.key not in moving],
@@ -164,10 +188,30 @@ class Planner:
             sessions_bytes=found.sessions_bytes,
             unmet=[*taken.unmet],
             for_good=frozenset(taken.for_good),
+            due=self._all_due(taken),
+            due_files=due_files,
             policy=policy,
         )
         plan.held = why_held(plan)
         return plan
+
+    def _is_ready(self, candidate: Candidate) -> bool:
+        return self._notice.is_ready(candidate.noted, notice_of(None, self._notice.rules.interval))
+
+    def _all_due(self, taken: Taken) -> list[DueSession]:
+        """Return what is due, with what `max_sessions` has to announce, or takes."""
+        notice = self._notice
+        known = {each.session.key for each in self._found.due}
+        period = notice_of(None, notice.rules.interval)
+        due = [*self._found.due]
+        for each in taken.waiting:
+            if each.key not in known:
+                if each.noted is None:
+                    notice.due.add(each.session.identity, notice.ages.lived)
+                why = notice.why_too_many() if each.noted is None else None
+                stays = notice.stays(each.noted, period)
+                due.append(DueSession(each.session, "max_sessions", each.age, each.noted, stays, why))
+        return due
 
     def unconfirmed(self, plan: CleanupPlan) -> list[StoredSession]:
         """Return which sessions of this planner's plan go for a budget, and were only seen by their beginning.
@@ -184,20 +228,21 @@ class Planner:
             found: By the keys of sessions that `unconfirmed` returned; None: it is gone.
         """
         self._confirmed.update(found)
-        changed = {key for _, key, session in self._candidates if key in found and found[key] != session}
-        for _, key, session in self._candidates:
-            if key in changed:
+        changed = {each.key for each in self._candidates if each.key in found and found[each.key] != each.session}
+        for each in self._candidates:
+            if each.key in changed:
                 self._found.sessions_scanned -= 1
                 self._found.readable -= 1
-                self._found.sessions_bytes -= session.size
-        self._candidates = [candidate for candidate in self._candidates if candidate[1] not in changed]
+                self._found.sessions_bytes -= each.session.size
+        self._candidates = [each for each in self._candidates if each.key not in changed]
+        self._found.due = [each for each in self._found.due if each.session.key not in changed]
         self.add(row for key in changed if (row := found[key]) is not None)
 
 
 def scan_sync(
     directory: SessionDirectory,
     policy: RetentionPolicy,
-    now: datetime,
+    notice: Notice,
     *,
     on_progress: Callable[[int], None] | None = None,
     leftovers: Sequence[Leftover] = (),
@@ -211,7 +256,7 @@ def scan_sync(
     Args:
         directory: The sessions directory.
         policy: How long sessions are kept.
-        now: The time that all are judged at.
+        notice: The moment that all are judged at, and what was announced.
         on_progress: Called with the number of entries scanned so far.
         leftovers: What lies beside the sessions.
         free_disk: Bytes that are free on the disk; None: not known, and `min_free_disk` takes nothing.
@@ -220,10 +265,11 @@ def scan_sync(
     Raises:
         StoreIOError: The directory cannot be listed.
     """
-    planner = Planner(policy, now)
+    planner = Planner(policy, notice)
     planner.add_leftovers(leftovers)
     entries = 0
-    expired, staying = partial(policy.is_expired, now=now), policy.surely_staying(now)
+    expired = partial(policy.is_expired, ages=notice.ages)
+    staying = policy.surely_staying(notice.ages, notice.rules.interval)
     with DirectoryScan(directory, expired, ledger=ledger, staying=staying) as scan:
         while not scan.complete:
             rows = scan.next_batch(seconds=_STEP_SECONDS)

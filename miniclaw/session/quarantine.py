@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +49,7 @@ def quarantine(directory: SessionDirectory, name: str, *, dir_fd: int | None = N
     """
     directory.check_owned()
     fs = directory.fs
-    kept = stamped(quarantined_stem(name), datetime.now(UTC))
+    kept = stamped(quarantined_stem(name), directory.now())
     source_fd = directory.fd if dir_fd is None else dir_fd
     with store_errors(directory.path, "move to quarantine", name):
         folder = open_subdirectory(fs, QUARANTINE_NAME, dir_fd=directory.fd)

@@ -31,8 +31,7 @@ def restore(directory: SessionDirectory, trash: Trash, entry_id: str, now: datet
             is no session of that id in memory.
         trash: Where the entry lies.
         entry_id: The entry; see `Trash.find`.
-        now: What becomes `last_accessed`, aware. It never goes backwards: where the session was used later than that,
-            by a clock that was set back since, it stays.
+        now: What becomes `last_accessed`, aware.
 
     Returns:
         The session's id.
@@ -49,7 +48,7 @@ def restore(directory: SessionDirectory, trash: Trash, entry_id: str, now: datet
     """
     directory.check_owned()
     session = _decode(trash, entry_id)
-    session.last_accessed = max(now.astimezone(UTC), session.last_accessed)
+    session.last_accessed = now.astimezone(UTC)
     data = codec.encode_session(session)
     name = names.file_name(session.session_id)
     if len(data) > codec.MAX_SESSION_BYTES:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import datetime
-from typing import Literal, TypeAlias
+from hashlib import blake2b
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
+from miniclaw.session.clock import to_microseconds
 from miniclaw.session.types import SessionHeader
 
 ProblemKind: TypeAlias = Literal["unreadable", "corrupt", "mismatched", "foreign"]
@@ -26,11 +29,19 @@ class StoredSession(Struct, frozen=True, gc=False):  # gc=False: it can be part 
         key: The store's own name for it; here the file name.
         size: Bytes.
         header: Its header.
+        file: By which another file of this name is told from this one; 0: nothing tells.
     """
 
     key: str
     size: int
     header: SessionHeader
+    file: int = 0
+
+    @property
+    def identity(self) -> int:
+        """By what the next run recognises it: its file, and when it was used."""
+        used = to_microseconds(self.header.last_accessed)
+        return identity(self.file or name_identity(self.key), 2 * used)
 
 
 class ProblemFile(Struct, frozen=True):
@@ -72,3 +83,16 @@ ScanRow: TypeAlias = StoredSession | ProblemFile
 
 Verify: TypeAlias = Callable[[SessionHeader], bool]
 """Whether the beginning of a file is not enough to go by; called in a thread."""
+
+_MASK: Final = (1 << 64) - 1
+
+
+def identity(file: int, used: int) -> int:
+    """Return one number for a file and when its session was used, as `ledger.encode_use` says it; or for any two."""
+    # Multiplied by odd numbers of 64 bits, so that all bits of both count.
+    return ((file * 0x9E3779B97F4A7C15 & _MASK) ^ (used * 0xC2B2AE3D27D4EB4F & _MASK)) * 0x9FB21C651E98DF25 & _MASK
+
+
+def name_identity(name: str) -> int:
+    """Return by what something is recognised that has no other identity than its name."""
+    return int.from_bytes(blake2b(os.fsencode(name), digest_size=8).digest())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import time
+from datetime import time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -13,26 +13,28 @@ from typing import Final
 import trio
 
 from miniclaw.errors import UnsavedSessionsError
-from miniclaw.session.cleanup_service import CleanupService
-from miniclaw.session.clock import Clock, utc_now
-from miniclaw.session.clock_guard import ClockGuard
+from miniclaw.session.cleanup_service import CleanupService, OnAnnounced
+from miniclaw.session.clock import Clock, Now
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.history import Actor
+from miniclaw.session.idle import check_interval
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS
 from miniclaw.session.operations import SessionOperations
 from miniclaw.session.parts import SessionParts
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS
+from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
 from miniclaw.session.store import open_store
+from miniclaw.session.timekeeper import open_time
 from miniclaw.session.usage import UsageMeter
 
 GRACE_SECONDS: Final = 5
 """How long each service may take to end, and how long the last flush may take."""
 
 _DEPRECATED: Final = "state_dir and trash_dir of open_runtime are deprecated; both lie in the sessions directory now"
+_OLD_WORD: Final = "announce_first of open_runtime is deprecated; its name is notice now"
 _LEAVE_OUT: Final = "leave both out; what was there is moved in, or the log says why not"
 
 log = get_logger("miniclaw.session.runtime")
@@ -43,6 +45,7 @@ class SessionRuntime:
 
     Attributes:
         manager: The sessions.
+        time: The present, and the ages of sessions.
         persistence: The autosave service.
         cleanup: The cleanup; `run` it for one right now.
         cleanup_service: The daily one; knows when it is next.
@@ -61,6 +64,7 @@ class SessionRuntime:
     ) -> None:
         self._parts = parts
         self.manager = parts.manager
+        self.time = parts.time
         self.persistence = persistence
         self.cleanup = parts.cleanup
         self.cleanup_service = cleanup_service
@@ -73,12 +77,10 @@ class SessionRuntime:
     def operations(self, *, by: Actor = "program") -> SessionOperations:
         """Return what an administrator can do to the sessions while the runtime runs.
 
-        A cleanup that is ordered there counts for the daily one: it need not announce what that removed.
-
         Args:
             by: Who does it, for trash and history.
         """
-        return SessionOperations.of(self._parts, by=by, remember_run=self.cleanup_service.remember_run)
+        return SessionOperations.of(self._parts, by=by)
 
     def hurry(self) -> None:
         """Have the shutdown skip the services' grace and go on to the flush; before or during it."""
@@ -113,11 +115,13 @@ async def open_runtime(
     cleanup_interval_seconds: float | None = CLEANUP_INTERVAL_SECS,
     cleanup_at: time | None = None,
     removes: bool = True,
-    announce_first: bool = True,
+    announce_first: bool | None = None,
+    notice: bool = True,
+    on_announced: OnAnnounced | None = None,
     cleanup_waits: bool = False,
     max_live_sessions: int = MAX_LIVE_SESSIONS,
     max_live_bytes: int = MAX_LIVE_BYTES,
-    clock: Clock = utc_now,
+    clock: Clock | Now | None = None,
     earlier: EarlierFolders | None = None,
     fs: OsCalls | None = None,
 ) -> AsyncIterator[SessionRuntime]:
@@ -138,12 +142,16 @@ async def open_runtime(
         cleanup_interval_seconds: Between two cleanups, positive; None: none run by themselves.
         cleanup_at: A time of day, naive, in the machine's zone, at which the cleanup runs instead.
         removes: False: the cleanup never removes, it only announces what it would.
-        announce_first: Announce instead of removing in silence; see `miniclaw.session.retention.schedule`.
+        announce_first: Deprecated: the earlier name of `notice`.
+        notice: Delete only what an earlier run has announced, a notice period ago; see
+            `miniclaw.session.retention.notice`. Off, a run deletes what it finds.
+        on_announced: Told what was announced after it had expired, as after a restored backup; see `OnAnnounced`.
         cleanup_waits: No cleanup runs by itself before `runtime.cleanup_service.release()`: for a program that may
             still refuse to start.
         max_live_sessions: How many saved sessions may stay in memory, at least 1.
         max_live_bytes: How many bytes of memory these may take, about, at least 1; the one used last may take more.
-        clock: The wall clock. Waiting is done on trio's.
+        clock: The clocks of the machine, see `miniclaw.session.clock.Clock`; None: the real ones. A plain function is
+            taken for the wall clock, with trio's clock for the time that passes. Waiting is done on trio's in any case.
         earlier: The folders of an earlier version that belong to this sessions directory alone, in place of `state_dir`
             and `trash_dir`: all that is theirs is moved into `sessions_dir`.
         fs: The system calls, for tests.
@@ -164,32 +172,34 @@ async def open_runtime(
         earlier = EarlierFolders(
             _absolute(state_dir) if state_dir else None, _absolute(trash_dir) if trash_dir else None, may_be_shared=True
         )
+    if announce_first is not None:
+        log.warning(_OLD_WORD, what_to_do=f"write notice={announce_first}")
+        notice = announce_first
     async with open_store(sessions_dir, earlier=earlier, fs=fs) as store:
-        guard = ClockGuard(store.state, clock, policy.shortest_age(), run=store.run)
-        await guard.start()
+        keeper = await open_time(store, clock, policy)
+        await keeper.tick()
+        schedule = Schedule(_duration(cleanup_interval_seconds), cleanup_at)
         parts = SessionParts(
             store,
             policy=policy,
             by="service",
+            time=keeper,
+            interval=schedule.interval,
             max_live_sessions=max_live_sessions,
             max_live_bytes=max_live_bytes,
-            clock=clock,
         )
         manager = parts.manager
         runtime = SessionRuntime(
             parts,
-            Persistence(manager, interval_seconds=persistence_interval_seconds, guard=guard),
+            Persistence(manager, interval_seconds=persistence_interval_seconds, time=keeper),
             CleanupService(
                 parts.cleanup,
-                state=store.state,
-                guard=guard,
-                interval_seconds=cleanup_interval_seconds,
-                at=cleanup_at,
+                time=keeper,
+                schedule=schedule,
                 removes=removes,
-                announce_first=announce_first,
+                notice=notice,
                 waits=cleanup_waits,
-                clock=clock,
-                run=store.run,
+                on_announced=on_announced,
             ),
             UsageMeter(store),
         )
@@ -206,7 +216,7 @@ async def open_runtime(
         try:
             with trio.move_on_after(GRACE_SECONDS, shield=True):
                 await manager.flush()
-                await guard.tick()
+                await keeper.save()
                 await manager.check_place()
         except Exception as error:  # noqa: BLE001 - likewise: an embedder's clock may be broken
             errors.append(error)
@@ -223,6 +233,18 @@ def _raise(errors: Sequence[BaseException]) -> None:
         raise errors[0]
     if errors:
         raise BaseExceptionGroup("the session runtime did not end well", errors)
+
+
+def _duration(seconds: float | None) -> timedelta | None:
+    """Return how long an interval is.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if seconds is None:
+        return None
+    check_interval(seconds)
+    return timedelta(seconds=seconds)
 
 
 def _absolute(path: Path | str) -> Path:

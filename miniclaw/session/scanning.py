@@ -18,8 +18,9 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import DIRECTORY_FLAGS, opened, store_errors, why_no_session_file
 from miniclaw.session.header_reader import Found, HeaderReader
 from miniclaw.session.ledger import RACY_SECONDS, Ledger, can_be_told_apart, decode_use, encode_use, fingerprint
+from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.policy import Staying
-from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify
+from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify, identity
 from miniclaw.session.types import SessionHeader
 
 if TYPE_CHECKING:
@@ -62,8 +63,11 @@ class DirectoryScan:
             ledger.recall({file.inode: file.entry for file in self._recent.values()})
         self._staying = staying
         self._least, self._most = 0, -1  # as the ledger has it; nothing lies between
+        self._due: Noted | None = None
+        self._least_due = 0
         if staying is not None:
             self._least, self._most = (encode_use(time, pinned=False) for time in (staying.since, staying.until))
+            self._due, self._least_due = staying.due, encode_use(staying.due_since, pinned=False)
         self._kept = self._kept_bytes = 0
         self._resources = ExitStack()
         self._entries: Iterator[os.DirEntry[str]] | None = None
@@ -150,17 +154,23 @@ class DirectoryScan:
             used = ledger.find(status.st_ino, fingerprint(status.st_mtime_ns, status.st_ctime_ns), status.st_size)
             if used is None:
                 unread.append(file)
-            elif least <= used <= most and not used & 1:
+            elif not used & 1 and (least <= used <= most or (used < least and self._is_announced(status, used))):
                 self._kept += 1
                 self._kept_bytes += status.st_size
-            elif (row := self._known(file[1], status.st_size, used)) is not None:
+            elif (row := self._known(file[1], status, used)) is not None:
                 rows.append(row)
             else:
                 unread.append(file)
             if not number % _CLOCK_STEP and perf_counter() > end:
                 break
 
-    def _known(self, name: str, size: int, used: int) -> StoredSession | None:
+    def _is_announced(self, status: os.stat_result, used: int) -> bool:
+        """Return whether a session is due, an earlier run has said so, and it is not expired."""
+        if self._due is None or used < self._least_due:
+            return False
+        return self._due.find(identity(self._directory.file_of(status), used)) is not None
+
+    def _known(self, name: str, status: os.stat_result, used: int) -> StoredSession | None:
         """Return the session as the ledger knows it; None where its file has to be read.
 
         What was read under this name belonged there, and a plain name is the session's id.
@@ -171,7 +181,7 @@ class DirectoryScan:
         header = SessionHeader(session_id, *names.parts_of(session_id), *decode_use(used))
         if self._verify is not None and self._verify(header):
             return None
-        return StoredSession(name, size, header)
+        return StoredSession(name, status.st_size, header, self._directory.file_of(status))
 
     def _take(self, found: list[Found], rows: list[ScanRow]) -> None:
         """Enter what was read into the ledger, if it is not too new, and count it, or give it a row."""

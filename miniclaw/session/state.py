@@ -1,26 +1,30 @@
-"""What the services remember from one start to the next: when the last cleanup was, and when the program was last seen.
+"""What the services remember from one start to the next: the time that passed, the last run, and what is due.
 
-Two small files in a hidden folder of the sessions directory. Neither is ever a reason to delete: missing or damaged,
-they make the next cleanup announce instead of remove.
+Three small files in a hidden folder of the sessions directory. None is ever a reason to delete: missing or damaged,
+they equal a first installation, and the next run announces what it finds.
 
-``cleanup.json``
-    Replaced atomically and synced after each run.
+``retention.json``
+    A `RetentionState`, replaced atomically after each run, at the end, and when the clock has jumped.
 ``last-seen``
-    One time, overwritten in place by every autosave tick and not synced: a few bytes in one sector, so that an SD
-    card is spared. It tells at the next start for how long nobody was there, as far as the clock is right.
+    What changes of it with time, a `_Tick`, overwritten in place by every autosave tick and not synced: less than a
+    sector, so that an SD card is spared.
+``due``
+    What the last run found due, or ahead of the clock; see `Noted`.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+import zlib
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Final, Literal, Self, TypeAlias
+from secrets import token_hex
+from typing import Final, Self
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
-from miniclaw.errors import SessionFileError
+from miniclaw.errors import SessionFileError, StoreError
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import (
     READ_FLAGS,
@@ -37,81 +41,93 @@ from miniclaw.session.files import (
 from miniclaw.session.folder import STATE_NAME, Folder
 from miniclaw.session.history import History
 from miniclaw.session.logs import get_logger
-from miniclaw.session.types import AwareDatetime
+from miniclaw.session.retention.noted import Noted
+from miniclaw.session.retention.notice import LastRun
+from miniclaw.session.retention.timeline import Floor, Frame, Seen, Timeline
 
-CLEANUP_NAME: Final = "cleanup.json"
+STATE_FILE: Final = "retention.json"
 LAST_SEEN_NAME: Final = "last-seen"
+DUE_NAME: Final = "due"
+LANDMARK_NAME: Final = "landmark"
 
-_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+EARLIER_NAMES: Final = ("cleanup.json",)
+"""What earlier versions kept here; nothing of it is needed."""
+
+_TICK_BYTES: Final = 512
+_MAGIC: Final = b"miniclaw-due-1\n"
+_ORDER: Final = b"<" if sys.byteorder == "little" else b">"
 
 log = get_logger("miniclaw.session.state")
 
-Suspicion: TypeAlias = Literal["first_sweep", "clock_ran_ahead", "long_absence"]
-"""Why a cleanup announces before it removes.
 
-``first_sweep``: this workspace has never been swept. ``clock_ran_ahead``: the wall clock ran more than a day ahead of
-the monotonic one. ``long_absence``: by the wall clock, nobody was there for more than half of the TTL.
-"""
+class Landmark(Struct, frozen=True, array_like=True):
+    """A file that is made once: where it has another inode with the same times, inodes do not last."""
 
-
-class Announcement(Struct, frozen=True):
-    """A removal that was announced and not yet carried out."""
-
-    at: AwareDatetime
-    reason: Suspicion
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
 
 
-class CleanupState(Struct, frozen=True):
-    """What is known of earlier cleanups.
+class RetentionState(Struct):
+    """What is known of the time, and of earlier runs.
 
     Attributes:
-        last_run_at: When the last run began that was free to remove; None: there was none.
-        announcement: The one that is pending, if any.
-        held: Why the last run was held, if it was; see `miniclaw.session.retention.plan.why_held`.
+        id: By which the other two files are told from those of another state.
+        timeline: The time.
+        last_run: The last run of the daily cleanup that came to its end; None: none is known.
+        held: Why it was held, if it was; see `miniclaw.session.retention.plan.why_held`.
+        landmark: As it was at the last start.
+        inodes_last: Whether a file keeps its inode from one start to the next.
     """
 
-    last_run_at: AwareDatetime | None = None
-    announcement: Announcement | None = None
+    id: str = field(default_factory=lambda: token_hex(8))
+    timeline: Timeline = field(default_factory=Timeline)
+    last_run: LastRun | None = None
     held: str = ""
+    landmark: Landmark | None = None
+    inodes_last: bool = True
 
 
-_decode: Final = msgspec.json.Decoder(CleanupState).decode
+class _Tick(Struct):
+    id: str
+    lived: int
+    count: int
+    unconfirmed: int
+    seen: Seen
+    floor: Floor | None
+    frame: Frame
 
 
-def _last_seen(data: bytes) -> datetime:
+_decode: Final = msgspec.json.Decoder(RetentionState).decode
+_decode_tick: Final = msgspec.json.Decoder(_Tick).decode
+
+
+def tick_of(state: RetentionState) -> bytes:
+    """Return what is written with each tick; on the thread that changes the state."""
+    timeline = state.timeline
+    assert timeline.seen is not None  # noqa: S101 - for mypy: it was observed
+    tick = _Tick(
+        state.id, timeline.lived, timeline.count, timeline.unconfirmed, timeline.seen, timeline.floor,
+        timeline.frames[-1],
+    )  # fmt: skip
+    return msgspec.json.encode(tick).ljust(_TICK_BYTES - 1) + b"\n"  # always of one length
+
+
+def _with_tick(state: RetentionState, data: bytes) -> None:
+    """Bring a state to when it was seen last, if that is of this state and not before it."""
     try:
-        return datetime.fromisoformat(data.decode().strip()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return _LONG_AGO
-
-
-def merge_last_seen(here: bytes, there: bytes) -> bytes:
-    """Return the more cautious one of two ``last-seen``: the earlier one; one that cannot be read is very long ago."""
-    return min(here, there, key=_last_seen)
-
-
-def merge_cleanup(here: bytes, there: bytes) -> bytes:
-    """Return the more cautious union of two ``cleanup.json``.
-
-    Where one of the two knows of no run and no announcement, or cannot be read, neither does the union: the next run
-    announces. Else the later run counts, and the later announcement is waited for. Merging again changes nothing.
-    """
-    states = [_decode_or_empty(data) for data in (here, there)]
-    if states[0] == states[1]:
-        return here
-    if CleanupState() in states:
-        return msgspec.json.encode(CleanupState())
-    newest = max(states, key=lambda state: state.last_run_at or _LONG_AGO)
-    announcements = [state.announcement for state in states if state.announcement is not None]
-    announcement = max(announcements, key=lambda one: one.at, default=None)
-    return msgspec.json.encode(CleanupState(newest.last_run_at, announcement, newest.held))
-
-
-def _decode_or_empty(data: bytes) -> CleanupState:
-    try:
-        return _decode(data)
+        tick = _decode_tick(data)
     except (ValueError, RecursionError):
-        return CleanupState()
+        return
+    timeline = state.timeline
+    if tick.id != state.id or tick.lived < timeline.lived:
+        return
+    timeline.lived, timeline.count, timeline.unconfirmed = tick.lived, tick.count, tick.unconfirmed
+    timeline.seen, timeline.floor = tick.seen, tick.floor
+    if timeline.frames and timeline.frames[-1].offset == tick.frame.offset:
+        timeline.frames[-1] = tick.frame
+    else:
+        timeline.frames.append(tick.frame)
 
 
 class StateDirectory:
@@ -136,62 +152,98 @@ class StateDirectory:
         return History(self.folder)
 
     def sweep(self) -> None:
-        """Remove the temporary files that a program that died has left. Only for the owner of the sessions."""
+        """Remove what a program that died, or an earlier version, has left. Only for the owner of the sessions."""
         # There may be no folder; what else is wrong with it is told when it is read.
         with suppress(OSError), self.folder.opened() as fd, self._fs.scandir(fd) as entries:
-            for name in [entry.name for entry in entries if entry.name.startswith(TEMPORARY_PREFIX)]:
-                unlink_quietly(self._fs, name, dir_fd=fd)
+            names = [entry.name for entry in entries]
+            for name in names:
+                if name.startswith(TEMPORARY_PREFIX) or name in EARLIER_NAMES:
+                    unlink_quietly(self._fs, name, dir_fd=fd)
 
-    def load_cleanup(self) -> CleanupState:
-        """Return the state; an empty one where there is none.
+    def load(self) -> RetentionState | None:
+        """Return the state, as it was seen last; None where there is none.
 
         Raises:
             SessionFileError: There is one, and it cannot be read.
         """
-        path = self.path / CLEANUP_NAME
+        path = self.path / STATE_FILE
         with store_errors(path, "read"):
-            data = self._read(CLEANUP_NAME)
+            data = self._read(STATE_FILE)
+        if data is None:
+            return None
         try:
-            return CleanupState() if data is None else _decode(data)
+            state = _decode(data)
         except (ValueError, RecursionError) as error:
-            raise SessionFileError(path, f"it is no state of a cleanup: {error}") from error
+            raise SessionFileError(path, f"it is no state of the cleanup: {error}") from error
+        if state.timeline.seen is None or not state.timeline.frames:
+            raise SessionFileError(path, "it is no state of the cleanup: nothing was ever seen")
+        with suppress(OSError):
+            _with_tick(state, self._read(LAST_SEEN_NAME) or b"")
+        return state
 
-    def read_cleanup(self) -> CleanupState:
-        """Return the state; an empty one where there is none, or none that can be read (an ERROR says so)."""
+    def read(self) -> RetentionState | None:
+        """Return the state; None where there is none, or none that can be read (an ERROR says so)."""
         try:
-            return self.load_cleanup()
-        except SessionFileError as error:
-            log.error("Cleanup state could not be read", path=str(error.path), error=error.reason)
-            return CleanupState()
+            return self.load()
+        except StoreError as error:
+            log.error("Cleanup state could not be read; what is due is announced anew", error=str(error))
+            return None
 
-    def write_cleanup(self, state: CleanupState) -> None:
-        """Write the state, durably.
+    def write(self, state: RetentionState) -> None:
+        """Write the state, durably. It is read in one step.
 
         Raises:
             StoreError: The old one is still there.
         """
-        with self.folder.made() as fd, store_errors(self.path / CLEANUP_NAME, "write"):
-            replace_file(self._fs, CLEANUP_NAME, msgspec.json.encode(state), dir_fd=fd, work_fd=fd)
+        with self.folder.made() as fd, store_errors(self.path / STATE_FILE, "write"):
+            replace_file(self._fs, STATE_FILE, msgspec.json.encode(state), dir_fd=fd, work_fd=fd)
             self._fs.fsync(fd)
 
-    def read_last_seen(self) -> datetime | None:
-        """Return when the program was last seen; None where that was never recorded.
+    def write_due(self, state_id: str, due: Noted, ahead: Noted) -> None:
+        """Write what is due, and what is ahead of the clock, durably; before the state that knows of the run.
 
-        A record that cannot be read counts as very long ago, so that the next cleanup announces.
+        Raises:
+            StoreError: The old one is still there.
         """
-        try:
-            data = self._read(LAST_SEEN_NAME)
-        except OSError:
-            return _LONG_AGO
-        return None if data is None else _last_seen(data)
+        parts = [due.encoded(), ahead.encoded()]
+        body = b"".join([state_id.encode(), *(len(part).to_bytes(8, "big") for part in parts), *parts])
+        data = _MAGIC + _ORDER + zlib.crc32(body).to_bytes(4, "big") + body
+        with self.folder.made() as fd, store_errors(self.path / DUE_NAME, "write"):
+            replace_file(self._fs, DUE_NAME, data, dir_fd=fd, work_fd=fd)
+            self._fs.fsync(fd)
 
-    def write_last_seen(self, now: datetime) -> None:
-        """Write that the program is there.
+    def read_due(self, state: RetentionState) -> tuple[Noted, Noted]:
+        """Return what is due and what is ahead of the clock; nothing where it cannot be read or is of another state."""
+        try:
+            data = self._read(DUE_NAME)
+            return (Noted(), Noted()) if data is None else _decode_due(data, state.id)
+        except (OSError, StoreError, ValueError) as error:
+            log.warning("List of what is due could not be read; it is announced anew", error=str(error))
+            return Noted(), Noted()
+
+    def inodes_last(self, state: RetentionState) -> bool:
+        """Return whether files keep their inodes here, and take note of the landmark; only for the owner.
+
+        Raises:
+            StoreError: The landmark cannot be made.
+        """
+        with self.folder.made(durable=False) as fd, store_errors(self.path / LANDMARK_NAME, "make"):
+            flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            with opened(self._fs, LANDMARK_NAME, flags, dir_fd=fd) as file:
+                status = self._fs.fstat(file)
+        found, before = Landmark(status.st_ino, status.st_mtime_ns, status.st_ctime_ns), state.landmark
+        # A copy of the whole directory has other times of change, but for a file system that has none.
+        is_another = before is not None and found.inode != before.inode
+        is_the_same = before is not None and (found.mtime_ns, found.ctime_ns) == (before.mtime_ns, before.ctime_ns)
+        state.landmark = found
+        return state.inodes_last and not (is_another and is_the_same)
+
+    def write_last_seen(self, text: bytes) -> None:
+        """Write what `tick_of` returned.
 
         Raises:
             StoreError: It could not be written.
         """
-        text = f"{now.astimezone(UTC).isoformat(timespec='microseconds')}\n".encode()  # always of one length
         # O_NONBLOCK: a FIFO of that name is an error, and not a wait for its reader.
         flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with (
@@ -215,3 +267,15 @@ class StateDirectory:
                 return read_whole(self._fs, fd)
         except FileNotFoundError:
             return None
+
+
+def _decode_due(data: bytes, state_id: str) -> tuple[Noted, Noted]:
+    head = len(_MAGIC)
+    body = data[head + 5 :]
+    if data[: head + 1] != _MAGIC + _ORDER or zlib.crc32(body).to_bytes(4, "big") != data[head + 1 : head + 5]:
+        raise ValueError("it is damaged, or of another kind of machine")
+    begin = len(state_id) + 16
+    if body[: len(state_id)] != state_id.encode():
+        return Noted(), Noted()
+    length = int.from_bytes(body[len(state_id) : begin - 8], "big")
+    return Noted.decoded(body[begin : begin + length]), Noted.decoded(body[begin + length :])

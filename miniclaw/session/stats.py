@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias, get_args
 
 from miniclaw.session.cleanup_result import CleanupResult
-from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.clock import Now, utc_now
 from miniclaw.session.retention.policy import REMOVING
 from miniclaw.session.rows import LeftoverKind
 
@@ -47,7 +47,7 @@ class SaveStats:
         lost_to: The process that owns the sessions directory instead of this one; None: this one does.
     """
 
-    def __init__(self, clock: Clock = utc_now, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Now = utc_now, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._monotonic = monotonic  # not trio's: the last saves may be settled when that has ended
         self._last_saved: float | None = None
@@ -121,7 +121,7 @@ class CleanupStats:
         last_scanned: How many session files it has looked at; 0 where it did not come so far.
     """
 
-    def __init__(self, clock: Clock = utc_now, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Now = utc_now, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._monotonic = monotonic
         self.runs: dict[str, int] = dict.fromkeys(RUN_OUTCOMES, 0)
@@ -163,7 +163,7 @@ class CleanupStats:
 class SessionStats:
     """All that is counted around one `SessionManager`."""
 
-    def __init__(self, clock: Clock = utc_now) -> None:
+    def __init__(self, clock: Now = utc_now) -> None:
         self.saves = SaveStats(clock)
         self.cleanups = CleanupStats(clock)
 

@@ -11,17 +11,56 @@ from tests.fakes.threads import settle
 
 
 class WallClock:
-    """Stands still until it is moved; implements `miniclaw.session.clock.Clock`."""
+    """The clocks of a machine: stand still until they are moved. Called, it tells the wall clock.
+
+    A `miniclaw.session.clock.Clock`, and a `miniclaw.session.clock.Now`.
+
+    Attributes:
+        now: The wall clock; set, it jumps, and no time passes.
+        uptime: Since the start of the machine, in seconds.
+        boot: Which run of the machine it is.
+        server: Whether a time server vouches for the wall clock.
+    """
 
     def __init__(self, now: datetime) -> None:
         self.now = now
+        self.uptime = 100 * 24 * 60 * 60.0
+        self.boot = "first"
+        self.server = False
 
     def __call__(self) -> datetime:
         return self.now
 
+    def wall(self) -> datetime:
+        """See `Clock.wall`."""
+        return self.now
+
+    def boottime(self) -> float:
+        """See `Clock.boottime`."""
+        return self.uptime
+
+    def boot_id(self) -> str:
+        """See `Clock.boot_id`."""
+        return self.boot
+
+    def synchronised(self) -> bool:
+        """See `Clock.synchronised`."""
+        return self.server
+
     def move(self, **by: Any) -> None:
-        """Move by a timedelta, given by its arguments; it may go backwards."""
+        """Let time pass, given by the arguments of a timedelta; backwards, only the wall clock is set."""
         self.now += timedelta(**by)
+        self.uptime += max(0.0, timedelta(**by).total_seconds())
+
+    def jump(self, **by: Any) -> None:
+        """Set the wall clock, by a timedelta, given by its arguments; no time passes."""
+        self.now += timedelta(**by)
+
+    def reboot(self, *, off: timedelta, uptime: timedelta = timedelta(hours=1)) -> None:
+        """Switch the machine off, and look at it again when it has run for a while."""
+        self.now += off + uptime
+        self.boot += "+"
+        self.uptime = uptime.total_seconds()
 
     def ago(self, **by: Any) -> datetime:
         """Return the time that long ago."""

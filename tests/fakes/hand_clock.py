@@ -79,7 +79,7 @@ class TrioThread:
         """Let time pass on both clocks, and wait until everything that this sets off is done."""
 
         async def move() -> None:
-            self._wall.now += by
+            self._wall.move(seconds=by.total_seconds())
             self._clock.seconds += by.total_seconds()
 
         self.run(move)

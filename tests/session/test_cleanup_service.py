@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import trio
+from miniclaw.session.clock_guard import ClockGuard
 
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.cleanup_service import CleanupService
-from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.state import CleanupState, StateDirectory

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import trio
+from miniclaw.session.clock_guard import ClockGuard
 from trio.testing import MockClock
 
-from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
 from miniclaw.session.store import FileSessionStore

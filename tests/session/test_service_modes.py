@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import trio
+from miniclaw.session.clock_guard import ClockGuard
 
 from miniclaw.session.cleanup_service import CleanupService
-from miniclaw.session.clock_guard import ClockGuard
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import open_runtime

@@ -6,16 +6,17 @@ from functools import partial
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
-from msgspec.structs import asdict
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
 from miniclaw.admin.api.sessions import Limit
 from miniclaw.admin.context import AdminContext
-from miniclaw.admin.messages import MAX_PAGE, CleanupOrder, CleanupRun, Stopping, failure
+from miniclaw.admin.messages import MAX_PAGE, CleanupOrder, Stopping
 from miniclaw.admin.views.looking import Progress, look_ahead, read_history
 from miniclaw.admin.views.plan import ShownPlan, shown_plan
 from miniclaw.admin.views.session_list import foresee
+from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.history import HistoryEvent
+from miniclaw.session.moment import Moment
 from miniclaw.session.retention.forecast import Forecast
 
 MAX_DAYS: Final = 3650
@@ -40,6 +41,7 @@ class Omitted(Struct, frozen=True):
     """How many rows of each list are left out."""
 
     sessions: int
+    due_sessions: int
     leftovers: int
     future: int
     problems: int
@@ -53,22 +55,21 @@ class PlanAnswer(ShownPlan, frozen=True, kw_only=True):
 
 async def plan(call: Call[PlanQuery, None]) -> PlanAnswer:
     """Return what a cleanup would do now. Nothing is changed."""
-    return await call.context.look(partial(_plan, call.context, call.query.limit))
+    context = call.context
+    return await context.look(partial(_plan, context, context.moment(), call.query.limit))
 
 
-def _plan(context: AdminContext, limit: int, on_progress: Progress) -> PlanAnswer:
-    found = shown_plan(look_ahead(context, context.clock(), on_progress))
+def _plan(context: AdminContext, moment: Moment, limit: int, on_progress: Progress) -> PlanAnswer:
+    found = shown_plan(look_ahead(context, moment, on_progress))
     lists = {name: getattr(found, name) for name in Omitted.__struct_fields__}
     omitted = Omitted(**{name: max(0, len(rows) - limit) for name, rows in lists.items()})
     fields = {name: getattr(found, name) for name in ShownPlan.__struct_fields__}
     return PlanAnswer(**fields | {name: rows[:limit] for name, rows in lists.items()}, omitted=omitted)
 
 
-async def run(call: Call[NoQuery, CleanupOrder]) -> CleanupRun:
+async def run(call: Call[NoQuery, CleanupOrder]) -> CleanupResult:
     """Run a cleanup to its end."""
-    result = await call.operations.cleanup(confirmed=call.body.confirmed)
-    error = call.operations.state_error
-    return CleanupRun(**asdict(result), state_error=None if error is None else failure(error))
+    return await call.operations.cleanup(confirmed=call.body.confirmed)
 
 
 async def stop(call: Call[NoQuery, None]) -> Stopping:
@@ -88,7 +89,8 @@ class ForecastQuery(Struct, frozen=True, forbid_unknown_fields=True):
 async def forecast(call: Call[ForecastQuery, None]) -> Forecast:
     """Return what will expire in the next days, if nobody comes back."""
     context, days = call.context, call.query.days
-    return await context.look(lambda on_progress: foresee(context, context.clock(), days, on_progress))
+    notice = context.notice(waits=context.config.session.notice == "on")
+    return await context.look(lambda on_progress: foresee(context, notice, days, on_progress))
 
 
 class HistoryQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,7 +120,7 @@ async def history(call: Call[HistoryQuery, None]) -> HistoryAnswer:
 CLEANUP: Final = (
     Endpoint("GET", "/cleanup/plan", plan, PlanAnswer, "Return what a cleanup would do now. Nothing is changed.",
              query=PlanQuery, refuses=(503,)),
-    Endpoint("POST", "/cleanup/run", run, CleanupRun, "Run a cleanup to its end.", body=CleanupOrder,
+    Endpoint("POST", "/cleanup/run", run, CleanupResult, "Run a cleanup to its end.", body=CleanupOrder,
              refuses=(503,)),
     Endpoint("POST", "/cleanup/stop", stop, Stopping, "Have the cleanup that is going end after the batch it is at."),
     Endpoint("GET", "/cleanup/forecast", forecast, Forecast, "Return what will expire in the next days.",

@@ -21,6 +21,7 @@ from miniclaw.errors import SessionNotFoundError
 from miniclaw.formats import parse_duration
 from miniclaw.session import codec, names
 from miniclaw.session.operations import Deleted
+from miniclaw.session.retention.notice import Notice
 from miniclaw.session.types import Session
 
 Limit = Annotated[
@@ -82,15 +83,15 @@ class SessionPage(Struct, frozen=True):
 
 async def list_sessions(call: Call[ListQuery, None]) -> SessionPage:
     """List sessions, page by page."""
-    return await call.context.look(partial(_page, call.context, call.query))
+    return await call.context.look(partial(_page, call.context, call.context.notice(), call.query))
 
 
-def _page(context: AdminContext, query: ListQuery, on_progress: Progress) -> SessionPage:
+def _page(context: AdminContext, notice: Notice, query: ListQuery, on_progress: Progress) -> SessionPage:
     try:
         older_than = None if query.older_than is None else parse_duration(query.older_than)
     except ValueError as error:
         raise RequestRefusedError(400, str(error), field="older_than") from error
-    rows, problems = judged_sessions(context, context.clock(), on_progress)
+    rows, problems = judged_sessions(context, notice, on_progress)
     wanted = Wanted(query.channel, older_than, query.state)
     sort_by = ORDERS[query.sort]
     found, following = page(

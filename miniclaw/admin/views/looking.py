@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field
 
-from miniclaw.errors import SessionsDirectoryMissingError
+from miniclaw.errors import SessionsDirectoryMissingError, StoreError
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.logs import get_logger
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from miniclaw.admin.views.place import Place
+    from miniclaw.session.clock import Clock
     from miniclaw.session.folder import Folder
     from miniclaw.session.history import HistoryEvent
     from miniclaw.session.ledger import Ledger
+    from miniclaw.session.moment import Moment
+    from miniclaw.session.retention.notice import Notice
     from miniclaw.session.retention.plan import CleanupPlan
     from miniclaw.session.state import StateDirectory
     from miniclaw.session.trash import Trash
@@ -161,7 +164,7 @@ def find_leftovers(place: Place, directory: SessionDirectory | None, now: dateti
 def make_plan(
     place: Place,
     directory: SessionDirectory | None,
-    now: datetime,
+    notice: Notice,
     leftovers: Sequence[Leftover],
     on_progress: Progress | None = None,
 ) -> CleanupPlan:
@@ -170,13 +173,13 @@ def make_plan(
 
     policy = place.config.session.retention_policy()
     if directory is None:
-        planner = Planner(policy, now)
+        planner = Planner(policy, notice)
         planner.add_leftovers(leftovers)
         return planner.finish()
     return scan_sync(
         directory,
         policy,
-        now,
+        notice,
         on_progress=on_progress,
         leftovers=leftovers,
         free_disk=directory.free_disk(),
@@ -191,23 +194,42 @@ class Outlook(Struct, frozen=True):
         plan: What would go, and what stays.
         foreign: What lies beside the sessions and is not ours.
         warnings: What may be wrong with the rules, in sentences.
+        next_run: When the next daily run is due; None: none comes by itself.
+        interval: Between two of them.
     """
 
     plan: CleanupPlan
     foreign: list[ProblemFile]
     warnings: list[str]
+    next_run: datetime | None = None
+    interval: timedelta | None = None
+
+    def goes_at(self, stays: timedelta) -> datetime | None:
+        """Return when the first daily run comes that may delete what stays for so long."""
+        from miniclaw.session.retention.schedule import run_after  # noqa: PLC0415 - start-up time
+
+        return run_after(self.next_run, self.interval, self.plan.now + stays)
 
 
-def look_ahead(place: Place, now: datetime, on_progress: Progress | None = None) -> Outlook:
-    """Return what a cleanup would do now."""
+def look_ahead(place: Place, moment: Moment, on_progress: Progress | None = None, *, waits: bool = False) -> Outlook:
+    """Return what a cleanup would do now; see `notice_at`."""
     from miniclaw.admin.views.channels import channel_warnings  # noqa: PLC0415 - start-up time
     from miniclaw.session.leftovers import list_foreign  # noqa: PLC0415 - likewise
+    from miniclaw.session.retention.schedule import Schedule  # noqa: PLC0415 - likewise
 
+    session, notice = (
+        place.config.session,
+        notice_at(place, moment, waits=waits and place.config.session.notice == "on"),
+    )
+    delay = Schedule(session.cleanup_interval, session.cleanup_at).delay(moment.ages, moment.last_run, moment.boottime)
     with sessions_opened(place) as directory:
-        plan = make_plan(place, directory, now, find_leftovers(place, directory, now), on_progress)
+        leftovers = find_leftovers(place, directory, notice.ages.now)
+        plan = make_plan(place, directory, notice, leftovers, on_progress)
         trash = find_trash(place, directory)
         foreign = trash.foreign() if directory is None else list_foreign(directory, trash)
-        return Outlook(plan, foreign, channel_warnings(place.config.session, directory))
+        warnings = channel_warnings(session, directory)
+    next_run = None if delay is None or session.mode != "enforce" else moment.ages.now + delay
+    return Outlook(plan, foreign, warnings, next_run, session.interval)
 
 
 def find_state(place: Place, directory: SessionDirectory | None) -> StateDirectory:
@@ -216,6 +238,35 @@ def find_state(place: Place, directory: SessionDirectory | None) -> StateDirecto
     from miniclaw.session.state import StateDirectory  # noqa: PLC0415 - likewise
 
     return StateDirectory(find_folder(place, directory, STATE_NAME, place.home.earlier.state))
+
+
+def find_moment(place: Place, clock: Clock) -> Moment:
+    """Return what is known of the time, of the last run and of what is due, by the state's files and these clocks.
+
+    State that cannot be read is a WARNING in the log; ages are by the wall clock then.
+    """
+    from miniclaw.session.moment import by_wall_clock, look_at  # noqa: PLC0415 - start-up time
+
+    with sessions_opened(place) as directory:
+        if directory is None:
+            return by_wall_clock(clock)
+        try:
+            return look_at(find_state(place, directory), clock)
+        except StoreError as error:
+            log.warning("State could not be read; ages are by the wall clock", error=str(error))
+            return by_wall_clock(clock)
+
+
+def notice_at(place: Place, moment: Moment, *, waits: bool = False) -> Notice:
+    """Return the notice of a run at this moment by the rules of a place.
+
+    Args:
+        place: Its rules.
+        moment: The moment.
+        waits: Whether it deletes only what was announced, as the daily one does.
+    """
+    session = place.config.session
+    return moment.notice(session.retention_policy(), session.interval, waits=waits)
 
 
 def read_history(place: Place, limit: int | None = None) -> tuple[list[HistoryEvent], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
@@ -12,6 +13,7 @@ from miniclaw.admin.views.rows import SessionRow, shown
 from miniclaw.formats import printable
 from miniclaw.session.history import FileTally
 from miniclaw.session.retention.leftover_rules import LeftoverRow
+from miniclaw.session.retention.notice import DueSession
 from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason
 from miniclaw.session.rows import LeftoverKind, ProblemKind
@@ -39,6 +41,28 @@ class ShownProblem(Struct, frozen=True):
     reason: str
 
 
+class DueRow(Struct, frozen=True, kw_only=True):
+    """A session that goes if nobody uses it.
+
+    Attributes:
+        session_id: The session.
+        last_accessed: When it was last used.
+        age_days: How long ago that is.
+        bytes: Of its file.
+        reason: The rule.
+        announced: Whether an earlier run has announced it.
+        goes_at: When the first run comes that may delete it; null: none comes by itself.
+    """
+
+    session_id: str
+    last_accessed: AwareDatetime
+    age_days: float
+    bytes: int
+    reason: Reason
+    announced: bool
+    goes_at: AwareDatetime | None
+
+
 class ShownPlan(Struct, frozen=True, kw_only=True):
     """What a cleanup would do; see ``docs/commands.md``."""
 
@@ -50,6 +74,8 @@ class ShownPlan(Struct, frozen=True, kw_only=True):
     remove: Count
     by_reason: dict[Reason, Count]
     sessions: list[SessionRow]
+    due: Count
+    due_sessions: list[DueRow]
     leftovers_by_kind: dict[LeftoverKind, FileTally]
     leftovers: list[ShownLeftover]
     pinned: int
@@ -77,6 +103,8 @@ def shown_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> ShownPlan:
         remove=Count(len(plan.removals), plan.bytes),
         by_reason=plan.by_reason(),
         sessions=[shown(row) for row in plan.removals],
+        due=plan.due_count,
+        due_sessions=[due_row(due, outlook.goes_at(due.stays)) for due in in_order(plan.due)],
         leftovers_by_kind=_by_kind(plan.leftovers),
         leftovers=[_leftover(row) for row in plan.leftovers],
         pinned=plan.pinned,
@@ -89,6 +117,25 @@ def shown_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> ShownPlan:
             for problem in [*plan.problems, *outlook.foreign]
         ],
         warnings=[printable(warning) for warning in (*warnings, *outlook.warnings)],
+    )
+
+
+def in_order(due: Iterable[DueSession]) -> list[DueSession]:
+    """Return what goes first, first."""
+    return sorted(due, key=lambda each: (each.stays, -each.age, each.session.key))
+
+
+def due_row(due: DueSession, goes_at: datetime | None) -> DueRow:
+    """Return a session that is due, for JSON."""
+    header = due.session.header
+    return DueRow(
+        session_id=header.session_id,
+        last_accessed=header.last_accessed,
+        age_days=round(due.age / timedelta(days=1), 3),
+        bytes=due.session.size,
+        reason=due.reason,
+        announced=due.noted is not None,
+        goes_at=goes_at,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -17,10 +17,11 @@ from miniclaw.session.types import AwareDatetime
 
 if TYPE_CHECKING:
     from miniclaw.admin.views.place import Place
+    from miniclaw.session.retention.notice import Notice
 
 
 def judge(
-    place: Place, directory: SessionDirectory | None, sessions: Sequence[StoredSession], now: datetime
+    place: Place, directory: SessionDirectory | None, sessions: Sequence[StoredSession], notice: Notice
 ) -> list[PlanRow]:
     """Return the verdict on each session, in their order: by itself, and by what budgets would take of all.
 
@@ -28,19 +29,19 @@ def judge(
         place: For the rules.
         directory: The sessions directory.
         sessions: All of it: what a budget takes depends on the others.
-        now: The time that all are judged at.
+        notice: The moment that all are judged at.
     """
     policy = place.config.session.retention_policy()
     taken: dict[str, PlanRow] = {}
     if directory is not None and policy.has_budget:
         from miniclaw.session.plan import Planner  # noqa: PLC0415 - start-up time
 
-        planner = Planner(policy, now)
+        planner = Planner(policy, notice)
         planner.add(sessions)
-        planner.add_leftovers(find_leftovers(place, directory, now))
+        planner.add_leftovers(find_leftovers(place, directory, notice.ages.now))
         plan = planner.finish(free_disk=directory.free_disk())
         taken = {row.session.key: row for row in plan.removals}
-    return [taken.get(row.session.key, row) for row in plan_retention(sessions, policy, now)]
+    return [taken.get(row.session.key, row) for row in plan_retention(sessions, policy, notice.ages)]
 
 
 def fate(row: PlanRow, policy: RetentionPolicy) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from miniclaw.session.rows import ProblemFile
 if TYPE_CHECKING:
     from miniclaw.admin.views.place import Place
     from miniclaw.session.retention.forecast import Forecast
+    from miniclaw.session.retention.notice import Notice
 
 Order: TypeAlias = Literal["recent", "age", "size", "name"]
 """Which come first: the most recently used, the oldest, the largest, or the first by name."""
@@ -65,21 +66,21 @@ class Wanted(Struct, frozen=True):
 
 
 def judged_sessions(
-    place: Place, now: datetime, on_progress: Progress | None = None
+    place: Place, notice: Notice, on_progress: Progress | None = None
 ) -> tuple[list[PlanRow], list[ProblemFile]]:
     """Return all sessions, in no order, with the verdict on each; and what could not be read as one."""
     with sessions_opened(place) as directory:
         listing = list_directory(place, directory, on_progress)
-        return judge(place, directory, listing.sessions, now), listing.problems
+        return judge(place, directory, listing.sessions, notice), listing.problems
 
 
-def foresee(place: Place, now: datetime, days: int, on_progress: Progress | None = None) -> Forecast:
+def foresee(place: Place, notice: Notice, days: int, on_progress: Progress | None = None) -> Forecast:
     """Return what the cleanups of the next days will remove; see `miniclaw.session.retention.forecast`."""
     from miniclaw.session.retention.forecast import forecast  # noqa: PLC0415 - start-up time: `list` needs none
 
     policy = place.config.session.retention_policy()
     with sessions_opened(place) as directory:
         sessions = list_directory(place, directory, on_progress).sessions
-        leftovers = find_leftovers(place, directory, now)
+        leftovers = find_leftovers(place, directory, notice.ages.now)
         free = None if directory is None else directory.free_disk()
-    return forecast(sessions, policy, now, days, leftovers=leftovers, free_disk=free)
+    return forecast(sessions, policy, notice, days, leftovers=leftovers, free_disk=free)

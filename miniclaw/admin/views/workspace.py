@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct, field
 
 from miniclaw.admin.views.channels import channel_warnings
-from miniclaw.admin.views.looking import Progress, find_state, find_trash, make_plan, sessions_opened
+from miniclaw.admin.views.looking import Progress, find_state, find_trash, make_plan, notice_at, sessions_opened
 from miniclaw.admin.views.place import Place
 from miniclaw.config import SessionConfig, show_config
 from miniclaw.errors import StoreError
 from miniclaw.formats import NEVER
+from miniclaw.session.clock import SystemClock, from_microseconds
 from miniclaw.session.history import HistoryEvent
 from miniclaw.session.holder import Holder
 from miniclaw.session.leftovers import list_leftovers
-from miniclaw.session.retention import schedule
+from miniclaw.session.moment import Moment, by_wall_clock, look_at
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.session.retention.schedule import Schedule
 from miniclaw.session.rows import Leftover
-from miniclaw.session.state import CleanupState
 
-RUNS = frozenset({"cleanup", "announced", "held", "interrupted"})
+RUNS = frozenset({"cleanup", "held", "interrupted"})
 """The events of the history that a cleanup leaves."""
 
 
@@ -36,32 +37,51 @@ class WorkspaceState(Struct):
     """How things stand.
 
     Attributes:
-        now: When it was looked at.
+        moment: When it was looked at, and what is known of the last run.
         holder: Who owns the sessions; None: nobody.
         plan: What a cleanup would do now.
         trash: Its entries.
         quarantine: Its files.
         free_disk: Bytes that are free on the disk; None: not known.
-        state: What the services remember.
         last_run: The latest event of a cleanup in the history.
         last_cleanup: The latest one that was carried out.
+        last_announced: The latest event about sessions that were announced after they had expired.
         damaged_lines: Of the history.
         warnings: What may be wrong with the rules, in sentences.
         unread: What could not be read, and is empty here for that reason, and why, in a sentence.
     """
 
-    now: datetime
+    moment: Moment
     holder: Holder | None
     plan: CleanupPlan
     trash: list[Leftover]
     quarantine: list[Leftover]
     free_disk: int | None
-    state: CleanupState
     last_run: HistoryEvent | None
     last_cleanup: HistoryEvent | None
+    last_announced: HistoryEvent | None
     damaged_lines: int
     warnings: list[str]
     unread: dict[Part, str] = field(default_factory=dict)
+
+    @property
+    def now(self) -> datetime:
+        """When it was looked at."""
+        return self.moment.ages.now
+
+    @property
+    def last_run_at(self) -> datetime | None:
+        """When the last daily run began; None: none is known."""
+        last = self.moment.last_run
+        return None if last is None else from_microseconds(last.at)
+
+    @property
+    def announced(self) -> HistoryEvent | None:
+        """What was announced after it had expired, and was not taken by a run since then."""
+        event, last = self.last_announced, self.last_cleanup
+        if event is None or (event.goes_at is not None and last is not None and last.at >= event.goes_at):
+            return None
+        return event
 
     @property
     def held(self) -> str | None:
@@ -69,8 +89,13 @@ class WorkspaceState(Struct):
         return self.last_run.because if self.last_run is not None and self.last_run.event == "held" else None
 
 
-def look(place: Place, now: datetime, on_progress: Progress | None = None) -> WorkspaceState:
+def look(place: Place, on_progress: Progress | None = None, *, moment: Moment | None = None) -> WorkspaceState:
     """Gather how things stand.
+
+    Args:
+        place: Where, and by which rules.
+        on_progress: See `Progress`.
+        moment: What a running gateway knows of the time; None: what the state's files say.
 
     Raises:
         StoreError: The sessions cannot be looked at. What else cannot be stands in `WorkspaceState.unread`.
@@ -78,33 +103,37 @@ def look(place: Place, now: datetime, on_progress: Progress | None = None) -> Wo
     unread: dict[Part, str] = {}
     trash: list[Leftover] = []
     events: list[HistoryEvent] = []
-    damaged, state = 0, CleanupState()
+    damaged = 0
     with sessions_opened(place) as directory:
         with _unread_if_refused(unread, "trash"):
             trash = find_trash(place, directory).leftovers()
         holder = None if directory is None else directory.holder()
+        remembered = find_state(place, directory)
+        if moment is None:
+            moment = by_wall_clock(SystemClock())
+            with _unread_if_refused(unread, "state"):
+                moment = look_at(remembered, SystemClock())
+        now = moment.ages.now
         beside = [] if directory is None else list_leftovers(directory, now=now, trash=None)
         leftovers = [*beside, *trash]
         free = None if directory is None else directory.free_disk()
-        plan = make_plan(place, directory, now, leftovers, on_progress)
-        remembered = find_state(place, directory)
+        plan = make_plan(place, directory, notice_at(place, moment), leftovers, on_progress)
         with _unread_if_refused(unread, "history"):
             events, damaged = remembered.history().read()
-        with _unread_if_refused(unread, "state"):
-            state = remembered.load_cleanup()
         warnings = channel_warnings(place.config.session, directory)
     runs = [event for event in events if event.event in RUNS]
     carried_out = [event for event in runs if event.event in {"cleanup", "interrupted"}]
+    announced = [event for event in events if event.event == "announced" and event.announced]
     return WorkspaceState(
-        now,
+        moment,
         holder,
         plan,
         trash,
         [entry for entry in beside if entry.kind == "quarantined"],
         free,
-        state,
         runs[-1] if runs else None,
         carried_out[-1] if carried_out else None,
+        announced[-1] if announced else None,
         damaged,
         warnings,
         unread,
@@ -120,23 +149,11 @@ def _unread_if_refused(unread: dict[Part, str], part: Part) -> Iterator[None]:
         unread[part] = str(error)
 
 
-def next_run(session: SessionConfig, state: CleanupState, now: datetime) -> datetime | None:
+def next_run(session: SessionConfig, moment: Moment) -> datetime | None:
     """Return when the next cleanup is due, as far as files tell; not later than now: at the next start. None: never."""
-    if session.cleanup_at is not None:
-        return now + schedule.delay_until_time_of_day(state, now, session.cleanup_at)
-    if session.cleanup_interval is None:
-        return None
-    return now + schedule.delay_until_next_run(state, now, session.cleanup_interval)
-
-
-def announced_until(state: CleanupState) -> datetime | None:
-    """Return when what was announced will be removed; None: nothing is announced."""
-    if state.announcement is None:
-        return None
-    try:
-        return state.announcement.at + schedule.ANNOUNCE_PERIOD
-    except OverflowError:  # a wrong clock, or a wrong hand, wrote it
-        return datetime.max.replace(tzinfo=UTC)
+    schedule = Schedule(session.cleanup_interval, session.cleanup_at)
+    delay = schedule.delay(moment.ages, moment.last_run, moment.boottime)
+    return None if delay is None else moment.ages.now + delay
 
 
 def rules_in_force(place: Place) -> dict[str, Any]:

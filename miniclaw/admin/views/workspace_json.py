@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from miniclaw.admin.views.events import ShownEvent, shown_event
 from miniclaw.admin.views.place import Place
-from miniclaw.admin.views.workspace import Part, WorkspaceState, announced_until, next_run, rules_in_force
+from miniclaw.admin.views.workspace import Part, WorkspaceState, next_run, rules_in_force
 from miniclaw.config import Mode, show_config
 from miniclaw.formats import printable
 from miniclaw.session.history import FileTally
@@ -17,7 +17,6 @@ from miniclaw.session.holder import Holder
 from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason
 from miniclaw.session.rows import Leftover
-from miniclaw.session.state import Suspicion
 from miniclaw.session.types import AwareDatetime
 
 
@@ -39,11 +38,13 @@ class WouldRemove(Struct, frozen=True):
 
 
 class ShownAnnouncement(Struct, frozen=True):
-    """A removal that was announced: when, why, and when it will be carried out."""
+    """Sessions that were announced after they had expired: when, why, and when they go."""
 
     at: AwareDatetime
-    reason: Suspicion
-    until: AwareDatetime | None
+    sessions: int
+    bytes: int
+    because: str
+    goes_at: AwareDatetime | None
 
 
 class ShownWorkspace(Struct, frozen=True, kw_only=True):
@@ -64,6 +65,7 @@ class ShownWorkspace(Struct, frozen=True, kw_only=True):
     last_run_at: AwareDatetime | None
     next_run_at: AwareDatetime | None
     would_remove: WouldRemove
+    due: Count
     announcement: ShownAnnouncement | None
     held: str | None
     would_be_held: str | None
@@ -91,8 +93,7 @@ def shown_workspace(
         rules_of: Whose rules they are.
         warnings: More of them.
     """
-    plan, session, state = found.plan, place.config.session, found.state
-    announcement = state.announcement
+    plan, session = found.plan, place.config.session
     return ShownWorkspace(
         now=found.now,
         workspace=printable(str(place.home.workspace)),
@@ -103,12 +104,11 @@ def shown_workspace(
         free_disk=found.free_disk,
         last_cleanup=shown_event(found.last_cleanup),
         last_run=shown_event(found.last_run),
-        last_run_at=state.last_run_at,
-        next_run_at=None if "state" in found.unread else next_run(session, state, found.now),
+        last_run_at=found.last_run_at,
+        next_run_at=None if "state" in found.unread else next_run(session, found.moment),
         would_remove=WouldRemove(len(plan.removals), plan.bytes, len(plan.leftovers), plan.by_reason()),
-        announcement=None
-        if announcement is None
-        else ShownAnnouncement(announcement.at, announcement.reason, announced_until(state)),
+        due=plan.due_count,
+        announcement=_announcement(found),
         held=found.held,
         would_be_held=plan.held,
         unmet=plan.unmet,
@@ -119,6 +119,14 @@ def shown_workspace(
         rules=rules_in_force(place),
         config=show_config(place.config),
     )
+
+
+def _announcement(found: WorkspaceState) -> ShownAnnouncement | None:
+    event = found.announced
+    if event is None:
+        return None
+    size = sum(tally.bytes for tally in event.reasons.values())
+    return ShownAnnouncement(event.at, event.announced, size, event.because, event.goes_at)
 
 
 def _files(files: Sequence[Leftover]) -> FileTally:

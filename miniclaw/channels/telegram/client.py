@@ -22,7 +22,7 @@ from miniclaw.channels.telegram.wire import Answer, decode_answer
 from miniclaw.errors import ChannelError
 from miniclaw.http_client import describe, read_some, shorten
 from miniclaw.redaction import Secret
-from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.clock import Now, utc_now
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 """Largest answer, inclusive. A hundred messages of 4,096 characters are some 2 MB."""
@@ -78,7 +78,7 @@ class BotClient:
         clock: The wall clock.
     """
 
-    def __init__(self, http: httpx2.AsyncClient, api_base: str, token: Secret, *, clock: Clock = utc_now) -> None:
+    def __init__(self, http: httpx2.AsyncClient, api_base: str, token: Secret, *, clock: Now = utc_now) -> None:
         self._http = http
         self._api_base = api_base
         self._token = token

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct, field
@@ -23,8 +23,27 @@ from miniclaw.session.rows import Leftover, StoredSession
 BLOCK_BYTES: Final = 4096
 """What a file takes on the disk is estimated as its size, rounded up to this."""
 
-Candidate: TypeAlias = tuple[datetime, str, StoredSession]
-"""A session that a budget may take: when it was last used, by what file and memory know, its key, and itself."""
+
+class Candidate(Struct, frozen=True, gc=False):
+    """A session that a budget may take.
+
+    Attributes:
+        session: As it is stored.
+        age: Since it was last used, by what file and memory know.
+        used: When that was.
+        noted: When it was announced, on `Timeline.lived`; None: it was not.
+    """
+
+    session: StoredSession
+    age: timedelta
+    used: datetime
+    noted: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Of the session."""
+        return self.session.key
+
 
 Budget: TypeAlias = Literal["max_sessions", "max_disk_bytes", "min_free_disk"]
 
@@ -60,6 +79,7 @@ class Taken(Struct):
         for_good: Keys of sessions that other rules would move to the trash, and that a disk budget keeps out of it.
         in_use: Keys of sessions that would have been taken, were they not in use.
         min_idle: Keys of sessions that would have been taken, had they been idle for longer.
+        waiting: Sessions that `max_sessions` will take when they have been announced for long enough.
         unmet: Budgets that are not met after all.
     """
 
@@ -69,6 +89,7 @@ class Taken(Struct):
     for_good: set[str] = field(default_factory=set)
     in_use: set[str] = field(default_factory=set)
     min_idle: set[str] = field(default_factory=set)
+    waiting: list[Candidate] = field(default_factory=list)
     unmet: list[Budget] = field(default_factory=list)
 
 
@@ -78,8 +99,8 @@ def on_disk(size: int) -> int:
 
 
 def lru_first(candidates: list[Candidate]) -> None:
-    """Sort sessions as budgets take them: the least recently used first, of equals by key."""
-    candidates.sort(key=lambda candidate: candidate[:2])
+    """Sort sessions as budgets take them: what was announced, then the least recently used; of equals by key."""
+    candidates.sort(key=lambda candidate: (candidate.noted is None, -candidate.age, candidate.session.key))
 
 
 def oldest_first(trash: list[Leftover]) -> None:
@@ -102,29 +123,35 @@ def exceeded(policy: RetentionPolicy, stock: Stock) -> bool:
 
 def take(
     policy: RetentionPolicy,
-    now: datetime,
     stock: Stock,
     candidates: Sequence[Candidate],
     trash: Sequence[Leftover],
     *,
     in_use: AbstractSet[str] = frozenset(),
     trashing: Sequence[StoredSession] = (),
+    is_ready: Callable[[Candidate], bool] = lambda _: True,
+    later: timedelta = timedelta(0),
 ) -> Taken:
     """Return what the budgets of a policy take.
 
     Args:
         policy: The budgets.
-        now: The time that idle times are measured at.
         stock: What there is; not changed.
         candidates: The sessions that nothing but `min_idle` and `in_use` protects, as `lru_first` sorts them.
         trash: Its entries, as `oldest_first` sorts them.
         in_use: Keys of candidates that memory is using.
         trashing: What the TTL moves to the trash, in the order in which a disk budget rather has it gone for good.
+        is_ready: Whether `max_sessions` may take a session, which it has to announce before.
+        later: How much older the candidates are by now.
     """
-    taking = _Taking(policy, now, replace(stock), candidates=candidates, trash=trash, in_use=in_use, trashing=trashing)
+    taking = _Taking(
+        policy, replace(stock), candidates, trash, in_use=in_use, trashing=trashing, is_ready=is_ready, later=later
+    )
     taking.max_sessions()
     taking.max_disk_bytes()
     taking.min_free_disk()
+    gone = taking.gone
+    taking.taken.waiting = [waiting for waiting in taking.taken.waiting if waiting.key not in gone]
     return taking.taken
 
 
@@ -134,28 +161,30 @@ class _Taking:
     def __init__(
         self,
         policy: RetentionPolicy,
-        now: datetime,
         stock: Stock,
-        *,
         candidates: Sequence[Candidate],
         trash: Sequence[Leftover],
+        *,
         in_use: AbstractSet[str],
         trashing: Sequence[StoredSession],
+        is_ready: Callable[[Candidate], bool],
+        later: timedelta,
     ) -> None:
         self._policy = policy
-        self._now = now
+        self._most_recent = policy.least_idle - later  # what is no older than this is not taken
         self._candidates = candidates
         self._trash = trash
         self._in_use = in_use
         self._trashing = [*trashing]  # what this plan moves to the trash
-        self._gone: set[str] = set()  # keys of the sessions in taken.removals
+        self._is_ready = is_ready
+        self.gone: set[str] = set()  # keys of the sessions in taken.removals
         self._stock = stock
         self.taken = Taken(stock)
 
     def max_sessions(self) -> None:
         if (most := self._policy.max_sessions) is not None:
             self._take_sessions("max_sessions", self._stock.sessions - most, lambda _: 1)
-            if self._stock.sessions > most:
+            if self._stock.sessions - len(self.taken.waiting) > most:
                 self.taken.unmet.append("max_sessions")
 
     def max_disk_bytes(self) -> None:
@@ -183,9 +212,9 @@ class _Taking:
         sizes = [entry.size for entry in self._trash[len(self.taken.trash) :]]
         sizes += [session.size for session in self._trashing if session.key not in self.taken.for_good]
         sizes += [
-            session.size
-            for last_accessed, key, session in self._candidates
-            if key not in self._gone and key not in self._in_use and self._now - last_accessed > self._policy.least_idle
+            each.session.size
+            for each in self._candidates
+            if each.key not in self.gone and each.key not in self._in_use and each.age > self._most_recent
         ]
         return sum(map(on_disk, sizes))
 
@@ -213,27 +242,30 @@ class _Taking:
     def _take_sessions(self, budget: Budget, need: int, weigh: Callable[[int], int]) -> int:
         """Take sessions until the need is met or all others are protected; return what is left of the need."""
         blocked = 0  # what the protected ones before here would have given
-        for last_accessed, key, session in self._candidates:
+        for candidate in self._candidates:
+            key, session = candidate.key, candidate.session
             if need <= 0:
                 break
-            if key in self._gone:
+            if key in self.gone:
                 continue
-            age = self._now - last_accessed
-            too_recent = age <= self._policy.least_idle
-            if too_recent and blocked >= need:
+            too_recent = candidate.age <= self._most_recent
+            if too_recent and blocked >= need and candidate.noted is None:
                 break  # so are all that follow, and none of them would have been wanted
             if too_recent or key in self._in_use:
                 if blocked < need:
                     (self.taken.in_use if key in self._in_use else self.taken.min_idle).add(key)
                     blocked += weigh(session.size)
                 continue
-            self._gone.add(key)
-            self.taken.removals.append(PlanRow(session, budget, age))
+            need -= weigh(session.size)
+            if budget == "max_sessions" and not self._is_ready(candidate):
+                self.taken.waiting.append(candidate)
+                continue
+            self.gone.add(key)
+            self.taken.removals.append(PlanRow(session, budget, candidate.age, candidate.used))
             self._stock.sessions -= 1
             if self._policy.trashes(budget):
                 self._trashing.append(session)
             else:
                 self._stock.disk_bytes -= session.size
                 self._stock.freed(session.size)
-            need -= weigh(session.size)
         return need

@@ -7,16 +7,18 @@ room there as before, though it is compressed: so nothing is promised that may n
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
 
 from miniclaw.session.retention.budgets import Candidate, Stock, Taken, exceeded, lru_first, oldest_first, take
 from miniclaw.session.retention.leftover_rules import judge_leftover
-from miniclaw.session.retention.policy import Reason, RetentionPolicy
+from miniclaw.session.retention.notice import Notice
+from miniclaw.session.retention.plan import Count
+from miniclaw.session.retention.policy import Reason, RetentionPolicy, lead_of, notice_of
 from miniclaw.session.rows import Leftover, StoredSession
 
 MAX_FORECAST_DAYS: Final = 36_500
@@ -51,19 +53,21 @@ class Forecast(Struct, frozen=True):
         bytes_now: The sizes of sessions, trash, quarantine and other leftovers. What an unfinished removal has
             captured counts neither here nor later.
         sessions_now: The readable sessions.
+        due: The sessions that are due for their TTL: announced, or to be announced by the next run.
         days: A run now, and one after each day.
     """
 
     now: datetime
     bytes_now: int
     sessions_now: int
+    due: Count
     days: list[ForecastDay]
 
 
 def forecast(
     sessions: Iterable[StoredSession],
     policy: RetentionPolicy,
-    now: datetime,
+    notice: Notice,
     days: int,
     *,
     leftovers: Iterable[Leftover] = (),
@@ -74,7 +78,7 @@ def forecast(
     Args:
         sessions: All that can be read, in any order.
         policy: The rules.
-        now: When the first run is, aware; one follows every 24 hours.
+        notice: When the first run is, and what was announced before it; one follows every 24 hours.
         days: How many follow, from 0 to `MAX_FORECAST_DAYS`, both inclusive.
         leftovers: What lies beside the sessions.
         free_disk: Bytes that are free on the disk; None: not known, and `min_free_disk` takes nothing.
@@ -84,9 +88,10 @@ def forecast(
     """
     if not 0 <= days <= MAX_FORECAST_DAYS:
         raise ValueError(f"days: from 0 to {MAX_FORECAST_DAYS:,}, not {days}")
-    course = _Course(policy, sessions, now, leftovers=leftovers, free_disk=free_disk, last_day=days)
+    course = _Course(policy, sessions, notice, leftovers=leftovers, free_disk=free_disk, last_day=days)
     sessions_now, bytes_now = course.sessions, course.bytes_left()
-    return Forecast(now, bytes_now, sessions_now, [course.run(day, now + day * _DAY) for day in range(days + 1)])
+    runs = [course.run(day, notice.after(day * _DAY)) for day in range(days + 1)]
+    return Forecast(notice.ages.now, bytes_now, sessions_now, course.due, runs)
 
 
 class _Course:
@@ -96,13 +101,14 @@ class _Course:
         self,
         policy: RetentionPolicy,
         sessions: Iterable[StoredSession],
-        now: datetime,
+        notice: Notice,
         *,
         leftovers: Iterable[Leftover],
         free_disk: int | None,
         last_day: int,
     ) -> None:
         self._policy = policy
+        self._notice = notice
         self._free = free_disk
         self.sessions = 0
         self._sessions_bytes = 0
@@ -111,28 +117,41 @@ class _Course:
         self._gone: set[str] = set()  # keys of what budgets have taken
         # Each group is of one kind and age, so that its first entry tells the time of all.
         self._groups = [[entry] for entry in leftovers if entry.kind != "unfinished"]
+        self.due = Count()
         for session in sessions:
-            header = session.header
             self.sessions += 1
             self._sessions_bytes += session.size
-            if header.pinned:
-                continue
-            day = _day_of_expiry(now - header.last_accessed, policy.ttl_of(header.channel), last_day)
+            self._add(session, notice, last_day)
+        lru_first(self._candidates)
+
+    def _add(self, session: StoredSession, notice: Notice, last_day: int) -> None:
+        header, policy = session.header, self._policy
+        noted = notice.due.find(session.identity)
+        age = notice.age(header.last_accessed, session.identity, noted)
+        if header.pinned or age is None:
+            return
+        ttl = policy.ttl_of(header.channel)
+        if ttl is not None:
+            if age > ttl - lead_of(ttl, notice.rules.interval):
+                self.due = Count(self.due.sessions + 1, self.due.bytes + session.size)
+            day = _day_of_expiry(age, ttl, last_day)
+            if day == 0 and not notice.is_ready(noted, notice_of(ttl, notice.rules.interval)):
+                day = 1 if last_day else None  # the first run announces it
             if day is not None:
                 self._expiring[day].append(session)
-            if policy.has_budget:
-                self._candidates.append((header.last_accessed, session.key, session))
-        lru_first(self._candidates)
+        if policy.has_budget:
+            self._candidates.append(Candidate(session, age, header.last_accessed, noted))
 
     def bytes_left(self) -> int:
         """Return the sizes of all that is left."""
         return self._sessions_bytes + sum(entry.size for group in self._groups for entry in group)
 
-    def run(self, day: int, at: datetime) -> ForecastDay:
+    def run(self, day: int, notice: Notice) -> ForecastDay:
         """Carry out the run of a day, each day in its turn."""
+        at = notice.ages.now
         expired = [session for session in self._expiring[day] if session.key not in self._gone]
         gone: list[tuple[Reason, StoredSession]] = [("ttl", session) for session in expired]
-        freed = self._sweep(at) + ([] if self._policy.trashes("ttl") else [session.size for session in expired])
+        freed = self._sweep(notice) + ([] if self._policy.trashes("ttl") else [session.size for session in expired])
         stock = Stock(
             self.sessions - len(expired),
             self._sessions_bytes
@@ -146,9 +165,9 @@ class _Course:
         if self._policy.has_budget:
             if expired:
                 keys = {session.key for session in expired}
-                self._candidates = [candidate for candidate in self._candidates if candidate[1] not in keys]
+                self._candidates = [candidate for candidate in self._candidates if candidate.key not in keys]
             if exceeded(self._policy, stock):
-                taken = self._take(at, stock, expired if self._policy.trashes("ttl") else [])
+                taken = self._take(day, stock, expired if self._policy.trashes("ttl") else [])
                 for_good = taken.for_good
                 gone += [(row.reason, row.session) for row in taken.removals]
                 stock = taken.stock
@@ -162,28 +181,30 @@ class _Course:
             self._groups.append([Leftover("trash", session.key, session.size, at) for session in trashed])
         return ForecastDay(at, len(gone), size, self.sessions, self.bytes_left())
 
-    def _sweep(self, at: datetime) -> list[int]:
+    def _sweep(self, notice: Notice) -> list[int]:
         """Let the leftovers go whose time is over; return the sizes of what comes free."""
         freed: list[int] = []
         groups, self._groups = self._groups, []
         for group in groups:
-            reason = judge_leftover(group[0], self._policy, at)
+            reason = judge_leftover(group[0], self._policy, notice)
             if reason == "legacy":
-                self._groups.append([Leftover("quarantined", entry.key, entry.size, at) for entry in group])
+                self._groups.append(
+                    [Leftover("quarantined", entry.key, entry.size, notice.ages.now) for entry in group]
+                )
             elif reason is None:
                 self._groups.append(group)
             else:
                 freed += [entry.size for entry in group]
         return freed
 
-    def _take(self, at: datetime, stock: Stock, trashing: list[StoredSession]) -> Taken:
+    def _take(self, day: int, stock: Stock, trashing: list[StoredSession]) -> Taken:
         trash = [entry for group in self._groups if group[0].kind == "trash" for entry in group]
         oldest_first(trash)
-        # Those that were used too recently are the last of them; how many a budget would have liked is not asked.
-        least_idle = self._policy.least_idle
-        recent = bisect_left(self._candidates, True, key=lambda candidate: at - candidate[0] <= least_idle)
         trashing.sort(key=lambda session: (session.header.last_accessed, session.key))
-        taken = take(self._policy, at, stock, self._candidates[:recent], trash, trashing=trashing)
+        taken = take(
+            self._policy, stock, self._candidates, trash,
+            trashing=trashing, is_ready=partial(self._is_ready, day), later=day * _DAY,
+        )  # fmt: skip
         if taken.trash:
             emptied = {id(row.leftover) for row in taken.trash}
             groups = ([entry for entry in group if id(entry) not in emptied] for group in self._groups)
@@ -191,8 +212,13 @@ class _Course:
         if taken.removals:
             keys = {row.session.key for row in taken.removals}
             self._gone |= keys
-            self._candidates = [candidate for candidate in self._candidates if candidate[1] not in keys]
+            self._candidates = [candidate for candidate in self._candidates if candidate.key not in keys]
         return taken
+
+    def _is_ready(self, day: int, candidate: Candidate) -> bool:
+        """Return whether `max_sessions` may take a session: an earlier run has announced it, but for the first."""
+        period = notice_of(None, self._notice.rules.interval)
+        return day > 0 or self._notice.is_ready(candidate.noted, period)
 
 
 def _day_of_expiry(age: timedelta, ttl: timedelta | None, last_day: int) -> int | None:

@@ -10,7 +10,9 @@ from datetime import datetime
 from msgspec import Struct, field
 
 from miniclaw.session.retention.leftover_rules import LeftoverRow
+from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.policy import GUARD_LEAST_SESSIONS, REMOVING, PlanRow, Reason, RetentionPolicy
+from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.rows import Leftover, LeftoverKind, ProblemFile
 from miniclaw.session.types import Session, SessionHeader
 
@@ -26,7 +28,7 @@ class CleanupPlan(Struct):
     """What a run would do, if it began at `now`.
 
     Attributes:
-        now: The time that all sessions were judged at.
+        ages: The moment that all sessions were judged at.
         removals: The sessions that would go; those of the TTL first, then those of the budgets as they are taken.
         problems: Files that are no readable sessions; they stay.
         future: Sessions that are ahead of the clock; they stay.
@@ -39,11 +41,13 @@ class CleanupPlan(Struct):
         sessions_bytes: Their sizes, added up.
         unmet: Budgets that stay unmet, because the rest is protected or would not be enough.
         for_good: Keys of removals that would go to the trash, if a disk budget did not need the room.
+        due: Sessions that go for their TTL or `max_sessions` if nobody uses them: soon, or by this plan.
+        due_files: Files in quarantine likewise.
         held: Why the plan is not to be carried out unless somebody confirms it; None: it may be.
         policy: What it was made by.
     """
 
-    now: datetime
+    ages: Ages
     removals: list[PlanRow] = field(default_factory=list)
     problems: list[ProblemFile] = field(default_factory=list)
     future: list[PlanRow] = field(default_factory=list)
@@ -56,8 +60,15 @@ class CleanupPlan(Struct):
     sessions_bytes: int = 0
     unmet: list[str] = field(default_factory=list)
     for_good: frozenset[str] = frozenset()
+    due: list[DueSession] = field(default_factory=list)
+    due_files: list[DueFile] = field(default_factory=list)
     held: str | None = None
     policy: RetentionPolicy = RetentionPolicy(ttl=None)  # under which nothing expires
+
+    @property
+    def now(self) -> datetime:
+        """The moment."""
+        return self.ages.now
 
     @property
     def bytes(self) -> int:
@@ -65,9 +76,9 @@ class CleanupPlan(Struct):
         return sum(row.session.size for row in self.removals)
 
     @property
-    def takes_anything(self) -> bool:
-        """Whether anything would go that somebody may miss: a session, or one in trash or quarantine."""
-        return bool(self.removals) or any(row.leftover.kind in {"trash", "quarantined"} for row in self.leftovers)
+    def due_count(self) -> Count:
+        """How many sessions are due, and their sizes added up."""
+        return Count(len(self.due), sum(due.session.size for due in self.due))
 
     def by_reason(self) -> dict[Reason, Count]:
         """Return how many sessions go by each rule that takes any, in the order of the rules."""
@@ -96,15 +107,11 @@ class CleanupPlan(Struct):
             header: The session as it is now, in its file, whole, or in memory.
 
         Returns:
-            True where it is not pinned and, for the TTL, is still expired at the time of the plan; for a budget, has
-            not been used since.
+            True where it is not pinned and was not used since the plan was made.
         """
-        if header.pinned or not row.removes:
-            return False
-        if row.reason == "ttl":
-            return self.policy.is_expired(header, self.now)
-        # In memory it may have been used later than its file says; the plan knows both.
-        return header.last_accessed in {row.session.header.last_accessed, self.now - row.age}
+        return (
+            not header.pinned and row.removes and header.last_accessed in {row.session.header.last_accessed, row.used}
+        )
 
 
 def why_held(plan: CleanupPlan) -> str | None:

@@ -1,30 +1,29 @@
 """Which sessions may stay: the rules, and the verdict of the TTL. Pure.
 
 The rule of the TTL is a sliding window of inactivity, judged by `last_accessed` alone (never by a file's times): a
-session is expired when it was last used *longer ago* than its TTL; at exactly the TTL it is kept. A time in the future
-is kept and reported: a wrong clock wrote it, and nobody knows which age it stands for.
+session is expired when it was last used *longer ago* than its TTL; at exactly the TTL it is kept. How long ago that is,
+`miniclaw.session.retention.timeline` says; and when an expired session goes, `miniclaw.session.retention.notice`.
 
-What the budgets take depends on all sessions together: `miniclaw.session.plan` and `miniclaw.session.retention.budgets`.
+What the budgets take depends on all sessions together: `miniclaw.session.retention.budgets`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct, field
 
+from miniclaw.session.clock import from_microseconds
 from miniclaw.session.names import is_channel
+from miniclaw.session.retention.noted import Noted
+from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Session, SessionHeader
 
 SESSION_TTL_DAYS: Final = 30
 """Days of inactivity after which a session may go, unless configured otherwise."""
-
-FUTURE_TOLERANCE: Final = timedelta(minutes=5)
-"""How far ahead of the clock a `last_accessed` may be before it is reported; clocks are corrected by seconds."""
 
 DEFAULT_MIN_IDLE: Final = timedelta(hours=24)
 """How long nobody must have used a session before a budget may take it, unless configured otherwise."""
@@ -32,13 +31,19 @@ DEFAULT_MIN_IDLE: Final = timedelta(hours=24)
 DEFAULT_LOW_WATER: Final = (9, 10)
 """The part of `max_disk_bytes` down to which it removes, unless configured otherwise."""
 
+DAILY: Final = timedelta(days=1)
+"""Between two runs where they come at a time of day, or where nothing else is known."""
+
 QUARANTINE_DAYS: Final = 30
 """Days for which quarantined files are kept, unless configured otherwise."""
 
 GUARD_LEAST_SESSIONS: Final = 20
 """Below so many readable sessions `max_removed_fraction` does not apply: of three, one is a third."""
 
-_AHEAD: Final = -FUTURE_TOLERANCE
+LEAD_MARGIN: Final = timedelta(hours=4)
+MOST_LEAD: Final = timedelta(days=7)
+MOST_NOTICE: Final = timedelta(hours=20)
+"""Less than a day: the run after the one that announced may delete, also where that one came a little late."""
 
 Reason: TypeAlias = Literal[
     "ttl", "max_sessions", "max_disk_bytes", "min_free_disk",
@@ -56,6 +61,17 @@ REMOVING: Final[tuple[Reason, ...]] = ("ttl", "max_sessions", "max_disk_bytes", 
 
 _REMOVING: Final = frozenset(REMOVING)
 _TRASHED: Final[frozenset[Reason]] = frozenset({"ttl", "max_sessions"})
+
+
+def lead_of(ttl: timedelta, interval: timedelta) -> timedelta:
+    """Return how long before it expires something is announced, where a run comes every `interval`."""
+    return max(interval + LEAD_MARGIN, min(MOST_LEAD, ttl / 4))
+
+
+def notice_of(ttl: timedelta | None, interval: timedelta) -> timedelta:
+    """Return how long at least something stays after it was announced; None: by a rule that goes by no age."""
+    notice = min(MOST_NOTICE, interval * 5 / 6)
+    return notice if ttl is None else min(notice, ttl)
 
 
 class PolicyError(ValueError):
@@ -176,10 +192,14 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
         """Return whether what is removed for this reason goes to the trash: not where the disk needs the room."""
         return self.trash_for is not None and reason in _TRASHED
 
-    def judge(self, session: SessionHeader | Session, now: datetime) -> Reason:
-        """Return what decides about a session by itself at this time; budgets may still take what stays."""
-        age = now - session.last_accessed
-        if age < _AHEAD:
+    def judge(self, session: SessionHeader | Session, age: timedelta | None) -> Reason:
+        """Return what decides about a session of this age by itself; budgets may still take what stays.
+
+        Args:
+            session: The session.
+            age: Since it was last used; None: it is ahead of the clock.
+        """
+        if age is None:
             return "future"
         if session.pinned:
             return "pinned"
@@ -188,19 +208,24 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
             return "never"
         return "ttl" if age > ttl else "within_ttl"
 
-    def surely_staying(self, now: datetime) -> Staying | None:
-        """Return which sessions stay, whatever their channel; None where each has to be judged, as for a budget."""
+    def is_expired(self, session: SessionHeader | Session, ages: Ages) -> bool:
+        """Return whether a session may be removed at this time for its TTL."""
+        return self.judge(session, ages.age(session.last_accessed)) == "ttl"
+
+    def surely_staying(self, ages: Ages, interval: timedelta | None = None) -> Staying | None:
+        """Return which sessions stay, whatever their channel; None where each has to be judged, as for a budget.
+
+        Args:
+            ages: The moment.
+            interval: Between two runs; given, a session that is due is not among them.
+        """
         if self.has_budget:
             return None
-        ttl = self.shortest_ttl()
-        least = datetime.min.replace(tzinfo=UTC)
-        with suppress(OverflowError):  # a TTL of ten thousand years takes nothing
-            least = least if ttl is None else now - ttl
-        return Staying(least, now)
-
-    def is_expired(self, session: SessionHeader | Session, now: datetime) -> bool:
-        """Return whether a session may be removed at this time for its TTL."""
-        return self.judge(session, now) == "ttl"
+        ttls = [ttl for ttl in [self.ttl, *self.ttl_by_channel.values()] if ttl is not None]
+        limits = [ttl if interval is None else ttl - lead_of(ttl, interval) for ttl in ttls]
+        if not limits:
+            return Staying(datetime.min.replace(tzinfo=UTC), ages.now)
+        return Staying(from_microseconds(ages.young_since(min(limits))), ages.now)
 
 
 def _check_duration(name: str, value: object, what: str) -> None:
@@ -220,10 +245,19 @@ def _check_fraction(name: str, value: object) -> None:
 
 
 class Staying(Struct, frozen=True):
-    """Within which times of their last use sessions stay by any rule, if they are not pinned; both inclusive."""
+    """Which sessions stay by any rule, if they are not pinned; the times are those of their last use, inclusive.
+
+    Attributes:
+        since: From when on; what is older may be due.
+        until: Until when.
+        due: What was announced, and stays as well, if it was used from `due_since` on; None: nothing.
+        due_since: From when on nothing is expired.
+    """
 
     since: datetime
     until: datetime
+    due: Noted | None = None
+    due_since: datetime = datetime.max.replace(tzinfo=UTC)
 
 
 class PlanRow(Struct, frozen=True, gc=False):
@@ -233,11 +267,13 @@ class PlanRow(Struct, frozen=True, gc=False):
         session: As it is stored.
         reason: The rule that decided.
         age: Since it was last used; negative in the future.
+        used: When that was, by its file or, where it is there, by memory.
     """
 
     session: StoredSession
     reason: Reason
     age: timedelta
+    used: datetime
 
     @property
     def removes(self) -> bool:
@@ -245,13 +281,14 @@ class PlanRow(Struct, frozen=True, gc=False):
         return self.reason in _REMOVING
 
 
-def plan_retention(sessions: Iterable[StoredSession], policy: RetentionPolicy, now: datetime) -> Iterable[PlanRow]:
+def plan_retention(sessions: Iterable[StoredSession], policy: RetentionPolicy, ages: Ages) -> Iterable[PlanRow]:
     """Yield the verdict on each session by itself; what budgets take is in no row here.
 
     Args:
         sessions: In any order; consumed one by one, so that a plan over many needs no memory for those it keeps.
         policy: The rules.
-        now: The one time that all are judged at, aware.
+        ages: The one moment that all are judged at.
     """
     for session in sessions:
-        yield PlanRow(session, policy.judge(session.header, now), now - session.header.last_accessed)
+        used = session.header.last_accessed
+        yield PlanRow(session, policy.judge(session.header, ages.age(used)), ages.shown(used), used)

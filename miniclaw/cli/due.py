@@ -1,0 +1,59 @@
+"""``miniclaw sessions due``."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from miniclaw.admin.views.looking import Outlook
+from miniclaw.admin.views.plan import due_row, in_order
+from miniclaw.cli import Settings
+from miniclaw.cli.in_force import find_rules
+from miniclaw.cli.looking import log_to_terminal, look_ahead
+from miniclaw.cli.options import json_option
+from miniclaw.cli.output import count, print_table
+from miniclaw.formats import format_age, format_size
+
+_BY_ITSELF = "not by itself"
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def due(settings: Settings, as_json: bool) -> None:
+    """List the sessions that go soon if nobody uses them, and when.
+
+    The daily cleanup announces a session before it deletes it: about a week before its TTL is over, or, where it had
+    expired before anybody announced it, 20 hours. A message to it keeps it, and so does `miniclaw sessions pin ID`.
+    """
+    log_to_terminal(settings)
+    outlook = look_ahead(settings, waits=True)
+    rules = find_rules(settings)
+    rules.warn()
+    if as_json:
+        rows = [due_row(each, outlook.goes_at(each.stays)) for each in in_order(outlook.plan.due)]
+        click.echo(msgspec.json.encode(rows))
+        return
+    _print(outlook)
+    if rules.config.session.mode == "announce":
+        click.echo("The mode is to announce: nothing is deleted by itself.")
+
+
+def _print(outlook: Outlook) -> None:
+    plan = outlook.plan
+    rows = []
+    for each in in_order(plan.due):
+        goes_at = outlook.goes_at(each.stays)
+        rows.append(
+            (each.session.header.session_id, format_age(each.age), format_size(each.session.size), each.reason,
+             "yes" if each.noted is not None else "by the next run",
+             _BY_ITSELF if goes_at is None else f"{goes_at:%Y-%m-%d %H:%M}")
+        )  # fmt: skip
+    if rows:
+        headings = ("SESSION", "LAST USED", "SIZE", "REASON", "ANNOUNCED", "GOES (UTC)")
+        print_table(headings, rows, right=("LAST USED", "SIZE"), whole=("GOES (UTC)",))
+        click.echo()
+    total = plan.due_count
+    click.echo(f"{count(total.sessions, 'session')} due, {format_size(total.bytes)}, of {plan.readable:,}.")
+    if rows:
+        click.echo("A message to a session keeps it; so does `miniclaw sessions pin ID`.")

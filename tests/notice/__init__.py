@@ -1,0 +1,1 @@
+"""The notice rule, tried on machines whose clocks are wrong."""
