@@ -21,6 +21,16 @@ POLICY: Final = RetentionPolicy()
 STATE_NAME: Final = ".state"
 
 
+def _present() -> Any:
+    """Return the moment as this version of the package takes it; another one may be measured beside it."""
+    if "notice" not in signature(scan_sync).parameters:
+        return datetime.now(UTC)
+    from miniclaw.session.clock import SystemClock  # noqa: PLC0415 - an earlier version has none of them
+    from miniclaw.session.moment import by_wall_clock  # noqa: PLC0415
+
+    return by_wall_clock(SystemClock()).notice(POLICY, None, waits=False)
+
+
 def scan(directory: Path) -> int:
     """Scan a directory of which nothing is known, as the first cleanup does; return how many sessions there are.
 
@@ -30,14 +40,14 @@ def scan(directory: Path) -> int:
         RuntimeError: The files are not in order.
     """
     with SessionDirectory.open(directory) as sessions:
-        return _checked(scan_sync(sessions, POLICY, datetime.now(UTC), **_new_ledger()))
+        return _checked(scan_sync(sessions, POLICY, _present(), **_new_ledger()))
 
 
 def scan_known(directory: Path, state: Path) -> int:
     """Scan a directory by its ledger, whose folder lies in `state`; return how many sessions there are."""
     file = _ledger_file(state)
     with SessionDirectory.open(directory) as sessions:
-        return _checked(scan_sync(sessions, POLICY, datetime.now(UTC), ledger=file.load()))
+        return _checked(scan_sync(sessions, POLICY, _present(), ledger=file.load()))
 
 
 def write_ledger(directory: Path, state: Path) -> None:
@@ -49,7 +59,7 @@ def write_ledger(directory: Path, state: Path) -> None:
     file = _ledger_file(state)
     with SessionDirectory.open(directory) as sessions:
         ledger = file.load()
-        count = _checked(scan_sync(sessions, POLICY, datetime.now(UTC), ledger=ledger))
+        count = _checked(scan_sync(sessions, POLICY, _present(), ledger=ledger))
         file.save(ledger)
     if len(file.load()) != count:
         raise RuntimeError(f"the ledger knows {len(ledger)} of {count} sessions")

@@ -41,7 +41,7 @@ class Desk:
             run=store.run,
         )
         self.cleanup = cleanup
-        self.do = SessionOperations(self.manager, store, cleanup, self.state, self.history, clock=clock)
+        self.do = SessionOperations(self.manager, store, cleanup, self.history, clock=clock)
 
     def told(self) -> list[HistoryEvent]:
         return self.history.read()[0]

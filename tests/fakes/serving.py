@@ -17,7 +17,7 @@ from miniclaw.admin.metrics import Metrics
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.stats import TurnStats
 from miniclaw.config import Config, Home
-from miniclaw.session.clock import Clock, utc_now
+from miniclaw.session.clock import Clock, Now
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.runtime import open_runtime
 from miniclaw.web.app import build_app
@@ -36,7 +36,7 @@ async def open_gateway(
     config: Config | None = None,
     *,
     web: WebConfig = NOT_AT_AN_ADDRESS,
-    clock: Clock = utc_now,
+    clock: Clock | Now | None = None,
     fs: OsCalls | None = None,
 ) -> AsyncIterator[AdminContext]:
     """Run the sessions and the API around a block; nothing is cleaned up or saved by itself."""
@@ -51,13 +51,13 @@ async def open_gateway(
         fs=fs,
     ) as runtime:
         addresses: list[str] = []
-        health, inbox, turns, started_at = Health(runtime), Inbox(), TurnStats(()), clock()
+        health, inbox, turns, started_at = Health(runtime), Inbox(), TurnStats(()), runtime.time.now()
         metrics = Metrics(runtime, turns=turns, inbox=inbox, health=health)
 
         def live() -> LiveStatus:
             return live_status(
                 runtime=runtime, health=health, metrics=metrics, turns=turns, inbox=inbox, model="echo",
-                addresses=addresses, now=clock(), started_at=started_at,
+                addresses=addresses, now=runtime.time.now(), started_at=started_at,
             )  # fmt: skip
 
         security = open_security(web, home.workspace)
@@ -68,7 +68,6 @@ async def open_gateway(
             operations=runtime.operations(by="command"),
             live=live,
             entrance=lambda: Entrance(addresses[0] if addresses else None, security.make_code(), CODE_SECONDS),
-            clock=clock,
         )
 
         def make_app(trusted: bool) -> ASGIApp:

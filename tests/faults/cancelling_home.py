@@ -21,12 +21,10 @@ from miniclaw.session.names import file_name, split_session_id
 from miniclaw.session.operations import SessionOperations
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.rows import StoredSession
-from miniclaw.session.state import CleanupState
 from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.types import Message
 from tests.fakes.cancelling import Cancelling, QuickOs
 from tests.fakes.clock import WallClock
-from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session
 from tests.fakes.work_folder import left_in_work
@@ -57,7 +55,6 @@ class Home:
         batch.mkdir(parents=True)
         write_session(batch, "web_left", clock.ago(days=1))
         (directory / ".work" / "tmp-1").touch()
-        state_in(directory).write_cleanup(CleanupState(last_run_at=clock()))  # so that none is due
 
     store: FileSessionStore
     manager: SessionManager
@@ -91,8 +88,7 @@ class Home:
         return self.store.state.history()
 
     def operations(self) -> SessionOperations:
-        state, history = self.store.state, self.history()
-        return SessionOperations(self.manager, self.store, self.cleanup(), state, history, clock=self.clock)
+        return SessionOperations(self.manager, self.store, self.cleanup(), self.history(), clock=self.clock)
 
     def trashed(self) -> set[str]:
         """Return the sessions in the trash; each has to be whole."""

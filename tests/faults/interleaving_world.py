@@ -18,6 +18,7 @@ from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
+from tests.fakes.moments import ages_at
 from tests.fakes.work_folder import left_in_work
 from tests.faults.interleaving import Stage
 
@@ -76,7 +77,7 @@ class World:
         """Remove the expired session; return what became of it, by what its caller is told."""
         row = (await self._cleanup().plan()).removals[0].session
         removals = await self.manager.remove_sessions(
-            [row], lambda session: RetentionPolicy().is_expired(session, self.clock.now), late=self.late.extend
+            [row], lambda session: RetentionPolicy().is_expired(session, ages_at(self.clock.now)), late=self.late.extend
         )
         return removals[0].outcome
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -18,13 +18,10 @@ import msgspec
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.migration import move_in
-from miniclaw.session.state import Announcement, CleanupState
-from tests.faults.file_work import IDS, NOW, OLD, SESSIONS, Told, Work, owned
+from tests.faults.file_work import IDS, NOW, SESSIONS, Told, Work, owned
 from tests.faults.trash_operations import entry_of
 
-RUN_AT: Final = NOW - timedelta(days=1)
-SEEN_AT: Final = NOW - timedelta(hours=1)
-STATE: Final = CleanupState(last_run_at=RUN_AT, announcement=Announcement(RUN_AT, "long_absence"))
+DROPPED: Final = {"cleanup.json": b'{"last_run_at":"2026-11-20T12:00:00Z"}', "last-seen": b"2026-11-20T12:00:00Z\n"}
 
 
 def line(day: int, note: str) -> bytes:
@@ -50,10 +47,6 @@ MERGED_LINES_OTHERWISE: Final = (
 LEDGER: Final = b"a cache"
 
 
-def seen(at: datetime) -> bytes:
-    return f"{at.astimezone(UTC).isoformat(timespec='microseconds')}\n".encode()
-
-
 def earlier_of(root: Path) -> EarlierFolders:
     """Return the folders that an earlier version had in a workspace."""
     return EarlierFolders(root / "state", root / "trash")
@@ -65,8 +58,7 @@ def lay(root: Path, *, both: bool = False) -> None:
         root / "state",
         {
             "history.jsonl": b"".join(OLD_LINES),
-            "cleanup.json": msgspec.json.encode(STATE),
-            "last-seen": seen(SEEN_AT),
+            **DROPPED,
             "sessions.ledger": LEDGER,
             "tmp-0123456789abcdef": b"half a state",
         },
@@ -74,13 +66,10 @@ def lay(root: Path, *, both: bool = False) -> None:
     _write(root / "trash", {**ENTRIES, "tmp-0123456789abcdef": b"half an entry"})
     _write(root / "sessions", {"telegram_1.json": SESSIONS["telegram_1"]})
     if both:
-        state = CleanupState(last_run_at=OLD)
         _write(
             root / "sessions" / ".state",
             {
                 "history.jsonl": b"".join(NEW_LINES),
-                "cleanup.json": msgspec.json.encode(state),
-                "last-seen": seen(NOW),
                 "sessions.ledger": b"a newer cache",
             },
         )
@@ -119,17 +108,8 @@ def check(root: Path, told: Told, started: bool, *, both: bool = False) -> Itera
     yield from (f"an entry is damaged: {data[:40]!r}" for data in trash if data not in wanted)
     lines = {each for path, data in contents.items() if path.name == "history.jsonl" for each in data.splitlines(True)}
     yield from (f"a line is lost: {each!r}" for each in (*OLD_LINES, *(NEW_LINES if both else ())) if each not in lines)
-    states = [msgspec.json.decode(data, type=CleanupState) for path, data in contents.items() if _is(path, "cleanup")]
-    if STATE not in states:
-        yield f"the state is lost: {states}"
-    if seen(SEEN_AT) not in [data for path, data in contents.items() if path.name == "last-seen"]:
-        yield "the time is lost"
     if started or told.done:
         yield from _check_order(root, both=both, started=started)
-
-
-def _is(path: Path, stem: str) -> bool:
-    return path.name == f"{stem}.json" and path.parent.name in {"state", ".state"}
 
 
 def _check_order(root: Path, *, both: bool, started: bool) -> Iterator[str]:
@@ -141,8 +121,7 @@ def _check_order(root: Path, *, both: bool, started: bool) -> Iterator[str]:
     found = sorted(path.read_bytes() for path in (place / ".trash").iterdir())
     if found != sorted([*ENTRIES.values(), *([TAKEN[1]] if both else [])]):
         yield f"the trash holds {len(found)} files"
-    if (place / ".state" / "last-seen").read_bytes() != seen(SEEN_AT):
-        yield "not the earlier time counts"
+    yield from (f"what nobody needs is left: {path}" for path in root.rglob("*") if path.name in DROPPED)
     if (place / ".state" / "sessions.ledger").read_bytes() != (b"a newer cache" if both else LEDGER):
         yield "the ledger is another one"
     if started:

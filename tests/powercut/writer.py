@@ -19,13 +19,14 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.removal import remove_batch
 from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.types import SessionHeader
 from tests.powercut.ledger import ABSENT, NOW, STRANGE_PREFIX, Ledger, content, is_old
 
 WRITERS: Final = 3
 SESSION_IDS: Final = [f"web_{number}" for number in range(WRITERS * 5)]
 
-_expired = partial(RetentionPolicy().is_expired, now=NOW)
+_expired = partial(RetentionPolicy().is_expired, ages=Ages.by_wall_clock(NOW))
 
 
 class StoppedError(Exception):

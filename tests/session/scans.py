@@ -12,6 +12,7 @@ from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.rows import ScanRow
 from miniclaw.session.scanning import DirectoryScan
 from tests.fakes.clock import WallClock
+from tests.fakes.moments import at_once
 from tests.fakes.samples import session_dict, write_session
 
 POLICY = RetentionPolicy()
@@ -31,7 +32,7 @@ def scan(path: Path, ledger: Ledger | None, **options: object) -> tuple[list[Sca
 
 def plan(path: Path, clock: WallClock, ledger: Ledger | None, policy: RetentionPolicy = POLICY) -> CleanupPlan:
     with SessionDirectory.open(path) as directory:
-        return scan_sync(directory, policy, clock.now, ledger=ledger)
+        return scan_sync(directory, policy, at_once(clock.now, policy), ledger=ledger)
 
 
 def told(plan: CleanupPlan) -> tuple[object, ...]:
