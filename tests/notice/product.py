@@ -9,8 +9,8 @@ from miniclaw.session.clock import Reading, from_microseconds, to_microseconds
 from miniclaw.session.plan import Planner
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Notice, Rules
-from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.retention.schedule import DAILY, Schedule
+from miniclaw.session.retention.policy import DAILY, RetentionPolicy
+from miniclaw.session.retention.schedule import Schedule
 from miniclaw.session.retention.timeline import Timeline
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import SessionHeader
