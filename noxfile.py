@@ -101,13 +101,15 @@ def lock(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Run the fault tests ten times as long (MINICLAW_SOAK sets the factor), kill -9 under load, and all at once.
+    """Run the fault tests ten times as long (MINICLAW_SOAK sets the factor), a thousand machines with wrong clocks of each
+    kind, kill -9 under load, and all at once.
 
     MINICLAW_SOAK_MINUTES says how long the last of these takes; 5 if it is not set.
     """
     install(session, "test")
     factor = session.env.get("MINICLAW_SOAK", "10")
-    session.run("pytest", "--numprocesses=auto", "tests/faults", *session.posargs, env={"MINICLAW_SOAK": factor})
+    paths = ["tests/faults", "tests/notice"]
+    session.run("pytest", "--numprocesses=auto", *paths, *session.posargs, env={"MINICLAW_SOAK": factor})
     session.run("python", "-m", "tests.soak.kill_load", "--cycles", "1000")
     minutes = session.env.get("MINICLAW_SOAK_MINUTES") or "5"
     session.run("python", "-m", "tests.soak.gateway", "--minutes", minutes)

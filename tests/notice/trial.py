@@ -96,10 +96,20 @@ class Trial:
         return len(self.early) + self.slight + len(self.late)
 
     def _happen(self, event: Event) -> None:
-        machine = self.machine
-        machine.time = event.at
+        self.machine.time = event.at
         if event.what in {"boot", "off", "step"} or event.at - (self._powered or event.at) > 12:
             self._account()
+        if event.what in {"boot", "off", "stop", "step"}:
+            self._happen_to_machine(event)
+        elif event.what in {"start", "lose", "restore", "tighten"}:
+            self._happen_to_program(event)
+        elif event.what == "use" and self._running:
+            self._use(event.session)
+        elif event.what == "poll" and self._running:
+            self._rule.poll(self)
+
+    def _happen_to_machine(self, event: Event) -> None:
+        machine = self.machine
         match event.what:
             case "boot":
                 machine.on, machine.boot, machine.offset = event.at, machine.boot + 1, event.offset
@@ -109,31 +119,26 @@ class Trial:
                 self._powered, self._running = None, False
             case "stop":
                 self._running = False
-            case "step":
-                if event.step.offset is not None:
-                    machine.offset = event.step.offset
+            case _:
+                machine.offset = machine.offset if event.step.offset is None else event.step.offset
                 machine.synchronised = event.step.synchronised
+
+    def _happen_to_program(self, event: Event) -> None:
+        match event.what:
             case "start":
                 self._running = True
                 self._rule.start(self)
             case "lose":
                 self._rule.lose_state()
-                self._right_for = 0.0
                 if self._running:
                     self._rule.start(self)
-            case "restore":
-                for session, age in event.ages.items():
-                    if session not in self.files:
-                        self._put(session, event.at - age, event.at - age)
             case "tighten":
                 self._ttl = event.ttl
                 self._rule.set_ttl(event.ttl)
-            case "use" if self._running:
-                self._use(event.session)
-            case "poll" if self._running:
-                self._rule.poll(self)
             case _:
-                pass
+                for session, age in event.ages.items():
+                    if session not in self.files:
+                        self._put(session, event.at - age, event.at - age)
 
     def _use(self, session: str) -> None:
         if session not in self.files:
