@@ -73,6 +73,7 @@ class RetentionState(Struct):
 
     Attributes:
         id: By which the other two files are told from those of another state.
+        serial: Counts what is written of it, so that an earlier tick is told from a later one.
         timeline: The time.
         last_run: The last run of the daily cleanup that came to its end; None: none is known.
         held: Why it was held, if it was; see `miniclaw.session.retention.plan.why_held`.
@@ -81,6 +82,7 @@ class RetentionState(Struct):
     """
 
     id: str = field(default_factory=lambda: token_hex(8))
+    serial: int = 0
     timeline: Timeline = field(default_factory=Timeline)
     last_run: LastRun | None = None
     held: str = ""
@@ -90,6 +92,7 @@ class RetentionState(Struct):
 
 class _Tick(Struct):
     id: str
+    serial: int
     lived: int
     count: int
     unconfirmed: int
@@ -107,7 +110,7 @@ def tick_of(state: RetentionState) -> bytes:
     timeline = state.timeline
     assert timeline.seen is not None  # noqa: S101 - for mypy: it was observed
     tick = _Tick(
-        state.id, timeline.lived, timeline.count, timeline.unconfirmed, timeline.seen, timeline.floor,
+        state.id, state.serial, timeline.lived, timeline.count, timeline.unconfirmed, timeline.seen, timeline.floor,
         timeline.frames[-1],
     )  # fmt: skip
     return msgspec.json.encode(tick).ljust(_TICK_BYTES - 1) + b"\n"  # always of one length
@@ -120,8 +123,9 @@ def _with_tick(state: RetentionState, data: bytes) -> None:
     except (ValueError, RecursionError):
         return
     timeline = state.timeline
-    if tick.id != state.id or tick.lived < timeline.lived:
+    if tick.id != state.id or tick.serial <= state.serial:
         return
+    state.serial = tick.serial
     timeline.lived, timeline.count, timeline.unconfirmed = tick.lived, tick.count, tick.unconfirmed
     timeline.seen, timeline.floor = tick.seen, tick.floor
     if timeline.frames and timeline.frames[-1].offset == tick.frame.offset:

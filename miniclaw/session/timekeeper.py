@@ -111,6 +111,7 @@ class Timekeeper:
         """Write down that the program is there, and a jump of the clock. A failure is an ERROR in the log."""
         self.look()
         if self._is_saved:
+            self.state.serial += 1
             await self._write(partial(self._directory.write_last_seen, tick_of(self.state)))
         else:
             await self.save()
@@ -119,6 +120,7 @@ class Timekeeper:
         """Write all of the state down. A failure is an ERROR in the log."""
         self.look()
         self._is_saved = True
+        self.state.serial += 1
         if not await self._write(partial(self._directory.write, self.state)):
             self._is_saved = False
 

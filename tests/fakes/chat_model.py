@@ -12,17 +12,15 @@ from typing import Any, NamedTuple
 from tests.fakes.samples import session_dict
 
 TTL = timedelta(days=30)
+NOTICE = timedelta(hours=20)
 
 
 class State(NamedTuple):
-    """A session as it should be."""
+    """A session as it should be; `last_used` is what the wall clock said, right or wrong."""
 
     said: tuple[str, ...]
     last_used: datetime
     pinned: bool = False
-
-    def is_expired(self, now: datetime) -> bool:
-        return now - self.last_used > TTL and not self.pinned
 
 
 class Odd(NamedTuple):
@@ -39,25 +37,41 @@ class Chat:
     """The model of one chat: what its session is, what its file is, and what that may have become meanwhile."""
 
     def __init__(self) -> None:
+        # In true time: when a state was used last, and since when it has been there.
+        self.used: dict[State, timedelta] = {}
+        self.since: dict[State, timedelta] = {}
         self.found(None)
         self.trashed: Counter[State] = Counter()  # what of it lies in the trash
+
+    def is_expired(self, state: State, true: timedelta) -> bool:
+        """Return whether a rule may take it at this true time."""
+        return true - self.used[state] > TTL and not state.pinned
+
+    def may_go_by_itself(self, state: State, true: timedelta) -> bool:
+        """Return whether the daily run may take it: it is expired, and was there for long enough to be announced."""
+        return self.is_expired(state, true) and true - self.since[state] >= NOTICE
+
+    def came(self, state: State, true: timedelta, used: timedelta) -> State:
+        """Take note of a state that came about at a true time."""
+        self.used[state], self.since[state] = used, true
+        return state
 
     def found(self, file: File) -> None:
         """Nothing is in memory, and this is on the disk."""
         self.now, self.file = file if isinstance(file, State) else None, file
         self.unsaved: list[State] = []  # what the session was since it was saved
 
-    def use(self, now: datetime, *said: str) -> None:
+    def use(self, now: datetime, true: timedelta, *said: str) -> None:
         old = self.now or State((), now)
-        self.now = State(old.said + said, max(old.last_used, now), old.pinned)
+        self.now = self.came(State(old.said + said, now, old.pinned), true, true)
         self.unsaved.append(self.now)
 
-    def pin(self, pinned: bool) -> bool:
+    def pin(self, pinned: bool, true: timedelta) -> bool:
         """Pin or unpin it; return whether that changes anything."""
         assert self.now is not None
         if self.now.pinned == pinned:
             return False
-        self.now = self.now._replace(pinned=pinned)
+        self.now = self.came(self.now._replace(pinned=pinned), true, self.used[self.now])
         self.unsaved.append(self.now)
         return True
 

@@ -65,6 +65,11 @@ class TrioThread:
             await self._ended.wait()
             self.nursery.cancel_scope.cancel()
 
+    @property
+    def seconds(self) -> float:
+        """What the clock says."""
+        return self._clock.seconds
+
     def run(self, function: Callable[[], Awaitable[T]]) -> T:
         """Call an async function on the trio thread, wait until all that it set off is done, return its result."""
 
