@@ -38,13 +38,22 @@ class _Frame:
 
 
 @dataclass
+class _Gap:
+    """The clock was ahead of what had passed, before a start or at a jump."""
+
+    boot: int
+    by: float
+    believed: bool = False
+
+
+@dataclass
 class _State:
     lived: float = 0.0
     count: float = 0.0
     origin: float | None = None  # what the clock said when `count` was 0
     agree: bool = False  # the clock was not set since the start, and a time server vouched for it before
     debt: float = 0.0
-    gap: float = 0.0  # before this start, not confirmed yet
+    gaps: list[_Gap] = field(default_factory=list)
     seen: _Seen | None = None
     floor: tuple[float, float, float] | None = None
     frames: list[_Frame] = field(default_factory=list)
@@ -110,7 +119,7 @@ class ReferenceRule:
             state.floor = None
         now = self._present(machine, expected, same=same)
         if not same:
-            state.agree, state.debt, state.gap = seen is not None and seen.synchronised, 0.0, 0.0
+            state.agree, state.debt = seen is not None and seen.synchronised, 0.0
         self._note_jump(machine, now, now - expected, same=same)
         state.seen = _Seen(now, machine.wall, machine.boot, machine.boottime, machine.synchronised)
         state.frames[-1].hi = now
@@ -140,28 +149,41 @@ class ReferenceRule:
             state.frames.append(_Frame(machine.boot, now, now, state.count))
         if abs(jump) > _TOLERANCE:
             state.agree = state.agree and not same
-            if jump < 0:
-                taken = min(state.gap, -jump)
-                state.gap -= taken
-                state.debt -= jump + taken
-                state.origin += jump + taken
-            else:
-                paid = min(state.debt, jump)
-                state.debt -= paid
-                state.origin += paid
-                if not same:
-                    state.gap = jump - paid
-        if state.gap > _TOLERANCE and machine.synchronised and state.agree:
-            state.lived += state.gap
-            state.count += state.gap
-            for frame in state.frames:
-                if frame.boot >= machine.boot:
-                    frame.count += state.gap
-            state.gap = 0.0
+            self._jumped(machine.boot, jump)
+        for gap in state.gaps:
+            if not gap.believed and gap.boot == machine.boot and machine.synchronised and state.agree:
+                gap.believed = True
+                state.lived += gap.by
+                self._credit(machine.boot, gap.by)
+        state.gaps = [gap for gap in state.gaps if gap.by > _TOLERANCE]
         old = state.count - self._ttl - _KEPT
         while len(state.frames) > 1 and state.frames[0].count + state.frames[0].hi - state.frames[0].lo < old:
             del state.frames[0]
             state.origin = state.frames[0].lo - state.frames[0].count
+
+    def _jumped(self, boot: int, jump: float) -> None:
+        state = self._state
+        assert state.origin is not None
+        if jump < 0:
+            for gap in reversed(state.gaps):  # it takes back what was doubtful, or wrongly believed
+                taken = min(gap.by, -jump)
+                gap.by, jump = gap.by - taken, jump + taken
+                if gap.believed:
+                    self._credit(gap.boot, -taken)
+            state.debt -= jump
+            state.origin += jump
+            return
+        paid = min(state.debt, jump)
+        state.debt -= paid
+        state.origin += paid
+        if jump - paid > _TOLERANCE:
+            state.gaps.append(_Gap(boot, jump - paid))
+
+    def _credit(self, boot: int, by: float) -> None:
+        self._state.count += by
+        for frame in self._state.frames:
+            if frame.boot >= boot:
+                frame.count += by
 
     def _age(self, session: str, file: SessionFile, now: float) -> float | None:
         state, stamp = self._state, file.stamp

@@ -162,12 +162,6 @@ class Timeline(Struct):
         if self.frames and abs(self.frames[-1].offset - offset) <= TOLERANCE:
             _widen(self.frames[-1], now)
             return False
-        if not self.unconfirmed:  # else it is not known yet which offset this one has
-            for place, frame in enumerate(self.frames):
-                if abs(frame.offset - offset) <= TOLERANCE:  # the clock is again what it was before a jump
-                    self.frames.append(self.frames.pop(place))
-                    _widen(frame, now)
-                    return True
         self.frames.append(Frame(offset, now, now))
         if len(self.frames) > MAX_FRAMES:
             self._merge_two()
