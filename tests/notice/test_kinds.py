@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from miniclaw.session.retention import timeline
 from tests.notice.outcome import Found, try_kind
 from tests.notice.product import ProductRule
 from tests.notice.scenarios import DAY, KINDS, draw
@@ -36,6 +37,15 @@ def test_rule_on_each_kind_of_machine_deletes_nothing_in_use_and_what_is_expired
     assert ours.removed >= 0.95 * reference.removed > 0
     assert ours.p95 <= reference.p95 + MORE_DAYS
     assert ours.most <= min(reference.most + MORE_DAYS, MOST_DAYS.get(kind, float("inf")))
+
+
+@pytest.mark.parametrize("kind", ["ahead_until_reboot", "flapping", "jump_behind", "no_rtc"])
+def test_rule_that_may_keep_few_frames_deletes_nothing_in_use(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is merged is read as younger, never as older."""
+    monkeypatch.setattr(timeline, "MAX_FRAMES", 4)
+    found = Found.of([Trial(draw(kind, SEED, number), ProductRule) for number in range(25)])
+    assert (found.early, found.slight, found.unannounced) == (0, 0, 0)
+    assert found.removed > 0
 
 
 class Eager(ProductRule):

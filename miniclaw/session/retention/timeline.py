@@ -48,11 +48,13 @@ class Frame(Struct, array_like=True):
         offset: What the wall clock was ahead of the count.
         lo: The first time that it showed.
         hi: The last one.
+        merged: It stands for several, and its offset is that of the youngest reading.
     """
 
     offset: int
     lo: int
     hi: int
+    merged: bool = False
 
     def holds(self, stamp: int) -> bool:
         """Return whether the stamp may have been made in it."""
@@ -174,12 +176,13 @@ class Timeline(Struct):
         older = past.pop(place + 1)
         _widen(past[place], older.lo)
         _widen(past[place], older.hi)
+        past[place].merged = True
         self.frames[:-1] = past
 
     def ages(self) -> Ages:
         """Return what tells the age of a stamp at the last look; it does not change any more."""
         assert self.seen is not None  # noqa: S101 - for mypy: there was a look
-        frames = tuple(Frame(frame.offset, frame.lo, frame.hi) for frame in self.frames)
+        frames = tuple(Frame(frame.offset, frame.lo, frame.hi, frame.merged) for frame in self.frames)
         return Ages(self.seen.now, self.lived, self.count, frames, self.floor is not None)
 
 
@@ -259,7 +262,11 @@ class Ages(Struct, frozen=True):
 
     def _made_at(self, moment: int, latest: int) -> int | None:
         """Return the last count, not after `latest` if possible, at which a stamp may have been made; None: ahead."""
-        certain = [moment - frame.offset for frame in self.frames if frame.holds(moment)]
+        certain = [
+            min(moment - frame.offset, latest) if frame.merged else moment - frame.offset
+            for frame in self.frames
+            if frame.holds(moment)
+        ]
         if certain:
             return max((count for count in certain if count <= latest), default=latest)
         if moment > self.present:
