@@ -116,7 +116,8 @@ class Planner:
         if in_use and (expired or used != header.last_accessed):
             self._spared.add(row.key)
         if ttl is not None and not in_use and age > ttl - lead_of(ttl, notice.rules.interval):
-            self._note(DueSession(row, "ttl", age, noted, *self._waits(row, age, ttl, noted)), which)
+            found.due.append(DueSession(row, "ttl", age, noted, *self._waits(row, age, ttl, noted)))
+            notice.due.note(which, notice.ages.lived)
             if expired and notice.is_ready(noted, notice_of(ttl, notice.rules.interval)):
                 found.removals.append(PlanRow(row, "ttl", age, used))
                 return
@@ -133,11 +134,6 @@ class Planner:
         before = None if notice.last is None else notice.last.rules.ttl_of(row.header.channel)
         stays = max(ttl - age, notice.stays(noted, notice_of(ttl, notice.rules.interval)))
         return stays, notice.why(age, ttl, before) if noted is None else None
-
-    def _note(self, due: DueSession, which: int) -> None:
-        if due.noted is None:
-            self._notice.due.add(which, self._notice.ages.lived)
-        self._found.due.append(due)
 
     def add_leftovers(self, leftovers: Iterable[Leftover]) -> None:
         """Take some more of what lies beside the sessions into account."""
@@ -204,10 +200,10 @@ class Planner:
         known = {each.session.key for each in self._found.due}
         period = notice_of(None, notice.rules.interval)
         due = [*self._found.due]
-        for each in taken.waiting:
+        too_many = {row.session.key for row in taken.removals if row.reason == "max_sessions"}
+        for each in [*taken.waiting, *(each for each in self._candidates if each.key in too_many)]:
             if each.key not in known:
-                if each.noted is None:
-                    notice.due.add(each.session.identity, notice.ages.lived)
+                notice.due.note(each.session.identity, notice.ages.lived)
                 why = notice.why_too_many() if each.noted is None else None
                 stays = notice.stays(each.noted, period)
                 due.append(DueSession(each.session, "max_sessions", each.age, each.noted, stays, why))

@@ -168,7 +168,7 @@ class DirectoryScan:
         """Return whether a session is due, an earlier run has said so, and it is not expired."""
         if self._due is None or used < self._least_due:
             return False
-        return self._due.find(identity(self._directory.file_of(status), used)) is not None
+        return self._due.keep(identity(self._directory.file_of(status), used))
 
     def _known(self, name: str, status: os.stat_result, used: int) -> StoredSession | None:
         """Return the session as the ledger knows it; None where its file has to be read.

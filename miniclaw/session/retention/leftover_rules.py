@@ -91,8 +91,7 @@ def _due(leftover: Leftover, limit: timedelta | None, notice: Notice) -> DueFile
     if age is None or limit is None or age <= limit - lead_of(limit, notice.rules.interval):
         return None
     noted = notice.due.find(_identity(leftover))
-    if noted is None:
-        notice.due.add(_identity(leftover), notice.ages.lived)
+    notice.due.note(_identity(leftover), notice.ages.lived)
     before = None if notice.last is None else notice.last.rules.quarantine_for
     stays = max(limit - age, notice.stays(noted, notice_of(limit, notice.rules.interval)))
     return DueFile(leftover, age, noted, stays, notice.why(age, limit, before) if noted is None else None)

@@ -16,7 +16,7 @@ class Noted:
     def __init__(self, identities: array[int] | None = None, seconds: array[int] | None = None) -> None:
         self._identities = array("Q") if identities is None else identities  # ascending
         self._seconds = array("I") if seconds is None else seconds
-        self._seen = bytearray(len(self._identities))
+        self._kept = bytearray(len(self._identities))
         self._added: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -24,20 +24,29 @@ class Noted:
         return len(self._identities)
 
     def find(self, which: int) -> int | None:
-        """Return when something was found first, in microseconds; it stays noted then."""
-        place = bisect_left(self._identities, which)
-        if place == len(self._identities) or self._identities[place] != which:
-            return None
-        self._seen[place] = 1
-        return self._seconds[place] * SECOND
+        """Return when something was found first, in microseconds; None: it was not."""
+        place = self._place(which)
+        return None if place is None else self._seconds[place] * SECOND
 
-    def add(self, which: int, lived: int) -> None:
-        """Note something that was found now."""
-        self._added[which] = -(-lived // SECOND)  # up: no notice is shorter for it
+    def keep(self, which: int) -> bool:
+        """Let something stay noted, if it is; return whether it is."""
+        place = self._place(which)
+        if place is not None:
+            self._kept[place] = 1
+        return place is not None
+
+    def _place(self, which: int) -> int | None:
+        place = bisect_left(self._identities, which)
+        return place if place < len(self._identities) and self._identities[place] == which else None
+
+    def note(self, which: int, lived: int) -> None:
+        """Let something stay noted, or note it as found now."""
+        if not self.keep(which):
+            self._added[which] = -(-lived // SECOND)  # up: no notice is shorter for it
 
     def renewed(self) -> Self:
-        """Return what was found and added since this one was made: the rest is gone, or was used since."""
-        found = zip(compress(self._identities, self._seen), compress(self._seconds, self._seen), strict=True)
+        """Return what was kept and noted since this one was made; the rest is gone, was used, or is not due any more."""
+        found = zip(compress(self._identities, self._kept), compress(self._seconds, self._kept), strict=True)
         # One number for each: it sorts quickly, and takes little memory.
         packed = sorted(which << 32 | seconds for which, seconds in chain(self._added.items(), found))
         return type(self)(
@@ -50,7 +59,7 @@ class Noted:
 
     def count_renewed(self) -> int:
         """Return how many `renewed` would have."""
-        return sum(self._seen) + len(self._added)
+        return sum(self._kept) + len(self._added)
 
     def encoded(self) -> bytes:
         """Return it as bytes, for `decoded`."""

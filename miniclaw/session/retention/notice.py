@@ -107,8 +107,8 @@ class Notice:
         age = self.ages.age(stamp, known=announced)
         if age is None:
             found = self.ahead.find(which)
-            if found is None and not self.ages.doubted:
-                self.ahead.add(which, self.ages.lived)
+            if found is not None or not self.ages.doubted:
+                self.ahead.note(which, self.ages.lived)
             age = None if found is None else self.ages.age(stamp, known=found)
         return age
 
