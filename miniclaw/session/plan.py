@@ -8,7 +8,7 @@ only looks starts quickly.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -20,13 +20,12 @@ from miniclaw.session.retention.budgets import Candidate, Stock, Taken, lru_firs
 from miniclaw.session.retention.leftover_rules import LeftoverRow, judge_leftovers
 from miniclaw.session.retention.notice import DueSession, Notice, Why
 from miniclaw.session.retention.plan import CleanupPlan, Count, why_held
-from miniclaw.session.retention.policy import PlanRow, RetentionPolicy, Staying, lead_of, notice_of
+from miniclaw.session.retention.policy import PlanRow, RetentionPolicy, lead_of, notice_of
 from miniclaw.session.rows import Leftover, ProblemFile, ScanRow, StoredSession
 from miniclaw.session.scanning import DirectoryScan
 
 __all__ = ["CleanupPlan", "Count", "FindLive", "LeftoverRow", "LiveSession", "Planner", "scan_sync"]
 
-_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _ZERO: Final = timedelta(0)
 
 _STEP_SECONDS = 0.2  # between two reports of the progress
@@ -65,8 +64,10 @@ class Planner:
         self._policy = policy
         self._notice = notice
         self._live = live
-        staying = policy.surely_staying(notice.ages, notice.rules.interval)
-        self._young = staying or Staying(_NEVER, _NEVER)
+        self._now = notice.ages.now
+        self._young = policy.young(notice.ages, notice.rules.interval)
+        # Of what was used since then, an age is what the wall clock says.
+        self._recent_since = max(self._young.since, notice.ages.frame_since)
         self._found = CleanupPlan(notice.ages, policy=policy)  # what needs no budget to be told
         self._candidates: list[Candidate] = []  # with a budget only
         self._in_use: set[str] = set()  # keys of candidates
@@ -76,7 +77,8 @@ class Planner:
 
     def add(self, rows: Iterable[ScanRow]) -> None:
         """Judge some more of what was scanned."""
-        found, since, until = self._found, self._young.since, self._young.until
+        found, budgets = self._found, self._policy.has_budget
+        since, until = self._recent_since if budgets else self._young.since, self._young.until
         for row in rows:
             if isinstance(row, ProblemFile):
                 found.problems.append(row)
@@ -88,12 +90,24 @@ class Planner:
             header = row.header
             if header.pinned or not since <= header.last_accessed <= until:
                 self._judge(row)
+            elif budgets:
+                self._add_recent(row)
 
     def add_kept(self, sessions: int, size: int) -> None:
         """Count sessions that no rule can take, and their bytes."""
         self._found.sessions_scanned += sessions
         self._found.readable += sessions
         self._found.sessions_bytes += size
+
+    def _add_recent(self, row: StoredSession) -> None:
+        """Take a session that no TTL takes into account for the budgets."""
+        used = row.header.last_accessed
+        live = self._live(row.header.session_id) if self._live is not None else None
+        if live is not None and (live.pinned or live.busy or live.last_accessed != used):
+            self._judge(row)
+            return
+        noted = self._notice.due.find(row.identity) if self._policy.max_sessions is not None else None
+        self._candidates.append(Candidate(row, self._now - used, used, noted))
 
     def _judge(self, row: StoredSession) -> None:
         header, found, notice = row.header, self._found, self._notice

@@ -45,7 +45,7 @@ class Noted:
             self._added[which] = -(-lived // SECOND)  # up: no notice is shorter for it
 
     def renewed(self) -> Self:
-        """Return what was kept and noted since this one was made; the rest is gone, was used, or is not due any more."""
+        """Return what was kept and noted since this one was made: the rest is not due any more."""
         found = zip(compress(self._identities, self._kept), compress(self._seconds, self._kept), strict=True)
         # One number for each: it sorts quickly, and takes little memory.
         packed = sorted(which << 32 | seconds for which, seconds in chain(self._added.items(), found))

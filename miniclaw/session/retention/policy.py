@@ -219,8 +219,10 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
             ages: The moment.
             interval: Between two runs; given, a session that is due is not among them.
         """
-        if self.has_budget:
-            return None
+        return None if self.has_budget else self.young(ages, interval)
+
+    def young(self, ages: Ages, interval: timedelta | None = None) -> Staying:
+        """Return which sessions stay by any TTL, whatever their channel; see `surely_staying`."""
         ttls = [ttl for ttl in [self.ttl, *self.ttl_by_channel.values()] if ttl is not None]
         limits = [ttl if interval is None else ttl - lead_of(ttl, interval) for ttl in ttls]
         if not limits:

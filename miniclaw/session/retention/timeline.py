@@ -41,6 +41,9 @@ EARLIEST: Final = to_microseconds(datetime(2026, 1, 1, tzinfo=UTC))
 """Before the first release of this program: a wall clock that shows an earlier time is certainly wrong."""
 
 
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+
+
 class Frame(Struct, array_like=True):
     """A stretch of the wall clock: a stamp in it was made at the count `stamp - offset`.
 
@@ -283,6 +286,11 @@ class Ages(Struct, frozen=True):
             if frame.offset > current.offset:
                 since = max(since, min(frame.hi + TOLERANCE, count + frame.offset))
         return since
+
+    @property
+    def frame_since(self) -> datetime:
+        """From when on, up to the present, an age is a difference of stamps."""
+        return from_microseconds(self.frames[-1].lo) if len(self.frames) > 1 else _FIRST
 
     @property
     def is_plain(self) -> bool:
