@@ -182,6 +182,15 @@ def test_age_of_future_stamp_counts_from_when_it_was_first_found() -> None:
     assert later.age(ahead, 8) is None
 
 
+def test_age_of_future_stamp_that_was_announced_still_counts_from_when_it_was_found() -> None:
+    """Its announcement does not make it younger."""
+    ahead, found = NOW + 400 * DAY, Noted()
+    found.add(7, lived_at(24 * DAY))
+    notice = Notice(ages(), RULES, ahead=found.renewed())
+    assert notice.age(ahead, 7, lived_at(DAY)) == 24 * DAY
+    assert len(notice.ahead.renewed()) == 1
+
+
 def test_age_of_future_stamp_is_not_noted_while_the_clock_is_in_doubt() -> None:
     """A clock that is behind makes each stamp look ahead."""
     notice = Notice(ages(doubted=True), RULES)

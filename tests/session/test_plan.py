@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from miniclaw.session.plan import CleanupPlan, Count, LeftoverRow, LiveSession, Planner
 from miniclaw.session.retention.policy import DEFAULT_MIN_IDLE, GUARD_LEAST_SESSIONS, PlanRow, RetentionPolicy
 from miniclaw.session.rows import Leftover, LeftoverKind, ProblemFile, ScanRow
-from tests.fakes.moments import ages_at, at_once
+from tests.fakes.moments import at_once
 from tests.fakes.plans import DAY, HOUR, NOW, stored
 
 MICROSECOND = timedelta(microseconds=1)

@@ -21,7 +21,7 @@ from miniclaw.session.retention.policy import (
     RetentionPolicy,
     plan_retention,
 )
-from miniclaw.session.retention.timeline import TOLERANCE, SECOND
+from miniclaw.session.retention.timeline import SECOND, TOLERANCE
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.moments import ages_at
@@ -82,7 +82,9 @@ def test_judge_of_extreme_times_does_not_fail() -> None:
         (datetime.max.replace(tzinfo=UTC), "future"),
         (datetime.fromisoformat("9999-12-31T23:59:59-23:00"), "future"),
     ]:
-        assert policy.judge(SessionHeader("web_1", "web", "1", last_accessed), ages_at(NOW).age(last_accessed)) == reason
+        assert (
+            policy.judge(SessionHeader("web_1", "web", "1", last_accessed), ages_at(NOW).age(last_accessed)) == reason
+        )
 
 
 def test_judge_with_other_offsets_goes_by_the_instant() -> None:

@@ -184,9 +184,7 @@ def test_observe_of_machine_set_back_to_an_earlier_state_counts_the_gap_alone(ma
 
 @given(
     st.lists(
-        st.tuples(
-            st.integers(0, 40 * DAY), st.sampled_from(["a", "b", "c"]), st.integers(0, 400 * DAY), st.booleans()
-        )
+        st.tuples(st.integers(0, 40 * DAY), st.sampled_from(["a", "b", "c"]), st.integers(0, 400 * DAY), st.booleans())
     )
 )
 def test_lived_never_runs_faster_than_a_right_wall_clock(looks: list[tuple[int, str, int, bool]]) -> None:
