@@ -292,7 +292,7 @@ async def test_notice_off_deletes_in_the_run_that_finds(daily: Daily, days_pass:
     daily.write(OLD, idle=31)
     async with daily.open(notice=False):
         assert daily.left() == []
-    assert daily.warnings() == daily.told() == []
+    assert (daily.warnings(), daily.told()) == ([], [])
 
 
 async def test_mode_that_removes_nothing_only_announces(daily: Daily, days_pass: DaysPass) -> None:
