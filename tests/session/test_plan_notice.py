@@ -18,7 +18,7 @@ from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages, Frame
 from miniclaw.session.rows import Leftover, StoredSession
 from tests.fakes.moments import rules_of
-from tests.fakes.plans import DAY, HOUR, NOW, free_disks, leftover_lists, policies, session_lists, stored
+from tests.fakes.plans import DAY, HOUR, NOW, free_disks, going, leftover_lists, policies, session_lists, stored
 
 LIVED = 900 * DAY
 NOTICE = 20 * HOUR
@@ -53,10 +53,6 @@ def plan(
     planner.add(sessions)
     planner.add_leftovers(leftovers)
     return planner.finish()
-
-
-def going(made: CleanupPlan) -> list[tuple[str, str]]:
-    return [(row.session.header.chat_id, row.reason) for row in made.removals]
 
 
 def due(made: CleanupPlan) -> list[tuple[Any, ...]]:
