@@ -231,6 +231,18 @@ def test_young_since_agrees_with_age_for_all_stamps(
             assert age <= limit * MICROSECOND
 
 
+def test_young_since_leaves_out_an_earlier_frame_that_the_present_one_does_not_cover(machine: Machine) -> None:
+    """A clock that went ahead and came back to a little before: what was stamped before both is older than it looks."""
+    machine.passes(DAY)
+    machine.jumps(20 * DAY)
+    machine.passes(DAY)
+    machine.jumps(-21 * DAY)
+    machine.passes(30 * DAY)
+    stamp, limit = NOW + timedelta(hours=12), timedelta(days=31)
+    assert machine.age(stamp) == 31 * DAY + 12 * HOUR
+    assert from_microseconds(machine.ages.young_since(limit)) > stamp
+
+
 @given(st.integers(0, 60 * DAY), st.integers(0, 60 * DAY))
 def test_young_since_of_one_frame_is_exact(passed: int, limit: int) -> None:
     """Where the clock was always right, what is a microsecond earlier is older."""
