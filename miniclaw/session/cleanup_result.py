@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Final
 
 from msgspec import Struct, field
 
@@ -13,8 +14,10 @@ from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.plan import CleanupPlan
-from miniclaw.session.retention.policy import PlanRow
+from miniclaw.session.retention.policy import PlanRow, Reason
 from miniclaw.session.rows import Leftover
+
+_ANNOUNCED: Final[tuple[Reason, ...]] = ("ttl", "max_sessions")
 
 
 class CleanupResult(Struct, frozen=True):
@@ -74,7 +77,7 @@ class Progress:
     Attributes:
         plan: What it does.
         announced: Sessions that it has announced.
-        due: Sessions that are announced after it.
+        due: Sessions that are announced, those that it removes among them.
     """
 
     def __init__(self, plan: CleanupPlan) -> None:
@@ -135,7 +138,7 @@ class Progress:
             trashed=self._trashed,
             leftovers_removed=dict(Counter(str(leftover.kind) for leftover in self._swept)),
             announced=self.announced,
-            due=self.due,
+            due=max(0, self.due - sum(self._removed_by_reason[reason] for reason in _ANNOUNCED)),
             unmet=tuple(plan.unmet),
             held=plan.held or "" if held else "",
             interrupted=interrupted,

@@ -89,8 +89,8 @@ class CleanupService:
 
     @property
     def due(self) -> int:
-        """How many sessions were due after the last run."""
-        return len(self._time.due)
+        """How many sessions were due after the last run; before the first since the start, files as well."""
+        return len(self._time.due) if self.last_result is None else self.last_result.due
 
     @property
     def is_behind(self) -> bool:

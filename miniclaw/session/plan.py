@@ -112,10 +112,7 @@ class Planner:
     def _judge(self, row: StoredSession) -> None:
         header, found, notice = row.header, self._found, self._notice
         live = self._live(header.session_id) if self._live is not None else None
-        used = header.last_accessed if live is None else live.last_accessed
-        which = row.identity
-        noted = notice.due.find(which) if used == header.last_accessed else None
-        age = notice.age(used, which, noted)
+        used, age, noted = self._last_use(row, live)
         if age is None:
             found.future.append(PlanRow(row, "future", notice.ages.now - used, used))
             return
@@ -131,7 +128,7 @@ class Planner:
             self._spared.add(row.key)
         if ttl is not None and not in_use and age > ttl - lead_of(ttl, notice.rules.interval):
             found.due.append(DueSession(row, "ttl", age, noted, *self._waits(row, age, ttl, noted)))
-            notice.due.note(which, notice.ages.lived)
+            notice.due.note(row.identity, notice.ages.lived)
             if expired and notice.is_ready(noted, notice_of(ttl, notice.rules.interval)):
                 found.removals.append(PlanRow(row, "ttl", age, used))
                 return
@@ -139,6 +136,18 @@ class Planner:
             self._candidates.append(Candidate(row, age, used, noted))
             if in_use:
                 self._in_use.add(row.key)
+
+    def _last_use(self, row: StoredSession, live: LiveSession | None) -> tuple[datetime, timedelta | None, int | None]:
+        """Return when a session was used last, its age, and when that was announced."""
+        notice, used = self._notice, row.header.last_accessed
+        if live is None or live.last_accessed == used:
+            noted = notice.due.find(row.identity)
+            return used, notice.age(used, row.identity, noted), noted
+        # Not saved yet, or changed by hand: of the two the younger counts, and nobody has announced that.
+        age, its_age = notice.ages.age(used), notice.ages.age(live.last_accessed)
+        if age is None or (its_age is not None and age <= its_age):
+            return used, age, None
+        return live.last_accessed, its_age, None
 
     def _waits(
         self, row: StoredSession, age: timedelta, ttl: timedelta, noted: int | None

@@ -157,6 +157,7 @@ async def open_runtime(
         fs: The system calls, for tests.
 
     Raises:
+        ValueError: `cleanup_interval_seconds` or `cleanup_at` makes no sense; nothing is opened.
         SessionsDirectoryError: The directory cannot be used.
         WorkspaceHeldError: Another process owns it; one that is stopping is waited for, 25 s at the most.
         StoreError: What an earlier process left unfinished cannot be resolved.
@@ -175,10 +176,10 @@ async def open_runtime(
     if announce_first is not None:
         log.warning(_OLD_WORD, what_to_do=f"write notice={announce_first}")
         notice = announce_first
+    schedule = Schedule(_duration(cleanup_interval_seconds), cleanup_at)
     async with open_store(sessions_dir, earlier=earlier, fs=fs) as store:
         keeper = await open_time(store, clock, policy)
         await keeper.tick()
-        schedule = Schedule(_duration(cleanup_interval_seconds), cleanup_at)
         parts = SessionParts(
             store,
             policy=policy,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import strategies as st
 
+from miniclaw.session.plan import CleanupPlan, LiveSession, Planner
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.rows import Leftover, LeftoverKind, StoredSession
+from miniclaw.session.rows import Leftover, LeftoverKind, ScanRow, StoredSession
 from miniclaw.session.types import SessionHeader
+from tests.fakes.moments import at_once
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -22,6 +26,26 @@ def stored(
     session_id = f"{channel}_{number}"
     header = SessionHeader(session_id, channel, str(number), NOW - age, pinned)
     return StoredSession(f"{session_id}.json", size, header)
+
+
+def plan(
+    *rows: ScanRow,
+    live: dict[str, LiveSession] | None = None,
+    leftovers: Sequence[Leftover] = (),
+    free_disk: int | None = None,
+    **rules: Any,
+) -> CleanupPlan:
+    """Return the plan over these rows by some rules, of a run that acts at once."""
+    policy = RetentionPolicy(**rules)
+    planner = Planner(policy, at_once(NOW, policy), live=live.get if live is not None else None)
+    planner.add(rows)
+    planner.add_leftovers(leftovers)
+    return planner.finish(free_disk=free_disk)
+
+
+def going(made: CleanupPlan) -> list[tuple[str, str]]:
+    """Return which chats go, and for which reasons."""
+    return [(row.session.header.chat_id, row.reason) for row in made.removals]
 
 
 ages = st.one_of(

@@ -31,6 +31,7 @@ from miniclaw.session.store import open_store
 from miniclaw.session.trash import TRASH_NAME, Trash
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
+from tests.fakes.moments import at_once
 from tests.fakes.plans import DAY, NOW, policies
 from tests.fakes.workspaces import DrawnDisk, LaidFile, LaidSession, Workspace, everything, workspaces
 
@@ -44,7 +45,7 @@ def dry_run(path: Path, policy: RetentionPolicy, fs: DrawnDisk) -> CleanupPlan:
     with SessionDirectory.open(path, fs=fs) as directory:
         trash = Trash(Folder.within(directory, TRASH_NAME))
         leftovers = list_leftovers(directory, now=NOW, trash=trash)
-        return scan_sync(directory, policy, NOW, leftovers=leftovers, free_disk=directory.free_disk())
+        return scan_sync(directory, policy, at_once(NOW, policy), leftovers=leftovers, free_disk=directory.free_disk())
 
 
 def sessions_of(plan: CleanupPlan) -> dict[str, str]:

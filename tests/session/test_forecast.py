@@ -13,6 +13,7 @@ from miniclaw.session.retention.budgets import on_disk
 from miniclaw.session.retention.forecast import MAX_FORECAST_DAYS, ForecastDay, forecast
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.rows import Leftover, StoredSession
+from tests.fakes.moments import at_once
 from tests.fakes.plans import DAY, HOUR, NOW, free_disks, leftover_lists, policies, session_lists, stored
 
 
@@ -27,7 +28,7 @@ def plans_day_by_day(
     told = []
     for day in range(days + 1):
         at = NOW + day * DAY
-        planner = Planner(policy, at)
+        planner = Planner(policy, at_once(at, policy))
         planner.add(sessions)
         planner.add_leftovers(leftovers)
         plan = planner.finish(free_disk=free)
@@ -56,7 +57,7 @@ def test_forecast_of_any_workspace_agrees_with_the_plans_of_those_days(
     free: int | None,
 ) -> None:
     """Each day is what the planner says at that time over what is left, with all rules, trash and quarantine."""
-    told = forecast(iter(sessions), policy, NOW, days, leftovers=leftovers, free_disk=free)
+    told = forecast(iter(sessions), policy, at_once(NOW), days, leftovers=leftovers, free_disk=free)
     assert told.days == plans_day_by_day(sessions, policy, days, leftovers, free)
     assert told.sessions_now == len(sessions)
     finished = [each for each in leftovers if each.kind != "unfinished"]
@@ -75,7 +76,7 @@ def test_forecast_of_ttl_puts_each_session_on_the_day_on_which_it_is_older() -> 
         stored(6, 90 * DAY, size=32, pinned=True),
         stored(7, -30 * DAY, size=64),
     ]
-    told = forecast(sessions, RetentionPolicy(ttl=week), NOW, 3)
+    told = forecast(sessions, RetentionPolicy(ttl=week), at_once(NOW), 3)
     assert [(day.sessions, day.bytes, day.sessions_left, day.bytes_left) for day in told.days] == [
         (1, 1, 6, 126),
         (3, 14, 3, 112),
@@ -87,7 +88,7 @@ def test_forecast_of_ttl_puts_each_session_on_the_day_on_which_it_is_older() -> 
 
 def test_forecast_with_trash_keeps_the_bytes_until_the_trash_is_emptied() -> None:
     """What goes to the trash frees nothing until its time there is over."""
-    told = forecast([stored(1, 31 * DAY, size=10)], RetentionPolicy(trash_for=2 * DAY), NOW, 3)
+    told = forecast([stored(1, 31 * DAY, size=10)], RetentionPolicy(trash_for=2 * DAY), at_once(NOW), 3)
     assert [day.bytes_left for day in told.days] == [10, 10, 10, 0]
 
 
@@ -95,7 +96,7 @@ def test_forecast_with_trash_keeps_the_bytes_until_the_trash_is_emptied() -> Non
 def test_forecast_of_what_never_expires_is_quiet(ttl: timedelta | None) -> None:
     """Without a TTL, or with an endless one, nothing goes, not even of the most extreme ages."""
     sessions = [stored(1, 200_000 * DAY), stored(2, -200_000 * DAY)]
-    told = forecast(sessions, RetentionPolicy(ttl=ttl), NOW, 30)
+    told = forecast(sessions, RetentionPolicy(ttl=ttl), at_once(NOW), 30)
     assert all((day.sessions, day.sessions_left) == (0, 2) for day in told.days)
 
 
@@ -103,4 +104,4 @@ def test_forecast_of_what_never_expires_is_quiet(ttl: timedelta | None) -> None:
 def test_forecast_out_of_bounds_is_refused(days: int) -> None:
     """It looks ahead, and not beyond reason."""
     with pytest.raises(ValueError, match="days: from 0 to 36,500"):
-        forecast([], RetentionPolicy(), NOW, days)
+        forecast([], RetentionPolicy(), at_once(NOW), days)

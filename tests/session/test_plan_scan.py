@@ -13,6 +13,7 @@ from miniclaw.session.plan import CleanupPlan, LeftoverRow, scan_sync
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.rows import Leftover
 from tests.fakes.clock import WallClock
+from tests.fakes.moments import at_once
 from tests.fakes.samples import write_session
 
 LONG = [{"role": "user", "content": "x" * 5_000, "timestamp": "2026-02-14T10:30:00Z"}]  # more than one page
@@ -20,7 +21,7 @@ LONG = [{"role": "user", "content": "x" * 5_000, "timestamp": "2026-02-14T10:30:
 
 def scan(sessions_dir: Path, clock: WallClock, policy: RetentionPolicy, **known: Any) -> CleanupPlan:
     with SessionDirectory.open(sessions_dir) as directory:
-        return scan_sync(directory, policy, clock.now, **known)
+        return scan_sync(directory, policy, at_once(clock.now, policy), **known)
 
 
 def going(plan: CleanupPlan) -> list[tuple[str, str]]:

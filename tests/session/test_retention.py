@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miniclaw.session.retention.policy import (
-    FUTURE_TOLERANCE,
     SESSION_TTL_DAYS,
     PlanRow,
     PolicyError,
@@ -22,8 +21,10 @@ from miniclaw.session.retention.policy import (
     RetentionPolicy,
     plan_retention,
 )
+from miniclaw.session.retention.timeline import SECOND, TOLERANCE
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Session, SessionHeader
+from tests.fakes.moments import ages_at
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -36,7 +37,7 @@ def stored(age: timedelta, channel: str = "web", number: int = 1) -> StoredSessi
 
 
 def plan(*sessions: StoredSession, policy: RetentionPolicy | None = None) -> list[PlanRow]:
-    return list(plan_retention(sessions, policy or RetentionPolicy(), NOW))
+    return list(plan_retention(sessions, policy or RetentionPolicy(), ages_at(NOW)))
 
 
 @pytest.mark.parametrize(
@@ -67,9 +68,9 @@ def test_plan_retention_at_the_default_ttl_removes_only_what_is_older(age: timed
     ],
 )
 def test_plan_retention_of_future_session_keeps_and_reports_it(ahead: timedelta, reason: Reason) -> None:
-    """A time in the future is never a reason to remove, and is reported beyond five minutes."""
+    """A time in the future is never a reason to remove, and is reported beyond five minutes; within them it counts as now."""
     [row] = plan(stored(-ahead))
-    assert (row.reason, row.removes, row.age) == (reason, False, -ahead)
+    assert (row.reason, row.removes, row.age) == (reason, False, -ahead if reason == "future" else timedelta(0))
 
 
 def test_judge_of_extreme_times_does_not_fail() -> None:
@@ -81,7 +82,9 @@ def test_judge_of_extreme_times_does_not_fail() -> None:
         (datetime.max.replace(tzinfo=UTC), "future"),
         (datetime.fromisoformat("9999-12-31T23:59:59-23:00"), "future"),
     ]:
-        assert policy.judge(SessionHeader("web_1", "web", "1", last_accessed), NOW) == reason
+        assert (
+            policy.judge(SessionHeader("web_1", "web", "1", last_accessed), ages_at(NOW).age(last_accessed)) == reason
+        )
 
 
 def test_judge_with_other_offsets_goes_by_the_instant() -> None:
@@ -89,8 +92,8 @@ def test_judge_with_other_offsets_goes_by_the_instant() -> None:
     exactly = datetime.fromisoformat("2026-10-24T22:30:00+10:30")
     assert NOW - exactly == TTL
     header = SessionHeader("web_1", "web", "1", exactly)
-    assert RetentionPolicy().judge(header, NOW) == "within_ttl"
-    assert RetentionPolicy().judge(header, NOW + MICROSECOND) == "ttl"
+    assert not RetentionPolicy().is_expired(header, ages_at(NOW))
+    assert RetentionPolicy().is_expired(header, ages_at(NOW + MICROSECOND))
 
 
 @pytest.mark.parametrize(("age", "expired"), [(TTL, False), (TTL + MICROSECOND, True), (-TTL, False)])
@@ -98,7 +101,7 @@ def test_is_expired_of_session_and_header_agree(age: timedelta, expired: bool) -
     """A live session and its file's header are judged alike, by last_accessed and not by created_at."""
     policy = RetentionPolicy()
     session = Session("web_1", "web", "1", NOW - timedelta(days=900), NOW - age)
-    assert policy.is_expired(session, NOW) == policy.is_expired(stored(age).header, NOW) == expired
+    assert policy.is_expired(session, ages_at(NOW)) == policy.is_expired(stored(age).header, ages_at(NOW)) == expired
 
 
 def test_plan_retention_by_channel_prefers_the_channels_ttl() -> None:
@@ -144,7 +147,7 @@ def test_retention_policy_defaults_to_30_days() -> None:
     """Unless configured otherwise, the TTL of every channel is thirty days."""
     assert SESSION_TTL_DAYS == 30
     assert RetentionPolicy().ttl_of("web") == timedelta(days=30)
-    assert timedelta(minutes=5) == FUTURE_TOLERANCE
+    assert TOLERANCE == 5 * 60 * SECOND
 
 
 @pytest.mark.parametrize(
@@ -172,8 +175,9 @@ def test_judge_of_pinned_session_keeps_it_at_any_age(ttl: timedelta | None) -> N
     for age, reason in [(9_000 * DAY, "pinned"), (timedelta(0), "pinned"), (-DAY, "future")]:
         header = SessionHeader("web_1", "web", "1", NOW - age, pinned=True)
         session = Session("web_1", "web", "1", NOW, NOW - age, pinned=True)
-        assert policy.judge(header, NOW) == policy.judge(session, NOW) == reason
-        assert not policy.is_expired(header, NOW)
+        known = None if age < timedelta(0) else age
+        assert policy.judge(header, known) == policy.judge(session, known) == reason
+        assert not policy.is_expired(header, ages_at(NOW))
         [row] = plan(StoredSession("web_1.json", 1, header), policy=policy)
         assert (row.reason, row.removes) == (reason, False)
 
@@ -266,7 +270,7 @@ def test_plan_retention_is_lazy() -> None:
             taken.append(number)
             yield stored(TTL, number=number)
 
-    rows = iter(plan_retention(source(), RetentionPolicy(), NOW))
+    rows = iter(plan_retention(source(), RetentionPolicy(), ages_at(NOW)))
     assert taken == []
     next(rows)
     assert taken == [0]

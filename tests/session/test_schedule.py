@@ -1,4 +1,4 @@
-"""When the cleanup runs, and when it announces before it removes."""
+"""When the daily cleanup runs."""
 
 from __future__ import annotations
 
@@ -8,272 +8,191 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.session.retention.schedule import (
-    ANNOUNCE_PERIOD,
-    CLEANUP_INTERVAL_SECS,
-    CLOCK_SLACK,
-    ClockWatch,
-    absence_limit,
-    announced,
-    corrected,
-    decide,
-    delay_until_next_run,
-    delay_until_time_of_day,
-    was_long_absent,
-)
-from miniclaw.session.state import Announcement, CleanupState, Suspicion
-from tests.fakes.clock import WallClock
+from miniclaw.session.clock import MICROSECOND, to_microseconds
+from miniclaw.session.retention.notice import LastRun, Rules
+from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, SETTLING, Schedule, run_after
+from miniclaw.session.retention.timeline import Ages, Frame
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
-MICROSECOND = timedelta(microseconds=1)
-SUSPICIONS: list[Suspicion] = ["first_sweep", "clock_ran_ahead", "long_absence"]
+MINUTE = timedelta(minutes=1)
+UP_FOR_LONG = DAY // MICROSECOND
+DAILY = Schedule(DAY)
+AT_FOUR = Schedule(None, time(4), UTC)
 
 
-def last_run(at: datetime) -> CleanupState:
-    return CleanupState(last_run_at=at)
+def moment(*, at: datetime = NOW, lived: timedelta = timedelta(0)) -> Ages:
+    """Return a moment at which so much time was witnessed."""
+    present = to_microseconds(at)
+    return Ages(present, lived // MICROSECOND, present, (Frame(0, present, present),))
 
 
-def announcement(at: datetime, *, last_run_at: datetime | None = None) -> CleanupState:
-    return CleanupState(last_run_at=last_run_at, announcement=Announcement(at, "first_sweep"))
+def run(at: datetime, lived: timedelta = timedelta(0)) -> LastRun:
+    """Return a run at a time of the wall clock, when so much time was witnessed."""
+    return LastRun(to_microseconds(at), lived // MICROSECOND, to_microseconds(at), Rules(DAY))
 
 
-def test_corrected_takes_times_from_a_wrong_clock_for_now() -> None:
-    """A time in the future is one of a wrong clock: from now on it counts as now, so that no restart postpones a run."""
-    ahead = NOW + timedelta(days=900)
-    wrong = CleanupState(ahead, Announcement(ahead, "first_sweep"), "held")
-    assert corrected(wrong, NOW) == CleanupState(NOW, Announcement(NOW, "first_sweep"), "held")
-    right = CleanupState(NOW - timedelta(days=1), Announcement(NOW, "long_absence"))
-    assert corrected(right, NOW) == right
-    assert corrected(CleanupState(), NOW) == CleanupState()
+def delay(schedule: Schedule, ages: Ages, last: LastRun | None) -> timedelta | None:
+    return schedule.delay(ages, last, UP_FOR_LONG)
 
 
-def test_constants_are_one_day() -> None:
-    """The cleanup runs every 24 hours, an announcement leads the removal by 24 hours, a day's step is no suspicion."""
+def test_constants_are_a_day_and_a_quarter_of_an_hour() -> None:
+    """The cleanup runs every 24 hours, and in no machine's first 15 minutes."""
     assert CLEANUP_INTERVAL_SECS == 86_400
-    assert ANNOUNCE_PERIOD == CLOCK_SLACK == timedelta(hours=24)
+    assert timedelta(minutes=15) == SETTLING
 
 
-@pytest.mark.parametrize(
-    ("ttl", "limit"),
-    [
-        (None, None),
-        (timedelta(days=30), timedelta(days=15)),
-        (timedelta(days=2) + 2 * MICROSECOND, DAY + MICROSECOND),
-        (timedelta(days=2), DAY),
-        (timedelta(hours=6), DAY),
-        (MICROSECOND, DAY),
-    ],
-)
-def test_absence_limit_is_half_the_ttl_and_a_day_at_least(ttl: timedelta | None, limit: timedelta | None) -> None:
-    """Half of the TTL, never less than a day, and none where nothing expires."""
-    assert absence_limit(ttl) == limit
-
-
-@pytest.mark.parametrize(
-    ("absence", "ttl", "long"),
-    [
-        (timedelta(days=15), timedelta(days=30), False),
-        (timedelta(days=15) + MICROSECOND, timedelta(days=30), True),
-        (DAY, HOUR, False),
-        (DAY + MICROSECOND, HOUR, True),
-        (timedelta(days=10_000), None, False),
-        (-timedelta(days=10_000), HOUR, False),
-    ],
-)
-def test_was_long_absent_only_beyond_the_limit(absence: timedelta, ttl: timedelta | None, long: bool) -> None:
-    """Exactly the limit is plausible; one microsecond more is not; a clock set back is no absence."""
-    assert was_long_absent(NOW - absence, NOW, ttl) == long
-
-
-def test_was_long_absent_without_last_seen_is_false() -> None:
-    """What is not known is no absence."""
-    assert not was_long_absent(None, NOW, HOUR)
-
-
-def test_delay_of_never_swept_workspace_is_zero() -> None:
-    """The first run is due at once."""
-    assert delay_until_next_run(CleanupState(), NOW, DAY) == timedelta(0)
-
-
-FOUR = time(4)
-
-
-@pytest.mark.parametrize(
-    ("last", "delay"),
-    [
-        (NOW.replace(hour=4), 16 * HOUR),
-        (NOW.replace(hour=4) - MICROSECOND, timedelta(0)),
-        (NOW - DAY, timedelta(0)),
-        (NOW - timedelta(days=400), timedelta(0)),
-        (NOW, 16 * HOUR),
-        (NOW + timedelta(days=400), 16 * HOUR),
-    ],
-)
-def test_delay_until_time_of_day_catches_up_what_was_missed_and_else_waits_for_the_next(
-    last: datetime, delay: timedelta
-) -> None:
-    """A run at or after today's time has done today's; one before it has not; the future delays by a day at most."""
-    assert delay_until_time_of_day(last_run(last), NOW, FOUR, UTC) == delay
-
-
-def test_delay_until_time_of_day_of_never_swept_workspace_is_zero() -> None:
+@pytest.mark.parametrize("schedule", [DAILY, AT_FOUR])
+def test_delay_without_earlier_run_is_zero(schedule: Schedule) -> None:
     """The first run is due at once, whatever the time of day."""
-    assert delay_until_time_of_day(CleanupState(), NOW, FOUR, UTC) == timedelta(0)
+    assert delay(schedule, moment(), None) == timedelta(0)
+
+
+def test_delay_without_interval_is_none() -> None:
+    """Switched off, no run comes by itself."""
+    off = Schedule(None)
+    assert (off.interval, delay(off, moment(), None), delay(off, moment(), run(NOW))) == (None, None, None)
+
+
+def test_interval_of_time_of_day_is_a_day() -> None:
+    """A time of day comes once a day, whatever interval was given."""
+    assert AT_FOUR.interval == Schedule(HOUR, time(4)).interval == DAY
 
 
 @pytest.mark.parametrize(
-    ("ago", "delay"), [(timedelta(0), DAY), (23 * HOUR, HOUR), (DAY, timedelta(0)), (-3 * DAY, DAY)]
-)
-def test_delay_until_time_of_day_after_announcement_is_its_period(ago: timedelta, delay: timedelta) -> None:
-    """What was announced goes after 24 hours, and not at the next time of day before."""
-    state = announcement(NOW - ago, last_run_at=NOW - timedelta(days=9))
-    assert delay_until_time_of_day(state, NOW, FOUR, UTC) == delay
-
-
-@pytest.mark.parametrize(
-    ("ago", "delay"),
+    ("ago", "witnessed", "expected"),
     [
-        (timedelta(0), DAY),
-        (HOUR, 23 * HOUR),
-        (DAY - MICROSECOND, MICROSECOND),
-        (DAY, timedelta(0)),
-        (DAY + MICROSECOND, timedelta(0)),
-        (timedelta(days=9_000), timedelta(0)),
-        (-MICROSECOND, DAY),
-        (-timedelta(days=9_000), DAY),
+        (timedelta(0), timedelta(0), DAY),
+        (HOUR, HOUR, 23 * HOUR),
+        (DAY - MICROSECOND, timedelta(0), MICROSECOND),
+        (DAY, timedelta(0), timedelta(0)),
+        (timedelta(0), DAY - MICROSECOND, MICROSECOND),
+        (timedelta(0), DAY, timedelta(0)),
+        (9_000 * DAY, timedelta(0), timedelta(0)),
     ],
 )
-def test_delay_counts_from_the_last_run_and_never_exceeds_a_period(ago: timedelta, delay: timedelta) -> None:
-    """A restart neither postpones nor multiplies runs; a time in the future delays by one interval at most."""
-    assert delay_until_next_run(last_run(NOW - ago), NOW, DAY) == delay
+def test_delay_counts_by_wall_clock_or_witnessed_time_whichever_comes_first(
+    ago: timedelta, witnessed: timedelta, expected: timedelta
+) -> None:
+    """A restart neither postpones nor multiplies runs; a night without power counts, and so does a wrong clock's day."""
+    assert delay(DAILY, moment(lived=witnessed), run(NOW - ago)) == expected
+
+
+@pytest.mark.parametrize("witnessed", [timedelta(0), HOUR])
+def test_delay_after_run_in_the_future_counts_by_witnessed_time(witnessed: timedelta) -> None:
+    """A run that a wrong clock dated into the future does not hold up the next one for longer than an interval."""
+    last = run(NOW + 900 * DAY)
+    assert delay(DAILY, moment(lived=witnessed), last) == DAY - witnessed
+    assert delay(DAILY, moment(lived=DAY), last) == timedelta(0)
 
 
 def test_delay_uses_the_configured_interval() -> None:
     """The interval is the caller's."""
-    assert delay_until_next_run(last_run(NOW - HOUR), NOW, 3 * HOUR) == 2 * HOUR
+    assert delay(Schedule(3 * HOUR), moment(), run(NOW - HOUR)) == 2 * HOUR
 
 
-@pytest.mark.parametrize("interval", [MICROSECOND, HOUR, timedelta(days=90)])
-def test_delay_of_announcement_is_its_own_period(interval: timedelta) -> None:
-    """From an announcement to the removal it is 24 hours, whatever the interval and the last run."""
-    for last_run_at in (None, NOW - timedelta(days=400), NOW):
-        for ago, delay in [(HOUR, 23 * HOUR), (DAY, timedelta(0)), (2 * DAY, timedelta(0)), (-9_000 * DAY, DAY)]:
-            state = announcement(NOW - ago, last_run_at=last_run_at)
-            assert delay_until_next_run(state, NOW, interval) == delay
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        (timedelta(0), 15 * MINUTE),
+        (MINUTE, 14 * MINUTE),
+        (15 * MINUTE - MICROSECOND, MICROSECOND),
+        (15 * MINUTE, timedelta(0)),
+    ],
+)
+@pytest.mark.parametrize("schedule", [DAILY, AT_FOUR])
+def test_delay_of_overdue_run_waits_until_the_machine_has_settled(
+    schedule: Schedule, up: timedelta, expected: timedelta
+) -> None:
+    """A run that is due at the start waits for the first 15 minutes of the machine, in which its clock may be set."""
+    for last in (None, run(NOW - 3 * DAY)):
+        assert schedule.delay(moment(), last, up // MICROSECOND) == expected
+
+
+def test_delay_of_later_run_is_not_longer_for_the_start_of_the_machine() -> None:
+    """A run that comes after the first 15 minutes anyway is not postponed."""
+    assert DAILY.delay(moment(), run(NOW - 23 * HOUR), 0) == HOUR
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (NOW.replace(hour=4), 16 * HOUR),
+        (NOW.replace(hour=4) - MICROSECOND, timedelta(0)),
+        (NOW - 400 * DAY, timedelta(0)),
+        (NOW, 16 * HOUR),
+    ],
+)
+def test_delay_until_time_of_day_catches_up_what_was_missed_and_else_waits_for_the_next(
+    last: datetime, expected: timedelta
+) -> None:
+    """A run at or after today's time has done today's; one before it has not."""
+    assert delay(AT_FOUR, moment(), run(last)) == expected
+
+
+@pytest.mark.parametrize(("witnessed", "expected"), [(HOUR, 16 * HOUR), (9 * HOUR, timedelta(0))])
+def test_delay_until_time_of_day_after_run_in_the_future_goes_by_witnessed_time(
+    witnessed: timedelta, expected: timedelta
+) -> None:
+    """A run that is dated into the future has done today's only if it was witnessed after today's time."""
+    assert delay(AT_FOUR, moment(lived=witnessed), run(NOW + 400 * DAY)) == expected
 
 
 TIMES = st.datetimes(datetime(1970, 1, 1), datetime(9000, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+SPANS = st.timedeltas(timedelta(0), timedelta(days=9_000))
 
 
-@given(TIMES, TIMES, st.timedeltas(MICROSECOND, timedelta(days=400)))
-def test_delay_is_always_within_one_period(at: datetime, now: datetime, interval: timedelta) -> None:
-    """No times on the disk, however wrong, make a delay negative or longer than one period."""
-    assert timedelta(0) <= delay_until_next_run(last_run(at), now, interval) <= interval
-    assert timedelta(0) <= delay_until_next_run(announcement(at), now, interval) <= ANNOUNCE_PERIOD
-
-
-@pytest.mark.parametrize("suspicion", SUSPICIONS)
-def test_decide_with_suspicion_announces_it(suspicion: Suspicion) -> None:
-    """What has been noticed of the clock goes before everything that is known of earlier runs."""
-    for state in (CleanupState(), last_run(NOW), announcement(NOW)):
-        assert decide(state, suspicion) == suspicion
-
-
-def test_decide_on_never_swept_workspace_announces_first_sweep() -> None:
-    """Where nothing is known, nothing is removed."""
-    assert decide(CleanupState(), None) == "first_sweep"
-
-
-@pytest.mark.parametrize(
-    "state", [last_run(NOW), announcement(NOW), announcement(NOW, last_run_at=NOW)], ids=["run", "announced", "both"]
-)
-def test_decide_after_a_run_or_announcement_removes(state: CleanupState) -> None:
-    """A run after a run, and one after an announcement, is free to remove."""
-    assert decide(state, None) == "remove"
-
-
-@pytest.mark.parametrize("reason", SUSPICIONS)
-def test_announced_keeps_the_last_run(reason: Suspicion) -> None:
-    """An announcement replaces an earlier one and leaves the time of the last run alone."""
-    before = announcement(NOW - 5 * DAY, last_run_at=NOW - 3 * DAY)
-    after = announced(NOW, reason, before)
-    assert after == CleanupState(last_run_at=NOW - 3 * DAY, announcement=Announcement(NOW, reason))
-
-
-@pytest.mark.parametrize("reason", SUSPICIONS)
-def test_announced_state_of_first_sweep_is_followed_by_removal(reason: Suspicion) -> None:
-    """After the first announcement the state differs from the empty one, so that the next run removes."""
-    state = announced(NOW, reason, CleanupState())
-    assert decide(state, None) == "remove"
-    assert delay_until_next_run(state, NOW, HOUR) == ANNOUNCE_PERIOD
-
-
-class Monotonic:
-    """A monotonic clock that is moved by hand."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-@pytest.fixture
-def monotonic() -> Monotonic:
-    """A monotonic clock that stands still until it is moved."""
-    return Monotonic(1_000.0)
-
-
-def test_clock_watch_of_clocks_in_step_notices_nothing(clock: WallClock, monotonic: Monotonic) -> None:
-    """However long a program runs, clocks that go together are not suspicious."""
-    watch = ClockWatch(clock, monotonic)
-    assert not watch.ran_ahead()
-    clock.move(days=400)
-    monotonic.seconds += 400 * 86_400
-    assert not watch.ran_ahead()
-
-
-@pytest.mark.parametrize(
-    ("jump", "ahead"),
-    [(DAY, False), (DAY + MICROSECOND, True), (365 * DAY, True), (-365 * DAY, False)],
-)
-def test_clock_watch_after_jump_notices_more_than_a_day_ahead(
-    clock: WallClock, monotonic: Monotonic, jump: timedelta, ahead: bool
+@given(TIMES, TIMES, SPANS, SPANS, st.timedeltas(MICROSECOND, timedelta(days=400)))
+def test_delay_is_always_within_one_interval(
+    last: datetime, now: datetime, before: timedelta, since: timedelta, interval: timedelta
 ) -> None:
-    """A step of more than a day ahead of the monotonic clock is noticed; a day's, and one back, are not."""
-    watch = ClockWatch(clock, monotonic)
-    clock.now += jump + HOUR
-    monotonic.seconds += 3_600
-    assert watch.ran_ahead() == ahead
-    assert watch.ran_ahead() == ahead
+    """No times on the disk, however wrong, make a delay negative or longer than one interval, or one day."""
+    ages, then = moment(at=now, lived=before + since), run(last, before)
+    every, at = delay(Schedule(interval), ages, then), delay(AT_FOUR, ages, then)
+    assert every is not None
+    assert at is not None
+    assert timedelta(0) <= every <= interval
+    assert timedelta(0) <= at <= DAY
 
 
-def test_clock_watch_of_many_small_steps_notices_their_sum(clock: WallClock, monotonic: Monotonic) -> None:
-    """Steps that are harmless one by one are noticed when together they exceed a day."""
-    watch = ClockWatch(clock, monotonic)
-    noticed = []
-    for _ in range(4):
-        clock.move(hours=8)
-        noticed.append(watch.ran_ahead())
-    assert noticed == [False, False, False, True]
+@pytest.mark.parametrize(
+    ("late", "counts_as"),
+    [
+        (timedelta(0), timedelta(0)),
+        (MINUTE, timedelta(0)),
+        (DAY - MICROSECOND, timedelta(0)),
+        (DAY, DAY),
+        (-HOUR, -HOUR),
+    ],
+)
+def test_due_at_of_late_run_is_when_it_fell_due(late: timedelta, counts_as: timedelta) -> None:
+    """A run that begins a little late does not make the next ones later; by a whole interval late, it begins anew."""
+    began = run(NOW + DAY + late, DAY + late)
+    assert DAILY.due_at(began, run(NOW)) == run(NOW + DAY + counts_as, DAY + counts_as)
 
 
-def test_clock_watch_of_suspended_machine_notices_it(clock: WallClock, monotonic: Monotonic) -> None:
-    """Time that the monotonic clock did not count looks like a clock that ran ahead."""
-    watch = ClockWatch(clock, monotonic)
-    clock.move(days=3)
-    monotonic.seconds += 86_400
-    assert watch.ran_ahead()
+def test_due_at_without_interval_or_earlier_run_is_the_run_itself() -> None:
+    """At a time of day there is no drift, and a first run was not late."""
+    began = run(NOW + DAY + HOUR, DAY + HOUR)
+    assert AT_FOUR.due_at(began, run(NOW)) == DAILY.due_at(began, None) == began
 
 
-def test_clock_watch_after_rebase_starts_anew(clock: WallClock, monotonic: Monotonic) -> None:
-    """What lies before the new base is forgotten, and what comes after it is noticed."""
-    watch = ClockWatch(clock, monotonic)
-    clock.move(days=30)
-    monotonic.seconds += 5
-    watch.rebase()
-    assert not watch.ran_ahead()
-    clock.move(days=1, microseconds=1)
-    assert watch.ran_ahead()
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        (NOW - DAY, NOW),
+        (NOW, NOW),
+        (NOW + MICROSECOND, NOW + DAY),
+        (NOW + DAY, NOW + DAY),
+        (NOW + 30 * DAY + HOUR, NOW + 31 * DAY),
+    ],
+)
+def test_run_after_is_the_first_run_that_is_not_before_the_moment(moment: datetime, expected: datetime) -> None:
+    """A run exactly at the moment is the one."""
+    assert run_after(NOW, DAY, moment) == expected
+
+
+def test_run_after_without_runs_is_none() -> None:
+    """Where no run comes by itself, none comes after any moment."""
+    assert run_after(None, DAY, NOW) is run_after(NOW, None, NOW) is None

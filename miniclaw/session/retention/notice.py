@@ -104,13 +104,13 @@ class Notice:
         Returns:
             None where this is the first run that finds it ahead, or where the clock is in doubt.
         """
-        age = self.ages.age(stamp, known=announced)
-        if age is None:
-            found = self.ahead.find(which)
-            if found is not None or not self.ages.doubted:
-                self.ahead.note(which, self.ages.lived)
-            age = None if found is None else self.ages.age(stamp, known=found)
-        return age
+        age = self.ages.age(stamp)
+        if age is not None:
+            return age if announced is None else self.ages.age(stamp, known=announced)
+        found = self.ahead.find(which)
+        if found is not None or not self.ages.doubted:
+            self.ahead.note(which, self.ages.lived if announced is None else announced)
+        return self.ages.age(stamp, known=announced if found is None else found)
 
     def stays(self, announced: int | None, period: timedelta) -> timedelta:
         """Return how long something stays at least that is due, and was announced then, or only now; not negative."""

@@ -31,9 +31,14 @@ class Schedule:
         interval: From the beginning of one run to the beginning of the next, positive; None: never.
         at: A time of day, naive, instead of `interval`.
         tz: Where that is meant; None: where the machine is.
+
+    Raises:
+        ValueError: `at` is no naive time of day.
     """
 
     def __init__(self, interval: timedelta | None, at: time | None = None, tz: tzinfo | None = None) -> None:
+        if at is not None and not (isinstance(at, time) and at.tzinfo is None):
+            raise ValueError(f"cleanup_at is a datetime.time without a zone, not {at!r}")
         self._interval = interval
         self._at = at
         self._tz = tz
