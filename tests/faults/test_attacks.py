@@ -53,14 +53,14 @@ def outside(tmp_path: Path, sessions_dir: Path) -> Iterator[Sentinel]:
 
 async def test_texts_as_chat_ids_and_messages_live_a_whole_life(sessions_dir: Path, clock: WallClock) -> None:
     """Each text is a chat of its own, keeps what was said in it over a restart, and goes when it is expired."""
-    async with open_runtime(sessions_dir, clock=clock, announce_first=False) as runtime:
+    async with open_runtime(sessions_dir, clock=clock, notice=False) as runtime:
         for text in NAUGHTY:
             session = await runtime.manager.get_or_create_session("web", text)
             await runtime.manager.add_message(session.session_id, Message("user", text, clock.now))
     made = [path for path in sessions_dir.iterdir() if not path.name.startswith(".")]
     assert len({path.name.lower() for path in made}) == len(made) == len(NAUGHTY)
     assert all(stat.S_ISREG(path.lstat().st_mode) for path in made)
-    async with open_runtime(sessions_dir, clock=clock, announce_first=False) as runtime:
+    async with open_runtime(sessions_dir, clock=clock, notice=False) as runtime:
         for text in NAUGHTY:
             loaded = await runtime.manager.get_session(f"web_{text}")
             assert loaded is not None
@@ -269,7 +269,7 @@ async def test_hard_link_is_removed_or_replaced_and_its_other_name_stays(
 ) -> None:
     """A session with a second name elsewhere is saved and removed without a change to that name's file."""
     (sessions_dir / "telegram_1.json").hardlink_to(outside.session)
-    async with open_runtime(sessions_dir, clock=clock, announce_first=False, cleanup_interval_seconds=None) as runtime:
+    async with open_runtime(sessions_dir, clock=clock, notice=False, cleanup_interval_seconds=None) as runtime:
         result = await runtime.cleanup.run()
         assert (result.sessions_deleted, result.bytes_freed) == (1, 0)
         (sessions_dir / "telegram_1.json").hardlink_to(outside.session)

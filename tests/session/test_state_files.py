@@ -25,7 +25,7 @@ from miniclaw.session.state import (
 from tests.fakes.clock import WallClock
 from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder
-from tests.fakes.os_calls import FaultyOs
+from tests.fakes.os_calls import FaultyOs, OtherInodes
 from tests.session.test_state import COULD_NOT_READ, known
 
 NOT_LISTED = "List of what is due could not be read; it is announced anew"
@@ -166,28 +166,14 @@ def test_landmark_that_stays_says_that_inodes_last(state: StateDirectory, seen: 
     assert (state.path / LANDMARK_NAME).stat().st_size == 0
 
 
-class OtherInodes(FaultyOs):
-    """A file system that gives a file another inode at each mount."""
-
-    def fstat(self, fd: int) -> os.stat_result:
-        status = super().fstat(fd)
-        # Rebuilt from its ten numbers it would have whole seconds only: the landmark's times are copied with it.
-        return _with_inode(status, status.st_ino + 1)
-
-
-def _with_inode(status: os.stat_result, inode: int) -> os.stat_result:
-    kind, (values, names) = type(status), status.__reduce__()[1]  # type: ignore[misc]
-    return kind((values[0], inode, *values[2:]), names)
-
-
 def test_landmark_with_the_same_times_and_another_inode_says_that_inodes_do_not_last(
     state: StateDirectory, seen: RetentionState
 ) -> None:
     """Only the file system itself can do that; once seen, it is true for good."""
     assert state.inodes_last(seen)
-    seen.inodes_last = state_in(state.path.parent, OtherInodes()).inodes_last(seen)
+    seen.inodes_last = state_in(state.path.parent, OtherInodes(1)).inodes_last(seen)
     assert not seen.inodes_last
-    assert not state_in(state.path.parent, OtherInodes()).inodes_last(seen), "also where it does not change this time"
+    assert not state_in(state.path.parent, OtherInodes(1)).inodes_last(seen), "also where it does not change this time"
 
 
 def test_landmark_of_a_copy_has_other_times_and_inodes_last(state: StateDirectory, seen: RetentionState) -> None:
