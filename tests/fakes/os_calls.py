@@ -101,7 +101,8 @@ class OtherInodes(FaultyOs):
 
     def _shifted(self, status: os.stat_result) -> os.stat_result:
         # The second argument has the times in nanoseconds, which the ten numbers of the first have not.
-        _, (numbers, others) = status.__reduce__()  # type: ignore[misc]
+        parts: Any = status.__reduce__()[1]
+        numbers, others = parts
         return os.stat_result((numbers[0], numbers[1] + self._shift, *numbers[2:]), others)
 
 

@@ -176,7 +176,7 @@ async def test_link_in_place_of_what_the_start_needs_is_refused(
 @pytest.mark.parametrize(
     ("name", "errors"),
     [
-        (".state", ["Time could not be recorded", "Cleanup could not be written into the history"]),
+        (".state", ["Cleanup state could not be written", "Cleanup could not be written into the history"]),
         (".quarantine", ["Leftovers could not be listed"]),
         (".trash", ["Leftovers could not be listed", "Trash could not be swept"]),
     ],

@@ -10,11 +10,13 @@ from typing import TypeAlias
 import pytest
 
 from miniclaw.session.clock import MICROSECOND
-from miniclaw.session.state import LAST_SEEN_NAME, STATE_FILE
+from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.session.state import DUE_NAME, LAST_SEEN_NAME, STATE_FILE
 from miniclaw.session.timekeeper import Timekeeper
 from tests.fakes.clock import WallClock
 from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder
+from tests.fakes.os_calls import FaultyOs
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 KEEPS = timedelta(days=30)
@@ -143,6 +145,28 @@ async def test_jump_is_written_durably_with_the_next_tick(start: Start, clock: W
     await time.tick()
     (state / LAST_SEEN_NAME).unlink()
     assert len((await start()).state.timeline.frames) == 2
+
+
+async def test_tick_finds_room_on_a_disk_that_is_full(start: Start, clock: WallClock, sessions_dir: Path) -> None:
+    """The first tick makes the file that all later ones overwrite, so that none of them needs room."""
+    time = await start()
+    await time.tick()
+    before = (sessions_dir / ".state" / LAST_SEEN_NAME).stat()
+    clock.move(hours=1)
+    await time.tick()
+    after = (sessions_dir / ".state" / LAST_SEEN_NAME).stat()
+    assert (after.st_ino, after.st_size) == (before.st_ino, before.st_size)
+
+
+async def test_run_is_remembered_after_its_list(sessions_dir: Path, clock: WallClock) -> None:
+    """A crash in between leaves a list that says more than the state, and no run whose announcements are lost."""
+    fs = FaultyOs()
+    time = Timekeeper(state_in(sessions_dir, fs), clock, KEEPS)
+    await time.start()
+    notice = time.moment().notice(RetentionPolicy(), DAY, waits=True)
+    fs.calls.clear()
+    await time.remember(notice, notice.ended(), held="")
+    assert [args[1] for name, args in fs.calls if name == "rename"] == [DUE_NAME, STATE_FILE]
 
 
 async def test_state_that_cannot_be_read_begins_anew(
