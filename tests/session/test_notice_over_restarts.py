@@ -108,10 +108,13 @@ async def test_machine_that_has_just_started_runs_nothing_for_a_while(
     """In the first quarter of an hour a time server may still set the clock."""
     async with running(sessions_dir, clock):
         pass
-    clock.reboot(off=timedelta(hours=23), uptime=timedelta(minutes=1))
+    clock.reboot(off=timedelta(hours=25), uptime=timedelta(minutes=1))
     async with running(sessions_dir, clock) as runtime:
         await days_pass(13 * HOURS / 60)
         assert runtime.cleanup_service.runs == 0
+        await days_pass(2 * HOURS / 60)
+        assert runtime.cleanup_service.runs == 1
+        assert old.exists(), "its notice is not over: the machine was off"
         await days_pass(24 * HOURS)
         assert not old.exists()
 
