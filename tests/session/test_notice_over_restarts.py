@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from miniclaw.session.cleanup import REMOVAL_BATCH
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import SessionRuntime, open_runtime
 from miniclaw.session.state import DUE_NAME, STATE_FILE
@@ -132,9 +133,10 @@ async def test_clock_that_was_years_ahead_stops_no_later_run(
         assert runtime.cleanup_service.runs == 1
 
 
-async def test_run_that_was_stopped_is_not_remembered(old: Path, sessions_dir: Path, clock: WallClock) -> None:
+async def test_run_that_was_stopped_while_it_listed_is_not_remembered(
+    old: Path, sessions_dir: Path, clock: WallClock, fs: FaultyOs
+) -> None:
     """Half a listing is no run: the next start makes it at once, and what it finds is not taken for new."""
-    fs = FaultyOs()
     async with open_runtime(sessions_dir, clock=clock, fs=fs, cleanup_waits=True) as runtime:
         await settle()
         gate = fs.block("scandir")
@@ -149,6 +151,27 @@ async def test_run_that_was_stopped_is_not_remembered(old: Path, sessions_dir: P
     async with running(sessions_dir, clock) as runtime:
         assert runtime.cleanup_service.announcement is not None
         assert runtime.cleanup_service.announcement.reasons == {"first_run": 1}
+
+
+async def test_run_that_was_stopped_while_it_removed_goes_on_with_the_next_start(
+    sessions_dir: Path, clock: WallClock, fs: FaultyOs
+) -> None:
+    """Half a run is none: what it had no time for goes at the next start, and not a day later; it stays announced."""
+    for number in range(REMOVAL_BATCH + 8):
+        write_session(sessions_dir, f"web_{number}", clock.ago(days=40))
+    async with running(sessions_dir, clock):
+        pass
+    clock.move(days=1)
+    async with open_runtime(sessions_dir, clock=clock, fs=fs, cleanup_waits=True) as runtime:
+        gate = fs.block("unlink", path="web_")
+        runtime.cleanup_service.release()
+        await wait_in_thread(gate.reached)
+        runtime.cleanup_service.stop()
+        gate.opened.set()
+        await settle()
+        assert len(list(sessions_dir.glob("*.json"))) == 8
+    async with running(sessions_dir, clock):
+        assert not list(sessions_dir.glob("*.json"))
 
 
 async def test_run_that_was_held_is_remembered_as_held(
