@@ -8,7 +8,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from miniclaw.errors import StoreError, StoreIOError
@@ -102,7 +101,8 @@ def test_write_syncs_file_before_and_directory_after_the_rename(state: StateDire
 
 
 def test_load_of_missing_state_is_none(state: StateDirectory) -> None:
-    """Before the first start nothing is known, which is no error, and reading makes no directory."""
+    """Before the first start nothing is known, which is no error; neither reading nor sweeping makes a directory."""
+    state.sweep()
     assert state.load() is None
     assert state.read() is None
     assert not state.path.exists()
@@ -234,12 +234,6 @@ def test_sweep_removes_what_nobody_needs_and_nothing_else(state: StateDirectory,
     assert state.load() == written
 
 
-def test_sweep_of_no_folder_makes_none(state: StateDirectory) -> None:
-    """There is nothing to sweep before the first write."""
-    state.sweep()
-    assert not state.path.exists()
-
-
 # The tick -------------------------------------------------------------------------------------------------------
 
 
@@ -249,9 +243,8 @@ def test_tick_brings_the_state_to_when_it_was_seen_last(state: StateDirectory, c
     state.write(seen)
     clock.move(hours=3)
     state.write_last_seen(tick_of(look(seen, clock)))
-    loaded = state.load()
-    assert loaded == seen
-    assert loaded.timeline.lived == timedelta(hours=4) // timedelta(microseconds=1)
+    assert state.load() == seen
+    assert seen.timeline.lived == timedelta(hours=4) // timedelta(microseconds=1)
 
 
 def test_tick_in_a_frame_of_its_own_adds_that(state: StateDirectory, clock: WallClock) -> None:
@@ -260,9 +253,8 @@ def test_tick_in_a_frame_of_its_own_adds_that(state: StateDirectory, clock: Wall
     state.write(seen)
     clock.jump(days=4)
     state.write_last_seen(tick_of(look(seen, clock)))
-    loaded = state.load()
-    assert loaded == seen
-    assert len(loaded.timeline.frames) == 2
+    assert state.load() == seen
+    assert len(seen.timeline.frames) == 2
 
 
 def test_tick_behind_the_known_time_says_so(state: StateDirectory, clock: WallClock) -> None:
@@ -272,9 +264,8 @@ def test_tick_behind_the_known_time_says_so(state: StateDirectory, clock: WallCl
     clock.reboot(off=timedelta(0), uptime=timedelta(minutes=1))
     clock.jump(days=-50)
     state.write_last_seen(tick_of(look(seen, clock)))
-    loaded = state.load()
-    assert loaded == seen
-    assert loaded.timeline.floor is not None
+    assert state.load() == seen
+    assert seen.timeline.floor is not None
 
 
 def test_tick_is_always_of_one_length(state: StateDirectory, clock: WallClock) -> None:
@@ -405,4 +396,3 @@ def test_state_is_small(state: StateDirectory, clock: WallClock) -> None:
         look(seen, clock)
     state.write(seen)
     assert (state.path / STATE_FILE).stat().st_size < 20_000
-    assert msgspec.json.decode((state.path / STATE_FILE).read_bytes())["id"] == seen.id
