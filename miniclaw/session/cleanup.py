@@ -281,9 +281,6 @@ class Cleanup:
             await on_plan(plan)
             progress.announced = sum(due.noted is None for due in plan.due)
             progress.due = notice.due.count_renewed() - len(plan.due_files)
-                sum(due.noted is None for due in plan.due),
-                notice.due.count_renewed() - len(plan.due_files),
-            )
         if plan.held and not confirmed and not ends():
             result = progress.result(held=True, seconds=trio.current_time() - started)
             count.done(result)

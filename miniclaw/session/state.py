@@ -231,10 +231,12 @@ class StateDirectory:
         Raises:
             StoreError: The landmark cannot be made.
         """
-        with self.folder.made(durable=False) as fd, store_errors(self.path / LANDMARK_NAME, "make"):
-            flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            with opened(self._fs, LANDMARK_NAME, flags, dir_fd=fd) as file:
-                status = self._fs.fstat(file)
+        with (
+            self.folder.made(durable=False) as fd,
+            store_errors(self.path / LANDMARK_NAME, "make"),
+            opened_to_write(self._fs, LANDMARK_NAME, READ_FLAGS, dir_fd=fd) as file,
+        ):
+            status = self._fs.fstat(file)
         found, before = Landmark(status.st_ino, status.st_mtime_ns, status.st_ctime_ns), state.landmark
         # A copy of the whole directory has other times of change, but for a file system that has none.
         is_another = before is not None and found.inode != before.inode

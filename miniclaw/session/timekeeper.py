@@ -110,11 +110,11 @@ class Timekeeper:
     async def tick(self) -> None:
         """Write down that the program is there, and a jump of the clock. A failure is an ERROR in the log."""
         self.look()
-        if self._is_saved:
+        if not self._is_saved:
+            await self.save()
+        if self._is_saved:  # also right after a save: once the file is there, a full disk has room for it
             self.state.serial += 1
             await self._write(partial(self._directory.write_last_seen, tick_of(self.state)))
-        else:
-            await self.save()
 
     async def save(self) -> None:
         """Write all of the state down. A failure is an ERROR in the log."""

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.session.state import CleanupState
+from miniclaw.session.state import LANDMARK_NAME, STATE_FILE
 from tests.cli.test_history_command import EVENTS, record
-from tests.fakes.folders import state_in
 from tests.fakes.program import Program
 
 NOT_SHOWN = "A folder of an earlier version is not shown"
@@ -25,7 +24,9 @@ def old(program: Program) -> Program:
         assert program.run("sessions", "delete", "--yes", session_id).code == 0
     program.state_dir.joinpath("history.jsonl").unlink()
     record(program.sessions_dir, *EVENTS)
-    state_in(program.sessions_dir).write_cleanup(CleanupState(last_run_at=datetime.now(UTC)))
+    for name in (STATE_FILE, LANDMARK_NAME):  # no earlier version has made those
+        (program.state_dir / name).unlink()
+    program.state_dir.joinpath("cleanup.json").write_text(f'{{"last_run_at":"{datetime.now(UTC).isoformat()}"}}')
     program.add("web_c", days=1)
     workspace = program.home / "workspace"
     program.state_dir.rename(workspace / "state")
@@ -44,7 +45,7 @@ def test_commands_that_look_show_the_old_places_and_write_nothing(old: Program) 
     assert len(old.run("history", "--json").json) == len(EVENTS)
     status = old.run("status", "--json").json
     assert (status["trash"]["files"], status["not_read"]) == (2, {})
-    assert status["last_run_at"] is not None
+    assert status["last_run_at"] is None  # of a run by the earlier rules this version takes nothing over
     assert "2 entries of the trash would be deleted" in old.run("trash", "empty", "--dry-run").out
     assert old.run("sessions", "list").err == ""
     assert old.content() == before

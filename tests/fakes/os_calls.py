@@ -82,6 +82,30 @@ class FaultyOs(OsCalls):
         return gate
 
 
+class OtherInodes(FaultyOs):
+    """A file system that gives a file another inode at each mount.
+
+    Args:
+        mount: Which one it is.
+    """
+
+    def __init__(self, mount: int) -> None:
+        super().__init__()
+        self._shift = mount * 1_000_003
+
+    def fstat(self, fd: int) -> os.stat_result:
+        return self._shifted(super().fstat(fd))
+
+    def stat(self, name: str, *, dir_fd: int | None = None) -> os.stat_result:
+        return self._shifted(super().stat(name, dir_fd=dir_fd))
+
+    def _shifted(self, status: os.stat_result) -> os.stat_result:
+        # The second argument has the times in nanoseconds, which the ten numbers of the first have not.
+        parts: Any = status.__reduce__()[1]
+        numbers, others = parts
+        return os.stat_result((numbers[0], numbers[1] + self._shift, *numbers[2:]), others)
+
+
 class Gate:
     """A point at which a thread waits.
 

@@ -94,7 +94,8 @@ async def test_disk_full_while_running_chat_goes_on_and_is_saved_later(
 
 
 async def test_disk_full_at_the_start_is_swept_all_the_same(disk: Path, clock: WallClock, logs: LogRecorder) -> None:
-    """On a disk too full for a folder or a byte the runtime starts, and removes what is expired."""
+    """On a disk too full for a folder or a byte the runtime starts, and removes what is expired; one ERROR is told."""
+    logs.expect_error("Cleanup state could not be written")
     sessions = disk / "sessions"
     async with open_runtime(sessions, clock=clock):
         pass  # as it was when there was room
@@ -123,7 +124,7 @@ async def test_disk_read_only_while_running_chat_goes_on_and_nothing_is_removed(
 ) -> None:
     """When the disk turns read-only, saves and cleanups are ERRORs, chat goes on, and all is saved when it is back."""
     logs.expect_error(NOT_SAVED)
-    logs.expect_error("Time could not be recorded")
+    logs.expect_error("Cleanup state could not be written")
     logs.expect_error("Cleanup could not be written into the history")
     logs.expect_error("Session not removed")
     fs = FaultyOs()
@@ -179,7 +180,7 @@ async def test_directory_deleted_while_running_says_what_is_not_saved(
     logs.expect_error(NOT_SAVED)
     logs.expect_error(MISPLACED)
     logs.expect_error("Sessions could not be saved before the end")
-    logs.expect_error("Time could not be recorded")
+    logs.expect_error("Cleanup state could not be written")
     logs.expect_error("Cleanup could not be written into the history")
 
     async def run() -> None:

@@ -23,8 +23,9 @@ from tests.fakes.point_os import Act, Fault, PointOs, ShortThenFull
 from tests.fakes.snapshots import SnapshotOs
 from tests.faults.file_work import WORKS, Told, Work, start
 from tests.faults.migration_work import MIGRATIONS
+from tests.faults.state_work import STATE_WORKS
 
-ALL_WORKS: Final = WORKS | MIGRATIONS
+ALL_WORKS: Final = WORKS | MIGRATIONS | STATE_WORKS
 ERRNOS: Final = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EMFILE, errno.EINTR)
 FOR_GOOD: Final = 10**9
 

@@ -15,7 +15,7 @@ from tests.fakes.tree import put_tree, shape, take_tree
 from tests.faults.file_work import Told, start
 from tests.faults.migration_work import MIGRATIONS
 
-LEAST_POINTS = {"migration": 60, "migration across into both": 250}
+LEAST_POINTS = {"migration": 60, "migration across into both": 220}
 CALLS_PER_KILL = {"migration": 5, "migration across into both": 40}  # of the starts after the first one, in turns
 
 

@@ -103,7 +103,7 @@ async def test_cleanups_take_nothing_that_they_keep(
     sessions_dir: Path, clock: WallClock, days_pass: DaysPass, logs: LogRecorder
 ) -> None:
     """Over very many daily cleanups, each of which removes something, descriptors, threads and memory stay the same."""
-    async with open_runtime(sessions_dir, clock=clock, fs=SnapshotOs(), announce_first=False) as runtime:
+    async with open_runtime(sessions_dir, clock=clock, fs=SnapshotOs(), notice=False) as runtime:
         await settle()
         runs = runtime.cleanup_service.runs
 

@@ -79,7 +79,7 @@ CASES = {
         CLEANUP, (RENAME,), ("web_old0.json",), 1, ONE_FAILED, "could not move it aside: No space left on device", 1
     ),
     "cleanup-rename-all": Case(
-        CLEANUP, (RENAME,), (), 1, "cleanup.json: could not write: No space", "could not move it aside: No space left"
+        CLEANUP, (RENAME,), (), 1, "retention.json: could not write: No space", "could not move it aside: No space left"
     ),
     "cleanup-open": Case(
         CLEANUP, (OPEN,), ("web_old0.json",), 0, "Session file kept", "could not open it: Permission denied", 1
@@ -174,7 +174,7 @@ GATEWAY_CASES = {
     "fsync": ((FSYNC,), ("/",), "could not make a folder for removals: Input/output error", 0),
     "rename": ((RENAME,), (), "Cleanup state could not be written", 0),
     "open": ((OPEN,), ("web_old0.json",), "could not open it: Permission denied", 1),
-    "open-state": ((OPEN,), ("cleanup.json",), "Cleanup state could not be read", 2),
+    "open-state": ((OPEN,), ("retention.json",), "retention.json: could not read: Permission denied", 2),
     "unlink": ((UNLINK,), ("web_old0.json",), "could not remove it: Permission denied", 1),
 }
 
@@ -183,9 +183,9 @@ GATEWAY_CASES = {
 def test_gateway_failing_call_is_logged_and_it_goes_on(program: Straced, name: str) -> None:
     """A gateway whose cleanup meets an error logs it, goes on, ends well by SIGTERM, and no session is lost."""
     faults, paths, says, removed = GATEWAY_CASES[name]
-    program.write_config("[session]\nannounce_first = false\n")
+    program.write_config("[session]\nnotice = 'off'\n")
     program.state_dir.mkdir()
-    (program.state_dir / "cleanup.json").write_text("{}")
+    (program.state_dir / "retention.json").write_text("{}")
     before = read(program)
     with program.gateway(faults, located(program, paths)) as gateway:
         gateway.read_until("Session cleanup complete")
@@ -211,7 +211,7 @@ def test_program_lock_that_cannot_be_written_holds_all_the_same(
 
 def test_gateway_lock_that_cannot_be_written_holds_all_the_same(program: Straced) -> None:
     """A gateway that cannot note who holds the lock starts, sweeps, and ends well."""
-    program.write_config("[session]\nannounce_first = false\n")
+    program.write_config("[session]\nnotice = 'off'\n")
     before = read(program)
     with program.gateway((WRITE_IN_PLACE,), located(program, ("/.lock",))) as gateway:
         gateway.read_until("Session cleanup complete")

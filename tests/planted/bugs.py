@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from tests.planted.bug import (
-    CLOCK_GUARD,
     CODEC,
     DIRECTORY,
     FILES,
@@ -22,7 +21,6 @@ from tests.planted.bug import (
     REMOVING,
     RETENTION,
     SAVER,
-    SCHEDULE,
     Bug,
     Change,
     bug_of_one,
@@ -33,6 +31,7 @@ from tests.planted.leftover_bugs import LEFTOVER_BUGS
 from tests.planted.migration_bugs import MIGRATION_BUGS
 from tests.planted.owner_bugs import OWNER_BUGS
 from tests.planted.rule_bugs import RULE_BUGS
+from tests.planted.time_bugs import TIME_BUGS
 from tests.planted.told_bugs import TOLD_BUGS
 from tests.planted.web_bugs import WEB_BUGS
 
@@ -180,27 +179,6 @@ _JUDGEMENT: Final = (
         ),
         ("session/test_manager.py",),
     ),
-    bug_of_one(
-        "clock set back ages sessions", "a board that boots in 1970 makes live sessions old", MANAGER,
-        "max(session.last_accessed, self._clock())", "self._clock()",
-        "session/test_manager.py",
-    ),
-    bug_of_one(
-        "clock jump not guarded", "a bad time server deletes everything", SCHEDULE,
-        "        return self._clock() - self._wall_base - elapsed > CLOCK_SLACK",
-        "        return self._clock() - self._wall_base - elapsed > CLOCK_SLACK * 365_000",
-        "session/test_cleanup_service.py",
-    ),
-    bug_of_one(
-        "clock jump forgotten by a restart", "a bad time server and a crash delete everything", CLOCK_GUARD,
-        "        if self._frozen or self.suspicion() is not None:\n", "        if self._frozen:\n",
-        "session/test_clock_guard.py::test_clock_that_jumps_and_a_restart_loses_nothing_in_silence",
-    ),
-    bug_of_one(
-        "first sweep not announced", "an upgrade deletes old sessions in silence", SCHEDULE,
-        'return "first_sweep" if state == CleanupState() else "remove"', 'return "remove"',
-        "session/test_cleanup_service.py",
-    ),
 )  # fmt: skip
 
 _BORDERS: Final = (
@@ -285,6 +263,7 @@ BUGS: Final = (
     *MIGRATION_BUGS,
     *OWNER_BUGS,
     *RULE_BUGS,
+    *TIME_BUGS,
     *TOLD_BUGS,
     *COMMAND_BUGS,
     *WEB_BUGS,

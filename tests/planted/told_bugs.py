@@ -144,8 +144,8 @@ TOLD_BUGS: Final[tuple[Bug, ...]] = (
         "end does not wait for a cleanup",
         "sessions are removed and the history has no line for it",
         CLEANUP,
-        "            async with self._manager.operation():\n                yield self._manager, self._store\n",
-        "            yield self._manager, self._store\n",
+        "            async with self._manager.operation():\n                moment =",
+        "            if True:\n                moment =",
         "session/test_runtime_end.py",
     ),
     bug_of_one(

@@ -19,6 +19,7 @@ from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
+from tests.fakes.moments import at_once
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
 from tests.fakes.threads import wait_in_thread
@@ -107,7 +108,7 @@ async def test_plan_changes_nothing_and_is_what_run_does(sessions_dir: Path, clo
     plan = await cleanup.plan()
     assert left(sessions_dir) == before
     with SessionDirectory.open(sessions_dir) as directory:
-        same = scan_sync(directory, cleanup.policy, clock.now)
+        same = scan_sync(directory, cleanup.policy, at_once(clock.now, cleanup.policy))
     assert {row.session for row in same.removals} == {row.session for row in plan.removals}
     assert [(problem.key, problem.kind) for problem in plan.problems] == [("telegram_torn.json", "corrupt")]
 

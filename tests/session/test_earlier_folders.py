@@ -13,10 +13,12 @@ from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.operations import open_operations
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import open_runtime
+from miniclaw.session.state import LANDMARK_NAME, STATE_FILE
 from tests.fakes.clock import WallClock
 from tests.fakes.folders import state_in, trash_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session
+from tests.fakes.threads import settle
 from tests.faults.migration_work import ENTRIES, lay
 
 POLICY = RetentionPolicy(trash_for=timedelta(days=7))
@@ -44,6 +46,8 @@ async def shared(tmp_path: Path, clock: WallClock) -> Path:
         name = await throw_away(sessions, clock, days=days)
         (sessions / ".trash" / name).rename(trash / f"{number}-{name}")  # apart for the moment: both are of one session
         (sessions / ".trash").rmdir()
+        for name in (STATE_FILE, LANDMARK_NAME):  # no earlier version has made those
+            (sessions / ".state" / name).unlink()
         (sessions / ".state").rename(tmp_path / f"{number}-state")
     for path in trash.iterdir():
         path.rename(trash / path.name.partition("-")[2])
@@ -132,17 +136,21 @@ async def test_runtime_without_the_old_arguments_says_nothing_of_them(
 
 
 async def test_sessions_directory_travels_with_all_that_is_its_own(tmp_path: Path, clock: WallClock) -> None:
-    """Moved to another place, a sessions directory has its trash, its history and the time of its last run."""
-    (tmp_path / "here").mkdir()
-    async with open_operations(tmp_path / "here", policy=POLICY, clock=clock) as operations:
-        await operations.cleanup()
+    """Moved to another place, a sessions directory has its trash, its history and what it knows of the time."""
+    async with open_runtime(tmp_path / "here", policy=POLICY, clock=clock):
+        await settle()  # the first run
+        clock.move(hours=5)
     entry = await throw_away(tmp_path / "here", clock, days=1)
     (tmp_path / "here").rename(tmp_path / "there")
     async with open_runtime(tmp_path / "there", policy=POLICY, clock=clock, cleanup_interval_seconds=None) as runtime:
         assert [f"{found.id}.gz" for found in trash_in(tmp_path / "there").entries()] == [entry]
         assert await runtime.manager.restore_session(ID) == ID
     assert [event.event for event in state_in(tmp_path / "there").history().read()[0]][-1] == "deleted"
-    assert state_in(tmp_path / "there").load_cleanup().last_run_at == clock.now
+    state = state_in(tmp_path / "there").load()
+    assert state is not None
+    assert state.last_run is not None
+    assert state.last_run.lived == 0
+    assert state.timeline.lived == timedelta(hours=5) // timedelta(microseconds=1)
 
 
 async def test_folders_that_belong_to_one_directory_need_no_evidence(

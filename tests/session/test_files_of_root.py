@@ -19,7 +19,8 @@ from miniclaw.session.quarantine import quarantine
 from miniclaw.session.recovery import recover
 from miniclaw.session.removal import TrashOrder, remove_batch
 from miniclaw.session.restore import restore
-from miniclaw.session.state import CleanupState, StateDirectory
+from miniclaw.session.retention.noted import Noted
+from miniclaw.session.state import RetentionState, StateDirectory
 from miniclaw.session.trash import TRASH_NAME, Trash
 from miniclaw.session.types import Session
 from tests.fakes.logs import LogRecorder
@@ -81,8 +82,10 @@ def work_as(fs: FaultyOs, sessions_dir: Path) -> None:
         directory.own()
         recover(directory)
         trash, state = Trash(Folder.within(directory, TRASH_NAME)), StateDirectory.within(directory)
-        state.write_last_seen(NOW)
-        state.write_cleanup(CleanupState())
+        state.write_last_seen(b"x")
+        state.write(RetentionState())
+        state.write_due("", Noted(), Noted())
+        state.inodes_last(RetentionState())
         state.history().append(HistoryEvent(event="cleanup", at=NOW, by="program"))
         directory.write(Session("web_1", "web", "1", NOW, NOW))
         directory.write(Session("web_2", "web", "2", NOW, NOW))
@@ -98,7 +101,7 @@ def test_all_that_root_makes_is_given_to_the_owner_of_its_directory(tmp_path: Pa
     work_as(fs, tmp_path / "home" / "workspace" / "sessions")
     left = {name for inode, name in fs.made.items() if inode not in fs.given}
     assert left == set()
-    assert {".lock", ".work", ".state", ".trash", ".quarantine", "last-seen", "history.jsonl"} <= set(fs.made.values())
+    assert {".lock", ".work", ".state", ".trash", ".quarantine", "last-seen", "landmark"} <= set(fs.made.values())
 
 
 def test_root_gives_nothing_away_before_it_has_a_name_that_matters(tmp_path: Path) -> None:
@@ -120,11 +123,13 @@ def test_what_was_there_is_never_given_away(tmp_path: Path) -> None:
     (sessions_dir / ".lock").hardlink_to(victim)
     (sessions_dir / ".work").mkdir()
     (sessions_dir / ".state").mkdir()
-    (sessions_dir / ".state" / "last-seen").hardlink_to(victim)
+    for name in ("last-seen", "landmark"):
+        (sessions_dir / ".state" / name).hardlink_to(victim)
     fs = RootsOs()
     with SessionDirectory.open(sessions_dir, fs=fs) as directory:
         directory.own()
-        StateDirectory.within(directory).write_last_seen(NOW)
+        StateDirectory.within(directory).write_last_seen(b"x")
+        StateDirectory.within(directory).inodes_last(RetentionState())
     assert victim.stat().st_ino not in fs.given
     assert (sessions_dir / ".work").stat().st_ino not in fs.given
 

@@ -17,6 +17,7 @@ from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Message, Session, SessionHeader
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
+from tests.fakes.moments import ages_at
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
 from tests.fakes.threads import wait_in_thread
@@ -27,7 +28,7 @@ Expired = Callable[[SessionHeader | Session], bool]
 
 @pytest.fixture
 def expired(clock: WallClock) -> Expired:
-    return lambda session: RetentionPolicy().is_expired(session, clock.now)
+    return lambda session: RetentionPolicy().is_expired(session, ages_at(clock.now))
 
 
 def stored(path: Path, clock: WallClock) -> StoredSession:

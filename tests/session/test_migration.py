@@ -17,16 +17,17 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.history import merge_histories
 from miniclaw.session.migration import move_in
-from miniclaw.session.state import Announcement, CleanupState, merge_cleanup, merge_last_seen
+from miniclaw.session.runtime import open_runtime
 from miniclaw.session.store import open_store
+from tests.fakes.clock import WallClock
 from tests.fakes.durable_os import DurableOs
+from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.faults.file_work import Told
 from tests.faults.migration_work import ENTRIES, check, earlier_of, lay, rename_across
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-DAY = timedelta(days=1)
 MOVED = "State and trash of an earlier version moved into the sessions directory"
 NOT_MOVED = "Files of an earlier version could not be moved in; the next start tries again"
 NO_FOLDER = "Folder of an earlier version could not be moved in"
@@ -358,38 +359,28 @@ def test_merge_histories_loses_and_doubles_no_line(here: bytes, there: bytes, me
     assert merge_histories(merged, there) == merged
 
 
-RUN, LATER_RUN = CleanupState(last_run_at=NOW), CleanupState(last_run_at=NOW + DAY, held="too many")
-PENDING = CleanupState(announcement=Announcement(NOW, "first_sweep"))
-PENDING_LATER = CleanupState(last_run_at=NOW - DAY, announcement=Announcement(NOW + DAY, "long_absence"))
+@pytest.mark.parametrize("both", [False, True])
+def test_earlier_state_is_dropped_and_touches_nothing_of_the_new(root: Path, logs: LogRecorder, both: bool) -> None:
+    """No time that an earlier version has written down is taken over: the next run announces what it finds."""
+    ours = b"what this version has seen\n"
+    if both:
+        (root / "sessions" / ".state").mkdir()
+        (root / "sessions" / ".state" / "last-seen").write_bytes(ours)
+    migrate(root)
+    found = {path.name: path.read_bytes() for path in (root / "sessions" / ".state").iterdir()}
+    assert found.pop("last-seen", None) == (ours if both else None)
+    assert sorted(found) == ["history.jsonl", "sessions.ledger"]
+    assert not (root / "state").exists()
+    assert logs.one(MOVED)["state_files"] == 4
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "merged"),
-    [
-        (RUN, RUN, RUN),
-        (RUN, LATER_RUN, LATER_RUN),
-        (RUN, CleanupState(), CleanupState()),
-        (RUN, PENDING, CleanupState(NOW, PENDING.announcement)),
-        (PENDING, PENDING_LATER, PENDING_LATER),
-        (LATER_RUN, PENDING_LATER, CleanupState(NOW + DAY, PENDING_LATER.announcement, "too many")),
-        (LATER_RUN, b"damaged", CleanupState()),
-    ],
-)
-def test_merge_cleanup_waits_at_least_as_long_as_either(
-    one: CleanupState, other: CleanupState | bytes, merged: CleanupState
-) -> None:
-    """A cleanup that would announce by either state announces by the union; merging again changes nothing."""
-    here = msgspec.json.encode(one)
-    there = other if isinstance(other, bytes) else msgspec.json.encode(other)
-    for first, second in ((here, there), (there, here)):
-        found = merge_cleanup(first, second)
-        assert msgspec.json.decode(found, type=CleanupState) == merged
-        assert merge_cleanup(found, second) == found
-
-
-def test_merge_last_seen_is_the_earlier_or_the_unreadable_one() -> None:
-    """The longer absence counts, and a time that cannot be read is very long ago."""
-    early, late = b"2026-01-01T00:00:00.000000+00:00\n", b"2026-02-01T00:00:00.000000+00:00\n"
-    for first, second in ((early, late), (late, early)):
-        assert merge_last_seen(first, second) == early
-    assert merge_last_seen(early, b"damaged") == merge_last_seen(b"damaged", early) == b"damaged"
+async def test_earlier_state_in_the_sessions_directory_is_dropped(tmp_path: Path, clock: WallClock) -> None:
+    """Where the folder is the right one already, the first start leaves nothing of it either, and reads nothing of it."""
+    lay(tmp_path)
+    sessions = tmp_path / "sessions"
+    (tmp_path / "state").rename(sessions / ".state")
+    async with open_runtime(sessions, clock=clock, cleanup_interval_seconds=None):
+        assert not (sessions / ".state" / "cleanup.json").exists()
+    state = state_in(sessions).load()
+    assert state is not None
+    assert (state.last_run, state.timeline.lived, len(state.timeline.frames)) == (None, 0, 1)

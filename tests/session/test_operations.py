@@ -18,12 +18,15 @@ from miniclaw.errors import (
 )
 from miniclaw.session.cleanup import REMOVAL_BATCH
 from miniclaw.session.operations import open_operations
-from miniclaw.session.state import CleanupState
+from miniclaw.session.retention.notice import LastRun
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import IDS, POLICY, Desk
+from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder
+from tests.fakes.moments import rules_of
 from tests.fakes.samples import write_session
 from tests.fakes.threads import wait_in_thread
+from tests.session.test_state_files import noted
 
 UNWRITTEN = "Event could not be written into the history"
 NOT_SAVED = "Session could not be saved; it stays in memory for the next try"
@@ -154,27 +157,45 @@ async def test_pin_that_cannot_be_saved_is_an_error_until_it_is(desk: Desk, logs
     assert desk.store.directory.header("telegram_1").pinned
 
 
-async def test_cleanup_by_command_counts_as_the_run_of_the_day(desk: Desk) -> None:
-    """A run that somebody has ordered is remembered, and need not be announced; one that was held is not."""
+async def test_cleanup_by_command_acts_at_once(desk: Desk) -> None:
+    """A run that somebody has ordered waits for no notice; one that was held goes when that is confirmed."""
     for number in range(30, 60):
         write_session(desk.store.directory.path, f"telegram_{number}", desk.clock.ago(days=number))
     assert (await desk.do.cleanup()).held
-    assert desk.state.read_cleanup() == CleanupState()
     result = await desk.do.cleanup(confirmed=True)
     assert (result.sessions_deleted, result.held) == (29, "")
-    assert desk.state.read_cleanup() == CleanupState(last_run_at=desk.clock.now)
     assert [event.event for event in desk.told()] == ["held", "cleanup"]
 
 
-async def test_cleanup_by_command_that_is_stopped_is_not_the_run_of_the_day(desk: Desk) -> None:
-    """Half a run is no run."""
+async def test_cleanup_by_command_is_not_the_run_of_the_day(tmp_path: Path, clock: WallClock) -> None:
+    """It announces nothing: the daily run has still to, and what it has announced stays announced."""
+    sessions = tmp_path / "sessions"
+    sessions.mkdir()
+    async with open_operations(sessions, policy=POLICY, clock=clock):
+        state = state_in(sessions)
+    known = state.load()
+    assert known is not None
+    known.last_run = LastRun(1, 2, 3, rules_of(POLICY))
+    state.write(known)
+    state.write_due(known.id, noted({7: 60}), noted({}))
+    write_session(sessions, "telegram_3", clock.ago(days=40))
+    write_session(sessions, "telegram_4", clock.ago(days=28))
+    async with open_operations(sessions, policy=POLICY, clock=clock) as operations:
+        assert (await operations.cleanup()).sessions_deleted == 1
+    after = state.load()
+    assert after is not None
+    assert (after.last_run, after.id) == (known.last_run, known.id)
+    assert [len(each) for each in state.read_due(after)] == [1, 0]
+
+
+async def test_cleanup_by_command_that_is_stopped_removes_nothing(desk: Desk) -> None:
+    """A stop in the middle of the listing comes before all removals."""
     write_session(desk.store.directory.path, "telegram_3", desk.clock.ago(days=40))
     stops = []
     result = await desk.do.cleanup(on_progress=lambda _: stops.append(desk.do.stop_cleanup()))
     assert stops == [True]
     assert not desk.do.stop_cleanup()
     assert (result.interrupted, result.sessions_deleted) == (True, 0)
-    assert desk.state.read_cleanup() == CleanupState()
 
 
 async def test_open_operations_owns_the_workspace(tmp_path: Path, clock: WallClock) -> None:
@@ -187,5 +208,6 @@ async def test_open_operations_owns_the_workspace(tmp_path: Path, clock: WallClo
             async with opening():
                 pass
         await operations.delete(["telegram_1"])
-    assert [path.name for path in (sessions / ".state").iterdir()] == ["history.jsonl"]
+    names = {path.name for path in (sessions / ".state").iterdir()}
+    assert names == {"history.jsonl", "landmark", "retention.json"}
     assert len(list((sessions / ".trash").iterdir())) == 1

@@ -20,8 +20,9 @@ from miniclaw.session.ownable import Place
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.removal import remove_batch
 from miniclaw.session.restore import restore
+from miniclaw.session.retention.noted import Noted
 from miniclaw.session.rows import Leftover
-from miniclaw.session.state import CleanupState, StateDirectory
+from miniclaw.session.state import RetentionState, StateDirectory
 from miniclaw.session.trash import TRASH_NAME, Trash
 from miniclaw.session.types import Session
 from tests.fakes.logs import LogRecorder
@@ -79,7 +80,8 @@ def test_lost_owner_changes_nothing(directory: SessionDirectory, logs: LogRecord
     row = directory.find("web_old")
     copy = trash.prepare(row.key, row.header, dir_fd=directory.fd, reason="ttl", by="test", now=NOW, keep_for=WEEK)
     trash.commit([copy])
-    state.write_cleanup(CleanupState())
+    known = RetentionState()
+    state.write(known)
     state.history().append(HistoryEvent(event="cleanup", at=NOW, by="program"))
     lose(directory, logs)
     before = take_tree(directory.path)
@@ -93,8 +95,10 @@ def test_lost_owner_changes_nothing(directory: SessionDirectory, logs: LogRecord
         "copying": lambda: trash.prepare(
             row.key, row.header, dir_fd=directory.fd, reason="ttl", by="test", now=NOW, keep_for=WEEK
         ),
-        "state": lambda: state.write_cleanup(CleanupState(last_run_at=NOW)),
-        "time": lambda: state.write_last_seen(NOW),
+        "state": lambda: state.write(known),
+        "time": lambda: state.write_last_seen(b"x"),
+        "list": lambda: state.write_due(known.id, Noted(), Noted()),
+        "landmark": lambda: state.inodes_last(known),
         "history": lambda: state.history().append(HistoryEvent(event="cleanup", at=NOW, by="program")),
     }
     for what, work in refused.items():

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import trio
-from miniclaw.session.clock_guard import ClockGuard
 from trio.testing import MockClock
 
+from miniclaw.session.clock import MICROSECOND
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
+from miniclaw.session.state import LAST_SEEN_NAME, STATE_FILE
 from miniclaw.session.store import FileSessionStore
+from miniclaw.session.timekeeper import Timekeeper
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.folders import state_in
@@ -28,8 +30,9 @@ async def service(
     manager: SessionManager, clock: WallClock, tmp_path: Path, mock_clock: MockClock, nursery: trio.Nursery
 ) -> AsyncIterator[Persistence]:
     """A running service, on a clock that stands still."""
-    guard = ClockGuard(state_in(tmp_path / "elsewhere"), clock, timedelta(days=30))
-    service = Persistence(manager, guard=guard)
+    time = Timekeeper(state_in(tmp_path / "elsewhere"), clock, timedelta(days=30))
+    await time.start()
+    service = Persistence(manager, time=time)
     await nursery.start(service.run)
     yield service
     service.stop()
@@ -115,22 +118,44 @@ async def test_run_overfull_memory_is_saved_early(
 
 
 async def test_tick_records_the_time(service: Persistence, clock: WallClock, tmp_path: Path) -> None:
-    """Each tick leaves the wall time for the next start."""
+    """Each tick leaves the time that passed for the next start; all but the first in place."""
+    state = state_in(tmp_path / "elsewhere")
+    await service.tick()
+    before = (state.path / STATE_FILE).stat()
     clock.move(hours=5)
     await service.tick()
-    assert state_in(tmp_path / "elsewhere").read_last_seen() == clock.now
+    assert (state.path / STATE_FILE).stat() == before
+    known = state.load()
+    assert known is not None
+    assert known.timeline.lived == timedelta(hours=5) // MICROSECOND
+    assert known.timeline.ages().now == clock.now
+
+
+async def test_tick_records_a_jump_of_the_clock_durably(service: Persistence, clock: WallClock, tmp_path: Path) -> None:
+    """Stamps under the new clock can be read by no state that does not know of it."""
+    state = state_in(tmp_path / "elsewhere")
+    await service.tick()
+    clock.jump(days=5)
+    await service.tick()
+    (state.path / LAST_SEEN_NAME).unlink(missing_ok=True)
+    known = state.load()
+    assert known is not None
+    assert len(known.timeline.frames) == 2
 
 
 async def test_tick_time_not_recordable_is_an_error_in_the_log(
     manager: SessionManager, clock: WallClock, tmp_path: Path, logs: LogRecorder
 ) -> None:
     """A state directory that cannot be written stops no save."""
-    logs.expect_error("Time could not be recorded")
+    logs.expect_error("Whether inodes last could not be looked at")
+    logs.expect_error("Cleanup state could not be read; what is due is announced anew")
+    logs.expect_error("Cleanup state could not be written")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / ".state").write_text("in the way")
     await manager.get_or_create_session("telegram", "1")
-    guard = ClockGuard(state_in(tmp_path / "elsewhere"), clock, timedelta(days=30))
-    report = await Persistence(manager, guard=guard).tick()
+    time = Timekeeper(state_in(tmp_path / "elsewhere"), clock, timedelta(days=30))
+    await time.start()
+    report = await Persistence(manager, time=time).tick()
     assert report.saved == 1
 
 

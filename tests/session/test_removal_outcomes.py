@@ -27,6 +27,7 @@ from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import Desk
 from tests.fakes.logs import LogRecorder
+from tests.fakes.moments import ages_at
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.runs import Runs
 from tests.fakes.samples import write_session
@@ -76,7 +77,7 @@ def remove(
 ) -> Callable[[], Awaitable[list[Removal]]]:
     async def work() -> list[Removal]:
         row = StoredSession(path.name, path.stat().st_size, await manager._store.header(ID))
-        return await manager.remove_sessions([row], lambda s: PLAIN.is_expired(s, clock.now), late=late.extend)
+        return await manager.remove_sessions([row], lambda s: PLAIN.is_expired(s, ages_at(clock.now)), late=late.extend)
 
     return work
 

@@ -113,11 +113,11 @@ def test_restored_session_of_an_older_name_gets_its_proper_one(directory: Sessio
     assert list(place(directory)) == [file_name(session_id)] != [path.name]
 
 
-def test_restore_does_not_set_last_accessed_back(directory: SessionDirectory, trash: Trash) -> None:
-    """A clock that was set back does not make the session look older than it is."""
+def test_restore_stamps_the_present_also_backwards(directory: SessionDirectory, trash: Trash) -> None:
+    """A session that was stamped ahead of the clock counts as used now, and not until the clock comes there."""
     entry_id = discard(directory, trash, write_session(directory.path, ID, NOW))
     restore(directory, trash, entry_id, OLD)
-    assert directory.load(ID).last_accessed == NOW
+    assert directory.load(ID).last_accessed == OLD
 
 
 @pytest.mark.parametrize("name", file_names("slack_U2"))

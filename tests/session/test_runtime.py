@@ -166,7 +166,7 @@ async def test_open_relative_path_and_own_state_directory(
     monkeypatch.chdir(tmp_path)
     async with miniclaw.open_runtime("sessions", clock=clock):
         await settle()
-    assert (tmp_path / "sessions" / ".state" / "cleanup.json").exists()
+    assert (tmp_path / "sessions" / ".state" / "retention.json").exists()
     assert not (tmp_path / "state").exists()
 
 

@@ -16,6 +16,7 @@ from miniclaw.session.saved_files import SavedFiles
 from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.types import Session
 from tests.fakes.clock import WallClock
+from tests.fakes.moments import at_once
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
 from tests.session.scans import POLICY, told
@@ -48,7 +49,7 @@ async def test_scan_after_own_saves_opens_none_of_them(tmp_path: Path, clock: Wa
                 assert [args for name, args in fs.calls if name == "open" and str(args[0]).endswith(".json")] == []
     with SessionDirectory.open(tmp_path / "sessions") as directory:
         known, plain = (
-            scan_sync(directory, POLICY, clock.ago(days=-40), ledger=ledger)
+            scan_sync(directory, POLICY, at_once(clock.ago(days=-40), POLICY), ledger=ledger)
             for ledger in (LedgerFile(Folder.within(directory, STATE_NAME)).load(), None)
         )
     assert told(known) == told(plain)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from miniclaw.session.ledger import Ledger
 from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import WallClock
+from tests.fakes.moments import ages_at
 from tests.fakes.samples import session_dict, write_session
 from tests.session.scans import POLICY, plan, populate, scan, told
 
@@ -41,7 +42,7 @@ def test_scan_with_staying_counts_what_no_rule_takes(sessions_dir: Path, clock: 
     populate(sessions_dir, clock)
     ledger = Ledger()
     scan(sessions_dir, ledger)
-    rows, (kept, kept_bytes), opened = scan(sessions_dir, ledger, staying=POLICY.surely_staying(clock.now))
+    rows, (kept, kept_bytes), opened = scan(sessions_dir, ledger, staying=POLICY.surely_staying(ages_at(clock.now)))
     names = [f"telegram_{number}.json" for number in range(16)]
     assert kept == 17
     assert kept_bytes > sum((sessions_dir / name).stat().st_size for name in names)

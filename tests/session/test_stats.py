@@ -11,15 +11,19 @@ import trio
 
 from miniclaw.errors import StoreError
 from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.cleanup_service import CleanupService
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.retention.policy import DAILY
+from miniclaw.session.retention.schedule import Schedule
 from miniclaw.session.stats import CleanupStats, SaveStats
 from miniclaw.session.store import FileSessionStore
+from miniclaw.session.timekeeper import Timekeeper, open_time
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import IDS, Desk
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
-from tests.fakes.threads import wait_in_thread
+from tests.fakes.threads import settle, wait_in_thread
 
 NOT_SAVED = "Session could not be saved; it stays in memory for the next try"
 
@@ -30,6 +34,16 @@ def some(counts: dict[str, int]) -> dict[str, int]:
 
 def stopped(manager: SessionManager) -> dict[str, int]:
     return some(manager.stats.cleanups.runs)
+
+
+async def announce_daily(cleanup: Cleanup, time: Timekeeper) -> None:
+    """Have the daily service make the run that is due, in the mode that removes nothing."""
+    service = CleanupService(cleanup, time=time, schedule=Schedule(DAILY), removes=False)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(service.run)
+        await settle()
+        service.stop()
+    assert service.runs == 1
 
 
 # Saves ----------------------------------------------------------------------------------------------------------
@@ -88,15 +102,16 @@ async def test_run_is_counted_with_what_it_did(
 
 
 async def test_run_that_cannot_list_failed(
-    store: FileSessionStore, manager: SessionManager, sessions_dir: Path, fs: FaultyOs
+    store: FileSessionStore, manager: SessionManager, clock: WallClock, fs: FaultyOs, logs: LogRecorder
 ) -> None:
-    """A cleanup that an error ends is counted as failed, and its error goes on."""
+    """A cleanup that an error ends is counted as failed, and its error goes on; so is one that only announces."""
+    logs.expect_error("Session cleanup failed; the next one follows as planned")
+    cleanup = Cleanup(store.directory.path, manager=manager, store=store)
+    time = await open_time(store, clock, cleanup.policy)
     fs.fail("scandir", errno.EIO)
-    cleanup = Cleanup(sessions_dir, manager=manager, store=store)
     with pytest.raises(StoreError):
         await cleanup.run()
-    with pytest.raises(StoreError):
-        await cleanup.announce("test")
+    await announce_daily(cleanup, time)
     fs.clear()
     assert stopped(manager) == {"failed": 2}
 
@@ -137,14 +152,17 @@ async def test_run_that_is_held_is_counted_as_held(desk: Desk) -> None:
 async def test_announcement_is_counted_where_there_is_something_to_announce(
     store: FileSessionStore, manager: SessionManager, sessions_dir: Path, clock: WallClock
 ) -> None:
-    """Who found nothing has announced nothing, though the time of the look is kept."""
+    """Who found nothing that would go has announced nothing, though the time of the look is kept."""
     cleanup = Cleanup(sessions_dir, manager=manager, store=store, clock=clock)
-    await cleanup.announce("test")
+    time = await open_time(store, clock, cleanup.policy)
+    write_session(sessions_dir, "web_1", clock.ago(days=31))
+    await announce_daily(cleanup, time)
     assert stopped(manager) == {}
     assert manager.stats.cleanups.last_run_at == clock.now
-    write_session(sessions_dir, "web_1", clock.ago(days=31))
-    await cleanup.announce("test")
+    clock.move(days=1)
+    await announce_daily(cleanup, time)
     assert stopped(manager) == {"announced": 1}
+    assert some(manager.stats.cleanups.removed) == {}
 
 
 async def test_commands_count_what_they_remove(desk: Desk) -> None:

@@ -16,6 +16,7 @@ from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.scanning import DirectoryScan
 from tests.fakes.clock import WallClock
+from tests.fakes.moments import at_once
 from tests.fakes.samples import write_session
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -69,7 +70,7 @@ async def test_dry_run_after_a_kill_is_what_the_run_removes(stranded: Path, cloc
     """The start of a run puts captured sessions back and judges them: a dry run has told so before."""
     clock.now = NOW
     with SessionDirectory.open(stranded) as reader:
-        told = scan_sync(reader, RetentionPolicy(), NOW)
+        told = scan_sync(reader, RetentionPolicy(), at_once(NOW))
     result = await Cleanup(stranded, clock=clock).run()
     assert {row.session.header.session_id for row in told.removals} == {"web_here", "web_there"}
     assert result.sessions_deleted == 2
