@@ -263,7 +263,7 @@ def test_status_with_times_at_the_ends_of_the_calendar_is_shown(
     program.write_config(config)
     remember_run(program.sessions_dir, datetime.fromisoformat(at))
     event = {"version": 1, "at": at, "event": "cleanup", "by": "service"}
-    announced = event | {"event": "announced", "announced": 1, "goes_at": "9999-12-31T23:59:59Z"}
+    announced = event | {"event": "announced", "announced": 1}
     (program.state_dir / "history.jsonl").write_text(json.dumps(event) + "\n" + json.dumps(announced) + "\n")
     shown, _ = _status(program)
     assert shown["announced"].startswith(f"{shown_at}: 1 session that had expired; ")
@@ -289,11 +289,11 @@ def test_status_where_a_part_cannot_be_read_shows_the_rest(program: Program) -> 
     assert any(label == "would remove" and text.startswith("1 session, ") for label, text in shown)
     assert shown[-1][0] == "rules"
     unread = [text.partition(": ")[0] for label, text in shown if label == "not read"]
-    paths = [program.trash_dir, program.state_dir / "history.jsonl", program.state_dir / "retention.json"]
+    paths = [program.trash_dir, program.state_dir / "retention.json", program.state_dir / "history.jsonl"]
     assert unread == [str(path) for path in paths]
     as_json = program.run("status", "--json")
     assert as_json.code == 1
-    assert list(as_json.json["not_read"]) == ["trash", "history", "state"]
+    assert list(as_json.json["not_read"]) == ["trash", "state", "history"]
     assert (as_json.json["trash"], as_json.json["next_run_at"]) == (None, None)
     assert as_json.json["sessions"]["readable"] == 2
 
@@ -314,7 +314,7 @@ def test_status_of_a_damaged_state_is_told(program: Program) -> None:
     (program.state_dir / "retention.json").write_text("{")
     result = program.run("status")
     assert result.code == 1
-    assert f"{program.state_dir / 'cleanup.json'}: it is no state of the cleanup: " in result.out
+    assert f"{program.state_dir / 'retention.json'}: it is no state of the cleanup: " in result.out
 
 
 def test_status_names_a_holder_of_whom_little_is_known(program: Program) -> None:
