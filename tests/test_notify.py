@@ -21,8 +21,8 @@ from miniclaw.notify import COMMAND_SECONDS, tell, teller
 from miniclaw.session.announcing import Announcement
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
-from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
+from tests.fakes.threads import until
 
 AT = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 ANNOUNCED = Announcement(AT, 2, 900, 1, AT + timedelta(days=1), {"first_run": 3}, ("web_1", "web_2"))
@@ -38,9 +38,7 @@ def script(folder: Path, text: str, *, mode: int = 0o755) -> str:
 
 async def read(path: Path) -> Any:
     """Return what a script has written, once it has."""
-    with trio.fail_after(PATIENCE_SECONDS):
-        while not path.exists():
-            await trio.sleep(0.01)
+    await until(path.exists)
     return json.loads(path.read_text())
 
 
@@ -201,9 +199,7 @@ async def test_run_gateway_goes_on_whatever_becomes_of_the_command(
         running = await nursery.start(
             lambda *, task_status: run_gateway(config, home, clock=clock, task_status=task_status)
         )
-        with trio.fail_after(PATIENCE_SECONDS):
-            while not logs.named("Notify command could not be run"):
-                await trio.sleep(0.01)
+        await until(lambda: bool(logs.named("Notify command could not be run")))
         await running.runtime.manager.get_or_create_session("web", "new")
         nursery.cancel_scope.cancel()
     assert (home.sessions_dir / "web_old.json").exists()

@@ -46,7 +46,7 @@ def _print(outlook: Outlook) -> None:
         goes_at = outlook.goes_at(each)
         rows.append(
             (each.session.header.session_id, format_age(each.age), format_size(each.session.size), each.reason,
-             "yes" if each.noted is not None else "by the next run",
+             "yes" if each.noted is not None else "next run",
              _BY_ITSELF if goes_at is None else f"{goes_at:%Y-%m-%d %H:%M}")
         )  # fmt: skip
     if rows:

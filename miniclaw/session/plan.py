@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.ledger import Ledger
@@ -203,7 +204,11 @@ class Planner:
         notice = self._notice
         known = {each.session.key for each in self._found.due}
         period = notice_of(None, notice.rules.interval)
-        due = [*self._found.due]
+        sooner = {row.session.key: row.reason for row in taken.removals}  # than by their TTL
+        due = [
+            replace(each, reason=sooner[each.session.key], stays=_ZERO) if each.session.key in sooner else each
+            for each in self._found.due
+        ]
         for each in taken.waiting:
             if each.key not in known:
                 if each.noted is None:

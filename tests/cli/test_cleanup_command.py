@@ -216,29 +216,6 @@ def test_dry_run_works_while_a_gateway_runs(program: Program) -> None:
     assert result.json["remove"]["sessions"] == 1
 
 
-@directly("it changes the command's own process")
-def test_cleanup_whose_state_cannot_be_written_prints_the_result_and_the_error(program: Program) -> None:
-    """What was removed is told, whatever comes after it; and that it failed after all is exit code 1."""
-    program.add("telegram_1", days=31)
-    script = (
-        "from pathlib import Path\n"
-        "from miniclaw.errors import SessionFileError\n"
-        "from miniclaw.session.operations import SessionOperations\n"
-        "cleanup = SessionOperations.cleanup\n"
-        "async def fail(self, **options):\n"
-        "    result = await cleanup(self, **options)\n"
-        "    self.state_error = SessionFileError(Path('state/cleanup.json'), 'could not write')\n"
-        "    return result\n"
-        "SessionOperations.cleanup = fail\n"
-        "from miniclaw.cli import main; main()"
-    )
-    result = program.run_python(script, "sessions", "cleanup", "--yes")
-    assert result.code == 1
-    assert result.lines[0].startswith("1 session scanned, 1 removed, ")
-    assert result.err == "miniclaw: state/cleanup.json: could not write\n"
-    assert program.files() == set()
-
-
 @pytest.mark.parametrize(
     "command",
     [

@@ -41,7 +41,7 @@ def test_due_lists_what_goes_first_first(program: Program) -> None:
     rows = rows_of(result := program.run("sessions", "due"))
     assert [(row[0], row[1], row[3], row[4]) for row in rows] == [
         ("web_31", "31d", "ttl", "yes"),
-        ("web_new", "40d", "ttl", "by the next run"),
+        ("web_new", "40d", "ttl", "next run"),
         ("web_25", "25d", "ttl", "yes"),
     ]
     next_run = last + timedelta(days=1)
@@ -87,7 +87,23 @@ def test_due_by_max_sessions_is_named_as_such(program: Program) -> None:
     for days in (2, 3, 4):
         program.add(f"web_{days}", days=days)
     ((session, *_, reason, announced, _),) = rows_of(program.run("sessions", "due"))
-    assert (session, reason, announced) == ("web_4", "max_sessions", "by the next run")
+    assert (session, reason, announced) == ("web_4", "max_sessions", "next run")
+
+
+@directly("a start writes its own state")
+def test_due_that_a_budget_takes_before_its_ttl_goes_with_the_next_run(program: Program) -> None:
+    """It is announced, and so the budget may take it; the list does not promise more days than there are."""
+    program.write_config("[session]\nmax_sessions = 1\n")
+    for days in (25, 24):
+        program.add(f"web_{days}", days=days)
+    last = datetime.now(UTC) - timedelta(hours=4)
+    remember_run(program.sessions_dir, last, announced=timedelta(hours=21))
+    next_run = last + timedelta(days=1)
+    assert [(row[0], row[3], row[5]) for row in rows_of(program.run("sessions", "due"))] == [
+        ("web_25", "max_sessions", minute(next_run)), ("web_24", "ttl", minute(next_run + timedelta(days=6))),
+    ]  # fmt: skip
+    plan = program.run("sessions", "cleanup", "--dry-run")
+    assert "1 more due soon, " in plan.out
 
 
 def test_due_where_no_run_comes_by_itself_says_so(program: Program) -> None:
@@ -144,7 +160,7 @@ def test_due_with_a_state_that_cannot_be_read_goes_by_the_wall_clock_and_says_so
     (program.state_dir / "retention.json").write_bytes(content)
     result = program.run("sessions", "due")
     assert result.code == 0
-    assert result.lines[1].split("\t")[4] == "by the next run"
+    assert result.lines[1].split("\t")[4] == "next run"
     assert "State could not be read; ages are by the wall clock" in result.err
     assert "retention.json" in result.err
 
@@ -157,7 +173,7 @@ def test_due_with_a_list_that_is_damaged_counts_nothing_as_announced(program: Pr
     path = program.state_dir / "due"
     path.write_bytes(path.read_bytes()[:-1])
     result = program.run("sessions", "due")
-    assert (result.code, result.lines[1].split("\t")[4]) == (0, "by the next run")
+    assert (result.code, result.lines[1].split("\t")[4]) == (0, "next run")
     assert "List of what is due could not be read; it is announced anew" in result.err
 
 
