@@ -257,9 +257,7 @@ def test_gateway_start_that_is_refused_removes_nothing(tmp_path: Path) -> None:
     expired = write_session(Home(tmp_path).sessions_dir, "web_old", datetime(2020, 1, 1, tzinfo=UTC))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         for _ in range(3):
-            done = refused_start(
-                tmp_path, "--port", str(taken.getsockname()[1]), config="[session]\nnotice = 'off'\n"
-            )
+            done = refused_start(tmp_path, "--port", str(taken.getsockname()[1]), config="[session]\nnotice = 'off'\n")
             assert "web.port" in done.stderr.splitlines()[-1]
             assert done.returncode == 2
     assert expired.exists()

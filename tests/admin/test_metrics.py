@@ -179,9 +179,7 @@ async def test_metrics_held_cleanup_shows_until_a_run_goes_through(sessions_dir:
     for number in range(20):
         write_session(sessions_dir, f"web_old{number}", clock.ago(days=31))
     policy = RetentionPolicy(max_removed_fraction=0.5)
-    async with open_watched(
-        sessions_dir, clock, policy=policy, notice=False, cleanup_interval_seconds=3600
-    ) as watched:
+    async with open_watched(sessions_dir, clock, policy=policy, notice=False, cleanup_interval_seconds=3600) as watched:
         await watched.first_cleanup()
         families = await watched.scrape()
         assert value_of(families, "miniclaw_cleanup_held") == 1
