@@ -196,7 +196,7 @@ def test_parse_config_of_a_notify_that_names_no_program_is_refused_by_key(notify
     """A command that could never be run is found when the file is read, and not when it is needed."""
     with pytest.raises(ConfigError) as caught:
         parse_config({"notify": notify}, PATH)
-    assert caught.value.key.startswith(key)
+    assert str(caught.value.key).startswith(key)
     assert str(caught.value).startswith(f"{PATH}: {key}")
 
 

@@ -183,11 +183,9 @@ def test_status_announcement_is_over_once_a_run_has_come_that_may_delete(program
     assert document["announcement"] is None
 
 
-@pytest.mark.parametrize("announced", [0, None], ids=["quarantine only", "mode announce"])
-def test_status_of_other_announced_events_has_no_line(program: Program, announced: int | None) -> None:
+def test_status_of_an_event_that_announces_no_session_has_no_line(program: Program) -> None:
     """What the mode only announces stands in the history; the line is for sessions that somebody has to know of."""
-    fields = {} if announced is None else {"announced": announced}
-    record(program.sessions_dir, HistoryEvent(at=datetime.now(UTC), event="announced", by="service", **fields))
+    record(program.sessions_dir, HistoryEvent(at=datetime.now(UTC), event="announced", by="service", announced=0))
     shown, document = _status(program)
     assert "announced" not in shown
     assert document["announcement"] is None
