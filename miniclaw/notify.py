@@ -22,6 +22,7 @@ COMMAND_SECONDS: Final = 30
 """How long the command may take; then it is killed."""
 
 _MOST_OUTPUT: Final = 2_000  # characters of what it says that stand in the log
+_DRAIN_SECONDS: Final = 1
 
 log = get_logger("miniclaw.notify")
 
@@ -40,16 +41,32 @@ async def tell(command: tuple[str, ...], home: Home, announcement: Announcement)
         {"event": "announced", "workspace": str(home.workspace)} | asdict(announcement)
         | {"list_them": "miniclaw sessions due"}
     )  # fmt: skip
+    said = bytearray()
+    run = partial(
+        trio.run_process, command, stdin=message, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
     with trio.move_on_after(COMMAND_SECONDS) as scope:
-        try:
-            done = await trio.run_process(
-                command, stdin=message, capture_stdout=True, stderr=subprocess.STDOUT, check=False
-            )
-        except OSError as error:
-            log.error("Notify command could not be run", command=command[0], error=error.strerror or str(error))
-            return
-        if done.returncode:
-            said = done.stdout.decode(errors="replace")[:_MOST_OUTPUT].strip()
-            log.error("Notify command failed", command=command[0], exit_code=done.returncode, output=said)
+        async with trio.open_nursery() as nursery:
+            try:
+                process: trio.Process = await nursery.start(run)
+            except OSError as error:
+                log.error("Notify command could not be run", command=command[0], error=error.strerror or str(error))
+                return
+            hearing = trio.CancelScope()
+            nursery.start_soon(_hear, process, said, hearing)
+            code = await process.wait()
+            # What it has left running in the background may hold its output open for ever.
+            hearing.deadline = trio.current_time() + _DRAIN_SECONDS
+        if code:
+            output = said.decode(errors="replace")[:_MOST_OUTPUT].strip()
+            log.error("Notify command failed", command=command[0], exit_code=code, output=output)
     if scope.cancelled_caught:
         log.error("Notify command took too long and was killed", command=command[0], seconds=COMMAND_SECONDS)
+
+
+async def _hear(process: trio.Process, said: bytearray, scope: trio.CancelScope) -> None:
+    """Read what a command says to the end, and keep the beginning."""
+    assert process.stdout is not None  # noqa: S101 - for mypy: it is a pipe
+    with scope:
+        async for chunk in process.stdout:
+            said += chunk[: 4 * _MOST_OUTPUT - len(said)]  # a character has four bytes at most

@@ -54,14 +54,14 @@ def _config_of(text: str, tmp_path: Path) -> Config:
 
 
 def test_parse_config_nothing_said_gives_the_defaults() -> None:
-    """Thirty days, thirty seconds, twenty-four hours, announced first."""
+    """Thirty days, thirty seconds, twenty-four hours, with notice."""
     config = parse_config({})
     assert config == Config()
     assert config.session.ttl == timedelta(days=30)
     assert config.session.ttl_by_channel == {}
     assert config.session.persistence_interval == timedelta(seconds=30)
     assert config.session.cleanup_interval == timedelta(hours=24)
-    assert config.session.announce_first is True
+    assert config.session.notice == "on"
     assert (config.log.level, config.log.format) == ("info", "auto")
 
 
@@ -72,7 +72,7 @@ def test_load_config_every_key_is_taken(tmp_path: Path) -> None:
     ttl = "90d"
     persistence_interval = "5s"
     cleanup_interval = "12h"
-    announce_first = false
+    notice = "off"
     [session.ttl_by_channel]
     telegram = "1w"
     web-chat = "never"
@@ -86,7 +86,7 @@ def test_load_config_every_key_is_taken(tmp_path: Path) -> None:
             ttl_by_channel={"telegram": timedelta(days=7), "web-chat": None},
             persistence_interval=timedelta(seconds=5),
             cleanup_interval=timedelta(hours=12),
-            announce_first=False,
+            notice="off",
         ),
         log=LogConfig(level="debug", format="json"),
     )
@@ -178,11 +178,11 @@ def test_parse_config_wrong_channel_name_is_refused(channel: str) -> None:
 @pytest.mark.parametrize(
     ("values", "key", "known"),
     [
-        ({"sesion": {}}, "sesion", "session, model, web, telegram, log"),
+        ({"sesion": {}}, "sesion", "session, model, web, telegram, notify, log"),
         ({"session": {"ttl_days": 30}}, "session.ttl_days", "ttl, ttl_by_channel"),
         ({"session": {"TTL": "30d"}}, "session.TTL", "ttl, ttl_by_channel"),
         ({"log": {"colour": True}}, "log.colour", "level, format"),
-        ({"ttl": "30d"}, "ttl", "session, model, web, telegram, log"),
+        ({"ttl": "30d"}, "ttl", "session, model, web, telegram, notify, log"),
     ],
 )
 def test_parse_config_unknown_name_is_refused_with_the_known_ones(values: Any, key: str, known: str) -> None:
@@ -212,8 +212,8 @@ def test_parse_config_wrong_log_setting_is_refused_with_the_choices(key: str, wr
         ({"session": []}, "session"),
         ({"log": "debug"}, "log"),
         ({"session": {"ttl_by_channel": "30d"}}, "session.ttl_by_channel"),
-        ({"session": {"announce_first": "no"}}, "session.announce_first"),
-        ({"session": {"announce_first": 0}}, "session.announce_first"),
+        ({"session": {"notice": True}}, "session.notice"),
+        ({"session": {"notice": 0}}, "session.notice"),
     ],
 )
 def test_parse_config_wrong_type_is_refused_by_file_and_key(values: Any, key: str) -> None:

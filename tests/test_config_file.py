@@ -14,6 +14,7 @@ from pyfakefs.fake_filesystem import FakeFilesystem
 from pyfakefs.helpers import set_uid
 
 from miniclaw.config import Config, Home, LogConfig, SessionConfig, find_home, load_config, parse_config, show_config
+from miniclaw.config.notify import NotifyConfig
 from miniclaw.errors import ConfigError
 from tests.fakes.program import Program
 
@@ -53,7 +54,7 @@ def _sessions(times: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Ses
         trash_for=st.none() | _seconds(_HOUR, 10**9 - 1),
         quarantine_for=st.none() | _seconds(_DAY, 10**9 - 1),
         persistence_interval=_seconds(1, _HOUR),
-        announce_first=st.booleans(),
+        notice=st.sampled_from(["on", "off"]),
         mode=st.sampled_from(["enforce", "announce"]),
         **times,
     ).filter(_is_consistent)
@@ -62,6 +63,7 @@ def _sessions(times: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Ses
 _configs = st.builds(
     Config,
     session=_sessions(_AT) | _sessions(_INTERVAL),
+    notify=st.builds(NotifyConfig, command=st.just(()) | st.tuples(st.just("/bin/tell"), st.text("a b-"))),
     log=st.builds(
         LogConfig,
         level=st.sampled_from(["debug", "info", "warning", "error"]),
@@ -72,7 +74,7 @@ _configs = st.builds(
 
 def _as_file(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
     session = tables["session"] | {"ttl_by_channel": tables["session.ttl_by_channel"]}
-    return {"session": session, "model": tables["model"], "log": tables["log"]}
+    return {"session": session, "model": tables["model"], "notify": tables["notify"], "log": tables["log"]}
 
 
 @given(_configs)
@@ -94,7 +96,7 @@ def test_show_config_defaults_are_shown_as_the_file_would_say_them() -> None:
             "quarantine_for": "30d",
             "persistence_interval": "30s",
             "cleanup_interval": "1d",
-            "announce_first": True,
+            "notice": "on",
             "mode": "enforce",
         },
         "session.ttl_by_channel": {},
@@ -114,6 +116,7 @@ def test_show_config_defaults_are_shown_as_the_file_would_say_them() -> None:
             "require_token": True,
         },
         "telegram": {"allowed_users": [], "api_base": "https://api.telegram.org"},
+        "notify": {"command": []},
         "log": {"level": "info", "format": "auto"},
     }
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miniclaw.config import Config, SessionConfig, parse_config, show_config
+from miniclaw.config.notify import NotifyConfig
 from miniclaw.errors import ConfigError
 from miniclaw.formats import parse_duration, parse_size
 from miniclaw.session.retention.policy import RetentionPolicy
@@ -119,6 +120,84 @@ def test_parse_config_of_trash_never_is_off_with_a_warning_that_names_the_new_li
     (warning,) = warnings
     assert warning.startswith(f'{PATH}: session.trash_for: "never" is read as "off"')
     assert 'write trash_for = "off"' in warning
+
+
+@pytest.mark.parametrize("word", ["on", "off"])
+def test_parse_config_of_notice_is_taken_and_shown_as_it_is(word: str) -> None:
+    """The daily cleanup waits for the notice period, or does not; what is shown is what the file takes."""
+    warnings: list[str] = []
+    config = parse_config({"session": {"notice": word}}, PATH, warnings=warnings)
+    assert (config.session.notice, show_config(config)["session"]["notice"], warnings) == (word, word, [])
+
+
+@pytest.mark.parametrize("wrong", [True, False, "On", "never", "", 1, ["on"]])
+def test_parse_config_of_another_notice_is_refused_with_the_choices(wrong: object) -> None:
+    """A notice that is misspelt is neither of the two."""
+    error = parse_or_error({"notice": wrong})
+    assert isinstance(error, ConfigError)
+    assert str(error).startswith(f"{PATH}: session.notice: ")
+    assert str(error).endswith(" is not one of on, off")
+
+
+@pytest.mark.parametrize(("value", "word"), [(True, "on"), (False, "off")])
+def test_parse_config_of_announce_first_is_notice_with_a_warning_that_names_the_new_line(
+    value: bool, word: str
+) -> None:
+    """Yesterday's configuration starts, means what it meant, and says what to write in its place."""
+    warnings: list[str] = []
+    values = {"session": {"announce_first": value}}
+    config = parse_config(values, PATH, warnings=warnings)
+    assert config == parse_config({"session": {"notice": word}})
+    assert warnings == [
+        f'{PATH}: session.announce_first: it is read as notice = "{word}". '
+        f'The next release refuses it; write notice = "{word}"'
+    ]
+    assert values == {"session": {"announce_first": value}}
+
+
+@pytest.mark.parametrize("wrong", ["no", 0, 1, None, [], {}])
+def test_parse_config_of_announce_first_that_is_no_bool_is_unknown(wrong: object) -> None:
+    """It is a key of yesterday with the values of yesterday, or none that is known."""
+    error = parse_or_error({"announce_first": wrong})
+    assert isinstance(error, ConfigError)
+    assert str(error).startswith(f"{PATH}: session.announce_first: unknown; known here are ")
+
+
+def test_parse_config_of_announce_first_beside_notice_is_refused() -> None:
+    """Which of the two is meant is not guessed."""
+    error = parse_or_error({"announce_first": True, "notice": "off"})
+    assert isinstance(error, ConfigError)
+    assert error.key == "session.announce_first"
+
+
+def test_parse_config_of_notify_is_a_program_and_its_arguments() -> None:
+    """As it is, without a shell; empty, nobody is told."""
+    command = ["/usr/local/bin/tell admin", "--to", "me", ""]
+    config = parse_config({"notify": {"command": command}}, PATH)
+    assert config.notify == NotifyConfig(tuple(command))
+    assert show_config(config)["notify"] == {"command": command}
+    assert parse_config({"notify": {"command": []}}) == parse_config({"notify": {}}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("notify", "key"),
+    [
+        ({"command": [""]}, "notify.command"),
+        ({"command": ["  ", "x"]}, "notify.command"),
+        ({"command": ["tell", "a\0b"]}, "notify.command"),
+        ({"command": "tell-admin"}, "notify.command"),
+        ({"command": [1]}, "notify.command"),
+        ({"command": True}, "notify.command"),
+        ({"comand": ["tell"]}, "notify.comand"),
+        (["tell"], "notify"),
+    ],
+)
+def test_parse_config_of_a_notify_that_names_no_program_is_refused_by_key(notify: Any, key: str) -> None:
+    """A command that could never be run is found when the file is read, and not when it is needed."""
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"notify": notify}, PATH)
+    assert str(caught.value.key).startswith(key)
+    assert str(caught.value).startswith(f"{PATH}: {key}")
 
 
 any_value = st.recursive(

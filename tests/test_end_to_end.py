@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from pathlib import Path
 
 import trio
@@ -28,14 +29,17 @@ async def test_gateway_thousand_sessions_announced_then_exactly_the_unused_old_o
     old, fresh = set(range(300)), set(range(300, 1000))
     for number in old:
         write_session(home.sessions_dir, f"telegram_{number}", clock.ago(days=chosen.uniform(30.01, 400)))
-    for number in fresh:
-        write_session(home.sessions_dir, f"telegram_{number}", clock.ago(days=chosen.uniform(0, 28.9)))
+    ages = {number: chosen.uniform(0, 28.9) for number in fresh}
+    for number, days in ages.items():
+        write_session(home.sessions_dir, f"telegram_{number}", clock.ago(days=days))
+    soon = sum(days > 23 for days in ages.values())  # announced in time, for they expire within a week
     come_back = set(chosen.sample(sorted(old), 40))
     write_to = set(sorted(come_back)[::2])  # the others are only looked at
 
     async def live(runtime: SessionRuntime) -> None:
-        announcement = logs.one("Session cleanup announced; nothing is removed yet")
+        announcement = logs.one("Sessions announced that have expired; they go if nobody uses them")
         assert announcement["sessions"] == 300
+        assert announcement["goes_at"] == (clock.now + timedelta(days=1)).isoformat(timespec="minutes")
         assert len(list(home.sessions_dir.glob("*.json"))) == 1000
         for number in sorted(come_back):
             session = await runtime.manager.get_or_create_session("telegram", str(number))
@@ -59,7 +63,8 @@ async def test_gateway_thousand_sessions_announced_then_exactly_the_unused_old_o
         nursery.cancel_scope.cancel()
     left = {int(path.stem.removeprefix("telegram_")) for path in home.sessions_dir.glob("*.json")}
     assert left == fresh | come_back
-    result = logs.one("Session cleanup complete")
+    first, result = logs.named("Session cleanup complete")
+    assert (first["sessions_deleted"], first["due"]) == (0, 300 + soon)
     assert (result["sessions_scanned"], result["sessions_deleted"]) == (1000, 300 - len(come_back))
     kept = (home.sessions_dir / f"telegram_{min(write_to)}.json").read_text()
     assert "still here" in kept

@@ -31,7 +31,7 @@ def due(settings: Settings, as_json: bool) -> None:
     rules = find_rules(settings)
     rules.warn()
     if as_json:
-        rows = [due_row(each, outlook.goes_at(each.stays)) for each in in_order(outlook.plan.due)]
+        rows = [due_row(each, outlook.goes_at(each)) for each in in_order(outlook.plan.due)]
         click.echo(msgspec.json.encode(rows))
         return
     _print(outlook)
@@ -43,10 +43,10 @@ def _print(outlook: Outlook) -> None:
     plan = outlook.plan
     rows = []
     for each in in_order(plan.due):
-        goes_at = outlook.goes_at(each.stays)
+        goes_at = outlook.goes_at(each)
         rows.append(
             (each.session.header.session_id, format_age(each.age), format_size(each.session.size), each.reason,
-             "yes" if each.noted is not None else "by the next run",
+             "yes" if each.noted is not None else "next run",
              _BY_ITSELF if goes_at is None else f"{goes_at:%Y-%m-%d %H:%M}")
         )  # fmt: skip
     if rows:

@@ -72,5 +72,5 @@ def _print(course: Forecast) -> None:
         f"in {count(len(course.days) - 1, 'day')}."
     )
     if course.due.sessions:
-        click.echo(f"{count(course.due.sessions, 'session')} due, {format_size(course.due.bytes)}: {LIST_DUE}.")
+        click.echo(f"{count(course.due.sessions, 'session')} due, {format_size(course.due.bytes)}; {LIST_DUE}.")
     click.echo(f"On disk: {format_size(course.bytes_now)} now, {format_size(last.bytes_left)} then.")

@@ -44,7 +44,7 @@ def details_of(event: HistoryEvent) -> list[str]:
     """Return what an event says, in short texts."""
     details = [f"{reason} {tally.sessions:,}" for reason, tally in event.reasons.items() if reason != _BY_HAND]
     details += [f"{kind} {count(tally.files, 'file')}" for kind, tally in event.leftovers.items()]
-    if 0 < sessions_of(event) <= _NAMED_SESSIONS:
+    if event.sessions and sessions_of(event) <= _NAMED_SESSIONS:
         details.append(", ".join(session.session_id for session in event.sessions))
     if event.because:
         details.append(event.because)

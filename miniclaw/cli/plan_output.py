@@ -55,7 +55,7 @@ def print_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> None:
     waiting = [due for due in plan.due if due.stays > timedelta(0)]
     if waiting:
         size = format_size(sum(due.session.size for due in waiting))
-        click.echo(f"{count(len(waiting), 'session')} due by the daily cleanup, {size}; {LIST_DUE}.")
+        click.echo(f"{len(waiting):,} more due soon, {size}; {LIST_DUE}.")
     for number, why in [
         (plan.pinned, "pinned"),
         (plan.min_idle, "a budget would take it, but for min_idle"),

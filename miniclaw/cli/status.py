@@ -89,9 +89,11 @@ def _due_lines(found: WorkspaceState) -> Iterator[tuple[str, str]]:
     if plan.due:
         yield "due", f"{count(len(plan.due), 'session')}, {format_size(plan.due_count.bytes)}; {LIST_DUE}"
     if (event := found.announced) is not None:
-        goes = "not by itself" if event.goes_at is None else f"from {format_time(event.goes_at)} on"
+        goes = "nothing is deleted by itself"
+        if event.goes_at is not None:
+            goes = f"deleted from {format_time(event.goes_at)} on, if nobody uses them"
         what = f"{count(event.announced, 'session')} that had expired; {event.because}"
-        yield "announced", f"{format_time(event.at)}: {what}; deleted {goes}, if nobody uses them"
+        yield "announced", f"{format_time(event.at)}: {what}; {goes}"
 
 
 def _rules_lines(rules: InForce, found: WorkspaceState) -> Iterator[tuple[str, str]]:

@@ -222,12 +222,15 @@ class Cleanup:
             try:
                 with self.stats.counting() as count:
                     async with self._opened() as (manager, store, moment):
-                        return await self._run(
+                        result = await self._run(
                             manager, store, count, notice or self._at_once(moment),
                             on_plan=on_plan,
                             confirmed=confirmed, on_progress=on_progress, by=by or self._by,
                             ends=lambda: self._interrupted or self._stops != stops,
                         )  # fmt: skip
+                    if self._time is not None and notice is None and not (result.held or result.interrupted):
+                        await self._time.let_through()
+                    return result
             finally:
                 self._interrupted = False
 

@@ -79,7 +79,7 @@ class CleanupService:
 
     @property
     def held(self) -> str:
-        """Why the last run was held by the guard against mass removal; empty where it was not."""
+        """Why the last run was held by the guard against mass removal; empty where it was not, or one went through."""
         return self._time.state.held
 
     @property
@@ -95,7 +95,7 @@ class CleanupService:
     @property
     def is_behind(self) -> bool:
         """Whether the wall clock is behind what was known before, and is not believed."""
-        return self._time.state.timeline.floor is not None
+        return self._time.ages().doubted
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Clean up until stopped. Started once the time of the next run is known.

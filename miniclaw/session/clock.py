@@ -7,11 +7,11 @@ done on `trio.current_time`.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from secrets import token_hex
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
@@ -101,7 +101,7 @@ class PlainClock:
 
     def __init__(self, wall: Now) -> None:
         self.wall = wall
-        self._boot_id = token_hex(16)
+        self._boot_id = os.urandom(16).hex()
         self._began: float | None = None
 
     def boottime(self) -> float:
@@ -141,7 +141,7 @@ class SystemClock:
         except (OSError, ValueError):
             self._boot_id = ""
         if not self._boot_id:
-            self._boot_id, self._began = token_hex(16), time.clock_gettime(self._clock_id)
+            self._boot_id, self._began = os.urandom(16).hex(), time.clock_gettime(self._clock_id)
 
     def wall(self) -> datetime:
         """See `Clock.wall`."""

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.ledger import Ledger
@@ -222,9 +223,13 @@ class Planner:
         notice = self._notice
         known = {each.session.key for each in self._found.due}
         period = notice_of(None, notice.rules.interval)
-        due = [*self._found.due]
-        too_many = {row.session.key for row in taken.removals if row.reason == "max_sessions"}
-        for each in [*taken.waiting, *(each for each in self._candidates if each.key in too_many)]:
+        sooner = {row.session.key: row.reason for row in taken.removals}  # than by their TTL
+        due = [
+            replace(each, reason=sooner[each.session.key], stays=_ZERO) if each.session.key in sooner else each
+            for each in self._found.due
+        ]
+        taking = [each for each in self._candidates if sooner.get(each.key) == "max_sessions"]
+        for each in [*taken.waiting, *taking]:
             if each.key not in known:
                 notice.due.note(each.session.identity, notice.ages.lived)
                 why = notice.why_too_many() if each.noted is None else None

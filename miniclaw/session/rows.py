@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import datetime
-from hashlib import blake2b
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
@@ -95,4 +94,6 @@ def identity(file: int, used: int) -> int:
 
 def name_identity(name: str) -> int:
     """Return by what something is recognised that has no other identity than its name."""
+    from hashlib import blake2b  # noqa: PLC0415 - start-up time: most files have another identity
+
     return int.from_bytes(blake2b(os.fsencode(name), digest_size=8).digest())

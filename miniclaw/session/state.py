@@ -18,8 +18,7 @@ import os
 import sys
 import zlib
 from contextlib import suppress
-from secrets import token_hex
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 from msgspec import Struct, field
@@ -39,11 +38,13 @@ from miniclaw.session.files import (
     write_all,
 )
 from miniclaw.session.folder import STATE_NAME, Folder
-from miniclaw.session.history import History
 from miniclaw.session.logs import get_logger
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun
 from miniclaw.session.retention.timeline import Floor, Frame, Seen, Timeline
+
+if TYPE_CHECKING:
+    from miniclaw.session.history import History
 
 STATE_FILE: Final = "retention.json"
 LAST_SEEN_NAME: Final = "last-seen"
@@ -81,7 +82,7 @@ class RetentionState(Struct):
         inodes_last: Whether a file keeps its inode from one start to the next.
     """
 
-    id: str = field(default_factory=lambda: token_hex(8))
+    id: str = field(default_factory=lambda: os.urandom(8).hex())
     serial: int = 0
     timeline: Timeline = field(default_factory=Timeline)
     last_run: LastRun | None = None
@@ -153,6 +154,8 @@ class StateDirectory:
 
     def history(self) -> History:
         """Return the history that lies here."""
+        from miniclaw.session.history import History  # noqa: PLC0415 - start-up time: listing needs none
+
         return History(self.folder)
 
     def sweep(self) -> None:

@@ -138,6 +138,12 @@ class Timekeeper:
             self.state.last_run, self.state.held = run, held
         await self.save()
 
+    async def let_through(self) -> None:
+        """Forget that the last run of the daily cleanup was held: a later run has removed what it would have."""
+        if self.state.held:
+            self.state.held = ""
+            await self.save()
+
     async def _write(self, work: Callable[[], None]) -> bool:
         try:
             await self._in_thread(work)

@@ -14,6 +14,7 @@ from miniclaw.admin.views.looking import Progress
 from miniclaw.admin.views.session_list import judged_sessions
 from miniclaw.config import Home
 from tests.fakes.clock import WallClock
+from tests.fakes.moments import at_once
 from tests.fakes.samples import write_session
 from tests.fakes.serving import open_gateway
 from tests.fakes.threads import wait_in_thread
@@ -68,7 +69,7 @@ async def test_look_that_is_cancelled_leaves_at_once_and_its_thread_ends_at_its_
             step(entries)
 
         try:
-            judged_sessions(context, clock(), on_progress)
+            judged_sessions(context, at_once(clock()), on_progress)
         finally:
             ended.set()
 

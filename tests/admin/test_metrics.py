@@ -144,34 +144,61 @@ async def test_metrics_cleanups_by_service_and_by_command_are_counted_together(
         assert value_of(families, "miniclaw_cleanup_last_run_duration_seconds") is not None
 
 
-async def test_metrics_next_cleanup_and_guard(sessions_dir: Path, clock: WallClock) -> None:
-    """The first sweep of a workspace is announced, and the metrics say so, and when the next one is due."""
-    write_session(sessions_dir, "web_1", clock.ago(days=31))
+async def test_metrics_next_cleanup_and_what_is_due(sessions_dir: Path, clock: WallClock) -> None:
+    """What had expired before the first run, and what will expire within a week, is announced, each counted by itself."""
+    for days in (40, 31, 25, 1):
+        write_session(sessions_dir, f"web_{days}", clock.ago(days=days))
     async with open_watched(sessions_dir, clock, cleanup_interval_seconds=24 * 60 * 60) as watched:
         await watched.first_cleanup()
         families = await watched.scrape()
-        assert labelled(families, "miniclaw_cleanup_guard", "guard") == {"announced": 1}
-        assert labelled(families, "miniclaw_cleanup_runs_total", "outcome") == {"announced": 1}
+        assert value_of(families, "miniclaw_sessions_due") == 3
+        announced = {"expected": 1, "unexpected": 2}
+        assert labelled(families, "miniclaw_sessions_announced_total", "kind") == announced
+        assert value_of(families, "miniclaw_cleanup_held") == value_of(families, "miniclaw_clock_behind") == 0
+        assert value_of(families, "miniclaw_sessions_removed_total") is None
         due = watched.runtime.cleanup_service.next_run_at
-        assert due is not None
+        assert due == clock() + timedelta(days=1)
         assert value_of(families, "miniclaw_cleanup_next_run_timestamp_seconds") == due.timestamp()
-        clock.move(days=3)  # and nobody's monotonic clock has
+
+
+async def test_metrics_sessions_due_of_an_earlier_start_are_not_announced_again(
+    sessions_dir: Path, clock: WallClock
+) -> None:
+    """How many are due is known from the start on; the counter is of this start."""
+    write_session(sessions_dir, "web_old", clock.ago(days=31))
+    async with open_watched(sessions_dir, clock, cleanup_interval_seconds=24 * 60 * 60) as watched:
+        await watched.first_cleanup()
+    async with open_watched(sessions_dir, clock, cleanup_interval_seconds=24 * 60 * 60) as watched:
         families = await watched.scrape()
-        assert labelled(families, "miniclaw_cleanup_guard", "guard") == {"announced": 1, "clock_ran_ahead": 1}
+        assert value_of(families, "miniclaw_sessions_due") == 1
+        assert labelled(families, "miniclaw_sessions_announced_total", "kind") == {}
 
 
-async def test_metrics_held_cleanup_shows_until_somebody_lets_it_through(sessions_dir: Path, clock: WallClock) -> None:
-    """The guard against mass removal has held the service's run, and the metrics say so."""
+async def test_metrics_held_cleanup_shows_until_a_run_goes_through(sessions_dir: Path, clock: WallClock) -> None:
+    """The guard against mass removal has held the service's run, and the metrics say so, after another start too."""
     for number in range(20):
         write_session(sessions_dir, f"web_old{number}", clock.ago(days=31))
     policy = RetentionPolicy(max_removed_fraction=0.5)
-    async with open_watched(
-        sessions_dir, clock, policy=policy, announce_first=False, cleanup_interval_seconds=3600
-    ) as watched:
+    async with open_watched(sessions_dir, clock, policy=policy, notice=False, cleanup_interval_seconds=3600) as watched:
         await watched.first_cleanup()
         families = await watched.scrape()
-        assert labelled(families, "miniclaw_cleanup_guard", "guard") == {"held": 1}
+        assert value_of(families, "miniclaw_cleanup_held") == 1
         assert labelled(families, "miniclaw_sessions_removed_total", "reason") == {}
+    async with open_watched(sessions_dir, clock, policy=policy) as watched:
+        assert value_of(await watched.scrape(), "miniclaw_cleanup_held") == 1
+        await watched.runtime.operations().cleanup(confirmed=True)
+        assert value_of(await watched.scrape(), "miniclaw_cleanup_held") == 0
+
+
+async def test_metrics_clock_that_is_behind_shows_until_it_is_set(sessions_dir: Path, clock: WallClock) -> None:
+    """A machine that starts without a battery is behind what was known; set by hand or by a server, it is not."""
+    async with open_watched(sessions_dir, clock) as watched:
+        assert value_of(await watched.scrape(), "miniclaw_clock_behind") == 0
+    clock.reboot(off=timedelta(days=-300))
+    async with open_watched(sessions_dir, clock) as watched:
+        assert value_of(await watched.scrape(), "miniclaw_clock_behind") == 1
+        clock.jump(days=301)
+        assert value_of(await watched.scrape(), "miniclaw_clock_behind") == 0
 
 
 async def test_metrics_cleanup_that_never_runs_has_no_next_time(sessions_dir: Path, clock: WallClock) -> None:

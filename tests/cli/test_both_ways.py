@@ -34,7 +34,8 @@ _VARYING = re.compile(
     # An entry of the trash has times in it, and is compressed.
     r'|"(bytes_freed|stored_size|bytes_now|bytes_left|bytes)":-?\d+|-?[0-9.]+ (B|KiB)\b'
 )
-_OF_A_GATEWAY = {".lock", "last-seen", "sessions.ledger"}  # the last has inodes and times of files in it
+# What has clocks, inodes, or times of files in it.
+_OF_A_GATEWAY = {".lock", "last-seen", "retention.json", "due", "landmark", "sessions.ledger"}
 
 
 def _plain(text: str, program: Program) -> str:

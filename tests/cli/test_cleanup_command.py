@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,14 +63,15 @@ def test_cleanup_json_is_the_result(program: Program) -> None:
     assert result.json["interrupted"] is False
 
 
-def test_cleanup_remembers_that_it_ran(program: Program) -> None:
-    """The gateway need not announce what somebody has already ordered: the time of the run is kept."""
+def test_cleanup_puts_off_no_daily_run_and_announces_nothing(program: Program) -> None:
+    """A command acts at once; the daily cleanup goes on at its times, and what is due is for it to announce."""
     program.add("telegram_1", days=31)
-    before = datetime.now(UTC)
-    program.run("sessions", "cleanup", "--yes")
-    state = json.loads((program.state_dir / "cleanup.json").read_bytes())
-    assert before <= datetime.fromisoformat(state["last_run_at"]) <= datetime.now(UTC)
-    assert state["announcement"] is None
+    program.add("telegram_2", days=25)
+    assert program.run("sessions", "cleanup", "--yes").code == 0
+    assert program.files() == {"telegram_2.json"}
+    assert program.run("status", "--json").json["last_run_at"] is None
+    (row,) = program.run("sessions", "due", "--json").json
+    assert (row["session_id"], row["announced"]) == ("telegram_2", False)
 
 
 def test_cleanup_follows_the_configured_ttls(program: Program) -> None:
@@ -126,7 +126,8 @@ def test_dry_run_names_what_would_go_the_oldest_first_and_changes_nothing(progra
         ["web_a", "90d", f"{sizes[1]} B", "ttl"],
         ["telegram_1", "31d", f"{sizes[0]} B", "ttl"],
     ]
-    assert result.lines[-1] == f"2 sessions would be removed, {sum(sizes)} B, of 3 scanned. Nothing was changed."
+    assert result.lines[-2] == f"2 sessions would be removed, {sum(sizes)} B, of 3 scanned. Nothing was changed."
+    assert result.lines[-1].startswith("1 more due soon, ")
     assert {path.name for path in program.sessions_dir.iterdir()} == {
         "telegram_1.json", "web_a.json", "web_fresh.json",
     }  # fmt: skip
@@ -214,29 +215,6 @@ def test_dry_run_works_while_a_gateway_runs(program: Program) -> None:
         result = program.run("sessions", "cleanup", "--dry-run", "--json")
     assert result.code == 0
     assert result.json["remove"]["sessions"] == 1
-
-
-@directly("it changes the command's own process")
-def test_cleanup_whose_state_cannot_be_written_prints_the_result_and_the_error(program: Program) -> None:
-    """What was removed is told, whatever comes after it; and that it failed after all is exit code 1."""
-    program.add("telegram_1", days=31)
-    script = (
-        "from pathlib import Path\n"
-        "from miniclaw.errors import SessionFileError\n"
-        "from miniclaw.session.operations import SessionOperations\n"
-        "cleanup = SessionOperations.cleanup\n"
-        "async def fail(self, **options):\n"
-        "    result = await cleanup(self, **options)\n"
-        "    self.state_error = SessionFileError(Path('state/cleanup.json'), 'could not write')\n"
-        "    return result\n"
-        "SessionOperations.cleanup = fail\n"
-        "from miniclaw.cli import main; main()"
-    )
-    result = program.run_python(script, "sessions", "cleanup", "--yes")
-    assert result.code == 1
-    assert result.lines[0].startswith("1 session scanned, 1 removed, ")
-    assert result.err == "miniclaw: state/cleanup.json: could not write\n"
-    assert program.files() == set()
 
 
 @pytest.mark.parametrize(

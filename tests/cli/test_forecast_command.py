@@ -7,21 +7,23 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.fakes.program import Program
+from tests.fakes.states import remember_run
 
 
 @pytest.fixture
 def three(program: Program) -> Program:
-    """A workspace of which one session is expired, and the others expire after one and three days."""
+    """A workspace of which one session is expired, and the others after one and three days; all are announced."""
     program.add("web_now", days=30.5)
     program.add("web_one", days=29.5)
     program.add("web_three", days=27.5)
+    remember_run(program.sessions_dir, datetime.now(UTC) - timedelta(hours=4), announced=timedelta(hours=21))
     return program
 
 
 def test_forecast_tells_what_goes_on_which_day(three: Program) -> None:
     """A row for now and for each day; the figures of the last are what is left, where no trash keeps it."""
     three.write_config('[session]\ntrash_for = "off"\n')
-    sizes = {path.stem: path.stat().st_size for path in three.sessions_dir.iterdir()}
+    sizes = {path.stem: path.stat().st_size for path in three.sessions_dir.glob("*.json")}
     result = three.run("sessions", "forecast", "--days", "3")
     assert (result.code, result.err) == (0, "")
     cells = [line.split("\t") for line in result.lines[:5]]
@@ -32,8 +34,9 @@ def test_forecast_tells_what_goes_on_which_day(three: Program) -> None:
     assert [row[3] for row in cells[1:]] == ["2", "1", "1", "0"]
     first = datetime.fromisoformat(cells[1][0]).date()
     assert [row[0] for row in cells[1:]] == [(first + timedelta(days=day)).isoformat() for day in range(4)]
-    assert result.lines[-2:] == [
+    assert result.lines[-3:] == [
         "If nobody comes back, 3 of 3 sessions will go in 3 days.",
+        f"3 sessions due, {sum(sizes.values())} B; `miniclaw sessions due` lists them.",
         f"On disk: {sum(sizes.values())} B now, 0 B then.",
     ]
 
@@ -44,6 +47,7 @@ def test_forecast_json_holds_every_day(three: Program) -> None:
     course = three.run("sessions", "forecast", "--json").json
     assert before <= datetime.fromisoformat(course["now"]) <= datetime.now(UTC)
     assert course["sessions_now"] == 3
+    assert course["due"] == {"sessions": 3, "bytes": course["bytes_now"]}
     assert len(course["days"]) == 31
     assert [day["sessions"] for day in course["days"][:5]] == [1, 1, 0, 1, 0]
     assert sum(day["bytes"] for day in course["days"]) == course["bytes_now"]
@@ -61,6 +65,19 @@ def test_forecast_agrees_with_the_dry_run_about_now(three: Program) -> None:
     assert len(course["days"]) == 1
     assert (course["days"][0]["sessions"], course["days"][0]["bytes"]) == (2, plan["remove"]["bytes"])
     assert course["bytes_now"] == plan["sessions_bytes"] + 1000
+
+
+@pytest.mark.parametrize(("notice", "expected"), [("on", [0, 2, 0, 1]), ("off", [1, 1, 0, 1])])
+def test_forecast_of_what_is_not_announced_has_it_a_day_later(
+    program: Program, notice: str, expected: list[int]
+) -> None:
+    """The first run only announces what has expired, unless nothing waits for a notice."""
+    program.write_config(f'[session]\nnotice = "{notice}"\n')
+    for days in (30.5, 29.5, 27.5, 20):
+        program.add(f"web_{days}", days=days)
+    course = program.run("sessions", "forecast", "--days", "3", "--json").json
+    assert [day["sessions"] for day in course["days"]] == expected
+    assert course["due"]["sessions"] == 3
 
 
 def test_forecast_of_nothing_is_no_error(program: Program) -> None:
@@ -84,6 +101,7 @@ def test_forecast_on_a_terminal_has_bars_in_proportion(program: Program) -> None
 
 def test_forecast_on_a_terminal_without_blocks_has_plain_bars(program: Program) -> None:
     """Where the terminal's encoding has no blocks, other characters do."""
+    program.write_config('[session]\nnotice = "off"\n')
     program.add("web_x", days=40)
     result = program.run_on_terminal("sessions", "forecast", "--days", "0", PYTHONIOENCODING="latin-1")
     assert result.code == 0

@@ -98,3 +98,20 @@ def test_history_that_cannot_be_read_names_its_file(program: Program) -> None:
     result = program.run("history")
     assert (result.code, result.out) == (1, "")
     assert result.err.startswith(f"miniclaw: {path}: could not read: ")
+
+
+def test_history_of_an_announcement_tells_how_many_and_why(program: Program) -> None:
+    """It is no removal: nothing came free; when it goes is in the JSON, and few sessions are named."""
+    goes_at = NOW + timedelta(days=1)
+    event = HistoryEvent(
+        at=NOW, event="announced", by="service", reasons={"ttl": Tally(2, 900)}, because="a rule was tightened",
+        sessions=[HistorySession("web_a", NOW, 500, "ttl"), HistorySession("web_b", NOW, 400, "ttl")],
+        leftovers={"quarantined": FileTally(1, 70)}, announced=2, goes_at=goes_at,
+    )  # fmt: skip
+    record(program.sessions_dir, event)
+    assert program.run("history").lines[1].split("\t") == [
+        "2026-11-23 04:00:00", "announced", "service", "2", "0 B",
+        "ttl 2; quarantined 1 file; web_a, web_b; a rule was tightened",
+    ]  # fmt: skip
+    (told,) = program.run("history", "--json").json
+    assert (told["announced"], datetime.fromisoformat(told["goes_at"])) == (2, goes_at)

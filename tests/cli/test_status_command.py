@@ -12,18 +12,18 @@ import pytest
 
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.history import FileTally, HistoryEvent, Tally
-from miniclaw.session.state import Announcement, CleanupState
 from tests.cli.test_history_command import record
-from tests.fakes.folders import state_in
 from tests.fakes.program import Program
+from tests.fakes.states import UP_FOR_LONG, remember_run
 
 
 def _status(program: Program) -> tuple[dict[str, str], Any]:
     """Return what is shown, by its labels, and what the JSON says."""
-    result = program.run("status")
+    result = program.run_python(UP_FOR_LONG, "status")
     assert (result.code, result.err) == (0, ""), result
     assert len(result.lines) <= 24  # a screen
-    return {line[:14].strip(): line[14:] for line in result.lines}, program.run("status", "--json").json
+    shown = {line[:14].strip(): line[14:] for line in result.lines}
+    return shown, program.run_python(UP_FOR_LONG, "status", "--json").json
 
 
 def test_status_of_a_fresh_machine_is_no_error_and_makes_nothing(program: Program) -> None:
@@ -33,12 +33,14 @@ def test_status_of_a_fresh_machine_is_no_error_and_makes_nothing(program: Progra
     assert shown["held by"] == "nobody"
     assert shown["sessions"] == "0, 0 B"
     assert shown["last cleanup"] == "never"
-    assert shown["next cleanup"].startswith("due, at the next start of the gateway; announces only")
+    assert shown["next cleanup"] == "due, at the next start of the gateway"
+    assert not {"due", "announced"} & shown.keys()
     assert shown["rules"] == "ttl = 30d, trash_for = 7d, quarantine_for = 30d"
     assert (document["rules_of"], document["warnings"]) == ("file", [])
     assert document["held_by"] is None
     assert document["free_disk"] is None
     assert document["last_cleanup"] is None
+    assert (document["due"], document["announcement"]) == ({"sessions": 0, "bytes": 0}, None)
     assert not program.home.exists()
 
 
@@ -88,7 +90,7 @@ def test_status_tells_the_last_cleanup_and_the_next(program: Program) -> None:
     )  # fmt: skip
     other = HistoryEvent(at=now, event="restored", by="command")
     record(program.sessions_dir, event, other)
-    state_in(program.sessions_dir).write_cleanup(CleanupState(last_run_at=last))
+    remember_run(program.sessions_dir, last)
     shown, document = _status(program)
     assert shown["last cleanup"] == (
         f"{last:%Y-%m-%d %H:%M:%S} UTC: 12 of 400 removed, 4.9 KiB freed; ttl 12; temporary 1 file"
@@ -115,25 +117,78 @@ def test_status_next_cleanup_goes_by_the_configuration(program: Program, config:
     program.write_config(f"[session]\n{config}\n")
     # At a time of day: a minute ahead, so that no 04:00 can come between.
     last = datetime.now(UTC) + (timedelta(minutes=1) if "_at" in config else timedelta(hours=-2))
-    state_in(program.sessions_dir).write_cleanup(CleanupState(last_run_at=last))
+    remember_run(program.sessions_dir, last)
     shown, document = _status(program)
     assert expected in shown["next cleanup"]
     assert (document["next_run_at"] is None) == ("never" in config)
     assert shown["last cleanup"].endswith("; not in the history")
 
 
-def test_status_tells_a_pending_announcement(program: Program) -> None:
-    """What was announced, why, and from when on it removes."""
-    at = datetime.now(UTC) - timedelta(hours=2)
-    state = CleanupState(announcement=Announcement(at, "clock_ran_ahead"))
-    state_in(program.sessions_dir).write_cleanup(state)
+def test_status_counts_what_is_due_and_names_the_command_that_lists_it(program: Program) -> None:
+    """Due is what goes within a week, what goes now and what goes for its number; the rest, and the pinned, is not."""
+    program.write_config("[session]\nttl_by_channel = {mail = 'never'}\n")
+    sizes = [program.add(f"web_{days}", days=days).stat().st_size for days in (31, 24, 22)]
+    program.add("web_pinned", days=31, pinned=True)
+    program.add("mail_old", days=400)
+    remember_run(program.sessions_dir, datetime.now(UTC))
     shown, document = _status(program)
-    until = at + timedelta(days=1)
+    size = sizes[0] + sizes[1]
+    assert shown["due"] == f"2 sessions, {size} B; `miniclaw sessions due` lists them"
+    assert document["due"] == {"sessions": 2, "bytes": size}
+    assert document["due"] == program.run("sessions", "cleanup", "--dry-run", "--json").json["due"]
+    assert shown["would remove"].startswith("1 session, ")
+
+
+def _announced(at: datetime, goes_at: datetime | None = None, **fields: Any) -> HistoryEvent:
+    """Return the event of sessions that were announced after they had expired."""
+    return HistoryEvent(
+        at=at, event="announced", by="service", reasons={"ttl": Tally(2, 900), "max_sessions": Tally(1, 100)},
+        because="no earlier run is known", goes_at=goes_at, **({"announced": 3} | fields),
+    )  # fmt: skip
+
+
+def test_status_tells_what_was_announced_after_it_had_expired(program: Program) -> None:
+    """When, how many, why, and from when on they go; of two announcements the later one."""
+    at = datetime.now(UTC) - timedelta(hours=2)
+    goes_at = at + timedelta(days=1)
+    record(program.sessions_dir, _announced(at - timedelta(hours=1), at), _announced(at, goes_at))
+    shown, document = _status(program)
     assert shown["announced"] == (
-        f"{at:%Y-%m-%d %H:%M:%S} UTC (clock ran ahead); removes from {until:%Y-%m-%d %H:%M:%S} UTC on"
+        f"{at:%Y-%m-%d %H:%M:%S} UTC: 3 sessions that had expired; no earlier run is known; "
+        f"deleted from {goes_at:%Y-%m-%d %H:%M:%S} UTC on, if nobody uses them"
     )
-    assert document["announcement"]["reason"] == "clock_ran_ahead"
-    assert datetime.fromisoformat(document["announcement"]["until"]) == until
+    said = document["announcement"]
+    assert (said["sessions"], said["bytes"], said["because"]) == (3, 1000, "no earlier run is known")
+    assert (datetime.fromisoformat(said["at"]), datetime.fromisoformat(said["goes_at"])) == (at, goes_at)
+
+
+def test_status_announcement_without_a_run_that_deletes_says_so(program: Program) -> None:
+    """Where no run comes by itself, or the mode is to announce, nothing goes by itself."""
+    record(program.sessions_dir, _announced(datetime.now(UTC)))
+    shown, document = _status(program)
+    assert shown["announced"].endswith("; nothing is deleted by itself")
+    assert document["announcement"]["goes_at"] is None
+
+
+def test_status_announcement_is_over_once_a_run_has_come_that_may_delete(program: Program) -> None:
+    """A run before that time leaves it; one from then on has dealt with it."""
+    at = datetime.now(UTC) - timedelta(days=2)
+    goes_at = at + timedelta(days=1)
+    record(program.sessions_dir, _announced(at, goes_at))
+    record(program.sessions_dir, HistoryEvent(at=goes_at - timedelta(hours=1), event="cleanup", by="command"))
+    assert "announced" in _status(program)[0]
+    record(program.sessions_dir, HistoryEvent(at=goes_at, event="cleanup", by="service"))
+    shown, document = _status(program)
+    assert "announced" not in shown
+    assert document["announcement"] is None
+
+
+def test_status_of_an_event_that_announces_no_session_has_no_line(program: Program) -> None:
+    """What the mode only announces stands in the history; the line is for sessions that somebody has to know of."""
+    record(program.sessions_dir, HistoryEvent(at=datetime.now(UTC), event="announced", by="service", announced=0))
+    shown, document = _status(program)
+    assert "announced" not in shown
+    assert document["announcement"] is None
 
 
 def test_status_tells_that_the_latest_cleanup_was_held_until_one_goes_through(program: Program) -> None:
@@ -190,31 +245,30 @@ def test_status_over_a_damaged_history_tells_so(program: Program) -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "shown_at", "until"),
+    ("at", "shown_at"),
     [
-        ("9999-12-31T12:00:00Z", "9999-12-31 12:00:00 UTC", "9999-12-31 23:59:59 UTC"),
-        ("9999-12-31T12:00:00-12:00", "9999-12-31 12:00:00 UTC-12:00", "9999-12-31 23:59:59 UTC"),
-        ("0001-01-01T00:00:00Z", "0001-01-01 00:00:00 UTC", "0001-01-02 00:00:00 UTC"),
-        ("0001-01-01T00:00:00+14:00", "0001-01-01 00:00:00 UTC+14:00", "0001-01-01 10:00:00 UTC"),
+        ("9999-12-31T12:00:00Z", "9999-12-31 12:00:00 UTC"),
+        ("9999-12-31T12:00:00-12:00", "9999-12-31 12:00:00 UTC-12:00"),
+        ("0001-01-01T00:00:00Z", "0001-01-01 00:00:00 UTC"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01 00:00:00 UTC+14:00"),
     ],
 )
 @pytest.mark.parametrize("config", ["", '[session]\ncleanup_at = "04:00"\n'], ids=["interval", "time of day"])
 def test_status_with_times_at_the_ends_of_the_calendar_is_shown(
-    program: Program, config: str, at: str, shown_at: str, until: str
+    program: Program, config: str, at: str, shown_at: str
 ) -> None:
     """A clock that was wrong, or a hand, has written any time; a screen is there all the same."""
     program.write_config(config)
-    program.state_dir.mkdir(parents=True)
-    state = {"announcement": {"at": at, "reason": "first_sweep"}, "last_run_at": at}
-    (program.state_dir / "cleanup.json").write_text(json.dumps(state))
+    remember_run(program.sessions_dir, datetime.fromisoformat(at))
     event = {"version": 1, "at": at, "event": "cleanup", "by": "service"}
-    (program.state_dir / "history.jsonl").write_text(json.dumps(event) + "\n")
+    announced = event | {"event": "announced", "announced": 1}
+    (program.state_dir / "history.jsonl").write_text(json.dumps(event) + "\n" + json.dumps(announced) + "\n")
     shown, _ = _status(program)
-    assert shown["announced"] == f"{shown_at} (first sweep); removes from {until} on"
+    assert shown["announced"].startswith(f"{shown_at}: 1 session that had expired; ")
     assert shown["last cleanup"].startswith(f"{shown_at}: 0 of 0 removed")
     assert program.run("history").lines[1].startswith(shown_at.removesuffix(" UTC") + "\t")
     (program.state_dir / "history.jsonl").unlink()
-    assert _status(program)[0]["last cleanup"] == f"{shown_at}; not in the history"
+    assert _status(program)[0]["last cleanup"].endswith("; not in the history")
 
 
 def test_status_where_a_part_cannot_be_read_shows_the_rest(program: Program) -> None:
@@ -223,7 +277,7 @@ def test_status_where_a_part_cannot_be_read_shows_the_rest(program: Program) -> 
     program.add("web_b", days=31)
     program.trash_dir.write_text("no folder")
     (program.state_dir / "history.jsonl").mkdir(parents=True)
-    (program.state_dir / "cleanup.json").mkdir()
+    (program.state_dir / "retention.json").mkdir()
     result = program.run("status")
     assert (result.code, result.err) == (1, "")
     shown = [(line[:14].strip(), line[14:]) for line in result.lines]
@@ -233,18 +287,17 @@ def test_status_where_a_part_cannot_be_read_shows_the_rest(program: Program) -> 
     assert any(label == "would remove" and text.startswith("1 session, ") for label, text in shown)
     assert shown[-1][0] == "rules"
     unread = [text.partition(": ")[0] for label, text in shown if label == "not read"]
-    paths = [program.trash_dir, program.state_dir / "history.jsonl", program.state_dir / "cleanup.json"]
+    paths = [program.trash_dir, program.state_dir / "retention.json", program.state_dir / "history.jsonl"]
     assert unread == [str(path) for path in paths]
     as_json = program.run("status", "--json")
     assert as_json.code == 1
-    assert list(as_json.json["not_read"]) == ["trash", "history", "state"]
+    assert list(as_json.json["not_read"]) == ["trash", "state", "history"]
     assert (as_json.json["trash"], as_json.json["next_run_at"]) == (None, None)
     assert as_json.json["sessions"]["readable"] == 2
 
 
 def test_status_of_a_state_folder_that_is_none_is_told(program: Program) -> None:
     """A file in the place of the folder is neither a history nor a state; and no sessions are no error."""
-    program.write_config("[session]\nannounce_first = false\n")
     program.state_dir.parent.mkdir(parents=True)
     program.state_dir.write_text("no folder")
     result = program.run("status")
@@ -256,10 +309,10 @@ def test_status_of_a_state_folder_that_is_none_is_told(program: Program) -> None
 def test_status_of_a_damaged_state_is_told(program: Program) -> None:
     """A state that is cut off is not taken for none."""
     program.state_dir.mkdir(parents=True)
-    (program.state_dir / "cleanup.json").write_text("{")
+    (program.state_dir / "retention.json").write_text("{")
     result = program.run("status")
     assert result.code == 1
-    assert f"{program.state_dir / 'cleanup.json'}: it is no state of a cleanup: " in result.out
+    assert f"{program.state_dir / 'retention.json'}: it is no state of the cleanup: " in result.out
 
 
 def test_status_names_a_holder_of_whom_little_is_known(program: Program) -> None:

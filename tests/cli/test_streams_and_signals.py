@@ -115,7 +115,7 @@ def test_cleanup_interrupted_says_what_it_did(program: Program) -> None:
 def test_chat_cleans_nothing_up(program: Program) -> None:
     """A chat is not there to stay: it leaves other people's expired sessions to the gateway and to the command."""
     program.add("web_old", days=400)
-    (program.home / "config.toml").write_text("[session]\nannounce_first = false\n")
+    (program.home / "config.toml").write_text('[session]\nnotice = "off"\n')
     assert program.run("chat", "--as", "me", "-m", "hello").code == 0
     assert "web_old.json" in program.files()
 

@@ -20,6 +20,8 @@ from tests.fakes.serving import NOT_AT_AN_ADDRESS, open_gateway
 
 T = TypeVar("T")
 
+_OF_A_GATEWAY = {".lock", "last-seen", "retention.json", "landmark"}
+
 
 class GatewayThread:
     """Runs `open_gateway` until it is stopped.
@@ -101,7 +103,7 @@ class GatewayProgram(Program):
 
     def content(self) -> dict[str, bytes]:
         """As `Program.content`, without what a gateway leaves by being there."""
-        return {path: data for path, data in super().content().items() if Path(path).name not in {".lock", "last-seen"}}
+        return {path: data for path, data in super().content().items() if Path(path).name not in _OF_A_GATEWAY}
 
     def run(self, *args: str, stdin: str | bytes = b"", **environment: str) -> Result:
         with self._gateway(args):

@@ -53,7 +53,7 @@ ttl = "1h"
 trash_for = "1h"
 persistence_interval = "5s"
 cleanup_interval = "1m"
-announce_first = false
+notice = "off"
 
 """
 

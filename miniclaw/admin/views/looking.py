@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from miniclaw.session.history import HistoryEvent
     from miniclaw.session.ledger import Ledger
     from miniclaw.session.moment import Moment
-    from miniclaw.session.retention.notice import Notice
+    from miniclaw.session.retention.notice import DueSession, Notice
     from miniclaw.session.retention.plan import CleanupPlan
     from miniclaw.session.state import StateDirectory
     from miniclaw.session.trash import Trash
@@ -196,6 +196,7 @@ class Outlook(Struct, frozen=True):
         warnings: What may be wrong with the rules, in sentences.
         next_run: When the next daily run is due; None: none comes by itself.
         interval: Between two of them.
+        waits: Whether they delete only what an earlier one has announced.
     """
 
     plan: CleanupPlan
@@ -203,12 +204,17 @@ class Outlook(Struct, frozen=True):
     warnings: list[str]
     next_run: datetime | None = None
     interval: timedelta | None = None
+    waits: bool = True
 
-    def goes_at(self, stays: timedelta) -> datetime | None:
-        """Return when the first daily run comes that may delete what stays for so long."""
-        from miniclaw.session.retention.schedule import run_after  # noqa: PLC0415 - start-up time
+    def goes_at(self, due: DueSession) -> datetime | None:
+        """Return when the first daily run comes that may delete something that is due; None: none comes by itself."""
+        from miniclaw.session.retention.policy import notice_of  # noqa: PLC0415 - start-up time
+        from miniclaw.session.retention.schedule import run_after  # noqa: PLC0415 - likewise
 
-        return run_after(self.next_run, self.interval, self.plan.now + stays)
+        moment = self.plan.now + due.stays
+        if self.waits and due.noted is None and self.next_run is not None and self.interval is not None:
+            moment = max(moment, self.next_run + notice_of(None, self.interval))  # the next run announces it
+        return run_after(self.next_run, self.interval, moment)
 
 
 def look_ahead(place: Place, moment: Moment, on_progress: Progress | None = None, *, waits: bool = False) -> Outlook:
@@ -217,10 +223,8 @@ def look_ahead(place: Place, moment: Moment, on_progress: Progress | None = None
     from miniclaw.session.leftovers import list_foreign  # noqa: PLC0415 - likewise
     from miniclaw.session.retention.schedule import Schedule  # noqa: PLC0415 - likewise
 
-    session, notice = (
-        place.config.session,
-        notice_at(place, moment, waits=waits and place.config.session.notice == "on"),
-    )
+    session = place.config.session
+    notice = notice_at(place, moment, waits=waits and session.notice == "on")
     delay = Schedule(session.cleanup_interval, session.cleanup_at).delay(moment.ages, moment.last_run, moment.boottime)
     with sessions_opened(place) as directory:
         leftovers = find_leftovers(place, directory, notice.ages.now)
@@ -229,7 +233,7 @@ def look_ahead(place: Place, moment: Moment, on_progress: Progress | None = None
         foreign = trash.foreign() if directory is None else list_foreign(directory, trash)
         warnings = channel_warnings(session, directory)
     next_run = None if delay is None or session.mode != "enforce" else moment.ages.now + delay
-    return Outlook(plan, foreign, warnings, next_run, session.interval)
+    return Outlook(plan, foreign, warnings, next_run, session.interval, session.notice == "on")
 
 
 def find_state(place: Place, directory: SessionDirectory | None) -> StateDirectory:

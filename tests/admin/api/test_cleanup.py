@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,8 @@ from miniclaw.admin.views.looking import look_ahead
 from miniclaw.admin.views.plan import shown_plan
 from miniclaw.config import Config, SessionConfig
 from miniclaw.session.cleanup import REMOVAL_BATCH
-from miniclaw.session.state import CleanupState
 from tests.admin.api.conftest import Office
 from tests.fakes.api import Answer
-from tests.fakes.folders import state_in
-from tests.fakes.logs import LogRecorder
 from tests.fakes.threads import wait_in_thread
 
 
@@ -33,8 +30,8 @@ async def test_plan_is_what_the_dry_run_tells(office: Office) -> None:
         office.add(f"web_{days}", days=days)
     (office.sessions_dir / "web_bad.json").write_text("{")
     told = (await office.api.get("/cleanup/plan")).json
-    assert told.pop("omitted") == {"sessions": 0, "leftovers": 0, "future": 0, "problems": 0}
-    expected = shown_plan(look_ahead(office.context, office.clock()))
+    assert told.pop("omitted") == {"sessions": 0, "due_sessions": 0, "leftovers": 0, "future": 0, "problems": 0}
+    expected = shown_plan(look_ahead(office.context, office.context.moment()))
     assert told == msgspec.to_builtins(expected) | {"now": office.clock().isoformat().replace("+00:00", "Z")}
     assert [row["session_id"] for row in told["sessions"]] == ["web_31", "web_40"] or told["remove"]["sessions"] == 2
     assert office.left() == {"web_1.json", "web_31.json", "web_40.json", "web_bad.json"}
@@ -46,18 +43,36 @@ async def test_plan_is_cut_and_says_how_much_is_left_out(office: Office) -> None
         office.add(f"web_{days}", days=days)
     told = (await office.api.get("/cleanup/plan", limit=1)).json
     assert (len(told["sessions"]), told["omitted"]["sessions"], told["remove"]["sessions"]) == (1, 2, 3)
+    assert (len(told["due_sessions"]), told["omitted"]["due_sessions"], told["due"]["sessions"]) == (1, 2, 3)
 
 
-async def test_run_removes_what_the_rules_say_and_counts_as_the_run_of_the_day(office: Office) -> None:
-    """It is remembered by the service that runs, which need not announce what somebody has ordered."""
+async def test_plan_tells_what_is_due_in_the_order_in_which_it_goes(office: Office) -> None:
+    """What expires within a week, what has expired, and nothing that is younger or pinned."""
+    for days in (22, 25, 29, 31):
+        office.add(f"web_{days}", days=days)
+    office.add("web_pinned", days=31, pinned=True)
+    told = (await office.api.get("/cleanup/plan")).json
+    rows = told["due_sessions"]
+    assert [row["session_id"] for row in rows] == ["web_31", "web_29", "web_25"]
+    assert [row["age_days"] for row in rows] == [31, 29, 25]
+    assert {(row["reason"], row["announced"]) for row in rows} == {("ttl", False)}
+    first = office.clock()  # no run is known: the next one is due, and announces
+    goes_at = [datetime.fromisoformat(row["goes_at"]) - first for row in rows]
+    assert goes_at == [timedelta(days=1), timedelta(days=1), timedelta(days=5)]
+    assert told["due"] == {"sessions": 3, "bytes": sum(row["bytes"] for row in rows)}
+
+
+async def test_run_removes_what_the_rules_say_at_once_and_puts_off_no_daily_run(office: Office) -> None:
+    """Who orders a run waits for no announcement; the daily cleanup goes on announcing at its times."""
     office.add("web_old", days=31)
+    office.add("web_due", days=25)
     office.add("web_new", days=1)
     result = (await office.api.post("/cleanup/run", {"confirmed": False})).json
-    assert (result["sessions_scanned"], result["sessions_deleted"], result["trashed"]) == (2, 1, 1)
-    assert (result["held"], result["interrupted"], result["state_error"]) == ("", False, None)
-    assert office.left() == {"web_new.json"}
-    state = state_in(office.context.home.sessions_dir).load_cleanup()
-    assert state == CleanupState(last_run_at=office.clock())
+    assert (result["sessions_scanned"], result["sessions_deleted"], result["trashed"]) == (3, 1, 1)
+    assert (result["held"], result["interrupted"], result["announced"], result["due"]) == ("", False, 0, 0)
+    assert office.left() == {"web_due.json", "web_new.json"}
+    assert office.context.moment().last_run is None
+    assert len(office.context.moment().due) == 0
 
 
 async def test_run_that_is_held_says_so_and_confirmed_lets_it_through(office: Office) -> None:
@@ -69,18 +84,6 @@ async def test_run_that_is_held_says_so_and_confirmed_lets_it_through(office: Of
     assert held["sessions_deleted"] == 0
     assert (await office.api.post("/cleanup/run", {"confirmed": True})).json["sessions_deleted"] == 20
     assert [event["event"] for event in (await office.api.get("/history")).json["events"]] == ["held", "cleanup"]
-
-
-async def test_run_whose_state_cannot_be_written_tells_both(office: Office, logs: LogRecorder) -> None:
-    """What was removed is told; that the next start will not know of it as well; the next run tells nothing of it."""
-    office.add("web_old", days=31)
-    logs.expect_error("Cleanup state could not be written")
-    office.fs.fail("rename", errno.EROFS, path="cleanup.json")
-    result = (await office.api.post("/cleanup/run", {})).json
-    assert result["sessions_deleted"] == 1
-    assert "cleanup.json" in result["state_error"]["detail"]
-    office.fs.clear()
-    assert (await office.api.post("/cleanup/run", {})).json["state_error"] is None
 
 
 async def test_second_run_at_once_follows_the_first(office: Office) -> None:
@@ -125,12 +128,13 @@ async def test_stop_ends_a_run_after_its_batch_and_touches_no_later_one(office: 
 
 
 async def test_stop_does_not_hide_sessions_from_the_next_announcement(office: Office) -> None:
-    """An announcement that saw nothing would let the service remove in silence."""
+    """A plan that saw nothing would announce nothing."""
     office.add("web_old", days=31)
     await office.api.post("/cleanup/stop")
     office.context.operations.stop_cleanup()
-    plan = await office.context.runtime.cleanup.announce("a test")
-    assert len(plan.removals) == 1
+    plan = await office.context.runtime.cleanup.plan(office.context.notice(waits=True))
+    assert [due.session.header.session_id for due in plan.due] == ["web_old"]
+    assert plan.removals == []
 
 
 async def test_forecast_is_day_by_day(office: Office) -> None:
@@ -138,8 +142,9 @@ async def test_forecast_is_day_by_day(office: Office) -> None:
     office.add("web_31", days=31)
     office.add("web_29", days=28.5)
     told = (await office.api.get("/cleanup/forecast", days=3)).json
-    assert [day["sessions"] for day in told["days"]] == [1, 0, 1, 0]
+    assert [day["sessions"] for day in told["days"]] == [0, 1, 1, 0], "what nobody has announced stays for a day"
     assert told["sessions_now"] == 2
+    assert told["due"] == {"sessions": 2, "bytes": told["bytes_now"]}
 
 
 async def test_history_tells_commands_from_clients_of_the_api(office: Office) -> None:

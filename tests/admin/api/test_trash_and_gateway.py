@@ -103,7 +103,7 @@ async def test_status_is_what_the_command_tells_and_how_the_gateway_is(office: O
     told = (await office.api.get("/status")).json
     gateway = told.pop("gateway")
     expected = msgspec.json.decode(
-        msgspec.json.encode(shown_workspace(office.context, look(office.context, office.clock())))
+        msgspec.json.encode(shown_workspace(office.context, look(office.context, moment=office.context.moment())))
     )
     assert told.pop("free_disk") > 0  # others write to the disk, too
     del expected["free_disk"]
