@@ -101,8 +101,9 @@ def lock(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Run the fault tests ten times as long (MINICLAW_SOAK sets the factor), a thousand machines with wrong clocks of each
-    kind, kill -9 under load, and all at once.
+    """Run the fault tests ten times as long (MINICLAW_SOAK sets the factor), kill -9 under load, and all at once.
+
+    The notice rule is tried on a thousand machines with wrong clocks of each kind.
 
     MINICLAW_SOAK_MINUTES says how long the last of these takes; 5 if it is not set.
     """

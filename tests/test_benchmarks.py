@@ -25,6 +25,7 @@ from benchmarks.report import line, report, write_page
 from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.plan import scan_sync
+from tests.fakes.moments import at_once
 
 TINY = Form(
     usual=3, large=2, many=4, expired=5, flushed=3, listed=2, counts=(1, 2), sizes=(2_000, 4_000), rounds=1
@@ -98,7 +99,7 @@ def test_generate_expired_beside_others_expires_all_of_them_for_everyone(tmp_pat
     generate(sessions, 20, 2_000, seed=7)
     generate(sessions, 10, 2_000, seed=7, ages=EXPIRED, first=20)
     with SessionDirectory.open(sessions) as directory:
-        plan = scan_sync(directory, ours.POLICY, datetime.now(UTC))
+        plan = scan_sync(directory, ours.POLICY, at_once(datetime.now(UTC)))
     assert (plan.sessions_scanned, len(plan.removals)) == (30, 10)
     counts = {count(sessions) for count in (walks.stat_only, walks.one_field, walks.whole_session, walks.whole_json)}
     assert counts == {10}

@@ -46,7 +46,7 @@ def remember_run(
     due = Noted()
     if announced is not None:
         for session in _sessions(sessions_dir):
-            due.add(session.identity, found.timeline.lived + ran)
+            due.note(session.identity, found.timeline.lived + ran)
     state.write_due(found.id, due.renewed(), Noted())
     state.write(found)
 

@@ -31,7 +31,7 @@ def _after(days: int) -> RetentionState:
     timeline = Timeline()
     for day in range(days + 1):
         timeline.observe(Reading(to_microseconds(NOW) + day * DAY, (day + 1) * DAY, "boot", False))
-    return RetentionState("0123456789abcdef", timeline, LastRun(days, days, days, _RULES))
+    return RetentionState("0123456789abcdef", days, timeline, LastRun(days, days, days, _RULES))
 
 
 def _listed(which: tuple[int, ...]) -> Noted:

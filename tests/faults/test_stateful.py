@@ -307,7 +307,7 @@ class Runtimes(ModelledRuntime, RuleBasedStateMachine):
             case "older":
                 file = State(old.said[:-1], old.last_used - timedelta(days=20))
                 # Where the clock was set, nobody can say when such a stamp was made.
-                before = chat.used[old] if old in chat.used else self.true
+                before = chat.used.get(old, self.true)
                 used = before - timedelta(days=20) if self.exact else -timedelta(days=9999)
                 chat.came(file, self.true, used)
             case "newer":

@@ -226,13 +226,13 @@ def test_staying_with_several_ttls_or_none_spares_nothing_that_is_due(rules: dic
 def test_noted_keeps_what_was_found_again_and_what_was_added() -> None:
     """What a run does not find again is gone, or was used."""
     first = Noted()
-    first.add(5, 10 * SECOND)
-    first.add(9, 10 * SECOND)
+    first.note(5, 10 * SECOND)
+    first.note(9, 10 * SECOND)
     assert (len(first), first.find(5), first.count_renewed()) == (0, None, 2)
     second = first.renewed()
     assert len(second) == 2
     assert second.find(5) == 10 * SECOND
-    second.add(1, 20 * SECOND)
+    second.note(1, 20 * SECOND)
     third = second.renewed()
     assert [third.find(which) for which in (1, 5, 9)] == [20 * SECOND, 10 * SECOND, None]
     assert second.count_renewed() == len(third) == 2

@@ -50,7 +50,7 @@ def plan(
     leftovers: Sequence[Leftover] = (),
 ) -> CleanupPlan:
     planner = Planner(policy, at, live=live.get if live is not None else None)
-    planner.note(sessions)
+    planner.add(sessions)
     planner.add_leftovers(leftovers)
     return planner.finish()
 
@@ -157,7 +157,7 @@ def test_plan_of_run_that_waits_takes_for_age_or_number_only_what_was_announced(
     """Whatever the rules, the first run takes nothing but for the disk; all it would have taken is due."""
     at = notice(policy, last=None)
     planner = Planner(policy, at)
-    planner.note(sessions)
+    planner.add(sessions)
     planner.add_leftovers(leftovers)
     made = planner.finish(free_disk=free)
     assert {row.reason for row in made.removals} <= {"max_disk_bytes", "min_free_disk"}
