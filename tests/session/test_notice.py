@@ -224,14 +224,15 @@ def test_staying_with_several_ttls_or_none_spares_nothing_that_is_due(rules: dic
 
 
 def test_noted_keeps_what_was_found_again_and_what_was_added() -> None:
-    """What a run does not find again is gone, or was used."""
+    """What a run does not note again is gone, was used, or is not due any more."""
     first = Noted()
     first.note(5, 10 * SECOND)
     first.note(9, 10 * SECOND)
     assert (len(first), first.find(5), first.count_renewed()) == (0, None, 2)
     second = first.renewed()
     assert len(second) == 2
-    assert second.find(5) == 10 * SECOND
+    assert second.find(5) == second.find(9) == 10 * SECOND
+    second.note(5, 20 * SECOND)
     second.note(1, 20 * SECOND)
     third = second.renewed()
     assert [third.find(which) for which in (1, 5, 9)] == [20 * SECOND, 10 * SECOND, None]
@@ -251,7 +252,8 @@ def test_noted_view_shares_what_is_known_and_not_what_is_found() -> None:
     noted.note(1, SECOND)
     noted = noted.renewed()
     view = noted.view()
-    assert view.find(1) == SECOND
+    assert view.keep(1)
+    assert not view.keep(2)
     view.note(2, SECOND)
     assert (len(view.renewed()), len(noted.renewed())) == (2, 0)
 

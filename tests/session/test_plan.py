@@ -196,16 +196,16 @@ def test_plan_min_free_disk_without_knowing_the_disk_takes_nothing() -> None:
     assert (going(made), made.unmet) == ([], [])
 
 
-def test_plan_of_live_sessions_goes_by_the_use_that_memory_knows() -> None:
-    """Memory's use counts in place of the file's, earlier or later: for the TTL, for the order and for `min_idle`."""
+def test_plan_of_live_sessions_goes_by_the_later_use() -> None:
+    """Memory's use counts where it is later: for the TTL, for the order and for `min_idle`."""
     sessions = [stored(1, 31 * DAY), stored(2, 9 * DAY), stored(3, 8 * DAY), stored(4, 7 * DAY)]
     live = {
         "web_1": LiveSession(NOW - HOUR, busy=False),
         "web_2": LiveSession(NOW - 2 * DAY, busy=False),
-        "web_4": LiveSession(NOW - 12 * DAY, busy=False),
+        "web_4": LiveSession(NOW - 90 * DAY, busy=False),
     }
     made = plan(*sessions, live=live, max_sessions=3)
-    assert going(made) == [("4", "max_sessions")]
+    assert going(made) == [("3", "max_sessions")]
     assert made.in_use == 1
     made = plan(*sessions, live=live)
     assert (going(made), made.in_use) == ([], 1)

@@ -125,7 +125,7 @@ def test_plan_max_sessions_waits_for_its_notice() -> None:
     assert due(made) == [("0", "max_sessions", NOTICE, None), ("1", "max_sessions", NOTICE, None)]
     made = plan(policy, notice(policy, sessions[1]), *sessions)
     assert going(made) == [("1", "max_sessions")]
-    assert due(made) == [("0", "max_sessions", NOTICE, None)]
+    assert due(made) == [("0", "max_sessions", NOTICE, None), ("1", "max_sessions", timedelta(0), None)]
 
 
 def test_plan_disk_budget_waits_for_no_notice_and_takes_what_is_announced_first() -> None:
@@ -164,7 +164,7 @@ def test_plan_of_run_that_waits_takes_for_age_or_number_only_what_was_announced(
     assert all(row.reason != "quarantine_expired" for row in made.leftovers)
     due_or_gone = {each.session.key for each in made.due} | {row.session.key for row in made.removals}
     hasty = Planner(policy, Notice(at.ages, at.rules, waits=False))
-    hasty.note(sessions)
+    hasty.add(sessions)
     expired = {row.session.key for row in hasty.finish().removals if row.reason == "ttl"}
     assert expired <= due_or_gone
     renewed = at.due.renewed()

@@ -45,9 +45,11 @@ def make_plan(
 
 
 def used(session: StoredSession, live: Mapping[str, LiveSession]) -> timedelta:
-    """Return how long ago a session was last used, by memory or, where it knows nothing, by the file."""
-    known = live.get(session.header.session_id)
-    return NOW - (session.header if known is None else known).last_accessed
+    """Return how long ago a session was last used, by what file and memory know."""
+    times = [session.header.last_accessed]
+    if (known := live.get(session.header.session_id)) is not None:
+        times.append(known.last_accessed)
+    return NOW - max(times)
 
 
 def keys(rows: list[PlanRow]) -> list[str]:

@@ -39,7 +39,8 @@ def names(fs: FaultyOs) -> list[str]:
 
 
 def look(state: RetentionState, clock: WallClock) -> RetentionState:
-    """Observe the clocks, as a running program does."""
+    """Observe the clocks, as a running program does before it writes."""
+    state.serial += 1
     state.timeline.observe(read_clock(clock))
     return state
 
