@@ -10,7 +10,7 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -21,27 +21,26 @@ import trio
 from msgspec.structs import asdict
 
 from miniclaw.errors import RemovalPendingError, StoreError
+from miniclaw.session.carrying_out import carry_out
 from miniclaw.session.cleanup_late import LateBatches
-from miniclaw.session.cleanup_log import log_leftovers, log_problems, log_removals, log_removed
+from miniclaw.session.cleanup_log import log_problems, log_removed
 from miniclaw.session.cleanup_result import CleanupResult, Progress, planned_event
 from miniclaw.session.clock import Clock, Now, SystemClock, as_clock
 from miniclaw.session.history import Actor, EventKind, History, HistoryEvent
-from miniclaw.session.job import PENDING, Job
-from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.moment import Moment, by_wall_clock, look_at
 from miniclaw.session.plan import CleanupPlan, Planner
 from miniclaw.session.removal import Removal, TrashOrder
 from miniclaw.session.retention.notice import Notice
-from miniclaw.session.retention.policy import DAILY, SESSION_TTL_DAYS, PlanRow, RetentionPolicy
+from miniclaw.session.retention.policy import DAILY, SESSION_TTL_DAYS, RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
+from miniclaw.session.rows import ProblemFile, StoredSession
 from miniclaw.session.stats import CleanupStats, RunCount
 from miniclaw.session.store import open_store
 from miniclaw.session.store_protocol import SessionStore
-from miniclaw.session.threads import Epilogue, ThreadRunner, run_in_thread
+from miniclaw.session.threads import ThreadRunner, run_in_thread
 from miniclaw.session.timekeeper import Timekeeper
 from miniclaw.session.types import Session, SessionHeader
 
@@ -52,15 +51,6 @@ __all__ = [
     "CleanupPlan",
     "CleanupResult",
 ]
-
-REMOVAL_BATCH: Final = 32
-"""Sessions removed in one thread call: some milliseconds on a disk, some tens on an SD card."""
-
-TRASH_BATCH: Final = 8
-"""Sessions that go to the trash in one thread call: each of them is synced there."""
-
-TRASHED_BYTES: Final = 1024 * 1024
-"""Bytes of them in one thread call, unless it is only one: a board packs some megabytes in a second."""
 
 RECORD_SECONDS: Final = 2
 """How long a run that is cancelled may still take to be written into the history."""
@@ -292,7 +282,8 @@ class Cleanup:
             return result
         done = False
         try:
-            done = await self._carry_out(manager, store, progress, by, ends)
+            late = LateBatches(plan, by, sessions_dir=self.sessions_dir, stats=self.stats, history=self._history)
+            done = await carry_out(progress, manager, store, by=by, late=late, ends=ends)
         finally:
             seconds = trio.current_time() - started
             result = progress.result(interrupted=not done, seconds=seconds)
@@ -302,47 +293,6 @@ class Cleanup:
                 kind: EventKind = "cleanup" if done else "interrupted"
                 await self.record(partial(progress.event, kind, by, seconds=seconds, because=progress.pending()))
         return result
-
-    async def _carry_out(
-        self, manager: SessionManager, store: SessionStore, progress: Progress, by: Actor, ends: Callable[[], bool]
-    ) -> bool:
-        """Remove what the plan says, leftovers first, for they make room; return whether it was all done.
-
-        Where the disk does not answer the run ends: with each further batch it would only wait again.
-        """
-        plan = progress.plan
-        late = LateBatches(plan, by, sessions_dir=self.sessions_dir, stats=self.stats, history=self._history)
-        for leftovers in _batches(plan.leftovers):
-            if ends():
-                return False
-            await trio.lowlevel.checkpoint()
-            swept = await _sweep(store, [row.leftover for row in leftovers], late.leftovers)
-            progress.add_leftovers(swept)
-            log_leftovers(swept)
-            if any(done.outcome == "pending" for done in swept):
-                return False
-        for rows in _batches(plan.removals, self._size_in_batch):
-            if ends():
-                return False
-            await trio.lowlevel.checkpoint()
-            removals = await manager.remove_sessions(
-                [row.session for row in rows], partial(_still_goes, plan, rows),
-                late=partial(late.removals, rows), order=self._order(rows, plan, by),
-            )  # fmt: skip
-            progress.add_removals(rows, removals)
-            log_removals(removals, plan.ages, self.sessions_dir)
-            if any(removal.outcome in {"pending", "unanswered"} for removal in removals):
-                return False
-        return not ends()
-
-    def _order(self, rows: Sequence[PlanRow], plan: CleanupPlan, by: Actor) -> TrashOrder | None:
-        if self.policy.trash_for is None:
-            return None
-        reasons = {row.session.key: row.reason for row in rows if plan.trashes(row)}
-        return TrashOrder(reasons, by, plan.now, self.policy.trash_for)
-
-    def _size_in_batch(self, row: PlanRow) -> int:
-        return max(row.session.size, TRASHED_BYTES // TRASH_BATCH) if self.policy.trashes(row.reason) else 0
 
     async def _scan(
         self,
@@ -394,35 +344,3 @@ class Cleanup:
     def _at_once(self, moment: Moment) -> Notice:
         """Return the notice of a run that waits for none."""
         return moment.notice(self.policy, self._interval, waits=False)
-
-
-async def _sweep(
-    store: SessionStore, leftovers: Sequence[Leftover], late: Callable[[list[LeftoverRemoval]], Epilogue]
-) -> list[LeftoverRemoval]:
-    """Remove leftovers, as `Job.run`."""
-    job = Job(late)
-    job.commit()
-    removals = await job.run(partial(store.remove_leftovers, leftovers, job.settle))
-    if removals is None:
-        return [LeftoverRemoval(leftover, "pending", reason=PENDING) for leftover in leftovers]
-    return removals
-
-
-def _batches(rows: Sequence[T], weigh: Callable[[T], int] = lambda _: 0) -> Iterator[Sequence[T]]:
-    """Yield up to `REMOVAL_BATCH` rows at a time, that weigh no more than `TRASHED_BYTES` unless it is only one."""
-    batch: list[T] = []
-    weight = 0
-    for row in rows:
-        if batch and (len(batch) == REMOVAL_BATCH or weight + weigh(row) > TRASHED_BYTES):
-            yield batch
-            batch, weight = [], 0
-        batch.append(row)
-        weight += weigh(row)
-    if batch:
-        yield batch
-
-
-def _still_goes(plan: CleanupPlan, batch: Sequence[PlanRow], session: SessionHeader | Session) -> bool:
-    # Judged at the time of the plan: a clock that jumps during the run condemns nobody.
-    rows = (row for row in batch if row.session.header.session_id == session.session_id)
-    return any(plan.still_goes(row, session) for row in rows)

@@ -37,13 +37,13 @@ class LateBatches:
     ) -> None:
         self._plan = plan
         self._by = by
-        self._sessions_dir = sessions_dir
+        self.sessions_dir = sessions_dir
         self._stats = stats
         self._history = history
 
     def removals(self, rows: Sequence[PlanRow], removals: Sequence[Removal]) -> Epilogue:
         """Take a batch of sessions; on the trio thread."""
-        log_removals(removals, self._plan.ages, self._sessions_dir)
+        log_removals(removals, self._plan.ages, self.sessions_dir)
         progress = Progress(self._plan)
         progress.add_removals(rows, removals)
         return self._tell(progress)

@@ -23,7 +23,8 @@ from miniclaw.errors import (
     SessionNotFoundError,
     StoreError,
 )
-from miniclaw.session.cleanup import RECORD_SECONDS, REMOVAL_BATCH, Cleanup, OnProgress
+from miniclaw.session.carrying_out import REMOVAL_BATCH
+from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup, OnProgress
 from miniclaw.session.cleanup_late import record_late
 from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.clock import Clock, Now, utc_now

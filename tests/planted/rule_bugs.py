@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.planted.bug import (
+    CARRYING_OUT,
     CLEANUP,
     CLEANUP_PLAN,
     CLEANUP_SERVICE,
@@ -94,8 +95,8 @@ RULE_BUGS: Final = (
         "session/test_cleanup_rules.py",
     ),
     bug_of_one(
-        "half a scan carried out", "a stop makes a run of half a plan", CLEANUP,
-        "        plan = progress.plan\n", "        plan, ends = progress.plan, lambda: False\n",
+        "half a scan carried out", "a stop makes a run of half a plan", CARRYING_OUT,
+        "    plan = progress.plan\n", "    plan, ends = progress.plan, lambda: False\n",
         "session/test_cleanup_rules.py",
     ),
     bug_of_one(

@@ -60,12 +60,12 @@ TIME_BUGS: Final = (
     ),
     bug_of_one(
         "tick of another state believed", "a restored state lives on at a time that is not its own", STATE,
-        "tick.id != state.id or tick.lived < timeline.lived", "tick.lived < timeline.lived",
+        "tick.id != state.id or tick.serial <= state.serial", "tick.serial <= state.serial",
         "session/test_state.py",
     ),
     bug_of_one(
         "state set back by an older tick", "a crash after a run makes sessions younger, and the notice longer", STATE,
-        "tick.id != state.id or tick.lived < timeline.lived", "tick.id != state.id",
+        "tick.id != state.id or tick.serial <= state.serial", "tick.id != state.id",
         "session/test_state.py",
     ),
     bug_of_one(
@@ -87,8 +87,7 @@ TIME_BUGS: Final = (
     ),
     bug_of_one(
         "frames forgotten", "a stamp of a wrong clock is read with the right one: live sessions are old", TIMELINE,
-        "        frames = tuple(Frame(frame.offset, frame.lo, frame.hi) for frame in self.frames)\n",
-        "        frames = tuple(Frame(frame.offset, frame.lo, frame.hi) for frame in self.frames[-1:])\n",
+        "frame.merged) for frame in self.frames)", "frame.merged) for frame in self.frames[-1:])",
         "session/test_timekeeper.py",
     ),
     bug_of_one(

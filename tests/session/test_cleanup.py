@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from miniclaw.errors import SessionsDirectoryError, StoreError, StoreIOError, WorkspaceHeldError
-from miniclaw.session.cleanup import CLEANUP_INTERVAL_SECS, REMOVAL_BATCH, SESSION_TTL_DAYS, Cleanup
+from miniclaw.session.carrying_out import REMOVAL_BATCH
+from miniclaw.session.cleanup import CLEANUP_INTERVAL_SECS, SESSION_TTL_DAYS, Cleanup
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import scan_sync

@@ -11,7 +11,8 @@ import pytest
 import trio
 import trio.testing
 
-from miniclaw.session.cleanup import CONFIRM_COMMAND, TRASH_BATCH, TRASHED_BYTES, CleanupResult
+from miniclaw.session.carrying_out import TRASH_BATCH, TRASHED_BYTES
+from miniclaw.session.cleanup import CONFIRM_COMMAND, CleanupResult
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
 from tests.fakes.logs import LogRecorder

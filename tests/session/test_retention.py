@@ -150,21 +150,6 @@ def test_retention_policy_defaults_to_30_days() -> None:
     assert TOLERANCE == 5 * 60 * SECOND
 
 
-@pytest.mark.parametrize(
-    ("policy", "shortest"),
-    [
-        (RetentionPolicy(), TTL),
-        (RetentionPolicy(ttl=None), None),
-        (RetentionPolicy(ttl_by_channel={"web": MICROSECOND, "mail": None}), MICROSECOND),
-        (RetentionPolicy(ttl=None, ttl_by_channel={"web": timedelta(days=90), "mail": None}), timedelta(days=90)),
-        (RetentionPolicy(ttl_by_channel={"web": timedelta(days=90)}), TTL),
-    ],
-)
-def test_shortest_ttl_is_over_all_that_are_in_force(policy: RetentionPolicy, shortest: timedelta | None) -> None:
-    """The shortest TTL ignores what never expires, and is None where nothing ever does."""
-    assert policy.shortest_ttl() == shortest
-
-
 DAY = timedelta(days=1)
 
 

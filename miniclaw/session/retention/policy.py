@@ -156,15 +156,6 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
         """Return the TTL of a channel's sessions; None: they never expire."""
         return self.ttl_by_channel.get(channel, self.ttl)
 
-    def shortest_ttl(self) -> timedelta | None:
-        """Return the shortest TTL in force; None when nothing ever expires."""
-        return min((ttl for ttl in [self.ttl, *self.ttl_by_channel.values()] if ttl is not None), default=None)
-
-    def shortest_age(self) -> timedelta | None:
-        """Return the shortest age at which time alone takes something: a session, or one in trash or quarantine."""
-        ages = [self.ttl, *self.ttl_by_channel.values(), self.trash_for, self.quarantine_for]
-        return min((age for age in ages if age is not None), default=None)
-
     @property
     def least_idle(self) -> timedelta:
         """The `min_idle` in force."""
@@ -182,11 +173,6 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
     def has_budget(self) -> bool:
         """Whether there is a rule that goes by all sessions together."""
         return not (self.max_sessions is None and self.max_disk_bytes is None and self.min_free_disk is None)
-
-    @property
-    def removes_anything(self) -> bool:
-        """Whether there is a rule that removes sessions."""
-        return self.has_budget or self.shortest_ttl() is not None
 
     def trashes(self, reason: Reason) -> bool:
         """Return whether what is removed for this reason goes to the trash: not where the disk needs the room."""

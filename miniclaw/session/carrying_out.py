@@ -1,0 +1,126 @@
+"""Carrying out the plan of a cleanup, in batches that are bounded in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+import trio
+
+from miniclaw.session.cleanup_late import LateBatches
+from miniclaw.session.cleanup_log import log_leftovers, log_removals
+from miniclaw.session.cleanup_result import Progress
+from miniclaw.session.history import Actor
+from miniclaw.session.job import PENDING, Job
+from miniclaw.session.leftovers import LeftoverRemoval
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.removal import TrashOrder
+from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.session.retention.policy import PlanRow
+from miniclaw.session.rows import Leftover
+from miniclaw.session.store_protocol import SessionStore
+from miniclaw.session.threads import Epilogue
+from miniclaw.session.types import Session, SessionHeader
+
+REMOVAL_BATCH: Final = 32
+"""Sessions removed in one thread call: some milliseconds on a disk, some tens on an SD card."""
+
+TRASH_BATCH: Final = 8
+"""Sessions that go to the trash in one thread call: each of them is synced there."""
+
+TRASHED_BYTES: Final = 1024 * 1024
+"""Bytes of them in one thread call, unless it is only one: a board packs some megabytes in a second."""
+
+T = TypeVar("T")
+
+
+async def carry_out(
+    progress: Progress,
+    manager: SessionManager,
+    store: SessionStore,
+    *,
+    by: Actor,
+    late: LateBatches,
+    ends: Callable[[], bool],
+) -> bool:
+    """Remove what the plan says, leftovers first, for they make room; return whether it was all done.
+
+    Where the disk does not answer the run ends: with each further batch it would only wait again.
+
+    Args:
+        progress: The plan, told of each batch.
+        manager: Asked for its consent to each session.
+        store: Where everything lies.
+        by: Who runs it, for the trash.
+        late: Takes the batches that outlast the run.
+        ends: Whether to end after the batch that is under way.
+
+    Cancellation: a batch that has begun is completed, none is begun after.
+    """
+    plan = progress.plan
+    for leftovers in _batches(plan.leftovers):
+        if ends():
+            return False
+        await trio.lowlevel.checkpoint()
+        swept = await _sweep(store, [row.leftover for row in leftovers], late.leftovers)
+        progress.add_leftovers(swept)
+        log_leftovers(swept)
+        if any(done.outcome == "pending" for done in swept):
+            return False
+    for rows in _batches(plan.removals, partial(_size_in_batch, plan=plan)):
+        if ends():
+            return False
+        await trio.lowlevel.checkpoint()
+        removals = await manager.remove_sessions(
+            [row.session for row in rows], partial(_still_goes, plan, rows),
+            late=partial(late.removals, rows), order=_order(rows, plan, by),
+        )  # fmt: skip
+        progress.add_removals(rows, removals)
+        log_removals(removals, plan.ages, late.sessions_dir)
+        if any(removal.outcome in {"pending", "unanswered"} for removal in removals):
+            return False
+    return not ends()
+
+
+def _order(rows: Sequence[PlanRow], plan: CleanupPlan, by: Actor) -> TrashOrder | None:
+    if plan.policy.trash_for is None:
+        return None
+    reasons = {row.session.key: row.reason for row in rows if plan.trashes(row)}
+    return TrashOrder(reasons, by, plan.now, plan.policy.trash_for)
+
+
+def _size_in_batch(row: PlanRow, *, plan: CleanupPlan) -> int:
+    return max(row.session.size, TRASHED_BYTES // TRASH_BATCH) if plan.policy.trashes(row.reason) else 0
+
+
+async def _sweep(
+    store: SessionStore, leftovers: Sequence[Leftover], late: Callable[[list[LeftoverRemoval]], Epilogue]
+) -> list[LeftoverRemoval]:
+    """Remove leftovers, as `Job.run`."""
+    job = Job(late)
+    job.commit()
+    removals = await job.run(partial(store.remove_leftovers, leftovers, job.settle))
+    if removals is None:
+        return [LeftoverRemoval(leftover, "pending", reason=PENDING) for leftover in leftovers]
+    return removals
+
+
+def _batches(rows: Sequence[T], weigh: Callable[[T], int] = lambda _: 0) -> Iterator[Sequence[T]]:
+    """Yield up to `REMOVAL_BATCH` rows at a time, that weigh no more than `TRASHED_BYTES` unless it is only one."""
+    batch: list[T] = []
+    weight = 0
+    for row in rows:
+        if batch and (len(batch) == REMOVAL_BATCH or weight + weigh(row) > TRASHED_BYTES):
+            yield batch
+            batch, weight = [], 0
+        batch.append(row)
+        weight += weigh(row)
+    if batch:
+        yield batch
+
+
+def _still_goes(plan: CleanupPlan, batch: Sequence[PlanRow], session: SessionHeader | Session) -> bool:
+    # Judged at the time of the plan: a clock that jumps during the run condemns nobody.
+    rows = (row for row in batch if row.session.header.session_id == session.session_id)
+    return any(plan.still_goes(row, session) for row in rows)
