@@ -17,6 +17,7 @@ from miniclaw.admin.client import GatewayClient
 from miniclaw.web.token import TOKEN_NAME
 from tests.fakes.bot_api import TOKEN
 from tests.fakes.patience import PATIENCE_SECONDS
+from tests.fakes.states import UP_FOR_LONG
 
 TOKEN_VARIABLE = "MINICLAW_TEST_BOT_TOKEN"  # noqa: S105 - the variable's name
 TIMEOUT_SECONDS = PATIENCE_SECONDS
@@ -54,7 +55,7 @@ class GatewayProcess:
     def start(self) -> None:
         with (self.home / "log").open("a") as log:
             process = self._process = subprocess.Popen(
-                [sys.executable, "-m", "miniclaw", "gateway", "--port", str(self._port)],
+                [sys.executable, "-c", UP_FOR_LONG, "gateway", "--port", str(self._port)],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
