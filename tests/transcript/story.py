@@ -108,6 +108,8 @@ def tell(story: Story) -> None:
     story.run("sessions", "list", "--older-than", "25d", "--limit", "6")
     story.say("Anna's conversation is to stay, however long she is away:")
     story.run("sessions", "pin", "telegram_anna")
+    story.say("What would the daily cleanup take next, if nobody came back?")
+    story.run("sessions", "due")
     story.say(
         "From now on there are at most forty, what goes can be had back for a week, and nothing large goes unasked:"
         f"\n\n```toml\n{_CONFIG}```"

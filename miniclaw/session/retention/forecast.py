@@ -53,7 +53,7 @@ class Forecast(Struct, frozen=True):
         bytes_now: The sizes of sessions, trash, quarantine and other leftovers. What an unfinished removal has
             captured counts neither here nor later.
         sessions_now: The readable sessions.
-        due: The sessions that are due for their TTL: announced, or to be announced by the next run.
+        due: The sessions that are due: announced, or to be announced by the first run.
         days: A run now, and one after each day.
     """
 
@@ -117,7 +117,7 @@ class _Course:
         self._gone: set[str] = set()  # keys of what budgets have taken
         # Each group is of one kind and age, so that its first entry tells the time of all.
         self._groups = [[entry] for entry in leftovers if entry.kind != "unfinished"]
-        self.due = Count()
+        self._due: dict[str, int] = {}  # sizes by keys
         for session in sessions:
             self.sessions += 1
             self._sessions_bytes += session.size
@@ -133,7 +133,7 @@ class _Course:
         ttl = policy.ttl_of(header.channel)
         if ttl is not None:
             if age > ttl - lead_of(ttl, notice.rules.interval):
-                self.due = Count(self.due.sessions + 1, self.due.bytes + session.size)
+                self._due[session.key] = session.size
             day = _day_of_expiry(age, ttl, last_day)
             if day == 0 and not notice.is_ready(noted, notice_of(ttl, notice.rules.interval)):
                 day = 1 if last_day else None  # the first run announces it
@@ -141,6 +141,11 @@ class _Course:
                 self._expiring[day].append(session)
         if policy.has_budget:
             self._candidates.append(Candidate(session, age, header.last_accessed, noted))
+
+    @property
+    def due(self) -> Count:
+        """What the first run announces or takes, and what is announced already."""
+        return Count(len(self._due), sum(self._due.values()))
 
     def bytes_left(self) -> int:
         """Return the sizes of all that is left."""
@@ -205,6 +210,9 @@ class _Course:
             self._policy, stock, self._candidates, trash,
             trashing=trashing, is_ready=partial(self._is_ready, day), later=day * _DAY,
         )  # fmt: skip
+        if day == 0:
+            too_many = [row.session for row in taken.removals if row.reason == "max_sessions"]
+            self._due |= {each.key: each.size for each in [*too_many, *(each.session for each in taken.waiting)]}
         if taken.trash:
             emptied = {id(row.leftover) for row in taken.trash}
             groups = ([entry for entry in group if id(entry) not in emptied] for group in self._groups)
