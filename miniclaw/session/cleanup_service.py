@@ -168,10 +168,13 @@ class CleanupService:
                 held, complete = self.last_result.held, not self.last_result.interrupted
             else:
                 complete = await self._only_announce(notice, tell)
-        finally:
-            if told:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + RECORD_SECONDS):
-                    await self._time.remember(notice, self._began if complete else None, held=held)
+        except BaseException:
+            if told:  # or else the next run would tell it again
+                with trio.move_on_after(RECORD_SECONDS, shield=True):
+                    await self._time.remember(notice, None, held=held)
+            raise
+        if told:
+            await self._time.remember(notice, self._began if complete else None, held=held)
 
     async def _only_announce(self, notice: Notice, tell: OnPlan) -> bool:
         """Say what would go; return whether all of it was seen."""
