@@ -85,21 +85,17 @@ class Announcer:
 
     async def tell(self, plan: CleanupPlan) -> None:
         """Tell what a plan announces."""
-        new = [due for due in plan.due if due.noted is None]
-        late = [due for due in new if due.why is not None]
-        files = [due for due in plan.due_files if due.why is not None]
-        self.expected += len(new) - len(late)
-        self.unexpected += len(late)
-        if not (late or files):
+        new = await self._cleanup.in_thread(partial(_new_of, plan))
+        self.expected += new.expected
+        self.unexpected += len(new.late)
+        if not (new.late or new.files):
             return
-        both: list[DueSession | DueFile] = [*late, *files]
-        goes_at = self._goes_at(min(due.stays for due in both))
-        reasons = Counter(due.why for due in both if due.why is not None)
+        goes_at = self._goes_at(new.stays)
         announcement = Announcement(
-            plan.now, len(late), sum(due.session.size for due in late), len(files), goes_at, dict(reasons),
-            tuple(due.session.header.session_id for due in late[:NAMED]),
+            plan.now, len(new.late), new.bytes, len(new.files), goes_at, new.reasons,
+            tuple(due.session.header.session_id for due in new.late[:NAMED]),
         )  # fmt: skip
-        because = "; ".join(WHY[why] for why in reasons)
+        because = "; ".join(WHY[why] for why in new.reasons)
         log.warning(
             "Sessions announced that have expired; they go if nobody uses them",
             sessions=announcement.sessions,
@@ -109,5 +105,32 @@ class Announcer:
             reasons=announcement.reasons,
             because=because,
         )
-        await self._cleanup.record(partial(announced_event, plan, late, files, because=because, goes_at=goes_at))
+        event = partial(announced_event, plan, new.late, new.files, because=because, goes_at=goes_at)
+        await self._cleanup.record(event)
         self.latest = self.untold = announcement
+
+
+class _New(Struct):
+    """What a plan announces: how many in time, and what after it had expired."""
+
+    expected: int
+    late: list[DueSession]
+    files: list[DueFile]
+    bytes: int
+    reasons: dict[Why, int]
+    stays: timedelta
+
+
+def _new_of(plan: CleanupPlan) -> _New:
+    """Return what a plan announces; of a large one that takes a while."""
+    late = [due for due in plan.due if due.noted is None and due.why is not None]
+    files = [due for due in plan.due_files if due.why is not None]
+    both: list[DueSession | DueFile] = [*late, *files]
+    return _New(
+        sum(due.noted is None and due.why is None for due in plan.due),
+        late,
+        files,
+        sum(due.session.size for due in late),
+        dict(Counter(due.why for due in both if due.why is not None)),
+        min((due.stays for due in both), default=timedelta(0)),
+    )

@@ -55,6 +55,9 @@ __all__ = [
 RECORD_SECONDS: Final = 2
 """How long a run that is cancelled may still take to be written into the history."""
 
+ROWS_IN_STEP: Final = 500
+"""So many rows of a scan are judged in one step of the event loop."""
+
 CONFIRM_COMMAND: Final = "miniclaw sessions cleanup --confirm"
 """Lets a run through that the guard against mass removal has held."""
 
@@ -236,6 +239,10 @@ class Cleanup:
         self._interrupted = self._turns.locked()
         return self._interrupted
 
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Do work in a thread, one at a time: what takes a while for a large plan."""
+        return await self._run_in_thread(work, limiter=self._limiter)
+
     async def record(self, event: Callable[[], HistoryEvent]) -> None:
         """Write an event into the history, if there is one; a failure is an ERROR in the log.
 
@@ -246,7 +253,7 @@ class Cleanup:
         if history is None:
             return
         try:
-            await self._run_in_thread(lambda: history.append(event()), limiter=self._limiter)
+            await self.in_thread(lambda: history.append(event()))
         except StoreError as error:
             log.error("Cleanup could not be written into the history", error=str(error))
 
@@ -314,7 +321,9 @@ class Cleanup:
             while not (scan.complete or ends()):
                 rows = await scan.next_batch()
                 kept, kept_bytes = scan.take_kept()
-                planner.add(rows)
+                for start in range(0, len(rows), ROWS_IN_STEP):
+                    planner.add(rows[start : start + ROWS_IN_STEP])
+                    await trio.lowlevel.checkpoint()  # of what is due, each row takes some microseconds
                 planner.add_kept(kept, kept_bytes)
                 foreign += [row.key for row in rows if isinstance(row, ProblemFile) and row.kind == "foreign"]
                 entries += len(rows) + kept
@@ -324,10 +333,10 @@ class Cleanup:
         free_disk = await store.free_disk() if self.policy.min_free_disk is not None else None
         # In a thread, as what takes a while for a large plan: the event loop has people to serve.
         finish = partial(planner.finish, free_disk=free_disk)
-        plan = await self._run_in_thread(finish, limiter=self._limiter)
+        plan = await self.in_thread(finish)
         while sessions := planner.unconfirmed(plan):
             planner.confirm(await store.examine([session.key for session in sessions]))
-            plan = await self._run_in_thread(finish, limiter=self._limiter)
+            plan = await self.in_thread(finish)
         return plan
 
     @asynccontextmanager

@@ -132,7 +132,8 @@ class Timekeeper:
             run: The run; None: it has not come to its end.
             held: Why it was held; empty where it was not.
         """
-        self.due, self.ahead = notice.due.renewed(), notice.ahead.renewed()
+        # In a thread: of a hundred thousand sessions it takes a while.
+        self.due, self.ahead = await self._in_thread(lambda: (notice.due.renewed(), notice.ahead.renewed()))
         await self._write(partial(self._directory.write_due, self.state.id, self.due, self.ahead))
         if run is not None:
             self.state.last_run, self.state.held = run, held

@@ -84,7 +84,7 @@ RULE_BUGS: Final = (
     ),
     bug_of_one(
         "history skipped", "nobody can tell what was removed", CLEANUP,
-        "            await self._run_in_thread(lambda: history.append(event()), limiter=self._limiter)\n",
+        "            await self.in_thread(lambda: history.append(event()))\n",
         "            await trio.lowlevel.checkpoint()\n",
         "session/test_cleanup_rules.py",
     ),
