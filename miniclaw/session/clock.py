@@ -81,10 +81,15 @@ def from_microseconds(microseconds: int) -> datetime:
         return _LAST if microseconds > 0 else _FIRST
 
 
+LATEST: Final = to_microseconds(datetime(9000, 1, 1, tzinfo=UTC))
+"""The latest time that is reckoned with, and the longest span: what comes after it can be written down as well."""
+
+
 def read_clock(clock: Clock) -> Reading:
-    """Return what the clocks say now."""
-    wall = to_microseconds(clock.wall())
-    return Reading(wall, round(clock.boottime() * 1_000_000), clock.boot_id(), clock.synchronised())
+    """Return what the clocks say now, within bounds."""
+    wall = min(to_microseconds(clock.wall()), LATEST)
+    boottime = min(max(0, round(clock.boottime() * 1_000_000)), LATEST)
+    return Reading(wall, boottime, clock.boot_id(), clock.synchronised())
 
 
 def as_clock(clock: Clock | Now) -> Clock:
@@ -123,6 +128,11 @@ class PlainClock:
     def synchronised(self) -> bool:
         """See `Clock.synchronised`."""
         return False
+
+
+def uptime(clock: Clock, reading: Reading) -> int:
+    """Return for how long a machine has run, in microseconds; of a plain clock nobody knows, and it counts as long."""
+    return LATEST if isinstance(clock, PlainClock) else reading.boottime
 
 
 class SystemClock:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from msgspec import Struct
 
-from miniclaw.session.clock import Clock, read_clock
+from miniclaw.session.clock import Clock, read_clock, uptime
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Notice, Rules
 from miniclaw.session.retention.policy import DAILY, RetentionPolicy
@@ -60,9 +60,9 @@ def look_at(state: StateDirectory, clock: Clock) -> Moment:
         return by_wall_clock(clock)
     due, ahead = state.read_due(found)
     found.timeline.observe(reading, keeps=None)
-    return Moment(found.timeline.ages(), reading.boottime, found.last_run, due, ahead, found.held)
+    return Moment(found.timeline.ages(), uptime(clock, reading), found.last_run, due, ahead, found.held)
 
 
 def by_wall_clock(clock: Clock) -> Moment:
     """Return the moment where nothing is known but the wall clock."""
-    return Moment(Ages.by_wall_clock(clock.wall()), read_clock(clock).boottime, None, Noted(), Noted())
+    return Moment(Ages.by_wall_clock(clock.wall()), uptime(clock, read_clock(clock)), None, Noted(), Noted())

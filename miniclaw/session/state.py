@@ -18,6 +18,7 @@ import os
 import sys
 import zlib
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
@@ -41,7 +42,7 @@ from miniclaw.session.folder import STATE_NAME, Folder
 from miniclaw.session.logs import get_logger
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun
-from miniclaw.session.retention.timeline import Floor, Frame, Seen, Timeline
+from miniclaw.session.retention.timeline import MAX_FRAMES, Floor, Frame, Seen, Span, Timeline
 
 if TYPE_CHECKING:
     from miniclaw.session.history import History
@@ -55,6 +56,7 @@ EARLIER_NAMES: Final = ("cleanup.json",)
 """What earlier versions kept here; nothing of it is needed."""
 
 _TICK_BYTES: Final = 512
+_LONGEST: Final = timedelta(days=400_000)
 _MAGIC: Final = b"miniclaw-due-1\n"
 _ORDER: Final = b"<" if sys.byteorder == "little" else b">"
 
@@ -94,9 +96,9 @@ class RetentionState(Struct):
 class _Tick(Struct):
     id: str
     serial: int
-    lived: int
-    count: int
-    unconfirmed: int
+    lived: Span
+    count: Span
+    unconfirmed: Span
     seen: Seen
     floor: Floor | None
     frame: Frame
@@ -115,6 +117,20 @@ def tick_of(state: RetentionState) -> bytes:
         timeline.frames[-1],
     )  # fmt: skip
     return msgspec.json.encode(tick).ljust(_TICK_BYTES - 1) + b"\n"  # always of one length
+
+
+def _problem_of(state: RetentionState) -> str:
+    """Return what cannot be in a state that decodes; empty where nothing is wrong."""
+    if state.timeline.seen is None or not state.timeline.frames:
+        return "nothing was ever seen"
+    if len(state.timeline.frames) > 2 * MAX_FRAMES:
+        return "it has too many frames"
+    rules = None if state.last_run is None else state.last_run.rules
+    if rules is not None:
+        spans = [rules.interval, rules.ttl, rules.quarantine_for, *rules.ttl_by_channel.values()]
+        if not all(span is None or timedelta(0) < span <= _LONGEST for span in spans):
+            return "a rule of the last run is out of bounds"
+    return ""
 
 
 def _with_tick(state: RetentionState, data: bytes) -> None:
@@ -182,8 +198,8 @@ class StateDirectory:
             state = _decode(data)
         except (ValueError, RecursionError) as error:
             raise SessionFileError(path, f"it is no state of the cleanup: {error}") from error
-        if state.timeline.seen is None or not state.timeline.frames:
-            raise SessionFileError(path, "it is no state of the cleanup: nothing was ever seen")
+        if problem := _problem_of(state):
+            raise SessionFileError(path, f"it is no state of the cleanup: {problem}")
         with suppress(OSError):
             _with_tick(state, self._read(LAST_SEEN_NAME) or b"")
         return state

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import trio
 
 from miniclaw.errors import OwnershipLostError, StoreError
-from miniclaw.session.clock import MICROSECOND, Clock, Now, SystemClock, as_clock, read_clock
+from miniclaw.session.clock import MICROSECOND, Clock, Now, SystemClock, as_clock, read_clock, uptime
 from miniclaw.session.logs import get_logger
 from miniclaw.session.moment import Moment
 from miniclaw.session.retention.noted import Noted
@@ -89,7 +89,7 @@ class Timekeeper:
             reading = read_clock(self._clock)
             if self.state.timeline.observe(reading, keeps=self._keeps):
                 self._is_saved = False
-            return reading.boottime
+            return uptime(self._clock, reading)
 
     def now(self) -> datetime:
         """Return the present: what a use stamps. Any thread may ask."""

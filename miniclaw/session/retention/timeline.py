@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
-from miniclaw.session.clock import MICROSECOND, Reading, from_microseconds, to_microseconds
+from miniclaw.session.clock import LATEST, MICROSECOND, Reading, from_microseconds, to_microseconds
 
 SECOND: Final = 1_000_000
 DAY: Final = 24 * 60 * 60 * SECOND
@@ -44,6 +44,16 @@ EARLIEST: Final = to_microseconds(datetime(2026, 1, 1, tzinfo=UTC))
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 
 
+Stamp: TypeAlias = Annotated[int, Meta(ge=-LATEST, le=LATEST)]
+"""A time of the wall clock, since 1970."""
+
+Span: TypeAlias = Annotated[int, Meta(ge=0, le=LATEST)]
+"""A stretch of time."""
+
+Offset: TypeAlias = Annotated[int, Meta(ge=-2 * LATEST, le=2 * LATEST)]
+"""What a stamp is ahead of a span."""
+
+
 class Frame(Struct, array_like=True):
     """A stretch of the wall clock: a stamp in it was made at the count `stamp - offset`.
 
@@ -54,9 +64,9 @@ class Frame(Struct, array_like=True):
         merged: It stands for several, and its offset is that of the youngest reading.
     """
 
-    offset: int
-    lo: int
-    hi: int
+    offset: Offset
+    lo: Stamp
+    hi: Stamp
     merged: bool = False
 
     def holds(self, stamp: int) -> bool:
@@ -73,17 +83,17 @@ class Floor(Struct, array_like=True):
         doubted: What `lived` was when the doubt began, which may be earlier.
     """
 
-    at: int
-    lived: int
-    doubted: int
+    at: Stamp
+    lived: Span
+    doubted: Span
 
 
 class Seen(Struct):
     """The last look at the clocks, and the present that followed from it."""
 
-    now: int
-    wall: int
-    boottime: int
+    now: Stamp
+    wall: Stamp
+    boottime: Span
     boot: str
     synchronised: bool
 
@@ -100,9 +110,9 @@ class Timeline(Struct):
         frames: All but the last have ended.
     """
 
-    lived: int = 0
-    count: int = 0
-    unconfirmed: int = 0
+    lived: Span = 0
+    count: Span = 0
+    unconfirmed: Span = 0
     seen: Seen | None = None
     floor: Floor | None = None
     frames: list[Frame] = field(default_factory=list)
@@ -120,23 +130,23 @@ class Timeline(Struct):
         seen = self.seen
         same_boot = seen is not None and seen.boot == reading.boot and reading.boottime >= seen.boottime
         elapsed = _elapsed(seen, reading, same_boot=same_boot)
-        expected = reading.wall if seen is None else seen.now + elapsed
-        self.lived += elapsed
-        self.count += elapsed
+        expected = reading.wall if seen is None else min(seen.now + elapsed, LATEST)
+        self.lived = min(self.lived + elapsed, LATEST)
+        self.count = min(self.count + elapsed, LATEST)
         if same_boot and seen is not None and abs(reading.wall - seen.wall - elapsed) > TOLERANCE:
             self.floor = None  # somebody has just set it: that is believed
         now = self._present(reading, expected, same_boot=same_boot)
         jump = now - expected
         if not same_boot:
             if 0 <= jump <= SHORT_GAP:
-                self.count += jump
+                self.count = min(self.count + jump, LATEST)
             self.unconfirmed = jump if jump > SHORT_GAP and seen is not None and seen.synchronised else 0
         elif abs(jump) > TOLERANCE:
             self.unconfirmed = 0  # it was set: what it said before was wrong
         begun = self._place(now)
         if self.unconfirmed and reading.synchronised:
-            self.lived += self.unconfirmed
-            self.count += self.unconfirmed
+            self.lived = min(self.lived + self.unconfirmed, LATEST)
+            self.count = min(self.count + self.unconfirmed, LATEST)
             self.frames[-1].offset -= self.unconfirmed
             self.unconfirmed, begun = 0, True
         self.seen = Seen(now, reading.wall, reading.boottime, reading.boot, reading.synchronised)
@@ -154,7 +164,7 @@ class Timeline(Struct):
             floor = Floor(max(expected, EARLIEST), self.lived, self.lived)
         now = wall
         if floor is not None:
-            now = floor.at + self.lived - floor.lived
+            now = min(floor.at + self.lived - floor.lived, LATEST)
             believed = wall >= EARLIEST and (reading.synchronised or self.lived - floor.doubted > FLOOR_PERIOD)
             if wall >= now or believed:
                 floor, now = None, wall
