@@ -18,7 +18,6 @@ import os
 import sys
 import zlib
 from contextlib import suppress
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
@@ -39,13 +38,15 @@ from miniclaw.session.files import (
     write_all,
 )
 from miniclaw.session.folder import STATE_NAME, Folder
+from miniclaw.session.fs import Bytes
 from miniclaw.session.logs import get_logger
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun
-from miniclaw.session.retention.timeline import MAX_FRAMES, Floor, Frame, Seen, Span, Timeline
+from miniclaw.session.retention.timeline import Floor, Frame, Seen, Timeline
 
 if TYPE_CHECKING:
-    from miniclaw.session.history import History
+    from miniclaw.session.fs import Bytes
+from miniclaw.session.history import History
 
 STATE_FILE: Final = "retention.json"
 LAST_SEEN_NAME: Final = "last-seen"
@@ -56,7 +57,6 @@ EARLIER_NAMES: Final = ("cleanup.json",)
 """What earlier versions kept here; nothing of it is needed."""
 
 _TICK_BYTES: Final = 512
-_LONGEST: Final = timedelta(days=400_000)
 _MAGIC: Final = b"miniclaw-due-1\n"
 _ORDER: Final = b"<" if sys.byteorder == "little" else b">"
 
@@ -96,16 +96,46 @@ class RetentionState(Struct):
 class _Tick(Struct):
     id: str
     serial: int
-    lived: Span
-    count: Span
-    unconfirmed: Span
+    lived: int
+    count: int
+    unconfirmed: int
     seen: Seen
     floor: Floor | None
     frame: Frame
 
 
-_decode: Final = msgspec.json.Decoder(RetentionState).decode
+class _Sealed(Struct):
+    """What is written, with its checksum: a number in it that is another one could delete what is in use."""
+
+    checksum: str
+    content: msgspec.Raw
+
+
+_decode_seal: Final = msgspec.json.Decoder(_Sealed).decode
+_decode_state: Final = msgspec.json.Decoder(RetentionState).decode
 _decode_tick: Final = msgspec.json.Decoder(_Tick).decode
+
+
+def _checksum(content: Bytes) -> str:
+    return f"{zlib.crc32(content):08x}"
+
+
+def _seal(content: RetentionState | _Tick) -> bytes:
+    encoded = msgspec.json.encode(content)
+    return msgspec.json.encode(_Sealed(_checksum(encoded), msgspec.Raw(encoded)))
+
+
+def _unseal(data: bytes) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    sealed = _decode_seal(data)
+    content = bytes(sealed.content)
+    if _checksum(content) != sealed.checksum:
+        raise ValueError("its checksum is wrong")
+    return content
 
 
 def tick_of(state: RetentionState) -> bytes:
@@ -116,27 +146,13 @@ def tick_of(state: RetentionState) -> bytes:
         state.id, state.serial, timeline.lived, timeline.count, timeline.unconfirmed, timeline.seen, timeline.floor,
         timeline.frames[-1],
     )  # fmt: skip
-    return msgspec.json.encode(tick).ljust(_TICK_BYTES - 1) + b"\n"  # always of one length
-
-
-def _problem_of(state: RetentionState) -> str:
-    """Return what cannot be in a state that decodes; empty where nothing is wrong."""
-    if state.timeline.seen is None or not state.timeline.frames:
-        return "nothing was ever seen"
-    if len(state.timeline.frames) > 2 * MAX_FRAMES:
-        return "it has too many frames"
-    rules = None if state.last_run is None else state.last_run.rules
-    if rules is not None:
-        spans = [rules.interval, rules.ttl, rules.quarantine_for, *rules.ttl_by_channel.values()]
-        if not all(span is None or timedelta(0) < span <= _LONGEST for span in spans):
-            return "a rule of the last run is out of bounds"
-    return ""
+    return _seal(tick).ljust(_TICK_BYTES - 1) + b"\n"  # always of one length
 
 
 def _with_tick(state: RetentionState, data: bytes) -> None:
     """Bring a state to when it was seen last, if that is of this state and not before it."""
     try:
-        tick = _decode_tick(data)
+        tick = _decode_tick(_unseal(data))
     except (ValueError, RecursionError):
         return
     timeline = state.timeline
@@ -195,11 +211,11 @@ class StateDirectory:
         if data is None:
             return None
         try:
-            state = _decode(data)
+            state = _decode_state(_unseal(data))
         except (ValueError, RecursionError) as error:
             raise SessionFileError(path, f"it is no state of the cleanup: {error}") from error
-        if problem := _problem_of(state):
-            raise SessionFileError(path, f"it is no state of the cleanup: {problem}")
+        if state.timeline.seen is None or not state.timeline.frames:
+            raise SessionFileError(path, "it is no state of the cleanup: nothing was ever seen")
         with suppress(OSError):
             _with_tick(state, self._read(LAST_SEEN_NAME) or b"")
         return state
@@ -219,7 +235,7 @@ class StateDirectory:
             StoreError: The old one is still there.
         """
         with self.folder.made() as fd, store_errors(self.path / STATE_FILE, "write"):
-            replace_file(self._fs, STATE_FILE, msgspec.json.encode(state), dir_fd=fd, work_fd=fd)
+            replace_file(self._fs, STATE_FILE, _seal(state), dir_fd=fd, work_fd=fd)
             self._fs.fsync(fd)
 
     def write_due(self, state_id: str, due: Noted, ahead: Noted) -> None:

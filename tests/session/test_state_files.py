@@ -300,3 +300,22 @@ def test_something_else_in_the_place_of_the_folder_is_refused_in_words(
     state.sweep()
     assert (other.load(), sorted(os.listdir(other.path))) == (seen, sorted(FILES))
     assert kind != "file" or state.path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", [STATE_FILE, LAST_SEEN_NAME])
+def test_number_that_became_another_one_is_damage(
+    state: StateDirectory, clock: WallClock, logs: LogRecorder, name: str
+) -> None:
+    """A time that is still a number, but not the one that was written, could delete what is in use."""
+    if name == STATE_FILE:
+        logs.expect_error(COULD_NOT_READ)
+    written = known(clock)
+    state.write(written)
+    written.serial += 1
+    state.write_last_seen(tick_of(written))
+    path = state.path / name
+    lived = f'"lived":{written.timeline.lived}'.encode()
+    assert lived in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(lived, lived[:-1] + b"1"))
+    found = state.read()
+    assert found is None if name == STATE_FILE else found is not None and found.serial == written.serial - 1

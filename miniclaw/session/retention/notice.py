@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from miniclaw.session.clock import MICROSECOND, from_microseconds
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.policy import Reason, RetentionPolicy, Staying, lead_of
-from miniclaw.session.retention.timeline import Ages, Span, Stamp
+from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.rows import Leftover, StoredSession
 
 Why: TypeAlias = Literal["first_run", "tightened_rule", "absence", "new_file"]
@@ -58,9 +58,9 @@ class LastRun(Struct, frozen=True):
         rules: By which it went.
     """
 
-    at: Stamp
-    lived: Span
-    count: Span
+    at: int
+    lived: int
+    count: int
     rules: Rules
 
 

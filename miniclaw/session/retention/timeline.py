@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Annotated, Final, TypeAlias
+from typing import Final
 
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
 
 from miniclaw.session.clock import LATEST, MICROSECOND, Reading, from_microseconds, to_microseconds
 
@@ -44,16 +44,6 @@ EARLIEST: Final = to_microseconds(datetime(2026, 1, 1, tzinfo=UTC))
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 
 
-Stamp: TypeAlias = Annotated[int, Meta(ge=-LATEST, le=LATEST)]
-"""A time of the wall clock, since 1970."""
-
-Span: TypeAlias = Annotated[int, Meta(ge=0, le=LATEST)]
-"""A stretch of time."""
-
-Offset: TypeAlias = Annotated[int, Meta(ge=-2 * LATEST, le=2 * LATEST)]
-"""What a stamp is ahead of a span."""
-
-
 class Frame(Struct, array_like=True):
     """A stretch of the wall clock: a stamp in it was made at the count `stamp - offset`.
 
@@ -64,9 +54,9 @@ class Frame(Struct, array_like=True):
         merged: It stands for several, and its offset is that of the youngest reading.
     """
 
-    offset: Offset
-    lo: Stamp
-    hi: Stamp
+    offset: int
+    lo: int
+    hi: int
     merged: bool = False
 
     def holds(self, stamp: int) -> bool:
@@ -83,17 +73,17 @@ class Floor(Struct, array_like=True):
         doubted: What `lived` was when the doubt began, which may be earlier.
     """
 
-    at: Stamp
-    lived: Span
-    doubted: Span
+    at: int
+    lived: int
+    doubted: int
 
 
 class Seen(Struct):
     """The last look at the clocks, and the present that followed from it."""
 
-    now: Stamp
-    wall: Stamp
-    boottime: Span
+    now: int
+    wall: int
+    boottime: int
     boot: str
     synchronised: bool
 
@@ -110,9 +100,9 @@ class Timeline(Struct):
         frames: All but the last have ended.
     """
 
-    lived: Span = 0
-    count: Span = 0
-    unconfirmed: Span = 0
+    lived: int = 0
+    count: int = 0
+    unconfirmed: int = 0
     seen: Seen | None = None
     floor: Floor | None = None
     frames: list[Frame] = field(default_factory=list)
