@@ -10,6 +10,7 @@ import msgspec
 
 from miniclaw.admin.views.session_list import foresee
 from miniclaw.cli import Settings
+from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import log_to_terminal, moment_of, notice_at
 from miniclaw.cli.options import json_option
@@ -39,6 +40,7 @@ def forecast(settings: Settings, days: int, as_json: bool) -> None:
     is not announced yet goes with the second one at the earliest.
     """
     log_to_terminal(settings)
+    ask_to_save(settings)
     moment = moment_of(settings)
     rules = find_rules(settings)
     notice = notice_at(rules, moment, waits=rules.config.session.notice == "on")

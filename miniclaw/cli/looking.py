@@ -98,15 +98,15 @@ def list_directory(settings: Settings, directory: SessionDirectory | None) -> Li
 
 
 def moment_of(settings: Settings) -> Moment:
-    """Return what is known of the time, of the last run and of what is due, now; a gateway that runs saves before."""
+    """Return what is known of the time, of the last run and of what is due, now."""
     from miniclaw.session.clock import SystemClock  # noqa: PLC0415 - start-up time
 
-    ask_to_save(settings)
     return views.find_moment(settings, SystemClock())
 
 
 def look_ahead(settings: Settings, *, waits: bool = False) -> Outlook:
     """Return what a cleanup would do by the rules in force; with `waits`, what the daily one would."""
+    ask_to_save(settings)
     moment = moment_of(settings)
     rules = find_rules(settings)
     with scan_progress() as progress:

@@ -10,6 +10,7 @@ import msgspec
 from miniclaw.admin.views.rows import fate, shown
 from miniclaw.admin.views.session_list import ORDERS, Order, Wanted, judged_sessions
 from miniclaw.cli import Settings
+from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import log_to_terminal, moment_of, notice_at
 from miniclaw.cli.options import channel_option, json_option, older_than_option
@@ -36,6 +37,7 @@ def list_sessions(
 ) -> None:
     """List the sessions, the most recently used first, and what will become of each."""
     log_to_terminal(settings)
+    ask_to_save(settings)
     moment = moment_of(settings)
     rules = find_rules(settings)
     rules.warn()
