@@ -280,7 +280,7 @@ class Cleanup:
         if on_plan is not None and not ends():
             await on_plan(plan)
             progress.announced = sum(due.noted is None for due in plan.due)
-            progress.due = notice.due.count_renewed() - len(plan.due_files)
+            progress.due = notice.due.count_renewed() - plan.notes + len(plan.due)
         if plan.held and not confirmed and not ends():
             result = progress.result(held=True, seconds=trio.current_time() - started)
             count.done(result)

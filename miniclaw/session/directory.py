@@ -40,7 +40,7 @@ from miniclaw.session.files import (
 )
 from miniclaw.session.logs import get_logger
 from miniclaw.session.ownable import OwnableDirectory
-from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify, identity
+from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify, identity, mark_of
 from miniclaw.session.sizes import session_bytes
 from miniclaw.session.stranded import find_stranded, folder_opened
 from miniclaw.session.types import Session, SessionHeader
@@ -145,13 +145,17 @@ class SessionDirectory(OwnableDirectory):
             header = codec.check_whole(data)
         if not names.belongs(name, header.session_id, header.channel, header.chat_id):
             return ProblemFile(name, "mismatched", names.mismatch(header.session_id))
-        return StoredSession(name, status.st_size, header, self.file_of(status))
+        return StoredSession(name, status.st_size, header, self.file_of(status), self.mark_of(status))
 
     def file_of(self, status: os.stat_result) -> int:
         """Return what tells a file from another one in its place: its inode, or what stands in for it; not 0."""
         if self.inodes_last:
             return status.st_ino
         return identity(status.st_mtime_ns, status.st_size) or 1
+
+    def mark_of(self, status: os.stat_result) -> int:
+        """Return what changes with anything that is done to a file, where that can be told."""
+        return mark_of(status.st_ctime_ns) if self.inodes_last else 0
 
     def stranded(self) -> dict[str, str]:
         """Return sessions that are neither in their places nor anybody's; see `miniclaw.session.stranded`."""

@@ -19,7 +19,7 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.ledger import Ledger
 from miniclaw.session.retention.budgets import Candidate, Stock, Taken, lru_first, oldest_first, take
 from miniclaw.session.retention.leftover_rules import LeftoverRow, judge_leftovers
-from miniclaw.session.retention.notice import DueSession, Notice, Why
+from miniclaw.session.retention.notice import DueSession, Notice
 from miniclaw.session.retention.plan import CleanupPlan, Count, why_held
 from miniclaw.session.retention.policy import PlanRow, RetentionPolicy, lead_of, notice_of
 from miniclaw.session.rows import Leftover, ProblemFile, ScanRow, StoredSession
@@ -107,8 +107,14 @@ class Planner:
         if live is not None and (live.pinned or live.busy or live.last_accessed != used):
             self._judge(row)
             return
-        noted = self._notice.due.find(row.identity) if self._policy.max_sessions is not None else None
-        self._candidates.append(Candidate(row, self._now - used, used, noted))
+        by_number = self._by_number(row)
+        self._candidates.append(Candidate(row, self._now - used, used, by_number, by_number))
+
+    def _by_number(self, row: StoredSession) -> int | None:
+        """Return when a session was announced for `max_sessions`."""
+        if self._policy.max_sessions is None:
+            return None
+        return self._notice.due.find(row.identity_by_number, row.mark)
 
     def _judge(self, row: StoredSession) -> None:
         header, found, notice = row.header, self._found, self._notice
@@ -128,13 +134,18 @@ class Planner:
         if in_use and (expired or used != header.last_accessed):
             self._spared.add(row.key)
         if ttl is not None and not in_use and age > ttl - lead_of(ttl, notice.rules.interval):
-            found.due.append(DueSession(row, "ttl", age, noted, *self._waits(row, age, ttl, noted)))
-            notice.due.note(row.identity, notice.ages.lived)
+            before = None if notice.last is None else notice.last.rules.ttl_of(header.channel)
+            noted = notice.announced(noted, age, ttl, before)
+            self._note(row.identity, row.mark, noted)
+            stays = max(ttl - age, notice.stays(noted, notice_of(ttl, notice.rules.interval)))
+            why = notice.why(age, ttl, before) if noted is None else None
+            found.due.append(DueSession(row, "ttl", age, noted, stays, why))
             if expired and notice.is_ready(noted, notice_of(ttl, notice.rules.interval)):
                 found.removals.append(PlanRow(row, "ttl", age, used))
                 return
         if self._policy.has_budget:
-            self._candidates.append(Candidate(row, age, used, noted))
+            by_number = self._by_number(row)
+            self._candidates.append(Candidate(row, age, used, by_number if noted is None else noted, by_number))
             if in_use:
                 self._in_use.add(row.key)
 
@@ -142,7 +153,7 @@ class Planner:
         """Return when a session was used last, its age, and when that was announced."""
         notice, used = self._notice, row.header.last_accessed
         if live is None or live.last_accessed == used:
-            noted = notice.due.find(row.identity)
+            noted = notice.due.find(row.identity, row.mark)
             return used, notice.age(used, row.identity, noted), noted
         # Not saved yet, or changed by hand: of the two the younger counts, and nobody has announced that.
         age, its_age = notice.ages.age(used), notice.ages.age(live.last_accessed)
@@ -150,14 +161,13 @@ class Planner:
             return used, age, None
         return live.last_accessed, its_age, None
 
-    def _waits(
-        self, row: StoredSession, age: timedelta, ttl: timedelta, noted: int | None
-    ) -> tuple[timedelta, Why | None]:
-        """Return how long an expiring session stays at least, and why it was not announced in time."""
-        notice = self._notice
-        before = None if notice.last is None else notice.last.rules.ttl_of(row.header.channel)
-        stays = max(ttl - age, notice.stays(noted, notice_of(ttl, notice.rules.interval)))
-        return stays, notice.why(age, ttl, before) if noted is None else None
+    def _note(self, which: int, mark: int, noted: int | None) -> None:
+        """Let what was announced stay so, and announce the rest."""
+        due = self._notice.due
+        if noted is None:
+            due.add(which, self._notice.ages.lived, mark)
+        else:
+            due.keep(which, mark)
 
     def add_leftovers(self, leftovers: Iterable[Leftover]) -> None:
         """Take some more of what lies beside the sessions into account."""
@@ -210,32 +220,34 @@ class Planner:
             for_good=frozenset(taken.for_good),
             due=self._all_due(taken),
             due_files=due_files,
+            notes=len(found.due)
+            + len(taken.waiting)
+            + sum(row.reason == "max_sessions" for row in taken.removals)
+            + len(due_files),
             policy=policy,
         )
         plan.held = why_held(plan)
         return plan
 
     def _is_ready(self, candidate: Candidate) -> bool:
-        return self._notice.is_ready(candidate.noted, notice_of(None, self._notice.rules.interval))
+        return self._notice.is_ready(candidate.by_number, notice_of(None, self._notice.rules.interval))
 
     def _all_due(self, taken: Taken) -> list[DueSession]:
-        """Return what is due, with what `max_sessions` has to announce, or takes."""
-        notice = self._notice
-        known = {each.session.key for each in self._found.due}
-        period = notice_of(None, notice.rules.interval)
+        """Return what is due, with what `max_sessions` announces or takes, each by the rule that takes it first."""
+        notice, period = self._notice, notice_of(None, self._notice.rules.interval)
+        due = {each.session.key: each for each in self._found.due}
         sooner = {row.session.key: row.reason for row in taken.removals}  # than by their TTL
-        due = [
-            replace(each, reason=sooner[each.session.key], stays=_ZERO) if each.session.key in sooner else each
-            for each in self._found.due
-        ]
+        for key in due.keys() & sooner.keys():
+            due[key] = replace(due[key], reason=sooner[key], stays=_ZERO)
         taking = [each for each in self._candidates if sooner.get(each.key) == "max_sessions"]
         for each in [*taken.waiting, *taking]:
-            if each.key not in known:
-                notice.due.note(each.session.identity, notice.ages.lived)
-                why = notice.why_too_many() if each.noted is None else None
-                stays = notice.stays(each.noted, period)
-                due.append(DueSession(each.session, "max_sessions", each.age, each.noted, stays, why))
-        return due
+            self._note(each.session.identity_by_number, each.session.mark, each.by_number)
+            stays = _ZERO if each.key in sooner else notice.stays(each.by_number, period)
+            known = due.get(each.key)
+            if known is None or stays < known.stays:
+                why = notice.why_too_many() if each.by_number is None else None
+                due[each.key] = DueSession(each.session, "max_sessions", each.age, each.by_number, stays, why)
+        return [*due.values()]
 
     def unconfirmed(self, plan: CleanupPlan) -> list[StoredSession]:
         """Return which sessions of this planner's plan go for a budget, and were only seen by their beginning.

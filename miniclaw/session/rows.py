@@ -29,18 +29,25 @@ class StoredSession(Struct, frozen=True, gc=False):  # gc=False: it can be part 
         size: Bytes.
         header: Its header.
         file: By which another file of this name is told from this one; 0: nothing tells.
+        mark: Of 31 bits; changes with anything that is done to the file, be it to its links or its mode.
     """
 
     key: str
     size: int
     header: SessionHeader
     file: int = 0
+    mark: int = 0
 
     @property
     def identity(self) -> int:
         """By what the next run recognises it: its file, and when it was used."""
         used = to_microseconds(self.header.last_accessed)
         return identity(self.file or name_identity(self.key), 2 * used)
+
+    @property
+    def identity_by_number(self) -> int:
+        """The same, where `max_sessions` is the rule: an announcement by one rule is none by another."""
+        return identity(self.identity, 1)
 
 
 class ProblemFile(Struct, frozen=True):
@@ -90,6 +97,11 @@ def identity(file: int, used: int) -> int:
     """Return one number for a file and when its session was used, as `ledger.encode_use` says it; or for any two."""
     # Multiplied by odd numbers of 64 bits, so that all bits of both count.
     return ((file * 0x9E3779B97F4A7C15 & _MASK) ^ (used * 0xC2B2AE3D27D4EB4F & _MASK)) * 0x9FB21C651E98DF25 & _MASK
+
+
+def mark_of(ctime_ns: int) -> int:
+    """Return the mark of a file by its time of change."""
+    return (ctime_ns ^ ctime_ns >> 31) & 0x7FFFFFFF
 
 
 def name_identity(name: str) -> int:

@@ -168,7 +168,8 @@ class DirectoryScan:
         """Return whether a session is due, an earlier run has said so, and it is not expired."""
         if self._due is None or used < self._least_due:
             return False
-        return self._due.keep(identity(self._directory.file_of(status), used))
+        directory = self._directory
+        return self._due.keep(identity(directory.file_of(status), used), directory.mark_of(status))
 
     def _known(self, name: str, status: os.stat_result, used: int) -> StoredSession | None:
         """Return the session as the ledger knows it; None where its file has to be read.
@@ -181,7 +182,9 @@ class DirectoryScan:
         header = SessionHeader(session_id, *names.parts_of(session_id), *decode_use(used))
         if self._verify is not None and self._verify(header):
             return None
-        return StoredSession(name, status.st_size, header, self._directory.file_of(status))
+        return StoredSession(
+            name, status.st_size, header, self._directory.file_of(status), self._directory.mark_of(status)
+        )
 
     def _take(self, found: list[Found], rows: list[ScanRow]) -> None:
         """Enter what was read into the ledger, if it is not too new, and count it, or give it a row."""

@@ -98,6 +98,7 @@ class _Tick(Struct):
     serial: int
     lived: int
     count: int
+    short_gap: int
     unconfirmed: int
     seen: Seen
     floor: Floor | None
@@ -143,8 +144,8 @@ def tick_of(state: RetentionState) -> bytes:
     timeline = state.timeline
     assert timeline.seen is not None  # noqa: S101 - for mypy: it was observed
     tick = _Tick(
-        state.id, state.serial, timeline.lived, timeline.count, timeline.unconfirmed, timeline.seen, timeline.floor,
-        timeline.frames[-1],
+        state.id, state.serial, timeline.lived, timeline.count, timeline.short_gap, timeline.unconfirmed,
+        timeline.seen, timeline.floor, timeline.frames[-1],
     )  # fmt: skip
     return _seal(tick).ljust(_TICK_BYTES - 1) + b"\n"  # always of one length
 
@@ -159,7 +160,8 @@ def _with_tick(state: RetentionState, data: bytes) -> None:
     if tick.id != state.id or tick.serial <= state.serial:
         return
     state.serial = tick.serial
-    timeline.lived, timeline.count, timeline.unconfirmed = tick.lived, tick.count, tick.unconfirmed
+    timeline.lived, timeline.count = tick.lived, tick.count
+    timeline.short_gap, timeline.unconfirmed = tick.short_gap, tick.unconfirmed
     timeline.seen, timeline.floor = tick.seen, tick.floor
     if timeline.frames and timeline.frames[-1].offset == tick.frame.offset:
         timeline.frames[-1] = tick.frame

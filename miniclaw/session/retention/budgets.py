@@ -31,13 +31,15 @@ class Candidate(Struct, frozen=True, gc=False):
         session: As it is stored.
         age: Since it was last used, by what file and memory know.
         used: When that was.
-        noted: When it was announced, on `Timeline.lived`; None: it was not.
+        noted: When it was announced, by whatever rule, on `Timeline.lived`; None: it was not.
+        by_number: When it was announced for `max_sessions`.
     """
 
     session: StoredSession
     age: timedelta
     used: datetime
     noted: int | None = None
+    by_number: int | None = None
 
     @property
     def key(self) -> str:

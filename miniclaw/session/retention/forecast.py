@@ -126,7 +126,7 @@ class _Course:
 
     def _add(self, session: StoredSession, notice: Notice, last_day: int) -> None:
         header, policy = session.header, self._policy
-        noted = notice.due.find(session.identity)
+        noted = notice.due.find(session.identity, session.mark)
         age = notice.age(header.last_accessed, session.identity, noted)
         if header.pinned or age is None:
             return
@@ -134,13 +134,18 @@ class _Course:
         if ttl is not None:
             if age > ttl - lead_of(ttl, notice.rules.interval):
                 self._due[session.key] = session.size
+            before = None if notice.last is None else notice.last.rules.ttl_of(header.channel)
+            noted = notice.announced(noted, age, ttl, before)
             day = _day_of_expiry(age, ttl, last_day)
             if day == 0 and not notice.is_ready(noted, notice_of(ttl, notice.rules.interval)):
                 day = 1 if last_day else None  # the first run announces it
             if day is not None:
                 self._expiring[day].append(session)
         if policy.has_budget:
-            self._candidates.append(Candidate(session, age, header.last_accessed, noted))
+            by_number = notice.due.find(session.identity_by_number, session.mark)
+            self._candidates.append(
+                Candidate(session, age, header.last_accessed, by_number if noted is None else noted, by_number)
+            )
 
     @property
     def due(self) -> Count:
@@ -226,7 +231,7 @@ class _Course:
     def _is_ready(self, day: int, candidate: Candidate) -> bool:
         """Return whether `max_sessions` may take a session: an earlier run has announced it, but for the first."""
         period = notice_of(None, self._notice.rules.interval)
-        return day > 0 or self._notice.is_ready(candidate.noted, period)
+        return day > 0 or self._notice.is_ready(candidate.by_number, period)
 
 
 def _day_of_expiry(age: timedelta, ttl: timedelta | None, last_day: int) -> int | None:

@@ -90,9 +90,13 @@ def _due(leftover: Leftover, limit: timedelta | None, notice: Notice) -> DueFile
     age = _age(leftover, notice)
     if age is None or limit is None or age <= limit - lead_of(limit, notice.rules.interval):
         return None
-    noted = notice.due.find(_identity(leftover))
-    notice.due.note(_identity(leftover), notice.ages.lived)
     before = None if notice.last is None else notice.last.rules.quarantine_for
+    which = _identity(leftover)
+    noted = notice.announced(notice.due.find(which), age, limit, before)
+    if noted is None:
+        notice.due.add(which, notice.ages.lived)
+    else:
+        notice.due.keep(which)
     stays = max(limit - age, notice.stays(noted, notice_of(limit, notice.rules.interval)))
     return DueFile(leftover, age, noted, stays, notice.why(age, limit, before) if noted is None else None)
 

@@ -123,6 +123,19 @@ class Notice:
         """Return whether something may go for which an earlier run has announced it, or that waits for no notice."""
         return not self.waits or (announced is not None and self.stays(announced, period) <= timedelta(0))
 
+    def announced(self, noted: int | None, age: timedelta, ttl: timedelta, ttl_before: timedelta | None) -> int | None:
+        """Return when something was announced to go as soon as by this TTL; None: it was not.
+
+        Args:
+            noted: When a run found it due.
+            age: Its age.
+            ttl: What it expires by.
+            ttl_before: What it expired by at the last run; None: never.
+        """
+        if noted is None or self.last is None or not _is_tighter(age, ttl, ttl_before):
+            return noted
+        return None
+
     def why(self, age: timedelta, ttl: timedelta, ttl_before: timedelta | None) -> Why | None:
         """Return why something was not announced before it expired; None: that is as it should be.
 
@@ -140,10 +153,7 @@ class Notice:
             return None  # it was used since then
         if age_then <= ttl - lead_of(ttl, self.rules.interval):
             return "absence"
-        before = self.last.rules
-        if ttl_before is None or age_then <= ttl_before - lead_of(ttl_before, before.interval):
-            return "tightened_rule"
-        return "new_file"
+        return "tightened_rule" if _is_tighter(age, ttl, ttl_before) else "new_file"
 
     def why_too_many(self) -> Why | None:
         """Return the same for what `max_sessions` takes."""
@@ -159,6 +169,9 @@ class Notice:
         young = policy.surely_staying(self.ages, self.rules.interval)
         if young is None or policy.ttl is None or policy.ttl_by_channel or not self.ages.is_plain:
             return young
+        before = None if self.last is None else self.last.rules.ttl
+        if before is None or before > policy.ttl:
+            return young  # what was announced by another rule is looked at
         since = from_microseconds(self.ages.young_since(policy.ttl))
         return Staying(young.since, young.until, self.due, since)
 
@@ -169,6 +182,11 @@ class Notice:
     def ended(self) -> LastRun:
         """Return this run, for the next one."""
         return LastRun(self.ages.present, self.ages.lived, self.ages.count, self.rules)
+
+
+def _is_tighter(age: timedelta, ttl: timedelta, ttl_before: timedelta | None) -> bool:
+    """Return whether something goes sooner than it would have gone by the TTL of before."""
+    return ttl_before is None or (ttl < ttl_before and age <= ttl_before)
 
 
 class DueSession(Struct, frozen=True, gc=False):

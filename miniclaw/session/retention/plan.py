@@ -43,6 +43,7 @@ class CleanupPlan(Struct):
         for_good: Keys of removals that would go to the trash, if a disk budget did not need the room.
         due: Sessions that go for their TTL or `max_sessions` if nobody uses them: soon, or by this plan.
         due_files: Files in quarantine likewise.
+        notes: What was noted or kept in the list of what is due, for these and by each rule.
         held: Why the plan is not to be carried out unless somebody confirms it; None: it may be.
         policy: What it was made by.
     """
@@ -62,6 +63,7 @@ class CleanupPlan(Struct):
     for_good: frozenset[str] = frozenset()
     due: list[DueSession] = field(default_factory=list)
     due_files: list[DueFile] = field(default_factory=list)
+    notes: int = 0
     held: str | None = None
     policy: RetentionPolicy = RetentionPolicy(ttl=None)  # under which nothing expires
 

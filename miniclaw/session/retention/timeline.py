@@ -31,6 +31,9 @@ SHORT_GAP: Final = DAY
 FLOOR_PERIOD: Final = 7 * DAY
 """A clock that stays behind for so much witnessed time is right after all."""
 
+MOST_UNSEEN: Final = 60 * 60 * SECOND
+"""So much of the time before a program's first look at a run of the machine is witnessed; the rest is a gap."""
+
 KEPT_FRAMES: Final = 9 * DAY
 """Frames are kept for so much longer than anything else is."""
 
@@ -94,6 +97,7 @@ class Timeline(Struct):
     Attributes:
         lived: The time that was witnessed.
         count: The clock of ages.
+        short_gap: A gap before this run of the machine that counts, until the clock is set; 0: there is none.
         unconfirmed: A long gap before this run of the machine, until a time server confirms it; 0: there is none.
         seen: The last look; None: there was none.
         floor: Where the present goes on from, while the wall clock is behind; None: it is not.
@@ -102,6 +106,7 @@ class Timeline(Struct):
 
     lived: int = 0
     count: int = 0
+    short_gap: int = 0
     unconfirmed: int = 0
     seen: Seen | None = None
     floor: Floor | None = None
@@ -118,7 +123,7 @@ class Timeline(Struct):
             Whether another frame has begun, which is to be kept on the disk.
         """
         seen = self.seen
-        same_boot = seen is not None and seen.boot == reading.boot and reading.boottime >= seen.boottime
+        same_boot = seen is not None and seen.boot == reading.boot
         elapsed = _elapsed(seen, reading, same_boot=same_boot)
         expected = reading.wall if seen is None else min(seen.now + elapsed, LATEST)
         self.lived = min(self.lived + elapsed, LATEST)
@@ -128,18 +133,21 @@ class Timeline(Struct):
         now = self._present(reading, expected, same_boot=same_boot)
         jump = now - expected
         if not same_boot:
-            if 0 <= jump <= SHORT_GAP:
-                self.count = min(self.count + jump, LATEST)
+            self.short_gap = jump if 0 <= jump <= SHORT_GAP else 0
+            self.count = min(self.count + self.short_gap, LATEST)
             self.unconfirmed = jump if jump > SHORT_GAP and seen is not None and seen.synchronised else 0
-        elif abs(jump) > TOLERANCE:
-            self.unconfirmed = 0  # it was set: what it said before was wrong
+        elif abs(jump) > TOLERANCE:  # it was set: what it said before was wrong
+            taken_back = min(self.short_gap, max(0, -jump))
+            self.count -= taken_back
+            self.short_gap = self.unconfirmed = 0
         begun = self._place(now)
         if self.unconfirmed and reading.synchronised:
             self.lived = min(self.lived + self.unconfirmed, LATEST)
             self.count = min(self.count + self.unconfirmed, LATEST)
             self.frames[-1].offset -= self.unconfirmed
             self.unconfirmed, begun = 0, True
-        self.seen = Seen(now, reading.wall, reading.boottime, reading.boot, reading.synchronised)
+        boottime = max(reading.boottime, seen.boottime) if same_boot and seen is not None else reading.boottime
+        self.seen = Seen(now, reading.wall, boottime, reading.boot, reading.synchronised)
         if begun and keeps is not None:
             oldest = self.count - keeps - KEPT_FRAMES
             self.frames[:-1] = [frame for frame in self.frames[:-1] if frame.hi - frame.offset >= oldest]
@@ -198,11 +206,9 @@ def _elapsed(seen: Seen | None, reading: Reading, *, same_boot: bool) -> int:
     if seen is None:
         return 0
     if same_boot:
-        return reading.boottime - seen.boottime
-    if seen.boot == reading.boot:  # a machine that was set back to an earlier state
-        return 0
-    # No more than the wall clock says: the machine may be another one, which was started long before.
-    return max(0, min(reading.boottime, reading.wall - seen.now))
+        return max(0, reading.boottime - seen.boottime)  # a machine may be set back to an earlier state
+    # No more than the wall clock says, and not for long: the machine may be another one, that was started long before.
+    return max(0, min(reading.boottime, reading.wall - seen.now, MOST_UNSEEN))
 
 
 class Ages(Struct, frozen=True):
@@ -265,13 +271,11 @@ class Ages(Struct, frozen=True):
 
     def _made_at(self, moment: int, latest: int) -> int | None:
         """Return the last count, not after `latest` if possible, at which a stamp may have been made; None: ahead."""
-        certain = [
-            min(moment - frame.offset, latest) if frame.merged else moment - frame.offset
-            for frame in self.frames
-            if frame.holds(moment)
-        ]
-        if certain:
-            return max((count for count in certain if count <= latest), default=latest)
+        read = [(moment - frame.offset, frame.merged) for frame in self.frames if frame.holds(moment)]
+        if read:
+            # A frame is right within the tolerance; beyond it, what was seen at `latest` was not made later.
+            possible = (min(count, latest) for count, merged in read if merged or count <= latest + TOLERANCE)
+            return max(possible, default=latest)
         if moment > self.present:
             return None
         # Nobody was here: it is counted back from where a later frame begins.
