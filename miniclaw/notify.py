@@ -43,8 +43,9 @@ async def tell(command: tuple[str, ...], home: Home, announcement: Announcement)
     )  # fmt: skip
     said = bytearray()
     run = partial(
-        trio.run_process, command, stdin=message, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-    )
+        trio.run_process, command, stdin=message, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        deliver_cancel=_kill,
+    )  # fmt: skip
     with trio.move_on_after(COMMAND_SECONDS) as scope:
         async with trio.open_nursery() as nursery:
             try:
@@ -62,6 +63,11 @@ async def tell(command: tuple[str, ...], home: Home, announcement: Announcement)
             log.error("Notify command failed", command=command[0], exit_code=code, output=output)
     if scope.cancelled_caught:
         log.error("Notify command took too long and was killed", command=command[0], seconds=COMMAND_SECONDS)
+
+
+async def _kill(process: trio.Process) -> None:
+    """End a command at once: it had its time, or the gateway ends."""
+    process.kill()
 
 
 async def _hear(process: trio.Process, said: bytearray, scope: trio.CancelScope) -> None:

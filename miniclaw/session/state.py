@@ -35,6 +35,7 @@ from miniclaw.session.files import (
     replace_file,
     store_errors,
     unlink_quietly,
+    why_no_session_file,
     write_all,
 )
 from miniclaw.session.folder import STATE_NAME, Folder
@@ -307,6 +308,8 @@ class StateDirectory:
         """Return the content of a file; None where there is none."""
         try:
             with self.folder.opened() as folder, opened(self._fs, name, READ_FLAGS, dir_fd=folder) as fd:
+                if problem := why_no_session_file(self._fs.fstat(fd).st_mode):
+                    raise OSError(problem)  # a device may have no end
                 return read_whole(self._fs, fd)
         except FileNotFoundError:
             return None

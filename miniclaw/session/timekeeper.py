@@ -60,6 +60,7 @@ class Timekeeper:
         self._run = run
         self._limiter = trio.CapacityLimiter(1)
         self._looking = RLock()
+        self._refused: set[str] = set()  # what was told and has not succeeded since
         self._is_saved = False  # but for what each tick writes
         self.state = RetentionState()
         self.due, self.ahead = Noted(), Noted()
@@ -151,8 +152,11 @@ class Timekeeper:
         except OwnershipLostError:
             return False  # said once for all
         except StoreError as error:
-            log.error("Cleanup state could not be written", error=str(error))
+            if str(error) not in self._refused:  # each tick would say it again
+                log.error("Cleanup state could not be written", error=str(error))
+            self._refused.add(str(error))
             return False
+        self._refused.clear()
         return True
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

@@ -41,7 +41,7 @@ class ModelledRuntime:
     policy: ClassVar[RetentionPolicy]
 
     def __init__(self) -> None:
-        self.wall = WallClock(datetime(2090, 11, 23, 12, 0, tzinfo=UTC)  # far from the first release, whatever jumps)
+        self.wall = WallClock(datetime(2090, 11, 23, 12, 0, tzinfo=UTC))  # long after the first release, whatever jumps
         self.off = timedelta(0)  # the time for which the machine was off
         self.exact = True  # the clock was never set, and no gap is unknown: what is expired is known to the microsecond
         self.trio = TrioThread(self.wall)

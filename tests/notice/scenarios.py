@@ -324,6 +324,29 @@ def ahead_until_reboot(random: Random) -> Scenario:
     return Scenario(random, boots)
 
 
+def rtc_in_local_time(random: Random) -> Scenario:
+    """Switched off each night; at each start it is hours ahead or behind, until a time server sets it."""
+    zone = random.choice([-11, -5, 1, 2, 9, 12])
+    boots = _boots(random, 150, up=(0.3, 0.7), off=(0.2, 0.6), time_server=1)
+    for boot in boots:
+        boot.offset = zone
+        boot.steps = [(boot.on + random.uniform(0.02, 0.2), Step(0.0, True))]
+    return Scenario(random, boots)
+
+
+def nudged(random: Random) -> Scenario:
+    """It was far ahead for hours once; since then its clock is corrected by seconds to minutes now and then."""
+    boots = _boots(random, 120, up=(20, 60))
+    for boot in boots:
+        at = boot.on + random.uniform(1, 24)
+        boot.steps += [(at, Step(random.uniform(1, 60) * DAY, True)), (at + random.uniform(1, 5), Step(0.0, True))]
+        at += 6
+        while at < boot.off:
+            boot.steps.append((at, Step(random.uniform(-4, 4) / 60, True)))
+            at += random.uniform(0.1, 3) * DAY
+    return Scenario(random, boots)
+
+
 def flapping(random: Random) -> Scenario:
     """Two time servers that disagree take turns, every few hours, for up to a week."""
     boots = _boots(random, 150, up=(20, 60))
@@ -363,7 +386,7 @@ KINDS: Final[dict[str, Callable[[Random], Scenario]]] = {
     for kind in (
         steady, restarts, laptop, nightly_off, seldom, holiday, first_install, ttl_tightened, state_lost, container,
         jump_ahead_short, jump_ahead_days, jump_far_ahead, jump_behind, rtc_ahead_at_boot, no_rtc, no_rtc_uncorrected,
-        boot_1970, boot_at_image_date, ahead_until_reboot, flapping, chaos, chaos_with_lost_state,
+        boot_1970, boot_at_image_date, ahead_until_reboot, rtc_in_local_time, nudged, flapping, chaos, chaos_with_lost_state,
     )
 }  # fmt: skip
 

@@ -86,8 +86,7 @@ TIME_BUGS: Final = (
     ),
     bug_of_one(
         "frames not searched from the youngest", "a clock that was set back makes live sessions old", TIMELINE,
-        "return max((count for count in certain if count <= latest), default=latest)",
-        "return min((count for count in certain if count <= latest), default=latest)",
+        "            return max(possible, default=latest)\n", "            return min(possible, default=latest)\n",
         "session/test_timekeeper.py",
     ),
     bug_of_one(
@@ -97,12 +96,12 @@ TIME_BUGS: Final = (
     ),
     bug_of_one(
         "uptime of another machine lived", "a directory that is moved has its sessions deleted", TIMELINE,
-        "    return max(0, min(reading.boottime, reading.wall - seen.now))\n", "    return reading.boottime\n",
+        "    return max(0, min(reading.boottime, reading.wall - seen.now, MOST_UNSEEN))\n", "    return reading.boottime\n",
         "session/test_timekeeper.py",
     ),
     bug_of_one(
         "any gap counts", "a board that boots with a wrong clock deletes everything", TIMELINE,
-        "            if 0 <= jump <= SHORT_GAP:\n", "            if 0 <= jump:\n",
+        "jump if 0 <= jump <= SHORT_GAP else 0", "max(0, jump)",
         "session/test_timekeeper.py",
     ),
     bug_of_one(

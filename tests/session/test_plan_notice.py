@@ -35,6 +35,7 @@ def notice(
     due, present, lived = Noted(), to_microseconds(NOW), LIVED // MICROSECOND
     for session in announced:
         due.note(session.identity, lived_at(ago))
+        due.note(session.identity_by_number, lived_at(ago))
     ages = Ages(present, lived, lived, (Frame(present - lived, present - lived, present),))
     rules, run = rules_of(policy), None
     if last is not None:
@@ -168,7 +169,8 @@ def test_plan_of_run_that_waits_takes_for_age_or_number_only_what_was_announced(
     expired = {row.session.key for row in hasty.finish().removals if row.reason == "ttl"}
     assert expired <= due_or_gone
     renewed = at.due.renewed()
-    assert all(renewed.find(each.session.identity) is not None for each in made.due)
+    for each in made.due:
+        assert {renewed.find(each.session.identity), renewed.find(each.session.identity_by_number)} != {None}
 
 
 # Forecasts ------------------------------------------------------------------------------------------------------
