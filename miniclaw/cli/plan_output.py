@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from typing import Final
 
 import click
@@ -52,7 +51,8 @@ def print_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> None:
         click.echo()
     total = f"{count(len(plan.removals), 'session')} would be removed, {format_size(plan.bytes)}"
     click.echo(f"{total}, of {plan.sessions_scanned:,} scanned. Nothing was changed.")
-    waiting = [due for due in plan.due if due.stays > timedelta(0)]
+    going = {row.session.key for row in plan.removals}
+    waiting = [due for due in plan.due if due.session.key not in going]
     if waiting:
         size = format_size(sum(due.session.size for due in waiting))
         click.echo(f"{len(waiting):,} more due soon, {size}; {LIST_DUE}.")

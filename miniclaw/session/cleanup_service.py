@@ -19,7 +19,7 @@ from miniclaw.session.idle import Idle
 from miniclaw.session.logs import get_logger
 from miniclaw.session.retention.notice import LastRun, Notice
 from miniclaw.session.retention.plan import CleanupPlan
-from miniclaw.session.retention.schedule import Schedule, run_after
+from miniclaw.session.retention.schedule import Schedule
 from miniclaw.session.timekeeper import Timekeeper
 
 CHECK_SECONDS: Final = 15 * 60
@@ -150,7 +150,7 @@ class CleanupService:
     async def _turn(self) -> None:
         """Announce and remove, and remember that."""
         moment = self._time.moment()
-        notice = moment.notice(self._cleanup.policy, self._schedule.interval, waits=self._notice)
+        notice = moment.notice(self._cleanup.policy, self._schedule.interval, waits=self._notice, on=self._notice)
         # Also one that fails moves the next one on; only the next start tries again at once.
         self._began = self._schedule.due_at(notice.ended(), moment.last_run)
         told = False
@@ -202,12 +202,11 @@ class CleanupService:
 
     def _goes_at(self, stays: timedelta) -> datetime | None:
         """Return when the first run after this one comes that may delete what stays for so long."""
-        interval = self._schedule.interval
         ages = self._time.ages()
-        if interval is None or not self._removes:
+        if not self._removes:
             return None
         delay = self._schedule.delay(ages, self._began, self._time.look())
-        return None if delay is None else run_after(ages.now + delay, interval, ages.now + stays)
+        return None if delay is None else self._schedule.run_from(ages.now + delay, ages.now + stays)
 
     async def _tell_program(self) -> None:
         announcement, self.announcer.untold = self.announcer.untold, None

@@ -33,20 +33,21 @@ class Moment(Struct, frozen=True):
     ahead: Noted
     held: str = ""
 
-    def notice(self, policy: RetentionPolicy, interval: timedelta | None, *, waits: bool) -> Notice:
+    def notice(self, policy: RetentionPolicy, interval: timedelta | None, *, waits: bool, on: bool = True) -> Notice:
         """Return the notice for a run at this moment.
 
         Args:
             policy: The rules.
             interval: Between two runs; None: none comes by itself.
             waits: Whether it deletes only what was announced.
+            on: Whether the daily runs do.
         """
         rules = Rules(
             DAILY if interval is None else interval, policy.ttl, dict(policy.ttl_by_channel), policy.quarantine_for,
             policy.max_sessions,
         )  # fmt: skip
         # Views: what one run finds and announces is not yet known to any other.
-        return Notice(self.ages, rules, self.last_run, self.due.view(), self.ahead.view(), waits=waits)
+        return Notice(self.ages, rules, self.last_run, self.due.view(), self.ahead.view(), waits=waits, on=on)
 
 
 def look_at(state: StateDirectory, clock: Clock) -> Moment:

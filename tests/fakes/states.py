@@ -46,7 +46,8 @@ def remember_run(
     due = Noted()
     if announced is not None:
         for session in _sessions(sessions_dir):
-            due.note(session.identity, found.timeline.lived + ran)
+            for which in (session.identity, session.identity_by_number):
+                due.note(which, found.timeline.lived + ran, session.mark)
     state.write_due(found.id, due.renewed(), Noted())
     state.write(found)
 

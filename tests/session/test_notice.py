@@ -120,7 +120,8 @@ def test_is_ready_of_notice_that_does_not_wait_is_always_true(announced: int | N
     """A run that was ordered acts at once."""
     notice = Notice(ages(), RULES, waits=False)
     assert notice.is_ready(announced, 20 * HOUR)
-    assert notice.stays(announced, 20 * HOUR) == timedelta(0)
+    assert notice.stays(None, 20 * HOUR) == 20 * HOUR, "the daily one waits all the same"
+    assert Notice(ages(), RULES, waits=False, on=False).stays(announced, 20 * HOUR) == timedelta(0)
 
 
 # Why ------------------------------------------------------------------------------------------------------------

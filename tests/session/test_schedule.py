@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from miniclaw.session.clock import MICROSECOND, to_microseconds
 from miniclaw.session.retention.notice import LastRun, Rules
-from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, SETTLING, Schedule, run_after
+from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, SETTLING, Schedule
 from miniclaw.session.retention.timeline import Ages, Frame
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -188,11 +189,19 @@ def test_due_at_without_interval_or_earlier_run_is_the_run_itself() -> None:
         (NOW + 30 * DAY + HOUR, NOW + 31 * DAY),
     ],
 )
-def test_run_after_is_the_first_run_that_is_not_before_the_moment(moment: datetime, expected: datetime) -> None:
+def test_run_from_is_the_first_run_that_is_not_before_the_moment(moment: datetime, expected: datetime) -> None:
     """A run exactly at the moment is the one."""
-    assert run_after(NOW, DAY, moment) == expected
+    assert Schedule(DAY).run_from(NOW, moment) == expected
 
 
-def test_run_after_without_runs_is_none() -> None:
+def test_run_from_of_a_time_of_day_is_that_time_also_where_summer_begins() -> None:
+    """Predicted by the calendar, and not by days of 24 hours."""
+    schedule = Schedule(None, time(2), ZoneInfo("Europe/Berlin"))
+    next_run = datetime(2027, 3, 25, 1, tzinfo=UTC)
+    assert schedule.run_from(next_run, datetime(2027, 3, 27, 12, tzinfo=UTC)) == datetime(2027, 3, 28, 1, tzinfo=UTC)
+    assert schedule.run_from(next_run, datetime(2027, 3, 28, 12, tzinfo=UTC)) == datetime(2027, 3, 29, 0, tzinfo=UTC)
+
+
+def test_run_from_without_runs_is_none() -> None:
     """Where no run comes by itself, none comes after any moment."""
-    assert run_after(None, DAY, NOW) is run_after(NOW, None, NOW) is None
+    assert Schedule(DAY).run_from(None, NOW) is Schedule(None).run_from(NOW, NOW) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from miniclaw.session.moment import Moment
     from miniclaw.session.retention.notice import DueSession, Notice
     from miniclaw.session.retention.plan import CleanupPlan
+    from miniclaw.session.retention.schedule import Schedule
     from miniclaw.session.state import StateDirectory
     from miniclaw.session.trash import Trash
 
@@ -194,27 +195,28 @@ class Outlook(Struct, frozen=True):
         plan: What would go, and what stays.
         foreign: What lies beside the sessions and is not ours.
         warnings: What may be wrong with the rules, in sentences.
-        next_run: When the next daily run is due; None: none comes by itself.
-        interval: Between two of them.
+        schedule: When the daily runs are; None: none deletes anything by itself.
+        next_run: When the next one is due; None: none comes by itself.
         waits: Whether they delete only what an earlier one has announced.
     """
 
     plan: CleanupPlan
     foreign: list[ProblemFile]
     warnings: list[str]
+    schedule: Schedule | None = None
     next_run: datetime | None = None
-    interval: timedelta | None = None
     waits: bool = True
 
     def goes_at(self, due: DueSession) -> datetime | None:
         """Return when the first daily run comes that may delete something that is due; None: none comes by itself."""
         from miniclaw.session.retention.policy import notice_of  # noqa: PLC0415 - start-up time
-        from miniclaw.session.retention.schedule import run_after  # noqa: PLC0415 - likewise
 
+        if self.schedule is None or self.schedule.interval is None:
+            return None
         moment = self.plan.now + due.stays
-        if self.waits and due.noted is None and self.next_run is not None and self.interval is not None:
-            moment = max(moment, self.next_run + notice_of(None, self.interval))  # the next run announces it
-        return run_after(self.next_run, self.interval, moment)
+        if self.waits and due.noted is None and self.next_run is not None:
+            moment = max(moment, self.next_run + notice_of(None, self.schedule.interval))  # the next run announces it
+        return self.schedule.run_from(self.next_run, moment)
 
 
 def look_ahead(place: Place, moment: Moment, on_progress: Progress | None = None, *, waits: bool = False) -> Outlook:
@@ -225,15 +227,16 @@ def look_ahead(place: Place, moment: Moment, on_progress: Progress | None = None
 
     session = place.config.session
     notice = notice_at(place, moment, waits=waits and session.notice == "on")
-    delay = Schedule(session.cleanup_interval, session.cleanup_at).delay(moment.ages, moment.last_run, moment.boottime)
+    schedule = Schedule(session.cleanup_interval, session.cleanup_at) if session.mode == "enforce" else None
+    delay = None if schedule is None else schedule.delay(moment.ages, moment.last_run, moment.boottime)
     with sessions_opened(place) as directory:
         leftovers = find_leftovers(place, directory, notice.ages.now)
         plan = make_plan(place, directory, notice, leftovers, on_progress)
         trash = find_trash(place, directory)
         foreign = trash.foreign() if directory is None else list_foreign(directory, trash)
         warnings = channel_warnings(session, directory)
-    next_run = None if delay is None or session.mode != "enforce" else moment.ages.now + delay
-    return Outlook(plan, foreign, warnings, next_run, session.interval, session.notice == "on")
+    next_run = None if delay is None else moment.ages.now + delay
+    return Outlook(plan, foreign, warnings, schedule, next_run, session.notice == "on")
 
 
 def find_state(place: Place, directory: SessionDirectory | None) -> StateDirectory:
@@ -270,7 +273,7 @@ def notice_at(place: Place, moment: Moment, *, waits: bool = False) -> Notice:
         waits: Whether it deletes only what was announced, as the daily one does.
     """
     session = place.config.session
-    return moment.notice(session.retention_policy(), session.interval, waits=waits)
+    return moment.notice(session.retention_policy(), session.interval, waits=waits, on=session.notice == "on")
 
 
 def read_history(place: Place, limit: int | None = None) -> tuple[list[HistoryEvent], int]:

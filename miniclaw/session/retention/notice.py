@@ -73,7 +73,8 @@ class Notice:
         last: The run before; None: none is known.
         due: What it and earlier ones have announced.
         ahead: What they have found ahead of the clock.
-        waits: Whether a run waits for a notice period; off, it deletes what it finds.
+        waits: Whether this run waits for a notice period; else it deletes what it finds.
+        on: Whether the daily runs do.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Notice:
         ahead: Noted | None = None,
         *,
         waits: bool = True,
+        on: bool = True,
     ) -> None:
         self.ages = ages
         self.rules = rules
@@ -92,6 +94,7 @@ class Notice:
         self.due = Noted() if due is None else due
         self.ahead = Noted() if ahead is None else ahead
         self.waits = waits
+        self.on = on
 
     def age(self, stamp: datetime, which: int, announced: int | None = None) -> timedelta | None:
         """Return the age of something; see `Ages.age`. What is ahead of the clock counts from when a run found it.
@@ -113,8 +116,8 @@ class Notice:
         return self.ages.age(stamp, known=announced if found is None else found)
 
     def stays(self, announced: int | None, period: timedelta) -> timedelta:
-        """Return how long something stays at least that is due, and was announced then, or only now; not negative."""
-        if not self.waits:
+        """Return how long a daily run leaves something at least that was announced then, or only now; not negative."""
+        if not self.on:
             return timedelta(0)
         passed = 0 if announced is None else self.ages.lived - announced
         return max(timedelta(0), period - passed * MICROSECOND)
@@ -177,7 +180,7 @@ class Notice:
 
     def after(self, by: timedelta) -> Notice:
         """Return the notice of a run that comes so much later, if the machine goes on."""
-        return Notice(self.ages.after(by), self.rules, self.last, self.due, self.ahead, waits=self.waits)
+        return Notice(self.ages.after(by), self.rules, self.last, self.due, self.ahead, waits=self.waits, on=self.on)
 
     def ended(self) -> LastRun:
         """Return this run, for the next one."""

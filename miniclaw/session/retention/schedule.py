@@ -85,11 +85,15 @@ class Schedule:
             return run
         return LastRun(run.at - late, run.lived - late, run.count - late, run.rules)
 
+    def run_from(self, next_run: datetime | None, moment: datetime) -> datetime | None:
+        """Return the first of the coming runs that is not before a moment; None: none comes by itself.
 
-def run_after(next_run: datetime | None, interval: timedelta | None, moment: datetime) -> datetime | None:
-    """Return the first of the coming runs that is not before a moment; None: none comes by itself."""
-    if next_run is None or interval is None:
-        return None
-    if moment <= next_run:
-        return next_run
-    return next_run + -((next_run - moment) // interval) * interval
+        Args:
+            next_run: The next run; None: there is none.
+            moment: The moment.
+        """
+        if next_run is None or self.interval is None or moment <= next_run:
+            return None if self.interval is None else next_run
+        if self._at is not None:
+            return next_time_of_day(moment - MICROSECOND, self._at, self._tz)
+        return next_run + -((next_run - moment) // self.interval) * self.interval
