@@ -45,14 +45,14 @@ def install(session: nox.Session, *extras: str, groups: tuple[str, ...] = ()) ->
 def tests(session: nox.Session) -> None:
     """Run the tests in parallel; arguments go to pytest."""
     install(session, "test")
-    session.run("pytest", *(session.posargs or ["--numprocesses=auto"]))
+    session.run("pytest", *(session.posargs or ["--numprocesses=auto", "--dist=worksteal"]))
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Run the tests with coverage by branch, also of the programs that they start; it takes more than twice as long."""
     install(session, "test")
-    session.run("pytest", "--numprocesses=auto", "--cov", "--cov-report=term", *session.posargs)
+    session.run("pytest", "--numprocesses=auto", "--dist=worksteal", "--cov", "--cov-report=term", *session.posargs)
 
 
 @nox.session
@@ -76,14 +76,14 @@ def typing(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml admits."""
     session.install("--resolution=lowest-direct", "-e", ".[test]")
-    session.run("pytest", *(session.posargs or ["--numprocesses=auto"]))
+    session.run("pytest", *(session.posargs or ["--numprocesses=auto", "--dist=worksteal"]))
 
 
 @nox.session(venv_backend="uv")
 def latest(session: nox.Session) -> None:
     """Run the tests with the newest versions that pyproject.toml admits."""
     session.install("--upgrade", "-e", ".[test]")
-    session.run("pytest", *(session.posargs or ["--numprocesses=auto"]))
+    session.run("pytest", *(session.posargs or ["--numprocesses=auto", "--dist=worksteal"]))
 
 
 @nox.session(venv_backend="uv")
@@ -110,7 +110,9 @@ def soak(session: nox.Session) -> None:
     install(session, "test")
     factor = session.env.get("MINICLAW_SOAK", "10")
     paths = ["tests/faults", "tests/notice"]
-    session.run("pytest", "--numprocesses=auto", *paths, *session.posargs, env={"MINICLAW_SOAK": factor})
+    session.run(
+        "pytest", "--numprocesses=auto", "--dist=worksteal", *paths, *session.posargs, env={"MINICLAW_SOAK": factor}
+    )
     session.run("python", "-m", "tests.soak.kill_load", "--cycles", "1000")
     minutes = session.env.get("MINICLAW_SOAK_MINUTES") or "5"
     session.run("python", "-m", "tests.soak.gateway", "--minutes", minutes)
