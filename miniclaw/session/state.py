@@ -46,8 +46,7 @@ from miniclaw.session.retention.notice import LastRun
 from miniclaw.session.retention.timeline import Floor, Frame, Seen, Timeline
 
 if TYPE_CHECKING:
-    from miniclaw.session.fs import Bytes
-from miniclaw.session.history import History
+    from miniclaw.session.history import History
 
 STATE_FILE: Final = "retention.json"
 LAST_SEEN_NAME: Final = "last-seen"

@@ -45,7 +45,7 @@ def test_commands_that_judge_go_by_the_rules_of_the_gateway(running: Program, te
 def test_commands_that_judge_go_by_the_file_without_a_gateway(program: Program) -> None:
     """Proves the test above."""
     program.write_config('[session]\nttl = "7d"\n')
-    program.add("web_old", days=6)
+    program.add("web_old", days=5)
     assert _removes(program) == [False] * 4
     program.write_config(BROKEN)
     for command in (["status"], ["sessions", "list"], ["sessions", "forecast"], ["sessions", "cleanup", "--dry-run"]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 from tests.notice.product import ProductRule
@@ -40,6 +39,9 @@ class Found(NamedTuple):
 
 def try_kind(kind: str, scenarios: int, seed: int) -> tuple[Found, Found]:
     """Return what becomes of scenarios of a kind by the product's rule, and by the reference."""
-    drawn = [partial(draw, kind, seed, number) for number in range(scenarios)]
-    ours = Found.of([Trial(each(), ProductRule) for each in drawn])
-    return ours, Found.of([Trial(each(), ReferenceRule) for each in drawn])
+    ours, reference = [], []
+    for number in range(scenarios):
+        scenario = draw(kind, seed, number)
+        ours.append(Trial(scenario, ProductRule))
+        reference.append(Trial(scenario, ReferenceRule))
+    return Found.of(ours), Found.of(reference)

@@ -79,7 +79,7 @@ class Trial:
         self._expired_at: dict[str, float] = {}  # on the clock of power
         self._ttl = scenario.ttl
         self._inodes = 0
-        self._power = self._right_for = 0.0
+        self._power = self._right_for = self._accounted = 0.0
         self._powered: float | None = None  # since when it is not counted yet
         for session, at in scenario.first.items():
             self._put(session, at, at)
@@ -97,7 +97,7 @@ class Trial:
 
     def _happen(self, event: Event) -> None:
         self.machine.time = event.at
-        if event.what in {"boot", "off", "step"} or event.at - (self._powered or event.at) > 12:
+        if event.what in {"boot", "off", "step"} or event.at - self._accounted > 12:
             self._account()
         if event.what in {"boot", "off", "stop", "step"}:
             self._happen_to_machine(event)
@@ -147,7 +147,7 @@ class Trial:
         self._told.pop(session, None)
         self._expired_at.pop(session, None)
         self._rule.use(self, session)
-        self._account()
+        self._pass()
         if self._right_for > SETTLED_HOURS and abs(self.files[session].stamp - self.machine.time) > RIGHT_HOURS:
             self.misstamped += 1
 
@@ -158,14 +158,18 @@ class Trial:
 
     def _account(self) -> None:
         """Count the time with power, and take note of what has truly expired meanwhile."""
+        self._pass()
+        now = self._accounted = self.machine.time
+        for session, used in self._used.items():
+            if session in self.files and now - used > self._ttl and session not in self._expired_at:
+                self._expired_at[session] = self._power
+
+    def _pass(self) -> None:
         now = self.machine.time
         if self._powered is not None:
             self._power += now - self._powered
             self._right_for = self._right_for + now - self._powered if not self.machine.offset else 0.0
             self._powered = now
-        for session, used in self._used.items():
-            if session in self.files and now - used > self._ttl and session not in self._expired_at:
-                self._expired_at[session] = self._power
 
     def announce(self, session: str) -> None:
         """Take note that a session was announced; before that it does not count."""
