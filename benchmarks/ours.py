@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from miniclaw import RetentionPolicy
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.operations import open_operations
 from miniclaw.session.plan import CleanupPlan, scan_sync
-from miniclaw.session.retention.policy import RetentionPolicy
 
 if TYPE_CHECKING:
     from miniclaw.session.ledger_file import LedgerFile

@@ -24,7 +24,7 @@ _IDLE_SECONDS: Final = 2
 async def measure(sessions: Path) -> dict[str, object]:
     """Return the lags in milliseconds, and what the cleanup did."""
     async with open_runtime(
-        sessions, cleanup_interval_seconds=None, notice=False
+        sessions, cleanup_interval_seconds=None
     ) as runtime, trio.open_nursery() as nursery:  # fmt: skip
         late: list[float] = []
         nursery.start_soon(_watch, late.append)
