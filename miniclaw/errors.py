@@ -162,6 +162,10 @@ class MismatchedSessionError(SessionFileError):
     """A session file whose content names another session than its file name does. It is kept, not loaded."""
 
 
+class NoSessionFileError(SessionFileError):
+    """Something in the place of a session that is no regular file, such as a link or a directory; it is left alone."""
+
+
 class SessionTooLargeError(SessionFileError):
     """A session beyond `miniclaw.session.codec.MAX_SESSION_BYTES`; neither read nor written."""
 

@@ -20,8 +20,10 @@ from miniclaw.cli.options import channel_option
 from miniclaw.cli.output import count, echo_error
 from miniclaw.errors import MiniclawError, OutputFileError, SessionNotFoundError, StoreError
 from miniclaw.formats import printable
+from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import PRIVATE_FILE
+from miniclaw.session.types import Session
 
 Format: TypeAlias = Literal["json", "markdown"]
 Write: TypeAlias = Callable[[bytes], object]
@@ -52,17 +54,15 @@ def export(
     with sessions_opened(settings) as directory:
         if channel is not None:
             wanted = _ids_of(settings, channel, directory, problems)
-        documents = _documents(wanted, directory, as_format, problems)
+        in_array = as_format == "json" and (channel is not None or len(wanted) > 1)
+        documents = _documents(wanted, directory, _source_of if in_array else _AS[as_format], problems)
         # The first one is read before anything is made: where all fails there is no empty file.
         first = next(documents, None)
         written = 0
         if first is not None or not problems:
             with _opened(output) as write:
                 together = chain([] if first is None else [first], documents)
-                if as_format == "json" and (channel is not None or len(wanted) > 1):
-                    written = _write_array(write, together)
-                else:
-                    written = _write_one_by_one(write, together)
+                written = _write_array(write, together) if in_array else _write_one_by_one(write, together)
     for problem in problems:
         echo_error(problem)
     if channel is not None and not (wanted or problems):
@@ -87,7 +87,7 @@ def _ids_of(
 def _documents(
     session_ids: Sequence[str],
     directory: SessionDirectory | None,
-    as_format: Format,
+    form: Callable[[Session, bytes], bytes],
     problems: list[MiniclawError | str],
 ) -> Iterator[bytes]:
     """Yield the sessions, one after another; what is wrong with one is a problem, and the next one follows."""
@@ -99,7 +99,18 @@ def _documents(
         except StoreError as error:
             problems.append(error)
         else:
-            yield source if as_format == "json" else session_as_markdown(session).encode()
+            yield form(session, source)
+
+
+def _source_of(session: Session, source: bytes) -> bytes:
+    """Return what the file holds where it can be part of a JSON document."""
+    return source if codec.is_plain_json(source) else bytes(codec.encode_plainly(session))
+
+
+_AS: Final[dict[Format, Callable[[Session, bytes], bytes]]] = {
+    "json": lambda _, source: source,
+    "markdown": lambda session, _: session_as_markdown(session).encode(),
+}
 
 
 def _write_array(write: Write, documents: Iterator[bytes]) -> int:

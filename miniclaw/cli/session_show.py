@@ -23,7 +23,7 @@ def show(settings: Settings, session_id: str, as_json: bool) -> None:
             raise SessionNotFoundError(session_id)
         session = directory.load(session_id)
     if as_json:
-        click.echo(bytes(codec.encode_session(session)))
+        click.echo(bytes(codec.encode_plainly(session)))
         return
     click.echo(f"session        {printable(session.session_id)}")
     click.echo(f"created        {format_time(session.created_at)}")

@@ -4,6 +4,9 @@ What miniclaw does not know is kept: unknown fields of a session, and messages t
 they were read, go back as their source text. A time is re-written only where its value changed (an earlier
 implementation wrote nine fractional digits; a datetime holds six).
 
+A file that msgspec refuses is tried once more, more slowly, as other programs write sessions: see
+`miniclaw.session.unusual_forms` for the forms, and `miniclaw.session.json_outline` for the JSON that is admitted.
+
 Decoding errors of every kind become `ValueError` with one sentence. msgspec raises `UnicodeDecodeError` and
 `RecursionError` beside its own errors, and the second is no `ValueError`.
 """
@@ -13,13 +16,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from miniclaw.errors import InvalidMessageError
+from miniclaw.session import json_outline, unusual_forms
 from miniclaw.session.names import parts_of
 from miniclaw.session.sizes import SOURCE, message_bytes, session_bytes
 from miniclaw.session.types import AwareDatetime, Message, Session, SessionHeader
@@ -39,6 +43,9 @@ _BYTES_PER_STEP = 256 * 1024  # of memory, at most, unless a single message take
 
 _COMMA = ord(",")
 _KNOWN_FIELDS = frozenset(Session.__struct_fields__)
+_TIMES = ("created_at", "last_accessed")
+
+_Members: TypeAlias = dict[str, tuple[bytes, bytes]]
 
 
 class _Envelope(Struct):
@@ -54,7 +61,7 @@ class _Envelope(Struct):
 class _SessionSource(Struct):
     """What a session's file held besides the values of its fields. Made once, never changed."""
 
-    extra: dict[str, Raw]
+    extra: bytes  # the unknown members, with commas between them
     times: dict[str, tuple[datetime, Raw]]
     tells_pinned: bool  # also where it is false, which we leave out of our own files
 
@@ -65,6 +72,7 @@ _decode_header = msgspec.json.Decoder(SessionHeader).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_whole = msgspec.json.Decoder(Session).decode
+_decode_any = msgspec.json.Decoder(Raw).decode
 _decode_message = msgspec.json.Decoder(Message).decode
 
 
@@ -85,10 +93,13 @@ def decode_header(data: bytes) -> SessionHeader:
     and types of what is skipped are not looked at.
 
     Raises:
-        ValueError: It is not JSON, or a field is missing or of the wrong type.
+        ValueError: It is not JSON, or a field is missing or cannot be understood.
     """
     with _decoding():
-        return _decode_header(data)
+        try:
+            return _decode_header(data)
+        except (ValueError, RecursionError) as error:
+            return unusual_forms.header_of(_values(_members(data, error)))
 
 
 def check_whole(data: bytes) -> SessionHeader:
@@ -100,7 +111,10 @@ def check_whole(data: bytes) -> SessionHeader:
         ValueError: It could not be loaded.
     """
     with _decoding():
-        session = _decode_whole(data)
+        try:
+            session = _decode_whole(data)
+        except (ValueError, RecursionError):
+            session = decode_session(data)
     return SessionHeader(session.session_id, session.channel, session.chat_id, session.last_accessed, session.pinned)
 
 
@@ -127,31 +141,70 @@ def decode_session(data: bytes) -> Session:
     """Decode a session file.
 
     Raises:
-        ValueError: It is not JSON, or a field is missing or of the wrong type; the text names the field.
+        ValueError: It is not JSON, or a field of the header is missing or cannot be understood; the text names it.
     """
     with _decoding():
-        envelope = _decode_envelope(data)
-        fields = _decode_fields(data)
-        session = Session(
-            session_id=envelope.session_id,
-            channel=envelope.channel,
-            chat_id=envelope.chat_id,
-            created_at=envelope.created_at,
-            last_accessed=envelope.last_accessed,
-            messages=[_read_message(index, raw) for index, raw in enumerate(envelope.messages)],
-            pinned=envelope.pinned,
+        try:
+            envelope, fields = _decode_envelope(data), _decode_fields(data)
+        except (ValueError, RecursionError) as error:
+            return _decode_unusual(_members(data, error))
+        header = SessionHeader(
+            envelope.session_id, envelope.channel, envelope.chat_id, envelope.last_accessed, envelope.pinned
         )
-    times = {key: (getattr(session, key), fields[key].copy()) for key in ("created_at", "last_accessed")}
-    extra = {key: raw.copy() for key, raw in fields.items() if key not in _KNOWN_FIELDS}
+        extra = _encode({key: raw for key, raw in fields.items() if key not in _KNOWN_FIELDS})[1:-1]
+        return _session(header, envelope.created_at, envelope.messages, fields, extra)
+
+
+def _decode_unusual(members: _Members) -> Session:
+    values = _values(members)
+    header = unusual_forms.header_of(values)
+    messages = [Raw(source) for source in unusual_forms.messages_of(values)]
+    fields = {key: Raw(value) for key, value in values.items()}
+    extra = b",".join(name + b":" + value for key, (name, value) in members.items() if key not in _KNOWN_FIELDS)
+    return _session(header, unusual_forms.created_of(values, header.last_accessed), messages, fields, extra)
+
+
+def _session(
+    header: SessionHeader, created_at: datetime, messages: list[Raw], fields: dict[str, Raw], extra: bytes
+) -> Session:
+    """Return a session that remembers what its file held besides."""
+    session = Session(
+        header.session_id, header.channel, header.chat_id, created_at, header.last_accessed, pinned=header.pinned
+    )
+    time = created_at
+    for raw in messages:
+        message = _read_message(raw, time)
+        time = message.timestamp
+        session.messages.append(message)
+    times = {key: (getattr(session, key), fields[key].copy()) for key in _TIMES if key in fields}
     vars(session)[SOURCE] = _SessionSource(extra, times, "pinned" in fields)
     return session
 
 
-def _read_message(index: int, raw: Raw) -> Message:
+def _members(data: bytes, error: Exception) -> _Members:
+    """Return the members of a file that msgspec refused.
+
+    Raises:
+        ValueError, RecursionError: The error of msgspec, where it is damaged.
+    """
+    try:
+        return json_outline.members(json_outline.as_utf8(data))
+    except ValueError:
+        raise error from None
+
+
+def _values(members: _Members) -> dict[str, bytes]:
+    return {name: value for name, (_, value) in members.items()}
+
+
+def _read_message(raw: Raw, otherwise: datetime) -> Message:
+    """Return a message; `otherwise` is its time where it has none that is understood."""
     try:
         message = _decode_message(raw)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"messages[{index}]: {error}") from error
+    except (ValueError, RecursionError):
+        message = unusual_forms.message_of(bytes(raw), otherwise)
+        vars(message)[SOURCE] = raw.copy()
+        return message
     text = _encode(message)
     if not text.isascii():
         message = _decode_message(raw)  # whose strings have not been encoded; see `_apart`
@@ -214,6 +267,34 @@ def encode_session(session: Session) -> bytearray:
     return out
 
 
+def is_plain_json(data: bytes | bytearray | Raw) -> bool:
+    """Return whether every JSON decoder takes a document."""
+    try:
+        bytes(data).decode()
+        _decode_any(data)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def encode_plainly(session: Session) -> bytes | bytearray:
+    """Encode a session for any JSON decoder: a message in a form that not every one takes is given as it is understood.
+
+    Unknown fields are left out then.
+    """
+    data = encode_session(session)
+    if is_plain_json(data):
+        return data
+    plain = Session(
+        session.session_id, session.channel, session.chat_id, session.created_at, session.last_accessed,
+        pinned=session.pinned,
+    )  # fmt: skip
+    for message in session.messages:
+        source: Raw | None = getattr(message, SOURCE, None)
+        plain.messages.append(message if source is None or is_plain_json(source) else replace(message))
+    return encode_session(plain)
+
+
 def encode_in_pieces(session: Session) -> Iterator[bytearray]:
     """Encode as `encode_session`, and yield it in pieces of little more than `PIECE_BYTES`, or than one message.
 
@@ -235,9 +316,8 @@ def encode_in_pieces(session: Session) -> Iterator[bytearray]:
             yield out
             out = bytearray(b"]")
     if source is not None and source.extra:
-        out += b"," + _encode(source.extra)[1:]
-    else:
-        out += b"}"
+        out += b"," + source.extra
+    out += b"}"
     yield out
 
 

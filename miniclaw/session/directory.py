@@ -17,17 +17,20 @@ import errno
 import os
 import stat
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import (
     CorruptSessionError,
     MismatchedSessionError,
+    NoSessionFileError,
     SessionFileError,
     SessionNotFoundError,
     SessionTooLargeError,
+    StoreError,
     StoreIOError,
 )
-from miniclaw.session import codec, names
+from miniclaw.session import codec, json_outline, names
 from miniclaw.session.content import content_of, too_large
 from miniclaw.session.files import (
     READ_FLAGS,
@@ -39,9 +42,11 @@ from miniclaw.session.files import (
     why_no_session_file,
 )
 from miniclaw.session.logs import get_logger
+from miniclaw.session.on_disk import Difference, OnDisk, Written, make_on_disk, on_disk_of, remember
 from miniclaw.session.ownable import OwnableDirectory
+from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify, identity, mark_of
-from miniclaw.session.sizes import session_bytes
+from miniclaw.session.sizes import forget_first, session_bytes
 from miniclaw.session.stranded import find_stranded, folder_opened
 from miniclaw.session.types import Session, SessionHeader
 
@@ -134,8 +139,8 @@ class SessionDirectory(OwnableDirectory):
         if header is None or (verify is not None and verify(header)):
             if status.st_size > codec.MAX_SESSION_BYTES:
                 return ProblemFile(name, "unreadable", too_large(status.st_size))
-            if prefix[:1] not in b"{ \t\r\n":
-                # Not worth reading on: neither an object nor the white space that may precede one.
+            if not json_outline.can_begin(prefix):
+                # Not worth reading on: neither an object nor what may precede one.
                 return ProblemFile(name, "corrupt", "it is not a JSON object")
             # Nothing is left of a small file, which need not be asked again; its size may be told as 0 (FUSE).
             is_whole = len(prefix) == status.st_size > 0
@@ -221,7 +226,7 @@ class SessionDirectory(OwnableDirectory):
             path = self.path / name
             try:
                 with store_errors(path, "read"):
-                    data = self._read_session_file(name)
+                    data, status = self._read_session_file(name)
                 session = codec.decode_session(data)
             except StoreIOError as error:
                 if error.errno == errno.ENOENT:
@@ -235,10 +240,14 @@ class SessionDirectory(OwnableDirectory):
                 name, session.session_id, session.channel, session.chat_id
             ):
                 raise MismatchedSessionError(path, names.mismatch(session.session_id))
+            remember(session, self._on_disk(status, len(session.messages)))
             return session, data, name
         raise SessionNotFoundError(session_id)
 
-    def _read_session_file(self, name: str) -> bytes:
+    def _on_disk(self, status: os.stat_result, messages: int) -> OnDisk:
+        return make_on_disk(status, messages=messages, inodes_last=self.inodes_last)
+
+    def _read_session_file(self, name: str) -> tuple[bytes, os.stat_result]:
         try:
             try:
                 return self._read_session_file_in(name, self.fd)
@@ -250,35 +259,83 @@ class SessionDirectory(OwnableDirectory):
                     return self._read_session_file_in(name, folder_fd)
         except OSError as error:
             if error.errno == errno.ELOOP:
-                raise SessionFileError(self.path / name, why_no_session_file(stat.S_IFLNK) or "") from error
+                raise NoSessionFileError(self.path / name, why_no_session_file(stat.S_IFLNK) or "") from error
             raise
 
-    def _read_session_file_in(self, name: str, dir_fd: int) -> bytes:
+    def _read_session_file_in(self, name: str, dir_fd: int) -> tuple[bytes, os.stat_result]:
         with opened(self.fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:
             status = self.fs.fstat(fd)
             if problem := why_no_session_file(status.st_mode):
-                raise SessionFileError(self.path / name, problem)
+                raise NoSessionFileError(self.path / name, problem)
             if status.st_size > codec.MAX_SESSION_BYTES:
                 raise SessionTooLargeError(self.path / name, too_large(status.st_size))
-            return read_whole(self.fs, fd, size=status.st_size)
+            return read_whole(self.fs, fd, size=status.st_size), status
 
     # Writing --------------------------------------------------------------------------------------------------
 
-    def write(self, session: Session) -> None:
+    def compare(self, session: Session) -> Difference:
+        """Return how a session's file differs from the one that is known; ``same`` where that cannot be told."""
+        name = names.file_name_of_live(session.session_id)
+        known = on_disk_of(session)
+        try:
+            status = self.fs.stat(name, dir_fd=self.fd)
+        except FileNotFoundError:
+            # What a removal could not put back is not gone.
+            return "same" if known is None or name in self.captured else "gone"
+        except OSError:
+            return "same"
+        if known is not None and self._on_disk(status, known.messages) == known:
+            return "same"
+        return "changed"
+
+    def write(self, session: Session) -> Written:
         """Replace the session's file, atomically; `sync` makes the new name durable.
+
+        Where the file that is known is gone, only those messages are written that were not in it, as a session of their
+        own; where there are none, nothing is. A file that another program has put in its place, with other messages,
+        goes to quarantine.
+
+        Args:
+            session: A snapshot, of which messages are taken.
 
         Raises:
             SessionTooLargeError: It would be a file that could not be loaded again.
-            StoreIOError: The old file is still there, whole.
+            StoreIOError: The old file is still there, whole, or in quarantine.
             OwnershipLostError, ForkedRuntimeError: As `check_owned`; likewise.
         """
         name = names.file_name_of_live(session.session_id)
+        known, difference = on_disk_of(session), self.compare(session)
+        lost = 0
+        kept: list[Path] = []
+        if difference == "gone" and known is not None:
+            lost = known.messages
+            forget_first(session, lost)
+            if not session.messages:
+                return Written(None, lost)
+        is_other = difference == "changed" and not self._has_messages_of(session, known)
         data = content_of(session, self.path, name)
         with self.work() as work, store_errors(self.path, "save", name):
-            replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=work, under_way=self.under_way)
+            status = replace_file(
+                self.fs, name, data, dir_fd=self.fd, work_fd=work, under_way=self.under_way,
+                make_room=lambda: kept.append(quarantine(self, name)) if is_other else None,
+            )  # fmt: skip
         if self.saved_files is not None:
             with suppress(OSError, TypeError, ValueError, OverflowError):  # of a time that is none: it is read, then
                 self.saved_files.note(name, session, self.fs.stat(name, dir_fd=self.fd))
+        return Written(self._on_disk(status, len(session.messages)), lost, kept[0] if kept else None)
+
+    def _has_messages_of(self, session: Session, known: OnDisk | None) -> bool:
+        """Return whether the file in a session's place holds just the messages that are known to be in it.
+
+        So it was touched, or copied back, or its file system gives another number or time to it now.
+        """
+        if known is None:
+            return False
+        try:
+            found = self.load(session.session_id)
+        except StoreError:
+            return False
+        return found.messages == session.messages[: known.messages]
 
     def sync(self) -> None:
         """Make the names of all files that were written before durable.

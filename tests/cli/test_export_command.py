@@ -110,7 +110,7 @@ def test_export_that_cannot_be_read_is_told_and_the_others_are_exported(program:
 def test_export_of_a_session_damaged_behind_its_header_names_it(program: Program) -> None:
     """What the listing takes for sound is read whole before it is written."""
     bad = program.add("web_a", days=2)
-    bad.write_bytes(bad.read_bytes().replace(b'"role": "user"', b'"role": "robot"'))
+    bad.write_bytes(bad.read_bytes().rstrip()[:-1])
     result = program.run("sessions", "export", "--channel", "web")
     assert (result.code, result.out) == (1, "")
     assert str(bad) in result.err

@@ -27,10 +27,6 @@ def with_extra(value: bytes) -> bytes:
     return GOOD.replace(b'"x":0', b'"x":' + value)
 
 
-def with_message(message: bytes) -> bytes:
-    return GOOD.replace(MESSAGE, message)
-
-
 BAD = {
     "empty": b"",
     "blank": b" \n",
@@ -45,58 +41,22 @@ BAD = {
     "string": b'"x"',
     "no last_accessed": GOOD.replace(b'"last_accessed"', b'"last_used"'),
     "no session_id": GOOD.replace(b'"session_id"', b'"id"'),
-    "last_accessed a number": with_time(b"1771083900"),
     "last_accessed null": with_time(b"null"),
     "last_accessed a list": with_time(b"[]"),
     "last_accessed no time": with_time(b'"yesterday"'),
-    "last_accessed naive": with_time(b'"2026-02-14T15:45:00"'),
-    "last_accessed date only": with_time(b'"2026-02-14"'),
-    "last_accessed rounds past year 9999": with_time(b'"9999-12-31T23:59:59.999999999Z"'),
     "last_accessed year 10000": with_time(b'"10000-01-01T00:00:00Z"'),
     "last_accessed year 0": with_time(b'"0000-01-01T00:00:00Z"'),
     "last_accessed 30 February": with_time(b'"2026-02-30T00:00:00Z"'),
     "session_id a number": GOOD.replace(b'"web_1"', b"1"),
-    **{
-        f"pinned {value.decode()}": GOOD.replace(b'"x":0', b'"pinned":' + value)
-        for value in (b"1", b'"true"', b"null", b"[]")
-    },
-    "pinned 0 after the messages": GOOD[:-1] + b',"pinned":0}',
-    "first of two wrong": GOOD.replace(b"{", b'{"last_accessed":1,', 1),
     "last of two wrong": GOOD[:-1] + b',"last_accessed":1}',
-    "NaN": with_extra(b"NaN"),
-    "Infinity": with_extra(b"-Infinity"),
     "leading zero": with_extra(b"01"),
     "single quotes": GOOD.replace(b'"', b"'"),
     "trailing comma": GOOD[:-1] + b",}",
     "comment": b"// session\n" + GOOD,
-    "100,000 lists": with_extra(DEEP_LISTS),
-    "100,000 objects": with_extra(DEEP_OBJECTS),
     "100,000 lists unclosed": b"[" * 100_000,
     "100,000 objects unclosed": b'{"a":' * 100_000,
-    "100,000 lists in a message": with_message(MESSAGE[:-1] + b',"x":' + DEEP_LISTS + b"}"),
-    "100,000 lists as messages": with_message(DEEP_LISTS),
     "invalid UTF-8": GOOD.replace(b'"web"', b'"w\xff"'),
     "UTF-8 cut short": GOOD.replace(b'"1"', b'"\xe2\x82"'),
-    "lone surrogate": with_extra(b'"\\ud800 "'),
-    "control character": with_extra(b'"\n\x01'),
-    "BOM": b"\xef\xbb\xbf" + GOOD,
-    "UTF-16": GOOD.decode().encode("utf-16"),
-}
-
-BAD_FOR_SESSION_ONLY = {
-    "messages null": GOOD.replace(b"[" + MESSAGE + b"]", b"null"),
-    "messages an object": GOOD.replace(b"[" + MESSAGE + b"]", b"{}"),
-    "message a number": with_message(b"7"),
-    "message without content": with_message(MESSAGE.replace(b'"content"', b'"text"')),
-    "message of unknown role": with_message(MESSAGE.replace(b'"user"', b'"root"')),
-    "message with naive time": with_message(MESSAGE.replace(b"00Z", b"00")),
-    "message past year 9999": with_message(MESSAGE.replace(b"2026-02-14T10:30:00Z", b"9999-12-31T23:59:59.999999999Z")),
-    "message of invalid UTF-8": with_message(MESSAGE.replace(b"hi", b"\xff")),
-    "key of invalid UTF-8": GOOD.replace(b'"x"', b'"\xff"'),
-    "created_at naive": GOOD.replace(b'"created_at":"2026-02-14T10:30:00Z"', b'"created_at":"2026-02-14T10:30:00"'),
-    "created_at missing": GOOD.replace(b'"created_at"', b'"made_at"'),
-    "tool call without name": with_message(MESSAGE[:-1] + b',"tool_calls":[{"id":"1","arguments":""}]}'),
-    "arguments an object": with_message(MESSAGE[:-1] + b',"tool_calls":[{"id":"1","name":"n","arguments":{}}]}'),
 }
 
 
@@ -113,24 +73,10 @@ def test_decode_of_bad_file_raises_value_error(name: str) -> None:
             decode(BAD[name])
 
 
-@pytest.mark.parametrize("name", BAD_FOR_SESSION_ONLY)
-def test_decode_session_of_bad_part_raises_value_error(name: str) -> None:
-    """What the header does not need still has to be right before a session is loaded."""
-    assert decode_header(BAD_FOR_SESSION_ONLY[name]).session_id == "web_1"
-    with pytest.raises(ValueError, match=r"\w"):
-        decode_session(BAD_FOR_SESSION_ONLY[name])
-
-
-def test_decode_session_of_bad_message_names_it() -> None:
-    """The error says which message is wrong, and in which field."""
-    with pytest.raises(ValueError, match=r"messages\[1\].*role"):
-        decode_session(with_message(MESSAGE + b',{"role":"root","content":"","timestamp":"2026-02-14T10:30:00Z"}'))
-
-
-@pytest.mark.parametrize("name", [*BAD, *BAD_FOR_SESSION_ONLY])
+@pytest.mark.parametrize("name", BAD)
 def test_decode_header_prefix_of_bad_file_never_raises(name: str) -> None:
     """A prefix that cannot be decoded is no error; the whole file has to tell."""
-    header = decode_header_prefix({**BAD, **BAD_FOR_SESSION_ONLY}[name])
+    header = decode_header_prefix(BAD[name])
     assert header is None or header.session_id == "web_1"
 
 

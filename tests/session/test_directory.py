@@ -23,6 +23,7 @@ from miniclaw.errors import (
 )
 from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.on_disk import remember
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, StoredSession
 from miniclaw.session.scanning import DirectoryScan
@@ -159,9 +160,10 @@ def test_write_failing_leaves_the_old_file_whole(sessions_dir: Path, call: str) 
     fs = FaultyOs()
     with SessionDirectory.open(sessions_dir, create=True, fs=fs) as directory:
         directory.own()
-        directory.write(new_session())
+        written = directory.write(new_session())
         before = (sessions_dir / "telegram_1.json").read_bytes()
         changed = new_session()
+        remember(changed, written.on_disk)
         changed.last_accessed = datetime(2027, 1, 1, tzinfo=UTC)
         fs.fail(call, errno.ENOSPC)
         with pytest.raises(
@@ -297,11 +299,12 @@ def test_load_too_large_is_refused_unread(sessions_dir: Path) -> None:
 
 def test_load_corrupt_names_file_and_reason(sessions_dir: Path) -> None:
     """What cannot be decoded is an error with path and reason, and stays."""
-    path = write_session(sessions_dir, "telegram_1", NOW, messages=[{"role": "nobody"}])
+    path = write_session(sessions_dir, "telegram_1", NOW)
+    path.write_bytes(path.read_bytes().replace(b"last_accessed", b"last_used"))
     with SessionDirectory.open(sessions_dir) as directory, pytest.raises(CorruptSessionError) as caught:
         directory.load("telegram_1")
     assert caught.value.path == path
-    assert "messages[0]" in caught.value.reason
+    assert "last_accessed" in caught.value.reason
 
 
 def test_quarantine_twice_keeps_both(sessions_dir: Path) -> None:

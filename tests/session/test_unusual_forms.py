@@ -1,0 +1,270 @@
+"""Sessions as other programs write them serve their people, and nothing of them is lost."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miniclaw.session.codec import (
+    check_whole,
+    decode_header,
+    decode_session,
+    encode_plainly,
+    encode_session,
+    is_plain_json,
+)
+from miniclaw.session.types import Message, ToolCall
+from miniclaw.session.unusual_forms import UNUSUAL, time_of
+from tests.fakes.json_corpus import EITHER, INVALID, VALID
+
+MESSAGE = b'{"role":"user","content":"hi","timestamp":"2026-02-14T10:30:00Z"}'
+SAID_AT = datetime(2026, 2, 14, 10, 30, tzinfo=UTC)
+USED_AT = datetime(2026, 2, 14, 15, 45, tzinfo=UTC)
+GOOD = (
+    b'{"session_id":"web_1","channel":"web","chat_id":"1","created_at":"2026-02-14T10:30:00Z",'
+    b'"last_accessed":"2026-02-14T15:45:00Z","x":0,"messages":[' + MESSAGE + b"]}"
+)
+DEEP_LISTS = b"[" * 100_000 + b"]" * 100_000
+DEEP_OBJECTS = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+
+
+def changed(old: bytes, new: bytes) -> bytes:
+    assert old in GOOD
+    return GOOD.replace(old, new)
+
+
+def used(value: bytes) -> bytes:
+    return changed(b'"2026-02-14T15:45:00Z"', value)
+
+
+def with_message(message: bytes) -> bytes:
+    return changed(MESSAGE, message)
+
+
+SAME = {
+    "byte order mark": b"\xef\xbb\xbf" + GOOD,
+    "UTF-16": GOOD.decode().encode("utf-16"),
+    "UTF-16, big end first": b"\xfe\xff" + GOOD.decode().encode("utf-16-be"),
+    "UTF-32": GOOD.decode().encode("utf-32"),
+    "NUL bytes after the end": GOOD + b"\0" * 4096,
+    "NUL bytes after the end of UTF-16": GOOD.decode().encode("utf-16") + b"\0" * 512,
+    "last_accessed without zone": used(b'"2026-02-14T15:45:00"'),
+    "last_accessed with a space": used(b'"2026-02-14 15:45"'),
+    "last_accessed in the basic form": used(b'"20260214T154500Z"'),
+    "last_accessed in small letters": used(b'"2026-02-14t15:45:00,0z"'),
+    "last_accessed with an offset": used(b'"2026-02-14T17:45+02"'),
+    "last_accessed in seconds": used(b"1771083900"),
+    "last_accessed in seconds, as text": used(b'"1771083900"'),
+    "last_accessed in milliseconds": used(b"1771083900000"),
+    "last_accessed in nanoseconds": used(b"1771083900000000000"),
+    "last_accessed of two, the first wrong": GOOD.replace(b"{", b'{"last_accessed":1,', 1),
+    "created_at without zone": changed(b'"created_at":"2026-02-14T10:30:00Z"', b'"created_at":"2026-02-14T10:30:00"'),
+    "chat_id a number": changed(b'"chat_id":"1"', b'"chat_id":1'),
+    "chat_id missing": changed(b'"chat_id":"1",', b""),
+    "channel missing": changed(b'"channel":"web",', b""),
+    "pinned null": changed(b'"x":0', b'"x":0,"pinned":null'),
+    "pinned no": changed(b'"x":0', b'"x":0,"pinned":"No"'),
+    "NaN in an unknown field": changed(b'"x":0', b'"x":NaN'),
+    "Infinity in an unknown field": changed(b'"x":0', b'"x":[-Infinity]'),
+    "lone surrogate in an unknown field": changed(b'"x":0', b'"x":"\\ud800"'),
+    "lone surrogate in an unknown name": changed(b'"x":0', b'"\\ud800":"x"'),
+    "unknown name that is not UTF-8": changed(b'"x":0', b'"\xff":"x"'),
+    "control characters": changed(b'"x":0', b'"x":"\n\x01"'),
+    "100,000 lists": changed(b'"x":0', b'"x":' + DEEP_LISTS),
+    "100,000 objects": changed(b'"x":0', b'"x":' + DEEP_OBJECTS),
+}
+"""Forms of one session: each is read as the same one."""
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_session_in_unusual_form_is_the_same(name: str) -> None:
+    """The header, the whole and the messages are those of the usual form."""
+    header, session = decode_header(SAME[name]), decode_session(SAME[name])
+    assert (header.session_id, header.channel, header.chat_id) == ("web_1", "web", "1")
+    assert header == check_whole(SAME[name])
+    assert header.last_accessed == session.last_accessed == USED_AT
+    assert session.created_at == SAID_AT
+    assert not session.pinned
+    assert session.messages == [Message("user", "hi", SAID_AT)]
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_session_in_unusual_form_keeps_its_unknown_fields(name: str) -> None:
+    """Saved again, it holds the source text of its unknown field, and is the same session once more."""
+    written = bytes(encode_session(decode_session(SAME[name])))
+    start = SAME[name].find(b'"x":')
+    if start >= 0 and not name.startswith("UTF"):
+        kept = SAME[name][start : SAME[name].index(b',"messages"')].partition(b',"pinned"')[0]
+        assert kept in written
+    again = decode_session(written)
+    assert (again.session_id, again.messages) == ("web_1", [Message("user", "hi", SAID_AT)])
+
+
+@pytest.mark.parametrize("value", [b"1", b'"true"', b'"yes"', b"[1]"])
+def test_pin_that_is_not_clearly_none_keeps_the_session(value: bytes) -> None:
+    """Doubt about a pin is no reason to delete."""
+    assert decode_header(changed(b'"x":0', b'"pinned":' + value)).pinned
+
+
+@pytest.mark.parametrize(
+    "value", [b"0", b"1", b"-1", b"946684799", b"NaN", b"1e300", b"true", b'"0"', b'"1771010112345"']
+)
+def test_number_that_is_no_plausible_time_is_none(value: bytes) -> None:
+    """A session is not taken for one of 1970 because a program has written 0."""
+    data = used(value)
+    if value == b'"1771010112345"':
+        assert decode_header(data).last_accessed.year == 2026
+    else:
+        with pytest.raises(ValueError, match="last_accessed"):
+            decode_header(data)
+
+
+def test_session_without_created_at_began_with_its_last_use() -> None:
+    """Retention does not need the field, and the session serves without."""
+    session = decode_session(changed(b'"created_at"', b'"made_at"'))
+    assert session.created_at == USED_AT
+    assert b'"made_at":"2026-02-14T10:30:00Z"' in encode_session(session)
+
+
+@pytest.mark.parametrize(("value", "count"), [(b"null", 0), (b"[]", 0), (b"{}", 1), (b'"hi"', 1), (b"7", 1)])
+def test_messages_that_are_no_array_are_one_message(value: bytes, count: int) -> None:
+    """Of them the source text is kept as well."""
+    session = decode_session(changed(b"[" + MESSAGE + b"]", value))
+    assert len(session.messages) == count
+    if count:
+        assert session.messages[0].content == f"{UNUSUAL} {value.decode()}"
+        assert encode_session(session).endswith(b'"messages":[' + value + b'],"x":0}')
+
+
+UNDERSTOOD = {
+    b'{"role":"assistant","content":null,"timestamp":"2026-02-14T10:30:00Z","tool_calls":[{"id":"c","name":"f","arguments":"{}"}]}':
+        Message("assistant", "", SAID_AT, (ToolCall("c", "f", "{}"),)),
+    b'{"role":"user","content":[{"type":"text","text":"look"},{"type":"image_url","image_url":{}},"here"]}':
+        Message("user", "look\n[image_url]\nhere", SAID_AT),
+    b'{"role":"tool","content":"42","tool_call_id":"c"}': Message("tool_result", "42", SAID_AT, tool_call_id="c"),
+    b'{"role":"function","content":42,"tool_call_id":7}': Message("tool_result", "42", SAID_AT, tool_call_id="7"),
+    b'{"role":"Human","content":"hi"}': Message("user", "hi", SAID_AT),
+    b'{"role":"model","content":"hi"}': Message("assistant", "hi", SAID_AT),
+    b'{"role":"developer","content":"be kind"}': Message("system", "be kind", SAID_AT),
+    b'{"role":"user","content":"hi","timestamp":1771065000}': Message("user", "hi", SAID_AT),
+    b'{"role":"user","content":"hi","timestamp":"2026-02-14T10:30"}': Message("user", "hi", SAID_AT),
+    b'{"role":"user","content":"hi","timestamp":"today"}': Message("user", "hi", SAID_AT),
+    b'{"role":"user","content":"a\\ud83db","timestamp":"2026-02-14T10:30:00Z"}': Message("user", "a\ufffdb", SAID_AT),
+    b'{"role":"user","content":"a\xffb","timestamp":"2026-02-14T10:30:00Z"}': Message("user", "a\ufffdb", SAID_AT),
+    b'{"role":"user","content":"a\nb","timestamp":"2026-02-14T10:30:00Z"}': Message("user", "a\nb", SAID_AT),
+    b'{"role":"assistant","content":"","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]}':
+        Message("assistant", "", SAID_AT, (ToolCall("c", "f", "{}"),)),
+    b'{"role":"assistant","tool_calls":{"id":1,"name":"f","arguments":{"a":[1]}}}':
+        Message("assistant", "", SAID_AT, (ToolCall("1", "f", '{"a":[1]}'),)),
+    b'{"role":"assistant","content":"","tool_calls":[{"id":"c","name":"f","input":null}]}':
+        Message("assistant", "", SAID_AT, (ToolCall("c", "f", "null"),)),
+    b'{"role":"user","content":"hi","inbound_id":5,"x":NaN}': Message("user", "hi", SAID_AT, inbound_id="5"),
+}  # fmt: skip
+"""Messages of other programs, and as what they are read."""
+
+
+@pytest.mark.parametrize("source", UNDERSTOOD)
+def test_message_in_known_form_is_understood_and_kept(source: bytes) -> None:
+    """It is read as a usual one, and is written as it was, byte for byte."""
+    session = decode_session(with_message(source + b"," + MESSAGE))
+    assert session.messages == [UNDERSTOOD[source], Message("user", "hi", SAID_AT)]
+    assert source + b"," + MESSAGE in encode_session(session)
+
+
+NOT_UNDERSTOOD = (
+    b"7", b"null", b'"hi"', b"[]", b"{}", b'{"role":"root","content":"hi"}', b'{"role":["user"],"content":"hi"}',
+    b'{"role":"user"}', b'{"role":"user","text":"hi"}', b'{"role":"user","content":{"text":"hi"}}',
+    b'{"role":"assistant","content":"","tool_calls":[7]}', b'{"role":"assistant","content":"","tool_calls":[{"id":"1"}]}',
+    b'{"role":"user","content":"hi","x":' + b"[" * 2000 + b"]" * 2000 + b"}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("source", NOT_UNDERSTOOD)
+def test_message_in_unknown_form_is_a_note_with_its_source(source: bytes) -> None:
+    """No model is given it, people see its source text, and it is written as it was."""
+    session = decode_session(with_message(MESSAGE + b"," + source))
+    assert session.messages[1] == Message("system", f"{UNUSUAL} {source.decode()}", SAID_AT)
+    assert MESSAGE + b"," + source in encode_session(session)
+
+
+@pytest.mark.parametrize("source", [*VALID, *EITHER])
+def test_any_value_as_a_message_blocks_no_session(source: bytes) -> None:
+    """Each JSON value may stand among the messages; it is kept, and the others are read."""
+    session = decode_session(with_message(source + b"," + MESSAGE))
+    assert session.messages[1:] == [Message("user", "hi", SAID_AT)]
+    assert b'"messages":[' + source + b"," + MESSAGE in encode_session(session)
+
+
+@pytest.mark.parametrize(
+    "source", [value for value in INVALID if value.strip(b'"\n\x00\x1f') and b"N" not in value[:2]]
+)
+def test_damaged_value_as_a_message_is_damage(source: bytes) -> None:
+    """A file that is no JSON is not taken for an unusual one: it goes to quarantine, whole."""
+    if source in {b"Infinity", b"-Infinity"}:
+        assert len(decode_session(with_message(source)).messages) == 1
+    else:
+        with pytest.raises(ValueError, match=r"\w"):
+            decode_session(with_message(source))
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+_NAMES = st.sampled_from(["role", "content", "timestamp", "tool_calls", "tool_call_id", "inbound_id", "x"])
+_USUAL = st.sampled_from(["user", "assistant", "tool", "2026-02-14T10:30:00Z", "hi", [{"id": "1", "name": "f"}]])
+_MESSAGES = st.lists(st.dictionaries(_NAMES, _USUAL | _JSON, max_size=6) | _JSON, max_size=4)
+_FIELDS = st.dictionaries(st.sampled_from(["created_at", "pinned", "messages", "x", ""]), _JSON | _MESSAGES, max_size=4)
+
+
+@given(fields=_FIELDS, messages=_MESSAGES, ascii_only=st.booleans())
+def test_session_of_any_shape_with_sound_header_is_served(
+    fields: dict[str, object], messages: object, ascii_only: bool
+) -> None:
+    """Whatever stands in a session of a sound header: it is read, each message stays, and a second reading is the same."""
+    header = {"session_id": "web_1", "channel": "web", "chat_id": "1", "last_accessed": "2026-02-14T15:45:00"}
+    value: dict[str, object] = {**header, "messages": messages, **fields}
+    data = json.dumps(value, ensure_ascii=ascii_only).encode(errors="surrogatepass")
+    session = decode_session(data)
+    written = bytes(encode_session(session))
+    again = decode_session(written)
+    assert again == session
+    assert bytes(encode_session(again)) == written
+    kept = value["messages"]
+    if isinstance(kept, list):
+        assert len(session.messages) == len(kept)
+        for message in kept:
+            source = json.dumps(message, ensure_ascii=ascii_only).encode(errors="surrogatepass")
+            assert source in written or _is_usual(message)
+    plain = encode_plainly(session)
+    assert is_plain_json(plain)
+    assert [message.content for message in decode_session(bytes(plain)).messages] == [
+        message.content for message in session.messages
+    ]
+
+
+def _is_usual(message: object) -> bool:
+    """Return whether a message is written in the usual form, and need not keep its spaces."""
+    try:
+        msgspec.convert(message, Message)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("value", ["", "yesterday", "2026", "2026-13-01", "25:00", [], {}, None, float("nan"), True])
+def test_time_of_no_time_is_none(value: object) -> None:
+    """A text that names no time is not taken for one."""
+    assert time_of(value) is None
+
+
+def test_time_of_the_end_of_time_does_not_overflow() -> None:
+    """A time with more digits than a microsecond is rounded down, and one at the end of time does not overflow."""
+    assert time_of("9999-12-31T23:59:59.999999999Z") == datetime.max.replace(tzinfo=UTC)
+    assert time_of("9999-12-31T23:59:59-12:00") is None
