@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -119,8 +119,15 @@ def write_all(fs: OsCalls, fd: int, data: Bytes) -> None:
 
 
 def replace_file(
-    fs: OsCalls, name: str, data: Content, *, dir_fd: int, work_fd: int, under_way: set[str] | None = None
-) -> None:
+    fs: OsCalls,
+    name: str,
+    data: Content,
+    *,
+    dir_fd: int,
+    work_fd: int,
+    under_way: set[str] | None = None,
+    make_room: Callable[[], object] = lambda: None,
+) -> os.stat_result:
     """Put `data` in the place of `name`, whole: at any moment the name shows the old content or the new one.
 
     A temporary file of a unique name in the work directory is written, synced and renamed; meanwhile its name stands in
@@ -128,17 +135,24 @@ def replace_file(
 
     Durability: the content is on the disk when this returns; the name is once the caller has synced `dir_fd`.
 
+    Before the rename `make_room` is called, to take away what stands in the place.
+
+    Returns:
+        The state of the new file, without what the rename changes.
+
     Raises:
         OSError: Nothing has changed, and the temporary file is gone unless removing it failed as well. The same holds
-            for whatever making the pieces of `data` raises.
+            for whatever making the pieces of `data`, or `make_room`, raises.
     """
     with temporary_name(under_way) as temporary:
-        create_exclusively(fs, temporary, data, dir_fd=work_fd)
+        status = create_exclusively(fs, temporary, data, dir_fd=work_fd)
         try:
+            make_room()
             fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)
         except BaseException:
             unlink_quietly(fs, temporary, dir_fd=work_fd)
             raise
+    return status
 
 
 @contextmanager
@@ -169,8 +183,8 @@ def unlink_quietly(fs: OsCalls, name: str, *, dir_fd: int) -> None:
         fs.unlink(name, dir_fd=dir_fd)
 
 
-def create_exclusively(fs: OsCalls, name: str, data: Content, *, dir_fd: int) -> None:
-    """Create a file that was not there, with this content, synced.
+def create_exclusively(fs: OsCalls, name: str, data: Content, *, dir_fd: int) -> os.stat_result:
+    """Create a file that was not there, with this content, synced, and return what it is like.
 
     Raises:
         FileExistsError: There is one.
@@ -183,6 +197,7 @@ def create_exclusively(fs: OsCalls, name: str, data: Content, *, dir_fd: int) ->
                 write_all(fs, fd, piece)
             # After a failed fsync the kernel forgets what was not written: the next try is a new file, not a retry.
             fs.fsync(fd)
+            return fs.fstat(fd)
         finally:
             close_quietly(fs, fd)
     except BaseException:

@@ -41,8 +41,10 @@ class FileLocks:
 
         Cancellation: it is not taken.
         """
-        await trio.lowlevel.checkpoint()
-        if not self.acquire_nowait(session_id):
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self.acquire_nowait(session_id):  # at once: who has seen that it is free does not come to wait for it
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
             # The holder's release hands it over, so there is no moment at which it is free.
             await self._semaphores[session_id].acquire()
 

@@ -5,7 +5,7 @@ happens in the store. There is one lock per session, around its file (`miniclaw.
 
 A session is loaded when somebody asks for it, stays while it is changed and not yet saved, and may leave when it is
 clean and others were used more recently. While anybody holds the object it keeps its identity: asked for again, it is
-the same one.
+the same one, unless another program has changed or deleted its file. The disk wins over a clean copy in memory.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from miniclaw.errors import CorruptSessionError, SessionExistsError, SessionNotFoundError
+from miniclaw.errors import SessionExistsError, SessionNotFoundError
 from miniclaw.session import codec
 from miniclaw.session.clock import Now, utc_now
 from miniclaw.session.gate import Gate
 from miniclaw.session.job import Late
-from miniclaw.session.locks import FileLocks, Lease
+from miniclaw.session.loader import SessionLoader
+from miniclaw.session.locks import FileLocks
 from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SaveState, SessionMemory
 from miniclaw.session.names import make_session_id, split_session_id
@@ -93,6 +94,9 @@ class SessionManager:
         self._saver = SessionSaver(store, self._memory, self._locks, self.stats.saves)
         self._remover = SessionRemover(store, self._memory, self._locks, self._saver)
         self._gate = Gate(store)
+        self._loader = SessionLoader(
+            store, self._memory, self._locks, self._gate, clock=clock, call_for_save=self._call_for_save
+        )
 
     def __repr__(self) -> str:
         return f"<SessionManager live={len(self._memory)} dirty={len(self.dirty_sessions())} {self._locks!r}>"
@@ -102,8 +106,8 @@ class SessionManager:
     async def get_or_create_session(self, channel: str, chat_id: str) -> Session:
         """Return the session of a chat, and make a new one if there is none. Counts as an access.
 
-        What lies in its place and cannot be read as a session goes to quarantine, with an ERROR, and the person gets
-        a new session: a conversation that cannot be had must not be the end of all others.
+        What stands in its place and is no session, or another chat's, goes to quarantine, with an ERROR, and the person
+        gets a new session: a conversation that cannot be had must not be the end of all others.
 
         Args:
             channel: ``[a-z0-9-]{1,32}``.
@@ -111,15 +115,11 @@ class SessionManager:
 
         Raises:
             InvalidSessionIdError: A part is not of that form.
-            MismatchedSessionError: The file in its place holds another session; it is left alone.
             StoreError: It could not be read (EACCES, EIO, …). Nothing is created in that case.
 
         Cancellation: nothing has happened, or a session was loaded and not touched.
         """
-        session_id = make_session_id(channel, chat_id)
-        await self._gate.enter()
-        entry = self._memory.find(session_id) or await self._load(session_id, create=True)
-        return self._touch(entry)
+        return self._touch(await self._loader.use(make_session_id(channel, chat_id), create=True))
 
     async def get_session(self, session_id: str) -> Session | None:
         """Return a session, or None if there is none. Counts as an access.
@@ -130,12 +130,10 @@ class SessionManager:
 
         Cancellation: as in `get_or_create_session`.
         """
-        await self._gate.enter()
         try:
-            entry = self._memory.find(session_id) or await self._load(session_id)
+            return self._touch(await self._loader.use(session_id))
         except SessionNotFoundError:
             return None
-        return self._touch(entry)
 
     async def add_message(self, session_id: str, message: Message) -> Session:
         """Append a message to a session. Counts as an access.
@@ -154,8 +152,7 @@ class SessionManager:
         Cancellation: the message is not in the session.
         """
         message = codec.check_message(message)
-        await self._gate.enter()
-        entry = self._memory.find(session_id) or await self._load(session_id)
+        entry = await self._loader.use(session_id)
         if self._memory.append(entry, message):
             self._call_for_save()
         return self._touch(entry)
@@ -170,8 +167,7 @@ class SessionManager:
             SessionNotFoundError: There is no such session.
             StoreError: It could not be read.
         """
-        await self._gate.enter()
-        entry = self._memory.find(session_id) or await self._load(session_id)
+        entry = await self._loader.use(session_id)
         self._touch(entry)
         entry.users += 1
         try:
@@ -235,9 +231,9 @@ class SessionManager:
         return self._memory.dirty()
 
     def peek(self, session_id: str) -> Session | None:
-        """Return a copy of a session as it is in memory; None: it is not. Does not count as an access."""
+        """Return a copy of a session that has unsaved changes; None: the disk has it. Does not count as an access."""
         entry = self._memory.peek(session_id)
-        return None if entry is None else codec.snapshot_session(entry.session, session_id)
+        return None if entry is None or not entry.dirty else codec.snapshot_session(entry.session, session_id)
 
     def live_sessions(self) -> int:
         """Return how many sessions are in memory."""
@@ -247,44 +243,9 @@ class SessionManager:
         """Return about how many bytes the sessions in memory take."""
         return self._memory.bytes
 
-    async def _load(self, session_id: str, *, create: bool = False) -> Entry:
-        split_session_id(session_id)
-        with self._gate.under_way():
-            entry = await self._load_locked(session_id, create=create)
-        self._gate.check()
-        return entry
-
-    async def _load_locked(self, session_id: str, *, create: bool) -> Entry:
-        async with self._locks.hold(session_id) as lease:
-            # Somebody may have loaded it while this task waited for the lock.
-            entry = self._memory.find(session_id)
-            if entry is None:
-                entry = await self._load_from_store(session_id, lease, create=create)
-                if self._memory.add(entry):
-                    self._call_for_save()
-            return entry
-
     def _call_for_save(self) -> None:
         if self.on_overfull:
             self.on_overfull()
-
-    async def _load_from_store(self, session_id: str, lease: Lease, *, create: bool) -> Entry:
-        try:
-            return Entry(await self._store.load(session_id, finished=lease.join()), saved=True)
-        except SessionNotFoundError:
-            if not create:
-                raise
-        except CorruptSessionError as error:
-            if not create:
-                raise
-            kept = await self._store.quarantine(session_id, finished=lease.join())
-            log.error(
-                "Session could not be read; begun anew",
-                session_id=session_id, path=str(error.path), reason=error.reason, kept=kept,
-            )  # fmt: skip
-        channel, chat_id = split_session_id(session_id)
-        now = self._clock()
-        return Entry(Session(session_id, channel, chat_id, now, now), saved=False)
 
     def _touch(self, entry: Entry) -> Session:
         session = entry.session
@@ -398,7 +359,7 @@ class SessionManager:
         with self._gate.under_way():
             session_id, entry_id = await self._store.find_trashed(text)
             async with self._locks.hold(session_id) as lease:
-                if self._memory.find(session_id):
+                if await self._loader.current(session_id, lease):
                     raise SessionExistsError(Path(self._store.describe(self._store.keys(session_id)[0])), session_id)
                 await self._store.restore(entry_id, self._clock(), finished=lease.join())
         log.info("Session restored", session_id=session_id, trash_entry=entry_id)
@@ -414,8 +375,7 @@ class SessionManager:
             SessionNotFoundError: There is no such session.
             StoreError: It could not be read.
         """
-        await self._gate.enter()
-        entry = self._memory.find(session_id) or await self._load(session_id)
+        entry = await self._loader.use(session_id)
         if entry.session.pinned == pinned:
             return False
         entry.session.pinned = pinned

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 from weakref import WeakValueDictionary
 
-from miniclaw.session.sizes import append_message, session_bytes
+from miniclaw.session.sizes import append_message, forget_first, session_bytes
 from miniclaw.session.types import Message, Session
 
 SaveState: TypeAlias = Literal["unsaved", "saved", "removed"]
@@ -131,6 +131,13 @@ class SessionMemory:
         if entry is not None:
             self.bytes -= session_bytes(entry.session)
         return entry
+
+    def forget_first(self, entry: Entry, count: int) -> None:
+        """Take the first messages out of a session; they went with its file."""
+        was_live = self._leave(entry.session_id) is entry
+        forget_first(entry.session, count)
+        if was_live:
+            self._enter(entry)
 
     def used(self, entry: Entry) -> None:
         """Note a use, the most recent one."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from miniclaw.errors import StoreIOError
 from miniclaw.session import names
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import close_quietly, open_subdirectory, store_errors
 from miniclaw.session.stamps import stamped
+
+if TYPE_CHECKING:
+    from miniclaw.session.directory import SessionDirectory
 
 QUARANTINE_NAME: Final = ".quarantine"
 

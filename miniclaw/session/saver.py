@@ -10,6 +10,7 @@ from miniclaw.session import codec
 from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SessionMemory
+from miniclaw.session.on_disk import Written, remember
 from miniclaw.session.saving import SaveOutcome, SaveReport, log_failed_save
 from miniclaw.session.stats import SaveStats
 from miniclaw.session.store_protocol import SessionStore
@@ -102,9 +103,11 @@ class SessionSaver:
 
         def settled(outcome: SaveOutcome) -> None:
             session_id = outcome.session.session_id
-            if outcome.error is None:
+            entry, revision = saving[session_id]
+            if outcome.written is not None:
+                self._follow(entry, revision, outcome.written)
+            if outcome.error is None and not entry.removed:
                 # Only up to the revision that was written: what was said meanwhile is still unsaved.
-                entry, revision = saving[session_id]
                 entry.saved_revision = revision
             release(session_id)
             outcomes[session_id] = outcome.error is None
@@ -113,3 +116,22 @@ class SessionSaver:
                 log_failed_save(session_id, outcome.error)
 
         await self._store.save(snapshots, settled)
+
+    def _follow(self, entry: Entry, revision: int, written: Written) -> None:
+        """Let memory follow what a save has found on the disk."""
+        session_id = entry.session_id
+        remember(entry.session, written.on_disk)
+        if written.kept is not None:
+            log.warning(
+                "Session file was changed by another program while messages were unsaved; it is in quarantine",
+                session_id=session_id, kept=str(written.kept),
+            )  # fmt: skip
+        if written.on_disk is not None and not written.lost:
+            return
+        log.warning(
+            "Session file was deleted while the session was in use; only what came after it is kept",
+            session_id=session_id, messages_lost=written.lost,
+        )  # fmt: skip
+        self._memory.forget_first(entry, written.lost)
+        if written.on_disk is None and entry.revision == revision:
+            self._memory.drop(entry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 import trio
 from msgspec import Struct
@@ -13,8 +14,11 @@ from miniclaw.errors import OwnershipLostError, SessionFileError, StoreError
 from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.logs import get_logger
+from miniclaw.session.on_disk import Written
 from miniclaw.session.threads import soon
 from miniclaw.session.types import Session
+
+T = TypeVar("T")
 
 log = get_logger("miniclaw.session.manager")
 
@@ -25,10 +29,12 @@ class SaveOutcome(Struct, frozen=True):
     Attributes:
         session: The snapshot.
         error: Why it is not durable; None when it is.
+        written: What was done to its file, which may be though it is not durable; None: nothing.
     """
 
     session: Session
     error: StoreError | None = None
+    written: Written | None = None
 
 
 class SaveReport(Struct, frozen=True):
@@ -56,26 +62,26 @@ class SaveJob:
         self._settled = settled
         self._token = trio.lowlevel.current_trio_token()
         self._waiting = deque(sessions)
-        self._renamed: deque[Session] = deque()
+        self._renamed: deque[tuple[Session, Written]] = deque()
 
     def work(self) -> None:
         """Save what waits; in a thread."""
         while (session := _pop(self._waiting)) is not None:
             try:
-                self._directory.write(session)
+                written = self._directory.write(session)
             except StoreError as error:
-                self._settle([session], error)
+                self._settle([SaveOutcome(session, error)])
             except Exception as error:  # noqa: BLE001 - whatever somebody put into a session is that session's error
                 path = self._directory.path / names.file_name(session.session_id)
-                self._settle([session], SessionFileError(path, f"could not encode it: {error!r}"))
+                self._settle([SaveOutcome(session, SessionFileError(path, f"could not encode it: {error!r}"))])
             else:
-                self._renamed.append(session)
+                self._renamed.append((session, written))
         self._sync()
 
     def _sync(self) -> None:
         renamed = []
-        while (session := _pop(self._renamed)) is not None:
-            renamed.append(session)
+        while (file := _pop(self._renamed)) is not None:
+            renamed.append(file)
         if not renamed:
             return  # another thread took them along
         error = None
@@ -83,15 +89,15 @@ class SaveJob:
             self._directory.sync()
         except StoreError as caught:
             error = caught
-        self._settle(renamed, error)
+        self._settle([SaveOutcome(session, error, written) for session, written in renamed])
 
-    def _settle(self, sessions: Sequence[Session], error: StoreError | None) -> None:
+    def _settle(self, outcomes: Sequence[SaveOutcome]) -> None:
         # All at once: the trio thread is woken for each call, and would be busy with that while threads save.
-        soon(self._token, partial(self._settle_here, sessions, error))
+        soon(self._token, partial(self._settle_here, outcomes))
 
-    def _settle_here(self, sessions: Sequence[Session], error: StoreError | None) -> None:
-        for session in sessions:
-            self._settled(SaveOutcome(session, error))
+    def _settle_here(self, outcomes: Sequence[SaveOutcome]) -> None:
+        for outcome in outcomes:
+            self._settled(outcome)
 
     def give_up(self) -> None:
         """Settle what no thread has begun; on the trio thread."""
@@ -100,7 +106,7 @@ class SaveJob:
             self._settled(SaveOutcome(session, SessionFileError(path, "not saved before the deadline")))
 
 
-def _pop(items: deque[Session]) -> Session | None:
+def _pop(items: deque[T]) -> T | None:
     try:
         return items.popleft()
     except IndexError:

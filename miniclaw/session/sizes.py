@@ -53,6 +53,16 @@ def session_bytes(session: Session) -> int:
     return size
 
 
+def forget_first(session: Session, count: int) -> None:
+    """Take the first messages out of a session, and what its file held besides; what is left is a new one."""
+    del session.messages[:count]
+    if session.messages:
+        session.created_at = session.messages[0].timestamp
+    session.pinned = False
+    for key in (SOURCE, _BYTES):
+        vars(session).pop(key, None)
+
+
 def append_message(session: Session, message: Message) -> int:
     """Append a message to a session, and return how many bytes more it takes."""
     more = message_bytes(message)

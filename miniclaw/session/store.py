@@ -24,6 +24,7 @@ from miniclaw.session.fs import OsCalls
 from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.leftovers import LeftoverRemoval, list_leftovers, remove_leftovers
 from miniclaw.session.migration import move_in
+from miniclaw.session.on_disk import Difference
 from miniclaw.session.ownable import Place
 from miniclaw.session.process import OpeningProcess
 from miniclaw.session.putting_back import always
@@ -93,6 +94,10 @@ class FileSessionStore:
     async def load(self, session_id: str, *, finished: Callable[[], None] | None = None) -> Session:
         """See `SessionStore.load`."""
         return await self.run(partial(self.directory.load, session_id, adopt=True), self._load_limiter, finished)
+
+    async def compare(self, session: Session, *, finished: Callable[[], None] | None = None) -> Difference:
+        """See `SessionStore.compare`."""
+        return await self.run(partial(self.directory.compare, session), self._load_limiter, finished)
 
     async def header(self, session_id: str, *, finished: Callable[[], None] | None = None) -> SessionHeader:
         """See `SessionStore.header`."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from miniclaw.session.leftovers import LeftoverRemoval
+from miniclaw.session.on_disk import Difference
 from miniclaw.session.ownable import Place
 from miniclaw.session.removal import Consent, Removal, TrashOrder
 from miniclaw.session.retention.policy import Staying
@@ -47,6 +48,13 @@ class SessionStore(Protocol):
             SessionNotFoundError: There is none. Nothing else may be taken for that.
             CorruptSessionError: It cannot be read as a session.
             StoreError: It could not be read.
+        """
+        ...
+
+    async def compare(self, session: Session, *, finished: Callable[[], None] | None = None) -> Difference:
+        """Return how a session that was loaded or saved differs from the store's; ``same`` where nobody knows.
+
+        The caller holds the session's lock as for `load`.
         """
         ...
 

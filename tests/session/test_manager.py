@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import json
+import os
 import weakref
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -197,16 +198,44 @@ async def test_get_session_corrupt_is_an_error_and_left_alone(manager: SessionMa
     assert path.read_text() == "{damaged"
 
 
-async def test_get_or_create_mismatched_is_refused_and_kept(
+async def test_get_session_mismatched_is_an_error_and_left_alone(
     manager: SessionManager, sessions_dir: Path, clock: WallClock
 ) -> None:
-    """Another person's chat under this name is shown to nobody and overwritten by nobody."""
+    """Another person's chat under this name is not shown."""
     path = sessions_dir / "telegram_1.json"
     path.write_text(json.dumps(session_dict("telegram_2", clock.now)))
     with pytest.raises(MismatchedSessionError):
-        await manager.get_or_create_session("telegram", "1")
-    await manager.save_all_sessions()
+        await manager.get_session("telegram_1")
     assert "telegram_2" in path.read_text()
+
+
+def _another_chat(path: Path) -> None:
+    path.write_text(json.dumps(session_dict("telegram_2", datetime.now(UTC))))
+
+
+def _too_large(path: Path) -> None:
+    path.write_text("{")
+    os.truncate(path, 1 << 30)
+
+
+@pytest.mark.parametrize(
+    "put", [_another_chat, _too_large, Path.mkdir, os.mkfifo, lambda path: path.symlink_to("telegram_2.json")]
+)
+async def test_get_or_create_of_a_place_that_is_taken_keeps_what_is_there_and_begins_anew(
+    manager: SessionManager, sessions_dir: Path, put: Callable[[Path], object], logs: LogRecorder
+) -> None:
+    """Whatever stands in a chat's place, its person can write; it is in quarantine, as it was."""
+    logs.expect_error("Session could not be read; begun anew")
+    path = sessions_dir / "telegram_1.json"
+    put(path)
+    before = path.lstat()
+    session = await manager.get_or_create_session("telegram", "1")
+    assert session.messages == []
+    await manager.save_all_sessions()
+    assert json.loads(path.read_bytes())["session_id"] == "telegram_1"
+    (kept,) = (sessions_dir / ".quarantine").iterdir()
+    after = kept.lstat()
+    assert (after.st_ino, after.st_mode, after.st_size) == (before.st_ino, before.st_mode, before.st_size)
 
 
 async def test_memory_is_bounded_and_the_clean_oldest_leave(store: FileSessionStore, clock: WallClock) -> None:

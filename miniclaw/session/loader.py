@@ -1,0 +1,132 @@
+"""Loading sessions into memory, and noticing that the disk has another version than memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from miniclaw.errors import (
+    CorruptSessionError,
+    MismatchedSessionError,
+    NoSessionFileError,
+    SessionNotFoundError,
+    SessionTooLargeError,
+)
+from miniclaw.session.clock import Now
+from miniclaw.session.gate import Gate
+from miniclaw.session.locks import FileLocks, Lease
+from miniclaw.session.logs import get_logger
+from miniclaw.session.memory import Entry, SessionMemory
+from miniclaw.session.names import split_session_id
+from miniclaw.session.on_disk import Difference
+from miniclaw.session.store_protocol import SessionStore
+from miniclaw.session.types import Session
+
+LOOK_SECONDS: Final = 1
+"""How long a disk that hangs can hold up the use of a session that is in memory."""
+
+_UNUSABLE: Final = (CorruptSessionError, MismatchedSessionError, NoSessionFileError, SessionTooLargeError)
+
+log = get_logger("miniclaw.session.manager")
+
+
+class SessionLoader:
+    """The loading part of a `SessionManager`, whose store, memory, locks and gate it shares.
+
+    Args:
+        call_for_save: Called when more is in memory than should be.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        memory: SessionMemory,
+        locks: FileLocks,
+        gate: Gate,
+        *,
+        clock: Now,
+        call_for_save: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._memory = memory
+        self._locks = locks
+        self._gate = gate
+        self._clock = clock
+        self._call_for_save = call_for_save
+
+    async def use(self, session_id: str, *, create: bool = False) -> Entry:
+        """Return a session for an operation that begins now, from memory or from the disk.
+
+        A copy in memory without unsaved changes is compared with its file first: the disk wins.
+
+        Args:
+            session_id: The session.
+            create: Whether a new one is made where there is none. A file in its place that is no session, or another
+                session's, goes to quarantine then, with an ERROR.
+
+        Raises:
+            SessionNotFoundError: There is none, and none was to be made.
+            StoreError: It could not be read; or the runtime ends, as `Gate.enter` and `Gate.check`.
+
+        Cancellation: nothing has changed, or a session was loaded.
+        """
+        await self._gate.enter()
+        entry = self._memory.find(session_id)
+        # A save that is under way looks itself, and a removal asks memory once more: neither is waited for.
+        if entry is not None and (entry.dirty or self._locks.is_held(session_id)):
+            return entry
+        split_session_id(session_id)
+        with self._gate.under_way():
+            async with self._locks.hold(session_id) as lease:
+                entry = await self.current(session_id, lease) or await self._load(session_id, lease, create=create)
+        self._gate.check()
+        return entry
+
+    async def current(self, session_id: str, lease: Lease) -> Entry | None:
+        """Return a session that is in memory, unless the disk has another version of it: then memory forgets its own.
+
+        Args:
+            session_id: The session.
+            lease: Its lock, which the caller holds.
+        """
+        entry = self._memory.find(session_id)
+        if entry is None or entry.dirty:
+            return entry
+        difference: Difference = "same"
+        with trio.move_on_after(LOOK_SECONDS):
+            difference = await self._store.compare(entry.session, finished=lease.join())
+        if difference == "same" or entry.dirty:  # used meanwhile: its save looks again
+            return entry
+        self._memory.forget(session_id)
+        log.info(
+            "Session file is gone; memory forgets the session" if difference == "gone"
+            else "Session file was changed by another program; it is read again",
+            session_id=session_id,
+        )  # fmt: skip
+        return None
+
+    async def _load(self, session_id: str, lease: Lease, *, create: bool) -> Entry:
+        try:
+            entry = Entry(await self._store.load(session_id, finished=lease.join()), saved=True)
+        except SessionNotFoundError:
+            if not create:
+                raise
+            entry = self._begin(session_id)
+        except _UNUSABLE as error:
+            if not create:
+                raise
+            kept = await self._store.quarantine(session_id, finished=lease.join())
+            log.error(
+                "Session could not be read; begun anew",
+                session_id=session_id, path=str(error.path), reason=error.reason, kept=kept,
+            )  # fmt: skip
+            entry = self._begin(session_id)
+        if self._memory.add(entry):
+            self._call_for_save()
+        return entry
+
+    def _begin(self, session_id: str) -> Entry:
+        now = self._clock()
+        return Entry(Session(session_id, *split_session_id(session_id), now, now), saved=False)
