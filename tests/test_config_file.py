@@ -258,3 +258,10 @@ def test_find_home_relative_path_is_refused(monkeypatch: pytest.MonkeyPatch, val
     with pytest.raises(ConfigError, match=r"MINICLAW_HOME=.*: give an absolute path") as caught:
         find_home()
     assert repr(value) in str(caught.value)
+
+
+def test_load_config_with_byte_order_mark_is_read(tmp_path: Path) -> None:
+    """An editor of Windows puts one before the first key."""
+    path = tmp_path / "config.toml"
+    path.write_bytes(b'\xef\xbb\xbf[session]\nttl = "10d"\n')
+    assert load_config(path, required=True).session.ttl == timedelta(days=10)

@@ -22,7 +22,7 @@ def load_config(path: Path, *, required: bool, warnings: list[str] | None = None
         ConfigError: It cannot be read or is not right; `BrokenConfigError` where more than one thing is wrong.
     """
     try:
-        text = _read(path).decode()
+        text = _read(path).decode("utf-8-sig")  # Windows editors begin a file with a byte order mark
         import tomllib  # noqa: PLC0415 - start-up time: not where there is no file
 
         values = tomllib.loads(text)

@@ -26,6 +26,7 @@ from tests.planted.bug import (
     bug_of_one,
 )
 from tests.planted.command_bugs import COMMAND_BUGS
+from tests.planted.disk_bugs import DISK_BUGS
 from tests.planted.durability_bugs import DURABILITY
 from tests.planted.leftover_bugs import LEFTOVER_BUGS
 from tests.planted.migration_bugs import MIGRATION_BUGS
@@ -256,6 +257,7 @@ _BORDERS: Final = (
 
 BUGS: Final = (
     *DURABILITY,
+    *DISK_BUGS,
     *_REMOVAL,
     *_JUDGEMENT,
     *_BORDERS,

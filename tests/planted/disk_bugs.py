@@ -1,0 +1,74 @@
+"""Planted bugs in what another program does to the files: changes by hand, and forms that miniclaw does not write."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.planted.bug import CODEC, DIRECTORY, LOADER, SAVER, SIZES, UNUSUAL_FORMS, Bug, bug_of_one
+
+DISK_BUGS: Final[tuple[Bug, ...]] = (
+    bug_of_one(
+        "a clean copy is not compared",
+        "a session that was deleted by hand returns with its whole history",
+        LOADER,
+        "        if entry is None or entry.dirty:\n            return entry\n",
+        "        if entry is not None:\n            return entry\n",
+        "session/test_disk_wins.py",
+    ),
+    bug_of_one(
+        "a save does not look",
+        "a file that was restored by hand is overwritten",
+        DIRECTORY,
+        "        known, difference = on_disk_of(session), self.compare(session)\n",
+        '        known, difference = on_disk_of(session), "same"\n',
+        "session/test_disk_wins.py",
+    ),
+    bug_of_one(
+        "a file that is gone takes nothing with it",
+        "the history that somebody deleted is saved again with the next message",
+        SIZES,
+        "    del session.messages[:count]\n",
+        "    del session.messages[:0]\n",
+        "session/test_disk_wins.py",
+    ),
+    bug_of_one(
+        "memory does not follow a file that is gone",
+        "memory has the deleted history, and the next save writes it",
+        SAVER,
+        "        self._memory.forget_first(entry, written.lost)\n",
+        "",
+        "session/test_disk_wins.py",
+    ),
+    bug_of_one(
+        "an error counts as a deletion",
+        "a moment of EIO makes memory forget a conversation",
+        DIRECTORY,
+        '        except OSError:\n            return "same"\n',
+        '        except OSError:\n            return "gone"\n',
+        "session/test_disk_wins.py",
+    ),
+    bug_of_one(
+        "an unsynced save is forgotten",
+        "our own newer file is taken for another program's",
+        SAVER,
+        "            if outcome.written is not None:\n",
+        "            if outcome.written is not None and outcome.error is None:\n",
+        "session/test_disk_wins.py",
+    ),
+    bug_of_one(
+        "an unusual message loses its source",
+        "what was not understood of a message is gone with the next save",
+        CODEC,
+        "        vars(message)[SOURCE] = raw.copy()\n        return message\n",
+        "        return message\n",
+        "session/test_unusual_forms.py",
+    ),
+    bug_of_one(
+        "0 is a time",
+        "a session whose program wrote 0 counts as last used in 1970",
+        UNUSUAL_FORMS,
+        "                if _EARLIEST_NUMBER <= value / unit <= _LATEST_NUMBER:\n",
+        "                if value / unit <= _LATEST_NUMBER:\n",
+        "session/test_unusual_forms.py",
+    ),
+)
