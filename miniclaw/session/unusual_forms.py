@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from miniclaw.session import json_outline
 from miniclaw.session.types import Message, Role, SessionHeader, ToolCall
 
@@ -94,18 +96,24 @@ def time_of(value: object) -> datetime | None:
         The time, in UTC; None: it is none, or a number for one before 2000 or after 3000.
     """
     try:
-        if isinstance(value, str) and value.isdecimal():
-            value = int(value)
-        if isinstance(value, str):
-            time = datetime.fromisoformat(value.strip().upper())
+        if isinstance(value, str) and not value.isdecimal():
+            time = _time(value)
             return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-        if isinstance(value, (int, float)):
+        if isinstance(value, (int, float, str)):
+            number = float(value)
             for unit in _UNITS:
-                if _EARLIEST_NUMBER <= value / unit <= _LATEST_NUMBER:
-                    return _EPOCH + timedelta(seconds=value / unit)
+                if _EARLIEST_NUMBER <= number / unit <= _LATEST_NUMBER:
+                    return _EPOCH + timedelta(seconds=number / unit)
     except (ValueError, OverflowError):
         pass
     return None
+
+
+def _time(text: str) -> datetime:
+    try:
+        return msgspec.convert(text, datetime)  # which rounds to microseconds, as it does in usual files
+    except msgspec.ValidationError:
+        return datetime.fromisoformat(text.strip().upper())
 
 
 def _field(fields: Mapping[str, bytes], name: str) -> object:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import structlog
+import trio
+from hypothesis import given, settings
 
 from miniclaw.session.codec import (
     check_whole,
@@ -21,6 +22,9 @@ from miniclaw.session.codec import (
 from miniclaw.session.types import Message, ToolCall
 from miniclaw.session.unusual_forms import UNUSUAL, time_of
 from tests.fakes.json_corpus import EITHER, INVALID, VALID
+from tests.fakes.logs import LogRecorder
+from tests.fakes.session_shapes import SessionShape, is_usual, session_shapes
+from tests.soak.session_files import serve
 
 MESSAGE = b'{"role":"user","content":"hi","timestamp":"2026-02-14T10:30:00Z"}'
 SAID_AT = datetime(2026, 2, 14, 10, 30, tzinfo=UTC)
@@ -212,36 +216,14 @@ def test_damaged_value_as_a_message_is_damage(source: bytes) -> None:
             decode_session(with_message(source))
 
 
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
-)
-_NAMES = st.sampled_from(["role", "content", "timestamp", "tool_calls", "tool_call_id", "inbound_id", "x"])
-_USUAL = st.sampled_from(["user", "assistant", "tool", "2026-02-14T10:30:00Z", "hi", [{"id": "1", "name": "f"}]])
-_MESSAGES = st.lists(st.dictionaries(_NAMES, _USUAL | _JSON, max_size=6) | _JSON, max_size=4)
-_FIELDS = st.dictionaries(st.sampled_from(["created_at", "pinned", "messages", "x", ""]), _JSON | _MESSAGES, max_size=4)
-
-
-@given(fields=_FIELDS, messages=_MESSAGES, ascii_only=st.booleans())
-def test_session_of_any_shape_with_sound_header_is_served(
-    fields: dict[str, object], messages: object, ascii_only: bool
-) -> None:
-    """Whatever stands in a session of a sound header: it is read, each message stays, and a second reading is the same."""
-    header = {"session_id": "web_1", "channel": "web", "chat_id": "1", "last_accessed": "2026-02-14T15:45:00"}
-    value: dict[str, object] = {**header, "messages": messages, **fields}
-    data = json.dumps(value, ensure_ascii=ascii_only).encode(errors="surrogatepass")
-    session = decode_session(data)
+@given(session_shapes(damaged=False))
+def test_session_of_any_shape_with_sound_header_is_served(shape: SessionShape) -> None:
+    """Whatever stands in it: it is read, each message stays, and a second reading is the same."""
+    session = decode_session(shape.data)
     written = bytes(encode_session(session))
-    again = decode_session(written)
-    assert again == session
-    assert bytes(encode_session(again)) == written
-    kept = value["messages"]
-    if isinstance(kept, list):
-        assert len(session.messages) == len(kept)
-        for message in kept:
-            source = json.dumps(message, ensure_ascii=ascii_only).encode(errors="surrogatepass")
-            assert source in written or _is_usual(message)
+    assert decode_session(written) == session
+    assert len(session.messages) == len(shape.messages)
+    assert all(source in written or is_usual(source) for source in shape.messages)
     plain = encode_plainly(session)
     assert is_plain_json(plain)
     assert [message.content for message in decode_session(bytes(plain)).messages] == [
@@ -249,13 +231,13 @@ def test_session_of_any_shape_with_sound_header_is_served(
     ]
 
 
-def _is_usual(message: object) -> bool:
-    """Return whether a message is written in the usual form, and need not keep its spaces."""
-    try:
-        msgspec.convert(message, Message)
-    except msgspec.ValidationError:
-        return False
-    return True
+@settings(max_examples=30)
+@given(shape=session_shapes())
+def test_file_of_any_shape_blocks_no_chat(shape: SessionShape) -> None:
+    """Its person can write, and the file serves or is in quarantine; `tests.soak.session_files` tries it for an hour."""
+    structlog.configure(processors=[LogRecorder()])  # an ERROR is right where a file is damaged
+    with TemporaryDirectory() as folder:
+        trio.run(serve, Path(folder), shape)
 
 
 @pytest.mark.parametrize("value", ["", "yesterday", "2026", "2026-13-01", "25:00", [], {}, None, float("nan"), True])
