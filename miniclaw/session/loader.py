@@ -80,7 +80,11 @@ class SessionLoader:
         split_session_id(session_id)
         with self._gate.under_way():
             async with self._locks.hold(session_id) as lease:
-                entry = await self.current(session_id, lease) or await self._load(session_id, lease, create=create)
+                entry = await self.current(session_id, lease)
+                if entry is None:
+                    entry = await self._load(session_id, lease, create=create)
+                    if self._memory.add(entry):
+                        self._call_for_save()
         self._gate.check()
         return entry
 
@@ -108,12 +112,12 @@ class SessionLoader:
         return None
 
     async def _load(self, session_id: str, lease: Lease, *, create: bool) -> Entry:
+        # No name for the entry here: the frame of a caught error may live on, and the session with it.
         try:
-            entry = Entry(await self._store.load(session_id, finished=lease.join()), saved=True)
+            return Entry(await self._store.load(session_id, finished=lease.join()), saved=True)
         except SessionNotFoundError:
             if not create:
                 raise
-            entry = self._begin(session_id)
         except _UNUSABLE as error:
             if not create:
                 raise
@@ -122,11 +126,5 @@ class SessionLoader:
                 "Session could not be read; begun anew",
                 session_id=session_id, path=str(error.path), reason=error.reason, kept=kept,
             )  # fmt: skip
-            entry = self._begin(session_id)
-        if self._memory.add(entry):
-            self._call_for_save()
-        return entry
-
-    def _begin(self, session_id: str) -> Entry:
         now = self._clock()
         return Entry(Session(session_id, *split_session_id(session_id), now, now), saved=False)

@@ -18,7 +18,7 @@ SOURCE: Final = "_source"
 
 _BYTES: Final = "_bytes"  # likewise: what was counted of a session
 
-_SESSION_BYTES: Final = 1500  # the object, its three ids, two times, list and dict, and what it remembers of its file
+_SESSION_BYTES: Final = 1300  # the object, its three ids, two times, list and dict, and what it remembers of its file
 _MESSAGE_BYTES: Final = 155  # the object, its time, and its place in the list; the role is shared
 _ASCII_BYTES: Final = getsizeof("")  # a string but for its characters, if these are ASCII
 _CALLS_BYTES: Final = 48  # the tuple

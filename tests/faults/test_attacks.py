@@ -241,10 +241,14 @@ def _device(path: Path, _: Sentinel) -> None:
 
 
 @pytest.mark.parametrize("make", [_link, _fifo, _device])
-async def test_no_regular_file_in_place_of_a_session_is_left_alone(
-    make: Callable[[Path, Sentinel], None], sessions_dir: Path, clock: WallClock, outside: Sentinel
+async def test_no_regular_file_in_place_of_a_session_is_never_used(
+    make: Callable[[Path, Sentinel], None], sessions_dir: Path, clock: WallClock, outside: Sentinel, logs: LogRecorder
 ) -> None:
-    """It is neither followed nor read nor deleted, by use, sweep, command or a start that finds it captured."""
+    """It is neither followed nor read nor deleted, by use, sweep, command or a start that finds it captured.
+
+    A message of the person whose chat has its name moves it to quarantine, as it is.
+    """
+    logs.expect_error("Session could not be read; begun anew")
     path = sessions_dir / "telegram_1.json"
     make(path, outside)
     captured = sessions_dir / ".work" / "rm-0123456789abcdef"
@@ -255,10 +259,11 @@ async def test_no_regular_file_in_place_of_a_session_is_left_alone(
         for use in (runtime.manager.get_session, runtime.manager.delete_session):
             with pytest.raises(SessionFileError):
                 await use("telegram_1")
-        with pytest.raises(SessionFileError):
-            await runtime.manager.get_or_create_session("telegram", "1")
         assert (await runtime.cleanup.run()).foreign == 2
-    assert [stat.S_IFMT((sessions_dir / f"telegram_{n}.json").lstat().st_mode) for n in (1, 2)] == kinds
+        assert [stat.S_IFMT((sessions_dir / f"telegram_{n}.json").lstat().st_mode) for n in (1, 2)] == kinds
+        await runtime.manager.get_or_create_session("telegram", "1")
+    (kept,) = (sessions_dir / ".quarantine").iterdir()
+    assert stat.S_IFMT(kept.lstat().st_mode) == kinds[0]
 
 
 async def test_link_in_place_of_a_live_session_is_replaced_not_written_through(

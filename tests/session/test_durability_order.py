@@ -17,6 +17,7 @@ import trio
 
 from miniclaw.session import store as store_module
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.on_disk import remember
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.recovery import recover
 from miniclaw.session.removal import TrashOrder, remove_batch
@@ -62,11 +63,14 @@ async def test_save_settled_is_durable(sessions_dir: Path, fs: DurableOs, monkey
     def settled(outcome: SaveOutcome) -> None:
         assert outcome.error is None
         durable[outcome.session.session_id] = fs.names_are_durable
+        assert outcome.written is not None
+        remember(outcome.session, outcome.written.on_disk)
 
     async with open_store(sessions_dir, fs=fs) as store:
         fs.forget()
+        sessions = [new_session(chat) for chat in "123"]
         for _ in range(2):  # new files, and then in the place of older ones
-            await store.save([new_session(chat) for chat in "123"], settled)
+            await store.save(sessions, settled)
             assert durable == {"telegram_1": True, "telegram_2": True, "telegram_3": True}
             durable.clear()
     assert fs.broken == []

@@ -204,16 +204,11 @@ def test_any_value_as_a_message_blocks_no_session(source: bytes) -> None:
     assert b'"messages":[' + source + b"," + MESSAGE in encode_session(session)
 
 
-@pytest.mark.parametrize(
-    "source", [value for value in INVALID if value.strip(b'"\n\x00\x1f') and b"N" not in value[:2]]
-)
+@pytest.mark.parametrize("source", INVALID[1:])
 def test_damaged_value_as_a_message_is_damage(source: bytes) -> None:
     """A file that is no JSON is not taken for an unusual one: it goes to quarantine, whole."""
-    if source in {b"Infinity", b"-Infinity"}:
-        assert len(decode_session(with_message(source)).messages) == 1
-    else:
-        with pytest.raises(ValueError, match=r"\w"):
-            decode_session(with_message(source))
+    with pytest.raises(ValueError, match=r"\w"):
+        decode_session(with_message(source))
 
 
 @given(session_shapes(damaged=False))
