@@ -11,6 +11,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from miniclaw.session import shortcomings
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.logs import LogRecorder
 
@@ -33,6 +34,12 @@ def logs() -> Iterator[LogRecorder]:
     yield recorder
     structlog.reset_defaults()
     recorder.check()
+
+
+@pytest.fixture(autouse=True)
+def nothing_logged_of_file_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make each test the first one of its process that meets the shortcomings of a file system."""
+    monkeypatch.setattr(shortcomings, "_logged", {})
 
 
 @pytest.fixture

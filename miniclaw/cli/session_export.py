@@ -22,8 +22,10 @@ from miniclaw.errors import MiniclawError, OutputFileError, SessionNotFoundError
 from miniclaw.formats import printable
 from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.durability import sync_file
 from miniclaw.session.files import PRIVATE_FILE
 from miniclaw.session.types import Session
+from miniclaw.session.fs import OsCalls
 
 Format: TypeAlias = Literal["json", "markdown"]
 Write: TypeAlias = Callable[[bytes], object]
@@ -154,7 +156,7 @@ def _opened(path: Path | None) -> Iterator[Write]:
         with os.fdopen(fd, "wb") as file:
             yield file.write
             file.flush()
-            os.fsync(file.fileno())
+            sync_file(OsCalls(), file.fileno())
     except OSError as error:
         with suppress(OSError):
             os.unlink(path)

@@ -32,6 +32,7 @@ from miniclaw.errors import (
 )
 from miniclaw.session import codec, json_outline, names
 from miniclaw.session.content import content_of, too_large
+from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import (
     READ_FLAGS,
     close_quietly,
@@ -344,4 +345,4 @@ class SessionDirectory(OwnableDirectory):
             StoreIOError: They may be lost at a power cut.
         """
         with store_errors(self.path, "sync"):
-            self.fs.fsync(self.fd)
+            sync_directory(self.fs, self.fd)

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from miniclaw.errors import SessionsDirectoryError, SessionsDirectoryMissingError, StoreIOError
+from miniclaw.session.durability import sync_directory_at, sync_file
 from miniclaw.session.fs import Bytes, OsCalls
-from miniclaw.session.logs import get_logger
+from miniclaw.session.shortcomings import log_shortcoming
 
 PRIVATE_DIR: Final = 0o700
 PRIVATE_FILE: Final = 0o600
@@ -40,10 +41,9 @@ _READ_BYTES: Final = 1024 * 1024
 ROOT: Final = 0
 """The user id of root."""
 
-# File systems of which the log says that files on them cannot be given away; changed by any thread, one atomic step.
-_not_given_on: Final[set[int]] = set()
-
-log = get_logger("miniclaw.session.store")
+NOT_GIVEN: Final = (
+    "Files that root makes here cannot be given to the directory's owner, who may not be able to use them"
+)
 
 
 @contextmanager
@@ -196,7 +196,7 @@ def create_exclusively(fs: OsCalls, name: str, data: Content, *, dir_fd: int) ->
             for piece in (data,) if isinstance(data, (bytes, bytearray, memoryview)) else data:
                 write_all(fs, fd, piece)
             # After a failed fsync the kernel forgets what was not written: the next try is a new file, not a retry.
-            fs.fsync(fd)
+            sync_file(fs, fd)
             return fs.fstat(fd)
         finally:
             close_quietly(fs, fd)
@@ -244,19 +244,13 @@ def give_to_owner(fs: OsCalls, fd: int, *, dir_fd: int) -> None:
     """
     if not fs.is_root:
         return
-    device = -1
     try:
         folder = fs.fstat(dir_fd)
-        device = folder.st_dev
         if folder.st_uid != ROOT:
             fs.fchown(fd, folder.st_uid, folder.st_gid)
     except OSError as error:
-        if device not in _not_given_on:
-            _not_given_on.add(device)
-            log.warning(
-                "Files that root makes here cannot be given to the directory's owner, who may not be able to use them",
-                error=error.strerror,
-            )
+        with suppress(OSError):
+            log_shortcoming(fs, dir_fd, NOT_GIVEN, error)
 
 
 def open_subdirectory(fs: OsCalls, name: str, *, dir_fd: int) -> int:
@@ -310,11 +304,13 @@ def make_private(fs: OsCalls, path: Path) -> None:
         missing.append(missing[-1].parent)
     for directory in reversed(missing):
         fs.mkdir(str(directory), PRIVATE_DIR)
-        with opened(fs, str(directory.parent), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as parent:
-            if fs.is_root:
-                with opened(fs, directory.name, DIRECTORY_FLAGS, dir_fd=parent) as made:
-                    give_to_owner(fs, made, dir_fd=parent)
-            fs.fsync(parent)
+        if fs.is_root:
+            with (
+                opened(fs, str(directory.parent), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as parent,
+                opened(fs, directory.name, DIRECTORY_FLAGS, dir_fd=parent) as made,
+            ):
+                give_to_owner(fs, made, dir_fd=parent)
+        sync_directory_at(fs, str(directory.parent))
 
 
 def why_not_followed(path: Path) -> str | None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import DIRECTORY_FLAGS, close_quietly, open_subdirectory, store_errors, why_no_directory
 from miniclaw.session.fs import OsCalls
 
@@ -109,7 +110,7 @@ class Folder:
             if durable and not self._name_is_durable:
                 # Also where it was there: who made it may have died before this.
                 with store_errors(self.path, "sync the name of"):
-                    self.fs.fsync(self._parent())
+                    sync_directory(self.fs, self._parent())
                 self._name_is_durable = True
             yield fd
         finally:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import (
     READ_FLAGS,
     create_exclusively,
@@ -100,7 +101,7 @@ class FolderMove:
         fs = self._fs
         complete, self._complete = self._complete, {}
         try:
-            fs.fsync(self._target)
+            sync_directory(fs, self._target)
         except OSError as error:
             self.failed |= dict.fromkeys(complete, f"could not sync its new folder: {error.strerror}")
             raise
@@ -119,7 +120,7 @@ class FolderMove:
                         fs.unlink(copy, dir_fd=self._target)
         self.moved += self._renamed
         self._renamed = 0
-        fs.fsync(self._source)
+        sync_directory(fs, self._source)
 
     def _copy(self, name: str, new_name: str) -> None:
         fs = self._fs

@@ -7,11 +7,20 @@ Nothing is decided here.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
+
+FULL_SYNC: Final[int | None] = getattr(fcntl, "F_FULLFSYNC", None)
+"""The fcntl of macOS that empties the drive's cache as well; fsync leaves the content there."""
+
+GET_PATH: Final[int | None] = getattr(fcntl, "F_GETPATH", None)
+"""The fcntl of macOS for the path of an open file; Linux has a link in /proc."""
+
+_NO_FULL_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY})
 
 
 class OsCalls:
@@ -48,6 +57,14 @@ class OsCalls:
         return os.pwrite(fd, data, offset)
 
     def fsync(self, fd: int) -> None:
+        if FULL_SYNC is not None:
+            try:
+                fcntl.fcntl(fd, FULL_SYNC)
+            except OSError as error:
+                if error.errno not in _NO_FULL_SYNC:
+                    raise
+            else:
+                return
         os.fsync(fd)
 
     def ftruncate(self, fd: int, size: int) -> None:
@@ -88,3 +105,8 @@ class OsCalls:
 
     def flock(self, fd: int, operation: int) -> None:
         fcntl.flock(fd, operation)
+
+    def path_of(self, fd: int) -> str:
+        if GET_PATH is not None:
+            return os.fsdecode(fcntl.fcntl(fd, GET_PATH, bytes(1024)).rstrip(b"\0"))
+        return os.readlink(f"/proc/self/fd/{fd}")

@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from miniclaw.session.durability import sync_directory, sync_file
 from miniclaw.session.files import (
     READ_FLAGS,
     is_our_own,
@@ -201,12 +202,12 @@ class History:
             else:
                 try:
                     write_all(fs, fd, line)
-                    fs.fsync(fd)
+                    sync_file(fs, fd)
                 except BaseException:
                     self._cut_back(fd, size)
                     raise
         if not (size and self._name_is_durable):
-            fs.fsync(folder)
+            sync_directory(fs, folder)
             self._name_is_durable = True
 
     def _cut_back(self, fd: int, size: int) -> None:
@@ -227,7 +228,7 @@ class History:
             if len(kept) == size:
                 return
             replace_file(self._fs, HISTORY_NAME, kept, dir_fd=folder, work_fd=folder)
-            self._fs.fsync(folder)
+            sync_directory(self._fs, folder)
         except OSError as error:
             log.warning("History could not be shortened", path=str(self.path), error=str(error.strerror))
 

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from miniclaw.errors import StoreError
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened, why_no_session_file
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.logs import get_logger
@@ -194,7 +195,7 @@ def _unlink_all(
         with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=directory.fd) as fd:
             removals = [_unlink(fs, fd, is_ours, leftover) for leftover in leftovers]
             try:
-                fs.fsync(fd)
+                sync_directory(fs, fd)
             except OSError as error:
                 reason = f"removed, but a power cut may bring it back: {error.strerror}"
                 return [

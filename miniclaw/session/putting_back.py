@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 
 from miniclaw.errors import SessionFileError
 from miniclaw.session.directory import SessionDirectory, log
+from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import DIRECTORY_FLAGS, NO_LINKS, READ_FLAGS, create_exclusively, opened, read_whole
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, StoredSession
@@ -64,10 +65,10 @@ def settle_captured(directory: SessionDirectory, name: str) -> None:
             pass  # its folder is gone as well, or the whole work folder
         else:
             put_back(directory, name, dir_fd=fd)
-            fs.fsync(directory.fd)
+            sync_directory(fs, directory.fd)
             with suppress(FileNotFoundError):  # it went to quarantine
                 fs.unlink(name, dir_fd=fd)
-            fs.fsync(fd)
+            sync_directory(fs, fd)
     del directory.captured[name]
     WorkFolders(directory).give_back(folder)
 
@@ -94,7 +95,7 @@ def _link_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
         with opened(fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:
             data = read_whole(fs, fd)
         create_exclusively(fs, name, data, dir_fd=directory.fd)
-        fs.fsync(directory.fd)
+        sync_directory(fs, directory.fd)
         fs.unlink(name, dir_fd=dir_fd)
 
 

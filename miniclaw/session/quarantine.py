@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from miniclaw.errors import StoreIOError
 from miniclaw.session import names
+from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import close_quietly, open_subdirectory, store_errors
 from miniclaw.session.stamps import stamped
 
@@ -58,7 +59,7 @@ def quarantine(directory: SessionDirectory, name: str, *, dir_fd: int | None = N
         try:
             fs.rename(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)
             for fd in {folder, source_fd, directory.fd}:  # the last for the folder's own name
-                fs.fsync(fd)
+                sync_directory(fs, fd)
         finally:
             close_quietly(fs, folder)
     return directory.path / QUARANTINE_NAME / kept

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from miniclaw.errors import StoreError
 from miniclaw.session.directory import SessionDirectory, log
+from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened, store_errors, unlink_quietly
 from miniclaw.session.putting_back import put_back
 from miniclaw.session.stranded import BATCH_PREFIX, WORK_NAME
@@ -60,8 +61,8 @@ def _recover_batch(directory: SessionDirectory, folder: str, work_fd: int) -> in
             return 0
         for name in names:
             put_back(directory, name, dir_fd=fd)
-        fs.fsync(directory.fd)
+        sync_directory(fs, directory.fd)
         for name in names:
             unlink_quietly(fs, name, dir_fd=fd)
-        fs.fsync(fd)
+        sync_directory(fs, fd)
     return len(names)

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from miniclaw.errors import StoreError
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import unlink_quietly
 from miniclaw.session.putting_back import always, put_back, settle_captured
 from miniclaw.session.rows import ProblemFile, StoredSession
@@ -211,7 +212,7 @@ class _Batch:
     def _discard(self, going: dict[str, StoredSession]) -> dict[str, Removal]:
         """Unlink what may go, and the second names of what was put back."""
         try:
-            self._fs.fsync(self._directory.fd)
+            sync_directory(self._fs, self._directory.fd)
         except OSError as error:
             # Without it, a kept session's new link may not be on the disk: its captured name must stay.
             return {key: self._failed(key, row, error) for key, row in going.items()}
@@ -227,7 +228,7 @@ class _Batch:
         for key in self._put_back:
             unlink_quietly(self._fs, key, dir_fd=self._fd)
         try:
-            self._fs.fsync(self._fd)
+            sync_directory(self._fs, self._fd)
         except OSError as error:
             reason = f"removed, but a power cut may bring it back: {error.strerror}"
             results = {

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from miniclaw.errors import CorruptTrashError, SessionExistsError, SessionTooLargeError, StoreIOError
 from miniclaw.session import codec, names
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import NO_LINKS, create_exclusively, store_errors, temporary_name, unlink_quietly
 from miniclaw.session.fs import Bytes
 from miniclaw.session.logs import get_logger
@@ -62,7 +63,7 @@ def restore(directory: SessionDirectory, trash: Trash, entry_id: str, now: datet
             raise SessionExistsError(directory.path / name, session.session_id) from error
         raise
     with store_errors(directory.path, "sync; the session is in its place and in the trash as well"):
-        directory.fs.fsync(directory.fd)
+        sync_directory(directory.fs, directory.fd)
     for removal in trash.remove([entry_id]):
         if removal.outcome == "failed":
             path = str(trash.path_of(entry_id))

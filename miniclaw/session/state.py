@@ -25,6 +25,7 @@ from msgspec import Struct, field
 
 from miniclaw.errors import SessionFileError, StoreError
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import (
     READ_FLAGS,
     TEMPORARY_PREFIX,
@@ -238,7 +239,7 @@ class StateDirectory:
         """
         with self.folder.made() as fd, store_errors(self.path / STATE_FILE, "write"):
             replace_file(self._fs, STATE_FILE, _seal(state), dir_fd=fd, work_fd=fd)
-            self._fs.fsync(fd)
+            sync_directory(self._fs, fd)
 
     def write_due(self, state_id: str, due: Noted, ahead: Noted) -> None:
         """Write what is due, and what is ahead of the clock, durably; before the state that knows of the run.
@@ -251,7 +252,7 @@ class StateDirectory:
         data = _MAGIC + _ORDER + zlib.crc32(body).to_bytes(4, "big") + body
         with self.folder.made() as fd, store_errors(self.path / DUE_NAME, "write"):
             replace_file(self._fs, DUE_NAME, data, dir_fd=fd, work_fd=fd)
-            self._fs.fsync(fd)
+            sync_directory(self._fs, fd)
 
     def read_due(self, state: RetentionState) -> tuple[Noted, Noted]:
         """Return what is due and what is ahead of the clock; nothing where it cannot be read or is of another state."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import InvalidSessionIdError, TrashEntryNotFoundError
+from miniclaw.session.durability import sync_directory, sync_file
 from miniclaw.session.files import (
     READ_FLAGS,
     TEMPORARY_PREFIX,
@@ -141,7 +142,7 @@ class Trash:
                 for piece in pieces:
                     write_all(self._fs, fd, piece)
                     size += len(piece)
-                self._fs.fsync(fd)
+                sync_file(self._fs, fd)
             finally:
                 close_quietly(self._fs, fd)
         except BaseException:
@@ -166,7 +167,7 @@ class Trash:
                     with self._folder.errors(self.path_of(copy.entry_id), _OPERATION):
                         target = copy.entry_id + SUFFIX
                         self._fs.rename(copy.temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
-                self._fs.fsync(folder)
+                sync_directory(self._fs, folder)
         except BaseException:
             self.abandon(prepared)
             raise
@@ -289,7 +290,7 @@ class Trash:
     def _remove(self, folder: int, ids: Sequence[str]) -> list[TrashRemoval]:
         removals = [self._unlink(folder, entry_id) for entry_id in ids]
         try:
-            self._fs.fsync(folder)
+            sync_directory(self._fs, folder)
         except OSError as error:
             reason = f"removed, but a power cut may bring it back: {error.strerror}"
             return [

@@ -14,6 +14,7 @@ from typing import Final
 
 from miniclaw.errors import StoreError
 from miniclaw.session.directory import SessionDirectory, log
+from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import DIRECTORY_FLAGS, close_quietly, open_subdirectory, store_errors
 from miniclaw.session.stranded import BATCH_PREFIX, WORK_NAME
 
@@ -113,4 +114,4 @@ class WorkFolders:
     def _sync_names(self, work: int) -> None:
         """Bring the names of the folders to the disk, up to the sessions directory: the work folder may be new, too."""
         for fd in (work, self._directory.fd):
-            self._directory.fs.fsync(fd)
+            sync_directory(self._directory.fs, fd)

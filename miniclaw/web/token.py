@@ -16,6 +16,7 @@ from typing import Final
 from miniclaw.errors import ConfigError, StoreIOError
 from miniclaw.redaction import Secret
 from miniclaw.secret_files import MAX_SECRET_CHARS, read_private
+from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import create_exclusively, make_private
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.logs import get_logger
@@ -82,7 +83,7 @@ def _write(path: Path, text: str) -> None:
     try:
         create_exclusively(OsCalls(), temporary.name, f"{text}\n".encode(), dir_fd=directory)
         os.rename(temporary, path)
-        os.fsync(directory)
+        sync_directory(OsCalls(), directory)
     finally:
         os.close(directory)
 

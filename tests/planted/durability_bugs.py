@@ -23,14 +23,14 @@ from tests.planted.bug import (
 DURABILITY: Final = (
     bug_of_one(
         "no file sync", "a power cut leaves an empty session", FILES,
-        "is a new file, not a retry.\n            fs.fsync(fd)\n", "is a new file, not a retry.\n",
+        "is a new file, not a retry.\n            sync_file(fs, fd)\n", "is a new file, not a retry.\n",
         "session/test_durability_order.py",
     ),
     Bug(
         "named before synced", "a power cut leaves an empty session",
         (
             Change(
-                FILES, "is a new file, not a retry.\n            fs.fsync(fd)\n", "is a new file, not a retry.\n",
+                FILES, "is a new file, not a retry.\n            sync_file(fs, fd)\n", "is a new file, not a retry.\n",
             ),
             Change(
                 FILES, "            fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)\n",
@@ -42,7 +42,7 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "no directory sync", "a power cut takes what counts as saved", DIRECTORY,
-        '        with store_errors(self.path, "sync"):\n            self.fs.fsync(self.fd)',
+        '        with store_errors(self.path, "sync"):\n            sync_directory(self.fs, self.fd)',
         '        with store_errors(self.path, "sync"):\n            pass',
         "session/test_durability_order.py",
     ),
@@ -67,7 +67,8 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "unlinked before synced", "a power cut takes a session that was kept", REMOVAL,
-        "        try:\n            self._fs.fsync(self._directory.fd)\n        except OSError as error:\n            # Without",
+        "        try:\n            sync_directory(self._fs, self._directory.fd)\n        except OSError as error:\n"
+        "            # Without",
         "        try:\n            pass\n        except OSError as error:\n            # Without",
         "session/test_durability_order.py",
     ),
@@ -94,7 +95,7 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "removal not synced", "a power cut brings back what was reported as removed", REMOVAL,
-        "        try:\n            self._fs.fsync(self._fd)", "        try:\n            pass",
+        "        try:\n            sync_directory(self._fs, self._fd)", "        try:\n            pass",
         "session/test_durability_order.py",
     ),
     bug_of_one(

@@ -7,19 +7,19 @@ from typing import Final
 from tests.planted.bug import HISTORY, LEFTOVERS, RESTORE, TRASH, Bug, Change, bug_of_one
 
 _SYNC: Final = """    with store_errors(directory.path, "sync; the session is in its place and in the trash as well"):
-        directory.fs.fsync(directory.fd)
+        sync_directory(directory.fs, directory.fd)
 """
 
 LEFTOVER_BUGS: Final = (
     bug_of_one(
         "no sync of a copy in the trash", "a power cut leaves an empty entry, and no session", TRASH,
-        "                    size += len(piece)\n                self._fs.fsync(fd)\n",
+        "                    size += len(piece)\n                sync_file(self._fs, fd)\n",
         "                    size += len(piece)\n",
         "session/test_trash.py",
     ),
     bug_of_one(
         "trash not synced", "a power cut takes entries whose sessions are gone", TRASH,
-        "dst_dir_fd=folder)\n                self._fs.fsync(folder)\n", "dst_dir_fd=folder)\n",
+        "dst_dir_fd=folder)\n                sync_directory(self._fs, folder)\n", "dst_dir_fd=folder)\n",
         "session/test_trash.py",
     ),
     bug_of_one(
@@ -65,7 +65,7 @@ LEFTOVER_BUGS: Final = (
     ),
     bug_of_one(
         "history not synced", "a power cut takes the record of what was removed", HISTORY,
-        "                    write_all(fs, fd, line)\n                    fs.fsync(fd)\n",
+        "                    write_all(fs, fd, line)\n                    sync_file(fs, fd)\n",
         "                    write_all(fs, fd, line)\n",
         "session/test_history.py",
     ),

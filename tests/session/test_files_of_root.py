@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import SessionsDirectoryError
-from miniclaw.session import files
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files import NOT_GIVEN
 from miniclaw.session.folder import Folder
 from miniclaw.session.history import HistoryEvent
 from miniclaw.session.quarantine import quarantine
@@ -28,7 +28,6 @@ from tests.fakes.os_calls import FaultyOs
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PERSON = (12345, 23456)
-REFUSED = "Files that root makes here cannot be given to the directory's owner, who may not be able to use them"
 
 
 class RootsOs(FaultyOs):
@@ -68,12 +67,6 @@ class RootsOs(FaultyOs):
     def fchown(self, fd: int, uid: int, gid: int) -> None:
         assert (uid, gid) == self._owner
         self.given[os.fstat(fd).st_ino] = os.readlink(f"/proc/self/fd/{fd}")
-
-
-@pytest.fixture(autouse=True)
-def nothing_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test is the first to be refused on its file system."""
-    monkeypatch.setattr(files, "_not_given_on", set())
 
 
 def work_as(fs: FaultyOs, sessions_dir: Path) -> None:
@@ -160,7 +153,7 @@ def test_root_that_may_not_give_away_says_so_once_and_saves(tmp_path: Path, logs
     fs = RootsOs()
     fs.fail("fchown", number)
     work_as(fs, tmp_path / "home" / "workspace" / "sessions")
-    assert logs.one(REFUSED)["level"] == "warning"
+    assert logs.one(NOT_GIVEN)["level"] == "warning"
     assert (tmp_path / "home" / "workspace" / "sessions" / "web_1.json").exists()
 
 

@@ -1,0 +1,83 @@
+"""Bringing contents and names to the disk, on every file system that can rename.
+
+A sync that is refused means one of two things:
+
+* The file system *cannot* sync this: EINVAL, ENOTSUP, ENOSYS, and for a directory also EBADF (CIFS, some kinds of FUSE,
+  9p and virtiofs). That is one WARNING for each file system, and the work goes on: no retry would help, and an error
+  would let nothing be saved at all.
+* The sync has *failed*: EIO, ENOSPC, EDQUOT, EROFS and any other error. It is raised: nobody knows what the disk holds.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from typing import Final
+
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.shortcomings import log, log_shortcoming
+
+NO_FILE_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""The answers to a sync of a file by which a file system says that it has none."""
+
+NO_DIRECTORY_SYNC: Final = NO_FILE_SYNC | {errno.EBADF}
+"""The same for a directory: CIFS has no handle of one that it could sync."""
+
+_NOT_TO_READ: Final = frozenset({errno.EACCES, errno.EPERM, errno.EISDIR})
+
+FILES_UNSYNCED: Final = "File system cannot sync files; a power cut may take what was saved just before"
+DIRECTORIES_UNSYNCED: Final = (
+    "File system cannot sync directories; a power cut may undo what was saved or removed just before"
+)
+
+
+def sync_file(fs: OsCalls, fd: int) -> None:
+    """Bring the content of an open file to the disk, where its file system can.
+
+    Raises:
+        OSError: It is not on the disk.
+    """
+    _sync(fs, fd, NO_FILE_SYNC, FILES_UNSYNCED)
+
+
+def sync_directory(fs: OsCalls, fd: int) -> None:
+    """Bring the names in an open directory to the disk, where its file system can.
+
+    Raises:
+        OSError: They are not on the disk.
+    """
+    _sync(fs, fd, NO_DIRECTORY_SYNC, DIRECTORIES_UNSYNCED)
+
+
+def sync_directory_at(fs: OsCalls, path: str) -> None:
+    """Bring the names in a directory to the disk, as `sync_directory`.
+
+    One that may be changed and not be read (mode 0300) cannot be opened for that; it counts as one that cannot be
+    synced.
+
+    Raises:
+        OSError: They are not on the disk.
+    """
+    try:
+        fd = fs.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in _NOT_TO_READ:
+            raise
+        log.warning("Directory cannot be read, nor synced; a power cut may take what is made in it",
+                    path=path, error=error.strerror)  # fmt: skip
+        return
+    try:
+        sync_directory(fs, fd)
+    finally:
+        with suppress(OSError):
+            fs.close(fd)
+
+
+def _sync(fs: OsCalls, fd: int, cannot: frozenset[int], event: str) -> None:
+    try:
+        fs.fsync(fd)
+    except OSError as error:
+        if error.errno not in cannot:
+            raise
+        log_shortcoming(fs, fd, event, error)
