@@ -37,9 +37,9 @@ def logs() -> Iterator[LogRecorder]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_logged_of_file_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_logged_of_file_systems() -> None:
     """Make each test the first one of its process that meets the shortcomings of a file system."""
-    monkeypatch.setattr(shortcomings, "_logged", {})
+    shortcomings._logged.clear()  # not by monkeypatch, which would be undone last then, whatever a test does with it
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import Protocol
 
 from miniclaw.errors import GatewayStalledError, StoreError
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.process import is_alive
 
 
 class _Options(Protocol):
@@ -28,7 +28,7 @@ def find_stalled(path: Path, sock: _Options | None, *, sent: bool = False) -> Ga
         sent: Whether an order has reached it.
     """
     pid = None if sock is None else _peer(sock)
-    if pid is not None and not _exists(pid):
+    if pid is not None and not is_alive(pid):
         return None
     return GatewayStalledError(pid or _owner(path.parent / "sessions"), sent=sent)
 
@@ -42,16 +42,6 @@ def _peer(sock: _Options) -> int | None:
     except OSError:
         return None
     return int(pid) or None  # 0: it lives in another namespace
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # EPERM: another user's
-        return True
-    return True
 
 
 def _owner(sessions_dir: Path) -> int | None:

@@ -8,8 +8,10 @@ done on `trio.current_time`.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Final, Protocol, TypeAlias, runtime_checkable
@@ -143,13 +145,9 @@ class SystemClock:
     """
 
     def __init__(self) -> None:
-        self._clock_id = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+        self._clock_id = _sleepless_clock()
         self._began = 0.0
-        try:
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-                self._boot_id = file.read().strip()
-        except (OSError, ValueError):
-            self._boot_id = ""
+        self._boot_id = machine_boot()
         if not self._boot_id:
             self._boot_id, self._began = os.urandom(16).hex(), time.clock_gettime(self._clock_id)
 
@@ -169,6 +167,34 @@ class SystemClock:
         """See `Clock.synchronised`: adjtimex(2) knows it."""
         adjtimex = _adjtimex()
         return adjtimex is not None and adjtimex() in _SYNCHRONISED
+
+
+def _sleepless_clock() -> int:
+    """Return the clock of the system that goes on in its sleep, and that nobody sets; else the monotonic one."""
+    if sys.platform == "darwin":
+        return time.CLOCK_MONOTONIC_RAW  # the monotonic one is reckoned from the wall clock there
+    return getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+@cache
+def machine_boot() -> str:
+    """Return a name of this run of the machine, which no other one has; empty where the system has none."""
+    with suppress(OSError, ValueError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+    return _boot_session()
+
+
+def _boot_session() -> str:
+    """Return the same on macOS, which tells it by sysctl."""
+    import ctypes  # noqa: PLC0415 - start-up time
+
+    text = ctypes.create_string_buffer(64)
+    size = ctypes.c_size_t(len(text))
+    try:
+        failed = ctypes.CDLL(None).sysctlbyname(b"kern.bootsessionuuid", text, ctypes.byref(size), None, 0)
+    except (OSError, AttributeError, TypeError):
+        return ""
+    return "" if failed else text.value.decode("ascii", "replace")
 
 
 _SYNCHRONISED: Final = range(5)

@@ -19,6 +19,11 @@ it is another file, which nobody has locked    that one is locked; a WARNING
 it is another file, which a process has locked ownership is lost, until a restart; an ERROR
 it is a link, a directory, unreadable, …       it is left alone; a WARNING. The directory's lock goes on being held
 =============================================  =======================================================================
+
+Where a file system cannot lock one of the two, the other one decides. Where it can lock neither, what is written in
+`.lock` decides: a process of this machine that is named there and runs is the owner, and an owner that finds another
+process named there has lost its ownership. That tells two programs apart that are not started in the same moment; a
+WARNING says what it does not promise.
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ from typing import Final
 import msgspec
 
 from miniclaw.errors import OwnershipLostError, StoreIOError, WorkspaceHeldError
+from miniclaw.session.clock import machine_boot
 from miniclaw.session.files import (
     DIRECTORY_FLAGS,
     close_quietly,
@@ -46,7 +52,7 @@ from miniclaw.session.files import (
     why_no_session_file,
 )
 from miniclaw.session.fs import OsCalls
-from miniclaw.session.holder import LOCK_NAME, NO_LOCKS, read_holder
+from miniclaw.session.holder import LOCK_NAME, NO_LOCKS, is_running, read_holder
 from miniclaw.session.logs import get_logger
 from miniclaw.session.process import OpeningProcess
 
@@ -57,6 +63,18 @@ _TRIES: Final = 5
 _PAUSE_SECONDS: Final = 0.02
 
 _NOT_LOCKED: Final = -1
+
+NO_DIRECTORY_LOCK: Final = (
+    "Sessions directory cannot be locked itself, only .lock in it; if that file is deleted, a second program can start, "
+    "which is noticed at the next autosave"
+)
+NO_FILE_LOCK: Final = (
+    "Lock file cannot be locked, only the sessions directory itself; earlier versions are not kept out"
+)
+NO_LOCK: Final = (
+    "File system has no locks; a program that is started in the same moment, or on another machine, is not kept out: "
+    "never use this directory twice"
+)
 
 log = get_logger("miniclaw.session.store")
 
@@ -80,6 +98,7 @@ class Ownership:
         self._stopping = briefly
         self._one_at_a_time = threading.Lock()  # of the calls that change what follows
         self._directory_lock = self._file_lock = _NOT_LOCKED  # descriptors
+        self._goes_by_text = False  # nothing can be locked
         self._lost_to: str | None = None  # set once
         self._told = ""  # the problem with `.lock` that the log has already
 
@@ -95,7 +114,8 @@ class Ownership:
             try:
                 self._directory_lock = self._lock_directory()
                 with store_errors(self._path / LOCK_NAME, "lock"):
-                    self._file_lock = self._lock_file()
+                    self._file_lock, is_locked = self._lock_file()
+                self._tell_what_is_not_locked(is_locked)
             except BaseException:
                 self._release()
                 raise
@@ -150,39 +170,34 @@ class Ownership:
         with store_errors(self._path, "lock"):
             fd = self._fs.open(".", DIRECTORY_FLAGS, dir_fd=self._dir_fd)
             try:
-                _lock(self._fs, fd)
+                if _lock(self._fs, fd):
+                    return fd
             except BlockingIOError:
                 close_quietly(self._fs, fd)
                 raise self._held() from None
-            except OSError as error:
-                close_quietly(self._fs, fd)
-                if error.errno not in NO_LOCKS:
-                    raise
-                log.warning(
-                    "Sessions directory cannot be locked itself, only .lock in it; if that file is deleted, a second "
-                    "program can start, which is noticed at the next autosave",
-                    path=str(self._path), error=error.strerror,
-                )  # fmt: skip
-                return _NOT_LOCKED
             except BaseException:
                 close_quietly(self._fs, fd)
                 raise
-        return fd
+            close_quietly(self._fs, fd)
+            return _NOT_LOCKED
 
-    def _lock_file(self) -> int:
-        """Return a descriptor of `.lock`, locked, with this process's name in it.
+    def _lock_file(self) -> tuple[int, bool]:
+        """Return a descriptor of `.lock`, with this process's name in it, and whether it could be locked.
 
         Raises:
-            WorkspaceHeldError: Another process has locked it.
-            OSError: It cannot be locked.
+            WorkspaceHeldError: Another process has locked it, or is named in it where nothing can be locked.
+            OSError: It cannot be locked, for another reason than that the file system has no locks.
         """
         for _ in range(_TRIES):
             fd = open_or_create(self._fs, LOCK_NAME, _LOCK_FLAGS, dir_fd=self._dir_fd)
             try:
-                _lock(self._fs, fd)
+                is_locked = _lock(self._fs, fd)
+                self._goes_by_text = not is_locked and self._directory_lock == _NOT_LOCKED
+                if self._goes_by_text and self._is_anothers():
+                    raise self._held()
+                self._introduce(fd)
                 if self._is_in_place(fd):
-                    self._introduce(fd)
-                    return fd
+                    return fd, is_locked
             except BlockingIOError:
                 close_quietly(self._fs, fd)
                 raise self._held() from None
@@ -192,12 +207,30 @@ class Ownership:
             self._unlock(fd)  # deleted or replaced between its opening and its lock
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
+    def _is_anothers(self) -> bool:
+        """Return whether `.lock` names a process that runs; of one with this process's id, whether it is this one."""
+        holder = read_holder(self._fs, self._dir_fd)
+        if holder.pid == os.getpid():  # an earlier one of a container, or another directory object of this process
+            return any(other is not self and other._since == holder.since for other in list(_taken))
+        return is_running(holder)
+
+    def _tell_what_is_not_locked(self, is_file_locked: bool) -> None:
+        event = NO_LOCK if self._goes_by_text else NO_DIRECTORY_LOCK if is_file_locked else NO_FILE_LOCK
+        if not (is_file_locked and self._directory_lock != _NOT_LOCKED):
+            log.warning(event, path=str(self._path))
+
     def _is_in_place(self, fd: int) -> bool:
         try:
             there = self._fs.stat(LOCK_NAME, dir_fd=self._dir_fd)
         except FileNotFoundError:
             return False
-        return os.path.samestat(there, self._fs.fstat(fd))
+        # Some file systems give a file another inode at each look.
+        return os.path.samestat(there, self._fs.fstat(fd)) or self._is_named()
+
+    def _is_named(self) -> bool:
+        """Return whether `.lock` names this process, as it has introduced itself."""
+        holder = read_holder(self._fs, self._dir_fd)
+        return (holder.pid, holder.since) == (self._process.pid, self._since)
 
     def _introduce(self, fd: int) -> None:
         """Write into `.lock` which process this is.
@@ -205,7 +238,11 @@ class Ownership:
         Without that the lock holds as well: on a full disk, where cleaning up is needed most, and where the file is
         another's too, through a hard link.
         """
-        told = {"pid": os.getpid(), "since": self._since} | ({"stopping": True} if self._stopping else {})
+        told: dict[str, object] = {"pid": os.getpid(), "since": self._since}
+        if self._stopping:
+            told["stopping"] = True
+        if self._goes_by_text:
+            told["boot"] = machine_boot()
         # A reader takes the first line: never the end of an earlier, longer text behind a new one.
         text = msgspec.json.encode(told) + b"\n"
         with suppress(OSError):
@@ -226,7 +263,10 @@ class Ownership:
         mode = None
         try:
             there = self._fs.stat(LOCK_NAME, dir_fd=self._dir_fd)
-            if os.path.samestat(there, self._fs.fstat(self._file_lock)):
+            is_ours = os.path.samestat(there, self._fs.fstat(self._file_lock))
+            if self._goes_by_text:
+                is_ours = self._check_text(self._file_lock if is_ours else _NOT_LOCKED)
+            if is_ours:
                 self._told = ""
                 return
             mode = there.st_mode
@@ -236,13 +276,10 @@ class Ownership:
             self._tell(f"it cannot be looked at: {error.strerror}")
             return
         try:
-            fd = self._lock_file()
+            fd, _ = self._lock_file()
         except WorkspaceHeldError as error:
-            self._lost_to = error.holder
-            log.error(
-                "Sessions directory is owned by another process; nothing is saved or removed any more until a restart",
-                path=str(self._path), holder=error.holder,
-            )  # fmt: skip
+            if not self._is_named():  # else it is this process's lock that is in the way, of a file with another inode
+                self._lose(error.holder)
         except (OSError, StoreIOError) as error:
             reason = error.strerror if isinstance(error, OSError) else error.reason
             self._tell((mode and why_no_session_file(mode)) or f"it cannot be locked: {reason}")
@@ -255,6 +292,26 @@ class Ownership:
                 path=str(self._path / LOCK_NAME),
             )
 
+    def _check_text(self, fd: int) -> bool:
+        """Return whether `.lock`, which cannot be locked, needs no more care; `fd` is open where it is the owner's."""
+        holder = read_holder(self._fs, self._dir_fd)
+        if self._is_named():
+            return True
+        if holder.pid is not None:
+            self._lose(holder.who)
+            return True
+        if fd == _NOT_LOCKED:
+            return False
+        self._introduce(fd)  # a program that came and went has emptied it, or the disk was full
+        return True
+
+    def _lose(self, holder: str) -> None:
+        self._lost_to = holder
+        log.error(
+            "Sessions directory is owned by another process; nothing is saved or removed any more until a restart",
+            path=str(self._path), holder=holder,
+        )  # fmt: skip
+
     def _tell(self, problem: str) -> None:
         """Log once that `.lock` cannot be the owner's."""
         if problem != self._told:
@@ -265,6 +322,9 @@ class Ownership:
             )  # fmt: skip
 
     def _release(self) -> None:
+        if self._goes_by_text and self._file_lock != _NOT_LOCKED and self._process.is_this_one and self._is_named():
+            with suppress(OSError):
+                self._fs.ftruncate(self._file_lock, 0)
         for fd in (self._file_lock, self._directory_lock):
             if fd != _NOT_LOCKED:
                 self._unlock(fd)
@@ -278,7 +338,12 @@ class Ownership:
         close_quietly(self._fs, fd)
 
 
-def _lock(fs: OsCalls, fd: int) -> None:
+def _lock(fs: OsCalls, fd: int) -> bool:
+    """Lock an open file or directory; return False where the file system cannot.
+
+    Raises:
+        BlockingIOError: Another process has locked it.
+    """
     for tried in range(1, _TRIES + 1):
         try:
             fs.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -286,8 +351,13 @@ def _lock(fs: OsCalls, fd: int) -> None:
             if tried == _TRIES:
                 raise
             time.sleep(_PAUSE_SECONDS)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            return False
         else:
-            return
+            return True
+    raise AssertionError  # for mypy: the last try has returned or raised
 
 
 # Changed by any thread, in atomic steps; a child that is forked has nothing else to go by.

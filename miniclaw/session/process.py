@@ -7,6 +7,19 @@ import os
 from miniclaw.errors import ForkedRuntimeError
 
 
+def is_alive(pid: int) -> bool:
+    """Return whether there is a process of this id on this machine."""
+    if pid <= 0:  # of a group, or of all
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # EPERM: another user's
+        return True
+    return True
+
+
 class OpeningProcess:
     """Remembers the process that made it.
 

@@ -100,10 +100,30 @@ class OtherInodes(FaultyOs):
         return self._shifted(super().stat(name, dir_fd=dir_fd))
 
     def _shifted(self, status: os.stat_result) -> os.stat_result:
-        # The second argument has the times in nanoseconds, which the ten numbers of the first have not.
-        parts: Any = status.__reduce__()[1]
-        numbers, others = parts
-        return os.stat_result((numbers[0], numbers[1] + self._shift, *numbers[2:]), others)
+        return with_numbers(status, inode=status.st_ino + self._shift)
+
+
+class NewInodes(FaultyOs):
+    """A file system that gives a file another inode at each look."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._numbers = itertools.count(1)
+
+    def fstat(self, fd: int) -> os.stat_result:
+        return with_numbers(super().fstat(fd), inode=next(self._numbers))
+
+    def stat(self, name: str, *, dir_fd: int | None = None) -> os.stat_result:
+        return with_numbers(super().stat(name, dir_fd=dir_fd), inode=next(self._numbers))
+
+
+def with_numbers(status: os.stat_result, *, mode: int | None = None, inode: int | None = None) -> os.stat_result:
+    """Return a status with another mode or inode."""
+    # The second argument has the times in nanoseconds, which the ten numbers of the first have not.
+    parts: Any = status.__reduce__()[1]
+    numbers, others = parts
+    changed = (status.st_mode if mode is None else mode, status.st_ino if inode is None else inode)
+    return os.stat_result((*changed, *numbers[2:]), others)
 
 
 class Gate:

@@ -80,14 +80,14 @@ def test_find_holder_that_cannot_be_asked_is_an_error(sessions_dir: Path) -> Non
 
     class Refusing(OsCalls):
         def flock(self, fd: int, operation: int) -> None:
-            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     sessions_dir.mkdir(parents=True)
     (sessions_dir / LOCK_NAME).touch()
     with SessionDirectory.open(sessions_dir, fs=Refusing()) as directory, pytest.raises(StoreIOError) as caught:
         directory.holder()
     assert caught.value.path == sessions_dir / LOCK_NAME
-    assert caught.value.errno == errno.ENOLCK
+    assert caught.value.errno == errno.EIO
 
 
 def test_own_waits_out_somebody_who_only_looks(sessions_dir: Path) -> None:
