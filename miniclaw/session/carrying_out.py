@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import trio
 
 from miniclaw.session.cleanup_late import LateBatches
-from miniclaw.session.cleanup_log import log_leftovers, log_removals
+from miniclaw.session.cleanup_log import RunLog
 from miniclaw.session.cleanup_result import Progress
 from miniclaw.session.history import Actor
 from miniclaw.session.job import PENDING, Job
@@ -41,6 +41,7 @@ async def carry_out(
     store: SessionStore,
     *,
     by: Actor,
+    log: RunLog,
     late: LateBatches,
     ends: Callable[[], bool],
 ) -> bool:
@@ -53,6 +54,7 @@ async def carry_out(
         manager: Asked for its consent to each session.
         store: Where everything lies.
         by: Who runs it, for the trash.
+        log: Told of each batch as well.
         late: Takes the batches that outlast the run.
         ends: Whether to end after the batch that is under way.
 
@@ -65,7 +67,7 @@ async def carry_out(
         await trio.lowlevel.checkpoint()
         swept = await _sweep(store, [row.leftover for row in leftovers], late.leftovers)
         progress.add_leftovers(swept)
-        log_leftovers(swept)
+        log.leftovers(swept)
         if any(done.outcome == "pending" for done in swept):
             return False
     for rows in _batches(plan.removals, partial(_size_in_batch, plan=plan)):
@@ -77,7 +79,7 @@ async def carry_out(
             late=partial(late.removals, rows), order=_order(rows, plan, by),
         )  # fmt: skip
         progress.add_removals(rows, removals)
-        log_removals(removals, plan.ages, late.sessions_dir)
+        log.removals(removals, plan.ages)
         if any(removal.outcome in {"pending", "unanswered"} for removal in removals):
             return False
     return not ends()

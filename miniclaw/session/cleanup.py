@@ -23,7 +23,7 @@ from msgspec.structs import asdict
 from miniclaw.errors import RemovalPendingError, StoreError
 from miniclaw.session.carrying_out import carry_out
 from miniclaw.session.cleanup_late import LateBatches
-from miniclaw.session.cleanup_log import log_problems, log_removed
+from miniclaw.session.cleanup_log import CleanupLog, RunLog, log_removed
 from miniclaw.session.cleanup_result import CleanupResult, Progress, planned_event
 from miniclaw.session.clock import Clock, Now, SystemClock, as_clock
 from miniclaw.session.history import Actor, EventKind, History, HistoryEvent
@@ -115,6 +115,7 @@ class Cleanup:
         self._history = history
         self._by = by
         self._run_in_thread = run
+        self._log = CleanupLog(self.sessions_dir)
         self._limiter = trio.CapacityLimiter(1)
         self._turns = trio.Lock()  # held by the run that is going
         self._stops = 0  # how often `stop` was called: what began before the last time ends early
@@ -213,10 +214,10 @@ class Cleanup:
         stops = self._stops
         async with self._turns:
             try:
-                with self.stats.counting() as count:
+                with self.stats.counting() as count, self._log.run() as told:
                     async with self._opened() as (manager, store, moment):
                         result = await self._run(
-                            manager, store, count, notice or self._at_once(moment),
+                            manager, store, count, told, notice or self._at_once(moment),
                             on_plan=on_plan,
                             confirmed=confirmed, on_progress=on_progress, by=by or self._by,
                             ends=lambda: self._interrupted or self._stops != stops,
@@ -262,6 +263,7 @@ class Cleanup:
         manager: SessionManager,
         store: SessionStore,
         count: RunCount,
+        told: RunLog,
         notice: Notice,
         *,
         on_plan: OnPlan | None,
@@ -275,7 +277,7 @@ class Cleanup:
         # Where the number of removals decides about others, damaged files must not be counted among them.
         verify = self.policy.has_budget or self.policy.max_removed_fraction is not None
         plan = await self._scan(store, manager, notice, verify=verify, ends=ends, on_progress=on_progress)
-        log_problems(plan, self.sessions_dir)
+        told.problems(plan)
         progress = Progress(plan)
         if on_plan is not None and not ends():
             await on_plan(plan)
@@ -290,7 +292,7 @@ class Cleanup:
         done = False
         try:
             late = LateBatches(plan, by, sessions_dir=self.sessions_dir, stats=self.stats, history=self._history)
-            done = await carry_out(progress, manager, store, by=by, late=late, ends=ends)
+            done = await carry_out(progress, manager, store, by=by, log=told, late=late, ends=ends)
         finally:
             seconds = trio.current_time() - started
             result = progress.result(interrupted=not done, seconds=seconds)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from miniclaw.errors import StoreError
-from miniclaw.session.cleanup_log import log_leftovers, log_removals
+from miniclaw.session.cleanup_log import CleanupLog
 from miniclaw.session.cleanup_result import Progress
 from miniclaw.session.history import Actor, History, HistoryEvent
 from miniclaw.session.leftovers import LeftoverRemoval
@@ -37,20 +37,22 @@ class LateBatches:
     ) -> None:
         self._plan = plan
         self._by = by
-        self.sessions_dir = sessions_dir
+        self._log = CleanupLog(sessions_dir)  # its own: the run that has ended has no line any more
         self._stats = stats
         self._history = history
 
     def removals(self, rows: Sequence[PlanRow], removals: Sequence[Removal]) -> Epilogue:
         """Take a batch of sessions; on the trio thread."""
-        log_removals(removals, self._plan.ages, self.sessions_dir)
+        with self._log.run() as run:
+            run.removals(removals, self._plan.ages)
         progress = Progress(self._plan)
         progress.add_removals(rows, removals)
         return self._tell(progress)
 
     def leftovers(self, removals: Sequence[LeftoverRemoval]) -> Epilogue:
         """Take a batch of leftovers; on the trio thread."""
-        log_leftovers(removals)
+        with self._log.run() as run:
+            run.leftovers(removals)
         progress = Progress(self._plan)
         progress.add_leftovers(removals)
         return self._tell(progress)

@@ -1,46 +1,146 @@
-"""What a cleanup says in the log about single files: the first of each kind, and how many more there are."""
+"""What a cleanup logs about single files: each is named once, and counted by the runs after that.
+
+A damaged file that nobody looks after would else be the same line at each run, for months. So a run names what is new,
+at most `MOST_NAMED` files for each event, and says in one line how many others there are. Foreign entries are one line
+in any case: they stand in no session's place.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.logs import get_logger
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.timeline import Ages
+from miniclaw.session.rows import ProblemKind
 
-_MAX_PROBLEMS_LOGGED: Final = 20
+MOST_NAMED: Final = 20
+"""How many files a run names for each event."""
+
+MOST_IN_LINE: Final = 5
+"""How many a line that counts them names, as examples."""
+
+DRY_RUN: Final = "miniclaw sessions cleanup --dry-run"
+
+_FAILED: Final = frozenset({"failed", "unsynced", "corrupt", "unreadable", "unanswered"})
+
+_UNJUDGED: Final = "Session file kept, it cannot be judged"
+_AHEAD: Final = "Session kept, it is ahead of the clock"
+_NOT_REMOVED: Final = "Session not removed"
+_LEFTOVER_NOT_REMOVED: Final = "Leftover not removed"
+_UNFINISHED: Final = "Unfinished removal waits for the next start"
+
+_MORE: Final = {
+    _UNJUDGED: "More session files cannot be judged",
+    _AHEAD: "More sessions are ahead of the clock",
+    _NOT_REMOVED: "More sessions not removed",
+    _LEFTOVER_NOT_REMOVED: "More leftovers not removed",
+    _UNFINISHED: "More unfinished removals wait for the next start",
+}
+_WARNINGS: Final = frozenset({_AHEAD, _UNFINISHED})  # the others are ERRORs
+
+_Named: TypeAlias = Mapping[str, Set[tuple[str, str]]]
+"""By event, the files that a run was about, each with the reason."""
 
 log = get_logger("miniclaw.session.cleanup")
 
 
-def log_removals(removals: Sequence[Removal], ages: Ages, sessions_dir: Path) -> None:
-    """Say what was removed, at DEBUG, and what could not be, as an ERROR."""
-    for removal in removals:
-        if removal.outcome == "removed":
-            log_removed(removal, ages)
-        elif removal.outcome in {"failed", "unsynced", "corrupt", "unreadable", "unanswered", "pending"}:
-            event = "Session not removed yet" if removal.outcome == "pending" else "Session not removed"
-            path = str(sessions_dir / removal.key)
-            log.error(event, path=path, outcome=removal.outcome, reason=removal.reason)
+class CleanupLog:
+    """The log of the runs of one cleanup, which remembers from each what the next one need not name.
+
+    Args:
+        sessions_dir: For messages.
+    """
+
+    def __init__(self, sessions_dir: Path) -> None:
+        self._sessions_dir = sessions_dir
+        self._before: _Named = {}
+
+    @contextmanager
+    def run(self) -> Iterator[RunLog]:
+        """Log one run, for a block. Runs come one after another."""
+        run = RunLog(self._sessions_dir, self._before)
+        try:
+            yield run
+        finally:
+            self._before = run.end()
 
 
-def log_leftovers(removals: Sequence[LeftoverRemoval]) -> None:
-    """Say which leftovers were removed, at DEBUG, and which could not be, as an ERROR."""
-    for done in removals:
-        fields = {"kind": done.leftover.kind, "file": done.leftover.key}
-        if done.leftover.kind == "unfinished":
-            # The ERROR was when the system refused; nothing is lost, and nothing can be done before the next start.
-            log.warning("Unfinished removal waits for the next start", reason=done.reason, **fields)
-        elif done.outcome in {"failed", "pending"}:
-            event = "Leftover not removed yet" if done.outcome == "pending" else "Leftover not removed"
-            log.error(event, reason=done.reason, **fields)
-        elif done.outcome != "vanished":
-            log.debug("Leftover removed", outcome=done.outcome, bytes_freed=done.bytes_freed, **fields)
+class RunLog:
+    """The log of one run."""
+
+    def __init__(self, sessions_dir: Path, before: _Named) -> None:
+        self._sessions_dir = sessions_dir
+        self._before = before
+        self._found: dict[str, set[tuple[str, str]]] = {}
+        self._named: dict[str, int] = {}
+        self._counted: dict[str, list[str]] = {}
+
+    def _tell(self, event: str, key: str, why: str, /, **fields: object) -> None:
+        """Log an event about one file, or count it."""
+        self._found.setdefault(event, set()).add((key, why))
+        named = self._named.get(event, 0)
+        if named == MOST_NAMED or (key, why) in self._before.get(event, ()):
+            self._counted.setdefault(event, []).append(key)
+            return
+        self._named[event] = named + 1
+        _level_of(event)(event, **fields)
+
+    def end(self) -> _Named:
+        """Log how many files were counted, and return what the next run need not name."""
+        for event, keys in self._counted.items():
+            _level_of(event)(_MORE[event], more=len(keys), first=keys[:MOST_IN_LINE], see=DRY_RUN)
+        return self._found
+
+    def problems(self, plan: CleanupPlan) -> None:
+        """Log which files are no sessions that can be judged."""
+        for problem in plan.problems:
+            if problem.kind != "foreign":
+                path = str(self._sessions_dir / problem.key)
+                self._tell(
+                    _UNJUDGED, problem.key, problem.reason, path=path, kind=problem.kind, reason=problem.reason
+                )  # fmt: skip
+        if foreign := _keys(plan, "foreign"):
+            log.info("Entries left alone, they are no sessions", files=len(foreign), first=foreign[:MOST_IN_LINE])
+        for row in plan.future:
+            header = row.session.header
+            used = header.last_accessed.isoformat()
+            self._tell(_AHEAD, row.session.key, used, session_id=header.session_id, last_accessed=used)
+
+    def removals(self, removals: Sequence[Removal], ages: Ages) -> None:
+        """Log what was removed, at DEBUG, and what could not be, as an ERROR."""
+        for removal in removals:
+            path = str(self._sessions_dir / removal.key)
+            if removal.outcome == "removed":
+                log_removed(removal, ages)
+            elif removal.outcome == "pending":
+                log.error("Session not removed yet", path=path, outcome=removal.outcome, reason=removal.reason)
+            elif removal.outcome in _FAILED:
+                self._tell(
+                    _NOT_REMOVED, removal.key, removal.reason, path=path, outcome=removal.outcome, reason=removal.reason
+                )  # fmt: skip
+
+    def leftovers(self, removals: Sequence[LeftoverRemoval]) -> None:
+        """Log which leftovers were removed, at DEBUG, and which could not be, as an ERROR."""
+        for done in removals:
+            kind, key = done.leftover.kind, done.leftover.key
+            if kind == "unfinished":
+                # The ERROR was when the system refused; nothing is lost, and nothing can be done before the next start.
+                self._tell(_UNFINISHED, key, done.reason, reason=done.reason, kind=kind, file=key)
+            elif done.outcome == "pending":
+                log.error("Leftover not removed yet", reason=done.reason, kind=kind, file=key)
+            elif done.outcome == "failed":
+                self._tell(_LEFTOVER_NOT_REMOVED, key, done.reason, reason=done.reason, kind=kind, file=key)
+            elif done.outcome != "vanished":
+                log.debug(
+                    "Leftover removed", outcome=done.outcome, bytes_freed=done.bytes_freed, kind=kind, file=key
+                )  # fmt: skip
 
 
 def log_removed(removal: Removal, ages: Ages) -> None:
@@ -56,20 +156,9 @@ def log_removed(removal: Removal, ages: Ages) -> None:
         )
 
 
-def log_problems(plan: CleanupPlan, sessions_dir: Path) -> None:
-    """Say which files cannot be read as sessions; the first of them, and how many more there are."""
-    bad = [problem for problem in plan.problems if problem.kind != "foreign"]
-    for problem in bad[:_MAX_PROBLEMS_LOGGED]:
-        path = str(sessions_dir / problem.key)
-        log.error("Session file kept, it cannot be judged", path=path, kind=problem.kind, reason=problem.reason)
-    if (more := len(bad) - _MAX_PROBLEMS_LOGGED) and more > 0:
-        log.error("More session files cannot be judged", more=more, see="miniclaw sessions cleanup --dry-run")
-    foreign = [problem for problem in plan.problems if problem.kind == "foreign"]
-    for problem in foreign[:_MAX_PROBLEMS_LOGGED]:
-        log.info("Entry left alone, it is no session", path=str(sessions_dir / problem.key), reason=problem.reason)
-    for row in plan.future[:_MAX_PROBLEMS_LOGGED]:
-        log.warning(
-            "Session kept, it is ahead of the clock",
-            session_id=row.session.header.session_id,
-            last_accessed=row.session.header.last_accessed.isoformat(),
-        )
+def _keys(plan: CleanupPlan, kind: ProblemKind) -> list[str]:
+    return sorted(problem.key for problem in plan.problems if problem.kind == kind)
+
+
+def _level_of(event: str) -> Callable[..., None]:
+    return log.warning if event in _WARNINGS else log.error

@@ -1,0 +1,118 @@
+"""What runs log about single files: no file is an ERROR for ever, and none is passed over in silence."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from miniclaw.session.cleanup_log import MOST_NAMED
+from miniclaw.session.retention.policy import RetentionPolicy
+from tests.fakes.logs import LogRecorder
+from tests.fakes.os_calls import FaultyOs
+from tests.fakes.runs import Runs
+from tests.fakes.samples import write_session
+
+KEPT = "Session file kept, it cannot be judged"
+MORE = "More session files cannot be judged"
+NOT_REMOVED = "Session not removed"
+POLICY = RetentionPolicy()
+
+
+async def test_damaged_file_is_named_by_the_first_run_and_counted_by_the_next(runs: Runs, logs: LogRecorder) -> None:
+    """Each run has its ERROR, but only what is new has a line of its own: also a file whose damage is another one."""
+    logs.expect_error(KEPT)
+    logs.expect_error(MORE)
+    place, cleanup = runs.store.directory.path, runs.by(POLICY)
+    (place / "telegram_1.json").write_bytes(b"{")
+    await cleanup.run()
+    assert (len(logs.named(KEPT)), len(logs.named(MORE))) == (1, 0)
+    logs.events.clear()
+    (place / "telegram_2.json").write_bytes(b"{")
+    await cleanup.run()
+    assert Path(logs.one(KEPT)["path"]).name == "telegram_2.json"
+    more = logs.one(MORE)
+    assert (more["level"], more["more"], more["first"]) == ("error", 1, ["telegram_1.json"])
+    logs.events.clear()
+    (place / "telegram_1.json").write_bytes(b"[]")
+    await cleanup.run()
+    assert Path(logs.one(KEPT)["path"]).name == "telegram_1.json"
+    assert logs.one(MORE)["first"] == ["telegram_2.json"]
+
+
+async def test_many_damaged_files_are_named_once_up_to_a_bound(runs: Runs, logs: LogRecorder) -> None:
+    """Those over the bound are not named one day after another."""
+    logs.expect_error(KEPT)
+    logs.expect_error(MORE)
+    for number in range(MOST_NAMED + 5):
+        (runs.store.directory.path / f"telegram_{number}.json").write_bytes(b"")
+    cleanup = runs.by(POLICY)
+    for more in (5, MOST_NAMED + 5):
+        assert (await cleanup.run()).corrupt == MOST_NAMED + 5
+        assert len(logs.named(KEPT)) == MOST_NAMED
+        assert logs.named(MORE)[-1]["more"] == more
+    assert len(logs.named(MORE)) == 2
+
+
+async def test_damaged_file_that_was_mended_and_breaks_again_is_named_again(runs: Runs, logs: LogRecorder) -> None:
+    """What a run did not meet is forgotten."""
+    logs.expect_error(KEPT)
+    path = write_session(runs.store.directory.path, "telegram_1", runs.clock.now)
+    cleanup, whole = runs.by(POLICY), path.read_bytes()
+    for content in (b"{", whole, b"{"):
+        path.write_bytes(content)
+        await cleanup.run()
+    assert len(logs.named(KEPT)) == 2
+
+
+async def test_sessions_that_cannot_be_removed_are_named_once(runs: Runs, fs: FaultyOs, logs: LogRecorder) -> None:
+    """A removal that fails day after day, for damage or for the system, is an ERROR each day and a line once."""
+    logs.expect_error(NOT_REMOVED)
+    logs.expect_error("More sessions not removed")
+    runs.write(*range(31, 31 + MOST_NAMED + 3))
+    fs.fail("rename", errno.EACCES, path="telegram_")
+    cleanup = runs.by(POLICY)
+    for more in (3, MOST_NAMED + 3):
+        assert (await cleanup.run()).failed == MOST_NAMED + 3
+        assert len(logs.named(NOT_REMOVED)) == MOST_NAMED
+        assert logs.named("More sessions not removed")[-1]["more"] == more
+
+
+async def test_leftovers_that_cannot_be_removed_are_named_once(runs: Runs, fs: FaultyOs, logs: LogRecorder) -> None:
+    """So it is with what lies beside the sessions."""
+    logs.expect_error("Leftover not removed")
+    logs.expect_error("More leftovers not removed")
+    path = runs.store.directory.path / ".work" / "tmp-0123456789abcdef"
+    path.write_bytes(b"x")
+    os.utime(path, (runs.clock.ago(days=2).timestamp(),) * 2)
+    fs.fail("unlink", errno.EACCES, path=path.name)
+    cleanup = runs.by(POLICY)
+    await cleanup.run()
+    await cleanup.run()
+    assert logs.one("Leftover not removed")["file"] == path.name
+    assert logs.one("More leftovers not removed")["first"] == [path.name]
+
+
+async def test_sessions_ahead_of_the_clock_are_named_once(runs: Runs, logs: LogRecorder) -> None:
+    """So it is with a WARNING."""
+    runs.write(-400)
+    cleanup = runs.by(POLICY)
+    await cleanup.run()
+    await cleanup.run()
+    assert logs.one("Session kept, it is ahead of the clock")["level"] == "warning"
+    more = logs.one("More sessions are ahead of the clock")
+    assert (more["level"], more["first"]) == ("warning", ["telegram_-400.json"])
+
+
+@pytest.mark.parametrize("fields", [{"confirmed": True}, {}])
+async def test_another_cleanup_names_all_anew(runs: Runs, logs: LogRecorder, fields: dict[str, Any]) -> None:
+    """Who starts the program, or a command, is told by name what is wrong."""
+    logs.expect_error(KEPT)
+    (runs.store.directory.path / "telegram_1.json").write_bytes(b"{")
+    await runs.by(POLICY).run(**fields)
+    await runs.by(POLICY).run(**fields)
+    assert len(logs.named(KEPT)) == 2
+    assert not logs.named(MORE)
