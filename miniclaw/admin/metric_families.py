@@ -91,6 +91,8 @@ def cleanup_families(manager: SessionManager, service: CleanupService) -> Iterat
         yield gauge("cleanup_last_run_duration_seconds", "How long the last cleanup took.", took)
         scanned = stats.last_scanned
         yield gauge("cleanup_last_run_scanned_files", "Session files that the last cleanup looked at.", scanned)
+        meaning = "Files that the last cleanup left alone because they are no sessions it can judge, by their kind."
+        yield gauges("cleanup_last_run_problem_files", meaning, "kind", stats.problems)
     if service.next_run_at is not None:
         yield timestamp("cleanup_next_run_timestamp_seconds", "When the next cleanup is due.", service.next_run_at)
     yield gauge("sessions_due", "Sessions that go soon if nobody uses them, as of the last cleanup.", service.due)

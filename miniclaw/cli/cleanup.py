@@ -14,7 +14,7 @@ from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import leave_out_of_log, log_to_terminal, look_ahead, sessions_opened
 from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
-from miniclaw.cli.output import RESTORE_HINT, count, entries, scan_progress
+from miniclaw.cli.output import RESTORE_HINT, conflict_copies, count, entries, scan_progress
 from miniclaw.cli.plan_output import CONFIRM, LEGACY, print_plan, print_plan_json, unmet_budgets
 from miniclaw.formats import format_size
 from miniclaw.session.retention.plan import CleanupPlan
@@ -147,6 +147,8 @@ def _print_result(result: CleanupResult, *, log: str) -> None:
     ]:
         if number:
             click.echo(f"{number:,} kept: {what}.")
+    if result.conflicts:
+        click.echo(f"{conflict_copies(result.conflicts)} left alone. `--dry-run` names them.")
     if result.foreign:
         click.echo(f"{entries(result.foreign)} left alone: no session. `--dry-run` names them.")
     if result.unmet:

@@ -17,6 +17,7 @@ from miniclaw.cli.looking import log_to_terminal, moment_of, sessions_opened
 from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import channel_option, dry_run_option, json_option, yes_option
 from miniclaw.cli.output import RESTORE_HINT, count, echo_error, one_line, print_table
+from miniclaw.cli.plan_output import kept_line
 from miniclaw.cli.selecting import Selection, select_by_chat, select_by_id
 from miniclaw.formats import format_age, format_duration, format_size, printable
 from miniclaw.session.retention.timeline import Ages
@@ -83,7 +84,7 @@ def delete(
     else:
         _print_result(done, trash_for)
     for problem in selection.kept:
-        echo_error(f"kept: {one_line(problem.key)}: {problem.kind}, {problem.reason}")
+        echo_error(kept_line(problem))
     if selection.kept or any(deleted.error for deleted in done):
         sys.exit(EXIT_FAILED)
 
@@ -129,7 +130,7 @@ def _print_selection(selection: Selection, ages: Ages, *, goes_to_trash: bool, a
         click.echo()
     click.echo(f"{_would_go(selection, goes_to_trash=goes_to_trash)}. Nothing was changed.")
     for problem in selection.kept:
-        click.echo(f"kept: {one_line(problem.key)}: {problem.kind}, {one_line(problem.reason)}")
+        click.echo(kept_line(problem))
 
 
 def _print_selection_json(selection: Selection) -> None:

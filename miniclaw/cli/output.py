@@ -12,6 +12,8 @@ from miniclaw.formats import printable
 
 LIST_DUE = "`miniclaw sessions due` lists them"
 
+DRY_RUN_NAMES = "`miniclaw sessions cleanup --dry-run` names them"
+
 RESTORE_HINT = "`miniclaw trash list` shows them, and `miniclaw trash restore ID` brings one back"
 """How to undo a removal of several, as part of a receipt."""
 
@@ -108,6 +110,11 @@ def echo_error(error: Exception | str) -> None:
 def count(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural where it is one."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def conflict_copies(number: int) -> str:
+    """Return a number of conflict copies, with where they come from."""
+    return f"{number:,} {'copy' if number == 1 else 'copies'} of sessions by a sync program or an editor"
 
 
 def entries(number: int) -> str:

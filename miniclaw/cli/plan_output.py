@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from miniclaw.admin.views.looking import Outlook
-from miniclaw.admin.views.plan import shown_plan
+from miniclaw.admin.views.plan import shown_plan, shown_problem
 from miniclaw.cli.output import LIST_DUE, count, entries, one_line, print_table
 from miniclaw.formats import format_age, format_size
 from miniclaw.session.retention.leftover_rules import LeftoverRow
@@ -112,12 +112,19 @@ def _print_leftovers(rows: Iterable[LeftoverRow], ages: Ages) -> None:
 def _print_problems(problems: Sequence[ProblemFile]) -> None:
     for problem in problems:
         if problem.kind != "foreign":
-            click.echo(f"kept: {one_line(problem.key)}: {problem.kind}, {one_line(problem.reason)}")
+            click.echo(kept_line(problem))
     foreign = [problem for problem in problems if problem.kind == "foreign"]
     for problem in foreign[:_MAX_FOREIGN]:
         click.echo(f"left alone: {one_line(problem.key)}: {one_line(problem.reason)}")
     if len(foreign) > _MAX_FOREIGN:
         click.echo(f"left alone: {entries(len(foreign) - _MAX_FOREIGN)} more; --json has them all")
+
+
+def kept_line(problem: ProblemFile) -> str:
+    """Return what is told of a file that is kept though it is no session that can be judged."""
+    shown = shown_problem(problem)
+    way_out = f"; `{shown.way_out}` moves it out of the way" if shown.way_out else ""
+    return f"kept: {one_line(shown.file)}: {shown.kind}, {one_line(shown.reason + way_out)}"
 
 
 def print_plan_json(outlook: Outlook, warnings: Sequence[str] = ()) -> None:

@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from miniclaw.cli import Settings
 from miniclaw.cli.looking import find_leftovers, find_trashes, list_directory
 from miniclaw.errors import InvalidSessionIdError, SessionNotFoundError
-from miniclaw.session import names
+from miniclaw.session import conflict_names, names
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.leftovers import LEGACY_SUFFIXES, session_file_of
 from miniclaw.session.quarantine import QUARANTINE_NAME, quarantined_stem
@@ -166,16 +166,23 @@ def select_by_id(
     """
     selection = Selection()
     leftovers: list[Leftover] = []
+    conflicts: list[ProblemFile] = []
     if erase:
+        conflicts = list_directory(settings, directory).conflicts
+        selection.kept += _of_conflicts(_ByIds(session_ids), conflicts)
         leftovers = _add_copies(selection, settings, directory, _ByIds(session_ids), now)
     with_copies = {copy.session_id for copy in selection.copies}
     for session_id in dict.fromkeys(session_ids):
         session = _find(directory, session_id)
         if session is not None:
             selection.sessions.append(session)
-        elif session_id not in with_copies and not _add_leftovers(Selection(), leftovers, _ByIds([session_id])).kept:
+        elif session_id not in with_copies and not _kept_for(_ByIds([session_id]), leftovers, conflicts):
             raise SessionNotFoundError(session_id)
     return selection
+
+
+def _kept_for(wish: _Wish, leftovers: list[Leftover], conflicts: list[ProblemFile]) -> bool:
+    return bool(_add_leftovers(Selection(), leftovers, wish).kept or _of_conflicts(wish, conflicts))
 
 
 def _find(directory: SessionDirectory | None, session_id: str) -> StoredSession | None:
@@ -204,6 +211,7 @@ def select_by_chat(
     )
     selection.sessions.sort(key=lambda row: row.header.session_id)
     if erase:
+        selection.kept += _of_conflicts(wish, listing.conflicts)
         _add_copies(selection, settings, directory, wish, now)
     return selection
 
@@ -216,6 +224,18 @@ def _add_copies(
         _add_trash(selection, bin_, wish)
     _add_leftovers(selection, leftovers, wish)
     return leftovers
+
+
+def _of_conflicts(wish: _Wish, conflicts: list[ProblemFile]) -> list[ProblemFile]:
+    """Return the copies that other programs have made of sessions that are meant: what a person said stands there."""
+    return [copy for copy in conflicts if _is_copy_for(wish, copy)]
+
+
+def _is_copy_for(wish: _Wish, copy: ProblemFile) -> bool:
+    if copy.inside and wish.is_for(copy.inside):
+        return True
+    original = conflict_names.original_of(copy.key)
+    return original is not None and wish.may_be_for(original)
 
 
 def _add_trash(selection: Selection, bin_: Trash, wish: _Wish) -> None:

@@ -14,7 +14,7 @@ from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import log_to_terminal, moment_of, notice_at
 from miniclaw.cli.options import channel_option, json_option, older_than_option
-from miniclaw.cli.output import count, print_table, scan_progress
+from miniclaw.cli.output import DRY_RUN_NAMES, conflict_copies, count, print_table, scan_progress
 from miniclaw.formats import format_age, format_size
 
 
@@ -43,7 +43,7 @@ def list_sessions(
     rules.warn()
     policy = rules.config.session.retention_policy()
     with scan_progress() as progress:
-        rows, problems = judged_sessions(rules, notice_at(rules, moment), progress)
+        rows, listing = judged_sessions(rules, notice_at(rules, moment), progress)
     wanted = Wanted(channel, older_than)
     rows = [row for row in rows if wanted.takes(row)]
     rows.sort(key=lambda row: (ORDERS[order or "recent"](row), row.session.header.session_id))
@@ -59,6 +59,7 @@ def list_sessions(
         print_table(("SESSION", "LAST USED", "SIZE", "RETENTION"), cells, right=("LAST USED", "SIZE"))
         if left_out:
             click.echo(f"{count(left_out, 'more session')}; --limit leaves them out.", err=True)
-    if unread := len(problems):
-        hint = "`miniclaw sessions cleanup --dry-run` names them"
-        click.echo(f"{count(unread, 'file')} could not be read as sessions; {hint}.", err=True)
+    if unread := len(listing.problems):
+        click.echo(f"{count(unread, 'file')} could not be read as sessions; {DRY_RUN_NAMES}.", err=True)
+    if copies := len(listing.conflicts):
+        click.echo(f"{conflict_copies(copies)}; {DRY_RUN_NAMES}.", err=True)

@@ -12,7 +12,7 @@ import msgspec
 from miniclaw.cli import Settings
 from miniclaw.cli.looking import find_leftovers, list_directory, log_to_terminal, moment_of, sessions_opened
 from miniclaw.cli.options import json_option
-from miniclaw.cli.output import count, print_table
+from miniclaw.cli.output import conflict_copies, count, print_table
 from miniclaw.formats import format_age, format_size
 from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.rows import LeftoverKind, StoredSession
@@ -47,6 +47,7 @@ def stats(settings: Settings, as_json: bool) -> None:
             "all": _as_dict(listing.sessions, ages),
             "channels": {channel: _as_dict(sessions, ages) for channel, sessions in groups.items()},
             "unreadable": len(listing.problems),
+            "conflicts": len(listing.conflicts),
             **{name: {"files": len(sizes), "bytes": sum(sizes)} for name, sizes in folders.items()},
         }
         click.echo(msgspec.json.encode(document))
@@ -57,6 +58,8 @@ def stats(settings: Settings, as_json: bool) -> None:
         click.echo(f"{name:<11} {count(len(sizes), 'file')}, {format_size(sum(sizes))}")
     if listing.problems:
         click.echo(f"{'unreadable':<11} {count(len(listing.problems), 'file')}")
+    if listing.conflicts:
+        click.echo(f"{'conflicts':<11} {conflict_copies(len(listing.conflicts))}")
 
 
 def percentile(ordered: Sequence[T], percent: int) -> T | None:

@@ -20,7 +20,7 @@ from miniclaw.cli.history import details_of
 from miniclaw.cli.in_force import InForce, find_rules
 from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.options import json_option
-from miniclaw.cli.output import LIST_DUE, count, one_line, scan_progress
+from miniclaw.cli.output import DRY_RUN_NAMES, LIST_DUE, conflict_copies, count, one_line, scan_progress
 from miniclaw.cli.plan_output import CONFIRM, unmet_budgets
 from miniclaw.formats import format_remaining, format_size, format_time
 from miniclaw.session.holder import Holder
@@ -61,7 +61,9 @@ def _lines(rules: InForce, found: WorkspaceState, live: LiveStatus | None) -> It
     yield "held by", _held_by(found.holder)
     yield "sessions", f"{plan.readable:,}, {format_size(plan.sessions_bytes)}"
     if bad := plan.sessions_scanned - plan.readable:
-        yield "unreadable", f"{count(bad, 'file')}; `miniclaw sessions cleanup --dry-run` names them"
+        yield "unreadable", f"{count(bad, 'file')}; {DRY_RUN_NAMES}"
+    if copies := plan.problem_count("conflict"):
+        yield "conflicts", f"{conflict_copies(copies)}; {DRY_RUN_NAMES}"
     yield "trash", _UNKNOWN if "trash" in found.unread else _files(found.trash)
     yield "quarantine", _files(found.quarantine)
     if found.free_disk is not None:

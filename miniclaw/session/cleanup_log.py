@@ -1,8 +1,8 @@
 """What a cleanup logs about single files: each is named once, and counted by the runs after that.
 
 A damaged file that nobody looks after would else be the same line at each run, for months. So a run names what is new,
-at most `MOST_NAMED` files for each event, and says in one line how many others there are. Foreign entries are one line
-in any case: they stand in no session's place.
+at most `MOST_NAMED` files for each event, and says in one line how many others there are. Conflict copies and foreign
+entries are one line each in any case: they stand in no session's place.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from miniclaw.session.logs import get_logger
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.rows import ProblemKind
+from miniclaw.session.rows import BESIDE, ProblemKind
 
 MOST_NAMED: Final = 20
 """How many files a run names for each event."""
@@ -101,11 +101,19 @@ class RunLog:
     def problems(self, plan: CleanupPlan) -> None:
         """Log which files are no sessions that can be judged."""
         for problem in plan.problems:
-            if problem.kind != "foreign":
+            if problem.kind not in BESIDE:
                 path = str(self._sessions_dir / problem.key)
                 self._tell(
                     _UNJUDGED, problem.key, problem.reason, path=path, kind=problem.kind, reason=problem.reason
                 )  # fmt: skip
+        if copies := _keys(plan, "conflict"):
+            log.warning(
+                "Copies of sessions left alone that other programs have made",
+                files=len(copies),
+                first=copies[:MOST_IN_LINE],
+                see=DRY_RUN,
+                way_out="miniclaw quarantine add FILE",
+            )
         if foreign := _keys(plan, "foreign"):
             log.info("Entries left alone, they are no sessions", files=len(foreign), first=foreign[:MOST_IN_LINE])
         for row in plan.future:

@@ -33,7 +33,8 @@ class CleanupResult(Struct, frozen=True):
         unreadable: The system refused to read them, or they are too large.
         corrupt: Their content is no session.
         mismatched: Their content names another session than their file name.
-        foreign: Entries that do not claim to be sessions, or are no regular files; not counted as scanned.
+        conflicts: Copies of sessions that other programs have made; not counted as scanned.
+        foreign: Entries that do not claim to be sessions, or are no regular files; likewise.
         failed: Were to go, but the system refused to remove them, or to make their removal durable.
         pending: Are going, but the disk takes too long; log, history and statistics tell their end when it comes.
         pinned: Kept because somebody pinned them.
@@ -56,6 +57,7 @@ class CleanupResult(Struct, frozen=True):
     unreadable: int = 0
     corrupt: int = 0
     mismatched: int = 0
+    conflicts: int = 0
     foreign: int = 0
     failed: int = 0
     pending: int = 0
@@ -69,6 +71,16 @@ class CleanupResult(Struct, frozen=True):
     held: str = ""
     interrupted: bool = False
     duration_seconds: float = 0.0
+
+    def problems(self) -> dict[str, int]:
+        """Return how many files are no sessions that can be judged, by their kind."""
+        return {
+            "unreadable": self.unreadable,
+            "corrupt": self.corrupt,
+            "mismatched": self.mismatched,
+            "conflict": self.conflicts,
+            "foreign": self.foreign,
+        }
 
 
 class Progress:
@@ -130,6 +142,7 @@ class Progress:
             unreadable=plan.problem_count("unreadable") + outcomes["unreadable"],
             corrupt=plan.problem_count("corrupt") + outcomes["corrupt"],
             mismatched=plan.problem_count("mismatched"),
+            conflicts=plan.problem_count("conflict"),
             foreign=plan.problem_count("foreign"),
             failed=outcomes["failed"] + outcomes["unsynced"] + outcomes["unanswered"],
             pending=outcomes["pending"],

@@ -28,6 +28,7 @@ SUFFIX = ".json"
 _DIGEST_CHARS = 32  # 128 bits: chat ids come from strangers, who may look for collisions
 _CHANNEL = re.compile(r"[a-z0-9-]{1,32}")
 _PLAIN_ID = re.compile(r"[a-z0-9-]{1,32}_[a-z0-9.@+_-]+")  # what file_name() leaves as it is, if it is not too long
+_OWN_FORM = r"[a-z0-9-]{1,32}_(?:(?:[a-z0-9.@+_-]|%[0-9A-F]{2})+|(?:[A-Za-z0-9.@+_-]|%[0-9A-F]{2})*~[0-9a-f]{32})\.json"
 _NO_BARE_NAME = re.compile(r"[/\0%~]")
 _CAPITAL = re.compile(r"[A-Z]")
 _CUT_ESCAPE = re.compile(r"%[0-9A-F]?$")
@@ -132,6 +133,11 @@ def is_session_file(name: str) -> bool:
 def is_plain(name: str, session_id: str) -> bool:
     """Return whether a file's name is the session's id as it is, so that it alone tells whose file it is."""
     return name == session_id + SUFFIX and len(name) <= MAX_NAME_BYTES and _PLAIN_ID.fullmatch(session_id) is not None
+
+
+def is_of_our_form(name: str) -> bool:
+    """Return whether `file_name` may have made this name, for whichever session."""
+    return re.fullmatch(_OWN_FORM, name) is not None
 
 
 def belongs(name: str, session_id: str, channel: str, chat_id: str) -> bool:

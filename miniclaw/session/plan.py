@@ -22,7 +22,7 @@ from miniclaw.session.retention.leftover_rules import LeftoverRow, judge_leftove
 from miniclaw.session.retention.notice import DueSession, Notice
 from miniclaw.session.retention.plan import CleanupPlan, Count, why_held
 from miniclaw.session.retention.policy import PlanRow, RetentionPolicy, lead_of, notice_of
-from miniclaw.session.rows import Leftover, ProblemFile, ScanRow, StoredSession
+from miniclaw.session.rows import BESIDE, Leftover, ProblemFile, ScanRow, StoredSession
 from miniclaw.session.scanning import DirectoryScan
 
 __all__ = ["CleanupPlan", "Count", "FindLive", "LeftoverRow", "LiveSession", "Planner", "scan_sync"]
@@ -83,7 +83,7 @@ class Planner:
         for row in rows:
             if isinstance(row, ProblemFile):
                 found.problems.append(row)
-                found.sessions_scanned += row.kind != "foreign"
+                found.sessions_scanned += row.kind not in BESIDE
                 continue
             found.sessions_scanned += 1
             found.readable += 1

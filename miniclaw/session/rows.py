@@ -12,13 +12,17 @@ from msgspec import Struct
 from miniclaw.session.clock import to_microseconds
 from miniclaw.session.types import SessionHeader
 
-ProblemKind: TypeAlias = Literal["unreadable", "corrupt", "mismatched", "foreign"]
+ProblemKind: TypeAlias = Literal["unreadable", "corrupt", "mismatched", "conflict", "foreign"]
 """Why a directory entry is not a session that retention may judge.
 
 ``unreadable``: the system refused to read it, or it is too large. ``corrupt``: its content is no session.
-``mismatched``: its content names another session than its file name. ``foreign``: it does not claim to be one, or
-it is no regular file.
+``mismatched``: its content names another session than its file name. ``conflict``: another program has made it as a
+copy of a session's file (`miniclaw.session.conflict_names`). ``foreign``: it does not claim to be one, or it is no
+regular file.
 """
+
+BESIDE: Final[frozenset[ProblemKind]] = frozenset({"conflict", "foreign"})
+"""The kinds that stand in no session's place; they do not count as session files."""
 
 
 class StoredSession(Struct, frozen=True, gc=False):  # gc=False: it can be part of no cycle
@@ -51,11 +55,19 @@ class StoredSession(Struct, frozen=True, gc=False):  # gc=False: it can be part 
 
 
 class ProblemFile(Struct, frozen=True):
-    """Something in the store that is not a readable session. It is never removed for that."""
+    """Something in the store that is not a readable session. It is never removed for that.
+
+    Attributes:
+        key: The store's own name for it.
+        kind: What it is.
+        reason: A sentence.
+        inside: The session id in its content, where that is another one's than its name says; else empty.
+    """
 
     key: str
     kind: ProblemKind
     reason: str
+    inside: str = ""
 
 
 LeftoverKind: TypeAlias = Literal["trash", "quarantined", "temporary", "unfinished", "legacy"]

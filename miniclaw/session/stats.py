@@ -119,6 +119,7 @@ class CleanupStats:
         last_run_at: When the last run ended, or found nothing to announce, by the wall clock; None: there was none.
         last_duration_seconds: How long it took.
         last_scanned: How many session files it has looked at; 0 where it did not come so far.
+        problems: How many files it has found that are no sessions that can be judged, by their kind.
     """
 
     def __init__(self, clock: Now = utc_now, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -131,6 +132,7 @@ class CleanupStats:
         self.last_run_at: datetime | None = None
         self.last_duration_seconds = 0.0
         self.last_scanned = 0
+        self.problems = CleanupResult().problems()
 
     @contextmanager
     def counting(self) -> Iterator[RunCount]:
@@ -151,6 +153,7 @@ class CleanupStats:
         self.last_duration_seconds = seconds
         self.last_scanned = run.scanned
         if run.result is not None:
+            self.problems = run.result.problems()
             self.gone(run.result.removed_by_reason, run.result.leftovers_removed, run.result.bytes_freed)
 
     def gone(self, reasons: Mapping[str, int], leftovers: Mapping[str, int], bytes_freed: int) -> None:

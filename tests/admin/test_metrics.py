@@ -127,6 +127,7 @@ async def test_metrics_cleanups_by_service_and_by_command_are_counted_together(
             write_session(sessions_dir, f"web_old{number}", clock.ago(days=31))
         for number in range(2):
             write_session(sessions_dir, f"web_new{number}", clock.ago(days=1))
+        (sessions_dir / "web_new0 (1).json").write_text("{")
         manager = watched.manager
         by_command = Cleanup(
             sessions_dir, policy=policy, clock=clock, manager=manager, store=manager._store, by="command"
@@ -135,6 +136,8 @@ async def test_metrics_cleanups_by_service_and_by_command_are_counted_together(
         families = await watched.scrape()
         assert labelled(families, "miniclaw_cleanup_runs_total", "outcome") == {"held": 1}
         assert value_of(families, "miniclaw_cleanup_last_run_scanned_files") == held.sessions_scanned == 22
+        problems = labelled(families, "miniclaw_cleanup_last_run_problem_files", "kind")
+        assert problems == {"conflict": 1}
         result = await by_command.run(confirmed=True)
         await watched.manager.delete_session("web_new0")
         families = await watched.scrape()

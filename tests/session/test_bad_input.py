@@ -161,7 +161,7 @@ async def test_run_id_that_is_no_id_is_mismatched(
 async def test_run_strangers_are_counted_as_foreign(sessions_dir: Path, clock: WallClock) -> None:
     """Files that do not claim to be sessions stay, and are not counted as scanned."""
     sessions_dir.mkdir(parents=True, mode=0o700)
-    strangers = [".json", ".hidden.json", "notes.txt", "telegram_1.json.bak", "telegram_1.json~", "x.JSON"]
+    strangers = [".json", ".hidden.json", "notes.txt", "telegram_1.txt", "telegram_1.json.new", "x.JSON"]
     for name in strangers:
         (sessions_dir / name).write_text(WHOLE)
     result = await sweep(sessions_dir, clock)

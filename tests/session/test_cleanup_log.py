@@ -9,17 +9,89 @@ from typing import Any
 
 import pytest
 
-from miniclaw.session.cleanup_log import MOST_NAMED
+from miniclaw.session.cleanup_log import MOST_IN_LINE, MOST_NAMED
 from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.runs import Runs
 from tests.fakes.samples import write_session
+from tests.session.test_conflict_names import ADDITIONS, AMBIGUOUS, BEGINNINGS, ENDINGS, TEMPORARY
 
 KEPT = "Session file kept, it cannot be judged"
 MORE = "More session files cannot be judged"
+COPIES = "Copies of sessions left alone that other programs have made"
+FOREIGN = "Entries left alone, they are no sessions"
 NOT_REMOVED = "Session not removed"
 POLICY = RetentionPolicy()
+
+
+def lay_copies(runs: Runs) -> tuple[set[str], bytes]:
+    """Write a session and all that sync programs, file managers and editors make of it; return that, and the content."""
+    content = write_session(runs.store.directory.path, "telegram_1", runs.clock.ago(days=40)).read_bytes()
+    copies = {f"telegram_1{addition}.json" for addition in [*ADDITIONS, *AMBIGUOUS]}
+    copies |= {f"telegram_1.json{ending}" for ending in ENDINGS}
+    copies |= {f"{beginning}telegram_1.json" for beginning in BEGINNINGS}
+    for name in copies:
+        (runs.store.directory.path / name).write_bytes(content)
+    return copies, content
+
+
+def left(runs: Runs) -> set[str]:
+    return {path.name for path in runs.store.directory.path.iterdir()}
+
+
+async def test_conflict_copies_are_one_warning_a_run_and_stay(runs: Runs, logs: LogRecorder) -> None:
+    """Run after run there is one line with the count, the first names and the way out; none is deleted or an ERROR."""
+    copies, content = lay_copies(runs)
+    cleanup = runs.by(POLICY)
+    for deleted in (1, 0):
+        logs.events.clear()
+        result = await cleanup.run()
+        assert (result.conflicts, result.sessions_scanned, result.sessions_deleted) == (len(copies), deleted, deleted)
+        assert (result.mismatched, result.corrupt, result.foreign) == (0, 0, 0)
+        told = logs.one(COPIES)
+        assert (told["level"], told["files"]) == ("warning", len(copies))
+        assert told["way_out"] == "miniclaw quarantine add FILE"
+        assert told["first"] == sorted(copies)[:MOST_IN_LINE]
+        assert runs.manager.stats.cleanups.problems["conflict"] == len(copies)
+    assert copies <= left(runs)
+    assert all((runs.store.directory.path / name).read_bytes() == content for name in copies)
+
+
+async def test_torn_conflict_copy_is_one_as_well(runs: Runs, logs: LogRecorder) -> None:
+    """A copy is known by its name also where its content is damaged, unless a session could have that name."""
+    logs.expect_error(KEPT)
+    copies, _ = lay_copies(runs)
+    ambiguous = {f"telegram_1{addition}.json" for addition in AMBIGUOUS}
+    for name in copies:
+        (runs.store.directory.path / name).write_bytes(b'{"session_id": "tele')
+    result = await runs.by(POLICY).run()
+    assert (result.conflicts, result.corrupt) == (len(copies - ambiguous), len(ambiguous))
+    assert {Path(event["path"]).name for event in logs.named(KEPT)} == ambiguous
+
+
+async def test_session_with_the_name_of_a_copy_is_a_session(runs: Runs) -> None:
+    """A chat may be called as a conflict copy is: its session expires as any other, whatever wrote its file."""
+    place = runs.store.directory.path
+    chats = [f"telegram_1{addition}" for addition in [*ADDITIONS, *AMBIGUOUS]]
+    for session_id in chats:
+        path = write_session(place, session_id, runs.clock.ago(days=40))
+        if len(session_id) % 2:  # as an earlier implementation named it
+            path.rename(place / f"{session_id}.json")
+    result = await runs.by(POLICY).run()
+    assert (result.conflicts, result.sessions_deleted) == (0, len(chats))
+
+
+async def test_temporary_files_of_others_are_one_quiet_line(runs: Runs, logs: LogRecorder) -> None:
+    """What sync programs, editors and the system leave is neither an ERROR nor a WARNING, and stays."""
+    for name in TEMPORARY:
+        (runs.store.directory.path / name).write_bytes(b"x")
+    result = await runs.by(POLICY).run()
+    assert (result.sessions_scanned, result.conflicts) == (0, 0)
+    told = logs.one(FOREIGN)
+    assert (told["level"], told["files"]) == ("info", result.foreign)
+    assert {event["level"] for event in logs.events} <= {"info", "debug"}
+    assert set(TEMPORARY) <= left(runs)
 
 
 async def test_damaged_file_is_named_by_the_first_run_and_counted_by_the_next(runs: Runs, logs: LogRecorder) -> None:

@@ -74,11 +74,13 @@ class SessionPage(Struct, frozen=True):
         sessions: In their order.
         next: The cursor of the next page; null: there is none.
         unreadable: How many files could not be read as sessions.
+        conflicts: How many copies of sessions other programs have made.
     """
 
     sessions: list[SessionRow]
     next: str | None
     unreadable: int
+    conflicts: int
 
 
 async def list_sessions(call: Call[ListQuery, None]) -> SessionPage:
@@ -91,7 +93,7 @@ def _page(context: AdminContext, notice: Notice, query: ListQuery, on_progress: 
         older_than = None if query.older_than is None else parse_duration(query.older_than)
     except ValueError as error:
         raise RequestRefusedError(400, str(error), field="older_than") from error
-    rows, problems = judged_sessions(context, notice, on_progress)
+    rows, listing = judged_sessions(context, notice, on_progress)
     wanted = Wanted(query.channel, older_than, query.state)
     sort_by = ORDERS[query.sort]
     found, following = page(
@@ -101,7 +103,7 @@ def _page(context: AdminContext, notice: Notice, query: ListQuery, on_progress: 
         limit=query.limit,
         cursor=query.cursor,
     )
-    return SessionPage([shown(row) for row in found], following, len(problems))
+    return SessionPage([shown(row) for row in found], following, len(listing.problems), len(listing.conflicts))
 
 
 async def show_session(call: Call[NoQuery, None]) -> RawJson:

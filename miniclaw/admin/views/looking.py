@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from miniclaw.errors import SessionsDirectoryMissingError, StoreError
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.logs import get_logger
-from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
+from miniclaw.session.rows import BESIDE, Leftover, ProblemFile, StoredSession
 from miniclaw.session.scanning import DirectoryScan
 
 if TYPE_CHECKING:
@@ -56,11 +56,13 @@ class Listing(Struct):
 
     Attributes:
         sessions: In no order.
-        problems: What could not be read as a session, foreign entries left out.
+        problems: What could not be read as a session; what stands in no session's place is left out.
+        conflicts: Copies of sessions that other programs have made.
     """
 
     sessions: list[StoredSession] = field(default_factory=list)
     problems: list[ProblemFile] = field(default_factory=list)
+    conflicts: list[ProblemFile] = field(default_factory=list)
 
 
 def find_folder(place: Place, directory: SessionDirectory | None, hidden_name: str, earlier: Path | None) -> Folder:
@@ -124,7 +126,9 @@ def list_directory(place: Place, directory: SessionDirectory | None, on_progress
             for row in batch:
                 if isinstance(row, StoredSession):
                     found.sessions.append(row)
-                elif row.kind != "foreign":
+                elif row.kind == "conflict":
+                    found.conflicts.append(row)
+                elif row.kind not in BESIDE:
                     found.problems.append(row)
             if on_progress:
                 on_progress(entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,7 +17,7 @@ from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.notice import DueSession
 from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason
-from miniclaw.session.rows import LeftoverKind, ProblemKind
+from miniclaw.session.rows import LeftoverKind, ProblemFile, ProblemKind
 from miniclaw.session.types import AwareDatetime
 
 PLAN_VERSION: Final = 2
@@ -34,11 +35,19 @@ class ShownLeftover(Struct, frozen=True):
 
 
 class ShownProblem(Struct, frozen=True):
-    """A file that is no readable session, and stays."""
+    """A file that is no readable session, and stays.
+
+    Attributes:
+        file: Its name.
+        kind: What it is.
+        reason: Why it is not judged.
+        way_out: The command that moves it out of the way; null: there is none for its kind.
+    """
 
     file: str
     kind: ProblemKind
     reason: str
+    way_out: str | None
 
 
 class DueRow(Struct, frozen=True, kw_only=True):
@@ -112,12 +121,18 @@ def shown_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> ShownPlan:
         unmet=plan.unmet,
         held=plan.held,
         future=[shown(row) for row in plan.future],
-        problems=[
-            ShownProblem(printable(problem.key), problem.kind, printable(problem.reason))
-            for problem in [*plan.problems, *outlook.foreign]
-        ],
+        problems=[shown_problem(problem) for problem in [*plan.problems, *outlook.foreign]],
         warnings=[printable(warning) for warning in (*warnings, *outlook.warnings)],
     )
+
+
+def shown_problem(problem: ProblemFile) -> ShownProblem:
+    """Return a file that is no readable session, as it is shown."""
+    shown_name, way_out = printable(problem.key), None
+    if problem.kind == "conflict":
+        # A name that is shown escaped cannot be pasted.
+        way_out = f"miniclaw quarantine add {shlex.quote(problem.key) if shown_name == problem.key else 'FILE'}"
+    return ShownProblem(shown_name, problem.kind, printable(problem.reason), way_out)
 
 
 def in_order(due: Iterable[DueSession]) -> list[DueSession]:

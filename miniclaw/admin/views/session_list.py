@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from miniclaw.admin.views.looking import Progress, find_leftovers, list_directory, sessions_opened
+from miniclaw.admin.views.looking import Listing, Progress, find_leftovers, list_directory, sessions_opened
 from miniclaw.admin.views.rows import judge
 from miniclaw.session.retention.policy import PlanRow
-from miniclaw.session.rows import ProblemFile
 
 if TYPE_CHECKING:
     from miniclaw.admin.views.place import Place
@@ -65,13 +64,11 @@ class Wanted(Struct, frozen=True):
         return self.state is None or _STATES[self.state](row)
 
 
-def judged_sessions(
-    place: Place, notice: Notice, on_progress: Progress | None = None
-) -> tuple[list[PlanRow], list[ProblemFile]]:
-    """Return all sessions, in no order, with the verdict on each; and what could not be read as one."""
+def judged_sessions(place: Place, notice: Notice, on_progress: Progress | None = None) -> tuple[list[PlanRow], Listing]:
+    """Return all sessions, in no order, with the verdict on each; and what the listing has found besides."""
     with sessions_opened(place) as directory:
         listing = list_directory(place, directory, on_progress)
-        return judge(place, directory, listing.sessions, notice), listing.problems
+        return judge(place, directory, listing.sessions, notice), listing
 
 
 def foresee(place: Place, notice: Notice, days: int, on_progress: Progress | None = None) -> Forecast:

@@ -25,6 +25,7 @@ class ShownSessions(Struct, frozen=True):
 
     readable: int
     unreadable: int
+    conflicts: int
     bytes: int
 
 
@@ -98,7 +99,12 @@ def shown_workspace(
         now=found.now,
         workspace=printable(str(place.home.workspace)),
         held_by=found.holder,
-        sessions=ShownSessions(plan.readable, plan.sessions_scanned - plan.readable, plan.sessions_bytes),
+        sessions=ShownSessions(
+            plan.readable,
+            plan.sessions_scanned - plan.readable,
+            plan.problem_count("conflict"),
+            plan.sessions_bytes,
+        ),
         trash=None if "trash" in found.unread else _files(found.trash),
         quarantine=_files(found.quarantine),
         free_disk=found.free_disk,

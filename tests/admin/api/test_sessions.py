@@ -26,9 +26,10 @@ async def test_list_tells_what_the_command_tells_and_what_is_unreadable(office: 
     size = office.add("web_new", days=1).stat().st_size
     office.add("telegram_old", days=31)
     (office.sessions_dir / "web_bad.json").write_text("{")
+    (office.sessions_dir / "web_new (1).json").write_text("{")
     (office.sessions_dir / "notes.txt").write_text("mine")
     page = (await office.api.get("/sessions")).json
-    assert (page["next"], page["unreadable"]) == (None, 1)
+    assert (page["next"], page["unreadable"], page["conflicts"]) == (None, 1, 1)
     assert [(row["session_id"], row["reason"], row["removes"]) for row in page["sessions"]] == [
         ("web_new", "within_ttl", False),
         ("telegram_old", "ttl", True),
@@ -107,7 +108,7 @@ async def test_list_without_a_save_shows_the_disk(office: Office, logs: LogRecor
 
 async def test_list_before_the_first_session_is_empty(office: Office) -> None:
     """Nothing is no error."""
-    assert (await office.api.get("/sessions")).json == {"sessions": [], "next": None, "unreadable": 0}
+    assert (await office.api.get("/sessions")).json == {"sessions": [], "next": None, "unreadable": 0, "conflicts": 0}
 
 
 async def test_show_is_the_session_as_memory_has_it_and_no_access(office: Office, logs: LogRecorder) -> None:

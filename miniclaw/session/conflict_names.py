@@ -1,0 +1,144 @@
+"""Names that other programs give to their copies of session files, and to their own temporary files. Pure.
+
+A sync program that finds two versions of a file keeps one under another name; file managers, browsers and editors do so
+with duplicates and backups. Such a copy is a conflict copy: it is no session, and it is kept.
+
+A chat id may contain the same text. So the name alone never decides: a file that `names.belongs` accepts is a session,
+whatever its name. Of the others, a name that miniclaw itself gives to sessions is that of a conflict copy only where
+the content names the session from whose name it was made.
+
+The forms are those of Syncthing (``.sync-conflict-…``), Dropbox (``(… conflicted copy …)``, ``(Case Conflict)``),
+Nextcloud and ownCloud (``(conflicted copy …)``, ``_conflict-…``, ``(case clash from …)``), Seafile
+(``(SFConflict …)``), Resilio (``.Conflict``), Synology Drive (``_HOST_…_CaseConflict``), pCloud (``[conflicted]``),
+Unison (``(copy: conflict …)``), rclone (``.conflict1``, ``..path1``), OneDrive (``-HOST``, ``-safeBackup-0001``),
+Google Drive and browsers (``(1)``), iCloud and Finder (`` 2``, `` copy``), Explorer (`` - Copy``), GNOME
+(``(another copy)``), and of editors and patch (``~``, ``.bak``, ``.orig``, ``.rej``). A fixed word counts in any of a
+dozen languages.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Final
+
+from miniclaw.errors import InvalidSessionIdError
+from miniclaw.session import names
+from miniclaw.session.rows import ProblemFile
+
+# Texts and not `re.compile`: most scans meet no such file, and to compile them takes a millisecond.
+_CONFLICT: Final = (
+    "conflict|conflit|konflik|конфликт|конфлікт|çak|ütköz|ristiriita|xung đột|競合|問題のあるコピー|冲突|衝突|충돌"
+    "|case clash|safebackup"
+)
+_COPY: Final = "copy|copie|copia|cópia|còpia|kopi|kopj|kopy|копи|копі|másolat|bản sao|コピー|副本|복사"
+_NUMBERS: Final = r"(?: ?\(\d{1,4}\)| \d{1,3})"
+_ANOTHER: Final = rf"{_NUMBERS}+|~\d{{8}}-\d{{6}}"  # the second: Syncthing's older versions
+_WORDED: Final = rf"[ ._(\[-].*(?:{_CONFLICT}).*|[ _(-].*(?:{_COPY}).*"
+_BACKUP: Final = r"~|\.~\d+~|\.(?:orig|rej|bak\d*|backup|old|save|mine|theirs)|\.{1,2}path[12]"
+_HOST: Final = r"-[^/]{1,63}"
+_BEFORE: Final = rf"(?:{_COPY}|{_CONFLICT}).* "  # "Copy of web_a.json"
+_STEM: Final = r"[a-z0-9-]{1,32}_.+?"
+
+_TEMPORARY: Final = (
+    r"\._.*|~.*|\.~.*|#.*|\.#.*|\.syncthing\..*|\.unison\..*|\.goutputstream-.*|\.nfs[0-9a-f]+|\.fuse_hidden.*"
+    r"|.*\.(?:part|partial|filepart|crdownload|download|!sync|bts|sw[a-p])|.*___jb_(?:tmp|old)___"
+    r"|4913|desktop\.ini|thumbs\.db|\.ds_store|icon\r"
+)
+
+_OTHERS: Final = "it is a temporary file of a sync program, an editor or the system"
+
+
+def by_name(name: str, *, is_file: bool) -> ProblemFile:
+    """Return what an entry of the sessions directory is whose name is not that of a session.
+
+    Args:
+        name: The entry.
+        is_file: Whether it is a regular file.
+    """
+    if is_temporary(name):
+        return ProblemFile(name, "foreign", _OTHERS)
+    if is_file and (original := original_of(name)) is not None:
+        return _conflict(name, original)
+    why = "begins with a dot" if name.startswith(".") else f"is not that of a session, which ends in {names.SUFFIX}"
+    return ProblemFile(name, "foreign", f"its name {why}")
+
+
+def by_content(problem: ProblemFile) -> ProblemFile:
+    """Return a file that was read and is no session of its name: as it is, or as the conflict copy that it is.
+
+    What the system refused to read stays what it is: it may be a session of just this name.
+    """
+    if problem.kind not in {"corrupt", "mismatched"}:
+        return problem
+    name = problem.key
+    if is_temporary(name):
+        return ProblemFile(name, "foreign", _OTHERS)
+    if is_copy_of(name, problem.inside):
+        return _conflict(name, names.file_name(problem.inside), problem.inside)
+    original = original_of(name)
+    return problem if original is None else _conflict(name, original, problem.inside)
+
+
+def _conflict(name: str, original: str, inside: str = "") -> ProblemFile:
+    return ProblemFile(name, "conflict", f"it is a copy of {original} that another program has made", inside)
+
+
+def original_of(name: str) -> str | None:
+    """Return the name of the file of which a file is a conflict copy, by its name alone; None: it does not say so.
+
+    Where a name has several additions, all of them are left out.
+
+    Args:
+        name: A name in the sessions directory.
+    """
+    if names.is_of_our_form(name):
+        return None
+    folded = _folded(name)
+    for pattern in _patterns(folded):
+        match = re.fullmatch(pattern, folded, re.DOTALL)
+        if match and names.is_channel(name[match.start(1) :].partition("_")[0]):
+            composed = unicodedata.normalize("NFC", name)
+            # Only a few letters have a folded form of another length.
+            shown = composed if len(composed) == len(folded) else folded
+            return shown[match.start(1) : match.end(1)] + names.SUFFIX
+    return None
+
+
+def is_copy_of(name: str, session_id: str) -> bool:
+    """Return whether a file of this name, whose content names this session, is a conflict copy of the session's file.
+
+    Args:
+        name: A name in the sessions directory that is not the session's own.
+        session_id: What the content says, which may be no session id at all.
+    """
+    try:
+        stems = [_folded(own.removesuffix(names.SUFFIX)) for own in names.file_names(session_id)]
+    except InvalidSessionIdError:
+        return False
+    folded = _folded(name).removesuffix(names.SUFFIX)
+    return any(
+        (folded.startswith(stem) and re.fullmatch(f"{_ANOTHER}|{_WORDED}|{_HOST}", folded[len(stem) :], re.DOTALL))
+        or (folded.endswith(stem) and re.fullmatch(_BEFORE, folded[: -len(stem)], re.DOTALL))
+        for stem in stems
+    )
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a name is that of a temporary file of a sync program, an editor or the system."""
+    return re.fullmatch(_TEMPORARY, name.casefold(), re.DOTALL) is not None
+
+
+def _patterns(folded: str) -> Iterator[str]:
+    """Yield what a folded name may match; its first group is the original's name without its end."""
+    if re.search(f"{_CONFLICT}|{_COPY}", folded):  # most names have no such word, and then these three take long
+        yield rf"({_STEM})(?:{_WORDED})\.json"
+        yield rf"({_STEM})\.json(?:{_WORDED})"
+        yield rf"{_BEFORE}({_STEM})\.json(?:{_BACKUP})?"
+    yield rf"({_STEM})(?:{_ANOTHER})\.json"
+    yield rf"({_STEM})\.json(?:{_BACKUP}|{_ANOTHER})"
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
