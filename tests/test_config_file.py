@@ -93,7 +93,7 @@ def test_show_config_defaults_are_shown_as_the_file_would_say_them() -> None:
             "min_free_disk": "never",
             "max_removed_fraction": "never",
             "trash_for": "7d",
-            "quarantine_for": "30d",
+            "quarantine_for": "90d",
             "persistence_interval": "30s",
             "cleanup_interval": "1d",
             "notice": "on",

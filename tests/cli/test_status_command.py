@@ -35,7 +35,7 @@ def test_status_of_a_fresh_machine_is_no_error_and_makes_nothing(program: Progra
     assert shown["last cleanup"] == "never"
     assert shown["next cleanup"] == "due, at the next start of the gateway"
     assert not {"due", "announced"} & shown.keys()
-    assert shown["rules"] == "ttl = 30d, trash_for = 7d, quarantine_for = 30d"
+    assert shown["rules"] == "ttl = 30d, trash_for = 7d, quarantine_for = 90d"
     assert (document["rules_of"], document["warnings"]) == ("file", [])
     assert document["held_by"] is None
     assert document["free_disk"] is None

@@ -258,7 +258,7 @@ async def test_quarantine_is_announced_before_it_is_emptied(daily: Daily, days_p
     """A quarantined file is evidence; one that is old at first sight is told of before it goes."""
     quarantine = daily.path / ".quarantine"
     quarantine.mkdir(parents=True, mode=0o700)
-    file = quarantine / f"telegram_1.json.{daily.clock.ago(days=40):%Y%m%dT%H%M%SZ}-0a1b2c3d"
+    file = quarantine / f"telegram_1.json.{daily.clock.ago(days=100):%Y%m%dT%H%M%SZ}-0a1b2c3d"
     file.write_bytes(b"12345")
     async with daily.open():
         [warning] = daily.warnings()

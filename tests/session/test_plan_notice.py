@@ -140,7 +140,7 @@ def test_plan_disk_budget_waits_for_no_notice_and_takes_what_is_announced_first(
 
 def test_plan_of_first_run_announces_files_in_quarantine_and_empties_the_trash() -> None:
     """What is in quarantine has its notice; an entry of the trash had it as a session."""
-    rows = [Leftover("quarantined", "q", 5, NOW - 31 * DAY), Leftover("trash", "t", 5, NOW - 9 * DAY, NOW - DAY)]
+    rows = [Leftover("quarantined", "q", 5, NOW - 91 * DAY), Leftover("trash", "t", 5, NOW - 9 * DAY, NOW - DAY)]
     at = notice(POLICY, last=None)
     made = plan(POLICY, at, leftovers=rows)
     assert [row.reason for row in made.leftovers] == ["trash_expired"]

@@ -97,7 +97,7 @@ def furnish(home: Path) -> None:
     os.utime(corrupted, (long_ago, long_ago))
     quarantine = sessions / ".quarantine"
     quarantine.mkdir(mode=0o700)
-    (quarantine / f"web_17.json.{now - timedelta(days=40):%Y%m%dT%H%M%SZ}-0123abcd").write_text("{", encoding="utf-8")
+    (quarantine / f"web_17.json.{now - timedelta(days=100):%Y%m%dT%H%M%SZ}-0123abcd").write_text("{", encoding="utf-8")
 
 
 def tell(story: Story) -> None:

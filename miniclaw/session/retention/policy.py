@@ -34,7 +34,7 @@ DEFAULT_LOW_WATER: Final = (9, 10)
 DAILY: Final = timedelta(days=1)
 """Between two runs where they come at a time of day, or where nothing else is known."""
 
-QUARANTINE_DAYS: Final = 30
+QUARANTINE_DAYS: Final = 90
 """Days for which quarantined files are kept, unless configured otherwise."""
 
 GUARD_LEAST_SESSIONS: Final = 20
