@@ -92,6 +92,14 @@ def test_forecast_with_trash_keeps_the_bytes_until_the_trash_is_emptied() -> Non
     assert [day.bytes_left for day in told.days] == [10, 10, 10, 0]
 
 
+def test_forecast_of_session_ahead_of_the_clock_counts_from_when_the_clock_gets_there() -> None:
+    """It is not due before, and expires a TTL after its last use, as it does for the plans of those days."""
+    policy = RetentionPolicy(ttl=DAY)
+    told = forecast([stored(1, -2 * DAY), stored(2, -HOUR)], policy, at_once(NOW), 4)
+    assert [day.sessions for day in told.days] == [0, 0, 1, 0, 1]
+    assert told.due.sessions == 0
+
+
 @pytest.mark.parametrize("ttl", [None, timedelta.max])
 def test_forecast_of_what_never_expires_is_quiet(ttl: timedelta | None) -> None:
     """Without a TTL, or with an endless one, nothing goes, not even of the most extreme ages."""

@@ -127,12 +127,14 @@ class _Course:
     def _add(self, session: StoredSession, notice: Notice, last_day: int) -> None:
         header, policy = session.header, self._policy
         noted = notice.due.find(session.identity, session.mark)
-        age = notice.age(header.last_accessed, session.identity, noted)
-        if header.pinned or age is None:
+        known = notice.age(header.last_accessed, session.identity, noted)
+        if header.pinned:
             return
+        # Negative for a session that is ahead of the clock: some day the clock gets there.
+        age = notice.ages.shown(header.last_accessed) if known is None else known
         ttl = policy.ttl_of(header.channel)
         if ttl is not None:
-            if age > ttl - lead_of(ttl, notice.rules.interval):
+            if known is not None and age > ttl - lead_of(ttl, notice.rules.interval):
                 self._due[session.key] = session.size
             before = None if notice.last is None else notice.last.rules.ttl_of(header.channel)
             noted = notice.announced(noted, age, ttl, before)
