@@ -103,8 +103,7 @@ class InvalidSessionIdError(MiniclawError, ValueError):
     def __init__(self, value: object, expected: str) -> None:
         self.value = value
         self.expected = expected
-        shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:80] + "…"
-        super().__init__(f"{shown}: {expected}")
+        super().__init__(f"{_short(value)}: {expected}")
 
 
 class InvalidMessageError(MiniclawError, ValueError):
@@ -181,7 +180,8 @@ class SessionExistsError(SessionFileError):
         self.session_id = session_id
         super().__init__(
             path,
-            f"there is a session {session_id!r}, and restoring never overwrites one; delete it first, or leave both",
+            f"there is a session {session_id!r}, and restoring never overwrites one; delete it first (a damaged file: "
+            "`miniclaw quarantine add` moves it aside), or leave both",
         )
 
 
@@ -195,14 +195,42 @@ class TrashEntryNotFoundError(StoreError, LookupError):
     def __init__(self, path: Path, text: str, earlier: Path | None = None) -> None:
         self.path = path
         self.text = text
-        shown = repr(text) if len(repr(text)) <= 80 else repr(text)[:80] + "…"
         what_to_do = "give a session id or the id of an entry"
         if earlier is not None:
             what_to_do = (
                 f"it still lies in {earlier}, a folder of an earlier version, and could not be moved in; the log of"
                 " the start says why. The next start of the gateway, or the next restore without one, tries again"
             )
-        super().__init__(f"nothing in the trash {path} is called {shown}; {what_to_do}")
+        super().__init__(f"nothing in the trash {path} is called {_short(text)}; {what_to_do}")
+
+
+class QuarantinedFileNotFoundError(StoreError, LookupError):
+    """The quarantine at `path` has nothing that `text` means."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self.text = text
+        super().__init__(
+            f"nothing in quarantine {path} is called {_short(text)}; give an id as `miniclaw quarantine list` shows "
+            "it, its beginning or its last eight digits, or a session id"
+        )
+
+
+class AmbiguousQuarantineIdError(StoreError):
+    """Several files in the quarantine at `path` are meant by `text`; `file_ids` are theirs. Nothing was changed."""
+
+    def __init__(self, path: Path, text: str, file_ids: Sequence[str]) -> None:
+        self.path = path
+        self.text = text
+        self.file_ids = tuple(file_ids)
+        shown = ", ".join(file_ids[:5]) + (", …" if len(file_ids) > 5 else "")
+        super().__init__(
+            f"{_short(text)} means {len(file_ids)} files in quarantine {path}; give more of an id: {shown}"
+        )
+
+
+class NotQuarantinedError(SessionFileError):
+    """A file that was to be moved to quarantine and stays where it is."""
 
 
 class StoreIOError(SessionFileError):
@@ -324,3 +352,8 @@ class ForkedRuntimeError(StoreError):
     def __init__(self, pid: int) -> None:
         self.pid = pid
         super().__init__(f"the session runtime belongs to process {pid}, which opened it; a forked child cannot use it")
+
+
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else shown[:80] + "…"

@@ -136,7 +136,7 @@ def _print_result(result: CleanupResult, *, log: str) -> None:
         click.echo(f"removed: {_list(result.removed_by_reason)}.")
     if result.trashed:
         click.echo(f"{result.trashed:,} in the trash; {RESTORE_HINT}.")
-    _print_leftovers(result.leftovers_removed)
+    _print_leftovers(result.leftovers_removed, result.leftovers_trashed)
     for number, what in [
         (result.pinned, "pinned"),
         (result.kept_active, "in use, or not to go when they were read whole"),
@@ -161,10 +161,11 @@ def _print_result(result: CleanupResult, *, log: str) -> None:
         click.echo(f"{result.pending:,} are still being removed: {PENDING}.", err=True)
 
 
-def _print_leftovers(numbers: dict[str, int]) -> None:
+def _print_leftovers(numbers: dict[str, int], trashed: int) -> None:
     removed = {kind: number for kind, number in numbers.items() if kind != "legacy"}
     if removed:
-        click.echo(f"leftovers removed: {_list(removed)}.")
+        in_trash = f"; {trashed:,} of them in the trash" if trashed else ""
+        click.echo(f"leftovers removed: {_list(removed)}{in_trash}.")
     if moved := numbers.get("legacy"):
         click.echo(f"moved to quarantine: {moved:,} {LEGACY}.")
 

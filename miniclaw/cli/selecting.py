@@ -19,7 +19,7 @@ from miniclaw.cli.looking import find_leftovers, find_trashes, list_directory
 from miniclaw.errors import InvalidSessionIdError, SessionNotFoundError
 from miniclaw.session import conflict_names, names
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.leftovers import LEGACY_SUFFIXES, session_file_of
+from miniclaw.session.leftovers import LEGACY_SUFFIXES, session_file_of, without_legacy_suffix
 from miniclaw.session.quarantine import QUARANTINE_NAME, quarantined_stem
 from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
 from miniclaw.session.trash import Trash
@@ -241,29 +241,34 @@ def _is_copy_for(wish: _Wish, copy: ProblemFile) -> bool:
 def _add_trash(selection: Selection, bin_: Trash, wish: _Wish) -> None:
     for entry in bin_.entries():
         place = f"{bin_.path.name}/{entry.id}"
+        name = without_legacy_suffix(entry.key)
         if entry.session_id is None:
-            session_id = wish.whose(entry.key)
+            session_id = wish.whose(name)
         else:
             session_id = entry.session_id if wish.is_for(entry.session_id) else None
         if session_id is not None:
             selection.copies.append(Copy(session_id, place, entry.stored_size, entry.removed_at))
-        elif entry.session_id is None and wish.may_be_for(entry.key):
+        elif entry.session_id is None and wish.may_be_for(name):
             selection.kept.append(_unknown(place))
 
 
 def _add_leftovers(selection: Selection, leftovers: Iterable[Leftover], wish: _Wish) -> Selection:
     """Add what lies in quarantine, and what an earlier implementation has left and is about to move there.
 
-    What may be of a session that is meant is kept, and so is what has a long name, also where it is not cut yet: it
-    would be on its way to quarantine.
+    A file in quarantine that holds a session is that session's, whatever it is called. Of the others, what may be of a
+    session that is meant is kept, and so is what has a long name, also where it is not cut yet: it would be on its way
+    to quarantine.
     """
     for leftover in leftovers:
         name = session_file_of(leftover)
         if name is None or leftover.since is None:
             continue
-        session_id = wish.whose(name)
+        session_id, header = wish.whose(name), leftover.header
         place = f"{QUARANTINE_NAME}/{leftover.key}" if leftover.kind == "quarantined" else leftover.key
-        if session_id is not None and not _is_long(name):
+        if header is not None and leftover.kind == "quarantined":
+            if wish.is_for(header.session_id):
+                selection.copies.append(Copy(header.session_id, place, leftover.size, leftover.since))
+        elif session_id is not None and not _is_long(name):
             selection.copies.append(Copy(session_id, place, leftover.size, leftover.since))
         elif wish.may_be_for(name):
             is_whole = name.endswith(names.SUFFIX) and not _is_long(name)

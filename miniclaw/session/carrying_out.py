@@ -13,12 +13,12 @@ from miniclaw.session.cleanup_log import RunLog
 from miniclaw.session.cleanup_result import Progress
 from miniclaw.session.history import Actor
 from miniclaw.session.job import PENDING, Job
-from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.removal import TrashOrder
+from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow
-from miniclaw.session.rows import Leftover
+from miniclaw.session.rows import Leftover, LeftoverRemoval, StoredSession
 from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.threads import Epilogue
 from miniclaw.session.types import Session, SessionHeader
@@ -61,16 +61,18 @@ async def carry_out(
     Cancellation: a batch that has begun is completed, none is begun after.
     """
     plan = progress.plan
-    for leftovers in _batches(plan.leftovers):
+    weigh = partial(_size_in_batch, plan=plan)
+    for leftovers in _batches(plan.leftovers, weigh):
         if ends():
             return False
         await trio.lowlevel.checkpoint()
-        swept = await _sweep(store, [row.leftover for row in leftovers], late.leftovers)
+        order = _order(leftovers, plan, by)
+        swept = await _sweep(store, [row.leftover for row in leftovers], late.leftovers, order)
         progress.add_leftovers(swept)
         log.leftovers(swept)
         if any(done.outcome == "pending" for done in swept):
             return False
-    for rows in _batches(plan.removals, partial(_size_in_batch, plan=plan)):
+    for rows in _batches(plan.removals, weigh):
         if ends():
             return False
         await trio.lowlevel.checkpoint()
@@ -85,24 +87,31 @@ async def carry_out(
     return not ends()
 
 
-def _order(rows: Sequence[PlanRow], plan: CleanupPlan, by: Actor) -> TrashOrder | None:
+def _order(rows: Sequence[PlanRow] | Sequence[LeftoverRow], plan: CleanupPlan, by: Actor) -> TrashOrder | None:
     if plan.policy.trash_for is None:
         return None
-    reasons = {row.session.key: row.reason for row in rows if plan.trashes(row)}
+    reasons = {_file_of(row).key: row.reason for row in rows if plan.trashes(row)}
     return TrashOrder(reasons, by, plan.now, plan.policy.trash_for)
 
 
-def _size_in_batch(row: PlanRow, *, plan: CleanupPlan) -> int:
-    return max(row.session.size, TRASHED_BYTES // TRASH_BATCH) if plan.policy.trashes(row.reason) else 0
+def _size_in_batch(row: PlanRow | LeftoverRow, *, plan: CleanupPlan) -> int:
+    return max(_file_of(row).size, TRASHED_BYTES // TRASH_BATCH) if plan.trashes(row) else 0
+
+
+def _file_of(row: PlanRow | LeftoverRow) -> StoredSession | Leftover:
+    return row.leftover if isinstance(row, LeftoverRow) else row.session
 
 
 async def _sweep(
-    store: SessionStore, leftovers: Sequence[Leftover], late: Callable[[list[LeftoverRemoval]], Epilogue]
+    store: SessionStore,
+    leftovers: Sequence[Leftover],
+    late: Callable[[list[LeftoverRemoval]], Epilogue],
+    order: TrashOrder | None,
 ) -> list[LeftoverRemoval]:
     """Remove leftovers, as `Job.run`."""
     job = Job(late)
     job.commit()
-    removals = await job.run(partial(store.remove_leftovers, leftovers, job.settle))
+    removals = await job.run(partial(store.remove_leftovers, leftovers, job.settle, order=order))
     if removals is None:
         return [LeftoverRemoval(leftover, "pending", reason=PENDING) for leftover in leftovers]
     return removals

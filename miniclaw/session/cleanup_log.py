@@ -13,12 +13,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.logs import get_logger
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.rows import BESIDE, ProblemKind
+from miniclaw.session.rows import BESIDE, LeftoverRemoval, ProblemKind
 
 MOST_NAMED: Final = 20
 """How many files a run names for each event."""

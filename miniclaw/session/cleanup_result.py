@@ -10,12 +10,11 @@ from typing import Final
 from msgspec import Struct, field
 
 from miniclaw.session.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
-from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow, Reason
-from miniclaw.session.rows import Leftover
+from miniclaw.session.rows import Leftover, LeftoverRemoval
 
 _ANNOUNCED: Final[tuple[Reason, ...]] = ("ttl", "max_sessions")
 
@@ -41,6 +40,7 @@ class CleanupResult(Struct, frozen=True):
         removed_by_reason: Of `sessions_deleted`, how many each rule took.
         trashed: Of `sessions_deleted`, how many are in the trash.
         leftovers_removed: How many leftovers were removed, or moved to quarantine, by their kind.
+        leftovers_trashed: Of them, how many are in the trash now: files that lay in quarantine.
         announced: Sessions that are due, and that no earlier run has announced.
         due: Sessions that are announced, and will go if nobody uses them; 0 for a run that acts at once.
         unmet: Budgets that are not met, because the rest is protected.
@@ -65,6 +65,7 @@ class CleanupResult(Struct, frozen=True):
     removed_by_reason: dict[str, int] = field(default_factory=dict)
     trashed: int = 0
     leftovers_removed: dict[str, int] = field(default_factory=dict)
+    leftovers_trashed: int = 0
     announced: int = 0
     due: int = 0
     unmet: tuple[str, ...] = ()
@@ -102,6 +103,7 @@ class Progress:
         self._trashed = 0
         self._bytes_freed = 0
         self._swept: list[Leftover] = []
+        self._swept_to_trash = 0
 
     def add_removals(self, rows: Sequence[PlanRow], removals: Sequence[Removal]) -> None:
         """Take note of what became of some rows of the plan."""
@@ -123,6 +125,7 @@ class Progress:
             self._bytes_freed += done.bytes_freed
             if done.outcome in {"removed", "moved"}:
                 self._swept.append(done.leftover)
+                self._swept_to_trash += bool(done.entry_id)
 
     def pending(self) -> str:
         """Return which sessions were still being removed, for the history: the program may end before their outcome."""
@@ -150,6 +153,7 @@ class Progress:
             removed_by_reason=dict(self._removed_by_reason),
             trashed=self._trashed,
             leftovers_removed=dict(Counter(str(leftover.kind) for leftover in self._swept)),
+            leftovers_trashed=self._swept_to_trash,
             announced=self.announced,
             due=max(0, self.due - sum(self._removed_by_reason[reason] for reason in _ANNOUNCED)),
             unmet=tuple(plan.unmet),

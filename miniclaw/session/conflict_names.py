@@ -26,6 +26,7 @@ from typing import Final
 from miniclaw.errors import InvalidSessionIdError
 from miniclaw.session import names
 from miniclaw.session.rows import ProblemFile
+from miniclaw.session.types import SessionHeader
 
 # Texts and not `re.compile`: most scans meet no such file, and to compile them takes a millisecond.
 _CONFLICT: Final = (
@@ -76,13 +77,13 @@ def by_content(problem: ProblemFile) -> ProblemFile:
     if is_temporary(name):
         return ProblemFile(name, "foreign", _OTHERS)
     if is_copy_of(name, problem.inside):
-        return _conflict(name, names.file_name(problem.inside), problem.inside)
+        return _conflict(name, names.file_name(problem.inside), problem.header)
     original = original_of(name)
-    return problem if original is None else _conflict(name, original, problem.inside)
+    return problem if original is None else _conflict(name, original, problem.header)
 
 
-def _conflict(name: str, original: str, inside: str = "") -> ProblemFile:
-    return ProblemFile(name, "conflict", f"it is a copy of {original} that another program has made", inside)
+def _conflict(name: str, original: str, header: SessionHeader | None = None) -> ProblemFile:
+    return ProblemFile(name, "conflict", f"it is a copy of {original} that another program has made", header)
 
 
 def original_of(name: str) -> str | None:

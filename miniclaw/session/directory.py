@@ -150,7 +150,7 @@ class SessionDirectory(OwnableDirectory):
         if data is not None and verify is not None and verify(header):
             header = codec.check_whole(data)
         if not names.belongs(name, header.session_id, header.channel, header.chat_id):
-            return ProblemFile(name, "mismatched", names.mismatch(header.session_id), header.session_id)
+            return ProblemFile(name, "mismatched", names.mismatch(header.session_id), header)
         return StoredSession(name, status.st_size, header, self.file_of(status), self.mark_of(status))
 
     def file_of(self, status: os.stat_result) -> int:

@@ -14,12 +14,12 @@ from miniclaw.session.clock import utc_now
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.folder import Folder
-from miniclaw.session.leftovers import LEGACY_SUFFIXES, LeftoverRemoval, list_leftovers, remove_leftovers
+from miniclaw.session.leftovers import LEGACY_SUFFIXES, list_leftovers, remove_leftovers
 from miniclaw.session.quarantine import quarantined_stem
-from miniclaw.session.rows import Leftover
+from miniclaw.session.rows import Leftover, LeftoverRemoval
 from miniclaw.session.stamps import split_stamped
 from miniclaw.session.trash import Trash
-from miniclaw.session.trash_rows import TrashRemoval
+from miniclaw.session.trash_rows import TrashEntry, TrashRemoval
 
 _SHARED: Final = "not erased: other sessions directories may use this folder; remove it by hand if it is not theirs"
 
@@ -53,12 +53,13 @@ def erase_traces(
     Raises:
         StoreError: The trash cannot be listed.
     """
-    # A longer name of an earlier implementation was cut in quarantine, where it may be another session's as well.
-    own = [name for name in names.file_names(session_id) if len(name.encode()) <= names.MAX_NAME_BYTES]
-    legacy = {name + suffix for name in own for suffix in LEGACY_SUFFIXES}
+    is_of = _Whose(session_id)
     entries = [entry.id for entry in trash.find_all(session_id)]
+    entries += [entry.id for entry in trash.entries() if is_of.entry(entry)]
     # Files of an earlier implementation move to quarantine first, and go with what lies there.
-    old = [each for each in _list(directory, sorted(legacy)) if each.kind == "legacy" and each.key in legacy]
+    old = [
+        each for each in _list(directory, sorted(is_of.legacy)) if each.kind == "legacy" and each.key in is_of.legacy
+    ]
     removed = trash.remove(entries)
     failed = _name_failed(trash, removed)
     if earlier is not None and earlier.trash is not None:
@@ -72,16 +73,8 @@ def erase_traces(
         except StoreError as error:
             failed.append(str(error))  # the rest goes all the same
     done: list[TrashRemoval | LeftoverRemoval] = [*removed, *remove_leftovers(directory, old, trash=None)]
-    quarantined = {quarantined_stem(name) for name in {*own, *legacy}}
-    done += remove_leftovers(
-        directory,
-        [
-            leftover
-            for leftover in _list(directory, ())
-            if leftover.kind == "quarantined" and (split := split_stamped(leftover.key)) and split[0] in quarantined
-        ],
-        trash=None,
-    )
+    quarantined = [each for each in _list(directory, ()) if is_of.quarantined(each)]
+    done += remove_leftovers(directory, quarantined, trash=None)
     gone = [each for each in done if each.outcome == "removed"]
     return Traces(
         len(gone),
@@ -95,6 +88,32 @@ def erase_traces(
             ),
         ],
     )
+
+
+class _Whose:
+    """Tells what was kept of a session: by the id in a file that holds one, else by the file's name.
+
+    Attributes:
+        legacy: What an earlier implementation may have called its other files of the session.
+    """
+
+    def __init__(self, session_id: str) -> None:
+        # A longer name of an earlier implementation was cut in quarantine, where it may be another session's as well.
+        own = [name for name in names.file_names(session_id) if len(name.encode()) <= names.MAX_NAME_BYTES]
+        self.legacy = {name + suffix for name in own for suffix in LEGACY_SUFFIXES}
+        self._session_id = session_id
+        self._cut = {quarantined_stem(name) for name in {*own, *self.legacy}}
+
+    def quarantined(self, leftover: Leftover) -> bool:
+        split = split_stamped(leftover.key) if leftover.kind == "quarantined" else None
+        header = leftover.header
+        return split is not None and self._is_it(None if header is None else header.session_id, split[0])
+
+    def entry(self, entry: TrashEntry) -> bool:
+        return entry.from_quarantine and self._is_it(entry.session_id, entry.key)
+
+    def _is_it(self, inside: str | None, name: str) -> bool:
+        return name in self._cut if inside is None else inside == self._session_id
 
 
 def _name_failed(trash: Trash, removals: Sequence[TrashRemoval]) -> list[str]:

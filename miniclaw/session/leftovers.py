@@ -14,9 +14,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal, TypeAlias
-
-from msgspec import Struct
+from typing import Final
 
 from miniclaw.errors import StoreError
 from miniclaw.session.directory import SessionDirectory
@@ -26,7 +24,10 @@ from miniclaw.session.fs import OsCalls
 from miniclaw.session.logs import get_logger
 from miniclaw.session.names import SUFFIX, is_channel, is_session_file
 from miniclaw.session.quarantine import QUARANTINE_NAME, quarantine
-from miniclaw.session.rows import Leftover, LeftoverKind, ProblemFile
+from miniclaw.session.quarantine_files import is_quarantined, list_quarantined, read_header
+from miniclaw.session.quarantine_removal import NOT_OURS, leftover_of, remove_quarantined, synced
+from miniclaw.session.removal import TrashOrder
+from miniclaw.session.rows import Leftover, LeftoverKind, LeftoverRemoval, ProblemFile
 from miniclaw.session.stamps import split_stamped
 from miniclaw.session.stranded import BATCH_PREFIX, WORK_NAME
 from miniclaw.session.trash import Trash
@@ -45,29 +46,8 @@ _LEGACY: Final = tuple(SUFFIX + suffix for suffix in LEGACY_SUFFIXES)
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _NOT_LISTED: Final = "Leftovers could not be listed"
-_NOT_OURS: Final = "its name is not one that miniclaw gives to such a file"
 
 log = get_logger("miniclaw.session.leftovers")
-
-LeftoverOutcome: TypeAlias = Literal["removed", "moved", "vanished", "failed", "pending"]
-
-
-class LeftoverRemoval(Struct, frozen=True):
-    """What became of a leftover that was to go.
-
-    Attributes:
-        leftover: The leftover.
-        outcome: ``removed``: gone, durably. ``moved``: in quarantine, where it ages. ``vanished``: there was no such
-            file any more. ``failed``: it is still there, or may come back; `reason` says why. ``pending``: the disk
-            takes too long, and the outcome is told when it comes.
-        bytes_freed: What the disk got back; 0 unless removed, and 0 for a file that has another hard link.
-        reason: A sentence, where it failed or is pending.
-    """
-
-    leftover: Leftover
-    outcome: LeftoverOutcome
-    bytes_freed: int = 0
-    reason: str = ""
 
 
 def list_leftovers(
@@ -90,16 +70,18 @@ def list_leftovers(
         legacy_age: How old a file of an earlier implementation is at least, exclusive.
     """
     found: list[Leftover] = []
-    for name, status in _look(directory, [QUARANTINE_NAME], _is_quarantined):
-        if _is_file(status) and (split := split_stamped(name)):
-            found.append(Leftover("quarantined", name, status.st_size, split[1]))
+    try:
+        found += [leftover_of(file) for file in list_quarantined(directory)]
+    except StoreError as error:
+        log.error(_NOT_LISTED, path=str(directory.path / QUARANTINE_NAME), error=str(error))
     for name, status in _look(directory, [WORK_NAME], _is_temporary):
         if _is_file(status) and _is_older(status, now, TEMPORARY_AGE) and name not in directory.under_way:
             found.append(Leftover("temporary", name, status.st_size, _time(status)))
     found += _unfinished(directory)
     for name, status in _look(directory, ["."], _is_legacy, names):
         if _is_file(status) and _is_older(status, now, legacy_age):
-            found.append(Leftover("legacy", name, status.st_size, _time(status)))
+            header, _, _ = read_header(directory, name)
+            found.append(Leftover("legacy", name, status.st_size, _time(status), header=header))
     if trash is not None:
         try:
             found += trash.leftovers()
@@ -115,11 +97,12 @@ def session_file_of(leftover: Leftover) -> str | None:
     """
     if leftover.kind == "quarantined":
         split = split_stamped(leftover.key)
-        name = split[0] if split else leftover.key
-    elif leftover.kind == "legacy":
-        name = leftover.key
-    else:
-        return None
+        return without_legacy_suffix(split[0] if split else leftover.key)
+    return without_legacy_suffix(leftover.key) if leftover.kind == "legacy" else None
+
+
+def without_legacy_suffix(name: str) -> str:
+    """Return the name of the session's file that a file of an earlier implementation was to become."""
     for suffix in LEGACY_SUFFIXES:
         if name.endswith(SUFFIX + suffix):
             return name.removesuffix(suffix)
@@ -134,7 +117,7 @@ def list_foreign(directory: SessionDirectory, trash: Trash | None) -> list[Probl
     found: list[ProblemFile] = []
     for name, status in _look(directory, [QUARANTINE_NAME], _any):
         problem = why_no_session_file(status.st_mode)
-        if not _is_quarantined(name):
+        if not is_quarantined(name):
             problem = "its name is not that of a file in quarantine, which ends in .TIME-RANDOM"
         if problem:
             found.append(ProblemFile(f"{QUARANTINE_NAME}/{name}", "foreign", problem))
@@ -147,7 +130,11 @@ def list_foreign(directory: SessionDirectory, trash: Trash | None) -> list[Probl
 
 
 def remove_leftovers(
-    directory: SessionDirectory, leftovers: Sequence[Leftover], *, trash: Trash | None
+    directory: SessionDirectory,
+    leftovers: Sequence[Leftover],
+    *,
+    trash: Trash | None,
+    order: TrashOrder | None = None,
 ) -> list[LeftoverRemoval]:
     """Remove leftovers, each after one more look at its name and at what it is.
 
@@ -158,6 +145,7 @@ def remove_leftovers(
         directory: Owned by this process.
         leftovers: As they were listed.
         trash: The trash, if there is one.
+        order: Which files in quarantine go there; None: none do.
 
     Returns:
         One removal for each, in their order. It raises nothing that the system refused.
@@ -173,9 +161,9 @@ def remove_leftovers(
     for kind, at in places.items():
         group = [leftovers[place] for place in at]
         if kind == "quarantined":
-            removals = _unlink_all(directory, QUARANTINE_NAME, _is_quarantined, group)
+            removals = remove_quarantined(directory, group, trash=trash, order=order)
         elif kind == "temporary":
-            removals = _unlink_all(directory, WORK_NAME, _is_temporary, group)
+            removals = _unlink_all(directory, group)
         elif kind == "legacy":
             removals = [_move(directory, leftover) for leftover in group]
         elif kind == "trash":
@@ -187,34 +175,23 @@ def remove_leftovers(
     return [results[place] for place in range(len(leftovers))]
 
 
-def _unlink_all(
-    directory: SessionDirectory, folder: str, is_ours: Callable[[str], bool], leftovers: list[Leftover]
-) -> list[LeftoverRemoval]:
+def _unlink_all(directory: SessionDirectory, leftovers: list[Leftover]) -> list[LeftoverRemoval]:
+    """Unlink temporary files."""
     fs = directory.fs
     try:
-        with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=directory.fd) as fd:
-            removals = [_unlink(fs, fd, is_ours, leftover) for leftover in leftovers]
-            try:
-                sync_directory(fs, fd)
-            except OSError as error:
-                reason = f"removed, but a power cut may bring it back: {error.strerror}"
-                return [
-                    LeftoverRemoval(removal.leftover, "failed", reason=reason)
-                    if removal.outcome == "removed"
-                    else removal
-                    for removal in removals
-                ]
+        with opened(fs, WORK_NAME, DIRECTORY_FLAGS, dir_fd=directory.fd) as fd:
+            removals = [_unlink(fs, fd, leftover) for leftover in leftovers]
+            return synced(fs, fd, removals)
     except FileNotFoundError:
         return [LeftoverRemoval(leftover, "vanished") for leftover in leftovers]
     except OSError as error:
-        reason = f"could not open {directory.path / folder}: {error.strerror}"
+        reason = f"could not open {directory.path / WORK_NAME}: {error.strerror}"
         return [LeftoverRemoval(leftover, "failed", reason=reason) for leftover in leftovers]
-    return removals
 
 
-def _unlink(fs: OsCalls, fd: int, is_ours: Callable[[str], bool], leftover: Leftover) -> LeftoverRemoval:
-    if not is_ours(leftover.key):
-        return LeftoverRemoval(leftover, "failed", reason=_NOT_OURS)
+def _unlink(fs: OsCalls, fd: int, leftover: Leftover) -> LeftoverRemoval:
+    if not _is_temporary(leftover.key):
+        return LeftoverRemoval(leftover, "failed", reason=NOT_OURS)
     try:
         status = fs.stat(leftover.key, dir_fd=fd)
         if problem := why_no_session_file(status.st_mode):
@@ -229,7 +206,7 @@ def _unlink(fs: OsCalls, fd: int, is_ours: Callable[[str], bool], leftover: Left
 
 def _move(directory: SessionDirectory, leftover: Leftover) -> LeftoverRemoval:
     if not _is_legacy(leftover.key):
-        return LeftoverRemoval(leftover, "failed", reason=_NOT_OURS)
+        return LeftoverRemoval(leftover, "failed", reason=NOT_OURS)
     try:
         status = directory.fs.stat(leftover.key, dir_fd=directory.fd)
         problem = why_no_session_file(status.st_mode)
@@ -311,10 +288,6 @@ def _unfinished(directory: SessionDirectory) -> Iterator[Leftover]:
 
 def _any(_: str) -> bool:
     return True
-
-
-def _is_quarantined(name: str) -> bool:
-    return "/" not in name and split_stamped(name) is not None
 
 
 def _is_temporary(name: str) -> bool:

@@ -156,6 +156,14 @@ def belongs(name: str, session_id: str, channel: str, chat_id: str) -> bool:
         return False
 
 
+def agree(session_id: str, channel: str, chat_id: str) -> bool:
+    """Return whether the ids inside a file agree with one another, and name a session, whatever the file is called."""
+    try:
+        return belongs(file_name(session_id), session_id, channel, chat_id)
+    except InvalidSessionIdError:
+        return False
+
+
 def mismatch(inside: str) -> str:
     """Return what is wrong with a file whose content names this session, where its name belongs to another."""
     shown = inside if len(inside) <= 80 else inside[:80] + "…"

@@ -185,7 +185,7 @@ class Planner:
             found.readable - len(found.removals),
             found.sessions_bytes
             - (0 if policy.trashes("ttl") else found.bytes)
-            + sum(entry.size for entry in staying if entry.kind == "trash"),
+            + sum(entry.size for entry in staying if entry.kind == "trash" and not entry.from_quarantine),
             free_disk,
         )
         for freeing in leftovers:
@@ -201,7 +201,8 @@ class Planner:
         trashing = [row.session for row in sorted(found.removals, key=lambda row: (-row.age, row.session.key))]
         taken = take(
             policy, stock, self._candidates, trash,
-            in_use=self._in_use, trashing=trashing if policy.trashes("ttl") else [], is_ready=self._is_ready,
+            in_use=self._in_use, trashing=trashing if policy.trashes("ttl") else [],
+            moving=[row.leftover for row in leftovers if row.trashes], is_ready=self._is_ready,
         )  # fmt: skip
         plan = CleanupPlan(
             found.ages,

@@ -11,8 +11,7 @@ from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import DIRECTORY_FLAGS, NO_LINKS, READ_FLAGS, create_exclusively, opened, read_whole
 from miniclaw.session.quarantine import quarantine
-from miniclaw.session.rows import ProblemFile, StoredSession
-from miniclaw.session.types import SessionHeader
+from miniclaw.session.rows import ProblemFile, StoredSession, always
 from miniclaw.session.work_folders import WorkFolders
 
 
@@ -43,11 +42,6 @@ def put_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
             kept = quarantine(directory, name)
             _link_back(directory, name, dir_fd=dir_fd)
         log.error("Two files for one session; one is in quarantine", path=str(directory.path / name), kept=str(kept))
-
-
-def always(_: SessionHeader) -> bool:
-    """Have a file read whole."""
-    return True
 
 
 def settle_captured(directory: SessionDirectory, name: str) -> None:

@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING, Final
 from miniclaw.errors import StoreIOError
 from miniclaw.session import names
 from miniclaw.session.durability import sync_directory
-from miniclaw.session.files import close_quietly, open_subdirectory, store_errors
+from miniclaw.session.files import store_errors
+from miniclaw.session.folder import Folder
 from miniclaw.session.stamps import stamped
 
 if TYPE_CHECKING:
     from miniclaw.session.directory import SessionDirectory
 
 QUARANTINE_NAME: Final = ".quarantine"
+
+
+def quarantine_folder(directory: SessionDirectory) -> Folder:
+    """Return the folder, which is made by the first file that is moved there."""
+    return Folder.within(directory, QUARANTINE_NAME)
 
 
 def quarantine_session(directory: SessionDirectory, session_id: str) -> Path:
@@ -50,16 +56,11 @@ def quarantine(directory: SessionDirectory, name: str, *, dir_fd: int | None = N
         StoreIOError: It stays where it is, or it is in quarantine and a power cut may undo that.
         OwnershipLostError, ForkedRuntimeError: As `SessionDirectory.check_owned`; it stays where it is.
     """
-    directory.check_owned()
     fs = directory.fs
     kept = stamped(quarantined_stem(name), directory.now())
     source_fd = directory.fd if dir_fd is None else dir_fd
-    with store_errors(directory.path, "move to quarantine", name):
-        folder = open_subdirectory(fs, QUARANTINE_NAME, dir_fd=directory.fd)
-        try:
-            fs.rename(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)
-            for fd in {folder, source_fd, directory.fd}:  # the last for the folder's own name
-                sync_directory(fs, fd)
-        finally:
-            close_quietly(fs, folder)
+    with store_errors(directory.path, "move to quarantine", name), quarantine_folder(directory).made() as folder:
+        fs.rename(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)
+        for fd in (folder, source_fd):
+            sync_directory(fs, fd)
     return directory.path / QUARANTINE_NAME / kept

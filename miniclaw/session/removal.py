@@ -23,8 +23,8 @@ from miniclaw.errors import StoreError
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import unlink_quietly
-from miniclaw.session.putting_back import always, put_back, settle_captured
-from miniclaw.session.rows import ProblemFile, StoredSession
+from miniclaw.session.putting_back import put_back, settle_captured
+from miniclaw.session.rows import ProblemFile, StoredSession, always
 from miniclaw.session.stranded import WORK_NAME
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_rows import Prepared

@@ -1,15 +1,23 @@
-"""Taking a session out of the trash, synchronously: it gets its place again, and can overwrite nothing there.
+"""Restoring, synchronously: a session from trash or quarantine gets its place again, and can overwrite nothing there.
 
-Order on the disk, so that a crash or a power cut at any point leaves the entry or the session, or both: the session's
-new file, whole · its name, by a link that fails where something stands · sync the directory · remove the entry.
+Order on the disk, so that a crash or a power cut at any point leaves the old file or the new one, or both: the new
+file, whole · its name, by a link that fails where something stands · sync the directory · remove the old file.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 from datetime import UTC, datetime
 
-from miniclaw.errors import CorruptTrashError, SessionExistsError, SessionTooLargeError, StoreIOError
+from miniclaw.errors import (
+    CorruptTrashError,
+    SessionExistsError,
+    SessionFileError,
+    SessionTooLargeError,
+    StoreError,
+    StoreIOError,
+)
 from miniclaw.session import codec, names
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.durability import sync_directory
@@ -17,6 +25,9 @@ from miniclaw.session.files import NO_LINKS, create_exclusively, store_errors, t
 from miniclaw.session.fs import Bytes
 from miniclaw.session.logs import get_logger
 from miniclaw.session.putting_back import settle_captured
+from miniclaw.session.quarantine import QUARANTINE_NAME, quarantine_folder, quarantined_stem
+from miniclaw.session.quarantine_files import DISAGREE, is_same_file, read_quarantined
+from miniclaw.session.stamps import split_stamped, stamped
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_folder import SUFFIX, split_entry_id, stem_of
 from miniclaw.session.types import Session
@@ -49,6 +60,84 @@ def restore(directory: SessionDirectory, trash: Trash, entry_id: str, now: datet
     """
     directory.check_owned()
     session = _decode(trash, entry_id)
+    _put_in_place(directory, session, now, still_in="the trash")
+    _remove_entry(trash, entry_id, "Restored session is still in the trash as well")
+    return session.session_id
+
+
+def restore_quarantined(directory: SessionDirectory, file_id: str, session_id: str, now: datetime) -> None:
+    """Put the session in a file in quarantine into its place, as used just now, and remove the file.
+
+    Args:
+        directory: As for `restore`.
+        file_id: The file.
+        session_id: The session that it was found to hold.
+        now: What becomes `last_accessed`, aware.
+
+    Durability: as for `restore`. A file that could not be removed, or was changed meanwhile, is logged and stays.
+
+    Raises:
+        SessionExistsError: There is a session of that id, under any of its names; nothing was changed.
+        QuarantinedFileNotFoundError: There is no such file.
+        CorruptSessionError: It holds no session that can be used.
+        SessionTooLargeError: It would be a file that could not be loaded again.
+        StoreIOError: The file is still in quarantine; and so may be the session in its place.
+        SessionFileError: It holds another session by now; nothing was changed.
+    """
+    directory.check_owned()
+    session, status = read_quarantined(directory, file_id)
+    path = directory.path / QUARANTINE_NAME / file_id
+    if session.session_id != session_id:
+        raise SessionFileError(path, "it was changed in this moment; try again")
+    _put_in_place(directory, session, now, still_in="quarantine")
+    try:
+        _remove_quarantined(directory, file_id, status)
+    except (OSError, StoreError) as error:
+        log.warning("Restored session is still in quarantine as well", path=str(path), reason=str(error))
+
+
+def _remove_quarantined(directory: SessionDirectory, file_id: str, status: os.stat_result) -> None:
+    fs = directory.fs
+    with quarantine_folder(directory).opened(to_change=True) as folder:
+        if not is_same_file(fs.stat(file_id, dir_fd=folder), status):
+            raise OSError("it was changed while it was restored")
+        fs.unlink(file_id, dir_fd=folder)
+        sync_directory(fs, folder)
+
+
+def return_to_quarantine(directory: SessionDirectory, trash: Trash, entry_id: str) -> str:
+    """Put a file that lay in quarantine back there, as moved there just now, and remove its entry of the trash.
+
+    Args:
+        directory: Owned by this process.
+        trash: Where the entry lies.
+        entry_id: The entry, of a file that lay in quarantine.
+
+    Returns:
+        The new id of the file in quarantine.
+
+    Durability: as for `restore`.
+
+    Raises:
+        TrashEntryNotFoundError: There is no such entry.
+        CorruptTrashError: It is damaged.
+        StoreIOError: The entry is still there; and so may be the file in quarantine.
+    """
+    directory.check_owned()
+    data = trash.read(entry_id)
+    stem = split_entry_id(entry_id.removesuffix(SUFFIX)) or entry_id
+    file, _ = split_stamped(stem) or (stem, None)
+    file_id = stamped(quarantined_stem(file), directory.now())
+    folder = quarantine_folder(directory)
+    with store_errors(folder.path, "put back", file_id), folder.made() as folder_fd:
+        _create(directory, file_id, data, dir_fd=folder_fd)
+        sync_directory(directory.fs, folder_fd)
+    _remove_entry(trash, entry_id, "File that was put back into quarantine is still in the trash as well")
+    return file_id
+
+
+def _put_in_place(directory: SessionDirectory, session: Session, now: datetime, *, still_in: str) -> None:
+    """Give a session its place, durably, as used just now; raises as `restore`."""
     session.last_accessed = now.astimezone(UTC)
     data = codec.encode_session(session)
     name = names.file_name(session.session_id)
@@ -57,18 +146,19 @@ def restore(directory: SessionDirectory, trash: Trash, entry_id: str, now: datet
     _check_is_free(directory, session.session_id)
     try:
         with store_errors(directory.path / name, "restore"):
-            _create(directory, name, data)
+            _create(directory, name, data, dir_fd=directory.fd)
     except StoreIOError as error:
         if error.errno == errno.EEXIST:
             raise SessionExistsError(directory.path / name, session.session_id) from error
         raise
-    with store_errors(directory.path, "sync; the session is in its place and in the trash as well"):
+    with store_errors(directory.path, f"sync; the session is in its place and in {still_in} as well"):
         sync_directory(directory.fs, directory.fd)
+
+
+def _remove_entry(trash: Trash, entry_id: str, failure: str) -> None:
     for removal in trash.remove([entry_id]):
         if removal.outcome == "failed":
-            path = str(trash.path_of(entry_id))
-            log.warning("Restored session is still in the trash as well", path=path, reason=removal.reason)
-    return session.session_id
+            log.warning(failure, path=str(trash.path_of(entry_id)), reason=removal.reason)
 
 
 def _decode(trash: Trash, entry_id: str) -> Session:
@@ -84,8 +174,8 @@ def _check_ids(session: Session, entry_id: str) -> None:
     session_id = session.session_id
     if stem_of(session_id) != split_entry_id(entry_id):
         raise ValueError(f"its content names the session {session_id[:80]!r}, which has another name")
-    if not names.belongs(names.file_name(session_id), session_id, session.channel, session.chat_id):
-        raise ValueError("its ids do not agree with one another")
+    if not names.agree(session_id, session.channel, session.chat_id):
+        raise ValueError(DISAGREE)
 
 
 def _check_is_free(directory: SessionDirectory, session_id: str) -> None:
@@ -100,8 +190,8 @@ def _check_is_free(directory: SessionDirectory, session_id: str) -> None:
         raise SessionExistsError(path, session_id)
 
 
-def _create(directory: SessionDirectory, name: str, data: Bytes) -> None:
-    """Create the session's file, synced, where there is none.
+def _create(directory: SessionDirectory, name: str, data: Bytes, *, dir_fd: int) -> None:
+    """Create a file, synced, where there is none.
 
     Raises:
         FileExistsError: There is one.
@@ -111,10 +201,10 @@ def _create(directory: SessionDirectory, name: str, data: Bytes) -> None:
     with directory.work() as work, temporary_name(directory.under_way) as temporary:
         create_exclusively(fs, temporary, data, dir_fd=work)
         try:
-            fs.link(temporary, name, src_dir_fd=work, dst_dir_fd=directory.fd)
+            fs.link(temporary, name, src_dir_fd=work, dst_dir_fd=dir_fd)
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
-            create_exclusively(fs, name, data, dir_fd=directory.fd)
+            create_exclusively(fs, name, data, dir_fd=dir_fd)
         finally:
             unlink_quietly(fs, temporary, dir_fd=work)

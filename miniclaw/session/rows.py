@@ -58,16 +58,21 @@ class ProblemFile(Struct, frozen=True):
     """Something in the store that is not a readable session. It is never removed for that.
 
     Attributes:
-        key: The store's own name for it.
-        kind: What it is.
+        key: As in `StoredSession`.
+        kind: See `ProblemKind`.
         reason: A sentence.
-        inside: The session id in its content, where that is another one's than its name says; else empty.
+        header: Of the session that the content names, where the file is ``mismatched``; else None.
     """
 
     key: str
     kind: ProblemKind
     reason: str
-    inside: str = ""
+    header: SessionHeader | None = None
+
+    @property
+    def inside(self) -> str:
+        """The session that the content names, where the file is ``mismatched``; else empty."""
+        return "" if self.header is None else self.header.session_id
 
 
 LeftoverKind: TypeAlias = Literal["trash", "quarantined", "temporary", "unfinished", "legacy"]
@@ -88,6 +93,9 @@ class Leftover(Struct, frozen=True, gc=False):
         size: Bytes.
         since: When it was removed, quarantined or last written, aware; None: not known.
         expires_at: When an entry of the trash may go, aware; None: not known, or of another kind.
+        header: Of the session in a file that is ``quarantined`` or ``legacy``; None: it holds none that can be used.
+        readable: Whether the system let a file be read that is ``quarantined``; else no rule takes it.
+        from_quarantine: Whether an entry of the trash is a file that lay in quarantine.
     """
 
     kind: LeftoverKind
@@ -95,12 +103,50 @@ class Leftover(Struct, frozen=True, gc=False):
     size: int
     since: datetime | None
     expires_at: datetime | None = None
+    header: SessionHeader | None = None
+
+    @property
+    def inside(self) -> str:
+        """The session that the content names, where the file is ``mismatched``; else empty."""
+        return "" if self.header is None else self.header.session_id
+    readable: bool = True
+    from_quarantine: bool = False
+
+
+LeftoverOutcome: TypeAlias = Literal["removed", "moved", "vanished", "failed", "pending"]
+
+
+class LeftoverRemoval(Struct, frozen=True):
+    """What became of a leftover that was to go.
+
+    Attributes:
+        leftover: The leftover.
+        outcome: ``removed``: gone, durably. ``moved``: in quarantine, where it ages. ``vanished``: there was no such
+            file any more. ``failed``: it is still there, or may come back; `reason` says why. ``pending``: the disk
+            takes too long, and the outcome is told when it comes.
+        bytes_freed: What the disk got back; 0 unless removed, and 0 for a file that has another hard link. Negative for
+            one whose entry in the trash is larger than its file.
+        reason: A sentence, where it failed or is pending.
+        entry_id: Of the trash, where it went there.
+    """
+
+    leftover: Leftover
+    outcome: LeftoverOutcome
+    bytes_freed: int = 0
+    reason: str = ""
+    entry_id: str = ""
 
 
 ScanRow: TypeAlias = StoredSession | ProblemFile
 
 Verify: TypeAlias = Callable[[SessionHeader], bool]
 """Whether the beginning of a file is not enough to go by; called in a thread."""
+
+
+def always(_: SessionHeader) -> bool:
+    """Have a file read whole, as a `Verify`."""
+    return True
+
 
 _MASK: Final = (1 << 64) - 1
 

@@ -10,6 +10,9 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
+STAMP_CHARS: Final = 26
+"""Characters of a stamp, with the full stop before it."""
+
 _STAMPED: Final = r"(?P<stem>.+)\.(?P<time>[0-9]{8}T[0-9]{6}Z)-[0-9a-f]{8}"  # compiled when there is one
 _FORMAT: Final = "%Y%m%dT%H%M%SZ"
 

@@ -22,18 +22,17 @@ from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.folder import Folder
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.ledger_file import LedgerFile
-from miniclaw.session.leftovers import LeftoverRemoval, list_leftovers, remove_leftovers
+from miniclaw.session.leftovers import list_leftovers, remove_leftovers
 from miniclaw.session.migration import move_in
 from miniclaw.session.on_disk import Difference
 from miniclaw.session.ownable import Place
 from miniclaw.session.process import OpeningProcess
-from miniclaw.session.putting_back import always
 from miniclaw.session.quarantine import quarantine_session
 from miniclaw.session.recovery import recover
 from miniclaw.session.removal import Consent, Removal, TrashOrder, remove_batch
 from miniclaw.session.restore import restore
 from miniclaw.session.retention.policy import Staying
-from miniclaw.session.rows import Leftover, ScanRow, Verify
+from miniclaw.session.rows import Leftover, LeftoverRemoval, ScanRow, Verify, always
 from miniclaw.session.saved_files import SavedFiles
 from miniclaw.session.saving import SaveJob, SaveOutcome
 from miniclaw.session.scanning import DirectoryScan
@@ -196,10 +195,14 @@ class FileSessionStore:
         return await self.run(work, self._sweep_limiter)
 
     async def remove_leftovers(
-        self, leftovers: Sequence[Leftover], settled: Callable[[list[LeftoverRemoval]], Epilogue]
+        self,
+        leftovers: Sequence[Leftover],
+        settled: Callable[[list[LeftoverRemoval]], Epilogue],
+        *,
+        order: TrashOrder | None = None,
     ) -> None:
         """See `SessionStore.remove_leftovers`."""
-        work = partial(remove_leftovers, self.directory, leftovers, trash=self.trash)
+        work = partial(remove_leftovers, self.directory, leftovers, trash=self.trash, order=order)
         await self.run(telling(work, settled), self._sweep_limiter)
 
     async def free_disk(self) -> int | None:
@@ -208,10 +211,16 @@ class FileSessionStore:
 
     async def find_trashed(self, text: str) -> tuple[str, str]:
         """See `SessionStore.find_trashed`."""
-        entry = await self.run(partial(self._find_entry, text), self._load_limiter)
+        entry = await self.find_entry(text)
+        if entry.from_quarantine:
+            raise CorruptTrashError(self.trash.path_of(entry.id), "it lay in quarantine, and goes back there only")
         if entry.session_id is None:
             raise CorruptTrashError(self.trash.path_of(entry.id), entry.problem)
         return entry.session_id, entry.id
+
+    async def find_entry(self, text: str) -> TrashEntry:
+        """Return the entry of the trash that a text means; see `Trash.find`."""
+        return await self.run(partial(self._find_entry, text), self._load_limiter)
 
     def _find_entry(self, text: str) -> TrashEntry:
         try:

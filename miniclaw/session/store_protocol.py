@@ -7,12 +7,11 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
-from miniclaw.session.leftovers import LeftoverRemoval
 from miniclaw.session.on_disk import Difference
 from miniclaw.session.ownable import Place
 from miniclaw.session.removal import Consent, Removal, TrashOrder
 from miniclaw.session.retention.policy import Staying
-from miniclaw.session.rows import Leftover, ScanRow, Verify
+from miniclaw.session.rows import Leftover, LeftoverRemoval, ScanRow, Verify
 from miniclaw.session.saving import SaveOutcome
 from miniclaw.session.threads import Epilogue
 from miniclaw.session.types import Session, SessionHeader
@@ -173,13 +172,18 @@ class SessionStore(Protocol):
         ...
 
     async def remove_leftovers(
-        self, leftovers: Sequence[Leftover], settled: Callable[[list[LeftoverRemoval]], Epilogue]
+        self,
+        leftovers: Sequence[Leftover],
+        settled: Callable[[list[LeftoverRemoval]], Epilogue],
+        *,
+        order: TrashOrder | None = None,
     ) -> None:
         """Remove leftovers.
 
         Args:
             leftovers: What is removed.
             settled: As for `remove`.
+            order: Which files in quarantine go to the trash; None: none do.
 
         Cancellation: as `remove`.
         """

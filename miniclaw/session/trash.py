@@ -2,7 +2,8 @@
 
 One folder, one file an entry: ``{stem}.{YYYYmmddTHHMMSSZ}-{8 hex}.gz``, see `miniclaw.session.trash_format`. The stem
 is that of the session's own file name (`miniclaw.session.names`); an entry whose line names another session counts as
-damaged. What is not named so, and what is no regular file, is foreign: it is listed, and never read or removed.
+damaged. A file that lay in quarantine has its name there for a stem, and goes back there. What is not named so, and
+what is no regular file, is foreign: it is listed, and never read or removed.
 
 A removal prepares the entries before it asks for consent, commits them before it unlinks, and abandons those of the
 sessions that stay. So at any moment a session is in its place, captured, or whole in the trash, maybe in two of them.
@@ -20,6 +21,7 @@ from typing import Final
 
 from miniclaw.errors import InvalidSessionIdError, TrashEntryNotFoundError
 from miniclaw.session.durability import sync_directory, sync_file
+from miniclaw.formats import printable
 from miniclaw.session.files import (
     READ_FLAGS,
     TEMPORARY_PREFIX,
@@ -42,6 +44,7 @@ from miniclaw.session.trash_folder import (
     is_temporary,
     split_entry_id,
     stem_of,
+    stem_of_quarantined,
 )
 from miniclaw.session.trash_format import EntryLine, pack_line, pack_session
 from miniclaw.session.trash_reading import read_entries, read_session
@@ -76,24 +79,26 @@ class Trash:
     def prepare(
         self,
         key: str,
-        header: SessionHeader,
+        header: SessionHeader | None,
         *,
         dir_fd: int,
         reason: str,
         by: str,
         now: datetime,
         keep_for: timedelta,
+        from_quarantine: bool = False,
     ) -> Prepared:
-        """Copy a session into the trash, compressed, under a temporary name.
+        """Copy a session, or a file in quarantine, into the trash, compressed, under a temporary name.
 
         Args:
-            key: The session's file.
-            header: Its header, as captured.
+            key: The session's file, or the id of the file in quarantine.
+            header: Its header, as captured; None: the file in quarantine holds no session.
             dir_fd: The directory in which the file lies.
             reason: Which rule, or which command, removes it.
             by: Who removes it.
             now: When, aware.
             keep_for: For how long from now.
+            from_quarantine: Whether it is a file in quarantine.
 
         Durability: the copy's content is on the disk when this returns.
 
@@ -101,7 +106,8 @@ class Trash:
             StoreIOError: There is no copy, and what was begun is gone unless removing it failed as well.
         """
         with self._folder.errors(self.path, _OPERATION):
-            entry_id = stamped(stem_of(header.session_id), now)
+            session_id = "" if header is None else header.session_id
+            entry_id = stamped(stem_of_quarantined(key) if from_quarantine else stem_of(session_id), now)
         temporary = TEMPORARY_PREFIX + os.urandom(8).hex()
         with (
             self._folder.errors(self.path_of(entry_id), _OPERATION),
@@ -112,18 +118,18 @@ class Trash:
             if problem := why_no_session_file(status.st_mode):
                 raise ValueError(problem)
             line = EntryLine(
-                session_id=header.session_id,
-                key=key,
+                session_id=session_id,
+                key=printable(key) if from_quarantine else key,
                 removed_at=now,
                 expires_at=now + keep_for if keep_for < _LATEST - now else _LATEST,
                 reason=reason,
-                last_accessed=header.last_accessed,
+                last_accessed=None if header is None else header.last_accessed,
                 size=status.st_size,
                 by=by,
             )
             packed = chain([pack_line(line)], pack_session(self._pieces(source, status.st_size)))
             stored_size = self._create(temporary, packed, folder)
-        return Prepared(key, header.session_id, entry_id, temporary, status.st_size, stored_size)
+        return Prepared(key, session_id, entry_id, temporary, status.st_size, stored_size)
 
     def _pieces(self, source: int, size: int) -> Iterator[bytes]:
         left = size
@@ -229,9 +235,12 @@ class Trash:
             StoreIOError: The folder cannot be listed.
         """
         return [
-            Leftover("trash", entry.id + SUFFIX, entry.stored_size, entry.removed_at, entry.expires_at)
+            Leftover(
+                "trash", entry.id + SUFFIX, entry.stored_size, entry.removed_at, entry.expires_at,
+                from_quarantine=entry.from_quarantine,
+            )
             for entry in self.entries()
-        ]
+        ]  # fmt: skip
 
     def sizes(self) -> Sizes:
         """Yield how many bytes each entry takes, by a listing alone.

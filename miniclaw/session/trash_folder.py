@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from miniclaw.formats import printable
 from miniclaw.session import names
 from miniclaw.session.files import TEMPORARY_PREFIX, store_errors
 from miniclaw.session.folder import Folder
-from miniclaw.session.stamps import split_stamped
+from miniclaw.session.stamps import STAMP_CHARS, split_stamped
 
 SUFFIX: Final = ".gz"
 
@@ -32,6 +33,22 @@ def stem_of(session_id: str) -> str:
         InvalidSessionIdError: It names no session.
     """
     return names.file_name(session_id).removesuffix(names.SUFFIX)
+
+
+def stem_of_quarantined(file_id: str) -> str:
+    """Return what the names of the entries begin with of a file that lay in quarantine: its name there, stamp included.
+
+    No session's entry has such a stem, for what follows a capital in a session's name is a digest. It is always a text;
+    a name that leaves no room for the stamp of the entry is cut before its own.
+    """
+    file, stamp = printable(file_id[:-STAMP_CHARS]), file_id[-STAMP_CHARS:]
+    return file.encode()[: names.MAX_NAME_BYTES].decode(errors="ignore") + stamp
+
+
+def is_from_quarantine(entry_id: str) -> bool:
+    """Return whether an entry of this id is a file that lay in quarantine."""
+    stem = split_entry_id(entry_id)
+    return stem is not None and split_stamped(stem) is not None
 
 
 def split_entry_id(entry_id: str) -> str | None:

@@ -32,27 +32,27 @@ Read: TypeAlias = Callable[[int], bytes]
 
 
 class EntryLine(Struct, frozen=True, kw_only=True):
-    """What an entry says of its session. Fields that a newer version adds are skipped.
+    """What an entry says of its session, or of its file from quarantine. Fields that a newer version adds are skipped.
 
     Attributes:
         version: Of this format.
-        session_id: The session.
+        session_id: The session; empty for a file from quarantine that held none.
         key: The store's name for it when it was removed.
         removed_at: When that was.
         expires_at: When the entry may go.
         reason: The rule that removed it, or the command.
-        last_accessed: When it was last used before.
-        size: Bytes of the session's file.
+        last_accessed: When it was last used before; None for a file from quarantine that held no session.
+        size: Bytes of its file.
         by: Who removed it.
     """
 
     version: int = VERSION
-    session_id: str
+    session_id: str = ""
     key: str = ""
     removed_at: AwareDatetime
     expires_at: AwareDatetime
     reason: str = ""
-    last_accessed: AwareDatetime
+    last_accessed: AwareDatetime | None = None
     size: Annotated[int, Meta(ge=0)]
     by: str = ""
 

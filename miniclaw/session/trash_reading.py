@@ -10,8 +10,15 @@ from miniclaw.session import names
 from miniclaw.session.files import READ_FLAGS, opened, why_no_session_file
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.stamps import split_stamped
-from miniclaw.session.trash_folder import SUFFIX, TrashFolder, entry_id_of, split_entry_id, stem_of
-from miniclaw.session.trash_format import unpack, unpack_line
+from miniclaw.session.trash_folder import (
+    SUFFIX,
+    TrashFolder,
+    entry_id_of,
+    is_from_quarantine,
+    split_entry_id,
+    stem_of,
+)
+from miniclaw.session.trash_format import EntryLine, unpack, unpack_line
 from miniclaw.session.trash_rows import TrashEntry
 
 
@@ -38,16 +45,17 @@ def _read_entry(fs: OsCalls, folder_fd: int, entry_id: str) -> TrashEntry | None
         with opened(fs, entry_id + SUFFIX, READ_FLAGS, dir_fd=folder_fd) as fd:
             stored_size = _size_of_file(fs, fd)
             line = unpack_line(partial(fs.read, fd))
-        _check_ids(entry_id, line.session_id)
+        _check_ids(entry_id, line)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         problem = f"could not read it: {error.strerror}" if isinstance(error, OSError) else str(error)
         return _damaged(entry_id, stored_size, problem)
+    is_from_there = is_from_quarantine(entry_id)
     return TrashEntry(
         id=entry_id,
-        session_id=line.session_id,
-        key=line.key,
+        session_id=line.session_id or None,
+        key=_key_of(entry_id) if is_from_there else line.key,
         removed_at=line.removed_at,
         expires_at=line.expires_at,
         reason=line.reason,
@@ -55,6 +63,7 @@ def _read_entry(fs: OsCalls, folder_fd: int, entry_id: str) -> TrashEntry | None
         size=line.size,
         stored_size=stored_size,
         by=line.by,
+        from_quarantine=is_from_there,
     )
 
 
@@ -62,12 +71,20 @@ def _damaged(entry_id: str, stored_size: int, problem: str) -> TrashEntry | None
     """Return what the name alone tells."""
     split = split_stamped(entry_id)
     return split and TrashEntry(
-        id=entry_id, key=split[0] + names.SUFFIX, removed_at=split[1], stored_size=stored_size, problem=problem
-    )
+        id=entry_id, key=_key_of(entry_id), removed_at=split[1], stored_size=stored_size, problem=problem,
+        from_quarantine=is_from_quarantine(entry_id),
+    )  # fmt: skip
+
+
+def _key_of(entry_id: str) -> str:
+    """Return the name of a session's file, or of the file that went to quarantine, as far as the entry's own tells."""
+    stem = split_entry_id(entry_id) or entry_id
+    split = split_stamped(stem)
+    return split[0] if split else stem + names.SUFFIX
 
 
 def read_session(folder: TrashFolder, entry_id: str) -> bytes:
-    """Return the session of an entry, as its file was.
+    """Return the session of an entry, or the file from quarantine, as it was.
 
     Raises:
         TrashEntryNotFoundError: There is no such entry.
@@ -86,7 +103,7 @@ def read_session(folder: TrashFolder, entry_id: str) -> bytes:
             try:
                 _size_of_file(folder.fs, fd)
                 line, session = unpack(partial(folder.fs.read, fd))
-                _check_ids(entry_id, line.session_id)
+                _check_ids(entry_id, line)
             except ValueError as error:
                 raise CorruptTrashError(path, f"it is no sound entry of the trash: {error}") from error
     except StoreIOError as error:
@@ -105,6 +122,8 @@ def _size_of_file(fs: OsCalls, fd: int) -> int:
     return status.st_size
 
 
-def _check_ids(entry_id: str, session_id: str) -> None:
-    if stem_of(session_id) != split_entry_id(entry_id):
-        raise ValueError(f"its line names the session {session_id[:80]!r}, which has another name")
+def _check_ids(entry_id: str, line: EntryLine) -> None:
+    if is_from_quarantine(entry_id):
+        return  # another session's content may be what was wrong with it
+    if line.last_accessed is None or stem_of(line.session_id) != split_entry_id(entry_id):
+        raise ValueError(f"its line names the session {line.session_id[:80]!r}, which has another name")

@@ -78,6 +78,10 @@ def leftover_lists(draw: st.DrawFn) -> list[Leftover]:
     for number in range(draw(st.integers(0, 8))):
         kind, age = draw(kinds), draw(st.none() | ages)
         left = draw(st.none() | ages) if kind == "trash" else None
+        header = None
+        if kind in {"quarantined", "legacy"} and draw(st.booleans()):
+            channel, used = draw(st.sampled_from(CHANNELS)), NOW - draw(ages)
+            header = SessionHeader(f"{channel}_{number}", channel, str(number), used, draw(st.integers(0, 4)) == 0)
         leftovers.append(
             Leftover(
                 kind,
@@ -85,6 +89,9 @@ def leftover_lists(draw: st.DrawFn) -> list[Leftover]:
                 draw(sizes),
                 None if age is None else NOW - age,
                 None if left is None else NOW + left,
+                header=header,
+                readable=kind != "quarantined" or draw(st.integers(0, 9)) > 0,
+                from_quarantine=kind == "trash" and draw(st.booleans()),
             )
         )
     return leftovers

@@ -97,6 +97,13 @@ def _lay(file: LaidFile, number: int, directory: SessionDirectory, trash: Trash)
                 trash.path_of(entry_id).write_bytes(b"damaged")
         case "quarantined":
             (path / ".quarantine" / stamped(f"web_q{number}.json", when)).write_bytes(b"q" * file.size)
+        case "sound in quarantine":
+            channel = CHANNELS[file.size % len(CHANNELS)]
+            fields = session_dict(f"{channel}_s{number}", when - file.keep_for)
+            if not file.size % 7:
+                fields["pinned"] = True
+            name = stamped(f"web_q{number}.json", when)
+            (path / ".quarantine" / name).write_text(json.dumps(fields), encoding="utf-8")
         case "temporary":
             _write(path / ".work" / f"tmp-{number:016x}", when, file.size)
         case "legacy":
@@ -138,7 +145,9 @@ def workspaces(draw: st.DrawFn) -> Workspace:
         )
         for number in range(count)
     )
-    kinds = st.sampled_from(["trash", "trash", "damaged trash", "quarantined", "temporary", "legacy", "foreign"])
+    kinds = st.sampled_from(
+        ["trash", "trash", "damaged trash", "quarantined", "sound in quarantine", "temporary", "legacy", "foreign"]
+    )
     days = st.integers(0, 40).map(lambda number: number * DAY + timedelta(seconds=1))
     keeps = st.integers(1, 40).map(lambda number: number * DAY)
     files = tuple(

@@ -80,7 +80,7 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "quarantine not synced", "a power cut takes the name of a damaged file out of both folders", QUARANTINE,
-        "{folder, source_fd, directory.fd}", "{folder}",
+        "for fd in (folder, source_fd):", "for fd in (folder,):",
         "session/test_durability_order.py",
     ),
     bug_of_one(

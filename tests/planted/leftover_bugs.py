@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.planted.bug import HISTORY, LEFTOVERS, RESTORE, TRASH, Bug, Change, bug_of_one
+from tests.planted.bug import HISTORY, LEFTOVERS, QUARANTINE_FILES, RESTORE, TRASH, Bug, Change, bug_of_one
 
-_SYNC: Final = """    with store_errors(directory.path, "sync; the session is in its place and in the trash as well"):
+_SYNC: Final = """    with store_errors(directory.path, f"sync; the session is in its place and in {still_in} as well"):
         sync_directory(directory.fs, directory.fd)
 """
 
@@ -75,9 +75,9 @@ LEFTOVER_BUGS: Final = (
         "session/test_history.py",
     ),
     bug_of_one(
-        "quarantine ages by mtime", "evidence is deleted the day it is found", LEFTOVERS,
-        'Leftover("quarantined", name, status.st_size, split[1])',
-        'Leftover("quarantined", name, status.st_size, _time(status))',
+        "quarantine ages by mtime", "evidence is deleted the day it is found", QUARANTINE_FILES,
+        "QuarantinedFile(file_id, split[0], split[1],",
+        "QuarantinedFile(file_id, split[0], split[1].fromtimestamp(status.st_mtime, split[1].tzinfo),",
         "session/test_leftovers.py",
     ),
     bug_of_one(

@@ -138,7 +138,7 @@ RULE_BUGS: Final = (
     ),
     bug_of_one(
         "copies in quarantine not erased", "what a person asked to be erased is kept", ERASING,
-        'leftover.kind == "quarantined" and', "False and",
+        "if is_of.quarantined(each)]", "if False]",
         "session/test_erasing.py",
     ),
     Bug(

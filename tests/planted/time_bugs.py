@@ -111,7 +111,7 @@ TIME_BUGS: Final = (
     ),
     bug_of_one(
         "trash by the wall clock", "a wrong clock empties the trash", LEFTOVER_RULES,
-        "notice.age(leftover.since, _identity(leftover))", "notice.ages.now - leftover.since",
+        "notice.age(leftover.since, which)", "notice.ages.now - leftover.since",
         "session/test_notice_over_restarts.py",
     ),
     bug_of_one(

@@ -49,11 +49,12 @@ async def test_run_sweeps_each_kind_and_counts_it(runs: Runs, logs: LogRecorder)
     staying = [quarantined(runs, 10), lay(place / ".work" / "tmp-00000000000000ff", runs.clock.now)]
     entry = runs.store.trash.entries()[0]
     result = await runs.by(POLICY).run()
-    assert result.leftovers_removed == {"temporary": 3, "quarantined": 1, "trash": 1}
-    assert result.bytes_freed == 4 * 5 + entry.stored_size
+    assert (result.leftovers_removed, result.leftovers_trashed) == ({"temporary": 3, "quarantined": 1, "trash": 1}, 1)
+    (moved,) = runs.store.trash.entries()
+    assert (moved.from_quarantine, moved.reason, moved.by) == (True, "quarantine_expired", "program")
+    assert result.bytes_freed == 4 * 5 + entry.stored_size - moved.stored_size
     assert not any(path.exists() for path in going)
     assert all(path.exists() for path in staying)
-    assert runs.store.trash.entries() == []
     event = runs.told()[-1]
     assert {kind: (tally.files, tally.bytes) for kind, tally in event.leftovers.items()} == {
         "temporary": (3, 15),
@@ -182,7 +183,7 @@ async def test_run_on_a_hung_disk_ends_after_a_while_and_tells_the_outcome_when_
     assert logs.one("Session cleanup has removed more after its end")["leftovers_removed"] == {"quarantined": 1}
     assert runs.manager.stats.cleanups.leftovers["quarantined"] == 1
     assert [event.event for event in runs.told()] == ["interrupted", "late"]
-    assert runs.told()[1].leftovers == {"quarantined": FileTally(1, runs.told()[1].bytes_freed)}
+    assert runs.told()[1].leftovers == {"quarantined": FileTally(1, 5)}
 
 
 async def test_run_alone_sweeps_a_hidden_trash(sessions_dir: Path, clock: WallClock) -> None:

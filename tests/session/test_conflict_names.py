@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from miniclaw.session.conflict_names import by_content, by_name, is_copy_of, is_temporary, original_of
 from miniclaw.session.names import file_name, file_names
 from miniclaw.session.rows import ProblemFile
+from miniclaw.session.types import SessionHeader
 from tests.session.test_names import CHANNELS, CHAT_IDS
 
 # What stands between a session's name and its end. Each of these says by itself that a program has made a copy.
@@ -77,6 +79,11 @@ TEMPORARY = [
 ]  # fmt: skip
 
 
+def mismatched(name: str, inside: str) -> ProblemFile:
+    """Return a file whose content names another session."""
+    return ProblemFile(name, "mismatched", "another", SessionHeader(inside, "web", "a", datetime.now(UTC)))
+
+
 @pytest.mark.parametrize("session_id", ["web_a", "telegram_-100123", "slack_U024", "web_ü"])
 @pytest.mark.parametrize("addition", ADDITIONS)
 def test_addition_of_another_program_tells_the_original(session_id: str, addition: str) -> None:
@@ -117,8 +124,8 @@ def test_name_that_a_chat_may_have_needs_the_content(addition: str) -> None:
     assert name in file_names(f"web_a{addition}")
     assert original_of(name) is None
     assert by_content(ProblemFile(name, "corrupt", "it is torn")).kind == "corrupt"
-    assert by_content(ProblemFile(name, "mismatched", "another", "web_b")).kind == "mismatched"
-    copy = by_content(ProblemFile(name, "mismatched", "another", "web_a"))
+    assert by_content(mismatched(name, "web_b")).kind == "mismatched"
+    copy = by_content(mismatched(name, "web_a"))
     assert (copy.kind, copy.inside) == ("conflict", "web_a")
     assert "web_a.json" in copy.reason
 
@@ -129,7 +136,7 @@ def test_name_that_a_chat_may_have_needs_the_content(addition: str) -> None:
 )
 def test_file_of_another_session_is_mismatched(name: str, inside: str) -> None:
     """A file that only lies in a wrong place is no copy: it stays an error."""
-    problem = ProblemFile(name, "mismatched", "another", inside)
+    problem = mismatched(name, inside)
     assert by_content(problem) is problem
 
 

@@ -154,7 +154,9 @@ class Bench:
         new = left - laid
         in_trash = sum(name.startswith(".trash/") for name in new)
         trashed = sum(plan.trashes(row) for row in plan.removals)
-        assert in_trash == result.trashed == trashed
+        files_trashed = sum(plan.trashes(row) for row in plan.leftovers)
+        assert (result.trashed, result.leftovers_trashed) == (trashed, files_trashed)
+        assert in_trash == trashed + files_trashed
         assert len(new) == in_trash + result.leftovers_removed.get("legacy", 0)
         self.counts.update(f"session by {reason}" for reason in sessions_of(plan).values())
         self.counts.update(f"file by {reason}" for reason in leftovers_of(listed).values())
@@ -163,8 +165,8 @@ class Bench:
 def used_daily(days: int, **fields: Any) -> Workspace:
     """Return a workspace of sessions that were last used that many days ago, and one of each kind of leftover."""
     sessions = tuple(LaidSession(f"web_{number}", number * DAY, 100, pinned=False, odd="") for number in range(days))
-    kinds = ("trash", "quarantined", "legacy", "temporary")
-    files = tuple(LaidFile(kind, age=39 * DAY, size=100, keep_for=DAY) for kind in kinds)
+    kinds = ("trash", "quarantined", "sound in quarantine", "legacy", "temporary")
+    files = tuple(LaidFile(kind, age=99 * DAY, size=100, keep_for=DAY) for kind in kinds)
     return replace(Workspace(sessions, files, free=100_000), **fields)
 
 
@@ -193,7 +195,8 @@ def test_dry_run_lists_exactly_what_each_rule_removes(
     bench = Bench(tmp_path, logs)
     bench.try_one(workspace, policy, running=running, used=[0])
     assert {what: bench.counts[what] for what in takes} == takes
-    for kind in ("trash: trash_expired", "quarantined: quarantine_expired", "legacy: legacy", "temporary: no_owner"):
+    kinds = ["trash: trash_expired", "quarantined: quarantine_expired", "legacy: legacy", "temporary: no_owner"]
+    for kind in [*kinds, *["quarantined: ttl"] * (policy.ttl is not None)]:
         assert bench.counts[f"file by {kind}"] == 1, kind
 
 

@@ -35,11 +35,22 @@ def plans_day_by_day(
         gone = {row.session.key for row in plan.removals}
         swept = {id(row.leftover) for row in plan.leftovers}
         if free is not None:
-            free += sum(on_disk(row.leftover.size) for row in plan.leftovers if row.frees)
+            free += sum(
+                on_disk(row.leftover.size)
+                for row in plan.leftovers
+                if row.frees or (row.trashes and not plan.trashes(row))
+            )
             free += sum(on_disk(row.session.size) for row in plan.removals if not plan.trashes(row))
         sessions = [session for session in sessions if session.key not in gone]
         leftovers = [each for each in leftovers if id(each) not in swept]
-        leftovers += [Leftover("quarantined", each.key, each.size, at) for each in plan.leftovers_of("legacy")]
+        leftovers += [
+            Leftover("quarantined", each.key, each.size, at, header=each.header) for each in plan.leftovers_of("legacy")
+        ]
+        leftovers += [
+            Leftover("trash", row.leftover.key, row.leftover.size, at, from_quarantine=True)
+            for row in plan.leftovers
+            if plan.trashes(row)
+        ]
         leftovers += [
             Leftover("trash", row.session.key, row.session.size, at) for row in plan.removals if plan.trashes(row)
         ]

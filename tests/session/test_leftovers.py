@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.leftovers import LeftoverRemoval, list_foreign, list_leftovers, remove_leftovers
+from miniclaw.session.leftovers import list_foreign, list_leftovers, remove_leftovers
 from miniclaw.session.quarantine import quarantine
-from miniclaw.session.rows import Leftover
+from miniclaw.session.rows import Leftover, LeftoverRemoval
 from miniclaw.session.trash import Trash
 from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.durable_os import DurableOs

@@ -4,10 +4,14 @@ They are applied in one order, each to what the ones before have left: `max_sess
 `min_free_disk`. None takes what is pinned, ahead of the clock, in use, or was used within `min_idle`. A budget that
 cannot be met for that is reported; `max_sessions` and `max_disk_bytes` then take what they can, and `min_free_disk`
 takes no session in vain.
+
+What lies in quarantine counts for no budget. In the trash it counts for `min_free_disk` alone, which takes it before
+anything else: no session pays for a damaged file.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
@@ -57,7 +61,8 @@ class Stock(Struct):
 
     Attributes:
         sessions: The readable sessions, protected ones too.
-        disk_bytes: The sizes of sessions and trash; what goes to the trash now counts in full, though it is compressed.
+        disk_bytes: The sizes of sessions and of their entries in the trash; those that go there now count in full,
+            though they are compressed.
         free_bytes: Free on the disk, by the estimate; None: not known, and `min_free_disk` takes nothing.
     """
 
@@ -78,7 +83,7 @@ class Taken(Struct):
         stock: What is left.
         removals: The sessions, in the order in which they were taken.
         trash: The entries of the trash, likewise.
-        for_good: Keys of sessions that other rules would move to the trash, and that a disk budget keeps out of it.
+        for_good: Keys of what other rules would move to the trash, and that a disk budget keeps out of it.
         in_use: Keys of sessions that would have been taken, were they not in use.
         min_idle: Keys of sessions that would have been taken, had they been idle for longer.
         waiting: Sessions that `max_sessions` will take when they have been announced for long enough.
@@ -131,6 +136,7 @@ def take(
     *,
     in_use: AbstractSet[str] = frozenset(),
     trashing: Sequence[StoredSession] = (),
+    moving: Sequence[Leftover] = (),
     is_ready: Callable[[Candidate], bool] = lambda _: True,
     later: timedelta = timedelta(0),
 ) -> Taken:
@@ -143,12 +149,14 @@ def take(
         trash: Its entries, as `oldest_first` sorts them.
         in_use: Keys of candidates that memory is using.
         trashing: What the TTL moves to the trash, in the order in which a disk budget rather has it gone for good.
+        moving: What is moved to the trash out of quarantine, in any order.
         is_ready: Whether `max_sessions` may take a session, which it has to announce before.
         later: How much older the candidates are by now.
     """
     taking = _Taking(
-        policy, replace(stock), candidates, trash, in_use=in_use, trashing=trashing, is_ready=is_ready, later=later
-    )
+        policy, replace(stock), candidates, trash,
+        in_use=in_use, trashing=trashing, moving=moving, is_ready=is_ready, later=later,
+    )  # fmt: skip
     taking.max_sessions()
     taking.max_disk_bytes()
     taking.min_free_disk()
@@ -169,13 +177,16 @@ class _Taking:
         *,
         in_use: AbstractSet[str],
         trashing: Sequence[StoredSession],
+        moving: Sequence[Leftover],
         is_ready: Callable[[Candidate], bool],
         later: timedelta,
     ) -> None:
         self._policy = policy
         self._most_recent = policy.least_idle - later  # what is no older than this is not taken
         self._candidates = candidates
-        self._trash = trash
+        self._trash = deque(entry for entry in trash if not entry.from_quarantine)
+        self._damaged = [entry for entry in trash if entry.from_quarantine]
+        self._damaged += sorted(moving, key=lambda file: file.key)
         self._in_use = in_use
         self._trashing = [*trashing]  # what this plan moves to the trash
         self._is_ready = is_ready
@@ -206,12 +217,13 @@ class _Taking:
         if least - free > self._in_reach():
             self.taken.unmet.append("min_free_disk")
             return
-        need = self._take_trash("min_free_disk", least - free, on_disk)
+        need = self._take_damaged(least - free)
+        need = self._take_trash("min_free_disk", need, on_disk)
         self._take_sessions("min_free_disk", need, on_disk)
 
     def _in_reach(self) -> int:
         """Return what the trash and all sessions that nothing protects would give."""
-        sizes = [entry.size for entry in self._trash[len(self.taken.trash) :]]
+        sizes = [entry.size for entry in (*self._damaged, *self._trash)]
         sizes += [session.size for session in self._trashing if session.key not in self.taken.for_good]
         sizes += [
             each.session.size
@@ -220,13 +232,25 @@ class _Taking:
         ]
         return sum(map(on_disk, sizes))
 
+    def _take_damaged(self, need: int) -> int:
+        """Empty the trash of what lay in quarantine, and keep out of it what would go there, likewise."""
+        for file in self._damaged:
+            if need <= 0:
+                break
+            if file.kind == "trash":
+                self.taken.trash.append(LeftoverRow(file, "min_free_disk"))
+            else:
+                self.taken.for_good.add(file.key)
+            self._stock.freed(file.size)
+            need -= on_disk(file.size)
+        return need
+
     def _take_trash(
         self, budget: Literal["max_disk_bytes", "min_free_disk"], need: int, weigh: Callable[[int], int]
     ) -> int:
         """Empty the trash, then keep out of it what would go there, as far as needed; return what need is left."""
-        for entry in self._trash[len(self.taken.trash) :]:
-            if need <= 0:
-                break
+        while self._trash and need > 0:
+            entry = self._trash.popleft()
             self.taken.trash.append(LeftoverRow(entry, budget))
             self._stock.disk_bytes -= entry.size
             self._stock.freed(entry.size)

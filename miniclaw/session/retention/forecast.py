@@ -15,7 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 from miniclaw.session.retention.budgets import Candidate, Stock, Taken, exceeded, lru_first, oldest_first, take
-from miniclaw.session.retention.leftover_rules import judge_leftover
+from miniclaw.session.retention.leftover_rules import goes_to_trash, judge_leftover, waits
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason, RetentionPolicy, lead_of, notice_of
@@ -163,12 +163,18 @@ class _Course:
         at = notice.ages.now
         expired = [session for session in self._expiring[day] if session.key not in self._gone]
         gone: list[tuple[Reason, StoredSession]] = [("ttl", session) for session in expired]
-        freed = self._sweep(notice) + ([] if self._policy.trashes("ttl") else [session.size for session in expired])
+        freed, moving = self._sweep(notice, is_first=day == 0)
+        freed += [] if self._policy.trashes("ttl") else [session.size for session in expired]
         stock = Stock(
             self.sessions - len(expired),
             self._sessions_bytes
             - (0 if self._policy.trashes("ttl") else sum(session.size for session in expired))
-            + sum(entry.size for group in self._groups for entry in group if entry.kind == "trash"),
+            + sum(
+                entry.size
+                for group in self._groups
+                for entry in group
+                if entry.kind == "trash" and not entry.from_quarantine
+            ),
             self._free,
         )
         for size in freed:
@@ -179,7 +185,7 @@ class _Course:
                 keys = {session.key for session in expired}
                 self._candidates = [candidate for candidate in self._candidates if candidate.key not in keys]
             if exceeded(self._policy, stock):
-                taken = self._take(day, stock, expired if self._policy.trashes("ttl") else [])
+                taken = self._take(day, stock, expired if self._policy.trashes("ttl") else [], moving)
                 for_good = taken.for_good
                 gone += [(row.reason, row.session) for row in taken.removals]
                 stock = taken.stock
@@ -191,31 +197,44 @@ class _Course:
             session for reason, session in gone if self._policy.trashes(reason) and session.key not in for_good
         ]:
             self._groups.append([Leftover("trash", session.key, session.size, at) for session in trashed])
+        self._groups += [
+            [Leftover("trash", file.key, file.size, at, from_quarantine=True)]
+            for file in moving
+            if file.key not in for_good
+        ]
         return ForecastDay(at, len(gone), size, self.sessions, self.bytes_left())
 
-    def _sweep(self, notice: Notice) -> list[int]:
-        """Let the leftovers go whose time is over; return the sizes of what comes free."""
+    def _sweep(self, notice: Notice, *, is_first: bool) -> tuple[list[int], list[Leftover]]:
+        """Let the leftovers go whose time is over; return the sizes of what comes free, and what goes to the trash."""
         freed: list[int] = []
+        moving: list[Leftover] = []
         groups, self._groups = self._groups, []
         for group in groups:
             reason = judge_leftover(group[0], self._policy, notice)
+            if is_first and group[0].kind == "quarantined" and waits(group[0], self._policy, notice):
+                reason = None  # the first run announces it
             if reason == "legacy":
                 self._groups.append(
-                    [Leftover("quarantined", entry.key, entry.size, notice.ages.now) for entry in group]
+                    [
+                        Leftover("quarantined", entry.key, entry.size, notice.ages.now, header=entry.header)
+                        for entry in group
+                    ]
                 )
             elif reason is None:
                 self._groups.append(group)
+            elif goes_to_trash(group[0], self._policy):
+                moving += group
             else:
                 freed += [entry.size for entry in group]
-        return freed
+        return freed, moving
 
-    def _take(self, day: int, stock: Stock, trashing: list[StoredSession]) -> Taken:
+    def _take(self, day: int, stock: Stock, trashing: list[StoredSession], moving: list[Leftover]) -> Taken:
         trash = [entry for group in self._groups if group[0].kind == "trash" for entry in group]
         oldest_first(trash)
         trashing.sort(key=lambda session: (session.header.last_accessed, session.key))
         taken = take(
             self._policy, stock, self._candidates, trash,
-            trashing=trashing, is_ready=partial(self._is_ready, day), later=day * _DAY,
+            trashing=trashing, moving=moving, is_ready=partial(self._is_ready, day), later=day * _DAY,
         )  # fmt: skip
         if day == 0:
             too_many = [row.session for row in taken.removals if row.reason == "max_sessions"]

@@ -1,5 +1,9 @@
 """Which leftovers go: trash and quarantine by their age, what no one owns at once. Pure.
 
+A file in quarantine that can be used as a session now goes by the TTL of its session, and stays where that is pinned;
+its age counts from when it came into quarantine, or from its last use if that is later. Any other goes after
+`RetentionPolicy.quarantine_for`.
+
 What a budget takes of the trash is decided in `miniclaw.session.retention.budgets`.
 """
 
@@ -11,20 +15,22 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from miniclaw.session.retention.notice import DueFile, Notice
+from miniclaw.session.clock import to_microseconds
+from miniclaw.session.codec import MAX_SESSION_BYTES
+from miniclaw.session.retention.notice import DueFile, Notice, Rules
 from miniclaw.session.retention.policy import RetentionPolicy, lead_of, notice_of
-from miniclaw.session.rows import Leftover, name_identity
+from miniclaw.session.rows import Leftover, identity, name_identity
 
 LEGACY_LEAST_AGE: Final = timedelta(days=1)
 """How old, exclusive, a file of an earlier implementation has to be: until then that may still be running."""
 
 LeftoverReason: TypeAlias = Literal[
-    "trash_expired", "quarantine_expired", "no_owner", "legacy", "max_disk_bytes", "min_free_disk"
+    "trash_expired", "ttl", "quarantine_expired", "no_owner", "legacy", "max_disk_bytes", "min_free_disk"
 ]
 """Why a leftover goes: its time is over, nobody owns it, or a budget needs the room (the trash only).
 
-``legacy`` does not delete: such a file moves to quarantine and ages there. An ``unfinished`` removal that has no owner
-is resolved, not deleted.
+Of what lies in quarantine, `ttl` takes what is sound, and ``quarantine_expired`` the rest. ``legacy`` does not delete:
+such a file moves to quarantine and ages there. An ``unfinished`` removal that has no owner is resolved, not deleted.
 """
 
 
@@ -34,15 +40,22 @@ class LeftoverRow(Struct, frozen=True, gc=False):
     Attributes:
         leftover: What it is.
         reason: The rule that decided.
+        trashes: Whether it goes to the trash, unless a disk budget needs the room.
     """
 
     leftover: Leftover
     reason: LeftoverReason
+    trashes: bool = False
 
     @property
     def frees(self) -> bool:
-        """Whether its bytes come free: what is moved to quarantine or put back stays on the disk."""
-        return self.leftover.kind not in {"legacy", "unfinished"}
+        """Whether its bytes come free: what is moved or put back stays on the disk."""
+        return not self.trashes and self.leftover.kind not in {"legacy", "unfinished"}
+
+
+def goes_to_trash(leftover: Leftover, policy: RetentionPolicy) -> bool:
+    """Return whether a file in quarantine that is removed goes to the trash: what could be read again does."""
+    return policy.trash_for is not None and leftover.kind == "quarantined" and leftover.size <= MAX_SESSION_BYTES
 
 
 def judge_leftover(leftover: Leftover, policy: RetentionPolicy, notice: Notice) -> LeftoverReason | None:
@@ -57,7 +70,8 @@ def judge_leftover(leftover: Leftover, policy: RetentionPolicy, notice: Notice) 
         case "legacy":
             return "legacy" if _is_older(leftover, LEGACY_LEAST_AGE, notice) else None
         case "quarantined":
-            return "quarantine_expired" if _is_older(leftover, policy.quarantine_for, notice) else None
+            reason: LeftoverReason = "quarantine_expired" if leftover.header is None else "ttl"
+            return reason if _is_older(leftover, _limit(leftover, policy), notice) else None
         case _:
             keep_for = policy.trash_for
             if leftover.since is not None and leftover.expires_at is not None:
@@ -74,31 +88,60 @@ def judge_leftovers(
     due: list[DueFile] = []
     for leftover in leftovers:
         reason = judge_leftover(leftover, policy, notice)
-        if leftover.kind == "quarantined" and (file := _due(leftover, policy.quarantine_for, notice)) is not None:
-            due.append(file)
-            if not notice.is_ready(file.noted, notice_of(policy.quarantine_for, notice.rules.interval)):
+        if leftover.kind == "quarantined":
+            if waits(leftover, policy, notice):
                 reason = None
+            due += _note_if_due(leftover, policy, notice)
         if reason is not None:
-            rows.append(LeftoverRow(leftover, reason))
+            rows.append(LeftoverRow(leftover, reason, goes_to_trash(leftover, policy)))
         if reason == "legacy" or (reason is None and leftover.kind in {"trash", "quarantined"}):
             staying.append(leftover)
     return rows, staying, due
 
 
-def _due(leftover: Leftover, limit: timedelta | None, notice: Notice) -> DueFile | None:
-    """Return what is to be said of a file that goes by this age, if it is soon enough."""
-    age = _age(leftover, notice)
-    if age is None or limit is None or age <= limit - lead_of(limit, notice.rules.interval):
+def waits(leftover: Leftover, policy: RetentionPolicy, notice: Notice) -> bool:
+    """Return whether a file in quarantine that may be expired has to stay, because its notice is not over."""
+    file, limit = foresee(leftover, policy, notice), _limit(leftover, policy)
+    return file is not None and not notice.is_ready(file.noted, notice_of(limit, notice.rules.interval))
+
+
+def foresee(leftover: Leftover, policy: RetentionPolicy, notice: Notice) -> DueFile | None:
+    """Return when a file in quarantine goes, however long that takes; None: no rule takes it, or its age is not known.
+
+    Nothing is announced by that.
+    """
+    limit = _limit(leftover, policy)
+    age = None if limit is None else _age(leftover, notice)
+    if age is None or limit is None:
         return None
-    before = None if notice.last is None else notice.last.rules.quarantine_for
-    which = _identity(leftover)
-    noted = notice.announced(notice.due.find(which), age, limit, before)
-    if noted is None:
-        notice.due.add(which, notice.ages.lived)
-    else:
-        notice.due.keep(which)
+    before = None if notice.last is None else _limit(leftover, notice.last.rules)
+    noted = notice.announced(notice.due.find(_identity(leftover)), age, limit, before)
     stays = max(limit - age, notice.stays(noted, notice_of(limit, notice.rules.interval)))
     return DueFile(leftover, age, noted, stays, notice.why(age, limit, before) if noted is None else None)
+
+
+def _note_if_due(leftover: Leftover, policy: RetentionPolicy, notice: Notice) -> list[DueFile]:
+    """Return what is to be said of a file that goes soon, and announce it, or let it stay announced; else nothing."""
+    file, limit = foresee(leftover, policy, notice), _limit(leftover, policy)
+    if file is None or limit is None or file.age <= limit - lead_of(limit, notice.rules.interval):
+        return []
+    if file.noted is None:
+        notice.due.add(_identity(leftover), notice.ages.lived)
+    else:
+        notice.due.keep(_identity(leftover))
+    return [file]
+
+
+def _limit(leftover: Leftover, rules: RetentionPolicy | Rules) -> timedelta | None:
+    """Return the age after which a file in quarantine goes; None: it stays.
+
+    A session that can be used goes by its own TTL, as if it were in its place. What the system does not let be read may
+    be one that is pinned.
+    """
+    header = leftover.header
+    if not leftover.readable or (header is not None and header.pinned):
+        return None
+    return rules.quarantine_for if header is None else rules.ttl_of(header.channel)
 
 
 def _is_older(leftover: Leftover, limit: timedelta | None, notice: Notice) -> bool:
@@ -107,8 +150,20 @@ def _is_older(leftover: Leftover, limit: timedelta | None, notice: Notice) -> bo
 
 
 def _age(leftover: Leftover, notice: Notice) -> timedelta | None:
-    return None if leftover.since is None else notice.age(leftover.since, _identity(leftover))
+    """Return how long a leftover has been one; a session in quarantine was last used then, or later by its header."""
+    if leftover.since is None:
+        return None
+    which, header = _identity(leftover), leftover.header
+    age = notice.age(leftover.since, which)
+    if header is None or leftover.kind != "quarantined":
+        return age
+    used = notice.age(header.last_accessed, identity(which, 1))
+    return None if age is None or used is None else min(age, used)
 
 
 def _identity(leftover: Leftover) -> int:
-    return name_identity(f"{leftover.kind}/{leftover.key}")
+    """Return by what the next run recognises a leftover: one that was changed to another session is another one."""
+    which = name_identity(f"{leftover.kind}/{leftover.key}")
+    if leftover.header is None or leftover.kind != "quarantined":
+        return which
+    return identity(which, 2 * to_microseconds(leftover.header.last_accessed))

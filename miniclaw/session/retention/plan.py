@@ -40,7 +40,8 @@ class CleanupPlan(Struct):
         readable: Sessions that could be judged.
         sessions_bytes: Their sizes, added up.
         unmet: Budgets that stay unmet, because the rest is protected or would not be enough.
-        for_good: Keys of removals that would go to the trash, if a disk budget did not need the room.
+        for_good: Keys of what would go to the trash, sessions and files in quarantine, if a disk budget did not need
+            the room.
         due: Sessions that go for their TTL or `max_sessions` if nobody uses them: soon, or by this plan.
         due_files: Files in quarantine likewise.
         notes: What was noted or kept in the list of what is due, for these and by each rule.
@@ -93,8 +94,10 @@ class CleanupPlan(Struct):
         """Return what goes of this kind."""
         return [row.leftover for row in self.leftovers if row.leftover.kind == kind]
 
-    def trashes(self, row: PlanRow) -> bool:
-        """Return whether a session that goes is kept in the trash."""
+    def trashes(self, row: PlanRow | LeftoverRow) -> bool:
+        """Return whether a session, or a file in quarantine, that goes is kept in the trash."""
+        if isinstance(row, LeftoverRow):
+            return row.trashes and row.leftover.key not in self.for_good
         return self.policy.trashes(row.reason) and row.session.key not in self.for_good
 
     def problem_count(self, kind: str) -> int:

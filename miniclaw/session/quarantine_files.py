@@ -1,0 +1,216 @@
+"""The files in quarantine: listed, found by their names, and read. Synchronous, for threads.
+
+Each file is judged anew, whole, as a removal judges a session: a file that is *sound* can be used as a session now,
+whatever it was moved aside for. Retention, the commands and restoring go by the same verdict.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from miniclaw.errors import (
+    AmbiguousQuarantineIdError,
+    CorruptSessionError,
+    InvalidSessionIdError,
+    QuarantinedFileNotFoundError,
+    StoreIOError,
+)
+from miniclaw.formats import printable
+from miniclaw.session import codec, names
+from miniclaw.session.content import too_large
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files import READ_FLAGS, opened, read_whole, store_errors, why_no_session_file
+from miniclaw.session.quarantine import QUARANTINE_NAME, quarantine_folder
+from miniclaw.session.quarantine_rows import QuarantinedFile
+from miniclaw.session.rows import ProblemFile, always
+from miniclaw.session.stamps import split_stamped
+from miniclaw.session.types import Session, SessionHeader
+
+_PIECE_BYTES: Final = 256 * 1024
+
+DISAGREE: Final = "its ids do not agree with one another"
+
+
+def is_quarantined(name: str) -> bool:
+    """Return whether a file of this name in the folder is ours; what else lies there is foreign."""
+    return "/" not in name and split_stamped(name) is not None
+
+
+def list_quarantined(directory: SessionDirectory) -> list[QuarantinedFile]:
+    """Return the files in quarantine, the oldest first. The directory need not be owned.
+
+    Raises:
+        StoreIOError: The folder cannot be listed, or a file in it cannot be looked at.
+    """
+    found = _examined(directory, lambda file_ids: file_ids)
+    return sorted(found, key=lambda file: (file.since, file.id))
+
+
+def find_quarantined(directory: SessionDirectory, text: str) -> QuarantinedFile:
+    """Return the one file that a text means.
+
+    Args:
+        directory: Need not be owned.
+        text: The id of the file, as it is or as `printable` shows it; else the id of a session in whose place it stood;
+            else the eight digits at the end of its id, or the beginning of it.
+
+    Raises:
+        QuarantinedFileNotFoundError: There is none.
+        AmbiguousQuarantineIdError: There are several.
+        StoreIOError: The folder cannot be listed, or the file cannot be looked at.
+    """
+    meant: list[str] = []
+
+    def choose(file_ids: list[str]) -> list[str]:
+        meant[:] = _meant(file_ids, text)
+        return meant if len(meant) == 1 else []
+
+    found = _examined(directory, choose)
+    path = directory.path / QUARANTINE_NAME
+    if len(meant) > 1:
+        raise AmbiguousQuarantineIdError(path, text, sorted(map(printable, meant)))
+    if not found:
+        raise QuarantinedFileNotFoundError(path, text)
+    return found[0]
+
+
+def _meant(file_ids: list[str], text: str) -> list[str]:
+    """Return which files a text means, by the first way of meaning one by which it means any."""
+    try:
+        places = frozenset(names.file_names(text))
+    except InvalidSessionIdError:
+        places = frozenset()
+    ways: tuple[Callable[[str], bool], ...] = (
+        lambda file_id: text in {file_id, printable(file_id)},
+        lambda file_id: _file_of(file_id) in places,
+        lambda file_id: file_id.rpartition("-")[2] == text,
+        lambda file_id: bool(text) and printable(file_id).startswith(text),
+    )
+    return next((meant for way in ways if (meant := [file_id for file_id in file_ids if way(file_id)])), [])
+
+
+def _file_of(file_id: str) -> str:
+    split = split_stamped(file_id)
+    return split[0] if split else file_id
+
+
+def _examined(directory: SessionDirectory, choose: Callable[[list[str]], list[str]]) -> list[QuarantinedFile]:
+    """Examine those files in quarantine that are chosen, by their ids; none where the folder is not made yet."""
+    with store_errors(directory.path / QUARANTINE_NAME, "list"):
+        try:
+            with quarantine_folder(directory).opened() as folder:
+                with directory.fs.scandir(folder) as entries:
+                    file_ids = [entry.name for entry in entries if is_quarantined(entry.name)]
+                return [file for each in choose(file_ids) if (file := examine(directory, each, dir_fd=folder))]
+        except FileNotFoundError:
+            return []
+
+
+def examine(directory: SessionDirectory, file_id: str, *, dir_fd: int) -> QuarantinedFile | None:
+    """Return a file in quarantine as it is now; None: there is none, or it is no regular file or none of ours.
+
+    Args:
+        directory: The sessions directory.
+        file_id: The file.
+        dir_fd: The quarantine folder.
+
+    Raises:
+        OSError: It cannot be looked at.
+    """
+    split = split_stamped(file_id)
+    try:
+        status = directory.fs.stat(file_id, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return None
+    if split is None or why_no_session_file(status.st_mode):
+        return None
+    header, problem, readable = read_header(directory, file_id, dir_fd=dir_fd)
+    if not readable and status.st_size > codec.MAX_SESSION_BYTES:
+        readable = True  # that is all there is to know of it
+    return QuarantinedFile(file_id, split[0], split[1], status.st_size, header, problem, readable)
+
+
+def read_header(
+    directory: SessionDirectory, name: str, *, dir_fd: int | None = None
+) -> tuple[SessionHeader | None, str, bool]:
+    """Read a file whole that is not in the place of a session.
+
+    Returns:
+        The header of the session that it holds, or None; why it holds none, in a sentence; and whether it could be read
+        at all.
+    """
+    row = directory.read_row(name, dir_fd=dir_fd, verify=always)
+    if row is None:
+        return None, "it is gone", False
+    if isinstance(row, ProblemFile) and row.kind != "mismatched":
+        return None, row.reason, row.kind != "unreadable"
+    header = row.header
+    if header is None or not names.agree(header.session_id, header.channel, header.chat_id):
+        return None, DISAGREE, True
+    return header, "", True
+
+
+@contextmanager
+def quarantined_opened(directory: SessionDirectory, file_id: str) -> Iterator[int]:
+    """Open a file in quarantine to read, for a block.
+
+    Raises:
+        QuarantinedFileNotFoundError: There is none of this id.
+        StoreIOError: It cannot be opened; within the block: it cannot be read.
+    """
+    folder = quarantine_folder(directory)
+    try:
+        with (
+            store_errors(folder.path, "read", file_id),
+            folder.opened() as folder_fd,
+            opened(directory.fs, file_id, READ_FLAGS, dir_fd=folder_fd) as fd,
+        ):
+            if problem := why_no_session_file(directory.fs.fstat(fd).st_mode):
+                raise OSError(problem)
+            yield fd
+    except StoreIOError as error:
+        if error.errno == errno.ENOENT:
+            raise QuarantinedFileNotFoundError(folder.path, file_id) from error
+        raise
+
+
+def pieces_of(directory: SessionDirectory, file_id: str) -> Generator[bytes, None, None]:
+    """Yield the content of a file in quarantine, piece by piece; to be closed. Raises as `quarantined_opened`."""
+    with quarantined_opened(directory, file_id) as fd:
+        while piece := directory.fs.read(fd, _PIECE_BYTES):
+            yield piece
+
+
+def read_quarantined(directory: SessionDirectory, file_id: str) -> tuple[Session, os.stat_result]:
+    """Return the session in a file in quarantine, and the status of the file that was read.
+
+    Raises:
+        QuarantinedFileNotFoundError: There is no such file.
+        CorruptSessionError: It holds no session that can be used.
+        StoreIOError: It cannot be read.
+    """
+    path = directory.path / QUARANTINE_NAME / file_id
+    with quarantined_opened(directory, file_id) as fd:
+        status = directory.fs.fstat(fd)
+        if status.st_size > codec.MAX_SESSION_BYTES:
+            raise CorruptSessionError(path, too_large(status.st_size))
+        try:
+            session = codec.decode_session(read_whole(directory.fs, fd, size=status.st_size))
+        except ValueError as error:
+            raise CorruptSessionError(path, str(error)) from error
+        except MemoryError as error:
+            raise StoreIOError(path, "read", OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))) from error
+    if not names.agree(session.session_id, session.channel, session.chat_id):
+        raise CorruptSessionError(path, DISAGREE)
+    return session, status
+
+
+def is_same_file(status: os.stat_result, before: os.stat_result) -> bool:
+    """Return whether a name still shows the file of before, with the same content as far as its times tell."""
+    return all(
+        getattr(status, name) == getattr(before, name) for name in ("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+    )

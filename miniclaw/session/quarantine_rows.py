@@ -1,0 +1,29 @@
+"""What the quarantine is asked for and answers."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from miniclaw.session.types import AwareDatetime, SessionHeader
+
+
+class QuarantinedFile(Struct, frozen=True):
+    """A file in quarantine, as it is now.
+
+    Attributes:
+        id: Its name in the folder: ``FILE.TIME-RANDOM``.
+        file: The name that it had among the sessions; a long one is cut.
+        since: When it came there, aware.
+        size: Bytes.
+        header: Of the session that it holds; None: it is not sound.
+        problem: Why it is not sound, in a sentence; empty where it is.
+        readable: Whether the system let it be read. Where it did not, nothing is known of its content.
+    """
+
+    id: str
+    file: str
+    since: AwareDatetime
+    size: int
+    header: SessionHeader | None = None
+    problem: str = ""
+    readable: bool = True
