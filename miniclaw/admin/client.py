@@ -35,14 +35,19 @@ from miniclaw.admin.messages import (
     Failure,
     Pinned,
     Problem,
-    Restored,
+    QuarantineDeleteOrder,
+    QuarantineOrder,
+    QuarantineOutcomes,
+    RestoredFile,
     Saved,
     Stopping,
     error_of,
 )
 from miniclaw.admin.stalled import find_stalled
 from miniclaw.errors import GatewayBusyError, GatewayError, GatewayStalledError, NoGatewayError
+from miniclaw.formats import printable
 from miniclaw.session.cleanup_result import CleanupResult
+from miniclaw.session.trash_rows import Restored
 from miniclaw.web.config import SOCKET_NAME
 from miniclaw.web.listening import short_address
 
@@ -106,13 +111,26 @@ class GatewayClient:
         """Have the cleanup that is going end after the batch it is at; return whether there is one."""
         return self._ask("POST", "/cleanup/stop", Stopping).stopping
 
-    def restore(self, text: str) -> str:
-        """Have it restore a session from the trash; return its id."""
-        return self._ask("POST", f"/trash/{quote(text, safe='')}/restore", Restored).session_id
+    def restore(self, text: str) -> Restored:
+        """Have it restore a session, or a file that lay in quarantine, from the trash."""
+        return self._ask("POST", f"/trash/{quote(text, safe='')}/restore", Restored)
 
     def empty_trash(self, entry_ids: Sequence[str]) -> Emptied:
         """Have it delete entries of the trash, at most `miniclaw.admin.messages.MAX_PAGE`."""
         return self._ask("POST", "/trash/empty", Emptied, EmptyOrder(list(entry_ids)))
+
+    def add_to_quarantine(self, files: Sequence[str]) -> QuarantineOutcomes:
+        """Have it move files to quarantine, at most `miniclaw.admin.messages.MAX_PAGE`."""
+        return self._ask("POST", "/quarantine/add", QuarantineOutcomes, QuarantineOrder([*map(_sendable, files)]))
+
+    def restore_quarantined(self, text: str) -> str:
+        """Have it restore the session in a file in quarantine; return its id."""
+        return self._ask("POST", f"/quarantine/{quote(_sendable(text), safe='')}/restore", RestoredFile).session_id
+
+    def delete_quarantined(self, files: Sequence[str], *, erase: bool) -> QuarantineOutcomes:
+        """Have it delete files in quarantine, at most `miniclaw.admin.messages.MAX_PAGE`."""
+        order = QuarantineDeleteOrder([*map(_sendable, files)], erase)
+        return self._ask("POST", "/quarantine/delete", QuarantineOutcomes, order)
 
     def _ask(
         self, method: str, path: str, answer: type[T], body: object = None, *, most_seconds: float | None = None
@@ -190,6 +208,15 @@ class GatewayClient:
             f"{self.path}: the gateway that runs has another version of miniclaw than this command (its API is "
             f"{theirs}, not version {API_VERSION}); restart it"
         )
+
+
+def _sendable(file_name: str) -> str:
+    """Return the name of a file as it can be sent: one that is not UTF-8 as `printable` shows it."""
+    try:
+        file_name.encode()
+    except UnicodeEncodeError:
+        return printable(file_name)
+    return file_name
 
 
 def _read_late(response: http.client.HTTPResponse, most_seconds: float | None) -> bytes:

@@ -160,12 +160,6 @@ class Stopping(Struct, frozen=True):
     stopping: bool
 
 
-class Restored(Struct, frozen=True):
-    """Which session is in its place again; it counts as used just now."""
-
-    session_id: str
-
-
 class EmptyOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """Which entries of the trash are to go for good, by their ids."""
 
@@ -177,6 +171,54 @@ class Emptied(Struct, frozen=True):
 
     entries: list[TrashRemoval]
     bytes_freed: int
+
+
+class QuarantineOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which files of the sessions directory are to be moved to quarantine, by their names."""
+
+    files: _Names
+
+
+class QuarantineDeleteOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which files in quarantine are to be deleted, and how.
+
+    Attributes:
+        files: Their ids, or what else means just one of them.
+        erase: For good, also where there is a trash.
+    """
+
+    files: _Names
+    erase: _Truth = False
+
+
+class QuarantineOutcome(Struct, frozen=True):
+    """What became of a file that was to be moved to quarantine, or deleted from it.
+
+    Attributes:
+        name: By which it was asked for.
+        id: Its id in quarantine; null: it is not known.
+        bytes_freed: What the disk got back.
+        trash_entry: By which it comes back from the trash; null: it did not go there.
+        error: Why it was not done; null: it was.
+    """
+
+    name: str
+    id: str | None
+    bytes_freed: int
+    trash_entry: str | None
+    error: Failure | None = None
+
+
+class QuarantineOutcomes(Struct, frozen=True):
+    """What became of the files, in their order."""
+
+    files: list[QuarantineOutcome]
+
+
+class RestoredFile(Struct, frozen=True):
+    """Which session is in its place again out of quarantine; it counts as used just now."""
+
+    session_id: str
 
 
 class Saved(Struct, frozen=True):

@@ -11,20 +11,21 @@ from typing import Final, TypeVar
 import trio
 
 from miniclaw.admin.client import GatewayClient
-from miniclaw.admin.messages import MAX_PAGE, DeletedSession, error_of
+from miniclaw.admin.messages import MAX_PAGE, DeletedSession, QuarantineOutcome, error_of
 from miniclaw.errors import GatewayError, StoreError
 from miniclaw.session.cleanup import OnProgress
 from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.operations import Deleted
-from miniclaw.session.trash_rows import TrashRemoval
+from miniclaw.session.quarantine_operations import FileOutcome
+from miniclaw.session.trash_rows import Restored, TrashRemoval
 
 T = TypeVar("T")
 
 _ORDER_CHARS: Final = 200_000  # of the names in one order; what a gateway takes is more, even if all are escaped
 
 
-class RemoteOperations:
-    """`miniclaw.session.operations.SessionOperations` of a running gateway; see there.
+class _Remote:
+    """Asks a gateway.
 
     Cancellation: the caller leaves at once; what the gateway was asked for goes on.
     """
@@ -32,6 +33,35 @@ class RemoteOperations:
     def __init__(self, client: GatewayClient) -> None:
         self._client = client
         self._limiter = trio.CapacityLimiter(1)
+
+    async def _ask(self, call: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
+
+
+class RemoteQuarantine(_Remote):
+    """`miniclaw.session.quarantine_operations.QuarantineOperations` of a running gateway; see there."""
+
+    async def add(self, files: Sequence[str]) -> list[FileOutcome]:
+        """Move files to quarantine; see `QuarantineOperations.add`."""
+        done: list[FileOutcome] = []
+        for some in _orders(files):
+            done += map(_outcome, (await self._ask(partial(self._client.add_to_quarantine, some))).files)
+        return done
+
+    async def restore(self, text: str) -> str:
+        """Put the session in a file into its place; see `QuarantineOperations.restore`."""
+        return await self._ask(partial(self._client.restore_quarantined, text))
+
+    async def delete(self, texts: Sequence[str], *, erase: bool = False) -> list[FileOutcome]:
+        """Delete files; see `QuarantineOperations.delete`."""
+        done: list[FileOutcome] = []
+        for some in _orders(texts):
+            done += map(_outcome, (await self._ask(partial(self._client.delete_quarantined, some, erase=erase))).files)
+        return done
+
+
+class RemoteOperations(_Remote):
+    """`miniclaw.session.operations.SessionOperations` of a running gateway; see there."""
 
     async def delete(self, session_ids: Sequence[str], *, erase: bool = False) -> list[Deleted]:
         """Delete sessions; see `SessionOperations.delete`."""
@@ -41,8 +71,13 @@ class RemoteOperations:
             done += [_deleted(row) for row in told.sessions]
         return done
 
-    async def restore(self, text: str) -> str:
-        """Take a session out of the trash; see `SessionOperations.restore`."""
+    @property
+    def quarantine(self) -> RemoteQuarantine:
+        """What can be done to the files in quarantine; see `SessionOperations.quarantine`."""
+        return RemoteQuarantine(self._client)
+
+    async def restore(self, text: str) -> Restored:
+        """Take a session, or a file that lay in quarantine, out of the trash; see `SessionOperations.restore`."""
         return await self._ask(partial(self._client.restore, text))
 
     async def empty_trash(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
@@ -70,13 +105,15 @@ class RemoteOperations:
         with suppress(GatewayError, StoreError):
             self._client.stop_cleanup()
 
-    async def _ask(self, call: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
-
 
 def _deleted(row: DeletedSession) -> Deleted:
     error = None if row.error is None else error_of(row.error)
     return Deleted(row.session_id, row.bytes_freed, row.trash_entry or "", error)
+
+
+def _outcome(row: QuarantineOutcome) -> FileOutcome:
+    error = None if row.error is None else error_of(row.error)
+    return FileOutcome(row.name, row.id or "", row.bytes_freed, row.trash_entry or "", error)
 
 
 def _orders(names: Sequence[str]) -> Iterator[list[str]]:

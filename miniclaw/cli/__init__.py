@@ -36,6 +36,7 @@ _COMMANDS: Final = {
     "chat": ("chat:chat", "Chat with the agent here, in the terminal."),
     "sessions": ("sessions:sessions", "List, show, export, pin, delete and clean up sessions."),
     "trash": ("trash:trash", "List, restore and empty what was removed."),
+    "quarantine": ("quarantine:quarantine", "List, show, restore and delete files that are no sessions."),
     "history": ("history:history", "Show what was removed, when and why."),
     "status": ("status:status", "Show on one screen how things stand."),
     "config": ("config:config", "Show the configuration, or check one."),

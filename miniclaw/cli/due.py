@@ -31,7 +31,7 @@ def due(settings: Settings, as_json: bool) -> None:
     rules = find_rules(settings)
     rules.warn()
     if as_json:
-        rows = [due_row(each, outlook.goes_at(each)) for each in in_order(outlook.plan.due)]
+        rows = [due_row(each, outlook.timetable.goes_at(each)) for each in in_order(outlook.plan.due)]
         click.echo(msgspec.json.encode(rows))
         return
     _print(outlook)
@@ -43,7 +43,7 @@ def _print(outlook: Outlook) -> None:
     plan = outlook.plan
     rows = []
     for each in in_order(plan.due):
-        goes_at = outlook.goes_at(each)
+        goes_at = outlook.timetable.goes_at(each)
         rows.append(
             (each.session.header.session_id, format_age(each.age), format_size(each.session.size), each.reason,
              "yes" if each.noted is not None else "next run",
@@ -57,3 +57,5 @@ def _print(outlook: Outlook) -> None:
     click.echo(f"{count(total.sessions, 'session')} due, {format_size(total.bytes)}, of {plan.readable:,}.")
     if rows:
         click.echo("A message to a session keeps it; so does `miniclaw sessions pin ID`.")
+    if files := len(plan.due_files):
+        click.echo(f"{count(files, 'file')} in quarantine due as well; `miniclaw quarantine list` says when.")

@@ -10,6 +10,7 @@ from miniclaw.cli.options import json_option
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.formats import format_time, printable
 from miniclaw.session import codec
+from miniclaw.session.types import Session
 
 
 @click.command()
@@ -25,6 +26,11 @@ def show(settings: Settings, session_id: str, as_json: bool) -> None:
     if as_json:
         click.echo(bytes(codec.encode_plainly(session)))
         return
+    print_session(session)
+
+
+def print_session(session: Session) -> None:
+    """Print a session for a person; what would command the terminal is escaped."""
     click.echo(f"session        {printable(session.session_id)}")
     click.echo(f"created        {format_time(session.created_at)}")
     click.echo(f"last accessed  {format_time(session.last_accessed)}")

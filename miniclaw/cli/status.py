@@ -65,7 +65,8 @@ def _lines(rules: InForce, found: WorkspaceState, live: LiveStatus | None) -> It
     if copies := plan.problem_count("conflict"):
         yield "conflicts", f"{conflict_copies(copies)}; {DRY_RUN_NAMES}"
     yield "trash", _UNKNOWN if "trash" in found.unread else _files(found.trash)
-    yield "quarantine", _files(found.quarantine)
+    listed = "; `miniclaw quarantine list` names them" if found.quarantine else ""
+    yield "quarantine", _files(found.quarantine) + listed
     if found.free_disk is not None:
         yield "disk", f"{format_size(found.free_disk)} free"
     yield "last cleanup", _last_cleanup(found)

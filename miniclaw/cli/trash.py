@@ -56,14 +56,18 @@ def list_entries(settings: Settings, as_json: bool) -> None:
 def restore(settings: Settings, name: str) -> None:
     """Put a session back into its place; ID is the session's, for the newest entry of it, or an entry's.
 
-    It counts as used just now. Where there is a session of that ID already, nothing is changed.
+    It counts as used just now. Where there is a session of that ID already, nothing is changed. A file that lay in
+    quarantine goes back there.
     """
     log_to_terminal(settings)
     with sessions_opened(settings) as directory:
         # What is nowhere needs no workspace; what lies in a folder of an earlier version the owner moves in first.
         _check_there(find_trashes(settings, directory), name)
-    session_id = operate(settings, lambda operations: operations.restore(name))
-    click.echo(f"Restored {one_line(session_id)}; it counts as used just now.")
+    restored = operate(settings, lambda operations: operations.restore(name))
+    if restored.session_id is not None:
+        click.echo(f"Restored {one_line(restored.session_id)}; it counts as used just now.")
+    else:
+        click.echo(f"Put back into quarantine, as {one_line(restored.file_id or '')}.")
 
 
 @trash.command()
@@ -149,8 +153,8 @@ def _is_expired(entry: TrashEntry, policy: RetentionPolicy, notice: Notice) -> b
 
 def _print_entries(found: list[TrashEntry], ages: Ages) -> None:
     rows = [
-        (entry.session_id or "?", _removed(entry, ages), _expiry(entry, ages),
-         format_size(entry.stored_size), f"damaged: {entry.problem}" if entry.problem else entry.reason, entry.id)
+        (entry.session_id or (entry.key if entry.from_quarantine else "?"), _removed(entry, ages), _expiry(entry, ages),
+         format_size(entry.stored_size), _reason(entry), entry.id)
         for entry in found
     ]  # fmt: skip
     print_table(
@@ -159,6 +163,12 @@ def _print_entries(found: list[TrashEntry], ages: Ages) -> None:
         right=("SIZE",),
         whole=("REMOVED", "EXPIRES"),
     )
+
+
+def _reason(entry: TrashEntry) -> str:
+    if entry.problem:
+        return f"damaged: {entry.problem}"
+    return f"{entry.reason}, from quarantine" if entry.from_quarantine else entry.reason
 
 
 def _removed(entry: TrashEntry, ages: Ages) -> str:

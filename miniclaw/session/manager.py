@@ -358,12 +358,22 @@ class SessionManager:
         await self._gate.enter()
         with self._gate.under_way():
             session_id, entry_id = await self._store.find_trashed(text)
-            async with self._locks.hold(session_id) as lease:
-                if await self._loader.current(session_id, lease):
-                    raise SessionExistsError(Path(self._store.describe(self._store.keys(session_id)[0])), session_id)
+            async with self.locked(session_id, vacant=True) as lease:
                 await self._store.restore(entry_id, self._clock(), finished=lease.join())
         log.info("Session restored", session_id=session_id, trash_entry=entry_id)
         return session_id
+
+    @asynccontextmanager
+    async def locked(self, session_id: str, *, vacant: bool = False) -> AsyncIterator[Lease]:
+        """Hold the lock of a session's file for a block, and for what joins the lease: nobody else works on it.
+
+        Raises:
+            SessionExistsError: It is in memory, and is to be `vacant`: something is about to be put into its place.
+        """
+        async with self._locks.hold(session_id) as lease:
+            if vacant and await self._loader.current(session_id, lease):
+                raise SessionExistsError(Path(self._store.describe(self._store.keys(session_id)[0])), session_id)
+            yield lease
 
     async def set_pinned(self, session_id: str, pinned: bool) -> bool:
         """Pin a session, so that no rule of retention takes it, or unpin it. Does not count as an access.

@@ -6,12 +6,11 @@ history; a history that cannot be written is an ERROR in the log and stops nothi
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self
 
 import trio
 from msgspec import Struct
@@ -23,26 +22,24 @@ from miniclaw.errors import (
     SessionNotFoundError,
     StoreError,
 )
+from miniclaw.session.acts import Acts
 from miniclaw.session.carrying_out import REMOVAL_BATCH
-from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup, OnProgress
-from miniclaw.session.cleanup_late import record_late
+from miniclaw.session.cleanup import RECORD_SECONDS, OnProgress
 from miniclaw.session.cleanup_result import CleanupResult
-from miniclaw.session.clock import Clock, Now, utc_now
+from miniclaw.session.clock import Clock, Now
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.erasing import Traces, erase_traces
-from miniclaw.session.history import Actor, EventKind, FileTally, History, HistoryEvent, HistorySession, Tally
-from miniclaw.session.job import PENDING, Job
+from miniclaw.session.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
+from miniclaw.session.job import PENDING
 from miniclaw.session.logs import get_logger
-from miniclaw.session.manager import SessionManager
 from miniclaw.session.parts import SessionParts
+from miniclaw.session.quarantine_operations import QuarantineActs, QuarantineOperations
 from miniclaw.session.removing import Deletion
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.store import FileSessionStore, open_store
-from miniclaw.session.threads import Epilogue, telling
+from miniclaw.session.store import open_store
+from miniclaw.session.threads import Epilogue
 from miniclaw.session.timekeeper import open_time
-from miniclaw.session.trash_rows import TrashRemoval
-
-T = TypeVar("T")
+from miniclaw.session.trash_rows import Restored, TrashRemoval
 
 log = get_logger("miniclaw.session.operations")
 
@@ -70,8 +67,13 @@ class Operations(Protocol):
         """Delete sessions now."""
         ...
 
-    async def restore(self, text: str) -> str:
-        """Take a session out of the trash, and return its id."""
+    @property
+    def quarantine(self) -> QuarantineActs:
+        """What can be done to the files in quarantine."""
+        ...
+
+    async def restore(self, text: str) -> Restored:
+        """Take a session, or a file that lay in quarantine, out of the trash."""
         ...
 
     async def empty_trash(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
@@ -101,35 +103,8 @@ class _Gone:
         self.pending: list[HistorySession] = []
 
 
-class SessionOperations:
-    """The operations on one owned workspace. From `open_operations`, or from `SessionRuntime.operations`.
-
-    Args:
-        manager: The sessions in memory.
-        store: The sessions on the disk.
-        cleanup: The cleanup that everybody orders.
-        history: Where the receipts go.
-        by: Who operates, for trash and history.
-        clock: The present.
-    """
-
-    def __init__(
-        self,
-        manager: SessionManager,
-        store: FileSessionStore,
-        cleanup: Cleanup,
-        history: History,
-        *,
-        by: Actor = "command",
-        clock: Now = utc_now,
-    ) -> None:
-        self._manager = manager
-        self._store = store
-        self._cleanup = cleanup
-        self._history = history
-        self._by = by
-        self._clock = clock
-        self._limiter = trio.CapacityLimiter(1)
+class SessionOperations(Acts):
+    """The operations on one owned workspace. From `open_operations`, or from `SessionRuntime.operations`."""
 
     @classmethod
     def of(cls, parts: SessionParts, *, by: Actor) -> Self:
@@ -143,11 +118,12 @@ class SessionOperations:
             clock=parts.time.now,
         )
 
-    def acting(self, by: Actor) -> Self:
-        """Return the same operations, done by somebody else."""
-        other = copy(self)
-        other._by = by
-        return other
+    @property
+    def quarantine(self) -> QuarantineOperations:
+        """The operations on what lies in quarantine."""
+        return QuarantineOperations(
+            self._manager, self._store, self._cleanup, self._history, by=self._by, clock=self._clock
+        )
 
     async def delete(self, session_ids: Sequence[str], *, erase: bool = False) -> list[Deleted]:
         """Delete sessions now, whatever their age and whether they are pinned.
@@ -214,15 +190,6 @@ class SessionOperations:
         traces = await self._see_through(work, partial(self._erased_late, session_id))
         return Traces(0, 0, [PENDING]) if traces is None else traces
 
-    async def _see_through(self, work: Callable[[], T], late: Callable[[T], HistoryEvent | None]) -> T | None:
-        """Do work that removes something in a thread, as `Job.run`; what it did late goes into the history."""
-        job = Job[T](lambda outcome: self._record_late(late(outcome)))
-        job.commit()
-        return await job.run(partial(self._in_thread, telling(work, job.settle)))
-
-    def _record_late(self, event: HistoryEvent | None) -> Epilogue:
-        return None if event is None else partial(record_late, self._history, event)
-
     def _deleted_late(self, session_id: str, deletion: Deletion) -> Epilogue:
         session = _deleted_session(session_id, deletion)
         tally = {"deleted": Tally(1, session.size)}
@@ -249,13 +216,19 @@ class SessionOperations:
             self._event(event, reasons={"deleted": tally}, freed=freed, sessions=sessions, because=because)
         )
 
-    async def restore(self, text: str) -> str:
-        """Take a session out of the trash; see `SessionManager.restore_session`."""
+    async def restore(self, text: str) -> Restored:
+        """Take a session out of the trash; see `SessionManager.restore_session`.
+
+        A file that lay in quarantine goes back there, as moved there just now.
+        """
         async with self._manager.operation():
+            entry = await self._store.find_entry(text)
+            if entry.from_quarantine:
+                return Restored(None, await self.quarantine.take_back(entry))
             session_id = await self._manager.restore_session(text)
             session = HistorySession(session_id, self._clock(), reason="restored")
             await self._tell(self._event("restored", sessions=[session]))
-        return session_id
+        return Restored(session_id)
 
     async def empty_trash(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
         """Remove entries of the trash for good; return what became of each, in their order.
@@ -324,38 +297,6 @@ class SessionOperations:
     def stop_cleanup(self) -> bool:
         """Have the run that is going end after the batch it is at, whoever began it; return whether there is one."""
         return self._cleanup.interrupt()
-
-    async def _tell(self, event: HistoryEvent) -> None:
-        """Write an event down, also for a caller that is being cancelled: for up to `RECORD_SECONDS`."""
-        with trio.move_on_after(RECORD_SECONDS, shield=True):
-            try:
-                await self._in_thread(partial(self._history.append, event))
-            except StoreError as error:
-                log.error("Event could not be written into the history", event_kind=event.event, error=str(error))
-
-    def _event(
-        self,
-        event: EventKind,
-        *,
-        reasons: dict[str, Tally] | None = None,
-        freed: int = 0,
-        sessions: Sequence[HistorySession] = (),
-        leftovers: dict[str, FileTally] | None = None,
-        because: str = "",
-    ) -> HistoryEvent:
-        return HistoryEvent(
-            at=self._clock(),
-            event=event,
-            by=self._by,
-            reasons=reasons or {},
-            bytes_freed=freed,
-            sessions=list(sessions),
-            leftovers=leftovers or {},
-            because=because,
-        )
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await self._store.run(work, self._limiter)
 
 
 def _deleted_session(session_id: str, deletion: Deletion | None = None) -> HistorySession:

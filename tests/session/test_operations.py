@@ -19,6 +19,7 @@ from miniclaw.errors import (
 from miniclaw.session.carrying_out import REMOVAL_BATCH
 from miniclaw.session.operations import open_operations
 from miniclaw.session.retention.notice import LastRun
+from miniclaw.session.trash_rows import Restored
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import IDS, POLICY, Desk
 from tests.fakes.folders import state_in
@@ -48,7 +49,7 @@ async def test_delete_is_told_once_for_all(desk: Desk) -> None:
     assert [each.error for each in done] == [None, None]
     assert desk.left() == []
     for each in done:
-        assert await desk.do.restore(each.entry_id) == each.session_id
+        assert (await desk.do.restore(each.entry_id)).session_id == each.session_id
 
 
 async def test_delete_of_some_that_fail_tells_of_the_others(desk: Desk) -> None:
@@ -85,7 +86,7 @@ async def test_history_that_cannot_be_written_stops_nothing(desk: Desk, logs: Lo
     logs.expect_error(UNWRITTEN)
     desk.state.path.write_text("in the way")
     (done,) = await desk.do.delete(IDS[:1])
-    assert await desk.do.restore(done.entry_id) == "telegram_1"
+    assert await desk.do.restore(done.entry_id) == Restored("telegram_1")
     await desk.do.empty_trash([])
     assert [event["event_kind"] for event in logs.named(UNWRITTEN)] == ["deleted", "restored"]
 

@@ -16,6 +16,7 @@ from miniclaw.admin.api.cleanup import CLEANUP
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery, RawJson, make_routes
 from miniclaw.admin.api.gateway import ENTRANCE, GATEWAY
 from miniclaw.admin.api.openapi import make_document
+from miniclaw.admin.api.quarantine import QUARANTINE
 from miniclaw.admin.api.sessions import SESSIONS
 from miniclaw.admin.api.trash import TRASH
 from miniclaw.admin.context import AdminContext
@@ -36,6 +37,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *SESSIONS,
     *CLEANUP,
     *TRASH,
+    *QUARANTINE,
     *GATEWAY,
     Endpoint("GET", "/openapi.json", _openapi, dict[str, Any], "Return this document."),
 )

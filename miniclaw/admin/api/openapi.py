@@ -39,6 +39,10 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "description": "The id of an entry, or of a session, percent-encoded.",
         "schema": {"type": "string", "minLength": 1},
     },
+    "file": {
+        "description": "The id of a file in quarantine, its beginning or its last eight digits, percent-encoded.",
+        "schema": {"type": "string", "minLength": 1},
+    },
 }
 
 

@@ -31,6 +31,8 @@ _STATUSES: Final[tuple[tuple[type[MiniclawError], int], ...]] = (
     (errors.InvalidSessionIdError, 400),
     (errors.SessionNotFoundError, 404),
     (errors.TrashEntryNotFoundError, 404),
+    (errors.QuarantinedFileNotFoundError, 404),
+    (errors.AmbiguousQuarantineIdError, 409),
     (errors.SessionExistsError, 409),
     (errors.CorruptSessionError, 409),
     (errors.MismatchedSessionError, 409),

@@ -11,10 +11,10 @@ from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
 from miniclaw.admin.api.paging import page
 from miniclaw.admin.api.sessions import Cursor, Limit
 from miniclaw.admin.context import AdminContext
-from miniclaw.admin.messages import Emptied, EmptyOrder, Restored
+from miniclaw.admin.messages import Emptied, EmptyOrder
 from miniclaw.admin.views.looking import Progress, trash_opened
 from miniclaw.admin.views.trash import shown_entry
-from miniclaw.session.trash_rows import TrashEntry
+from miniclaw.session.trash_rows import Restored, TrashEntry
 
 
 class TrashQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,8 +57,8 @@ def _page(context: AdminContext, query: TrashQuery, _: Progress) -> TrashPage:
 
 
 async def restore(call: Call[NoQuery, None]) -> Restored:
-    """Put a session back into its place. Never overwrites one."""
-    return Restored(await call.operations.restore(call.name))
+    """Put a session back into its place, or a file into quarantine. Never overwrites a session."""
+    return await call.operations.restore(call.name)
 
 
 async def empty(call: Call[NoQuery, EmptyOrder]) -> Emptied:
@@ -73,6 +73,7 @@ TRASH: Final = (
     Endpoint("POST", "/trash/empty", empty, Emptied, "Delete entries of the trash for good.", body=EmptyOrder,
              refuses=(503,)),
     Endpoint("POST", "/trash/{entry}/restore", restore, Restored,
-             "Put a session back; by the id of an entry, or of a session for its newest entry.",
+             "Put a session back, by the id of an entry, or of a session for its newest entry. A file that lay in "
+             "quarantine goes back there.",
              refuses=(404, 409, 503)),
 )  # fmt: skip

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from miniclaw.session.history import HistoryEvent
     from miniclaw.session.ledger import Ledger
     from miniclaw.session.moment import Moment
-    from miniclaw.session.retention.notice import DueSession, Notice
+    from miniclaw.session.retention.notice import DueFile, DueSession, Notice
     from miniclaw.session.retention.plan import CleanupPlan
     from miniclaw.session.retention.schedule import Schedule
     from miniclaw.session.state import StateDirectory
@@ -192,6 +192,33 @@ def make_plan(
     )
 
 
+class Timetable(Struct, frozen=True):
+    """When the daily runs are.
+
+    Attributes:
+        now: The moment that it is made at.
+        schedule: When they are; None: none deletes anything by itself.
+        next_run: When the next one is due; None: none comes by itself.
+        waits: Whether they delete only what an earlier one has announced.
+    """
+
+    now: datetime
+    schedule: Schedule | None = None
+    next_run: datetime | None = None
+    waits: bool = True
+
+    def goes_at(self, due: DueSession | DueFile) -> datetime | None:
+        """Return when the first daily run comes that may delete something; None: none comes by itself."""
+        from miniclaw.session.retention.policy import notice_of  # noqa: PLC0415 - start-up time
+
+        if self.schedule is None or self.schedule.interval is None:
+            return None
+        moment = self.now + due.stays
+        if self.waits and due.noted is None and self.next_run is not None:
+            moment = max(moment, self.next_run + notice_of(None, self.schedule.interval))  # the next run announces it
+        return self.schedule.run_from(self.next_run, moment)
+
+
 class Outlook(Struct, frozen=True):
     """What a cleanup would do.
 
@@ -199,48 +226,39 @@ class Outlook(Struct, frozen=True):
         plan: What would go, and what stays.
         foreign: What lies beside the sessions and is not ours.
         warnings: What may be wrong with the rules, in sentences.
-        schedule: When the daily runs are; None: none deletes anything by itself.
-        next_run: When the next one is due; None: none comes by itself.
-        waits: Whether they delete only what an earlier one has announced.
+        timetable: When the daily runs are.
     """
 
     plan: CleanupPlan
     foreign: list[ProblemFile]
     warnings: list[str]
-    schedule: Schedule | None = None
-    next_run: datetime | None = None
-    waits: bool = True
+    timetable: Timetable
 
-    def goes_at(self, due: DueSession) -> datetime | None:
-        """Return when the first daily run comes that may delete something that is due; None: none comes by itself."""
-        from miniclaw.session.retention.policy import notice_of  # noqa: PLC0415 - start-up time
 
-        if self.schedule is None or self.schedule.interval is None:
-            return None
-        moment = self.plan.now + due.stays
-        if self.waits and due.noted is None and self.next_run is not None:
-            moment = max(moment, self.next_run + notice_of(None, self.schedule.interval))  # the next run announces it
-        return self.schedule.run_from(self.next_run, moment)
+def find_timetable(place: Place, moment: Moment) -> Timetable:
+    """Return when the daily runs are, as of a moment, by the rules of a place."""
+    from miniclaw.session.retention.schedule import Schedule  # noqa: PLC0415 - start-up time
+
+    session, now = place.config.session, moment.ages.now
+    schedule = Schedule(session.cleanup_interval, session.cleanup_at) if session.mode == "enforce" else None
+    delay = None if schedule is None else schedule.delay(moment.ages, moment.last_run, moment.boottime)
+    return Timetable(now, schedule, None if delay is None else now + delay, session.notice == "on")
 
 
 def look_ahead(place: Place, moment: Moment, on_progress: Progress | None = None, *, waits: bool = False) -> Outlook:
     """Return what a cleanup would do now; see `notice_at`."""
     from miniclaw.admin.views.channels import channel_warnings  # noqa: PLC0415 - start-up time
     from miniclaw.session.leftovers import list_foreign  # noqa: PLC0415 - likewise
-    from miniclaw.session.retention.schedule import Schedule  # noqa: PLC0415 - likewise
 
     session = place.config.session
     notice = notice_at(place, moment, waits=waits and session.notice == "on")
-    schedule = Schedule(session.cleanup_interval, session.cleanup_at) if session.mode == "enforce" else None
-    delay = None if schedule is None else schedule.delay(moment.ages, moment.last_run, moment.boottime)
     with sessions_opened(place) as directory:
         leftovers = find_leftovers(place, directory, notice.ages.now)
         plan = make_plan(place, directory, notice, leftovers, on_progress)
         trash = find_trash(place, directory)
         foreign = trash.foreign() if directory is None else list_foreign(directory, trash)
         warnings = channel_warnings(session, directory)
-    next_run = None if delay is None else moment.ages.now + delay
-    return Outlook(plan, foreign, warnings, schedule, next_run, session.notice == "on")
+    return Outlook(plan, foreign, warnings, find_timetable(place, moment))
 
 
 def find_state(place: Place, directory: SessionDirectory | None) -> StateDirectory:

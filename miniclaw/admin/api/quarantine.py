@@ -1,0 +1,119 @@
+"""The quarantine: what lies in it, moving files there, restoring, deleting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from msgspec import Struct
+
+from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
+from miniclaw.admin.api.paging import page
+from miniclaw.admin.api.sessions import Cursor, Limit
+from miniclaw.admin.context import AdminContext
+from miniclaw.admin.messages import (
+    QuarantineDeleteOrder,
+    QuarantineOrder,
+    QuarantineOutcome,
+    QuarantineOutcomes,
+    RestoredFile,
+    failure,
+)
+from miniclaw.admin.views.looking import Progress
+from miniclaw.admin.views.quarantine import (
+    FileContent,
+    ShownFile,
+    look_at_quarantine,
+    quarantined_file,
+    read_content,
+)
+from miniclaw.formats import printable
+from miniclaw.session.moment import Moment
+from miniclaw.session.quarantine_operations import FileOutcome
+
+
+class QuarantineQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much of the quarantine is listed."""
+
+    limit: Limit = 100
+    cursor: Cursor = None
+
+
+class QuarantinePage(Struct, frozen=True):
+    """Some of what is in quarantine.
+
+    Attributes:
+        files: The newest first.
+        next: The cursor of the next page; null: there is none.
+    """
+
+    files: list[ShownFile]
+    next: str | None
+
+
+async def list_quarantine(call: Call[QuarantineQuery, None]) -> QuarantinePage:
+    """List the quarantine, page by page."""
+    return await call.context.look(partial(_page, call.context, call.context.moment(), call.query), saves=False)
+
+
+def _page(context: AdminContext, moment: Moment, query: QuarantineQuery, _: Progress) -> QuarantinePage:
+    found, following = page(
+        look_at_quarantine(context, moment),
+        lambda file: (-file.since.timestamp(), file.id),
+        order="newest",
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    return QuarantinePage(found, following)
+
+
+async def show_file(call: Call[NoQuery, None]) -> FileContent:
+    """Return what is in a file, as text."""
+    return await call.context.look(partial(_content, call.context, call.name), saves=False)
+
+
+def _content(context: AdminContext, name: str, _: Progress) -> FileContent:
+    with quarantined_file(context, name) as (directory, file):
+        return read_content(directory, file)
+
+
+async def add(call: Call[NoQuery, QuarantineOrder]) -> QuarantineOutcomes:
+    """Move files out of the sessions' way."""
+    return _outcomes(await call.operations.quarantine.add(list(dict.fromkeys(call.body.files))))
+
+
+async def restore(call: Call[NoQuery, None]) -> RestoredFile:
+    """Put the session in a file into its place. Never overwrites one."""
+    return RestoredFile(await call.operations.quarantine.restore(call.name))
+
+
+async def delete(call: Call[NoQuery, QuarantineDeleteOrder]) -> QuarantineOutcomes:
+    """Delete files; what becomes of each is told for itself."""
+    files = list(dict.fromkeys(call.body.files))
+    return _outcomes(await call.operations.quarantine.delete(files, erase=call.body.erase))
+
+
+def _outcomes(done: Sequence[FileOutcome]) -> QuarantineOutcomes:
+    return QuarantineOutcomes([_outcome(each) for each in done])
+
+
+def _outcome(done: FileOutcome) -> QuarantineOutcome:
+    error = None if done.error is None else failure(done.error)
+    file_id = printable(done.file_id) or None
+    return QuarantineOutcome(done.name, file_id, done.bytes_freed, done.entry_id or None, error)
+
+
+QUARANTINE: Final = (
+    Endpoint("GET", "/quarantine", list_quarantine, QuarantinePage, "List the quarantine, page by page.",
+             query=QuarantineQuery, refuses=(503,)),
+    Endpoint("POST", "/quarantine/add", add, QuarantineOutcomes,
+             "Move files that are no sound sessions in their places to quarantine.", body=QuarantineOrder,
+             refuses=(503,)),
+    Endpoint("POST", "/quarantine/delete", delete, QuarantineOutcomes, "Delete files in quarantine.",
+             body=QuarantineDeleteOrder, refuses=(503,)),
+    Endpoint("GET", "/quarantine/{file}", show_file, FileContent, "Return what is in a file, as text.",
+             refuses=(404, 409, 503)),
+    Endpoint("POST", "/quarantine/{file}/restore", restore, RestoredFile,
+             "Put the session in a file into its place.", refuses=(404, 409, 503)),
+)  # fmt: skip

@@ -1,0 +1,147 @@
+"""What lies in quarantine, as it is shown: what is in each file now, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from miniclaw.admin.views.looking import Timetable, find_timetable, notice_at, sessions_opened
+from miniclaw.errors import QuarantinedFileNotFoundError
+from miniclaw.formats import printable
+from miniclaw.session.names import file_names
+from miniclaw.session.quarantine import QUARANTINE_NAME
+from miniclaw.session.quarantine_files import find_quarantined, list_quarantined, pieces_of
+from miniclaw.session.quarantine_removal import leftover_of
+from miniclaw.session.retention.leftover_rules import foresee
+from miniclaw.session.retention.notice import Notice
+from miniclaw.session.types import AwareDatetime
+
+if TYPE_CHECKING:
+    from miniclaw.admin.views.place import Place
+    from miniclaw.session.directory import SessionDirectory
+    from miniclaw.session.moment import Moment
+    from miniclaw.session.quarantine_rows import QuarantinedFile
+
+MOST_SHOWN: Final = 1024 * 1024
+"""So many bytes of a file that holds no session are shown."""
+
+
+class ShownFile(Struct, frozen=True, kw_only=True):
+    """A file in quarantine.
+
+    Attributes:
+        id: By which it can be restored or deleted.
+        file: The name that it had among the sessions; a long one is cut.
+        session_id: Of the session that it holds; null: it holds none that can be used.
+        last_accessed: When that was last used.
+        since: When the file came into quarantine.
+        bytes: Its size.
+        problem: Why it cannot be restored as it is, in a sentence; empty where it can.
+        announced: Whether a run has announced that it will be deleted.
+        goes_at: When the first run comes that may delete it; null: none does.
+    """
+
+    id: str
+    file: str
+    session_id: str | None
+    last_accessed: AwareDatetime | None
+    since: AwareDatetime
+    bytes: int
+    problem: str
+    announced: bool
+    goes_at: AwareDatetime | None
+
+
+def look_at_quarantine(place: Place, moment: Moment) -> list[ShownFile]:
+    """Return the files in quarantine, the oldest first.
+
+    Args:
+        place: Where, and by which rules.
+        moment: What is known of the time.
+
+    Raises:
+        StoreError: They cannot be listed.
+    """
+    notice, timetable = notice_at(place, moment), find_timetable(place, moment)
+    with sessions_opened(place) as directory:
+        if directory is None:
+            return []
+        return [_shown(place, directory, file, notice, timetable) for file in list_quarantined(directory)]
+
+
+def _shown(
+    place: Place, directory: SessionDirectory, file: QuarantinedFile, notice: Notice, timetable: Timetable
+) -> ShownFile:
+    due, header = foresee(leftover_of(file), place.config.session.retention_policy(), notice), file.header
+    return ShownFile(
+        id=printable(file.id),
+        file=printable(file.file),
+        session_id=None if header is None else printable(header.session_id),
+        last_accessed=None if header is None else header.last_accessed,
+        since=file.since,
+        bytes=file.size,
+        problem=printable(file.problem if header is None else _why_not_free(directory, header.session_id)),
+        announced=due is not None and due.noted is not None,
+        goes_at=None if due is None else timetable.goes_at(due),
+    )
+
+
+def _why_not_free(directory: SessionDirectory, session_id: str) -> str:
+    """Return why a session could not be put into its place now; empty where it could, as far as the disk tells."""
+    for name in file_names(session_id):
+        try:
+            directory.fs.stat(name, dir_fd=directory.fd)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return f"its place cannot be looked at: {error.strerror}"
+        return f"there is a file in its place, {name}"
+    return ""
+
+
+class FileContent(Struct, frozen=True):
+    """What is in a file in quarantine.
+
+    Attributes:
+        id: The file.
+        bytes: Its size.
+        text: Its beginning, as text; what is not UTF-8 or commands a terminal is escaped.
+        omitted: How many more bytes there are.
+    """
+
+    id: str
+    bytes: int
+    text: str
+    omitted: int
+
+
+@contextmanager
+def quarantined_file(place: Place, text: str) -> Iterator[tuple[SessionDirectory, QuarantinedFile]]:
+    """Have the sessions directory open to read, with the file in quarantine that a text means.
+
+    Raises:
+        QuarantinedFileNotFoundError: There is none; `AmbiguousQuarantineIdError`: there are several.
+        StoreError: It cannot be looked at.
+    """
+    with sessions_opened(place) as directory:
+        if directory is None:
+            raise QuarantinedFileNotFoundError(place.home.sessions_dir / QUARANTINE_NAME, text)
+        yield directory, find_quarantined(directory, text)
+
+
+def read_content(directory: SessionDirectory, file: QuarantinedFile) -> FileContent:
+    """Return the first `MOST_SHOWN` bytes of a file in quarantine, as text that is safe to show.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    data = b""
+    with closing(pieces_of(directory, file.id)) as pieces:
+        while len(data) < MOST_SHOWN and (piece := next(pieces, b"")):
+            data += piece
+    shown = data[:MOST_SHOWN]
+    text = printable(shown.decode(errors="backslashreplace"))
+    return FileContent(printable(file.id), file.size, text, max(0, file.size - len(shown)))

@@ -1,0 +1,213 @@
+"""``miniclaw quarantine``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from miniclaw.admin.views.quarantine import look_at_quarantine, quarantined_file, read_content
+from miniclaw.cli import EXIT_FAILED, Settings
+from miniclaw.cli.in_force import find_rules
+from miniclaw.cli.looking import log_to_terminal, moment_of, sessions_opened
+from miniclaw.cli.operating import confirm, operate, refuse_if_held
+from miniclaw.cli.options import dry_run_option, json_option, yes_option
+from miniclaw.cli.output import count, echo_error, one_line, print_table
+from miniclaw.cli.session_show import print_session
+from miniclaw.errors import MiniclawError, NotQuarantinedError
+from miniclaw.formats import format_age, format_duration, format_size
+from miniclaw.session.codec import MAX_SESSION_BYTES
+from miniclaw.session.quarantine_files import pieces_of, read_quarantined
+from miniclaw.session.quarantine_rows import QuarantinedFile
+from miniclaw.session.retention.timeline import Ages
+
+if TYPE_CHECKING:
+    from miniclaw.session.quarantine_operations import FileOutcome
+
+
+@click.group()
+def quarantine() -> None:
+    """List, show, restore and delete files that could not be read as sessions, or stood in their way."""
+
+
+@quarantine.command("list")
+@json_option
+@click.pass_obj
+def list_files(settings: Settings, as_json: bool) -> None:
+    """List the files in quarantine, the newest last: what is in each now, and when it is deleted.
+
+    An ID may be shortened to its beginning, or to the eight digits at its end.
+    """
+    log_to_terminal(settings)
+    rules, moment = find_rules(settings), moment_of(settings)
+    rules.warn()
+    found = look_at_quarantine(rules, moment)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    rows = [
+        (file.session_id or file.file, _since(file.since, moment.ages), format_size(file.bytes),
+         file.problem or "can be restored", _goes(file.goes_at), file.id)
+        for file in found
+    ]  # fmt: skip
+    headings = ("SESSION OR FILE", "SINCE", "SIZE", "NOW", "GOES (UTC)", "ID")
+    print_table(headings, rows, right=("SIZE",), whole=("SINCE", "GOES (UTC)"))
+
+
+def _since(since: datetime, ages: Ages) -> str:
+    age = ages.age(since)
+    return "ahead of the clock" if age is None else f"{format_age(age)} ago"
+
+
+def _goes(goes_at: datetime | None) -> str:
+    return "not by itself" if goes_at is None else f"{goes_at:%Y-%m-%d %H:%M}"
+
+
+@quarantine.command()
+@click.argument("name", metavar="ID")
+@click.option("--raw", is_flag=True, help="Write the bytes as they are, into a pipe or a file.")
+@click.pass_obj
+def show(settings: Settings, name: str, raw: bool) -> None:
+    """Show what is in a file: the session that it holds, or else its beginning as text.
+
+    What would command the terminal is escaped.
+    """
+    if raw and sys.stdout.isatty():
+        raise click.UsageError("--raw is for a pipe or a file: what is in there may command the terminal")
+    with quarantined_file(settings, name) as (directory, file):
+        if raw:
+            with closing(pieces_of(directory, file.id)) as pieces:
+                for piece in pieces:
+                    click.echo(piece, nl=False)
+        elif file.header is not None:
+            print_session(read_quarantined(directory, file.id)[0])
+        else:
+            content = read_content(directory, file)
+            click.echo(content.text)
+            click.echo(f"not a session: {one_line(file.problem)}", err=True)
+            if content.omitted:
+                click.echo(f"{content.omitted:,} bytes more; `--raw` writes all of them.", err=True)
+
+
+@quarantine.command()
+@click.argument("name", metavar="ID")
+@click.pass_obj
+def restore(settings: Settings, name: str) -> None:
+    """Put the session in a file into the place where it belongs, by what it says itself.
+
+    It counts as used just now. Where there is a session of that ID already, or the file holds none that can be used,
+    nothing is changed: edit the file in quarantine, and try again.
+    """
+    log_to_terminal(settings)
+    with quarantined_file(settings, name) as (_, file):
+        file_id = file.id
+    session_id = operate(settings, lambda operations: operations.quarantine.restore(file_id))
+    click.echo(f"Restored {one_line(session_id)}; it counts as used just now.")
+
+
+@quarantine.command()
+@click.argument("names", metavar="ID...", nargs=-1, required=True)
+@click.option("--erase", is_flag=True, help="For good, also where there is a trash.")
+@dry_run_option
+@yes_option
+@click.pass_obj
+def delete(settings: Settings, *, names: tuple[str, ...], erase: bool, dry_run: bool, yes: bool) -> None:
+    """Delete files in quarantine now. They go to the trash, unless it is switched off.
+
+    Asks first on a terminal; without one it needs --yes.
+    """
+    if not dry_run:
+        refuse_if_held(settings, by_rules=True)
+    log_to_terminal(settings)
+    rules = find_rules(settings)
+    trash_for = None if erase else rules.config.session.trash_for
+    found = _find_all(settings, names)
+    question, would_go = _what_happens(found, to_trash=trash_for is not None)
+    if dry_run:
+        rules.warn()
+        for file in found:
+            click.echo(one_line(file.id))
+        click.echo(f"{would_go}. Nothing was changed.")
+        return
+    confirm(question, would_go, yes=yes, matters=True)
+    ids = [file.id for file in found]
+    work = operate(settings, lambda operations: operations.quarantine.delete(ids, erase=erase), by_rules=True)
+    for outcome in work:
+        if outcome.error is None:
+            click.echo(_deleted(outcome, trash_for))
+    _end(work)
+
+
+def _what_happens(found: Sequence[QuarantinedFile], *, to_trash: bool) -> tuple[str, str]:
+    """Return the question whether to delete files, and the sentence that says what would become of them."""
+    what = f"{count(len(found), 'file')} in quarantine, {format_size(sum(file.size for file in found))},"
+    too_large = sum(file.size > MAX_SESSION_BYTES for file in found)
+    if not to_trash or too_large == len(found):
+        return f"Delete {what} for good?", f"{what} would be deleted for good"
+    rest = f" ({too_large:,} too large for it: for good)" if too_large else ""
+    return f"Move {what} to the trash{rest}?", f"{what} would be moved to the trash{rest}"
+
+
+def _find_all(settings: Settings, names: Sequence[str]) -> list[QuarantinedFile]:
+    """Return the files that are meant, each once.
+
+    Raises:
+        StoreError: A name means none, or several.
+    """
+    found: dict[str, QuarantinedFile] = {}
+    for name in names:
+        with quarantined_file(settings, name) as (_, file):
+            found[file.id] = file
+    return [*found.values()]
+
+
+def _deleted(outcome: FileOutcome, trash_for: timedelta | None) -> str:
+    shown, freed = one_line(outcome.file_id), format_size(max(0, outcome.bytes_freed))
+    if not outcome.entry_id:
+        return f"Deleted {shown}, {freed}; it is gone for good."
+    back = f"`miniclaw trash restore {shlex.quote(outcome.entry_id)}` puts it back into quarantine"
+    return f"Moved {shown} to the trash, {freed} freed; {back} within {format_duration(trash_for)}."
+
+
+@quarantine.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.pass_obj
+def add(settings: Settings, files: tuple[str, ...]) -> None:
+    """Move files out of the sessions' way, into quarantine: damaged ones, and copies that a sync program has made.
+
+    FILE is the name of a file in the sessions directory, or its path. A sound session in its place is refused.
+    """
+    refuse_if_held(settings)
+    log_to_terminal(settings)
+    with sessions_opened(settings) as directory:
+        if directory is None:
+            raise NotQuarantinedError(settings.home.sessions_dir, "there are no sessions yet")
+    names = list(dict.fromkeys(_name_of(settings, file) for file in files))
+    work = operate(settings, lambda operations: operations.quarantine.add(names))
+    for outcome in work:
+        if outcome.error is None:
+            click.echo(f"Moved {one_line(outcome.name)} to quarantine, as {one_line(outcome.file_id)}.")
+    _end(work)
+
+
+def _name_of(settings: Settings, file: str) -> str:
+    """Return the name of a file that may be given by its path; what lies elsewhere stays as it is, and is refused."""
+    folder, name = os.path.split(file)
+    same = folder and os.path.realpath(folder) == os.path.realpath(settings.home.sessions_dir)
+    return name if same else file
+
+
+def _end(outcomes: Sequence[FileOutcome]) -> None:
+    """Tell what was not done, and end with 1 where that is anything."""
+    errors: list[MiniclawError] = [outcome.error for outcome in outcomes if outcome.error is not None]
+    for error in errors:
+        echo_error(error)
+    if errors:
+        sys.exit(EXIT_FAILED)

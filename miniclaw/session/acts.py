@@ -1,0 +1,106 @@
+"""What the acts of an administrator have in common: each is done in a thread, seen through, and has a receipt.
+
+The receipt is an event in the history; a history that cannot be written is an ERROR in the log and stops nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from functools import partial
+from typing import Self, TypeVar
+
+import trio
+
+from miniclaw.errors import StoreError
+from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup
+from miniclaw.session.cleanup_late import record_late
+from miniclaw.session.clock import Now, utc_now
+from miniclaw.session.history import Actor, EventKind, FileTally, History, HistoryEvent, HistorySession, Tally
+from miniclaw.session.job import Job
+from miniclaw.session.logs import get_logger
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.store import FileSessionStore
+from miniclaw.session.threads import Epilogue, telling
+
+T = TypeVar("T")
+
+log = get_logger("miniclaw.session.operations")
+
+
+class Acts:
+    """Acts on one owned workspace.
+
+    Args:
+        manager: The sessions in memory.
+        store: The sessions on the disk.
+        cleanup: The cleanup that everybody orders.
+        history: Where the receipts go.
+        by: Who acts, for trash and history.
+        clock: The present.
+    """
+
+    def __init__(
+        self,
+        manager: SessionManager,
+        store: FileSessionStore,
+        cleanup: Cleanup,
+        history: History,
+        *,
+        by: Actor = "command",
+        clock: Now = utc_now,
+    ) -> None:
+        self._manager = manager
+        self._store = store
+        self._cleanup = cleanup
+        self._history = history
+        self._by = by
+        self._clock = clock
+        self._limiter = trio.CapacityLimiter(1)
+
+    def acting(self, by: Actor) -> Self:
+        """Return the same acts, done by somebody else."""
+        other = copy(self)
+        other._by = by
+        return other
+
+    async def _in_thread(self, work: Callable[[], T], finished: Callable[[], None] | None = None) -> T:
+        return await self._store.run(work, self._limiter, finished)
+
+    async def _see_through(self, work: Callable[[], T], late: Callable[[T], HistoryEvent | None]) -> T | None:
+        """Do work that removes something in a thread, as `Job.run`; what it did late goes into the history."""
+        job = Job[T](lambda outcome: self._record_late(late(outcome)))
+        job.commit()
+        return await job.run(partial(self._in_thread, telling(work, job.settle)))
+
+    def _record_late(self, event: HistoryEvent | None) -> Epilogue:
+        return None if event is None else partial(record_late, self._history, event)
+
+    async def _tell(self, event: HistoryEvent) -> None:
+        """Write an event down, also for a caller that is being cancelled: for up to `RECORD_SECONDS`."""
+        with trio.move_on_after(RECORD_SECONDS, shield=True):
+            try:
+                await self._in_thread(partial(self._history.append, event))
+            except StoreError as error:
+                log.error("Event could not be written into the history", event_kind=event.event, error=str(error))
+
+    def _event(
+        self,
+        event: EventKind,
+        *,
+        reasons: dict[str, Tally] | None = None,
+        freed: int = 0,
+        sessions: Sequence[HistorySession] = (),
+        leftovers: dict[str, FileTally] | None = None,
+        because: str = "",
+    ) -> HistoryEvent:
+        return HistoryEvent(
+            at=self._clock(),
+            event=event,
+            by=self._by,
+            reasons=reasons or {},
+            bytes_freed=freed,
+            sessions=list(sessions),
+            leftovers=leftovers or {},
+            because=because,
+        )

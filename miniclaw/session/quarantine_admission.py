@@ -1,0 +1,115 @@
+"""Moving a file out of the sessions' way by hand, synchronously.
+
+The file is renamed aside, judged where no save reaches it, and only then moved on into quarantine. A sound session in
+its place gets it again, by a link that cannot overwrite a newer file. A crash in between leaves the file in the work
+folder, from which the next start puts it back.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from miniclaw.errors import NotQuarantinedError
+from miniclaw.formats import printable
+from miniclaw.session import codec
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files import store_errors, why_no_session_file
+from miniclaw.session.putting_back import put_back, settle_captured
+from miniclaw.session.quarantine import quarantine
+from miniclaw.session.rows import ProblemFile, always
+from miniclaw.session.work_folders import WorkFolders
+
+_MISSING: Final = "there is no such file"
+_SOUND: Final = "it is a sound session in its place; `miniclaw sessions delete` removes it"
+_NAME: Final = "give the name of a file in the sessions directory, that does not begin with a full stop"
+
+
+def find_file(directory: SessionDirectory, text: str) -> str:
+    """Return the name of the file in the sessions directory that a text means, as it is or as `printable` shows it.
+
+    Raises:
+        NotQuarantinedError: There is none, or it is not a file.
+        StoreIOError: It cannot be looked for.
+    """
+    if not text or "/" in text or "\0" in text or text.startswith("."):
+        raise NotQuarantinedError(directory.path / printable(text), _NAME)
+    with store_errors(directory.path, "look for", printable(text)):
+        if (problem := _why_no_file(directory, text)) is None or text in directory.captured:
+            return text
+        if problem == _MISSING:
+            with directory.fs.scandir(directory.fd) as entries:
+                meant = [entry.name for entry in entries if printable(entry.name) == text]
+            if len(meant) == 1 and (problem := _why_no_file(directory, meant[0])) is None:
+                return meant[0]
+    raise NotQuarantinedError(directory.path / text, problem)
+
+
+def _why_no_file(directory: SessionDirectory, name: str) -> str | None:
+    try:
+        return why_no_session_file(directory.fs.stat(name, dir_fd=directory.fd).st_mode)
+    except (FileNotFoundError, UnicodeEncodeError):
+        return _MISSING
+
+
+def move_to_quarantine(directory: SessionDirectory, name: str) -> tuple[str, int]:
+    """Move a file that is no sound session in its place into quarantine, and return its id there and its size.
+
+    Args:
+        directory: Owned by this process. The caller holds the lock of the session whose file it may be.
+        name: From `find_file`.
+
+    Durability: as `quarantine`.
+
+    Raises:
+        NotQuarantinedError: It stays, because it is a sound session, or may be one.
+        StoreError: It stays where it is, or is captured until the next start; or it is in quarantine, and a power cut
+            may undo that.
+    """
+    directory.check_owned()
+    fs = directory.fs
+    with store_errors(directory.path, "move to quarantine", name):
+        settle_captured(directory, name)  # an earlier try that the system refused may have left it aside
+        _check(directory, name)
+    with store_errors(directory.path, "move to quarantine", name), WorkFolders(directory).taken() as (folder, fd):
+        fs.rename(name, name, src_dir_fd=directory.fd, dst_dir_fd=fd)
+        try:
+            _check(directory, name, dir_fd=fd)
+            size = fs.stat(name, dir_fd=fd).st_size
+            return quarantine(directory, name, dir_fd=fd).name, size
+        except BaseException:
+            _settle(directory, folder, name, fd)
+            raise
+
+
+def _check(directory: SessionDirectory, name: str, *, dir_fd: int | None = None) -> None:
+    """Check that a file is no sound session in its place, as far as can be told.
+
+    Raises:
+        NotQuarantinedError: It is one, or may be.
+    """
+    fd = directory.fd if dir_fd is None else dir_fd
+    row = directory.read_row(name, dir_fd=fd, verify=always)
+    path = directory.path / name
+    if row is None:
+        raise NotQuarantinedError(path, _MISSING)
+    if not isinstance(row, ProblemFile):
+        raise NotQuarantinedError(path, _SOUND)
+    if row.kind == "foreign":
+        raise NotQuarantinedError(path, row.reason)
+    if row.kind == "unreadable" and directory.fs.stat(name, dir_fd=fd).st_size <= codec.MAX_SESSION_BYTES:
+        raise NotQuarantinedError(path, f"it may be a sound session: {row.reason}")
+
+
+def _settle(directory: SessionDirectory, folder: str, name: str, fd: int) -> None:
+    """Give a captured file its place again, unless it is in quarantine; one that cannot get it stays captured."""
+    fs = directory.fs
+    try:
+        fs.stat(name, dir_fd=fd)
+        put_back(directory, name, dir_fd=fd)
+        fs.fsync(directory.fd)
+        fs.unlink(name, dir_fd=fd)
+    except FileNotFoundError:
+        pass
+    except BaseException:
+        directory.captured[name] = folder
+        raise

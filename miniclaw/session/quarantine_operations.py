@@ -1,0 +1,254 @@
+"""What an administrator does to files in quarantine: list, add, restore, delete; each change with a receipt.
+
+The same for a command that owns the workspace for a moment and for a program that runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from miniclaw.errors import (
+    CorruptSessionError,
+    MiniclawError,
+    QuarantinedFileNotFoundError,
+    RemovalPendingError,
+    SessionFileError,
+)
+from miniclaw.formats import printable
+from miniclaw.session import names
+from miniclaw.session.acts import Acts, log
+from miniclaw.session.history import EventKind, FileTally, HistoryEvent, HistorySession
+from miniclaw.session.job import PENDING
+from miniclaw.session.quarantine import QUARANTINE_NAME
+from miniclaw.session.quarantine_admission import find_file, move_to_quarantine
+from miniclaw.session.quarantine_files import find_quarantined, list_quarantined
+from miniclaw.session.quarantine_removal import leftover_of, remove_quarantined
+from miniclaw.session.quarantine_rows import QuarantinedFile
+from miniclaw.session.removal import TrashOrder
+from miniclaw.session.restore import restore_quarantined, return_to_quarantine
+from miniclaw.session.retention.leftover_rules import goes_to_trash
+from miniclaw.session.rows import Leftover, LeftoverRemoval
+from miniclaw.session.trash_rows import TrashEntry
+
+_NAMED: Final = 20  # files that a receipt names
+
+_WHAT_TO_DO: Final = "edit it there and try again, or delete it"
+
+
+class FileOutcome(Struct, frozen=True):
+    """What became of a file that was to be moved to quarantine, or deleted from it.
+
+    Attributes:
+        name: By which it was asked for.
+        file_id: Its id in quarantine; empty where it is not known.
+        bytes_freed: What the disk got back; negative for one whose entry in the trash is larger than its file.
+        entry_id: By which it comes back from the trash; empty where it did not go there.
+        error: Why it was not done; None: it was.
+    """
+
+    name: str
+    file_id: str = ""
+    bytes_freed: int = 0
+    entry_id: str = ""
+    error: MiniclawError | None = None
+
+
+class QuarantineActs(Protocol):
+    """What an administrator can do to files in quarantine, be it here or by a gateway that runs elsewhere."""
+
+    async def add(self, files: Sequence[str]) -> list[FileOutcome]:
+        """Move files out of the sessions' way."""
+        ...
+
+    async def restore(self, text: str) -> str:
+        """Put the session in a file into its place, and return its id."""
+        ...
+
+    async def delete(self, texts: Sequence[str], *, erase: bool = False) -> list[FileOutcome]:
+        """Delete files."""
+        ...
+
+
+class QuarantineOperations(Acts):
+    """The operations on the quarantine of one owned workspace, from `SessionOperations.quarantine`."""
+
+    async def files(self) -> list[QuarantinedFile]:
+        """Return the files in quarantine, the oldest first, each as it is now.
+
+        Raises:
+            StoreIOError: They cannot be listed.
+        """
+        async with self._manager.operation():
+            return await self._in_thread(partial(list_quarantined, self._store.directory))
+
+    async def add(self, files: Sequence[str]) -> list[FileOutcome]:
+        """Move files that are no sound sessions in their places from the sessions directory to quarantine.
+
+        Args:
+            files: Their names; what is refused is an error of that one.
+
+        Returns:
+            What became of each, in their order.
+
+        Cancellation: the file that it is at may be moved or not; what was moved before is written down.
+        """
+        moved: list[tuple[str, int]] = []
+        async with self._manager.operation():
+            try:
+                return [await self._add(file, moved) for file in files]
+            finally:
+                await self._tell_files("quarantined", moved)
+
+    async def _add(self, text: str, moved: list[tuple[str, int]]) -> FileOutcome:
+        directory = self._store.directory
+        try:
+            name = await self._in_thread(partial(find_file, directory, text))
+            work = partial(move_to_quarantine, directory, name)
+            session_id = name.removesuffix(names.SUFFIX)
+            if names.is_plain(name, session_id):
+                async with self._manager.locked(session_id) as lease:
+                    file_id, size = await self._in_thread(work, lease.join())
+            else:
+                file_id, size = await self._in_thread(work)
+        except MiniclawError as error:
+            return FileOutcome(text, error=error)
+        moved.append((file_id, size))
+        log.info("File moved to quarantine", file=name, kept=file_id, by=self._by)
+        return FileOutcome(text, file_id)
+
+    async def restore(self, text: str) -> str:
+        """Put the session in a file into the place where it belongs, as used just now, and return its id.
+
+        Args:
+            text: Which file; see `find_quarantined`.
+
+        Raises:
+            QuarantinedFileNotFoundError: There is none; `AmbiguousQuarantineIdError`: there are several.
+            CorruptSessionError: It holds no session that can be used.
+            SessionExistsError: There is a session of that id already, on disk or in memory.
+            StoreError: It could not be restored; it is still in quarantine.
+
+        Cancellation: the session may be restored or not; it is in its place or in quarantine.
+        """
+        directory = self._store.directory
+        async with self._manager.operation():
+            file = await self._in_thread(partial(find_quarantined, directory, text))
+            if file.header is None:
+                raise CorruptSessionError(self._path(file.id), f"it cannot be used: {file.problem}; {_WHAT_TO_DO}")
+            session_id, now = file.header.session_id, self._clock()
+            async with self._manager.locked(session_id, vacant=True) as lease:
+                work = partial(restore_quarantined, directory, file.id, session_id, now)
+                await self._in_thread(work, lease.join())
+            log.info("Session restored", session_id=session_id, quarantined=file.id, by=self._by)
+            session = HistorySession(session_id, now, file.size, "restored")
+            await self._tell(self._event("restored", sessions=[session], because="from quarantine"))
+        return session_id
+
+    async def take_back(self, entry: TrashEntry) -> str:
+        """Put a file that lay in quarantine back there from the trash, and return its new id.
+
+        Raises:
+            TrashEntryNotFoundError: There is no such entry any more.
+            StoreError: It could not be put back; the entry is still there.
+
+        Cancellation: as for `restore`.
+        """
+        async with self._manager.operation():
+            work = partial(return_to_quarantine, self._store.directory, self._store.trash, entry.id)
+            file_id = await self._in_thread(work)
+            await self._tell_files("restored", [(file_id, entry.size)])
+        return file_id
+
+    async def delete(self, texts: Sequence[str], *, erase: bool = False) -> list[FileOutcome]:
+        """Delete files now, whatever their age and whether the sessions in them are pinned.
+
+        They go to the trash where the policy keeps one, but for what is too large ever to be read again.
+
+        Args:
+            texts: Which; see `find_quarantined`. What means no file is an error of that one.
+            erase: Whether they are gone for good.
+
+        Returns:
+            What became of each, in their order.
+
+        Cancellation: what was deleted until then is written down.
+        """
+        removals: list[LeftoverRemoval] = []
+        async with self._manager.operation():
+            try:
+                return [await self._delete(text, removals, erase=erase) for text in texts]
+            finally:
+                gone = [removal for removal in removals if removal.outcome == "removed"]
+                self._count(gone)
+                await self._tell_files("deleted", _named(gone), freed=sum(each.bytes_freed for each in gone))
+                # The program may end before their outcome.
+                await self._tell_files("pending", _named(each for each in removals if each.outcome == "pending"))
+
+    async def _delete(self, text: str, removals: list[LeftoverRemoval], *, erase: bool) -> FileOutcome:
+        directory, trash = self._store.directory, self._store.trash
+        try:
+            leftover = leftover_of(await self._in_thread(partial(find_quarantined, directory, text)))
+            order = None if erase else self._order(leftover)
+            work = partial(remove_quarantined, directory, [leftover], trash=trash, order=order)
+            done = await self._see_through(work, self._deleted_late)
+        except MiniclawError as error:
+            return FileOutcome(text, error=error)
+        (removal,) = done or [LeftoverRemoval(leftover, "pending", reason=PENDING)]
+        removals.append(removal)
+        if removal.outcome != "removed":
+            return FileOutcome(text, leftover.key, error=self._error_of(removal))
+        log.info("File deleted from quarantine", file=leftover.key, by=self._by, trash_entry=removal.entry_id or None)
+        return FileOutcome(text, leftover.key, removal.bytes_freed, removal.entry_id)
+
+    def _error_of(self, removal: LeftoverRemoval) -> MiniclawError:
+        path = self._path(removal.leftover.key)
+        if removal.outcome == "vanished":
+            return QuarantinedFileNotFoundError(path.parent, path.name)
+        return (RemovalPendingError if removal.outcome == "pending" else SessionFileError)(path, removal.reason)
+
+    def _order(self, leftover: Leftover) -> TrashOrder | None:
+        keep_for = self._cleanup.policy.trash_for
+        if keep_for is None or not goes_to_trash(leftover, self._cleanup.policy):
+            return None
+        return TrashOrder({leftover.key: "deleted"}, self._by, self._clock(), keep_for)
+
+    def _deleted_late(self, removals: Sequence[LeftoverRemoval]) -> HistoryEvent | None:
+        gone = [removal for removal in removals if removal.outcome == "removed"]
+        for removal in removals:
+            if removal.outcome == "failed":
+                log.error(
+                    "Deletion that outlasted its caller has failed", file=removal.leftover.key, reason=removal.reason
+                )
+        if not gone:
+            return None
+        self._count(gone)
+        tally = FileTally(len(gone), sum(removal.leftover.size for removal in gone))
+        freed = sum(removal.bytes_freed for removal in gone)
+        return self._event("late", freed=max(0, freed), leftovers={"quarantined": tally}, because="deleted")
+
+    def _count(self, removals: Sequence[LeftoverRemoval]) -> None:
+        if removals:
+            freed = sum(removal.bytes_freed for removal in removals)
+            self._cleanup.stats.gone({}, {"quarantined": len(removals)}, freed)
+
+    async def _tell_files(self, event: EventKind, files: Sequence[tuple[str, int]], *, freed: int = 0) -> None:
+        """Write down what was done to files: their ids and sizes; nothing where there are none."""
+        if not files:
+            return
+        named = ", ".join(printable(file_id) for file_id, _ in files[:_NAMED])
+        more = f" and {len(files) - _NAMED:,} more" if len(files) > _NAMED else ""
+        tally = FileTally(len(files), sum(size for _, size in files))
+        told = self._event(event, freed=max(0, freed), leftovers={"quarantined": tally}, because=named + more)
+        await self._tell(told)
+
+    def _path(self, file_id: str) -> Path:
+        return self._store.directory.path / QUARANTINE_NAME / file_id
+
+
+def _named(removals: Iterable[LeftoverRemoval]) -> list[tuple[str, int]]:
+    return [(removal.leftover.key, removal.leftover.size) for removal in removals]
