@@ -40,12 +40,14 @@ class Fate:
         versions: The contents that it may have.
         final: The one that it has when the operation says that it is done.
         trashed: The content that it has in the trash whenever it is nowhere else; None: it need not be there.
+        quarantined: The same in quarantine. With both, one of them is enough.
     """
 
     names: tuple[str, ...]
     versions: tuple[bytes | None, ...]
     final: bytes | None
     trashed: bytes | None = None
+    quarantined: bytes | None = None
 
 
 @dataclass
@@ -163,15 +165,14 @@ def check(operation: Operation, root: Path, done: set[str], *, started: bool) ->
         is_done = fate.names[0] in done
         yield from _check_fate(fate, place, captured, is_done=is_done, started=started)
         somewhere = [*place, *([] if started or is_done else (Path(name).name for name in captured))]
-        if (
-            fate.trashed is not None
-            and not set(fate.names) & set(somewhere)
-            and (not any(entry[1] == fate.trashed and entry[0] in fate.names for entry in trashed))
-        ):
-            yield f"{fate.names[0]} is nowhere, and not in the trash: {trashed}"
+        is_kept = (fate.trashed, fate.quarantined) == (None, None) or fate.quarantined in quarantine
+        is_kept = is_kept or any(entry[1] == fate.trashed and entry[0] in fate.names for entry in trashed)
+        if not is_kept and not set(fate.names) & set(somewhere):
+            yield f"{fate.names[0]} is nowhere, and not kept: {trashed}, {quarantine}"
     yield from _check_precious(operation, [*place.values(), *quarantine], list(captured.values()), started)
+    may_lie_there = {*operation.precious, *(fate.quarantined for fate in operation.fates)}
     for content in quarantine:
-        if content not in operation.precious:
+        if content not in may_lie_there:
             yield f"in quarantine without need: {content[:60]!r}"
     if started:
         work = [(name, content is None) for name, (_, content) in tree.items() if name.startswith("sessions/.work/")]

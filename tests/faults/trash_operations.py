@@ -1,19 +1,26 @@
-"""The operations under test that have to do with the trash, and the list of all.
+"""The operations under test that have to do with trash and quarantine, and the list of all.
 
-A session that goes to the trash, or comes out of it, is at any moment in its place, captured, or whole in the trash.
+A session that goes to the trash, or comes out of it, is at any moment in its place, captured, or whole in the trash. So
+is a file that goes to quarantine, or comes out of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
+from miniclaw.errors import NotQuarantinedError
 from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.names import file_name
+from miniclaw.session.quarantine import QUARANTINE_NAME
+from miniclaw.session.quarantine_admission import move_to_quarantine
+from miniclaw.session.quarantine_files import find_quarantined, list_quarantined
+from miniclaw.session.quarantine_removal import leftover_of, remove_quarantined
 from miniclaw.session.removal import TrashOrder, remove_batch
-from miniclaw.session.restore import restore
+from miniclaw.session.restore import restore, restore_quarantined, return_to_quarantine
 from miniclaw.session.trash import TRASH_NAME
 from miniclaw.session.trash_format import EntryLine, pack_line, pack_session
 from miniclaw.session.types import SessionHeader
@@ -110,12 +117,90 @@ def restoring() -> Operation:
     return Operation("restore", run, files, fates, frozenset({key}))
 
 
+def moving_to_quarantine() -> Operation:
+    """Move a damaged file out of the way by hand, and try the same with a sound session."""
+
+    def run(directory: SessionDirectory, report: Report) -> None:
+        with suppress(NotQuarantinedError):
+            move_to_quarantine(directory, "telegram_100.json")
+            report.lies.append("a sound session was moved")
+        file_id, _ = move_to_quarantine(directory, TORN_NAME)
+        if (directory.path / QUARANTINE_NAME / file_id).read_bytes() != TORN:
+            report.lies.append("it is not in quarantine")
+        report.finish(TORN_NAME)
+
+    fates = (*BYSTANDING, Fate((TORN_NAME,), (TORN, None), None))
+    return Operation("move to quarantine", run, {**BYSTANDERS, TORN_NAME: TORN}, fates, frozenset({TORN_NAME}), (TORN,))
+
+
+QUARANTINED_ID: Final = "telegram_600.json.20260101T000000Z-0a1b2c3d"
+
+
+def restoring_quarantined() -> Operation:
+    """Restore a session that stood under another one's name, out of quarantine."""
+    session_id, content = "telegram_601", text("telegram_601", OLD)
+    session = codec.decode_session(content)
+    session.last_accessed = NEW
+    restored = bytes(codec.encode_session(session))
+
+    def run(directory: SessionDirectory, report: Report) -> None:
+        restore_quarantined(directory, find_quarantined(directory, "telegram_600").id, session_id, NEW)
+        report.finish("telegram_601.json")
+
+    fates = (*BYSTANDING, Fate(("telegram_601.json",), (None, restored), restored, quarantined=content))
+    files: dict[str, bytes | str | None] = {**BYSTANDERS, ".quarantine": None, f".quarantine/{QUARANTINED_ID}": content}
+    return Operation("restore quarantined", run, files, fates, frozenset({"telegram_601.json"}))
+
+
+def trashing_quarantined() -> Operation:
+    """Move what lies in quarantine to the trash: a damaged file and a session."""
+    other_id, session = f"telegram_602{QUARANTINED_ID[12:]}", text("telegram_602", OLD)
+    contents = {QUARANTINED_ID: TORN, other_id: session}
+
+    def run(directory: SessionDirectory, report: Report) -> None:
+        found = [leftover_of(file) for file in list_quarantined(directory)]
+        order = TrashOrder(dict.fromkeys(contents, "ttl"), "service", NEW, WEEK)
+        for removal in remove_quarantined(directory, found, trash=trash_of(directory), order=order):
+            if removal.outcome == "removed":
+                report.finish(removal.leftover.key)
+                if (directory.path / QUARANTINE_NAME / removal.leftover.key).exists():
+                    report.lies.append(f"{removal.leftover.key} is still there")
+            else:
+                report.failed[removal.leftover.key] = removal.reason
+
+    fates = tuple(Fate((key,), (None,), None, content, content) for key, content in contents.items())
+    folder = {f".quarantine/{key}": content for key, content in contents.items()}
+    files: dict[str, bytes | str | None] = {**BYSTANDERS, ".quarantine": None, **folder}
+    return Operation("quarantine to trash", run, files, (*BYSTANDING, *fates), frozenset(contents))
+
+
+def returning_to_quarantine() -> Operation:
+    """Put a file from the trash back into quarantine, which is not made yet."""
+    line = EntryLine(key=QUARANTINED_ID, removed_at=OLD, expires_at=NEW, reason="deleted", size=len(TORN))
+    entry_id = f"{QUARANTINED_ID}.20260201T000000Z-00000001"
+    entry = pack_line(line) + b"".join(pack_session([TORN]))
+
+    def run(directory: SessionDirectory, report: Report) -> None:
+        file_id = return_to_quarantine(directory, trash_of(directory), entry_id)
+        if (directory.path / QUARANTINE_NAME / file_id).read_bytes() != TORN:
+            report.lies.append("it is not in quarantine")
+        report.finish(QUARANTINED_ID)
+
+    fates = (*BYSTANDING, Fate((QUARANTINED_ID,), (None,), None, TORN, TORN))
+    files: dict[str, bytes | str | None] = {**BYSTANDERS, TRASH_NAME: None, f"{TRASH_NAME}/{entry_id}.gz": entry}
+    return Operation("back to quarantine", run, files, fates, frozenset({QUARANTINED_ID}))
+
+
 ALL_OPERATIONS: Final = OPERATIONS | {
     operation.name: operation
     for operation in (
         trashing("cleanup to trash", many(200, 2), many(300, 1), ["telegram_290"]),
         trashing("delete to trash", ["telegram_200"], [], []),
         restoring(),
+        moving_to_quarantine(),
+        restoring_quarantined(),
+        trashing_quarantined(),
+        returning_to_quarantine(),
     )
 }
 """Every operation on session files."""
