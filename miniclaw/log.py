@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
-from typing import Any, BinaryIO, TextIO, cast
+from typing import Any, BinaryIO
 
 import msgspec
 import structlog
@@ -20,23 +20,21 @@ from miniclaw.redaction import redact
 from miniclaw.session.logs import LEVELS
 
 
-class _Unbreakable:
-    """A stream to log to that never fails: a full disk or a reader that went away must not end the program."""
+class _Logger:
+    """Writes each record to standard error as one piece, and never fails: the log is no reason to end the program.
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    It holds no lock of its own, so that a child that is forked meanwhile can log.
+    """
 
-    def write(self, data: Any) -> int:
-        """Write, if that is possible."""
-        try:
-            return int(self._stream.write(data))
-        except (OSError, ValueError):
-            return 0
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
 
-    def flush(self) -> None:
-        """Flush, if that is possible."""
+    def write(self, record: bytes) -> None:
         with suppress(OSError, ValueError):
-            self._stream.flush()
+            self._file.write(record + b"\n")
+            self._file.flush()
+
+    debug = info = warning = error = critical = write
 
 
 def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002 - the configuration's own word
@@ -51,13 +49,13 @@ def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002
     renderer: list[Any]
     if format == "json":
         renderer = [structlog.processors.format_exc_info, _escape(_encodable), structlog.processors.JSONRenderer(_json)]
-        factory: Any = structlog.BytesLoggerFactory(cast("BinaryIO", _Unbreakable(sys.stderr.buffer)))
     else:
         renderer = [
             _escape(printable),
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False),
+            _encoded(sys.stderr.encoding),
         ]
-        factory = structlog.PrintLoggerFactory(cast("TextIO", _Unbreakable(sys.stderr)))
+    logger = _Logger(sys.stderr.buffer)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -66,7 +64,7 @@ def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002
             *renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=factory,
+        logger_factory=lambda *_: logger,
         cache_logger_on_first_use=False,
     )
 
@@ -86,6 +84,11 @@ def _escape(escape: Callable[[str], str]) -> Processor:
         return event
 
     return process
+
+
+def _encoded(encoding: str) -> Callable[[Any, str, str], bytes]:
+    """Return a processor that encodes a line for a terminal."""
+    return lambda _logger, _level, line: line.encode(encoding, "backslashreplace")
 
 
 def _encodable(text: str) -> str:

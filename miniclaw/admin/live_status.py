@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from miniclaw.formats import format_age, format_remaining, format_size, format_time
+from miniclaw.output_queue import dropped_records
 from miniclaw.session.types import AwareDatetime
 from miniclaw.version import VERSION
 
@@ -56,6 +57,7 @@ class LiveStatus(Struct, frozen=True):
         sessions_removed: Since the start.
         bytes_freed: Since the start.
         memory_bytes: Resident memory; None: the system does not say.
+        log_records_dropped: Records of the log that were dropped since the start, because it was not read.
     """
 
     version: str
@@ -86,6 +88,7 @@ class LiveStatus(Struct, frozen=True):
     sessions_removed: int
     bytes_freed: int
     memory_bytes: int | None
+    log_records_dropped: int = 0
 
 
 def live_status(
@@ -131,6 +134,7 @@ def live_status(
         sessions_removed=sum(cleanups.removed.values()),
         bytes_freed=cleanups.bytes_freed,
         memory_bytes=resident_bytes(),
+        log_records_dropped=dropped_records(),
     )
 
 
@@ -158,6 +162,9 @@ def status_lines(status: LiveStatus) -> Iterator[tuple[str, str]]:
     removed = f"{_count(status.sessions_removed, 'session')}, {format_size(status.bytes_freed)} freed"
     yield "removed", f"{removed} since the start{_listed(status.cleanup_runs, '; runs: ')}"
     yield "process", _process(status)
+    if status.log_records_dropped:
+        dropped = _count(status.log_records_dropped, "record")
+        yield "log", f"{dropped} dropped since the start: it is not read, or cannot be written"
 
 
 def _saves(status: LiveStatus) -> str:

@@ -22,6 +22,7 @@ from miniclaw.admin.loop_lag import LoopLag
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.stats import TurnStats
 from miniclaw.histogram import Histogram
+from miniclaw.output_queue import dropped_records
 from miniclaw.session.cleanup_service import CleanupService
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.usage import FileCount
@@ -131,6 +132,9 @@ def loop_families(lag: LoopLag) -> Iterator[Metric]:
 
 def health_families(health: Health) -> Iterator[Metric]:
     """Yield what concerns the program as such."""
+    yield counter(
+        "log_records_dropped", "Log records that were dropped because the log was not read.", dropped_records()
+    )
     yield gauge("ready", "1 if /readyz says that the gateway is ready, else 0.", health.is_ready)
     phases = {phase: health.phase == phase for phase in get_args(Phase)}
     yield gauges("phase", "1 for the phase that the gateway is in, else 0.", "phase", phases)

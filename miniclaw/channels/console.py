@@ -1,22 +1,24 @@
 """The console: a chat with the person at the terminal, or with whatever is piped in.
 
-One line is one message, and its answer is printed, as it comes, before the next line is read.
+One line is one message, and its answer is printed, as it comes, before the next line is read. A terminal that is
+stopped by Ctrl-S, or a pipe that is not read, holds up the conversation and nothing else: printing is done in a thread,
+past the buffer of ``sys.stdout``, which the end of the program flushes.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Final, TextIO
+from typing import Final
 
 import trio
 
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundDelta, OutboundMessage
 from miniclaw.errors import ChannelError
 from miniclaw.formats import printable
+from miniclaw.output_queue import write_all
 from miniclaw.session.types import Message
 
 CHANNEL: Final = "console"
@@ -34,7 +36,8 @@ class ConsoleChannel:
         chat_id: Whose conversation it is.
         messages: The messages to send instead of reading any.
         input_fd: Where lines come from.
-        output: Where answers go.
+        output_fd: Where answers go.
+        encoding: What they are encoded in there.
     """
 
     name = CHANNEL
@@ -45,12 +48,14 @@ class ConsoleChannel:
         *,
         messages: Sequence[str] | None = None,
         input_fd: int = 0,
-        output: TextIO | None = None,
+        output_fd: int = 1,
+        encoding: str = "utf-8",
     ) -> None:
         self._chat_id = chat_id
         self._messages = messages
         self._input_fd = input_fd
-        self._output = output or sys.stdout
+        self._output_fd = output_fd
+        self._encoding = encoding
         self._interactive = messages is None and os.isatty(input_fd)
         self._answered = trio.Event()  # replaced for each message, on the trio thread
         self._answered.set()
@@ -65,16 +70,16 @@ class ConsoleChannel:
     ) -> None:
         """See `Channel.run`; ends at the end of the input."""
         task_status.started()
-        self._prompt()
+        await self._prompt()
         async with aclosing(self._contents()) as contents:
             async for content in contents:
                 if content.strip():
                     self._answered = trio.Event()
                     await inbound.send(InboundMessage(self.name, self._chat_id, content))
                     await self._answered.wait()
-                self._prompt()
+                await self._prompt()
         if self._interactive:
-            self._print("\n")
+            await self._print("\n")
 
     @property
     def is_answered(self) -> bool:
@@ -82,46 +87,49 @@ class ConsoleChannel:
         return self._answered.is_set()
 
     async def send_delta(self, delta: OutboundDelta) -> None:
-        """Print the next piece of an answer."""
-        await trio.lowlevel.checkpoint()
-        self._print(delta.text)
+        """Print the next piece of an answer.
+
+        Cancellation: it may be printed all the same.
+        """
+        await self._print(delta.text)
         self._streamed += len(delta.text)
 
     async def send(self, message: OutboundMessage) -> None:
-        """Print the answer, or what is left of it."""
-        await trio.lowlevel.checkpoint()
+        """Print the answer, or what is left of it.
+
+        Cancellation: it may be printed all the same, and counts as not printed.
+        """
         streamed, self._streamed = self._streamed, 0
         try:
-            self._print(message.content[streamed:] + "\n")
+            await self._print(message.content[streamed:] + "\n")
         except ChannelError:
             self.failures += 1
-            raise
-        finally:
             self._answered.set()
+            raise
         self.failures += message.failed
+        self._answered.set()
 
-    def begin_anew(self) -> None:
+    async def begin_anew(self) -> None:
         """Leave what is printed of an answer as it is; it begins again, on a line of its own."""
         if self._streamed:
             self._streamed = 0
-            self._print("\n")
+            await self._print("\n")
 
-    def show(self, history: Sequence[Message]) -> None:
+    async def show(self, history: Sequence[Message]) -> None:
         """Print earlier messages of the conversation."""
         for message in history:
             mark = "> " if message.role == "user" else ""
-            self._print(f"{mark}{message.content}\n")
+            await self._print(f"{mark}{message.content}\n")
 
-    def _prompt(self) -> None:
+    async def _prompt(self) -> None:
         if self._interactive:
-            self._print("> ")
+            await self._print("> ")
 
-    def _print(self, text: str) -> None:
+    async def _print(self, text: str) -> None:
         # What cannot be shown in the terminal's encoding is shown escaped; it must not end the conversation.
-        encoding = self._output.encoding or "utf-8"
+        data = printable(text).encode(self._encoding, "backslashreplace")
         try:
-            self._output.write(printable(text).encode(encoding, "backslashreplace").decode(encoding))
-            self._output.flush()
+            await trio.to_thread.run_sync(partial(write_all, self._output_fd, data), abandon_on_cancel=True)
         except OSError as error:
             raise ChannelError(f"could not print: {error.strerror}") from error
 

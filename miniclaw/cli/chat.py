@@ -35,9 +35,11 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
     from miniclaw.channels.console import CHANNEL, ConsoleChannel  # noqa: PLC0415
     from miniclaw.cli.remote_chat import chat_somewhere  # noqa: PLC0415
     from miniclaw.log import configure_logging  # noqa: PLC0415
+    from miniclaw.output_queue import queue_output  # noqa: PLC0415
     from miniclaw.session.names import make_session_id  # noqa: PLC0415
     from miniclaw.web.config import SOCKET_NAME  # noqa: PLC0415
 
+    queue_output("stderr")
     if name is None:
         name = _login_name()
     elif not name:
@@ -47,14 +49,15 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
     # Between somebody's lines of conversation only what they need to know; unless the file asks for more.
     level = "warning" if settings.config.log.level == "info" else settings.config.log.level
     configure_logging(level, settings.config.log.format)
-    console = ConsoleChannel(name, messages=None if message is None else [message])
+    messages = None if message is None else [message]
+    console = ConsoleChannel(name, messages=messages, output_fd=sys.stdout.fileno(), encoding=sys.stdout.encoding)
 
     async def show_history(runtime: SessionRuntime) -> None:
         if message is None:
             # A damaged file is not told here: the first message puts it into quarantine, with an ERROR.
             with suppress(CorruptSessionError):
                 if session := await runtime.manager.get_session(session_id):
-                    console.show(session.messages[-_HISTORY:])
+                    await console.show(session.messages[-_HISTORY:])
 
     async def alone() -> None:
         from miniclaw.gateway import run_gateway  # noqa: PLC0415 - start-up time

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,9 @@ def gateway(settings: Settings, *, host: str | None, port: int | None) -> None:
         import trio  # noqa: PLC0415 - start-up time
 
         from miniclaw.log import configure_logging  # noqa: PLC0415
+        from miniclaw.output_queue import queue_output  # noqa: PLC0415
 
+        queue_output("stdout", "stderr")  # both may be a terminal that is stopped
         warnings: list[str] = []
         settings.take_warnings = warnings.extend  # into the log, which is set up by what is read
         config = _listening_at(settings.config, host, port)
@@ -74,8 +75,7 @@ async def _run(settings: Settings, config: Config) -> None:
             gc.freeze()  # what is there now stays: the collector need not go through it again and again
             gc.enable()
         if running.front is not None and running.addresses:
-            with suppress(OSError):  # a closed pipe; the log has the address as well
-                _tell_where(running.front)
+            _tell_where(running.front)
 
 
 def _tell_where(front: Front) -> None:

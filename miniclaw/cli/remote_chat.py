@@ -171,7 +171,7 @@ class RemoteChat:
         asked = awaited.message.inbound_id if awaited else None
         match frame.type:
             case "hello" if not self._connected.is_set():
-                self._begin(frame)
+                await self._begin(frame)
             case "hello":
                 await self._take_up(frame, awaited)
             case "delta" if awaited and frame.to == asked:
@@ -190,10 +190,10 @@ class RemoteChat:
                     self._settle(frame.id)  # it is refused for good
                 log.warning("The gateway reports", detail=frame.detail)
 
-    def _begin(self, hello: _Frame) -> None:
+    async def _begin(self, hello: _Frame) -> None:
         if self._history:
             shown = hello.messages[-self._history :]
-            self._console.show([Message(said.role, said.content, said.at) for said in shown])
+            await self._console.show([Message(said.role, said.content, said.at) for said in shown])
         self._connected.set()
 
     async def _take_up(self, hello: _Frame, awaited: _Awaited | None) -> None:
@@ -216,7 +216,7 @@ class RemoteChat:
         if awaited.shown.startswith(awaited.arrived):
             return
         if not awaited.arrived.startswith(awaited.shown):
-            self._console.begin_anew()
+            await self._console.begin_anew()
             awaited.shown = ""
         rest, awaited.shown = awaited.arrived[len(awaited.shown) :], awaited.arrived
         message = awaited.message
@@ -225,7 +225,7 @@ class RemoteChat:
     async def _finish(self, awaited: _Awaited, text: str, *, failed: bool) -> None:
         self._awaited = None
         if not text.startswith(awaited.shown):
-            self._console.begin_anew()
+            await self._console.begin_anew()
         message = awaited.message
         await self._console.send(OutboundMessage(message.channel, message.chat_id, text, message, failed))
 

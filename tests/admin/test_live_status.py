@@ -107,11 +107,13 @@ def test_status_lines_trouble_stands_out(status: LiveStatus) -> None:
         loop_lag_max_seconds=None,
         memory_bytes=None,
         addresses=(),
+        log_records_dropped=1200,
     )
     lines = dict(status_lines(trouble))
     assert lines["gateway"].endswith("NOT READY: one; two")
     assert lines["in memory"] == "1 session, 0 unsaved; nothing saved yet, 3 failed since the start"
     assert lines["process"] == "memory not known"
+    assert lines["log"] == "1,200 records dropped since the start: it is not read, or cannot be written"
     assert "half within" not in lines["messages"]
     assert not {"next cleanup", "served at"} & set(lines)
 

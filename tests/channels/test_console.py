@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,8 +16,15 @@ from miniclaw.channels.base import InboundMessage, OutboundDelta, OutboundMessag
 from miniclaw.channels.console import ConsoleChannel
 from miniclaw.session.types import Message
 from tests.fakes.patience import PATIENCE_SECONDS
+from tests.fakes.printed import Printed, printing
 
 LONG = "x" * 200_000  # more than one read, and more than a pipe holds
+
+
+@pytest.fixture
+def printed() -> Iterator[Printed]:
+    with printing() as printed:
+        yield printed
 
 
 def _echo(message: InboundMessage) -> OutboundMessage:
@@ -83,29 +89,31 @@ LINES = [
 
 
 @pytest.mark.parametrize(("data", "expected"), LINES)
-async def test_console_pipe_each_line_is_a_message(data: bytes, expected: list[str]) -> None:
+async def test_console_pipe_each_line_is_a_message(data: bytes, expected: list[str], printed: Printed) -> None:
     """Lines become messages, the last one also without its end; empty ones and wrong bytes end nothing."""
     with _pipe(data) as fd:
-        received = await _converse(ConsoleChannel("me", input_fd=fd, output=io.StringIO()))
+        received = await _converse(ConsoleChannel("me", input_fd=fd, output_fd=printed.fd))
     assert received == [InboundMessage("console", "me", text) for text in expected]
 
 
 @pytest.mark.parametrize(("data", "expected"), LINES)
-async def test_console_regular_file_each_line_is_a_message(tmp_path: Path, data: bytes, expected: list[str]) -> None:
+async def test_console_regular_file_each_line_is_a_message(
+    tmp_path: Path, data: bytes, expected: list[str], printed: Printed
+) -> None:
     """A file that is redirected in is read as a pipe is, although it cannot be waited for."""
     with _file(tmp_path / "input", data) as fd:
-        received = await _converse(ConsoleChannel("me", input_fd=fd, output=io.StringIO()))
+        received = await _converse(ConsoleChannel("me", input_fd=fd, output_fd=printed.fd))
     assert [message.content for message in received] == expected
 
 
-async def test_console_regular_file_line_longer_than_a_read_is_one_message(tmp_path: Path) -> None:
+async def test_console_regular_file_line_longer_than_a_read_is_one_message(tmp_path: Path, printed: Printed) -> None:
     """The size of a read is nobody's business."""
     with _file(tmp_path / "input", f"{LONG}\nshort\n".encode()) as fd:
-        received = await _converse(ConsoleChannel("me", input_fd=fd, output=io.StringIO()))
+        received = await _converse(ConsoleChannel("me", input_fd=fd, output_fd=printed.fd))
     assert [message.content for message in received] == [LONG, "short"]
 
 
-async def test_console_line_that_comes_in_parts_is_one_message() -> None:
+async def test_console_line_that_comes_in_parts_is_one_message(printed: Printed) -> None:
     """Neither a line nor a character of several bytes has to come in one piece."""
     reader, writer = os.pipe()
     line = "grüße 😀\n".encode()
@@ -119,18 +127,17 @@ async def test_console_line_that_comes_in_parts_is_one_message() -> None:
                 os.close(writer)
 
             nursery.start_soon(type_slowly)
-            received = await _converse(ConsoleChannel("me", input_fd=reader, output=io.StringIO()))
+            received = await _converse(ConsoleChannel("me", input_fd=reader, output_fd=printed.fd))
     finally:
         os.close(reader)
     assert [message.content for message in received] == ["grüße 😀"]
 
 
-async def test_console_next_line_waits_for_the_answer() -> None:
+async def test_console_next_line_waits_for_the_answer(printed: Printed) -> None:
     """The answer stands before the next message is sent: one at a time, whatever lies ready to be read."""
-    output = io.StringIO()
     send, receive = trio.open_memory_channel[InboundMessage](10)
     with _pipe(b"one\ntwo\nthree\n") as fd:
-        channel = ConsoleChannel("me", input_fd=fd, output=output)
+        channel = ConsoleChannel("me", input_fd=fd, output_fd=printed.fd)
         with trio.fail_after(PATIENCE_SECONDS):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(channel.run, send)
@@ -140,58 +147,57 @@ async def test_console_next_line_waits_for_the_answer() -> None:
                     assert message.content == text
                     assert receive.statistics().current_buffer_used == 0
                     await channel.send(_echo(message))
-    assert output.getvalue() == "re one\nre two\nre three\n"
+    assert printed.text == "re one\nre two\nre three\n"
 
 
-async def test_console_given_messages_are_sent_instead_of_reading() -> None:
+async def test_console_given_messages_are_sent_instead_of_reading(printed: Printed) -> None:
     """With messages of its own the channel does not touch its input."""
-    channel = ConsoleChannel("me", messages=["one\nline more", "two"], input_fd=-1, output=io.StringIO())
+    channel = ConsoleChannel("me", messages=["one\nline more", "two"], input_fd=-1, output_fd=printed.fd)
     assert [message.content for message in await _converse(channel)] == ["one\nline more", "two"]
 
 
-async def test_console_failed_answers_are_counted() -> None:
+async def test_console_failed_answers_are_counted(printed: Printed) -> None:
     """The program can tell at the end that something was not answered."""
 
     def answer(message: InboundMessage) -> OutboundMessage:
         return OutboundMessage("console", "me", "sorry", message, failed=message.content == "bad")
 
-    channel = ConsoleChannel("me", messages=["good", "bad", "bad"], output=io.StringIO())
+    channel = ConsoleChannel("me", messages=["good", "bad", "bad"], output_fd=printed.fd)
     await _converse(channel, answer)
     assert channel.failures == 2
 
 
-async def test_console_answer_with_control_characters_is_shown_escaped() -> None:
+async def test_console_answer_with_control_characters_is_shown_escaped(printed: Printed) -> None:
     """What a model writes never commands the terminal."""
-    output = io.StringIO()
-    await ConsoleChannel("me", messages=[], output=output).send(OutboundMessage("console", "me", "\x1b]0;x\x07\ttab"))
-    assert output.getvalue() == "\\x1b]0;x\\x07\ttab\n"
+    await ConsoleChannel("me", messages=[], output_fd=printed.fd).send(
+        OutboundMessage("console", "me", "\x1b]0;x\x07\ttab")
+    )
+    assert printed.text == "\\x1b]0;x\\x07\ttab\n"
 
 
-async def test_console_answer_the_terminal_cannot_encode_is_shown_escaped() -> None:
+async def test_console_answer_the_terminal_cannot_encode_is_shown_escaped(printed: Printed) -> None:
     """A terminal without emoji does not end the conversation."""
-    buffer = io.BytesIO()
-    output = io.TextIOWrapper(buffer, encoding="latin-1")
-    await ConsoleChannel("me", messages=[], output=output).send(OutboundMessage("console", "me", "ü 😀 \udcff"))
-    assert buffer.getvalue() == b"\xfc \\U0001f600 \\udcff\n"
+    console = ConsoleChannel("me", messages=[], output_fd=printed.fd, encoding="latin-1")
+    await console.send(OutboundMessage("console", "me", "ü 😀 \udcff"))
+    assert printed.data == b"\xfc \\U0001f600 \\udcff\n"
 
 
-def test_console_show_marks_what_the_person_wrote() -> None:
+async def test_console_show_marks_what_the_person_wrote(printed: Printed) -> None:
     """Earlier messages are told apart: the person's own stand behind a mark."""
-    output = io.StringIO()
     now = datetime.now(UTC)
-    channel = ConsoleChannel("me", messages=[], output=output)
-    channel.show([Message("user", "hello\x1b", now), Message("assistant", "hi", now)])
-    assert output.getvalue() == "> hello\\x1b\nhi\n"
+    channel = ConsoleChannel("me", messages=[], output_fd=printed.fd)
+    await channel.show([Message("user", "hello\x1b", now), Message("assistant", "hi", now)])
+    assert printed.text == "> hello\\x1b\nhi\n"
 
 
-async def test_console_cancelled_while_it_waits_for_input_ends_at_once() -> None:
+async def test_console_cancelled_while_it_waits_for_input_ends_at_once(printed: Printed) -> None:
     """A person who types nothing does not hold up the shutdown."""
     reader, writer = os.pipe()
     send, _receive = trio.open_memory_channel[InboundMessage](0)
     try:
         with trio.fail_after(PATIENCE_SECONDS):
             async with trio.open_nursery() as nursery:
-                await nursery.start(ConsoleChannel("me", input_fd=reader, output=io.StringIO()).run, send)
+                await nursery.start(ConsoleChannel("me", input_fd=reader, output_fd=printed.fd).run, send)
                 await wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
         assert nursery.cancel_scope.cancelled_caught
@@ -200,18 +206,17 @@ async def test_console_cancelled_while_it_waits_for_input_ends_at_once() -> None
         os.close(writer)
 
 
-async def test_console_pieces_are_printed_as_they_come_and_once() -> None:
+async def test_console_pieces_are_printed_as_they_come_and_once(printed: Printed) -> None:
     """Each piece stands there at once; of the whole only what is left is printed, and the next answer begins anew."""
-    output = io.StringIO()
-    channel = ConsoleChannel("me", messages=[], output=output)
+    channel = ConsoleChannel("me", messages=[], output_fd=printed.fd)
     assert isinstance(channel, StreamingChannel)
     asked = InboundMessage("console", "me", "hi")
     shown = []
     for text in ("Hel", "lo\x1b"):
         await channel.send_delta(OutboundDelta("console", "me", text, asked))
-        shown.append(output.getvalue())
+        shown.append(printed.text)
     await channel.send(OutboundMessage("console", "me", "Hello\x1b\n\nThe answer ends here", asked, failed=True))
     await channel.send(OutboundMessage("console", "me", "whole", asked))
     assert shown == ["Hel", "Hello\\x1b"]
-    assert output.getvalue() == "Hello\\x1b\n\nThe answer ends here\nwhole\n"
+    assert printed.text == "Hello\\x1b\n\nThe answer ends here\nwhole\n"
     assert channel.failures == 1

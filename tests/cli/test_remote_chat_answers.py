@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -78,13 +77,24 @@ class ScriptedSocket(GatewaySocket):
         return json.dumps(frame).replace(f'"{ID}"', json.dumps(self.sent[-1]["id"]) if self.sent else "null")
 
 
+class _Console(ConsoleChannel):
+    """Prints without a thread, which the clock of these tests would not wait for."""
+
+    def __init__(self) -> None:
+        super().__init__("me", messages=["hi"])
+        self.shown = ""
+
+    async def _print(self, text: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.shown += text
+
+
 async def show(*script: dict[str, Any] | SocketClosedError, history: int = 0) -> tuple[str, int, ScriptedSocket]:
     """Say one thing; return what is printed, how many answers failed, and the socket."""
-    output = io.StringIO()
-    console = ConsoleChannel("me", messages=["hi"], output=output)
+    console = _Console()
     gateway = ScriptedSocket(*script)
     await RemoteChat(gateway, console, history=history).run()
-    return output.getvalue(), console.failures, gateway
+    return console.shown, console.failures, gateway
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,20 +16,21 @@ from tests.fakes.program import TIMEOUT_SECONDS, Program
 
 @contextmanager
 def gateway_beside(
-    program: Program, *, prepared_by: str = "", log: Path | None = None
+    program: Program, *, prepared_by: str = "", log: Path | int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
     """Run ``miniclaw gateway`` at any port around a block; it is there when the block begins, and killed after it.
 
     Args:
         program: Whose home it has.
         prepared_by: Python that is run in its process before.
-        log: Where its log goes.
+        log: Where its log goes: a file, or a descriptor.
     """
-    with open(log or os.devnull, "wb") as logged:
+    with open(os.devnull if log is None else log, "wb", closefd=not isinstance(log, int)) as logged:
         process = _start(program, prepared_by, logged)
     try:
         assert process.stdout is not None
-        line = process.stdout.readline()
+        readable, _, _ = select.select([process.stdout], [], [], TIMEOUT_SECONDS)
+        line = process.stdout.readline() if readable else ""
         assert line.startswith("miniclaw is at "), line
         yield process
     finally:
