@@ -223,6 +223,9 @@ def check_message(message: Message) -> Message:
     """
     if not isinstance(message, Message):
         raise InvalidMessageError(f"a Message is expected, not {type(message).__name__}")
+    texts = (message.content, message.tool_call_id or "", message.inbound_id or "")
+    if not all(isinstance(text, str) for text in texts):  # msgspec would make a text of bytes, or of a UUID
+        raise InvalidMessageError("the content, the tool_call_id and the inbound_id of a message are texts")
     if message.role == "tool_result" and message.tool_call_id is None:
         raise InvalidMessageError("a tool_result names the tool_call_id that it answers")
     try:
