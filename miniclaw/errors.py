@@ -50,14 +50,15 @@ class BrokenConfigError(ConfigError):
 
 ModelErrorKind: TypeAlias = Literal[
     "unreachable", "timeout", "broken_off", "unauthorized", "rate_limited", "server_error", "refused",
-    "invalid_answer", "prompt", "other",
+    "invalid_answer", "prompt", "bug", "other",
 ]  # fmt: skip
 """What kind of trouble with a model it was, for who counts them.
 
 ``unreachable``: no connection. ``timeout``: no answer, or no whole one, in time. ``broken_off``: the connection ended
 before the answer. ``unauthorized``: the key was refused, or is missing. ``rate_limited``: asked too often.
 ``server_error``: the server has trouble. ``refused``: the server does not take the question. ``invalid_answer``: what
-came is none, is empty, or is too much. ``prompt``: the question cannot be put together. ``other``: anything else.
+came is none, is empty, or is too much. ``prompt``: the question cannot be put together. ``bug``: the model's own code
+failed, see `ModelBugError`. ``other``: anything else.
 """
 
 
@@ -68,6 +69,9 @@ class ModelError(MiniclawError):
     is counted by.
     """
 
+    detail: str | None = None  # for a class of an embedder that does not call `__init__`
+    kind: ModelErrorKind = "other"
+
     def __init__(self, reason: str, *, detail: str | None = None, kind: ModelErrorKind = "other") -> None:
         self.reason = reason
         self.detail = detail
@@ -75,8 +79,31 @@ class ModelError(MiniclawError):
         super().__init__(reason)
 
 
+class ModelBugError(ModelError):
+    """A model whose code failed: it raised no `ModelError`, or gave what is no piece of an answer."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the model failed ({what})", kind="bug")
+
+
 class ChannelError(MiniclawError):
-    """A channel that could not deliver."""
+    """A channel that could not deliver, or cannot receive; its text is for the log, without secrets."""
+
+
+class ChannelEndedError(ChannelError):
+    """A channel that cannot go on and is not to be started again; `Channel.run` raises it."""
+
+
+class ForeignMessageError(MiniclawError, ValueError):
+    """A message that a channel hands over under another name than its own; it is not taken."""
+
+    def __init__(self, channel: str, name: object) -> None:
+        self.channel = channel
+        self.name = name
+        super().__init__(
+            f"the channel {channel!r} hands over a message of the channel {name!r}; "
+            "InboundMessage.channel is the name of the channel that hands the message over"
+        )
 
 
 class ChannelNotRunningError(ChannelError):

@@ -111,8 +111,8 @@ async def open_front(
         ConfigError: It cannot be served so.
         StoreIOError: Token or socket cannot be made.
     """
-    health = Health(runtime)
-    metrics = Metrics(runtime, turns=loop.stats, inbox=inbox, health=health)
+    health = Health(runtime, loop.ports.values())
+    metrics = Metrics(runtime, turns=loop.stats, inbox=inbox, health=health, ports=loop.ports.values())
     security = await trio.to_thread.run_sync(partial(open_security, config.web, home.workspace))
     front = Front(health, config.web, security)
     drain = trio.Event()
@@ -127,6 +127,7 @@ async def open_front(
             turns=loop.stats,
             inbox=inbox,
             model=loop.model_name,
+            ports=loop.ports.values(),
             addresses=front.addresses,
             now=runtime.time.now(),
             started_at=started_at,

@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Final
 import trio
 from msgspec import Struct
 
-from miniclaw.admin.views.channels import strange_channels
+from miniclaw.admin.views.channels import CHANNELS, strange_channels
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.loop import AgentLoop
 from miniclaw.agent.models import Model
 from miniclaw.agent.providers import open_model
 from miniclaw.channels.base import Channel
+from miniclaw.channels.supervisor import channels_by_name, raise_ended, run_channels
 from miniclaw.config import Config, Home
 from miniclaw.errors import StoreError
 from miniclaw.formats import format_duration
@@ -105,20 +106,25 @@ async def run_gateway(
     Args:
         config: The configuration.
         home: Where the workspace lies.
-        channels: Whom to serve. Without any the gateway waits for a signal.
+        channels: Whom to serve. Without any the gateway waits for a signal. One that fails is started again, and ends
+            neither the gateway nor the others; see docs/embedding.md.
         model: Who answers; where None, the one that the configuration names.
         clock: The clocks; see `open_runtime`.
         cleans_up: Whether the daily cleanup runs; off for what is not there to stay.
-        before: Called once the sessions can be had and before the channels accept anything.
+        before: Called once the sessions can be had and before the channels accept anything. An exception from it
+            refuses the start.
         serves: Whether it has channels of its own (page, Telegram) and is served over HTTP, as configured.
         task_status: Told when everything runs.
 
     Raises:
+        ConfigError: The channels cannot be told apart by their names; nothing was opened.
+        ChannelEndedError: All channels have ended, one of them with this error; of several, a group.
         ExceptionGroup: With a `MiniclawError`: it could not start; with `UnsavedSessionsError`: it has ended, and not
             everything could be saved.
 
     Cancellation: as a signal, but without grace for the turns in flight.
     """
+    by_name = channels_by_name(channels, taken=CHANNELS if serves else ())
     shutdown = _Shutdown()
     interval = None if config.session.cleanup_at else config.session.cleanup_interval
     async with (
@@ -144,13 +150,12 @@ async def run_gateway(
             await _warn_of_strange_channels(config, home, channels)
             if before is not None:
                 await before(runtime)
-            channels = [*channels, *own.all] if own else channels
+            by_name |= {channel.name: channel for channel in own.all} if own else {}
             inbox = Inbox()
-            by_name = {channel.name: channel for channel in channels}
             loop = AgentLoop(runtime.manager, answering, by_name, clock=runtime.time.now)
             async with (
                 _open_front(config, home, runtime, channels=own, inbox=inbox, loop=loop) as front,
-                _serving(loop, inbox, channels, shutdown),
+                _serving(loop, inbox, shutdown),
             ):
                 if front:
                     front.tell("running")
@@ -164,6 +169,7 @@ async def run_gateway(
             log.info("Gateway stopping", unsaved=len(runtime.manager.dirty_sessions()))
         log.info("Gateway stopped")
         nursery.cancel_scope.cancel()
+    raise_ended(loop.ports)
 
 
 async def _warn_of_strange_channels(config: Config, home: Home, channels: Sequence[Channel]) -> None:
@@ -213,14 +219,12 @@ def _open_front(
 
 
 @asynccontextmanager
-async def _serving(
-    loop: AgentLoop, inbox: Inbox, channels: Sequence[Channel], shutdown: _Shutdown
-) -> AsyncIterator[None]:
+async def _serving(loop: AgentLoop, inbox: Inbox, shutdown: _Shutdown) -> AsyncIterator[None]:
     """Run the agent loop and the channels around a block; on leaving, stop accepting, then drain."""
     async with trio.open_nursery() as agent:
         await agent.start(loop.run, inbox)
         async with trio.open_nursery() as accepting:
-            await accepting.start(_run_channels, channels, inbox, shutdown)
+            await accepting.start(_run_channels, loop, inbox, shutdown)
             yield
             accepting.cancel_scope.cancel()
         inbox.close()
@@ -229,19 +233,10 @@ async def _serving(
 
 
 async def _run_channels(
-    channels: Sequence[Channel],
-    inbox: Inbox,
-    shutdown: _Shutdown,
-    *,
-    task_status: trio.TaskStatus[None],
+    loop: AgentLoop, inbox: Inbox, shutdown: _Shutdown, *, task_status: trio.TaskStatus[None]
 ) -> None:
     """Run all channels; when the last has ended, ask for the end of the program."""
-    async with trio.open_nursery() as nursery:
-        for channel in channels:
-            await nursery.start(channel.run, inbox)
-        task_status.started()
-        if not channels:
-            await trio.sleep_forever()
+    await run_channels(loop.ports, inbox, task_status=task_status)
     shutdown.requested.set()
 
 

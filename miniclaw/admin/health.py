@@ -7,6 +7,7 @@ detail has no names or paths either, for the answer may be passed on; the log ha
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -16,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from miniclaw.channels.port import Port
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.web.login import is_stranger
 from miniclaw.web.problems import problem
@@ -23,7 +25,9 @@ from miniclaw.web.problems import problem
 Phase: TypeAlias = Literal["starting", "running", "draining"]
 """Where the gateway is in its life: it takes nothing yet, it serves, or it takes no more and ends what it has begun."""
 
-ReasonCode: TypeAlias = Literal["starting", "draining", "saving_fails", "sessions_dir_misplaced", "ownership_lost"]
+ReasonCode: TypeAlias = Literal[
+    "starting", "draining", "channel_failed", "saving_fails", "sessions_dir_misplaced", "ownership_lost"
+]
 
 FAILING_TICKS: Final = 2
 """So many autosaves in a row that have not saved everything make the gateway not ready."""
@@ -52,13 +56,15 @@ class Health:
 
     Args:
         runtime: The session runtime.
+        ports: The channels.
 
     Attributes:
         phase: Set by the gateway, on the trio thread.
     """
 
-    def __init__(self, runtime: SessionRuntime) -> None:
+    def __init__(self, runtime: SessionRuntime, ports: Collection[Port]) -> None:
         self.phase: Phase = "starting"
+        self._ports = ports
         self._stats = runtime.manager.stats.saves
         self._began = trio.current_time()
 
@@ -82,6 +88,9 @@ class Health:
             found.append(Reason("starting", "the gateway is starting"))
         elif self.phase == "draining":
             found.append(Reason("draining", "the gateway is stopping and takes no more messages"))
+        if failed := sum(port.phase == "failed" for port in self._ports):
+            who = "a channel has" if failed == 1 else f"{failed} channels have"
+            found.append(Reason("channel_failed", f"{who} failed; a new start is tried soon; see the log"))
         if (ticks := self._stats.failing_ticks) >= FAILING_TICKS:
             found.append(Reason("saving_fails", f"the last {ticks} autosaves have not saved everything; see the log"))
         if self._stats.misplaced is not None:

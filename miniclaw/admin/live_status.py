@@ -6,7 +6,7 @@ The gateway gathers and a command shows; so importing this loads neither trio no
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,26 @@ if TYPE_CHECKING:
     from miniclaw.admin.metrics import Metrics
     from miniclaw.agent.inbox import Inbox
     from miniclaw.agent.stats import TurnStats
+    from miniclaw.channels.port import Port
     from miniclaw.session.runtime import SessionRuntime
+
+
+class ChannelStatus(Struct, frozen=True):
+    """How a channel of a running gateway is.
+
+    Attributes:
+        name: The channel.
+        phase: See `miniclaw.channels.port.ChannelPhase`.
+        failures: Since the start, by the method that failed; only those that there were.
+        last_failure: A word or a sentence about the last failure of receiving; None: there was none.
+        starts_again_in_seconds: When a failed channel is started again; None: it has not failed.
+    """
+
+    name: str
+    phase: str
+    failures: dict[str, int]
+    last_failure: str | None
+    starts_again_in_seconds: float | None
 
 
 class LiveStatus(Struct, frozen=True):
@@ -58,6 +77,7 @@ class LiveStatus(Struct, frozen=True):
         bytes_freed: Since the start.
         memory_bytes: Resident memory; None: the system does not say.
         log_records_dropped: Records of the log that were dropped since the start, because it was not read.
+        channels: The channels; empty where an earlier version says nothing of them.
     """
 
     version: str
@@ -89,6 +109,7 @@ class LiveStatus(Struct, frozen=True):
     bytes_freed: int
     memory_bytes: int | None
     log_records_dropped: int = 0
+    channels: tuple[ChannelStatus, ...] = ()
 
 
 def live_status(
@@ -99,6 +120,7 @@ def live_status(
     turns: TurnStats,
     inbox: Inbox,
     model: str,
+    ports: Iterable[Port],
     addresses: Sequence[str],
     now: datetime,
     started_at: datetime,
@@ -135,6 +157,17 @@ def live_status(
         bytes_freed=cleanups.bytes_freed,
         memory_bytes=resident_bytes(),
         log_records_dropped=dropped_records(),
+        channels=tuple(map(_channel_status, ports)),
+    )
+
+
+def _channel_status(port: Port) -> ChannelStatus:
+    return ChannelStatus(
+        port.name,
+        port.phase,
+        _only_some({str(call): count for call, count in port.failures.items()}),
+        port.last_failure,
+        _rounded(port.starts_in_seconds()),
     )
 
 
@@ -154,6 +187,9 @@ def status_lines(status: LiveStatus) -> Iterator[tuple[str, str]]:
     if status.addresses:
         yield "served at", ", ".join(status.addresses)
     yield "model", status.model + _errors(status.model_errors)
+    for channel in status.channels:
+        if channel.phase != "running" or channel.failures:
+            yield "channel", _channel(channel)
     yield "in memory", f"{_count(status.sessions_live, 'session')}, {status.sessions_dirty:,} unsaved; {_saves(status)}"
     yield "messages", _messages(status)
     if status.next_cleanup_at is not None:
@@ -165,6 +201,19 @@ def status_lines(status: LiveStatus) -> Iterator[tuple[str, str]]:
     if status.log_records_dropped:
         dropped = _count(status.log_records_dropped, "record")
         yield "log", f"{dropped} dropped since the start: it is not read, or cannot be written"
+
+
+def _channel(channel: ChannelStatus) -> str:
+    parts = [f"{channel.name}: {channel.phase.upper() if channel.phase == 'failed' else channel.phase}"]
+    if channel.last_failure is not None:
+        parts.append(f"last failure: {channel.last_failure}")
+    if channel.starts_again_in_seconds is not None:
+        parts.append(f"starts again in {_seconds(channel.starts_again_in_seconds)}")
+    if channel.failures:
+        parts.append(
+            f"{_count(sum(channel.failures.values()), 'failure')} since the start ({_listed(channel.failures)})"
+        )
+    return "; ".join(parts)
 
 
 def _saves(status: LiveStatus) -> str:

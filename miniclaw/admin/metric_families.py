@@ -8,7 +8,7 @@ people write and models answer. What is not known is left out, and not called 0.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final, get_args
 
@@ -21,10 +21,12 @@ from miniclaw.admin.health import Health, Phase
 from miniclaw.admin.loop_lag import LoopLag
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.stats import TurnStats
+from miniclaw.channels.port import Port
 from miniclaw.histogram import Histogram
 from miniclaw.output_queue import dropped_records
 from miniclaw.session.cleanup_service import CleanupService
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.runtime import SessionRuntime
 from miniclaw.session.usage import FileCount
 from miniclaw.version import VERSION
 
@@ -121,6 +123,26 @@ def turn_families(turns: TurnStats, inbox: Inbox) -> Iterator[Metric]:
     first = turns.first_token
     yield histogram("turn_first_token_seconds", "From taking a message to the first piece of its answer.", first)
     yield counters("model_errors", "Questions that the model did not answer, by why.", "kind", turns.model_errors)
+
+
+def channel_families(ports: Collection[Port]) -> Iterator[Metric]:
+    """Yield what concerns the channels themselves."""
+    up = {port.name: port.phase == "running" for port in ports}
+    yield gauges("channel_up", "1 if the channel accepts messages, else 0.", "channel", up)
+    failures = CounterMetricFamily(
+        f"{PREFIX}channel_failures", "Calls of a channel that it has failed, by channel and method.",
+        labels=["channel", "call"],
+    )  # fmt: skip
+    for port in ports:
+        for call, count in port.failures.items():
+            failures.add_metric([port.name, call], count)
+    yield failures
+
+
+def hook_families(runtime: SessionRuntime) -> Iterator[Metric]:
+    """Yield what concerns other code of an embedding program that the runtime calls."""
+    failures = {"clock": runtime.time.failures, "on_announced": runtime.cleanup_service.failures}
+    yield counters("hook_failures", "Calls of code of the program that raised, by what was called.", "hook", failures)
 
 
 def loop_families(lag: LoopLag) -> Iterator[Metric]:

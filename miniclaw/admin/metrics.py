@@ -7,7 +7,7 @@ thread, and scrapes that come together share it; what needs the disk is measured
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import Final
 
@@ -28,6 +28,7 @@ from miniclaw.admin.health import Health
 from miniclaw.admin.loop_lag import LoopLag
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.stats import TurnStats
+from miniclaw.channels.port import Port
 from miniclaw.session.runtime import SessionRuntime
 
 PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -47,17 +48,21 @@ class Metrics:
         turns: What the agent loop counts.
         inbox: What waits for it.
         health: Whether the gateway is ready.
+        ports: The channels.
 
     Attributes:
         lag: How late the event loop is.
         disk: What lies on the disk.
     """
 
-    def __init__(self, runtime: SessionRuntime, *, turns: TurnStats, inbox: Inbox, health: Health) -> None:
+    def __init__(
+        self, runtime: SessionRuntime, *, turns: TurnStats, inbox: Inbox, health: Health, ports: Collection[Port]
+    ) -> None:
         self._runtime = runtime
         self._turns = turns
         self._inbox = inbox
         self._health = health
+        self._ports = ports
         self.lag = LoopLag()
         self.disk = DiskCache(runtime.usage.measure)
         self._limiter = trio.CapacityLimiter(1)
@@ -103,6 +108,8 @@ class Metrics:
         yield from metric_families.disk_families(self.disk.last)
         yield from metric_families.cleanup_families(manager, self._runtime.cleanup_service)
         yield from metric_families.turn_families(self._turns, self._inbox)
+        yield from metric_families.channel_families(self._ports)
+        yield from metric_families.hook_families(self._runtime)
         yield from metric_families.loop_families(self.lag)
 
     def _write(self, content_type: str, families: list[Metric]) -> bytes:

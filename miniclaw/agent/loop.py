@@ -19,16 +19,11 @@ from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
 from miniclaw.agent.stats import TurnCount, TurnStats
 from miniclaw.agent.transcript import STOPPED
-from miniclaw.agent.turn import RECORDING_SECONDS, Turn, record_unanswered
-from miniclaw.channels.base import (
-    Channel,
-    ConfirmingChannel,
-    InboundMessage,
-    OutboundMessage,
-    RefusingChannel,
-    StreamingChannel,
-)
-from miniclaw.errors import ChannelError, InvalidMessageError, MiniclawError, ModelError
+from miniclaw.agent.turn import FAILED, RECORDING_SECONDS, Turn, record_unanswered
+from miniclaw.channels.base import Channel, InboundMessage, OutboundMessage
+from miniclaw.channels.port import Port
+from miniclaw.errors import InvalidMessageError, MiniclawError, ModelBugError, ModelError
+from miniclaw.foreign import text_of
 from miniclaw.redaction import redact
 from miniclaw.session.clock import Now, utc_now
 from miniclaw.session.logs import get_logger
@@ -60,6 +55,7 @@ class AgentLoop:
         clock: The wall clock.
 
     Attributes:
+        ports: The channels, by their names; what one of them raises ends there.
         stats: What became of the turns since the start.
     """
 
@@ -73,13 +69,7 @@ class AgentLoop:
     ) -> None:
         self._manager = manager
         self._model = model
-        self._channels = channels
-        # Found out once: whether something fits a protocol takes longer than most of what a turn does.
-        self._streaming = {name: channel for name, channel in channels.items() if isinstance(channel, StreamingChannel)}
-        self._confirming = {
-            name: channel for name, channel in channels.items() if isinstance(channel, ConfirmingChannel)
-        }
-        self._refusing = {name: channel for name, channel in channels.items() if isinstance(channel, RefusingChannel)}
+        self.ports = {name: Port(name, channel) for name, channel in channels.items()}
         self._clock = clock
         self._saver = PromptSaver(manager)
         self.model_name = model.name
@@ -133,8 +123,8 @@ class AgentLoop:
         return outbound
 
     async def _handle(self, message: InboundMessage, count: TurnCount) -> OutboundMessage | None:
-        channel = self._channels[message.channel]
-        reply = Reply(message, self._streaming.get(message.channel), came=count.piece_came)
+        port = self.ports[message.channel]
+        reply = Reply(message, port if port.streams else None, came=count.piece_came)
         recorded = partial(self._confirm_saved, message, answered=False)
         turn = Turn(self._manager, self._model, self._clock, message, reply, recorded=recorded)
         outbound: OutboundMessage | None = None
@@ -146,46 +136,42 @@ class AgentLoop:
                 outbound = _outbound(message, reply.text)
         except ModelError as error:
             self.stats.model_failed(error.kind)
-            log.error("Model did not answer", model=self._model.name, error=redact(str(error)), detail=_detail(error))
+            reason = redact(text_of(error))
+            if not isinstance(error, ModelBugError):  # which was logged with its traceback
+                log.error("Model did not answer", model=self.model_name, error=reason, detail=_detail(error))
             sorry = _SORRY_CUT if reply.text else _SORRY_NO_REPLY
-            outbound = _outbound(message, _behind(reply.text, sorry.format(reason=redact(str(error)))), failed=True)
+            outbound = _outbound(message, _behind(reply.text, sorry.format(reason=reason)), failed=True)
         except MiniclawError as error:
             log.error("Message could not be recorded", channel=message.channel, error=str(error))
             outbound = _outbound(message, _behind(reply.text, _SORRY_NOT_KEPT), failed=True)
-            await self._send(channel, outbound)
+            await port.send(outbound)
             if isinstance(error, InvalidMessageError):  # and never could be: there is no use in delivering it again
-                self._refuse(message, error.problem)
-                self._confirm(message, answered=True)
+                port.refuse(message, error.problem)
+                port.confirm(message, answered=True)
             return outbound
+        except Exception as error:  # noqa: BLE001 - a bug costs the answer to one message, and nothing else
+            log.bug("Turn failed", error, channel=message.channel)
+            sorry = _SORRY_NO_REPLY.format(reason=FAILED) if turn.is_recorded else _SORRY_NOT_KEPT
+            outbound = _outbound(message, _behind(reply.text, sorry), failed=True)
+            if not turn.is_recorded:
+                await port.send(outbound)
+                return outbound
         if outbound is not None:
-            await self._send(channel, outbound)
+            await port.send(outbound)
         self._confirm_saved(message, make_session_id(message.channel, message.chat_id), answered=True)
         return outbound
 
-    async def _send(self, channel: Channel, outbound: OutboundMessage) -> None:
-        try:
-            await channel.send(outbound)
-        except ChannelError as error:
-            log.error("Reply could not be delivered", channel=outbound.channel, error=str(error))
-
     def _confirm_saved(self, message: InboundMessage, session_id: str, *, answered: bool) -> None:
         """Tell the channel, if it wants to know, as soon as the session is saved as it is now."""
-        if message.channel in self._confirming:
+        if self.ports[message.channel].confirms:
             self._saver.want(session_id, partial(self._settle, message, answered=answered))
 
     def _settle(self, message: InboundMessage, saved: bool, *, answered: bool) -> None:
+        port = self.ports[message.channel]
         if saved or answered:
-            self._confirm(message, answered=answered)
+            port.confirm(message, answered=answered)
         else:
-            self._refuse(message, _DELETED)
-
-    def _confirm(self, message: InboundMessage, *, answered: bool) -> None:
-        if (channel := self._confirming.get(message.channel)) is not None:
-            channel.confirm(message, answered=answered)
-
-    def _refuse(self, message: InboundMessage, reason: str) -> None:
-        if (channel := self._refusing.get(message.channel)) is not None:
-            channel.refuse(message, reason)
+            port.refuse(message, _DELETED)
 
     async def _record_unanswered(self, messages: Sequence[InboundMessage]) -> None:
         """Record messages that are not going to be answered, and that they are not."""
@@ -194,6 +180,8 @@ class AgentLoop:
                 await record_unanswered(self._manager, self._clock, message)
             except MiniclawError as error:
                 log.error("Message could not be recorded", channel=message.channel, error=str(error))
+            except Exception as error:  # noqa: BLE001 - a bug costs one message, and not the others
+                log.bug("Message could not be recorded", error, channel=message.channel)
 
 
 def _outbound(message: InboundMessage, content: str, *, failed: bool = False) -> OutboundMessage:
@@ -205,4 +193,8 @@ def _behind(text: str, sentence: str) -> str:
 
 
 def _detail(error: ModelError) -> str:
-    return redact(error.detail if error.detail is not None else repr(error.__cause__))
+    """Return what the log is told besides the reason; a model of an embedder may have put anything there."""
+    if error.detail is not None:
+        return redact(str(error.detail))
+    cause = error.__cause__
+    return redact(f"{type(cause).__name__}({text_of(cause)})") if cause is not None else ""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from miniclaw.channels.base import InboundMessage, OutboundDelta, StreamingChannel
-from miniclaw.errors import ChannelError, ModelError
-from miniclaw.session.logs import get_logger
+from miniclaw.channels.base import InboundMessage, OutboundDelta
+from miniclaw.channels.port import Port
+from miniclaw.errors import ModelBugError, ModelError
 from miniclaw.session.types import ToolCall
 
 MAX_REPLY_CHARS: Final = 500_000
@@ -16,23 +16,19 @@ MAX_REPLY_CHARS: Final = 500_000
 MAX_TOOL_CALLS: Final = 64
 """Most calls of tools in one answer, inclusive."""
 
-log = get_logger("miniclaw.agent")
-
 
 class Reply:
     """Collects an answer.
 
     Args:
         message: What is being answered.
-        channel: Who gets the pieces, if it takes any.
+        port: Whose channel gets the pieces; None: it takes none.
         came: Called with each piece, before it is passed on.
     """
 
-    def __init__(
-        self, message: InboundMessage, channel: StreamingChannel | None, *, came: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, message: InboundMessage, port: Port | None, *, came: Callable[[], None] = lambda: None) -> None:
         self._message = message
-        self._channel = channel
+        self._port = port
         self._came = came
         self._pieces: list[str] = []
         self._chars = 0
@@ -48,7 +44,10 @@ class Reply:
 
         Raises:
             ModelError: It is too much; what was taken before is kept.
+            ModelBugError: It is neither a text nor a call.
         """
+        if not _is_event(event):
+            raise ModelBugError(f"it gave {type(event).__name__} instead of text")
         self._came()
         if isinstance(event, ToolCall):
             if len(self.tool_calls) == MAX_TOOL_CALLS:
@@ -65,11 +64,14 @@ class Reply:
             raise ModelError(too_long, kind="invalid_answer")
 
     async def _pass_on(self, piece: str) -> None:
-        if self._channel is None:
+        if self._port is None:
             return
         delta = OutboundDelta(self._message.channel, self._message.chat_id, piece, self._message)
-        try:
-            await self._channel.send_delta(delta)
-        except ChannelError as error:
-            self._channel = None  # the whole is sent all the same
-            log.warning("Piece of a reply could not be delivered", channel=self._message.channel, error=str(error))
+        if not await self._port.send_delta(delta):
+            self._port = None
+
+
+def _is_event(event: object) -> bool:
+    if isinstance(event, ToolCall):  # a Struct does not check its fields
+        return all(isinstance(text, str) for text in (event.id, event.name, event.arguments))
+    return isinstance(event, str)

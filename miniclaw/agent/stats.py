@@ -81,7 +81,7 @@ class TurnStats:
 
     def model_failed(self, kind: str) -> None:
         """Count an error of the model."""
-        self.model_errors[kind if kind in self.model_errors else OTHER] += 1
+        self.model_errors[kind if kind in MODEL_ERROR_KINDS else OTHER] += 1
 
     def total(self, outcome: TurnOutcome) -> int:
         """Return how many turns ended so, of all channels."""

@@ -15,9 +15,11 @@ from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
 from miniclaw.agent.transcript import STOPPED, Delivery, Transcript
 from miniclaw.channels.base import InboundMessage
-from miniclaw.errors import MiniclawError, ModelError, SessionNotFoundError
+from miniclaw.errors import MiniclawError, ModelBugError, ModelError, SessionNotFoundError
+from miniclaw.foreign import Contained, name_of, only, text_of
 from miniclaw.redaction import redact
 from miniclaw.session.clock import Now
+from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.types import Message
 
@@ -26,6 +28,11 @@ RECORDING_SECONDS: Final = 1
 
 ATTEMPTS: Final = 3
 """How often a message is recorded, at the most, while somebody goes on deleting its session."""
+
+FAILED: Final = "something went wrong in the gateway, and its log says what"
+"""Why a turn was cut by a bug of this program; the person is told."""
+
+log = get_logger("miniclaw.agent")
 
 
 class Turn:
@@ -38,6 +45,9 @@ class Turn:
         message: What the person wrote.
         reply: Collects the answer.
         recorded: Called when the message is in the session, with the session's id.
+
+    Attributes:
+        is_recorded: Whether the message is in the session.
     """
 
     def __init__(
@@ -56,7 +66,7 @@ class Turn:
         self._message = message
         self._reply = reply
         self._recorded = recorded
-        self._is_recorded = False
+        self.is_recorded = False
 
     async def run(self) -> Delivery:
         """Record the message, collect the answer, and record that as far as it comes.
@@ -78,14 +88,16 @@ class Turn:
                 try:
                     return await self._run()
                 except SessionNotFoundError:  # deleted just now, before the message was in it: it begins a new one
-                    if self._is_recorded or not attempts:
+                    if self.is_recorded or not attempts:
                         raise
         except MiniclawError:
             raise
-        except BaseException:  # cancelled, alone or in a group
-            if not self._is_recorded:
+        except BaseException as error:  # cancelled, alone or in a group; or a bug
+            if not self.is_recorded:
+                reason = FAILED if isinstance(error, Exception) else STOPPED
                 with trio.move_on_after(RECORDING_SECONDS, shield=True):
-                    await record_unanswered(self._manager, self._clock, self._message)
+                    await record_unanswered(self._manager, self._clock, self._message, reason=reason)
+                    self.is_recorded = True
             raise
 
     async def _run(self) -> Delivery:
@@ -93,7 +105,7 @@ class Turn:
         async with self._manager.using(session.session_id):
             transcript = Transcript(self._manager, session.session_id, self._clock)
             delivery = await transcript.add_question(session.messages, self._message)
-            self._is_recorded = True
+            self.is_recorded = True
             self._recorded(session.session_id)
             if delivery in {"new", "unanswered"}:
                 await self._collect(session.messages, transcript)
@@ -105,7 +117,7 @@ class Turn:
             await self._ask(messages)
         except ModelError as error:
             with trio.move_on_after(RECORDING_SECONDS, shield=True):
-                await transcript.add_interrupted(reply.text, redact(error.reason))
+                await transcript.add_interrupted(reply.text, redact(text_of(error)))
             raise
         except BaseException:  # cancelled, alone or in a group
             with trio.move_on_after(RECORDING_SECONDS, shield=True):
@@ -118,20 +130,33 @@ class Turn:
             raise ModelError(f"the model asked for a tool that there is not ({names})", kind="invalid_answer")
 
     async def _ask(self, messages: Sequence[Message]) -> None:
-        try:
+        failures: list[ModelError] = []
+        is_whole = False
+        with Contained(lambda error: failures.append(_model_error(error))):
             async with self._model.stream(messages) as events:
                 async for event in events:
                     await self._reply.add(event)
-        except ModelError:
-            raise
-        except Exception as error:  # a model is foreign code: its bug is one unanswered message, not the end of all
-            raise ModelError(f"the model failed ({type(error).__name__})") from error
+                is_whole = True
+        if not is_whole and not failures:
+            failures.append(_model_error(ModelBugError("it has hidden an error")))
+        if failures:
+            raise failures[0]
         if not self._reply.text.strip() and not self._reply.tool_calls:
             raise ModelError("the model's answer is empty", kind="invalid_answer")
 
 
-async def record_unanswered(manager: SessionManager, clock: Now, message: InboundMessage) -> None:
-    """Record a message that is not going to be answered, and that it is not; once, if it was delivered before.
+def _model_error(error: Exception) -> ModelError:
+    """Return what the person is told of a failure of the model; a bug of it is logged."""
+    told = only(error, ModelError)
+    if told is None or isinstance(told, ModelBugError):
+        log.bug("Model failed", error)
+    return told or ModelBugError(name_of(error))
+
+
+async def record_unanswered(
+    manager: SessionManager, clock: Now, message: InboundMessage, *, reason: str = STOPPED
+) -> None:
+    """Record a message that is not going to be answered, and why; once, if it was delivered before.
 
     Raises:
         MiniclawError: It could not be recorded.
@@ -140,4 +165,4 @@ async def record_unanswered(manager: SessionManager, clock: Now, message: Inboun
     transcript = Transcript(manager, session.session_id, clock)
     delivery = await transcript.add_question(session.messages, message)
     if delivery in {"new", "unanswered"}:
-        await transcript.add_interrupted("", STOPPED)
+        await transcript.add_interrupted("", reason)

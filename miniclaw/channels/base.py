@@ -69,6 +69,9 @@ class InboundSender(Protocol):
         Messages of one task keep their order. A channel with many chats sends from one task per chat, or uses
         `send_nowait`, so that a chat that has to wait holds up no other.
 
+        Raises:
+            ForeignMessageError: The message bears the name of another channel; it was not taken.
+
         Cancellation: the message was not taken.
         """
         ...
@@ -78,6 +81,7 @@ class InboundSender(Protocol):
 
         Raises:
             trio.WouldBlock: Its chat, or the channel, has too many waiting; the message was not taken.
+            ForeignMessageError: As `send`.
         """
         ...
 
@@ -95,9 +99,15 @@ class Channel(Protocol):
     ) -> None:
         """Receive until there is nothing more to come, or until cancelled.
 
+        Called again, after a pause, when it has raised anything but `ChannelEndedError`.
+
         Args:
             inbound: Bounded: sending waits while the agent is busy, and the channel passes that on to its people.
-            task_status: Told when messages are accepted.
+            task_status: Told when messages are accepted; the first message says so as well.
+
+        Raises:
+            ChannelError: It cannot receive for now; the sentence is logged.
+            ChannelEndedError: It never will again; it is not called again.
         """
         ...
 

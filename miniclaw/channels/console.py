@@ -16,7 +16,7 @@ from typing import Final
 import trio
 
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundDelta, OutboundMessage
-from miniclaw.errors import ChannelError
+from miniclaw.errors import ChannelEndedError, ChannelError
 from miniclaw.formats import printable
 from miniclaw.output_queue import write_all
 from miniclaw.session.types import Message
@@ -68,7 +68,11 @@ class ConsoleChannel:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """See `Channel.run`; ends at the end of the input."""
+        """See `Channel.run`; ends at the end of the input.
+
+        Raises:
+            ChannelEndedError: The terminal is gone, or a line is too long.
+        """
         task_status.started()
         await self._prompt()
         async with aclosing(self._contents()) as contents:
@@ -131,7 +135,7 @@ class ConsoleChannel:
         try:
             await trio.to_thread.run_sync(partial(write_all, self._output_fd, data), abandon_on_cancel=True)
         except OSError as error:
-            raise ChannelError(f"could not print: {error.strerror}") from error
+            raise ChannelEndedError(f"could not print: {error.strerror}") from error
 
     async def _contents(self) -> AsyncGenerator[str]:
         if self._messages is not None:
@@ -142,7 +146,7 @@ class ConsoleChannel:
         while chunk := await self._read():
             *lines, rest = (rest + chunk).split(b"\n")
             if len(rest) > MAX_LINE_BYTES:
-                raise ChannelError(f"a line of the input is longer than {MAX_LINE_BYTES} bytes")
+                raise ChannelEndedError(f"a line of the input is longer than {MAX_LINE_BYTES} bytes")
             for line in lines:
                 yield line.decode(errors="replace").removesuffix("\r")
         if rest:
@@ -150,7 +154,10 @@ class ConsoleChannel:
 
     async def _read(self) -> bytes:
         try:
-            await trio.lowlevel.wait_readable(self._input_fd)
-        except PermissionError:  # a regular file: epoll refuses it, and it never blocks for long
-            return await trio.to_thread.run_sync(partial(os.read, self._input_fd, _READ_BYTES))
-        return os.read(self._input_fd, _READ_BYTES)
+            try:
+                await trio.lowlevel.wait_readable(self._input_fd)
+            except PermissionError:  # a regular file: epoll refuses it, and it never blocks for long
+                return await trio.to_thread.run_sync(partial(os.read, self._input_fd, _READ_BYTES))
+            return os.read(self._input_fd, _READ_BYTES)
+        except OSError as error:  # the terminal is gone
+            raise ChannelEndedError(f"could not read: {error.strerror}") from error

@@ -16,6 +16,7 @@ import click
 
 from miniclaw.cli.lazy import LazyGroup
 from miniclaw.errors import ConfigError, InvalidSessionIdError, MiniclawError, UnconfirmedError
+from miniclaw.foreign import leaves
 from miniclaw.formats import printable
 
 if TYPE_CHECKING:
@@ -149,9 +150,9 @@ def _run() -> int:
         told, rest = group.split((MiniclawError, OSError, KeyboardInterrupt))
         if rest is not None or told is None:
             raise
-        leaves = _leaves(told)
-        code = EXIT_USAGE if all(isinstance(leaf, _USED_WRONGLY) for leaf in leaves) else EXIT_FAILED
-        return _fail("\nminiclaw: ".join(map(_sentence, leaves)), code)
+        errors = leaves(told)
+        code = EXIT_USAGE if all(isinstance(error, _USED_WRONGLY) for error in errors) else EXIT_FAILED
+        return _fail("\nminiclaw: ".join(map(_sentence, errors)), code)
 
 
 def _replace_closed_streams() -> None:
@@ -173,10 +174,3 @@ def _fail(text: str, code: int) -> int:
     with suppress(OSError):
         click.echo(printable(f"miniclaw: {text}"), err=True)
     return code
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found

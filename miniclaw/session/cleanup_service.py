@@ -12,6 +12,7 @@ from typing import Final
 import trio
 
 from miniclaw.errors import RuntimeClosedError, StoreError
+from miniclaw.foreign import Contained
 from miniclaw.session.announcing import Announcement, Announcer, OnAnnounced
 from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup, CleanupResult, OnPlan
 from miniclaw.session.cleanup_result import planned_event
@@ -48,6 +49,7 @@ class CleanupService:
         next_run_at: When the next run is due; None: none comes by itself.
         last_result: What the last run did.
         runs: How many were tried since the start.
+        failures: How often `on_announced` has raised.
         announcer: What was announced since the start.
     """
 
@@ -74,7 +76,7 @@ class CleanupService:
         self._released = trio.Event()
         self.next_run_at: datetime | None = None
         self.last_result: CleanupResult | None = None
-        self.runs = 0
+        self.runs = self.failures = 0
         self.announcer = Announcer(cleanup, self._goes_at)
 
     @property
@@ -212,7 +214,9 @@ class CleanupService:
         announcement, self.announcer.untold = self.announcer.untold, None
         if announcement is None or self._on_announced is None:
             return
-        try:
+        with Contained(self._could_not_tell):
             await self._on_announced(announcement)
-        except Exception as error:  # noqa: BLE001 - the program's, which must not end the cleanup
-            log.error("Program could not be told what was announced", error=repr(error))
+
+    def _could_not_tell(self, error: Exception) -> None:
+        self.failures += 1
+        log.bug("Program could not be told what was announced", error)

@@ -88,10 +88,16 @@ LATEST: Final = to_microseconds(datetime(9000, 1, 1, tzinfo=UTC))
 
 
 def read_clock(clock: Clock) -> Reading:
-    """Return what the clocks say now, within bounds."""
+    """Return what the clocks say now, within bounds.
+
+    A clock of an embedder may raise anything, or return what is no time; then this raises.
+    """
     wall = min(to_microseconds(clock.wall()), LATEST)
     boottime = min(max(0, round(clock.boottime() * 1_000_000)), LATEST)
-    return Reading(wall, boottime, clock.boot_id(), clock.synchronised())
+    boot_id = clock.boot_id()
+    if not isinstance(boot_id, str):
+        raise TypeError(f"Clock.boot_id returns a text, not {boot_id!r:.80}")
+    return Reading(wall, boottime, boot_id, bool(clock.synchronised()))
 
 
 def as_clock(clock: Clock | Now) -> Clock:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
+
+from miniclaw.foreign import Contained, traceback_of
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 """The levels by name, with the numbers of `logging`: that is imported when there is something to log."""
@@ -16,6 +19,8 @@ LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 # What sets up logging, and from which level on it is worth it; None: it is set up, or nobody will. A command that logs
 # nothing, as most do, starts far more quickly without.
 _waiting: tuple[int, Callable[[], None]] | None = None
+
+_has_failed = False  # whether it was said that logging fails
 
 
 def set_up_when_needed(level: int, set_up: Callable[[], None]) -> None:
@@ -33,24 +38,40 @@ def set_up_now() -> None:
         set_up()
 
 
+def _tell_failure(error: Exception) -> None:
+    """Say once on standard error that the logging of this program fails; what logs goes on."""
+    global _has_failed  # noqa: PLW0603 - as above
+    if not _has_failed:
+        _has_failed = True
+        with suppress(Exception):
+            print("miniclaw: events are lost, because the logging of this program fails:", file=sys.stderr)
+            print(traceback_of(error), file=sys.stderr)
+
+
 class EventLogger:
-    """Logs events: a sentence and named fields. The sentence is constant, so that it can be searched for."""
+    """Logs events: a sentence and named fields. The sentence is constant, so that it can be searched for.
+
+    The logging that a program has set up is foreign code: an exception from it costs the event, and nothing else.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def _log(self, level: int, event: str, fields: dict[str, object]) -> None:
+    def _log(self, level: int, event: str, fields: dict[str, object], error: BaseException | None = None) -> None:
         if _waiting is not None:
             if level < _waiting[0]:
                 return
             set_up_now()
-        structlog = sys.modules.get("structlog")  # who has set it up has imported it
-        if structlog is not None and structlog.is_configured():
-            structlog.get_logger(self._name).log(level, event, logger=self._name, **fields)
-        else:
-            import logging  # noqa: PLC0415 - start-up time
+        with Contained(_tell_failure):
+            structlog = sys.modules.get("structlog")  # who has set it up has imported it
+            if structlog is not None and structlog.is_configured():
+                if error is not None:
+                    fields["traceback"] = traceback_of(error)
+                structlog.get_logger(self._name).log(level, event, logger=self._name, **fields)
+            else:
+                import logging  # noqa: PLC0415 - start-up time
 
-            logging.getLogger(self._name).log(level, event, extra=fields)
+                logging.getLogger(self._name).log(level, event, extra=fields, exc_info=error)
 
     def debug(self, event: str, **fields: object) -> None:
         """Log at DEBUG."""
@@ -67,6 +88,10 @@ class EventLogger:
     def error(self, event: str, **fields: object) -> None:
         """Log at ERROR."""
         self._log(LEVELS["error"], event, fields)
+
+    def bug(self, event: str, error: BaseException, **fields: object) -> None:
+        """Log at ERROR, with the traceback of an exception: the field `traceback`, or `exc_info` of `logging`."""
+        self._log(LEVELS["error"], event, fields, error)
 
 
 def get_logger(name: str) -> EventLogger:

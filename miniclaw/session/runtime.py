@@ -219,7 +219,7 @@ async def open_runtime(
                 await manager.flush()
                 await keeper.save()
                 await manager.check_place()
-        except Exception as error:  # noqa: BLE001 - likewise: an embedder's clock may be broken
+        except Exception as error:  # noqa: BLE001 - likewise
             errors.append(error)
         runtime.unsaved = unsaved = manager.seal()
         if unsaved:

@@ -49,6 +49,7 @@ class Timekeeper:
         state: What is known; changed by each look.
         due: What the last run found due.
         ahead: What it found ahead of the clock.
+        failures: How often the clocks could not be read; time stands still then.
     """
 
     def __init__(
@@ -62,6 +63,9 @@ class Timekeeper:
         self._looking = RLock()
         self._refused: set[str] = set()  # what was told and has not succeeded since
         self._is_saved = False  # but for what each tick writes
+        self._uptime: int | None = None  # as of the last look; None: there was none
+        self._clock_fails = False
+        self.failures = 0
         self.state = RetentionState()
         self.due, self.ahead = Noted(), Noted()
 
@@ -85,12 +89,27 @@ class Timekeeper:
         return self.state.inodes_last
 
     def look(self) -> int:
-        """Look at the clocks; return the time since the start of the machine, in microseconds."""
+        """Look at the clocks; return the time since the start of the machine, in microseconds.
+
+        Raises:
+            Exception: The first look fails. Later, one that fails changes nothing, and is an ERROR in the log.
+        """
         with self._looking:
-            reading = read_clock(self._clock)
+            try:
+                reading = read_clock(self._clock)
+            except Exception as error:  # a clock of an embedder may raise anything
+                if self._uptime is None:
+                    raise
+                self.failures += 1
+                if not self._clock_fails:  # every look would say it again
+                    log.bug("Clock failed; time stands still until it works again", error)
+                self._clock_fails = True
+                return self._uptime
+            self._clock_fails = False
             if self.state.timeline.observe(reading, keeps=self._keeps):
                 self._is_saved = False
-            return uptime(self._clock, reading)
+            self._uptime = uptime(self._clock, reading)
+            return self._uptime
 
     def now(self) -> datetime:
         """Return the present: what a use stamps. Any thread may ask."""

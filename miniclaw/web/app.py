@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Collection, Sequence
 from http import HTTPStatus
 
@@ -71,12 +70,7 @@ class Errors:
         try:
             await self._app(scope, receive, sending)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer, and the log the rest
-            log.error(
-                "Web request failed",
-                method=scope.get("method", "WEBSOCKET"),
-                path=scope["path"],
-                traceback="".join(traceback.format_exception(error)),
-            )
+            log.bug("Web request failed", error, method=scope.get("method", "WEBSOCKET"), path=scope["path"])
             if not begun:  # otherwise the server breaks the connection off: what was sent is not whole
                 await refuse(_failure(), scope, receive, send)
 

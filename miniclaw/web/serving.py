@@ -105,7 +105,7 @@ class _Application:
         try:
             await self._app(cast("Scope", scope), receive, sending)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others are served
-            log.error("Web request failed", path=scope["path"], traceback="".join(traceback.format_exception(error)))
+            log.bug("Web request failed", error, path=scope["path"])
         # hypercorn closes by way of a bounded queue: full of what was not read, it would wait for ever.
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_discard, receive)
@@ -213,7 +213,7 @@ class Serving:
         except* _CLIENTS_FAULTS as errors:
             log.debug("Connection broken off", reason=repr(errors.exceptions[0]))
         except* Exception as errors:  # noqa: BLE001 - the other connections are served all the same
-            log.error("Connection failed", traceback="".join(traceback.format_exception(errors)))
+            log.bug("Connection failed", errors)
         finally:
             stream.socket.close()
             self._streams.discard(stream)

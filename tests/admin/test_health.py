@@ -205,3 +205,20 @@ async def test_readyz_turns_when_another_process_owns_the_directory(
         assert answer.status_code == 503
         assert [reason["code"] for reason in answer.json()["reasons"]] == ["ownership_lost"]
         assert await watched.value("miniclaw_sessions_dir_owned") == 0
+
+
+async def test_readyz_turns_while_a_channel_has_failed_and_names_none(sessions_dir: Path, clock: WallClock) -> None:
+    """A channel that waits for its next start cannot be talked to; one that has ended as it should is no trouble."""
+    async with open_watched(sessions_dir, clock, channels=["irc", "web"]) as watched, served(watched) as client:
+        irc, web = watched.loop.ports.values()
+        irc.phase, web.phase = "ended", "running"
+        assert codes(watched) == []
+        web.phase = "failed"
+        answer = await client.get("/readyz")
+        assert (answer.status_code, codes(watched)) == (503, ["channel_failed"])
+        assert "a channel has failed" in answer.json()["detail"]
+        assert "web" not in answer.text
+        irc.phase = "failed"
+        assert "2 channels have failed" in watched.health.reasons()[0].detail
+        irc.phase = web.phase = "running"
+        assert (await client.get("/readyz")).status_code == 200

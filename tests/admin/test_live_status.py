@@ -9,9 +9,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
 from msgspec.structs import replace
+from trio.testing import MockClock
 
-from miniclaw.admin.live_status import LiveStatus, resident_bytes, status_lines
+from miniclaw.admin.live_status import ChannelStatus, LiveStatus, resident_bytes, status_lines
 from miniclaw.channels.base import InboundMessage
 from miniclaw.errors import ModelError
 from tests.fakes.agent import StreamingModel
@@ -116,6 +118,39 @@ def test_status_lines_trouble_stands_out(status: LiveStatus) -> None:
     assert lines["log"] == "1,200 records dropped since the start: it is not read, or cannot be written"
     assert "half within" not in lines["messages"]
     assert not {"next cleanup", "served at"} & set(lines)
+
+
+def test_status_lines_channel_that_is_not_as_it_should_be_has_a_line(status: LiveStatus) -> None:
+    """A channel that runs well is not mentioned; of another one stand there its phase, why, and when it is tried again."""
+    channels = (
+        ChannelStatus("web", "running", {}, None, None),
+        ChannelStatus("irc", "failed", {"run": 2, "send_delta": 1}, "KeyError", 8.0),
+        ChannelStatus("tape", "ended", {}, None, None),
+        ChannelStatus("sms", "running", {"send": 1}, None, None),
+    )
+    assert [text for label, text in status_lines(replace(status, channels=channels)) if label == "channel"] == [
+        "irc: FAILED; last failure: KeyError; starts again in 8.0 s; 3 failures since the start (run 2, send delta 1)",
+        "tape: ended",
+        "sms: running; 1 failure since the start (send 1)",
+    ]
+
+
+async def test_live_status_has_the_channels(sessions_dir: Path, clock: WallClock, mock_clock: MockClock) -> None:
+    """Name, phase, failures and the next start are those of the supervisor."""
+    async with open_watched(sessions_dir, clock, channels=["irc"]) as watched:
+        port = watched.loop.ports["irc"]
+        port.phase, port.last_failure, port.starts_at = "failed", "KeyError", trio.current_time() + 8
+        port.failures["run"] = 1
+        assert watched.status().channels == (ChannelStatus("irc", "failed", {"run": 1}, "KeyError", 8.0),)
+        port.phase = "running"
+        assert watched.status().channels[0].starts_again_in_seconds is None
+
+
+def test_live_status_of_an_earlier_version_has_no_channels(status: LiveStatus) -> None:
+    """A command understands a gateway that was started before it was installed."""
+    document = msgspec.to_builtins(status)
+    del document["channels"]
+    assert msgspec.convert(document, LiveStatus, strict=False).channels == ()
 
 
 def test_resident_bytes_is_the_memory_of_this_process() -> None:

@@ -13,12 +13,15 @@ import trio
 from miniclaw.admin.metrics import OPEN_METRICS, PLAIN
 from miniclaw.agent.stats import MODEL_ERROR_KINDS
 from miniclaw.channels.base import InboundMessage
+from miniclaw.channels.port import Port
 from miniclaw.errors import ModelError
+from miniclaw.session.announcing import Announcement
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.types import Message
 from tests.fakes.agent import ScriptedModel, StreamingModel
 from tests.fakes.clock import WallClock
+from tests.fakes.foreign import SHAPES, ForeignChannel, ForeignModel
 from tests.fakes.logs import LogRecorder
 from tests.fakes.metrics_rules import broken_rules
 from tests.fakes.os_calls import FaultyOs
@@ -320,3 +323,35 @@ async def test_metrics_every_kind_of_model_error_has_its_series_from_the_start(
         assert kinds == set(MODEL_ERROR_KINDS)
         channels = {sample.labels["channel"] for sample in families["miniclaw_turns"].samples}
         assert channels == {"web", "telegram"}
+
+
+# Foreign code ---------------------------------------------------------------------------------------------------
+
+
+async def test_metrics_failures_of_channels_models_and_hooks_are_counted_apart(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """Each part has a count of its own, so that a bug is looked for where it is."""
+    for sentence in ("Channel failed", "Model failed", "Program could not be told what was announced"):
+        logs.expect_error(sentence)
+
+    async def fail(_: Announcement) -> None:
+        raise ZeroDivisionError
+
+    write_session(sessions_dir, "web_old", clock.ago(days=31))
+    async with open_watched(sessions_dir, clock, cleanup_interval_seconds=3600, on_announced=fail) as watched:
+        await watched.first_cleanup()
+        port = watched.loop.ports["web"] = Port(
+            "web", ForeignChannel(fails=dict.fromkeys(["send", "send_delta"], SHAPES["plain"]))
+        )
+        port.phase = "running"
+        await say(watched, "web")
+        watched.loop._model = ForeignModel(entering=SHAPES["plain"])
+        await say(watched, "web")
+        families = await watched.scrape()
+        assert labelled(families, "miniclaw_channel_failures_total", "call") == {"send": 2, "send_delta": 1}
+        assert labelled(families, "miniclaw_channel_up", "channel") == {"web": 1}
+        assert labelled(families, "miniclaw_model_errors_total", "kind") == {"bug": 1}
+        assert labelled(families, "miniclaw_hook_failures_total", "hook") == {"on_announced": 1}
+        port.phase = "failed"
+        assert labelled(await watched.scrape(), "miniclaw_channel_up", "channel") == {}

@@ -152,7 +152,7 @@ async def test_scrape_disk_that_hangs_is_waited_for_once_and_not_for_long(
 async def test_scrape_before_anything_runs_answers(sessions_dir: Path, clock: WallClock) -> None:
     """Metrics that nobody has started say what is known without the disk."""
     async with open_watched(sessions_dir, clock) as watched:
-        idle = Metrics(watched.runtime, turns=watched.loop.stats, inbox=watched.inbox, health=watched.health)
+        idle = Metrics(watched.runtime, turns=watched.loop.stats, inbox=watched.inbox, health=watched.health, ports=())
         families = parse((await idle.text()).decode())
         assert value_of(families, "miniclaw_sessions_live") == 0
         assert value_of(families, "miniclaw_disk_scan_ok") == 0

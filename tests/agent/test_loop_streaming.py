@@ -111,7 +111,7 @@ async def test_loop_bug_in_a_model_is_told_by_its_type_only(
     sessions_dir: Path, clock: WallClock, logs: LogRecorder
 ) -> None:
     """The person is not shown the text of a foreign exception, and what was said before it stays."""
-    logs.expect_error("Model did not answer")
+    logs.expect_error("Model failed")
     async with open_house(sessions_dir, clock) as house:
         await serve(house.loop(StreamingModel("well, ", ValueError("/home/me"))), inbound("hi"))
         assert house.channel.sent[0].content.endswith("the model failed (ValueError)")

@@ -63,18 +63,18 @@ async def test_stats_failed_turn_counts_its_kind_and_no_latency(
 
 
 @pytest.mark.parametrize(
-    ("says", "kind"),
+    ("says", "kind", "told"),
     [
-        (RuntimeError("a bug"), "other"),
-        (" ", "invalid_answer"),
-        (ToolCall("1", "there_is_no_such_tool", "{}"), "invalid_answer"),
+        (RuntimeError("a bug"), "bug", "Model failed"),
+        (" ", "invalid_answer", "Model did not answer"),
+        (ToolCall("1", "there_is_no_such_tool", "{}"), "invalid_answer", "Model did not answer"),
     ],
 )
 async def test_stats_errors_of_the_loop_itself_have_kinds(
-    sessions_dir: Path, clock: WallClock, logs: LogRecorder, says: str | ToolCall | Exception, kind: str
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder, says: str | ToolCall | Exception, kind: str, told: str
 ) -> None:
     """What the loop makes of a model's nonsense is counted like what a model says itself."""
-    logs.expect_error("Model did not answer")
+    logs.expect_error(told)
     async with open_house(sessions_dir, clock) as house:
         loop = house.loop(StreamingModel(says))
         await serve(loop, inbound("hello"))

@@ -12,8 +12,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from miniclaw.agent.inbox import Inbox
 from miniclaw.channels.base import InboundMessage, OutboundDelta, OutboundMessage, StreamingChannel
 from miniclaw.channels.console import ConsoleChannel
+from miniclaw.errors import ChannelEndedError
 from miniclaw.session.types import Message
 from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.printed import Printed, printing
@@ -220,3 +222,12 @@ async def test_console_pieces_are_printed_as_they_come_and_once(printed: Printed
     assert shown == ["Hel", "Hello\\x1b"]
     assert printed.text == "Hello\\x1b\n\nThe answer ends here\nwhole\n"
     assert channel.failures == 1
+
+
+async def test_console_terminal_that_is_gone_ends_it_for_good() -> None:
+    """Neither reading nor printing is tried again and again where there is no terminal any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with pytest.raises(ChannelEndedError, match="could not read: Bad file descriptor"):
+        await ConsoleChannel("me", input_fd=writer, output=io.StringIO()).run(Inbox())
+    os.close(writer)

@@ -51,13 +51,13 @@ async def open_gateway(
         fs=fs,
     ) as runtime:
         addresses: list[str] = []
-        health, inbox, turns, started_at = Health(runtime), Inbox(), TurnStats(()), runtime.time.now()
-        metrics = Metrics(runtime, turns=turns, inbox=inbox, health=health)
+        health, inbox, turns, started_at = Health(runtime, ()), Inbox(), TurnStats(()), runtime.time.now()
+        metrics = Metrics(runtime, turns=turns, inbox=inbox, health=health, ports=())
 
         def live() -> LiveStatus:
             return live_status(
                 runtime=runtime, health=health, metrics=metrics, turns=turns, inbox=inbox, model="echo",
-                addresses=addresses, now=runtime.time.now(), started_at=started_at,
+                ports=(), addresses=addresses, now=runtime.time.now(), started_at=started_at,
             )  # fmt: skip
 
         security = open_security(web, home.workspace)

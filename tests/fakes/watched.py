@@ -47,8 +47,9 @@ class Watched:
         self.model = model
         self.inbox = Inbox()
         self.loop = AgentLoop(runtime.manager, model, channels, clock=clock)
-        self.health = Health(runtime)
-        self.metrics = Metrics(runtime, turns=self.loop.stats, inbox=self.inbox, health=self.health)
+        ports = self.loop.ports.values()
+        self.health = Health(runtime, ports)
+        self.metrics = Metrics(runtime, turns=self.loop.stats, inbox=self.inbox, health=self.health, ports=ports)
         self.app = Starlette(routes=[*health_routes(self.health), *metrics_routes(self.metrics)])
 
     @property
@@ -75,6 +76,7 @@ class Watched:
             turns=self.loop.stats,
             inbox=self.inbox,
             model=self.model.name,
+            ports=self.loop.ports.values(),
             addresses=["http://127.0.0.1:8765"],
             started_at=self.clock(),
             now=self.clock(),

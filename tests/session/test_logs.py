@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import structlog
 
+from miniclaw.session import logs as session_logs
 from miniclaw.session.logs import EventLogger, get_logger, set_up_now, set_up_when_needed
 from tests.fakes.logs import LogRecorder
 
@@ -91,3 +93,45 @@ def test_set_up_now_sets_up_once(logs: LogRecorder) -> None:
     set_up_now()
     get_logger(NAME).warning("Session kept")
     assert made == ["set up"]
+
+
+def test_bug_is_an_error_with_its_traceback_in_both_worlds(caplog: pytest.LogCaptureFixture, logs: LogRecorder) -> None:
+    """structlog gets the traceback as a field; logging gets it as it expects one."""
+    logs.expect_error("Channel failed")
+    with pytest.raises(KeyError) as raised:
+        raise KeyError("gone")
+    error = raised.value
+    get_logger(NAME).bug("Channel failed", error, channel="tcp")
+    event = logs.one("Channel failed")
+    assert (event["level"], event["channel"]) == ("error", "tcp")
+    assert event["traceback"].endswith("KeyError: 'gone'\n")
+    structlog.reset_defaults()
+    get_logger(NAME).bug("Channel failed", error, channel="tcp")
+    [record] = caplog.records
+    assert (record.levelname, vars(record)["channel"]) == ("ERROR", "tcp")
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+
+
+@pytest.mark.parametrize("way", ["structlog", "logging"])
+def test_logging_of_the_program_that_fails_costs_events_and_is_told_once(
+    way: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What logs goes on, and whoever set up the logging learns why nothing comes."""
+    monkeypatch.setattr(session_logs, "_has_failed", False)
+
+    def fail(*_: object) -> Any:
+        raise ZeroDivisionError
+
+    structlog.reset_defaults()
+    logger = logging.getLogger(NAME)
+    if way == "structlog":
+        structlog.configure(processors=[fail])
+    else:
+        monkeypatch.setattr(logger, "filters", [fail])
+        monkeypatch.setattr(logger, "level", logging.DEBUG)
+    for _ in range(3):
+        get_logger(NAME).warning("Session kept")
+    told = capsys.readouterr().err
+    assert told.count("the logging of this program fails") == 1
+    assert told.splitlines().count("ZeroDivisionError") == 1

@@ -333,4 +333,4 @@ async def test_on_announced_that_raises_is_an_error_and_changes_nothing(daily: D
     daily.write(OLD, idle=31)
     async with daily.open(on_announced=fail):
         await goes_by_the_next_run(daily, days_pass)
-    assert "no mail" in daily.logs.one("Program could not be told what was announced")["error"]
+    assert "no mail" in daily.logs.one("Program could not be told what was announced")["traceback"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -20,6 +20,7 @@ from tests.fakes.os_calls import FaultyOs
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 KEEPS = timedelta(days=30)
+CLOCK_FAILED = "Clock failed; time stands still until it works again"
 DAMAGED = "Cleanup state could not be read; what is due is announced anew"
 
 Start: TypeAlias = Callable[[], Awaitable[Timekeeper]]
@@ -184,3 +185,67 @@ async def test_state_that_cannot_be_read_begins_anew(
     await time.tick()
     assert (await start()).state.id == time.state.id
     logs.one(DAMAGED)
+
+
+class BrokenClock(WallClock):
+    """A clock of an embedder that fails as long as it is told to."""
+
+    def __init__(self, now: datetime) -> None:
+        super().__init__(now)
+        self.fails: dict[str, Callable[[], Any]] = {}
+
+    def wall(self) -> datetime:
+        return self.fails["wall"]() if "wall" in self.fails else super().wall()
+
+    def boottime(self) -> float:
+        return self.fails["boottime"]() if "boottime" in self.fails else super().boottime()
+
+    def boot_id(self) -> str:
+        return self.fails["boot_id"]() if "boot_id" in self.fails else super().boot_id()
+
+
+def _raise() -> Any:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("method", "returns"),
+    [
+        ("wall", _raise),
+        ("wall", lambda: None),
+        ("wall", lambda: datetime(2026, 1, 1)),  # noqa: DTZ001 - no zone
+        ("boottime", lambda: float("nan")),
+        ("boottime", lambda: "5"),
+        ("boot_id", lambda: 5),
+        ("boot_id", _raise),
+    ],
+)
+async def test_clock_that_fails_lets_time_stand_still_and_is_told_once(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder, method: str, returns: Callable[[], Any]
+) -> None:
+    """A bug in an embedder's clock fails no message and no save; when the clock works again, time goes on."""
+    logs.expect_error(CLOCK_FAILED)
+    broken = BrokenClock(clock.now)
+    time = Timekeeper(state_in(sessions_dir), broken, KEEPS)
+    await time.start()
+    before = time.now()
+    broken.move(hours=1)
+    broken.fails[method] = returns
+    assert time.now() == before
+    await time.tick()
+    assert len(logs.named(CLOCK_FAILED)) == 1
+    assert "clock.py" in logs.one(CLOCK_FAILED)["traceback"]
+    assert time.failures > 1
+    broken.fails.clear()
+    assert time.now() == before + HOUR
+    broken.fails[method] = returns
+    time.now()
+    assert len(logs.named(CLOCK_FAILED)) == 2, "it had worked meanwhile"
+
+
+async def test_clock_that_fails_at_the_start_refuses_it(sessions_dir: Path, clock: WallClock) -> None:
+    """Without any time there are no ages; the program's error is raised as itself."""
+    broken = BrokenClock(clock.now)
+    broken.fails["wall"] = _raise
+    with pytest.raises(ZeroDivisionError):
+        await Timekeeper(state_in(sessions_dir), broken, KEEPS).start()

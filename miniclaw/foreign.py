@@ -1,0 +1,82 @@
+"""Foreign code: the channels, models, clocks and callbacks of a program that embeds miniclaw. It may raise anything.
+
+An `Exception` of foreign code ends where that code is called, and is reported there. `trio.Cancelled`,
+`KeyboardInterrupt` and `SystemExit` pass, alone and out of a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+E = TypeVar("E", bound=BaseException)
+
+MAX_TRACEBACK_CHARS: Final = 20_000
+"""Longest traceback in the log; of a longer one the middle is left out."""
+
+
+class Contained:
+    """Contains the exceptions of foreign code for a block.
+
+    Args:
+        report: Called once with the exception, if there is one; it must not raise.
+
+    Cancellation: passes. Of a group with a cancellation in it, the other exceptions are reported.
+    """
+
+    def __init__(self, report: Callable[[Exception], object]) -> None:
+        self._report = report
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        if isinstance(error, Exception):
+            self._report(error)
+            return True
+        if isinstance(error, BaseExceptionGroup):
+            contained, rest = error.split(Exception)
+            if contained is not None and rest is not None:
+                self._report(contained)
+                raise rest from None
+        return False
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """Return the exceptions of a group, or of groups in it; of any other exception itself."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for each in error.exceptions for leaf in leaves(each)]
+
+
+def only(error: BaseException, kind: type[E]) -> E | None:
+    """Return the first exception of a kind where an error consists of nothing else; a nursery makes a group of it."""
+    found = [leaf for leaf in leaves(error) if isinstance(leaf, kind)]
+    return found[0] if len(found) == len(leaves(error)) else None
+
+
+def name_of(error: BaseException) -> str:
+    """Return the name of an exception's class; for a group, of its first one."""
+    return type(leaves(error)[0]).__name__
+
+
+def text_of(error: BaseException) -> str:
+    """Return ``str(error)``, also of a class whose own method fails."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - foreign code
+        return type(error).__name__
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return the traceback of an exception, `MAX_TRACEBACK_CHARS` of it at the most."""
+    import traceback  # noqa: PLC0415 - start-up time: only where something has failed
+
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - the exception's own attributes may fail
+        text = f"{name_of(error)}, whose traceback cannot be shown"
+    if len(text) <= MAX_TRACEBACK_CHARS:
+        return text
+    half = MAX_TRACEBACK_CHARS // 2
+    return f"{text[:half]}\n…\n{text[-half:]}"
