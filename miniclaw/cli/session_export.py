@@ -24,8 +24,8 @@ from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.durability import sync_file
 from miniclaw.session.files import PRIVATE_FILE
-from miniclaw.session.types import Session
 from miniclaw.session.fs import OsCalls
+from miniclaw.session.types import Session
 
 Format: TypeAlias = Literal["json", "markdown"]
 Write: TypeAlias = Callable[[bytes], object]

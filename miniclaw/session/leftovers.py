@@ -18,7 +18,6 @@ from typing import Final
 
 from miniclaw.errors import StoreError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened, why_no_session_file
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.logs import get_logger

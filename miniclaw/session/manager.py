@@ -21,7 +21,7 @@ from miniclaw.session.clock import Now, utc_now
 from miniclaw.session.gate import Gate
 from miniclaw.session.job import Late
 from miniclaw.session.loader import SessionLoader
-from miniclaw.session.locks import FileLocks
+from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SaveState, SessionMemory
 from miniclaw.session.names import make_session_id, split_session_id

@@ -65,8 +65,8 @@ _PAUSE_SECONDS: Final = 0.02
 _NOT_LOCKED: Final = -1
 
 NO_DIRECTORY_LOCK: Final = (
-    "Sessions directory cannot be locked itself, only .lock in it; if that file is deleted, a second program can start, "
-    "which is noticed at the next autosave"
+    "Sessions directory cannot be locked itself, only .lock in it; if that file is deleted, a second program can "
+    "start; the next autosave notices it"
 )
 NO_FILE_LOCK: Final = (
     "Lock file cannot be locked, only the sessions directory itself; earlier versions are not kept out"
@@ -194,7 +194,7 @@ class Ownership:
                 is_locked = _lock(self._fs, fd)
                 self._goes_by_text = not is_locked and self._directory_lock == _NOT_LOCKED
                 if self._goes_by_text and self._is_anothers():
-                    raise self._held()
+                    raise self._held()  # noqa: TRY301 - what was opened is closed below
                 self._introduce(fd)
                 if self._is_in_place(fd):
                     return fd, is_locked

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import InvalidSessionIdError, TrashEntryNotFoundError
-from miniclaw.session.durability import sync_directory, sync_file
 from miniclaw.formats import printable
+from miniclaw.session.durability import sync_directory, sync_file
 from miniclaw.session.files import (
     READ_FLAGS,
     TEMPORARY_PREFIX,

@@ -229,5 +229,5 @@ async def test_console_terminal_that_is_gone_ends_it_for_good() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with pytest.raises(ChannelEndedError, match="could not read: Bad file descriptor"):
-        await ConsoleChannel("me", input_fd=writer, output=io.StringIO()).run(Inbox())
+        await ConsoleChannel("me", input_fd=writer).run(Inbox())
     os.close(writer)
