@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -275,22 +276,25 @@ class SessionDirectory(OwnableDirectory):
     # Writing --------------------------------------------------------------------------------------------------
 
     def compare(self, session: Session) -> Difference:
-        """Return how a session's file differs from the one that is known; ``same`` where that cannot be told."""
+        """Return how a session's file differs from the one that is known.
+
+        Raises:
+            StoreIOError: The system does not say.
+        """
         name = names.file_name_of_live(session.session_id)
         known = on_disk_of(session)
-        try:
-            status = self.fs.stat(name, dir_fd=self.fd)
-        except FileNotFoundError:
-            # What a removal could not put back is not gone.
-            return "same" if known is None or name in self.captured else "gone"
-        except OSError:
-            return "same"
+        with store_errors(self.path, "look at", name):
+            try:
+                status = self.fs.stat(name, dir_fd=self.fd)
+            except FileNotFoundError:
+                # What a removal could not put back is not gone.
+                return "same" if known is None or name in self.captured else "gone"
         if known is not None and self._on_disk(status, known.messages) == known:
             return "same"
         return "changed"
 
-    def write(self, session: Session) -> Written:
-        """Replace the session's file, atomically; `sync` makes the new name durable.
+    def save(self, session: Session) -> Written:
+        """Write a session, after a look at its file; `sync` makes the new name durable.
 
         Where the file that is known is gone, only those messages are written that were not in it, as a session of their
         own; where there are none, nothing is. A file that another program has put in its place, with other messages,
@@ -300,11 +304,9 @@ class SessionDirectory(OwnableDirectory):
             session: A snapshot, of which messages are taken.
 
         Raises:
-            SessionTooLargeError: It would be a file that could not be loaded again.
-            StoreIOError: The old file is still there, whole, or in quarantine.
-            OwnershipLostError, ForkedRuntimeError: As `check_owned`; likewise.
+            SessionTooLargeError, StoreIOError, OwnershipLostError, ForkedRuntimeError: As `write`; another program's
+                file is still in its place, or in quarantine.
         """
-        name = names.file_name_of_live(session.session_id)
         known, difference = on_disk_of(session), self.compare(session)
         lost = 0
         kept: list[Path] = []
@@ -313,30 +315,46 @@ class SessionDirectory(OwnableDirectory):
             forget_first(session, lost)
             if not session.messages:
                 return Written(None, lost)
-        is_other = difference == "changed" and not self._has_messages_of(session, known)
+        is_other = difference == "changed" and not self._is_contained(session, known)
+        status = self.write(session, make_room=lambda name: kept.append(quarantine(self, name)) if is_other else None)
+        return Written(self._on_disk(status, len(session.messages)), lost, kept[0] if kept else None)
+
+    def write(self, session: Session, *, make_room: Callable[[str], object] = lambda _: None) -> os.stat_result:
+        """Replace the session's file, atomically, and return what it is like; `sync` makes the new name durable.
+
+        Args:
+            session: What it will hold.
+            make_room: Called with its name just before, to take away what stands in its place.
+
+        Raises:
+            SessionTooLargeError: It would be a file that could not be loaded again.
+            StoreIOError: The old file is still there, whole.
+            OwnershipLostError, ForkedRuntimeError: As `check_owned`; likewise.
+        """
+        name = names.file_name_of_live(session.session_id)
         data = content_of(session, self.path, name)
         with self.work() as work, store_errors(self.path, "save", name):
             status = replace_file(
                 self.fs, name, data, dir_fd=self.fd, work_fd=work, under_way=self.under_way,
-                make_room=lambda: kept.append(quarantine(self, name)) if is_other else None,
+                make_room=lambda: make_room(name),
             )  # fmt: skip
         if self.saved_files is not None:
             with suppress(OSError, TypeError, ValueError, OverflowError):  # of a time that is none: it is read, then
                 self.saved_files.note(name, session, self.fs.stat(name, dir_fd=self.fd))
-        return Written(self._on_disk(status, len(session.messages)), lost, kept[0] if kept else None)
+        return status
 
-    def _has_messages_of(self, session: Session, known: OnDisk | None) -> bool:
-        """Return whether the file in a session's place holds just the messages that are known to be in it.
+    def _is_contained(self, session: Session, known: OnDisk | None) -> bool:
+        """Return whether a session has all messages of the file in its place, which has all that are known to be in it.
 
-        So it was touched, or copied back, or its file system gives another number or time to it now.
+        So the file was touched, or copied back; or its file system gives another number or time to it now; or it is of
+        an own save whose rename was reported as failed.
         """
-        if known is None:
-            return False
         try:
-            found = self.load(session.session_id)
+            found = self.load(session.session_id).messages
         except StoreError:
             return False
-        return found.messages == session.messages[: known.messages]
+        is_shorter = known is not None and len(found) < known.messages
+        return not is_shorter and found == session.messages[: len(found)]
 
     def sync(self) -> None:
         """Make the names of all files that were written before durable.

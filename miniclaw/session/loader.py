@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -13,6 +14,7 @@ from miniclaw.errors import (
     NoSessionFileError,
     SessionNotFoundError,
     SessionTooLargeError,
+    StoreError,
 )
 from miniclaw.session.clock import Now
 from miniclaw.session.gate import Gate
@@ -99,7 +101,7 @@ class SessionLoader:
         if entry is None or entry.dirty:
             return entry
         difference: Difference = "same"
-        with trio.move_on_after(LOOK_SECONDS):
+        with trio.move_on_after(LOOK_SECONDS), suppress(StoreError):  # what it refuses, it refuses a save as well
             difference = await self._store.compare(entry.session, finished=lease.join())
         if difference == "same" or entry.dirty:  # used meanwhile: its save looks again
             return entry

@@ -68,7 +68,7 @@ class SaveJob:
         """Save what waits; in a thread."""
         while (session := _pop(self._waiting)) is not None:
             try:
-                written = self._directory.write(session)
+                written = self._directory.save(session)
             except StoreError as error:
                 self._settle([SaveOutcome(session, error)])
             except Exception as error:  # noqa: BLE001 - whatever somebody put into a session is that session's error

@@ -51,9 +51,12 @@ class SessionStore(Protocol):
         ...
 
     async def compare(self, session: Session, *, finished: Callable[[], None] | None = None) -> Difference:
-        """Return how a session that was loaded or saved differs from the store's; ``same`` where nobody knows.
+        """Return how a session that was loaded or saved differs from the store's.
 
         The caller holds the session's lock as for `load`.
+
+        Raises:
+            StoreError: It does not say.
         """
         ...
 

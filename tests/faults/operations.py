@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -18,6 +19,7 @@ from miniclaw.errors import CorruptSessionError, SessionNotFoundError, StoreErro
 from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.names import file_name, file_names
+from miniclaw.session.on_disk import make_on_disk, remember
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.removal import remove_batch
 from miniclaw.session.rows import StoredSession
@@ -62,6 +64,14 @@ BYSTANDING: Final = (stays("telegram_100", BYSTANDER), stays("telegram_101", BYS
 TORN_STAYS: Final = Fate((TORN_NAME,), (TORN,), TORN)
 
 
+def known(directory: SessionDirectory, session: Session) -> Session:
+    """Return a session whose file, if there is one, this process has written."""
+    with suppress(FileNotFoundError):
+        status = os.stat(file_name(session.session_id), dir_fd=directory.fd)
+        remember(session, make_on_disk(status, messages=0, inodes_last=directory.inodes_last))
+    return session
+
+
 def saving(name: str, old: dict[str, bytes | None]) -> Operation:
     """Save sessions as one batch, as the store's threads do: each is written, then the directory synced once."""
     new = {session_id: changed(content or text(session_id, OLD)) for session_id, content in old.items()}
@@ -70,7 +80,7 @@ def saving(name: str, old: dict[str, bytes | None]) -> Operation:
         written = []
         for session_id, (session, _) in new.items():
             try:
-                directory.write(session)
+                directory.save(known(directory, session))
             except StoreError as error:
                 report.failed[file_name(session_id)] = str(error)
             else:
@@ -224,6 +234,26 @@ def quarantining() -> Operation:
     return Operation("quarantine", run, {**BYSTANDERS, TORN_NAME: TORN}, fates, frozenset({TORN_NAME}), (TORN,))
 
 
+def saving_over() -> Operation:
+    """Save a session in whose place another program has put a file with another message."""
+    content = text("telegram_200", OLD)
+    session, new = changed(content)
+    other = content.replace(b"hello", b"howdy")
+
+    def run(directory: SessionDirectory, report: Report) -> None:
+        try:
+            directory.save(session)
+        except StoreError as error:
+            report.failed["telegram_200.json"] = str(error)
+        directory.sync()
+        if not report.failed:
+            report.finish("telegram_200.json")
+
+    fate = Fate(("telegram_200.json",), (other, new, None), new, quarantined=other)
+    files = {**BYSTANDERS, "telegram_200.json": other}
+    return Operation("save over", run, files, (*BYSTANDING, fate), frozenset({"telegram_200.json"}), (other,))
+
+
 def starting(name: str, work: dict[str, bytes | str | None], fates: tuple[Fate, ...], *precious: bytes) -> Operation:
     """Start over what an earlier process left: open, own, recover."""
 
@@ -301,6 +331,7 @@ OPERATIONS: Final = {
         removing("delete", ["telegram_200"], [], [], lambda _: True),
         keeping_then_deleting(),
         quarantining(),
+        saving_over(),
         recovering(),
         starting("first start", {}, ()),
         without_work_folder(saving("save", {"telegram_200": text("telegram_200", OLD)})),

@@ -51,7 +51,7 @@ LEGITIMATE_ERRORS: Final = {
 # What they were when this was written is a little more; a loop that ends early shows here.
 LEAST_POINTS: Final = {
     "save": 45, "save batch": 150, "load": 200, "adopt": 200, "scan": 250, "cleanup": 330, "delete": 105,
-    "keep, delete": 210, "quarantine": 45, "recover": 700, "first start": 180,
+    "keep, delete": 210, "quarantine": 45, "save over": 190, "recover": 700, "first start": 180,
     "cleanup to trash": 820, "delete to trash": 340, "restore": 280,
     "move to quarantine": 180, "restore quarantined": 240, "quarantine to trash": 520, "back to quarantine": 190,
     "save, work folder gone": 60, "delete, work folder gone": 100,

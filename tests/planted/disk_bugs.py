@@ -43,8 +43,8 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         "an error counts as a deletion",
         "a moment of EIO makes memory forget a conversation",
         DIRECTORY,
-        '        except OSError:\n            return "same"\n',
-        '        except OSError:\n            return "gone"\n',
+        "            except FileNotFoundError:\n                # What a removal",
+        "            except OSError:\n                # What a removal",
         "session/test_disk_wins.py",
     ),
     bug_of_one(

@@ -23,7 +23,6 @@ from miniclaw.errors import (
 )
 from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.on_disk import remember
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, StoredSession
 from miniclaw.session.scanning import DirectoryScan
@@ -160,10 +159,9 @@ def test_write_failing_leaves_the_old_file_whole(sessions_dir: Path, call: str) 
     fs = FaultyOs()
     with SessionDirectory.open(sessions_dir, create=True, fs=fs) as directory:
         directory.own()
-        written = directory.write(new_session())
+        directory.write(new_session())
         before = (sessions_dir / "telegram_1.json").read_bytes()
         changed = new_session()
-        remember(changed, written.on_disk)
         changed.last_accessed = datetime(2027, 1, 1, tzinfo=UTC)
         fs.fail(call, errno.ENOSPC)
         with pytest.raises(

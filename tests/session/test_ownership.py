@@ -109,7 +109,7 @@ def test_own_where_directories_cannot_be_locked_says_so_and_locks_the_file(
         first.own()
         (event,) = [event for event in logs.events if event["level"] == "warning"]
         assert "cannot be locked itself" in event["event"]
-        assert "noticed at the next autosave" in event["event"]
+        assert "the next autosave notices it" in event["event"]
         with pytest.raises(WorkspaceHeldError, match=f"process {os.getpid()}"):
             second.own()
         holder = second.holder()
