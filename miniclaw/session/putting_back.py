@@ -10,6 +10,7 @@ from miniclaw.errors import SessionFileError
 from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import DIRECTORY_FLAGS, NO_LINKS, READ_FLAGS, create_exclusively, opened, read_whole
+from miniclaw.session.fs import OsCalls
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, StoredSession, always
 from miniclaw.session.work_folders import WorkFolders
@@ -79,7 +80,7 @@ def _same_file(directory: SessionDirectory, name: str, *, dir_fd: int) -> bool:
 def _link_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
     fs = directory.fs
     if not stat.S_ISREG(fs.stat(name, dir_fd=dir_fd).st_mode):
-        _rename_back(directory, name, dir_fd=dir_fd)
+        rename_into_place(fs, name, name, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)
         return
     try:
         fs.link(name, name, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)
@@ -93,11 +94,16 @@ def _link_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
         fs.unlink(name, dir_fd=dir_fd)
 
 
-def _rename_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
-    """Put back what cannot be linked (a directory that took a file's place); rename would replace, so look first."""
+def rename_into_place(fs: OsCalls, source: str, name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+    """Give what cannot be linked, such as a directory, a place of its own; rename would replace, so look first.
+
+    Raises:
+        FileExistsError: Something stands there.
+        OSError: It has no place.
+    """
     try:
-        directory.fs.stat(name, dir_fd=directory.fd)
+        fs.stat(name, dir_fd=dst_dir_fd)
     except FileNotFoundError:
-        directory.fs.rename(name, name, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)
+        fs.rename(source, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
     else:
         raise FileExistsError(errno.EEXIST, "something else stands there", name)

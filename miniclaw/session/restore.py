@@ -21,10 +21,9 @@ from miniclaw.errors import (
 from miniclaw.session import codec, names
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.durability import sync_directory
-from miniclaw.session.files import NO_LINKS, create_exclusively, store_errors, temporary_name, unlink_quietly
-from miniclaw.session.fs import Bytes
+from miniclaw.session.files import store_errors
+from miniclaw.session.free_place import check_is_free, create
 from miniclaw.session.logs import get_logger
-from miniclaw.session.putting_back import settle_captured
 from miniclaw.session.quarantine import QUARANTINE_NAME, quarantine_folder, quarantined_stem
 from miniclaw.session.quarantine_files import DISAGREE, is_same_file, read_quarantined
 from miniclaw.session.stamps import split_stamped, stamped
@@ -130,7 +129,7 @@ def return_to_quarantine(directory: SessionDirectory, trash: Trash, entry_id: st
     file_id = stamped(quarantined_stem(file), directory.now())
     folder = quarantine_folder(directory)
     with store_errors(folder.path, "put back", file_id), folder.made() as folder_fd:
-        _create(directory, file_id, data, dir_fd=folder_fd)
+        create(directory, file_id, data, dir_fd=folder_fd)
         sync_directory(directory.fs, folder_fd)
     _remove_entry(trash, entry_id, "File that was put back into quarantine is still in the trash as well")
     return file_id
@@ -143,10 +142,10 @@ def _put_in_place(directory: SessionDirectory, session: Session, now: datetime, 
     name = names.file_name(session.session_id)
     if len(data) > codec.MAX_SESSION_BYTES:
         raise SessionTooLargeError(directory.path / name, f"it would have {len(data)} bytes, which are too many")
-    _check_is_free(directory, session.session_id)
+    check_is_free(directory, session.session_id, "restore")
     try:
         with store_errors(directory.path / name, "restore"):
-            _create(directory, name, data, dir_fd=directory.fd)
+            create(directory, name, data)
     except StoreIOError as error:
         if error.errno == errno.EEXIST:
             raise SessionExistsError(directory.path / name, session.session_id) from error
@@ -176,35 +175,3 @@ def _check_ids(session: Session, entry_id: str) -> None:
         raise ValueError(f"its content names the session {session_id[:80]!r}, which has another name")
     if not names.agree(session_id, session.channel, session.chat_id):
         raise ValueError(DISAGREE)
-
-
-def _check_is_free(directory: SessionDirectory, session_id: str) -> None:
-    for name in names.file_names(session_id):
-        path = directory.path / name
-        with store_errors(path, "restore"):
-            settle_captured(directory, name)  # an earlier removal that the system refused may have left it aside
-            try:
-                directory.fs.stat(name, dir_fd=directory.fd)
-            except FileNotFoundError:
-                continue
-        raise SessionExistsError(path, session_id)
-
-
-def _create(directory: SessionDirectory, name: str, data: Bytes, *, dir_fd: int) -> None:
-    """Create a file, synced, where there is none.
-
-    Raises:
-        FileExistsError: There is one.
-        OSError: It was not created.
-    """
-    fs = directory.fs
-    with directory.work() as work, temporary_name(directory.under_way) as temporary:
-        create_exclusively(fs, temporary, data, dir_fd=work)
-        try:
-            fs.link(temporary, name, src_dir_fd=work, dst_dir_fd=dir_fd)
-        except OSError as error:
-            if error.errno not in NO_LINKS:
-                raise
-            create_exclusively(fs, name, data, dir_fd=dir_fd)
-        finally:
-            unlink_quietly(fs, temporary, dir_fd=work)

@@ -34,6 +34,7 @@ from miniclaw.session.stamps import stamped
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_format import EntryLine, pack_line, pack_session
 from miniclaw.session.types import SessionHeader
+from tests.fakes.case_ignoring_os import CaseIgnoringOs
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.folders import trash_in
 from tests.fakes.logs import LogRecorder
@@ -161,15 +162,28 @@ def test_restore_that_meets_a_newer_session_at_the_last_moment_is_refused(
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EXDEV, errno.ENOTSUP])
-def test_restore_without_hard_links_copies(
+def test_restore_without_hard_links_is_the_same(
     directory: SessionDirectory, trash: Trash, fs: FaultyOs, number: int
 ) -> None:
     """On a disk without hard links the session comes back all the same."""
     entry_id = discard(directory, trash, write_session(directory.path, ID, OLD))
     fs.fail("link", number)
+    written: list[object] = []
+    fs.on(lambda called, args: written.append(args[0]) if called == "open" and args[1] & os.O_CREAT else None)
     assert restore(directory, trash, entry_id, NOW) == ID
+    assert f"{ID}.json" not in written, "a crash would leave a part of it in its place"
     assert directory.load(ID).last_accessed == NOW
     assert left(directory) == os.listdir(trash.path) == []
+
+
+def test_restore_where_case_is_ignored_meets_no_other_spelling(sessions_dir: Path, trash: Trash) -> None:
+    """A session comes back from the trash beside one whose id differs in case only."""
+    with SessionDirectory.open(sessions_dir, create=True, fs=CaseIgnoringOs()) as directory:
+        directory.own()
+        small = write_session(sessions_dir, "web_bob", OLD)
+        entry_id = discard(directory, trash, write_session(sessions_dir, "web_Bob", OLD), "web_Bob")
+        assert restore(directory, trash, entry_id, NOW) == "web_Bob"
+        assert set(place(directory)) == {small.name, file_name("web_Bob")}
 
 
 def test_restore_of_a_session_that_is_still_captured_is_refused(directory: SessionDirectory, trash: Trash) -> None:

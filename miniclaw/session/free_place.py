@@ -1,0 +1,81 @@
+"""Giving a session a place in the sessions directory where there is none yet: nothing is ever overwritten."""
+
+from __future__ import annotations
+
+from miniclaw.errors import InvalidSessionIdError, SessionExistsError
+from miniclaw.session import names
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files import (
+    NO_LINKS,
+    Content,
+    create_exclusively,
+    store_errors,
+    temporary_name,
+    unlink_quietly,
+)
+from miniclaw.session.putting_back import rename_into_place, settle_captured
+from miniclaw.session.rows import ProblemFile
+
+
+def check_is_free(directory: SessionDirectory, session_id: str, operation: str) -> None:
+    """Check that nothing stands under any of a session's names.
+
+    Args:
+        directory: Owned by this process. The caller holds the lock of the session's file.
+        session_id: The session that would get the place.
+        operation: What is to be done, an infinitive.
+
+    Raises:
+        SessionExistsError: Something does, be it a session or not; an earlier removal may have left it aside.
+        StoreIOError: That cannot be found out.
+    """
+    own, *bare = names.file_names(session_id)
+    for name in (own, *bare):
+        path = directory.path / name
+        with store_errors(path, operation):
+            settle_captured(directory, name)
+            try:
+                directory.fs.stat(name, dir_fd=directory.fd)
+            except FileNotFoundError:
+                continue
+        if name == own or not _is_anothers(directory, name):
+            raise SessionExistsError(path, session_id)
+
+
+def _is_anothers(directory: SessionDirectory, name: str) -> bool:
+    """Return whether a bare name finds another session's own file, on a file system that ignores case."""
+    row = directory.read_row(name)
+    if not isinstance(row, ProblemFile) or row.kind != "mismatched":
+        return False
+    try:
+        return names.file_name(row.inside).casefold() == name.casefold()
+    except InvalidSessionIdError:
+        return False
+
+
+def create(directory: SessionDirectory, name: str, content: Content, *, dir_fd: int | None = None) -> None:
+    """Create a session's file, synced, where there is none: at any moment it is not there, or whole.
+
+    Args:
+        directory: Owned by this process. The caller holds the lock of the session's file.
+        name: The file.
+        content: What it is to hold.
+        dir_fd: The folder in which it is made, if not the sessions directory itself.
+
+    Durability: the content is on the disk when this returns; the name is once the caller has synced the directory.
+
+    Raises:
+        FileExistsError: There is one; it is as it was.
+        OSError: It was not created. The same holds for whatever making the pieces of `content` raises.
+    """
+    fs, target = directory.fs, directory.fd if dir_fd is None else dir_fd
+    with directory.work() as work, temporary_name(directory.under_way) as temporary:
+        create_exclusively(fs, temporary, content, dir_fd=work)
+        try:
+            fs.link(temporary, name, src_dir_fd=work, dst_dir_fd=target)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            rename_into_place(fs, temporary, name, src_dir_fd=work, dst_dir_fd=target)
+        finally:
+            unlink_quietly(fs, temporary, dir_fd=work)
