@@ -114,7 +114,8 @@ def count(number: int, noun: str) -> str:
 
 def conflict_copies(number: int) -> str:
     """Return a number of conflict copies, with where they come from."""
-    return f"{number:,} {'copy' if number == 1 else 'copies'} of sessions by a sync program or an editor"
+    copies = "copy of a session" if number == 1 else "copies of sessions"
+    return f"{number:,} {copies} by a sync program or an editor"
 
 
 def entries(number: int) -> str:

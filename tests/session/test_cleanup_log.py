@@ -9,9 +9,17 @@ from typing import Any
 
 import pytest
 
+from miniclaw.session.cleanup_late import LateBatches
 from miniclaw.session.cleanup_log import MOST_IN_LINE, MOST_NAMED
+from miniclaw.session.leftovers import LeftoverRemoval
+from miniclaw.session.removal import Removal
+from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.session.rows import Leftover
+from miniclaw.session.stats import CleanupStats
+from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
+from tests.fakes.moments import ages_at
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.runs import Runs
 from tests.fakes.samples import write_session
@@ -188,3 +196,15 @@ async def test_another_cleanup_names_all_anew(runs: Runs, logs: LogRecorder, fie
     await runs.by(POLICY).run(**fields)
     assert len(logs.named(KEPT)) == 2
     assert not logs.named(MORE)
+
+
+def test_batch_that_outlasts_its_run_is_told_by_name(sessions_dir: Path, logs: LogRecorder, clock: WallClock) -> None:
+    """What fails when its run has ended is an ERROR for each file: no later line of that run would count it."""
+    logs.expect_error(NOT_REMOVED)
+    logs.expect_error("Leftover not removed")
+    plan = CleanupPlan(ages_at(clock.now))
+    late = LateBatches(plan, "service", sessions_dir=sessions_dir, stats=CleanupStats(clock), history=None)
+    late.removals([], [Removal("telegram_1.json", "failed", reason="no")])
+    late.leftovers([LeftoverRemoval(Leftover("temporary", "tmp-1", 1, None), "failed", reason="no")])
+    assert logs.one(NOT_REMOVED)["path"] == str(sessions_dir / "telegram_1.json")
+    assert logs.one("Leftover not removed")["file"] == "tmp-1"
