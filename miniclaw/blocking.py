@@ -85,6 +85,10 @@ class BlockingSessionRuntime:
         """Take a session out of the trash, by its id or by that of an entry; return the session's id."""
         return self._call(self._runtime.manager.restore_session, text)
 
+    def move_session(self, session_id: str, target_id: str) -> None:
+        """Move a session to another chat: its ids change, on disk, and nothing else of it."""
+        self._call(self._runtime.manager.move_session, session_id, target_id)
+
     def set_pinned(self, session_id: str, pinned: bool) -> bool:
         """Pin a session, or unpin it; return whether that changed anything. Does not count as an access."""
         return self._call(self._runtime.manager.set_pinned, session_id, pinned)

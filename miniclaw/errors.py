@@ -197,19 +197,27 @@ class SessionTooLargeError(SessionFileError):
 
 
 class RemovalPendingError(SessionFileError):
-    """A removal that goes on while its caller no longer waits; the log and the history tell how it ends."""
+    """A removal, or a move, that goes on while its caller no longer waits; log and history tell how it ends."""
 
 
 class SessionExistsError(SessionFileError):
-    """A session that would be restored, while there is one of that id. Nothing was changed."""
+    """A session that would be restored, or moved, while there is one of that id. Nothing was changed."""
 
     def __init__(self, path: Path, session_id: str) -> None:
         self.session_id = session_id
         super().__init__(
             path,
-            f"there is a session {session_id!r}, and restoring never overwrites one; delete it first (a damaged file: "
+            f"there is a session {session_id!r}, and none is ever overwritten; delete it first (a damaged file: "
             "`miniclaw quarantine add` moves it aside), or leave both",
         )
+
+
+class SessionInUseError(StoreError):
+    """A session that cannot be moved, because somebody holds it in use, as a turn of the agent does."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        super().__init__(f"the session {session_id!r} is in use, for it is being answered; try again in a moment")
 
 
 class CorruptTrashError(SessionFileError):

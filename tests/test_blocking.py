@@ -114,6 +114,20 @@ def test_blocking_pin_and_restore_do_what_the_manager_does(sessions_dir: Path, c
     assert {path.name for path in sessions_dir.glob("*.json")} == {"web_a.json", "web_pinned.json"}
 
 
+def test_blocking_move_does_what_the_manager_does(sessions_dir: Path, clock: WallClock) -> None:
+    """Another chat goes on with the conversation, and the old one has none any more."""
+    write_session(sessions_dir, "web_a", clock.now)
+    with blocking.open_runtime(sessions_dir, clock=clock) as runtime:
+        held = runtime.get_session("web_a")
+        runtime.move_session("web_a", "telegram_1")
+        assert runtime.get_session("web_a") is None
+        moved = runtime.get_session("telegram_1")
+        assert held is not None
+        assert moved is not None
+        assert moved.messages == held.messages
+    assert [path.name for path in sessions_dir.glob("*.json")] == ["telegram_1.json"]
+
+
 def test_blocking_errors_of_the_runtime_reach_the_caller_as_they_are(sessions_dir: Path) -> None:
     """The caller catches miniclaw's errors, not groups and not the portal's, and can go on."""
     with blocking.open_runtime(sessions_dir) as runtime:

@@ -33,6 +33,8 @@ from miniclaw.admin.messages import (
     EmptyOrder,
     Entrance,
     Failure,
+    Moved,
+    MoveOrder,
     Pinned,
     Problem,
     QuarantineDeleteOrder,
@@ -102,6 +104,10 @@ class GatewayClient:
     def set_pinned(self, session_id: str, pinned: bool) -> Pinned:
         """Have it pin or unpin a session."""
         return self._ask("PUT" if pinned else "DELETE", f"/sessions/{quote(session_id, safe='')}/pin", Pinned)
+
+    def move(self, session_id: str, target_id: str) -> Moved:
+        """Have it move a session to another chat."""
+        return self._ask("POST", f"/sessions/{quote(session_id, safe='')}/move", Moved, MoveOrder(target_id))
 
     def cleanup(self, *, confirmed: bool) -> CleanupResult:
         """Have it run a cleanup; takes as long as that takes."""

@@ -144,6 +144,23 @@ class Pinned(Struct, frozen=True):
     changed: bool
 
 
+class MoveOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a session is to be moved.
+
+    Attributes:
+        to: The id of the chat that goes on with it, ``{channel}_{chat_id}``; it has no session.
+    """
+
+    to: Annotated[str, Meta(extra={"right": "the id that the session gets, {channel}_{chat_id}"})]
+
+
+class Moved(Struct, frozen=True):
+    """Which session has which id now."""
+
+    session_id: str
+    to: str
+
+
 class CleanupOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """A cleanup that is to be run now.
 

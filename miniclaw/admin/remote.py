@@ -91,6 +91,10 @@ class RemoteOperations(_Remote):
         """Pin a session, or unpin it; see `SessionOperations.set_pinned`."""
         return (await self._ask(partial(self._client.set_pinned, session_id, pinned))).changed
 
+    async def move(self, session_id: str, target_id: str) -> None:
+        """Move a session; see `SessionOperations.move`."""
+        await self._ask(partial(self._client.move, session_id, target_id))
+
     async def cleanup(self, *, confirmed: bool = False, on_progress: OnProgress | None = None) -> CleanupResult:  # noqa: ARG002
         """Run a cleanup; see `SessionOperations.cleanup`. There is no progress to be seen."""
         return await self._ask(partial(self._client.cleanup, confirmed=confirmed))

@@ -18,9 +18,10 @@ from miniclaw.cli.lazy import LazyGroup
         "forecast": ("forecast:forecast", "Show what will expire in the next days."),
         "cleanup": ("cleanup:cleanup", "Remove now what the rules remove."),
         "delete": ("deleting:delete", "Delete sessions, whatever their age."),
+        "move": ("session_move:move", "Move a session to another chat."),
         "pin": ("pins:pin", "Keep sessions, whatever their age."),
         "unpin": ("pins:unpin", "Leave sessions to the rules again."),
     },
 )
 def sessions() -> None:
-    """List, show, export, pin, delete and clean up sessions."""
+    """List, show, export, move, pin, delete and clean up sessions."""

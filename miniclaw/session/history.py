@@ -69,15 +69,26 @@ _APPEND_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK |
 log = get_logger("miniclaw.session.history")
 
 EventKind: TypeAlias = Literal[
-    "cleanup", "announced", "held", "deleted", "erased", "restored", "quarantined", "trash_emptied", "interrupted",
-    "pending", "late",
-]  # fmt: skip
+    "cleanup",
+    "announced",
+    "held",
+    "deleted",
+    "erased",
+    "restored",
+    "moved",
+    "quarantined",
+    "trash_emptied",
+    "interrupted",
+    "pending",
+    "late",
+]
 """What happened.
 
 ``cleanup``: a run ended. ``announced``: sessions had expired before anybody announced them, or the mode is to announce.
 ``held``: the guard against mass removal held a run. ``deleted``, ``erased``: a command removed sessions or files in
 quarantine, or all of a person's data. ``restored``: a session came back from trash or quarantine, or a file went from
-the trash to quarantine. ``quarantined``: a command moved files there. ``trash_emptied``: a command emptied the trash.
+the trash to quarantine. ``moved``: a session has another id; `because` says which. ``quarantined``: a command moved
+files there. ``trash_emptied``: a command emptied the trash.
 ``interrupted``: a run broke off. ``pending``: a removal was going on when its caller stopped waiting for the disk;
 ``late``: it has happened. Where no ``late`` follows, the program ended before; what was not removed then is put back by
 the next start.

@@ -24,8 +24,10 @@ from miniclaw.session.loader import SessionLoader
 from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SaveState, SessionMemory
+from miniclaw.session.mover import SessionMover
 from miniclaw.session.names import make_session_id, split_session_id
 from miniclaw.session.plan import LiveSession
+from miniclaw.session.relocation import Relocation
 from miniclaw.session.removal import Removal, TrashOrder
 from miniclaw.session.removing import Deletion, SessionRemover
 from miniclaw.session.retention.policy import RetentionPolicy
@@ -93,6 +95,7 @@ class SessionManager:
         self.stats = SessionStats(clock)
         self._saver = SessionSaver(store, self._memory, self._locks, self.stats.saves)
         self._remover = SessionRemover(store, self._memory, self._locks, self._saver)
+        self._mover = SessionMover(store, self._memory, self._locks, self._saver)
         self._gate = Gate(store)
         self._loader = SessionLoader(
             store, self._memory, self._locks, self._gate, clock=clock, call_for_save=self._call_for_save
@@ -374,6 +377,34 @@ class SessionManager:
             if vacant and await self._loader.current(session_id, lease):
                 raise SessionExistsError(Path(self._store.describe(self._store.keys(session_id)[0])), session_id)
             yield lease
+    async def move_session(
+        self, session_id: str, target_id: str, *, by: str = "program", late: Late[Relocation] | None = None
+    ) -> Relocation:
+        """Move a session to another chat: its ids change, on disk, and nothing else of it. Does not count as an access.
+
+        A message to the old id that comes meanwhile waits, and finds no session, or begins a new one.
+
+        Args:
+            session_id: The session.
+            target_id: Its new id, ``{channel}_{chat_id}``, of which there is no session.
+            by: Who moves it, for the log.
+            late: Takes a move that happened after `RemovalPendingError`; the log has it by then.
+
+        Raises:
+            InvalidSessionIdError: An id names no session, or both are the same.
+            SessionNotFoundError: There is no such session, on disk or in memory.
+            SessionExistsError: There is a session of the new id, on disk or in memory.
+            SessionInUseError: Somebody is `using` it.
+            RemovalPendingError: The disk takes longer than anybody can wait; the move goes on.
+            StoreError: It was not moved; or it was, and is there under its old id as well, as the text says.
+
+        Cancellation: as `Job.run`: a move that ends within `job.GRACE_SECONDS` is returned.
+        """
+        for each in (session_id, target_id):
+            split_session_id(each)
+        await self._gate.enter()
+        with self._gate.under_way():
+            return await self._mover.move(session_id, target_id, by=by, late=late)
 
     async def set_pinned(self, session_id: str, pinned: bool) -> bool:
         """Pin a session, so that no rule of retention takes it, or unpin it. Does not count as an access.

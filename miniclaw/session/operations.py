@@ -1,4 +1,4 @@
-"""What an administrator does to sessions: delete, restore, pin, clean up, empty the trash; each with a receipt.
+"""What an administrator does to sessions: delete, restore, move, pin, clean up, empty the trash; each with a receipt.
 
 The same for a command that owns the workspace for a moment and for a program that runs. The receipt is an event in the
 history; a history that cannot be written is an ERROR in the log and stops nothing.
@@ -15,13 +15,7 @@ from typing import Protocol, Self
 import trio
 from msgspec import Struct
 
-from miniclaw.errors import (
-    MiniclawError,
-    RemovalPendingError,
-    SessionFileError,
-    SessionNotFoundError,
-    StoreError,
-)
+from miniclaw.errors import MiniclawError, RemovalPendingError, SessionFileError, SessionNotFoundError, StoreError
 from miniclaw.session.acts import Acts
 from miniclaw.session.carrying_out import REMOVAL_BATCH
 from miniclaw.session.cleanup import RECORD_SECONDS, OnProgress
@@ -34,6 +28,7 @@ from miniclaw.session.job import PENDING
 from miniclaw.session.logs import get_logger
 from miniclaw.session.parts import SessionParts
 from miniclaw.session.quarantine_operations import QuarantineActs, QuarantineOperations
+from miniclaw.session.relocation import Relocation
 from miniclaw.session.removing import Deletion
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import open_store
@@ -84,6 +79,10 @@ class Operations(Protocol):
         """Pin a session, or unpin it; return whether that changed anything."""
         ...
 
+    async def move(self, session_id: str, target_id: str) -> None:
+        """Move a session to another chat."""
+        ...
+
     async def cleanup(self, *, confirmed: bool = False, on_progress: OnProgress | None = None) -> CleanupResult:
         """Run a cleanup now."""
         ...
@@ -109,14 +108,7 @@ class SessionOperations(Acts):
     @classmethod
     def of(cls, parts: SessionParts, *, by: Actor) -> Self:
         """Return the operations on these parts; see the constructor."""
-        return cls(
-            parts.manager,
-            parts.store,
-            parts.cleanup,
-            parts.history,
-            by=by,
-            clock=parts.time.now,
-        )
+        return cls(parts.manager, parts.store, parts.cleanup, parts.history, by=by, clock=parts.time.now)
 
     @property
     def quarantine(self) -> QuarantineOperations:
@@ -229,6 +221,24 @@ class SessionOperations(Acts):
             session = HistorySession(session_id, self._clock(), reason="restored")
             await self._tell(self._event("restored", sessions=[session]))
         return Restored(session_id)
+
+    async def move(self, session_id: str, target_id: str) -> None:
+        """Move a session to another chat; see `SessionManager.move_session`."""
+
+        def event(kind: EventKind, moved: Relocation | None = None) -> HistoryEvent:
+            used, size = (None, 0) if moved is None else (moved.last_accessed, moved.size)
+            session = HistorySession(session_id, used, size, "moved")
+            return self._event(kind, sessions=[session], because=f"moved to {target_id}")
+
+        async with self._manager.operation():
+            try:
+                moved = await self._manager.move_session(
+                    session_id, target_id, by=self._by, late=lambda moved: self._record_late(event("late", moved))
+                )
+            except RemovalPendingError:
+                await self._tell(event("pending"))
+                raise
+            await self._tell(event("moved", moved))
 
     async def empty_trash(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
         """Remove entries of the trash for good; return what became of each, in their order.

@@ -15,7 +15,13 @@ from typing import Final, TypeVar
 
 import trio
 
-from miniclaw.errors import CorruptTrashError, StoreError, TrashEntryNotFoundError, WorkspaceHeldError
+from miniclaw.errors import (
+    CorruptTrashError,
+    SessionFileError,
+    StoreError,
+    TrashEntryNotFoundError,
+    WorkspaceHeldError,
+)
 from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.earlier import EarlierFolders
@@ -29,6 +35,7 @@ from miniclaw.session.ownable import Place
 from miniclaw.session.process import OpeningProcess
 from miniclaw.session.quarantine import quarantine_session
 from miniclaw.session.recovery import recover
+from miniclaw.session.relocation import Relocation, relocate
 from miniclaw.session.removal import Consent, Removal, TrashOrder, remove_batch
 from miniclaw.session.restore import restore
 from miniclaw.session.retention.policy import Staying
@@ -240,6 +247,32 @@ class FileSessionStore:
         """See `SessionStore.restore`."""
         work = partial(restore, self.directory, self.trash, entry_id, now)
         return await self.run(work, self._load_limiter, finished)
+
+    async def relocate(
+        self,
+        session_id: str,
+        target_id: str,
+        may_begin: Callable[[], bool],
+        *,
+        finished: Callable[[], None],
+        settled: Callable[[Relocation | StoreError], Epilogue],
+    ) -> None:
+        """See `SessionStore.relocate`."""
+        token = trio.lowlevel.current_trio_token()
+
+        def ask() -> bool:
+            return trio.from_thread.run_sync(may_begin, trio_token=token)  # as in `remove`
+
+        def work() -> Relocation | StoreError:
+            try:
+                return relocate(self.directory, session_id, target_id, ask)
+            except StoreError as error:
+                return error
+            except Exception as error:  # noqa: BLE001 - no memory, or the program has ended: an outcome, too
+                path = self.directory.path / names.file_name(session_id)
+                return SessionFileError(path, f"could not move it: {error!r}")
+
+        await self.run(telling(work, settled), self._load_limiter, finished)
 
     async def run(
         self, work: Callable[[], T], limiter: trio.CapacityLimiter, finished: Callable[[], None] | None = None

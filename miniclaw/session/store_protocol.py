@@ -7,8 +7,10 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
+from miniclaw.errors import StoreError
 from miniclaw.session.on_disk import Difference
 from miniclaw.session.ownable import Place
+from miniclaw.session.relocation import Relocation
 from miniclaw.session.removal import Consent, Removal, TrashOrder
 from miniclaw.session.retention.policy import Staying
 from miniclaw.session.rows import Leftover, LeftoverRemoval, ScanRow, Verify
@@ -213,5 +215,31 @@ class SessionStore(Protocol):
         Raises:
             SessionExistsError: There is a session of that id.
             StoreError: The entry is still there.
+        """
+        ...
+
+    async def relocate(
+        self,
+        session_id: str,
+        target_id: str,
+        may_begin: Callable[[], bool],
+        *,
+        finished: Callable[[], None],
+        settled: Callable[[Relocation | StoreError], Epilogue],
+    ) -> None:
+        """Give a session another id, and change nothing else of it.
+
+        The caller holds the locks of both ids until `finished` is called. What memory has of the session is saved, and
+        it has no session of the new id.
+
+        Args:
+            session_id: The session.
+            target_id: The new id.
+            may_begin: Asked on the trio thread before anything is changed.
+            settled: Called on the trio thread with the outcome; not called where nothing was begun. The epilogue is
+                done in the worker thread.
+            finished: As for `remove`.
+
+        Cancellation: as `remove`.
         """
         ...

@@ -87,6 +87,7 @@ class Operation:
         precious: Contents that are in place or in quarantine afterwards, wherever they were.
         targets: The files of which it has to say whether it is done.
         from_start: Whether opening, locking and recovery are part of it.
+        either: Names of files of which at least one is always there: one session under two ids.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Operation:
     targets: frozenset[str]
     precious: tuple[bytes, ...] = ()
     from_start: bool = False
+    either: tuple[str, ...] = ()
 
     def tree(self) -> Tree:
         """Return the workspace before the operation."""
@@ -169,6 +171,7 @@ def check(operation: Operation, root: Path, done: set[str], *, started: bool) ->
         is_kept = is_kept or any(entry[1] == fate.trashed and entry[0] in fate.names for entry in trashed)
         if not is_kept and not set(fate.names) & set(somewhere):
             yield f"{fate.names[0]} is nowhere, and not kept: {trashed}, {quarantine}"
+    yield from _check_either(operation, [*place, *([] if started else (Path(name).name for name in captured))])
     yield from _check_precious(operation, [*place.values(), *quarantine], list(captured.values()), started)
     may_lie_there = {*operation.precious, *(fate.quarantined for fate in operation.fates)}
     for content in quarantine:
@@ -198,6 +201,11 @@ def _check_fate(
         yield f"{fate.names[0]} is said to be removed and still captured"
     if started and any(content not in fate.versions for content in here):
         yield f"{fate.names[0]} is not what it was: {here}"
+
+
+def _check_either(operation: Operation, there: list[str]) -> Iterator[str]:
+    if operation.either and not set(there).intersection(operation.either):
+        yield f"none of {operation.either} is there"
 
 
 def _check_trash(files: dict[str, bytes], started: bool) -> Iterator[tuple[str, bytes] | str]:

@@ -23,6 +23,7 @@ from tests.fakes.work_folder import left_in_work
 from tests.faults.interleaving import Stage
 
 ID = "telegram_1"
+MOVED_ID = "slack_U9"
 OLD = "hello from 1"
 
 
@@ -94,6 +95,12 @@ class World:
         self.live = False
         return (await self.manager.delete_session(ID)).bytes_freed
 
+    async def move(self, stage: Stage) -> str:
+        """Move the session to another chat."""
+        self.live = False
+        await self.manager.move_session(ID, MOVED_ID)
+        return MOVED_ID
+
     async def restore(self, stage: Stage) -> str:
         return await self.manager.restore_session(ID)
 
@@ -143,15 +150,15 @@ class World:
         sessions = [codec.decode_session(self._trash.read(entry.id)) for entry in self._trash.entries()]
         return [[message.content for message in session.messages] for session in sessions]
 
-    async def contents(self) -> list[str] | None:
-        """Return what the session says, in memory and on disk; check that all is in order."""
+    async def contents(self, session_id: str = ID) -> list[str] | None:
+        """Return what a session says, in memory and on disk; check that all is in order."""
         await self.manager.save_all_sessions()
         assert "held=[]" in repr(self.manager)
         assert self.manager.dirty_sessions() == []
         assert left_in_work(self.directory.path) == []
-        in_memory = self.manager._memory.find(ID)
+        in_memory = self.manager._memory.find(session_id)
         try:
-            on_disk = self.directory.load(ID)
+            on_disk = self.directory.load(session_id)
         except SessionNotFoundError:
             assert in_memory is None
             return None

@@ -21,6 +21,7 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.names import file_name, file_names
 from miniclaw.session.on_disk import make_on_disk, remember
 from miniclaw.session.quarantine import quarantine
+from miniclaw.session.relocation import Relocation, relocate
 from miniclaw.session.removal import remove_batch
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.scanning import DirectoryScan
@@ -221,6 +222,29 @@ def keeping_then_deleting() -> Operation:
     return Operation("keep, delete", run, {**BYSTANDERS, key: content}, fates, frozenset({key}))
 
 
+def moving(name: str, *, broken_off: bool) -> Operation:
+    """Move a session to another chat, beside others; or go on with a move that was broken off."""
+    session_id, target_id = LEGACY_ID, "web_moved"
+    content = text(session_id, OLD, "moved")
+    session = codec.snapshot_session(codec.decode_session(content), target_id)
+    moved = bytes(codec.encode_session(session))
+    old, new = file_name(session_id), file_name(target_id)
+
+    def run(directory: SessionDirectory, report: Report) -> None:
+        relocation = relocate(directory, session_id, target_id, lambda: True)
+        if relocation != Relocation(OLD, len(content)):
+            report.lies.append(f"it says {relocation}")
+        report.finish(old, new)
+
+    fates = (
+        *BYSTANDING,
+        Fate(file_names(session_id), (content, None), None),
+        Fate((new,), (moved,) if broken_off else (None, moved), moved),
+    )
+    files: dict[str, bytes | str | None] = {**BYSTANDERS, LEGACY: content, **({new: moved} if broken_off else {})}
+    return Operation(name, run, files, fates, frozenset({old, new}), either=(*file_names(session_id), new))
+
+
 def quarantining() -> Operation:
     """Put a damaged file out of the way."""
 
@@ -330,6 +354,8 @@ OPERATIONS: Final = {
         removing("cleanup", many(200, 2), many(300, 1), [TORN_NAME], if_old),
         removing("delete", ["telegram_200"], [], [], lambda _: True),
         keeping_then_deleting(),
+        moving("move", broken_off=False),
+        moving("move again", broken_off=True),
         quarantining(),
         saving_over(),
         recovering(),

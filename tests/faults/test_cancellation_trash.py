@@ -33,6 +33,14 @@ async def restore(home: Home) -> None:
     await home.operations().restore(TRASHED)
 
 
+async def move(home: Home) -> None:
+    try:
+        await home.operations().move("web_cold", "web_moved")
+    finally:
+        names = {path.name for path in home.directory.rglob("*.json")}
+        assert names & {"web_cold.json", "web_moved.json"}
+
+
 async def pin(home: Home) -> None:
     await home.operations().set_pinned("web_cold", True)
 
@@ -55,6 +63,7 @@ CASES = {
     "operations_restore": Case(restore, TRASHED),
     "operations_empty_trash": Case(empty_trash, TRASHED, completes=True, erases=True),
     "operations_set_pinned": Case(pin),
+    "operations_move": Case(move, "web_cold", frozenset({"web_cold"}), completes=True, erases=True),
 }
 
 

@@ -54,6 +54,7 @@ LEAST_POINTS: Final = {
     "keep, delete": 210, "quarantine": 45, "save over": 190, "recover": 700, "first start": 180,
     "cleanup to trash": 820, "delete to trash": 340, "restore": 280,
     "move to quarantine": 180, "restore quarantined": 240, "quarantine to trash": 520, "back to quarantine": 190,
+    "move": 260, "move again": 220,
     "save, work folder gone": 60, "delete, work folder gone": 100,
 }  # fmt: skip
 

@@ -24,9 +24,10 @@ TIMEOUT_SECONDS: Final = 300
 # What they were when this was written is a little more; a loop that ends early shows here.
 LEAST_POINTS: Final = {
     "save": 45, "save batch": 170, "load": 28, "adopt": 28, "scan": 65, "cleanup": 200, "delete": 30,
-    "keep, delete": 60, "quarantine": 12, "recover": 450, "first start": 24,
+    "keep, delete": 60, "quarantine": 12, "save over": 60, "recover": 450, "first start": 24,
     "cleanup to trash": 850, "delete to trash": 250, "restore": 95,
     "move to quarantine": 90, "restore quarantined": 140, "quarantine to trash": 480, "back to quarantine": 140,
+    "move": 170, "move again": 75,
     "save, work folder gone": 40, "delete, work folder gone": 40,
 }  # fmt: skip
 

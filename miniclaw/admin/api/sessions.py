@@ -1,4 +1,4 @@
-"""The sessions: which there are, one of them, deleting and pinning."""
+"""The sessions: which there are, one of them, deleting, moving and pinning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery, RawJson
 from miniclaw.admin.api.paging import page
 from miniclaw.admin.api.refusals import RequestRefusedError
 from miniclaw.admin.context import AdminContext
-from miniclaw.admin.messages import MAX_PAGE, DeletedSession, DeletedSessions, DeleteOrder, Pinned, failure
+from miniclaw.admin.messages import (
+    MAX_PAGE,
+    DeletedSession,
+    DeletedSessions,
+    DeleteOrder,
+    Moved,
+    MoveOrder,
+    Pinned,
+    failure,
+)
 from miniclaw.admin.views.looking import Progress, sessions_opened
 from miniclaw.admin.views.rows import SessionRow, shown
 from miniclaw.admin.views.session_list import ORDERS, Order, State, Wanted, judged_sessions
@@ -165,6 +174,12 @@ async def unpin(call: Call[NoQuery, None]) -> Pinned:
     return Pinned(call.name, False, await call.operations.set_pinned(call.name, False))
 
 
+async def move(call: Call[NoQuery, MoveOrder]) -> Moved:
+    """Move a session to another chat, and change nothing else of it."""
+    await call.operations.move(call.name, call.body.to)
+    return Moved(call.name, call.body.to)
+
+
 SESSIONS: Final = (
     Endpoint("GET", "/sessions", list_sessions, SessionPage, "List the sessions, page by page.", query=ListQuery,
              refuses=(503,)),
@@ -174,6 +189,8 @@ SESSIONS: Final = (
              "Return a session, whole. Does not count as using it.", refuses=(404, 409, 503)),
     Endpoint("DELETE", "/sessions/{session_id}", delete_session, DeletedSession,
              "Delete a session, whatever its age.", query=EraseQuery, refuses=(404, 409, 503)),
+    Endpoint("POST", "/sessions/{session_id}/move", move, Moved,
+             "Move a session to another chat. Never overwrites one.", body=MoveOrder, refuses=(404, 409, 503)),
     Endpoint("PUT", "/sessions/{session_id}/pin", pin, Pinned, "Pin a session: no rule removes it.",
              refuses=(404, 409, 503)),
     Endpoint("DELETE", "/sessions/{session_id}/pin", unpin, Pinned, "Leave a session to the rules again.",

@@ -211,3 +211,45 @@ async def test_damaged_session_is_409_and_stays(office: Office) -> None:
     for method in ("GET", "DELETE"):
         assert (await office.api.ask(method, "/sessions/web_a")).refused(409)["error"] == "CorruptSessionError"
     assert path.read_text() == "{"
+
+
+async def test_move_gives_a_session_another_id(office: Office) -> None:
+    """What is not saved of it moves along; it is on the disk when that is told, with a receipt."""
+    await office.say("web", "a/b", "unsaved")
+    told = (await office.api.post("/sessions/web_a%2Fb/move", {"to": "telegram_1"})).json
+    assert told == {"session_id": "web_a/b", "to": "telegram_1"}
+    assert office.left() == {"telegram_1.json"}
+    shown = (await office.api.get("/sessions/telegram_1")).json
+    assert [message["content"] for message in shown["messages"]] == ["unsaved"]
+    assert (await office.api.get("/sessions/web_a%2Fb")).refused(404)["error"] == "SessionNotFoundError"
+    (event,) = (await office.api.get("/history")).json["events"]
+    assert (event["event"], event["by"], event["because"]) == ("moved", "command", "moved to telegram_1")
+
+
+async def test_move_that_cannot_be_is_refused_by_its_reason(office: Office) -> None:
+    """What is not there, what is in the way, what is in use, and what is no id; nothing is changed by any."""
+    office.add("web_a", days=1)
+    office.add("web_b", days=1)
+    for path, to, status, error in (
+        ("web_none", "web_c", 404, "SessionNotFoundError"),
+        ("web_a", "web_b", 409, "SessionExistsError"),
+        ("web_a", "web_a", 400, "InvalidSessionIdError"),
+        ("web_a", "nonsense", 400, "InvalidSessionIdError"),
+    ):
+        refused = (await office.api.post(f"/sessions/{path}/move", {"to": to})).refused(status)
+        assert refused["error"] == error
+    async with office.manager.using("web_a"):
+        refused = (await office.api.post("/sessions/web_a/move", {"to": "web_c"})).refused(409)
+    assert refused["error"] == "SessionInUseError"
+    assert "try again" in refused["detail"]
+    assert (await office.api.post("/sessions/web_a/move", {})).refused(422)["field"] == "to"
+    assert office.left() == {"web_a.json", "web_b.json"}
+    assert (await office.api.get("/history")).json["events"] == []
+
+
+async def test_move_by_a_stranger_is_told_as_the_apis(office: Office) -> None:
+    """Who comes with the token to the address is named so."""
+    office.add("web_a", days=1)
+    assert (await office.stranger.post("/sessions/web_a/move", {"to": "web_b"})).json["to"] == "web_b"
+    (event,) = (await office.api.get("/history")).json["events"]
+    assert event["by"] == "api"

@@ -1,0 +1,32 @@
+"""``miniclaw sessions move``."""
+
+from __future__ import annotations
+
+import click
+
+from miniclaw.cli import Settings
+from miniclaw.cli.looking import sessions_opened
+from miniclaw.cli.operating import operate, refuse_if_held
+from miniclaw.cli.output import one_line
+from miniclaw.errors import SessionNotFoundError
+from miniclaw.session import names
+
+
+@click.command()
+@click.argument("session_id", metavar="ID")
+@click.argument("target_id", metavar="NEW")
+@click.pass_obj
+def move(settings: Settings, session_id: str, target_id: str) -> None:
+    """Move a session to another chat, which goes on with the conversation.
+
+    NEW is CHANNEL_CHAT, and has no session. Nothing but the ids changes, and it does not count as using the session. A
+    message to ID begins a new conversation then.
+    """
+    for each in (session_id, target_id):
+        names.split_session_id(each)  # what is no id is told before anything is done
+    refuse_if_held(settings)
+    with sessions_opened(settings) as directory:
+        if directory is None:  # where there is none, none is made
+            raise SessionNotFoundError(session_id)
+    operate(settings, lambda operations: operations.move(session_id, target_id))
+    click.echo(f"Moved {one_line(session_id)} to {one_line(target_id)}.")

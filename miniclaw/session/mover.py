@@ -1,0 +1,134 @@
+"""Moving a session to another chat: on disk (`miniclaw.session.relocation`), and out of memory in the same step.
+
+What memory has of the session is saved before, so that the file is all there is of it. The locks of both ids are held
+meanwhile, in the order of the ids, so that two moves never wait for one another: whoever wants either session waits,
+and finds the old one gone, or the new one there.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from miniclaw.errors import (
+    InvalidSessionIdError,
+    RemovalPendingError,
+    SessionExistsError,
+    SessionFileError,
+    SessionInUseError,
+    StoreError,
+)
+from miniclaw.session.job import Job, Late
+from miniclaw.session.locks import FileLocks, Lease
+from miniclaw.session.logs import get_logger
+from miniclaw.session.memory import Entry, SessionMemory
+from miniclaw.session.relocation import CALLED_OFF, Relocation
+from miniclaw.session.saver import SessionSaver
+from miniclaw.session.store_protocol import SessionStore
+from miniclaw.session.threads import Epilogue
+
+PENDING: Final = "the disk has not answered yet; the move goes on, and the log tells how it ends"
+
+log = get_logger("miniclaw.session.manager")
+
+
+class SessionMover:
+    """The moving part of a `SessionManager`, whose store, memory, locks and saver it shares."""
+
+    def __init__(self, store: SessionStore, memory: SessionMemory, locks: FileLocks, saver: SessionSaver) -> None:
+        self._store = store
+        self._memory = memory
+        self._locks = locks
+        self._saver = saver
+
+    async def move(self, session_id: str, target_id: str, *, by: str, late: Late[Relocation] | None) -> Relocation:
+        """Move one session; see `SessionManager.move_session`.
+
+        Args:
+            session_id: The session.
+            target_id: Its new id.
+            by: Who moves it, for the log.
+            late: Takes the move that is told as pending.
+        """
+        if session_id == target_id:
+            raise InvalidSessionIdError(target_id, "it is the session itself; name another chat")
+        tell = partial(log.info, "Session moved", session_id=session_id, to=target_id, by=by)
+        first, second = sorted((session_id, target_id))
+        async with self._locks.hold(first) as one, self._locks.hold(second) as other:
+            if self._memory.find(target_id) is not None:
+                raise SessionExistsError(self._path(target_id), target_id)
+            entry = self._memory.set_aside(session_id)
+
+            def end_late(outcome: Relocation | StoreError) -> Epilogue:
+                if not isinstance(outcome, StoreError):
+                    tell()
+                    return late(outcome) if late is not None else None
+                if job.committed:  # else it was called off in time, as its caller was told
+                    log.error("Move that outlasted its caller has failed", session_id=session_id, error=str(outcome))
+                return None
+
+            job = Job(end_late)
+            try:
+                if entry is not None:
+                    await self._save(entry, one if session_id == first else other)
+                moved = await self._relocate(session_id, target_id, entry, job, (one, other))
+            finally:
+                if entry is not None and not job.committed:
+                    entry.leaving = False
+        tell()
+        return moved
+
+    async def _save(self, entry: Entry, lease: Lease) -> None:
+        """Bring a session to the disk, where it is not.
+
+        Raises:
+            SessionInUseError: A turn holds it, and would go on with a session that is no more.
+            SessionFileError: It could not be saved.
+        """
+        if entry.users:
+            raise SessionInUseError(entry.session_id)
+        if entry.dirty and not await self._saver.save_held(entry, lease):
+            raise SessionFileError(self._path(entry.session_id), "not moved: it could not be saved before")
+
+    async def _relocate(
+        self,
+        session_id: str,
+        target_id: str,
+        entry: Entry | None,
+        job: Job[Relocation | StoreError],
+        leases: tuple[Lease, Lease],
+    ) -> Relocation:
+        leave = [lease.join() for lease in leases]
+
+        def finished() -> None:
+            for each in leave:
+                each()
+
+        def settled(outcome: Relocation | StoreError) -> Epilogue:
+            if entry is not None:
+                self._end(entry, outcome, begun=job.committed)
+            return job.settle(outcome)
+
+        outcome = await job.run(
+            partial(self._store.relocate, session_id, target_id, job.commit, finished=finished, settled=settled)
+        )
+        if outcome is None and job.committed:
+            raise RemovalPendingError(self._path(session_id), PENDING)
+        if outcome is None:
+            raise SessionFileError(self._path(session_id), CALLED_OFF)
+        if isinstance(outcome, StoreError):
+            raise outcome
+        return outcome
+
+    def _end(self, entry: Entry, outcome: Relocation | StoreError, *, begun: bool) -> None:
+        """Let memory follow a move, still under its locks."""
+        if not isinstance(outcome, StoreError):
+            self._memory.drop(entry)
+            return
+        # Where its file is by now is not certain: memory is what there is, and is to be saved.
+        entry.revision += begun
+        entry.leaving = False
+
+    def _path(self, session_id: str) -> Path:
+        return Path(self._store.describe(self._store.keys(session_id)[0]))

@@ -1,0 +1,161 @@
+"""Moving a session to another chat, synchronously: it gets another id and another place, and is in both for a moment.
+
+Order on the disk, so that a crash or a power cut at any point leaves the session under its old id, under its new one,
+or whole under both: the new file, whole · its name, by a link that fails where something stands · remove the old file
+as every session is removed (`miniclaw.session.removal`), which syncs the directory before it unlinks. Where a crash has
+left both, the same move again finds the new file to be what it would write, and goes on with the removal.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+
+from miniclaw.errors import SessionExistsError, SessionFileError, StoreIOError
+from miniclaw.session import codec, names
+from miniclaw.session.content import content_of
+from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files import READ_FLAGS, fill, opened, store_errors, why_no_session_file
+from miniclaw.session.free_place import check_is_free, create
+from miniclaw.session.fs import Bytes
+from miniclaw.session.logs import get_logger
+from miniclaw.session.putting_back import settle_captured
+from miniclaw.session.removal import remove_batch
+from miniclaw.session.rows import StoredSession
+from miniclaw.session.types import Session, SessionHeader
+
+CALLED_OFF: Final = "the disk did not answer in time, or the program ends; nothing was moved"
+
+_GONE: Final = frozenset({"removed", "unsynced", "vanished"})
+
+log = get_logger("miniclaw.session.store")
+
+
+class Relocation(Struct, frozen=True):
+    """A session that was moved.
+
+    Attributes:
+        last_accessed: When it was last used; a move is no use.
+        size: Bytes of the file that is removed; 0 where another program has removed it meanwhile.
+    """
+
+    last_accessed: datetime
+    size: int
+
+
+def relocate(directory: SessionDirectory, session_id: str, target_id: str, may_begin: Callable[[], bool]) -> Relocation:
+    """Give a session another id: its ids and its file's name change, and nothing else of it.
+
+    Args:
+        directory: Owned by this process. The caller holds the locks of both ids, and has made sure that what memory has
+            of the session is saved, and that there is no session of the new id in memory.
+        session_id: The session.
+        target_id: The new id.
+        may_begin: Asked once, before anything is changed; may block.
+
+    Durability: it is on the disk under its new id, and gone under the old one, when this returns. Where a power cut may
+    bring the old one back, that is a WARNING.
+
+    Raises:
+        SessionNotFoundError: There is no such session.
+        SessionExistsError: There is one of the new id, under any of its names; nothing was changed.
+        CorruptSessionError, MismatchedSessionError: It cannot be read; nothing was changed.
+        SessionTooLargeError: It would be a file that could not be loaded again.
+        StoreIOError: Nothing was changed.
+        SessionFileError: It was called off. Or it has the new place, and the old file is still there: the text says
+            why, and the same move again goes on with it.
+    """
+    directory.check_owned()
+    source, target = names.file_name(session_id), names.file_name(target_id)
+    session = _load(directory, session_id)
+    moved = codec.snapshot_session(session, target_id)
+    is_there = _is_there(directory, moved)
+    if not may_begin():
+        raise SessionFileError(directory.path / source, CALLED_OFF)
+    if not is_there:
+        try:
+            with store_errors(directory.path / target, "create"):
+                create(directory, target, content_of(moved, directory.path, target))
+        except StoreIOError as error:
+            if error.errno == errno.EEXIST:
+                raise SessionExistsError(directory.path / target, target_id) from error
+            raise
+    return Relocation(session.last_accessed, _remove(directory, source, session))
+
+
+def _load(directory: SessionDirectory, session_id: str) -> Session:
+    """Load a session; it has its proper name then, and no other file of its own."""
+    own, *bare = names.file_names(session_id)
+    with store_errors(directory.path / own, "move"):
+        for name in (own, *bare):
+            settle_captured(directory, name)
+    session = directory.load(session_id, adopt=True)
+    for name in bare:
+        row = directory.read_row(name)
+        if isinstance(row, StoredSession) and row.header.session_id == session_id:
+            reason = f"it is a second file of the session {session_id!r}; move one of them out of the way first"
+            raise SessionFileError(directory.path / name, reason)
+    return session
+
+
+def _is_there(directory: SessionDirectory, moved: Session) -> bool:
+    """Return whether the new file is there already, as a move that was broken off has left it.
+
+    Raises:
+        SessionExistsError: Something else is.
+    """
+    try:
+        check_is_free(directory, moved.session_id, "move")
+    except SessionExistsError as error:
+        if error.path.name != names.file_name(moved.session_id) or not _is_written(directory, moved):
+            raise
+        return True
+    return False
+
+
+def _is_written(directory: SessionDirectory, session: Session) -> bool:
+    """Return whether a session's own file is just what a save of the session would write."""
+    fs, name = directory.fs, names.file_name(session.session_id)
+    content = content_of(session, directory.path, name)
+    pieces: Iterable[Bytes] = (content,) if isinstance(content, (bytes, bytearray, memoryview)) else content
+    with store_errors(directory.path / name, "read"):
+        status = fs.stat(name, dir_fd=directory.fd)
+        if why_no_session_file(status.st_mode):
+            return False
+        written = 0
+        with opened(fs, name, READ_FLAGS, dir_fd=directory.fd) as fd:
+            for piece in pieces:
+                there = bytearray(len(piece))
+                try:
+                    fill(fs, fd, memoryview(there))
+                except ValueError:  # it is shorter
+                    return False
+                if there != piece:
+                    return False
+                written += len(piece)
+    return written == status.st_size
+
+
+def _remove(directory: SessionDirectory, name: str, session: Session) -> int:
+    """Remove the old file, if it still is what was copied, and return its size.
+
+    Raises:
+        SessionFileError: It is still there.
+    """
+
+    def is_copied(header: SessionHeader) -> bool:
+        return (header.session_id, header.last_accessed) == (session.session_id, session.last_accessed)
+
+    (removal,) = remove_batch(directory, [name], lambda headers: [is_copied(header) for header in headers])
+    if removal.outcome == "unsynced":
+        log.warning("Moved session may come back after a power cut", path=str(directory.path / name))
+    if removal.outcome not in _GONE:
+        reason = removal.reason or "another program has changed it meanwhile"
+        raise SessionFileError(
+            directory.path / name, f"the session was moved, and is still here as well: {reason}; move it again"
+        )
+    return removal.size
