@@ -91,6 +91,8 @@ def furnish(home: Path) -> None:
     write_session(sessions, "web_bernd", now - timedelta(days=2))
     (sessions / "web_4711.json").write_text('{"session_id": "web_4711", "chan', encoding="utf-8")
     (sessions / "notes.txt").write_text("not a session", encoding="utf-8")
+    conflict = sessions / "web_bernd.sync-conflict-20261128-071502-ABCDEF7.json"
+    conflict.write_bytes((sessions / "web_bernd.json").read_bytes())
     corrupted = sessions / "telegram_4099.json.corrupted"
     corrupted.write_text("{", encoding="utf-8")
     long_ago = (now - timedelta(days=90)).timestamp()
@@ -128,7 +130,9 @@ def tell(story: Story) -> None:
     story.say("Somebody else asks for their data, and then for its erasure:")
     export = str(story.terminal.home / "web_bernd.md")
     story.run("sessions", "export", "web_bernd", "--format", "markdown", "-o", export)
-    story.run("sessions", "delete", "web_bernd", "--erase", answer="y\n")
+    story.run("sessions", "delete", "web_bernd", "--erase", answer="y\n", code=1)
+    story.say("Anna writes from another account from now on, and wants to go on where she was:")
+    story.run("sessions", "move", "telegram_anna", "telegram_5550101")
     story.say("In the evening: what was done?")
     story.run("history")
     story.run("status")
