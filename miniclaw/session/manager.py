@@ -95,11 +95,11 @@ class SessionManager:
         self.stats = SessionStats(clock)
         self._saver = SessionSaver(store, self._memory, self._locks, self.stats.saves)
         self._remover = SessionRemover(store, self._memory, self._locks, self._saver)
-        self._mover = SessionMover(store, self._memory, self._locks, self._saver)
         self._gate = Gate(store)
         self._loader = SessionLoader(
             store, self._memory, self._locks, self._gate, clock=clock, call_for_save=self._call_for_save
         )
+        self._mover = SessionMover(store, self._memory, self._locks, self._saver, self._loader)
 
     def __repr__(self) -> str:
         return f"<SessionManager live={len(self._memory)} dirty={len(self.dirty_sessions())} {self._locks!r}>"
@@ -377,6 +377,7 @@ class SessionManager:
             if vacant and await self._loader.current(session_id, lease):
                 raise SessionExistsError(Path(self._store.describe(self._store.keys(session_id)[0])), session_id)
             yield lease
+
     async def move_session(
         self, session_id: str, target_id: str, *, by: str = "program", late: Late[Relocation] | None = None
     ) -> Relocation:

@@ -20,6 +20,7 @@ from miniclaw.errors import (
     StoreError,
 )
 from miniclaw.session.job import Job, Late
+from miniclaw.session.loader import SessionLoader
 from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SessionMemory
@@ -34,13 +35,16 @@ log = get_logger("miniclaw.session.manager")
 
 
 class SessionMover:
-    """The moving part of a `SessionManager`, whose store, memory, locks and saver it shares."""
+    """The moving part of a `SessionManager`, whose store, memory, locks, saver and loader it shares."""
 
-    def __init__(self, store: SessionStore, memory: SessionMemory, locks: FileLocks, saver: SessionSaver) -> None:
+    def __init__(
+        self, store: SessionStore, memory: SessionMemory, locks: FileLocks, saver: SessionSaver, loader: SessionLoader
+    ) -> None:
         self._store = store
         self._memory = memory
         self._locks = locks
         self._saver = saver
+        self._loader = loader
 
     async def move(self, session_id: str, target_id: str, *, by: str, late: Late[Relocation] | None) -> Relocation:
         """Move one session; see `SessionManager.move_session`.
@@ -56,7 +60,7 @@ class SessionMover:
         tell = partial(log.info, "Session moved", session_id=session_id, to=target_id, by=by)
         first, second = sorted((session_id, target_id))
         async with self._locks.hold(first) as one, self._locks.hold(second) as other:
-            if self._memory.find(target_id) is not None:
+            if await self._loader.current(target_id, other if target_id == second else one) is not None:
                 raise SessionExistsError(self._path(target_id), target_id)
             entry = self._memory.set_aside(session_id)
 

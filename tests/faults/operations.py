@@ -274,8 +274,8 @@ def saving_over() -> Operation:
             report.finish("telegram_200.json")
 
     fate = Fate(("telegram_200.json",), (other, new, None), new, quarantined=other)
-    files = {**BYSTANDERS, "telegram_200.json": other}
-    return Operation("save over", run, files, (*BYSTANDING, fate), frozenset({"telegram_200.json"}), (other,))
+    tree = {**BYSTANDERS, "telegram_200.json": other}
+    return Operation("save over", run, {**tree}, (*BYSTANDING, fate), frozenset({"telegram_200.json"}), (other,))
 
 
 def starting(name: str, work: dict[str, bytes | str | None], fates: tuple[Fate, ...], *precious: bytes) -> Operation:
