@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
@@ -34,7 +33,7 @@ from miniclaw.session.plan import CleanupPlan, Planner
 from miniclaw.session.removal import Removal, TrashOrder
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.retention.policy import DAILY, SESSION_TTL_DAYS, RetentionPolicy
-from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS
+from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
 from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.rows import ProblemFile, StoredSession
 from miniclaw.session.stats import CleanupStats, RunCount
@@ -77,16 +76,19 @@ class Cleanup:
 
     Args:
         sessions_dir: The directory. Without `manager`, each call opens it as its one owner for as long as it takes.
-        policy: How long sessions are kept.
+        policy: How long sessions are kept; None: the policy of the manager, or without one 30 days.
         clock: The clocks; a plain function is taken for the wall clock; None: those of this machine. Ages go by what
             `.state` in the directory knows of the time; without that, by the wall clock.
         time: The time of a running program, in place of `clock`.
-        interval: Between two daily runs; None: none comes by itself.
+        schedule: When daily runs come; None: every 24 hours.
         manager: The manager of a running program, which owns the directory and knows what is in use.
         store: The store of that manager; goes with `manager`.
         history: Where each run is written down; None: nowhere.
         by: Who runs it unless `run` is told otherwise, for trash and history.
         run: Runs the work on `history` in a thread.
+
+    Attributes:
+        schedule: See above; exchanged by `change_rules`.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class Cleanup:
         policy: RetentionPolicy | None = None,
         clock: Clock | Now | None = None,
         time: Timekeeper | None = None,
-        interval: timedelta | None = DAILY,
+        schedule: Schedule | None = None,
         manager: SessionManager | None = None,
         store: SessionStore | None = None,
         history: History | None = None,
@@ -106,10 +108,10 @@ class Cleanup:
         if (manager is None) != (store is None):
             raise ValueError("manager and store go together")
         self.sessions_dir = Path(sessions_dir)
-        self.policy = policy or RetentionPolicy()
+        self._policy = policy
         self._clock = SystemClock() if clock is None else as_clock(clock)
         self._time = time
-        self._interval = interval
+        self.schedule = schedule or Schedule(DAILY)
         self._manager = manager
         self._store = store
         self._history = history
@@ -120,8 +122,16 @@ class Cleanup:
         self._turns = trio.Lock()  # held by the run that is going
         self._stops = 0  # how often `stop` was called: what began before the last time ends early
         self._interrupted = False  # the run that is going ends early, and no other one
+        self._changes = 0  # how often the rules have changed: a run that began before ends early
         # Shared with all that clean up around the same manager, whoever has them run.
         self.stats = CleanupStats(self._clock.wall) if manager is None else manager.stats.cleanups
+
+    @property
+    def policy(self) -> RetentionPolicy:
+        """How long sessions are kept, as of now."""
+        if self._policy is None and self._manager is not None:
+            return self._manager.policy
+        return self._policy or RetentionPolicy()
 
     def is_expired(self, session: SessionHeader | Session) -> bool:
         """Return whether a session may be removed now: last used longer ago than its TTL, not exactly that long."""
@@ -149,10 +159,10 @@ class Cleanup:
 
         Cancellation: leaves at once.
         """
-        stops = self._stops
+        stops, policy = self._stops, self.policy  # in one step with `notice`
         async with self._opened(own=False) as (manager, store, moment):
-            notice = notice or self._at_once(moment)
-            return await self._scan(store, manager, notice, verify=True, ends=lambda: self._stops != stops)
+            notice = notice or self._at_once(moment, policy)
+            return await self._scan(store, manager, policy, notice, verify=True, ends=lambda: self._stops != stops)
 
     async def delete_session(self, session: StoredSession) -> int:
         """Remove one session if it is still expired, and return the bytes freed; 0 where it was kept or is gone.
@@ -162,12 +172,13 @@ class Cleanup:
         Raises:
             StoreError: The system refused.
         """
+        policy = self.policy
         async with self._opened() as (manager, _, moment):
             ages = moment.ages
             order = None
-            if self.policy.trash_for is not None:
-                order = TrashOrder({session.key: "ttl"}, self._by, ages.now, self.policy.trash_for)
-            is_expired = partial(self.policy.is_expired, ages=ages)
+            if policy.trash_for is not None:
+                order = TrashOrder({session.key: "ttl"}, self._by, ages.now, policy.trash_for)
+            is_expired = partial(policy.is_expired, ages=ages)
             tell = partial(self._tell_one, ages)
             removal = (await manager.remove_sessions([session], is_expired, late=tell, order=order))[0]
         if removal.outcome == "pending":
@@ -211,16 +222,19 @@ class Cleanup:
 
         Cancellation: a batch that has begun is completed, none is begun after; what was done until then is logged.
         """
-        stops = self._stops
+        stops, changes, policy = self._stops, self._changes, self.policy  # in one step with `notice`
+
+        def ends() -> bool:
+            return self._interrupted or self._stops != stops or self._changes != changes
+
         async with self._turns:
             try:
                 with self.stats.counting() as count, self._log.run() as told:
                     async with self._opened() as (manager, store, moment):
                         result = await self._run(
-                            manager, store, count, told, notice or self._at_once(moment),
+                            manager, store, count, told, policy, notice or self._at_once(moment, policy),
                             on_plan=on_plan,
-                            confirmed=confirmed, on_progress=on_progress, by=by or self._by,
-                            ends=lambda: self._interrupted or self._stops != stops,
+                            confirmed=confirmed, on_progress=on_progress, by=by or self._by, ends=ends,
                         )  # fmt: skip
                     if self._time is not None and notice is None and not (result.held or result.interrupted):
                         await self._time.let_through()
@@ -231,6 +245,14 @@ class Cleanup:
     def stop(self) -> None:
         """Have the runs that are going or wait end after the batch they are at, and plans that are made see no more."""
         self._stops += 1
+
+    def change_rules(self, schedule: Schedule) -> None:
+        """Go by another schedule, and by the policy that the manager has now; on the trio thread.
+
+        The runs that are going or wait end after the batch they are at: they go by earlier rules.
+        """
+        self.schedule = schedule
+        self._changes += 1
 
     def interrupt(self) -> bool:
         """Have the run that is going end after the batch it is at; return whether there is one.
@@ -264,6 +286,7 @@ class Cleanup:
         store: SessionStore,
         count: RunCount,
         told: RunLog,
+        policy: RetentionPolicy,
         notice: Notice,
         *,
         on_plan: OnPlan | None,
@@ -275,8 +298,8 @@ class Cleanup:
         store.check_owned()
         started = trio.current_time()
         # Where the number of removals decides about others, damaged files must not be counted among them.
-        verify = self.policy.has_budget or self.policy.max_removed_fraction is not None
-        plan = await self._scan(store, manager, notice, verify=verify, ends=ends, on_progress=on_progress)
+        verify = policy.has_budget or policy.max_removed_fraction is not None
+        plan = await self._scan(store, manager, policy, notice, verify=verify, ends=ends, on_progress=on_progress)
         told.problems(plan)
         progress = Progress(plan)
         if on_plan is not None and not ends():
@@ -307,6 +330,7 @@ class Cleanup:
         self,
         store: SessionStore,
         manager: SessionManager,
+        policy: RetentionPolicy,
         notice: Notice,
         *,
         verify: bool,
@@ -314,9 +338,9 @@ class Cleanup:
         on_progress: OnProgress | None = None,
     ) -> CleanupPlan:
         now = notice.ages.now
-        planner = Planner(self.policy, notice, live=manager.live)
-        expired = partial(self.policy.is_expired, ages=notice.ages)
-        staying = notice.staying(self.policy)
+        planner = Planner(policy, notice, live=manager.live)
+        expired = partial(policy.is_expired, ages=notice.ages)
+        staying = notice.staying(policy)
         entries = 0
         foreign: list[str] = []
         async with store.scan(expired if verify else None, staying) as scan:
@@ -332,7 +356,7 @@ class Cleanup:
                 if on_progress is not None:
                     on_progress(entries)
         planner.add_leftovers(await store.leftovers(now, foreign))
-        free_disk = await store.free_disk() if self.policy.min_free_disk is not None else None
+        free_disk = await store.free_disk() if policy.min_free_disk is not None else None
         # In a thread, as what takes a while for a large plan: the event loop has people to serve.
         finish = partial(planner.finish, free_disk=free_disk)
         plan = await self.in_thread(finish)
@@ -352,6 +376,6 @@ class Cleanup:
             moment = await store.run(partial(look_at, store.state, self._clock), self._limiter)
             yield SessionManager(store, clock=self._clock.wall), store, moment
 
-    def _at_once(self, moment: Moment) -> Notice:
+    def _at_once(self, moment: Moment, policy: RetentionPolicy) -> Notice:
         """Return the notice of a run that waits for none."""
-        return moment.notice(self.policy, self._interval, waits=False)
+        return moment.notice(policy, self.schedule.interval, waits=False)

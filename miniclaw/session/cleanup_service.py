@@ -37,15 +37,16 @@ class CleanupService:
     """Runs a `Cleanup` at its times.
 
     Args:
-        cleanup: What is run.
+        cleanup: What is run; it has the schedule.
         time: The time, and what earlier runs have announced; started.
-        schedule: When it runs.
         removes: False: each run only says what would go.
         notice: Whether it deletes only what was announced.
         waits: Whether nothing is done before `release` is called.
         on_announced: See `OnAnnounced`; None: nobody is told.
 
     Attributes:
+        removes: See above; exchanged by `change_rules`.
+        notice: Likewise.
         next_run_at: When the next run is due; None: none comes by itself.
         last_result: What the last run did.
         runs: How many were tried since the start.
@@ -58,7 +59,6 @@ class CleanupService:
         cleanup: Cleanup,
         *,
         time: Timekeeper,
-        schedule: Schedule,
         removes: bool = True,
         notice: bool = True,
         waits: bool = False,
@@ -66,9 +66,8 @@ class CleanupService:
     ) -> None:
         self._cleanup = cleanup
         self._time = time
-        self._schedule = schedule
-        self._removes = removes
-        self._notice = notice
+        self.removes = removes
+        self.notice = notice
         self._waits = waits
         self._on_announced = on_announced
         self._idle = Idle()
@@ -123,6 +122,17 @@ class CleanupService:
         """Let a service that was told to wait begin; else without effect."""
         self._released.set()
 
+    def change_rules(self, schedule: Schedule, *, removes: bool, notice: bool) -> None:
+        """Go by other rules, and by the policy that the manager has now; on the trio thread.
+
+        A run that is going ends after its batch, and is made again.
+        """
+        self.removes, self.notice = removes, notice
+        self._cleanup.change_rules(schedule)
+        self._began = None
+        self._look()
+        self._idle.wake()
+
     def stop(self) -> None:
         """End the service after the batch it is at, if any."""
         self._idle.stop()
@@ -133,7 +143,7 @@ class CleanupService:
         """Return in how many seconds the next run is due."""
         moment = self._time.moment()
         last = moment.last_run if self._began is None else self._began
-        delay = self._schedule.delay(moment.ages, last, moment.boottime)
+        delay = self._cleanup.schedule.delay(moment.ages, last, moment.boottime)
         self.next_run_at = None if delay is None else moment.ages.now + delay
         return float("inf") if delay is None else delay.total_seconds()
 
@@ -152,20 +162,21 @@ class CleanupService:
     async def _turn(self) -> None:
         """Announce and remove, and remember that."""
         moment = self._time.moment()
-        notice = moment.notice(self._cleanup.policy, self._schedule.interval, waits=self._notice, on=self._notice)
-        # Also one that fails moves the next one on; only the next start tries again at once.
-        self._began = self._schedule.due_at(notice.ended(), moment.last_run)
+        policy, schedule = self._cleanup.policy, self._cleanup.schedule
+        notice = moment.notice(policy, schedule.interval, waits=self.notice, on=self.notice)
+        # Also one that fails moves the next one on; only the next start, or other rules, try again at once.
+        began = self._began = schedule.due_at(notice.ended(), moment.last_run)
         told = False
 
         async def tell(plan: CleanupPlan) -> None:
             nonlocal told
-            if self._notice:
+            if notice.on:
                 await self.announcer.tell(plan)
             told = True
 
         held, complete = "", False
         try:
-            if self._removes:
+            if self.removes:
                 self.last_result = await self._cleanup.run(notice=notice, on_plan=tell)
                 held, complete = self.last_result.held, not self.last_result.interrupted
             else:
@@ -176,7 +187,7 @@ class CleanupService:
                     await self._time.remember(notice, None, held=held)
             raise
         if told:
-            await self._time.remember(notice, self._began if complete else None, held=held)
+            await self._time.remember(notice, began if complete else None, held=held)
 
     async def _only_announce(self, notice: Notice, tell: OnPlan) -> bool:
         """Say what would go; return whether all of it was seen."""
@@ -205,10 +216,10 @@ class CleanupService:
     def _goes_at(self, stays: timedelta) -> datetime | None:
         """Return when the first run after this one comes that may delete what stays for so long."""
         ages = self._time.ages()
-        if not self._removes:
+        if not self.removes:
             return None
-        delay = self._schedule.delay(ages, self._began, self._time.look())
-        return None if delay is None else self._schedule.run_from(ages.now + delay, ages.now + stays)
+        delay = self._cleanup.schedule.delay(ages, self._began, self._time.look())
+        return None if delay is None else self._cleanup.schedule.run_from(ages.now + delay, ages.now + stays)
 
     async def _tell_program(self) -> None:
         announcement, self.announcer.untold = self.announcer.untold, None

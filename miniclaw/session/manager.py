@@ -60,13 +60,14 @@ class SessionManager:
         store: Where the sessions lie; owned by this process.
         clock: The present, which each use stamps.
         ages: Tells how long ago a use was; None: by `clock` alone.
-        policy: For `is_session_expired`.
+        policy: How long sessions are kept; 30 days where None.
         max_live_sessions: How many may stay in memory once they are saved; positive.
         max_live_bytes: How many bytes of memory these may take, about; positive. The one used last may take more.
         on_overfull: Called when a session more than that has come to memory, or when their bytes have become more, so
             that somebody may save.
 
     Attributes:
+        policy: The policy in force; exchanged by `SessionRuntime.set_rules`.
         stats: What was saved and removed since the start.
     """
 
@@ -88,7 +89,7 @@ class SessionManager:
         self._store = store
         self._clock = clock
         self._ages = ages or (lambda: Ages.by_wall_clock(clock()))
-        self._policy = policy or RetentionPolicy()
+        self.policy = policy or RetentionPolicy()
         self.on_overfull = on_overfull
         self._memory = SessionMemory(max_live_sessions, max_live_bytes)
         self._locks = FileLocks()
@@ -187,11 +188,11 @@ class SessionManager:
         """
         await self._gate.enter()
         if entry := self._memory.find(session_id):
-            return self._policy.is_expired(entry.session, self._ages())
+            return self.policy.is_expired(entry.session, self._ages())
         async with self._locks.hold(session_id) as lease:
             entry = self._memory.find(session_id)
             header = entry.session if entry else await self._store.header(session_id, finished=lease.join())
-        return self._policy.is_expired(header, self._ages())
+        return self.policy.is_expired(header, self._ages())
 
     # The end, in this order: close, drain, flush, seal; see `miniclaw.session.gate`. ---------------------------
 
@@ -327,9 +328,9 @@ class SessionManager:
         split_session_id(session_id)
         await self._gate.enter()
         order = None
-        if self._policy.trash_for is not None and not erase:
+        if self.policy.trash_for is not None and not erase:
             reasons = dict.fromkeys(self._store.keys(session_id), "deleted")
-            order = TrashOrder(reasons, by, self._clock(), self._policy.trash_for)
+            order = TrashOrder(reasons, by, self._clock(), self.policy.trash_for)
 
         def tell(deletion: Deletion) -> None:
             self.stats.cleanups.gone({"deleted": 1}, {}, deletion.bytes_freed)

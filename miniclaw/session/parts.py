@@ -5,13 +5,12 @@ A program that runs and a command that owns the workspace for a moment are made 
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.history import Actor, History
 from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, SessionManager
-from miniclaw.session.retention.policy import DAILY, RetentionPolicy
+from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.session.retention.schedule import Schedule
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.timekeeper import Timekeeper
 
@@ -35,7 +34,7 @@ class SessionParts:
         policy: RetentionPolicy,
         by: Actor,
         time: Timekeeper,
-        interval: timedelta | None = DAILY,
+        schedule: Schedule | None = None,
         max_live_sessions: int = MAX_LIVE_SESSIONS,
         max_live_bytes: int = MAX_LIVE_BYTES,
     ) -> None:
@@ -46,7 +45,7 @@ class SessionParts:
             policy: How long sessions are kept.
             by: Who runs a cleanup, unless it is told otherwise.
             time: The time, started.
-            interval: Between two daily cleanups; None: none comes by itself.
+            schedule: When daily cleanups run; None: every 24 hours.
             max_live_sessions: How many saved sessions may stay in memory, at least 1.
             max_live_bytes: How many bytes these may take, about, at least 1.
         """
@@ -65,9 +64,8 @@ class SessionParts:
         )
         self.cleanup = Cleanup(
             store.directory.path,
-            policy=policy,
             time=time,
-            interval=interval,
+            schedule=schedule,
             manager=self.manager,
             store=store,
             history=self.history,

@@ -29,6 +29,10 @@ class Persistence:
         manager: Whose sessions are saved.
         interval_seconds: Positive.
         time: Told with each tick that the program is there.
+
+    Attributes:
+        interval_seconds: See above; changed by `set_interval`.
+        ticks: How many saves there were.
     """
 
     def __init__(
@@ -41,7 +45,8 @@ class Persistence:
         check_interval(interval_seconds)
         self._manager = manager
         self._time = time
-        self._interval = interval_seconds
+        self.interval_seconds = interval_seconds
+        self._next_tick = float("inf")  # until it runs
         self._idle = Idle()
         self.ticks = 0
 
@@ -51,19 +56,31 @@ class Persistence:
         Cancellation: saves that have begun are finished in the background; nothing is flushed.
         """
         self._manager.on_overfull = self._idle.wake
-        next_tick = trio.current_time() + self._interval
+        self._next_tick = trio.current_time() + self.interval_seconds
         task_status.started()
         while True:
-            await self._idle.until(next_tick)
+            await self._idle.until(self._next_tick)
             if self._idle.stopping:
                 return
             now = trio.current_time()
-            early = now < next_tick
+            early = now < self._next_tick
             if not early:
                 # A tick that was missed, in a suspended machine, is not made up for.
-                next_tick += self._interval * ((now - next_tick) // self._interval + 1)
-            with trio.move_on_at(next_tick):
+                missed = (now - self._next_tick) // self.interval_seconds
+                self._next_tick += self.interval_seconds * (missed + 1)
+            with trio.move_on_at(self._next_tick):
                 await self.tick(early=early)
+
+    def set_interval(self, seconds: float) -> None:
+        """Save at another interval from now on, counted from now; on the trio thread.
+
+        Args:
+            seconds: Positive.
+        """
+        check_interval(seconds)
+        self.interval_seconds = seconds
+        self._next_tick = trio.current_time() + seconds
+        self._idle.wake()  # for a save in between
 
     async def tick(self, *, early: bool = False) -> SaveReport:
         """Save once, now.

@@ -26,8 +26,9 @@ from miniclaw.session.parts import SessionParts
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
+from miniclaw.session.rules import RuntimeRules
 from miniclaw.session.store import open_store
-from miniclaw.session.timekeeper import open_time
+from miniclaw.session.timekeeper import longest_kept, open_time
 from miniclaw.session.usage import UsageMeter
 
 GRACE_SECONDS: Final = 5
@@ -81,6 +82,31 @@ class SessionRuntime:
             by: Who does it, for trash and history.
         """
         return SessionOperations.of(self._parts, by=by)
+
+    @property
+    def rules(self) -> RuntimeRules:
+        """The rules in force."""
+        return RuntimeRules(
+            policy=self.manager.policy,
+            schedule=self.cleanup.schedule,
+            removes=self.cleanup_service.removes,
+            notice=self.cleanup_service.notice,
+            persistence_interval_seconds=self.persistence.interval_seconds,
+        )
+
+    def set_rules(self, rules: RuntimeRules) -> None:
+        """Go by other rules from now on; on the trio thread, in one step.
+
+        A cleanup that is going ends after the batch it is at. Where it was the daily one, it begins again at once, by
+        the new rules. With `notice`, it deletes nothing that was announced by laxer ones only.
+
+        Args:
+            rules: All of them; `msgspec.structs.replace(runtime.rules, …)` makes those that differ in one.
+        """
+        self.manager.policy = rules.policy
+        self.time.keep(longest_kept(rules.policy))
+        self.persistence.set_interval(rules.persistence_interval_seconds)
+        self.cleanup_service.change_rules(rules.schedule, removes=rules.removes, notice=rules.notice)
 
     def hurry(self) -> None:
         """Have the shutdown skip the services' grace and go on to the flush; before or during it."""
@@ -185,7 +211,7 @@ async def open_runtime(
             policy=policy,
             by="service",
             time=keeper,
-            interval=schedule.interval,
+            schedule=schedule,
             max_live_sessions=max_live_sessions,
             max_live_bytes=max_live_bytes,
         )
@@ -196,7 +222,6 @@ async def open_runtime(
             CleanupService(
                 parts.cleanup,
                 time=keeper,
-                schedule=schedule,
                 removes=removes,
                 notice=notice,
                 waits=cleanup_waits,

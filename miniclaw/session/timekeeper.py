@@ -12,6 +12,7 @@ from threading import RLock
 from typing import Final, TypeVar
 
 import trio
+from msgspec.structs import replace
 
 from miniclaw.errors import OwnershipLostError, StoreError
 from miniclaw.session.clock import MICROSECOND, Clock, Now, SystemClock, as_clock, read_clock, uptime
@@ -57,7 +58,7 @@ class Timekeeper:
     ) -> None:
         self._directory = state
         self._clock = clock
-        self._keeps = keeps // MICROSECOND
+        self.keep(keeps)
         self._run = run
         self._limiter = trio.CapacityLimiter(1)
         self._looking = RLock()
@@ -68,6 +69,10 @@ class Timekeeper:
         self.failures = 0
         self.state = RetentionState()
         self.due, self.ahead = Noted(), Noted()
+
+    def keep(self, keeps: timedelta) -> None:
+        """Remember what tells the ages of things that are kept for so long; see `longest_kept`."""
+        self._keeps = keeps // MICROSECOND
 
     async def start(self) -> bool:
         """Go on from what was remembered; return whether files keep their inodes here."""
@@ -152,11 +157,15 @@ class Timekeeper:
             run: The run; None: it has not come to its end.
             held: Why it was held; empty where it was not.
         """
+        if run is None and self.state.last_run is None:
+            return  # there is no run to note the rules with; without them, a tightened rule could not be told later
         # In a thread: of a hundred thousand sessions it takes a while.
         self.due, self.ahead = await self._in_thread(lambda: (notice.due.renewed(), notice.ahead.renewed()))
         await self._write(partial(self._directory.write_due, self.state.id, self.due, self.ahead))
         if run is not None:
             self.state.last_run, self.state.held = run, held
+        elif self.state.last_run is not None:  # what is due was announced by these rules, and no longer by its own
+            self.state.last_run = replace(self.state.last_run, rules=notice.rules)
         await self.save()
 
     async def let_through(self) -> None:

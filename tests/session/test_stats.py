@@ -13,8 +13,6 @@ from miniclaw.errors import StoreError
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.cleanup_service import CleanupService
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.retention.policy import DAILY
-from miniclaw.session.retention.schedule import Schedule
 from miniclaw.session.stats import CleanupStats, SaveStats
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.timekeeper import Timekeeper, open_time
@@ -38,7 +36,7 @@ def stopped(manager: SessionManager) -> dict[str, int]:
 
 async def announce_daily(cleanup: Cleanup, time: Timekeeper) -> None:
     """Have the daily service make the run that is due, in the mode that removes nothing."""
-    service = CleanupService(cleanup, time=time, schedule=Schedule(DAILY), removes=False)
+    service = CleanupService(cleanup, time=time, removes=False)
     async with trio.open_nursery() as nursery:
         await nursery.start(service.run)
         await settle()
