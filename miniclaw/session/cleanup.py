@@ -232,8 +232,8 @@ class Cleanup:
                 with self.stats.counting() as count, self._log.run() as told:
                     async with self._opened() as (manager, store, moment):
                         result = await self._run(
-                            manager, store, count, told, policy, notice or self._at_once(moment, policy),
-                            on_plan=on_plan,
+                            manager, store, count, told,
+                            policy=policy, notice=notice or self._at_once(moment, policy), on_plan=on_plan,
                             confirmed=confirmed, on_progress=on_progress, by=by or self._by, ends=ends,
                         )  # fmt: skip
                     if self._time is not None and notice is None and not (result.held or result.interrupted):
@@ -286,9 +286,9 @@ class Cleanup:
         store: SessionStore,
         count: RunCount,
         told: RunLog,
+        *,
         policy: RetentionPolicy,
         notice: Notice,
-        *,
         on_plan: OnPlan | None,
         confirmed: bool,
         on_progress: OnProgress | None,

@@ -10,6 +10,7 @@ from tests.planted.bug import (
     FILES,
     FOLDER,
     JOB,
+    LOADER,
     MANAGER,
     MEMORY,
     NAMES,
@@ -123,12 +124,12 @@ _REMOVAL: Final = (
     ),
     bug_of_one(
         "corrupt file deleted by the chat", "a damaged conversation is beyond rescue", QUARANTINE,
-        "            fs.rename(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)\n",
-        "            fs.unlink(name, dir_fd=source_fd)\n",
+        "        fs.rename(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)\n",
+        "        fs.unlink(name, dir_fd=source_fd)\n",
         "session/test_manager.py",
     ),
     bug_of_one(
-        "any load error begins anew", "a disk error replaces a conversation by an empty one", MANAGER,
+        "any load error begins anew", "a disk error replaces a conversation by an empty one", LOADER,
         "        except SessionNotFoundError:\n            if not create:\n",
         "        except StoreError:\n            if not create:\n",
         "session/test_manager.py",
@@ -163,7 +164,8 @@ _JUDGEMENT: Final = (
     ),
     bug_of_one(
         "access does not touch", "a session that is only read is deleted", MANAGER,
-        "            return None\n        return self._touch(entry)\n", "            return None\n        return entry.session\n",
+        "            return self._touch(await self._loader.use(session_id))\n",
+        "            return (await self._loader.use(session_id)).session\n",
         "session/test_manager.py",
     ),
     Bug(

@@ -51,10 +51,10 @@ DURABILITY: Final = (
         (
             Change(
                 SAVING,
-                "        renamed = []\n        while (session := _pop(self._renamed))",
+                "        renamed = []\n        while (file := _pop(self._renamed))",
                 "        renamed = []\n        error = None\n        try:\n            self._directory.sync()\n"
                 "        except StoreError as caught:\n            error = caught\n"
-                "        while (session := _pop(self._renamed))",
+                "        while (file := _pop(self._renamed))",
             ),
             Change(
                 SAVING,
@@ -105,10 +105,12 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "written in place", "a crash tears a session", DIRECTORY,
-        "            replace_file(self.fs, name, data, dir_fd=self.fd, work_fd=work, under_way=self.under_way)",
-        "            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW\n"
+        "            status = replace_file(\n                self.fs, name, data, dir_fd=self.fd, work_fd=work,"
+        " under_way=self.under_way,\n                make_room=lambda: make_room(name),\n            )  # fmt: skip\n",
+        "            make_room(name)\n            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW\n"
         "            with opened(self.fs, name, flags, dir_fd=self.fd) as fd:\n"
-        "                write_all(self.fs, fd, data)\n                self.fs.fsync(fd)\n",
+        "                write_all(self.fs, fd, data)\n                self.fs.fsync(fd)\n"
+        "                status = self.fs.fstat(fd)\n",
         "session/test_directory.py",
     ),
     bug_of_one(
@@ -128,9 +130,9 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "ENOSPC swallowed", "a full disk loses what counts as saved", SAVING,
-        "            except StoreError as error:\n                self._settle([session], error)\n",
+        "            except StoreError as error:\n                self._settle([SaveOutcome(session, error)])\n",
         "            except StoreError as error:\n"
-        '                self._settle([session], None if getattr(error, "errno", 0) == 28 else error)\n',
+        '                self._settle([SaveOutcome(session, None if getattr(error, "errno", 0) == 28 else error)])\n',
         "session/test_store.py",
     ),
     bug_of_one(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.planted.bug import HISTORY, LEFTOVERS, QUARANTINE_FILES, RESTORE, TRASH, Bug, Change, bug_of_one
+from tests.planted.bug import FREE_PLACE, HISTORY, LEFTOVERS, QUARANTINE_FILES, RESTORE, TRASH, Bug, Change, bug_of_one
 
 _SYNC: Final = """    with store_errors(directory.path, f"sync; the session is in its place and in {still_in} as well"):
         sync_directory(directory.fs, directory.fd)
@@ -42,8 +42,8 @@ LEFTOVER_BUGS: Final = (
         "restore overwrites", "a newer session is replaced by the one from the trash",
         (
             Change(
-                RESTORE, "        fs.link(temporary, name, src_dir_fd=work",
-                "        fs.rename(temporary, name, src_dir_fd=work",
+                FREE_PLACE, "            fs.link(temporary, name, src_dir_fd=work",
+                "            fs.rename(temporary, name, src_dir_fd=work",
             ),
         ),
         ("session/test_restore.py",),
@@ -59,8 +59,8 @@ LEFTOVER_BUGS: Final = (
         "session/test_restore.py",
     ),
     bug_of_one(
-        "restore looks under one name only", "two files for one session, the older one wins", RESTORE,
-        "    for name in names.file_names(session_id):\n", "    for name in names.file_names(session_id)[:1]:\n",
+        "restore looks under one name only", "two files for one session, the older one wins", FREE_PLACE,
+        "    for name in (own, *bare):\n", "    for name in (own,):\n",
         "session/test_restore.py",
     ),
     bug_of_one(

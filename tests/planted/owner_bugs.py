@@ -19,7 +19,7 @@ OWNER_BUGS: Final = (
     ),
     bug_of_one(
         "replaced lock not taken", "an earlier version starts beside the gateway", OWNERSHIP,
-        "            if os.path.samestat(there, self._fs.fstat(self._file_lock)):\n", "            if there:\n",
+        "            is_ours = os.path.samestat(there, self._fs.fstat(self._file_lock))\n", "            is_ours = True\n",
         "session/test_ownership.py",
     ),
     bug_of_one(

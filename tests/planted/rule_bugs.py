@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.planted.bug import (
+    ACTS,
     CARRYING_OUT,
     CLEANUP,
     CLEANUP_PLAN,
@@ -64,7 +65,7 @@ RULE_BUGS: Final = (
     ),
     bug_of_one(
         "guard counts damaged files", "the dry run says that it would run, and it is held", CLEANUP,
-        "self.policy.has_budget or self.policy.max_removed_fraction is not None", "self.policy.has_budget",
+        "policy.has_budget or policy.max_removed_fraction is not None", "policy.has_budget",
         "session/test_cleanup_rules.py",
     ),
     bug_of_one(
@@ -101,23 +102,23 @@ RULE_BUGS: Final = (
     ),
     bug_of_one(
         "mode announce removes", "who only wanted to know loses sessions", CLEANUP_SERVICE,
-        "            if self._removes:\n", "            if True:\n",
+        "            if self.removes:\n", "            if True:\n",
         "session/test_stats.py",
     ),
     bug_of_one(
         "held run not remembered as held", "nobody learns from the state that a run was held", CLEANUP_SERVICE,
-        "self._began if complete else None, held=held)", 'self._began if complete else None, held="")',
+        "began if complete else None, held=held)", 'began if complete else None, held="")',
         "session/test_notice_over_restarts.py",
     ),
     bug_of_one(
         "stopped run remembered", "the next start takes what was not yet seen for new", CLEANUP_SERVICE,
-        "self._began if complete else None, held=held)", "self._began, held=held)",
+        "began if complete else None, held=held)", "began, held=held)",
         "session/test_notice_over_restarts.py",
     ),
     bug_of_one(
         "restore over memory", "a restored session meets a live one that was never saved", MANAGER,
-        "                if self._memory.find(session_id):\n                    raise SessionExistsError(",
-        "                if False:\n                    raise SessionExistsError(",
+        "            if vacant and await self._loader.current(session_id, lease):\n",
+        "            if False:\n",
         "session/test_manager_trash.py",
     ),
     bug_of_one(
@@ -149,7 +150,7 @@ RULE_BUGS: Final = (
                 "            with trio.move_on_after(2 * RECORD_SECONDS):\n",
             ),
             Change(
-                OPERATIONS, "        with trio.move_on_after(RECORD_SECONDS, shield=True):\n            try:\n",
+                ACTS, "        with trio.move_on_after(RECORD_SECONDS, shield=True):\n            try:\n",
                 "        with trio.move_on_after(RECORD_SECONDS):\n            try:\n",
             ),
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.planted.bug import (
+    ACTS,
     BLOCKING,
     CLEANUP,
     GATE,
@@ -12,7 +13,6 @@ from tests.planted.bug import (
     LOOP,
     MANAGER,
     MEMORY,
-    OPERATIONS,
     REMOVING,
     RUNTIME,
     Bug,
@@ -79,7 +79,7 @@ TOLD_BUGS: Final[tuple[Bug, ...]] = (
     bug_of_one(
         "late deletion without a receipt",
         "the history lacks a deletion",
-        OPERATIONS,
+        ACTS,
         "        return None if event is None else partial(record_late, self._history, event)\n",
         "        return None\n",
         "session/test_removal_outcomes.py",
@@ -152,8 +152,8 @@ TOLD_BUGS: Final[tuple[Bug, ...]] = (
         "stop forgets who waits",
         "a cleanup removes after it was stopped",
         CLEANUP,
-        "        stops = self._stops\n        async with self._turns:\n",
-        "        async with self._turns:\n            stops = self._stops\n",
+        "        async with self._turns:\n            try:\n",
+        "        async with self._turns:\n            stops = self._stops\n            try:\n",
         "session/test_cleanup_rules.py",
     ),
     bug_of_one(

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import trio
 
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.types import Message, Session
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
@@ -262,7 +263,7 @@ async def test_restore_from_the_trash_after_deletion_by_hand_is_not_refused(
     manager: SessionManager, clock: WallClock, saved: Session, path: Path
 ) -> None:
     """A copy in memory of a file that is gone does not stand in the way."""
-    manager._policy = manager._policy.__class__(trash_for=clock.now - clock.ago(days=7))
+    manager.policy = RetentionPolicy(trash_for=timedelta(days=7))
     await manager.delete_session(WEB_1)
     await manager.get_or_create_session("web", "1")
     await manager.save_all_sessions()
