@@ -28,7 +28,11 @@ from tests.fakes.work_folder import left_in_work
 CHATS = [("web", "a"), ("web", "b"), ("web", "C"), ("telegram", "1")]
 
 # What the runtime may say at ERROR, and only about something unreadable that lies about.
-LEGITIMATE = {"Session could not be read; begun anew", "Session file kept, it cannot be judged"}
+LEGITIMATE = {
+    "Session could not be read; begun anew",
+    "Session file kept, it cannot be judged",
+    "More session files cannot be judged",
+}
 
 
 class ModelledRuntime:

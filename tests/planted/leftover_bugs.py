@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.planted.bug import FREE_PLACE, HISTORY, LEFTOVERS, QUARANTINE_FILES, RESTORE, TRASH, Bug, Change, bug_of_one
+from tests.planted.bug import (
+    FREE_PLACE,
+    HISTORY,
+    LEFTOVERS,
+    MOVER,
+    QUARANTINE_FILES,
+    RELOCATION,
+    RESTORE,
+    TRASH,
+    Bug,
+    Change,
+    bug_of_one,
+)
 
 _SYNC: Final = """    with store_errors(directory.path, f"sync; the session is in its place and in {still_in} as well"):
         sync_directory(directory.fs, directory.fd)
@@ -62,6 +74,21 @@ LEFTOVER_BUGS: Final = (
         "restore looks under one name only", "two files for one session, the older one wins", FREE_PLACE,
         "    for name in (own, *bare):\n", "    for name in (own,):\n",
         "session/test_restore.py",
+    ),
+    bug_of_one(
+        "move removes what was not copied", "what another program has written meanwhile is lost", RELOCATION,
+        "[is_copied(header) for header in headers]", "[True for _ in headers]",
+        "session/test_relocation.py",
+    ),
+    bug_of_one(
+        "moved session stays in memory", "the next autosave brings the old session back", MOVER,
+        "            self._memory.drop(entry)\n", "            entry.leaving = False\n",
+        "session/test_mover.py",
+    ),
+    bug_of_one(
+        "move does not save first", "a message that was accepted is lost", MOVER,
+        "if entry.dirty and not", "if False and not",
+        "session/test_mover.py",
     ),
     bug_of_one(
         "history not synced", "a power cut takes the record of what was removed", HISTORY,
