@@ -24,7 +24,7 @@ from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.names import split_session_id
 from miniclaw.session.on_disk import Difference
 from miniclaw.session.store_protocol import SessionStore
-from miniclaw.session.types import Session
+from miniclaw.session.types import Session, SessionHeader
 
 LOOK_SECONDS: Final = 1
 """How long a disk that hangs can hold up the use of a session that is in memory."""
@@ -89,6 +89,21 @@ class SessionLoader:
                         self._call_for_save()
         self._gate.check()
         return entry
+
+    async def header(self, session_id: str) -> SessionHeader | Session:
+        """Return what retention goes by, of memory or else of the disk. Does not count as an access.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            StoreError: It could not be read; or the runtime ends, as `Gate.enter`.
+        """
+        await self._gate.enter()
+        if entry := self._memory.find(session_id):
+            return entry.session
+        async with self._locks.hold(session_id) as lease:
+            if entry := self._memory.find(session_id):
+                return entry.session
+            return await self._store.header(session_id, finished=lease.join())
 
     async def current(self, session_id: str, lease: Lease) -> Entry | None:
         """Return a session that is in memory, unless the disk has another version of it: then memory forgets its own.

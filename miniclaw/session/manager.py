@@ -37,7 +37,6 @@ from miniclaw.session.saver import SessionSaver
 from miniclaw.session.saving import SaveReport
 from miniclaw.session.stats import SessionStats
 from miniclaw.session.store_protocol import SessionStore
-from miniclaw.session.threads import Epilogue
 from miniclaw.session.types import Message, Session, SessionHeader
 
 MAX_LIVE_SESSIONS: Final = 1000
@@ -46,8 +45,7 @@ MAX_LIVE_SESSIONS: Final = 1000
 MAX_LIVE_BYTES: Final = 32 * 1024 * 1024
 """How many bytes they take at most, unless told otherwise; likewise.
 
-About what so many sessions of 30 KB take. A gateway takes 50 MB besides, and what is being loaded takes the size of its
-file again: on a board with 256 MB to spare that leaves more than half, also for the unsaved ones over the bound.
+A gateway takes 50 MB besides, and what is being loaded the size of its file again: half of a board's 256 MB is left.
 """
 
 log = get_logger("miniclaw.session.manager")
@@ -63,8 +61,7 @@ class SessionManager:
         policy: How long sessions are kept; 30 days where None.
         max_live_sessions: How many may stay in memory once they are saved; positive.
         max_live_bytes: How many bytes of memory these may take, about; positive. The one used last may take more.
-        on_overfull: Called when a session more than that has come to memory, or when their bytes have become more, so
-            that somebody may save.
+        on_overfull: Called when there is more in memory than that, so that a save makes room.
 
     Attributes:
         policy: The policy in force; exchanged by `SessionRuntime.set_rules`.
@@ -82,10 +79,6 @@ class SessionManager:
         max_live_bytes: int = MAX_LIVE_BYTES,
         on_overfull: Callable[[], None] | None = None,
     ) -> None:
-        for name, bound in (("max_live_sessions", max_live_sessions), ("max_live_bytes", max_live_bytes)):
-            # A bool is an int, but says nothing of how many.
-            if not isinstance(bound, int) or isinstance(bound, bool) or bound < 1:
-                raise ValueError(f"{name} is a whole number from 1, not {bound!r}")
         self._store = store
         self._clock = clock
         self._ages = ages or (lambda: Ages.by_wall_clock(clock()))
@@ -95,7 +88,9 @@ class SessionManager:
         self._locks = FileLocks()
         self.stats = SessionStats(clock)
         self._saver = SessionSaver(store, self._memory, self._locks, self.stats.saves)
-        self._remover = SessionRemover(store, self._memory, self._locks, self._saver)
+        self._remover = SessionRemover(
+            store, self._memory, self._locks, self._saver, clock=clock, stats=self.stats.cleanups
+        )
         self._gate = Gate(store)
         self._loader = SessionLoader(
             store, self._memory, self._locks, self._gate, clock=clock, call_for_save=self._call_for_save
@@ -172,10 +167,10 @@ class SessionManager:
             StoreError: It could not be read.
         """
         entry = await self._loader.use(session_id)
-        self._touch(entry)
+        session = self._touch(entry)
         entry.users += 1
         try:
-            yield entry.session
+            yield session
         finally:
             entry.users -= 1
 
@@ -186,13 +181,7 @@ class SessionManager:
             SessionNotFoundError: There is no such session.
             StoreError: It could not be read.
         """
-        await self._gate.enter()
-        if entry := self._memory.find(session_id):
-            return self.policy.is_expired(entry.session, self._ages())
-        async with self._locks.hold(session_id) as lease:
-            entry = self._memory.find(session_id)
-            header = entry.session if entry else await self._store.header(session_id, finished=lease.join())
-        return self.policy.is_expired(header, self._ages())
+        return self.policy.is_expired(await self._loader.header(session_id), self._ages())
 
     # The end, in this order: close, drain, flush, seal; see `miniclaw.session.gate`. ---------------------------
 
@@ -327,23 +316,9 @@ class SessionManager:
         """
         split_session_id(session_id)
         await self._gate.enter()
-        order = None
-        if self.policy.trash_for is not None and not erase:
-            reasons = dict.fromkeys(self._store.keys(session_id), "deleted")
-            order = TrashOrder(reasons, by, self._clock(), self.policy.trash_for)
-
-        def tell(deletion: Deletion) -> None:
-            self.stats.cleanups.gone({"deleted": 1}, {}, deletion.bytes_freed)
-            log.info("Session deleted", session_id=session_id, by=by, trash_entry=deletion.entry_id or None)
-
-        def tell_late(deletion: Deletion) -> Epilogue:
-            tell(deletion)
-            return late(deletion) if late is not None else None
-
+        keep_for = None if erase else self.policy.trash_for
         with self._gate.under_way():
-            deletion = await self._remover.delete(session_id, order, tell_late)
-            tell(deletion)
-        return deletion
+            return await self._remover.delete(session_id, keep_for=keep_for, by=by, late=late)
 
     async def restore_session(self, text: str) -> str:
         """Take a session out of the trash; it counts as used now. Return its id.

@@ -65,16 +65,20 @@ class SessionMemory:
     """Sessions by id, in the order of their last use.
 
     Args:
-        bound: How many may stay once they are saved.
-        max_bytes: How many bytes these may take; a single session may take more.
+        max_live_sessions: How many may stay once they are saved.
+        max_live_bytes: How many bytes these may take; a single session may take more.
 
     Attributes:
         bytes: How many the live ones take, as `miniclaw.session.sizes` counts it.
     """
 
-    def __init__(self, bound: int, max_bytes: int) -> None:
-        self._bound = bound
-        self._max_bytes = max_bytes
+    def __init__(self, max_live_sessions: int, max_live_bytes: int) -> None:
+        for name, bound in (("max_live_sessions", max_live_sessions), ("max_live_bytes", max_live_bytes)):
+            # A bool is an int, but says nothing of how many.
+            if not isinstance(bound, int) or isinstance(bound, bool) or bound < 1:
+                raise ValueError(f"{name} is a whole number from 1, not {bound!r}")
+        self._bound = max_live_sessions
+        self._max_bytes = max_live_bytes
         self._live: OrderedDict[str, Entry] = OrderedDict()  # least recently used first
         # All sessions that somebody holds, also clean ones that left `_live`: they keep their identity.
         self._held: WeakValueDictionary[str, Session] = WeakValueDictionary()

@@ -8,6 +8,7 @@ with it. The outcome of a removal that outlasts its caller is told all the same 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from miniclaw.errors import (
     SessionNotFoundError,
     StoreError,
 )
+from miniclaw.session.clock import Now
 from miniclaw.session.job import PENDING, REFUSED, Job, Late
 from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.logs import get_logger
@@ -28,6 +30,7 @@ from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.removal import Removal, TrashOrder
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.saver import SessionSaver
+from miniclaw.session.stats import CleanupStats
 from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.threads import Epilogue
 from miniclaw.session.types import Session, SessionHeader
@@ -59,13 +62,24 @@ def _first_bad(removals: Sequence[Removal]) -> Removal | None:
 
 
 class SessionRemover:
-    """The removing part of a `SessionManager`, whose store, memory, locks and saver it shares."""
+    """The removing part of a `SessionManager`, whose store, memory, locks, saver, clock and statistics it shares."""
 
-    def __init__(self, store: SessionStore, memory: SessionMemory, locks: FileLocks, saver: SessionSaver) -> None:
+    def __init__(
+        self,
+        store: SessionStore,
+        memory: SessionMemory,
+        locks: FileLocks,
+        saver: SessionSaver,
+        *,
+        clock: Now,
+        stats: CleanupStats,
+    ) -> None:
         self._store = store
         self._memory = memory
         self._locks = locks
         self._saver = saver
+        self._clock = clock
+        self._stats = stats
 
     async def remove(
         self,
@@ -127,14 +141,35 @@ class SessionRemover:
         outcomes |= {removal.key: removal for removal in removals}
         return [outcomes[session.key] for session in sessions]
 
-    async def delete(self, session_id: str, order: TrashOrder | None, late: Late[Deletion]) -> Deletion:
+    async def delete(
+        self, session_id: str, *, keep_for: timedelta | None, by: str, late: Late[Deletion] | None
+    ) -> Deletion:
         """Delete one session now; see `SessionManager.delete_session`.
 
         Args:
             session_id: The session.
-            order: By which it goes to the trash; None: it is gone for good.
+            keep_for: How long the trash keeps it; None: it is gone for good.
+            by: Who deletes it.
             late: Takes the deletion that is told as pending.
         """
+        order = None
+        if keep_for is not None:
+            reasons = dict.fromkeys(self._store.keys(session_id), "deleted")
+            order = TrashOrder(reasons, by, self._clock(), keep_for)
+
+        def tell_late(deletion: Deletion) -> Epilogue:
+            self._tell(session_id, by, deletion)
+            return late(deletion) if late is not None else None
+
+        deletion = await self._delete_locked(session_id, order, tell_late)
+        self._tell(session_id, by, deletion)
+        return deletion
+
+    def _tell(self, session_id: str, by: str, deletion: Deletion) -> None:
+        self._stats.gone({"deleted": 1}, {}, deletion.bytes_freed)
+        log.info("Session deleted", session_id=session_id, by=by, trash_entry=deletion.entry_id or None)
+
+    async def _delete_locked(self, session_id: str, order: TrashOrder | None, late: Late[Deletion]) -> Deletion:
         async with self._locks.hold(session_id) as lease:
             entry = self._memory.set_aside(session_id)
             job = Job(partial(self._end_late, session_id, entry, late))
