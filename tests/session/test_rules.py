@@ -68,9 +68,11 @@ async def test_set_rules_of_a_schedule_hold_for_the_run_that_is_waited_for(daily
         await days_pass(1 / 24)
         assert service.runs == 3
         await change(runtime, schedule=Schedule(None, time(4)))
-        assert service.next_run_at is not None
-        assert service.next_run_at.astimezone().time() == time(4)
+        at_four = service.next_run_at
+        assert at_four is not None
+        assert at_four.astimezone().time() == time(4)
         await change(runtime, schedule=Schedule(None))
+        assert service.next_run_at is None
         runs = service.runs
         await days_pass(10)
         assert service.runs == runs
