@@ -56,7 +56,9 @@ class Acts:
         self._history = history
         self._by = by
         self._clock = clock
+        # Apart: what hangs must not keep the history from saying so.
         self._limiter = trio.CapacityLimiter(1)
+        self._history_limiter = trio.CapacityLimiter(1)
 
     def acting(self, by: Actor) -> Self:
         """Return the same acts, done by somebody else."""
@@ -80,7 +82,7 @@ class Acts:
         """Write an event down, also for a caller that is being cancelled: for up to `RECORD_SECONDS`."""
         with trio.move_on_after(RECORD_SECONDS, shield=True):
             try:
-                await self._in_thread(partial(self._history.append, event))
+                await self._store.run(partial(self._history.append, event), self._history_limiter)
             except StoreError as error:
                 log.error("Event could not be written into the history", event_kind=event.event, error=str(error))
 

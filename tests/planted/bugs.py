@@ -32,6 +32,7 @@ from tests.planted.durability_bugs import DURABILITY
 from tests.planted.leftover_bugs import LEFTOVER_BUGS
 from tests.planted.migration_bugs import MIGRATION_BUGS
 from tests.planted.owner_bugs import OWNER_BUGS
+from tests.planted.quarantine_bugs import QUARANTINE_BUGS
 from tests.planted.rule_bugs import RULE_BUGS
 from tests.planted.time_bugs import TIME_BUGS
 from tests.planted.told_bugs import TOLD_BUGS
@@ -266,6 +267,7 @@ BUGS: Final = (
     *LEFTOVER_BUGS,
     *MIGRATION_BUGS,
     *OWNER_BUGS,
+    *QUARANTINE_BUGS,
     *RULE_BUGS,
     *TIME_BUGS,
     *TOLD_BUGS,

@@ -119,7 +119,7 @@ RULE_BUGS: Final = (
         "restore over memory", "a restored session meets a live one that was never saved", MANAGER,
         "            if vacant and await self._loader.current(session_id, lease):\n",
         "            if False:\n",
-        "session/test_manager_trash.py",
+        "session/test_manager_trash.py", "session/test_quarantine_operations.py",
     ),
     bug_of_one(
         "pin counts as a use", "pinning makes an old session look fresh", MANAGER,

@@ -65,6 +65,30 @@ async def test_erase_takes_all_that_is_kept(desk: Desk) -> None:
     assert [row.session_id for row in event.sessions] == [ID]
 
 
+async def test_erase_takes_what_lay_in_quarantine_out_of_the_trash(desk: Desk) -> None:
+    """By the name of a damaged file, and by the content of one that holds the session; another one's stays."""
+    folder = desk.store.directory.path / ".quarantine"
+    write_session(folder, ID, desk.clock.now).rename(folder / f"copy.json.{STAMP[:-1]}1")
+    write_session(folder, "telegram_9", desk.clock.now).rename(folder / f"{ID}.json.{STAMP[:-1]}2")
+    lay(folder / f"{ID}.json.{STAMP}", clock=desk.clock)
+    ids = [file.id for file in await desk.do.quarantine.files()]
+    done = await desk.do.quarantine.delete(ids)
+    assert [each.error for each in done] == [None, None, None]
+    (erased,) = await desk.do.delete([ID], erase=True)
+    assert erased.error is None
+    assert [entry.session_id for entry in desk.store.trash.entries()] == ["telegram_9"]
+
+
+async def test_erase_takes_a_file_in_quarantine_by_the_session_that_it_holds(desk: Desk) -> None:
+    """Whatever it is called; and it leaves what stood in the session's place and is another one's."""
+    folder = desk.store.directory.path / ".quarantine"
+    write_session(folder, ID, desk.clock.now).rename(folder / f"copy.json.{STAMP[:-1]}1")
+    write_session(folder, "telegram_9", desk.clock.now).rename(folder / f"{ID}.json.{STAMP[:-1]}2")
+    (erased,) = await desk.do.delete([ID], erase=True)
+    assert erased.error is None
+    assert [path.name for path in folder.iterdir()] == [f"{ID}.json.{STAMP[:-1]}2"]
+
+
 async def test_erase_of_a_session_that_is_only_in_the_trash(desk: Desk) -> None:
     """Also who is gone already can be erased."""
     await desk.do.delete([ID])

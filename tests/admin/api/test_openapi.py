@@ -40,7 +40,7 @@ async def test_document_has_every_route_and_no_other(office: Office) -> None:
     assert {PREFIX + path for path in DOCUMENT["paths"]} == routes
     assert (await office.api.get("/openapi.json")).json == msgspec.json.decode(msgspec.json.encode(DOCUMENT))
     for method, path in OPERATIONS:
-        answer = await office.api.ask(method.upper(), path.format(session_id="web_none", entry="none"))
+        answer = await office.api.ask(method.upper(), path.format(session_id="web_none", entry="none", file="none"))
         assert answer.status != 405, (method, path)
 
 
@@ -88,6 +88,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict
 def _write_problems(sessions_dir: Path) -> None:
     (sessions_dir / "web_bad.json").write_text("{")
     (sessions_dir / "notes.txt").write_text("mine")
+    (sessions_dir / ".quarantine").mkdir()
+    (sessions_dir / ".quarantine" / "web_q.json.20261001T083015Z-0a1b2c3d").write_text("{")
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda value: value)
