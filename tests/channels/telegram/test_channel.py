@@ -127,6 +127,7 @@ async def test_channel_what_cannot_be_recorded_is_told_once_and_handed_over_unti
     path = sessions_dir / f"telegram_{ME}.json"
     async with open_bot_api() as api, open_telegram_house(api, sessions_dir) as house:
         path.mkdir()  # no file can be read there, and none put
+        (sessions_dir / ".quarantine").touch()  # nor can it be moved out of the way
         first = api.write("first")
         second = api.write("second")
         await api.until(lambda: api.sent)
@@ -135,6 +136,7 @@ async def test_channel_what_cannot_be_recorded_is_told_once_and_handed_over_unti
         assert "could not be recorded" in api.texts()[0]
         assert api.confirmed == []
         path.rmdir()
+        (sessions_dir / ".quarantine").unlink()
         await api.until_confirmed(second)
         assert api.texts()[1:] == ["first", "second"]
         assert [text for _, text in await house.said()] == ["first", "first", "second", "second"]
