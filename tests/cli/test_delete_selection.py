@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ from miniclaw.formats import printable
 from miniclaw.session.names import file_name
 from tests.cli.ways import directly
 from tests.fakes.program import Program, refusing_rename
+from tests.fakes.samples import session_dict
 
 STAMP = "20261101T000000Z-0123abcd"
+OLD = datetime(2026, 10, 1, tzinfo=UTC)
 
 BOTH_WAYS = True
 
@@ -217,6 +221,38 @@ def test_erase_takes_a_session_out_of_trash_and_quarantine(program: Program, arg
     assert (program.sessions_dir / "web_b.json").exists()
     assert (program.sessions_dir / ".quarantine" / f"web_b.json.{STAMP}").exists()
     assert program.run("history", "--json").json[-1]["event"] == "erased"
+
+
+@pytest.mark.parametrize("arguments", [["web_a"], ["--chat", "a"]], ids=str)
+@pytest.mark.parametrize("trashed", [True, False])
+def test_erase_goes_by_the_session_that_a_file_in_quarantine_holds(
+    program: Program, arguments: list[str], trashed: bool
+) -> None:
+    """Whatever it is called, in quarantine or in the trash; what stood in the session's place may be another one's."""
+    program.add("web_a", days=1)
+    _quarantine(program, "copy.json").write_text(json.dumps(session_dict("web_a", OLD)))
+    _quarantine(program, "web_a.json").write_text(json.dumps(session_dict("web_b", OLD)))
+    if trashed:
+        assert program.run("quarantine", "delete", "--yes", "copy", "web_a").code == 0
+    dry = program.run("sessions", "delete", "--erase", "--dry-run", "--json", *arguments).json
+    assert [row["file"].startswith((".trash/copy.json.", ".quarantine/copy.json.")) for row in dry["copies"]] == [True]
+    result = program.run("sessions", "delete", "--yes", "--erase", *arguments)
+    assert (result.code, result.err) == (0, "")
+    assert not [name for name in program.content() if "copy" in name]
+    left = program.run("trash", "list", "--json").json if trashed else program.run("quarantine", "list", "--json").json
+    assert [row["session_id"] for row in left] == ["web_b"]
+
+
+def test_erase_of_a_damaged_file_from_quarantine_takes_it_out_of_the_trash(program: Program) -> None:
+    """There its name tells whose it is, as it does in quarantine."""
+    program.add("web_a", days=1)
+    _quarantine(program, "web_a.json")
+    _quarantine(program, "web_b.json")
+    assert program.run("quarantine", "delete", "--yes", "web_a", "web_b").code == 0
+    dry = program.run("sessions", "delete", "--erase", "--dry-run", "--json", "web_a").json
+    assert [row["session_id"] for row in dry["copies"]] == ["web_a"]
+    assert program.run("sessions", "delete", "--yes", "--erase", "web_a").code == 0
+    assert [entry["key"] for entry in program.run("trash", "list", "--json").json] == ["web_b.json"]
 
 
 def test_erase_of_a_channel_takes_all_of_it(program: Program) -> None:

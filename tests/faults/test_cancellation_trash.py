@@ -11,10 +11,13 @@ from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.cancelling import Cancelling
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.logs import LogRecorder
+from tests.fakes.samples import write_session
 from tests.faults.cancelling_home import OLD, TRASHED, Case, Home, cancel_everywhere
 
 POLICY = RetentionPolicy(trash_for=timedelta(days=7))
 BOTH = sorted(OLD)
+QUARANTINED = "web_aside"
+FILE_ID = f"{QUARANTINED}.json.20261001T083015Z-0a1b2c3d"
 
 
 async def empty_trash(home: Home) -> None:
@@ -45,6 +48,24 @@ async def pin(home: Home) -> None:
     await home.operations().set_pinned("web_cold", True)
 
 
+def lay_in_quarantine(home: Home) -> str:
+    folder = home.directory / ".quarantine"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    return write_session(folder, QUARANTINED, home.clock.ago(days=1)).rename(folder / FILE_ID).name
+
+
+async def add_to_quarantine(home: Home) -> None:
+    await home.operations().quarantine.add(["web_bad.json"])
+
+
+async def restore_quarantined(home: Home) -> None:
+    await home.operations().quarantine.restore(lay_in_quarantine(home))
+
+
+async def delete_quarantined(home: Home) -> None:
+    await home.operations().quarantine.delete([lay_in_quarantine(home)])
+
+
 def check_receipts(home: Home) -> None:
     """What is in the trash by a command is told in the history."""
     told = {row.session_id for event in home.history().read()[0] for row in event.sessions}
@@ -64,6 +85,9 @@ CASES = {
     "operations_empty_trash": Case(empty_trash, TRASHED, completes=True, erases=True),
     "operations_set_pinned": Case(pin),
     "operations_move": Case(move, "web_cold", frozenset({"web_cold"}), completes=True, erases=True),
+    "quarantine_add": Case(add_to_quarantine, "web_bad"),
+    "quarantine_restore": Case(restore_quarantined, QUARANTINED),
+    "quarantine_delete": Case(delete_quarantined, QUARANTINED),
 }
 
 
