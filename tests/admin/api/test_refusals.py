@@ -134,7 +134,7 @@ async def test_method_that_is_not_for_a_path_is_405_with_those_that_are(office: 
     for path, methods in by_path.items():
         if method in methods:
             continue
-        answer = await office.api.ask(method, path.format(session_id="web_a", entry="web_a"))
+        answer = await office.api.ask(method, path.format(session_id="web_a", entry="web_a", file="web_a"))
         answer.refused(405)
         assert {name.strip() for name in answer.headers["allow"].split(",")} - {"HEAD"} == methods
 
