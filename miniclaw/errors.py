@@ -197,7 +197,7 @@ class SessionTooLargeError(SessionFileError):
 
 
 class RemovalPendingError(SessionFileError):
-    """A removal, or a move, that goes on while its caller no longer waits; log and history tell how it ends."""
+    """A removal, or a move, that goes on while its caller no longer waits; log and history report how it ends."""
 
 
 class SessionExistsError(SessionFileError):
@@ -213,7 +213,7 @@ class SessionExistsError(SessionFileError):
 
 
 class SessionInUseError(StoreError):
-    """A session that cannot be moved, because somebody holds it in use, as a turn of the agent does."""
+    """A session that cannot be moved, because it is held in use, as by a turn of the agent."""
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id

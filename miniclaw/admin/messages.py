@@ -145,7 +145,7 @@ class Pinned(Struct, frozen=True):
 
 
 class MoveOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a session is to be moved.
+    """The new id of a session.
 
     Attributes:
         to: The id of the chat that goes on with it, ``{channel}_{chat_id}``; it has no session.

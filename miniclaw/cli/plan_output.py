@@ -121,7 +121,7 @@ def _print_problems(problems: Sequence[ProblemFile]) -> None:
 
 
 def kept_line(problem: ProblemFile) -> str:
-    """Return what is told of a file that is kept though it is no session that can be judged."""
+    """Return the line about a file that is kept because it is no session that can be judged."""
     shown = shown_problem(problem)
     way_out = f"; `{shown.way_out}` moves it out of the way" if shown.way_out else ""
     return f"kept: {one_line(shown.file)}: {shown.kind}, {one_line(shown.reason + way_out)}"

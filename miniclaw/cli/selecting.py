@@ -227,7 +227,7 @@ def _add_copies(
 
 
 def _of_conflicts(wish: _Wish, conflicts: list[ProblemFile]) -> list[ProblemFile]:
-    """Return the copies that other programs have made of sessions that are meant: what a person said stands there."""
+    """Return the conflict copies of sessions that are meant, in which messages of a person are left."""
     return [copy for copy in conflicts if _is_copy_for(wish, copy)]
 
 

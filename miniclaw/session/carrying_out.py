@@ -54,7 +54,7 @@ async def carry_out(
         manager: Asked for its consent to each session.
         store: Where everything lies.
         by: Who runs it, for the trash.
-        log: Told of each batch as well.
+        log: The log of the run.
         late: Takes the batches that outlast the run.
         ends: Whether to end after the batch that is under way.
 

@@ -229,10 +229,10 @@ class Cleanup:
 
         async with self._turns:
             try:
-                with self.stats.counting() as count, self._log.run() as told:
+                with self.stats.counting() as count, self._log.run() as run_log:
                     async with self._opened() as (manager, store, moment):
                         result = await self._run(
-                            manager, store, count, told,
+                            manager, store, count, run_log,
                             policy=policy, notice=notice or self._at_once(moment, policy), on_plan=on_plan,
                             confirmed=confirmed, on_progress=on_progress, by=by or self._by, ends=ends,
                         )  # fmt: skip
@@ -285,7 +285,7 @@ class Cleanup:
         manager: SessionManager,
         store: SessionStore,
         count: RunCount,
-        told: RunLog,
+        run_log: RunLog,
         *,
         policy: RetentionPolicy,
         notice: Notice,
@@ -300,7 +300,7 @@ class Cleanup:
         # Where the number of removals decides about others, damaged files must not be counted among them.
         verify = policy.has_budget or policy.max_removed_fraction is not None
         plan = await self._scan(store, manager, policy, notice, verify=verify, ends=ends, on_progress=on_progress)
-        told.problems(plan)
+        run_log.problems(plan)
         progress = Progress(plan)
         if on_plan is not None and not ends():
             await on_plan(plan)
@@ -315,7 +315,7 @@ class Cleanup:
         done = False
         try:
             late = LateBatches(plan, by, sessions_dir=self.sessions_dir, stats=self.stats, history=self._history)
-            done = await carry_out(progress, manager, store, by=by, log=told, late=late, ends=ends)
+            done = await carry_out(progress, manager, store, by=by, log=run_log, late=late, ends=ends)
         finally:
             seconds = trio.current_time() - started
             result = progress.result(interrupted=not done, seconds=seconds)

@@ -1,8 +1,8 @@
-"""What a cleanup logs about single files: each is named once, and counted by the runs after that.
+"""The log of cleanups about single files: each file is named once, and counted by the runs after that.
 
-A damaged file that nobody looks after would else be the same line at each run, for months. So a run names what is new,
-at most `MOST_NAMED` files for each event, and says in one line how many others there are. Conflict copies and foreign
-entries are one line each in any case: they stand in no session's place.
+Otherwise a damaged file that is left alone would be the same line at each run, for months. A run names new files, at
+most `MOST_NAMED` for each event, and counts the others in one line. All conflict copies are one line, and so are all
+foreign entries: they stand in no session's place.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ log = get_logger("miniclaw.session.cleanup")
 
 
 class CleanupLog:
-    """The log of the runs of one cleanup, which remembers from each what the next one need not name.
+    """The log of the runs of one cleanup, which remembers the files that the last run has met.
 
     Args:
         sessions_dir: For messages.
@@ -81,7 +81,7 @@ class RunLog:
         self._named: dict[str, int] = {}
         self._counted: dict[str, list[str]] = {}
 
-    def _tell(self, event: str, key: str, why: str, /, **fields: object) -> None:
+    def _name_or_count(self, event: str, key: str, why: str, /, **fields: object) -> None:
         """Log an event about one file, or count it."""
         self._found.setdefault(event, set()).add((key, why))
         named = self._named.get(event, 0)
@@ -92,7 +92,7 @@ class RunLog:
         _level_of(event)(event, **fields)
 
     def end(self) -> _Named:
-        """Log how many files were counted, and return what the next run need not name."""
+        """Log how many files were counted, and return the files that the next run need not name."""
         for event, keys in self._counted.items():
             _level_of(event)(_MORE[event], more=len(keys), first=keys[:MOST_IN_LINE], see=DRY_RUN)
         return self._found
@@ -102,7 +102,7 @@ class RunLog:
         for problem in plan.problems:
             if problem.kind not in BESIDE:
                 path = str(self._sessions_dir / problem.key)
-                self._tell(
+                self._name_or_count(
                     _UNJUDGED, problem.key, problem.reason, path=path, kind=problem.kind, reason=problem.reason
                 )  # fmt: skip
         if copies := _keys(plan, "conflict"):
@@ -118,10 +118,10 @@ class RunLog:
         for row in plan.future:
             header = row.session.header
             used = header.last_accessed.isoformat()
-            self._tell(_AHEAD, row.session.key, used, session_id=header.session_id, last_accessed=used)
+            self._name_or_count(_AHEAD, row.session.key, used, session_id=header.session_id, last_accessed=used)
 
     def removals(self, removals: Sequence[Removal], ages: Ages) -> None:
-        """Log what was removed, at DEBUG, and what could not be, as an ERROR."""
+        """Log each session that was removed, at DEBUG, and each that could not be, as an ERROR."""
         for removal in removals:
             path = str(self._sessions_dir / removal.key)
             if removal.outcome == "removed":
@@ -129,7 +129,7 @@ class RunLog:
             elif removal.outcome == "pending":
                 log.error("Session not removed yet", path=path, outcome=removal.outcome, reason=removal.reason)
             elif removal.outcome in _FAILED:
-                self._tell(
+                self._name_or_count(
                     _NOT_REMOVED, removal.key, removal.reason, path=path, outcome=removal.outcome, reason=removal.reason
                 )  # fmt: skip
 
@@ -139,11 +139,11 @@ class RunLog:
             kind, key = done.leftover.kind, done.leftover.key
             if kind == "unfinished":
                 # The ERROR was when the system refused; nothing is lost, and nothing can be done before the next start.
-                self._tell(_UNFINISHED, key, done.reason, reason=done.reason, kind=kind, file=key)
+                self._name_or_count(_UNFINISHED, key, done.reason, reason=done.reason, kind=kind, file=key)
             elif done.outcome == "pending":
                 log.error("Leftover not removed yet", reason=done.reason, kind=kind, file=key)
             elif done.outcome == "failed":
-                self._tell(_LEFTOVER_NOT_REMOVED, key, done.reason, reason=done.reason, kind=kind, file=key)
+                self._name_or_count(_LEFTOVER_NOT_REMOVED, key, done.reason, reason=done.reason, kind=kind, file=key)
             elif done.outcome != "vanished":
                 log.debug(
                     "Leftover removed", outcome=done.outcome, bytes_freed=done.bytes_freed, kind=kind, file=key
@@ -151,7 +151,7 @@ class RunLog:
 
 
 def log_removed(removal: Removal, ages: Ages) -> None:
-    """Say at DEBUG what was removed."""
+    """Log at DEBUG that a session was removed."""
     if removal.header is not None:
         age = ages.age(removal.header.last_accessed)
         log.debug(

@@ -52,7 +52,7 @@ _OTHERS: Final = "it is a temporary file of a sync program, an editor or the sys
 
 
 def by_name(name: str, *, is_file: bool) -> ProblemFile:
-    """Return what an entry of the sessions directory is whose name is not that of a session.
+    """Classify an entry of the sessions directory whose name is not that of a session.
 
     Args:
         name: The entry.
@@ -67,9 +67,9 @@ def by_name(name: str, *, is_file: bool) -> ProblemFile:
 
 
 def by_content(problem: ProblemFile) -> ProblemFile:
-    """Return a file that was read and is no session of its name: as it is, or as the conflict copy that it is.
+    """Classify a file that was read and is no session of its name: unchanged, or as a conflict copy, or foreign.
 
-    What the system refused to read stays what it is: it may be a session of just this name.
+    A file that the system refused to read stays ``unreadable``: it may be a session of just this name.
     """
     if problem.kind not in {"corrupt", "mismatched"}:
         return problem
@@ -96,14 +96,15 @@ def original_of(name: str) -> str | None:
     """
     if names.is_of_our_form(name):
         return None
-    folded = _folded(name)
+    composed, folded = unicodedata.normalize("NFC", name), _folded(name)
+    if len(composed) != len(folded):  # a few letters have a folded form of another length
+        composed = folded
     for pattern in _patterns(folded):
         match = re.fullmatch(pattern, folded, re.DOTALL)
-        if match and names.is_channel(name[match.start(1) :].partition("_")[0]):
-            composed = unicodedata.normalize("NFC", name)
-            # Only a few letters have a folded form of another length.
-            shown = composed if len(composed) == len(folded) else folded
-            return shown[match.start(1) : match.end(1)] + names.SUFFIX
+        if match:
+            original = composed[match.start(1) : match.end(1)]
+            if names.is_channel(original.partition("_")[0]):
+                return original + names.SUFFIX
     return None
 
 
@@ -112,7 +113,7 @@ def is_copy_of(name: str, session_id: str) -> bool:
 
     Args:
         name: A name in the sessions directory that is not the session's own.
-        session_id: What the content says, which may be no session id at all.
+        session_id: The id in its content, which may be no session id at all.
     """
     try:
         stems = [_folded(own.removesuffix(names.SUFFIX)) for own in names.file_names(session_id)]
@@ -132,7 +133,7 @@ def is_temporary(name: str) -> bool:
 
 
 def _patterns(folded: str) -> Iterator[str]:
-    """Yield what a folded name may match; its first group is the original's name without its end."""
+    """Yield the patterns of a folded name; the first group of each is the original's name without its end."""
     if re.search(f"{_CONFLICT}|{_COPY}", folded):  # most names have no such word, and then these three take long
         yield rf"({_STEM})(?:{_WORDED})\.json"
         yield rf"({_STEM})\.json(?:{_WORDED})"

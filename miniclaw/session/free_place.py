@@ -23,7 +23,7 @@ def check_is_free(directory: SessionDirectory, session_id: str, operation: str) 
     Args:
         directory: Owned by this process. The caller holds the lock of the session's file.
         session_id: The session that would get the place.
-        operation: What is to be done, an infinitive.
+        operation: An infinitive, for errors.
 
     Raises:
         SessionExistsError: Something does, be it a session or not; an earlier removal may have left it aside.
@@ -59,7 +59,7 @@ def create(directory: SessionDirectory, name: str, content: Content, *, dir_fd: 
     Args:
         directory: Owned by this process. The caller holds the lock of the session's file.
         name: The file.
-        content: What it is to hold.
+        content: Its content.
         dir_fd: The folder in which it is made, if not the sessions directory itself.
 
     Durability: the content is on the disk when this returns; the name is once the caller has synced the directory.

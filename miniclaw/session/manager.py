@@ -371,7 +371,7 @@ class SessionManager:
             InvalidSessionIdError: An id names no session, or both are the same.
             SessionNotFoundError: There is no such session, on disk or in memory.
             SessionExistsError: There is a session of the new id, on disk or in memory.
-            SessionInUseError: Somebody is `using` it.
+            SessionInUseError: A block is `using` it.
             RemovalPendingError: The disk takes longer than anybody can wait; the move goes on.
             StoreError: It was not moved; or it was, and is there under its old id as well, as the text says.
 

@@ -1,8 +1,8 @@
 """Moving a session to another chat: on disk (`miniclaw.session.relocation`), and out of memory in the same step.
 
-What memory has of the session is saved before, so that the file is all there is of it. The locks of both ids are held
-meanwhile, in the order of the ids, so that two moves never wait for one another: whoever wants either session waits,
-and finds the old one gone, or the new one there.
+Unsaved changes are saved first, so that the file is all there is of the session. The locks of both ids are held
+meanwhile, taken in the order of the ids, so that two moves never wait for one another. An operation on either session
+waits, and then finds the old one gone, or the new one there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from miniclaw.session.saver import SessionSaver
 from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.threads import Epilogue
 
-PENDING: Final = "the disk has not answered yet; the move goes on, and the log tells how it ends"
+PENDING: Final = "the disk has not answered yet; the move goes on, and the log says how it ends"
 
 log = get_logger("miniclaw.session.manager")
 
@@ -53,11 +53,11 @@ class SessionMover:
             session_id: The session.
             target_id: Its new id.
             by: Who moves it, for the log.
-            late: Takes the move that is told as pending.
+            late: Takes a move whose caller got `RemovalPendingError`.
         """
         if session_id == target_id:
             raise InvalidSessionIdError(target_id, "it is the session itself; name another chat")
-        tell = partial(log.info, "Session moved", session_id=session_id, to=target_id, by=by)
+        log_it = partial(log.info, "Session moved", session_id=session_id, to=target_id, by=by)
         first, second = sorted((session_id, target_id))
         async with self._locks.hold(first) as one, self._locks.hold(second) as other:
             if await self._loader.current(target_id, other if target_id == second else one) is not None:
@@ -66,9 +66,9 @@ class SessionMover:
 
             def end_late(outcome: Relocation | StoreError) -> Epilogue:
                 if not isinstance(outcome, StoreError):
-                    tell()
+                    log_it()
                     return late(outcome) if late is not None else None
-                if job.committed:  # else it was called off in time, as its caller was told
+                if job.committed:  # else it was called off in time, and its caller knows that
                     log.error("Move that outlasted its caller has failed", session_id=session_id, error=str(outcome))
                 return None
 
@@ -80,7 +80,7 @@ class SessionMover:
             finally:
                 if entry is not None and not job.committed:
                     entry.leaving = False
-        tell()
+        log_it()
         return moved
 
     async def _save(self, entry: Entry, lease: Lease) -> None:
@@ -130,7 +130,7 @@ class SessionMover:
         if not isinstance(outcome, StoreError):
             self._memory.drop(entry)
             return
-        # Where its file is by now is not certain: memory is what there is, and is to be saved.
+        # The place of its file is not certain: memory has the session, and has to save it.
         entry.revision += begun
         entry.leaving = False
 

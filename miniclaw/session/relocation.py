@@ -3,7 +3,7 @@
 Order on the disk, so that a crash or a power cut at any point leaves the session under its old id, under its new one,
 or whole under both: the new file, whole · its name, by a link that fails where something stands · remove the old file
 as every session is removed (`miniclaw.session.removal`), which syncs the directory before it unlinks. Where a crash has
-left both, the same move again finds the new file to be what it would write, and goes on with the removal.
+left both, the same move again finds that the new file is complete, and goes on with the removal.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def relocate(directory: SessionDirectory, session_id: str, target_id: str, may_b
     """Give a session another id: its ids and its file's name change, and nothing else of it.
 
     Args:
-        directory: Owned by this process. The caller holds the locks of both ids, and has made sure that what memory has
-            of the session is saved, and that there is no session of the new id in memory.
+        directory: Owned by this process. The caller holds the locks of both ids, has saved all changes of the session,
+            and has no session of the new id in memory.
         session_id: The session.
         target_id: The new id.
         may_begin: Asked once, before anything is changed; may block.
@@ -118,7 +118,7 @@ def _is_there(directory: SessionDirectory, moved: Session) -> bool:
 
 
 def _is_written(directory: SessionDirectory, session: Session) -> bool:
-    """Return whether a session's own file is just what a save of the session would write."""
+    """Return whether a session's own file has the content that a save of the session would write."""
     fs, name = directory.fs, names.file_name(session.session_id)
     content = content_of(session, directory.path, name)
     pieces: Iterable[Bytes] = (content,) if isinstance(content, (bytes, bytearray, memoryview)) else content
@@ -141,7 +141,7 @@ def _is_written(directory: SessionDirectory, session: Session) -> bool:
 
 
 def _remove(directory: SessionDirectory, name: str, session: Session) -> int:
-    """Remove the old file, if it still is what was copied, and return its size.
+    """Remove the old file, if it is unchanged since it was copied, and return its size.
 
     Raises:
         SessionFileError: It is still there.

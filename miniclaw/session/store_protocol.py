@@ -229,8 +229,8 @@ class SessionStore(Protocol):
     ) -> None:
         """Give a session another id, and change nothing else of it.
 
-        The caller holds the locks of both ids until `finished` is called. What memory has of the session is saved, and
-        it has no session of the new id.
+        The caller holds the locks of both ids until `finished` is called, has saved all changes of the session, and has
+        no session of the new id in memory.
 
         Args:
             session_id: The session.

@@ -115,6 +115,7 @@ def test_beginning_of_another_program_tells_the_original(beginning: str) -> None
 def test_copy_is_known_in_the_form_of_a_mac(addition: str) -> None:
     """A file system that decomposes letters does not hide a copy."""
     assert original_of(unicodedata.normalize("NFD", f"web_a{addition}.json")) == "web_a.json"
+    assert original_of(unicodedata.normalize("NFD", "Cópia de web_ä.json")) == "web_ä.json"
 
 
 @pytest.mark.parametrize("addition", AMBIGUOUS)

@@ -56,7 +56,7 @@ class Listing(Struct):
 
     Attributes:
         sessions: In no order.
-        problems: What could not be read as a session; what stands in no session's place is left out.
+        problems: Files in a session's place that could not be read as one.
         conflicts: Copies of sessions that other programs have made.
     """
 

@@ -65,7 +65,7 @@ class Wanted(Struct, frozen=True):
 
 
 def judged_sessions(place: Place, notice: Notice, on_progress: Progress | None = None) -> tuple[list[PlanRow], Listing]:
-    """Return all sessions, in no order, with the verdict on each; and what the listing has found besides."""
+    """Return all sessions, in no order, with the verdict on each; and the listing that they are from."""
     with sessions_opened(place) as directory:
         listing = list_directory(place, directory, on_progress)
         return judge(place, directory, listing.sessions, notice), listing
