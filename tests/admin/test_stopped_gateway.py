@@ -65,6 +65,9 @@ CALLS: dict[str, Callable[[GatewayClient], object]] = {
     "stop": GatewayClient.stop_cleanup,
     "restore": lambda client: client.restore("web_a"),
     "empty": lambda client: client.empty_trash(["a"]),
+    "add": lambda client: client.add_to_quarantine(["web_a.json"]),
+    "restore quarantined": lambda client: client.restore_quarantined("web_a"),
+    "delete quarantined": lambda client: client.delete_quarantined(["web_a"], erase=False),
 }
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.fakes.gateway_thread import GatewayProgram
 from tests.fakes.logs import LogRecorder
 from tests.fakes.program import Program
+from tests.fakes.samples import session_dict
 
 CONFIG = '[session]\ntrash_for = "7d"\nmax_sessions = 8\nmax_removed_fraction = 0.3\n'
 
@@ -28,6 +31,12 @@ COMMANDS = [
     ["trash", "restore", "web_none"],
     ["trash", "list"],
     ["trash", "empty", "--yes"],
+    ["quarantine", "add", "web_bad.json", "web_other.json", "web_3.json", "nope.json"],
+    ["quarantine", "list"],
+    ["quarantine", "restore", "web_bad"],
+    ["quarantine", "restore", "web_other"],
+    ["quarantine", "delete", "--yes", "web_bad", "--erase"],
+    ["quarantine", "delete", "--yes", "web_bad"],
     ["history", "--json"],
 ]  # fmt: skip
 
@@ -69,6 +78,7 @@ def _furnish(program: Program) -> None:
     for chat in ("anna", "bernd", "carla", "dora"):
         program.add(f"mail_{chat}", days=6)
     (program.sessions_dir / "web_bad.json").write_text("{")
+    (program.sessions_dir / "web_other.json").write_text(json.dumps(session_dict("web_anna", datetime.now(UTC))))
     (program.sessions_dir / "notes.txt").write_text("mine")
 
 

@@ -224,6 +224,7 @@ def test_dry_run_works_while_a_gateway_runs(program: Program) -> None:
         ["sessions", "cleanup"],
         ["sessions", "cleanup", "--confirm"],
         ["trash", "empty"],
+        ["quarantine", "delete", "web_q"],
     ],
     ids=" ".join,
 )

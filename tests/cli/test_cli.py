@@ -19,13 +19,15 @@ COMMANDS = [
     ["sessions", "cleanup", "--dry-run"], ["sessions", "list"], ["chat", "-m", "hi"], ["gateway"], ["status"],
     ["sessions", "stats"], ["sessions", "forecast"], ["sessions", "delete", "--yes", "telegram_1"],
     ["sessions", "pin", "telegram_1"], ["trash", "empty", "--yes"], ["trash", "empty", "--yes", "--expired"],
+    ["quarantine", "list"], ["quarantine", "add", "telegram_1.json"],
 ]  # fmt: skip
 LOOKING = [
     ["sessions", "list"], ["sessions", "show", "web_a"], ["sessions", "stats"], ["sessions", "export", "web_a"],
     ["sessions", "due"], ["sessions", "forecast"], ["sessions", "cleanup", "--dry-run"], ["sessions", "delete", "--dry-run", "web_a"],
     ["sessions", "delete", "--dry-run", "--erase", "--channel", "web"], ["trash", "list"],
     ["trash", "empty", "--dry-run"], ["history"], ["status"], ["config", "show"],
-    ["config", "check"],
+    ["config", "check"], ["quarantine", "list"], ["quarantine", "show", "web_q"],
+    ["quarantine", "delete", "--dry-run", "web_q"],
 ]  # fmt: skip
 HEAVY = frozenset({
     "trio", "anyio", "structlog", "rich", "starlette", "hypercorn", "h11", "wsproto", "trio_websocket",
@@ -61,7 +63,7 @@ def test_help_names_every_command(program: Program, option: str) -> None:
     """Whoever asks for help sees all there is."""
     result = program.run(option)
     assert result.code == 0
-    for command in ("gateway", "chat", "sessions", "trash", "history", "status", "config"):
+    for command in ("gateway", "chat", "sessions", "trash", "quarantine", "history", "status", "config"):
         assert f"\n  {command} " in result.out
 
 
@@ -70,7 +72,8 @@ def test_help_names_every_command(program: Program, option: str) -> None:
     [["gateway"], ["chat"], ["sessions"], ["sessions", "list"], ["sessions", "show"], ["sessions", "stats"],
      ["sessions", "export"], ["sessions", "forecast"], ["sessions", "cleanup"], ["sessions", "delete"],
      ["sessions", "pin"], ["sessions", "unpin"], ["trash"], ["trash", "list"], ["trash", "restore"],
-     ["trash", "empty"], ["history"], ["status"], ["config"], ["config", "show"], ["config", "check"]],
+     ["trash", "empty"], ["quarantine"], ["quarantine", "list"], ["quarantine", "show"], ["quarantine", "restore"],
+     ["quarantine", "delete"], ["quarantine", "add"], ["history"], ["status"], ["config"], ["config", "show"], ["config", "check"]],
     ids=" ".join,
 )  # fmt: skip
 def test_help_of_a_command_changes_nothing(program: Program, command: list[str]) -> None:
@@ -85,7 +88,8 @@ def test_help_of_a_command_changes_nothing(program: Program, command: list[str])
     "command",
     [["sesions"], ["sessions", "purge"], ["sessions", "pin"], ["trash", "restore"], ["history", "--limit", "0"],
      ["sessions", "forecast", "--days", "-1"], ["sessions", "forecast", "--days", "36501"], ["sessions", "list", "--all"], ["sessions", "show"], ["sessions", "delete", "--yes"],
-     ["--verbose"], ["chat", "-m"], ["sessions", "cleanup", "--yes", "telegram_1"]],
+     ["--verbose"], ["chat", "-m"], ["sessions", "cleanup", "--yes", "telegram_1"], ["quarantine", "add"],
+     ["quarantine", "delete", "--yes"], ["quarantine", "show"], ["quarantine", "restore"]],
     ids=" ".join,
 )  # fmt: skip
 def test_usage_error_is_exit_code_2_and_changes_nothing(program: Program, command: list[str]) -> None:
@@ -179,10 +183,16 @@ def test_config_show_json_holds_every_key_that_has_a_default(program: Program) -
     assert result.json["config"]["log"] == {"level": "info", "format": "auto"}
 
 
+def _furnish(program: Program) -> None:
+    program.add("web_a", days=40)
+    (program.sessions_dir / ".quarantine").mkdir(mode=0o700)
+    (program.sessions_dir / ".quarantine" / "web_q.json.20261001T083015Z-0a1b2c3d").write_text("{")
+
+
 @pytest.mark.parametrize("command", LOOKING, ids=" ".join)
 def test_command_that_looks_starts_quickly_and_changes_nothing(program: Program, command: list[str]) -> None:
     """Nothing heavy is loaded to print some lines, and no file is made or changed."""
-    program.add("web_a", days=40)
+    _furnish(program)
     before = program.content()
     result = program.run_python(_TELL_LOADED, *command)
     assert (result.code, sorted(HEAVY.intersection(result.err.split()))) == (0, [])
@@ -217,7 +227,7 @@ def test_collector_is_at_work_once_a_command_is_imported(program: Program) -> No
 @pytest.mark.parametrize("command", LOOKING, ids=" ".join)
 def test_command_that_looks_works_beside_a_gateway(program: Program, command: list[str]) -> None:
     """Looking needs no lock, and asks for none that a gateway could miss."""
-    program.add("web_a", days=40)
+    _furnish(program)
     with SessionDirectory.open(program.sessions_dir) as directory:
         directory.own()
         assert program.run(*command).code == 0

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
 from miniclaw.admin.messages import SILENCE_SECONDS
 from tests.fakes.gateway_beside import gateway_beside
 from tests.fakes.program import Program, Result
+from tests.fakes.samples import write_session
 
 _IMPATIENT = """
 from miniclaw.admin import messages
@@ -23,14 +25,15 @@ from miniclaw.cli import main; main()
 LOOKING = [
     ["status"], ["sessions", "list"], ["sessions", "show", "web_a"], ["sessions", "stats"],
     ["sessions", "export", "web_a"], ["sessions", "forecast"], ["sessions", "cleanup", "--dry-run"],
-    ["sessions", "delete", "--dry-run", "web_a"],
+    ["sessions", "delete", "--dry-run", "web_a"], ["quarantine", "list"],
 ]  # fmt: skip
 ACTING = [
     ["sessions", "delete", "--yes", "web_a"], ["sessions", "delete", "--yes", "--erase", "--channel", "web"],
     ["sessions", "delete", "web_a"], ["sessions", "cleanup", "--yes"], ["sessions", "cleanup"],
     ["sessions", "pin", "web_a"], ["sessions", "unpin", "web_a"], ["trash", "restore", "web_gone"],
     ["trash", "empty", "--yes"], ["trash", "empty", "--yes", "--expired"], ["chat", "-m", "hi"],
-    ["open", "--print"],
+    ["open", "--print"], ["quarantine", "restore", "web_q"], ["quarantine", "delete", "--yes", "web_q"],
+    ["quarantine", "add", "web_a.json"],
 ]  # fmt: skip
 
 
@@ -56,6 +59,9 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stopped]:
     program.add("web_a", days=1)
     program.add("web_gone", days=1)
     assert program.run("sessions", "delete", "--yes", "web_gone").code == 0
+    folder = program.sessions_dir / ".quarantine"
+    folder.mkdir(mode=0o700)
+    write_session(folder, "web_q", datetime.now(UTC)).rename(folder / "web_q.json.20261001T083015Z-0a1b2c3d")
     with gateway_beside(program) as process:
         process.send_signal(signal.SIGSTOP)
         os.waitpid(process.pid, os.WUNTRACED)  # it is stopped now
@@ -82,7 +88,9 @@ def test_looking_beside_a_stopped_gateway_shows_the_files_with_one_warning(
     assert len(result.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", [["trash", "list"], ["history"], ["config", "show"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["trash", "list"], ["history"], ["config", "show"], ["quarantine", "show", "web_q"]], ids=" ".join
+)
 def test_looking_that_needs_no_gateway_does_not_ask_it(stopped: Stopped, command: list[str]) -> None:
     """What is on the disk only is shown at once."""
     result = stopped.run(*command)
