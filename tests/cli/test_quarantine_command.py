@@ -336,6 +336,7 @@ def test_cleanup_of_quarantine_is_the_same_before_and_after(program: Program) ->
     assert {row["file"][-8:]: row["reason"] for row in dry["leftovers"]} == {
         "00000001": "quarantine_expired", "00000002": "ttl",
     }  # fmt: skip
+    assert [row["to_trash"] for row in dry["leftovers"]] == [True, True]
     result = program.run("sessions", "cleanup", "--yes")
     assert "leftovers removed: 2 quarantined; 2 of them in the trash." in result.lines
     assert [name[-8:] for name in _lying(program)] == ["00000003"]

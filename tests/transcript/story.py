@@ -100,6 +100,8 @@ def furnish(home: Path) -> None:
     quarantine = sessions / ".quarantine"
     quarantine.mkdir(mode=0o700)
     (quarantine / f"web_17.json.{now - timedelta(days=100):%Y%m%dT%H%M%SZ}-0123abcd").write_text("{", encoding="utf-8")
+    clara = write_session(sessions, "web_clara", now - timedelta(days=6))
+    clara.rename(quarantine / f"web_18.json.{now - timedelta(days=5):%Y%m%dT%H%M%SZ}-4567cdef")
 
 
 def tell(story: Story) -> None:
@@ -127,6 +129,12 @@ def tell(story: Story) -> None:
     listed = story.run("trash", "list")
     session_id = next(line.split()[0] for line in listed.splitlines() if line.startswith("telegram_"))
     story.run("trash", "restore", session_id)
+    story.say("A damaged file is in the way of a chat, and Clara misses a conversation that stood under another name:")
+    story.run("quarantine", "add", "web_4711.json")
+    story.run("quarantine", "list")
+    story.run("quarantine", "show", "web_4711")
+    story.run("quarantine", "restore", "4567cdef")
+    story.run("quarantine", "delete", "web_4711", answer="y\n")
     story.say("Somebody else asks for their data, and then for its erasure:")
     export = str(story.terminal.home / "web_bernd.md")
     story.run("sessions", "export", "web_bernd", "--format", "markdown", "-o", export)

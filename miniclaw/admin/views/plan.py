@@ -25,13 +25,14 @@ PLAN_VERSION: Final = 2
 
 
 class ShownLeftover(Struct, frozen=True):
-    """Something beside the sessions that would go."""
+    """Something beside the sessions that would go; to the trash, if `to_trash`."""
 
     kind: LeftoverKind
     file: str
     bytes: int
     since: AwareDatetime | None
     reason: str
+    to_trash: bool
 
 
 class ShownProblem(Struct, frozen=True):
@@ -115,7 +116,7 @@ def shown_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> ShownPlan:
         due=plan.due_count,
         due_sessions=[due_row(due, outlook.timetable.goes_at(due)) for due in in_order(plan.due)],
         leftovers_by_kind=_by_kind(plan.leftovers),
-        leftovers=[_leftover(row) for row in plan.leftovers],
+        leftovers=[_leftover(row, to_trash=plan.trashes(row)) for row in plan.leftovers],
         pinned=plan.pinned,
         min_idle=plan.min_idle,
         unmet=plan.unmet,
@@ -161,6 +162,6 @@ def _by_kind(rows: Iterable[LeftoverRow]) -> dict[LeftoverKind, FileTally]:
     return {kind: FileTally(len(sizes), sum(sizes)) for kind, sizes in groups.items()}
 
 
-def _leftover(row: LeftoverRow) -> ShownLeftover:
+def _leftover(row: LeftoverRow, *, to_trash: bool) -> ShownLeftover:
     leftover = row.leftover
-    return ShownLeftover(leftover.kind, printable(leftover.key), leftover.size, leftover.since, row.reason)
+    return ShownLeftover(leftover.kind, printable(leftover.key), leftover.size, leftover.since, row.reason, to_trash)
