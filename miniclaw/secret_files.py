@@ -12,12 +12,11 @@ from typing import Final
 from miniclaw.errors import ConfigError, StoreIOError
 from miniclaw.redaction import Secret
 from miniclaw.session.files import PRIVATE_DIR, why_not_followed
-from miniclaw.session.logs import get_logger
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.privacy import OTHERS, keep_others_out, keeps_modes
 
 MAX_SECRET_CHARS: Final = 4096
 """Longest secret, inclusive."""
-
-log = get_logger("miniclaw.files")
 
 _SECRET: Final = re.compile(rf"[!-~]{{1,{MAX_SECRET_CHARS}}}")  # what can stand in a header
 
@@ -72,25 +71,19 @@ def make_private(directory: Path) -> None:
     except OSError as error:
         raise StoreIOError(directory, "make this directory", error) from error
     try:
-        mode = stat.S_IMODE(os.fstat(fd).st_mode)
-        if mode & ~PRIVATE_DIR:
-            _close_to_others(fd, directory, mode)
+        keep_others_out(OsCalls(), fd, directory)
     finally:
         os.close(fd)
 
 
-def _close_to_others(fd: int, directory: Path, mode: int) -> None:
-    try:
-        os.fchmod(fd, PRIVATE_DIR)
-    except OSError as error:
-        log.warning("Directory is open to other users; its owner should make it private: chmod 700",
-                    path=str(directory), mode=f"{mode:04o}", reason=error.strerror)  # fmt: skip
-    else:
-        log.info("Directory made private", path=str(directory), was=f"{mode:04o}", now="0700")
-
-
-def read_private(path: Path, key: str | None = None) -> str:
+def read_private(path: Path, key: str | None = None, *, made_here: bool = False) -> str:
     """Return the text of a small file that nobody else may be able to read.
+
+    Args:
+        path: The file.
+        key: The configuration's key of it; None: it has none.
+        made_here: Whether it has its place by itself, and its user could not choose another one. Then it is read also
+            where the file system keeps no modes, of which its directory's WARNING tells.
 
     Raises:
         ConfigError: It cannot be read, is no file, or others can read it.
@@ -101,7 +94,7 @@ def read_private(path: Path, key: str | None = None) -> str:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise ConfigError(path, "it is not a file", key=key)
-            if status.st_mode & 0o077:
+            if status.st_mode & OTHERS and not (made_here and not keeps_modes(path.parent)):
                 mode = stat.S_IMODE(status.st_mode)
                 raise ConfigError(path, f"others can read it (mode {mode:04o}); chmod 600 it", key=key)
             return os.read(fd, MAX_SECRET_CHARS + 100).decode("ascii", "replace")

@@ -5,7 +5,6 @@ Everything is relative to one descriptor of the directory. `miniclaw.session.dir
 
 from __future__ import annotations
 
-import stat
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -14,11 +13,10 @@ from msgspec import Struct
 
 from miniclaw.errors import StoreError
 from miniclaw.session.clock import Now, utc_now
-from miniclaw.session.files import PRIVATE_DIR, close_quietly, open_directory, store_errors, why_no_directory
+from miniclaw.session.files import close_quietly, open_directory, store_errors, why_no_directory
 from miniclaw.session.folder import Folder
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.holder import Holder, find_holder
-from miniclaw.session.logs import get_logger
 from miniclaw.session.stranded import WORK_NAME
 
 if TYPE_CHECKING:
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 
     from miniclaw.session.ownership import Ownership
     from miniclaw.session.saved_files import SavedFiles
-
-log = get_logger("miniclaw.session.store")
 
 
 class Place(Struct, frozen=True):
@@ -110,6 +106,7 @@ class OwnableDirectory:
         from queue import SimpleQueue  # noqa: PLC0415 - start-up time: not for who only looks
 
         from miniclaw.session.ownership import Ownership  # noqa: PLC0415 - likewise
+        from miniclaw.session.privacy import keep_others_out  # noqa: PLC0415 - likewise
 
         self.free_folders = SimpleQueue()
         ownership = Ownership(self.fs, self.fd, self.path, briefly=briefly)
@@ -118,11 +115,7 @@ class OwnableDirectory:
         with self.work():
             pass  # made, or refused, before anything is accepted
         with store_errors(self.path, "make private"):
-            mode = stat.S_IMODE(self.fs.fstat(self.fd).st_mode)
-            if mode & ~PRIVATE_DIR:
-                self.fs.fchmod(self.fd, PRIVATE_DIR)
-        if mode & ~PRIVATE_DIR:
-            log.info("Sessions directory made private", path=str(self.path), was=f"{mode:04o}", now="0700")
+            keep_others_out(self.fs, self.fd, self.path)
 
     @property
     def is_owned(self) -> bool:
@@ -187,7 +180,9 @@ class OwnableDirectory:
             status = self.fs.fstatvfs(self.fd)
         except OSError:
             return None
-        return status.f_bavail * status.f_frsize
+        # A file system that does not know says 0 of everything: that must not look like a full disk.
+        block = status.f_frsize or status.f_bsize
+        return status.f_bavail * block if status.f_blocks and block else None
 
     def is_nobodys(self) -> bool:
         """Return whether nobody owns the directory, as far as can be told."""

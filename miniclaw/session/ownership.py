@@ -193,8 +193,8 @@ class Ownership:
             try:
                 is_locked = _lock(self._fs, fd)
                 self._goes_by_text = not is_locked and self._directory_lock == _NOT_LOCKED
-                if self._goes_by_text and self._is_anothers():
-                    raise self._held()  # noqa: TRY301 - what was opened is closed below
+                if self._goes_by_text:
+                    self._refuse_if_anothers()
                 self._introduce(fd)
                 if self._is_in_place(fd):
                     return fd, is_locked
@@ -207,12 +207,19 @@ class Ownership:
             self._unlock(fd)  # deleted or replaced between its opening and its lock
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
-    def _is_anothers(self) -> bool:
-        """Return whether `.lock` names a process that runs; of one with this process's id, whether it is this one."""
+    def _refuse_if_anothers(self) -> None:
+        """Refuse to own a directory whose `.lock` names a process that runs.
+
+        Raises:
+            WorkspaceHeldError: It does.
+        """
         holder = read_holder(self._fs, self._dir_fd)
-        if holder.pid == os.getpid():  # an earlier one of a container, or another directory object of this process
-            return any(other is not self and other._since == holder.since for other in list(_taken))
-        return is_running(holder)
+        if holder.pid != os.getpid():
+            is_held = is_running(holder)
+        else:  # another owner in this process, or, in a container, an earlier process of the same id
+            is_held = any(other is not self and other._since == holder.since for other in list(_taken))
+        if is_held:
+            raise self._held()
 
     def _tell_what_is_not_locked(self, is_file_locked: bool) -> None:
         event = NO_LOCK if self._goes_by_text else NO_DIRECTORY_LOCK if is_file_locked else NO_FILE_LOCK

@@ -57,7 +57,7 @@ def load_token(workspace: Path) -> Secret:
             log.info("Web token made", path=str(path))
     except OSError as error:
         raise StoreIOError(path, "make a token", error) from error
-    text = read_private(path).strip()
+    text = read_private(path, made_here=True).strip()
     if not _TOKEN.fullmatch(text):
         problem = (
             f"it holds no token: {LEAST_TOKEN_CHARS} to {MAX_SECRET_CHARS} visible ASCII characters without spaces; "

@@ -165,7 +165,7 @@ class DrawnDisk(SnapshotOs):
         self._free = free
 
     def fstatvfs(self, fd: int) -> Any:
-        return SimpleNamespace(f_bavail=self._free, f_frsize=1)
+        return SimpleNamespace(f_bavail=self._free, f_frsize=1, f_blocks=2**30)
 
     def unlink(self, name: str, *, dir_fd: int) -> None:
         if name.startswith("tmp-"):

@@ -75,7 +75,7 @@ def test_own_tightens_an_open_directory_and_says_so(sessions_dir: Path, logs: Lo
     with SessionDirectory.open(sessions_dir) as directory:
         directory.own()
     assert stat.S_IMODE(sessions_dir.stat().st_mode) == 0o700
-    assert logs.one("Sessions directory made private")["was"] == "0755"
+    assert logs.one("Directory made private")["was"] == "0755"
 
 
 @pytest.mark.parametrize(

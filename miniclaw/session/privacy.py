@@ -1,0 +1,59 @@
+"""Keeping the other users of a machine out of a directory, where its file system knows users and modes.
+
+FAT, and many shares and mounts of containers, give one mode to all files. There the files are as private as whoever
+mounted them has made them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from miniclaw.session.files import PRIVATE_DIR
+from miniclaw.session.fs import OsCalls
+from miniclaw.session.logs import get_logger
+
+OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+log = get_logger("miniclaw.files")
+
+
+def keep_others_out(fs: OsCalls, fd: int, path: Path) -> None:
+    """Make an open directory private, mode 0700; one that cannot be made so is a WARNING.
+
+    Args:
+        fs: The system calls.
+        fd: The directory.
+        path: Its path, for messages.
+
+    Raises:
+        OSError: It cannot be looked at.
+    """
+    was = stat.S_IMODE(fs.fstat(fd).st_mode)
+    if not was & ~PRIVATE_DIR:
+        return
+    reason: str | None = "its file system keeps no modes; mount it with umask=077"
+    try:
+        fs.fchmod(fd, PRIVATE_DIR)
+    except OSError as error:
+        reason = error.strerror
+    now = stat.S_IMODE(fs.fstat(fd).st_mode)
+    if now & OTHERS:
+        log.warning(
+            "Directory is open to other users; its owner should make it private: chmod 700",
+            path=str(path), mode=f"{now:04o}", reason=reason,
+        )  # fmt: skip
+    else:
+        log.info("Directory made private", path=str(path), was=f"{was:04o}", now="0700")
+
+
+def keeps_modes(directory: Path) -> bool:
+    """Return whether a file that is made private in a directory is; where none can be made, it counts as if it were."""
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            return not os.fstat(file.fileno()).st_mode & OTHERS
+    except OSError:
+        return True
