@@ -29,9 +29,8 @@ from miniclaw.errors import (
     SessionNotFoundError,
     SessionTooLargeError,
     StoreError,
-    StoreIOError,
 )
-from miniclaw.session import codec, json_outline, names
+from miniclaw.session import adoption, codec, json_outline, names
 from miniclaw.session.content import content_of, too_large
 from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import (
@@ -49,6 +48,7 @@ from miniclaw.session.ownable import OwnableDirectory
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify, identity, mark_of
 from miniclaw.session.sizes import forget_first, session_bytes
+from miniclaw.session.spelling import is_spelled
 from miniclaw.session.stranded import find_stranded, folder_opened
 from miniclaw.session.types import Session, SessionHeader
 
@@ -186,20 +186,39 @@ class SessionDirectory(OwnableDirectory):
             row = self.read_row(name)
             if row is None and (folder := self.stranded().get(name)):
                 row = self.read_stranded(name, folder)
-            if isinstance(row, StoredSession) and row.header.session_id == session_id:
-                return row
-            if isinstance(row, ProblemFile):
+            if isinstance(row, StoredSession):
+                if row.header.session_id == session_id and self._counts(name, session_id):
+                    return row
+            elif row is not None and self._stands_for(name, session_id, is_mismatched=row.kind == "mismatched"):
                 kinds = {"corrupt": CorruptSessionError, "mismatched": MismatchedSessionError}
                 raise kinds.get(row.kind, SessionFileError)(self.path / name, row.reason)
         raise SessionNotFoundError(session_id)
+
+    def _counts(self, name: str, session_id: str) -> bool:
+        """Return whether a file with this session in it counts: under an earlier name, if that is how it is spelled."""
+        return name == names.file_name(session_id) or self.is_spelled(name) is not False
+
+    def _stands_for(self, name: str, session_id: str, *, is_mismatched: bool) -> bool:
+        """Return whether a file that cannot be used as this session stands in its place, and is not another one's."""
+        if name == names.file_name(session_id):
+            return self.is_spelled(name) is not False
+        return not is_mismatched and self.is_spelled(name) is True
+
+    def is_spelled(self, name: str) -> bool | None:
+        """See `miniclaw.session.spelling.is_spelled`; where that cannot be found out, a name counts as spelled so."""
+        try:
+            return is_spelled(self.fs, self.fd, name)
+        except OSError:
+            return True
 
     def load(self, session_id: str, *, adopt: bool = False) -> Session:
         """Load a session.
 
         Args:
             session_id: The session.
-            adopt: Rename a file that an earlier implementation named differently to our own name for it. Only for
-                the owner of the directory, with the session's lock held.
+            adopt: Rename a file that an earlier implementation named differently to our own name for it, and one that
+                another session's new file would overwrite on a file system that ignores case. Only for the owner of
+                the directory, with the session's lock held.
 
         Raises:
             SessionNotFoundError: There is no file. Only this means that there is no session.
@@ -209,13 +228,16 @@ class SessionDirectory(OwnableDirectory):
             StoreIOError: It cannot be read.
             InvalidSessionIdError: The id names no session.
         """
-        session, _, name = self._load(session_id)
-        session_bytes(session)  # counted here, in a thread: what bounds memory need not
         ours = names.file_name(session_id)
+        try:
+            session, _, name = self._load(session_id)
+        except SessionNotFoundError:
+            if adopt:
+                adoption.make_way(self, ours)
+            raise
+        session_bytes(session)  # counted here, in a thread: what bounds memory need not
         if adopt and name != ours:
-            self.check_owned()
-            with store_errors(self.path / name, f"rename to {ours}"):
-                self.fs.rename(name, ours, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            adoption.adopt(self, name, ours)
         return session
 
     def load_source(self, session_id: str) -> tuple[Session, bytes]:
@@ -225,26 +247,35 @@ class SessionDirectory(OwnableDirectory):
     def _load(self, session_id: str) -> tuple[Session, bytes, str]:
         """Return a session, the content of its file, and the file's name."""
         for name in names.file_names(session_id):
-            path = self.path / name
             try:
-                with store_errors(path, "read"):
-                    data, status = self._read_session_file(name)
-                session = codec.decode_session(data)
-            except StoreIOError as error:
-                if error.errno == errno.ENOENT:
-                    continue
-                raise
-            except ValueError as error:
-                raise CorruptSessionError(path, str(error)) from error
-            except MemoryError as error:
-                raise SessionFileError(path, _NO_MEMORY) from error
-            if session.session_id != session_id or not names.belongs(
+                session, data = self._load_from(name)
+            except SessionFileError as error:
+                if getattr(error, "errno", None) != errno.ENOENT and self._stands_for(
+                    name, session_id, is_mismatched=False
+                ):
+                    raise
+                continue
+            fits = session.session_id == session_id and names.belongs(
                 name, session.session_id, session.channel, session.chat_id
-            ):
-                raise MismatchedSessionError(path, names.mismatch(session.session_id))
-            remember(session, self._on_disk(status, len(session.messages)))
-            return session, data, name
+            )
+            if fits and self._counts(name, session_id):
+                return session, data, name
+            if not fits and self._stands_for(name, session_id, is_mismatched=True):
+                raise MismatchedSessionError(self.path / name, names.mismatch(session.session_id))
         raise SessionNotFoundError(session_id)
+
+    def _load_from(self, name: str) -> tuple[Session, bytes]:
+        path = self.path / name
+        try:
+            with store_errors(path, "read"):
+                data, status = self._read_session_file(name)
+            session = codec.decode_session(data)
+        except ValueError as error:
+            raise CorruptSessionError(path, str(error)) from error
+        except MemoryError as error:
+            raise SessionFileError(path, _NO_MEMORY) from error
+        remember(session, self._on_disk(status, len(session.messages)))
+        return session, data
 
     def _on_disk(self, status: os.stat_result, messages: int) -> OnDisk:
         return make_on_disk(status, messages=messages, inodes_last=self.inodes_last)
@@ -307,6 +338,7 @@ class SessionDirectory(OwnableDirectory):
             SessionTooLargeError, StoreIOError, OwnershipLostError, ForkedRuntimeError: As `write`; another program's
                 file is still in its place, or in quarantine.
         """
+        adoption.make_way(self, names.file_name_of_live(session.session_id))
         known, difference = on_disk_of(session), self.compare(session)
         lost = 0
         kept: list[Path] = []

@@ -57,9 +57,9 @@ def erase_traces(
     entries = [entry.id for entry in trash.find_all(session_id)]
     entries += [entry.id for entry in trash.entries() if is_of.entry(entry)]
     # Files of an earlier implementation move to quarantine first, and go with what lies there.
-    old = [
-        each for each in _list(directory, sorted(is_of.legacy)) if each.kind == "legacy" and each.key in is_of.legacy
-    ]
+    listed = _list(directory, sorted(is_of.legacy))
+    old = [each for each in listed if each.kind == "legacy" and each.key in is_of.legacy]
+    old = [each for each in old if directory.is_spelled(each.key)]
     removed = trash.remove(entries)
     failed = _name_failed(trash, removed)
     if earlier is not None and earlier.trash is not None:

@@ -30,8 +30,11 @@ READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
-"""Of link(), on file systems without hard links (FAT, exFAT, some network ones), across them, or at their limit."""
+NO_LINKS: Final = frozenset(
+    {errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+)
+"""Of link(), on file systems without hard links (FAT, exFAT, some network ones), where a policy forbids them (Android),
+at their limit, or across the disks of a pool (mergerfs)."""
 
 Content: TypeAlias = Bytes | Iterator[Bytes]
 """What a file is to hold: all of it, or the pieces, each made only once those before it are written."""
@@ -181,6 +184,40 @@ def unlink_quietly(fs: OsCalls, name: str, *, dir_fd: int) -> None:
     """Remove a file of our own that nobody needs; what stays is swept at the next start."""
     with suppress(OSError):
         fs.unlink(name, dir_fd=dir_fd)
+
+
+def name_exclusively(fs: OsCalls, source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+    """Give a file a name that nothing has.
+
+    By a link, which overwrites nothing; the earlier name is for the caller to unlink. Where there are no links, by a
+    rename after a look: the file is whole at any moment and takes no room, but one that another program makes in that
+    very moment is lost.
+
+    Raises:
+        FileExistsError: Something has the name.
+        OSError: The file has its earlier name only.
+    """
+    try:
+        fs.link(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        rename_exclusively(fs, source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+
+def rename_exclusively(fs: OsCalls, source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+    """Rename after a look whether anything has the name.
+
+    Raises:
+        FileExistsError: Something has it.
+        OSError: It was not renamed.
+    """
+    try:
+        fs.stat(target, dir_fd=dst_dir_fd)
+    except FileNotFoundError:
+        fs.rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+    else:
+        raise FileExistsError(errno.EEXIST, "something else stands there", target)
 
 
 def create_exclusively(fs: OsCalls, name: str, data: Content, *, dir_fd: int) -> os.stat_result:

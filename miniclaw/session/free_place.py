@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from miniclaw.errors import InvalidSessionIdError, SessionExistsError
+from miniclaw.errors import SessionExistsError
 from miniclaw.session import names
+from miniclaw.session.adoption import make_way
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import (
-    NO_LINKS,
     Content,
     create_exclusively,
+    name_exclusively,
     store_errors,
     temporary_name,
     unlink_quietly,
 )
-from miniclaw.session.putting_back import rename_into_place, settle_captured
-from miniclaw.session.rows import ProblemFile
+from miniclaw.session.putting_back import settle_captured
+from miniclaw.session.spelling import is_spelled
 
 
 def check_is_free(directory: SessionDirectory, session_id: str, operation: str) -> None:
@@ -29,28 +30,14 @@ def check_is_free(directory: SessionDirectory, session_id: str, operation: str) 
         SessionExistsError: Something does, be it a session or not; an earlier removal may have left it aside.
         StoreIOError: That cannot be found out.
     """
-    own, *bare = names.file_names(session_id)
-    for name in (own, *bare):
+    for name in names.file_names(session_id):
         path = directory.path / name
         with store_errors(path, operation):
             settle_captured(directory, name)
-            try:
-                directory.fs.stat(name, dir_fd=directory.fd)
-            except FileNotFoundError:
-                continue
-        if name == own or not _is_anothers(directory, name):
+            is_spelled_so = is_spelled(directory.fs, directory.fd, name)
+        if is_spelled_so:
             raise SessionExistsError(path, session_id)
-
-
-def _is_anothers(directory: SessionDirectory, name: str) -> bool:
-    """Return whether a bare name finds another session's own file, on a file system that ignores case."""
-    row = directory.read_row(name)
-    if not isinstance(row, ProblemFile) or row.kind != "mismatched":
-        return False
-    try:
-        return names.file_name(row.inside).casefold() == name.casefold()
-    except InvalidSessionIdError:
-        return False
+    make_way(directory, names.file_name(session_id))
 
 
 def create(directory: SessionDirectory, name: str, content: Content, *, dir_fd: int | None = None) -> None:
@@ -72,10 +59,6 @@ def create(directory: SessionDirectory, name: str, content: Content, *, dir_fd: 
     with directory.work() as work, temporary_name(directory.under_way) as temporary:
         create_exclusively(fs, temporary, content, dir_fd=work)
         try:
-            fs.link(temporary, name, src_dir_fd=work, dst_dir_fd=target)
-        except OSError as error:
-            if error.errno not in NO_LINKS:
-                raise
-            rename_into_place(fs, temporary, name, src_dir_fd=work, dst_dir_fd=target)
+            name_exclusively(fs, temporary, name, src_dir_fd=work, dst_dir_fd=target)
         finally:
             unlink_quietly(fs, temporary, dir_fd=work)

@@ -113,16 +113,38 @@ def file_names(session_id: str) -> tuple[str, ...]:
     """Return every name under which the session may lie, our own first.
 
     The second, where there is one, is the bare ``{session_id}.json`` of earlier implementations. There is none where
-    that could be another session's own name, which is where the id has a ``%`` or a ``~``.
+    that could be another session's own name, which is where the id has a ``%`` or a ``~``. Of a bare name that is not
+    ASCII, the Unicode normal forms follow, into which file systems of macOS and programs that copy change it; one of
+    them may be another session's bare name, so what counts is the id inside the file.
 
     Raises:
         InvalidSessionIdError: It is not ``{channel}_{chat_id}``.
     """
     ours = file_name(session_id)
     bare = session_id + SUFFIX
-    if bare == ours or _NO_BARE_NAME.search(bare) or len(bare.encode()) > _FOREIGN_MAX_BYTES:
+    if bare == ours or _NO_BARE_NAME.search(bare):
         return (ours,)
-    return (ours, bare)
+    found = [ours, bare]
+    found += normal_forms(bare)
+    return tuple(name for name in found if len(name.encode()) <= _FOREIGN_MAX_BYTES)
+
+
+def normal_forms(name: str) -> list[str]:
+    """Return the Unicode normal forms of a name that differ from it; there are none of ASCII."""
+    if name.isascii():
+        return []
+    from unicodedata import normalize  # noqa: PLC0415 - start-up time: few names need it
+
+    return [other for form in ("NFC", "NFD") if (other := normalize(form, name)) != name]
+
+
+def own_name_of_bare(name: str) -> str | None:
+    """Return our own name for the session whose bare name this is; None: it is the bare name of none."""
+    try:
+        ours, *bare = file_names(name.removesuffix(SUFFIX))
+    except InvalidSessionIdError:
+        return None
+    return ours if name in bare else None
 
 
 def is_session_file(name: str) -> bool:

@@ -17,6 +17,7 @@ from miniclaw.session.files import close_quietly, open_directory, store_errors, 
 from miniclaw.session.folder import Folder
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.holder import Holder, find_holder
+from miniclaw.session.spelling import tells_apart
 from miniclaw.session.stranded import WORK_NAME
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class OwnableDirectory:
         self.now: Now = (
             utc_now  # what is quarantined is stamped with it; set by who keeps the time; any thread may call
         )
+        self.ignores_case = False  # whether it finds a file under other spellings of its name; known once it is owned
         self.inodes_last = True  # whether a file keeps its inode over mounts; set by who has seen that it does not
         # Folders of `.work` that no removal is using; there while owned, and only `work_folders` uses it.
         self.free_folders: SimpleQueue[str]
@@ -112,8 +114,9 @@ class OwnableDirectory:
         ownership = Ownership(self.fs, self.fd, self.path, briefly=briefly)
         ownership.take()
         self._ownership = ownership
-        with self.work():
-            pass  # made, or refused, before anything is accepted
+        # The work folder is made, or refused, before anything is accepted.
+        with self.work(), store_errors(self.path / WORK_NAME, "look at"):
+            self.ignores_case = not tells_apart(self.fs, self.fd, WORK_NAME)
         with store_errors(self.path, "make private"):
             keep_others_out(self.fs, self.fd, self.path)
 

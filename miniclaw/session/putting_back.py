@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import stat
 from contextlib import ExitStack, suppress
 
 from miniclaw.errors import SessionFileError
+from miniclaw.session import codec, names
+from miniclaw.session.adoption import make_way
 from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.durability import sync_directory
-from miniclaw.session.files import DIRECTORY_FLAGS, NO_LINKS, READ_FLAGS, create_exclusively, opened, read_whole
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.files import DIRECTORY_FLAGS, READ_FLAGS, name_exclusively, opened, read_whole, rename_exclusively
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, StoredSession, always
+from miniclaw.session.spelling import fold
 from miniclaw.session.work_folders import WorkFolders
 
 
@@ -29,20 +30,21 @@ def put_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
         OSError: It is still captured.
         StoreError: It is still captured.
     """
-    if _same_file(directory, name, dir_fd=dir_fd):
+    place = _place_of(directory, name, dir_fd=dir_fd)
+    if _same_file(directory, place, name, dir_fd=dir_fd):
         return
     try:
-        _link_back(directory, name, dir_fd=dir_fd)
+        _name_back(directory, place, name, dir_fd=dir_fd)
     except FileExistsError:
-        in_place = directory.read_row(name, verify=always)
+        in_place = directory.read_row(place, verify=always)
         if isinstance(in_place, ProblemFile) and in_place.kind == "unreadable":
-            raise SessionFileError(directory.path / name, in_place.reason) from None
+            raise SessionFileError(directory.path / place, in_place.reason) from None
         if isinstance(in_place, StoredSession):
             kept = quarantine(directory, name, dir_fd=dir_fd)
         else:
-            kept = quarantine(directory, name)
-            _link_back(directory, name, dir_fd=dir_fd)
-        log.error("Two files for one session; one is in quarantine", path=str(directory.path / name), kept=str(kept))
+            kept = quarantine(directory, place)
+            _name_back(directory, place, name, dir_fd=dir_fd)
+        log.error("Two files for one session; one is in quarantine", path=str(directory.path / place), kept=str(kept))
 
 
 def settle_captured(directory: SessionDirectory, name: str) -> None:
@@ -68,42 +70,43 @@ def settle_captured(directory: SessionDirectory, name: str) -> None:
     WorkFolders(directory).give_back(folder)
 
 
-def _same_file(directory: SessionDirectory, name: str, *, dir_fd: int) -> bool:
+def _place_of(directory: SessionDirectory, name: str, *, dir_fd: int) -> str:
+    """Return the name that a captured file gets, which is nearly always the one by which it was captured.
+
+    On a file system that ignores case another session's file may have been captured by that name; and what is found by
+    the name now may be another session's, which keeps its place.
+    """
+    if not directory.ignores_case and name.isascii():
+        return name
+    place = _name_before(directory, name, dir_fd=dir_fd)
+    if directory.is_spelled(place) is False:
+        if (its_own := names.own_name_of_bare(place)) is not None:
+            return its_own
+        make_way(directory, place)
+    return place
+
+
+def _name_before(directory: SessionDirectory, name: str, *, dir_fd: int) -> str:
+    """Return the name that a captured file had, as far as its content tells."""
+    with suppress(OSError, ValueError, RecursionError), opened(directory.fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:
+        its_names = names.file_names(codec.decode_header(read_whole(directory.fs, fd)).session_id)
+        if name not in its_names:
+            return next((each for each in its_names if fold(each) == fold(name)), name)
+    return name
+
+
+def _same_file(directory: SessionDirectory, place: str, name: str, *, dir_fd: int) -> bool:
     try:
-        there = directory.fs.stat(name, dir_fd=directory.fd)
+        there = directory.fs.stat(place, dir_fd=directory.fd)
         here = directory.fs.stat(name, dir_fd=dir_fd)  # none where it went to quarantine
     except FileNotFoundError:
         return False
     return (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev)
 
 
-def _link_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
+def _name_back(directory: SessionDirectory, place: str, name: str, *, dir_fd: int) -> None:
     fs = directory.fs
-    if not stat.S_ISREG(fs.stat(name, dir_fd=dir_fd).st_mode):
-        rename_into_place(fs, name, name, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)
-        return
-    try:
-        fs.link(name, name, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        with opened(fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:
-            data = read_whole(fs, fd)
-        create_exclusively(fs, name, data, dir_fd=directory.fd)
-        sync_directory(fs, directory.fd)
-        fs.unlink(name, dir_fd=dir_fd)
-
-
-def rename_into_place(fs: OsCalls, source: str, name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
-    """Give what cannot be linked, such as a directory, a place of its own; rename would replace, so look first.
-
-    Raises:
-        FileExistsError: Something stands there.
-        OSError: It has no place.
-    """
-    try:
-        fs.stat(name, dir_fd=dst_dir_fd)
-    except FileNotFoundError:
-        fs.rename(source, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
-    else:
-        raise FileExistsError(errno.EEXIST, "something else stands there", name)
+    # What took a file's place, such as a directory, cannot be linked.
+    is_file = stat.S_ISREG(fs.stat(name, dir_fd=dir_fd).st_mode)
+    give = name_exclusively if is_file else rename_exclusively
+    give(fs, name, place, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)

@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from miniclaw.errors import StoreIOError
 from miniclaw.session import names
 from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import store_errors
 from miniclaw.session.folder import Folder
+from miniclaw.session.spelling import is_spelled
 from miniclaw.session.stamps import stamped
 
 if TYPE_CHECKING:
-    from miniclaw.session.directory import SessionDirectory
+    from miniclaw.session.ownable import OwnableDirectory
 
 QUARANTINE_NAME: Final = ".quarantine"
 
 
-def quarantine_folder(directory: SessionDirectory) -> Folder:
+def quarantine_folder(directory: OwnableDirectory) -> Folder:
     """Return the folder, which is made by the first file that is moved there."""
     return Folder.within(directory, QUARANTINE_NAME)
 
 
-def quarantine_session(directory: SessionDirectory, session_id: str) -> Path:
+def quarantine_session(directory: OwnableDirectory, session_id: str) -> Path:
     """Move the file of a session into quarantine, under whichever of its names it lies; see `quarantine`."""
-    *others, last = names.file_names(session_id)
-    for name in others:
-        try:
+    for name in names.file_names(session_id):
+        with store_errors(directory.path, "move to quarantine", name):
+            is_its_own = is_spelled(directory.fs, directory.fd, name)
+        if is_its_own:
             return quarantine(directory, name)
-        except StoreIOError as error:
-            if error.errno != errno.ENOENT:
-                raise
-    return quarantine(directory, last)
+    return quarantine(directory, names.file_name(session_id))  # it is gone, which is the error
 
 
 def quarantined_stem(name: str) -> str:
@@ -42,7 +39,7 @@ def quarantined_stem(name: str) -> str:
     return os.fsdecode(os.fsencode(name)[: names.MAX_NAME_BYTES])
 
 
-def quarantine(directory: SessionDirectory, name: str, *, dir_fd: int | None = None) -> Path:
+def quarantine(directory: OwnableDirectory, name: str, *, dir_fd: int | None = None) -> Path:
     """Move a file into the quarantine folder, under a name that nothing there has, and return its new path.
 
     Durability: it is in quarantine, and nowhere else, when this returns.

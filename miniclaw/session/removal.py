@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from miniclaw.errors import StoreError
+from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import unlink_quietly
@@ -185,6 +186,8 @@ class _Batch:
             settle_captured(self._directory, key)
         except (OSError, StoreError) as error:
             return Removal(key, "failed", reason=f"an earlier removal of it is unfinished: {error}")
+        if self._leads_to_another(key):
+            return Removal(key, "vanished")
         try:
             self._fs.rename(key, key, src_dir_fd=self._directory.fd, dst_dir_fd=self._fd)
         except FileNotFoundError:
@@ -193,6 +196,17 @@ class _Batch:
             return Removal(key, "failed", reason=f"could not move it aside: {error.strerror}")
         row = self._directory.read_row(key, dir_fd=self._fd, verify=always)
         return row or Removal(key, "vanished")
+
+    def _leads_to_another(self, key: str) -> bool:
+        """Return whether a file that would be captured has another name, and is another session's.
+
+        To put it back would give it this one.
+        """
+        if not self._directory.ignores_case and key.isascii():
+            return False
+        # An ASCII name that fits the session in the file needs no listing of the directory.
+        row = self._directory.read_row(key) if key.isascii() else None
+        return not isinstance(row, StoredSession) and self._directory.is_spelled(key) is False
 
     def _keep(self, key: str, row: StoredSession | ProblemFile | Removal) -> Removal:
         if isinstance(row, Removal):
@@ -203,6 +217,8 @@ class _Batch:
             where = self._path / key
             return Removal(key, "failed", reason=f"could not put it back, it lies at {where}: {error}")
         self._put_back.append(key)
+        if isinstance(row, ProblemFile) and row.kind == "mismatched" and names.own_name_of_bare(key) is not None:
+            return Removal(key, "vanished")  # under an earlier name only a file counts that has the session in it
         if key in self._refused:
             return Removal(key, "failed", reason=self._refused[key])
         if isinstance(row, StoredSession):

@@ -57,8 +57,16 @@ class Deletion(Struct, frozen=True):
 _GONE: Final = frozenset({"removed", "vanished"})
 
 
-def _first_bad(removals: Sequence[Removal]) -> Removal | None:
-    return next((removal for removal in removals if removal.outcome not in _GONE), None)
+def _first_bad(removals: Sequence[Removal], session_id: str) -> Removal | None:
+    """Return the first removal that did not remove this session; a file with another one in it is no matter."""
+    return next(
+        (
+            removal
+            for removal in removals
+            if removal.outcome not in _GONE and (removal.header is None or removal.header.session_id == session_id)
+        ),
+        None,
+    )
 
 
 class SessionRemover:
@@ -210,7 +218,7 @@ class SessionRemover:
 
     def _end(self, entry: Entry, removals: Sequence[Removal]) -> None:
         """Let memory follow a deletion, still under its lock."""
-        bad = _first_bad(removals)
+        bad = _first_bad(removals, entry.session_id)
         if bad is None or bad.outcome == "unsynced":
             self._memory.drop(entry)
         else:
@@ -224,10 +232,10 @@ class SessionRemover:
         Raises:
             StoreError: It did nothing, or not all.
         """
-        if bad := _first_bad(removals):
+        if bad := _first_bad(removals, session_id):
             kind = CorruptSessionError if bad.outcome == "corrupt" else SessionFileError
             raise kind(Path(self._store.describe(bad.key)), bad.reason)
-        if entry is None and all(removal.outcome == "vanished" for removal in removals):
+        if entry is None and not any(removal.outcome == "removed" for removal in removals):
             raise SessionNotFoundError(session_id)
         return Deletion(
             max(0, sum(removal.bytes_freed for removal in removals)),

@@ -80,8 +80,6 @@ class DurableOs(OsCalls):
     def unlink(self, name: str, *, dir_fd: int) -> None:
         if self._is_precious(name) and not self.names_are_durable:
             self.broken.append(f"{name} was unlinked before the names of what is kept were synced")
-        if not self.links and (kept := self._sessions_dir / name) in self.unsynced:
-            self.broken.append(f"{name} was unlinked before its copy {kept} was synced")
         super().unlink(name, dir_fd=dir_fd)
         self.unsynced.add(_path(dir_fd))
 

@@ -69,11 +69,19 @@ class FaultyOs(OsCalls):
         self.on(hook)
         return event
 
-    def block(self, name: str, *, path: str = "") -> Gate:
-        """Have a call wait, the first time one of its arguments contains `path`, until the gate is opened."""
+    def block(self, name: str, *, path: str = "", after: threading.Event | None = None) -> Gate:
+        """Have a call wait, the first time one of its arguments contains `path`, until the gate is opened.
+
+        Args:
+            name: The call.
+            path: What one of its arguments contains.
+            after: What has to be set before.
+        """
         gate = Gate()
 
         def hook(called: str, args: tuple[Any, ...]) -> None:
+            if after is not None and not after.is_set():
+                return
             if called == name and not gate.reached.is_set() and any(path in str(arg) for arg in args):
                 gate.reached.set()
                 assert gate.opened.wait(30), "nobody opened the gate"

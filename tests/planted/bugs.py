@@ -100,13 +100,13 @@ _REMOVAL: Final = (
     ),
     bug_of_one(
         "put back overwrites", "a newer session is replaced by the older one", PUTTING_BACK,
-        "        fs.link(name, name, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)\n",
-        "        fs.rename(name, name, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)\n",
+        "    give(fs, name, place, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)\n",
+        "    fs.rename(name, place, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)\n",
         "session/test_removal.py",
     ),
     bug_of_one(
         "recovery completes removals", "a crash deletes sessions that nobody judged", RECOVERY,
-        "        for name in names:\n            put_back(directory, name, dir_fd=fd)\n", "",
+        "        for name in captured:\n            put_back(directory, name, dir_fd=fd)\n", "",
         "session/test_removal.py",
     ),
     bug_of_one(
@@ -231,9 +231,9 @@ _BORDERS: Final = (
     ),
     bug_of_one(
         "id inside the file trusted by a load", "a copied file gives one person another's conversation", DIRECTORY,
-        "            if session.session_id != session_id or not names.belongs(\n"
-        "                name, session.session_id, session.channel, session.chat_id\n            ):\n",
-        "            if False:\n",
+        "            fits = session.session_id == session_id and names.belongs(\n"
+        "                name, session.session_id, session.channel, session.chat_id\n            )\n",
+        "            fits = True\n",
         "session/test_directory.py",
     ),
     bug_of_one(

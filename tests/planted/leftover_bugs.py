@@ -54,7 +54,7 @@ LEFTOVER_BUGS: Final = (
         "restore overwrites", "a newer session is replaced by the one from the trash",
         (
             Change(
-                FREE_PLACE, "            fs.link(temporary, name, src_dir_fd=work",
+                FREE_PLACE, "            name_exclusively(fs, temporary, name, src_dir_fd=work",
                 "            fs.rename(temporary, name, src_dir_fd=work",
             ),
         ),

@@ -62,7 +62,7 @@ OWNER_BUGS: Final = (
     Bug(
         "work folder not made again", "nothing can be saved until a restart",
         (
-            Change(OWNABLE, "        with self.work():\n", "        with self._work.made():\n"),
+            Change(OWNABLE, "        with self.work(), store_errors(", "        with self._work.made(), store_errors("),
             Change(OWNABLE, "        return self._work.made(durable=False)\n", "        return self._work.opened()\n"),
         ),
         ("session/test_durability_order.py::test_save_and_removal_go_on_when_the_work_folder_was_deleted",),

@@ -18,6 +18,7 @@ from miniclaw.session.names import (
     is_channel,
     is_session_file,
     make_session_id,
+    own_name_of_bare,
     split_session_id,
 )
 
@@ -189,11 +190,36 @@ def test_session_ids_of_another_form_are_refused(session_id: str) -> None:
             function(session_id)
 
 
-@pytest.mark.parametrize("chat_id", ["Alice", "a b", "é"])
+@pytest.mark.parametrize("chat_id", ["Alice", "a b", "日本"])
 def test_file_names_of_encoded_id_has_the_bare_legacy_name_second(chat_id: str) -> None:
     """An id that we encode may lie under the bare name of an earlier implementation; ours comes first."""
     session_id = f"web_{chat_id}"
     assert file_names(session_id) == (file_name(session_id), f"{session_id}.json")
+
+
+@pytest.mark.parametrize(("chat_id", "other"), [("Jos\u00e9", "Jose\u0301"), ("Jose\u0301", "Jos\u00e9")])
+def test_file_names_of_a_name_that_has_normal_forms_has_each(chat_id: str, other: str) -> None:
+    """Programs and file systems of macOS change the form of a bare name, and never the id inside the file."""
+    assert file_names(f"web_{chat_id}")[1:] == (f"web_{chat_id}.json", f"web_{other}.json")
+    assert belongs(f"web_{other}.json", f"web_{chat_id}", "web", chat_id)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("web_Bob.json", file_name("web_Bob")),
+        ("web_a b.json", "web_a%20b.json"),
+        ("web_bob.json", None),
+        (file_name("web_Bob"), None),
+        ("web_a%20b.json", None),
+        ("WEB_bob.json", None),
+        ("Bob.json", None),
+        ("web_Bob", None),
+    ],
+)
+def test_own_name_of_bare_is_that_of_the_session_that_the_name_is_of(name: str, ours: str | None) -> None:
+    """A bare name tells the session without a look inside; our own names, and those of no session, are none."""
+    assert own_name_of_bare(name) == ours
 
 
 @pytest.mark.parametrize("chat_id", ["%20", "A~559aead08264d5795d3909718cdd05abd49572e84fe55590eef31a88a08fdffd"])

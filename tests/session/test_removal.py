@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -176,22 +177,30 @@ def test_remove_directory_and_newcomer_stay_both(directory: SessionDirectory, lo
     assert kept.is_dir()
 
 
-@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
-def test_remove_without_hard_links_puts_back_a_copy(directory: SessionDirectory, fs: FaultyOs, number: int) -> None:
-    """On a file system without hard links, what is fresh comes back as a copy that overwrites nothing."""
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EACCES, errno.ENOSYS])
+def test_remove_without_hard_links_puts_back_by_a_rename(
+    directory: SessionDirectory, fs: FaultyOs, number: int
+) -> None:
+    """On a file system without hard links, what is fresh comes back as it is, also where the disk is full."""
     path = write_session(directory.path, "telegram_1", NEW)
-    content = path.read_bytes()
+    content, inode = path.read_bytes(), path.stat().st_ino
     fs.fail("link", number)
+    fs.fail("write", errno.ENOSPC)
     assert remove_one(directory).outcome == "kept"
-    assert path.read_bytes() == content
+    assert (path.read_bytes(), path.stat().st_ino) == (content, inode)
     assert work(directory) == []
 
 
-def test_remove_without_hard_links_and_full_disk_stays_captured(directory: SessionDirectory, fs: FaultyOs) -> None:
-    """Where even the copy fails, the result says where the session lies, and the next start brings it back."""
+def test_remove_that_can_put_nothing_back_leaves_it_captured(directory: SessionDirectory, fs: FaultyOs) -> None:
+    """Where even the rename fails, the result says where the session lies, and the next start brings it back."""
     path = write_session(directory.path, "telegram_1", NEW)
+
+    def refuse(called: str, args: tuple[Any, ...]) -> None:
+        if called == "link":
+            fs.fail("rename", errno.EACCES)
+
+    fs.on(refuse)
     fs.fail("link", errno.EPERM)
-    fs.fail("write", errno.ENOSPC)
     removal = remove_one(directory)
     assert removal.outcome == "failed"
     assert ".work/rm-" in removal.reason

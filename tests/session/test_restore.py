@@ -162,10 +162,10 @@ def test_restore_that_meets_a_newer_session_at_the_last_moment_is_refused(
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EXDEV, errno.ENOTSUP])
-def test_restore_without_hard_links_is_the_same(
+def test_restore_without_hard_links_renames(
     directory: SessionDirectory, trash: Trash, fs: FaultyOs, number: int
 ) -> None:
-    """On a disk without hard links the session comes back all the same."""
+    """On a disk without hard links the session comes back all the same, and is never there in part."""
     entry_id = discard(directory, trash, write_session(directory.path, ID, OLD))
     fs.fail("link", number)
     written: list[object] = []

@@ -1,0 +1,63 @@
+"""Files of earlier implementations get our own names: when their session is used, or when they are in another's way."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from miniclaw.session import names
+from miniclaw.session.files import store_errors
+from miniclaw.session.logs import get_logger
+from miniclaw.session.ownable import OwnableDirectory
+from miniclaw.session.quarantine import quarantine
+from miniclaw.session.spelling import is_spelled, spellings
+
+log = get_logger("miniclaw.session.store")
+
+
+def adopt(directory: OwnableDirectory, name: str, ours: str) -> None:
+    """Rename a session's file to our own name for it.
+
+    Args:
+        directory: Owned by this process.
+        name: The bare name of an earlier implementation. A file that has it no more was adopted in this moment.
+        ours: Our own name.
+
+    Raises:
+        StoreIOError: It still has its earlier name.
+    """
+    directory.check_owned()
+    with store_errors(directory.path / name, f"rename to {ours}"), suppress(FileNotFoundError):
+        directory.fs.rename(name, ours, src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
+
+
+def make_way(directory: OwnableDirectory, ours: str) -> None:
+    """Clear the place of a session that has no file, so that its first save overwrites nothing.
+
+    On a file system that ignores case, ``web_Bob.json`` of an earlier implementation stands in the place of bob's
+    ``web_bob.json``. It is adopted for Bob; where it is the name of no session, or Bob has another file, it goes into
+    quarantine.
+
+    Args:
+        directory: Owned by this process.
+        ours: Our own name for the session that has no file.
+
+    Raises:
+        StoreIOError: The place is not free.
+    """
+    if not directory.ignores_case:
+        return
+    fs, fd = directory.fs, directory.fd
+    with store_errors(directory.path, "make way for", ours):
+        found = spellings(fs, fd, ours) if is_spelled(fs, fd, ours) is False else []
+    for name in found:
+        its_own = names.own_name_of_bare(name)
+        with store_errors(directory.path, "make way for", ours):
+            is_free = its_own is not None and is_spelled(fs, fd, its_own) is None
+        if its_own is not None and is_free:
+            adopt(directory, name, its_own)
+        else:
+            kept = quarantine(directory, name)
+            log.warning(
+                "File in the place of another session moved to quarantine; its name differs in case only",
+                path=str(directory.path / name), kept=str(kept),
+            )  # fmt: skip

@@ -1,0 +1,72 @@
+"""Names as a directory spells them.
+
+A file system may find a file by a name that it does not have: one that ignores case (of macOS, FAT, exFAT, ext4 with
+casefold, some mounts of containers) finds ``web_bob.json`` as ``web_Bob.json``, and one that ignores Unicode normal
+forms (of macOS) likewise. Our own names differ in more than that, but the names of earlier implementations do not. A
+file that is found under one name, and that the directory has under another one, is another session's.
+
+A listing is only read where a name is found, and found in another spelling as well.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from miniclaw.session import names
+from miniclaw.session.files import DIRECTORY_FLAGS, opened
+from miniclaw.session.fs import OsCalls
+
+NO_SUCH_NAME: Final = frozenset({errno.ENOENT, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
+"""The answers to a name that no file has, on file systems that admit only some lengths and characters as well."""
+
+
+def is_spelled(fs: OsCalls, dir_fd: int, name: str) -> bool | None:
+    """Return whether a directory spells a name just so; None where nothing is found by it.
+
+    Raises:
+        OSError: That cannot be found out.
+    """
+    if not _is_found(fs, dir_fd, name):
+        return None
+    return tells_apart(fs, dir_fd, name) or name in spellings(fs, dir_fd, name)
+
+
+def tells_apart(fs: OsCalls, dir_fd: int, name: str) -> bool:
+    """Return whether a directory finds nothing under other spellings of a name by which it finds a file.
+
+    Raises:
+        OSError: That cannot be found out.
+    """
+    others = [name.swapcase(), *names.normal_forms(name)]
+    return not any(other != name and _is_found(fs, dir_fd, other) for other in others)
+
+
+def spellings(fs: OsCalls, dir_fd: int, name: str) -> list[str]:
+    """Return the names in a directory that differ from this one in case and normal form at most.
+
+    Raises:
+        OSError: The directory cannot be listed.
+    """
+    folded = fold(name)
+    with opened(fs, ".", DIRECTORY_FLAGS, dir_fd=dir_fd) as fd, fs.scandir(fd) as entries:
+        return [entry.name for entry in entries if fold(entry.name) == folded]
+
+
+def fold(name: str) -> str:
+    """Return what two names have in common that a file system may take for one."""
+    if name.isascii():
+        return name.lower()
+    from unicodedata import normalize  # noqa: PLC0415 - start-up time: few names need it
+
+    return normalize("NFD", normalize("NFD", name).casefold())
+
+
+def _is_found(fs: OsCalls, dir_fd: int, name: str) -> bool:
+    try:
+        fs.stat(name, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno not in NO_SUCH_NAME:
+            raise
+        return False
+    return True
