@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from miniclaw.errors import StoreError
+from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened, store_errors, unlink_quietly
@@ -56,13 +57,14 @@ def _recover_batch(directory: SessionDirectory, folder: str, work_fd: int) -> in
     fs = directory.fs
     with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=work_fd) as fd:
         with fs.scandir(fd) as entries:
-            names = [entry.name for entry in entries]
-        if not names:
+            # NFS and FUSE keep a file that was unlinked while it was open, under a hidden name: it is not captured.
+            captured = [entry.name for entry in entries if names.is_session_file(entry.name)]
+        if not captured:
             return 0
-        for name in names:
+        for name in captured:
             put_back(directory, name, dir_fd=fd)
         sync_directory(fs, directory.fd)
-        for name in names:
+        for name in captured:
             unlink_quietly(fs, name, dir_fd=fd)
         sync_directory(fs, fd)
-    return len(names)
+    return len(captured)

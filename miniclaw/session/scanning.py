@@ -127,7 +127,7 @@ class DirectoryScan:
         found: list[tuple[int, str]] = []
         for number, entry in enumerate(self._entries, 1):
             name = entry.name
-            if name[-5:] == names.SUFFIX and name[0] != "." and entry.is_file(follow_symlinks=False):
+            if name[-5:] == names.SUFFIX and name[0] != "." and _is_file(entry):
                 found.append((entry.inode(), name))
             else:
                 rows += self._examine_odd(entry)
@@ -241,3 +241,11 @@ class DirectoryScan:
         except FileNotFoundError:
             return []
         return [ProblemFile(name, "foreign", why_no_session_file(mode) or "it changed while it was looked at")]
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a file, or, where the listing does not tell and it cannot be looked at, may be one."""
+    try:
+        return entry.is_file(follow_symlinks=False)
+    except OSError:
+        return True  # reading it says what is wrong

@@ -15,12 +15,26 @@ from tests.fakes.clock import WallClock
 from tests.fakes.desk import Desk
 from tests.fakes.folders import trash_in
 from tests.fakes.os_calls import FaultyOs
+from tests.fakes.poor_os import PoorOs
 from tests.fakes.runs import Runs
+
+# What has to hold on every file system is tried on one that lacks all it can lack as well.
+EVERYWHERE = {
+    "test_store", "test_manager", "test_manager_removing", "test_manager_trash", "test_removal", "test_removal_outcomes",
+    "test_removal_trash", "test_trash", "test_restore", "test_migration", "test_directory", "test_erasing",
+    "test_bad_input", "test_leftovers", "test_operations", "test_stranded", "test_runtime",
+}  # fmt: skip
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "fs" in metafunc.fixturenames and metafunc.module.__name__.rpartition(".")[2] in EVERYWHERE:
+        metafunc.parametrize("fs", [FaultyOs, PoorOs], indirect=True, ids=["plain", "poor"])
 
 
 @pytest.fixture
-def fs() -> FaultyOs:
-    return FaultyOs()
+def fs(request: pytest.FixtureRequest) -> FaultyOs:
+    made: FaultyOs = getattr(request, "param", FaultyOs)()
+    return made
 
 
 @pytest.fixture
