@@ -191,16 +191,16 @@ class Emptied(Struct, frozen=True):
 
 
 class QuarantineOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which files of the sessions directory are to be moved to quarantine, by their names."""
+    """An order to move files of the sessions directory to quarantine, by their names."""
 
     files: _Names
 
 
 class QuarantineDeleteOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which files in quarantine are to be deleted, and how.
+    """An order to delete files in quarantine.
 
     Attributes:
-        files: Their ids, or what else means just one of them.
+        files: Their ids, or other texts that mean one of them.
         erase: For good, also where there is a trash.
     """
 
@@ -209,12 +209,12 @@ class QuarantineDeleteOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class QuarantineOutcome(Struct, frozen=True):
-    """What became of a file that was to be moved to quarantine, or deleted from it.
+    """The outcome of moving a file to quarantine, or of deleting it there.
 
     Attributes:
-        name: By which it was asked for.
+        name: The name in the order.
         id: Its id in quarantine; null: it is not known.
-        bytes_freed: What the disk got back.
+        bytes_freed: Bytes that came free.
         trash_entry: By which it comes back from the trash; null: it did not go there.
         error: Why it was not done; null: it was.
     """
@@ -227,13 +227,13 @@ class QuarantineOutcome(Struct, frozen=True):
 
 
 class QuarantineOutcomes(Struct, frozen=True):
-    """What became of the files, in their order."""
+    """The outcomes, in the order of the files."""
 
     files: list[QuarantineOutcome]
 
 
 class RestoredFile(Struct, frozen=True):
-    """Which session is in its place again out of quarantine; it counts as used just now."""
+    """The session that was restored; it counts as used just now."""
 
     session_id: str
 

@@ -73,7 +73,7 @@ class RemoteOperations(_Remote):
 
     @property
     def quarantine(self) -> RemoteQuarantine:
-        """What can be done to the files in quarantine; see `SessionOperations.quarantine`."""
+        """The operations on files in quarantine; see `SessionOperations.quarantine`."""
         return RemoteQuarantine(self._client)
 
     async def restore(self, text: str) -> Restored:

@@ -41,7 +41,7 @@ def quarantine() -> None:
 @json_option
 @click.pass_obj
 def list_files(settings: Settings, as_json: bool) -> None:
-    """List the files in quarantine, the newest last: what is in each now, and when it is deleted.
+    """List the files in quarantine, the newest last: the state of each now, and when it is removed.
 
     An ID may be shortened to its beginning, or to the eight digits at its end.
     """
@@ -75,12 +75,12 @@ def _goes(goes_at: datetime | None) -> str:
 @click.option("--raw", is_flag=True, help="Write the bytes as they are, into a pipe or a file.")
 @click.pass_obj
 def show(settings: Settings, name: str, raw: bool) -> None:
-    """Show what is in a file: the session that it holds, or else its beginning as text.
+    """Show the content of a file: the session that it holds, or else its beginning as text.
 
-    What would command the terminal is escaped.
+    Characters that command a terminal are escaped.
     """
     if raw and sys.stdout.isatty():
-        raise click.UsageError("--raw is for a pipe or a file: what is in there may command the terminal")
+        raise click.UsageError("--raw is for a pipe or a file: the content may command the terminal")
     with quarantined_file(settings, name) as (directory, file):
         if raw:
             with closing(pieces_of(directory, file.id)) as pieces:
@@ -100,10 +100,10 @@ def show(settings: Settings, name: str, raw: bool) -> None:
 @click.argument("name", metavar="ID")
 @click.pass_obj
 def restore(settings: Settings, name: str) -> None:
-    """Put the session in a file into the place where it belongs, by what it says itself.
+    """Put the session in a file into the place that its own ID names.
 
-    It counts as used just now. Where there is a session of that ID already, or the file holds none that can be used,
-    nothing is changed: edit the file in quarantine, and try again.
+    It counts as used just now. Nothing is changed if there is a session of that ID already, or if the file holds no
+    usable session: edit the file in quarantine, and try again.
     """
     log_to_terminal(settings)
     with quarantined_file(settings, name) as (_, file):
@@ -146,7 +146,7 @@ def delete(settings: Settings, *, names: tuple[str, ...], erase: bool, dry_run: 
 
 
 def _what_happens(found: Sequence[QuarantinedFile], *, to_trash: bool) -> tuple[str, str]:
-    """Return the question whether to delete files, and the sentence that says what would become of them."""
+    """Return a question and a sentence about the removal of files: for good, or to the trash."""
     what = f"{count(len(found), 'file')} in quarantine, {format_size(sum(file.size for file in found))},"
     too_large = sum(file.size > MAX_SESSION_BYTES for file in found)
     if not to_trash or too_large == len(found):
@@ -198,14 +198,14 @@ def add(settings: Settings, files: tuple[str, ...]) -> None:
 
 
 def _name_of(settings: Settings, file: str) -> str:
-    """Return the name of a file that may be given by its path; what lies elsewhere stays as it is, and is refused."""
+    """Return the name of a file that may be given by its path; a path to another folder is returned as it is."""
     folder, name = os.path.split(file)
     same = folder and os.path.realpath(folder) == os.path.realpath(settings.home.sessions_dir)
     return name if same else file
 
 
 def _end(outcomes: Sequence[FileOutcome]) -> None:
-    """Tell what was not done, and end with 1 where that is anything."""
+    """Report the errors; with any, end with exit code 1."""
     errors: list[MiniclawError] = [outcome.error for outcome in outcomes if outcome.error is not None]
     for error in errors:
         echo_error(error)

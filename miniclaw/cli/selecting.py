@@ -255,9 +255,9 @@ def _add_trash(selection: Selection, bin_: Trash, wish: _Wish) -> None:
 def _add_leftovers(selection: Selection, leftovers: Iterable[Leftover], wish: _Wish) -> Selection:
     """Add what lies in quarantine, and what an earlier implementation has left and is about to move there.
 
-    A file in quarantine that holds a session is that session's, whatever it is called. Of the others, what may be of a
-    session that is meant is kept, and so is what has a long name, also where it is not cut yet: it would be on its way
-    to quarantine.
+    A file in quarantine that holds a session is that session's, under any name. Of the others, a file that may belong
+    to a session that is meant is kept, and so is one with a long name, also before the name is cut: the file would be
+    on its way to quarantine.
     """
     for leftover in leftovers:
         name = session_file_of(leftover)

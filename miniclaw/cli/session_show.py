@@ -30,7 +30,7 @@ def show(settings: Settings, session_id: str, as_json: bool) -> None:
 
 
 def print_session(session: Session) -> None:
-    """Print a session for a person; what would command the terminal is escaped."""
+    """Print a session for a person; characters that command a terminal are escaped."""
     click.echo(f"session        {printable(session.session_id)}")
     click.echo(f"created        {format_time(session.created_at)}")
     click.echo(f"last accessed  {format_time(session.last_accessed)}")

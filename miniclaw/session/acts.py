@@ -1,4 +1,4 @@
-"""What the acts of an administrator have in common: each is done in a thread, seen through, and has a receipt.
+"""The common part of an administrator's acts: each runs in a thread, is seen through, and leaves a receipt.
 
 The receipt is an event in the history; a history that cannot be written is an ERROR in the log and stops nothing.
 """
@@ -56,12 +56,12 @@ class Acts:
         self._history = history
         self._by = by
         self._clock = clock
-        # Apart: what hangs must not keep the history from saying so.
+        # Two limiters: a thread that hangs must not keep the history from reporting that.
         self._limiter = trio.CapacityLimiter(1)
         self._history_limiter = trio.CapacityLimiter(1)
 
     def acting(self, by: Actor) -> Self:
-        """Return the same acts, done by somebody else."""
+        """Return the same acts, with another actor."""
         other = copy(self)
         other._by = by
         return other
@@ -70,7 +70,7 @@ class Acts:
         return await self._store.run(work, self._limiter, finished)
 
     async def _see_through(self, work: Callable[[], T], late: Callable[[T], HistoryEvent | None]) -> T | None:
-        """Do work that removes something in a thread, as `Job.run`; what it did late goes into the history."""
+        """Do work that removes something in a thread, as `Job.run`; a late outcome goes into the history."""
         job = Job[T](lambda outcome: self._record_late(late(outcome)))
         job.commit()
         return await job.run(partial(self._in_thread, telling(work, job.settle)))

@@ -91,10 +91,10 @@ def erase_traces(
 
 
 class _Whose:
-    """Tells what was kept of a session: by the id in a file that holds one, else by the file's name.
+    """Finds the files kept of a session: by the id in a file that holds a session, else by the file's name.
 
     Attributes:
-        legacy: What an earlier implementation may have called its other files of the session.
+        legacy: Names that an earlier implementation may have given to its other files of the session.
     """
 
     def __init__(self, session_id: str) -> None:

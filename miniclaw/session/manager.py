@@ -344,7 +344,7 @@ class SessionManager:
 
     @asynccontextmanager
     async def locked(self, session_id: str, *, vacant: bool = False) -> AsyncIterator[Lease]:
-        """Hold the lock of a session's file for a block, and for what joins the lease: nobody else works on it.
+        """Hold the lock of a session's file for a block, and for the work that joins the lease.
 
         Raises:
             SessionExistsError: It is in memory, and is to be `vacant`: something is about to be put into its place.

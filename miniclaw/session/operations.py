@@ -64,7 +64,7 @@ class Operations(Protocol):
 
     @property
     def quarantine(self) -> QuarantineActs:
-        """What can be done to the files in quarantine."""
+        """The operations on files in quarantine."""
         ...
 
     async def restore(self, text: str) -> Restored:
@@ -112,7 +112,7 @@ class SessionOperations(Acts):
 
     @property
     def quarantine(self) -> QuarantineOperations:
-        """The operations on what lies in quarantine."""
+        """The operations on files in quarantine."""
         return QuarantineOperations(
             self._manager, self._store, self._cleanup, self._history, by=self._by, clock=self._clock
         )

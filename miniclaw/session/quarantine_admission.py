@@ -82,10 +82,10 @@ def move_to_quarantine(directory: SessionDirectory, name: str) -> tuple[str, int
 
 
 def _check(directory: SessionDirectory, name: str, *, dir_fd: int | None = None) -> None:
-    """Check that a file is no sound session in its place, as far as can be told.
+    """Check that a file is certainly no sound session in its place.
 
     Raises:
-        NotQuarantinedError: It is one, or may be.
+        NotQuarantinedError: It is one, or may be one.
     """
     fd = directory.fd if dir_fd is None else dir_fd
     row = directory.read_row(name, dir_fd=fd, verify=always)

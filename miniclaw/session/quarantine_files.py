@@ -1,7 +1,7 @@
 """The files in quarantine: listed, found by their names, and read. Synchronous, for threads.
 
-Each file is judged anew, whole, as a removal judges a session: a file that is *sound* can be used as a session now,
-whatever it was moved aside for. Retention, the commands and restoring go by the same verdict.
+Each file is judged anew, whole, as a removal judges a session. A *sound* file can be used as a session now, for
+whatever reason it was moved aside. Retention, the commands and restoring use the same verdict.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DISAGREE: Final = "its ids do not agree with one another"
 
 
 def is_quarantined(name: str) -> bool:
-    """Return whether a file of this name in the folder is ours; what else lies there is foreign."""
+    """Return whether a file of this name in the folder is ours; other files there are foreign."""
     return "/" not in name and split_stamped(name) is not None
 
 
@@ -130,7 +130,7 @@ def examine(directory: SessionDirectory, file_id: str, *, dir_fd: int) -> Quaran
         return None
     header, problem, readable = read_header(directory, file_id, dir_fd=dir_fd)
     if not readable and status.st_size > codec.MAX_SESSION_BYTES:
-        readable = True  # that is all there is to know of it
+        readable = True  # its size alone makes it unusable
     return QuarantinedFile(file_id, split[0], split[1], status.st_size, header, problem, readable)
 
 
@@ -210,7 +210,7 @@ def read_quarantined(directory: SessionDirectory, file_id: str) -> tuple[Session
 
 
 def is_same_file(status: os.stat_result, before: os.stat_result) -> bool:
-    """Return whether a name still shows the file of before, with the same content as far as its times tell."""
+    """Return whether a name still shows the same file, with unchanged times and size."""
     return all(
         getattr(status, name) == getattr(before, name) for name in ("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
     )

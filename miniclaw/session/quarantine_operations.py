@@ -1,4 +1,4 @@
-"""What an administrator does to files in quarantine: list, add, restore, delete; each change with a receipt.
+"""The operations of an administrator on files in quarantine: list, add, restore, delete; each with a receipt.
 
 The same for a command that owns the workspace for a moment and for a program that runs.
 """
@@ -41,13 +41,13 @@ _WHAT_TO_DO: Final = "edit it there and try again, or delete it"
 
 
 class FileOutcome(Struct, frozen=True):
-    """What became of a file that was to be moved to quarantine, or deleted from it.
+    """The outcome of moving a file to quarantine, or of deleting it there.
 
     Attributes:
-        name: By which it was asked for.
+        name: The name in the order.
         file_id: Its id in quarantine; empty where it is not known.
-        bytes_freed: What the disk got back; negative for one whose entry in the trash is larger than its file.
-        entry_id: By which it comes back from the trash; empty where it did not go there.
+        bytes_freed: Bytes that came free; negative if the entry in the trash is larger than the file.
+        entry_id: The entry of the trash; empty: there is none.
         error: Why it was not done; None: it was.
     """
 
@@ -59,7 +59,7 @@ class FileOutcome(Struct, frozen=True):
 
 
 class QuarantineActs(Protocol):
-    """What an administrator can do to files in quarantine, be it here or by a gateway that runs elsewhere."""
+    """The operations on files in quarantine, in this process or in a gateway; see `QuarantineOperations`."""
 
     async def add(self, files: Sequence[str]) -> list[FileOutcome]:
         """Move files out of the sessions' way."""
@@ -90,12 +90,12 @@ class QuarantineOperations(Acts):
         """Move files that are no sound sessions in their places from the sessions directory to quarantine.
 
         Args:
-            files: Their names; what is refused is an error of that one.
+            files: Their names.
 
         Returns:
-            What became of each, in their order.
+            The outcomes, in the order of the files; a refused file has an error.
 
-        Cancellation: the file that it is at may be moved or not; what was moved before is written down.
+        Cancellation: the file in progress may be moved or not; the receipt names the files before it.
         """
         moved: list[tuple[str, int]] = []
         async with self._manager.operation():
@@ -125,7 +125,7 @@ class QuarantineOperations(Acts):
         """Put the session in a file into the place where it belongs, as used just now, and return its id.
 
         Args:
-            text: Which file; see `find_quarantined`.
+            text: The file; see `find_quarantined`.
 
         Raises:
             QuarantinedFileNotFoundError: There is none; `AmbiguousQuarantineIdError`: there are several.
@@ -167,16 +167,16 @@ class QuarantineOperations(Acts):
     async def delete(self, texts: Sequence[str], *, erase: bool = False) -> list[FileOutcome]:
         """Delete files now, whatever their age and whether the sessions in them are pinned.
 
-        They go to the trash where the policy keeps one, but for what is too large ever to be read again.
+        They go to the trash if the policy keeps one; a file that is too large for it is gone for good.
 
         Args:
-            texts: Which; see `find_quarantined`. What means no file is an error of that one.
-            erase: Whether they are gone for good.
+            texts: The files; see `find_quarantined`.
+            erase: Delete for good.
 
         Returns:
-            What became of each, in their order.
+            The outcomes, in the order of the texts; a text that means no file has an error.
 
-        Cancellation: what was deleted until then is written down.
+        Cancellation: the file in progress is completed, and the receipt names all files that are gone.
         """
         removals: list[LeftoverRemoval] = []
         async with self._manager.operation():
@@ -237,7 +237,7 @@ class QuarantineOperations(Acts):
             self._cleanup.stats.gone({}, {"quarantined": len(removals)}, freed)
 
     async def _tell_files(self, event: EventKind, files: Sequence[tuple[str, int]], *, freed: int = 0) -> None:
-        """Write down what was done to files: their ids and sizes; nothing where there are none."""
+        """Write an event about files, by their ids and sizes, into the history; none without files."""
         if not files:
             return
         named = ", ".join(printable(file_id) for file_id, _ in files[:_NAMED])

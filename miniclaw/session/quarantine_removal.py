@@ -62,7 +62,7 @@ def remove_quarantined(
     Args:
         directory: Owned by this process.
         leftovers: As they were judged.
-        trash: Where those go whose keys `order` names. What cannot be copied there stays.
+        trash: The trash. A file that `order` names and that cannot be copied there stays.
         order: None: nothing goes to the trash.
 
     Returns:
@@ -88,7 +88,7 @@ class _Batch:
         self._folder = folder
         self._trash = trash
         self._order = order
-        self._judged: dict[str, os.stat_result] = {}  # of what may go, by the keys
+        self._judged: dict[str, os.stat_result] = {}  # of the files that may go, by their keys
         self._copies: dict[str, Prepared] = {}
 
     def run(self, leftovers: Sequence[Leftover]) -> list[LeftoverRemoval]:
@@ -155,7 +155,7 @@ class _Batch:
 
 
 def _stays(leftover: Leftover, error: OSError | StoreError) -> LeftoverRemoval:
-    """Return what became of a file that was not removed."""
+    """Return the removal of a file that stays."""
     if isinstance(error, FileNotFoundError):
         return LeftoverRemoval(leftover, "vanished")
     reason = f"could not remove it: {error.strerror}" if isinstance(error, OSError) else str(error)

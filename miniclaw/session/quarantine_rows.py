@@ -1,4 +1,4 @@
-"""What the quarantine is asked for and answers."""
+"""The files in quarantine, as values."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class QuarantinedFile(Struct, frozen=True):
         since: When it came there, aware.
         size: Bytes.
         header: Of the session that it holds; None: it is not sound.
-        problem: Why it is not sound, in a sentence; empty where it is.
-        readable: Whether the system let it be read. Where it did not, nothing is known of its content.
+        problem: Why it is not sound, in a sentence; empty: it is sound.
+        readable: False: the system refused to read it, and its content is unknown.
     """
 
     id: str

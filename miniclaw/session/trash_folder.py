@@ -36,7 +36,7 @@ def stem_of(session_id: str) -> str:
 
 
 def stem_of_quarantined(file_id: str) -> str:
-    """Return what the names of the entries begin with of a file that lay in quarantine: its name there, stamp included.
+    """Return the stem of the entries of a file that lay in quarantine: its name there, stamp included.
 
     No session's entry has such a stem, for what follows a capital in a session's name is a digest. It is always a text;
     a name that leaves no room for the stamp of the entry is cut before its own.

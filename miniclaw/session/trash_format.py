@@ -32,7 +32,7 @@ Read: TypeAlias = Callable[[int], bytes]
 
 
 class EntryLine(Struct, frozen=True, kw_only=True):
-    """What an entry says of its session, or of its file from quarantine. Fields that a newer version adds are skipped.
+    """The line of an entry about its session, or its file from quarantine. Fields of a newer version are skipped.
 
     Attributes:
         version: Of this format.

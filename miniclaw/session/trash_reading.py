@@ -77,7 +77,7 @@ def _damaged(entry_id: str, stored_size: int, problem: str) -> TrashEntry | None
 
 
 def _key_of(entry_id: str) -> str:
-    """Return the name of a session's file, or of the file that went to quarantine, as far as the entry's own tells."""
+    """Return the name of a session's file, or of a file from quarantine, by the entry's own name."""
     stem = split_entry_id(entry_id) or entry_id
     split = split_stamped(stem)
     return split[0] if split else stem + names.SUFFIX
@@ -124,6 +124,6 @@ def _size_of_file(fs: OsCalls, fd: int) -> int:
 
 def _check_ids(entry_id: str, line: EntryLine) -> None:
     if is_from_quarantine(entry_id):
-        return  # another session's content may be what was wrong with it
+        return  # its name may be another session's: that may be why it was moved aside
     if line.last_accessed is None or stem_of(line.session_id) != split_entry_id(entry_id):
         raise ValueError(f"its line names the session {line.session_id[:80]!r}, which has another name")

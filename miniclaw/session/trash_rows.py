@@ -49,7 +49,7 @@ class Prepared(Struct, frozen=True):
         session_id: The session; empty for a file that holds none.
         entry_id: What the entry is going to be called.
         temporary: What the copy is called until then.
-        size: Bytes of what was copied.
+        size: Bytes of the file that was copied.
         stored_size: Bytes of the copy.
     """
 
@@ -87,7 +87,7 @@ class TrashRemoval(Struct, frozen=True):
 
 
 class Restored(Struct, frozen=True):
-    """What came out of the trash.
+    """The result of restoring from the trash.
 
     Attributes:
         session_id: The session that is in its place again; None: it was a file that lay in quarantine.

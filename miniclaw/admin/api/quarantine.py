@@ -1,4 +1,4 @@
-"""The quarantine: what lies in it, moving files there, restoring, deleting."""
+"""The quarantine: listing it, moving files there, restoring, deleting."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class QuarantineQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class QuarantinePage(Struct, frozen=True):
-    """Some of what is in quarantine.
+    """Some of the files in quarantine.
 
     Attributes:
         files: The newest first.
@@ -69,7 +69,7 @@ def _page(context: AdminContext, moment: Moment, query: QuarantineQuery, _: Prog
 
 
 async def show_file(call: Call[NoQuery, None]) -> FileContent:
-    """Return what is in a file, as text."""
+    """Return the content of a file, as text."""
     return await call.context.look(partial(_content, call.context, call.name), saves=False)
 
 
@@ -89,7 +89,7 @@ async def restore(call: Call[NoQuery, None]) -> RestoredFile:
 
 
 async def delete(call: Call[NoQuery, QuarantineDeleteOrder]) -> QuarantineOutcomes:
-    """Delete files; what becomes of each is told for itself."""
+    """Delete files, and report on each."""
     files = list(dict.fromkeys(call.body.files))
     return _outcomes(await call.operations.quarantine.delete(files, erase=call.body.erase))
 
@@ -112,7 +112,7 @@ QUARANTINE: Final = (
              refuses=(503,)),
     Endpoint("POST", "/quarantine/delete", delete, QuarantineOutcomes, "Delete files in quarantine.",
              body=QuarantineDeleteOrder, refuses=(503,)),
-    Endpoint("GET", "/quarantine/{file}", show_file, FileContent, "Return what is in a file, as text.",
+    Endpoint("GET", "/quarantine/{file}", show_file, FileContent, "Return the content of a file, as text.",
              refuses=(404, 409, 503)),
     Endpoint("POST", "/quarantine/{file}/restore", restore, RestoredFile,
              "Put the session in a file into its place.", refuses=(404, 409, 503)),

@@ -1,4 +1,4 @@
-"""What lies in quarantine, as it is shown: what is in each file now, and what becomes of it."""
+"""The files in quarantine as they are shown: the content of each now, and when retention removes it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from miniclaw.session.quarantine_rows import QuarantinedFile
 
 MOST_SHOWN: Final = 1024 * 1024
-"""So many bytes of a file that holds no session are shown."""
+"""Bytes of a file without a session that are shown, at most."""
 
 
 class ShownFile(Struct, frozen=True, kw_only=True):
@@ -60,7 +60,7 @@ def look_at_quarantine(place: Place, moment: Moment) -> list[ShownFile]:
 
     Args:
         place: Where, and by which rules.
-        moment: What is known of the time.
+        moment: The time, and what earlier runs announced.
 
     Raises:
         StoreError: They cannot be listed.
@@ -90,7 +90,7 @@ def _shown(
 
 
 def _why_not_free(directory: SessionDirectory, session_id: str) -> str:
-    """Return why a session could not be put into its place now; empty where it could, as far as the disk tells."""
+    """Return why a session could not be put into its place now, by the disk alone; empty: it could."""
     for name in file_names(session_id):
         try:
             directory.fs.stat(name, dir_fd=directory.fd)
@@ -103,12 +103,12 @@ def _why_not_free(directory: SessionDirectory, session_id: str) -> str:
 
 
 class FileContent(Struct, frozen=True):
-    """What is in a file in quarantine.
+    """The content of a file in quarantine.
 
     Attributes:
         id: The file.
         bytes: Its size.
-        text: Its beginning, as text; what is not UTF-8 or commands a terminal is escaped.
+        text: Its beginning, as text; bytes that are not UTF-8 and characters that command a terminal are escaped.
         omitted: How many more bytes there are.
     """
 

@@ -5,7 +5,7 @@ They are applied in one order, each to what the ones before have left: `max_sess
 cannot be met for that is reported; `max_sessions` and `max_disk_bytes` then take what they can, and `min_free_disk`
 takes no session in vain.
 
-What lies in quarantine counts for no budget. In the trash it counts for `min_free_disk` alone, which takes it before
+Files in quarantine count for no budget. In the trash they count for `min_free_disk` alone, which takes them before
 anything else: no session pays for a damaged file.
 """
 
@@ -83,7 +83,7 @@ class Taken(Struct):
         stock: What is left.
         removals: The sessions, in the order in which they were taken.
         trash: The entries of the trash, likewise.
-        for_good: Keys of what other rules would move to the trash, and that a disk budget keeps out of it.
+        for_good: Keys of sessions and files that a disk budget keeps out of the trash, where other rules would move them.
         in_use: Keys of sessions that would have been taken, were they not in use.
         min_idle: Keys of sessions that would have been taken, had they been idle for longer.
         waiting: Sessions that `max_sessions` will take when they have been announced for long enough.
@@ -149,7 +149,7 @@ def take(
         trash: Its entries, as `oldest_first` sorts them.
         in_use: Keys of candidates that memory is using.
         trashing: What the TTL moves to the trash, in the order in which a disk budget rather has it gone for good.
-        moving: What is moved to the trash out of quarantine, in any order.
+        moving: Files that move to the trash out of quarantine, in any order.
         is_ready: Whether `max_sessions` may take a session, which it has to announce before.
         later: How much older the candidates are by now.
     """
@@ -233,7 +233,7 @@ class _Taking:
         return sum(map(on_disk, sizes))
 
     def _take_damaged(self, need: int) -> int:
-        """Empty the trash of what lay in quarantine, and keep out of it what would go there, likewise."""
+        """Empty the trash of files from quarantine, and keep out of it those that would go there, likewise."""
         for file in self._damaged:
             if need <= 0:
                 break

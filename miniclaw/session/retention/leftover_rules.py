@@ -29,8 +29,8 @@ LeftoverReason: TypeAlias = Literal[
 ]
 """Why a leftover goes: its time is over, nobody owns it, or a budget needs the room (the trash only).
 
-Of what lies in quarantine, `ttl` takes what is sound, and ``quarantine_expired`` the rest. ``legacy`` does not delete:
-such a file moves to quarantine and ages there. An ``unfinished`` removal that has no owner is resolved, not deleted.
+In quarantine, `ttl` takes files that hold a usable session, and ``quarantine_expired`` the rest. ``legacy`` does not
+delete: such a file moves to quarantine and ages there. An ``unfinished`` removal that has no owner is resolved, not deleted.
 """
 
 
@@ -49,12 +49,12 @@ class LeftoverRow(Struct, frozen=True, gc=False):
 
     @property
     def frees(self) -> bool:
-        """Whether its bytes come free: what is moved or put back stays on the disk."""
+        """Whether its bytes come free; a file that is moved or put back stays on the disk."""
         return not self.trashes and self.leftover.kind not in {"legacy", "unfinished"}
 
 
 def goes_to_trash(leftover: Leftover, policy: RetentionPolicy) -> bool:
-    """Return whether a file in quarantine that is removed goes to the trash: what could be read again does."""
+    """Return whether a file in quarantine that is removed goes to the trash; a file that is too large does not."""
     return policy.trash_for is not None and leftover.kind == "quarantined" and leftover.size <= MAX_SESSION_BYTES
 
 
@@ -121,7 +121,7 @@ def foresee(leftover: Leftover, policy: RetentionPolicy, notice: Notice) -> DueF
 
 
 def _note_if_due(leftover: Leftover, policy: RetentionPolicy, notice: Notice) -> list[DueFile]:
-    """Return what is to be said of a file that goes soon, and announce it, or let it stay announced; else nothing."""
+    """Return a file that goes soon, announced by this or an earlier run; otherwise an empty list."""
     file, limit = foresee(leftover, policy, notice), _limit(leftover, policy)
     if file is None or limit is None or file.age <= limit - lead_of(limit, notice.rules.interval):
         return []
@@ -135,8 +135,8 @@ def _note_if_due(leftover: Leftover, policy: RetentionPolicy, notice: Notice) ->
 def _limit(leftover: Leftover, rules: RetentionPolicy | Rules) -> timedelta | None:
     """Return the age after which a file in quarantine goes; None: it stays.
 
-    A session that can be used goes by its own TTL, as if it were in its place. What the system does not let be read may
-    be one that is pinned.
+    A usable session goes by its own TTL, as if it were in its place. A file that the system does not let be read may be
+    a pinned session.
     """
     header = leftover.header
     if not leftover.readable or (header is not None and header.pinned):
@@ -150,7 +150,7 @@ def _is_older(leftover: Leftover, limit: timedelta | None, notice: Notice) -> bo
 
 
 def _age(leftover: Leftover, notice: Notice) -> timedelta | None:
-    """Return how long a leftover has been one; a session in quarantine was last used then, or later by its header."""
+    """Return the age of a leftover; that of a session in quarantine counts from its last use, if that is later."""
     if leftover.since is None:
         return None
     which, header = _identity(leftover), leftover.header
@@ -162,7 +162,7 @@ def _age(leftover: Leftover, notice: Notice) -> timedelta | None:
 
 
 def _identity(leftover: Leftover) -> int:
-    """Return by what the next run recognises a leftover: one that was changed to another session is another one."""
+    """Return the identity by which the next run recognises a leftover; a file that was edited into a session gets another."""
     which = name_identity(f"{leftover.kind}/{leftover.key}")
     if leftover.header is None or leftover.kind != "quarantined":
         return which

@@ -40,8 +40,7 @@ class CleanupPlan(Struct):
         readable: Sessions that could be judged.
         sessions_bytes: Their sizes, added up.
         unmet: Budgets that stay unmet, because the rest is protected or would not be enough.
-        for_good: Keys of what would go to the trash, sessions and files in quarantine, if a disk budget did not need
-            the room.
+        for_good: Keys of removals and leftovers that would go to the trash, if a disk budget did not need the room.
         due: Sessions that go for their TTL or `max_sessions` if nobody uses them: soon, or by this plan.
         due_files: Files in quarantine likewise.
         notes: What was noted or kept in the list of what is due, for these and by each rule.
