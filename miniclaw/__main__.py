@@ -15,13 +15,17 @@ def main() -> None:
     import gc  # noqa: PLC0415
     import signal  # noqa: PLC0415
 
-    # Ctrl-C while modules are being imported ends the program, without a traceback from the middle of an import.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Ctrl-C while modules are being imported ends the program, without a traceback from the middle of an import; unless
+    # it is ignored, as in a background job of a shell.
+    interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if interruptible:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.disable()  # of what is imported nothing is garbage, and to look for it takes a tenth of the time
     from miniclaw.cli import main as run  # noqa: PLC0415 - that is the point
 
     gc.enable()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interruptible:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         run()
     finally:

@@ -14,14 +14,14 @@ Each level stops under its own deadline. A second signal skips what is left of t
 
 from __future__ import annotations
 
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 from msgspec import Struct
 
+from miniclaw import signals
 from miniclaw.admin.views.channels import CHANNELS, strange_channels
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.loop import AgentLoop
@@ -42,8 +42,6 @@ from miniclaw.session.threads import run_in_thread
 if TYPE_CHECKING:
     from miniclaw.front import Front, OwnChannels
 
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # SIGHUP: the terminal of a chat was closed
-
 log = get_logger("miniclaw.gateway")
 
 
@@ -61,10 +59,10 @@ class _Shutdown:
             callback()
 
     async def watch(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        with trio.open_signal_receiver(*SIGNALS) as signals:
+        with signals.receiving() as received:
             task_status.started()
-            async for number in signals:
-                log.info("Signal received", signal=signal.Signals(number).name, haste=self.requested.is_set())
+            async for number in received:
+                log.info("Signal received", signal=signals.name_of(number), haste=self.requested.is_set())
                 if self.requested.is_set():
                     self._in_haste = True
                     for callback in self._hasten:
@@ -101,7 +99,9 @@ async def run_gateway(
     serves: bool = False,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run the gateway until SIGTERM, SIGINT or SIGHUP, or until all of its channels have ended.
+    """Run the gateway until a signal that asks for the end, or until all of its channels have ended.
+
+    Signals are received from here on only; see `miniclaw.signals`.
 
     Args:
         config: The configuration.

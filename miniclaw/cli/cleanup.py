@@ -102,11 +102,11 @@ async def _run_until_signal(operations: Operations, *, confirmed: bool) -> _Done
     import trio  # noqa: PLC0415 - start-up time
 
     from miniclaw.admin.remote import RemoteOperations  # noqa: PLC0415
-    from miniclaw.gateway import SIGNALS  # noqa: PLC0415
+    from miniclaw.signals import receiving  # noqa: PLC0415
 
     leave_out_of_log(_HELD)
     result: CleanupResult | None = None
-    with trio.open_signal_receiver(*SIGNALS) as signals, scan_progress() as progress:
+    with receiving() as signals, scan_progress() as progress:
         async with trio.open_nursery() as nursery:
 
             async def stop() -> None:

@@ -8,7 +8,6 @@ where it was, or, where it comes out differently this time, begins again on a li
 from __future__ import annotations
 
 import secrets
-import signal
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 import trio
 from msgspec import Struct
 
+from miniclaw import signals
 from miniclaw.channels.base import InboundMessage, OutboundDelta, OutboundMessage
 from miniclaw.channels.console import ConsoleChannel
 from miniclaw.cli.gateway_socket import GatewaySocket, SocketClosedError
@@ -255,14 +255,13 @@ async def converse(socket: GatewaySocket, console: ConsoleChannel, *, history: i
     Raises:
         ChannelError: As for `RemoteChat.run`.
     """
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    with trio.open_signal_receiver(*signals) as received:
+    with signals.receiving() as received:
         async with trio.open_nursery() as nursery:
             ended = nursery.cancel_scope
 
             async def watch() -> None:
-                await anext(aiter(received))
-                ended.cancel()
+                async for _ in received:
+                    ended.cancel()
 
             nursery.start_soon(watch)
             await RemoteChat(socket, console, history=history).run()

@@ -1,0 +1,64 @@
+"""The signals that a running program receives, so that none of them kills it with unsaved sessions.
+
+`ENDING` signals ask for the end, and SIGHUP does what the program says. `STRAY` ones, which kill a process that does
+not expect them, mean nothing. Only SIGKILL and the signals of a crash (SIGSEGV, SIGABRT, …) still kill.
+
+A signal that was ignored when the program started stays ignored: SIGHUP under ``nohup``, SIGINT in a background job of
+a shell. A stray signal that the program handles itself stays with it.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import trio
+
+from miniclaw.session.logs import get_logger
+
+
+def _known(*names: str) -> Iterator[int]:
+    """Yield those of some signals that this system has."""
+    for name in names:
+        if hasattr(signal, name):
+            yield getattr(signal, name)
+
+
+ENDING: Final = frozenset(_known("SIGTERM", "SIGINT", "SIGQUIT", "SIGPWR", "SIGXCPU"))
+"""Besides the usual two: Ctrl-\\, a failing power supply, and a limit of processor time after which SIGKILL comes."""
+
+STRAY: Final = frozenset(
+    (
+        *_known("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPOLL", "SIGSTKFLT"),
+        *(range(signal.SIGRTMIN, signal.SIGRTMAX + 1) if hasattr(signal, "SIGRTMIN") else ()),
+    )
+)
+
+log = get_logger("miniclaw.signals")
+
+
+@contextmanager
+def receiving() -> Iterator[AsyncIterator[int]]:
+    """Receive signals for a block, on the main thread: those of `ENDING`, and SIGHUP. A stray one is an INFO line."""
+    meant = [number for number in (*ENDING, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    stray = [number for number in STRAY if signal.getsignal(number) is signal.SIG_DFL]
+    with trio.open_signal_receiver(*meant, *stray) as received:
+        yield _without_stray(received)
+
+
+async def _without_stray(received: AsyncIterator[int]) -> AsyncIterator[int]:
+    async for number in received:
+        if number in STRAY:
+            log.info("Signal ignored", signal=name_of(number))
+        else:
+            yield number
+
+
+def name_of(number: int) -> str:
+    """Return the name of a signal."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most of the real-time ones have none
+        return f"signal {number}"
