@@ -162,7 +162,7 @@ def _age(leftover: Leftover, notice: Notice) -> timedelta | None:
 
 
 def _identity(leftover: Leftover) -> int:
-    """Return by which the next run recognises a leftover; a file that was edited into a session gets another identity."""
+    """Return by what the next run knows a leftover again; a file that was edited into a session gets another."""
     which = name_identity(f"{leftover.kind}/{leftover.key}")
     if leftover.header is None or leftover.kind != "quarantined":
         return which
