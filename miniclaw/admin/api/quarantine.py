@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
 from miniclaw.admin.api.paging import page
-from miniclaw.admin.api.sessions import Cursor, Limit
+from miniclaw.admin.api.sessions import PageQuery
 from miniclaw.admin.context import AdminContext
 from miniclaw.admin.messages import (
     QuarantineDeleteOrder,
@@ -33,13 +33,6 @@ from miniclaw.session.moment import Moment
 from miniclaw.session.quarantine_operations import FileOutcome
 
 
-class QuarantineQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """How much of the quarantine is listed."""
-
-    limit: Limit = 100
-    cursor: Cursor = None
-
-
 class QuarantinePage(Struct, frozen=True):
     """Some of the files in quarantine.
 
@@ -52,12 +45,12 @@ class QuarantinePage(Struct, frozen=True):
     next: str | None
 
 
-async def list_quarantine(call: Call[QuarantineQuery, None]) -> QuarantinePage:
+async def list_quarantine(call: Call[PageQuery, None]) -> QuarantinePage:
     """List the quarantine, page by page."""
     return await call.context.look(partial(_page, call.context, call.context.moment(), call.query), saves=False)
 
 
-def _page(context: AdminContext, moment: Moment, query: QuarantineQuery, _: Progress) -> QuarantinePage:
+def _page(context: AdminContext, moment: Moment, query: PageQuery, _: Progress) -> QuarantinePage:
     found, following = page(
         look_at_quarantine(context, moment),
         lambda file: (-file.since.timestamp(), file.id),
@@ -106,7 +99,7 @@ def _outcome(done: FileOutcome) -> QuarantineOutcome:
 
 QUARANTINE: Final = (
     Endpoint("GET", "/quarantine", list_quarantine, QuarantinePage, "List the quarantine, page by page.",
-             query=QuarantineQuery, refuses=(503,)),
+             query=PageQuery, refuses=(503,)),
     Endpoint("POST", "/quarantine/add", add, QuarantineOutcomes,
              "Move files that are no sound sessions in their places to quarantine.", body=QuarantineOrder,
              refuses=(503,)),

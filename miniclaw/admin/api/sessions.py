@@ -43,6 +43,13 @@ Cursor = Annotated[
 ]
 
 
+class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much of a list is returned."""
+
+    limit: Limit = 100
+    cursor: Cursor = None
+
+
 class ListQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which sessions, and in which order."""
 

@@ -9,19 +9,12 @@ from msgspec import Struct
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
 from miniclaw.admin.api.paging import page
-from miniclaw.admin.api.sessions import Cursor, Limit
+from miniclaw.admin.api.sessions import PageQuery
 from miniclaw.admin.context import AdminContext
 from miniclaw.admin.messages import Emptied, EmptyOrder
 from miniclaw.admin.views.looking import Progress, trash_opened
 from miniclaw.admin.views.trash import shown_entry
 from miniclaw.session.trash_rows import Restored, TrashEntry
-
-
-class TrashQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """How much of the trash is listed."""
-
-    limit: Limit = 100
-    cursor: Cursor = None
 
 
 class TrashPage(Struct, frozen=True):
@@ -38,12 +31,12 @@ class TrashPage(Struct, frozen=True):
     foreign: int
 
 
-async def list_trash(call: Call[TrashQuery, None]) -> TrashPage:
+async def list_trash(call: Call[PageQuery, None]) -> TrashPage:
     """List the trash, page by page."""
     return await call.context.look(partial(_page, call.context, call.query), saves=False)
 
 
-def _page(context: AdminContext, query: TrashQuery, _: Progress) -> TrashPage:
+def _page(context: AdminContext, query: PageQuery, _: Progress) -> TrashPage:
     with trash_opened(context) as trash:
         entries, foreign = trash.entries(), trash.foreign()
     found, following = page(
@@ -68,7 +61,7 @@ async def empty(call: Call[NoQuery, EmptyOrder]) -> Emptied:
 
 
 TRASH: Final = (
-    Endpoint("GET", "/trash", list_trash, TrashPage, "List the trash, page by page.", query=TrashQuery,
+    Endpoint("GET", "/trash", list_trash, TrashPage, "List the trash, page by page.", query=PageQuery,
              refuses=(503,)),
     Endpoint("POST", "/trash/empty", empty, Emptied, "Delete entries of the trash for good.", body=EmptyOrder,
              refuses=(503,)),

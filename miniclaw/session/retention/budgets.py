@@ -83,7 +83,7 @@ class Taken(Struct):
         stock: What is left.
         removals: The sessions, in the order in which they were taken.
         trash: The entries of the trash, likewise.
-        for_good: Keys of sessions and files that a disk budget keeps out of the trash.
+        for_good: Keys of sessions and files that a disk budget keeps out of the trash, to which other rules move them.
         in_use: Keys of sessions that would have been taken, were they not in use.
         min_idle: Keys of sessions that would have been taken, had they been idle for longer.
         waiting: Sessions that `max_sessions` will take when they have been announced for long enough.

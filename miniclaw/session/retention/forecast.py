@@ -205,7 +205,7 @@ class _Course:
         return ForecastDay(at, len(gone), size, self.sessions, self.bytes_left())
 
     def _sweep(self, notice: Notice, *, is_first: bool) -> tuple[list[int], list[Leftover]]:
-        """Remove the leftovers whose time is over; return the sizes that come free, and what goes to the trash."""
+        """Remove the leftovers whose time is over; return the sizes that come free, and the files for the trash."""
         freed: list[int] = []
         moving: list[Leftover] = []
         groups, self._groups = self._groups, []

@@ -30,7 +30,8 @@ LeftoverReason: TypeAlias = Literal[
 """Why a leftover goes: its time is over, nobody owns it, or a budget needs the room (the trash only).
 
 In quarantine, `ttl` takes files that hold a usable session, and ``quarantine_expired`` the rest. ``legacy`` does not
-delete: such a file moves to quarantine and ages there. An ``unfinished`` removal that has no owner is resolved.
+delete: such a file moves to quarantine and ages there. An ``unfinished`` removal that has no owner is resolved, not
+deleted.
 """
 
 
@@ -162,7 +163,7 @@ def _age(leftover: Leftover, notice: Notice) -> timedelta | None:
 
 
 def _identity(leftover: Leftover) -> int:
-    """Return by what the next run knows a leftover again; a file that was edited into a session gets another."""
+    """Return the identity by which the next run recognises a leftover; editing a file into a session changes it."""
     which = name_identity(f"{leftover.kind}/{leftover.key}")
     if leftover.header is None or leftover.kind != "quarantined":
         return which
