@@ -117,7 +117,7 @@ async def run_gateway(
         task_status: Told when everything runs.
 
     Raises:
-        ConfigError: The channels cannot be told apart by their names; nothing was opened.
+        ConfigError: The name of a channel has another form, or is taken; nothing was opened.
         ChannelEndedError: All channels have ended, one of them with this error; of several, a group.
         ExceptionGroup: With a `MiniclawError`: it could not start; with `UnsavedSessionsError`: it has ended, and not
             everything could be saved.

@@ -193,7 +193,7 @@ def _behind(text: str, sentence: str) -> str:
 
 
 def _detail(error: ModelError) -> str:
-    """Return what the log is told besides the reason; a model of an embedder may have put anything there."""
+    """Return the detail for the log, where a model of an embedder may have put anything."""
     if error.detail is not None:
         return redact(str(error.detail))
     cause = error.__cause__

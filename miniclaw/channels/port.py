@@ -1,6 +1,6 @@
 """One channel as the gateway has it: a failure of the channel ends here, and is logged, counted and shown as its own.
 
-A channel may be foreign code. What it may raise, and the consequence of anything else, is in docs/embedding.md.
+A channel may be foreign code. docs/embedding.md says which exceptions it may raise, and the consequence of others.
 """
 
 from __future__ import annotations
@@ -109,14 +109,14 @@ class Port:
         self.failures[call] += 1
         is_trouble = only(error, ChannelError) is not None
         if is_trouble and call == "send":
-            log.error("Reply could not be delivered", channel=self.name, error=told(error))
+            log.error("Reply could not be delivered", channel=self.name, error=reason_of(error))
         elif is_trouble and call == "send_delta":  # the whole is sent all the same
-            log.warning("Piece of a reply could not be delivered", channel=self.name, error=told(error))
+            log.warning("Piece of a reply could not be delivered", channel=self.name, error=reason_of(error))
         else:
             log.bug("Channel failed", error, channel=self.name, call=call)
 
 
-def told(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Return a word or a sentence about a failure of a channel: its own sentence, or the class of a bug."""
     trouble = only(error, ChannelError)
     return name_of(error) if trouble is None else redact(text_of(trouble))

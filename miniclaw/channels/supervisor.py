@@ -11,7 +11,7 @@ from typing import Final
 import trio
 
 from miniclaw.channels.base import Channel, InboundMessage, InboundSender
-from miniclaw.channels.port import Port, told
+from miniclaw.channels.port import Port, reason_of
 from miniclaw.errors import ChannelEndedError, ChannelError, ConfigError, ForeignMessageError
 from miniclaw.foreign import Contained, only
 from miniclaw.session.logs import get_logger
@@ -36,7 +36,7 @@ def channels_by_name(channels: Iterable[Channel], taken: Iterable[str] = ()) -> 
         taken: Names that others have.
 
     Raises:
-        ConfigError: A name is none, or two channels have it; the first such name is told.
+        ConfigError: A name has another form, or is taken; the first such name.
     """
     found: dict[str, Channel] = {}
     for channel in channels:
@@ -133,11 +133,11 @@ class _Run:
     def _failed(self, error: Exception) -> None:
         port, now = self._port, trio.current_time()
         port.failures["run"] += 1
-        port.last_failure = told(error)
+        port.last_failure = reason_of(error)
         port.ended_by = only(error, ChannelEndedError)
         if port.ended_by is not None:
             port.phase = "ended"
-            if _some_go_on(self._ports):  # else it is raised at the end, and need not be told twice
+            if _some_go_on(self._ports):  # else it is raised at the end, and one sentence is enough
                 log.error("Channel cannot go on, and has ended", channel=self.name, error=port.last_failure)
             return
         port.phase = "failed"
