@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from functools import lru_cache
+from typing import Final, Literal, TypeAlias
 
 NEVER: Final = "never"
 """The word that switches a rule off."""
@@ -23,9 +24,28 @@ _SIZE_UNITS: Final[dict[str, int]] = {
 }
 _SIZE: Final = r"([0-9]{1,18})\s*([KMGT]?i?B)"
 
-# C0, DEL and C1 controls but for tab and newline, what turns the direction of writing, and the surrogates that stand
-# for the bytes of a file name that is not UTF-8
-_CONTROL: Final = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Categories of characters that command a terminal, turn the direction of writing, end lines or show nothing.
+
+Surrogates stand for the bytes of a file name that is not UTF-8.
+"""
+
+# Default_Ignorable_Code_Point of Unicode, as far as no category says it: selectors of a variant, letters and marks, and
+# what is reserved.
+_SELECTOR: Final = r"[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+_BLANK: Final = r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\uffa0]"
+_RESERVED: Final = r"[\u2065\ufff0-\ufff8\U000e0000-\U000e0fff]"
+
+# Of the categories above, languages need these in a text: joiners (emoji, Persian), places where a line may break, a
+# separator of vowels (Mongolian), and signs that are visible (Arabic, Syriac, Kaithi).
+_NEEDED: Final = (
+    "\n\t\xad\u200b\u200c\u200d\u2060\u180e"
+    "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+)
+# The flag of a part of a country, such as Scotland, is written with tags, which else hide a text.
+_FLAG: Final = r"\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,6}\U000e007f|"
+
+_Kind: TypeAlias = Literal["shown", "hidden", "selector", "blank"]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -120,11 +140,99 @@ def format_size(size: int) -> str:
     return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
-def printable(text: str) -> str:
-    """Return text without characters that command a terminal; they are shown escaped. Lines and tabs stay.
+# Texts that others wrote --------------------------------------------------------------------------------------
 
-    The result can be encoded, also where the text came from a file name that is not UTF-8.
+
+def printable(text: str, *, before: str = "") -> str:
+    """Return a text for people to read, with what commands a terminal or turns the direction of writing escaped.
+
+    Lines and tabs stay, and so does what languages need, such as the joiners in emoji and in Persian. The result can be
+    encoded, also where the text came from a file name that is not UTF-8.
+
+    Args:
+        text: The text.
+        before: The character before it, where it comes in pieces.
     """
-    if text.isprintable():  # as nearly all is; no control character counts as printable
+    if text.isascii() and text.isprintable():
         return text
-    return re.sub(_CONTROL, lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)
+    if before and _kind(before) != "shown":
+        before = ""
+    return _replaced(before + text, _escaped, kept=_NEEDED, but=_FLAG)[len(before) :]
+
+
+def one_line(text: str) -> str:
+    """Return a name, an id or a sentence with everything escaped that is invisible: no two of them look alike by it.
+
+    Lines, tabs and all spaces but the usual one are escaped, too.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if char.isprintable() and _kind(char) == "shown" else _escaped(char) for char in text)
+
+
+def escaped_json(document: bytes) -> bytes:
+    """Return a JSON document that means the same, with everything escaped that is invisible or commands a terminal."""
+    if document.isascii() and b"\x7f" not in document:
+        return document
+    return _replaced(document.decode(errors="surrogateescape"), _as_utf_16, kept="\n\r\t", blanks=True).encode()
+
+
+def escaped_toml(value: str) -> str:
+    """Return a value of TOML likewise."""
+    return _replaced(value, lambda char: f"\\U{ord(char):08x}", kept="\n\t", blanks=True)
+
+
+def encodable(text: str) -> str:
+    """Return a text that can be encoded: the bytes of a file name that are not UTF-8 are escaped, and nothing else."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _replaced(text: str, escape: Callable[[str], str], *, kept: str, but: str = "", blanks: bool = False) -> str:
+    """Return a text with those characters escaped that show nothing, or do more than to show themselves.
+
+    Args:
+        text: The text.
+        escape: Returns what is shown of a character.
+        kept: Characters that stay.
+        but: What stays as a whole: the beginning of a regular expression, with ``|`` at its end.
+        blanks: Whether letters and marks that show nothing are escaped.
+    """
+    kinds: set[_Kind] = {"hidden", "selector", "blank"} if blanks else {"hidden", "selector"}
+    found = "".join(char for char in set(text) if _kind(char) in kinds and char not in kept)
+    if not found:
+        return text
+
+    def shown(match: re.Match[str]) -> str:
+        before = match.string[max(0, match.start() - 1) : match.start()]
+        stays = len(match[0]) > 1 or (_kind(match[0]) == "selector" and _has_variants(before))
+        return match[0] if stays else escape(match[0])
+
+    return re.sub(f"{but}[{re.escape(found)}]", shown, text)
+
+
+def _has_variants(char: str) -> bool:
+    """Return whether the selector of a variant may show in a character; behind any other one it can hide a text."""
+    if char.isascii():
+        return char != "" and char in "0123456789#*"
+    return not char.isspace() and _kind(char) in {"shown", "blank"}
+
+
+@lru_cache(maxsize=8192)
+def _kind(char: str) -> _Kind:
+    from unicodedata import category  # noqa: PLC0415 - start-up time: few texts need it
+
+    if re.match(_SELECTOR, char):
+        return "selector"
+    if re.match(_BLANK, char):
+        return "blank"
+    return "hidden" if category(char) in _HIDDEN or re.match(_RESERVED, char) else "shown"
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode()
+
+
+def _as_utf_16(char: str) -> str:
+    """Return a character as a string of JSON has it escaped: in one unit of UTF-16, or two."""
+    units = char.encode("utf-16-be", "surrogatepass").hex(" ", 2)
+    return "".join(f"\\u{unit}" for unit in units.split())

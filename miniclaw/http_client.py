@@ -14,7 +14,7 @@ from typing import Final
 import httpx2
 import trio
 
-from miniclaw.formats import printable
+from miniclaw.formats import one_line
 from miniclaw.redaction import redact
 
 _CLOSING_SECONDS: Final = 1
@@ -66,4 +66,4 @@ def describe(error: Exception) -> str:
 
 def shorten(text: str) -> str:
     """Return what a server said for the log: on one line, not too long, without secrets."""
-    return printable(" ".join(redact(text).split()))[:_DETAIL_CHARS]
+    return one_line(" ".join(redact(text).split()))[:_DETAIL_CHARS]

@@ -15,7 +15,8 @@ import structlog
 from structlog.typing import Processor
 
 from miniclaw.config import LogFormat, LogLevel
-from miniclaw.formats import printable
+from miniclaw.formats import encodable, escaped_json, one_line
+from miniclaw.indented import INDENT
 from miniclaw.redaction import redact
 from miniclaw.session.logs import LEVELS
 
@@ -48,11 +49,17 @@ def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002
         format = "console" if sys.stderr.isatty() else "json"  # noqa: A001 - as above
     renderer: list[Any]
     if format == "json":
-        renderer = [structlog.processors.format_exc_info, _escape(_encodable), structlog.processors.JSONRenderer(_json)]
+        renderer = [structlog.processors.format_exc_info, _escape(encodable), structlog.processors.JSONRenderer(_json)]
     else:
         renderer = [
-            _escape(printable),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False),
+            structlog.processors.format_exc_info,
+            _escape(one_line, below=_below),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                pad_event_to=0,
+                sort_keys=False,
+                exception_formatter=structlog.dev.plain_traceback,
+            ),
             _encoded(sys.stderr.encoding),
         ]
     logger = _Logger(sys.stderr.buffer)
@@ -69,18 +76,25 @@ def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002
     )
 
 
-def _escape(escape: Callable[[str], str]) -> Processor:
+def _escape(escape: Callable[[str], str], *, below: Callable[[str], str] | None = None) -> Processor:
     """Return a processor that escapes texts: names come from strangers, and file names need not be Unicode.
 
     It also takes out the secrets of the process.
+
+    Args:
+        escape: For a text in a line.
+        below: For a traceback, which stands below the line then.
     """
 
     def process(_logger: Any, _level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        traceback = event.pop("traceback", event.pop("exception", None)) if below is not None else None
         for key, value in event.items():
             if isinstance(value, str):
                 event[key] = escape(redact(value))
             elif isinstance(value, list | tuple):
                 event[key] = [escape(redact(item)) if isinstance(item, str) else item for item in value]
+        if below is not None and traceback is not None:
+            event["exception"] = below(redact(str(traceback)))
         return event
 
     return process
@@ -91,10 +105,11 @@ def _encoded(encoding: str) -> Callable[[Any, str, str], bytes]:
     return lambda _logger, _level, line: line.encode(encoding, "backslashreplace")
 
 
-def _encodable(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()
+def _below(traceback: str) -> str:
+    """Return a traceback without its last line end, indented: no line of it passes for an event."""
+    return "\n".join(INDENT + one_line(line) for line in traceback.rstrip("\n").split("\n"))
 
 
 def _json(event: dict[str, Any], **_: Any) -> bytes:
     first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
-    return msgspec.json.encode(first | event, enc_hook=str)
+    return escaped_json(msgspec.json.encode(first | event, enc_hook=str))

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from datetime import datetime, timedelta
+from unicodedata import bidirectional, category
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from miniclaw.formats import (
+    encodable,
+    escaped_json,
+    escaped_toml,
     format_age,
     format_duration,
     format_exact_size,
     format_remaining,
     format_size,
     format_time,
+    one_line,
     parse_duration,
     parse_size,
     printable,
 )
+
+BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"
+INVISIBLE = f"{BLANK}\ufe00\ufe0e\ufe0f\U000e0100\U000e01ef"
+HOSTILE = (
+    f"\x00\x1b\x7f\x85\x9b\xad\u061c\u200b\u200d\u200e\u202e\u2028\u2029\u2066\ufeff\U000e0041\U000e007f{INVISIBLE}"
+)
+TEXTS = st.text(alphabet=st.one_of(st.characters(), st.sampled_from(f'{HOSTILE}a1 "\\\n\t❤😀中')))
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -151,19 +166,116 @@ def test_printable_controls_are_shown_escaped(text: str, expected: str) -> None:
     assert printable(text) == expected
 
 
-@pytest.mark.parametrize("text", ["a\tb\nc", "😀 👨‍👩‍👧", "żółć 中文 العربية", "back\\slash", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\tb\nc", "żółć 中文 العربية", "back\\slash", "", "\u3000全角",
+        "😀 👨\u200d👩\u200d👧 ❤\ufe0f 1\ufe0f\u20e3", "\u0645\u06cc\u200c\u062e\u0648", "葛\U000e0100", "Silben\xadtrennung", "\u0600\u06dd",
+        "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
+    ],
+)  # fmt: skip
 def test_printable_harmless_text_stays_as_it_is(text: str) -> None:
-    """Text of any language, emoji, tabs and line ends are not touched."""
+    """Text of any language, emoji with all that they are made of, tabs and line ends are not touched."""
     assert printable(text) == text
 
 
-@given(st.text())
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\ufe0eb", "a\\ufe0eb"),
+        ("❤\ufe0f\ufe01\ufe02", "❤\ufe0f\\ufe01\\ufe02"),
+        ("\ufe0f", "\\ufe0f"),
+        ("😀\U000e0041\U000e0042", "😀\\U000e0041\\U000e0042"),
+        ("\U000e0001\u2028\ufeff\ufff9", "\\U000e0001\\u2028\\ufeff\\ufff9"),
+    ],
+)
+def test_printable_hidden_text_is_shown(text: str, expected: str) -> None:
+    """What can carry a message that nobody sees (tags, selectors of variants) is escaped where it means nothing else."""
+    assert printable(text) == expected
+
+
+def test_printable_pieces_know_what_came_before() -> None:
+    """An emoji that a model says in two tokens is one emoji."""
+    assert printable("\ufe0f", before="❤") == "\ufe0f"
+    assert printable("\ufe0f", before="a") == "\\ufe0f"
+    assert printable("\ufe0f", before="\x1b") == "\\ufe0f"
+
+
+def is_control(char: str) -> bool:
+    """Return whether a character commands a terminal, ends a line or turns the direction of writing."""
+    turns = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    return category(char) in {"Cc", "Cs", "Zl", "Zp"} or bidirectional(char) in turns or char in "\u061c\u200e\u200f"
+
+
+@given(TEXTS)
 def test_printable_any_text_comes_out_without_controls_and_stays_so(text: str) -> None:
     """No control character is left in any text, and escaping twice changes nothing more."""
     shown = printable(text)
-    left = {c for c in shown if (ord(c) < 32 and c not in "\t\n") or 0x7F <= ord(c) <= 0x9F}
-    assert not left
+    assert not {char for char in shown if is_control(char) and char not in "\t\n"}
     assert printable(shown) == shown
+    shown.encode()
+
+
+@given(TEXTS)
+def test_one_line_shows_everything(text: str) -> None:
+    """A name has no character that cannot be seen, not even a space that is another one, and is one line."""
+    shown = one_line(text)
+    assert not {char for char in shown if char != " " and (category(char)[0] in "CZ" or char in INVISIBLE)}
+    assert one_line(shown) == shown
+    if text.isascii() and text.isprintable():
+        assert shown == text
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("anna", "an\u200bna"),
+        ("a b", "a\xa0b"),
+        ("bob", "bob\ufe0f"),
+        ("x", "x\u3164"),
+        ("x", "x\U000e0041"),
+        ("a", "a\n"),
+    ],
+)
+def test_one_line_names_that_look_alike_are_told_apart(one: str, other: str) -> None:
+    """Who deletes a session by its id sees which."""
+    assert one_line(one) == one
+    assert "\\" in one_line(other)
+    assert one_line(other).isascii()
+
+
+@given(TEXTS.map(lambda text: text.encode(errors="replace").decode()))
+def test_escaped_json_means_the_same_and_hides_nothing(text: str) -> None:
+    """Parsed it is equal, and printed it neither commands the terminal nor hides anything."""
+    document = msgspec.json.encode({"text": text, text: [text, 1, None]})
+    escaped = escaped_json(document).decode()
+    assert json.loads(escaped) == {"text": text, text: [text, 1, None]}
+    assert not {char for char in escaped if is_control(char) or category(char) == "Cf" or char in BLANK}
+    assert escaped_json(escaped.encode()) == escaped.encode()
+
+
+@given(TEXTS.map(lambda text: text.encode(errors="replace").decode()))
+def test_escaped_toml_means_the_same_and_hides_nothing(text: str) -> None:
+    """Likewise for the configuration as its file would say it."""
+    escaped = escaped_toml(msgspec.json.encode(text).decode())
+    assert tomllib.loads(f"text = {escaped}") == {"text": text}
+    assert not {char for char in escaped if is_control(char) or category(char) == "Cf" or char in BLANK}
+
+
+def test_escaped_json_keeps_what_is_visible_and_how_it_is_laid_out() -> None:
+    """A document for people to read stays one."""
+    document = '{\r\n\t"żółć": "中文 العربية 😀 ❤\ufe0f"\n}'.encode()
+    assert escaped_json(document) == document
+
+
+def test_escaped_json_of_bytes_that_are_no_unicode_is_ascii() -> None:
+    """A damaged file is shown as well."""
+    assert escaped_json(b'"\xff\xc2\x9b"') == b'"\\udcff\\u009b"'
+
+
+def test_encodable_changes_only_what_cannot_be_encoded() -> None:
+    """In JSON a file's name is its name, as far as it is Unicode."""
+    assert encodable("a\x1b\u202e\udcff.json") == "a\x1b\u202e\\udcff.json"
 
 
 @pytest.mark.parametrize(

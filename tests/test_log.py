@@ -12,6 +12,7 @@ import structlog
 
 from miniclaw.config import LogLevel
 from miniclaw.log import configure_logging
+from miniclaw.redaction import Secret
 from miniclaw.session.logs import LEVELS, get_logger
 
 
@@ -69,6 +70,50 @@ def test_level_only_events_from_it_upwards_are_logged(level: LogLevel, capsys: p
         getattr(log, name)("Event")
     logged = [json.loads(line)["level"] for line in capsys.readouterr().err.splitlines()]
     assert logged == [name for name, number in LEVELS.items() if number >= LEVELS[level]]
+
+
+HOSTILE = "a\u009b31m\x7f\u202e\u2028\u200b\U000e0041\nb"
+
+
+def test_json_lines_hide_nothing_and_mean_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also a log for programs is looked at in terminals."""
+    configure_logging("info", "json")
+    structlog.get_logger().warning("Event", session_id=HOSTILE, files=[HOSTILE], nested={"key": HOSTILE})
+    line = capsys.readouterr().err
+    event = json.loads(line)
+    assert (event["session_id"], event["files"], event["nested"]) == (HOSTILE, [HOSTILE], {"key": HOSTILE})
+    assert line.removesuffix("\n").isprintable()
+
+
+def test_console_names_of_strangers_hide_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """An id in the log of a terminal is one line, and shows all that it is made of."""
+    configure_logging("info", "console")
+    structlog.get_logger().warning("Event", session_id=HOSTILE, files=[HOSTILE])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+    assert line.count("u202e") == line.count("u200b") == 2
+
+
+def test_console_traceback_stands_below_its_line_and_imitates_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A person can read it; the text of the exception, which may come from anywhere, cannot pass for an event."""
+    configure_logging("info", "console")
+    Secret("opensesame")
+
+    def fail() -> None:
+        raise ValueError(f"opensesame\n2026-11-25T09:30:00Z [error    ] imitated {HOSTILE}")
+
+    try:
+        fail()
+    except ValueError as error:
+        get_logger("miniclaw.test").bug("Channel failed", error, channel="tcp")
+        structlog.get_logger().exception("Failed")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("] ")[1].split(" ")[0] for line in lines if not line.startswith("  ")] == ["Channel", "Failed"]
+    assert lines.count("  Traceback (most recent call last):") == 2
+    assert all(line.isprintable() for line in lines)
+    assert "opensesame" not in "".join(lines)
 
 
 def test_auto_without_a_terminal_is_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from msgspec import Meta, Raw, Struct
 
 from miniclaw import errors
 from miniclaw.errors import MiniclawError
-from miniclaw.formats import printable
+from miniclaw.formats import encodable
 from miniclaw.session.trash_rows import TrashRemoval
 
 PREFIX: Final = "/api/v1"
@@ -55,7 +55,7 @@ class Failure(Struct, frozen=True):
 
 def failure(error: MiniclawError) -> Failure:
     """Return an error as part of an answer."""
-    return Failure(type(error).__name__, printable(str(error)))
+    return Failure(type(error).__name__, encodable(str(error)))
 
 
 def error_of(failure: Failure) -> MiniclawError:

@@ -17,6 +17,7 @@ from miniclaw.agent.transcript import STOPPED, Delivery, Transcript
 from miniclaw.channels.base import InboundMessage
 from miniclaw.errors import MiniclawError, ModelBugError, ModelError, SessionNotFoundError
 from miniclaw.foreign import Contained, name_of, only, text_of
+from miniclaw.formats import one_line
 from miniclaw.redaction import redact
 from miniclaw.session.clock import Now
 from miniclaw.session.logs import get_logger
@@ -30,7 +31,7 @@ ATTEMPTS: Final = 3
 """How often a message is recorded, at the most, while somebody goes on deleting its session."""
 
 FAILED: Final = "something went wrong in the gateway, and its log says what"
-"""Why a turn was cut by a bug of this program; the person is told."""
+"""Why a turn was cut by a bug of this program; the person gets this sentence."""
 
 log = get_logger("miniclaw.agent")
 
@@ -126,7 +127,7 @@ class Turn:
         with trio.move_on_after(RECORDING_SECONDS, shield=True):
             await transcript.add_answer(reply.text, tuple(reply.tool_calls))
         if not reply.text.strip():
-            names = ", ".join(sorted({call.name for call in reply.tool_calls}))
+            names = one_line(", ".join(sorted({call.name for call in reply.tool_calls})))
             raise ModelError(f"the model asked for a tool that there is not ({names})", kind="invalid_answer")
 
     async def _ask(self, messages: Sequence[Message]) -> None:
@@ -146,11 +147,11 @@ class Turn:
 
 
 def _model_error(error: Exception) -> ModelError:
-    """Return what the person is told of a failure of the model; a bug of it is logged."""
-    told = only(error, ModelError)
-    if told is None or isinstance(told, ModelBugError):
+    """Return the error for the person; a bug of the model is logged here."""
+    failure = only(error, ModelError)
+    if failure is None or isinstance(failure, ModelBugError):
         log.bug("Model failed", error)
-    return told or ModelBugError(name_of(error))
+    return failure or ModelBugError(name_of(error))
 
 
 async def record_unanswered(

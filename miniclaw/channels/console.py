@@ -18,6 +18,7 @@ import trio
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundDelta, OutboundMessage
 from miniclaw.errors import ChannelEndedError, ChannelError
 from miniclaw.formats import printable
+from miniclaw.indented import Indented, width_of
 from miniclaw.output_queue import write_all
 from miniclaw.session.types import Message
 
@@ -27,6 +28,7 @@ MAX_LINE_BYTES: Final = 1024 * 1024
 """Longest line that is taken for a message, without its end."""
 
 _READ_BYTES: Final = 65_536
+_PROMPT: Final = "> "
 
 
 class ConsoleChannel:
@@ -60,6 +62,7 @@ class ConsoleChannel:
         self._answered = trio.Event()  # replaced for each message, on the trio thread
         self._answered.set()
         self._streamed = 0  # characters of the answer that are printed
+        self._answer: Indented | None = None  # while one is printed between prompts
         self.failures = 0
 
     async def run(
@@ -95,7 +98,7 @@ class ConsoleChannel:
 
         Cancellation: it may be printed all the same.
         """
-        await self._print(delta.text)
+        await self._print(self._shown(delta.text))
         self._streamed += len(delta.text)
 
     async def send(self, message: OutboundMessage) -> None:
@@ -105,34 +108,49 @@ class ConsoleChannel:
         """
         streamed, self._streamed = self._streamed, 0
         try:
-            await self._print(message.content[streamed:] + "\n")
+            await self._print(self._shown(message.content[streamed:]) + "\n")
         except ChannelError:
             self.failures += 1
+            self._answer = None
             self._answered.set()
             raise
+        self._answer = None
         self.failures += message.failed
         self._answered.set()
 
     async def begin_anew(self) -> None:
         """Leave what is printed of an answer as it is; it begins again, on a line of its own."""
         if self._streamed:
-            self._streamed = 0
+            self._streamed, self._answer = 0, None
             await self._print("\n")
 
     async def show(self, history: Sequence[Message]) -> None:
-        """Print earlier messages of the conversation."""
+        """Print earlier messages of the conversation: the person's behind a prompt, all other lines indented."""
         for message in history:
-            mark = "> " if message.role == "user" else ""
-            await self._print(f"{mark}{message.content}\n")
+            is_persons = message.role == "user"
+            shown = Indented(width_of(self._output_fd), begun=is_persons).feed(self._encodable(message.content))
+            await self._print(f"{_PROMPT if is_persons else ''}{shown}\n")
+
+    def _shown(self, piece: str) -> str:
+        """Return a piece of an answer as it is printed; between prompts it is indented, so that it imitates none."""
+        piece = self._encodable(piece)
+        if not self._interactive:
+            return printable(piece)
+        if self._answer is None:
+            self._answer = Indented(width_of(self._output_fd))
+        return self._answer.feed(piece)
+
+    def _encodable(self, text: str) -> str:
+        """Return a text with all escaped that the terminal's encoding has not; it must not end the conversation."""
+        return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
 
     async def _prompt(self) -> None:
         if self._interactive:
-            await self._print("> ")
+            await self._print(_PROMPT)
 
     async def _print(self, text: str) -> None:
-        # What cannot be shown in the terminal's encoding is shown escaped; it must not end the conversation.
-        data = printable(text).encode(self._encoding, "backslashreplace")
         try:
+            data = text.encode(self._encoding, "backslashreplace")
             await trio.to_thread.run_sync(partial(write_all, self._output_fd, data), abandon_on_cancel=True)
         except OSError as error:
             raise ChannelEndedError(f"could not print: {error.strerror}") from error

@@ -17,7 +17,7 @@ import click
 from miniclaw.cli.lazy import LazyGroup
 from miniclaw.errors import ConfigError, InvalidSessionIdError, MiniclawError, UnconfirmedError
 from miniclaw.foreign import leaves
-from miniclaw.formats import printable
+from miniclaw.formats import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,7 +97,7 @@ class Settings:
 
 def _tell_warnings(warnings: Sequence[str]) -> None:
     for warning in warnings:
-        click.echo(printable(f"miniclaw: warning: {warning}"), err=True)
+        click.echo(one_line(f"miniclaw: warning: {warning}"), err=True)
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -131,7 +131,7 @@ def main() -> None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        code = _fail(f"could not write the output: {error.strerror}", EXIT_FAILED)
+        code = _fail([f"could not write the output: {error.strerror}"], EXIT_FAILED)
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the interpreter's last flush goes there
     sys.exit(code)
 
@@ -143,16 +143,16 @@ def _run() -> int:
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else EXIT_FAILED
     except _USED_WRONGLY as error:
-        return _fail(_sentence(error), EXIT_USAGE)
+        return _fail(_sentences(error), EXIT_USAGE)
     except (MiniclawError, OSError, KeyboardInterrupt) as error:
-        return _fail(_sentence(error), EXIT_FAILED)
+        return _fail(_sentences(error), EXIT_FAILED)
     except BaseExceptionGroup as group:
         told, rest = group.split((MiniclawError, OSError, KeyboardInterrupt))
         if rest is not None or told is None:
             raise
         errors = leaves(told)
         code = EXIT_USAGE if all(isinstance(error, _USED_WRONGLY) for error in errors) else EXIT_FAILED
-        return _fail("\nminiclaw: ".join(map(_sentence, errors)), code)
+        return _fail([sentence for error in errors for sentence in _sentences(error)], code)
 
 
 def _replace_closed_streams() -> None:
@@ -162,15 +162,17 @@ def _replace_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the life of the process
 
 
-def _sentence(error: BaseException) -> str:
+def _sentences(error: BaseException) -> list[str]:
+    """Return what went wrong: of a configuration, all of it."""
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
+        return ["interrupted"]
     if isinstance(error, OSError):  # not one of the store, those are MiniclawErrors: most likely the output
-        return f"input or output failed: {error.strerror or error}"
-    return "\nminiclaw: ".join(str(error).splitlines())
+        return [f"input or output failed: {error.strerror or error}"]
+    return [str(each) for each in getattr(error, "errors", [error])]
 
 
-def _fail(text: str, code: int) -> int:
+def _fail(sentences: Sequence[str], code: int) -> int:
     with suppress(OSError):
-        click.echo(printable(f"miniclaw: {text}"), err=True)
+        for sentence in sentences:
+            click.echo(one_line(f"miniclaw: {sentence}"), err=True)
     return code

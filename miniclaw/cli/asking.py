@@ -16,7 +16,7 @@ from miniclaw.cli import Settings
 from miniclaw.config import differences, show_config
 from miniclaw.config_values import as_toml
 from miniclaw.errors import DifferentRulesError, GatewayBusyError, GatewayStalledError, MiniclawError, NoGatewayError
-from miniclaw.formats import NEVER, printable
+from miniclaw.formats import NEVER, one_line
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.web.config import SOCKET_NAME
 
@@ -83,7 +83,7 @@ def _ask(settings: Settings, call: Callable[[GatewayClient], T], otherwise: str)
 
 def warn(text: str) -> None:
     """Tell what a person has to know beside the output, on standard error."""
-    click.echo(printable(f"miniclaw: warning: {text}"), err=True)
+    click.echo(one_line(f"miniclaw: warning: {text}"), err=True)
 
 
 def refuse_other_rules(settings: Settings, theirs: Mapping[str, Mapping[str, Any]]) -> None:

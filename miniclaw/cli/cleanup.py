@@ -7,14 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
-import msgspec
 
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import leave_out_of_log, log_to_terminal, look_ahead, sessions_opened
 from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
-from miniclaw.cli.output import RESTORE_HINT, conflict_copies, count, entries, scan_progress
+from miniclaw.cli.output import RESTORE_HINT, conflict_copies, count, echo_json, entries, scan_progress
 from miniclaw.cli.plan_output import CONFIRM, LEGACY, print_plan, print_plan_json, unmet_budgets
 from miniclaw.formats import format_size
 from miniclaw.session.retention.plan import CleanupPlan
@@ -73,7 +72,7 @@ def _run(settings: Settings, *, confirmed: bool, as_json: bool) -> None:
         done = operate(settings, partial(_run_until_signal, confirmed=confirmed), by_rules=True)
     result = done.result
     if as_json:
-        click.echo(msgspec.json.encode(result))
+        echo_json(result)
     else:
         _print_result(result, log=done.log)
     if result.held:

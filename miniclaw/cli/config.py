@@ -11,8 +11,8 @@ import msgspec
 
 from miniclaw.cli import EXIT_USAGE, Settings
 from miniclaw.cli.options import json_option
-from miniclaw.cli.output import count, echo_error, one_line
-from miniclaw.formats import printable
+from miniclaw.cli.output import count, echo_error, echo_json
+from miniclaw.formats import encodable, escaped_toml, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,11 +34,11 @@ def show(settings: Settings, as_json: bool) -> None:
 
     tables = show_config(settings.config)
     if as_json:
-        click.echo(msgspec.json.encode({"file": printable(str(settings.config_path)), "config": tables}))
+        echo_json({"file": encodable(str(settings.config_path)), "config": tables})
         return
     state = "" if settings.config_path.exists() else " (there is none: these are the defaults)"
-    click.echo(printable(f"# {settings.config_path}{state}"))
-    click.echo(printable(f"# workspace: {settings.home.workspace}"))
+    click.echo(one_line(f"# {settings.config_path}{state}"))
+    click.echo(one_line(f"# workspace: {settings.home.workspace}"))
     for table, values in tables.items():
         click.echo(f"\n[{table}]")
         for key, value in values.items():
@@ -99,10 +99,10 @@ def _in_force(settings: Settings) -> tuple[str, dict[str, dict[str, Any]] | None
 def _print_errors(path: Path, error: ConfigError, *, as_json: bool) -> None:
     if as_json:
         errors = [
-            {"key": None if each.key is None else printable(each.key), "problem": printable(each.problem)}
+            {"key": None if each.key is None else encodable(each.key), "problem": encodable(each.problem)}
             for each in error.errors
         ]
-        click.echo(msgspec.json.encode({"file": printable(str(path)), "errors": errors}))
+        echo_json({"file": encodable(str(path)), "errors": errors})
         return
     for each in error.errors:
         echo_error(each)
@@ -112,13 +112,13 @@ def _print_errors(path: Path, error: ConfigError, *, as_json: bool) -> None:
 
 def _print_json(path: Path, base: str, changes: Sequence[tuple[str, object, object]], warnings: Sequence[str]) -> None:
     document = {
-        "file": printable(str(path)),
+        "file": encodable(str(path)),
         "errors": [],
-        "warnings": [printable(warning) for warning in warnings],
-        "compared_with": printable(base),
-        "changes": [{"key": printable(key), "from": before, "to": after} for key, before, after in changes],
+        "warnings": [encodable(warning) for warning in warnings],
+        "compared_with": encodable(base),
+        "changes": [{"key": encodable(key), "from": before, "to": after} for key, before, after in changes],
     }
-    click.echo(msgspec.json.encode(document))
+    echo_json(document)
 
 
 def _print_changes(
@@ -139,4 +139,4 @@ def _or_nothing(value: object) -> str:
 
 
 def _as_toml(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    return escaped_toml(msgspec.json.encode(value).decode())

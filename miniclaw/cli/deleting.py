@@ -9,17 +9,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import log_to_terminal, moment_of, sessions_opened
 from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import channel_option, dry_run_option, json_option, yes_option
-from miniclaw.cli.output import RESTORE_HINT, count, echo_error, one_line, print_table
+from miniclaw.cli.output import RESTORE_HINT, count, echo_error, echo_json, print_table
 from miniclaw.cli.plan_output import kept_line
 from miniclaw.cli.selecting import Selection, select_by_chat, select_by_id
-from miniclaw.formats import format_age, format_duration, format_size, printable
+from miniclaw.formats import encodable, format_age, format_duration, format_size, one_line
 from miniclaw.session.retention.timeline import Ages
 
 if TYPE_CHECKING:
@@ -140,22 +139,22 @@ def _print_selection_json(selection: Selection) -> None:
                 "session_id": row.header.session_id,
                 "last_accessed": row.header.last_accessed,
                 "bytes": row.size,
-                "file": printable(row.key),
+                "file": encodable(row.key),
             }
             for row in selection.sessions
         ],
         "copies": [
-            {"session_id": copy.session_id, "file": printable(copy.place), "bytes": copy.size, "since": copy.since}
+            {"session_id": copy.session_id, "file": encodable(copy.place), "bytes": copy.size, "since": copy.since}
             for copy in selection.copies
         ],
         "bytes": selection.bytes,
         "kept": _kept(selection),
     }
-    click.echo(msgspec.json.encode(document))
+    echo_json(document)
 
 
 def _kept(selection: Selection) -> list[dict[str, Any]]:
-    return [{"file": printable(problem.key), "reason": printable(problem.reason)} for problem in selection.kept]
+    return [{"file": encodable(problem.key), "reason": encodable(problem.reason)} for problem in selection.kept]
 
 
 def _print_result(done: Sequence[Deleted], trash_for: timedelta | None) -> None:
@@ -190,11 +189,11 @@ def _print_result_json(done: Sequence[Deleted], selection: Selection) -> None:
                 "session_id": deleted.session_id,
                 "bytes_freed": deleted.bytes_freed,
                 "trash_entry": deleted.entry_id or None,
-                "error": None if deleted.error is None else printable(str(deleted.error)),
+                "error": None if deleted.error is None else encodable(str(deleted.error)),
             }
             for deleted in done
         ],
         "bytes_freed": sum(deleted.bytes_freed for deleted in done),
         "kept": _kept(selection),
     }
-    click.echo(msgspec.json.encode(document))
+    echo_json(document)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-import msgspec
 
 from miniclaw.admin.views.looking import Outlook
 from miniclaw.admin.views.plan import due_row, in_order
@@ -11,7 +10,7 @@ from miniclaw.cli import Settings
 from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import log_to_terminal, look_ahead
 from miniclaw.cli.options import json_option
-from miniclaw.cli.output import count, print_table
+from miniclaw.cli.output import count, echo_json, print_table
 from miniclaw.formats import format_age, format_size
 
 _BY_ITSELF = "not by itself"
@@ -31,8 +30,7 @@ def due(settings: Settings, as_json: bool) -> None:
     rules = find_rules(settings)
     rules.warn()
     if as_json:
-        rows = [due_row(each, outlook.timetable.goes_at(each)) for each in in_order(outlook.plan.due)]
-        click.echo(msgspec.json.encode(rows))
+        echo_json([due_row(each, outlook.timetable.goes_at(each)) for each in in_order(outlook.plan.due)])
         return
     _print(outlook)
     if rules.config.session.mode == "announce":

@@ -6,7 +6,6 @@ import re
 import sys
 
 import click
-import msgspec
 
 from miniclaw.admin.views.session_list import foresee
 from miniclaw.cli import Settings
@@ -14,7 +13,7 @@ from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import log_to_terminal, moment_of, notice_at
 from miniclaw.cli.options import json_option
-from miniclaw.cli.output import LIST_DUE, bar, count, print_table, scan_progress
+from miniclaw.cli.output import LIST_DUE, bar, count, echo_json, print_table, scan_progress
 from miniclaw.formats import format_size
 from miniclaw.session.retention.forecast import MAX_FORECAST_DAYS, Forecast
 
@@ -48,7 +47,7 @@ def forecast(settings: Settings, days: int, as_json: bool) -> None:
     with scan_progress() as progress:
         course = foresee(rules, notice, days, progress)
     if as_json:
-        click.echo(msgspec.json.encode(course))
+        echo_json(course)
         return
     _print(course)
 

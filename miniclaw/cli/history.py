@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import click
-import msgspec
 
 from miniclaw.admin.views.events import sessions_of
 from miniclaw.cli import Settings
 from miniclaw.cli.looking import log_to_terminal, read_history
 from miniclaw.cli.options import json_option
-from miniclaw.cli.output import count, print_table
+from miniclaw.cli.output import count, echo_json, print_table
 from miniclaw.formats import format_size, format_time
 from miniclaw.session.history import HistoryEvent
 
@@ -27,7 +26,7 @@ def history(settings: Settings, limit: int, as_json: bool) -> None:
     log_to_terminal(settings)
     events, damaged = read_history(settings, limit)
     if as_json:
-        click.echo(msgspec.json.encode(events))
+        echo_json(events)
     else:
         rows = [
             (format_time(event.at).removesuffix(" UTC"), event.event, event.by, f"{sessions_of(event):,}",

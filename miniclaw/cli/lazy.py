@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 import click
+
+from miniclaw.formats import one_line
 
 
 class LazyGroup(click.Group):
@@ -21,6 +24,16 @@ class LazyGroup(click.Group):
     def __init__(self, *, lazy: Mapping[str, tuple[str, str]], **settings: Any) -> None:
         super().__init__(**settings)
         self._lazy = lazy
+
+    def make_context(self, *args: Any, **settings: Any) -> click.Context:
+        """Read the command line up to the name of the command."""
+        with _escaped_errors():
+            return super().make_context(*args, **settings)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Read the rest, and call the command."""
+        with _escaped_errors():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names, in their order."""
@@ -42,3 +55,14 @@ class LazyGroup(click.Group):
         """Write what each command does, without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, sentence) for name, (_, sentence) in self._lazy.items()])
+
+
+@contextmanager
+def _escaped_errors() -> Iterator[None]:
+    """Escape in an error of click everything that is invisible: it repeats the command line as it is."""
+    try:
+        yield
+    except click.ClickException as error:
+        sentence = one_line(error.format_message())
+        error.format_message = lambda: sentence  # type: ignore[method-assign]
+        raise

@@ -1,11 +1,14 @@
-"""A session as Markdown, for a person to read. What others wrote is quoted, so that it cannot pass for the frame."""
+"""A session as Markdown, for a person to read. What others wrote is quoted, so that it cannot pass for the frame.
+
+HTML could end the quotation, so it is shown as text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
-from miniclaw.cli.output import one_line
-from miniclaw.formats import format_time, printable
+from miniclaw.formats import format_time, one_line, printable
 from miniclaw.session.types import Message, Session
 
 
@@ -34,12 +37,29 @@ def _message(message: Message) -> Iterator[str]:
         yield f"answers the call {_plain(message.tool_call_id)}"
     if message.content:
         yield ""
-        yield from (f"> {line}".rstrip() for line in printable(message.content).split("\n"))
+        yield from (f"> {line}".rstrip() for line in _without_html(printable(message.content).split("\n")))
     for call in message.tool_calls or ():
         yield ""
         yield f"calls {_plain(call.name)}, as {_plain(call.id)}:"
         yield ""
         yield from (f"    {line}" for line in printable(call.arguments).split("\n"))
+
+
+def _without_html(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines in which nothing begins a tag or a comment; blocks of code, where nothing does, stay as they are.
+
+    A block begins where every reader of Markdown sees one, and ends where any of them may see its end.
+    """
+    fence: str | None = None
+    for line in lines:
+        if fence is not None:
+            yield line
+            if line.strip().startswith(fence) and not line.strip().strip(fence[0]):
+                fence = None
+        else:
+            yield re.sub(r"<(?=[a-z/!?])", "&lt;", line, flags=re.IGNORECASE)
+            begins = re.fullmatch(r"(`{3,})[^`]*|(~{3,}).*", line)
+            fence = (begins[1] or begins[2]) if begins else None
 
 
 def _plain(text: str) -> str:

@@ -12,10 +12,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import click
-import msgspec
 
 from miniclaw.cli import Settings
 from miniclaw.cli.options import json_option
+from miniclaw.cli.output import echo_json
 from miniclaw.errors import ConfigError, GatewayError
 
 REDIRECT_NAME: Final = "open.html"
@@ -70,7 +70,7 @@ def open_page(settings: Settings, *, only_prints: bool, address: str | None, as_
     seconds = None if entrance.code is None else entrance.seconds
     if as_json:
         told = {"link": link, "address": address or entrance.address, "seconds": seconds}
-        click.echo(msgspec.json.encode(told))
+        echo_json(told)
     else:
         click.echo(link)
     if only_prints or as_json or not has_desktop(os.environ, sys.platform):

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import click
+import msgspec
 
-from miniclaw.formats import printable
+from miniclaw.formats import escaped_json, one_line
 
 LIST_DUE = "`miniclaw sessions due` lists them"
 
@@ -79,9 +80,14 @@ def scan_progress() -> Iterator[Callable[[int], None] | None]:
             click.echo("\033[K", err=True, nl=False)
 
 
-def one_line(text: str) -> str:
-    """Return text as `printable` does, with lines and tabs escaped as well."""
-    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+def echo_json(document: object) -> None:
+    """Print what scripts read, as JSON."""
+    echo_json_document(msgspec.json.encode(document))
+
+
+def echo_json_document(document: bytes, *, nl: bool = True) -> None:
+    """Print JSON; on a terminal and elsewhere alike, for a pipe may lead to a terminal, too."""
+    click.echo(escaped_json(document), nl=nl)
 
 
 def bar(value: int, most: int, width: int) -> str:
@@ -104,7 +110,7 @@ def has_terminal() -> bool:
 
 def echo_error(error: Exception | str) -> None:
     """Tell what went wrong with one thing of several, as an error that ends a command is told."""
-    click.echo(printable(f"miniclaw: {error}"), err=True)
+    click.echo(one_line(f"miniclaw: {error}"), err=True)
 
 
 def count(number: int, noun: str) -> str:

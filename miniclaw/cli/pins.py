@@ -10,8 +10,9 @@ import click
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.looking import sessions_opened
 from miniclaw.cli.operating import operate, refuse_if_held
-from miniclaw.cli.output import echo_error, one_line
+from miniclaw.cli.output import echo_error
 from miniclaw.errors import GatewayError, MiniclawError, SessionNotFoundError, StoreError
+from miniclaw.formats import one_line
 from miniclaw.session import names
 
 if TYPE_CHECKING:

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import click
-import msgspec
 
 from miniclaw.admin.views.looking import Outlook
 from miniclaw.admin.views.plan import shown_plan, shown_problem
-from miniclaw.cli.output import LIST_DUE, count, entries, one_line, print_table
-from miniclaw.formats import format_age, format_size
+from miniclaw.cli.output import LIST_DUE, count, echo_json, entries, print_table
+from miniclaw.formats import format_age, format_size, one_line
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.timeline import Ages
@@ -129,4 +128,4 @@ def kept_line(problem: ProblemFile) -> str:
 
 def print_plan_json(outlook: Outlook, warnings: Sequence[str] = ()) -> None:
     """Print a plan for scripts; its fields are described in ``docs/commands.md``."""
-    click.echo(msgspec.json.encode(shown_plan(outlook, warnings)))
+    echo_json(shown_plan(outlook, warnings))

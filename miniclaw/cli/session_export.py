@@ -17,9 +17,9 @@ from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.looking import list_directory, sessions_opened
 from miniclaw.cli.markdown import session_as_markdown
 from miniclaw.cli.options import channel_option
-from miniclaw.cli.output import count, echo_error
+from miniclaw.cli.output import count, echo_error, echo_json_document
 from miniclaw.errors import MiniclawError, OutputFileError, SessionNotFoundError, StoreError
-from miniclaw.formats import printable
+from miniclaw.formats import one_line
 from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.durability import sync_file
@@ -37,7 +37,7 @@ _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os
 @click.argument("session_ids", metavar="[ID]...", nargs=-1)
 @channel_option
 @click.option("--format", "as_format", type=click.Choice(["json", "markdown"]), default="json", show_default=True,
-              help="JSON is what the files hold, as it is; Markdown is for reading.")  # fmt: skip
+              help="JSON is what the files hold; Markdown is for reading.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
               help="A file to make, for you alone to read; one that is there is never overwritten.")  # fmt: skip
 @click.pass_obj
@@ -46,8 +46,9 @@ def export(
 ) -> None:
     """Write sessions as JSON or Markdown. Does not count as using them.
 
-    One ID makes one JSON document; several, or a channel, an array. What cannot be read is told, and is exit code 1;
-    the others are written all the same.
+    One ID makes one JSON document; several, or a channel, an array. A FILE has the bytes as they are; JSON that is
+    printed means the same, with invisible characters escaped. What cannot be read is told, and is exit code 1; the
+    others are written all the same.
     """
     if bool(session_ids) == (channel is not None):
         raise click.UsageError("say which sessions: one or more IDs, or --channel")
@@ -62,15 +63,15 @@ def export(
         first = next(documents, None)
         written = 0
         if first is not None or not problems:
-            with _opened(output) as write:
+            with _opened(output, as_format) as write:
                 together = chain([] if first is None else [first], documents)
                 written = _write_array(write, together) if in_array else _write_one_by_one(write, together)
     for problem in problems:
         echo_error(problem)
     if channel is not None and not (wanted or problems):
-        click.echo(f"There is no session of the channel {channel}.", err=True)
+        click.echo(one_line(f"There is no session of the channel {channel}."), err=True)
     if output is not None and (written or not problems):
-        click.echo(printable(f"{count(written, 'session')} exported to {output}."), err=True)
+        click.echo(one_line(f"{count(written, 'session')} exported to {output}."), err=True)
     if problems:
         sys.exit(EXIT_FAILED)
 
@@ -137,14 +138,16 @@ def _write_one_by_one(write: Write, documents: Iterator[bytes]) -> int:
 
 
 @contextmanager
-def _opened(path: Path | None) -> Iterator[Write]:
-    """Make the file to write to, or take standard output; a file that could not be completed is removed.
+def _opened(path: Path | None, as_format: Format) -> Iterator[Write]:
+    """Make the file to write to, or take standard output, where JSON is printed as all commands print it.
+
+    A file that could not be completed is removed.
 
     Raises:
         OutputFileError: There is such a file, or it cannot be made or written.
     """
     if path is None:
-        yield partial(click.echo, nl=False)
+        yield partial(echo_json_document if as_format == "json" else click.echo, nl=False)
         return
     try:
         fd = os.open(path, _CREATE_FLAGS, PRIVATE_FILE)

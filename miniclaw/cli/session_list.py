@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import click
-import msgspec
 
 from miniclaw.admin.views.rows import fate, shown
 from miniclaw.admin.views.session_list import ORDERS, Order, Wanted, judged_sessions
@@ -14,7 +13,7 @@ from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import log_to_terminal, moment_of, notice_at
 from miniclaw.cli.options import channel_option, json_option, older_than_option
-from miniclaw.cli.output import DRY_RUN_NAMES, conflict_copies, count, print_table, scan_progress
+from miniclaw.cli.output import DRY_RUN_NAMES, conflict_copies, count, echo_json, print_table, scan_progress
 from miniclaw.formats import format_age, format_size
 
 
@@ -50,7 +49,7 @@ def list_sessions(
     left_out = 0 if limit is None else max(0, len(rows) - limit)
     rows = rows[:limit]
     if as_json:
-        click.echo(msgspec.json.encode([shown(row) for row in rows]))
+        echo_json([shown(row) for row in rows])
     else:
         cells = [
             (row.session.header.session_id, format_age(row.age), format_size(row.session.size), fate(row, policy))

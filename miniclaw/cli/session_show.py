@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from miniclaw.cli import Settings
 from miniclaw.cli.looking import sessions_opened
 from miniclaw.cli.options import json_option
+from miniclaw.cli.output import echo_json_document
 from miniclaw.errors import SessionNotFoundError
-from miniclaw.formats import format_time, printable
+from miniclaw.formats import format_time, one_line
+from miniclaw.indented import Indented, width_of
 from miniclaw.session import codec
 from miniclaw.session.types import Session
 
@@ -18,26 +22,30 @@ from miniclaw.session.types import Session
 @json_option
 @click.pass_obj
 def show(settings: Settings, session_id: str, as_json: bool) -> None:
-    """Show one session; ID is CHANNEL_CHAT, as `list` shows it. Does not count as using it."""
+    """Show one session; ID is CHANNEL_CHAT, as `list` shows it. Does not count as using it.
+
+    What was said is indented, so that no message passes for the next one.
+    """
     with sessions_opened(settings) as directory:
         if directory is None:
             raise SessionNotFoundError(session_id)
         session = directory.load(session_id)
     if as_json:
-        click.echo(bytes(codec.encode_plainly(session)))
+        echo_json_document(bytes(codec.encode_plainly(session)))
         return
     print_session(session)
 
 
 def print_session(session: Session) -> None:
     """Print a session for a person; characters that command a terminal are escaped."""
-    click.echo(f"session        {printable(session.session_id)}")
+    width = width_of(sys.stdout)
+    click.echo(Indented(width, begun=True).feed(f"session        {one_line(session.session_id)}"))
     click.echo(f"created        {format_time(session.created_at)}")
     click.echo(f"last accessed  {format_time(session.last_accessed)}")
     click.echo(f"pinned         {'yes' if session.pinned else 'no'}")
     click.echo(f"messages       {len(session.messages)}")
     for message in session.messages:
         click.echo(f"\n{message.role}, {format_time(message.timestamp)}")
-        click.echo(printable(message.content))
+        click.echo(Indented(width).feed(message.content))
         for call in message.tool_calls or ():
-            click.echo(printable(f"calls {call.name}({call.arguments})"))
+            click.echo(Indented(width, begun=True).feed(f"calls {call.name}({call.arguments})"))

@@ -7,12 +7,11 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 import click
-import msgspec
 
 from miniclaw.cli import Settings
 from miniclaw.cli.looking import find_leftovers, list_directory, log_to_terminal, moment_of, sessions_opened
 from miniclaw.cli.options import json_option
-from miniclaw.cli.output import conflict_copies, count, print_table
+from miniclaw.cli.output import conflict_copies, count, echo_json, print_table
 from miniclaw.formats import format_age, format_size
 from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.rows import LeftoverKind, StoredSession
@@ -50,7 +49,7 @@ def stats(settings: Settings, as_json: bool) -> None:
             "conflicts": len(listing.conflicts),
             **{name: {"files": len(sizes), "bytes": sum(sizes)} for name, sizes in folders.items()},
         }
-        click.echo(msgspec.json.encode(document))
+        echo_json(document)
         return
     _print(groups | {"all": listing.sessions}, ages)
     click.echo()

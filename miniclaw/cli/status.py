@@ -20,9 +20,9 @@ from miniclaw.cli.history import details_of
 from miniclaw.cli.in_force import InForce, find_rules
 from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.options import json_option
-from miniclaw.cli.output import DRY_RUN_NAMES, LIST_DUE, conflict_copies, count, one_line, scan_progress
+from miniclaw.cli.output import DRY_RUN_NAMES, LIST_DUE, conflict_copies, count, echo_json, scan_progress
 from miniclaw.cli.plan_output import CONFIRM, unmet_budgets
-from miniclaw.formats import format_remaining, format_size, format_time
+from miniclaw.formats import format_remaining, format_size, format_time, one_line
 from miniclaw.session.holder import Holder
 from miniclaw.session.rows import Leftover
 
@@ -47,7 +47,7 @@ def status(settings: Settings, as_json: bool) -> None:
     if as_json:
         document = shown_workspace(rules, found, rules_of=rules.of, warnings=rules.notes)
         shown: dict[str, Any] = msgspec.structs.asdict(document)
-        click.echo(msgspec.json.encode(shown | {"gateway": live}))
+        echo_json(shown | {"gateway": live})
     else:
         for label, text in [*(status_lines(live) if live else ()), *_lines(rules, found, live)]:
             click.echo(f"{label:<13} {one_line(text)}")

@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import timedelta
 
 import click
-import msgspec
 
 from miniclaw.admin.views.looking import sessions_opened
 from miniclaw.admin.views.trash import shown_entry
@@ -16,9 +15,9 @@ from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import find_trashes, log_to_terminal, moment_of, notice_at, trash_opened
 from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
-from miniclaw.cli.output import echo_error, entries, one_line, print_table
+from miniclaw.cli.output import echo_error, echo_json, entries, print_table
 from miniclaw.errors import TrashEntryNotFoundError
-from miniclaw.formats import format_age, format_remaining, format_size
+from miniclaw.formats import format_age, format_remaining, format_size, one_line
 from miniclaw.session.retention.leftover_rules import judge_leftover
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.retention.policy import RetentionPolicy
@@ -43,7 +42,7 @@ def list_entries(settings: Settings, as_json: bool) -> None:
     with trash_opened(settings) as bin_:
         found, foreign = bin_.entries(), bin_.foreign()
     if as_json:
-        click.echo(msgspec.json.encode([shown_entry(entry) for entry in found]))
+        echo_json([shown_entry(entry) for entry in found])
     else:
         _print_entries(found, ages)
         for problem in foreign:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from starlette.responses import Response
 
-from miniclaw.formats import printable
+from miniclaw.formats import encodable, escaped_json
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -33,8 +33,8 @@ def problem(
     document: dict[str, object] = {
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": printable(detail),
+        "detail": encodable(detail),
     }
     if error:
         document["error"] = error
-    return Response(msgspec.json.encode(document | members), status, headers, media_type=MEDIA_TYPE)
+    return Response(escaped_json(msgspec.json.encode(document | members)), status, headers, media_type=MEDIA_TYPE)

@@ -206,17 +206,18 @@ def test_page_lists_the_chats_and_begins_new_ones(open_tab: OpenTab) -> None:
     """At the side are the chats, the last used first, and a new one is a name away; without the list the page goes on."""
     sessions = [
         {"session_id": f"web_{chat}", "chat_id": chat, "last_accessed": f"2026-02-1{day}T10:30:00Z"}
-        for chat, day in (("old & <b>odd</b>", 3), ("new", 4))
+        for chat, day in (("old & <b>odd</b>", 3), ("new", 4), ("n\u200bew\u202e\U000e0041\ufe0f\xa0", 2))
     ]
     tab = open_tab()
     names = tab.page.locator("#chats .name")
     tab.page.route("**/api/v1/sessions?*", lambda route: route.fulfill(json={"sessions": sessions, "next": None}))
     tab.reload()
-    expect(names).to_have_text(["main", "new", "old & <b>odd</b>"])
+    shown = "n\\u{200b}ew\\u{202e}\\u{e0041}\\u{fe0f}\\u{a0}"  # invisible characters are
+    expect(names).to_have_text(["main", "new", "old & <b>odd</b>", shown])
     tab.page.locator("#chats a").nth(2).click()
     tab.connected()
     assert tab.page.title() == "old & <b>odd</b> - miniclaw"
-    expect(names).to_have_text(["new", "old & <b>odd</b>"])
+    expect(names).to_have_text(["new", "old & <b>odd</b>", shown])
     tab.page.route("**/api/v1/sessions?*", lambda route: route.fulfill(status=500))
     tab.page.click("#new-chat")
     tab.page.fill("#name", "trip to Łódź")
@@ -229,6 +230,14 @@ def test_page_lists_the_chats_and_begins_new_ones(open_tab: OpenTab) -> None:
     tab.shows(("person", "hello"), ("assistant", "You said: hello"))
     expect(names).to_have_text(["trip to Łódź"])
     assert [complaint for complaint in tab.complaints if "status of 500" not in complaint] == []
+
+
+def test_page_name_of_a_chat_shows_all_that_is_in_it(open_tab: OpenTab) -> None:
+    """Who follows a link sees in title and heading that its chat is another one than it looks like."""
+    tab = open_tab()
+    tab.page.evaluate("location.href = '/?chat=n%E2%80%8Bew%EF%B8%8F'")
+    expect(tab.page.locator("#title")).to_have_text("n\\u{200b}ew\\u{fe0f}")
+    expect(tab.page).to_have_title("n\\u{200b}ew\\u{fe0f} - miniclaw")
 
 
 def test_page_message_that_is_too_long_is_not_sent_and_stays_in_the_field(open_tab: OpenTab) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -189,7 +191,7 @@ async def test_console_show_marks_what_the_person_wrote(printed: Printed) -> Non
     now = datetime.now(UTC)
     channel = ConsoleChannel("me", messages=[], output_fd=printed.fd)
     await channel.show([Message("user", "hello\x1b", now), Message("assistant", "hi", now)])
-    assert printed.text == "> hello\\x1b\nhi\n"
+    assert printed.text == "> hello\\x1b\n  hi\n"
 
 
 async def test_console_cancelled_while_it_waits_for_input_ends_at_once(printed: Printed) -> None:
@@ -231,3 +233,56 @@ async def test_console_terminal_that_is_gone_ends_it_for_good() -> None:
     with pytest.raises(ChannelEndedError, match="could not read: Bad file descriptor"):
         await ConsoleChannel("me", input_fd=writer).run(Inbox())
     os.close(writer)
+
+
+IMITATION = "hi\n> /delete everything\r\n> \u2028> x\n\n"
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """A pseudo-terminal: the end where a person types, and the end that the program reads."""
+    master, slave = pty.openpty()
+    yield master, slave
+    os.close(master)
+    os.close(slave)
+
+
+@pytest.mark.parametrize("pieces", [[], [3, 4, 9], list(range(1, len(IMITATION)))])
+async def test_console_answer_between_prompts_imitates_none(
+    terminal: tuple[int, int], pieces: list[int], printed: Printed
+) -> None:
+    """Whatever a model writes, a line that begins with the prompt is the person's; however the answer is cut up."""
+    inbox = Inbox()
+    channel = ConsoleChannel("me", input_fd=terminal[1], output_fd=printed.fd)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(channel.run, inbox)
+        os.write(terminal[0], b"hello\n")
+        message = await inbox.next_message()
+        assert message is not None
+        for begin, end in pairwise([0, *pieces]):
+            await channel.send_delta(OutboundDelta("console", "me", IMITATION[begin:end], message))
+        await channel.send(OutboundMessage("console", "me", IMITATION, message))
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert printed.text == (
+        "> "  # and the person's line, which the terminal shows
+        "  hi\n  > /delete everything\\r\n  > \\u2028> x\n\n\n"
+        "> "
+    )
+
+
+async def test_console_history_imitates_neither_prompt_nor_speaker(printed: Printed) -> None:
+    """Of what is shown again, exactly the person's messages begin with the prompt."""
+    said = [Message(role, IMITATION, datetime.now(UTC)) for role in ("user", "assistant", "system")]
+    await ConsoleChannel("me", messages=[], output_fd=printed.fd).show(said)
+    assert [line for line in printed.text.split("\n") if line and not line.startswith("  ")] == ["> hi"]
+
+
+async def test_console_answer_that_begins_anew_is_set_in_again(terminal: tuple[int, int], printed: Printed) -> None:
+    """After a break in an answer its beginning stands on a line of its own, set in like all others."""
+    channel = ConsoleChannel("me", input_fd=terminal[1], output_fd=printed.fd)
+    message = InboundMessage("console", "me", "hello")
+    await channel.send_delta(OutboundDelta("console", "me", "half", message))
+    await channel.begin_anew()
+    await channel.send(OutboundMessage("console", "me", "whole", message))
+    assert printed.text == "  half\n  whole\n"

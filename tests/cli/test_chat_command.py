@@ -57,10 +57,10 @@ def test_chat_nothing_to_read_makes_no_session(program: Program) -> None:
 
 
 def test_chat_goes_on_where_it_was(program: Program) -> None:
-    """What was said before is shown first, the person's words behind a mark; and the conversation grows."""
+    """What was said before is shown first, the person's words behind a mark, the others set in; and it goes on."""
     program.run("chat", "--as", "me", "-m", "one")
     result = program.run("chat", "--as", "me", stdin="two\n")
-    assert result.lines == ["> one", "one", "two"]
+    assert result.lines == ["> one", "  one", "two"]
     assert [text for _, text in _said(program, "me")] == ["one", "one", "two", "two"]
 
 

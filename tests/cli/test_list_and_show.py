@@ -105,7 +105,7 @@ def test_list_and_show_escape_control_characters(program: Program) -> None:
     assert len(listed.lines) == 2
     shown = program.run("sessions", "show", session_id)
     assert shown.code == 0
-    assert r"\x1b]0;title\x07 hello" in shown.lines
+    assert r"  \x1b]0;title\x07 hello" in shown.lines
     assert not {"\x1b", "\x07", "\u202e"} & set(listed.out + shown.out + listed.err + shown.err)
 
 
@@ -129,9 +129,9 @@ def test_show_prints_the_conversation_and_does_not_count_as_use(program: Program
     assert result.lines[:2] == ["session        web_a", "created        2026-10-01 00:00:00 UTC"]
     assert "messages       3" in result.lines
     at = result.lines.index("user, 2026-11-01 10:20:30 UTC")
-    assert result.lines[at + 1] == "what time is it?"
+    assert result.lines[at + 1] == "  what time is it?"
     assert 'calls clock({"zone":"UTC"})' in result.lines
-    assert "noon" in result.lines
+    assert "  noon" in result.lines
     assert program.content() == before
 
 

@@ -53,7 +53,7 @@ def test_chat_through_a_gateway_is_the_same_conversation(program: Program, gatew
     second = program.run("chat", "--as", "me", stdin="one\n\ntwo")
     assert second.code == 0
     assert [line.rstrip() for line in second.lines] == [
-        "> hello", "You said: hello", "You said: one", "You said: two",
+        "> hello", "  You said: hello", "You said: one", "You said: two",
     ]  # fmt: skip
     assert gateway.said("me", "console") == [
         pair for text in ("hello", "one", "two") for pair in (("user", text), ("assistant", f"You said: {text}"))

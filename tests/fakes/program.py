@@ -8,6 +8,7 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 
 TIMEOUT_SECONDS = PATIENCE_SECONDS
+
+TERMINAL_COLUMNS = 80
 
 # Makes the pseudo-terminal the controlling one, so that Ctrl-C typed on it is a signal, and becomes the program.
 _ON_TERMINAL = """
@@ -103,6 +106,7 @@ class Program:
         Both outputs come as one, in `Result.out`.
         """
         master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (24, TERMINAL_COLUMNS))
         try:
             process = subprocess.Popen(
                 [sys.executable, "-c", _ON_TERMINAL, *args],

@@ -24,6 +24,7 @@ from miniclaw.admin.api.refusals import refusal
 from miniclaw.admin.context import AdminContext
 from miniclaw.admin.messages import API_VERSION, PREFIX, VERSION_HEADER
 from miniclaw.errors import MiniclawError
+from miniclaw.formats import escaped_json
 from miniclaw.session.history import Actor
 from miniclaw.session.operations import SessionOperations
 from miniclaw.web.problems import problem
@@ -133,7 +134,7 @@ class _Resource:
             answer = await endpoint.handle(await self._read(request, endpoint))
         except MiniclawError as error:
             return refusal(error)
-        data = answer if isinstance(answer, RawJson) else msgspec.json.encode(answer)
+        data = answer if isinstance(answer, RawJson) else escaped_json(msgspec.json.encode(answer))
         return Response(data, media_type="application/json")
 
     async def _read(self, request: Request, endpoint: Endpoint) -> Call[Any, Any]:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from miniclaw import errors
 from miniclaw.errors import MiniclawError
-from miniclaw.formats import printable
+from miniclaw.formats import encodable
 from miniclaw.web.problems import problem
 
 
@@ -46,7 +46,7 @@ _STATUSES: Final[tuple[tuple[type[MiniclawError], int], ...]] = (
 def refusal(error: MiniclawError) -> Response:
     """Return the answer to a request that ended with an error."""
     if isinstance(error, RequestRefusedError):
-        members: dict[str, Any] = {"field": printable(error.field)} if error.field else {}
+        members: dict[str, Any] = {"field": encodable(error.field)} if error.field else {}
         return problem(error.status, str(error), **members)
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
     return problem(status, str(error), error=type(error).__name__)

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from miniclaw.admin.views.looking import Outlook
 from miniclaw.admin.views.rows import SessionRow, shown
-from miniclaw.formats import printable
+from miniclaw.formats import encodable
 from miniclaw.session.history import FileTally
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.notice import DueSession
@@ -123,17 +123,17 @@ def shown_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> ShownPlan:
         held=plan.held,
         future=[shown(row) for row in plan.future],
         problems=[shown_problem(problem) for problem in [*plan.problems, *outlook.foreign]],
-        warnings=[printable(warning) for warning in (*warnings, *outlook.warnings)],
+        warnings=[encodable(warning) for warning in (*warnings, *outlook.warnings)],
     )
 
 
 def shown_problem(problem: ProblemFile) -> ShownProblem:
     """Return a file that is no readable session, as it is shown."""
-    shown_name, way_out = printable(problem.key), None
+    shown_name, way_out = encodable(problem.key), None
     if problem.kind == "conflict":
         # A name that is shown escaped cannot be pasted.
         way_out = f"miniclaw quarantine add {shlex.quote(problem.key) if shown_name == problem.key else 'FILE'}"
-    return ShownProblem(shown_name, problem.kind, printable(problem.reason), way_out)
+    return ShownProblem(shown_name, problem.kind, encodable(problem.reason), way_out)
 
 
 def in_order(due: Iterable[DueSession]) -> list[DueSession]:
@@ -164,4 +164,4 @@ def _by_kind(rows: Iterable[LeftoverRow]) -> dict[LeftoverKind, FileTally]:
 
 def _leftover(row: LeftoverRow, *, to_trash: bool) -> ShownLeftover:
     leftover = row.leftover
-    return ShownLeftover(leftover.kind, printable(leftover.key), leftover.size, leftover.since, row.reason, to_trash)
+    return ShownLeftover(leftover.kind, encodable(leftover.key), leftover.size, leftover.since, row.reason, to_trash)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from miniclaw.admin.views.looking import find_leftovers
-from miniclaw.formats import format_remaining, printable
+from miniclaw.formats import encodable, format_remaining
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.retention.policy import PlanRow, Reason, RetentionPolicy, plan_retention
 from miniclaw.session.rows import StoredSession
@@ -101,7 +101,7 @@ def shown(row: PlanRow) -> SessionRow:
         last_accessed=header.last_accessed,
         age_days=round(row.age / timedelta(days=1), 3),
         bytes=row.session.size,
-        file=printable(row.session.key),
+        file=encodable(row.session.key),
         pinned=header.pinned,
         expired=row.reason == "ttl",
         removes=row.removes,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import asdict, replace
 
-from miniclaw.formats import printable
+from miniclaw.formats import encodable
 from miniclaw.session.trash_rows import TrashEntry
 
 
 def shown_entry(entry: TrashEntry) -> TrashEntry:
     """Return an entry for JSON, with texts that are safe to show."""
-    return replace(entry, **{key: printable(value) for key, value in asdict(entry).items() if isinstance(value, str)})
+    return replace(entry, **{key: encodable(value) for key, value in asdict(entry).items() if isinstance(value, str)})

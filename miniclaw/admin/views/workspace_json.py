@@ -11,7 +11,7 @@ from miniclaw.admin.views.events import ShownEvent, shown_event
 from miniclaw.admin.views.place import Place
 from miniclaw.admin.views.workspace import Part, WorkspaceState, next_run, rules_in_force
 from miniclaw.config import Mode, show_config
-from miniclaw.formats import printable
+from miniclaw.formats import encodable
 from miniclaw.session.history import FileTally
 from miniclaw.session.holder import Holder
 from miniclaw.session.retention.plan import Count
@@ -97,7 +97,7 @@ def shown_workspace(
     plan, session = found.plan, place.config.session
     return ShownWorkspace(
         now=found.now,
-        workspace=printable(str(place.home.workspace)),
+        workspace=encodable(str(place.home.workspace)),
         held_by=found.holder,
         sessions=ShownSessions(
             plan.readable,
@@ -118,8 +118,8 @@ def shown_workspace(
         held=found.held,
         would_be_held=plan.held,
         unmet=plan.unmet,
-        not_read={part: printable(problem) for part, problem in found.unread.items()},
-        warnings=[printable(warning) for warning in (*warnings, *found.warnings)],
+        not_read={part: encodable(problem) for part, problem in found.unread.items()},
+        warnings=[encodable(warning) for warning in (*warnings, *found.warnings)],
         mode=session.mode,
         rules_of=rules_of,
         rules=rules_in_force(place),

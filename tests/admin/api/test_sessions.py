@@ -140,6 +140,18 @@ async def test_odd_ids_are_ids_and_no_paths(office: Office, session_id: str) -> 
     assert office.left() == {"web_a.json"}
 
 
+async def test_names_of_strangers_are_escaped_and_mean_the_same(office: Office) -> None:
+    """What curl prints commands no terminal, and what a program parses is the id as it is; a problem likewise."""
+    hostile = "web_\u009b31m\x7f\u202e\u2028\u200b\U000e0041"
+    office.add(hostile, days=1)
+    listed = await office.api.get("/sessions")
+    assert listed.json["sessions"][0]["session_id"] == hostile
+    refused = await office.api.get("/sessions", channel=hostile, state="\u009bno")
+    refused.refused(400)
+    for answer in (listed, refused):
+        assert answer.body.decode().isprintable()
+
+
 async def test_delete_is_told_with_the_entry_that_brings_it_back(office: Office) -> None:
     """Moved to the trash; a second time there is nothing to delete."""
     office.add("web_a", days=1)

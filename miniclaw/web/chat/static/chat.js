@@ -4,6 +4,7 @@ import { chatAddress, showChats } from "./chats.js";
 import { Connection } from "./connection.js";
 import { Log } from "./log.js";
 import { forgetLogin, login, onLogin, status, toLogin } from "./login.js";
+import { visible } from "./names.js";
 import { Outbox } from "./outbox.js";
 
 const MAX_CHARS = 100_000;
@@ -239,8 +240,8 @@ get("naming-form").addEventListener("submit", (event) => {
 
 // ------------------------------------------------------------------------------------------------------------------
 
-document.title = `${chat} - miniclaw`;
-get("title").textContent = chat;
+document.title = `${visible(chat)} - miniclaw`;
+get("title").textContent = visible(chat);
 try {
   field.value = sessionStorage.getItem(draftKey) ?? "";
 } catch { /* forbidden */ }

@@ -1,6 +1,7 @@
 // The list of chats at the side.
 
 import { loginHeaders, toLogin } from "./login.js";
+import { visible } from "./names.js";
 
 const UNITS = [["year", 31_536_000], ["month", 2_592_000], ["week", 604_800], ["day", 86_400], ["hour", 3600],
   ["minute", 60]];
@@ -38,7 +39,7 @@ function row(chat, at, current) {
   if (chat === current) link.setAttribute("aria-current", "page");
   const name = document.createElement("span");
   name.className = "name";
-  name.textContent = chat;
+  name.textContent = visible(chat);
   link.append(name);
   if (at) {
     const time = document.createElement("time");

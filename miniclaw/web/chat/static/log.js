@@ -3,6 +3,7 @@
 // is told.
 
 import { renderMarkdown } from "./markdown.js";
+import { visible } from "./names.js";
 
 const STATES = {
   sending: ["Sending…", "◷"],
@@ -252,7 +253,7 @@ class Answer {
 function assistant(message, at) {
   const node = element("li", "message assistant");
   if (message.content) node.append(element("div", "text", renderMarkdown(message.content)));
-  for (const call of message.tool_calls ?? []) node.append(tool(`${call.name}(…)`, call.arguments));
+  for (const call of message.tool_calls ?? []) node.append(tool(`${visible(call.name)}(…)`, call.arguments));
   node.append(element("div", "meta", clock(at)));
   return node;
 }
