@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from miniclaw.admin.views.quarantine import look_at_quarantine, quarantined_file, read_content
 from miniclaw.cli import EXIT_FAILED, Settings
@@ -19,10 +18,10 @@ from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import log_to_terminal, moment_of, sessions_opened
 from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
-from miniclaw.cli.output import count, echo_error, one_line, print_table
+from miniclaw.cli.output import count, echo_error, echo_json, print_table
 from miniclaw.cli.session_show import print_session
 from miniclaw.errors import MiniclawError, NotQuarantinedError
-from miniclaw.formats import format_age, format_duration, format_size
+from miniclaw.formats import format_age, format_duration, format_size, one_line
 from miniclaw.session.codec import MAX_SESSION_BYTES
 from miniclaw.session.quarantine_files import pieces_of, read_quarantined
 from miniclaw.session.quarantine_rows import QuarantinedFile
@@ -50,7 +49,7 @@ def list_files(settings: Settings, as_json: bool) -> None:
     rules.warn()
     found = look_at_quarantine(rules, moment)
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        echo_json(found)
         return
     rows = [
         (file.session_id or file.file, _since(file.since, moment.ages), format_size(file.bytes),

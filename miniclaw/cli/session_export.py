@@ -58,7 +58,8 @@ def export(
         if channel is not None:
             wanted = _ids_of(settings, channel, directory, problems)
         in_array = as_format == "json" and (channel is not None or len(wanted) > 1)
-        documents = _documents(wanted, directory, _source_of if in_array else _AS[as_format], problems)
+        form = _as_json if as_format == "json" and (in_array or output is None) else _AS[as_format]
+        documents = _documents(wanted, directory, form, problems)
         # The first one is read before anything is made: where all fails there is no empty file.
         first = next(documents, None)
         written = 0
@@ -105,8 +106,8 @@ def _documents(
             yield form(session, source)
 
 
-def _source_of(session: Session, source: bytes) -> bytes:
-    """Return what the file holds where it can be part of a JSON document."""
+def _as_json(session: Session, source: bytes) -> bytes:
+    """Return the content of the file where every JSON decoder takes it."""
     return source if codec.is_plain_json(source) else bytes(codec.encode_plainly(session))
 
 

@@ -7,8 +7,8 @@ import click
 from miniclaw.cli import Settings
 from miniclaw.cli.looking import sessions_opened
 from miniclaw.cli.operating import operate, refuse_if_held
-from miniclaw.cli.output import one_line
 from miniclaw.errors import SessionNotFoundError
+from miniclaw.formats import one_line
 from miniclaw.session import names
 
 
