@@ -13,6 +13,7 @@ from miniclaw.errors import NotQuarantinedError
 from miniclaw.formats import printable
 from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import store_errors, why_no_session_file
 from miniclaw.session.putting_back import put_back, settle_captured
 from miniclaw.session.quarantine import quarantine
@@ -106,7 +107,7 @@ def _settle(directory: SessionDirectory, folder: str, name: str, fd: int) -> Non
     try:
         fs.stat(name, dir_fd=fd)
         put_back(directory, name, dir_fd=fd)
-        fs.fsync(directory.fd)
+        sync_directory(fs, directory.fd)
         fs.unlink(name, dir_fd=fd)
     except FileNotFoundError:
         pass
