@@ -86,7 +86,7 @@ class TrashRemoval(Struct, frozen=True):
     reason: str = ""
 
 
-class Restored(Struct, frozen=True):
+class Restored(Struct, frozen=True, omit_defaults=True):
     """The result of restoring from the trash.
 
     Attributes:

@@ -59,7 +59,7 @@ def test_status_counts_what_is_there(program: Program) -> None:
     assert shown["sessions"] == f"5, {sum(sizes) / 1024:.1f} KiB"
     assert shown["unreadable"].startswith("1 file; ")
     assert shown["trash"] == f"1, {trash} B"
-    assert shown["quarantine"] == "1, 100 B"
+    assert shown["quarantine"] == "1, 100 B; `miniclaw quarantine list` names them"
     assert shown["would remove"] == f"2 sessions, {sizes[3] + sizes[4]} B; ttl 1; max_sessions 1; 1 leftover"
     assert document["sessions"] == {"readable": 5, "unreadable": 1, "conflicts": 0, "bytes": sum(sizes)}
     assert document["trash"] == {"files": 1, "bytes": trash}

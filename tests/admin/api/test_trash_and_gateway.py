@@ -48,7 +48,7 @@ async def test_trash_is_listed_page_by_page_the_newest_first(office: Office) -> 
 async def test_restore_by_entry_or_by_session_and_never_over_one(office: Office) -> None:
     """What is there is never overwritten; what is not in the trash cannot come back."""
     (entry,) = await trashed(office, "web_a")
-    assert (await office.api.post("/trash/web_a/restore")).json == {"session_id": "web_a", "file_id": None}
+    assert (await office.api.post("/trash/web_a/restore")).json == {"session_id": "web_a"}
     assert (await office.api.post(f"/trash/{entry}/restore")).refused(404)["error"] == "TrashEntryNotFoundError"
     await trashed(office, "web_b")
     office.add("web_b", days=1)
