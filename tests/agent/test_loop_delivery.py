@@ -183,6 +183,7 @@ async def test_loop_message_that_the_disk_refuses_is_not_confirmed(
     """What is not safe is to be delivered again."""
     logs.expect_error("Message could not be recorded")
     os.rename(write_session(sessions_dir, "web_other", clock.now), sessions_dir / "web_a.json")
+    (sessions_dir / ".quarantine").touch()  # nothing can be moved there
     async with open_house(sessions_dir, clock) as house:
         channel = ConfirmingMailbox()
         await run_over(house, EchoModel(), channel, delivered("1"))
