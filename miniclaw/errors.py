@@ -344,8 +344,8 @@ class DifferentRulesError(MiniclawError):
         self.ours = ours
         self.theirs = theirs
         super().__init__(
-            f"{path}: {key} = {ours}, but the gateway that runs was started with {key} = {theirs}; "
-            "restart it, or use its configuration"
+            f"{path}: {key} = {ours}, but the gateway that runs goes by {key} = {theirs}; "
+            "send it SIGHUP to have it read its file again, or use its configuration"
         )
 
 

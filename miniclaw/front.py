@@ -27,6 +27,7 @@ from miniclaw.channels.base import Channel
 from miniclaw.channels.live import LiveChannel
 from miniclaw.channels.telegram.opening import open_telegram
 from miniclaw.config import Config, Home
+from miniclaw.config.in_force import ConfigInForce
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.web.addresses import page_address
 from miniclaw.web.app import build_app
@@ -89,7 +90,7 @@ async def open_channels(config: Config) -> AsyncIterator[OwnChannels]:
 
 @asynccontextmanager
 async def open_front(
-    config: Config,
+    in_force: ConfigInForce,
     home: Home,
     runtime: SessionRuntime,
     *,
@@ -100,7 +101,7 @@ async def open_front(
     """Serve for a block. On leaving, connections have a few seconds to end; websockets are closed with 1001.
 
     Args:
-        config: Where and to whom.
+        in_force: Where and to whom, as of now.
         home: The workspace, which this process owns.
         runtime: The sessions.
         channels: Their live ones carry the chats.
@@ -111,10 +112,11 @@ async def open_front(
         ConfigError: It cannot be served so.
         StoreIOError: Token or socket cannot be made.
     """
+    web = in_force.config.web
     health = Health(runtime, loop.ports.values())
     metrics = Metrics(runtime, turns=loop.stats, inbox=inbox, health=health, ports=loop.ports.values())
-    security = await trio.to_thread.run_sync(partial(open_security, config.web, home.workspace))
-    front = Front(health, config.web, security)
+    security = await trio.to_thread.run_sync(partial(open_security, web, home.workspace))
+    front = Front(health, web, security)
     drain = trio.Event()
     operations = runtime.operations()
     started_at = runtime.time.now()
@@ -134,7 +136,7 @@ async def open_front(
         )
 
     admin = AdminContext(
-        config=config,
+        in_force=in_force,
         home=home,
         runtime=runtime,
         operations=operations,
@@ -154,7 +156,7 @@ async def open_front(
 
     async with trio.open_nursery() as nursery:
         await nursery.start(metrics.run)
-        async with open_server(config.web, home.workspace, make_app, drain=drain) as server:
+        async with open_server(web, home.workspace, make_app, drain=drain) as server:
             front.addresses = server.addresses
             yield front
             operations.stop_cleanup()  # what somebody ordered ends after its batch

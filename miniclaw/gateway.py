@@ -29,13 +29,17 @@ from miniclaw.agent.models import Model
 from miniclaw.agent.providers import open_model
 from miniclaw.channels.base import Channel
 from miniclaw.channels.supervisor import channels_by_name, raise_ended, run_channels
-from miniclaw.config import Config, Home
+from miniclaw.config import Config, Home, SessionConfig
+from miniclaw.config.in_force import ConfigInForce
 from miniclaw.errors import StoreError
 from miniclaw.formats import format_duration
 from miniclaw.notify import teller
+from miniclaw.reload import Reload
 from miniclaw.session.clock import Clock, Now
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.logs import get_logger
+from miniclaw.session.retention.schedule import Schedule
+from miniclaw.session.rules import RuntimeRules
 from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
 from miniclaw.session.threads import run_in_thread
 
@@ -46,10 +50,15 @@ log = get_logger("miniclaw.gateway")
 
 
 class _Shutdown:
-    """Hears the signals: the first one asks for the end, the next one for haste."""
+    """Receives the signals: the first one asks for the end, the next one for haste.
 
-    def __init__(self) -> None:
+    Args:
+        on_hangup: Called for SIGHUP; None: that asks for the end as well.
+    """
+
+    def __init__(self, on_hangup: Callable[[], None] | None) -> None:
         self.requested = trio.Event()
+        self._on_hangup = on_hangup
         self._hasten: list[Callable[[], None]] = []
         self._in_haste = False
 
@@ -62,6 +71,9 @@ class _Shutdown:
         with signals.receiving() as received:
             task_status.started()
             async for number in received:
+                if number == signals.HANGUP and self._on_hangup is not None:
+                    self._on_hangup()
+                    continue
                 log.info("Signal received", signal=signals.name_of(number), haste=self.requested.is_set())
                 if self.requested.is_set():
                     self._in_haste = True
@@ -97,6 +109,8 @@ async def run_gateway(
     before: Callable[[SessionRuntime], Awaitable[None]] | None = None,
     cleans_up: bool = True,
     serves: bool = False,
+    reload: Callable[[], Config] | None = None,
+    on_reloaded: Callable[[Config], None] | None = None,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run the gateway until a signal that asks for the end, or until all of its channels have ended.
@@ -114,6 +128,9 @@ async def run_gateway(
         before: Called once the sessions can be had and before the channels accept anything. An exception from it
             refuses the start.
         serves: Whether it has channels of its own (page, Telegram) and is served over HTTP, as configured.
+        reload: Reads the configuration again, in a thread, at SIGHUP; raises `ConfigError` if it is not right. See
+            `miniclaw.reload`. None: SIGHUP asks for the end.
+        on_reloaded: Called on the trio thread with a configuration that is in force from now on.
         task_status: Told when everything runs.
 
     Raises:
@@ -125,8 +142,9 @@ async def run_gateway(
     Cancellation: as a signal, but without grace for the turns in flight.
     """
     by_name = channels_by_name(channels, taken=CHANNELS if serves else ())
-    shutdown = _Shutdown()
-    interval = None if config.session.cleanup_at else config.session.cleanup_interval
+    in_force = ConfigInForce(config)
+    reloading = None if reload is None else Reload(in_force, reload)
+    shutdown = _Shutdown(None if reloading is None else reloading.request)
     async with (
         _open_model(config, home, model) as answering,
         _open_channels(config, serves=serves) as own,
@@ -135,13 +153,8 @@ async def run_gateway(
         await nursery.start(shutdown.watch)
         async with open_runtime(
             home.sessions_dir,
-            policy=config.session.retention_policy(),
-            persistence_interval_seconds=config.session.persistence_interval.total_seconds(),
-            cleanup_interval_seconds=interval.total_seconds() if interval and cleans_up else None,
-            cleanup_at=config.session.cleanup_at if cleans_up else None,
-            removes=config.session.mode == "enforce",
-            notice=config.session.notice == "on",
-            on_announced=teller(config.notify, home),
+            rules=_rules(config.session, cleans_up=cleans_up),
+            on_announced=teller(in_force, home),
             cleanup_waits=True,  # a start that is refused does nothing
             clock=clock,
             earlier=home.earlier,
@@ -151,11 +164,22 @@ async def run_gateway(
             if before is not None:
                 await before(runtime)
             by_name |= {channel.name: channel for channel in own.all} if own else {}
+
+            async def put_in_force(new: Config) -> None:
+                before, rules = in_force.config.session, _rules(new.session, cleans_up=cleans_up)
+                in_force.config = new
+                if new.session != before:
+                    runtime.set_rules(rules)
+                if on_reloaded is not None:
+                    on_reloaded(new)
+                await _warn_of_strange_channels(new, home, channels)
+
             inbox = Inbox()
             loop = AgentLoop(runtime.manager, answering, by_name, clock=runtime.time.now)
             async with (
-                _open_front(config, home, runtime, channels=own, inbox=inbox, loop=loop) as front,
+                _open_front(in_force, home, runtime, channels=own, inbox=inbox, loop=loop) as front,
                 _serving(loop, inbox, shutdown),
+                _reloading(reloading, put_in_force),
             ):
                 if front:
                     front.tell("running")
@@ -170,6 +194,17 @@ async def run_gateway(
         log.info("Gateway stopped")
         nursery.cancel_scope.cancel()
     raise_ended(loop.ports)
+
+
+def _rules(session: SessionConfig, *, cleans_up: bool) -> RuntimeRules:
+    """Return the rules that a table says."""
+    return RuntimeRules(
+        policy=session.retention_policy(),
+        schedule=Schedule(session.cleanup_interval, session.cleanup_at) if cleans_up else Schedule(None),
+        removes=session.mode == "enforce",
+        notice=session.notice == "on",
+        persistence_interval_seconds=session.persistence_interval.total_seconds(),
+    )
 
 
 async def _warn_of_strange_channels(config: Config, home: Home, channels: Sequence[Channel]) -> None:
@@ -203,7 +238,7 @@ def _open_channels(config: Config, *, serves: bool) -> AbstractAsyncContextManag
 
 
 def _open_front(
-    config: Config,
+    in_force: ConfigInForce,
     home: Home,
     runtime: SessionRuntime,
     *,
@@ -215,7 +250,17 @@ def _open_front(
         return nullcontext()
     from miniclaw.front import open_front  # noqa: PLC0415 - as above
 
-    return open_front(config, home, runtime, channels=channels, inbox=inbox, loop=loop)
+    return open_front(in_force, home, runtime, channels=channels, inbox=inbox, loop=loop)
+
+
+@asynccontextmanager
+async def _reloading(reload: Reload | None, put_in_force: Callable[[Config], Awaitable[None]]) -> AsyncIterator[None]:
+    """Reload around a block whenever that is asked for."""
+    async with trio.open_nursery() as nursery:
+        if reload is not None:
+            nursery.start_soon(reload.run, put_in_force)
+        yield
+        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager

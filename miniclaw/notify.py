@@ -14,7 +14,7 @@ import trio
 from msgspec.structs import asdict
 
 from miniclaw.config import Home
-from miniclaw.config.notify import NotifyConfig
+from miniclaw.config.in_force import ConfigInForce
 from miniclaw.session.announcing import Announcement, OnAnnounced
 from miniclaw.session.logs import get_logger
 
@@ -27,9 +27,14 @@ _DRAIN_SECONDS: Final = 1
 log = get_logger("miniclaw.notify")
 
 
-def teller(notify: NotifyConfig, home: Home) -> OnAnnounced | None:
-    """Return what tells the command of an announcement; None: there is none."""
-    return partial(tell, notify.command, home) if notify.command else None
+def teller(in_force: ConfigInForce, home: Home) -> OnAnnounced:
+    """Return a function that tells the command of an announcement, if the configuration in force has one then."""
+
+    async def tell_if_wanted(announcement: Announcement) -> None:
+        if command := in_force.config.notify.command:
+            await tell(command, home, announcement)
+
+    return tell_if_wanted
 
 
 async def tell(command: tuple[str, ...], home: Home, announcement: Announcement) -> None:

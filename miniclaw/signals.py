@@ -29,6 +29,8 @@ def _known(*names: str) -> Iterator[int]:
 ENDING: Final = frozenset(_known("SIGTERM", "SIGINT", "SIGQUIT", "SIGPWR", "SIGXCPU"))
 """Besides the usual two: Ctrl-\\, a failing power supply, and a limit of processor time after which SIGKILL comes."""
 
+HANGUP: Final = signal.SIGHUP
+
 STRAY: Final = frozenset(
     (
         *_known("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPOLL", "SIGSTKFLT"),
@@ -42,7 +44,7 @@ log = get_logger("miniclaw.signals")
 @contextmanager
 def receiving() -> Iterator[AsyncIterator[int]]:
     """Receive signals for a block, on the main thread: those of `ENDING`, and SIGHUP. A stray one is an INFO line."""
-    meant = [number for number in (*ENDING, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    meant = [number for number in (*ENDING, HANGUP) if signal.getsignal(number) is not signal.SIG_IGN]
     stray = [number for number in STRAY if signal.getsignal(number) is signal.SIG_DFL]
     with trio.open_signal_receiver(*meant, *stray) as received:
         yield _without_stray(received)

@@ -15,6 +15,7 @@ import trio
 from trio.testing import MockClock
 
 from miniclaw.config import Config, Home
+from miniclaw.config.in_force import ConfigInForce
 from miniclaw.config.notify import NotifyConfig
 from miniclaw.gateway import run_gateway
 from miniclaw.notify import COMMAND_SECONDS, tell, teller
@@ -163,10 +164,15 @@ def _wait_for(path: Path) -> int:
     return int(path.read_text())
 
 
-def test_teller_of_no_command_is_none(tmp_path: Path) -> None:
-    """Nobody is told, unless the configuration says whom."""
-    assert teller(NotifyConfig(), Home(tmp_path)) is None
-    assert teller(NotifyConfig(("true",)), Home(tmp_path)) is not None
+async def test_teller_tells_the_command_that_is_in_force_then(tmp_path: Path) -> None:
+    """No command is run until the configuration names one, and then that one."""
+    in_force = ConfigInForce(Config())
+    announced = teller(in_force, Home(tmp_path))
+    await announced(ANNOUNCED)
+    out = tmp_path / "out"
+    in_force.config = Config(notify=NotifyConfig((script(tmp_path, f"cat > {out}"),)))
+    await announced(ANNOUNCED)
+    assert json.loads(out.read_text())["sessions"] == 2
 
 
 async def test_run_gateway_tells_the_command_what_its_first_run_announces(

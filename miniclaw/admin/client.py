@@ -78,7 +78,7 @@ class GatewayClient:
         self._stalled: GatewayStalledError | None = None  # a stopped process is waited for once, not for each call
 
     def config(self) -> dict[str, dict[str, Any]]:
-        """Return the configuration that the gateway was started with, as its file would say it."""
+        """Return the configuration that the gateway goes by, as its file would say it."""
         return self._ask("GET", "/config", ConfigAnswer).config
 
     def gateway(self) -> LiveStatus:

@@ -12,7 +12,9 @@ import trio
 from miniclaw.admin.live_status import LiveStatus
 from miniclaw.admin.messages import Entrance
 from miniclaw.admin.views.looking import Progress, notice_at
+from miniclaw.admin.views.place import FixedPlace
 from miniclaw.config import Config, Home
+from miniclaw.config.in_force import ConfigInForce
 from miniclaw.session.moment import Moment
 from miniclaw.session.operations import SessionOperations
 from miniclaw.session.retention.notice import Notice
@@ -34,7 +36,7 @@ class AdminContext:
     """What the API works on.
 
     Attributes:
-        config: The configuration in force.
+        in_force: The configuration in force.
         home: Where everything lies.
         runtime: The sessions.
         operations: What an administrator can do to them; the API says itself who acts.
@@ -42,13 +44,22 @@ class AdminContext:
         entrance: Makes a one-time code for a browser.
     """
 
-    config: Config
+    in_force: ConfigInForce
     home: Home
     runtime: SessionRuntime
     operations: SessionOperations
     live: Callable[[], LiveStatus]
     entrance: Callable[[], Entrance]
     _limiter: trio.CapacityLimiter = field(default_factory=partial(trio.CapacityLimiter, LOOKING_THREADS))
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force now; a thread goes by that of `place`."""
+        return self.in_force.config
+
+    def place(self) -> FixedPlace:
+        """Return where to look, by the rules of this moment: for a look during which they may change."""
+        return FixedPlace(self.home, self.config)
 
     def notice(self, *, waits: bool = False) -> Notice:
         """Return the notice of a run that would begin now; see `notice_at`. On the trio thread."""

@@ -91,7 +91,7 @@ def refuse_other_rules(settings: Settings, theirs: Mapping[str, Mapping[str, Any
 
     Args:
         settings: Of the command.
-        theirs: The configuration that the gateway was started with, as its file would say it.
+        theirs: The configuration that the gateway goes by, as its file would say it.
 
     Raises:
         DifferentRulesError: A rule of retention differs.

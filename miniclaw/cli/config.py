@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from miniclaw.errors import ConfigError
 
 
+_GATEWAY = "the running gateway"
+
+
 @click.group()
 def config() -> None:
     """Show the configuration, or check one."""
@@ -29,15 +32,23 @@ def config() -> None:
 @json_option
 @click.pass_obj
 def show(settings: Settings, as_json: bool) -> None:
-    """Show the configuration in force, defaults included, as its file would say it."""
-    from miniclaw.config import show_config  # noqa: PLC0415 - start-up time
+    """Show the configuration in force, defaults included, as its file would say it.
 
-    tables = show_config(settings.config)
+    Where a gateway runs it is the gateway's, unless --config names a file.
+    """
+    from miniclaw.cli.in_force import InForce, find_rules  # noqa: PLC0415 - start-up time
+    from miniclaw.config import show_config  # noqa: PLC0415 - likewise
+
+    in_force = InForce(settings.home, settings.config) if settings.names_config else find_rules(settings)
+    in_force.warn()
+    tables = show_config(in_force.config)
     if as_json:
-        echo_json({"file": encodable(str(settings.config_path)), "config": tables})
+        echo_json({"file": encodable(str(settings.config_path)), "of": in_force.of, "config": tables})
         return
     state = "" if settings.config_path.exists() else " (there is none: these are the defaults)"
     click.echo(one_line(f"# {settings.config_path}{state}"))
+    if in_force.of == "gateway":
+        click.echo("# as the running gateway goes by it")
     click.echo(one_line(f"# workspace: {settings.home.workspace}"))
     for table, values in tables.items():
         click.echo(f"\n[{table}]")
@@ -87,7 +98,7 @@ def _in_force(settings: Settings) -> tuple[str, dict[str, dict[str, Any]] | None
     from miniclaw.errors import ConfigError  # noqa: PLC0415 - likewise
 
     if (theirs := ask_for_config(settings)) is not None:
-        return "the running gateway", theirs
+        return _GATEWAY, theirs
     settings.take_warnings = lambda _: None  # they are of another file, or told already
     try:
         return str(settings.config_path), show_config(settings.config)
@@ -111,12 +122,17 @@ def _print_errors(path: Path, error: ConfigError, *, as_json: bool) -> None:
 
 
 def _print_json(path: Path, base: str, changes: Sequence[tuple[str, object, object]], warnings: Sequence[str]) -> None:
+    from miniclaw.config.in_force import needs_restart  # noqa: PLC0415 - start-up time
+
     document = {
         "file": encodable(str(path)),
         "errors": [],
         "warnings": [encodable(warning) for warning in warnings],
         "compared_with": encodable(base),
-        "changes": [{"key": encodable(key), "from": before, "to": after} for key, before, after in changes],
+        "changes": [
+            {"key": encodable(key), "from": before, "to": after, "restart": needs_restart(key)}
+            for key, before, after in changes
+        ],
     }
     echo_json(document)
 
@@ -124,6 +140,8 @@ def _print_json(path: Path, base: str, changes: Sequence[tuple[str, object, obje
 def _print_changes(
     path: Path, base: str, changes: Sequence[tuple[str, object, object]], warnings: Sequence[str]
 ) -> None:
+    from miniclaw.config.in_force import needs_restart  # noqa: PLC0415 - start-up time
+
     for warning in warnings:
         click.echo(f"warning: {one_line(warning)}")
     if not changes:
@@ -131,7 +149,8 @@ def _print_changes(
         return
     click.echo(one_line(f"{path} is right. Of what holds ({base}) it changes:"))
     for key, before, after in changes:
-        click.echo(one_line(f"{key} = {_or_nothing(before)} -> {_or_nothing(after)}"))
+        restart = " (needs a restart)" if base == _GATEWAY and needs_restart(key) else ""
+        click.echo(one_line(f"{key} = {_or_nothing(before)} -> {_or_nothing(after)}{restart}"))
 
 
 def _or_nothing(value: object) -> str:

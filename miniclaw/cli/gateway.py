@@ -14,6 +14,8 @@ from miniclaw.cli import Settings
 from miniclaw.session.logs import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from miniclaw.config import Config
     from miniclaw.front import Front
 
@@ -30,25 +32,55 @@ def gateway(settings: Settings, *, host: str | None, port: int | None) -> None:
 
     The chat page is at the address that it prints; on a terminal that is a link which logs a browser in, once. Sessions
     are saved and cleaned up in the background. On a signal they are flushed; a second signal skips what is left of the
-    five seconds that each part may take.
+    five seconds that each part may take. SIGHUP has it read the configuration again.
     """
     gc.disable()  # until it is up: of what is imported nothing is garbage
     try:
         import trio  # noqa: PLC0415 - start-up time
 
-        from miniclaw.log import configure_logging  # noqa: PLC0415
         from miniclaw.output_queue import queue_output  # noqa: PLC0415
 
         queue_output("stdout", "stderr")  # both may be a terminal that is stopped
         warnings: list[str] = []
         settings.take_warnings = warnings.extend  # into the log, which is set up by what is read
+        required = settings.names_config or settings.config_path.exists()
         config = _listening_at(settings.config, host, port)
-        configure_logging(config.log.level, config.log.format)
-        for warning in warnings:
-            log.warning("Configuration will be refused by a later version", problem=warning)
-        trio.run(partial(_run, settings, config))
+        _configure_logging(config)
+        _log_warnings(warnings)
+        trio.run(partial(_run, settings, config, partial(_read_again, settings, required, host, port)))
     finally:
         gc.enable()
+
+
+def _configure_logging(config: Config) -> None:
+    from miniclaw.log import configure_logging  # noqa: PLC0415 - start-up time
+
+    configure_logging(config.log.level, config.log.format)
+
+
+def _log_warnings(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        log.warning("Configuration will be refused by a later version", problem=warning)
+
+
+def _read_again(settings: Settings, required: bool, host: str | None, port: int | None) -> Config:
+    """Return the configuration as its file is now, under the same options.
+
+    Args:
+        settings: Of the command.
+        required: Whether the file has to be there, because it was at the start: an editor may be at it.
+        host: See `gateway`.
+        port: Likewise.
+
+    Raises:
+        ConfigError: It is not right.
+    """
+    from miniclaw.config import load_config  # noqa: PLC0415 - start-up time
+
+    warnings: list[str] = []
+    config = _listening_at(load_config(settings.config_path, required=required, warnings=warnings), host, port)
+    _log_warnings(warnings)
+    return config
 
 
 def _listening_at(config: Config, host: str | None, port: int | None) -> Config:
@@ -63,14 +95,17 @@ def _listening_at(config: Config, host: str | None, port: int | None) -> Config:
     return replace(config, web=replace(config.web, **parse_web_values(given, None)))
 
 
-async def _run(settings: Settings, config: Config) -> None:
+async def _run(settings: Settings, config: Config, reload: Callable[[], Config]) -> None:
     import trio  # noqa: PLC0415 - start-up time
 
     from miniclaw.gateway import run_gateway  # noqa: PLC0415
 
     async with trio.open_nursery() as nursery:
         try:
-            running = await nursery.start(partial(run_gateway, config, settings.home, serves=True))
+            run = partial(
+                run_gateway, config, settings.home, serves=True, reload=reload, on_reloaded=_configure_logging
+            )
+            running = await nursery.start(run)
         finally:
             gc.freeze()  # what is there now stays: the collector need not go through it again and again
             gc.enable()

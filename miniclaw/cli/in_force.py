@@ -12,6 +12,7 @@ from msgspec import Struct
 from miniclaw.cli import Settings
 from miniclaw.cli.asking import ask_for_config, warn
 from miniclaw.config import Config, Home, config_of_tables, differences, show_config
+from miniclaw.config.in_force import needs_restart
 from miniclaw.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,11 +67,12 @@ def _find_rules(settings: Settings) -> InForce:
         ours = show_config(settings.config)
     except ConfigError as error:
         broken = "; ".join(str(error).splitlines())
-        note = f"{broken}. The gateway goes by what it was started with, and so does what is shown."
+        note = f"{broken}. The gateway goes by what it read before, and so does what is shown."
         return InForce(settings.home, config, "gateway", (note,))
     keys = [key for key, _, _ in differences(ours, show_config(config)) if key not in _OPTIONS]
     notes: tuple[str, ...] = ()
     if keys:
-        differs = f"{settings.config_path} differs from what the gateway was started with: {', '.join(keys)}"
-        notes = (f"{differs}. What is shown goes by the gateway's; a restart puts the file in force.",)
+        differs = f"{settings.config_path} differs from what the gateway goes by: {', '.join(keys)}"
+        way = "a restart" if any(map(needs_restart, keys)) else "SIGHUP, or a restart,"
+        notes = (f"{differs}. What is shown goes by the gateway's; {way} puts the file in force.",)
     return InForce(settings.home, config, "gateway", notes)

@@ -135,6 +135,7 @@ async def open_runtime(
     sessions_dir: Path | str,
     *,
     policy: RetentionPolicy | None = None,
+    rules: RuntimeRules | None = None,
     state_dir: Path | str | None = None,
     trash_dir: Path | str | None = None,
     persistence_interval_seconds: float = PERSISTENCE_INTERVAL_SECS,
@@ -161,6 +162,7 @@ async def open_runtime(
     Args:
         sessions_dir: Made where it is missing, mode 0700; its last component may not be a link.
         policy: How long sessions are kept; 30 days where None.
+        rules: All rules in one, in place of `policy`, the intervals, `cleanup_at`, `removes` and `notice`.
         state_dir: Deprecated: where an earlier version kept the state. Its content is moved into `sessions_dir`.
         trash_dir: Deprecated: where an earlier version kept the trash. The entries of which the history says that they
             were removed here are moved into `sessions_dir`; see `miniclaw.session.migration`.
@@ -193,7 +195,6 @@ async def open_runtime(
     Cancellation: the block is cancelled, batches that have begun are completed, the flush is done all the same.
     """
     sessions_dir = _absolute(sessions_dir)
-    policy = policy or RetentionPolicy()
     if state_dir or trash_dir:
         log.warning(_DEPRECATED, sessions_dir=str(sessions_dir), what_to_do=_LEAVE_OUT)
         earlier = EarlierFolders(
@@ -202,28 +203,34 @@ async def open_runtime(
     if announce_first is not None:
         log.warning(_OLD_WORD, what_to_do=f"write notice={announce_first}")
         notice = announce_first
-    schedule = Schedule(_duration(cleanup_interval_seconds), cleanup_at)
+    rules = rules or RuntimeRules(
+        policy=policy or RetentionPolicy(),
+        schedule=Schedule(_duration(cleanup_interval_seconds), cleanup_at),
+        removes=removes,
+        notice=notice,
+        persistence_interval_seconds=persistence_interval_seconds,
+    )
     async with open_store(sessions_dir, earlier=earlier, fs=fs) as store:
-        keeper = await open_time(store, clock, policy)
+        keeper = await open_time(store, clock, rules.policy)
         await keeper.tick()
         parts = SessionParts(
             store,
-            policy=policy,
+            policy=rules.policy,
             by="service",
             time=keeper,
-            schedule=schedule,
+            schedule=rules.schedule,
             max_live_sessions=max_live_sessions,
             max_live_bytes=max_live_bytes,
         )
         manager = parts.manager
         runtime = SessionRuntime(
             parts,
-            Persistence(manager, interval_seconds=persistence_interval_seconds, time=keeper),
+            Persistence(manager, interval_seconds=rules.persistence_interval_seconds, time=keeper),
             CleanupService(
                 parts.cleanup,
                 time=keeper,
-                removes=removes,
-                notice=notice,
+                removes=rules.removes,
+                notice=rules.notice,
                 waits=cleanup_waits,
                 on_announced=on_announced,
             ),

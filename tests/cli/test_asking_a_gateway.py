@@ -126,8 +126,8 @@ def test_other_rules_than_the_gateways_are_refused(
     result = running.run("--config", str(other), "sessions", *command, "--yes")
     assert (result.code, result.out) == (1, "")
     assert result.err == (
-        f"miniclaw: {other}: {key} = {ours}, but the gateway that runs was started with {key} = {theirs}; "
-        "restart it, or use its configuration\n"
+        f"miniclaw: {other}: {key} = {ours}, but the gateway that runs goes by {key} = {theirs}; "
+        "send it SIGHUP to have it read its file again, or use its configuration\n"
     )
     asked = running.run_on_terminal("--config", str(other), "sessions", *command)
     assert "[y/N]" not in asked.out

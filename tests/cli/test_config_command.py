@@ -71,9 +71,22 @@ def test_check_beside_a_gateway_compares_with_what_it_goes_by(program: Program) 
     with gateway_thread(program):
         program.write_config('[session]\nttl = "7d"\n')
         told = program.run("config", "check", "--json").json
+        shown = program.run("config", "check").lines
     assert told["compared_with"] == "the running gateway"
-    assert {"key": "session.ttl", "from": "30d", "to": "7d"} in told["changes"]
+    assert {"key": "session.ttl", "from": "30d", "to": "7d", "restart": False} in told["changes"]
     assert told["errors"] == []
+    assert 'session.ttl = "30d" -> "7d"' in shown
+
+
+def test_check_beside_a_gateway_says_what_a_reload_cannot_change(program: Program) -> None:
+    """Where one key needs a restart, the gateway refuses the file; the others wait for that."""
+    program.add("web_a", days=1)
+    with gateway_thread(program):
+        program.write_config('[session]\nttl = "7d"\n[web]\nport = 8766\n')
+        result = program.run("config", "check")
+        told = program.run("config", "check", "--json").json["changes"]
+    assert result.lines[1:] == ['session.ttl = "30d" -> "7d"', "web.port = 8765 -> 8766 (needs a restart)"]
+    assert [change["restart"] for change in told] == [False, True]
 
 
 def test_check_beside_a_broken_file_in_force_says_that_there_is_nothing_to_compare_with(

@@ -54,7 +54,7 @@ def test_commands_that_judge_go_by_the_file_without_a_gateway(program: Program) 
 
 def test_file_that_differs_is_told_by_its_keys(running: Program) -> None:
     """In a line of `status`, in the dry run, and as a warning of the others."""
-    says = f"{running.config_path} differs from what the gateway was started with: session.ttl. "
+    says = f"{running.config_path} differs from what the gateway goes by: session.ttl. "
     (line,) = (line for line in running.run("status").lines if line.startswith("warning"))
     assert says in line
     assert f"warning: {says}" in running.run("sessions", "cleanup", "--dry-run").out
@@ -69,6 +69,21 @@ def test_file_that_differs_is_told_by_its_keys(running: Program) -> None:
     assert [says in warning for warning in document["warnings"]] == [True]
     plan = running.run("sessions", "cleanup", "--dry-run", "--json").json
     assert [says in warning for warning in plan["warnings"]] == [True]
+
+
+@pytest.mark.parametrize("text", ["", BROKEN], ids=["differs", "broken"])
+def test_config_show_beside_a_gateway_shows_what_it_goes_by(running: Program, text: str) -> None:
+    """What is in force, and not what would be; the file is a warning. A file that is named is shown itself."""
+    running.write_config(text)
+    result = running.run("config", "show")
+    assert ('ttl = "5d"' in result.lines, "# as the running gateway goes by it" in result.lines) == (True, True)
+    assert result.err.startswith(f"miniclaw: warning: {running.config_path}")
+    shown = running.run("config", "show", "--json").json
+    assert (shown["of"], shown["config"]["session"]["ttl"]) == ("gateway", "5d")
+    other = running.home / "other.toml"
+    other.write_text('[session]\nttl = "9d"\n')
+    named = running.run("--config", str(other), "config", "show", "--json").json
+    assert (named["of"], named["config"]["session"]["ttl"]) == ("file", "9d")
 
 
 def test_file_that_is_broken_is_told_in_one_line_and_hides_nothing(running: Program) -> None:

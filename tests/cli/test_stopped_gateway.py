@@ -25,7 +25,7 @@ from miniclaw.cli import main; main()
 LOOKING = [
     ["status"], ["sessions", "list"], ["sessions", "show", "web_a"], ["sessions", "stats"],
     ["sessions", "export", "web_a"], ["sessions", "forecast"], ["sessions", "cleanup", "--dry-run"],
-    ["sessions", "delete", "--dry-run", "web_a"], ["quarantine", "list"],
+    ["sessions", "delete", "--dry-run", "web_a"], ["config", "show"], ["quarantine", "list"],
 ]  # fmt: skip
 ACTING = [
     ["sessions", "delete", "--yes", "web_a"], ["sessions", "delete", "--yes", "--erase", "--channel", "web"],
@@ -88,9 +88,7 @@ def test_looking_beside_a_stopped_gateway_shows_the_files_with_one_warning(
     assert len(result.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "command", [["trash", "list"], ["history"], ["config", "show"], ["quarantine", "show", "web_q"]], ids=" ".join
-)
+@pytest.mark.parametrize("command", [["trash", "list"], ["history"], ["quarantine", "show", "web_q"]], ids=" ".join)
 def test_looking_that_needs_no_gateway_does_not_ask_it(stopped: Stopped, command: list[str]) -> None:
     """What is on the disk only is shown at once."""
     result = stopped.run(*command)

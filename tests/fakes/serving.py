@@ -17,6 +17,7 @@ from miniclaw.admin.metrics import Metrics
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.stats import TurnStats
 from miniclaw.config import Config, Home
+from miniclaw.config.in_force import ConfigInForce
 from miniclaw.session.clock import Clock, Now
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.runtime import open_runtime
@@ -62,7 +63,7 @@ async def open_gateway(
 
         security = open_security(web, home.workspace)
         context = AdminContext(
-            config=config,
+            in_force=ConfigInForce(config),
             home=home,
             runtime=runtime,
             operations=runtime.operations(by="command"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.fakes.patience import PATIENCE_SECONDS
@@ -31,16 +32,24 @@ class Signalled:
     def read_until(self, event: str) -> dict[str, Any]:
         """Read the log until this event, and return it."""
         while True:
-            *lines, self._rest = self._rest.split(b"\n")
-            for index, line in enumerate(lines):
-                self.events.append(json.loads(line))
-                if self.events[-1]["event"] == event:
-                    self._rest = b"\n".join([*lines[index + 1 :], self._rest])
-                    return self.events[-1]
+            self.events.append(json.loads(self._read_line()))
+            if self.events[-1]["event"] == event:
+                return self.events[-1]
+
+    def read_line(self, text: str) -> str:
+        """Read the log, in whatever form, until a line with this text; return that."""
+        while text not in (line := self._read_line()):
+            pass
+        return line
+
+    def _read_line(self) -> str:
+        while b"\n" not in self._rest:
             assert self.process.stderr is not None
             chunk = read_soon(self.process.stderr.fileno())
-            assert chunk, f"it ended without {event!r}: {self.events}"
+            assert chunk, f"it has ended: {self.events}"
             self._rest += chunk
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode()
 
     def send(self, number: int, event: str) -> dict[str, Any]:
         """Send a signal, and read the log until this event; return it."""
@@ -60,15 +69,20 @@ def ignoring(numbers: Sequence[int], *command: str) -> list[str]:
 
 
 @contextmanager
-def signalled_gateway(program: Program, *options: str, ignored: Sequence[int] = ()) -> Iterator[Signalled]:
+def signalled_gateway(
+    program: Program, *options: str, config: Path | None = None, ignored: Sequence[int] = ()
+) -> Iterator[Signalled]:
     """Run ``miniclaw gateway`` around a block. It is killed after it.
 
     Args:
         program: Whose home it has.
         options: Of the command.
+        config: Its configuration; None: the usual one.
         ignored: The signals that it is started to ignore.
     """
-    command = ignoring(ignored, sys.executable, "-m", "miniclaw", "gateway", *(options or ("--port", "0")))
+    named = () if config is None else ("--config", str(config))
+    options = options or ("--port", "0")
+    command = ignoring(ignored, sys.executable, "-m", "miniclaw", *named, "gateway", *options)
     with subprocess.Popen(
         command, env=program._environment({}), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:

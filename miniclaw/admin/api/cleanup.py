@@ -9,9 +9,9 @@ from msgspec import Meta, Struct
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
 from miniclaw.admin.api.sessions import Limit
-from miniclaw.admin.context import AdminContext
 from miniclaw.admin.messages import MAX_PAGE, CleanupOrder, Stopping
 from miniclaw.admin.views.looking import Progress, look_ahead, read_history
+from miniclaw.admin.views.place import Place
 from miniclaw.admin.views.plan import ShownPlan, shown_plan
 from miniclaw.admin.views.session_list import foresee
 from miniclaw.session.cleanup_result import CleanupResult
@@ -56,11 +56,11 @@ class PlanAnswer(ShownPlan, frozen=True, kw_only=True):
 async def plan(call: Call[PlanQuery, None]) -> PlanAnswer:
     """Return what a cleanup would do now. Nothing is changed."""
     context = call.context
-    return await context.look(partial(_plan, context, context.moment(), call.query.limit))
+    return await context.look(partial(_plan, context.place(), context.moment(), call.query.limit))
 
 
-def _plan(context: AdminContext, moment: Moment, limit: int, on_progress: Progress) -> PlanAnswer:
-    found = shown_plan(look_ahead(context, moment, on_progress))
+def _plan(place: Place, moment: Moment, limit: int, on_progress: Progress) -> PlanAnswer:
+    found = shown_plan(look_ahead(place, moment, on_progress))
     lists = {name: getattr(found, name) for name in Omitted.__struct_fields__}
     omitted = Omitted(**{name: max(0, len(rows) - limit) for name, rows in lists.items()})
     fields = {name: getattr(found, name) for name in ShownPlan.__struct_fields__}
@@ -88,9 +88,9 @@ class ForecastQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 async def forecast(call: Call[ForecastQuery, None]) -> Forecast:
     """Return what will expire in the next days, if nobody comes back."""
-    context, days = call.context, call.query.days
-    notice = context.notice(waits=context.config.session.notice == "on")
-    return await context.look(lambda on_progress: foresee(context, notice, days, on_progress))
+    context, place = call.context, call.context.place()
+    notice = context.notice(waits=place.config.session.notice == "on")
+    return await context.look(lambda on_progress: foresee(place, notice, call.query.days, on_progress))
 
 
 class HistoryQuery(Struct, frozen=True, forbid_unknown_fields=True):

@@ -30,8 +30,8 @@ class StatusAnswer(ShownWorkspace, frozen=True, kw_only=True):
 
 async def status(call: Call[NoQuery, None]) -> StatusAnswer:
     """Return how things stand."""
-    context, moment = call.context, call.context.moment()
-    found = await context.look(lambda on_progress: shown_workspace(context, look(context, on_progress, moment=moment)))
+    context, place, moment = call.context, call.context.place(), call.context.moment()
+    found = await context.look(lambda on_progress: shown_workspace(place, look(place, on_progress, moment=moment)))
     fields = {name: getattr(found, name) for name in ShownWorkspace.__struct_fields__}
     return StatusAnswer(**fields, gateway=context.live())
 

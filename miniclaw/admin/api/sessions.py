@@ -24,6 +24,7 @@ from miniclaw.admin.messages import (
     failure,
 )
 from miniclaw.admin.views.looking import Progress, sessions_opened
+from miniclaw.admin.views.place import Place
 from miniclaw.admin.views.rows import SessionRow, shown
 from miniclaw.admin.views.session_list import ORDERS, Order, State, Wanted, judged_sessions
 from miniclaw.errors import SessionNotFoundError
@@ -101,15 +102,15 @@ class SessionPage(Struct, frozen=True):
 
 async def list_sessions(call: Call[ListQuery, None]) -> SessionPage:
     """List sessions, page by page."""
-    return await call.context.look(partial(_page, call.context, call.context.notice(), call.query))
+    return await call.context.look(partial(_page, call.context.place(), call.context.notice(), call.query))
 
 
-def _page(context: AdminContext, notice: Notice, query: ListQuery, on_progress: Progress) -> SessionPage:
+def _page(place: Place, notice: Notice, query: ListQuery, on_progress: Progress) -> SessionPage:
     try:
         older_than = None if query.older_than is None else parse_duration(query.older_than)
     except ValueError as error:
         raise RequestRefusedError(400, str(error), field="older_than") from error
-    rows, listing = judged_sessions(context, notice, on_progress)
+    rows, listing = judged_sessions(place, notice, on_progress)
     wanted = Wanted(query.channel, older_than, query.state)
     sort_by = ORDERS[query.sort]
     found, following = page(

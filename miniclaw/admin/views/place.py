@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from msgspec import Struct
+
 from miniclaw.config import Config, Home
 
 
@@ -19,3 +21,10 @@ class Place(Protocol):
     def config(self) -> Config:
         """The configuration in force."""
         ...
+
+
+class FixedPlace(Struct, frozen=True):
+    """A place whose rules do not change."""
+
+    home: Home
+    config: Config

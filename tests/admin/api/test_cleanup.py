@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from miniclaw.admin.views.looking import look_ahead
 from miniclaw.admin.views.plan import shown_plan
 from miniclaw.config import Config, SessionConfig
 from miniclaw.session.carrying_out import REMOVAL_BATCH
+from miniclaw.session.saving import SaveReport
 from tests.admin.api.conftest import Office
 from tests.fakes.api import Answer
 from tests.fakes.threads import wait_in_thread
@@ -35,6 +37,32 @@ async def test_plan_is_what_the_dry_run_tells(office: Office) -> None:
     assert told == msgspec.to_builtins(expected) | {"now": office.clock().isoformat().replace("+00:00", "Z")}
     assert [row["session_id"] for row in told["sessions"]] == ["web_31", "web_40"] or told["remove"]["sessions"] == 2
     assert office.left() == {"web_1.json", "web_31.json", "web_40.json", "web_bad.json"}
+
+
+@pytest.mark.parametrize(
+    ("path", "removed"),
+    [
+        ("/cleanup/plan", lambda told: told["remove"]["sessions"]),
+        ("/status", lambda told: told["would_remove"]["sessions"]),
+        ("/sessions", lambda told: sum(row["removes"] for row in told["sessions"])),
+        ("/cleanup/forecast", lambda told: told["days"][1]["sessions"]),
+    ],
+    ids=["plan", "status", "sessions", "forecast"],
+)
+async def test_answer_goes_by_the_rules_of_when_it_was_asked_for(
+    office: Office, monkeypatch: pytest.MonkeyPatch, path: str, removed: Callable[[Any], int]
+) -> None:
+    """A reload that comes meanwhile holds for the next question: no answer is made by two sets of rules."""
+    office.add("web_10", days=10)
+    save = office.context.runtime.manager.save_all_sessions
+
+    async def save_and_reload() -> SaveReport:
+        report = await save()
+        office.context.in_force.config = Config(session=SessionConfig(ttl=timedelta(days=7)))
+        return report
+
+    monkeypatch.setattr(office.context.runtime.manager, "save_all_sessions", save_and_reload)
+    assert [removed((await office.api.get(path)).json) for _ in range(2)] == [0, 1]
 
 
 async def test_plan_is_cut_and_says_how_much_is_left_out(office: Office) -> None:

@@ -1,0 +1,31 @@
+"""The configuration that a running gateway goes by, and which of its keys can be exchanged while it runs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from miniclaw.config.tables import Config, differences, show_config
+
+_EXCHANGEABLE: Final = frozenset({"session", "notify", "log"})
+"""Tables that can be exchanged whole. What the other ones say is opened at the start: sockets, channels, the model."""
+
+
+class ConfigInForce:
+    """The configuration in force, for all that may meet a change of it.
+
+    Attributes:
+        config: Replaced whole, on the trio thread, by a reload.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+
+def changed_keys(before: Config, after: Config) -> list[str]:
+    """Return the keys in which two configurations differ."""
+    return [key for key, _, _ in differences(show_config(before), show_config(after))]
+
+
+def needs_restart(key: str) -> bool:
+    """Return whether a change of a key, given with its table, holds from the next start on only."""
+    return key.partition(".")[0] not in _EXCHANGEABLE

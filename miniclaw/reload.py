@@ -1,0 +1,63 @@
+"""Reading the configuration again while the gateway runs: all of what has changed is put in force, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from miniclaw.config import Config
+from miniclaw.config.in_force import ConfigInForce, changed_keys, needs_restart
+from miniclaw.errors import ConfigError
+from miniclaw.session.logs import get_logger
+
+log = get_logger("miniclaw.gateway")
+
+
+class Reload:
+    """Reads the configuration at each request, one after the other.
+
+    Args:
+        in_force: The configuration in force.
+        read: Reads the configuration; called in a thread.
+    """
+
+    def __init__(self, in_force: ConfigInForce, read: Callable[[], Config]) -> None:
+        self._in_force = in_force
+        self._read = read
+        self._requested = trio.Event()  # replaced when a reload begins, on the trio thread
+
+    def request(self) -> None:
+        """Ask for a reload; while one is under way, for one more after it."""
+        self._requested.set()
+
+    async def run(self, put_in_force: Callable[[Config], Awaitable[None]]) -> None:
+        """Reload whenever that is asked for, until cancelled.
+
+        A configuration that cannot be read, is not right, or needs a restart for one of its changes is an ERROR in the
+        log, and the one before stays in force.
+
+        Args:
+            put_in_force: Called with each configuration that differs; it replaces `ConfigInForce.config`.
+
+        Cancellation: leaves at once; a thread that reads ends by itself.
+        """
+        while True:
+            await self._requested.wait()
+            self._requested = trio.Event()
+            try:
+                await self._reload(put_in_force)
+            except ConfigError as error:
+                log.error("Configuration not reloaded: it is not right", problems=[str(each) for each in error.errors])
+            except Exception as error:  # noqa: BLE001 - the program's, which must not end the gateway
+                log.error("Configuration reload failed", error=repr(error))
+
+    async def _reload(self, put_in_force: Callable[[Config], Awaitable[None]]) -> None:
+        config = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+        keys = changed_keys(self._in_force.config, config)
+        if refused := [key for key in keys if needs_restart(key)]:
+            log.error("Configuration not reloaded: these keys need a restart", keys=refused)
+            return
+        if keys:
+            await put_in_force(config)
+        log.info("Configuration reloaded", keys=keys)
