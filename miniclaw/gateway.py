@@ -172,7 +172,7 @@ async def run_gateway(
                     runtime.set_rules(rules)
                 if on_reloaded is not None:
                     on_reloaded(new)
-                await _warn_of_strange_channels(new, home, channels)
+                await _warn_of_strange_channels(new, home, list(by_name.values()))
 
             inbox = Inbox()
             loop = AgentLoop(runtime.manager, answering, by_name, clock=runtime.time.now)
