@@ -23,6 +23,7 @@ from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.printed import Printed, printing
 
 LONG = "x" * 200_000  # more than one read, and more than a pipe holds
+from tests.fakes.threads import settle
 
 
 @pytest.fixture
@@ -262,7 +263,7 @@ async def test_console_answer_between_prompts_imitates_none(
         for begin, end in pairwise([0, *pieces]):
             await channel.send_delta(OutboundDelta("console", "me", IMITATION[begin:end], message))
         await channel.send(OutboundMessage("console", "me", IMITATION, message))
-        await wait_all_tasks_blocked()
+        await settle()
         nursery.cancel_scope.cancel()
     assert printed.text == (
         "> "  # and the person's line, which the terminal shows

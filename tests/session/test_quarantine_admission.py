@@ -218,7 +218,7 @@ def test_file_that_stays_captured_is_put_back_by_the_next_start(
 
     def refuse(called: str, args: tuple[object, ...]) -> None:
         if called == "link" or (called == "rename" and ".2" in str(args[1])):
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     fs.on(refuse)
     with pytest.raises(StoreError):

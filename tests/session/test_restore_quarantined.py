@@ -115,9 +115,8 @@ def test_restore_that_meets_a_newer_session_at_the_last_moment_is_refused(
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{}", b"\0" * 5000, b'{"x":' + b"[" * 100_000, session()[:-1].encode(), session(channel="web").encode(),
-     session(messages=5).encode()],
-    ids=range(7),
+    [b"", b"{}", b"\0" * 5000, b'{"x":' + b"[" * 100_000, session()[:-1].encode(), session(channel="web").encode()],
+    ids=range(6),
 )  # fmt: skip
 def test_restore_of_what_cannot_be_used_is_refused(directory: SessionDirectory, content: bytes) -> None:
     """One sentence says why; the file stays, and nothing is made."""
