@@ -15,6 +15,7 @@ from tests.planted.bug import (
     OPERATIONS,
     PLAN,
     REMOVAL,
+    TIMEKEEPER,
     Bug,
     Change,
     bug_of_one,
@@ -114,6 +115,16 @@ RULE_BUGS: Final = (
         "stopped run remembered", "the next start takes what was not yet seen for new", CLEANUP_SERVICE,
         "began if complete else None, held=held)", "began, held=held)",
         "session/test_notice_over_restarts.py",
+    ),
+    bug_of_one(
+        "changed rules let a run go on", "a rule that was taken back goes on deleting", CLEANUP,
+        " or self._changes != changes", "",
+        "session/test_rules.py",
+    ),
+    bug_of_one(
+        "rules of a run that was broken off forgotten", "announced for next month, deleted tomorrow", TIMEKEEPER,
+        "replace(self.state.last_run, rules=notice.rules)", "self.state.last_run",
+        "session/test_rules.py",
     ),
     bug_of_one(
         "restore over memory", "a restored session meets a live one that was never saved", MANAGER,
