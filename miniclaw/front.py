@@ -6,10 +6,10 @@ workspace, whose reader can only be the owner, and for the configured address, w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 from starlette.routing import BaseRoute
@@ -35,8 +35,12 @@ from miniclaw.web.chat.routes import chat_routes
 from miniclaw.web.chat.static_files import static_paths
 from miniclaw.web.codes import CODE_SECONDS
 from miniclaw.web.config import WebConfig
+from miniclaw.web.hosts import HostRules
 from miniclaw.web.security import Security, open_security
 from miniclaw.web.server import open_server
+
+if TYPE_CHECKING:
+    from miniclaw.channels.telegram.channel import TelegramChannel  # needs httpx2
 
 LIVE_CHANNELS: Final = ("web", "console")
 """The channels whose people are connected: through the page, and through `miniclaw chat`."""
@@ -45,9 +49,15 @@ LIVE_CHANNELS: Final = ("web", "console")
 class OwnChannels:
     """The channels that the gateway has by itself."""
 
-    def __init__(self, live: Mapping[str, LiveChannel], others: Sequence[Channel]) -> None:
+    def __init__(self, live: Mapping[str, LiveChannel], telegram: TelegramChannel | None) -> None:
         self.live = live
-        self.all: tuple[Channel, ...] = (*live.values(), *others)
+        self._telegram = telegram
+        self.all: tuple[Channel, ...] = (*live.values(), *([telegram] if telegram is not None else []))
+
+    def change(self, config: Config) -> None:
+        """Go by what can be exchanged of a configuration: who may talk to the bot."""
+        if self._telegram is not None:
+            self._telegram.allow(config.telegram.allowed_users)
 
 
 class Front:
@@ -68,6 +78,11 @@ class Front:
         address = page_address(self.addresses[0], self._web.allowed_hosts) if self.addresses else None
         return Entrance(address, self._security.make_code() if address else None, CODE_SECONDS)
 
+    def change(self, web: WebConfig) -> None:
+        """Go by what can be exchanged of a table: more names by which the server may be called."""
+        self._web = web
+        self._security.hosts = HostRules(web)
+
     def tell(self, phase: Phase) -> None:
         """Say where the gateway is in its life."""
         self._health.phase = phase
@@ -82,10 +97,10 @@ async def open_channels(config: Config) -> AsyncIterator[OwnChannels]:
     """
     live = {name: LiveChannel(name) for name in LIVE_CHANNELS}
     async with AsyncExitStack() as opened:
-        others: list[Channel] = []
+        telegram = None
         if config.telegram.enabled:
-            others.append(await opened.enter_async_context(open_telegram(config.telegram)))
-        yield OwnChannels(live, others)
+            telegram = await opened.enter_async_context(open_telegram(config.telegram))
+        yield OwnChannels(live, telegram)
 
 
 @asynccontextmanager

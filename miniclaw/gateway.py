@@ -170,6 +170,9 @@ async def run_gateway(
                 in_force.config = new
                 if new.session != before:
                     runtime.set_rules(rules)
+                if own is not None and front is not None:
+                    own.change(new)
+                    front.change(new.web)
                 if on_reloaded is not None:
                     on_reloaded(new)
                 await _warn_of_strange_channels(new, home, list(by_name.values()))

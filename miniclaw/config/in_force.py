@@ -9,6 +9,9 @@ from miniclaw.config.tables import Config, differences, show_config
 _EXCHANGEABLE: Final = frozenset({"session", "notify", "log"})
 """Tables that can be exchanged whole. What the other ones say is opened at the start: sockets, channels, the model."""
 
+_EXCHANGEABLE_KEYS: Final = frozenset({"web.allowed_hosts", "telegram.allowed_users"})
+"""Keys of the other tables that can be."""
+
 
 class ConfigInForce:
     """The configuration in force, for all that may meet a change of it.
@@ -28,4 +31,4 @@ def changed_keys(before: Config, after: Config) -> list[str]:
 
 def needs_restart(key: str) -> bool:
     """Return whether a change of a key, given with its table, holds from the next start on only."""
-    return key.partition(".")[0] not in _EXCHANGEABLE
+    return key.partition(".")[0] not in _EXCHANGEABLE and key not in _EXCHANGEABLE_KEYS

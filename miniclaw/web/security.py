@@ -35,6 +35,9 @@ class Security:
         token: What a client has to show; None: nothing.
         limits: How many wrong tokens are looked at.
         now: The wall clock, in seconds of the epoch.
+
+    Attributes:
+        hosts: By which names it may be called; replaced by a reload, on the trio thread.
     """
 
     def __init__(

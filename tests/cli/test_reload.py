@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 
 from miniclaw.admin.client import GatewayClient
@@ -107,6 +108,22 @@ def test_sighup_puts_another_log_in_force(program: Program, gateway: Signalled) 
     assert "log.format" in shown
     program.write_config("")
     gateway.send(signal.SIGHUP, RELOADED)
+
+
+def test_sighup_has_the_server_called_by_another_name(program: Program, gateway: Signalled) -> None:
+    """Of what is opened at the start, a name more is no reason to close it."""
+    (address,) = GatewayClient(program.home / "workspace").gateway().addresses
+
+    def called(name: str) -> int:
+        return httpx2.get(f"{address}/healthz", headers={"host": name}, trust_env=False).status_code
+
+    assert called("claw.lan") == 421
+    program.write_config('[web]\nallowed_hosts = ["claw.lan"]\n')
+    assert gateway.send(signal.SIGHUP, RELOADED)["keys"] == ["web.allowed_hosts"]
+    assert (called("claw.lan"), called("other.lan")) == (200, 421)
+    program.write_config("")
+    gateway.send(signal.SIGHUP, RELOADED)
+    assert called("claw.lan") == 421
 
 
 def test_sighup_has_the_options_of_the_command_hold_on(program: Program) -> None:

@@ -12,6 +12,7 @@ Telegram what was confirmed meanwhile.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import trio
@@ -65,7 +66,7 @@ class TelegramChannel:
     ) -> None:
         self._poller = poller or Poller(client)
         self._sender = sender or Sender(client)
-        self._allowed_users = frozenset(config.allowed_users)
+        self._allowed_users = frozenset(config.allowed_users)  # replaced by `allow`
         self._bot_name: str | None = None
         # All of these are changed on the trio thread only, in synchronous steps.
         self._offsets = Offsets()
@@ -101,6 +102,14 @@ class TelegramChannel:
             nursery.start_soon(self._hand_over, inbound, nursery)
             task_status.started()
             await self._receive(nursery)
+
+    def allow(self, users: Iterable[int]) -> None:
+        """Let these users talk to the bot from now on, and no others; on the trio thread.
+
+        Args:
+            users: Their ids. What the agent has of others already is answered.
+        """
+        self._allowed_users = frozenset(users)
 
     async def close(self) -> None:
         """Tell Telegram what was confirmed since the last poll, unless there is trouble; at most `CLOSING_SECONDS`."""
