@@ -301,6 +301,15 @@ class NoGatewayError(GatewayError):
         super().__init__(f"{path}: no gateway answers there")
 
 
+class NoSocketError(MiniclawError):
+    """A Unix socket that cannot be made at `path`, for the file system or the system has none there."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}: no socket can be made there: {reason}")
+
+
 class GatewayStalledError(GatewayError):
     """A running gateway from which no byte came in time; `pid` is its process, None where that is not known.
 
@@ -356,12 +365,16 @@ class WorkspaceHeldError(StoreError):
         path: The directory.
         holder: The process, as far as it is known.
         stopping: Whether that process has written that it is about to end.
+        socket: Where a gateway would take commands, and this process takes none; None: that was not tried.
     """
 
-    def __init__(self, path: Path, holder: str, *, stopping: bool = False) -> None:
+    def __init__(self, path: Path, holder: str, *, stopping: bool = False, socket: Path | None = None) -> None:
         self.path = path
         self.holder = holder
         self.stopping = stopping
+        self.socket = socket
+        if socket is not None:
+            holder += f", which takes no commands at {socket}"
         advice = "it is stopping; try again" if stopping else "stop it first, or use another MINICLAW_HOME"
         super().__init__(f"{path} is held by {holder}; {advice}")
 

@@ -46,7 +46,7 @@ from miniclaw.admin.messages import (
     error_of,
 )
 from miniclaw.admin.stalled import find_stalled
-from miniclaw.errors import GatewayBusyError, GatewayError, GatewayStalledError, NoGatewayError
+from miniclaw.errors import GatewayBusyError, GatewayError, GatewayStalledError, NoGatewayError, NoSocketError
 from miniclaw.formats import printable
 from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.trash_rows import Restored
@@ -265,7 +265,7 @@ class _Connection(http.client.HTTPConnection):
         try:
             with short_address(self._path) as address:
                 self._connect(address)
-        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError, NoSocketError) as error:
             raise NoGatewayError(self._path) from error
         except TimeoutError:
             raise

@@ -1,7 +1,8 @@
 """Asking a gateway that runs: to save before a person looks, how it is, and which configuration it goes by.
 
 One that does not answer is asked once for each command. A command that only looks goes on then, with a WARNING that
-says what it does not show.
+says what it does not show. A process that owns the workspace and has no socket, as a gateway on a file system without
+sockets, or `miniclaw chat` by itself, cannot be asked at all, and is named likewise.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ import click
 from miniclaw.cli import Settings
 from miniclaw.config import differences, show_config
 from miniclaw.config_values import as_toml
-from miniclaw.errors import DifferentRulesError, GatewayBusyError, GatewayStalledError, MiniclawError, NoGatewayError
+from miniclaw.errors import (
+    DifferentRulesError,
+    GatewayBusyError,
+    GatewayStalledError,
+    MiniclawError,
+    NoGatewayError,
+    StoreError,
+)
 from miniclaw.formats import NEVER, one_line
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.web.config import SOCKET_NAME
@@ -23,6 +31,7 @@ from miniclaw.web.config import SOCKET_NAME
 if TYPE_CHECKING:
     from miniclaw.admin.client import GatewayClient
     from miniclaw.admin.live_status import LiveStatus
+    from miniclaw.session.holder import Holder
 
 T = TypeVar("T")
 
@@ -63,6 +72,7 @@ def _ask(settings: Settings, call: Callable[[GatewayClient], T], otherwise: str)
     """Return what the gateway answers; None where there is none, or after a warning that says what follows."""
     client = find_client(settings)
     if client is None:
+        _warn_of_unreachable(settings)
         return None
     try:
         return call(client)
@@ -79,6 +89,28 @@ def _ask(settings: Settings, call: Callable[[GatewayClient], T], otherwise: str)
     except MiniclawError as error:
         warn(f"{error}; {otherwise}")
         return None
+
+
+def find_unreachable(settings: Settings) -> Holder | None:
+    """Return the process that owns the workspace and stays, where there is no socket at which it could be asked."""
+    from miniclaw.session.directory import SessionDirectory  # noqa: PLC0415 - start-up time
+
+    try:
+        with SessionDirectory.open(settings.home.sessions_dir) as directory:
+            holder = directory.holder()
+    except StoreError:
+        return None  # there is none yet, or looking at it tells what is wrong
+    return None if holder is None or holder.stopping else holder
+
+
+def _warn_of_unreachable(settings: Settings) -> None:
+    """Name, once for each command, a process whose memory is not seen."""
+    if not settings.told_stalled and (holder := find_unreachable(settings)) is not None:
+        settings.told_stalled = True
+        warn(
+            f"{settings.home.sessions_dir} is held by {holder.who}, which takes no commands at "
+            f"{settings.home.workspace / SOCKET_NAME}; what it has in memory was not seen"
+        )
 
 
 def warn(text: str) -> None:

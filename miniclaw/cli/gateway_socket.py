@@ -19,7 +19,7 @@ import trio_websocket
 
 from miniclaw.admin.messages import PROGRESS_SECONDS, SILENCE_SECONDS
 from miniclaw.admin.stalled import find_stalled
-from miniclaw.errors import ChannelError, GatewayStalledError
+from miniclaw.errors import ChannelError, GatewayStalledError, NoSocketError
 from miniclaw.web.listening import short_address
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
@@ -164,9 +164,9 @@ class GatewaySocket:
         except trio.TooSlowError:
             sock.close()
             raise self._silent(None) from None
-        except OSError as error:
+        except (OSError, NoSocketError) as error:
             sock.close()
-            raise SocketClosedError(None, error.strerror or str(error)) from None
+            raise SocketClosedError(None, getattr(error, "strerror", None) or str(error)) from None
         except BaseException:
             sock.close()
             raise

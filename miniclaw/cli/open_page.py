@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 import click
 
 from miniclaw.cli import Settings
+from miniclaw.cli.asking import find_unreachable
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import echo_json
-from miniclaw.errors import ConfigError, GatewayError
+from miniclaw.errors import ConfigError, GatewayError, NoGatewayError
 
 REDIRECT_NAME: Final = "open.html"
 """The page in the workspace that leads a browser to a link."""
@@ -63,7 +64,15 @@ def open_page(settings: Settings, *, only_prints: bool, address: str | None, as_
     """
     from miniclaw.admin.client import GatewayClient  # noqa: PLC0415 - start-up time
 
-    entrance = GatewayClient(settings.home.workspace).entrance()
+    try:
+        entrance = GatewayClient(settings.home.workspace).entrance()
+    except NoGatewayError as error:
+        if (holder := find_unreachable(settings)) is None:
+            raise
+        raise GatewayError(
+            f"{error}, and {holder.who} holds the workspace: if it is a gateway that can have no socket there, it has "
+            "printed a link at its start on a terminal, and its log has the address"
+        ) from error
     if entrance.address is None and address is None:
         raise GatewayError("the gateway serves the page at no address: web.enabled = false; `miniclaw chat` needs none")
     link = entrance.link(address)

@@ -17,6 +17,7 @@ from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.output import has_terminal
 from miniclaw.errors import NoGatewayError, UnconfirmedError, WorkspaceHeldError
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.web.config import SOCKET_NAME
 
 if TYPE_CHECKING:
     from miniclaw.admin.client import GatewayClient
@@ -104,7 +105,7 @@ def _find_gateway(settings: Settings, *, by_rules: bool) -> GatewayClient | None
     if client is None or config is None:
         if holder.stopping or holder.pid is None:  # or it has not yet written who it is, which owning finds out
             return None
-        raise WorkspaceHeldError(settings.home.sessions_dir, holder.who)
+        raise WorkspaceHeldError(settings.home.sessions_dir, holder.who, socket=settings.home.workspace / SOCKET_NAME)
     if by_rules:
         refuse_other_rules(settings, config)
     return client

@@ -176,9 +176,9 @@ class SystemClock:
 
 
 def _sleepless_clock() -> int:
-    """Return the clock of the system that goes on in its sleep, and that nobody sets; else the monotonic one."""
+    """Return the clock of the system that goes on in its sleep and is never set; else the monotonic one."""
     if sys.platform == "darwin":
-        return time.CLOCK_MONOTONIC_RAW  # the monotonic one is reckoned from the wall clock there
+        return time.CLOCK_MONOTONIC_RAW  # clock_gettime(3): goes on in sleep, and no adjustment affects it
     return getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -197,7 +197,8 @@ def _boot_session() -> str:
     text = ctypes.create_string_buffer(64)
     size = ctypes.c_size_t(len(text))
     try:
-        failed = ctypes.CDLL(None).sysctlbyname(b"kern.bootsessionuuid", text, ctypes.byref(size), None, 0)
+        ask = ctypes.CDLL(None).sysctlbyname
+        failed = ask(b"kern.bootsessionuuid", text, ctypes.byref(size), None, ctypes.c_size_t(0))
     except (OSError, AttributeError, TypeError):
         return ""
     return "" if failed else text.value.decode("ascii", "replace")

@@ -1,7 +1,8 @@
 """The sockets that the server listens at: a TCP address, and a Unix socket in the workspace.
 
 The Unix socket's file has mode 0600 from its first moment on, and nothing but a socket is ever replaced by it. Its path
-may be longer than the 107 bytes that a socket address can hold: it is then reached by way of its directory.
+may be longer than the 107 bytes that a socket address can hold: it is then reached by way of its directory, where there
+is a /proc. Many file systems have no sockets (FAT, CIFS, sshfs, 9p, mounts of containers); that is an error of its own.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from miniclaw.errors import ConfigError, StoreIOError
+from miniclaw.errors import ConfigError, NoSocketError, StoreIOError
 from miniclaw.session.files import make_private, why_not_followed
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.logs import get_logger
 
-MAX_ADDRESS_BYTES: Final = 107
-"""Longest path in a socket address, inclusive; Linux's. Elsewhere it is a few less, and the system says so."""
+MAX_ADDRESS_BYTES: Final = 107 if sys.platform == "linux" else 103
+"""Longest path in a socket address, inclusive: of Linux, and of macOS and the BSDs."""
+
+_NO_SOCKETS: Final = frozenset(
+    {errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENAMETOOLONG}
+)
+_DESCRIPTORS: Final = "/proc/self/fd"
 
 SocketState: TypeAlias = Literal["ours", "gone", "taken"]
 """What is at the path of a Unix socket.
@@ -125,7 +131,8 @@ def unix_listener(path: Path, *, again: bool = False) -> Iterator[UnixListener]:
 
     Raises:
         ConfigError: There is something else than a socket, or its directory is another user's link.
-        StoreIOError: It is not possible; the disk may be full.
+        NoSocketError: There can be no socket.
+        StoreIOError: It is not possible for another reason; the disk may be full.
     """
     if problem := why_not_followed(path.parent):
         raise ConfigError(path.parent, problem)
@@ -140,6 +147,8 @@ def unix_listener(path: Path, *, again: bool = False) -> Iterator[UnixListener]:
             unix = UnixListener(path, listener)
             listener.listen(_BACKLOG)
         except OSError as error:
+            if error.errno in _NO_SOCKETS:
+                raise NoSocketError(path, error.strerror or str(error)) from error
             raise StoreIOError(path, "listen there", error) from error
         listener.setblocking(False)
         try:
@@ -188,7 +197,7 @@ def _give_to_owner(path: Path) -> None:
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if stat.S_ISSOCK(os.fstat(fd).st_mode):
-            os.chown(f"/proc/self/fd/{fd}", folder.st_uid, folder.st_gid)
+            os.chown(f"{_DESCRIPTORS}/{fd}", folder.st_uid, folder.st_gid)
     except OSError as error:
         log.warning("Gateway's socket cannot be given to the directory's owner", path=str(path), error=error.strerror)
     finally:
@@ -211,17 +220,16 @@ def short_address(path: Path) -> Iterator[str]:
     """Give, for a block, an address of a Unix socket that is short enough to bind or to connect to.
 
     Raises:
-        ConfigError: The path is too long, and this system has no way around that.
+        NoSocketError: The path is too long, and this system has no way around that.
         OSError: Its directory cannot be opened.
     """
     if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
         yield os.fspath(path)
         return
-    if sys.platform != "linux":
-        problem = f"a path of a socket can have {MAX_ADDRESS_BYTES} bytes at most; choose a shorter workspace"
-        raise ConfigError(path, problem)
+    if not os.path.isdir(_DESCRIPTORS):
+        raise NoSocketError(path, f"its path has more than {MAX_ADDRESS_BYTES} bytes; choose a shorter workspace")
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
+        yield f"{_DESCRIPTORS}/{directory}/{path.name}"
     finally:
         os.close(directory)

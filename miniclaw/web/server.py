@@ -12,7 +12,7 @@ from typing import Final
 import trio
 from starlette.types import ASGIApp
 
-from miniclaw.errors import ConfigError, StoreIOError
+from miniclaw.errors import ConfigError, NoSocketError, StoreIOError
 from miniclaw.session.logs import get_logger
 from miniclaw.web.admission import Admission, BoundedListener, descriptor_limit, plan_connections
 from miniclaw.web.config import SOCKET_NAME, WebConfig
@@ -31,10 +31,10 @@ class Server:
 
     Attributes:
         addresses: Its URLs, with the port that it really has; none if the page is not served at an address.
-        socket_path: Its Unix socket.
+        socket_path: Its Unix socket; None where there can be none.
     """
 
-    def __init__(self, addresses: tuple[str, ...], socket_path: Path, admissions: tuple[Admission, ...]) -> None:
+    def __init__(self, addresses: tuple[str, ...], socket_path: Path | None, admissions: tuple[Admission, ...]) -> None:
         self.addresses = addresses
         self.socket_path = socket_path
         self._admissions = admissions
@@ -53,7 +53,9 @@ class UnixSocket:
         opened: Closes it, and removes its file.
 
     Raises:
-        ConfigError: It cannot be made.
+        ConfigError: Something else stands in its place.
+        NoSocketError: There can be no socket.
+        StoreIOError: It cannot be made for another reason.
     """
 
     def __init__(self, path: Path, opened: ExitStack) -> None:
@@ -78,7 +80,7 @@ class UnixSocket:
                 if state == "gone":
                     self._opened.close()
                     self._listener = self._opened.enter_context(unix_listener(self._listener.path, again=True))
-            except (OSError, ConfigError, StoreIOError) as error:
+            except (OSError, ConfigError, NoSocketError, StoreIOError) as error:
                 self._tell(str(error))
                 continue
             if state == "gone":
@@ -113,6 +115,19 @@ async def _serve_socket(
             accepting.cancel_scope.cancel()
 
 
+def _open_socket(path: Path, opened: ExitStack) -> UnixSocket | None:
+    """Return the Unix socket; None where there can be none, with a WARNING: all else works without."""
+    try:
+        return UnixSocket(path, opened)
+    except NoSocketError as error:
+        log.warning(
+            "Commands cannot reach this gateway, for it can have no socket; stop it to use them, or set MINICLAW_HOME "
+            "to another file system or a shorter path",
+            socket=str(path), problem=error.reason,
+        )  # fmt: skip
+        return None
+
+
 @asynccontextmanager
 async def open_server(
     config: WebConfig,
@@ -132,16 +147,17 @@ async def open_server(
         drain: Set when the block is left: then websockets are to be closed by who answers them, and streams ended.
         limits: What clients may take.
 
-    The Unix socket is made again within `SOCKET_CHECK_SECONDS` where its file is deleted.
+    The Unix socket is made again within `SOCKET_CHECK_SECONDS` where its file is deleted. Where its file system has no
+    sockets, or its path is too long for one, the server does without.
 
     Raises:
         ConfigError: It cannot listen.
+        StoreIOError: The socket cannot be made for another reason.
 
     Cancellation: connections are cut at once. When the block is left in peace, idle ones are closed at once, and the
     others have `Limits.drain_seconds`.
     """
     over_tcp, over_socket = plan_connections(limits, descriptor_limit())
-    socket_path = workspace / SOCKET_NAME
     admissions = [Admission(limits, over_socket)]
     addresses: tuple[str, ...] = ()
     with ExitStack() as opened:
@@ -154,7 +170,8 @@ async def open_server(
             services[:] = [*(earlier for earlier in services if not earlier.is_over), service]
             return service
 
-        unix = UnixSocket(socket_path, opened)
+        unix = _open_socket(workspace / SOCKET_NAME, opened)
+        socket_path = None if unix is None else workspace / SOCKET_NAME
         trusted = make_app(True)
         tcp: socket.socket | None = None
         if config.enabled:
@@ -163,12 +180,13 @@ async def open_server(
             addresses = (url_of(tcp),)
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
-                over_unix = partial(serving, admission=admissions[0], app=trusted)
-                await accepting.start(_serve_socket, unix, over_unix, connections)
+                if unix is not None:
+                    over_unix = partial(serving, admission=admissions[0], app=trusted)
+                    await accepting.start(_serve_socket, unix, over_unix, connections)
                 if tcp is not None:
                     over_tcp_too = serving(tcp, admissions[1], make_app(False))
                     await accepting.start(over_tcp_too.run, connections)
-                log.info("Web server listening", addresses=addresses, socket=str(socket_path))
+                log.info("Web server listening", addresses=addresses, socket=socket_path and str(socket_path))
                 try:
                     yield Server(addresses, socket_path, tuple(admissions))
                 finally:

@@ -21,9 +21,9 @@ from miniclaw.errors import ChannelEndedError
 from miniclaw.session.types import Message
 from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.printed import Printed, printing
+from tests.fakes.threads import settle
 
 LONG = "x" * 200_000  # more than one read, and more than a pipe holds
-from tests.fakes.threads import settle
 
 
 @pytest.fixture

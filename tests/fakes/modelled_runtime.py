@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
@@ -24,8 +25,9 @@ from tests.fakes.logs import LogRecorder
 from tests.fakes.snapshots import SnapshotOs
 from tests.fakes.work_folder import left_in_work
 
-# One has capitals, so that its file has a digest in its name. More than the two that may stay in memory.
-CHATS = [("web", "a"), ("web", "b"), ("web", "C"), ("telegram", "1")]
+# One has capitals, so that its file has a digest in its name, and differs from another one in case only. More than the two
+# that may stay in memory.
+CHATS = [("web", "a"), ("web", "b"), ("web", "B"), ("telegram", "1")]
 
 # What the runtime may say at ERROR, and only about something unreadable that lies about.
 LEGITIMATE = {
@@ -43,6 +45,7 @@ class ModelledRuntime:
     counts: ClassVar[dict[str, int]]
     numbers: ClassVar[itertools.count[int]]
     policy: ClassVar[RetentionPolicy]
+    make_fs: ClassVar[Callable[[], SnapshotOs]]
 
     def __init__(self) -> None:
         self.wall = WallClock(datetime(2090, 11, 23, 12, 0, tzinfo=UTC))  # long after the first release, whatever jumps
@@ -54,7 +57,7 @@ class ModelledRuntime:
         self.counts["examples"] += 1
         self.logs.events.clear()
         self.directory = self.root / str(next(self.numbers))
-        self.fs = SnapshotOs()
+        self.fs = type(self).make_fs()
         self.open()
 
     def end(self) -> None:

@@ -227,6 +227,7 @@ class Running:
         if over == "tcp":
             stream: trio.SocketStream = await trio.open_tcp_stream("127.0.0.1", self.port)
             return stream
+        assert self.server.socket_path is not None
         with short_address(self.server.socket_path) as address:
             return await trio.open_unix_socket(address)
 

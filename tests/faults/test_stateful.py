@@ -29,13 +29,17 @@ from miniclaw.errors import (
     TrashEntryNotFoundError,
 )
 from miniclaw.session.retention.policy import RetentionPolicy
-from tests.fakes.chat_model import TTL, File, Odd, State, make_odd, write_file
+from tests.fakes.chat_model import TTL, Chat, File, Odd, State, make_odd, write_file
 from tests.fakes.logs import LogRecorder
 from tests.fakes.modelled_runtime import CHATS, ModelledRuntime
+from tests.fakes.poor_os import PoorFileSystem
+from tests.fakes.snapshots import SnapshotOs
 
 SOAK = int(os.environ.get("MINICLAW_SOAK", "1"))
 SHARDS = 4  # tests that xdist spreads over the cores
+POOR_SHARDS = 2  # and on a file system that can little more than rename
 EXAMPLES = 125 * SOAK
+POOR_EXAMPLES = 50 * SOAK
 STEPS = 30
 TICK = timedelta(seconds=30)
 
@@ -173,11 +177,7 @@ class Runtimes(ModelledRuntime, RuleBasedStateMachine):
     @rule()
     def cleanup(self) -> None:
         """One that is ordered: it waits for no notice."""
-        may_go = {
-            session_id: chat
-            for session_id, chat in self.chats.items()
-            if chat.now and not chat.unsaved and chat.is_expired(chat.now, self.true)
-        }
+        may_go = self.may_be_ordered_to_go()
         result = self.trio.run(self.runtime.cleanup.run)
         gone = [chat for session_id, chat in may_go.items() if not self.path(session_id).exists()]
         assert result.sessions_deleted == len(gone)
@@ -186,13 +186,21 @@ class Runtimes(ModelledRuntime, RuleBasedStateMachine):
             self.gone(chat)
         self.counts["removed"] += len(gone)
 
+    def may_be_ordered_to_go(self) -> dict[str, Chat]:
+        """Return the chats whose sessions a cleanup removes that is ordered now."""
+        return {
+            session_id: chat
+            for session_id, chat in self.chats.items()
+            if chat.now and not chat.unsaved and chat.is_expired(chat.now, self.true)
+        }
+
     @rule(session_id=chats)
     def message_during_a_cleanup(self, session_id: str) -> None:
         """Whichever comes first, the message is kept, and so is what was there unless it was expired."""
         chat, text = self.chats[session_id], f"m{next(self.numbers)}"
         if isinstance(chat.file, Odd):
             return
-        before, sessions = chat.now, []
+        before, sessions, may_go = chat.now, [], self.may_be_ordered_to_go()
 
         async def both() -> None:
             async def say() -> None:
@@ -216,6 +224,9 @@ class Runtimes(ModelledRuntime, RuleBasedStateMachine):
         chat.use(self.wall.now, self.true, text)
         self.same(sessions[0], session_id)
         sessions.clear()
+        for other in may_go.keys() - {session_id}:  # one that is ordered waits for no notice
+            if not self.path(other).exists():
+                self.gone(self.chats[other])
         self.note_removals()
 
     # Ends -------------------------------------------------------------------------------------------------------
@@ -324,20 +335,35 @@ class Runtimes(ModelledRuntime, RuleBasedStateMachine):
         self.counts["edits"] += 1
 
 
-def machine_over(root: Path, logs: LogRecorder, *, trash_for: timedelta | None) -> type[Runtimes]:
-    """Return the machine, with its workspaces below a directory."""
+class PoorSnapshotOs(PoorFileSystem, SnapshotOs):
+    """A file system that can little more than rename, of which copies are made."""
+
+
+def machine_over(root: Path, logs: LogRecorder, *, trash_for: timedelta | None, is_poor: bool) -> type[Runtimes]:
+    """Return the machine, with its workspaces below a directory.
+
+    Args:
+        root: The directory.
+        logs: What is logged.
+        trash_for: How long what is removed is kept.
+        is_poor: Whether the file system lacks all that one can lack.
+    """
     # What lies in quarantine stays: the machine looks whether anything that cannot be read is ever deleted.
     policy = RetentionPolicy(trash_for=trash_for, quarantine_for=None)
-    fields = {"policy": policy, "root": root, "logs": logs, "counts": Counter(), "numbers": itertools.count()}
+    fields: dict[str, object] = {
+        "policy": policy, "root": root, "logs": logs, "counts": Counter(), "numbers": itertools.count(),
+        "make_fs": staticmethod(PoorSnapshotOs if is_poor else SnapshotOs),
+    }  # fmt: skip
     return type("Machine", (Runtimes,), fields)
 
 
+@pytest.mark.parametrize("is_poor", [False, True], ids=["plain", "poor"])
 @pytest.mark.parametrize("trash_for", [None, timedelta(days=10_000)], ids=["gone", "trash"])
 def test_runtime_after_each_rare_step_is_as_the_model_says(
-    trash_for: timedelta | None, tmp_path: Path, logs: LogRecorder
+    trash_for: timedelta | None, is_poor: bool, tmp_path: Path, logs: LogRecorder
 ) -> None:
     """Removed, restored, damaged and begun anew, crashed in each operation: compared after every one of these steps."""
-    machine = machine_over(tmp_path, logs, trash_for=trash_for)()
+    machine = machine_over(tmp_path, logs, trash_for=trash_for, is_poor=is_poor)()
 
     def compare() -> None:
         machine.disk_and_memory_are_as_the_model_says()
@@ -374,16 +400,17 @@ def test_runtime_after_each_rare_step_is_as_the_model_says(
         machine.teardown()
 
 
-@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("shard", range(SHARDS + POOR_SHARDS))
 def test_runtime_after_any_sequence_of_steps_is_as_the_model_says(
     shard: int, tmp_path: Path, logs: LogRecorder
 ) -> None:
     """Live sessions stay, whole; removed ones never return; what cannot be read is kept; whatever happens."""
-    machine = machine_over(tmp_path, logs, trash_for=timedelta(days=10_000) if shard % 2 else None)
+    trash_for = timedelta(days=10_000) if shard % 2 else None
+    machine = machine_over(tmp_path, logs, trash_for=trash_for, is_poor=shard >= SHARDS)
     run_state_machine_as_test(
         seed(shard)(machine),
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=EXAMPLES if shard < SHARDS else POOR_EXAMPLES,
             stateful_step_count=STEPS,
             deadline=None,
             database=None,

@@ -11,10 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.errors import ConfigError
+from miniclaw.errors import ConfigError, NoSocketError, StoreIOError
+from miniclaw.web import listening
 from miniclaw.web.config import WebConfig
-from miniclaw.web.listening import short_address, tcp_listener, unix_listener, url_of
+from miniclaw.web.listening import MAX_ADDRESS_BYTES, short_address, tcp_listener, unix_listener, url_of
+from tests.fakes.logs import LogRecorder
 from tests.fakes.web_server import open_test_server
+
+NO_SOCKET = (
+    "Commands cannot reach this gateway, for it can have no socket; stop it to use them, or set MINICLAW_HOME "
+    "to another file system or a shorter path"
+)
 
 
 def test_tcp_listener_with_port_zero_has_a_real_one() -> None:
@@ -200,9 +207,58 @@ def test_short_address_of_a_short_path_is_the_path(tmp_path: Path) -> None:
 
 def test_short_address_elsewhere_says_what_would_be_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no /proc, a path that is too long is refused clearly."""
-    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr(listening, "_DESCRIPTORS", "/proc/none")
     with (
-        pytest.raises(ConfigError, match="107 bytes at most; choose a shorter workspace"),
+        pytest.raises(NoSocketError, match=f"more than {MAX_ADDRESS_BYTES} bytes; choose a shorter workspace"),
         short_address(Path("/" + "x" * 200)),
     ):
         pytest.fail("found a way")
+
+
+REFUSALS = ("EPERM", "EINVAL", "ENOTSUP", "ENOSYS", "ENAMETOOLONG")
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+async def test_open_server_where_there_are_no_sockets_serves_the_address_and_says_so_once(
+    tmp_path: Path, logs: LogRecorder, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """FAT, shares and mounts of containers have none: page and channels work, and the log says what does not."""
+
+    def refuse(_listener: socket.socket, _address: str) -> None:
+        raise OSError(getattr(errno, name), os.strerror(getattr(errno, name)))
+
+    monkeypatch.setattr(listening, "_bind_private", refuse)
+    before = len(os.listdir("/proc/self/fd"))
+    async with open_test_server(tmp_path) as running:
+        assert (await running.get()).status == 200
+        assert running.server.socket_path is None
+        assert not (tmp_path / "gateway.sock").exists()
+    event = logs.one(NO_SOCKET)
+    assert (event["level"], event["socket"]) == ("warning", str(tmp_path / "gateway.sock"))
+    assert event["problem"] == os.strerror(getattr(errno, name))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_open_server_with_a_long_path_elsewhere_serves_the_address(
+    tmp_path: Path, logs: LogRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path that is too long for a socket is no reason not to start."""
+    monkeypatch.setattr(listening, "_DESCRIPTORS", "/proc/none")
+    async with open_test_server(tmp_path / ("w" * 100)) as running:
+        assert (await running.get()).status == 200
+    assert "choose a shorter workspace" in logs.one(NO_SOCKET)["problem"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EACCES])
+async def test_open_server_whose_socket_fails_for_another_reason_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A disk that is full or broken is none without sockets."""
+
+    def refuse(_listener: socket.socket, _address: str) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(listening, "_bind_private", refuse)
+    with pytest.raises(StoreIOError, match="could not listen there"):
+        async with open_test_server(tmp_path):
+            pytest.fail("started")
