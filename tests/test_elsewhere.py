@@ -94,7 +94,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 def test_gateway_answers_the_commands_of_such_a_system(program: Program) -> None:
     """Over its socket: looking, chatting, deleting and restoring."""
     assert run(program, "chat", "-m", "good morning", "--as", "anna").out == "good morning\n"
-    assert [row["session_id"] for row in run(program, "sessions", "list", "--json").json["sessions"]] == [
+    assert [row["session_id"] for row in run(program, "sessions", "list", "--json").json] == [
         "console_anna", "web_a",
     ]  # fmt: skip
     run(program, "sessions", "delete", "web_a", "--yes")
