@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Final, Self
 
-from miniclaw.session import conflict_names, names
+from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.files import DIRECTORY_FLAGS, opened, store_errors, why_no_session_file
 from miniclaw.session.header_reader import Found, HeaderReader
@@ -202,7 +202,7 @@ class DirectoryScan:
                     self._kept_bytes += row.size
                     continue
             if row is not None:
-                rows.append(conflict_names.by_content(row) if isinstance(row, ProblemFile) else row)
+                rows.append(_by_content(row) if isinstance(row, ProblemFile) else row)
 
     def _doubts(self) -> Verify | None:
         """Return `verify`, which is not asked about what stays by any rule: those are nearly all."""
@@ -234,7 +234,9 @@ class DirectoryScan:
         if not names.is_session_file(name):
             if name.startswith(".") and not name.endswith(names.SUFFIX):
                 return []  # our own, or an editor's
-            return [conflict_names.by_name(name, is_file=entry.is_file(follow_symlinks=False))]
+            from miniclaw.session.conflict_names import by_name  # noqa: PLC0415 - start-up time: few have such files
+
+            return [by_name(name, is_file=entry.is_file(follow_symlinks=False))]
         # The listing knows the kind of most entries: what is no file is not even opened.
         try:
             mode = self._directory.fs.stat(name, dir_fd=self._directory.fd).st_mode
@@ -249,3 +251,9 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return entry.is_file(follow_symlinks=False)
     except OSError:
         return True  # reading it says what is wrong
+
+
+def _by_content(problem: ProblemFile) -> ProblemFile:
+    from miniclaw.session.conflict_names import by_content  # noqa: PLC0415 - start-up time: few have such files
+
+    return by_content(problem)
