@@ -373,9 +373,9 @@ class WorkspaceHeldError(StoreError):
         self.holder = holder
         self.stopping = stopping
         self.socket = socket
-        if socket is not None:
-            holder += f", which takes no commands at {socket}"
         advice = "it is stopping; try again" if stopping else "stop it first, or use another MINICLAW_HOME"
+        if socket is not None:
+            advice += f" (it takes no commands at {socket})"
         super().__init__(f"{path} is held by {holder}; {advice}")
 
 

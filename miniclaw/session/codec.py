@@ -23,7 +23,6 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from miniclaw.errors import InvalidMessageError
-from miniclaw.session import json_outline, unusual_forms
 from miniclaw.session.names import parts_of
 from miniclaw.session.sizes import SOURCE, message_bytes, session_bytes
 from miniclaw.session.types import AwareDatetime, Message, Session, SessionHeader
@@ -42,6 +41,17 @@ _MESSAGES_PER_STEP = 64
 _BYTES_PER_STEP = 256 * 1024  # of memory, at most, unless a single message takes more
 
 _COMMA = ord(",")
+_BEGINNINGS = (
+    b"{",
+    b" ",
+    b"\t",
+    b"\r",
+    b"\n",
+    b"\xef\xbb\xbf",
+    b"\xff\xfe",
+    b"\xfe\xff",
+    b"\0\0\xfe\xff",
+)  # with marks
 _KNOWN_FIELDS = frozenset(Session.__struct_fields__)
 _TIMES = ("created_at", "last_accessed")
 
@@ -86,6 +96,11 @@ def _decoding() -> Iterator[None]:
         raise ValueError(f"not UTF-8: {error.reason}") from error
 
 
+def can_begin(prefix: bytes | bytearray) -> bool:
+    """Return whether a file that begins with these bytes may hold an object: after white space or a byte order mark."""
+    return prefix.startswith(_BEGINNINGS)
+
+
 def decode_header(data: bytes) -> SessionHeader:
     """Decode the header from a whole file.
 
@@ -99,7 +114,9 @@ def decode_header(data: bytes) -> SessionHeader:
         try:
             return _decode_header(data)
         except (ValueError, RecursionError) as error:
-            return unusual_forms.header_of(_values(_members(data, error)))
+            from miniclaw.session.unusual_forms import header_of  # noqa: PLC0415 - start-up time: few files need it
+
+            return header_of(_values(_members(data, error)))
 
 
 def check_whole(data: bytes) -> SessionHeader:
@@ -156,6 +173,8 @@ def decode_session(data: bytes) -> Session:
 
 
 def _decode_unusual(members: _Members) -> Session:
+    from miniclaw.session import unusual_forms  # noqa: PLC0415 - as above
+
     values = _values(members)
     header = unusual_forms.header_of(values)
     messages = [Raw(source) for source in unusual_forms.messages_of(values)]
@@ -187,6 +206,8 @@ def _members(data: bytes, error: Exception) -> _Members:
     Raises:
         ValueError, RecursionError: The error of msgspec, where it is damaged.
     """
+    from miniclaw.session import json_outline  # noqa: PLC0415 - as above
+
     try:
         return json_outline.members(json_outline.as_utf8(data))
     except ValueError:
@@ -202,7 +223,9 @@ def _read_message(raw: Raw, otherwise: datetime) -> Message:
     try:
         message = _decode_message(raw)
     except (ValueError, RecursionError):
-        message = unusual_forms.message_of(bytes(raw), otherwise)
+        from miniclaw.session.unusual_forms import message_of  # noqa: PLC0415 - as above
+
+        message = message_of(bytes(raw), otherwise)
         vars(message)[SOURCE] = raw.copy()
         return message
     text = _encode(message)

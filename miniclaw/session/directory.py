@@ -30,7 +30,7 @@ from miniclaw.errors import (
     SessionTooLargeError,
     StoreError,
 )
-from miniclaw.session import adoption, codec, json_outline, names
+from miniclaw.session import adoption, codec, names
 from miniclaw.session.content import content_of, too_large
 from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import (
@@ -141,7 +141,7 @@ class SessionDirectory(OwnableDirectory):
         if header is None or (verify is not None and verify(header)):
             if status.st_size > codec.MAX_SESSION_BYTES:
                 return ProblemFile(name, "unreadable", too_large(status.st_size))
-            if not json_outline.can_begin(prefix):
+            if not codec.can_begin(prefix):
                 # Not worth reading on: neither an object nor what may precede one.
                 return ProblemFile(name, "corrupt", "it is not a JSON object")
             # Nothing is left of a small file, which need not be asked again; its size may be told as 0 (FUSE).

@@ -21,7 +21,6 @@ _ENCODINGS: Final = (  # the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_BEGINNINGS: Final = (b"{", b" ", b"\t", b"\r", b"\n", *(mark for mark, _ in _ENCODINGS))
 _PADDING: Final = b"\0 \t\r\n"
 
 _STRING: Final = r'"[^"\\]*(?:\\.[^"\\]*)*"'
@@ -32,11 +31,6 @@ _CLOSING: Final = {"{": "}", "[": "]"}
 
 # Numbers are only checked: the text of an integer may have more digits than int() takes.
 _check_value = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).decode
-
-
-def can_begin(prefix: bytes | bytearray) -> bool:
-    """Return whether a file that begins with these bytes may hold an object."""
-    return prefix.startswith(_BEGINNINGS)
 
 
 def as_utf8(data: bytes) -> bytes:

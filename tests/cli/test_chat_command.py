@@ -100,6 +100,7 @@ def test_chat_message_that_cannot_be_recorded_is_exit_code_1(program: Program) -
     """A sorry is no answer: the exit code tells, and the file in the way is left alone."""
     path = program.sessions_dir / "console_me.json"
     os.rename(program.add("console_other", days=1), path)
+    (program.sessions_dir / ".quarantine").touch()  # nothing can be moved there
     content = path.read_bytes()
     result = program.run("chat", "--as", "me", "-m", "hello")
     assert result.code == 1

@@ -43,11 +43,11 @@ def test_dry_run_names_each_copy_with_the_way_out(program: Program) -> None:
 
 
 def test_name_that_cannot_be_pasted_is_not_offered(program: Program) -> None:
-    """A name with control characters is shown escaped, and the way out names no file."""
+    """The way out names no file whose name has control characters."""
     program.add("web_anna", days=1)
     (program.sessions_dir / "web_anna (\x1b[2J conflicted copy).json").write_text("{}")
     (problem,) = program.run("sessions", "cleanup", "--dry-run", "--json").json["problems"]
-    assert problem["file"] == r"web_anna (\x1b[2J conflicted copy).json"
+    assert problem["file"] == "web_anna (\x1b[2J conflicted copy).json"
     assert problem["way_out"] == "miniclaw quarantine add FILE"
 
 

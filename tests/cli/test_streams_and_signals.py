@@ -64,6 +64,7 @@ def test_chat_that_could_not_be_saved_fails(program: Program) -> None:
     ) as chat:
         assert chat.stdout is not None
         assert chat.stdout.readline() == "hello\n"
+        (program.sessions_dir / ".quarantine").touch()  # nothing can be moved there
         obstacle.mkdir()
         (program.sessions_dir / "go").touch()
         _, error = chat.communicate(timeout=TIMEOUT_SECONDS)

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from miniclaw.admin.views.looking import Outlook
 from miniclaw.admin.views.rows import SessionRow, shown
-from miniclaw.formats import encodable
+from miniclaw.formats import encodable, one_line
 from miniclaw.session.history import FileTally
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.notice import DueSession
@@ -129,11 +129,12 @@ def shown_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> ShownPlan:
 
 def shown_problem(problem: ProblemFile) -> ShownProblem:
     """Return a file that is no readable session, as it is shown."""
-    shown_name, way_out = encodable(problem.key), None
+    way_out = None
     if problem.kind == "conflict":
         # A name that is shown escaped cannot be pasted.
-        way_out = f"miniclaw quarantine add {shlex.quote(problem.key) if shown_name == problem.key else 'FILE'}"
-    return ShownProblem(shown_name, problem.kind, encodable(problem.reason), way_out)
+        can_be_pasted = one_line(problem.key) == problem.key
+        way_out = f"miniclaw quarantine add {shlex.quote(problem.key) if can_be_pasted else 'FILE'}"
+    return ShownProblem(encodable(problem.key), problem.kind, encodable(problem.reason), way_out)
 
 
 def in_order(due: Iterable[DueSession]) -> list[DueSession]:
