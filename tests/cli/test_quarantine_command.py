@@ -95,7 +95,7 @@ def test_show_of_a_session_is_as_it_is_shown_in_its_place(program: Program) -> N
     shown = [program.run("quarantine", "show", text) for text in (path.name, "web_x", path.name[-8:])]
     assert len({result.out for result in shown}) == 1
     assert shown[0].lines[0] == "session        web_anna"
-    assert shown[0].lines[-1] == "red \\x1b[31m"
+    assert shown[0].lines[-1] == "  red \\x1b[31m"
     assert (shown[0].code, shown[0].err) == (0, "")
 
 
@@ -187,7 +187,7 @@ def test_restore_over_a_session_or_a_damaged_file_changes_nothing(program: Progr
         result = program.run("quarantine", "restore", "web_x")
         assert (result.code, result.out) == (1, "")
         assert str(place) in result.err
-        assert "never overwrites" in result.err
+        assert "none is ever overwritten" in result.err
         assert place.read_bytes() == content
     assert program.run("quarantine", "add", "web_x.json").code == 0
     first = next(name for name in _lying(program) if name.endswith("-00000000"))

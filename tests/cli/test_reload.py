@@ -46,7 +46,7 @@ def test_sighup_puts_a_changed_rule_in_force_for_all_that_asks(program: Program,
     )
     event = gateway.send(signal.SIGHUP, RELOADED)
     assert (event["level"], sorted(event["keys"])) == ("info", ["session.max_sessions", "session.ttl"])
-    assert rules(program) == {"ttl": "7d", "max_sessions": 100, "trash_for": "7d", "quarantine_for": "30d"}
+    assert rules(program) == {"ttl": "7d", "max_sessions": 100, "trash_for": "7d", "quarantine_for": "90d"}
     assert GatewayClient(program.home / "workspace").config()["session"]["ttl"] == "7d"
     assert program.run("status", "--json").json["would_remove"]["sessions"] == 1
     assert [row["removes"] for row in program.run("sessions", "list", "--json").json] == [True]
