@@ -236,7 +236,7 @@ class SessionOperations(Acts):
                     session_id, target_id, by=self._by, late=lambda moved: self._record_late(event("late", moved))
                 )
             except RemovalPendingError:
-                await self._tell(event("pending"))  # noqa: ASYNC120 - it has a shield and a deadline of its own
+                await self._tell(event("pending"))
                 raise
             await self._tell(event("moved", moved))
 

@@ -156,7 +156,7 @@ class ModelledRuntime:
             assert self.states_in_trash(session_id) == +chat.trashed, session_id
         assert not left_in_work(self.directory)
         quarantine = self.directory / ".quarantine"
-        kept = {path.read_bytes() for path in quarantine.iterdir()} if quarantine.exists() else set()
+        kept = {path.read_bytes() for path in quarantine.glob("*") if path.is_file()}
         kept |= {chat.file.data for chat in self.chats.values() if isinstance(chat.file, Odd)}
         assert self.evidence <= kept, "something unreadable was deleted"
         errors = [event for event in self.logs.events if event["level"] == "error"]
