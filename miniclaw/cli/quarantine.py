@@ -23,6 +23,7 @@ from miniclaw.cli.session_show import print_session
 from miniclaw.errors import MiniclawError, NotQuarantinedError
 from miniclaw.formats import format_age, format_duration, format_size, one_line
 from miniclaw.session.codec import MAX_SESSION_BYTES
+from miniclaw.session.leftovers import list_foreign
 from miniclaw.session.quarantine_files import pieces_of, read_quarantined
 from miniclaw.session.quarantine_rows import QuarantinedFile
 from miniclaw.session.retention.timeline import Ages
@@ -58,6 +59,10 @@ def list_files(settings: Settings, as_json: bool) -> None:
     ]  # fmt: skip
     headings = ("SESSION OR FILE", "SINCE", "SIZE", "NOW", "GOES (UTC)", "ID")
     print_table(headings, rows, right=("SIZE",), whole=("SINCE", "GOES (UTC)"))
+    with sessions_opened(settings) as directory:
+        foreign = [] if directory is None else list_foreign(directory, None)
+    for problem in foreign:
+        click.echo(f"left alone: {one_line(problem.key)}: {one_line(problem.reason)}", err=True)
 
 
 def _since(since: datetime, ages: Ages) -> str:

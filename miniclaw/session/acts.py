@@ -60,6 +60,13 @@ class Acts:
         self._limiter = trio.CapacityLimiter(1)
         self._history_limiter = trio.CapacityLimiter(1)
 
+    @classmethod
+    def beside(cls, other: Acts) -> Self:
+        """Return acts of this kind by the same actor on the same workspace; threads are bounded together."""
+        acts = cls(other._manager, other._store, other._cleanup, other._history, by=other._by, clock=other._clock)
+        acts._limiter, acts._history_limiter = other._limiter, other._history_limiter
+        return acts
+
     def acting(self, by: Actor) -> Self:
         """Return the same acts, with another actor."""
         other = copy(self)

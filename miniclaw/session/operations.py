@@ -113,9 +113,7 @@ class SessionOperations(Acts):
     @property
     def quarantine(self) -> QuarantineOperations:
         """The operations on files in quarantine."""
-        return QuarantineOperations(
-            self._manager, self._store, self._cleanup, self._history, by=self._by, clock=self._clock
-        )
+        return QuarantineOperations.beside(self)
 
     async def delete(self, session_ids: Sequence[str], *, erase: bool = False) -> list[Deleted]:
         """Delete sessions now, whatever their age and whether they are pinned.

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,23 @@ def test_list_tells_what_is_in_each_file_now_and_when_it_goes(program: Program) 
     assert days[3] in {87, 88}
     assert cells[5][4] == "not by itself"
     assert [row[5] for row in cells[1:]] == [path.name.replace("\x1b", "\\x1b") for path in files]
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [(lambda path: path.symlink_to("/etc/passwd"), "it is a symbolic link"), (os.mkfifo, "it is a FIFO"),
+     (os.mkdir, "it is a directory"), (lambda path: path.with_name("notes").write_text("mine"), "its name is not that")],
+    ids=["link", "FIFO", "folder", "note"],
+)  # fmt: skip
+def test_list_leaves_alone_what_is_not_ours(program: Program, make: Callable[[Path], Any], what: str) -> None:
+    """It is named on standard error, and neither listed nor followed."""
+    path = _lay(program, "web_a.json")
+    path.unlink()
+    make(path)
+    result = program.run("quarantine", "list")
+    assert (result.code, len(result.lines)) == (0, 1)
+    assert result.err.startswith("left alone: .quarantine/")
+    assert what in result.err
 
 
 def test_list_json_is_the_files(program: Program) -> None:
@@ -337,6 +355,7 @@ def test_cleanup_of_quarantine_is_the_same_before_and_after(program: Program) ->
         "00000001": "quarantine_expired", "00000002": "ttl",
     }  # fmt: skip
     assert [row["to_trash"] for row in dry["leftovers"]] == [True, True]
+    assert sorted(row["file"] for row in dry["due_files"]) == sorted(row["file"] for row in dry["leftovers"])
     result = program.run("sessions", "cleanup", "--yes")
     assert "leftovers removed: 2 quarantined; 2 of them in the trash." in result.lines
     assert [name[-8:] for name in _lying(program)] == ["00000003"]

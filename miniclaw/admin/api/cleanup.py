@@ -42,6 +42,7 @@ class Omitted(Struct, frozen=True):
 
     sessions: int
     due_sessions: int
+    due_files: int
     leftovers: int
     future: int
     problems: int

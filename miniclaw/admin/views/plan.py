@@ -14,7 +14,7 @@ from miniclaw.admin.views.rows import SessionRow, shown
 from miniclaw.formats import encodable, one_line
 from miniclaw.session.history import FileTally
 from miniclaw.session.retention.leftover_rules import LeftoverRow
-from miniclaw.session.retention.notice import DueSession
+from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason
 from miniclaw.session.rows import LeftoverKind, ProblemFile, ProblemKind
@@ -73,6 +73,22 @@ class DueRow(Struct, frozen=True, kw_only=True):
     goes_at: AwareDatetime | None
 
 
+class DueFileRow(Struct, frozen=True, kw_only=True):
+    """A file in quarantine that goes soon.
+
+    Attributes:
+        file: Its id.
+        bytes: Its size.
+        announced: Whether an earlier run has announced it.
+        goes_at: When the first run comes that may remove it; null: none comes by itself.
+    """
+
+    file: str
+    bytes: int
+    announced: bool
+    goes_at: AwareDatetime | None
+
+
 class ShownPlan(Struct, frozen=True, kw_only=True):
     """What a cleanup would do; see ``docs/commands.md``."""
 
@@ -86,6 +102,7 @@ class ShownPlan(Struct, frozen=True, kw_only=True):
     sessions: list[SessionRow]
     due: Count
     due_sessions: list[DueRow]
+    due_files: list[DueFileRow]
     leftovers_by_kind: dict[LeftoverKind, FileTally]
     leftovers: list[ShownLeftover]
     pinned: int
@@ -115,6 +132,7 @@ def shown_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> ShownPlan:
         sessions=[shown(row) for row in plan.removals],
         due=plan.due_count,
         due_sessions=[due_row(due, outlook.timetable.goes_at(due)) for due in in_order(plan.due)],
+        due_files=[_due_file(due, outlook.timetable.goes_at(due)) for due in plan.due_files],
         leftovers_by_kind=_by_kind(plan.leftovers),
         leftovers=[_leftover(row, to_trash=plan.trashes(row)) for row in plan.leftovers],
         pinned=plan.pinned,
@@ -154,6 +172,11 @@ def due_row(due: DueSession, goes_at: datetime | None) -> DueRow:
         announced=due.noted is not None,
         goes_at=goes_at,
     )
+
+
+def _due_file(due: DueFile, goes_at: datetime | None) -> DueFileRow:
+    file = due.leftover
+    return DueFileRow(file=printable(file.key), bytes=file.size, announced=due.noted is not None, goes_at=goes_at)
 
 
 def _by_kind(rows: Iterable[LeftoverRow]) -> dict[LeftoverKind, FileTally]:
