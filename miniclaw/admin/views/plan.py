@@ -176,7 +176,7 @@ def due_row(due: DueSession, goes_at: datetime | None) -> DueRow:
 
 def _due_file(due: DueFile, goes_at: datetime | None) -> DueFileRow:
     file = due.leftover
-    return DueFileRow(file=printable(file.key), bytes=file.size, announced=due.noted is not None, goes_at=goes_at)
+    return DueFileRow(file=encodable(file.key), bytes=file.size, announced=due.noted is not None, goes_at=goes_at)
 
 
 def _by_kind(rows: Iterable[LeftoverRow]) -> dict[LeftoverKind, FileTally]:
