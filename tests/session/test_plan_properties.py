@@ -115,7 +115,7 @@ def test_plan_meets_each_budget_or_says_that_it_is_unmet(
     gone_leftovers = {row.leftover.key for row in plan.leftovers if row.reason != "legacy"}
     left = [session for session in sessions if session.key not in gone]
     kept = [each for each in leftovers if each.key not in gone_leftovers]
-    counted = [each for each in kept if each.kind == "trash"]
+    counted = [each for each in kept if each.kind == "trash" and not each.from_quarantine]
     trashed = [row.session for row in plan.removals if plan.trashes(row)]
     disk_bytes = sum(session.size for session in [*left, *trashed]) + sum(each.size for each in counted)
     freed = sum(on_disk(row.leftover.size) for row in plan.leftovers if row.frees) + sum(
