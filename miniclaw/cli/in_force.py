@@ -12,7 +12,6 @@ from msgspec import Struct
 from miniclaw.cli import Settings
 from miniclaw.cli.asking import ask_for_config, warn
 from miniclaw.config import Config, Home, config_of_tables, differences, show_config
-from miniclaw.config.in_force import needs_restart
 from miniclaw.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,6 +71,8 @@ def _find_rules(settings: Settings) -> InForce:
     keys = [key for key, _, _ in differences(ours, show_config(config)) if key not in _OPTIONS]
     notes: tuple[str, ...] = ()
     if keys:
+        from miniclaw.config.in_force import needs_restart  # noqa: PLC0415 - start-up time: seldom do they differ
+
         differs = f"{settings.config_path} differs from what the gateway goes by: {', '.join(keys)}"
         way = "a restart" if any(map(needs_restart, keys)) else "SIGHUP, or a restart,"
         notes = (f"{differs}. What is shown goes by the gateway's; {way} puts the file in force.",)

@@ -24,7 +24,6 @@ from msgspec import Struct
 from miniclaw.session.clock import machine_boot
 from miniclaw.session.files import DIRECTORY_FLAGS, READ_FLAGS, opened, store_errors
 from miniclaw.session.fs import OsCalls
-from miniclaw.session.process import is_alive
 from miniclaw.session.types import AwareDatetime
 
 LOCK_NAME: Final = ".lock"
@@ -66,6 +65,8 @@ class Holder(Struct, frozen=True):
 
 def is_running(holder: Holder) -> bool:
     """Return whether a process still runs on this machine, by what it wrote where nothing can be locked."""
+    from miniclaw.session.process import is_alive  # noqa: PLC0415 - start-up time: few file systems have no locks
+
     return holder.pid is not None and holder.boot == machine_boot() != "" and is_alive(holder.pid)
 
 
