@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 import click
 import msgspec
 
-from miniclaw.formats import escaped_json, one_line
+from miniclaw.formats import escaped_json, format_age, one_line
 
 LIST_DUE = "`miniclaw sessions due` lists them"
 
@@ -111,6 +112,11 @@ def has_terminal() -> bool:
 def echo_error(error: Exception | str) -> None:
     """Tell what went wrong with one thing of several, as an error that ends a command is told."""
     click.echo(one_line(f"miniclaw: {error}"), err=True)
+
+
+def ago(age: timedelta | None) -> str:
+    """Return how long ago something was; None: it is ahead of the clock."""
+    return "ahead of the clock" if age is None else f"{format_age(age)} ago"
 
 
 def count(number: int, noun: str) -> str:

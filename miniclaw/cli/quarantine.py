@@ -18,15 +18,14 @@ from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import log_to_terminal, moment_of, sessions_opened
 from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
-from miniclaw.cli.output import count, echo_error, echo_json, print_table
+from miniclaw.cli.output import ago, count, echo_error, echo_json, print_table
 from miniclaw.cli.session_show import print_session
 from miniclaw.errors import MiniclawError, NotQuarantinedError
-from miniclaw.formats import format_age, format_duration, format_size, one_line
+from miniclaw.formats import format_duration, format_size, one_line
 from miniclaw.session.codec import MAX_SESSION_BYTES
 from miniclaw.session.leftovers import list_foreign
 from miniclaw.session.quarantine_files import pieces_of, read_quarantined
 from miniclaw.session.quarantine_rows import QuarantinedFile
-from miniclaw.session.retention.timeline import Ages
 
 if TYPE_CHECKING:
     from miniclaw.session.quarantine_operations import FileOutcome
@@ -53,7 +52,7 @@ def list_files(settings: Settings, as_json: bool) -> None:
         echo_json(found)
         return
     rows = [
-        (file.session_id or file.file, _since(file.since, moment.ages), format_size(file.bytes),
+        (file.session_id or file.file, ago(moment.ages.age(file.since)), format_size(file.bytes),
          file.problem or "can be restored", _goes(file.goes_at), file.id)
         for file in found
     ]  # fmt: skip
@@ -63,11 +62,6 @@ def list_files(settings: Settings, as_json: bool) -> None:
         foreign = [] if directory is None else list_foreign(directory, None)
     for problem in foreign:
         click.echo(f"left alone: {one_line(problem.key)}: {one_line(problem.reason)}", err=True)
-
-
-def _since(since: datetime, ages: Ages) -> str:
-    age = ages.age(since)
-    return "ahead of the clock" if age is None else f"{format_age(age)} ago"
 
 
 def _goes(goes_at: datetime | None) -> str:

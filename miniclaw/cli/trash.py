@@ -15,9 +15,9 @@ from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import find_trashes, log_to_terminal, moment_of, notice_at, trash_opened
 from miniclaw.cli.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
-from miniclaw.cli.output import echo_error, echo_json, entries, print_table
+from miniclaw.cli.output import ago, echo_error, echo_json, entries, print_table
 from miniclaw.errors import TrashEntryNotFoundError
-from miniclaw.formats import format_age, format_remaining, format_size, one_line
+from miniclaw.formats import format_remaining, format_size, one_line
 from miniclaw.session.retention.leftover_rules import judge_leftover
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.retention.policy import RetentionPolicy
@@ -152,8 +152,8 @@ def _is_expired(entry: TrashEntry, policy: RetentionPolicy, notice: Notice) -> b
 
 def _print_entries(found: list[TrashEntry], ages: Ages) -> None:
     rows = [
-        (entry.session_id or (entry.key if entry.from_quarantine else "?"), _removed(entry, ages), _expiry(entry, ages),
-         format_size(entry.stored_size), _reason(entry), entry.id)
+        (entry.session_id or (entry.key if entry.from_quarantine else "?"), ago(ages.age(entry.removed_at)),
+         _expiry(entry, ages), format_size(entry.stored_size), _reason(entry), entry.id)
         for entry in found
     ]  # fmt: skip
     print_table(
@@ -168,11 +168,6 @@ def _reason(entry: TrashEntry) -> str:
     if entry.problem:
         return f"damaged: {entry.problem}"
     return f"{entry.reason}, from quarantine" if entry.from_quarantine else entry.reason
-
-
-def _removed(entry: TrashEntry, ages: Ages) -> str:
-    age = ages.age(entry.removed_at)
-    return "ahead of the clock" if age is None else f"{format_age(age)} ago"
 
 
 def _expiry(entry: TrashEntry, ages: Ages) -> str:
