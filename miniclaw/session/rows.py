@@ -104,12 +104,6 @@ class Leftover(Struct, frozen=True, gc=False):
     since: datetime | None
     expires_at: datetime | None = None
     header: SessionHeader | None = None
-
-    @property
-    def inside(self) -> str:
-        """The session that the content names, where the file is ``mismatched``; else empty."""
-        return "" if self.header is None else self.header.session_id
-
     readable: bool = True
     from_quarantine: bool = False
 

@@ -95,8 +95,8 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
         ttl: Inactivity after which a session is expired, exclusive; positive. None: never.
         ttl_by_channel: The same for single channels, before `ttl`.
         max_sessions: How many sessions may stay, at least 1; the least recently used go.
-        max_disk_bytes: Bytes that sessions, trash and quarantine may take, at least 1. Beyond it first the trash is
-            emptied, then the least recently used sessions go.
+        max_disk_bytes: Bytes that sessions and their entries in the trash may take, at least 1. Beyond it first the
+            trash is emptied, then the least recently used sessions go.
         low_water: Bytes down to which `max_disk_bytes` removes, below it; None: nine tenths of it.
         min_free_disk: Bytes that are to be free on the disk, at least 1; as `max_disk_bytes` where they are fewer, but
             no session goes where all of them would not be enough.
