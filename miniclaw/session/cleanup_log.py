@@ -123,10 +123,11 @@ class RunLog:
     def removals(self, removals: Sequence[Removal], ages: Ages) -> None:
         """Log each session that was removed, at DEBUG, and each that could not be, as an ERROR."""
         for removal in removals:
-            path = str(self._sessions_dir / removal.key)
-            if removal.outcome == "removed":
+            if removal.outcome == "removed":  # nearly all; they need no path
                 log_removed(removal, ages)
-            elif removal.outcome == "pending":
+                continue
+            path = str(self._sessions_dir / removal.key)
+            if removal.outcome == "pending":
                 log.error("Session not removed yet", path=path, outcome=removal.outcome, reason=removal.reason)
             elif removal.outcome in _FAILED:
                 self._name_or_count(

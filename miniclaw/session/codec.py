@@ -13,6 +13,7 @@ Decoding errors of every kind become `ValueError` with one sentence. msgspec rai
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -41,17 +42,8 @@ _MESSAGES_PER_STEP = 64
 _BYTES_PER_STEP = 256 * 1024  # of memory, at most, unless a single message takes more
 
 _COMMA = ord(",")
-_BEGINNINGS = (
-    b"{",
-    b" ",
-    b"\t",
-    b"\r",
-    b"\n",
-    b"\xef\xbb\xbf",
-    b"\xff\xfe",
-    b"\xfe\xff",
-    b"\0\0\xfe\xff",
-)  # with marks
+# White space, or a byte order mark, may precede the object; the mark of UTF-32-LE begins with that of UTF-16-LE.
+_BEGINNINGS = (b"{", b" ", b"\t", b"\r", b"\n", BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE, BOM_UTF32_BE)
 _KNOWN_FIELDS = frozenset(Session.__struct_fields__)
 _TIMES = ("created_at", "last_accessed")
 

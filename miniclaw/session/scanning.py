@@ -236,7 +236,7 @@ class DirectoryScan:
                 return []  # our own, or an editor's
             from miniclaw.session.conflict_names import by_name  # noqa: PLC0415 - start-up time: few have such files
 
-            return [by_name(name, is_file=entry.is_file(follow_symlinks=False))]
+            return [by_name(name, is_file=_is_file(entry))]
         # The listing knows the kind of most entries: what is no file is not even opened.
         try:
             mode = self._directory.fs.stat(name, dir_fd=self._directory.fd).st_mode
