@@ -6,7 +6,6 @@ What was accepted before the move is in the session that was moved; what comes a
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -17,23 +16,14 @@ from miniclaw.errors import (
     SessionNotFoundError,
 )
 from miniclaw.session.retention.policy import RetentionPolicy
-from tests.fakes.clock import WallClock
 from tests.faults.interleaving import SOAK, Level, Outcome
-from tests.faults.interleaving_explorer import Explorer, Prepare
+from tests.faults.interleaving_explorer import FEW_LEVELS, PREPARED, Explorer, Prepare
 from tests.faults.interleaving_world import ID, MOVED_ID, OLD, World
 
 TRASH = RetentionPolicy(trash_for=timedelta(days=7))
 
-LEVELS = pytest.mark.parametrize(("level", "preemptions"), [("shared", 1 + SOAK), ("named", SOAK)])
-PREPARED = pytest.mark.parametrize("prepare", [None, World.be_idle, World.be_unsaved])
 
-
-@pytest.fixture
-def explorer(sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch) -> Explorer:
-    return Explorer(sessions_dir, clock, monkeypatch)
-
-
-@LEVELS
+@FEW_LEVELS
 @PREPARED
 def test_say_and_move_keep_every_accepted_message(
     explorer: Explorer, prepare: Prepare | None, level: Level, preemptions: int
@@ -53,7 +43,7 @@ def test_say_and_move_keep_every_accepted_message(
     assert accepted >= {0, 2}
 
 
-@LEVELS
+@FEW_LEVELS
 @pytest.mark.parametrize("prepare", [None, World.be_idle])
 def test_chat_and_move_lose_no_message(
     explorer: Explorer, prepare: Prepare | None, level: Level, preemptions: int
@@ -76,7 +66,7 @@ def test_chat_and_move_lose_no_message(
     assert len(seen) >= 2
 
 
-@LEVELS
+@FEW_LEVELS
 def test_save_and_move_agree(explorer: Explorer, level: Level, preemptions: int) -> None:
     """An autosave at the same time neither brings the old one back nor loses what it saves."""
 
@@ -106,7 +96,7 @@ def test_cleanup_and_move_have_it_in_one_place(explorer: Explorer) -> None:
     assert removed == {0, 1}
 
 
-@LEVELS
+@FEW_LEVELS
 def test_delete_and_move_have_it_in_one_place(explorer: Explorer, level: Level, preemptions: int) -> None:
     """Of a deletion and a move one finds the session, and the other finds none."""
 
@@ -121,7 +111,7 @@ def test_delete_and_move_have_it_in_one_place(explorer: Explorer, level: Level, 
     explorer.run("delete x move", World.be_idle, check, preemptions=preemptions, level=level, policy=TRASH)
 
 
-@LEVELS
+@FEW_LEVELS
 def test_two_moves_make_one_session(explorer: Explorer, level: Level, preemptions: int) -> None:
     """One of two equal moves finds the session; the other one finds none any more, or the new one in its way."""
 
@@ -136,7 +126,7 @@ def test_two_moves_make_one_session(explorer: Explorer, level: Level, preemption
     explorer.run("move x move2", None, check, preemptions=preemptions, level=level)
 
 
-@LEVELS
+@FEW_LEVELS
 def test_move_and_the_end_of_patience_agree(explorer: Explorer, level: Level, preemptions: int) -> None:
     """A move that was reported as failed has not happened; one that is pending happens."""
     told = set()
@@ -155,7 +145,7 @@ def test_move_and_the_end_of_patience_agree(explorer: Explorer, level: Level, pr
     assert told == {str, SessionFileError, RemovalPendingError}
 
 
-@LEVELS
+@FEW_LEVELS
 def test_move_and_the_end_keep_every_accepted_message(explorer: Explorer, level: Level, preemptions: int) -> None:
     """Where the runtime ends meanwhile the session is under one of its ids, with all that was accepted."""
 

@@ -6,22 +6,14 @@ work folder, and after a last save the disk says what memory says.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.removal import Consent, Removal
-from tests.fakes.clock import WallClock
 from tests.faults.interleaving import SOAK, Level, Outcome
 from tests.faults.interleaving_explorer import LEVELS, Explorer, Prepare
 from tests.faults.interleaving_world import OLD, World
-
-
-@pytest.fixture
-def explorer(sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch) -> Explorer:
-    return Explorer(sessions_dir, clock, monkeypatch)
 
 
 @LEVELS

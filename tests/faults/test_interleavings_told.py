@@ -13,21 +13,14 @@ import pytest
 
 from miniclaw.errors import RemovalPendingError, SessionFileError
 from miniclaw.session.retention.policy import RetentionPolicy
-from tests.fakes.clock import WallClock
 from tests.fakes.samples import read_contents
 from tests.faults.interleaving import SOAK, Level, Outcome
-from tests.faults.interleaving_explorer import Explorer, Prepare
+from tests.faults.interleaving_explorer import PREPARED, Explorer, Prepare
 from tests.faults.interleaving_world import ID, OLD, World
 
 TRASH = RetentionPolicy(trash_for=timedelta(days=7))
 
 LEVELS = pytest.mark.parametrize(("level", "preemptions"), [("shared", 2 + SOAK), ("named", SOAK)])
-PREPARED = pytest.mark.parametrize("prepare", [None, World.be_idle, World.be_unsaved])
-
-
-@pytest.fixture
-def explorer(sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch) -> Explorer:
-    return Explorer(sessions_dir, clock, monkeypatch)
 
 
 @LEVELS

@@ -6,7 +6,6 @@ A session is never lost: it is live, or whole in the trash; and nothing from the
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,20 +13,13 @@ from miniclaw.errors import SessionExistsError, SessionNotFoundError, TrashEntry
 from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import WallClock
 from tests.faults.interleaving import SOAK, Level, Outcome
-from tests.faults.interleaving_explorer import Explorer, Prepare
+from tests.faults.interleaving_explorer import FEW_LEVELS, Explorer, Prepare
 from tests.faults.interleaving_world import ID, OLD, World
 
 POLICY = RetentionPolicy(trash_for=timedelta(days=7))
 
-LEVELS = pytest.mark.parametrize(("level", "preemptions"), [("shared", 1 + SOAK), ("named", SOAK)])
 
-
-@pytest.fixture
-def explorer(sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch) -> Explorer:
-    return Explorer(sessions_dir, clock, monkeypatch)
-
-
-@LEVELS
+@FEW_LEVELS
 def test_save_and_cleanup_to_the_trash_keep_the_live_session(
     explorer: Explorer, level: Level, preemptions: int
 ) -> None:
@@ -41,7 +33,7 @@ def test_save_and_cleanup_to_the_trash_keep_the_live_session(
     explorer.run("save x cleanup", World.be_unsaved, check, preemptions=preemptions, level=level, policy=POLICY)
 
 
-@LEVELS
+@FEW_LEVELS
 def test_save_and_cleanup_to_the_trash_of_an_old_one_agree(explorer: Explorer, level: Level, preemptions: int) -> None:
     """An expired session is in its place with all that was saved, or in the trash with all of it; never in both."""
 
@@ -54,7 +46,7 @@ def test_save_and_cleanup_to_the_trash_of_an_old_one_agree(explorer: Explorer, l
     explorer.run("save x cleanup", prepare, check, preemptions=preemptions, level=level, policy=POLICY)
 
 
-@LEVELS
+@FEW_LEVELS
 @pytest.mark.parametrize("prepare", [None, World.be_idle])
 def test_chat_and_cleanup_to_the_trash_lose_no_message(
     explorer: Explorer, prepare: Prepare | None, level: Level, preemptions: int
@@ -72,7 +64,7 @@ def test_chat_and_cleanup_to_the_trash_lose_no_message(
     assert removed == {0, 1}
 
 
-@LEVELS
+@FEW_LEVELS
 def test_restore_and_chat_have_one_session(explorer: Explorer, level: Level, preemptions: int) -> None:
     """Who writes goes on with what was restored, or has a new session, which the restore then leaves alone."""
     seen = set()
@@ -89,7 +81,7 @@ def test_restore_and_chat_have_one_session(explorer: Explorer, level: Level, pre
     assert seen == {True, False}
 
 
-@LEVELS
+@FEW_LEVELS
 def test_two_restores_make_one_session(explorer: Explorer, level: Level, preemptions: int) -> None:
     """One of two restores succeeds, and the other one is told that there is a session, or no entry any more."""
 
@@ -104,7 +96,7 @@ def test_two_restores_make_one_session(explorer: Explorer, level: Level, preempt
     explorer.run("restore x restore2", World.be_trashed, check, preemptions=preemptions, level=level, policy=POLICY)
 
 
-@LEVELS
+@FEW_LEVELS
 def test_restore_and_cleanup_leave_it_restored(explorer: Explorer, level: Level, preemptions: int) -> None:
     """A cleanup does not take again what is just being restored: it counts as used now."""
 
@@ -116,7 +108,7 @@ def test_restore_and_cleanup_leave_it_restored(explorer: Explorer, level: Level,
     explorer.run("restore x cleanup", World.be_trashed, check, preemptions=preemptions, level=level, policy=POLICY)
 
 
-@LEVELS
+@FEW_LEVELS
 def test_restore_and_cleanup_of_an_expired_entry_agree(
     explorer: Explorer, level: Level, preemptions: int, clock: WallClock
 ) -> None:
@@ -136,7 +128,7 @@ def test_restore_and_cleanup_of_an_expired_entry_agree(
     explorer.run("restore x cleanup", expire, check, preemptions=preemptions, level=level, policy=POLICY)
 
 
-@LEVELS
+@FEW_LEVELS
 def test_delete_and_restore_lose_neither(explorer: Explorer, level: Level, preemptions: int) -> None:
     """Of a session in its place and an older one in the trash both are there afterwards, each in one place."""
 
