@@ -25,7 +25,7 @@ def _present() -> Any:
     """Return the moment as this version of the package takes it; another one may be measured beside it."""
     if "notice" not in signature(scan_sync).parameters:
         return datetime.now(UTC)
-    from miniclaw.session.clock import SystemClock  # noqa: PLC0415 - an earlier version has none of them
+    from miniclaw.clock import SystemClock  # noqa: PLC0415 - an earlier version has none of them
     from miniclaw.session.moment import by_wall_clock  # noqa: PLC0415
 
     return by_wall_clock(SystemClock()).notice(POLICY, None, waits=False)

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 import trio
 from msgspec import Struct
 
-from miniclaw import signals
 from miniclaw.admin.views.channels import CHANNELS, strange_channels
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.loop import AgentLoop
@@ -29,22 +28,23 @@ from miniclaw.agent.models import Model
 from miniclaw.agent.providers import open_model
 from miniclaw.channels.base import Channel
 from miniclaw.channels.supervisor import channels_by_name, raise_ended, run_channels
+from miniclaw.clock import Clock, Now
 from miniclaw.config import Config, Home, SessionConfig
 from miniclaw.config.in_force import ConfigInForce
+from miniclaw.daemon import signals
+from miniclaw.daemon.notify import teller
+from miniclaw.daemon.reload import Reload
 from miniclaw.errors import StoreError
 from miniclaw.formats import format_duration
-from miniclaw.notify import teller
-from miniclaw.reload import Reload
-from miniclaw.session.clock import Clock, Now
+from miniclaw.loggers import get_logger
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.logs import get_logger
 from miniclaw.session.retention.schedule import Schedule
 from miniclaw.session.rules import RuntimeRules
 from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
 from miniclaw.session.threads import run_in_thread
 
 if TYPE_CHECKING:
-    from miniclaw.front import Front, OwnChannels
+    from miniclaw.daemon.frontend import Front, OwnChannels
 
 log = get_logger("miniclaw.gateway")
 
@@ -115,7 +115,7 @@ async def run_gateway(
 ) -> None:
     """Run the gateway until a signal that asks for the end, or until all of its channels have ended.
 
-    Signals are received from here on only; see `miniclaw.signals`.
+    Signals are received from here on only; see `miniclaw.daemon.signals`.
 
     Args:
         config: The configuration.
@@ -129,7 +129,7 @@ async def run_gateway(
             refuses the start.
         serves: Whether it has channels of its own (page, Telegram) and is served over HTTP, as configured.
         reload: Reads the configuration again, in a thread, at SIGHUP; raises `ConfigError` if it is not right. See
-            `miniclaw.reload`. None: SIGHUP asks for the end.
+            `miniclaw.daemon.reload`. None: SIGHUP asks for the end.
         on_reloaded: Called on the trio thread with a configuration that is in force from now on.
         task_status: Told when everything runs.
 
@@ -235,7 +235,7 @@ def _open_model(config: Config, home: Home, given: Model | None) -> AbstractAsyn
 def _open_channels(config: Config, *, serves: bool) -> AbstractAsyncContextManager[OwnChannels | None]:
     if not serves:
         return nullcontext()
-    from miniclaw.front import open_channels  # noqa: PLC0415 - start-up time: a program that does not serve needs none
+    from miniclaw.daemon.frontend import open_channels  # noqa: PLC0415 - start-up time: a program that does not serve needs none
 
     return open_channels(config)
 
@@ -251,7 +251,7 @@ def _open_front(
 ) -> AbstractAsyncContextManager[Front | None]:
     if channels is None:
         return nullcontext()
-    from miniclaw.front import open_front  # noqa: PLC0415 - as above
+    from miniclaw.daemon.frontend import open_front  # noqa: PLC0415 - as above
 
     return open_front(in_force, home, runtime, channels=channels, inbox=inbox, loop=loop)
 

@@ -15,7 +15,7 @@ import httpx2
 import trio
 
 from miniclaw.formats import one_line
-from miniclaw.redaction import redact
+from miniclaw.secret import redact
 
 _CLOSING_SECONDS: Final = 1
 _KEPT_CONNECTIONS: Final = 8

@@ -21,7 +21,7 @@ from threading import Condition, Thread
 from time import monotonic
 from typing import Any, Final, Literal, TextIO, TypeAlias, cast
 
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 
 MAX_BYTES: Final = 1024 * 1024
 """How much a queue holds; a single record may be larger."""

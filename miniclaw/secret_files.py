@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import ConfigError, StoreIOError
-from miniclaw.redaction import Secret
+from miniclaw.secret import Secret
 from miniclaw.session.files import PRIVATE_DIR, why_not_followed
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.privacy import OTHERS, keep_others_out, keeps_modes

@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 import trio
 import miniclaw
-from miniclaw.session.clock import SystemClock
+from miniclaw.clock import SystemClock
 from tests.fakes.samples import write_session
 
 async def live(path):

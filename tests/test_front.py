@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from miniclaw.front import Front
+from miniclaw.daemon.frontend import Front
 from miniclaw.web.config import WebConfig
 from miniclaw.web.security import Security
 

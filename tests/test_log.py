@@ -11,9 +11,9 @@ import pytest
 import structlog
 
 from miniclaw.config import LogLevel
-from miniclaw.log import configure_logging
-from miniclaw.redaction import Secret
-from miniclaw.session.logs import LEVELS, get_logger
+from miniclaw.daemon.logging import configure_logging
+from miniclaw.loggers import LEVELS, get_logger
+from miniclaw.secret import Secret
 
 
 class _Terminal(io.TextIOWrapper):

@@ -17,8 +17,8 @@ from trio.testing import MockClock
 from miniclaw.config import Config, Home
 from miniclaw.config.in_force import ConfigInForce
 from miniclaw.config.notify import NotifyConfig
+from miniclaw.daemon.notify import COMMAND_SECONDS, tell, teller
 from miniclaw.gateway import run_gateway
-from miniclaw.notify import COMMAND_SECONDS, tell, teller
 from miniclaw.session.announcing import Announcement
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

@@ -249,8 +249,8 @@ def test_process_that_ends_has_written_everything() -> None:
     """An ordinary end loses nothing, by whichever way it was written; an error at the end is told."""
     code, out, error = python(
         "import logging, warnings\n"
-        "from miniclaw.log import configure_logging\n"
-        "from miniclaw.session.logs import get_logger\n"
+        "from miniclaw.daemon.logging import configure_logging\n"
+        "from miniclaw.loggers import get_logger\n"
         "configure_logging('info', 'json')\n"
         "for number in range(1000): get_logger('x').info('Event', number=number)\n"
         "print('printed', file=sys.stderr)\n"
@@ -280,8 +280,8 @@ def test_process_whose_output_is_not_read_ends(pipe: StalledPipe, end: str) -> N
 
 FORK = """
 from miniclaw import output_queue
-from miniclaw.log import configure_logging
-from miniclaw.session.logs import get_logger
+from miniclaw.daemon.logging import configure_logging
+from miniclaw.loggers import get_logger
 
 configure_logging("info", "json")
 log = get_logger("x")

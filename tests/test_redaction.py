@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw import redaction
-from miniclaw.log import configure_logging
-from miniclaw.redaction import Secret, StreamRedactor, redact
-from miniclaw.session.logs import get_logger
+from miniclaw import secret as redaction
+from miniclaw.daemon.logging import configure_logging
+from miniclaw.loggers import get_logger
+from miniclaw.secret import Secret, StreamRedactor, redact
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from miniclaw import signals
 from miniclaw.config import Config, Home
+from miniclaw.daemon import signals
 from miniclaw.gateway import Running, run_gateway
 from tests.fakes.logs import LogRecorder
 from tests.fakes.patience import PATIENCE_SECONDS

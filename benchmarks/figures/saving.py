@@ -17,8 +17,8 @@ from benchmarks.bench import USUAL_BYTES, Bench
 from benchmarks.data import Corpus, generate
 from benchmarks.figure import Figure
 from benchmarks.peers import raw_save
+from miniclaw.clock import utc_now
 from miniclaw.session import codec, names
-from miniclaw.session.clock import utc_now
 from miniclaw.session.folder import Folder
 from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.manager import SessionManager

@@ -16,7 +16,7 @@ from typing import Final
 
 from benchmarks.figure import UnavailableError, timed
 from benchmarks.peers.walks import TTL
-from miniclaw.session.clock import utc_now
+from miniclaw.clock import utc_now
 
 _START_SECONDS: Final = 20
 _PIPELINE: Final = 1_000  # commands that are sent before their replies are read

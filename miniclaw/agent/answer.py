@@ -18,7 +18,7 @@ from miniclaw.agent.sse import EventDecoder
 from miniclaw.agent.wire import ReplyDecoder, ServerError
 from miniclaw.errors import ModelError
 from miniclaw.http_client import describe, read_some, shorten
-from miniclaw.redaction import Secret, StreamRedactor
+from miniclaw.secret import Secret, StreamRedactor
 
 MAX_STREAM_BYTES: Final = 64 * 1024 * 1024
 """Largest answer as it is streamed, inclusive. A piece of a few letters comes in an event of some hundred bytes."""

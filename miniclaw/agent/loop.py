@@ -22,11 +22,11 @@ from miniclaw.agent.transcript import STOPPED
 from miniclaw.agent.turn import FAILED, RECORDING_SECONDS, Turn, record_unanswered
 from miniclaw.channels.base import Channel, InboundMessage, OutboundMessage
 from miniclaw.channels.port import Port
+from miniclaw.clock import Now, utc_now
 from miniclaw.errors import InvalidMessageError, MiniclawError, ModelBugError, ModelError
 from miniclaw.foreign import text_of
-from miniclaw.redaction import redact
-from miniclaw.session.clock import Now, utc_now
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
+from miniclaw.secret import redact
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import make_session_id
 from miniclaw.session.prompt_saving import PromptSaver

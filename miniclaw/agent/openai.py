@@ -24,12 +24,12 @@ from miniclaw.agent.models import ModelEvent
 from miniclaw.agent.retries import delay_seconds, is_worth_a_retry, parse_retry_after
 from miniclaw.agent.system_prompt import SystemPromptError, read_system_prompt
 from miniclaw.agent.wire import encode_request
+from miniclaw.clock import Now, utc_now
 from miniclaw.errors import ModelError, ModelErrorKind
 from miniclaw.formats import format_duration
 from miniclaw.http_client import describe, open_http_client, read_some, shorten
-from miniclaw.redaction import Secret
-from miniclaw.session.clock import Now, utc_now
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
+from miniclaw.secret import Secret
 from miniclaw.session.types import Message
 
 log = get_logger("miniclaw.agent.openai")

@@ -16,8 +16,8 @@ from miniclaw.agent.models import EchoModel, Model
 from miniclaw.agent.system_prompt import NAME, SystemPromptError, read_system_prompt
 from miniclaw.errors import ConfigError
 from miniclaw.extras import missing_package
+from miniclaw.loggers import get_logger
 from miniclaw.secret_files import load_secret
-from miniclaw.session.logs import get_logger
 
 log = get_logger("miniclaw.agent")
 

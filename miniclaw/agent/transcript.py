@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
 
 from miniclaw.channels.base import InboundMessage
+from miniclaw.clock import Now
 from miniclaw.errors import InvalidMessageError, ModelError, SessionNotFoundError
-from miniclaw.session.clock import Now
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.types import Message, Role, ToolCall
 

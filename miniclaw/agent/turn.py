@@ -15,12 +15,12 @@ from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
 from miniclaw.agent.transcript import STOPPED, Delivery, Transcript
 from miniclaw.channels.base import InboundMessage
+from miniclaw.clock import Now
 from miniclaw.errors import MiniclawError, ModelBugError, ModelError, SessionNotFoundError
 from miniclaw.foreign import Contained, name_of, only, text_of
 from miniclaw.formats import one_line
-from miniclaw.redaction import redact
-from miniclaw.session.clock import Now
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
+from miniclaw.secret import redact
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.types import Message
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundDelta, OutboundMessage
 from miniclaw.channels.subscription import Delta, Event, PersonSaid, Refused, Replied, Saved, Subscription
 from miniclaw.errors import ChannelNotRunningError
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 from miniclaw.session.names import is_channel
 
 Phase: TypeAlias = Literal["starting", "running", "stopping"]

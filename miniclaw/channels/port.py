@@ -21,8 +21,8 @@ from miniclaw.channels.base import (
 )
 from miniclaw.errors import ChannelError
 from miniclaw.foreign import Contained, name_of, only, text_of
-from miniclaw.redaction import redact
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
+from miniclaw.secret import redact
 
 ChannelCall: TypeAlias = Literal["run", "send", "send_delta", "confirm", "refuse"]
 """A method of a channel, by which its failures are counted."""

@@ -14,7 +14,7 @@ from miniclaw.channels.base import Channel, InboundMessage, InboundSender
 from miniclaw.channels.port import Port, reason_of
 from miniclaw.errors import ChannelEndedError, ChannelError, ConfigError, ForeignMessageError
 from miniclaw.foreign import Contained, only
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 from miniclaw.session.names import is_channel
 
 FIRST_PAUSE_SECONDS: Final = 1

@@ -11,13 +11,13 @@ import click
 from msgspec.structs import replace
 
 from miniclaw.cli import Settings
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from miniclaw.config import Config
-    from miniclaw.front import Front
+    from miniclaw.daemon.frontend import Front
 
 log = get_logger("miniclaw.gateway")
 
@@ -53,7 +53,7 @@ def gateway(settings: Settings, *, host: str | None, port: int | None) -> None:
 
 
 def _configure_logging(config: Config) -> None:
-    from miniclaw.log import configure_logging  # noqa: PLC0415 - start-up time
+    from miniclaw.daemon.logging import configure_logging  # noqa: PLC0415 - start-up time
 
     configure_logging(config.log.level, config.log.format)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from miniclaw import loggers as logs
 from miniclaw.admin.views import looking as views
 from miniclaw.admin.views.looking import (
     Listing,
@@ -24,7 +25,6 @@ from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.output import scan_progress
 from miniclaw.errors import ConfigError
-from miniclaw.session import logs
 from miniclaw.session.directory import SessionDirectory
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def log_to_terminal(settings: Settings) -> None:
     least: LogLevel = "warning" if level == "info" else level
 
     def set_up() -> None:
-        from miniclaw.log import configure_logging  # noqa: PLC0415 - start-up time: most commands log nothing
+        from miniclaw.daemon.logging import configure_logging  # noqa: PLC0415 - start-up time: most commands log nothing
 
         configure_logging(least, "console")
 
@@ -99,7 +99,7 @@ def list_directory(settings: Settings, directory: SessionDirectory | None) -> Li
 
 def moment_of(settings: Settings) -> Moment:
     """Return what is known of the time, of the last run and of what is due, now."""
-    from miniclaw.session.clock import SystemClock  # noqa: PLC0415 - start-up time
+    from miniclaw.clock import SystemClock  # noqa: PLC0415 - start-up time
 
     return views.find_moment(settings, SystemClock())
 

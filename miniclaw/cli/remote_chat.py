@@ -17,12 +17,12 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from miniclaw import signals
 from miniclaw.channels.base import InboundMessage, OutboundDelta, OutboundMessage
 from miniclaw.channels.console import ConsoleChannel
 from miniclaw.cli.gateway_socket import GatewaySocket, SocketClosedError
+from miniclaw.daemon import signals
 from miniclaw.errors import ChannelError
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 from miniclaw.session.types import Message, Role, ToolCall
 
 MAX_TEXT_CHARS: Final = 100_000

@@ -12,13 +12,13 @@ from typing import Self, TypeVar
 
 import trio
 
+from miniclaw.clock import Now, utc_now
 from miniclaw.errors import StoreError
+from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup
 from miniclaw.session.cleanup_late import record_late
-from miniclaw.session.clock import Now, utc_now
 from miniclaw.session.history import Actor, EventKind, FileTally, History, HistoryEvent, HistorySession, Tally
 from miniclaw.session.job import Job
-from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.threads import Epilogue, telling

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from miniclaw.loggers import get_logger
 from miniclaw.session import names
 from miniclaw.session.files import store_errors
-from miniclaw.session.logs import get_logger
 from miniclaw.session.ownable import OwnableDirectory
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.spelling import is_spelled, spellings

@@ -19,14 +19,14 @@ from typing import Final, TypeAlias, TypeVar
 import trio
 from msgspec.structs import asdict
 
+from miniclaw.clock import Clock, Now, SystemClock, as_clock
 from miniclaw.errors import RemovalPendingError, StoreError
+from miniclaw.loggers import get_logger
 from miniclaw.session.carrying_out import carry_out
 from miniclaw.session.cleanup_late import LateBatches
 from miniclaw.session.cleanup_log import CleanupLog, RunLog, log_removed
 from miniclaw.session.cleanup_result import CleanupResult, Progress, planned_event
-from miniclaw.session.clock import Clock, Now, SystemClock, as_clock
 from miniclaw.session.history import Actor, EventKind, History, HistoryEvent
-from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.moment import Moment, by_wall_clock, look_at
 from miniclaw.session.plan import CleanupPlan, Planner

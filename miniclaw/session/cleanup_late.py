@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from miniclaw.errors import StoreError
+from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup_log import CleanupLog
 from miniclaw.session.cleanup_result import Progress
 from miniclaw.session.history import Actor, History, HistoryEvent
-from miniclaw.session.logs import get_logger
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow

@@ -13,11 +13,11 @@ import trio
 
 from miniclaw.errors import RuntimeClosedError, StoreError
 from miniclaw.foreign import Contained
+from miniclaw.loggers import get_logger
 from miniclaw.session.announcing import Announcement, Announcer, OnAnnounced
 from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup, CleanupResult, OnPlan
 from miniclaw.session.cleanup_result import planned_event
 from miniclaw.session.idle import Idle
-from miniclaw.session.logs import get_logger
 from miniclaw.session.retention.notice import LastRun, Notice
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.schedule import Schedule

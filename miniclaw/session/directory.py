@@ -30,6 +30,7 @@ from miniclaw.errors import (
     SessionTooLargeError,
     StoreError,
 )
+from miniclaw.loggers import get_logger
 from miniclaw.session import adoption, codec, names
 from miniclaw.session.content import content_of, too_large
 from miniclaw.session.durability import sync_directory
@@ -42,7 +43,6 @@ from miniclaw.session.files import (
     store_errors,
     why_no_session_file,
 )
-from miniclaw.session.logs import get_logger
 from miniclaw.session.on_disk import Difference, OnDisk, Written, make_on_disk, on_disk_of, remember
 from miniclaw.session.ownable import OwnableDirectory
 from miniclaw.session.quarantine import quarantine

@@ -8,9 +8,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from miniclaw.clock import utc_now
 from miniclaw.errors import StoreError
 from miniclaw.session import names
-from miniclaw.session.clock import utc_now
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.folder import Folder

@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from miniclaw.loggers import get_logger
 from miniclaw.session.durability import sync_directory, sync_file
 from miniclaw.session.files import (
     READ_FLAGS,
@@ -37,7 +38,6 @@ from miniclaw.session.files import (
     write_all,
 )
 from miniclaw.session.folder import Folder
-from miniclaw.session.logs import get_logger
 from miniclaw.session.types import AwareDatetime
 
 HISTORY_NAME: Final = "history.jsonl"

@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from miniclaw.session.clock import machine_boot
+from miniclaw.clock import machine_boot
 from miniclaw.session.files import DIRECTORY_FLAGS, READ_FLAGS, opened, store_errors
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.types import AwareDatetime

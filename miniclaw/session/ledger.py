@@ -24,7 +24,7 @@ from datetime import datetime
 from itertools import compress
 from typing import Final, Self, TypeAlias
 
-from miniclaw.session.clock import from_microseconds, to_microseconds
+from miniclaw.clock import from_microseconds, to_microseconds
 from miniclaw.session.fs import Bytes
 
 RACY_SECONDS: Final = 2

@@ -6,10 +6,10 @@ from functools import partial
 from typing import Final
 
 from miniclaw.errors import StoreError
+from miniclaw.loggers import get_logger
 from miniclaw.session.files import READ_FLAGS, fill, opened, replace_file
 from miniclaw.session.folder import Folder
 from miniclaw.session.ledger import MAX_FILE_BYTES, Ledger
-from miniclaw.session.logs import get_logger
 
 LEDGER_NAME: Final = "sessions.ledger"
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import trio
 
+from miniclaw.clock import Now
 from miniclaw.errors import (
     CorruptSessionError,
     MismatchedSessionError,
@@ -16,10 +17,9 @@ from miniclaw.errors import (
     SessionTooLargeError,
     StoreError,
 )
-from miniclaw.session.clock import Now
+from miniclaw.loggers import get_logger
 from miniclaw.session.gate import Gate
 from miniclaw.session.locks import FileLocks, Lease
-from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.names import split_session_id
 from miniclaw.session.on_disk import Difference

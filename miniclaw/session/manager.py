@@ -15,14 +15,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from miniclaw.clock import Now, utc_now
 from miniclaw.errors import SessionExistsError, SessionNotFoundError
+from miniclaw.loggers import get_logger
 from miniclaw.session import codec
-from miniclaw.session.clock import Now, utc_now
 from miniclaw.session.gate import Gate
 from miniclaw.session.job import Late
 from miniclaw.session.loader import SessionLoader
 from miniclaw.session.locks import FileLocks, Lease
-from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SaveState, SessionMemory
 from miniclaw.session.mover import SessionMover
 from miniclaw.session.names import make_session_id, split_session_id

@@ -28,6 +28,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from miniclaw.errors import StoreError
+from miniclaw.loggers import get_logger
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.files import unlink_quietly
@@ -36,7 +37,6 @@ from miniclaw.session.folder_move import FolderMove
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.history import HISTORY_NAME, merge_histories
 from miniclaw.session.ledger_file import LEDGER_NAME
-from miniclaw.session.logs import get_logger
 from miniclaw.session.state import EARLIER_NAMES, LAST_SEEN_NAME, StateDirectory
 from miniclaw.session.trash import TRASH_NAME, Trash
 from miniclaw.session.trash_folder import SUFFIX, entry_id_of, is_temporary

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from msgspec import Struct
 
-from miniclaw.session.clock import Clock, read_clock, uptime
+from miniclaw.clock import Clock, read_clock, uptime
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Notice, Rules
 from miniclaw.session.retention.policy import DAILY, RetentionPolicy

@@ -19,10 +19,10 @@ from miniclaw.errors import (
     SessionInUseError,
     StoreError,
 )
+from miniclaw.loggers import get_logger
 from miniclaw.session.job import Job, Late
 from miniclaw.session.loader import SessionLoader
 from miniclaw.session.locks import FileLocks, Lease
-from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.relocation import CALLED_OFF, Relocation
 from miniclaw.session.saver import SessionSaver

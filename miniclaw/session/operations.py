@@ -15,17 +15,17 @@ from typing import Protocol, Self
 import trio
 from msgspec import Struct
 
+from miniclaw.clock import Clock, Now
 from miniclaw.errors import MiniclawError, RemovalPendingError, SessionFileError, SessionNotFoundError, StoreError
+from miniclaw.loggers import get_logger
 from miniclaw.session.acts import Acts
 from miniclaw.session.carrying_out import REMOVAL_BATCH
 from miniclaw.session.cleanup import RECORD_SECONDS, OnProgress
 from miniclaw.session.cleanup_result import CleanupResult
-from miniclaw.session.clock import Clock, Now
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.erasing import Traces, erase_traces
 from miniclaw.session.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
 from miniclaw.session.job import PENDING
-from miniclaw.session.logs import get_logger
 from miniclaw.session.parts import SessionParts
 from miniclaw.session.quarantine_operations import QuarantineActs, QuarantineOperations
 from miniclaw.session.relocation import Relocation

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct
 
+from miniclaw.clock import Now, utc_now
 from miniclaw.errors import StoreError
-from miniclaw.session.clock import Now, utc_now
 from miniclaw.session.files import close_quietly, open_directory, store_errors, why_no_directory
 from miniclaw.session.folder import Folder
 from miniclaw.session.fs import OsCalls

@@ -41,8 +41,9 @@ from typing import Final
 
 import msgspec
 
+from miniclaw.clock import machine_boot
 from miniclaw.errors import OwnershipLostError, StoreIOError, WorkspaceHeldError
-from miniclaw.session.clock import machine_boot
+from miniclaw.loggers import get_logger
 from miniclaw.session.files import (
     DIRECTORY_FLAGS,
     close_quietly,
@@ -53,7 +54,6 @@ from miniclaw.session.files import (
 )
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.holder import LOCK_NAME, NO_LOCKS, is_running, read_holder
-from miniclaw.session.logs import get_logger
 from miniclaw.session.process import OpeningProcess
 
 # O_NONBLOCK: a FIFO in its place must not make the owner wait.

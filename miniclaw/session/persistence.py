@@ -10,8 +10,8 @@ from typing import Final
 
 import trio
 
+from miniclaw.loggers import get_logger
 from miniclaw.session.idle import Idle, check_interval
-from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.saving import SaveReport
 from miniclaw.session.timekeeper import Timekeeper

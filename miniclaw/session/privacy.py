@@ -12,9 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from miniclaw.loggers import get_logger
 from miniclaw.session.files import PRIVATE_DIR
 from miniclaw.session.fs import OsCalls
-from miniclaw.session.logs import get_logger
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 

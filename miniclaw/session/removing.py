@@ -15,6 +15,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from miniclaw.clock import Now
 from miniclaw.errors import (
     CorruptSessionError,
     RemovalPendingError,
@@ -22,10 +23,9 @@ from miniclaw.errors import (
     SessionNotFoundError,
     StoreError,
 )
-from miniclaw.session.clock import Now
+from miniclaw.loggers import get_logger
 from miniclaw.session.job import PENDING, REFUSED, Job, Late
 from miniclaw.session.locks import FileLocks, Lease
-from miniclaw.session.logs import get_logger
 from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.removal import Removal, TrashOrder
 from miniclaw.session.rows import StoredSession

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from miniclaw.session.clock import to_microseconds
+from miniclaw.clock import to_microseconds
 from miniclaw.session.types import SessionHeader
 
 ProblemKind: TypeAlias = Literal["unreadable", "corrupt", "mismatched", "conflict", "foreign"]

@@ -12,14 +12,14 @@ from typing import Final
 
 import trio
 
+from miniclaw.clock import Clock, Now
 from miniclaw.errors import UnsavedSessionsError
+from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup_service import CleanupService, OnAnnounced
-from miniclaw.session.clock import Clock, Now
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.history import Actor
 from miniclaw.session.idle import check_interval
-from miniclaw.session.logs import get_logger
 from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS
 from miniclaw.session.operations import SessionOperations
 from miniclaw.session.parts import SessionParts
@@ -178,7 +178,7 @@ async def open_runtime(
             still refuse to start.
         max_live_sessions: How many saved sessions may stay in memory, at least 1.
         max_live_bytes: How many bytes of memory these may take, about, at least 1; the one used last may take more.
-        clock: The clocks of the machine, see `miniclaw.session.clock.Clock`; None: the real ones. A plain function is
+        clock: The clocks of the machine, see `miniclaw.clock.Clock`; None: the real ones. A plain function is
             taken for the wall clock, with trio's clock for the time that passes. Waiting is done on trio's in any case.
         earlier: The folders of an earlier version that belong to this sessions directory alone, in place of `state_dir`
             and `trash_dir`: all that is theirs is moved into `sessions_dir`.

@@ -11,9 +11,9 @@ import trio
 from msgspec import Struct
 
 from miniclaw.errors import OwnershipLostError, SessionFileError, StoreError
+from miniclaw.loggers import get_logger
 from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.logs import get_logger
 from miniclaw.session.on_disk import Written
 from miniclaw.session.threads import soon
 from miniclaw.session.types import Session

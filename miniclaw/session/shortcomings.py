@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Final
 
+from miniclaw.loggers import get_logger
 from miniclaw.session.fs import OsCalls
-from miniclaw.session.logs import get_logger
 
 # Device and sentence, with a token of the call that logged them; changed by any thread, in one atomic step.
 _logged: Final[dict[tuple[int, str], object]] = {}

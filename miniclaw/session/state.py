@@ -24,6 +24,7 @@ import msgspec
 from msgspec import Struct, field
 
 from miniclaw.errors import SessionFileError, StoreError
+from miniclaw.loggers import get_logger
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import (
@@ -41,7 +42,6 @@ from miniclaw.session.files import (
 )
 from miniclaw.session.folder import STATE_NAME, Folder
 from miniclaw.session.fs import Bytes
-from miniclaw.session.logs import get_logger
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun
 from miniclaw.session.retention.timeline import Floor, Frame, Seen, Timeline

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias, get_args
 
+from miniclaw.clock import Now, utc_now
 from miniclaw.session.cleanup_result import CleanupResult
-from miniclaw.session.clock import Now, utc_now
 from miniclaw.session.retention.policy import REMOVING
 from miniclaw.session.rows import LeftoverKind
 

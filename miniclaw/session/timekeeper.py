@@ -14,9 +14,9 @@ from typing import Final, TypeVar
 import trio
 from msgspec.structs import replace
 
+from miniclaw.clock import MICROSECOND, Clock, Now, SystemClock, as_clock, read_clock, uptime
 from miniclaw.errors import OwnershipLostError, StoreError
-from miniclaw.session.clock import MICROSECOND, Clock, Now, SystemClock, as_clock, read_clock, uptime
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 from miniclaw.session.moment import Moment
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Notice

@@ -15,7 +15,7 @@ from typing import Final
 
 import trio
 
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 from miniclaw.web.addresses import client_key, is_loopback
 from miniclaw.web.headers import STRICT_HEADERS
 from miniclaw.web.limits import Limits

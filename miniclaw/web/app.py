@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 from miniclaw.web.bodies import UnreadBodies, WholeBodies
 from miniclaw.web.guard import Guard
 from miniclaw.web.headers import StrictHeaders

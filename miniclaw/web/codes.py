@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from miniclaw.redaction import Secret
+from miniclaw.secret import Secret
 
 CODE_SECONDS: Final = 600
 """For how long a code is good; at exactly this age it is not."""

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from miniclaw.errors import ConfigError, NoSocketError, StoreIOError
+from miniclaw.loggers import get_logger
 from miniclaw.session.files import make_private, why_not_followed
 from miniclaw.session.fs import OsCalls
-from miniclaw.session.logs import get_logger
 
 MAX_ADDRESS_BYTES: Final = 107 if sys.platform == "linux" else 103
 """Longest path in a socket address, inclusive: of Linux, and of macOS and the BSDs."""

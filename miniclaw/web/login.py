@@ -19,8 +19,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
-from miniclaw.redaction import Secret
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
+from miniclaw.secret import Secret
 from miniclaw.web.addresses import client_key
 from miniclaw.web.codes import OneTimeCodes
 from miniclaw.web.limits import Limits

@@ -11,9 +11,9 @@ from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from miniclaw.redaction import Secret
+from miniclaw.loggers import get_logger
+from miniclaw.secret import Secret
 from miniclaw.secret_files import make_private
-from miniclaw.session.logs import get_logger
 from miniclaw.web.config import WebConfig
 from miniclaw.web.hosts import HostRules, check_origin
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits

@@ -13,7 +13,7 @@ import trio
 from starlette.types import ASGIApp
 
 from miniclaw.errors import ConfigError, NoSocketError, StoreIOError
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 from miniclaw.web.admission import Admission, BoundedListener, descriptor_limit, plan_connections
 from miniclaw.web.config import SOCKET_NAME, WebConfig
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits

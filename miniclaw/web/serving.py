@@ -22,7 +22,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 from starlette.types import ASGIApp, Message, Receive, Scope
 
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 from miniclaw.web.admission import BoundedListener
 from miniclaw.web.limits import Limits
 from miniclaw.web.protocol import ConnectionContext, Protocol

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import ConfigError, StoreIOError
-from miniclaw.redaction import Secret
+from miniclaw.loggers import get_logger
+from miniclaw.secret import Secret
 from miniclaw.secret_files import MAX_SECRET_CHARS, read_private
 from miniclaw.session.durability import sync_directory
 from miniclaw.session.files import create_exclusively, make_private
 from miniclaw.session.fs import OsCalls
-from miniclaw.session.logs import get_logger
 
 TOKEN_NAME: Final = "web-token"  # noqa: S105 - a file's name
 LEAST_TOKEN_CHARS: Final = 32

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from miniclaw.admin.health import HEALTH_PATHS, Phase, health_routes
 from miniclaw.admin.metrics import metrics_routes
-from miniclaw.redaction import Secret
+from miniclaw.secret import Secret
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS
 from miniclaw.web.app import build_app
 from miniclaw.web.config import WebConfig

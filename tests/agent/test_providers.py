@@ -17,7 +17,7 @@ from miniclaw.agent.openai import OpenAIModel
 from miniclaw.agent.providers import is_loopback, open_model
 from miniclaw.agent.system_prompt import MAX_BYTES, SystemPromptError, read_system_prompt
 from miniclaw.errors import ConfigError
-from miniclaw.redaction import Secret
+from miniclaw.secret import Secret
 from miniclaw.secret_files import MAX_SECRET_CHARS, load_secret
 from tests.fakes.logs import LogRecorder
 

@@ -151,6 +151,6 @@ def test_channels_that_miniclaw_has_are_those_of_the_views() -> None:
     """A channel that is added here is no unknown one there."""
     from miniclaw.admin.views.channels import CHANNELS
     from miniclaw.channels.telegram.interpreting import CHANNEL
-    from miniclaw.front import LIVE_CHANNELS
+    from miniclaw.daemon.frontend import LIVE_CHANNELS
 
     assert {*LIVE_CHANNELS, CHANNEL} == CHANNELS

@@ -13,7 +13,7 @@ from tests.fakes.threads import settle
 class WallClock:
     """The clocks of a machine: stand still until they are moved. Called, it tells the wall clock.
 
-    A `miniclaw.session.clock.Clock`, and a `miniclaw.session.clock.Now`.
+    A `miniclaw.clock.Clock`, and a `miniclaw.clock.Now`.
 
     Attributes:
         now: The wall clock; set, it jumps, and no time passes.

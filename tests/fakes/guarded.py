@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from miniclaw.redaction import Secret
+from miniclaw.secret import Secret
 from miniclaw.web.config import WebConfig
 from miniclaw.web.limits import Limits
 from miniclaw.web.security import Security

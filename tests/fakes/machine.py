@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from miniclaw.session.clock import MICROSECOND, read_clock
+from miniclaw.clock import MICROSECOND, read_clock
 from miniclaw.session.retention.timeline import DAY, Ages, Timeline
 from tests.fakes.clock import WallClock
 

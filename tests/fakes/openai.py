@@ -12,7 +12,7 @@ from miniclaw.agent.config import ModelConfig
 from miniclaw.agent.models import ModelEvent
 from miniclaw.agent.openai import OpenAIModel, open_client
 from miniclaw.errors import ModelError
-from miniclaw.redaction import Secret
+from miniclaw.secret import Secret
 from miniclaw.session.types import Message, ToolCall
 from tests.fakes.clock import WallClock
 

@@ -16,9 +16,9 @@ from miniclaw.admin.messages import Entrance
 from miniclaw.admin.metrics import Metrics
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.stats import TurnStats
+from miniclaw.clock import Clock, Now
 from miniclaw.config import Config, Home
 from miniclaw.config.in_force import ConfigInForce
-from miniclaw.session.clock import Clock, Now
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.runtime import open_runtime
 from miniclaw.web.app import build_app

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from miniclaw.session.clock import SystemClock, read_clock, to_microseconds
+from miniclaw.clock import SystemClock, read_clock, to_microseconds
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Rules
@@ -16,7 +16,7 @@ from miniclaw.session.state import RetentionState
 from tests.fakes.folders import state_in
 
 UP_FOR_LONG: Final = (
-    "from miniclaw.session.clock import SystemClock\n"
+    "from miniclaw.clock import SystemClock\n"
     "boottime = SystemClock.boottime\n"
     "SystemClock.boottime = lambda self: boottime(self) + 3600\n"
     "from miniclaw.cli import main; main()"

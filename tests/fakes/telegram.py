@@ -20,7 +20,7 @@ from miniclaw.channels.telegram.opening import open_telegram
 from miniclaw.channels.telegram.polling import Poller
 from miniclaw.channels.telegram.sending import Sender
 from miniclaw.http_client import open_http_client
-from miniclaw.redaction import Secret
+from miniclaw.secret import Secret
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import open_store
 from tests.fakes.bot_api import ME, TOKEN, FakeBotApi

@@ -22,8 +22,8 @@ from miniclaw.channels.telegram import channel as _channel  # noqa: F401 - what 
 from miniclaw.channels.telegram.config import TelegramConfig
 from miniclaw.channels.telegram.opening import open_telegram
 from miniclaw.config import Config, Home, SessionConfig
+from miniclaw.daemon.logging import configure_logging
 from miniclaw.gateway import run_gateway
-from miniclaw.log import configure_logging
 from miniclaw.session.types import Message
 from tests.fakes.agent import ScriptedModel
 from tests.fakes.telegram import VARIABLE

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from miniclaw.session.clock import Reading, to_microseconds
+from miniclaw.clock import Reading, to_microseconds
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Rules

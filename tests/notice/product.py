@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from miniclaw.session.clock import Reading, from_microseconds, to_microseconds
+from miniclaw.clock import Reading, from_microseconds, to_microseconds
 from miniclaw.session.plan import Planner
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Notice, Rules

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.session.clock import MICROSECOND, from_microseconds
+from miniclaw.clock import MICROSECOND, from_microseconds
 from miniclaw.session.retention.timeline import DAY, KEPT_FRAMES, MAX_FRAMES, TOLERANCE, Ages
 from tests.fakes.machine import HOUR, NOW, Machine
 

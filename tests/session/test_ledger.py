@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.session.clock import from_microseconds, to_microseconds
+from miniclaw.clock import from_microseconds, to_microseconds
 from miniclaw.session.ledger import MAGIC, Ledger, can_be_told_apart, encode_use, fingerprint
 
 THEN = encode_use(datetime(2026, 2, 14, 15, 45, 0, 123456, tzinfo=UTC), pinned=False)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import structlog
 
-from miniclaw.session import logs as session_logs
-from miniclaw.session.logs import EventLogger, get_logger, set_up_now, set_up_when_needed
+from miniclaw import loggers as session_logs
+from miniclaw.loggers import EventLogger, get_logger, set_up_now, set_up_when_needed
 from tests.fakes.logs import LogRecorder
 
 NAME = "miniclaw.session.test"

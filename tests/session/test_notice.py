@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from miniclaw.session.clock import MICROSECOND, to_microseconds
+from miniclaw.clock import MICROSECOND, to_microseconds
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Notice, Rules, Why
 from miniclaw.session.retention.policy import RetentionPolicy, lead_of, notice_of

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from miniclaw.session.clock import MICROSECOND
+from miniclaw.clock import MICROSECOND
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
 from miniclaw.session.state import LAST_SEEN_NAME, STATE_FILE

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from miniclaw.session.clock import MICROSECOND, to_microseconds
+from miniclaw.clock import MICROSECOND, to_microseconds
 from miniclaw.session.plan import CleanupPlan, Count, LiveSession, Planner
 from miniclaw.session.retention.forecast import forecast
 from miniclaw.session.retention.noted import Noted

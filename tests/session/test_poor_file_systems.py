@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from miniclaw.clock import SystemClock
 from miniclaw.errors import ConfigError, StoreIOError
-from miniclaw.session.clock import SystemClock
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.durability import DIRECTORIES_UNSYNCED
 from miniclaw.session.manager import SessionManager

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.session.clock import MICROSECOND, to_microseconds
+from miniclaw.clock import MICROSECOND, to_microseconds
 from miniclaw.session.retention.notice import LastRun, Rules
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, SETTLING, Schedule
 from miniclaw.session.retention.timeline import Ages, Frame

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from miniclaw.session.clock import SystemClock, machine_boot
+from miniclaw.clock import SystemClock, machine_boot
 
 UUID = "3F2504E0-4F89-11D3-9A0C-0305E82C3301"
 

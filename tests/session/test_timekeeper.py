@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from miniclaw.session.clock import MICROSECOND
+from miniclaw.clock import MICROSECOND
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.state import DUE_NAME, LAST_SEEN_NAME, STATE_FILE
 from miniclaw.session.timekeeper import Timekeeper

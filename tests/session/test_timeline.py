@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.session.clock import MICROSECOND, Reading, from_microseconds, read_clock, to_microseconds
+from miniclaw.clock import MICROSECOND, Reading, from_microseconds, read_clock, to_microseconds
 from miniclaw.session.retention.timeline import (
     DAY,
     EARLIEST,

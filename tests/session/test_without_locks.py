@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from miniclaw.clock import machine_boot
 from miniclaw.errors import OwnershipLostError, StoreIOError, WorkspaceHeldError
-from miniclaw.session.clock import machine_boot
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.holder import LOCK_NAME
 from miniclaw.session.ownable import Place

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from miniclaw.redaction import HIDDEN, redact
+from miniclaw.secret import HIDDEN, redact
 from miniclaw.web.codes import CODE_SECONDS, MAX_CODES, OneTimeCodes
 
 

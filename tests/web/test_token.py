@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import ConfigError, StoreIOError
-from miniclaw.redaction import redact
+from miniclaw.secret import redact
 from miniclaw.web.config import WebConfig
 from miniclaw.web.listening import unix_listener
 from miniclaw.web.security import open_security

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct, field
 
 from miniclaw.errors import SessionsDirectoryMissingError, StoreError
+from miniclaw.loggers import get_logger
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.logs import get_logger
 from miniclaw.session.rows import BESIDE, Leftover, ProblemFile, StoredSession
 from miniclaw.session.scanning import DirectoryScan
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from miniclaw.admin.views.place import Place
-    from miniclaw.session.clock import Clock
+    from miniclaw.clock import Clock
     from miniclaw.session.folder import Folder
     from miniclaw.session.history import HistoryEvent
     from miniclaw.session.ledger import Ledger

@@ -12,10 +12,10 @@ from msgspec import Struct, field
 from miniclaw.admin.views.channels import channel_warnings
 from miniclaw.admin.views.looking import Progress, find_state, find_trash, make_plan, notice_at, sessions_opened
 from miniclaw.admin.views.place import Place
+from miniclaw.clock import SystemClock, from_microseconds
 from miniclaw.config import SessionConfig, show_config
 from miniclaw.errors import StoreError
 from miniclaw.formats import NEVER
-from miniclaw.session.clock import SystemClock, from_microseconds
 from miniclaw.session.history import HistoryEvent
 from miniclaw.session.holder import Holder
 from miniclaw.session.leftovers import list_leftovers

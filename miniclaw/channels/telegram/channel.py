@@ -28,7 +28,7 @@ from miniclaw.channels.telegram.polling import Poller
 from miniclaw.channels.telegram.sending import Sender
 from miniclaw.channels.telegram.wire import Update, UpdateFormatError, decode_update
 from miniclaw.errors import ChannelError
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 
 POLL_INTERVAL_SECONDS: Final = 1.0
 """How long it takes between two polls that bring nothing new: while something is open, Telegram does not wait."""

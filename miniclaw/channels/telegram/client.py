@@ -19,10 +19,10 @@ from msgspec import Raw
 
 from miniclaw.agent.retries import parse_retry_after
 from miniclaw.channels.telegram.wire import Answer, decode_answer
+from miniclaw.clock import Now, utc_now
 from miniclaw.errors import ChannelError
 from miniclaw.http_client import describe, read_some, shorten
-from miniclaw.redaction import Secret
-from miniclaw.session.clock import Now, utc_now
+from miniclaw.secret import Secret
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 """Largest answer, inclusive. A hundred messages of 4,096 characters are some 2 MB."""

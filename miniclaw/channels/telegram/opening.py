@@ -16,9 +16,9 @@ from miniclaw.agent.providers import is_loopback
 from miniclaw.channels.telegram.config import TelegramConfig
 from miniclaw.errors import ConfigError
 from miniclaw.extras import missing_package
-from miniclaw.redaction import Secret
+from miniclaw.loggers import get_logger
+from miniclaw.secret import Secret
 from miniclaw.secret_files import load_secret
-from miniclaw.session.logs import get_logger
 
 if TYPE_CHECKING:
     from miniclaw.channels.telegram.channel import TelegramChannel  # needs httpx2

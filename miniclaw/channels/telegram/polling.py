@@ -12,7 +12,7 @@ from msgspec import Raw
 from miniclaw.channels.telegram.backoff import Bout
 from miniclaw.channels.telegram.client import CALL_SECONDS, BotClient, BotError
 from miniclaw.channels.telegram.wire import ALLOWED_UPDATES, User, decode_updates, decode_user
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 
 LONG_POLL_SECONDS: Final = 50
 """How long Telegram may wait for something to happen."""

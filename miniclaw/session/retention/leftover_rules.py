@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from miniclaw.session.clock import to_microseconds
+from miniclaw.clock import to_microseconds
 from miniclaw.session.codec import MAX_SESSION_BYTES
 from miniclaw.session.retention.notice import DueFile, Notice, Rules
 from miniclaw.session.retention.policy import RetentionPolicy, lead_of, notice_of

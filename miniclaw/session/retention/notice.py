@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
 
-from miniclaw.session.clock import MICROSECOND, from_microseconds
+from miniclaw.clock import MICROSECOND, from_microseconds
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.policy import Reason, RetentionPolicy, Staying, lead_of
 from miniclaw.session.retention.timeline import Ages

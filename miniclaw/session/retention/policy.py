@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct, field
 
-from miniclaw.session.clock import from_microseconds
+from miniclaw.clock import from_microseconds
 from miniclaw.session.names import is_channel
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.timeline import Ages

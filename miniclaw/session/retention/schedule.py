@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime, time, timedelta, tzinfo
 from typing import Final
 
-from miniclaw.session.clock import MICROSECOND, from_microseconds
+from miniclaw.clock import MICROSECOND, from_microseconds
 from miniclaw.session.retention.notice import LastRun
 from miniclaw.session.retention.policy import DAILY
 from miniclaw.session.retention.time_of_day import latest_time_of_day, next_time_of_day

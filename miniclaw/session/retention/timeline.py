@@ -17,7 +17,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from miniclaw.session.clock import LATEST, MICROSECOND, Reading, from_microseconds, to_microseconds
+from miniclaw.clock import LATEST, MICROSECOND, Reading, from_microseconds, to_microseconds
 
 SECOND: Final = 1_000_000
 DAY: Final = 24 * 60 * 60 * SECOND

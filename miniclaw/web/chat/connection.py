@@ -11,7 +11,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from miniclaw.channels.live import LiveChannel, UnderWay
 from miniclaw.channels.subscription import Subscription
 from miniclaw.errors import ChannelNotRunningError, RuntimeClosedError, StoreError
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import make_session_id
 from miniclaw.session.types import Message

@@ -15,7 +15,7 @@ from miniclaw.channels.telegram.polling import LONG_POLL_SECONDS
 from miniclaw.config import Config, Home
 from miniclaw.errors import ConfigError
 from miniclaw.gateway import run_gateway
-from miniclaw.redaction import redact
+from miniclaw.secret import redact
 from tests.fakes.bot_api import BAD_GATEWAY, BLOCKED, ME, TOKEN, UNAUTHORIZED, endless, open_bot_api, reset, truncated
 from tests.fakes.logs import LogRecorder
 from tests.fakes.patience import PATIENCE_SECONDS

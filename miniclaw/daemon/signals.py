@@ -16,7 +16,7 @@ from typing import Final
 
 import trio
 
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 
 
 def _known(*names: str) -> Iterator[int]:

@@ -1,6 +1,6 @@
 """Logging of the program: console lines for a person, JSON lines for a service; both on standard error.
 
-The session runtime logs through structlog once this is set up (see `miniclaw.session.logs`).
+The session runtime logs through structlog once this is set up (see `miniclaw.loggers`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from structlog.typing import Processor
 from miniclaw.config import LogFormat, LogLevel
 from miniclaw.formats import encodable, escaped_json, one_line
 from miniclaw.indented import INDENT
-from miniclaw.redaction import redact
-from miniclaw.session.logs import LEVELS
+from miniclaw.loggers import LEVELS
+from miniclaw.secret import redact
 
 
 class _Logger:

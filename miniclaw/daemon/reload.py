@@ -9,7 +9,7 @@ import trio
 from miniclaw.config import Config
 from miniclaw.config.in_force import ConfigInForce, changed_keys, needs_restart
 from miniclaw.errors import ConfigError
-from miniclaw.session.logs import get_logger
+from miniclaw.loggers import get_logger
 
 log = get_logger("miniclaw.gateway")
 
