@@ -1,1 +1,1 @@
-"""TODO: one line: what this package is for."""
+"""The parts of the running gateway as a process: its front end, signals, reload, logging and notifications."""
