@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from miniclaw.config.web import WebConfig
 from miniclaw.daemon.frontend import Front
-from miniclaw.web.config import WebConfig
 from miniclaw.web.security import Security
 
 

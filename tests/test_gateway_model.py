@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import trio
 
-from miniclaw.agent.config import ModelConfig
 from miniclaw.config import Config, Home
+from miniclaw.config.model import ModelConfig
 from miniclaw.errors import ConfigError
 from miniclaw.gateway import run_gateway
 from tests.fakes.logs import LogRecorder

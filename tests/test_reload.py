@@ -15,13 +15,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from miniclaw.agent.config import ModelConfig
 from miniclaw.config import Config, Home, LogConfig, SessionConfig, show_config
 from miniclaw.config.in_force import ConfigInForce, changed_keys, needs_restart
+from miniclaw.config.model import ModelConfig
+from miniclaw.config.web import WebConfig
 from miniclaw.daemon.reload import Reload
 from miniclaw.errors import ConfigError
 from miniclaw.gateway import Running, run_gateway
-from miniclaw.web.config import WebConfig
 from tests.fakes.logs import LogRecorder
 from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.threads import settle, until, wait_in_thread

@@ -46,11 +46,11 @@ from miniclaw.admin.messages import (
     error_of,
 )
 from miniclaw.admin.stalled import find_stalled
+from miniclaw.config.web import SOCKET_NAME
 from miniclaw.errors import GatewayBusyError, GatewayError, GatewayStalledError, NoGatewayError, NoSocketError
 from miniclaw.formats import printable
 from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.trash_rows import Restored
-from miniclaw.web.config import SOCKET_NAME
 from miniclaw.web.listening import short_address
 
 T = TypeVar("T")

@@ -19,12 +19,12 @@ import trio
 
 from miniclaw.agent import history
 from miniclaw.agent.answer import MAX_ERROR_BYTES, Answer, open_content
-from miniclaw.agent.config import ModelConfig
 from miniclaw.agent.models import ModelEvent
 from miniclaw.agent.retries import delay_seconds, is_worth_a_retry, parse_retry_after
 from miniclaw.agent.system_prompt import SystemPromptError, read_system_prompt
 from miniclaw.agent.wire import encode_request
 from miniclaw.clock import Now, utc_now
+from miniclaw.config.model import ModelConfig
 from miniclaw.errors import ModelError, ModelErrorKind
 from miniclaw.formats import format_duration
 from miniclaw.http_client import describe, open_http_client, read_some, shorten

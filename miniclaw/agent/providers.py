@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import trio
 
-from miniclaw.agent.config import ModelConfig
 from miniclaw.agent.models import EchoModel, Model
 from miniclaw.agent.system_prompt import NAME, SystemPromptError, read_system_prompt
+from miniclaw.config.model import ModelConfig
 from miniclaw.errors import ConfigError
 from miniclaw.extras import missing_package
 from miniclaw.loggers import get_logger

@@ -15,7 +15,8 @@ import click
 
 from miniclaw.cli import Settings
 from miniclaw.config import differences, show_config
-from miniclaw.config_values import as_toml
+from miniclaw.config.values import as_toml
+from miniclaw.config.web import SOCKET_NAME
 from miniclaw.errors import (
     DifferentRulesError,
     GatewayBusyError,
@@ -26,7 +27,6 @@ from miniclaw.errors import (
 )
 from miniclaw.formats import NEVER, one_line
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.web.config import SOCKET_NAME
 
 if TYPE_CHECKING:
     from miniclaw.admin.client import GatewayClient

@@ -34,10 +34,10 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
 
     from miniclaw.channels.console import CHANNEL, ConsoleChannel  # noqa: PLC0415
     from miniclaw.cli.remote_chat import chat_somewhere  # noqa: PLC0415
+    from miniclaw.config.web import SOCKET_NAME  # noqa: PLC0415
     from miniclaw.daemon.logging import configure_logging  # noqa: PLC0415
     from miniclaw.output_queue import queue_output  # noqa: PLC0415
     from miniclaw.session.names import make_session_id  # noqa: PLC0415
-    from miniclaw.web.config import SOCKET_NAME  # noqa: PLC0415
 
     queue_output("stderr")
     if name is None:

@@ -89,7 +89,7 @@ def _listening_at(config: Config, host: str | None, port: int | None) -> Config:
     Raises:
         ConfigError: It is none.
     """
-    from miniclaw.web.config import parse_web_values  # noqa: PLC0415 - start-up time
+    from miniclaw.config.web import parse_web_values  # noqa: PLC0415 - start-up time
 
     given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     return replace(config, web=replace(config.web, **parse_web_values(given, None)))

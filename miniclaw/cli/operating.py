@@ -15,9 +15,9 @@ from miniclaw.cli import Settings
 from miniclaw.cli.asking import find_client, refuse_other_rules
 from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.output import has_terminal
+from miniclaw.config.web import SOCKET_NAME
 from miniclaw.errors import NoGatewayError, UnconfirmedError, WorkspaceHeldError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.web.config import SOCKET_NAME
 
 if TYPE_CHECKING:
     from miniclaw.admin.client import GatewayClient

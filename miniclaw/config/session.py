@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 from msgspec import Struct, field
 from msgspec.structs import asdict
 
-from miniclaw.config_values import (
+from miniclaw.config.values import (
     OFF,
     OFF_WORDS,
     ValueRule,

@@ -10,9 +10,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from miniclaw.agent.config import ModelConfig, Provider, check_model, parse_model_values, show_model
-from miniclaw.channels.telegram.config import TelegramConfig, check_telegram, parse_telegram_values, show_telegram
 from miniclaw.config.log import LogConfig, LogFormat, LogLevel
+from miniclaw.config.model import ModelConfig, Provider, check_model, parse_model_values, show_model
 from miniclaw.config.notify import NotifyConfig, check_notify
 from miniclaw.config.session import (
     Mode,
@@ -23,11 +22,12 @@ from miniclaw.config.session import (
     read_old_words,
     show_session,
 )
-from miniclaw.config_values import OFF, as_toml
+from miniclaw.config.telegram import TelegramConfig, check_telegram, parse_telegram_values, show_telegram
+from miniclaw.config.values import OFF, as_toml
+from miniclaw.config.web import WebConfig, parse_web_values, show_web
 from miniclaw.errors import BrokenConfigError, ConfigError
 from miniclaw.formats import NEVER, did_you_mean, format_duration
 from miniclaw.misfits import find_misfit
-from miniclaw.web.config import WebConfig, parse_web_values, show_web
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from miniclaw.config.web import WebConfig
 from miniclaw.web.addresses import is_same_origin, parse_address, split_host
-from miniclaw.web.config import WebConfig
 from miniclaw.web.problems import problem
 
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})

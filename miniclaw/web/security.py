@@ -11,10 +11,10 @@ from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from miniclaw.config.web import WebConfig
 from miniclaw.loggers import get_logger
 from miniclaw.secret import Secret
 from miniclaw.secret_files import make_private
-from miniclaw.web.config import WebConfig
 from miniclaw.web.hosts import HostRules, check_origin
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
 from miniclaw.web.login import LOGIN_PATH, Access

@@ -12,10 +12,10 @@ from typing import Final
 import trio
 from starlette.types import ASGIApp
 
+from miniclaw.config.web import SOCKET_NAME, WebConfig
 from miniclaw.errors import ConfigError, NoSocketError, StoreIOError
 from miniclaw.loggers import get_logger
 from miniclaw.web.admission import Admission, BoundedListener, descriptor_limit, plan_connections
-from miniclaw.web.config import SOCKET_NAME, WebConfig
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
 from miniclaw.web.listening import tcp_listener, unix_listener, url_of
 from miniclaw.web.serving import Serving

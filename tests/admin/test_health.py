@@ -13,10 +13,10 @@ from trio.testing import MockClock
 
 from miniclaw.admin.health import HEALTH_PATHS, Phase, health_routes
 from miniclaw.admin.metrics import metrics_routes
+from miniclaw.config.web import WebConfig
 from miniclaw.secret import Secret
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS
 from miniclaw.web.app import build_app
-from miniclaw.web.config import WebConfig
 from miniclaw.web.security import Security
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import MISPLACED, LogRecorder

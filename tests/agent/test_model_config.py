@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.agent.config import ModelConfig
 from miniclaw.config import Config, parse_config, show_config
+from miniclaw.config.model import ModelConfig
 from miniclaw.errors import ConfigError
 
 PATH = Path("/etc/miniclaw/config.toml")

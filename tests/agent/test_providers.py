@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from miniclaw.agent.config import ModelConfig
 from miniclaw.agent.models import EchoModel
 from miniclaw.agent.openai import OpenAIModel
 from miniclaw.agent.providers import is_loopback, open_model
 from miniclaw.agent.system_prompt import MAX_BYTES, SystemPromptError, read_system_prompt
+from miniclaw.config.model import ModelConfig
 from miniclaw.errors import ConfigError
 from miniclaw.secret import Secret
 from miniclaw.secret_files import MAX_SECRET_CHARS, load_secret

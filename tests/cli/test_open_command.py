@@ -22,7 +22,7 @@ import pytest
 from miniclaw.admin.client import GatewayClient
 from miniclaw.cli.open_page import has_desktop
 from miniclaw.config import Home
-from miniclaw.web.config import WebConfig
+from miniclaw.config.web import WebConfig
 from miniclaw.web.token import is_login, load_token
 from tests.fakes.gateway_thread import GatewayThread
 from tests.fakes.program import TIMEOUT_SECONDS, Program

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from miniclaw.config.web import WebConfig
 from miniclaw.secret import Secret
-from miniclaw.web.config import WebConfig
 from miniclaw.web.limits import Limits
 from miniclaw.web.security import Security
 from miniclaw.web.token import make_login

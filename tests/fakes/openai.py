@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from miniclaw.agent.config import ModelConfig
 from miniclaw.agent.models import ModelEvent
 from miniclaw.agent.openai import OpenAIModel, open_client
+from miniclaw.config.model import ModelConfig
 from miniclaw.errors import ModelError
 from miniclaw.secret import Secret
 from miniclaw.session.types import Message, ToolCall

@@ -19,11 +19,11 @@ from miniclaw.agent.stats import TurnStats
 from miniclaw.clock import Clock, Now
 from miniclaw.config import Config, Home
 from miniclaw.config.in_force import ConfigInForce
+from miniclaw.config.web import WebConfig
 from miniclaw.session.fs import OsCalls
 from miniclaw.session.runtime import open_runtime
 from miniclaw.web.app import build_app
 from miniclaw.web.codes import CODE_SECONDS
-from miniclaw.web.config import WebConfig
 from miniclaw.web.security import open_security
 from miniclaw.web.server import open_server
 

@@ -15,10 +15,10 @@ from miniclaw.agent.loop import AgentLoop
 from miniclaw.agent.models import EchoModel, Model
 from miniclaw.channels.telegram.channel import TelegramChannel
 from miniclaw.channels.telegram.client import BotClient
-from miniclaw.channels.telegram.config import TelegramConfig
 from miniclaw.channels.telegram.opening import open_telegram
 from miniclaw.channels.telegram.polling import Poller
 from miniclaw.channels.telegram.sending import Sender
+from miniclaw.config.telegram import TelegramConfig
 from miniclaw.http_client import open_http_client
 from miniclaw.secret import Secret
 from miniclaw.session.manager import SessionManager

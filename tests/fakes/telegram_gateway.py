@@ -19,9 +19,9 @@ from typing import Any
 import trio
 
 from miniclaw.channels.telegram import channel as _channel  # noqa: F401 - what is imported before the fork costs once
-from miniclaw.channels.telegram.config import TelegramConfig
 from miniclaw.channels.telegram.opening import open_telegram
 from miniclaw.config import Config, Home, SessionConfig
+from miniclaw.config.telegram import TelegramConfig
 from miniclaw.daemon.logging import configure_logging
 from miniclaw.gateway import run_gateway
 from miniclaw.session.types import Message

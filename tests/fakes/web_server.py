@@ -17,9 +17,9 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from miniclaw.config.web import WebConfig
 from miniclaw.web.admission import Admission
 from miniclaw.web.app import build_app
-from miniclaw.web.config import WebConfig
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
 from miniclaw.web.listening import short_address
 from miniclaw.web.login import is_stranger

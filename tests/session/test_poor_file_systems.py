@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from miniclaw.clock import SystemClock
+from miniclaw.config.web import WebConfig
 from miniclaw.errors import ConfigError, StoreIOError
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.durability import DIRECTORIES_UNSYNCED
@@ -24,7 +25,6 @@ from miniclaw.session.removal import remove_batch
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import open_runtime
 from miniclaw.session.types import Message
-from miniclaw.web.config import WebConfig
 from miniclaw.web.security import open_security
 from miniclaw.web.token import load_token
 from tests.fakes.clock import WallClock

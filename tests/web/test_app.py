@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.web.config import WebConfig
+from miniclaw.config.web import WebConfig
 from miniclaw.web.headers import STRICT_HEADERS
 from miniclaw.web.limits import Limits
 from tests.fakes.logs import LogRecorder

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.datastructures import Headers
 
-from miniclaw.web.config import WebConfig
+from miniclaw.config.web import WebConfig
 from miniclaw.web.hosts import HostRules
 from tests.fakes.web_server import handshake, open_test_server
 

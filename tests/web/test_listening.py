@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from miniclaw.config.web import WebConfig
 from miniclaw.errors import ConfigError, NoSocketError, StoreIOError
 from miniclaw.web import listening
-from miniclaw.web.config import WebConfig
 from miniclaw.web.listening import MAX_ADDRESS_BYTES, short_address, tcp_listener, unix_listener, url_of
 from tests.fakes.logs import LogRecorder
 from tests.fakes.web_server import open_test_server

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from miniclaw.config.web import WebConfig
 from miniclaw.errors import ConfigError, StoreIOError
 from miniclaw.secret import redact
-from miniclaw.web.config import WebConfig
 from miniclaw.web.listening import unix_listener
 from miniclaw.web.security import open_security
 from miniclaw.web.token import load_token, make_login

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import trio
 
 from miniclaw.agent.providers import is_loopback
-from miniclaw.channels.telegram.config import TelegramConfig
+from miniclaw.config.telegram import TelegramConfig
 from miniclaw.errors import ConfigError
 from miniclaw.extras import missing_package
 from miniclaw.loggers import get_logger

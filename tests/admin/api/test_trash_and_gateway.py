@@ -10,8 +10,8 @@ import pytest
 
 from miniclaw.admin.views.workspace import look
 from miniclaw.admin.views.workspace_json import shown_workspace
-from miniclaw.agent.config import ModelConfig
 from miniclaw.config import Config, SessionConfig
+from miniclaw.config.model import ModelConfig
 from tests.admin.api.conftest import Office
 from tests.fakes.logs import LogRecorder
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from miniclaw.channels.telegram.config import TelegramConfig
 from miniclaw.channels.telegram.opening import load_token, open_telegram
 from miniclaw.channels.telegram.polling import LONG_POLL_SECONDS
 from miniclaw.config import Config, Home
+from miniclaw.config.telegram import TelegramConfig
 from miniclaw.errors import ConfigError
 from miniclaw.gateway import run_gateway
 from miniclaw.secret import redact

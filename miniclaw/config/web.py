@@ -10,7 +10,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from miniclaw.config_values import ValueRule, count_rule, parse_values, show_values
+from miniclaw.config.values import ValueRule, count_rule, parse_values, show_values
 
 DEFAULT_PORT: Final = 8765
 

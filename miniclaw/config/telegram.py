@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from miniclaw.config_values import ValueRule, base_url_rule, parse_values, path_rule, show_values, variable_rule
+from miniclaw.config.values import ValueRule, base_url_rule, parse_values, path_rule, show_values, variable_rule
 from miniclaw.errors import ConfigError
 
 API_BASE: Final = "https://api.telegram.org"

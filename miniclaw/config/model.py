@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from miniclaw.config_values import (
+from miniclaw.config.values import (
     ValueRule,
     base_url_rule,
     count_rule,
