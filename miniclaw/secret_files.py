@@ -11,9 +11,9 @@ from typing import Final
 
 from miniclaw.errors import ConfigError, StoreIOError
 from miniclaw.secret import Secret
-from miniclaw.session.files import PRIVATE_DIR, why_not_followed
-from miniclaw.session.fs import OsCalls
-from miniclaw.session.privacy import OTHERS, keep_others_out, keeps_modes
+from miniclaw.session.disk.atomic import PRIVATE_DIR, why_not_followed
+from miniclaw.session.disk.privacy import OTHERS, keep_others_out, keeps_modes
+from miniclaw.session.disk.syscalls import OsCalls
 
 MAX_SECRET_CHARS: Final = 4096
 """Longest secret, inclusive."""

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from miniclaw.session import shortcomings
+from miniclaw.session.disk import shortcomings
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.logs import LogRecorder
 

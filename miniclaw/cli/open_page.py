@@ -121,8 +121,8 @@ def _browse(link: str, workspace: Path) -> None:
 
 def _write_redirect(path: Path, link: str) -> Path:
     """Write the page that leads to a link, so that only the workspace's owner can ever read it, also if root writes."""
-    from miniclaw.session.files import create_exclusively, opened, why_not_followed  # noqa: PLC0415 - start-up time
-    from miniclaw.session.fs import OsCalls  # noqa: PLC0415 - likewise
+    from miniclaw.session.disk.atomic import create_exclusively, opened, why_not_followed  # noqa: PLC0415 - start-up time
+    from miniclaw.session.disk.syscalls import OsCalls  # noqa: PLC0415 - likewise
 
     if problem := why_not_followed(path.parent):
         raise ConfigError(path.parent, problem)

@@ -22,9 +22,9 @@ from miniclaw.errors import MiniclawError, OutputFileError, SessionNotFoundError
 from miniclaw.formats import one_line
 from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.durability import sync_file
-from miniclaw.session.files import PRIVATE_FILE
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.atomic import PRIVATE_FILE
+from miniclaw.session.disk.sync import sync_file
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.types import Session
 
 Format: TypeAlias = Literal["json", "markdown"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from miniclaw.config.tables import Config, parse_config
 from miniclaw.errors import ConfigError
-from miniclaw.session.files import why_no_session_file
+from miniclaw.session.disk.atomic import why_no_session_file
 
 
 def load_config(path: Path, *, required: bool, warnings: list[str] | None = None) -> Config:

@@ -6,10 +6,10 @@ from contextlib import suppress
 
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
-from miniclaw.session.files import store_errors
+from miniclaw.session.disk.atomic import store_errors
+from miniclaw.session.disk.spelling import is_spelled, spellings
 from miniclaw.session.ownable import OwnableDirectory
 from miniclaw.session.quarantine import quarantine
-from miniclaw.session.spelling import is_spelled, spellings
 
 log = get_logger("miniclaw.session.store")
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from miniclaw.errors import SessionTooLargeError
 from miniclaw.session import codec
-from miniclaw.session.files import Content
+from miniclaw.session.disk.atomic import Content
 from miniclaw.session.sizes import session_bytes
 from miniclaw.session.types import Session
 

@@ -33,8 +33,7 @@ from miniclaw.errors import (
 from miniclaw.loggers import get_logger
 from miniclaw.session import adoption, codec, names
 from miniclaw.session.content import content_of, too_large
-from miniclaw.session.durability import sync_directory
-from miniclaw.session.files import (
+from miniclaw.session.disk.atomic import (
     READ_FLAGS,
     close_quietly,
     opened,
@@ -43,12 +42,13 @@ from miniclaw.session.files import (
     store_errors,
     why_no_session_file,
 )
+from miniclaw.session.disk.spelling import is_spelled
+from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.on_disk import Difference, OnDisk, Written, make_on_disk, on_disk_of, remember
 from miniclaw.session.ownable import OwnableDirectory
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify, identity, mark_of
 from miniclaw.session.sizes import forget_first, session_bytes
-from miniclaw.session.spelling import is_spelled
 from miniclaw.session.stranded import find_stranded, folder_opened
 from miniclaw.session.types import Session, SessionHeader
 
@@ -205,7 +205,7 @@ class SessionDirectory(OwnableDirectory):
         return not is_mismatched and self.is_spelled(name) is True
 
     def is_spelled(self, name: str) -> bool | None:
-        """See `miniclaw.session.spelling.is_spelled`; where that cannot be found out, a name counts as spelled so."""
+        """See `miniclaw.session.disk.spelling.is_spelled`; where that cannot be found out, a name counts as spelled so."""
         try:
             return is_spelled(self.fs, self.fd, name)
         except OSError:

@@ -9,9 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from miniclaw.session.durability import sync_directory
-from miniclaw.session.files import DIRECTORY_FLAGS, close_quietly, open_subdirectory, store_errors, why_no_directory
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.atomic import (
+    DIRECTORY_FLAGS,
+    close_quietly,
+    open_subdirectory,
+    store_errors,
+    why_no_directory,
+)
+from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.disk.syscalls import OsCalls
 
 if TYPE_CHECKING:
     from miniclaw.session.ownable import OwnableDirectory

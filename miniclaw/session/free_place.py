@@ -6,7 +6,7 @@ from miniclaw.errors import SessionExistsError
 from miniclaw.session import names
 from miniclaw.session.adoption import make_way
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.files import (
+from miniclaw.session.disk.atomic import (
     Content,
     create_exclusively,
     name_exclusively,
@@ -14,8 +14,8 @@ from miniclaw.session.files import (
     temporary_name,
     unlink_quietly,
 )
+from miniclaw.session.disk.spelling import is_spelled
 from miniclaw.session.putting_back import settle_captured
-from miniclaw.session.spelling import is_spelled
 
 
 def check_is_free(directory: SessionDirectory, session_id: str, operation: str) -> None:

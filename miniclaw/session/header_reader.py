@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from miniclaw.session.codec import HEADER_PREFIX_BYTES
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.files import close_quietly
+from miniclaw.session.disk.atomic import close_quietly
 from miniclaw.session.rows import ProblemFile, ScanRow, Verify
 
 WAIT_FACTOR: Final = 2

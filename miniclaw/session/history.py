@@ -26,8 +26,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from miniclaw.loggers import get_logger
-from miniclaw.session.durability import sync_directory, sync_file
-from miniclaw.session.files import (
+from miniclaw.session.disk.atomic import (
     READ_FLAGS,
     is_our_own,
     opened,
@@ -37,6 +36,7 @@ from miniclaw.session.files import (
     why_no_session_file,
     write_all,
 )
+from miniclaw.session.disk.sync import sync_directory, sync_file
 from miniclaw.session.folder import Folder
 from miniclaw.session.types import AwareDatetime
 

@@ -22,8 +22,8 @@ import msgspec
 from msgspec import Struct
 
 from miniclaw.clock import machine_boot
-from miniclaw.session.files import DIRECTORY_FLAGS, READ_FLAGS, opened, store_errors
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, READ_FLAGS, opened, store_errors
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.types import AwareDatetime
 
 LOCK_NAME: Final = ".lock"

@@ -25,7 +25,7 @@ from itertools import compress
 from typing import Final, Self, TypeAlias
 
 from miniclaw.clock import from_microseconds, to_microseconds
-from miniclaw.session.fs import Bytes
+from miniclaw.session.disk.syscalls import Bytes
 
 RACY_SECONDS: Final = 2
 """The coarsest clock of a file system, FAT's."""

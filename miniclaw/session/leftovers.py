@@ -19,8 +19,8 @@ from typing import Final
 from miniclaw.errors import StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.files import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened, why_no_session_file
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened, why_no_session_file
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.names import SUFFIX, is_channel, is_session_file
 from miniclaw.session.quarantine import QUARANTINE_NAME, quarantine
 from miniclaw.session.quarantine_files import is_quarantined, list_quarantined, read_header

@@ -13,11 +13,11 @@ from msgspec import Struct
 
 from miniclaw.clock import Now, utc_now
 from miniclaw.errors import StoreError
-from miniclaw.session.files import close_quietly, open_directory, store_errors, why_no_directory
+from miniclaw.session.disk.atomic import close_quietly, open_directory, store_errors, why_no_directory
+from miniclaw.session.disk.spelling import tells_apart
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.folder import Folder
-from miniclaw.session.fs import OsCalls
 from miniclaw.session.holder import Holder, find_holder
-from miniclaw.session.spelling import tells_apart
 from miniclaw.session.stranded import WORK_NAME
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ class OwnableDirectory:
         """
         from queue import SimpleQueue  # noqa: PLC0415 - start-up time: not for who only looks
 
+        from miniclaw.session.disk.privacy import keep_others_out  # noqa: PLC0415 - likewise
         from miniclaw.session.ownership import Ownership  # noqa: PLC0415 - likewise
-        from miniclaw.session.privacy import keep_others_out  # noqa: PLC0415 - likewise
 
         self.free_folders = SimpleQueue()
         ownership = Ownership(self.fs, self.fd, self.path, briefly=briefly)

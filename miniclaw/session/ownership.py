@@ -44,7 +44,7 @@ import msgspec
 from miniclaw.clock import machine_boot
 from miniclaw.errors import OwnershipLostError, StoreIOError, WorkspaceHeldError
 from miniclaw.loggers import get_logger
-from miniclaw.session.files import (
+from miniclaw.session.disk.atomic import (
     DIRECTORY_FLAGS,
     close_quietly,
     is_our_own,
@@ -52,7 +52,7 @@ from miniclaw.session.files import (
     store_errors,
     why_no_session_file,
 )
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.holder import LOCK_NAME, NO_LOCKS, is_running, read_holder
 from miniclaw.session.process import OpeningProcess
 

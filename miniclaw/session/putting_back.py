@@ -9,11 +9,18 @@ from miniclaw.errors import SessionFileError
 from miniclaw.session import codec, names
 from miniclaw.session.adoption import make_way
 from miniclaw.session.directory import SessionDirectory, log
-from miniclaw.session.durability import sync_directory
-from miniclaw.session.files import DIRECTORY_FLAGS, READ_FLAGS, name_exclusively, opened, read_whole, rename_exclusively
+from miniclaw.session.disk.atomic import (
+    DIRECTORY_FLAGS,
+    READ_FLAGS,
+    name_exclusively,
+    opened,
+    read_whole,
+    rename_exclusively,
+)
+from miniclaw.session.disk.spelling import fold
+from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, StoredSession, always
-from miniclaw.session.spelling import fold
 from miniclaw.session.work_folders import WorkFolders
 
 

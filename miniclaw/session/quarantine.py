@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from miniclaw.session import names
-from miniclaw.session.durability import sync_directory
-from miniclaw.session.files import store_errors
+from miniclaw.session.disk.atomic import store_errors
+from miniclaw.session.disk.spelling import is_spelled
+from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.folder import Folder
-from miniclaw.session.spelling import is_spelled
 from miniclaw.session.stamps import stamped
 
 if TYPE_CHECKING:

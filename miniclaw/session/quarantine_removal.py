@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from miniclaw.errors import StoreError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.durability import sync_directory
-from miniclaw.session.files import why_no_session_file
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.atomic import why_no_session_file
+from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.quarantine import quarantine_folder
 from miniclaw.session.quarantine_files import examine, is_quarantined, is_same_file
 from miniclaw.session.quarantine_rows import QuarantinedFile

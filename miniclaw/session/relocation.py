@@ -20,9 +20,9 @@ from miniclaw.loggers import get_logger
 from miniclaw.session import codec, names
 from miniclaw.session.content import content_of
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.files import READ_FLAGS, fill, opened, store_errors, why_no_session_file
+from miniclaw.session.disk.atomic import READ_FLAGS, fill, opened, store_errors, why_no_session_file
+from miniclaw.session.disk.syscalls import Bytes
 from miniclaw.session.free_place import check_is_free, create
-from miniclaw.session.fs import Bytes
 from miniclaw.session.putting_back import settle_captured
 from miniclaw.session.removal import remove_batch
 from miniclaw.session.rows import StoredSession

@@ -16,8 +16,8 @@ from miniclaw.clock import Clock, Now
 from miniclaw.errors import UnsavedSessionsError
 from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup_service import CleanupService, OnAnnounced
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.earlier import EarlierFolders
-from miniclaw.session.fs import OsCalls
 from miniclaw.session.history import Actor
 from miniclaw.session.idle import check_interval
 from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.files import DIRECTORY_FLAGS, opened, store_errors, why_no_session_file
+from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, store_errors, why_no_session_file
 from miniclaw.session.header_reader import Found, HeaderReader
 from miniclaw.session.ledger import RACY_SECONDS, Ledger, can_be_told_apart, decode_use, encode_use, fingerprint
 from miniclaw.session.retention.noted import Noted

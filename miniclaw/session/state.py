@@ -26,8 +26,7 @@ from msgspec import Struct, field
 from miniclaw.errors import SessionFileError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.durability import sync_directory
-from miniclaw.session.files import (
+from miniclaw.session.disk.atomic import (
     READ_FLAGS,
     TEMPORARY_PREFIX,
     is_our_own,
@@ -40,8 +39,9 @@ from miniclaw.session.files import (
     why_no_session_file,
     write_all,
 )
+from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.disk.syscalls import Bytes
 from miniclaw.session.folder import STATE_NAME, Folder
-from miniclaw.session.fs import Bytes
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun
 from miniclaw.session.retention.timeline import Floor, Frame, Seen, Timeline

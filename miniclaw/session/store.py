@@ -24,9 +24,9 @@ from miniclaw.errors import (
 )
 from miniclaw.session import names
 from miniclaw.session.directory import SessionDirectory, log
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.folder import Folder
-from miniclaw.session.fs import OsCalls
 from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.leftovers import list_leftovers, remove_leftovers
 from miniclaw.session.migration import move_in

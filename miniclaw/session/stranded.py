@@ -14,8 +14,8 @@ from typing import Final
 
 from miniclaw.errors import StoreError
 from miniclaw.session import names
-from miniclaw.session.files import DIRECTORY_FLAGS, opened
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.holder import find_holder
 
 WORK_NAME: Final = ".work"

@@ -21,8 +21,7 @@ from typing import Final
 
 from miniclaw.errors import InvalidSessionIdError, TrashEntryNotFoundError
 from miniclaw.formats import printable
-from miniclaw.session.durability import sync_directory, sync_file
-from miniclaw.session.files import (
+from miniclaw.session.disk.atomic import (
     READ_FLAGS,
     TEMPORARY_PREFIX,
     close_quietly,
@@ -32,6 +31,7 @@ from miniclaw.session.files import (
     why_no_session_file,
     write_all,
 )
+from miniclaw.session.disk.sync import sync_directory, sync_file
 from miniclaw.session.folder import Folder
 from miniclaw.session.rows import Leftover, ProblemFile
 from miniclaw.session.stamps import stamped

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from miniclaw.formats import printable
 from miniclaw.session import names
-from miniclaw.session.files import TEMPORARY_PREFIX, store_errors
+from miniclaw.session.disk.atomic import TEMPORARY_PREFIX, store_errors
 from miniclaw.session.folder import Folder
 from miniclaw.session.stamps import STAMP_CHARS, split_stamped
 

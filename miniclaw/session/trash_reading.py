@@ -7,8 +7,8 @@ from functools import partial
 
 from miniclaw.errors import CorruptTrashError, StoreIOError, TrashEntryNotFoundError
 from miniclaw.session import names
-from miniclaw.session.files import READ_FLAGS, opened, why_no_session_file
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.atomic import READ_FLAGS, opened, why_no_session_file
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.stamps import split_stamped
 from miniclaw.session.trash_folder import (
     SUFFIX,

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from miniclaw.errors import StoreError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.files import DIRECTORY_FLAGS, opened, store_errors
+from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, store_errors
 from miniclaw.session.names import is_session_file
 from miniclaw.session.quarantine import QUARANTINE_NAME
 from miniclaw.session.stamps import split_stamped

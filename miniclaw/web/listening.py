@@ -19,8 +19,8 @@ from typing import Final, Literal, TypeAlias
 
 from miniclaw.errors import ConfigError, NoSocketError, StoreIOError
 from miniclaw.loggers import get_logger
-from miniclaw.session.files import make_private, why_not_followed
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.atomic import make_private, why_not_followed
+from miniclaw.session.disk.syscalls import OsCalls
 
 MAX_ADDRESS_BYTES: Final = 107 if sys.platform == "linux" else 103
 """Longest path in a socket address, inclusive: of Linux, and of macOS and the BSDs."""

@@ -17,9 +17,9 @@ from miniclaw.errors import ConfigError, StoreIOError
 from miniclaw.loggers import get_logger
 from miniclaw.secret import Secret
 from miniclaw.secret_files import MAX_SECRET_CHARS, read_private
-from miniclaw.session.durability import sync_directory
-from miniclaw.session.files import create_exclusively, make_private
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.atomic import create_exclusively, make_private
+from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.disk.syscalls import OsCalls
 
 TOKEN_NAME: Final = "web-token"  # noqa: S105 - a file's name
 LEAST_TOKEN_CHARS: Final = 32

@@ -26,7 +26,7 @@ from tests.fakes.program import TIMEOUT_SECONDS, Program
 
 DIES_REMOVING = """
 import os, signal
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 unlink = OsCalls.unlink
 def die(self, name, *, dir_fd):
     if name == "web_victim.json":

@@ -9,7 +9,7 @@ import errno
 import os
 from pathlib import Path
 
-from miniclaw.session.fs import Bytes, OsCalls
+from miniclaw.session.disk.syscalls import Bytes, OsCalls
 
 
 class DurableOs(OsCalls):

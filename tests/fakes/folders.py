@@ -6,8 +6,8 @@ import weakref
 from pathlib import Path
 
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.folder import STATE_NAME, Folder
-from miniclaw.session.fs import OsCalls
 from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.state import StateDirectory
 from miniclaw.session.trash import TRASH_NAME, Trash

@@ -14,7 +14,7 @@ from miniclaw.admin.context import AdminContext
 from miniclaw.config import Config, Home, load_config
 from miniclaw.config.web import WebConfig
 from miniclaw.errors import MiniclawError
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 from tests.fakes.program import TIMEOUT_SECONDS, Program, Result
 from tests.fakes.serving import NOT_AT_AN_ADDRESS, open_gateway
 

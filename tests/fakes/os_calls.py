@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 
 Hook = Callable[[str, tuple[Any, ...]], None]
 

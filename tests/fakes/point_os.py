@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Self
 
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 from tests.fakes.os_calls import CALLS
 
 _WRITES = frozenset({"write", "pwrite"})

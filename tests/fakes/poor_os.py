@@ -7,7 +7,7 @@ import os
 import stat
 import unicodedata
 
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 from tests.fakes.os_calls import FaultyOs, with_numbers
 
 

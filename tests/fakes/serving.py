@@ -20,7 +20,7 @@ from miniclaw.clock import Clock, Now
 from miniclaw.config import Config, Home
 from miniclaw.config.in_force import ConfigInForce
 from miniclaw.config.web import WebConfig
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.runtime import open_runtime
 from miniclaw.web.app import build_app
 from miniclaw.web.codes import CODE_SECONDS

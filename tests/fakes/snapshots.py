@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 from tests.fakes.os_calls import CALLS
 
 

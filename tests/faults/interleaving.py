@@ -23,7 +23,7 @@ import trio
 import trio.testing
 from trio._core import _run as trio_run
 
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 from tests.fakes.os_calls import CALLS
 
 SOAK = int(os.environ.get("MINICLAW_SOAK", "1"))

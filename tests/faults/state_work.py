@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.clock import Reading, to_microseconds
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Rules
 from miniclaw.session.retention.timeline import DAY, Timeline

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable
 from typing import Any, Final
 
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 from tests.fakes.os_calls import CALLS
 
 _COMMITTED_CALLS: Final = 5_000

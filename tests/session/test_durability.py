@@ -13,9 +13,9 @@ import pytest
 
 import miniclaw
 from miniclaw.errors import StoreIOError
-from miniclaw.session import fs as seam
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.durability import (
+from miniclaw.session.disk import syscalls as seam
+from miniclaw.session.disk.sync import (
     DIRECTORIES_UNSYNCED,
     FILES_UNSYNCED,
     NO_DIRECTORY_SYNC,
@@ -24,7 +24,7 @@ from miniclaw.session.durability import (
     sync_directory_at,
     sync_file,
 )
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.types import Session
 from miniclaw.web.token import load_token
 from tests.fakes.logs import LogRecorder

@@ -12,7 +12,7 @@ import pytest
 
 from miniclaw.errors import SessionsDirectoryError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.files import NOT_GIVEN
+from miniclaw.session.disk.atomic import NOT_GIVEN
 from miniclaw.session.folder import Folder
 from miniclaw.session.history import HistoryEvent
 from miniclaw.session.quarantine import quarantine

@@ -11,7 +11,7 @@ import pytest
 
 from miniclaw.errors import SessionFileError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.rows import ScanRow, StoredSession
 from miniclaw.session.scanning import DirectoryScan
 from tests.fakes.clock import WallClock

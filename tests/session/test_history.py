@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from miniclaw.errors import StoreIOError
 from miniclaw.session import history as history_module
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.history import FileTally, History, HistoryEvent, HistorySession, Tally
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.folders import hidden_folder

@@ -20,7 +20,7 @@ import pytest
 
 from miniclaw.errors import WorkspaceHeldError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.holder import LOCK_NAME, Holder
 from miniclaw.session.ownable import Place
 from miniclaw.session.process import OpeningProcess

@@ -16,10 +16,10 @@ from miniclaw.clock import SystemClock
 from miniclaw.config.web import WebConfig
 from miniclaw.errors import ConfigError, StoreIOError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.durability import DIRECTORIES_UNSYNCED
+from miniclaw.session.disk.privacy import keeps_modes
+from miniclaw.session.disk.sync import DIRECTORIES_UNSYNCED
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.ownership import NO_LOCK
-from miniclaw.session.privacy import keeps_modes
 from miniclaw.session.recovery import recover
 from miniclaw.session.removal import remove_batch
 from miniclaw.session.retention.policy import RetentionPolicy

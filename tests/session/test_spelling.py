@@ -17,6 +17,7 @@ import pytest
 
 from miniclaw.errors import CorruptSessionError, MismatchedSessionError, SessionExistsError, SessionNotFoundError
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.disk.spelling import fold, is_spelled
 from miniclaw.session.erasing import erase_traces
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import file_name
@@ -27,7 +28,6 @@ from miniclaw.session.restore import restore
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.scanning import DirectoryScan
-from miniclaw.session.spelling import fold, is_spelled
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.trash import Trash
 from miniclaw.session.types import Message

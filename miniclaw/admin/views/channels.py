@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from miniclaw.formats import did_you_mean
 from miniclaw.session import names
-from miniclaw.session.files import DIRECTORY_FLAGS, opened, store_errors
+from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, store_errors
 
 if TYPE_CHECKING:
     from miniclaw.config import SessionConfig

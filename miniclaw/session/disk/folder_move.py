@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from miniclaw.session.durability import sync_directory
-from miniclaw.session.files import (
+from miniclaw.session.disk.atomic import (
     READ_FLAGS,
     create_exclusively,
     opened,
@@ -19,7 +18,8 @@ from miniclaw.session.files import (
     unlink_quietly,
     why_no_session_file,
 )
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.disk.syscalls import OsCalls
 
 _MAX_MERGED_BYTES: Final = 64 * 1024 * 1024  # of one file; a history has a sixteenth of it
 _PIECE_BYTES: Final = 1024 * 1024

@@ -15,8 +15,8 @@ import os
 from contextlib import suppress
 from typing import Final
 
-from miniclaw.session.fs import OsCalls
-from miniclaw.session.shortcomings import log, log_shortcoming
+from miniclaw.session.disk.shortcomings import log, log_shortcoming
+from miniclaw.session.disk.syscalls import OsCalls
 
 NO_FILE_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 """The answers to a sync of a file by which a file system says that it has none."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.loggers import get_logger
-from miniclaw.session.files import PRIVATE_DIR
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.atomic import PRIVATE_DIR
+from miniclaw.session.disk.syscalls import OsCalls
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 

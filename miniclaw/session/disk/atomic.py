@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from miniclaw.errors import SessionsDirectoryError, SessionsDirectoryMissingError, StoreIOError
-from miniclaw.session.durability import sync_directory_at, sync_file
-from miniclaw.session.fs import Bytes, OsCalls
-from miniclaw.session.shortcomings import log_shortcoming
+from miniclaw.session.disk.shortcomings import log_shortcoming
+from miniclaw.session.disk.sync import sync_directory_at, sync_file
+from miniclaw.session.disk.syscalls import Bytes, OsCalls
 
 PRIVATE_DIR: Final = 0o700
 PRIVATE_FILE: Final = 0o600

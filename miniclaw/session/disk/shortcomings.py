@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Final
 
 from miniclaw.loggers import get_logger
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.syscalls import OsCalls
 
 # Device and sentence, with a token of the call that logged them; changed by any thread, in one atomic step.
 _logged: Final[dict[tuple[int, str], object]] = {}

@@ -14,8 +14,8 @@ import errno
 from typing import Final
 
 from miniclaw.session import names
-from miniclaw.session.files import DIRECTORY_FLAGS, opened
-from miniclaw.session.fs import OsCalls
+from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened
+from miniclaw.session.disk.syscalls import OsCalls
 
 NO_SUCH_NAME: Final = frozenset({errno.ENOENT, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
 """The answers to a name that no file has, on file systems that admit only some lengths and characters as well."""
