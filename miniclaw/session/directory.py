@@ -205,7 +205,7 @@ class SessionDirectory(OwnableDirectory):
         return not is_mismatched and self.is_spelled(name) is True
 
     def is_spelled(self, name: str) -> bool | None:
-        """See `miniclaw.session.disk.spelling.is_spelled`; where that cannot be found out, a name counts as spelled so."""
+        """Look up how the directory spells a name; a name counts as spelled so where that cannot be found out."""
         try:
             return is_spelled(self.fs, self.fd, name)
         except OSError:

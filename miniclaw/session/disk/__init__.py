@@ -1,1 +1,1 @@
-"""TODO: one line: what this package is for."""
+"""The ground under all files: system calls behind one seam, atomic writes, synced directories, spelling of names."""
