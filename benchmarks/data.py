@@ -18,7 +18,8 @@ import msgspec
 from msgspec import Struct
 
 from benchmarks import texts
-from miniclaw.session import codec, names
+from miniclaw.session import names
+from miniclaw.session.format import codec
 from miniclaw.session.types import Session
 
 FRESH: Final = (timedelta(hours=1), timedelta(days=28))

@@ -193,7 +193,7 @@ class NoSessionFileError(SessionFileError):
 
 
 class SessionTooLargeError(SessionFileError):
-    """A session beyond `miniclaw.session.codec.MAX_SESSION_BYTES`; neither read nor written."""
+    """A session beyond `miniclaw.session.format.codec.MAX_SESSION_BYTES`; neither read nor written."""
 
 
 class RemovalPendingError(SessionFileError):

@@ -18,8 +18,9 @@ from benchmarks.data import Corpus, generate
 from benchmarks.figure import Figure
 from benchmarks.peers import raw_save
 from miniclaw.clock import utc_now
-from miniclaw.session import codec, names
+from miniclaw.session import names
 from miniclaw.session.folder import Folder
+from miniclaw.session.format import codec
 from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import SAVE_THREADS, open_store

@@ -13,7 +13,7 @@ from miniclaw.cli.output import echo_json_document
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.formats import format_time, one_line
 from miniclaw.indented import Indented, width_of
-from miniclaw.session import codec
+from miniclaw.session.format import codec
 from miniclaw.session.types import Session
 
 

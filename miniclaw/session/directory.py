@@ -31,8 +31,7 @@ from miniclaw.errors import (
     StoreError,
 )
 from miniclaw.loggers import get_logger
-from miniclaw.session import adoption, codec, names
-from miniclaw.session.content import content_of, too_large
+from miniclaw.session import adoption, names
 from miniclaw.session.disk.atomic import (
     READ_FLAGS,
     close_quietly,
@@ -44,11 +43,13 @@ from miniclaw.session.disk.atomic import (
 )
 from miniclaw.session.disk.spelling import is_spelled
 from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.format import codec
+from miniclaw.session.format.content import content_of, too_large
+from miniclaw.session.format.footprint import forget_first, session_bytes
 from miniclaw.session.on_disk import Difference, OnDisk, Written, make_on_disk, on_disk_of, remember
 from miniclaw.session.ownable import OwnableDirectory
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify, identity, mark_of
-from miniclaw.session.sizes import forget_first, session_bytes
 from miniclaw.session.stranded import find_stranded, folder_opened
 from miniclaw.session.types import Session, SessionHeader
 

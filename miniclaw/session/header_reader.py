@@ -11,9 +11,9 @@ from contextlib import suppress
 from time import perf_counter, thread_time
 from typing import Final, TypeAlias
 
-from miniclaw.session.codec import HEADER_PREFIX_BYTES
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import close_quietly
+from miniclaw.session.format.codec import HEADER_PREFIX_BYTES
 from miniclaw.session.rows import ProblemFile, ScanRow, Verify
 
 WAIT_FACTOR: Final = 2

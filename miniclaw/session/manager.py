@@ -18,7 +18,7 @@ from typing import Final
 from miniclaw.clock import Now, utc_now
 from miniclaw.errors import SessionExistsError, SessionNotFoundError
 from miniclaw.loggers import get_logger
-from miniclaw.session import codec
+from miniclaw.session.format import codec
 from miniclaw.session.gate import Gate
 from miniclaw.session.job import Late
 from miniclaw.session.loader import SessionLoader

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 from weakref import WeakValueDictionary
 
-from miniclaw.session.sizes import append_message, forget_first, session_bytes
+from miniclaw.session.format.footprint import append_message, forget_first, session_bytes
 from miniclaw.session.types import Message, Session
 
 SaveState: TypeAlias = Literal["unsaved", "saved", "removed"]
@@ -69,7 +69,7 @@ class SessionMemory:
         max_live_bytes: How many bytes these may take; a single session may take more.
 
     Attributes:
-        bytes: How many the live ones take, as `miniclaw.session.sizes` counts it.
+        bytes: How many the live ones take, as `miniclaw.session.format.footprint` counts it.
     """
 
     def __init__(self, max_live_sessions: int, max_live_bytes: int) -> None:

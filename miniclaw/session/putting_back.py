@@ -6,7 +6,7 @@ import stat
 from contextlib import ExitStack, suppress
 
 from miniclaw.errors import SessionFileError
-from miniclaw.session import codec, names
+from miniclaw.session import names
 from miniclaw.session.adoption import make_way
 from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.disk.atomic import (
@@ -19,6 +19,7 @@ from miniclaw.session.disk.atomic import (
 )
 from miniclaw.session.disk.spelling import fold
 from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.format import codec
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, StoredSession, always
 from miniclaw.session.work_folders import WorkFolders

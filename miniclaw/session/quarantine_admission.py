@@ -11,10 +11,10 @@ from typing import Final
 
 from miniclaw.errors import NotQuarantinedError
 from miniclaw.formats import printable
-from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import store_errors, why_no_session_file
 from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.format import codec
 from miniclaw.session.putting_back import put_back, settle_captured
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, always

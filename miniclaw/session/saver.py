@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import trio
 
 from miniclaw.loggers import get_logger
-from miniclaw.session import codec
+from miniclaw.session.format import codec
 from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.on_disk import Written, remember

@@ -13,7 +13,7 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from miniclaw.session.codec import MAX_SESSION_BYTES
+from miniclaw.session.format.codec import MAX_SESSION_BYTES
 from miniclaw.session.types import AwareDatetime
 
 VERSION: Final = 1

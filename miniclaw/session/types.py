@@ -1,7 +1,7 @@
 """The types of a session, as they stand in its file.
 
 The order of the fields is the order in the file: `last_accessed` comes before `messages`, so that the head of a
-file tells its age (see `miniclaw.session.codec`). Times are aware; what miniclaw writes itself is UTC, RFC 3339.
+file tells its age (see `miniclaw.session.format.codec`). Times are aware; what miniclaw writes itself is UTC, RFC 3339.
 
 Messages and tool calls are immutable; a session changes only through `miniclaw.session.manager.SessionManager`,
 which keeps track of what is not saved yet.

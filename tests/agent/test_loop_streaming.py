@@ -13,7 +13,7 @@ from miniclaw.agent.inbox import MAX_WAITING_PER_CHAT, Inbox
 from miniclaw.agent.loop import MAX_TURNS
 from miniclaw.agent.transcript import is_mark
 from miniclaw.errors import ModelError
-from miniclaw.session.codec import decode_session
+from miniclaw.session.format.codec import decode_session
 from miniclaw.session.types import ToolCall
 from tests.fakes.agent import House, StreamingMailbox, StreamingModel, inbound, open_house, serve
 from tests.fakes.clock import WallClock

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from miniclaw.cli.markdown import session_as_markdown
-from miniclaw.session.codec import decode_session
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.format.codec import decode_session
 from tests.fakes.program import Program
 
 TIME = "2026-11-01T10:20:30Z"

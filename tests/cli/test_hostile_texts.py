@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from miniclaw.cli import Settings
 from miniclaw.cli.markdown import session_as_markdown
 from miniclaw.cli.session_show import show
-from miniclaw.session.codec import decode_session
+from miniclaw.session.format.codec import decode_session
 from tests.fakes.program import TERMINAL_COLUMNS, Program
 from tests.fakes.samples import write_session
 

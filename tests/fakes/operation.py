@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import MiniclawError
-from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.folder import Folder
+from miniclaw.session.format import codec
 from miniclaw.session.recovery import recover
 from miniclaw.session.rows import StoredSession
 from miniclaw.session.scanning import DirectoryScan

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import trio
 
-from miniclaw.session import codec
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.format import codec
 from miniclaw.session.history import History
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import file_name, split_session_id

@@ -8,8 +8,8 @@ import trio
 import trio.testing
 
 from miniclaw.errors import RuntimeClosedError, SessionNotFoundError
-from miniclaw.session import codec
 from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.format import codec
 from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.memory import SaveState

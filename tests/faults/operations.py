@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from miniclaw.errors import CorruptSessionError, SessionNotFoundError, StoreError
-from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.format import codec
 from miniclaw.session.names import file_name, file_names
 from miniclaw.session.on_disk import make_on_disk, remember
 from miniclaw.session.quarantine import quarantine

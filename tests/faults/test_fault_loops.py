@@ -15,7 +15,8 @@ from typing import Final
 
 import pytest
 
-from miniclaw.session import codec, store
+from miniclaw.session import store
+from miniclaw.session.format import codec
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import file_name
 from miniclaw.session.store import open_store

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import SessionNotFoundError
-from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.format import codec
 from miniclaw.session.recovery import recover
 from miniclaw.session.removal import Removal, remove_batch
 from miniclaw.session.rows import StoredSession

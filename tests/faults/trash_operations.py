@@ -12,8 +12,8 @@ from datetime import timedelta
 from typing import Final
 
 from miniclaw.errors import NotQuarantinedError
-from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.format import codec
 from miniclaw.session.names import file_name
 from miniclaw.session.quarantine import QUARANTINE_NAME
 from miniclaw.session.quarantine_admission import move_to_quarantine

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from miniclaw.errors import InvalidMessageError
-from miniclaw.session.codec import (
+from miniclaw.session.format.codec import (
     check_message,
     check_whole,
     decode_header,
@@ -19,7 +19,7 @@ from miniclaw.session.codec import (
     encode_session,
     snapshot_session,
 )
-from miniclaw.session.sizes import message_bytes
+from miniclaw.session.format.footprint import message_bytes
 from miniclaw.session.types import Message, Session, ToolCall
 
 T = datetime(2026, 2, 14, 10, 30, tzinfo=UTC)

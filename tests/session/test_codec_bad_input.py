@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.session.codec import decode_header, decode_header_prefix, decode_session
+from miniclaw.session.format.codec import decode_header, decode_header_prefix, decode_session
 from miniclaw.session.types import Session, SessionHeader
 
 MESSAGE = b'{"role":"user","content":"hi","timestamp":"2026-02-14T10:30:00Z"}'

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.session.codec import (
+from miniclaw.session.format.codec import (
     HEADER_PREFIX_BYTES,
     decode_header,
     decode_header_prefix,

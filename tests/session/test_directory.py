@@ -21,8 +21,8 @@ from miniclaw.errors import (
     StoreIOError,
     WorkspaceHeldError,
 )
-from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.format import codec
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.rows import ProblemFile, StoredSession
 from miniclaw.session.scanning import DirectoryScan

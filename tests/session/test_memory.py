@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from miniclaw.session.format.footprint import session_bytes
 from miniclaw.session.memory import Entry, SessionMemory
-from miniclaw.session.sizes import session_bytes
 from miniclaw.session.types import Message, Session
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

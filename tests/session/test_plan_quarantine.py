@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from miniclaw.session.codec import MAX_SESSION_BYTES
+from miniclaw.session.format.codec import MAX_SESSION_BYTES
 from miniclaw.session.plan import CleanupPlan, Planner
 from miniclaw.session.retention.forecast import forecast
 from miniclaw.session.retention.leftover_rules import foresee

@@ -19,8 +19,8 @@ from miniclaw.errors import (
     StoreError,
     StoreIOError,
 )
-from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.format import codec
 from miniclaw.session.names import file_name
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.quarantine_files import (

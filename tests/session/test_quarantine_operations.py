@@ -22,7 +22,7 @@ from miniclaw.errors import (
     SessionExistsError,
     SessionFileError,
 )
-from miniclaw.session import codec
+from miniclaw.session.format import codec
 from miniclaw.session.history import FileTally
 from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.quarantine_operations import FileOutcome

@@ -23,8 +23,8 @@ from miniclaw.errors import (
     SessionTooLargeError,
     StoreIOError,
 )
-from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.format import codec
 from miniclaw.session.names import file_name, file_names, split_session_id
 from miniclaw.session.recovery import recover
 from miniclaw.session.relocation import CALLED_OFF, Relocation, relocate

@@ -21,8 +21,8 @@ from miniclaw.errors import (
     StoreError,
     StoreIOError,
 )
-from miniclaw.session import codec
 from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.format import codec
 from miniclaw.session.names import file_name, file_names
 from miniclaw.session.restore import restore_quarantined
 from tests.fakes.durable_os import DurableOs

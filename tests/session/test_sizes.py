@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from miniclaw.session.codec import decode_session
-from miniclaw.session.sizes import append_message, message_bytes, session_bytes
+from miniclaw.session.format.codec import decode_session
+from miniclaw.session.format.footprint import append_message, message_bytes, session_bytes
 from miniclaw.session.types import Message, Session, ToolCall
 from tests.fakes.samples import session_dict
 

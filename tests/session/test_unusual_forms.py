@@ -11,7 +11,7 @@ import structlog
 import trio
 from hypothesis import given, settings
 
-from miniclaw.session.codec import (
+from miniclaw.session.format.codec import (
     check_whole,
     decode_header,
     decode_session,
@@ -19,8 +19,8 @@ from miniclaw.session.codec import (
     encode_session,
     is_plain_json,
 )
+from miniclaw.session.format.unusual_forms import UNUSUAL, time_of
 from miniclaw.session.types import Message, ToolCall
-from miniclaw.session.unusual_forms import UNUSUAL, time_of
 from tests.fakes.json_corpus import EITHER, INVALID, VALID
 from tests.fakes.logs import LogRecorder
 from tests.fakes.session_shapes import SessionShape, is_usual, session_shapes

@@ -29,7 +29,8 @@ from miniclaw.admin.views.rows import SessionRow, shown
 from miniclaw.admin.views.session_list import ORDERS, Order, State, Wanted, judged_sessions
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.formats import parse_duration
-from miniclaw.session import codec, names
+from miniclaw.session import names
+from miniclaw.session.format import codec
 from miniclaw.session.operations import Deleted
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.types import Session

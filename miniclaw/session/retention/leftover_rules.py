@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 
 from miniclaw.clock import to_microseconds
-from miniclaw.session.codec import MAX_SESSION_BYTES
+from miniclaw.session.format.codec import MAX_SESSION_BYTES
 from miniclaw.session.retention.notice import DueFile, Notice, Rules
 from miniclaw.session.retention.policy import RetentionPolicy, lead_of, notice_of
 from miniclaw.session.rows import Leftover, identity, name_identity

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from miniclaw.session import json_outline
+from miniclaw.session.format import json_outline
 from miniclaw.session.types import Message, Role, SessionHeader, ToolCall
 
 UNUSUAL: Final = "[unusual form]"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import SessionTooLargeError
-from miniclaw.session import codec
 from miniclaw.session.disk.atomic import Content
-from miniclaw.session.sizes import session_bytes
+from miniclaw.session.format import codec
+from miniclaw.session.format.footprint import session_bytes
 from miniclaw.session.types import Session
 
 _MOST_ENCODED: Final = 6  # bytes in a file for each in memory: a control character becomes \u00XX

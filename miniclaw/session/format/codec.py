@@ -5,7 +5,7 @@ they were read, go back as their source text. A time is re-written only where it
 implementation wrote nine fractional digits; a datetime holds six).
 
 A file that msgspec refuses is tried once more, more slowly, as other programs write sessions: see
-`miniclaw.session.unusual_forms` for the forms, and `miniclaw.session.json_outline` for the JSON that is admitted.
+`miniclaw.session.format.unusual_forms` for the forms, and `miniclaw.session.format.json_outline` for the JSON that is admitted.
 
 Decoding errors of every kind become `ValueError` with one sentence. msgspec raises `UnicodeDecodeError` and
 `RecursionError` beside its own errors, and the second is no `ValueError`.
@@ -24,8 +24,8 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from miniclaw.errors import InvalidMessageError
+from miniclaw.session.format.footprint import SOURCE, message_bytes, session_bytes
 from miniclaw.session.names import parts_of
-from miniclaw.session.sizes import SOURCE, message_bytes, session_bytes
 from miniclaw.session.types import AwareDatetime, Message, Session, SessionHeader
 
 MAX_SESSION_BYTES: Final = 256 * 1024 * 1024
@@ -106,7 +106,7 @@ def decode_header(data: bytes) -> SessionHeader:
         try:
             return _decode_header(data)
         except (ValueError, RecursionError) as error:
-            from miniclaw.session.unusual_forms import header_of  # noqa: PLC0415 - start-up time: few files need it
+            from miniclaw.session.format.unusual_forms import header_of  # noqa: PLC0415 - start-up time: few files need it
 
             return header_of(_values(_members(data, error)))
 
@@ -165,7 +165,7 @@ def decode_session(data: bytes) -> Session:
 
 
 def _decode_unusual(members: _Members) -> Session:
-    from miniclaw.session import unusual_forms  # noqa: PLC0415 - as above
+    from miniclaw.session.format import unusual_forms  # noqa: PLC0415 - as above
 
     values = _values(members)
     header = unusual_forms.header_of(values)
@@ -198,7 +198,7 @@ def _members(data: bytes, error: Exception) -> _Members:
     Raises:
         ValueError, RecursionError: The error of msgspec, where it is damaged.
     """
-    from miniclaw.session import json_outline  # noqa: PLC0415 - as above
+    from miniclaw.session.format import json_outline  # noqa: PLC0415 - as above
 
     try:
         return json_outline.members(json_outline.as_utf8(data))
@@ -215,7 +215,7 @@ def _read_message(raw: Raw, otherwise: datetime) -> Message:
     try:
         message = _decode_message(raw)
     except (ValueError, RecursionError):
-        from miniclaw.session.unusual_forms import message_of  # noqa: PLC0415 - as above
+        from miniclaw.session.format.unusual_forms import message_of  # noqa: PLC0415 - as above
 
         message = message_of(bytes(raw), otherwise)
         vars(message)[SOURCE] = raw.copy()
