@@ -27,7 +27,7 @@ from anyio.from_thread import BlockingPortal
 from miniclaw.errors import RuntimeClosedError
 from miniclaw.session import runtime as trio_runtime
 from miniclaw.session.cleanup import CleanupResult
-from miniclaw.session.process import OpeningProcess
+from miniclaw.session.ownership.process import OpeningProcess
 from miniclaw.session.saving import SaveReport
 from miniclaw.session.types import Message, Session
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from miniclaw.errors import GatewayStalledError, StoreError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.process import is_alive
+from miniclaw.session.ownership.process import is_alive
 
 
 class _Options(Protocol):

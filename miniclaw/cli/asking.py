@@ -31,7 +31,7 @@ from miniclaw.session.retention.policy import RetentionPolicy
 if TYPE_CHECKING:
     from miniclaw.admin.client import GatewayClient
     from miniclaw.admin.live_status import LiveStatus
-    from miniclaw.session.holder import Holder
+    from miniclaw.session.ownership.holder import Holder
 
 T = TypeVar("T")
 

@@ -17,13 +17,13 @@ from miniclaw.session.disk.atomic import close_quietly, open_directory, store_er
 from miniclaw.session.disk.spelling import tells_apart
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.folder import Folder
-from miniclaw.session.holder import Holder, find_holder
+from miniclaw.session.ownership.holder import Holder, find_holder
 from miniclaw.session.stranded import WORK_NAME
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
 
-    from miniclaw.session.ownership import Ownership
+    from miniclaw.session.ownership.ownership import Ownership
     from miniclaw.session.saved_files import SavedFiles
 
 
@@ -108,7 +108,7 @@ class OwnableDirectory:
         from queue import SimpleQueue  # noqa: PLC0415 - start-up time: not for who only looks
 
         from miniclaw.session.disk.privacy import keep_others_out  # noqa: PLC0415 - likewise
-        from miniclaw.session.ownership import Ownership  # noqa: PLC0415 - likewise
+        from miniclaw.session.ownership.ownership import Ownership  # noqa: PLC0415 - likewise
 
         self.free_folders = SimpleQueue()
         ownership = Ownership(self.fs, self.fd, self.path, briefly=briefly)

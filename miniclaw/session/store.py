@@ -32,7 +32,7 @@ from miniclaw.session.leftovers import list_leftovers, remove_leftovers
 from miniclaw.session.migration import move_in
 from miniclaw.session.on_disk import Difference
 from miniclaw.session.ownable import Place
-from miniclaw.session.process import OpeningProcess
+from miniclaw.session.ownership.process import OpeningProcess
 from miniclaw.session.quarantine import quarantine_session
 from miniclaw.session.recovery import recover
 from miniclaw.session.relocation import Relocation, relocate

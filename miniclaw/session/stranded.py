@@ -16,7 +16,7 @@ from miniclaw.errors import StoreError
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.holder import find_holder
+from miniclaw.session.ownership.holder import find_holder
 
 WORK_NAME: Final = ".work"
 BATCH_PREFIX: Final = "rm-"

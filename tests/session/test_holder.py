@@ -14,7 +14,7 @@ import pytest
 from miniclaw.errors import StoreIOError
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.holder import LOCK_NAME, Holder
+from miniclaw.session.ownership.holder import LOCK_NAME, Holder
 from tests.fakes.os_calls import FaultyOs
 
 

@@ -12,8 +12,8 @@ import trio
 from miniclaw.errors import WorkspaceHeldError
 from miniclaw.session import store as store_module
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.holder import Holder
 from miniclaw.session.operations import open_operations
+from miniclaw.session.ownership.holder import Holder
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import open_runtime
 from miniclaw.session.store import STOPPING_SECONDS, open_store

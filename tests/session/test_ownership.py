@@ -21,9 +21,9 @@ import pytest
 from miniclaw.errors import WorkspaceHeldError
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.holder import LOCK_NAME, Holder
 from miniclaw.session.ownable import Place
-from miniclaw.session.process import OpeningProcess
+from miniclaw.session.ownership.holder import LOCK_NAME, Holder
+from miniclaw.session.ownership.process import OpeningProcess
 from miniclaw.session.types import Session
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs

@@ -14,9 +14,9 @@ from miniclaw.errors import OwnershipLostError
 from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.folder import Folder
 from miniclaw.session.history import HistoryEvent
-from miniclaw.session.holder import LOCK_NAME
 from miniclaw.session.leftovers import remove_leftovers
 from miniclaw.session.ownable import Place
+from miniclaw.session.ownership.holder import LOCK_NAME
 from miniclaw.session.quarantine import quarantine
 from miniclaw.session.removal import remove_batch
 from miniclaw.session.restore import restore

@@ -19,7 +19,7 @@ from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.privacy import keeps_modes
 from miniclaw.session.disk.sync import DIRECTORIES_UNSYNCED
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.ownership import NO_LOCK
+from miniclaw.session.ownership.ownership import NO_LOCK
 from miniclaw.session.recovery import recover
 from miniclaw.session.removal import remove_batch
 from miniclaw.session.retention.policy import RetentionPolicy

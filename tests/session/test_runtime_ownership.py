@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from miniclaw.errors import ForkedRuntimeError, OwnershipLostError, UnsavedSessionsError
-from miniclaw.session.process import OpeningProcess
+from miniclaw.session.ownership.process import OpeningProcess
 from miniclaw.session.runtime import open_runtime
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock

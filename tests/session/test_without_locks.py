@@ -17,9 +17,9 @@ import pytest
 from miniclaw.clock import machine_boot
 from miniclaw.errors import OwnershipLostError, StoreIOError, WorkspaceHeldError
 from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.holder import LOCK_NAME
 from miniclaw.session.ownable import Place
-from miniclaw.session.ownership import NO_FILE_LOCK, NO_LOCK
+from miniclaw.session.ownership.holder import LOCK_NAME
+from miniclaw.session.ownership.ownership import NO_FILE_LOCK, NO_LOCK
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs, NewInodes
 from tests.fakes.poor_os import PoorOs

@@ -13,7 +13,7 @@ from miniclaw.admin.views.workspace import Part, WorkspaceState, next_run, rules
 from miniclaw.config import Mode, show_config
 from miniclaw.formats import encodable
 from miniclaw.session.history import FileTally
-from miniclaw.session.holder import Holder
+from miniclaw.session.ownership.holder import Holder
 from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason
 from miniclaw.session.rows import Leftover

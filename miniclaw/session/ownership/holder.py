@@ -1,7 +1,7 @@
 """The holder of a sessions directory, as another process sees it.
 
 The owner holds two locks with flock, one on the directory itself and one on the file `.lock` in it
-(`miniclaw.session.ownership`). A directory is held where either is locked; the content of `.lock` says by which
+(`miniclaw.session.ownership.ownership`). A directory is held where either is locked; the content of `.lock` says by which
 process, and decides nothing, unless the file system has no locks at all. There a directory is held while the process
 that `.lock` names runs on this machine.
 
@@ -65,7 +65,7 @@ class Holder(Struct, frozen=True):
 
 def is_running(holder: Holder) -> bool:
     """Return whether a process still runs on this machine, by what it wrote where nothing can be locked."""
-    from miniclaw.session.process import is_alive  # noqa: PLC0415 - start-up time: few file systems have no locks
+    from miniclaw.session.ownership.process import is_alive  # noqa: PLC0415 - start-up time: few file systems have no locks
 
     return holder.pid is not None and holder.boot == machine_boot() != "" and is_alive(holder.pid)
 

@@ -53,8 +53,8 @@ from miniclaw.session.disk.atomic import (
     why_no_session_file,
 )
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.holder import LOCK_NAME, NO_LOCKS, is_running, read_holder
-from miniclaw.session.process import OpeningProcess
+from miniclaw.session.ownership.holder import LOCK_NAME, NO_LOCKS, is_running, read_holder
+from miniclaw.session.ownership.process import OpeningProcess
 
 # O_NONBLOCK: a FIFO in its place must not make the owner wait.
 _LOCK_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -1,0 +1,1 @@
+"""Ownership of a sessions directory: the locks, their holder, and the process that opened it."""
