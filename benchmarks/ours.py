@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from miniclaw import RetentionPolicy
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.operations import open_operations
 from miniclaw.session.plan import CleanupPlan, scan_sync
 
 if TYPE_CHECKING:
-    from miniclaw.session.ledger_file import LedgerFile
+    from miniclaw.session.files.ledger_file import LedgerFile
 
 POLICY: Final = RetentionPolicy()
 STATE_NAME: Final = ".state"
@@ -89,15 +89,15 @@ def _checked(plan: CleanupPlan) -> int:
 
 def _new_ledger() -> dict[str, Any]:
     try:
-        from miniclaw.session.ledger import Ledger  # noqa: PLC0415 - `compare` may meet a revision that has none
+        from miniclaw.session.files.ledger import Ledger  # noqa: PLC0415 - `compare` may meet a revision that has none
     except ImportError:
         return {}
     return {"ledger": Ledger()}
 
 
 def _ledger_file(state: Path) -> LedgerFile:
-    from miniclaw.session.folder import Folder  # noqa: PLC0415 - likewise
-    from miniclaw.session.ledger_file import LedgerFile  # noqa: PLC0415
+    from miniclaw.session.files.ledger_file import LedgerFile  # noqa: PLC0415
+    from miniclaw.session.files.subdirectory import Folder  # noqa: PLC0415 - likewise
 
     return LedgerFile(Folder.within(SessionDirectory.open(state, create=True), STATE_NAME))
 

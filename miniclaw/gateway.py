@@ -37,7 +37,7 @@ from miniclaw.daemon.reload import Reload
 from miniclaw.errors import StoreError
 from miniclaw.formats import format_duration
 from miniclaw.loggers import get_logger
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.retention.schedule import Schedule
 from miniclaw.session.rules import RuntimeRules
 from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime

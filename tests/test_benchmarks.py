@@ -22,7 +22,7 @@ from benchmarks.peers import c_scan, walks
 from benchmarks.peers.databases import RedisClient, encode_command, sqlite_seconds
 from benchmarks.plot import spaced, svg, tick_label
 from benchmarks.report import line, report, write_page
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.plan import scan_sync
 from tests.fakes.moments import at_once

@@ -17,7 +17,7 @@ from typing import Final
 from benchmarks import texts
 from benchmarks.memory import peak_growth
 from miniclaw.session import names
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.types import Message, Session
 
 _CHAT: Final = ("web", "large")

@@ -19,9 +19,9 @@ from benchmarks.figure import Figure
 from benchmarks.peers import raw_save
 from miniclaw.clock import utc_now
 from miniclaw.session import names
-from miniclaw.session.folder import Folder
+from miniclaw.session.files.ledger_file import LedgerFile
+from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.format import codec
-from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import SAVE_THREADS, open_store
 from miniclaw.session.types import Message

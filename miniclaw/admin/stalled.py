@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from miniclaw.errors import GatewayStalledError, StoreError
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.ownership.process import is_alive
 
 

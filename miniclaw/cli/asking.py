@@ -93,7 +93,7 @@ def _ask(settings: Settings, call: Callable[[GatewayClient], T], otherwise: str)
 
 def find_unreachable(settings: Settings) -> Holder | None:
     """Return the process that owns the workspace and stays, where there is no socket at which it could be asked."""
-    from miniclaw.session.directory import SessionDirectory  # noqa: PLC0415 - start-up time
+    from miniclaw.session.files.directory import SessionDirectory  # noqa: PLC0415 - start-up time
 
     try:
         with SessionDirectory.open(settings.home.sessions_dir) as directory:

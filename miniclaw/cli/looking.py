@@ -25,7 +25,7 @@ from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.output import scan_progress
 from miniclaw.errors import ConfigError
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 
 if TYPE_CHECKING:
     from miniclaw.config import LogLevel

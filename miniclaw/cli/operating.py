@@ -17,7 +17,7 @@ from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.output import has_terminal
 from miniclaw.config.web import SOCKET_NAME
 from miniclaw.errors import NoGatewayError, UnconfirmedError, WorkspaceHeldError
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 
 if TYPE_CHECKING:
     from miniclaw.admin.client import GatewayClient

@@ -18,10 +18,10 @@ from miniclaw.cli import Settings
 from miniclaw.cli.looking import find_leftovers, find_trashes, list_directory
 from miniclaw.errors import InvalidSessionIdError, SessionNotFoundError
 from miniclaw.session import conflict_names, names
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.entries import Leftover, ProblemFile, StoredSession
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantined_stem
 from miniclaw.session.leftovers import LEGACY_SUFFIXES, session_file_of, without_legacy_suffix
-from miniclaw.session.quarantine import QUARANTINE_NAME, quarantined_stem
-from miniclaw.session.rows import Leftover, ProblemFile, StoredSession
 from miniclaw.session.trash import Trash
 
 _NO_ID: Final = "its name does not tell whose it is; give the session's ID"

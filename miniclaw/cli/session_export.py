@@ -20,10 +20,10 @@ from miniclaw.cli.options import channel_option
 from miniclaw.cli.output import count, echo_error, echo_json_document
 from miniclaw.errors import MiniclawError, OutputFileError, SessionNotFoundError, StoreError
 from miniclaw.formats import one_line
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import PRIVATE_FILE
 from miniclaw.session.disk.sync import sync_file
 from miniclaw.session.disk.syscalls import OsCalls
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.types import Session
 

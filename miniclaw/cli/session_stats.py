@@ -13,8 +13,8 @@ from miniclaw.cli.looking import find_leftovers, list_directory, log_to_terminal
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import conflict_copies, count, echo_json, print_table
 from miniclaw.formats import format_age, format_size
+from miniclaw.session.entries import LeftoverKind, StoredSession
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.rows import LeftoverKind, StoredSession
 
 T = TypeVar("T", timedelta, int)
 

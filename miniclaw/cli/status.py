@@ -23,8 +23,8 @@ from miniclaw.cli.options import json_option
 from miniclaw.cli.output import DRY_RUN_NAMES, LIST_DUE, conflict_copies, count, echo_json, scan_progress
 from miniclaw.cli.plan_output import CONFIRM, unmet_budgets
 from miniclaw.formats import format_remaining, format_size, format_time, one_line
+from miniclaw.session.entries import Leftover
 from miniclaw.session.ownership.holder import Holder
-from miniclaw.session.rows import Leftover
 
 _UNKNOWN = "not known"
 

@@ -18,11 +18,11 @@ from miniclaw.cli.options import dry_run_option, json_option, yes_option
 from miniclaw.cli.output import ago, echo_error, echo_json, entries, print_table
 from miniclaw.errors import TrashEntryNotFoundError
 from miniclaw.formats import format_remaining, format_size, one_line
+from miniclaw.session.entries import Leftover
 from miniclaw.session.retention.leftover_rules import judge_leftover
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.rows import Leftover
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_rows import TrashEntry
 

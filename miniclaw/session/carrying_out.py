@@ -11,6 +11,7 @@ import trio
 from miniclaw.session.cleanup_late import LateBatches
 from miniclaw.session.cleanup_log import RunLog
 from miniclaw.session.cleanup_result import Progress
+from miniclaw.session.entries import Leftover, LeftoverRemoval, StoredSession
 from miniclaw.session.history import Actor
 from miniclaw.session.job import PENDING, Job
 from miniclaw.session.manager import SessionManager
@@ -18,7 +19,6 @@ from miniclaw.session.removal import TrashOrder
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow
-from miniclaw.session.rows import Leftover, LeftoverRemoval, StoredSession
 from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.threads import Epilogue
 from miniclaw.session.types import Session, SessionHeader

@@ -26,6 +26,7 @@ from miniclaw.session.carrying_out import carry_out
 from miniclaw.session.cleanup_late import LateBatches
 from miniclaw.session.cleanup_log import CleanupLog, RunLog, log_removed
 from miniclaw.session.cleanup_result import CleanupResult, Progress, planned_event
+from miniclaw.session.entries import ProblemFile, StoredSession
 from miniclaw.session.history import Actor, EventKind, History, HistoryEvent
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.moment import Moment, by_wall_clock, look_at
@@ -35,7 +36,6 @@ from miniclaw.session.retention.notice import Notice
 from miniclaw.session.retention.policy import DAILY, SESSION_TTL_DAYS, RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.rows import ProblemFile, StoredSession
 from miniclaw.session.stats import CleanupStats, RunCount
 from miniclaw.session.store import open_store
 from miniclaw.session.store_protocol import SessionStore

@@ -10,11 +10,11 @@ from miniclaw.errors import StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup_log import CleanupLog
 from miniclaw.session.cleanup_result import Progress
+from miniclaw.session.entries import LeftoverRemoval
 from miniclaw.session.history import Actor, History, HistoryEvent
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow
-from miniclaw.session.rows import LeftoverRemoval
 from miniclaw.session.stats import CleanupStats
 from miniclaw.session.threads import Epilogue
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from miniclaw.loggers import get_logger
+from miniclaw.session.entries import BESIDE, LeftoverRemoval, ProblemKind
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.rows import BESIDE, LeftoverRemoval, ProblemKind
 
 MOST_NAMED: Final = 20
 """How many files a run names for each event."""

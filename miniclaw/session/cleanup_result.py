@@ -9,12 +9,12 @@ from typing import Final
 
 from msgspec import Struct, field
 
+from miniclaw.session.entries import Leftover, LeftoverRemoval
 from miniclaw.session.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow, Reason
-from miniclaw.session.rows import Leftover, LeftoverRemoval
 
 _ANNOUNCED: Final[tuple[Reason, ...]] = ("ttl", "max_sessions")
 

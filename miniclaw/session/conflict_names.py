@@ -25,7 +25,7 @@ from typing import Final
 
 from miniclaw.errors import InvalidSessionIdError
 from miniclaw.session import names
-from miniclaw.session.rows import ProblemFile
+from miniclaw.session.entries import ProblemFile
 from miniclaw.session.types import SessionHeader
 
 # Texts and not `re.compile`: most scans meet no such file, and to compile them takes a millisecond.

@@ -11,12 +11,12 @@ from msgspec import Struct
 from miniclaw.clock import utc_now
 from miniclaw.errors import StoreError
 from miniclaw.session import names
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.earlier import EarlierFolders
-from miniclaw.session.folder import Folder
+from miniclaw.session.entries import Leftover, LeftoverRemoval
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.quarantine_folder import quarantined_stem
+from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.leftovers import LEGACY_SUFFIXES, list_leftovers, remove_leftovers
-from miniclaw.session.quarantine import quarantined_stem
-from miniclaw.session.rows import Leftover, LeftoverRemoval
 from miniclaw.session.stamps import split_stamped
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_rows import TrashEntry, TrashRemoval

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from miniclaw.errors import SessionExistsError
 from miniclaw.session import names
-from miniclaw.session.adoption import make_way
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import (
     Content,
     create_exclusively,
@@ -15,6 +13,8 @@ from miniclaw.session.disk.atomic import (
     unlink_quietly,
 )
 from miniclaw.session.disk.spelling import is_spelled
+from miniclaw.session.files.adoption import make_way
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.putting_back import settle_captured
 
 

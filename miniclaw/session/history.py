@@ -37,7 +37,7 @@ from miniclaw.session.disk.atomic import (
     write_all,
 )
 from miniclaw.session.disk.sync import sync_directory, sync_file
-from miniclaw.session.folder import Folder
+from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.types import AwareDatetime
 
 HISTORY_NAME: Final = "history.jsonl"

@@ -1,6 +1,6 @@
 """Files of ours that are no sessions in their places: found, and removed. Synchronous, for threads.
 
-What each kind is stands at `miniclaw.session.rows.LeftoverKind`. A file belongs to a kind by its name *and* by being a
+What each kind is stands at `miniclaw.session.entries.LeftoverKind`. A file belongs to a kind by its name *and* by being a
 regular file; what matches no pattern is foreign, and never touched. Whether something is old enough to go is decided
 elsewhere (`miniclaw.session.retention`); only what an earlier implementation or a save may still be writing is left out
 here. For how long a file has been in quarantine tells its name and never its own times, which are the session's.
@@ -18,17 +18,17 @@ from typing import Final
 
 from miniclaw.errors import StoreError
 from miniclaw.loggers import get_logger
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened, why_no_session_file
 from miniclaw.session.disk.syscalls import OsCalls
+from miniclaw.session.entries import Leftover, LeftoverKind, LeftoverRemoval, ProblemFile
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantine
+from miniclaw.session.files.stranded import BATCH_PREFIX, WORK_NAME
 from miniclaw.session.names import SUFFIX, is_channel, is_session_file
-from miniclaw.session.quarantine import QUARANTINE_NAME, quarantine
 from miniclaw.session.quarantine_files import is_quarantined, list_quarantined, read_header
 from miniclaw.session.quarantine_removal import NOT_OURS, leftover_of, remove_quarantined, synced
 from miniclaw.session.removal import TrashOrder
-from miniclaw.session.rows import Leftover, LeftoverKind, LeftoverRemoval, ProblemFile
 from miniclaw.session.stamps import split_stamped
-from miniclaw.session.stranded import BATCH_PREFIX, WORK_NAME
 from miniclaw.session.trash import Trash
 
 TEMPORARY_AGE: Final = timedelta(hours=1)

@@ -18,6 +18,7 @@ from typing import Final
 from miniclaw.clock import Now, utc_now
 from miniclaw.errors import SessionExistsError, SessionNotFoundError
 from miniclaw.loggers import get_logger
+from miniclaw.session.entries import StoredSession
 from miniclaw.session.format import codec
 from miniclaw.session.gate import Gate
 from miniclaw.session.job import Late
@@ -32,7 +33,6 @@ from miniclaw.session.removal import Removal, TrashOrder
 from miniclaw.session.removing import Deletion, SessionRemover
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.rows import StoredSession
 from miniclaw.session.saver import SessionSaver
 from miniclaw.session.saving import SaveReport
 from miniclaw.session.stats import SessionStats

@@ -29,14 +29,14 @@ from msgspec import Struct, field
 
 from miniclaw.errors import StoreError
 from miniclaw.loggers import get_logger
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import unlink_quietly
 from miniclaw.session.disk.folder_move import FolderMove
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.earlier import EarlierFolders
-from miniclaw.session.folder import STATE_NAME, Folder
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.ledger_file import LEDGER_NAME
+from miniclaw.session.files.subdirectory import STATE_NAME, Folder
 from miniclaw.session.history import HISTORY_NAME, merge_histories
-from miniclaw.session.ledger_file import LEDGER_NAME
 from miniclaw.session.state import EARLIER_NAMES, LAST_SEEN_NAME, StateDirectory
 from miniclaw.session.trash import TRASH_NAME, Trash
 from miniclaw.session.trash_folder import SUFFIX, entry_id_of, is_temporary

@@ -6,8 +6,8 @@ A program that runs and a command that owns the workspace for a moment are made 
 from __future__ import annotations
 
 from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.files.ledger_file import LedgerFile
 from miniclaw.session.history import Actor, History
-from miniclaw.session.ledger_file import LedgerFile
 from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, SessionManager
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.schedule import Schedule

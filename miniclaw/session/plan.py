@@ -15,15 +15,15 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
-from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.ledger import Ledger
+from miniclaw.session.entries import BESIDE, Leftover, ProblemFile, ScanRow, StoredSession
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.ledger import Ledger
+from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.retention.budgets import Candidate, Stock, Taken, lru_first, oldest_first, take
 from miniclaw.session.retention.leftover_rules import LeftoverRow, judge_leftovers
 from miniclaw.session.retention.notice import DueSession, Notice
 from miniclaw.session.retention.plan import CleanupPlan, Count, why_held
 from miniclaw.session.retention.policy import PlanRow, RetentionPolicy, lead_of, notice_of
-from miniclaw.session.rows import BESIDE, Leftover, ProblemFile, ScanRow, StoredSession
-from miniclaw.session.scanning import DirectoryScan
 
 __all__ = ["CleanupPlan", "Count", "FindLive", "LeftoverRow", "LiveSession", "Planner", "scan_sync"]
 

@@ -7,8 +7,6 @@ from contextlib import ExitStack, suppress
 
 from miniclaw.errors import SessionFileError
 from miniclaw.session import names
-from miniclaw.session.adoption import make_way
-from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.disk.atomic import (
     DIRECTORY_FLAGS,
     READ_FLAGS,
@@ -19,9 +17,11 @@ from miniclaw.session.disk.atomic import (
 )
 from miniclaw.session.disk.spelling import fold
 from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.entries import ProblemFile, StoredSession, always
+from miniclaw.session.files.adoption import make_way
+from miniclaw.session.files.directory import SessionDirectory, log
+from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.format import codec
-from miniclaw.session.quarantine import quarantine
-from miniclaw.session.rows import ProblemFile, StoredSession, always
 from miniclaw.session.work_folders import WorkFolders
 
 

@@ -11,13 +11,13 @@ from typing import Final
 
 from miniclaw.errors import NotQuarantinedError
 from miniclaw.formats import printable
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import store_errors, why_no_session_file
 from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.entries import ProblemFile, always
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.format import codec
 from miniclaw.session.putting_back import put_back, settle_captured
-from miniclaw.session.quarantine import quarantine
-from miniclaw.session.rows import ProblemFile, always
 from miniclaw.session.work_folders import WorkFolders
 
 _MISSING: Final = "there is no such file"

@@ -22,9 +22,10 @@ from miniclaw.errors import (
 from miniclaw.formats import printable
 from miniclaw.session import names
 from miniclaw.session.acts import Acts, log
+from miniclaw.session.entries import Leftover, LeftoverRemoval
+from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.history import EventKind, FileTally, HistoryEvent, HistorySession
 from miniclaw.session.job import PENDING
-from miniclaw.session.quarantine import QUARANTINE_NAME
 from miniclaw.session.quarantine_admission import find_file, move_to_quarantine
 from miniclaw.session.quarantine_files import find_quarantined, list_quarantined
 from miniclaw.session.quarantine_removal import leftover_of, remove_quarantined
@@ -32,7 +33,6 @@ from miniclaw.session.quarantine_rows import QuarantinedFile
 from miniclaw.session.removal import TrashOrder
 from miniclaw.session.restore import restore_quarantined, return_to_quarantine
 from miniclaw.session.retention.leftover_rules import goes_to_trash
-from miniclaw.session.rows import Leftover, LeftoverRemoval
 from miniclaw.session.trash_rows import TrashEntry
 
 _NAMED: Final = 20  # files that a receipt names

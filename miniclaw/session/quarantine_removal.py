@@ -14,15 +14,15 @@ from typing import Final
 from msgspec.structs import replace
 
 from miniclaw.errors import StoreError
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import why_no_session_file
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.quarantine import quarantine_folder
+from miniclaw.session.entries import Leftover, LeftoverRemoval
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.quarantine_folder import quarantine_folder
 from miniclaw.session.quarantine_files import examine, is_quarantined, is_same_file
 from miniclaw.session.quarantine_rows import QuarantinedFile
 from miniclaw.session.removal import TrashOrder
-from miniclaw.session.rows import Leftover, LeftoverRemoval
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_rows import Prepared
 

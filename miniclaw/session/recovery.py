@@ -6,11 +6,11 @@ from msgspec import Struct
 
 from miniclaw.errors import StoreError
 from miniclaw.session import names
-from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened, store_errors, unlink_quietly
 from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.files.directory import SessionDirectory, log
+from miniclaw.session.files.stranded import BATCH_PREFIX, WORK_NAME
 from miniclaw.session.putting_back import put_back
-from miniclaw.session.stranded import BATCH_PREFIX, WORK_NAME
 from miniclaw.session.work_folders import WorkFolders
 
 

@@ -18,15 +18,15 @@ from msgspec import Struct
 from miniclaw.errors import SessionExistsError, SessionFileError, StoreIOError
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import READ_FLAGS, fill, opened, store_errors, why_no_session_file
 from miniclaw.session.disk.syscalls import Bytes
+from miniclaw.session.entries import StoredSession
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.format.content import content_of
 from miniclaw.session.free_place import check_is_free, create
 from miniclaw.session.putting_back import settle_captured
 from miniclaw.session.removal import remove_batch
-from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Session, SessionHeader
 
 CALLED_OFF: Final = "the disk did not answer in time, or the program ends; nothing was moved"

@@ -21,12 +21,12 @@ from msgspec.structs import replace
 
 from miniclaw.errors import StoreError
 from miniclaw.session import names
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import unlink_quietly
 from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.entries import ProblemFile, StoredSession, always
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.stranded import WORK_NAME
 from miniclaw.session.putting_back import put_back, settle_captured
-from miniclaw.session.rows import ProblemFile, StoredSession, always
-from miniclaw.session.stranded import WORK_NAME
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_rows import Prepared
 from miniclaw.session.types import SessionHeader

@@ -24,11 +24,11 @@ from miniclaw.errors import (
     StoreError,
 )
 from miniclaw.loggers import get_logger
+from miniclaw.session.entries import StoredSession
 from miniclaw.session.job import PENDING, REFUSED, Job, Late
 from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.memory import Entry, SessionMemory
 from miniclaw.session.removal import Removal, TrashOrder
-from miniclaw.session.rows import StoredSession
 from miniclaw.session.saver import SessionSaver
 from miniclaw.session.stats import CleanupStats
 from miniclaw.session.store_protocol import SessionStore

@@ -20,12 +20,12 @@ from miniclaw.errors import (
 )
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import store_errors
 from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantine_folder, quarantined_stem
 from miniclaw.session.format import codec
 from miniclaw.session.free_place import check_is_free, create
-from miniclaw.session.quarantine import QUARANTINE_NAME, quarantine_folder, quarantined_stem
 from miniclaw.session.quarantine_files import DISAGREE, is_same_file, read_quarantined
 from miniclaw.session.stamps import split_stamped, stamped
 from miniclaw.session.trash import Trash

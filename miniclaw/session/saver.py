@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import trio
 
 from miniclaw.loggers import get_logger
+from miniclaw.session.files.on_disk import Written, remember
 from miniclaw.session.format import codec
 from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.memory import Entry, SessionMemory
-from miniclaw.session.on_disk import Written, remember
 from miniclaw.session.saving import SaveOutcome, SaveReport, log_failed_save
 from miniclaw.session.stats import SaveStats
 from miniclaw.session.store_protocol import SessionStore

@@ -13,8 +13,8 @@ from msgspec import Struct
 from miniclaw.errors import OwnershipLostError, SessionFileError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
-from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.on_disk import Written
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.on_disk import Written
 from miniclaw.session.threads import soon
 from miniclaw.session.types import Session
 

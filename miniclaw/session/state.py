@@ -25,7 +25,6 @@ from msgspec import Struct, field
 
 from miniclaw.errors import SessionFileError, StoreError
 from miniclaw.loggers import get_logger
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import (
     READ_FLAGS,
     TEMPORARY_PREFIX,
@@ -41,7 +40,8 @@ from miniclaw.session.disk.atomic import (
 )
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.disk.syscalls import Bytes
-from miniclaw.session.folder import STATE_NAME, Folder
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.subdirectory import STATE_NAME, Folder
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun
 from miniclaw.session.retention.timeline import Floor, Frame, Seen, Timeline

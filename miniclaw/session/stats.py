@@ -15,8 +15,8 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from miniclaw.clock import Now, utc_now
 from miniclaw.session.cleanup_result import CleanupResult
+from miniclaw.session.entries import LeftoverKind
 from miniclaw.session.retention.policy import REMOVING
-from miniclaw.session.rows import LeftoverKind
 
 RunOutcome: TypeAlias = Literal["removed", "announced", "held", "interrupted", "failed"]
 """How a cleanup ended.

@@ -23,26 +23,26 @@ from miniclaw.errors import (
     WorkspaceHeldError,
 )
 from miniclaw.session import names
-from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.earlier import EarlierFolders
-from miniclaw.session.folder import Folder
-from miniclaw.session.ledger_file import LedgerFile
+from miniclaw.session.entries import Leftover, LeftoverRemoval, ScanRow, Verify, always
+from miniclaw.session.files.directory import SessionDirectory, log
+from miniclaw.session.files.ledger_file import LedgerFile
+from miniclaw.session.files.on_disk import Difference
+from miniclaw.session.files.ownable import Place
+from miniclaw.session.files.quarantine_folder import quarantine_session
+from miniclaw.session.files.saved_files import SavedFiles
+from miniclaw.session.files.scan import DirectoryScan
+from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.leftovers import list_leftovers, remove_leftovers
 from miniclaw.session.migration import move_in
-from miniclaw.session.on_disk import Difference
-from miniclaw.session.ownable import Place
 from miniclaw.session.ownership.process import OpeningProcess
-from miniclaw.session.quarantine import quarantine_session
 from miniclaw.session.recovery import recover
 from miniclaw.session.relocation import Relocation, relocate
 from miniclaw.session.removal import Consent, Removal, TrashOrder, remove_batch
 from miniclaw.session.restore import restore
 from miniclaw.session.retention.policy import Staying
-from miniclaw.session.rows import Leftover, LeftoverRemoval, ScanRow, Verify, always
-from miniclaw.session.saved_files import SavedFiles
 from miniclaw.session.saving import SaveJob, SaveOutcome
-from miniclaw.session.scanning import DirectoryScan
 from miniclaw.session.state import StateDirectory
 from miniclaw.session.store_protocol import StoreScan
 from miniclaw.session.store_scan import FileScan

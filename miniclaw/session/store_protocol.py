@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Protocol
 
 from miniclaw.errors import StoreError
-from miniclaw.session.on_disk import Difference
-from miniclaw.session.ownable import Place
+from miniclaw.session.entries import Leftover, LeftoverRemoval, ScanRow, Verify
+from miniclaw.session.files.on_disk import Difference
+from miniclaw.session.files.ownable import Place
 from miniclaw.session.relocation import Relocation
 from miniclaw.session.removal import Consent, Removal, TrashOrder
 from miniclaw.session.retention.policy import Staying
-from miniclaw.session.rows import Leftover, LeftoverRemoval, ScanRow, Verify
 from miniclaw.session.saving import SaveOutcome
 from miniclaw.session.threads import Epilogue
 from miniclaw.session.types import Session, SessionHeader

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from miniclaw.session.ledger import Ledger
-from miniclaw.session.ledger_file import LedgerFile
-from miniclaw.session.rows import ScanRow
-from miniclaw.session.scanning import DirectoryScan
+from miniclaw.session.entries import ScanRow
+from miniclaw.session.files.ledger import Ledger
+from miniclaw.session.files.ledger_file import LedgerFile
+from miniclaw.session.files.scan import DirectoryScan
 
 SCAN_BATCH_SECONDS: Final = 0.05
 """How long a thread reads before it lets others have their turn."""

@@ -32,8 +32,8 @@ from miniclaw.session.disk.atomic import (
     write_all,
 )
 from miniclaw.session.disk.sync import sync_directory, sync_file
-from miniclaw.session.folder import Folder
-from miniclaw.session.rows import Leftover, ProblemFile
+from miniclaw.session.entries import Leftover, ProblemFile
+from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.stamps import stamped
 from miniclaw.session.trash_folder import (
     PATTERN,

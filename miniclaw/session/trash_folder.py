@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from miniclaw.formats import printable
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import TEMPORARY_PREFIX, store_errors
-from miniclaw.session.folder import Folder
+from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.stamps import STAMP_CHARS, split_stamped
 
 SUFFIX: Final = ".gz"

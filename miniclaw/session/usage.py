@@ -16,10 +16,10 @@ import trio
 from msgspec import Struct
 
 from miniclaw.errors import StoreError
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, store_errors
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.names import is_session_file
-from miniclaw.session.quarantine import QUARANTINE_NAME
 from miniclaw.session.stamps import split_stamped
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.trash_folder import Sizes

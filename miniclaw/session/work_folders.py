@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from miniclaw.errors import StoreError
-from miniclaw.session.directory import SessionDirectory, log
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, close_quietly, open_subdirectory, store_errors
 from miniclaw.session.disk.sync import sync_directory
-from miniclaw.session.stranded import BATCH_PREFIX, WORK_NAME
+from miniclaw.session.files.directory import SessionDirectory, log
+from miniclaw.session.files.stranded import BATCH_PREFIX, WORK_NAME
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 

@@ -15,7 +15,7 @@ import pytest
 
 from miniclaw.admin.client import GatewayClient
 from miniclaw.errors import GatewayError, GatewayStalledError
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 
 SILENCE_SECONDS = 0.2
 BACKLOG = 1

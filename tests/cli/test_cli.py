@@ -12,7 +12,7 @@ import pytest
 from miniclaw.cli import cli
 from miniclaw.cli.lazy import LazyGroup
 from miniclaw.config import Config, parse_config
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from tests.fakes.program import Program
 
 COMMANDS = [

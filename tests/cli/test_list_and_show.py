@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from tests.fakes.program import Program
 
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from tests.cli.ways import directly
 from tests.fakes.program import Program, refusing_rename
 

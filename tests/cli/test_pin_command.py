@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from tests.fakes.program import Program
 
 BOTH_WAYS = True

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from tests.cli.ways import directly
 from tests.fakes.program import Program
 from tests.fakes.samples import session_dict

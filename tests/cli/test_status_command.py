@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.history import FileTally, HistoryEvent, Tally
 from tests.cli.test_history_command import record
 from tests.fakes.program import Program

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from tests.fakes.program import TIMEOUT_SECONDS, Program
 
 COMMANDS = {

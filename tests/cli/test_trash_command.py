@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from tests.cli.ways import directly
 from tests.fakes.folders import trash_in
 from tests.fakes.program import Program

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import StoreError
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from tests.crashimages.disk_log import Crash, DiskLog, Write
 from tests.crashimages.recording import SESSIONS_NAME
 from tests.powercut.image import Image

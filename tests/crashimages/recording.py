@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.recovery import recover
 from tests.crashimages.disk import logged_disk
 from tests.crashimages.disk_log import DiskLog, Flush, Write

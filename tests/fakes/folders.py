@@ -5,10 +5,10 @@ from __future__ import annotations
 import weakref
 from pathlib import Path
 
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.folder import STATE_NAME, Folder
-from miniclaw.session.ledger_file import LedgerFile
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.ledger_file import LedgerFile
+from miniclaw.session.files.subdirectory import STATE_NAME, Folder
 from miniclaw.session.state import StateDirectory
 from miniclaw.session.trash import TRASH_NAME, Trash
 

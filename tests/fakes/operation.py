@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import MiniclawError
-from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.folder import Folder
+from miniclaw.session.entries import StoredSession
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.scan import DirectoryScan
+from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.format import codec
 from miniclaw.session.recovery import recover
-from miniclaw.session.rows import StoredSession
-from miniclaw.session.scanning import DirectoryScan
 from miniclaw.session.trash import TRASH_NAME, Trash
 from miniclaw.session.trash_format import unpack
 from tests.fakes.logs import LogRecorder

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.clock import SystemClock, read_clock, to_microseconds
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.entries import StoredSession
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Rules
-from miniclaw.session.rows import StoredSession
-from miniclaw.session.scanning import DirectoryScan
 from miniclaw.session.state import RetentionState
 from tests.fakes.folders import state_in
 

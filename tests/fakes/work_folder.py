@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from miniclaw.session.stranded import WORK_NAME
+from miniclaw.session.files.stranded import WORK_NAME
 
 
 def left_in_work(sessions_dir: Path) -> list[str]:

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.folder import STATE_NAME
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.subdirectory import STATE_NAME
 from miniclaw.session.retention.budgets import on_disk
 from miniclaw.session.stamps import stamped
 from miniclaw.session.trash import Trash

@@ -13,14 +13,14 @@ from typing import NamedTuple
 import trio
 
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.entries import StoredSession
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.history import History
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import file_name, split_session_id
 from miniclaw.session.operations import SessionOperations
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.rows import StoredSession
 from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.types import Message
 from tests.fakes.cancelling import Cancelling, QuickOs

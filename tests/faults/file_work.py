@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import StoreIOError
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.earlier import EarlierFolders
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.history import History, HistoryEvent
 from miniclaw.session.leftovers import list_leftovers, remove_leftovers
 from miniclaw.session.migration import move_in

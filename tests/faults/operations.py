@@ -16,16 +16,16 @@ from datetime import UTC, datetime
 from typing import Final
 
 from miniclaw.errors import CorruptSessionError, SessionNotFoundError, StoreError
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.entries import StoredSession
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.on_disk import make_on_disk, remember
+from miniclaw.session.files.quarantine_folder import quarantine
+from miniclaw.session.files.scan import DirectoryScan
+from miniclaw.session.files.stranded import WORK_NAME
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name, file_names
-from miniclaw.session.on_disk import make_on_disk, remember
-from miniclaw.session.quarantine import quarantine
 from miniclaw.session.relocation import Relocation, relocate
 from miniclaw.session.removal import remove_batch
-from miniclaw.session.rows import StoredSession
-from miniclaw.session.scanning import DirectoryScan
-from miniclaw.session.stranded import WORK_NAME
 from miniclaw.session.types import Message, Session, SessionHeader
 from tests.fakes.operation import Fate, Operation, Report
 from tests.fakes.samples import session_dict

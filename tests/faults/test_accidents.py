@@ -17,7 +17,7 @@ import pytest
 
 from miniclaw.errors import StoreError, StoreIOError, UnsavedSessionsError
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.runtime import SessionRuntime, open_runtime
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock

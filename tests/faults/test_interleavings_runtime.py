@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from miniclaw.errors import SessionNotFoundError
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.removal import Consent, Removal
 from tests.faults.interleaving import SOAK, Level, Outcome
 from tests.faults.interleaving_explorer import LEVELS, Explorer, Prepare

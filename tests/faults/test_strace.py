@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.stranded import WORK_NAME
 from miniclaw.session.recovery import recover
-from miniclaw.session.stranded import WORK_NAME
 from tests.fakes.program import Result
 from tests.fakes.strace import Straced, why_no_strace
 from tests.fakes.work_folder import left_in_work

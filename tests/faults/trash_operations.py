@@ -12,10 +12,10 @@ from datetime import timedelta
 from typing import Final
 
 from miniclaw.errors import NotQuarantinedError
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name
-from miniclaw.session.quarantine import QUARANTINE_NAME
 from miniclaw.session.quarantine_admission import move_to_quarantine
 from miniclaw.session.quarantine_files import find_quarantined, list_quarantined
 from miniclaw.session.quarantine_removal import leftover_of, remove_quarantined

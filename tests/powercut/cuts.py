@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Final
 
 from miniclaw.errors import StoreError
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from tests.powercut.cutting_os import KINDS
 from tests.powercut.image import CuttableImage, check_cuts, private_mounts
 from tests.powercut.ledger import Findings, Ledger

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import CorruptSessionError, SessionNotFoundError, StoreError
-from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.quarantine import QUARANTINE_NAME
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.types import Message, Session
 from tests.fakes.work_folder import left_in_work
 

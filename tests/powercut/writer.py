@@ -15,8 +15,8 @@ from typing import Final
 
 from miniclaw.errors import StoreError
 from miniclaw.session import names
-from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.quarantine import quarantine
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.removal import remove_batch
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages

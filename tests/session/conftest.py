@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.trash import Trash

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.ledger import Ledger
+from miniclaw.session.entries import ScanRow
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.ledger import Ledger
+from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.plan import CleanupPlan, scan_sync
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.rows import ScanRow
-from miniclaw.session.scanning import DirectoryScan
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import at_once
 from tests.fakes.samples import session_dict, write_session

@@ -11,10 +11,10 @@ import pytest
 
 from miniclaw.session.cleanup_late import LateBatches
 from miniclaw.session.cleanup_log import MOST_IN_LINE, MOST_NAMED
+from miniclaw.session.entries import Leftover, LeftoverRemoval
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.rows import Leftover, LeftoverRemoval
 from miniclaw.session.stats import CleanupStats
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miniclaw.session.conflict_names import by_content, by_name, is_copy_of, is_temporary, original_of
+from miniclaw.session.entries import ProblemFile
 from miniclaw.session.names import file_name, file_names
-from miniclaw.session.rows import ProblemFile
 from miniclaw.session.types import SessionHeader
 from tests.session.test_names import CHANNELS, CHAT_IDS
 

@@ -21,11 +21,11 @@ from miniclaw.errors import (
     StoreIOError,
     WorkspaceHeldError,
 )
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.entries import ProblemFile, StoredSession
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.quarantine_folder import quarantine
+from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.format import codec
-from miniclaw.session.quarantine import quarantine
-from miniclaw.session.rows import ProblemFile, StoredSession
-from miniclaw.session.scanning import DirectoryScan
 from miniclaw.session.types import Session
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

@@ -21,8 +21,8 @@ from msgspec import structs
 
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.cleanup_result import CleanupResult
-from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.folder import Folder
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.leftovers import list_leftovers
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import CleanupPlan, scan_sync

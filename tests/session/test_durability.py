@@ -13,7 +13,6 @@ import pytest
 
 import miniclaw
 from miniclaw.errors import StoreIOError
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk import syscalls as seam
 from miniclaw.session.disk.sync import (
     DIRECTORIES_UNSYNCED,
@@ -25,6 +24,7 @@ from miniclaw.session.disk.sync import (
     sync_file,
 )
 from miniclaw.session.disk.syscalls import OsCalls
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.types import Session
 from miniclaw.web.token import load_token
 from tests.fakes.logs import LogRecorder

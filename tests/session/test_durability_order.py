@@ -16,9 +16,9 @@ import pytest
 import trio
 
 from miniclaw.session import store as store_module
-from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.on_disk import remember
-from miniclaw.session.quarantine import quarantine
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.on_disk import remember
+from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.recovery import recover
 from miniclaw.session.removal import TrashOrder, remove_batch
 from miniclaw.session.saving import SaveJob, SaveOutcome

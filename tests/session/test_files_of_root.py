@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import SessionsDirectoryError
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import NOT_GIVEN
-from miniclaw.session.folder import Folder
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.quarantine_folder import quarantine
+from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.history import HistoryEvent
-from miniclaw.session.quarantine import quarantine
 from miniclaw.session.recovery import recover
 from miniclaw.session.removal import TrashOrder, remove_batch
 from miniclaw.session.restore import restore

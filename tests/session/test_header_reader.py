@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import SessionFileError
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.rows import ScanRow, StoredSession
-from miniclaw.session.scanning import DirectoryScan
+from miniclaw.session.entries import ScanRow, StoredSession
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.scan import DirectoryScan
 from tests.fakes.clock import WallClock
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session
@@ -24,7 +24,7 @@ def test_scan_from_a_slow_disk_finds_the_same_and_leaves_nothing_open(
     sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files that are asked for ahead are neither lost nor doubled, also where one of them vanishes or is none."""
-    monkeypatch.setattr("miniclaw.session.header_reader.WAIT_FACTOR", 0)
+    monkeypatch.setattr("miniclaw.session.files.header_reader.WAIT_FACTOR", 0)
     for number in range(300):
         write_session(sessions_dir, f"telegram_{number}", clock.now)
     write_session(sessions_dir, "telegram_zz", clock.now).write_bytes(b"{")
@@ -50,7 +50,7 @@ def test_scan_from_a_slow_disk_that_breaks_off_leaves_nothing_open(
     sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was asked for ahead is closed also when something unforeseen ends the scan."""
-    monkeypatch.setattr("miniclaw.session.header_reader.WAIT_FACTOR", 0)
+    monkeypatch.setattr("miniclaw.session.files.header_reader.WAIT_FACTOR", 0)
     for number in range(100):
         write_session(sessions_dir, f"telegram_{number}", clock.now)
     descriptors = len(os.listdir("/proc/self/fd"))
@@ -66,7 +66,7 @@ def test_scan_from_memory_asks_for_nothing_ahead(
     sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where nothing waits, each file takes four system calls and no more."""
-    monkeypatch.setattr("miniclaw.session.header_reader.WAIT_FACTOR", 1e9)
+    monkeypatch.setattr("miniclaw.session.files.header_reader.WAIT_FACTOR", 1e9)
     for number in range(100):
         write_session(sessions_dir, f"telegram_{number}", clock.now)
     fs = FaultyOs()
@@ -81,7 +81,7 @@ def test_scan_from_a_slow_disk_with_few_descriptors_reads_all(
     sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where only a few files can be open at a time, that is no fault of the files."""
-    monkeypatch.setattr("miniclaw.session.header_reader.WAIT_FACTOR", 0)
+    monkeypatch.setattr("miniclaw.session.files.header_reader.WAIT_FACTOR", 0)
     for number in range(200):
         write_session(sessions_dir, f"telegram_{number}", clock.now)
     fs = FaultyOs()
@@ -115,7 +115,7 @@ def test_scan_file_that_finds_no_memory_is_a_problem_and_not_the_end(
     def none_left(fs: OsCalls, fd: int, *, size: int = 0) -> bytes:
         raise MemoryError
 
-    monkeypatch.setattr("miniclaw.session.directory.read_whole", none_left)
+    monkeypatch.setattr("miniclaw.session.files.directory.read_whole", none_left)
     rows, _, _ = scan(sessions_dir, None)
     assert [(row.key, getattr(row, "kind", None)) for row in rows] == [
         ("telegram_1.json", None), ("telegram_2.json", "unreadable"),

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import StoreIOError
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.syscalls import OsCalls
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.ownership.holder import LOCK_NAME, Holder
 from tests.fakes.os_calls import FaultyOs
 

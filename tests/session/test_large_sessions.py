@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import pytest
 
 from miniclaw.errors import SessionTooLargeError, StoreIOError
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import READ_FLAGS, opened, read_whole
 from miniclaw.session.disk.syscalls import OsCalls
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.format.content import content_of
 from miniclaw.session.format.footprint import session_bytes

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miniclaw.clock import from_microseconds, to_microseconds
-from miniclaw.session.ledger import MAGIC, Ledger, can_be_told_apart, encode_use, fingerprint
+from miniclaw.session.files.ledger import MAGIC, Ledger, can_be_told_apart, encode_use, fingerprint
 
 THEN = encode_use(datetime(2026, 2, 14, 15, 45, 0, 123456, tzinfo=UTC), pinned=False)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.session.ledger import Ledger, encode_use, fingerprint
-from miniclaw.session.ledger_file import LEDGER_NAME
+from miniclaw.session.files.ledger import Ledger, encode_use, fingerprint
+from miniclaw.session.files.ledger_file import LEDGER_NAME
 from miniclaw.session.operations import open_operations
 from tests.fakes.clock import WallClock
 from tests.fakes.folders import ledger_in
@@ -21,7 +21,7 @@ from tests.session.scans import POLICY, scan
 @pytest.fixture(autouse=True)
 def nothing_is_racy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of a test are new; the rule about new ones has a test of its own."""
-    monkeypatch.setattr("miniclaw.session.scanning.RACY_SECONDS", -1)
+    monkeypatch.setattr("miniclaw.session.files.scan.RACY_SECONDS", -1)
 
 
 async def test_cleanup_writes_the_ledger_and_the_next_one_uses_it(tmp_path: Path, clock: WallClock) -> None:

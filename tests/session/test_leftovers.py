@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.entries import Leftover, LeftoverRemoval
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.leftovers import list_foreign, list_leftovers, remove_leftovers
-from miniclaw.session.quarantine import quarantine
-from miniclaw.session.rows import Leftover, LeftoverRemoval
 from miniclaw.session.trash import Trash
 from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.durable_os import DurableOs

@@ -10,10 +10,10 @@ import pytest
 import trio
 
 from miniclaw.errors import CorruptSessionError, InvalidSessionIdError, SessionFileError, SessionNotFoundError
+from miniclaw.session.entries import StoredSession
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Message, Session, SessionHeader
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.earlier import EarlierFolders
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.history import merge_histories
 from miniclaw.session.migration import move_in
 from miniclaw.session.runtime import open_runtime

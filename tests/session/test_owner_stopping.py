@@ -11,7 +11,7 @@ import trio
 
 from miniclaw.errors import WorkspaceHeldError
 from miniclaw.session import store as store_module
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.operations import open_operations
 from miniclaw.session.ownership.holder import Holder
 from miniclaw.session.retention.policy import RetentionPolicy

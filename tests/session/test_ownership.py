@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from miniclaw.errors import WorkspaceHeldError
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.ownable import Place
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.ownable import Place
 from miniclaw.session.ownership.holder import LOCK_NAME, Holder
 from miniclaw.session.ownership.process import OpeningProcess
 from miniclaw.session.types import Session
@@ -181,7 +181,7 @@ def test_close_in_a_forked_child_leaves_the_locks_to_its_parent(
 FORKING = """
 import os, sys
 from pathlib import Path
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 
 directory = SessionDirectory.open(Path(sys.argv[1]))
 directory.own()

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import OwnershipLostError
-from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.folder import Folder
+from miniclaw.session.entries import Leftover
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.ownable import Place
+from miniclaw.session.files.quarantine_folder import quarantine
+from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.history import HistoryEvent
 from miniclaw.session.leftovers import remove_leftovers
-from miniclaw.session.ownable import Place
 from miniclaw.session.ownership.holder import LOCK_NAME
-from miniclaw.session.quarantine import quarantine
 from miniclaw.session.removal import remove_batch
 from miniclaw.session.restore import restore
 from miniclaw.session.retention.noted import Noted
-from miniclaw.session.rows import Leftover
 from miniclaw.session.state import RetentionState, StateDirectory
 from miniclaw.session.trash import TRASH_NAME, Trash
 from miniclaw.session.types import Session

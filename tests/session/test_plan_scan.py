@@ -8,10 +8,10 @@ from typing import Any
 import trio
 
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.entries import Leftover
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.plan import CleanupPlan, LeftoverRow, scan_sync
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.rows import Leftover
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import at_once
 from tests.fakes.samples import write_session

@@ -15,9 +15,9 @@ import pytest
 from miniclaw.clock import SystemClock
 from miniclaw.config.web import WebConfig
 from miniclaw.errors import ConfigError, StoreIOError
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.privacy import keeps_modes
 from miniclaw.session.disk.sync import DIRECTORIES_UNSYNCED
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.ownership.ownership import NO_LOCK
 from miniclaw.session.recovery import recover

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from miniclaw.errors import NotQuarantinedError, StoreError
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name, file_names
 from miniclaw.session.quarantine_admission import find_file, move_to_quarantine

@@ -19,10 +19,10 @@ from miniclaw.errors import (
     StoreError,
     StoreIOError,
 )
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name
-from miniclaw.session.quarantine import quarantine
 from miniclaw.session.quarantine_files import (
     find_quarantined,
     list_quarantined,

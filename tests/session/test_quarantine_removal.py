@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import CorruptTrashError, OwnershipLostError
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.entries import Leftover, LeftoverRemoval
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.quarantine_files import list_quarantined
 from miniclaw.session.quarantine_removal import leftover_of, remove_quarantined
 from miniclaw.session.removal import TrashOrder
 from miniclaw.session.restore import restore, return_to_quarantine
-from miniclaw.session.rows import Leftover, LeftoverRemoval
 from miniclaw.session.trash import Trash
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.folders import trash_in

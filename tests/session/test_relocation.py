@@ -23,7 +23,7 @@ from miniclaw.errors import (
     SessionTooLargeError,
     StoreIOError,
 )
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name, file_names, split_session_id
 from miniclaw.session.recovery import recover

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from miniclaw.errors import StoreError
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.recovery import recover
 from miniclaw.session.removal import Removal, remove_batch
 from miniclaw.session.types import SessionHeader

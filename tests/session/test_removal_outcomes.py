@@ -14,13 +14,13 @@ from trio.testing import MockClock
 
 from miniclaw.errors import MiniclawError, RemovalPendingError, SessionFileError
 from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.entries import StoredSession
 from miniclaw.session.history import FileTally
 from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.operations import Deleted
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.rows import StoredSession
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.trash_rows import TrashRemoval
 from miniclaw.session.types import Message

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.removal import Removal, TrashOrder, remove_batch
 from miniclaw.session.trash import Trash
 from miniclaw.session.types import SessionHeader

@@ -26,7 +26,7 @@ from miniclaw.errors import (
     StoreIOError,
     TrashEntryNotFoundError,
 )
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name, file_names, split_session_id
 from miniclaw.session.restore import restore

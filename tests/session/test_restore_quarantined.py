@@ -21,7 +21,7 @@ from miniclaw.errors import (
     StoreError,
     StoreIOError,
 )
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name, file_names
 from miniclaw.session.restore import restore_quarantined

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miniclaw.session.entries import StoredSession
 from miniclaw.session.retention.policy import (
     SESSION_TTL_DAYS,
     PlanRow,
@@ -22,7 +23,6 @@ from miniclaw.session.retention.policy import (
     plan_retention,
 )
 from miniclaw.session.retention.timeline import SECOND, TOLERANCE
-from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.moments import ages_at
 

@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 import miniclaw
 from miniclaw.errors import RuntimeClosedError, UnsavedSessionsError
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
 from miniclaw.session.state import StateDirectory
 from miniclaw.session.types import Message

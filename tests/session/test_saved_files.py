@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.folder import STATE_NAME, Folder
-from miniclaw.session.ledger_file import LedgerFile
+from miniclaw.session.entries import StoredSession
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.ledger_file import LedgerFile
+from miniclaw.session.files.saved_files import SavedFiles
+from miniclaw.session.files.subdirectory import STATE_NAME, Folder
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import scan_sync
-from miniclaw.session.rows import StoredSession
-from miniclaw.session.saved_files import SavedFiles
 from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.types import Session
 from tests.fakes.clock import WallClock
@@ -93,7 +93,7 @@ async def test_scan_that_is_broken_off_loses_no_saves(
 
 def test_saved_files_are_bounded(tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gateway of very many chats remembers some of them, and what it remembers is the newest."""
-    monkeypatch.setattr("miniclaw.session.saved_files.MAX_NOTES", 3)
+    monkeypatch.setattr("miniclaw.session.files.saved_files.MAX_NOTES", 3)
     saved, status = SavedFiles(), tmp_path.stat()
     for number in range(5):
         session = Session(f"web_{number}", "web", str(number), clock.now, clock.now)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from miniclaw.session.ledger import Ledger
+from miniclaw.session.files.ledger import Ledger
 from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import ages_at
@@ -23,7 +23,7 @@ from tests.session.scans import POLICY, plan, populate, scan, told
 @pytest.fixture(autouse=True)
 def nothing_is_racy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of a test are new; the rule about new ones has a test of its own."""
-    monkeypatch.setattr("miniclaw.session.scanning.RACY_SECONDS", -1)
+    monkeypatch.setattr("miniclaw.session.files.scan.RACY_SECONDS", -1)
 
 
 def test_scan_second_time_opens_nothing_that_is_sound(sessions_dir: Path, clock: WallClock) -> None:
@@ -141,7 +141,7 @@ def test_scan_file_that_is_just_new_is_not_entered(
     sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another change within the clock's tick would look the same."""
-    monkeypatch.setattr("miniclaw.session.scanning.RACY_SECONDS", 2)
+    monkeypatch.setattr("miniclaw.session.files.scan.RACY_SECONDS", 2)
     write_session(sessions_dir, "telegram_1", clock.now)
     ledger = Ledger()
     scan(sessions_dir, ledger)
@@ -182,7 +182,7 @@ def test_scan_of_a_fat_disk_enters_nothing(
 ) -> None:
     """Where a rename leaves no trace, each file is read each time."""
     populate(sessions_dir, clock)
-    monkeypatch.setattr("miniclaw.session.scanning.can_be_told_apart", lambda *_: False)
+    monkeypatch.setattr("miniclaw.session.files.scan.can_be_told_apart", lambda *_: False)
     ledger = Ledger()
     scan(sessions_dir, ledger)
     assert scan(sessions_dir, ledger)[2] == 34

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from miniclaw.errors import SessionNotFoundError, StoreError, WorkspaceHeldError
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.removal import Removal
 from miniclaw.session.saving import SaveOutcome
 from miniclaw.session.store import SAVE_THREADS, open_store

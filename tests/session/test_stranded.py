@@ -9,12 +9,12 @@ import pytest
 
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.entries import StoredSession
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.leftovers import list_leftovers
 from miniclaw.session.plan import scan_sync
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.rows import StoredSession
-from miniclaw.session.scanning import DirectoryScan
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import at_once
 from tests.fakes.samples import write_session

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import CorruptTrashError, StoreIOError, TrashEntryNotFoundError
+from miniclaw.session.entries import Leftover
 from miniclaw.session.names import split_session_id
-from miniclaw.session.rows import Leftover
 from miniclaw.session.trash import Trash
 from miniclaw.session.trash_rows import Prepared, TrashEntry, TrashRemoval
 from miniclaw.session.types import SessionHeader

@@ -16,8 +16,8 @@ import pytest
 
 from miniclaw.clock import machine_boot
 from miniclaw.errors import OwnershipLostError, StoreIOError, WorkspaceHeldError
-from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.ownable import Place
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.ownable import Place
 from miniclaw.session.ownership.holder import LOCK_NAME
 from miniclaw.session.ownership.ownership import NO_FILE_LOCK, NO_LOCK
 from tests.fakes.logs import LogRecorder
@@ -218,7 +218,7 @@ def test_own_without_locks_names_a_process_of_another_program(sessions_dir: Path
     """Two real processes: the second is kept out while the first runs, and not when it was killed."""
     program = (
         "import errno, sys\nfrom pathlib import Path\nfrom tests.fakes.os_calls import FaultyOs\n"
-        "from miniclaw.session.directory import SessionDirectory\nfs = FaultyOs()\nfs.fail('flock', errno.ENOLCK)\n"
+        "from miniclaw.session.files.directory import SessionDirectory\nfs = FaultyOs()\nfs.fail('flock', errno.ENOLCK)\n"
         "directory = SessionDirectory.open(Path(sys.argv[1]), create=True, fs=fs)\ndirectory.own()\n"
         "print('owned', flush=True)\nsys.stdin.read()\n"
     )

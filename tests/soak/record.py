@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.entries import StoredSession
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.recovery import recover
-from miniclaw.session.rows import StoredSession
-from miniclaw.session.scanning import DirectoryScan
 from tests.fakes.work_folder import left_in_work
 from tests.soak.driver import CHANNEL
 

@@ -11,7 +11,7 @@ from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, store_errors
 
 if TYPE_CHECKING:
     from miniclaw.config import SessionConfig
-    from miniclaw.session.directory import SessionDirectory
+    from miniclaw.session.files.directory import SessionDirectory
 
 CHANNELS: Final = frozenset({"console", "telegram", "web"})
 """The channels that miniclaw has, also where one is not switched on."""

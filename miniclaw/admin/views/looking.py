@@ -12,18 +12,18 @@ from msgspec import Struct, field
 
 from miniclaw.errors import SessionsDirectoryMissingError, StoreError
 from miniclaw.loggers import get_logger
-from miniclaw.session.directory import SessionDirectory
-from miniclaw.session.rows import BESIDE, Leftover, ProblemFile, StoredSession
-from miniclaw.session.scanning import DirectoryScan
+from miniclaw.session.entries import BESIDE, Leftover, ProblemFile, StoredSession
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.scan import DirectoryScan
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from miniclaw.admin.views.place import Place
     from miniclaw.clock import Clock
-    from miniclaw.session.folder import Folder
+    from miniclaw.session.files.ledger import Ledger
+    from miniclaw.session.files.subdirectory import Folder
     from miniclaw.session.history import HistoryEvent
-    from miniclaw.session.ledger import Ledger
     from miniclaw.session.moment import Moment
     from miniclaw.session.retention.notice import DueFile, DueSession, Notice
     from miniclaw.session.retention.plan import CleanupPlan
@@ -78,7 +78,7 @@ def find_folder(place: Place, directory: SessionDirectory | None, hidden_name: s
         hidden_name: The folder's name in it.
         earlier: The folder of earlier versions, which may be missing; None: they had none.
     """
-    from miniclaw.session.folder import Folder  # noqa: PLC0415 - start-up time
+    from miniclaw.session.files.subdirectory import Folder  # noqa: PLC0415 - start-up time
 
     folder = Folder(place.home.sessions_dir / hidden_name)
     if directory is not None:
@@ -94,7 +94,7 @@ def find_folder(place: Place, directory: SessionDirectory | None, hidden_name: s
 
 @lru_cache(maxsize=64)  # once for each folder: a gateway is looked at all day
 def _tell_of_both(earlier: Path, shown: Path, hidden_name: str) -> None:
-    from miniclaw.session.folder import Folder  # noqa: PLC0415 - start-up time
+    from miniclaw.session.files.subdirectory import Folder  # noqa: PLC0415 - start-up time
     from miniclaw.session.migration import holds_ours  # noqa: PLC0415 - likewise
 
     if holds_ours(Folder(earlier), hidden_name):
@@ -108,8 +108,8 @@ def _tell_of_both(earlier: Path, shown: Path, hidden_name: str) -> None:
 
 def find_ledger(place: Place, directory: SessionDirectory) -> Ledger:
     """Return what the last cleanup knew of the files, to read less of them; it may be empty."""
-    from miniclaw.session.folder import STATE_NAME  # noqa: PLC0415 - start-up time
-    from miniclaw.session.ledger_file import LedgerFile  # noqa: PLC0415 - likewise
+    from miniclaw.session.files.ledger_file import LedgerFile  # noqa: PLC0415 - likewise
+    from miniclaw.session.files.subdirectory import STATE_NAME  # noqa: PLC0415 - start-up time
 
     return LedgerFile(find_folder(place, directory, STATE_NAME, place.home.earlier.state)).load()
 
@@ -144,7 +144,7 @@ def find_trash(place: Place, directory: SessionDirectory | None) -> Trash:
 
 def find_trashes(place: Place, directory: SessionDirectory | None) -> list[Trash]:
     """Return the trash as `find_trash`, and that of earlier versions, from which a move may have left something."""
-    from miniclaw.session.folder import Folder  # noqa: PLC0415 - start-up time
+    from miniclaw.session.files.subdirectory import Folder  # noqa: PLC0415 - start-up time
     from miniclaw.session.trash import Trash  # noqa: PLC0415 - likewise
 
     shown, earlier = find_trash(place, directory), place.home.earlier.trash
@@ -263,7 +263,7 @@ def look_ahead(place: Place, moment: Moment, on_progress: Progress | None = None
 
 def find_state(place: Place, directory: SessionDirectory | None) -> StateDirectory:
     """Return what the services remember, to read for as long as the directory is open."""
-    from miniclaw.session.folder import STATE_NAME  # noqa: PLC0415 - start-up time
+    from miniclaw.session.files.subdirectory import STATE_NAME  # noqa: PLC0415 - start-up time
     from miniclaw.session.state import StateDirectory  # noqa: PLC0415 - likewise
 
     return StateDirectory(find_folder(place, directory, STATE_NAME, place.home.earlier.state))

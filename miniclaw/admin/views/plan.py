@@ -12,12 +12,12 @@ from msgspec import Struct
 from miniclaw.admin.views.looking import Outlook
 from miniclaw.admin.views.rows import SessionRow, shown
 from miniclaw.formats import encodable, one_line
+from miniclaw.session.entries import LeftoverKind, ProblemFile, ProblemKind
 from miniclaw.session.history import FileTally
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason
-from miniclaw.session.rows import LeftoverKind, ProblemFile, ProblemKind
 from miniclaw.session.types import AwareDatetime
 
 PLAN_VERSION: Final = 2

@@ -11,8 +11,8 @@ from msgspec import Struct
 from miniclaw.admin.views.looking import Timetable, find_timetable, notice_at, sessions_opened
 from miniclaw.errors import QuarantinedFileNotFoundError
 from miniclaw.formats import printable
+from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.names import file_names
-from miniclaw.session.quarantine import QUARANTINE_NAME
 from miniclaw.session.quarantine_files import find_quarantined, list_quarantined, pieces_of
 from miniclaw.session.quarantine_removal import leftover_of
 from miniclaw.session.retention.leftover_rules import foresee
@@ -21,7 +21,7 @@ from miniclaw.session.types import AwareDatetime
 
 if TYPE_CHECKING:
     from miniclaw.admin.views.place import Place
-    from miniclaw.session.directory import SessionDirectory
+    from miniclaw.session.files.directory import SessionDirectory
     from miniclaw.session.moment import Moment
     from miniclaw.session.quarantine_rows import QuarantinedFile
 

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from miniclaw.admin.views.looking import find_leftovers
 from miniclaw.formats import encodable, format_remaining
-from miniclaw.session.directory import SessionDirectory
+from miniclaw.session.entries import StoredSession
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.retention.policy import PlanRow, Reason, RetentionPolicy, plan_retention
-from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import AwareDatetime
 
 if TYPE_CHECKING:

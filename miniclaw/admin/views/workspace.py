@@ -16,6 +16,7 @@ from miniclaw.clock import SystemClock, from_microseconds
 from miniclaw.config import SessionConfig, show_config
 from miniclaw.errors import StoreError
 from miniclaw.formats import NEVER
+from miniclaw.session.entries import Leftover
 from miniclaw.session.history import HistoryEvent
 from miniclaw.session.leftovers import list_leftovers
 from miniclaw.session.moment import Moment, by_wall_clock, look_at
@@ -23,7 +24,6 @@ from miniclaw.session.ownership.holder import Holder
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.schedule import Schedule
-from miniclaw.session.rows import Leftover
 
 RUNS = frozenset({"cleanup", "held", "interrupted"})
 """The events of the history that a cleanup leaves."""

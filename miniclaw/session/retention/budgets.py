@@ -20,9 +20,9 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from miniclaw.session.entries import Leftover, StoredSession
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.policy import PlanRow, RetentionPolicy
-from miniclaw.session.rows import Leftover, StoredSession
 
 BLOCK_BYTES: Final = 4096
 """What a file takes on the disk is estimated as its size, rounded up to this."""

@@ -14,12 +14,12 @@ from typing import Final
 
 from msgspec import Struct
 
+from miniclaw.session.entries import Leftover, StoredSession
 from miniclaw.session.retention.budgets import Candidate, Stock, Taken, exceeded, lru_first, oldest_first, take
 from miniclaw.session.retention.leftover_rules import goes_to_trash, judge_leftover, waits
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason, RetentionPolicy, lead_of, notice_of
-from miniclaw.session.rows import Leftover, StoredSession
 
 MAX_FORECAST_DAYS: Final = 36_500
 """How far a forecast may look, inclusive."""

@@ -16,10 +16,10 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 
 from miniclaw.clock import to_microseconds
+from miniclaw.session.entries import Leftover, identity, name_identity
 from miniclaw.session.format.codec import MAX_SESSION_BYTES
 from miniclaw.session.retention.notice import DueFile, Notice, Rules
 from miniclaw.session.retention.policy import RetentionPolicy, lead_of, notice_of
-from miniclaw.session.rows import Leftover, identity, name_identity
 
 LEGACY_LEAST_AGE: Final = timedelta(days=1)
 """How old, exclusive, a file of an earlier implementation has to be: until then that may still be running."""

@@ -12,10 +12,10 @@ from typing import Literal, TypeAlias
 from msgspec import Struct, field
 
 from miniclaw.clock import MICROSECOND, from_microseconds
+from miniclaw.session.entries import Leftover, StoredSession
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.policy import Reason, RetentionPolicy, Staying, lead_of
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.rows import Leftover, StoredSession
 
 Why: TypeAlias = Literal["first_run", "tightened_rule", "absence", "new_file"]
 """Why something is announced that is expired at first sight, and so was not announced in time.

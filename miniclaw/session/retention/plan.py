@@ -9,11 +9,11 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
+from miniclaw.session.entries import Leftover, LeftoverKind, ProblemFile
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.policy import GUARD_LEAST_SESSIONS, REMOVING, PlanRow, Reason, RetentionPolicy
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.rows import Leftover, LeftoverKind, ProblemFile
 from miniclaw.session.types import Session, SessionHeader
 
 

@@ -16,10 +16,10 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct, field
 
 from miniclaw.clock import from_microseconds
+from miniclaw.session.entries import StoredSession
 from miniclaw.session.names import is_channel
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.rows import StoredSession
 from miniclaw.session.types import Session, SessionHeader
 
 SESSION_TTL_DAYS: Final = 30

@@ -4,7 +4,7 @@ An entry says: the file of this inode, with these times and this size, holds a s
 pinned or not. Any write, rename or replacement of a file changes its inode, its size, or its change time, which no
 program can set. A file with two names is not entered, for only one of them can be a session's; neither is one that was
 changed less than `RACY_SECONDS` before it was read, for another change within the clock's tick would look the same.
-What this process itself has saved is known without reading, see `miniclaw.session.saved_files`.
+What this process itself has saved is known without reading, see `miniclaw.session.files.saved_files`.
 
 The ledger is only ever a reason not to read. One that is missing, damaged, or of another version is an empty one; what
 it says leads to no removal, for each removal reads the real file.

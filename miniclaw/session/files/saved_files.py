@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from miniclaw.session.ledger import can_be_told_apart, encode_use, fingerprint
+from miniclaw.session.files.ledger import can_be_told_apart, encode_use, fingerprint
 from miniclaw.session.types import Session
 
 MAX_NOTES: Final = 4096

@@ -8,8 +8,8 @@ from miniclaw.loggers import get_logger
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import store_errors
 from miniclaw.session.disk.spelling import is_spelled, spellings
-from miniclaw.session.ownable import OwnableDirectory
-from miniclaw.session.quarantine import quarantine
+from miniclaw.session.files.ownable import OwnableDirectory
+from miniclaw.session.files.quarantine_folder import quarantine
 
 log = get_logger("miniclaw.session.store")
 

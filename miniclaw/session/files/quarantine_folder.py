@@ -10,11 +10,11 @@ from miniclaw.session import names
 from miniclaw.session.disk.atomic import store_errors
 from miniclaw.session.disk.spelling import is_spelled
 from miniclaw.session.disk.sync import sync_directory
-from miniclaw.session.folder import Folder
+from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.stamps import stamped
 
 if TYPE_CHECKING:
-    from miniclaw.session.ownable import OwnableDirectory
+    from miniclaw.session.files.ownable import OwnableDirectory
 
 QUARANTINE_NAME: Final = ".quarantine"
 

@@ -8,8 +8,8 @@ from typing import Final
 from miniclaw.errors import StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.disk.atomic import READ_FLAGS, fill, opened, replace_file
-from miniclaw.session.folder import Folder
-from miniclaw.session.ledger import MAX_FILE_BYTES, Ledger
+from miniclaw.session.files.ledger import MAX_FILE_BYTES, Ledger
+from miniclaw.session.files.subdirectory import Folder
 
 LEDGER_NAME: Final = "sessions.ledger"
 

@@ -11,10 +11,10 @@ from contextlib import suppress
 from time import perf_counter, thread_time
 from typing import Final, TypeAlias
 
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import close_quietly
+from miniclaw.session.entries import ProblemFile, ScanRow, Verify
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format.codec import HEADER_PREFIX_BYTES
-from miniclaw.session.rows import ProblemFile, ScanRow, Verify
 
 WAIT_FACTOR: Final = 2
 """Where reading takes so many times as long as the work that it is, it waits for the disk."""

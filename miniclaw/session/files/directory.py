@@ -31,7 +31,7 @@ from miniclaw.errors import (
     StoreError,
 )
 from miniclaw.loggers import get_logger
-from miniclaw.session import adoption, names
+from miniclaw.session import names
 from miniclaw.session.disk.atomic import (
     READ_FLAGS,
     close_quietly,
@@ -43,14 +43,15 @@ from miniclaw.session.disk.atomic import (
 )
 from miniclaw.session.disk.spelling import is_spelled
 from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.entries import ProblemFile, ScanRow, StoredSession, Verify, identity, mark_of
+from miniclaw.session.files import adoption
+from miniclaw.session.files.on_disk import Difference, OnDisk, Written, make_on_disk, on_disk_of, remember
+from miniclaw.session.files.ownable import OwnableDirectory
+from miniclaw.session.files.quarantine_folder import quarantine
+from miniclaw.session.files.stranded import find_stranded, folder_opened
 from miniclaw.session.format import codec
 from miniclaw.session.format.content import content_of, too_large
 from miniclaw.session.format.footprint import forget_first, session_bytes
-from miniclaw.session.on_disk import Difference, OnDisk, Written, make_on_disk, on_disk_of, remember
-from miniclaw.session.ownable import OwnableDirectory
-from miniclaw.session.quarantine import quarantine
-from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify, identity, mark_of
-from miniclaw.session.stranded import find_stranded, folder_opened
 from miniclaw.session.types import Session, SessionHeader
 
 _NO_MEMORY: Final = "there is not enough memory to read it"
@@ -166,7 +167,7 @@ class SessionDirectory(OwnableDirectory):
         return mark_of(status.st_ctime_ns) if self.inodes_last else 0
 
     def stranded(self) -> dict[str, str]:
-        """Return sessions that are neither in their places nor anybody's; see `miniclaw.session.stranded`."""
+        """Return sessions that are neither in their places nor anybody's; see `miniclaw.session.files.stranded`."""
         return {} if self.is_owned else find_stranded(self.fs, self.fd, self.path)
 
     def read_stranded(self, name: str, folder: str, *, verify: Verify | None = None) -> ScanRow | None:

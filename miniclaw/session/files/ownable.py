@@ -1,6 +1,6 @@
 """A directory that one process can own: opening it, owning it, and looking after both.
 
-Everything is relative to one descriptor of the directory. `miniclaw.session.directory` has the sessions in it.
+Everything is relative to one descriptor of the directory. `miniclaw.session.files.directory` has the sessions in it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from miniclaw.errors import StoreError
 from miniclaw.session.disk.atomic import close_quietly, open_directory, store_errors, why_no_directory
 from miniclaw.session.disk.spelling import tells_apart
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.folder import Folder
+from miniclaw.session.files.stranded import WORK_NAME
+from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.ownership.holder import Holder, find_holder
-from miniclaw.session.stranded import WORK_NAME
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
 
+    from miniclaw.session.files.saved_files import SavedFiles
     from miniclaw.session.ownership.ownership import Ownership
-    from miniclaw.session.saved_files import SavedFiles
 
 
 class Place(Struct, frozen=True):

@@ -14,17 +14,17 @@ from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Final, Self
 
 from miniclaw.session import names
-from miniclaw.session.directory import SessionDirectory
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, store_errors, why_no_session_file
-from miniclaw.session.header_reader import Found, HeaderReader
-from miniclaw.session.ledger import RACY_SECONDS, Ledger, can_be_told_apart, decode_use, encode_use, fingerprint
+from miniclaw.session.entries import ProblemFile, ScanRow, StoredSession, Verify, identity
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.header_reader import Found, HeaderReader
+from miniclaw.session.files.ledger import RACY_SECONDS, Ledger, can_be_told_apart, decode_use, encode_use, fingerprint
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.policy import Staying
-from miniclaw.session.rows import ProblemFile, ScanRow, StoredSession, Verify, identity
 from miniclaw.session.types import SessionHeader
 
 if TYPE_CHECKING:
-    from miniclaw.session.saved_files import SavedFile
+    from miniclaw.session.files.saved_files import SavedFile
 
 CHUNK: Final = 4096
 """So many files are listed before they are looked at in the order of their inodes; it takes about 0.7 MB."""

@@ -20,7 +20,7 @@ from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.disk.syscalls import OsCalls
 
 if TYPE_CHECKING:
-    from miniclaw.session.ownable import OwnableDirectory
+    from miniclaw.session.files.ownable import OwnableDirectory
 
 STATE_NAME: Final = ".state"
 """The hidden folder with what the services remember, the history and the ledger."""
