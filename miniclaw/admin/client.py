@@ -50,7 +50,7 @@ from miniclaw.config.web import SOCKET_NAME
 from miniclaw.errors import GatewayBusyError, GatewayError, GatewayStalledError, NoGatewayError, NoSocketError
 from miniclaw.formats import printable
 from miniclaw.session.cleanup_result import CleanupResult
-from miniclaw.session.trash_rows import Restored
+from miniclaw.session.trash.entries import Restored
 from miniclaw.web.listening import short_address
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from msgspec import Meta, Raw, Struct
 from miniclaw import errors
 from miniclaw.errors import MiniclawError
 from miniclaw.formats import encodable
-from miniclaw.session.trash_rows import TrashRemoval
+from miniclaw.session.trash.entries import TrashRemoval
 
 PREFIX: Final = "/api/v1"
 

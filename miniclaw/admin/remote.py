@@ -17,7 +17,7 @@ from miniclaw.session.cleanup import OnProgress
 from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.operations import Deleted
 from miniclaw.session.quarantine_operations import FileOutcome
-from miniclaw.session.trash_rows import Restored, TrashRemoval
+from miniclaw.session.trash.entries import Restored, TrashRemoval
 
 T = TypeVar("T")
 

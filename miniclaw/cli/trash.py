@@ -23,8 +23,8 @@ from miniclaw.session.retention.leftover_rules import judge_leftover
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.trash import Trash
-from miniclaw.session.trash_rows import TrashEntry
+from miniclaw.session.trash.entries import TrashEntry
+from miniclaw.session.trash.trash import Trash
 
 
 @click.group()

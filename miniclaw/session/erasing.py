@@ -18,8 +18,8 @@ from miniclaw.session.files.quarantine_folder import quarantined_stem
 from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.leftovers import LEGACY_SUFFIXES, list_leftovers, remove_leftovers
 from miniclaw.session.stamps import split_stamped
-from miniclaw.session.trash import Trash
-from miniclaw.session.trash_rows import TrashEntry, TrashRemoval
+from miniclaw.session.trash.entries import TrashEntry, TrashRemoval
+from miniclaw.session.trash.trash import Trash
 
 _SHARED: Final = "not erased: other sessions directories may use this folder; remove it by hand if it is not theirs"
 

@@ -29,7 +29,7 @@ from miniclaw.session.quarantine_files import is_quarantined, list_quarantined, 
 from miniclaw.session.quarantine_removal import NOT_OURS, leftover_of, remove_quarantined, synced
 from miniclaw.session.removal import TrashOrder
 from miniclaw.session.stamps import split_stamped
-from miniclaw.session.trash import Trash
+from miniclaw.session.trash.trash import Trash
 
 TEMPORARY_AGE: Final = timedelta(hours=1)
 """How old a temporary file is before it counts as nobody's, exclusive. A save takes less than that, or hangs."""

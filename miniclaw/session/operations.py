@@ -34,7 +34,7 @@ from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import open_store
 from miniclaw.session.threads import Epilogue
 from miniclaw.session.timekeeper import open_time
-from miniclaw.session.trash_rows import Restored, TrashRemoval
+from miniclaw.session.trash.entries import Restored, TrashRemoval
 
 log = get_logger("miniclaw.session.operations")
 

@@ -33,7 +33,7 @@ from miniclaw.session.quarantine_rows import QuarantinedFile
 from miniclaw.session.removal import TrashOrder
 from miniclaw.session.restore import restore_quarantined, return_to_quarantine
 from miniclaw.session.retention.leftover_rules import goes_to_trash
-from miniclaw.session.trash_rows import TrashEntry
+from miniclaw.session.trash.entries import TrashEntry
 
 _NAMED: Final = 20  # files that a receipt names
 

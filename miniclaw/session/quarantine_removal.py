@@ -23,8 +23,8 @@ from miniclaw.session.files.quarantine_folder import quarantine_folder
 from miniclaw.session.quarantine_files import examine, is_quarantined, is_same_file
 from miniclaw.session.quarantine_rows import QuarantinedFile
 from miniclaw.session.removal import TrashOrder
-from miniclaw.session.trash import Trash
-from miniclaw.session.trash_rows import Prepared
+from miniclaw.session.trash.entries import Prepared
+from miniclaw.session.trash.trash import Trash
 
 NOT_OURS: Final = "its name is not one that miniclaw gives to such a file"
 _CHANGED: Final = "it was changed since it was looked at"

@@ -27,8 +27,8 @@ from miniclaw.session.entries import ProblemFile, StoredSession, always
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.stranded import WORK_NAME
 from miniclaw.session.putting_back import put_back, settle_captured
-from miniclaw.session.trash import Trash
-from miniclaw.session.trash_rows import Prepared
+from miniclaw.session.trash.entries import Prepared
+from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import SessionHeader
 from miniclaw.session.work_folders import WorkFolders
 

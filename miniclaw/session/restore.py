@@ -28,8 +28,8 @@ from miniclaw.session.format import codec
 from miniclaw.session.free_place import check_is_free, create
 from miniclaw.session.quarantine_files import DISAGREE, is_same_file, read_quarantined
 from miniclaw.session.stamps import split_stamped, stamped
-from miniclaw.session.trash import Trash
-from miniclaw.session.trash_folder import SUFFIX, split_entry_id, stem_of
+from miniclaw.session.trash.folder import SUFFIX, split_entry_id, stem_of
+from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import Session
 
 log = get_logger("miniclaw.session.trash")

@@ -47,8 +47,8 @@ from miniclaw.session.state import StateDirectory
 from miniclaw.session.store_protocol import StoreScan
 from miniclaw.session.store_scan import FileScan
 from miniclaw.session.threads import Epilogue, run_in_thread, telling
-from miniclaw.session.trash import TRASH_NAME, Trash
-from miniclaw.session.trash_rows import TrashEntry
+from miniclaw.session.trash.entries import TrashEntry
+from miniclaw.session.trash.trash import TRASH_NAME, Trash
 from miniclaw.session.types import Session, SessionHeader
 
 T = TypeVar("T")

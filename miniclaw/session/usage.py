@@ -22,7 +22,7 @@ from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.names import is_session_file
 from miniclaw.session.stamps import split_stamped
 from miniclaw.session.store import FileSessionStore
-from miniclaw.session.trash_folder import Sizes
+from miniclaw.session.trash.folder import Sizes
 
 BATCH_SECONDS: Final = 0.05
 """How long a thread lists before it lets others have their turn."""

@@ -10,7 +10,7 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.ledger_file import LedgerFile
 from miniclaw.session.files.subdirectory import STATE_NAME, Folder
 from miniclaw.session.state import StateDirectory
-from miniclaw.session.trash import TRASH_NAME, Trash
+from miniclaw.session.trash.trash import TRASH_NAME, Trash
 
 
 def hidden_folder(sessions_dir: Path, name: str, fs: OsCalls | None = None) -> Folder:

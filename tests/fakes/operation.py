@@ -21,8 +21,8 @@ from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.format import codec
 from miniclaw.session.recovery import recover
-from miniclaw.session.trash import TRASH_NAME, Trash
-from miniclaw.session.trash_format import unpack
+from miniclaw.session.trash.format import unpack
+from miniclaw.session.trash.trash import TRASH_NAME, Trash
 from tests.fakes.logs import LogRecorder
 from tests.fakes.point_os import Act, PointOs
 from tests.fakes.tree import Tree, take_tree

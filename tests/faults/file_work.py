@@ -26,8 +26,8 @@ from miniclaw.session.leftovers import list_leftovers, remove_leftovers
 from miniclaw.session.migration import move_in
 from miniclaw.session.recovery import recover
 from miniclaw.session.restore import restore
-from miniclaw.session.trash import Trash
-from miniclaw.session.trash_rows import Prepared
+from miniclaw.session.trash.entries import Prepared
+from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import SessionHeader
 from tests.fakes.folders import state_in, trash_in
 from tests.fakes.samples import session_dict

@@ -21,8 +21,8 @@ from miniclaw.session.quarantine_files import find_quarantined, list_quarantined
 from miniclaw.session.quarantine_removal import leftover_of, remove_quarantined
 from miniclaw.session.removal import TrashOrder, remove_batch
 from miniclaw.session.restore import restore, restore_quarantined, return_to_quarantine
-from miniclaw.session.trash import TRASH_NAME
-from miniclaw.session.trash_format import EntryLine, pack_line, pack_session
+from miniclaw.session.trash.format import EntryLine, pack_line, pack_session
+from miniclaw.session.trash.trash import TRASH_NAME
 from miniclaw.session.types import SessionHeader
 from tests.fakes.operation import Fate, Operation, Report, trash_of
 from tests.faults.operations import BYSTANDERS, BYSTANDING, NEW, OLD, OPERATIONS, TORN, TORN_NAME, if_old, many, text

@@ -10,7 +10,7 @@ import pytest
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.store import FileSessionStore, open_store
-from miniclaw.session.trash import Trash
+from miniclaw.session.trash.trash import Trash
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import Desk
 from tests.fakes.folders import trash_in

@@ -28,7 +28,7 @@ from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import CleanupPlan, scan_sync
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import open_store
-from miniclaw.session.trash import TRASH_NAME, Trash
+from miniclaw.session.trash.trash import TRASH_NAME, Trash
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.moments import at_once

@@ -21,7 +21,7 @@ from miniclaw.session.removal import TrashOrder, remove_batch
 from miniclaw.session.restore import restore
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.state import RetentionState, StateDirectory
-from miniclaw.session.trash import TRASH_NAME, Trash
+from miniclaw.session.trash.trash import TRASH_NAME, Trash
 from miniclaw.session.types import Session
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs

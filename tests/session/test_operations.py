@@ -19,7 +19,7 @@ from miniclaw.errors import (
 from miniclaw.session.carrying_out import REMOVAL_BATCH
 from miniclaw.session.operations import open_operations
 from miniclaw.session.retention.notice import LastRun
-from miniclaw.session.trash_rows import Restored
+from miniclaw.session.trash.entries import Restored
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import IDS, POLICY, Desk
 from tests.fakes.folders import state_in

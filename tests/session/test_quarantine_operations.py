@@ -27,7 +27,7 @@ from miniclaw.session.history import FileTally
 from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.quarantine_operations import FileOutcome
 from miniclaw.session.runtime import open_runtime
-from miniclaw.session.trash_rows import Restored
+from miniclaw.session.trash.entries import Restored
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import POLICY, Desk
 from tests.fakes.logs import LogRecorder

@@ -18,7 +18,7 @@ from miniclaw.session.quarantine_files import list_quarantined
 from miniclaw.session.quarantine_removal import leftover_of, remove_quarantined
 from miniclaw.session.removal import TrashOrder
 from miniclaw.session.restore import restore, return_to_quarantine
-from miniclaw.session.trash import Trash
+from miniclaw.session.trash.trash import Trash
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.folders import trash_in
 from tests.fakes.logs import LogRecorder

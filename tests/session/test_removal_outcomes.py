@@ -22,7 +22,7 @@ from miniclaw.session.operations import Deleted
 from miniclaw.session.removal import Removal
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
-from miniclaw.session.trash_rows import TrashRemoval
+from miniclaw.session.trash.entries import TrashRemoval
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import Desk

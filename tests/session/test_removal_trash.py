@@ -14,7 +14,7 @@ import pytest
 
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.removal import Removal, TrashOrder, remove_batch
-from miniclaw.session.trash import Trash
+from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import SessionHeader
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session

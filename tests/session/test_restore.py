@@ -31,8 +31,8 @@ from miniclaw.session.format import codec
 from miniclaw.session.names import file_name, file_names, split_session_id
 from miniclaw.session.restore import restore
 from miniclaw.session.stamps import stamped
-from miniclaw.session.trash import Trash
-from miniclaw.session.trash_format import EntryLine, pack_line, pack_session
+from miniclaw.session.trash.format import EntryLine, pack_line, pack_session
+from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import SessionHeader
 from tests.fakes.case_ignoring_os import CaseIgnoringOs
 from tests.fakes.durable_os import DurableOs

@@ -29,7 +29,7 @@ from miniclaw.session.removal import TrashOrder, remove_batch
 from miniclaw.session.restore import restore
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
-from miniclaw.session.trash import Trash
+from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

@@ -13,8 +13,8 @@ import pytest
 from miniclaw.errors import CorruptTrashError, StoreIOError, TrashEntryNotFoundError
 from miniclaw.session.entries import Leftover
 from miniclaw.session.names import split_session_id
-from miniclaw.session.trash import Trash
-from miniclaw.session.trash_rows import Prepared, TrashEntry, TrashRemoval
+from miniclaw.session.trash.entries import Prepared, TrashEntry, TrashRemoval
+from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import SessionHeader
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.folders import trash_in

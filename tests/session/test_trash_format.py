@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.session import trash_format
-from miniclaw.session.trash_format import EntryLine, pack_line, pack_session, unpack, unpack_line
+from miniclaw.session.trash import format as trash_format
+from miniclaw.session.trash.format import EntryLine, pack_line, pack_session, unpack, unpack_line
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from miniclaw.errors import CorruptTrashError
 from miniclaw.session.names import file_name
-from miniclaw.session.trash import Trash
-from miniclaw.session.trash_folder import is_from_quarantine, stem_of
-from miniclaw.session.trash_format import EntryLine, pack_line, pack_session
+from miniclaw.session.trash.folder import is_from_quarantine, stem_of
+from miniclaw.session.trash.format import EntryLine, pack_line, pack_session
+from miniclaw.session.trash.trash import Trash
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 STAMP = "20261123T120000Z-00000000"

@@ -14,7 +14,7 @@ from miniclaw.admin.context import AdminContext
 from miniclaw.admin.messages import Emptied, EmptyOrder
 from miniclaw.admin.views.looking import Progress, trash_opened
 from miniclaw.admin.views.trash import shown_entry
-from miniclaw.session.trash_rows import Restored, TrashEntry
+from miniclaw.session.trash.entries import Restored, TrashEntry
 
 
 class TrashPage(Struct, frozen=True):

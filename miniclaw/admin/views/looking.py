@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from miniclaw.session.retention.plan import CleanupPlan
     from miniclaw.session.retention.schedule import Schedule
     from miniclaw.session.state import StateDirectory
-    from miniclaw.session.trash import Trash
+    from miniclaw.session.trash.trash import Trash
 
 log = get_logger("miniclaw.admin.looking")
 
@@ -137,7 +137,7 @@ def list_directory(place: Place, directory: SessionDirectory | None, on_progress
 
 def find_trash(place: Place, directory: SessionDirectory | None) -> Trash:
     """Return the trash, to read for as long as the directory is open; where it is not made yet, it is empty."""
-    from miniclaw.session.trash import TRASH_NAME, Trash  # noqa: PLC0415 - start-up time
+    from miniclaw.session.trash.trash import TRASH_NAME, Trash  # noqa: PLC0415 - start-up time
 
     return Trash(find_folder(place, directory, TRASH_NAME, place.home.earlier.trash))
 
@@ -145,7 +145,7 @@ def find_trash(place: Place, directory: SessionDirectory | None) -> Trash:
 def find_trashes(place: Place, directory: SessionDirectory | None) -> list[Trash]:
     """Return the trash as `find_trash`, and that of earlier versions, from which a move may have left something."""
     from miniclaw.session.files.subdirectory import Folder  # noqa: PLC0415 - start-up time
-    from miniclaw.session.trash import Trash  # noqa: PLC0415 - likewise
+    from miniclaw.session.trash.trash import Trash  # noqa: PLC0415 - likewise
 
     shown, earlier = find_trash(place, directory), place.home.earlier.trash
     return [shown] if earlier is None or earlier == shown.path else [shown, Trash(Folder(earlier))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import asdict, replace
 
 from miniclaw.formats import encodable
-from miniclaw.session.trash_rows import TrashEntry
+from miniclaw.session.trash.entries import TrashEntry
 
 
 def shown_entry(entry: TrashEntry) -> TrashEntry:

@@ -10,7 +10,8 @@ from miniclaw.session import names
 from miniclaw.session.disk.atomic import READ_FLAGS, opened, why_no_session_file
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.stamps import split_stamped
-from miniclaw.session.trash_folder import (
+from miniclaw.session.trash.entries import TrashEntry
+from miniclaw.session.trash.folder import (
     SUFFIX,
     TrashFolder,
     entry_id_of,
@@ -18,8 +19,7 @@ from miniclaw.session.trash_folder import (
     split_entry_id,
     stem_of,
 )
-from miniclaw.session.trash_format import EntryLine, unpack, unpack_line
-from miniclaw.session.trash_rows import TrashEntry
+from miniclaw.session.trash.format import EntryLine, unpack, unpack_line
 
 
 def read_entries(folder: TrashFolder, stem: str | None = None) -> list[TrashEntry]:

@@ -1,6 +1,6 @@
 """The trash: removed sessions, compressed, each with why and when it was removed; synchronously, for threads.
 
-One folder, one file an entry: ``{stem}.{YYYYmmddTHHMMSSZ}-{8 hex}.gz``, see `miniclaw.session.trash_format`. The stem
+One folder, one file an entry: ``{stem}.{YYYYmmddTHHMMSSZ}-{8 hex}.gz``, see `miniclaw.session.trash.format`. The stem
 is that of the session's own file name (`miniclaw.session.names`); an entry whose line names another session counts as
 damaged. A file that lay in quarantine has its name there for a stem, and goes back there. What is not named so, and
 what is no regular file, is foreign: it is listed, and never read or removed.
@@ -35,7 +35,8 @@ from miniclaw.session.disk.sync import sync_directory, sync_file
 from miniclaw.session.entries import Leftover, ProblemFile
 from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.stamps import stamped
-from miniclaw.session.trash_folder import (
+from miniclaw.session.trash.entries import Prepared, TrashEntry, TrashRemoval
+from miniclaw.session.trash.folder import (
     PATTERN,
     SUFFIX,
     Sizes,
@@ -46,9 +47,8 @@ from miniclaw.session.trash_folder import (
     stem_of,
     stem_of_quarantined,
 )
-from miniclaw.session.trash_format import EntryLine, pack_line, pack_session
-from miniclaw.session.trash_reading import read_entries, read_session
-from miniclaw.session.trash_rows import Prepared, TrashEntry, TrashRemoval
+from miniclaw.session.trash.format import EntryLine, pack_line, pack_session
+from miniclaw.session.trash.reader import read_entries, read_session
 from miniclaw.session.types import SessionHeader
 
 TRASH_NAME: Final = ".trash"

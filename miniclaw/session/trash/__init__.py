@@ -1,0 +1,1 @@
+"""The trash: its folder, the format of its entries, and reading, adding and deleting them. Synchronous."""
