@@ -23,9 +23,9 @@ from miniclaw.cli.session_show import print_session
 from miniclaw.errors import MiniclawError, NotQuarantinedError
 from miniclaw.formats import format_duration, format_size, one_line
 from miniclaw.session.format.codec import MAX_SESSION_BYTES
-from miniclaw.session.leftovers import list_foreign
-from miniclaw.session.quarantine_files import pieces_of, read_quarantined
 from miniclaw.session.quarantine_rows import QuarantinedFile
+from miniclaw.session.removal.leftovers import list_foreign
+from miniclaw.session.removal.quarantine_files import pieces_of, read_quarantined
 
 if TYPE_CHECKING:
     from miniclaw.session.quarantine_operations import FileOutcome

@@ -21,7 +21,7 @@ from miniclaw.session import conflict_names, names
 from miniclaw.session.entries import Leftover, ProblemFile, StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantined_stem
-from miniclaw.session.leftovers import LEGACY_SUFFIXES, session_file_of, without_legacy_suffix
+from miniclaw.session.removal.leftovers import LEGACY_SUFFIXES, session_file_of, without_legacy_suffix
 from miniclaw.session.trash.trash import Trash
 
 _NO_ID: Final = "its name does not tell whose it is; give the session's ID"

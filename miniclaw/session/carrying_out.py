@@ -15,7 +15,7 @@ from miniclaw.session.entries import Leftover, LeftoverRemoval, StoredSession
 from miniclaw.session.history import Actor
 from miniclaw.session.job import PENDING, Job
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.removal import TrashOrder
+from miniclaw.session.removal.transaction import TrashOrder
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow

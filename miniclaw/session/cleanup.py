@@ -1,7 +1,7 @@
 """The cleanup: scan, plan, remove, report.
 
 One listing of the directory a run, header by header, in threads; a pure plan (`miniclaw.session.retention`); removals
-in batches, each verified at the last moment and with the manager's consent (`miniclaw.session.removal`). Nothing is
+in batches, each verified at the last moment and with the manager's consent (`miniclaw.session.removal.transaction`). Nothing is
 ever removed for being unreadable.
 
 When it runs by itself is the business of `miniclaw.session.cleanup_service`; called directly it does what it says at
@@ -31,7 +31,7 @@ from miniclaw.session.history import Actor, EventKind, History, HistoryEvent
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.moment import Moment, by_wall_clock, look_at
 from miniclaw.session.plan import CleanupPlan, Planner
-from miniclaw.session.removal import Removal, TrashOrder
+from miniclaw.session.removal.transaction import Removal, TrashOrder
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.retention.policy import DAILY, SESSION_TTL_DAYS, RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule

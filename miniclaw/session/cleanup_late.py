@@ -12,7 +12,7 @@ from miniclaw.session.cleanup_log import CleanupLog
 from miniclaw.session.cleanup_result import Progress
 from miniclaw.session.entries import LeftoverRemoval
 from miniclaw.session.history import Actor, History, HistoryEvent
-from miniclaw.session.removal import Removal
+from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow
 from miniclaw.session.stats import CleanupStats

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from miniclaw.loggers import get_logger
 from miniclaw.session.entries import BESIDE, LeftoverRemoval, ProblemKind
-from miniclaw.session.removal import Removal
+from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.timeline import Ages
 

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from miniclaw.session.entries import Leftover, LeftoverRemoval
 from miniclaw.session.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
-from miniclaw.session.removal import Removal
+from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow, Reason

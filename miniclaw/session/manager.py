@@ -28,8 +28,8 @@ from miniclaw.session.memory import Entry, SaveState, SessionMemory
 from miniclaw.session.mover import SessionMover
 from miniclaw.session.names import make_session_id, split_session_id
 from miniclaw.session.plan import LiveSession
-from miniclaw.session.relocation import Relocation
-from miniclaw.session.removal import Removal, TrashOrder
+from miniclaw.session.removal.relocation import Relocation
+from miniclaw.session.removal.transaction import Removal, TrashOrder
 from miniclaw.session.removing import Deletion, SessionRemover
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages

@@ -1,4 +1,4 @@
-"""Moving a session to another chat: on disk (`miniclaw.session.relocation`), and out of memory in the same step.
+"""Moving a session to another chat: on disk (`miniclaw.session.removal.relocation`), and out of memory in the same step.
 
 Unsaved changes are saved first, so that the file is all there is of the session. The locks of both ids are held
 meanwhile, taken in the order of the ids, so that two moves never wait for one another. An operation on either session
@@ -24,7 +24,7 @@ from miniclaw.session.job import Job, Late
 from miniclaw.session.loader import SessionLoader
 from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.memory import Entry, SessionMemory
-from miniclaw.session.relocation import CALLED_OFF, Relocation
+from miniclaw.session.removal.relocation import CALLED_OFF, Relocation
 from miniclaw.session.saver import SessionSaver
 from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.threads import Epilogue

@@ -26,12 +26,12 @@ from miniclaw.session.entries import Leftover, LeftoverRemoval
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.history import EventKind, FileTally, HistoryEvent, HistorySession
 from miniclaw.session.job import PENDING
-from miniclaw.session.quarantine_admission import find_file, move_to_quarantine
-from miniclaw.session.quarantine_files import find_quarantined, list_quarantined
-from miniclaw.session.quarantine_removal import leftover_of, remove_quarantined
 from miniclaw.session.quarantine_rows import QuarantinedFile
-from miniclaw.session.removal import TrashOrder
-from miniclaw.session.restore import restore_quarantined, return_to_quarantine
+from miniclaw.session.removal.quarantine_admission import find_file, move_to_quarantine
+from miniclaw.session.removal.quarantine_files import find_quarantined, list_quarantined
+from miniclaw.session.removal.quarantine_removal import leftover_of, remove_quarantined
+from miniclaw.session.removal.restore import restore_quarantined, return_to_quarantine
+from miniclaw.session.removal.transaction import TrashOrder
 from miniclaw.session.retention.leftover_rules import goes_to_trash
 from miniclaw.session.trash.entries import TrashEntry
 

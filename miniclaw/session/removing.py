@@ -1,7 +1,7 @@
 """Removing sessions from disk and memory in one step.
 
 What is fresh, unsaved or in use in memory is not touched. Of the rest the files are moved aside and verified in a
-thread (`miniclaw.session.removal`), which asks here, on the trio thread, for the last word; the session is forgotten
+thread (`miniclaw.session.removal.transaction`), which asks here, on the trio thread, for the last word; the session is forgotten
 with it. The outcome of a removal that outlasts its caller is told all the same (`miniclaw.session.job`).
 """
 
@@ -28,7 +28,7 @@ from miniclaw.session.entries import StoredSession
 from miniclaw.session.job import PENDING, REFUSED, Job, Late
 from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.memory import Entry, SessionMemory
-from miniclaw.session.removal import Removal, TrashOrder
+from miniclaw.session.removal.transaction import Removal, TrashOrder
 from miniclaw.session.saver import SessionSaver
 from miniclaw.session.stats import CleanupStats
 from miniclaw.session.store_protocol import SessionStore

@@ -34,13 +34,13 @@ from miniclaw.session.files.quarantine_folder import quarantine_session
 from miniclaw.session.files.saved_files import SavedFiles
 from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.files.subdirectory import Folder
-from miniclaw.session.leftovers import list_leftovers, remove_leftovers
 from miniclaw.session.migration import move_in
 from miniclaw.session.ownership.process import OpeningProcess
-from miniclaw.session.recovery import recover
-from miniclaw.session.relocation import Relocation, relocate
-from miniclaw.session.removal import Consent, Removal, TrashOrder, remove_batch
-from miniclaw.session.restore import restore
+from miniclaw.session.removal.leftovers import list_leftovers, remove_leftovers
+from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.relocation import Relocation, relocate
+from miniclaw.session.removal.restore import restore
+from miniclaw.session.removal.transaction import Consent, Removal, TrashOrder, remove_batch
 from miniclaw.session.retention.policy import Staying
 from miniclaw.session.saving import SaveJob, SaveOutcome
 from miniclaw.session.state import StateDirectory

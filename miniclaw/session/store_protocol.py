@@ -11,8 +11,8 @@ from miniclaw.errors import StoreError
 from miniclaw.session.entries import Leftover, LeftoverRemoval, ScanRow, Verify
 from miniclaw.session.files.on_disk import Difference
 from miniclaw.session.files.ownable import Place
-from miniclaw.session.relocation import Relocation
-from miniclaw.session.removal import Consent, Removal, TrashOrder
+from miniclaw.session.removal.relocation import Relocation
+from miniclaw.session.removal.transaction import Consent, Removal, TrashOrder
 from miniclaw.session.retention.policy import Staying
 from miniclaw.session.saving import SaveOutcome
 from miniclaw.session.threads import Epilogue

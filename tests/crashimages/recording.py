@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.recovery import recover
+from miniclaw.session.removal.recovery import recover
 from tests.crashimages.disk import logged_disk
 from tests.crashimages.disk_log import DiskLog, Flush, Write
 from tests.crashimages.history import History

@@ -20,7 +20,7 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.format import codec
-from miniclaw.session.recovery import recover
+from miniclaw.session.removal.recovery import recover
 from miniclaw.session.trash.format import unpack
 from miniclaw.session.trash.trash import TRASH_NAME, Trash
 from tests.fakes.logs import LogRecorder

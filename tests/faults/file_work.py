@@ -22,10 +22,10 @@ from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.history import History, HistoryEvent
-from miniclaw.session.leftovers import list_leftovers, remove_leftovers
 from miniclaw.session.migration import move_in
-from miniclaw.session.recovery import recover
-from miniclaw.session.restore import restore
+from miniclaw.session.removal.leftovers import list_leftovers, remove_leftovers
+from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.restore import restore
 from miniclaw.session.trash.entries import Prepared
 from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import SessionHeader

@@ -13,7 +13,7 @@ from miniclaw.session.format import codec
 from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.memory import SaveState
-from miniclaw.session.removal import Removal
+from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.types import Message

@@ -24,8 +24,8 @@ from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.files.stranded import WORK_NAME
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name, file_names
-from miniclaw.session.relocation import Relocation, relocate
-from miniclaw.session.removal import remove_batch
+from miniclaw.session.removal.relocation import Relocation, relocate
+from miniclaw.session.removal.transaction import remove_batch
 from miniclaw.session.types import Message, Session, SessionHeader
 from tests.fakes.operation import Fate, Operation, Report
 from tests.fakes.samples import session_dict

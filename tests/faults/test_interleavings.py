@@ -19,8 +19,8 @@ from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.stranded import WORK_NAME
 from miniclaw.session.format import codec
-from miniclaw.session.recovery import recover
-from miniclaw.session.removal import Removal, remove_batch
+from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.transaction import Removal, remove_batch
 from miniclaw.session.types import Message, Session, SessionHeader
 from tests.fakes.logs import LogRecorder
 from tests.fakes.work_folder import left_in_work

@@ -10,7 +10,7 @@ import pytest
 
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.removal import Consent, Removal
+from miniclaw.session.removal.transaction import Consent, Removal
 from tests.faults.interleaving import SOAK, Level, Outcome
 from tests.faults.interleaving_explorer import LEVELS, Explorer, Prepare
 from tests.faults.interleaving_world import OLD, World

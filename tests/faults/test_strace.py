@@ -15,7 +15,7 @@ import pytest
 
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.stranded import WORK_NAME
-from miniclaw.session.recovery import recover
+from miniclaw.session.removal.recovery import recover
 from tests.fakes.program import Result
 from tests.fakes.strace import Straced, why_no_strace
 from tests.fakes.work_folder import left_in_work

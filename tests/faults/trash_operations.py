@@ -16,11 +16,11 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name
-from miniclaw.session.quarantine_admission import move_to_quarantine
-from miniclaw.session.quarantine_files import find_quarantined, list_quarantined
-from miniclaw.session.quarantine_removal import leftover_of, remove_quarantined
-from miniclaw.session.removal import TrashOrder, remove_batch
-from miniclaw.session.restore import restore, restore_quarantined, return_to_quarantine
+from miniclaw.session.removal.quarantine_admission import move_to_quarantine
+from miniclaw.session.removal.quarantine_files import find_quarantined, list_quarantined
+from miniclaw.session.removal.quarantine_removal import leftover_of, remove_quarantined
+from miniclaw.session.removal.restore import restore, restore_quarantined, return_to_quarantine
+from miniclaw.session.removal.transaction import TrashOrder, remove_batch
 from miniclaw.session.trash.format import EntryLine, pack_line, pack_session
 from miniclaw.session.trash.trash import TRASH_NAME
 from miniclaw.session.types import SessionHeader

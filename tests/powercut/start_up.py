@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.recovery import recover
+from miniclaw.session.removal.recovery import recover
 from tests.powercut.ledger import Findings, Ledger
 
 

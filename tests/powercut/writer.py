@@ -17,7 +17,7 @@ from miniclaw.errors import StoreError
 from miniclaw.session import names
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import quarantine
-from miniclaw.session.removal import remove_batch
+from miniclaw.session.removal.transaction import remove_batch
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.types import SessionHeader

@@ -12,7 +12,7 @@ import pytest
 from miniclaw.session.cleanup_late import LateBatches
 from miniclaw.session.cleanup_log import MOST_IN_LINE, MOST_NAMED
 from miniclaw.session.entries import Leftover, LeftoverRemoval
-from miniclaw.session.removal import Removal
+from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.stats import CleanupStats

@@ -23,9 +23,9 @@ from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.subdirectory import Folder
-from miniclaw.session.leftovers import list_leftovers
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import CleanupPlan, scan_sync
+from miniclaw.session.removal.leftovers import list_leftovers
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import open_store
 from miniclaw.session.trash.trash import TRASH_NAME, Trash

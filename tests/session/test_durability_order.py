@@ -19,8 +19,8 @@ from miniclaw.session import store as store_module
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.on_disk import remember
 from miniclaw.session.files.quarantine_folder import quarantine
-from miniclaw.session.recovery import recover
-from miniclaw.session.removal import TrashOrder, remove_batch
+from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.transaction import TrashOrder, remove_batch
 from miniclaw.session.saving import SaveJob, SaveOutcome
 from miniclaw.session.store import open_store
 from miniclaw.session.types import Session, SessionHeader

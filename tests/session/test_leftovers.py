@@ -13,7 +13,7 @@ import pytest
 from miniclaw.session.entries import Leftover, LeftoverRemoval
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import quarantine
-from miniclaw.session.leftovers import list_foreign, list_leftovers, remove_leftovers
+from miniclaw.session.removal.leftovers import list_foreign, list_leftovers, remove_leftovers
 from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.durable_os import DurableOs

@@ -12,7 +12,7 @@ import trio
 from miniclaw.errors import CorruptSessionError, InvalidSessionIdError, SessionFileError, SessionNotFoundError
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.removal import Removal
+from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.types import Message, Session, SessionHeader
 from tests.fakes.clock import WallClock

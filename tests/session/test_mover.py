@@ -24,7 +24,7 @@ from miniclaw.errors import (
 )
 from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.relocation import CALLED_OFF, Relocation
+from miniclaw.session.removal.relocation import CALLED_OFF, Relocation
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.types import Message, Session
 from tests.fakes.clock import WallClock

@@ -17,10 +17,10 @@ from miniclaw.session.files.ownable import Place
 from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.history import HistoryEvent
-from miniclaw.session.leftovers import remove_leftovers
 from miniclaw.session.ownership.holder import LOCK_NAME
-from miniclaw.session.removal import remove_batch
-from miniclaw.session.restore import restore
+from miniclaw.session.removal.leftovers import remove_leftovers
+from miniclaw.session.removal.restore import restore
+from miniclaw.session.removal.transaction import remove_batch
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.state import RetentionState, StateDirectory
 from miniclaw.session.trash.trash import TRASH_NAME, Trash

@@ -20,8 +20,8 @@ from miniclaw.session.disk.sync import DIRECTORIES_UNSYNCED
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.ownership.ownership import NO_LOCK
-from miniclaw.session.recovery import recover
-from miniclaw.session.removal import remove_batch
+from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.transaction import remove_batch
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import open_runtime
 from miniclaw.session.types import Message

@@ -17,10 +17,10 @@ from miniclaw.errors import NotQuarantinedError, StoreError
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name, file_names
-from miniclaw.session.quarantine_admission import find_file, move_to_quarantine
-from miniclaw.session.recovery import recover
+from miniclaw.session.removal.quarantine_admission import find_file, move_to_quarantine
+from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.staging import WorkFolders
 from miniclaw.session.types import Session
-from miniclaw.session.work_folders import WorkFolders
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs

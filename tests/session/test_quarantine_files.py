@@ -23,13 +23,13 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name
-from miniclaw.session.quarantine_files import (
+from miniclaw.session.removal.quarantine_files import (
     find_quarantined,
     list_quarantined,
     pieces_of,
     read_quarantined,
 )
-from miniclaw.session.quarantine_removal import leftover_of
+from miniclaw.session.removal.quarantine_removal import leftover_of
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import session_dict
 

@@ -14,10 +14,10 @@ import pytest
 from miniclaw.errors import CorruptTrashError, OwnershipLostError
 from miniclaw.session.entries import Leftover, LeftoverRemoval
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.quarantine_files import list_quarantined
-from miniclaw.session.quarantine_removal import leftover_of, remove_quarantined
-from miniclaw.session.removal import TrashOrder
-from miniclaw.session.restore import restore, return_to_quarantine
+from miniclaw.session.removal.quarantine_files import list_quarantined
+from miniclaw.session.removal.quarantine_removal import leftover_of, remove_quarantined
+from miniclaw.session.removal.restore import restore, return_to_quarantine
+from miniclaw.session.removal.transaction import TrashOrder
 from miniclaw.session.trash.trash import Trash
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.folders import trash_in

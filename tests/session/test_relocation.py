@@ -26,8 +26,8 @@ from miniclaw.errors import (
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name, file_names, split_session_id
-from miniclaw.session.recovery import recover
-from miniclaw.session.relocation import CALLED_OFF, Relocation, relocate
+from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.relocation import CALLED_OFF, Relocation, relocate
 from tests.fakes.case_ignoring_os import CaseIgnoringOs
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.logs import LogRecorder

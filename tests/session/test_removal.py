@@ -13,8 +13,8 @@ import pytest
 
 from miniclaw.errors import StoreError
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.recovery import recover
-from miniclaw.session.removal import Removal, remove_batch
+from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.transaction import Removal, remove_batch
 from miniclaw.session.types import SessionHeader
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs

@@ -19,7 +19,7 @@ from miniclaw.session.history import FileTally
 from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.operations import Deleted
-from miniclaw.session.removal import Removal
+from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.trash.entries import TrashRemoval

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.removal import Removal, TrashOrder, remove_batch
+from miniclaw.session.removal.transaction import Removal, TrashOrder, remove_batch
 from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import SessionHeader
 from tests.fakes.os_calls import FaultyOs

@@ -24,7 +24,7 @@ from miniclaw.errors import (
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name, file_names
-from miniclaw.session.restore import restore_quarantined
+from miniclaw.session.removal.restore import restore_quarantined
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs

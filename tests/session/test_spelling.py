@@ -18,15 +18,15 @@ import pytest
 from miniclaw.errors import CorruptSessionError, MismatchedSessionError, SessionExistsError, SessionNotFoundError
 from miniclaw.session.disk.spelling import fold, is_spelled
 from miniclaw.session.entries import StoredSession
-from miniclaw.session.erasing import erase_traces
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import file_name
-from miniclaw.session.putting_back import put_back
-from miniclaw.session.recovery import recover
-from miniclaw.session.removal import TrashOrder, remove_batch
-from miniclaw.session.restore import restore
+from miniclaw.session.removal.erase import erase_traces
+from miniclaw.session.removal.put_back import put_back
+from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.restore import restore
+from miniclaw.session.removal.transaction import TrashOrder, remove_batch
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.trash.trash import Trash

@@ -12,7 +12,7 @@ import trio
 
 from miniclaw.errors import SessionNotFoundError, StoreError, WorkspaceHeldError
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.removal import Removal
+from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.saving import SaveOutcome
 from miniclaw.session.store import SAVE_THREADS, open_store
 from miniclaw.session.types import Session, SessionHeader

@@ -12,7 +12,7 @@ from typing import Any
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.scan import DirectoryScan
-from miniclaw.session.recovery import recover
+from miniclaw.session.removal.recovery import recover
 from tests.fakes.work_folder import left_in_work
 from tests.soak.driver import CHANNEL
 

@@ -160,7 +160,7 @@ def trash_opened(place: Place) -> Iterator[Trash]:
 
 def find_leftovers(place: Place, directory: SessionDirectory | None, now: datetime) -> list[Leftover]:
     """Return what lies beside the sessions. What cannot be looked at is an ERROR in the log."""
-    from miniclaw.session.leftovers import list_leftovers  # noqa: PLC0415 - start-up time
+    from miniclaw.session.removal.leftovers import list_leftovers  # noqa: PLC0415 - start-up time
 
     trash = find_trash(place, directory)
     return trash.leftovers() if directory is None else list_leftovers(directory, now=now, trash=trash)
@@ -248,7 +248,7 @@ def find_timetable(place: Place, moment: Moment) -> Timetable:
 def look_ahead(place: Place, moment: Moment, on_progress: Progress | None = None, *, waits: bool = False) -> Outlook:
     """Return what a cleanup would do now; see `notice_at`."""
     from miniclaw.admin.views.channels import channel_warnings  # noqa: PLC0415 - start-up time
-    from miniclaw.session.leftovers import list_foreign  # noqa: PLC0415 - likewise
+    from miniclaw.session.removal.leftovers import list_foreign  # noqa: PLC0415 - likewise
 
     session = place.config.session
     notice = notice_at(place, moment, waits=waits and session.notice == "on")

@@ -13,8 +13,8 @@ from miniclaw.errors import QuarantinedFileNotFoundError
 from miniclaw.formats import printable
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.names import file_names
-from miniclaw.session.quarantine_files import find_quarantined, list_quarantined, pieces_of
-from miniclaw.session.quarantine_removal import leftover_of
+from miniclaw.session.removal.quarantine_files import find_quarantined, list_quarantined, pieces_of
+from miniclaw.session.removal.quarantine_removal import leftover_of
 from miniclaw.session.retention.leftover_rules import foresee
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.types import AwareDatetime

@@ -2,7 +2,7 @@
 
 Order on the disk, so that a crash or a power cut at any point leaves the session under its old id, under its new one,
 or whole under both: the new file, whole · its name, by a link that fails where something stands · remove the old file
-as every session is removed (`miniclaw.session.removal`), which syncs the directory before it unlinks. Where a crash has
+as every session is removed (`miniclaw.session.removal.transaction`), which syncs the directory before it unlinks. Where a crash has
 left both, the same move again finds that the new file is complete, and goes on with the removal.
 """
 
@@ -24,9 +24,9 @@ from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.format.content import content_of
-from miniclaw.session.free_place import check_is_free, create
-from miniclaw.session.putting_back import settle_captured
-from miniclaw.session.removal import remove_batch
+from miniclaw.session.removal.free_place import check_is_free, create
+from miniclaw.session.removal.put_back import settle_captured
+from miniclaw.session.removal.transaction import remove_batch
 from miniclaw.session.types import Session, SessionHeader
 
 CALLED_OFF: Final = "the disk did not answer in time, or the program ends; nothing was moved"

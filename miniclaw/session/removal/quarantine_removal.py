@@ -20,9 +20,9 @@ from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.entries import Leftover, LeftoverRemoval
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import quarantine_folder
-from miniclaw.session.quarantine_files import examine, is_quarantined, is_same_file
 from miniclaw.session.quarantine_rows import QuarantinedFile
-from miniclaw.session.removal import TrashOrder
+from miniclaw.session.removal.quarantine_files import examine, is_quarantined, is_same_file
+from miniclaw.session.removal.transaction import TrashOrder
 from miniclaw.session.trash.entries import Prepared
 from miniclaw.session.trash.trash import Trash
 

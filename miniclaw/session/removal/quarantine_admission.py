@@ -17,8 +17,8 @@ from miniclaw.session.entries import ProblemFile, always
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.format import codec
-from miniclaw.session.putting_back import put_back, settle_captured
-from miniclaw.session.work_folders import WorkFolders
+from miniclaw.session.removal.put_back import put_back, settle_captured
+from miniclaw.session.removal.staging import WorkFolders
 
 _MISSING: Final = "there is no such file"
 _SOUND: Final = "it is a sound session in its place; `miniclaw sessions delete` removes it"

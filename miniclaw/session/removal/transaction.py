@@ -26,11 +26,11 @@ from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.entries import ProblemFile, StoredSession, always
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.stranded import WORK_NAME
-from miniclaw.session.putting_back import put_back, settle_captured
+from miniclaw.session.removal.put_back import put_back, settle_captured
+from miniclaw.session.removal.staging import WorkFolders
 from miniclaw.session.trash.entries import Prepared
 from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import SessionHeader
-from miniclaw.session.work_folders import WorkFolders
 
 Consent: TypeAlias = Callable[[Sequence[SessionHeader]], Sequence[bool]]
 """Asked once for each batch, with the headers as captured (maybe none); answers which may go."""

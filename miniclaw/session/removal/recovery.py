@@ -10,8 +10,8 @@ from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, TEMPORARY_PREFIX, open
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.files.directory import SessionDirectory, log
 from miniclaw.session.files.stranded import BATCH_PREFIX, WORK_NAME
-from miniclaw.session.putting_back import put_back
-from miniclaw.session.work_folders import WorkFolders
+from miniclaw.session.removal.put_back import put_back
+from miniclaw.session.removal.staging import WorkFolders
 
 
 class Recovery(Struct, frozen=True):

@@ -22,7 +22,7 @@ from miniclaw.session.files.adoption import make_way
 from miniclaw.session.files.directory import SessionDirectory, log
 from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.format import codec
-from miniclaw.session.work_folders import WorkFolders
+from miniclaw.session.removal.staging import WorkFolders
 
 
 def put_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:

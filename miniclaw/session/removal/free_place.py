@@ -15,7 +15,7 @@ from miniclaw.session.disk.atomic import (
 from miniclaw.session.disk.spelling import is_spelled
 from miniclaw.session.files.adoption import make_way
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.putting_back import settle_captured
+from miniclaw.session.removal.put_back import settle_captured
 
 
 def check_is_free(directory: SessionDirectory, session_id: str, operation: str) -> None:
