@@ -26,7 +26,7 @@ def _present() -> Any:
     if "notice" not in signature(scan_sync).parameters:
         return datetime.now(UTC)
     from miniclaw.clock import SystemClock  # noqa: PLC0415 - an earlier version has none of them
-    from miniclaw.session.moment import by_wall_clock  # noqa: PLC0415
+    from miniclaw.session.records.moment import by_wall_clock  # noqa: PLC0415
 
     return by_wall_clock(SystemClock()).notice(POLICY, None, waits=False)
 

@@ -49,7 +49,7 @@ from miniclaw.admin.stalled import find_stalled
 from miniclaw.config.web import SOCKET_NAME
 from miniclaw.errors import GatewayBusyError, GatewayError, GatewayStalledError, NoGatewayError, NoSocketError
 from miniclaw.formats import printable
-from miniclaw.session.cleanup_result import CleanupResult
+from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.trash.entries import Restored
 from miniclaw.web.listening import short_address
 

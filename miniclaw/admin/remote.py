@@ -14,9 +14,9 @@ from miniclaw.admin.client import GatewayClient
 from miniclaw.admin.messages import MAX_PAGE, DeletedSession, QuarantineOutcome, error_of
 from miniclaw.errors import GatewayError, StoreError
 from miniclaw.session.cleanup import OnProgress
-from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.operations import Deleted
 from miniclaw.session.quarantine_operations import FileOutcome
+from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.trash.entries import Restored, TrashRemoval
 
 T = TypeVar("T")

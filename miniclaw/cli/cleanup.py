@@ -19,8 +19,8 @@ from miniclaw.formats import format_size
 from miniclaw.session.retention.plan import CleanupPlan
 
 if TYPE_CHECKING:
-    from miniclaw.session.cleanup_result import CleanupResult
     from miniclaw.session.operations import Operations
+    from miniclaw.session.records.result import CleanupResult
 
 _HELD = "Session cleanup held"  # an event of the log that is told at the end of the result, for a person
 
@@ -63,7 +63,7 @@ def _removals(plan: CleanupPlan) -> str:
 
 
 def _run(settings: Settings, *, confirmed: bool, as_json: bool) -> None:
-    from miniclaw.session.cleanup_result import CleanupResult  # noqa: PLC0415 - start-up time
+    from miniclaw.session.records.result import CleanupResult  # noqa: PLC0415 - start-up time
 
     with sessions_opened(settings) as directory:
         is_there = directory is not None  # where there is none, none is made

@@ -29,7 +29,7 @@ from miniclaw.session.files.directory import SessionDirectory
 
 if TYPE_CHECKING:
     from miniclaw.config import LogLevel
-    from miniclaw.session.moment import Moment
+    from miniclaw.session.records.moment import Moment
 
 __all__ = [
     "Listing",

@@ -16,10 +16,10 @@ from miniclaw.clock import Now, utc_now
 from miniclaw.errors import StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup
-from miniclaw.session.cleanup_late import record_late
-from miniclaw.session.history import Actor, EventKind, FileTally, History, HistoryEvent, HistorySession, Tally
 from miniclaw.session.job import Job
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.records.history import Actor, EventKind, FileTally, History, HistoryEvent, HistorySession, Tally
+from miniclaw.session.records.late_batches import record_late
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.threads import Epilogue, telling
 

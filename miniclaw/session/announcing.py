@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.cleanup_result import announced_event
+from miniclaw.session.records.result import announced_event
 from miniclaw.session.retention.notice import DueFile, DueSession, Why
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.types import AwareDatetime

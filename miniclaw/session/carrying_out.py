@@ -8,13 +8,13 @@ from typing import Final, TypeVar
 
 import trio
 
-from miniclaw.session.cleanup_late import LateBatches
-from miniclaw.session.cleanup_log import RunLog
-from miniclaw.session.cleanup_result import Progress
 from miniclaw.session.entries import Leftover, LeftoverRemoval, StoredSession
-from miniclaw.session.history import Actor
 from miniclaw.session.job import PENDING, Job
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.records.cleanup_log import RunLog
+from miniclaw.session.records.history import Actor
+from miniclaw.session.records.late_batches import LateBatches
+from miniclaw.session.records.result import Progress
 from miniclaw.session.removal.transaction import TrashOrder
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.plan import CleanupPlan

@@ -23,20 +23,20 @@ from miniclaw.clock import Clock, Now, SystemClock, as_clock
 from miniclaw.errors import RemovalPendingError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.carrying_out import carry_out
-from miniclaw.session.cleanup_late import LateBatches
-from miniclaw.session.cleanup_log import CleanupLog, RunLog, log_removed
-from miniclaw.session.cleanup_result import CleanupResult, Progress, planned_event
 from miniclaw.session.entries import ProblemFile, StoredSession
-from miniclaw.session.history import Actor, EventKind, History, HistoryEvent
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.moment import Moment, by_wall_clock, look_at
 from miniclaw.session.plan import CleanupPlan, Planner
+from miniclaw.session.records.cleanup_log import CleanupLog, RunLog, log_removed
+from miniclaw.session.records.history import Actor, EventKind, History, HistoryEvent
+from miniclaw.session.records.late_batches import LateBatches
+from miniclaw.session.records.moment import Moment, by_wall_clock, look_at
+from miniclaw.session.records.result import CleanupResult, Progress, planned_event
+from miniclaw.session.records.stats import CleanupStats, RunCount
 from miniclaw.session.removal.transaction import Removal, TrashOrder
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.retention.policy import DAILY, SESSION_TTL_DAYS, RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.stats import CleanupStats, RunCount
 from miniclaw.session.store import open_store
 from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.threads import ThreadRunner, run_in_thread

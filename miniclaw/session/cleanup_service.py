@@ -16,8 +16,8 @@ from miniclaw.foreign import Contained
 from miniclaw.loggers import get_logger
 from miniclaw.session.announcing import Announcement, Announcer, OnAnnounced
 from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup, CleanupResult, OnPlan
-from miniclaw.session.cleanup_result import planned_event
 from miniclaw.session.idle import Idle
+from miniclaw.session.records.result import planned_event
 from miniclaw.session.retention.notice import LastRun, Notice
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.schedule import Schedule

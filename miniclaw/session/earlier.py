@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class EarlierFolders(Struct, frozen=True):
-    """Folders whose content the next owner of a sessions directory moves in; see `miniclaw.session.migration`.
+    """Folders whose content the next owner of a sessions directory moves in; see `miniclaw.session.records.migration`.
 
     Attributes:
         state: The folder with the times of the services, the history and the ledger; absolute. None: there was none.

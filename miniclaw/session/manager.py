@@ -28,6 +28,7 @@ from miniclaw.session.memory import Entry, SaveState, SessionMemory
 from miniclaw.session.mover import SessionMover
 from miniclaw.session.names import make_session_id, split_session_id
 from miniclaw.session.plan import LiveSession
+from miniclaw.session.records.stats import SessionStats
 from miniclaw.session.removal.relocation import Relocation
 from miniclaw.session.removal.transaction import Removal, TrashOrder
 from miniclaw.session.removing import Deletion, SessionRemover
@@ -35,7 +36,6 @@ from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.saver import SessionSaver
 from miniclaw.session.saving import SaveReport
-from miniclaw.session.stats import SessionStats
 from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.types import Message, Session, SessionHeader
 

@@ -21,12 +21,12 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.acts import Acts
 from miniclaw.session.carrying_out import REMOVAL_BATCH
 from miniclaw.session.cleanup import RECORD_SECONDS, OnProgress
-from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.earlier import EarlierFolders
-from miniclaw.session.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
 from miniclaw.session.job import PENDING
 from miniclaw.session.parts import SessionParts
 from miniclaw.session.quarantine_operations import QuarantineActs, QuarantineOperations
+from miniclaw.session.records.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
+from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.removal.erase import Traces, erase_traces
 from miniclaw.session.removal.relocation import Relocation
 from miniclaw.session.removing import Deletion

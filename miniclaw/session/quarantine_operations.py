@@ -24,9 +24,9 @@ from miniclaw.session import names
 from miniclaw.session.acts import Acts, log
 from miniclaw.session.entries import Leftover, LeftoverRemoval
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
-from miniclaw.session.history import EventKind, FileTally, HistoryEvent, HistorySession
 from miniclaw.session.job import PENDING
 from miniclaw.session.quarantine_rows import QuarantinedFile
+from miniclaw.session.records.history import EventKind, FileTally, HistoryEvent, HistorySession
 from miniclaw.session.removal.quarantine_admission import find_file, move_to_quarantine
 from miniclaw.session.removal.quarantine_files import find_quarantined, list_quarantined
 from miniclaw.session.removal.quarantine_removal import leftover_of, remove_quarantined

@@ -18,12 +18,12 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup_service import CleanupService, OnAnnounced
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.earlier import EarlierFolders
-from miniclaw.session.history import Actor
 from miniclaw.session.idle import check_interval
 from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS
 from miniclaw.session.operations import SessionOperations
 from miniclaw.session.parts import SessionParts
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
+from miniclaw.session.records.history import Actor
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
 from miniclaw.session.rules import RuntimeRules
@@ -165,7 +165,7 @@ async def open_runtime(
         rules: All rules in one, in place of `policy`, the intervals, `cleanup_at`, `removes` and `notice`.
         state_dir: Deprecated: where an earlier version kept the state. Its content is moved into `sessions_dir`.
         trash_dir: Deprecated: where an earlier version kept the trash. The entries of which the history says that they
-            were removed here are moved into `sessions_dir`; see `miniclaw.session.migration`.
+            were removed here are moved into `sessions_dir`; see `miniclaw.session.records.migration`.
         persistence_interval_seconds: Between two saves, positive.
         cleanup_interval_seconds: Between two cleanups, positive; None: none run by themselves.
         cleanup_at: A time of day, naive, in the machine's zone, at which the cleanup runs instead.

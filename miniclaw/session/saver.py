@@ -11,8 +11,8 @@ from miniclaw.session.files.on_disk import Written, remember
 from miniclaw.session.format import codec
 from miniclaw.session.locks import FileLocks, Lease
 from miniclaw.session.memory import Entry, SessionMemory
+from miniclaw.session.records.stats import SaveStats
 from miniclaw.session.saving import SaveOutcome, SaveReport, log_failed_save
-from miniclaw.session.stats import SaveStats
 from miniclaw.session.store_protocol import SessionStore
 
 log = get_logger("miniclaw.session.manager")

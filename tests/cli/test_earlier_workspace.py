@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.session.state import LANDMARK_NAME, STATE_FILE
+from miniclaw.session.records.state import LANDMARK_NAME, STATE_FILE
 from tests.cli.test_history_command import EVENTS, record
 from tests.fakes.program import Program
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.session.history import FileTally, HistoryEvent, HistorySession, Tally
+from miniclaw.session.records.history import FileTally, HistoryEvent, HistorySession, Tally
 from tests.fakes.folders import state_in
 from tests.fakes.program import Program
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from miniclaw.session.history import HistoryEvent
+from miniclaw.session.records.history import HistoryEvent
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import SessionRuntime, open_runtime
 from tests.fakes.clock import WallClock

@@ -9,7 +9,7 @@ from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.ledger_file import LedgerFile
 from miniclaw.session.files.subdirectory import STATE_NAME, Folder
-from miniclaw.session.state import StateDirectory
+from miniclaw.session.records.state import StateDirectory
 from miniclaw.session.trash.trash import TRASH_NAME, Trash
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.history import HistoryEvent
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.records.history import HistoryEvent
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import FileSessionStore
 from tests.fakes.clock import WallClock

@@ -10,9 +10,9 @@ from miniclaw.clock import SystemClock, read_clock, to_microseconds
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.scan import DirectoryScan
+from miniclaw.session.records.state import RetentionState
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Rules
-from miniclaw.session.state import RetentionState
 from tests.fakes.folders import state_in
 
 UP_FOR_LONG: Final = (

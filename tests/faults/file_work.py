@@ -21,8 +21,8 @@ from miniclaw.errors import StoreIOError
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.history import History, HistoryEvent
-from miniclaw.session.migration import move_in
+from miniclaw.session.records.history import History, HistoryEvent
+from miniclaw.session.records.migration import move_in
 from miniclaw.session.removal.leftovers import list_leftovers, remove_leftovers
 from miniclaw.session.removal.recovery import recover
 from miniclaw.session.removal.restore import restore

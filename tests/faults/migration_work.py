@@ -17,7 +17,7 @@ import msgspec
 
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.earlier import EarlierFolders
-from miniclaw.session.migration import move_in
+from miniclaw.session.records.migration import move_in
 from tests.faults.file_work import IDS, NOW, SESSIONS, Told, Work, owned
 from tests.faults.trash_operations import entry_of
 

@@ -14,10 +14,10 @@ from typing import Final
 
 from miniclaw.clock import Reading, to_microseconds
 from miniclaw.session.disk.syscalls import OsCalls
+from miniclaw.session.records.state import RetentionState, tick_of
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Rules
 from miniclaw.session.retention.timeline import DAY, Timeline
-from miniclaw.session.state import RetentionState, tick_of
 from tests.fakes.folders import state_in
 from tests.faults.file_work import NOW, Told, Work
 

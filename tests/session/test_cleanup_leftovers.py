@@ -11,9 +11,9 @@ import pytest
 import trio
 
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.history import FileTally
 from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.records.history import FileTally
 from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from miniclaw.session.cleanup_late import LateBatches
-from miniclaw.session.cleanup_log import MOST_IN_LINE, MOST_NAMED
 from miniclaw.session.entries import Leftover, LeftoverRemoval
+from miniclaw.session.records.cleanup_log import MOST_IN_LINE, MOST_NAMED
+from miniclaw.session.records.late_batches import LateBatches
+from miniclaw.session.records.stats import CleanupStats
 from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.stats import CleanupStats
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.moments import ages_at

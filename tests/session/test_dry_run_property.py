@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import CleanupPlan, scan_sync
+from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.removal.leftovers import list_leftovers
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.store import open_store

@@ -11,9 +11,9 @@ import pytest
 from miniclaw.errors import TrashEntryNotFoundError
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.operations import open_operations
+from miniclaw.session.records.state import LANDMARK_NAME, STATE_FILE
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import open_runtime
-from miniclaw.session.state import LANDMARK_NAME, STATE_FILE
 from tests.fakes.clock import WallClock
 from tests.fakes.folders import state_in, trash_in
 from tests.fakes.logs import LogRecorder

@@ -15,8 +15,8 @@ import pytest
 
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.history import merge_histories
-from miniclaw.session.migration import move_in
+from miniclaw.session.records.history import merge_histories
+from miniclaw.session.records.migration import move_in
 from miniclaw.session.runtime import open_runtime
 from miniclaw.session.store import open_store
 from tests.fakes.clock import WallClock

@@ -11,10 +11,10 @@ import pytest
 import trio
 import trio.testing
 
+from miniclaw.session.records.state import StateDirectory
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import DAY
 from miniclaw.session.runtime import open_runtime
-from miniclaw.session.state import StateDirectory
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.daily import COMPLETE, Daily
 from tests.fakes.folders import state_in

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from miniclaw.session.carrying_out import REMOVAL_BATCH
+from miniclaw.session.records.state import DUE_NAME, STATE_FILE
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import SessionRuntime, open_runtime
-from miniclaw.session.state import DUE_NAME, STATE_FILE
 from miniclaw.session.timekeeper import INODES_CHANGE
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.folders import state_in, trash_in

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from miniclaw.clock import MICROSECOND
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
-from miniclaw.session.state import LAST_SEEN_NAME, STATE_FILE
+from miniclaw.session.records.state import LAST_SEEN_NAME, STATE_FILE
 from miniclaw.session.store import FileSessionStore
 from miniclaw.session.timekeeper import Timekeeper
 from miniclaw.session.types import Message

@@ -23,9 +23,9 @@ from miniclaw.errors import (
     SessionFileError,
 )
 from miniclaw.session.format import codec
-from miniclaw.session.history import FileTally
 from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.quarantine_operations import FileOutcome
+from miniclaw.session.records.history import FileTally
 from miniclaw.session.runtime import open_runtime
 from miniclaw.session.trash.entries import Restored
 from tests.fakes.clock import WallClock

@@ -17,8 +17,8 @@ from trio.testing import MockClock
 import miniclaw
 from miniclaw.errors import RuntimeClosedError, UnsavedSessionsError
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.records.state import StateDirectory
 from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
-from miniclaw.session.state import StateDirectory
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

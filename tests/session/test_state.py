@@ -15,8 +15,8 @@ import pytest
 from miniclaw.clock import read_clock
 from miniclaw.errors import StoreError, StoreIOError
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.records.state import LAST_SEEN_NAME, STATE_FILE, RetentionState, StateDirectory, tick_of
 from miniclaw.session.retention.notice import LastRun, Rules
-from miniclaw.session.state import LAST_SEEN_NAME, STATE_FILE, RetentionState, StateDirectory, tick_of
 from tests.fakes.clock import WallClock
 from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import StoreError, StoreIOError
-from miniclaw.session.retention.noted import Noted
-from miniclaw.session.state import (
+from miniclaw.session.records.state import (
     DUE_NAME,
     LANDMARK_NAME,
     LAST_SEEN_NAME,
@@ -22,6 +21,7 @@ from miniclaw.session.state import (
     StateDirectory,
     tick_of,
 )
+from miniclaw.session.retention.noted import Noted
 from tests.fakes.clock import WallClock
 from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder

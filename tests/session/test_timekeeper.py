@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from miniclaw.clock import MICROSECOND
+from miniclaw.session.records.state import DUE_NAME, LAST_SEEN_NAME, STATE_FILE
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.state import DUE_NAME, LAST_SEEN_NAME, STATE_FILE
 from miniclaw.session.timekeeper import Timekeeper
 from tests.fakes.clock import WallClock
 from tests.fakes.folders import state_in

@@ -14,9 +14,9 @@ from miniclaw.admin.views.looking import Progress, look_ahead, read_history
 from miniclaw.admin.views.place import Place
 from miniclaw.admin.views.plan import ShownPlan, shown_plan
 from miniclaw.admin.views.session_list import foresee
-from miniclaw.session.cleanup_result import CleanupResult
-from miniclaw.session.history import HistoryEvent
-from miniclaw.session.moment import Moment
+from miniclaw.session.records.history import HistoryEvent
+from miniclaw.session.records.moment import Moment
+from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.retention.forecast import Forecast
 
 MAX_DAYS: Final = 3650

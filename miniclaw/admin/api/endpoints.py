@@ -25,8 +25,8 @@ from miniclaw.admin.context import AdminContext
 from miniclaw.admin.messages import API_VERSION, PREFIX, VERSION_HEADER
 from miniclaw.errors import MiniclawError
 from miniclaw.formats import escaped_json
-from miniclaw.session.history import Actor
 from miniclaw.session.operations import SessionOperations
+from miniclaw.session.records.history import Actor
 from miniclaw.web.problems import problem
 
 Q = TypeVar("Q")

@@ -29,8 +29,8 @@ from miniclaw.admin.views.quarantine import (
     read_content,
 )
 from miniclaw.formats import printable
-from miniclaw.session.moment import Moment
 from miniclaw.session.quarantine_operations import FileOutcome
+from miniclaw.session.records.moment import Moment
 
 
 class QuarantinePage(Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from miniclaw.session.history import FileTally, HistoryEvent, Tally
+from miniclaw.session.records.history import FileTally, HistoryEvent, Tally
 from miniclaw.session.types import AwareDatetime
 
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from miniclaw.clock import Clock
     from miniclaw.session.files.ledger import Ledger
     from miniclaw.session.files.subdirectory import Folder
-    from miniclaw.session.history import HistoryEvent
-    from miniclaw.session.moment import Moment
+    from miniclaw.session.records.history import HistoryEvent
+    from miniclaw.session.records.moment import Moment
+    from miniclaw.session.records.state import StateDirectory
     from miniclaw.session.retention.notice import DueFile, DueSession, Notice
     from miniclaw.session.retention.plan import CleanupPlan
     from miniclaw.session.retention.schedule import Schedule
-    from miniclaw.session.state import StateDirectory
     from miniclaw.session.trash.trash import Trash
 
 log = get_logger("miniclaw.admin.looking")
@@ -69,7 +69,7 @@ def find_folder(place: Place, directory: SessionDirectory | None, hidden_name: s
     """Return a folder of the sessions directory, to read only.
 
     Where no owner has made it yet, the folder that earlier versions had in its place is returned: what lies there is
-    moved in by the next owner (`miniclaw.session.migration`). Where both hold something, which the move that broke off
+    moved in by the next owner (`miniclaw.session.records.migration`). Where both hold something, which the move that broke off
     or a program without a workspace leaves, the hidden one is returned, and a WARNING names the other.
 
     Args:
@@ -95,7 +95,7 @@ def find_folder(place: Place, directory: SessionDirectory | None, hidden_name: s
 @lru_cache(maxsize=64)  # once for each folder: a gateway is looked at all day
 def _tell_of_both(earlier: Path, shown: Path, hidden_name: str) -> None:
     from miniclaw.session.files.subdirectory import Folder  # noqa: PLC0415 - start-up time
-    from miniclaw.session.migration import holds_ours  # noqa: PLC0415 - likewise
+    from miniclaw.session.records.migration import holds_ours  # noqa: PLC0415 - likewise
 
     if holds_ours(Folder(earlier), hidden_name):
         log.warning(
@@ -264,7 +264,7 @@ def look_ahead(place: Place, moment: Moment, on_progress: Progress | None = None
 def find_state(place: Place, directory: SessionDirectory | None) -> StateDirectory:
     """Return what the services remember, to read for as long as the directory is open."""
     from miniclaw.session.files.subdirectory import STATE_NAME  # noqa: PLC0415 - start-up time
-    from miniclaw.session.state import StateDirectory  # noqa: PLC0415 - likewise
+    from miniclaw.session.records.state import StateDirectory  # noqa: PLC0415 - likewise
 
     return StateDirectory(find_folder(place, directory, STATE_NAME, place.home.earlier.state))
 
@@ -274,7 +274,7 @@ def find_moment(place: Place, clock: Clock) -> Moment:
 
     State that cannot be read is a WARNING in the log; ages are by the wall clock then.
     """
-    from miniclaw.session.moment import by_wall_clock, look_at  # noqa: PLC0415 - start-up time
+    from miniclaw.session.records.moment import by_wall_clock, look_at  # noqa: PLC0415 - start-up time
 
     with sessions_opened(place) as directory:
         if directory is None:

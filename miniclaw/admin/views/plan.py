@@ -13,7 +13,7 @@ from miniclaw.admin.views.looking import Outlook
 from miniclaw.admin.views.rows import SessionRow, shown
 from miniclaw.formats import encodable, one_line
 from miniclaw.session.entries import LeftoverKind, ProblemFile, ProblemKind
-from miniclaw.session.history import FileTally
+from miniclaw.session.records.history import FileTally
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.plan import Count

@@ -22,8 +22,8 @@ from miniclaw.session.types import AwareDatetime
 if TYPE_CHECKING:
     from miniclaw.admin.views.place import Place
     from miniclaw.session.files.directory import SessionDirectory
-    from miniclaw.session.moment import Moment
     from miniclaw.session.quarantine_rows import QuarantinedFile
+    from miniclaw.session.records.moment import Moment
 
 MOST_SHOWN: Final = 1024 * 1024
 """Bytes of a file without a session that are shown, at most."""

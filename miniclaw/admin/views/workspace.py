@@ -17,9 +17,9 @@ from miniclaw.config import SessionConfig, show_config
 from miniclaw.errors import StoreError
 from miniclaw.formats import NEVER
 from miniclaw.session.entries import Leftover
-from miniclaw.session.history import HistoryEvent
-from miniclaw.session.moment import Moment, by_wall_clock, look_at
 from miniclaw.session.ownership.holder import Holder
+from miniclaw.session.records.history import HistoryEvent
+from miniclaw.session.records.moment import Moment, by_wall_clock, look_at
 from miniclaw.session.removal.leftovers import list_leftovers
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy

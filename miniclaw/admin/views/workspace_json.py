@@ -13,8 +13,8 @@ from miniclaw.admin.views.workspace import Part, WorkspaceState, next_run, rules
 from miniclaw.config import Mode, show_config
 from miniclaw.formats import encodable
 from miniclaw.session.entries import Leftover
-from miniclaw.session.history import FileTally
 from miniclaw.session.ownership.holder import Holder
+from miniclaw.session.records.history import FileTally
 from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason
 from miniclaw.session.types import AwareDatetime

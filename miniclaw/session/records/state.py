@@ -47,7 +47,7 @@ from miniclaw.session.retention.notice import LastRun
 from miniclaw.session.retention.timeline import Floor, Frame, Seen, Timeline
 
 if TYPE_CHECKING:
-    from miniclaw.session.history import History
+    from miniclaw.session.records.history import History
 
 STATE_FILE: Final = "retention.json"
 LAST_SEEN_NAME: Final = "last-seen"
@@ -189,7 +189,7 @@ class StateDirectory:
 
     def history(self) -> History:
         """Return the history that lies here."""
-        from miniclaw.session.history import History  # noqa: PLC0415 - start-up time: listing needs none
+        from miniclaw.session.records.history import History  # noqa: PLC0415 - start-up time: listing needs none
 
         return History(self.folder)
 

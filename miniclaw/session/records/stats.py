@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias, get_args
 
 from miniclaw.clock import Now, utc_now
-from miniclaw.session.cleanup_result import CleanupResult
 from miniclaw.session.entries import LeftoverKind
+from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.retention.policy import REMOVING
 
 RunOutcome: TypeAlias = Literal["removed", "announced", "held", "interrupted", "failed"]

@@ -7,11 +7,11 @@ from datetime import timedelta
 from msgspec import Struct
 
 from miniclaw.clock import Clock, read_clock, uptime
+from miniclaw.session.records.state import StateDirectory
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Notice, Rules
 from miniclaw.session.retention.policy import DAILY, RetentionPolicy
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.state import StateDirectory
 
 
 class Moment(Struct, frozen=True):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from miniclaw.errors import StoreError
 from miniclaw.loggers import get_logger
-from miniclaw.session.cleanup_log import CleanupLog
-from miniclaw.session.cleanup_result import Progress
 from miniclaw.session.entries import LeftoverRemoval
-from miniclaw.session.history import Actor, History, HistoryEvent
+from miniclaw.session.records.cleanup_log import CleanupLog
+from miniclaw.session.records.history import Actor, History, HistoryEvent
+from miniclaw.session.records.result import Progress
+from miniclaw.session.records.stats import CleanupStats
 from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow
-from miniclaw.session.stats import CleanupStats
 from miniclaw.session.threads import Epilogue
 
 log = get_logger("miniclaw.session.cleanup")

@@ -36,8 +36,8 @@ from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.ledger_file import LEDGER_NAME
 from miniclaw.session.files.subdirectory import STATE_NAME, Folder
-from miniclaw.session.history import HISTORY_NAME, merge_histories
-from miniclaw.session.state import EARLIER_NAMES, LAST_SEEN_NAME, StateDirectory
+from miniclaw.session.records.history import HISTORY_NAME, merge_histories
+from miniclaw.session.records.state import EARLIER_NAMES, LAST_SEEN_NAME, StateDirectory
 from miniclaw.session.trash.folder import SUFFIX, entry_id_of, is_temporary
 from miniclaw.session.trash.trash import TRASH_NAME, Trash
 

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from miniclaw.session.entries import Leftover, LeftoverRemoval
-from miniclaw.session.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
+from miniclaw.session.records.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
 from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.plan import CleanupPlan
