@@ -27,8 +27,8 @@ from anyio.from_thread import BlockingPortal
 from miniclaw.errors import RuntimeClosedError
 from miniclaw.session import runtime as trio_runtime
 from miniclaw.session.cleanup import CleanupResult
+from miniclaw.session.live.save_job import SaveReport
 from miniclaw.session.ownership.process import OpeningProcess
-from miniclaw.session.saving import SaveReport
 from miniclaw.session.types import Message, Session
 
 P = ParamSpec("P")

@@ -22,8 +22,8 @@ from miniclaw.session import names
 from miniclaw.session.files.ledger_file import LedgerFile
 from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.format import codec
+from miniclaw.session.live.store import SAVE_THREADS, open_store
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.store import SAVE_THREADS, open_store
 from miniclaw.session.types import Message
 
 _SMALL: Final = 5_000

@@ -24,6 +24,8 @@ from miniclaw.errors import RemovalPendingError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.carrying_out import carry_out
 from miniclaw.session.entries import ProblemFile, StoredSession
+from miniclaw.session.live.store import open_store
+from miniclaw.session.live.store_protocol import SessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import CleanupPlan, Planner
 from miniclaw.session.records.cleanup_log import CleanupLog, RunLog, log_removed
@@ -37,8 +39,6 @@ from miniclaw.session.retention.notice import Notice
 from miniclaw.session.retention.policy import DAILY, SESSION_TTL_DAYS, RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.store import open_store
-from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.threads import ThreadRunner, run_in_thread
 from miniclaw.session.timekeeper import Timekeeper
 from miniclaw.session.types import Session, SessionHeader

@@ -1,7 +1,7 @@
 """The sessions in memory.
 
 The trio thread owns all state here: it is decided and changed in one synchronous step, and what follows on disk
-happens in the store. There is one lock per session, around its file (`miniclaw.session.locks`).
+happens in the store. There is one lock per session, around its file (`miniclaw.session.live.locks`).
 
 A session is loaded when somebody asks for it, stays while it is changed and not yet saved, and may leave when it is
 clean and others were used more recently. While anybody holds the object it keeps its identity: asked for again, it is
@@ -20,23 +20,23 @@ from miniclaw.errors import SessionExistsError, SessionNotFoundError
 from miniclaw.loggers import get_logger
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.format import codec
-from miniclaw.session.gate import Gate
 from miniclaw.session.job import Late
-from miniclaw.session.loader import SessionLoader
-from miniclaw.session.locks import FileLocks, Lease
-from miniclaw.session.memory import Entry, SaveState, SessionMemory
-from miniclaw.session.mover import SessionMover
+from miniclaw.session.live.gate import Gate
+from miniclaw.session.live.loader import SessionLoader
+from miniclaw.session.live.locks import FileLocks, Lease
+from miniclaw.session.live.memory import Entry, SaveState, SessionMemory
+from miniclaw.session.live.mover import SessionMover
+from miniclaw.session.live.remover import Deletion, SessionRemover
+from miniclaw.session.live.save_job import SaveReport
+from miniclaw.session.live.saver import SessionSaver
+from miniclaw.session.live.store_protocol import SessionStore
 from miniclaw.session.names import make_session_id, split_session_id
 from miniclaw.session.plan import LiveSession
 from miniclaw.session.records.stats import SessionStats
 from miniclaw.session.removal.relocation import Relocation
 from miniclaw.session.removal.transaction import Removal, TrashOrder
-from miniclaw.session.removing import Deletion, SessionRemover
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.saver import SessionSaver
-from miniclaw.session.saving import SaveReport
-from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.types import Message, Session, SessionHeader
 
 MAX_LIVE_SESSIONS: Final = 1000
@@ -183,7 +183,7 @@ class SessionManager:
         """
         return self.policy.is_expired(await self._loader.header(session_id), self._ages())
 
-    # The end, in this order: close, drain, flush, seal; see `miniclaw.session.gate`. ---------------------------
+    # The end, in this order: close, drain, flush, seal; see `miniclaw.session.live.gate`. ---------------------------
 
     def close(self) -> None:
         """Begin no operation any more: each raises `RuntimeClosedError`. Those that wait for the disk go on."""

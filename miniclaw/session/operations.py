@@ -23,15 +23,15 @@ from miniclaw.session.carrying_out import REMOVAL_BATCH
 from miniclaw.session.cleanup import RECORD_SECONDS, OnProgress
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.job import PENDING
+from miniclaw.session.live.remover import Deletion
+from miniclaw.session.live.store import open_store
 from miniclaw.session.parts import SessionParts
 from miniclaw.session.quarantine_operations import QuarantineActs, QuarantineOperations
 from miniclaw.session.records.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
 from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.removal.erase import Traces, erase_traces
 from miniclaw.session.removal.relocation import Relocation
-from miniclaw.session.removing import Deletion
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.store import open_store
 from miniclaw.session.threads import Epilogue
 from miniclaw.session.timekeeper import open_time
 from miniclaw.session.trash.entries import Restored, TrashRemoval

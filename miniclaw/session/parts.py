@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.files.ledger_file import LedgerFile
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, SessionManager
 from miniclaw.session.records.history import Actor, History
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.schedule import Schedule
-from miniclaw.session.store import FileSessionStore
 from miniclaw.session.timekeeper import Timekeeper
 
 

@@ -12,8 +12,8 @@ import trio
 
 from miniclaw.loggers import get_logger
 from miniclaw.session.idle import Idle, check_interval
+from miniclaw.session.live.save_job import SaveReport
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.saving import SaveReport
 from miniclaw.session.timekeeper import Timekeeper
 
 PERSISTENCE_INTERVAL_SECS: Final = 30

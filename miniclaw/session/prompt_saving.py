@@ -13,8 +13,8 @@ from typing import Final
 import trio
 from msgspec import Struct
 
+from miniclaw.session.live.memory import SaveState
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.memory import SaveState
 
 GATHER_SECONDS: Final = 0.02
 """How long the saver waits for more before it begins."""

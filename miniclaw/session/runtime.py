@@ -19,6 +19,7 @@ from miniclaw.session.cleanup_service import CleanupService, OnAnnounced
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.idle import check_interval
+from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS
 from miniclaw.session.operations import SessionOperations
 from miniclaw.session.parts import SessionParts
@@ -27,7 +28,6 @@ from miniclaw.session.records.history import Actor
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
 from miniclaw.session.rules import RuntimeRules
-from miniclaw.session.store import open_store
 from miniclaw.session.timekeeper import longest_kept, open_time
 from miniclaw.session.usage import UsageMeter
 

@@ -17,13 +17,13 @@ from msgspec.structs import replace
 from miniclaw.clock import MICROSECOND, Clock, Now, SystemClock, as_clock, read_clock, uptime
 from miniclaw.errors import OwnershipLostError, StoreError
 from miniclaw.loggers import get_logger
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.records.moment import Moment
 from miniclaw.session.records.state import RetentionState, StateDirectory, tick_of
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Notice
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.store import FileSessionStore
 from miniclaw.session.threads import ThreadRunner, run_in_thread
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from miniclaw.agent.models import EchoModel
 from miniclaw.agent.transcript import INTERRUPTED, MAX_LOOKBACK, STOPPED, find_delivery
 from miniclaw.channels.base import InboundMessage
 from miniclaw.errors import ModelError
-from miniclaw.session.saving import SaveReport
+from miniclaw.session.live.save_job import SaveReport
 from miniclaw.session.types import Message
 from tests.fakes.agent import ConfirmingMailbox, House, ScriptedModel, StreamingModel, open_house
 from tests.fakes.clock import WallClock

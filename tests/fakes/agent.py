@@ -13,8 +13,8 @@ from miniclaw.agent.loop import AgentLoop
 from miniclaw.agent.models import Model, ModelEvent
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundDelta, OutboundMessage
 from miniclaw.errors import ChannelError
+from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.store import open_store
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.patience import PATIENCE_SECONDS

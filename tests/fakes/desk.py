@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.operations import SessionOperations
 from miniclaw.session.records.history import HistoryEvent
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.store import FileSessionStore
 from tests.fakes.clock import WallClock
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import write_session

@@ -19,8 +19,8 @@ from miniclaw.agent.loop import AgentLoop
 from miniclaw.agent.models import Model
 from miniclaw.channels.live import LiveChannel
 from miniclaw.config.web import WebConfig
+from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.store import open_store
 from miniclaw.web.app import build_app
 from miniclaw.web.chat.routes import chat_routes
 from miniclaw.web.server import Server, open_server

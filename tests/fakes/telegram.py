@@ -21,8 +21,8 @@ from miniclaw.channels.telegram.sending import Sender
 from miniclaw.config.telegram import TelegramConfig
 from miniclaw.http_client import open_http_client
 from miniclaw.secret import Secret
+from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.store import open_store
 from tests.fakes.bot_api import ME, TOKEN, FakeBotApi
 from tests.fakes.patience import PATIENCE_SECONDS
 

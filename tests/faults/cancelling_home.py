@@ -16,12 +16,12 @@ from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
+from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import file_name, split_session_id
 from miniclaw.session.operations import SessionOperations
 from miniclaw.session.records.history import History
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.types import Message
 from tests.fakes.cancelling import Cancelling, QuickOs
 from tests.fakes.clock import WallClock

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.store import open_store
 from tests.fakes.clock import WallClock
 from tests.fakes.samples import write_session
 from tests.faults.interleaving import SOAK, Level, Outcome, PausingOs, Schedule, Stage, explore, run_tasks, run_trio

@@ -16,9 +16,9 @@ from miniclaw.agent.loop import AgentLoop
 from miniclaw.agent.models import EchoModel
 from miniclaw.channels.base import InboundMessage
 from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.live.store import open_store
 from miniclaw.session.names import split_session_id
 from miniclaw.session.runtime import open_runtime
-from miniclaw.session.store import open_store
 from miniclaw.session.types import Message
 from tests.fakes.agent import MailboxChannel
 from tests.fakes.cancelling import Cancelling

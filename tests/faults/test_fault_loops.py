@@ -15,11 +15,11 @@ from typing import Final
 
 import pytest
 
-from miniclaw.session import store
 from miniclaw.session.format import codec
+from miniclaw.session.live import store
+from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import file_name
-from miniclaw.session.store import open_store
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

@@ -157,7 +157,7 @@ def test_removal_without_consent_is_found(explorer: Explorer, monkeypatch: pytes
         nonlocal wrong
         wrong += outcomes["chat"] != (["new"] if outcomes["cleanup"] else [OLD, "new"])
 
-    monkeypatch.setattr("miniclaw.session.store.remove_batch", remove_wrongly)
+    monkeypatch.setattr("miniclaw.session.live.store.remove_batch", remove_wrongly)
     count = explorer.run("chat x cleanup", World.be_idle, check)
     print(f"wrong in {wrong} of {count}")
     assert 0 < wrong < count

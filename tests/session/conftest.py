@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.trash.trash import Trash
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import Desk

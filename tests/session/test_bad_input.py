@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from miniclaw.session.cleanup import Cleanup, CleanupResult
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.store import FileSessionStore
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs

@@ -14,10 +14,10 @@ from miniclaw.errors import SessionsDirectoryError, StoreError, StoreIOError, Wo
 from miniclaw.session.carrying_out import REMOVAL_BATCH
 from miniclaw.session.cleanup import CLEANUP_INTERVAL_SECS, SESSION_TTL_DAYS, Cleanup
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import scan_sync
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.store import FileSessionStore
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.moments import at_once

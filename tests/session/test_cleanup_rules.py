@@ -13,8 +13,8 @@ import trio.testing
 
 from miniclaw.session.carrying_out import TRASH_BATCH, TRASHED_BYTES
 from miniclaw.session.cleanup import CONFIRM_COMMAND, CleanupResult
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.store import FileSessionStore
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.runs import Runs

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from miniclaw.errors import SessionNotFoundError
-from miniclaw.session.loader import LOOK_SECONDS
+from miniclaw.session.live.loader import LOOK_SECONDS
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.types import Message, Session

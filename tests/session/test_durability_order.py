@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 import trio
 
-from miniclaw.session import store as store_module
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.on_disk import remember
 from miniclaw.session.files.quarantine_folder import quarantine
+from miniclaw.session.live import store as store_module
+from miniclaw.session.live.save_job import SaveJob, SaveOutcome
+from miniclaw.session.live.store import open_store
 from miniclaw.session.removal.recovery import recover
 from miniclaw.session.removal.transaction import TrashOrder, remove_batch
-from miniclaw.session.saving import SaveJob, SaveOutcome
-from miniclaw.session.store import open_store
 from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.folders import trash_in

@@ -13,8 +13,8 @@ import trio
 from miniclaw.errors import SessionNotFoundError, StoreError
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.job import PATIENCE_SECONDS
+from miniclaw.session.live.store import open_store
 from miniclaw.session.names import file_name
-from miniclaw.session.store import open_store
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import Desk
 from tests.fakes.os_calls import FaultyOs

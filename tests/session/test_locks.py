@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from miniclaw.session.locks import FileLocks
+from miniclaw.session.live.locks import FileLocks
 from tests.fakes.patience import PATIENCE_SECONDS
 
 

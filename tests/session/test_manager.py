@@ -22,8 +22,8 @@ from miniclaw.errors import (
     SessionNotFoundError,
     StoreIOError,
 )
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.store import FileSessionStore
 from miniclaw.session.types import Message, Session, ToolCall
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

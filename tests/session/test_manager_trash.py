@@ -19,9 +19,9 @@ from miniclaw.errors import (
     TrashEntryNotFoundError,
 )
 from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.store import FileSessionStore
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

@@ -15,10 +15,10 @@ import pytest
 
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.live.store import open_store
 from miniclaw.session.records.history import merge_histories
 from miniclaw.session.records.migration import move_in
 from miniclaw.session.runtime import open_runtime
-from miniclaw.session.store import open_store
 from tests.fakes.clock import WallClock
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.folders import state_in

@@ -11,9 +11,9 @@ import trio
 
 from miniclaw.errors import InvalidMessageError, InvalidSessionIdError, RuntimeClosedError
 from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.runtime import open_runtime
-from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

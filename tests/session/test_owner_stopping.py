@@ -10,13 +10,13 @@ import pytest
 import trio
 
 from miniclaw.errors import WorkspaceHeldError
-from miniclaw.session import store as store_module
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.live import store as store_module
+from miniclaw.session.live.store import STOPPING_SECONDS, open_store
 from miniclaw.session.operations import open_operations
 from miniclaw.session.ownership.holder import Holder
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import open_runtime
-from miniclaw.session.store import STOPPING_SECONDS, open_store
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs

@@ -12,10 +12,10 @@ import trio
 from trio.testing import MockClock
 
 from miniclaw.clock import MICROSECOND
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
 from miniclaw.session.records.state import LAST_SEEN_NAME, STATE_FILE
-from miniclaw.session.store import FileSessionStore
 from miniclaw.session.timekeeper import Timekeeper
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock

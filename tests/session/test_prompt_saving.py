@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.prompt_saving import RETRY_SECONDS, PromptSaver
-from miniclaw.session.store import open_store
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

@@ -11,9 +11,9 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.ledger_file import LedgerFile
 from miniclaw.session.files.saved_files import SavedFiles
 from miniclaw.session.files.subdirectory import STATE_NAME, Folder
+from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.plan import scan_sync
-from miniclaw.session.store import FileSessionStore, open_store
 from miniclaw.session.types import Session
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import at_once
@@ -75,7 +75,7 @@ async def test_scan_that_is_broken_off_loses_no_saves(
     tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cleanup that a shutdown cut short leaves to the next one what was remembered."""
-    monkeypatch.setattr("miniclaw.session.store_scan.SCAN_BATCH_SECONDS", -1.0)
+    monkeypatch.setattr("miniclaw.session.live.store_scan.SCAN_BATCH_SECONDS", -1.0)
     async with open_store(tmp_path / "sessions") as store:
         store.keep_ledger(LedgerFile(store.state.folder))
         manager = SessionManager(store, clock=clock)

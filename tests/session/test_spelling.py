@@ -20,6 +20,7 @@ from miniclaw.session.disk.spelling import fold, is_spelled
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.scan import DirectoryScan
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import file_name
 from miniclaw.session.removal.erase import erase_traces
@@ -28,7 +29,6 @@ from miniclaw.session.removal.recovery import recover
 from miniclaw.session.removal.restore import restore
 from miniclaw.session.removal.transaction import TrashOrder, remove_batch
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.store import FileSessionStore
 from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock

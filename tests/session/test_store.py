@@ -12,9 +12,9 @@ import trio
 
 from miniclaw.errors import SessionNotFoundError, StoreError, WorkspaceHeldError
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.live.save_job import SaveOutcome
+from miniclaw.session.live.store import SAVE_THREADS, open_store
 from miniclaw.session.removal.transaction import Removal
-from miniclaw.session.saving import SaveOutcome
-from miniclaw.session.store import SAVE_THREADS, open_store
 from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.store import FileSessionStore
 from miniclaw.session.usage import FileCount, UsageMeter
 from tests.fakes.clock import WallClock
 from tests.fakes.os_calls import FaultyOs

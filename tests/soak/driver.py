@@ -29,8 +29,8 @@ import trio
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundMessage
 from miniclaw.config import Config, Home, SessionConfig
 from miniclaw.gateway import run_gateway
+from miniclaw.session.live.save_job import SaveReport
 from miniclaw.session.runtime import SessionRuntime
-from miniclaw.session.saving import SaveReport
 from tests.fakes.work_folder import left_in_work
 
 CHANNEL = "soak"

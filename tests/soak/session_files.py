@@ -18,8 +18,8 @@ import structlog
 import trio
 from hypothesis import HealthCheck, given, seed, settings
 
+from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.store import open_store
 from miniclaw.session.types import Message
 from tests.fakes.session_shapes import SessionShape, is_usual, session_shapes
 

@@ -1,7 +1,7 @@
 """The sessions directory, synchronously: open, own, read, write.
 
 This module and those beside it (`scanning` lists, `quarantine` moves aside, `removal` removes) are the only code that
-touches session files; the event loop reaches them through `miniclaw.session.store`. Everything is relative to one
+touches session files; the event loop reaches them through `miniclaw.session.live.store`. Everything is relative to one
 directory descriptor and follows no link. Names come from `miniclaw.session.names`, never from a file's content.
 
 Beside the session files lie a lock and two hidden folders::

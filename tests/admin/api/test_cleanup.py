@@ -15,7 +15,7 @@ from miniclaw.admin.views.looking import look_ahead
 from miniclaw.admin.views.plan import shown_plan
 from miniclaw.config import Config, SessionConfig
 from miniclaw.session.carrying_out import REMOVAL_BATCH
-from miniclaw.session.saving import SaveReport
+from miniclaw.session.live.save_job import SaveReport
 from tests.admin.api.conftest import Office
 from tests.fakes.api import Answer
 from tests.fakes.threads import wait_in_thread

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.loop import AgentLoop
 from miniclaw.channels.live import LiveChannel
+from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.store import open_store
 from miniclaw.session.types import Message
 from miniclaw.web.chat.endpoint import ChatEndpoint
 from tests.fakes.agent import ScriptedModel

@@ -12,8 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 from miniclaw.channels.base import InboundMessage, OutboundMessage
 from miniclaw.channels.live import LiveChannel
 from miniclaw.channels.subscription import MAX_QUEUED_EVENTS
+from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.store import open_store
 from miniclaw.web.chat.endpoint import ChatEndpoint
 from tests.fakes.asgi_client import AsgiClient
 from tests.fakes.clock import WallClock

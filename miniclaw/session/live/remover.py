@@ -26,12 +26,12 @@ from miniclaw.errors import (
 from miniclaw.loggers import get_logger
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.job import PENDING, REFUSED, Job, Late
-from miniclaw.session.locks import FileLocks, Lease
-from miniclaw.session.memory import Entry, SessionMemory
+from miniclaw.session.live.locks import FileLocks, Lease
+from miniclaw.session.live.memory import Entry, SessionMemory
+from miniclaw.session.live.saver import SessionSaver
+from miniclaw.session.live.store_protocol import SessionStore
 from miniclaw.session.records.stats import CleanupStats
 from miniclaw.session.removal.transaction import Removal, TrashOrder
-from miniclaw.session.saver import SessionSaver
-from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.threads import Epilogue
 from miniclaw.session.types import Session, SessionHeader
 

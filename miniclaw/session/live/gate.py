@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import trio
 
 from miniclaw.errors import RuntimeClosedError
-from miniclaw.session.store_protocol import SessionStore
+from miniclaw.session.live.store_protocol import SessionStore
 
 
 class Gate:

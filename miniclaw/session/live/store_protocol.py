@@ -1,4 +1,4 @@
-"""What the runtime needs of a store; `miniclaw.session.store` has the one over files."""
+"""What the runtime needs of a store; `miniclaw.session.live.store` has the one over files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from miniclaw.errors import StoreError
 from miniclaw.session.entries import Leftover, LeftoverRemoval, ScanRow, Verify
 from miniclaw.session.files.on_disk import Difference
 from miniclaw.session.files.ownable import Place
+from miniclaw.session.live.save_job import SaveOutcome
 from miniclaw.session.removal.relocation import Relocation
 from miniclaw.session.removal.transaction import Consent, Removal, TrashOrder
 from miniclaw.session.retention.policy import Staying
-from miniclaw.session.saving import SaveOutcome
 from miniclaw.session.threads import Epilogue
 from miniclaw.session.types import Session, SessionHeader
 

@@ -19,11 +19,11 @@ from miniclaw.errors import (
 )
 from miniclaw.loggers import get_logger
 from miniclaw.session.files.on_disk import Difference
-from miniclaw.session.gate import Gate
-from miniclaw.session.locks import FileLocks, Lease
-from miniclaw.session.memory import Entry, SessionMemory
+from miniclaw.session.live.gate import Gate
+from miniclaw.session.live.locks import FileLocks, Lease
+from miniclaw.session.live.memory import Entry, SessionMemory
+from miniclaw.session.live.store_protocol import SessionStore
 from miniclaw.session.names import split_session_id
-from miniclaw.session.store_protocol import SessionStore
 from miniclaw.session.types import Session, SessionHeader
 
 LOOK_SECONDS: Final = 1

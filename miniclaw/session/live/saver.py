@@ -9,11 +9,11 @@ import trio
 from miniclaw.loggers import get_logger
 from miniclaw.session.files.on_disk import Written, remember
 from miniclaw.session.format import codec
-from miniclaw.session.locks import FileLocks, Lease
-from miniclaw.session.memory import Entry, SessionMemory
+from miniclaw.session.live.locks import FileLocks, Lease
+from miniclaw.session.live.memory import Entry, SessionMemory
+from miniclaw.session.live.save_job import SaveOutcome, SaveReport, log_failed_save
+from miniclaw.session.live.store_protocol import SessionStore
 from miniclaw.session.records.stats import SaveStats
-from miniclaw.session.saving import SaveOutcome, SaveReport, log_failed_save
-from miniclaw.session.store_protocol import SessionStore
 
 log = get_logger("miniclaw.session.manager")
 

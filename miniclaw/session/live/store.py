@@ -34,6 +34,9 @@ from miniclaw.session.files.quarantine_folder import quarantine_session
 from miniclaw.session.files.saved_files import SavedFiles
 from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.files.subdirectory import Folder
+from miniclaw.session.live.save_job import SaveJob, SaveOutcome
+from miniclaw.session.live.store_protocol import StoreScan
+from miniclaw.session.live.store_scan import FileScan
 from miniclaw.session.ownership.process import OpeningProcess
 from miniclaw.session.records.migration import move_in
 from miniclaw.session.records.state import StateDirectory
@@ -43,9 +46,6 @@ from miniclaw.session.removal.relocation import Relocation, relocate
 from miniclaw.session.removal.restore import restore
 from miniclaw.session.removal.transaction import Consent, Removal, TrashOrder, remove_batch
 from miniclaw.session.retention.policy import Staying
-from miniclaw.session.saving import SaveJob, SaveOutcome
-from miniclaw.session.store_protocol import StoreScan
-from miniclaw.session.store_scan import FileScan
 from miniclaw.session.threads import Epilogue, run_in_thread, telling
 from miniclaw.session.trash.entries import TrashEntry
 from miniclaw.session.trash.trash import TRASH_NAME, Trash
