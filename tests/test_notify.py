@@ -19,7 +19,7 @@ from miniclaw.config.in_force import ConfigInForce
 from miniclaw.config.notify import NotifyConfig
 from miniclaw.daemon.notify import COMMAND_SECONDS, tell, teller
 from miniclaw.gateway import run_gateway
-from miniclaw.session.announcing import Announcement
+from miniclaw.session.maintenance.announcements import Announcement
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session

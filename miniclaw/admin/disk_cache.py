@@ -9,7 +9,7 @@ import trio
 from msgspec import Struct
 
 from miniclaw.errors import StoreError
-from miniclaw.session.usage import DiskUsage
+from miniclaw.session.maintenance.usage import DiskUsage
 
 REFRESH_SECONDS: Final = 60
 """So old a measurement is still good enough, exclusive."""

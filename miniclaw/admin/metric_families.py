@@ -24,10 +24,10 @@ from miniclaw.agent.stats import TurnStats
 from miniclaw.channels.port import Port
 from miniclaw.histogram import Histogram
 from miniclaw.output_queue import dropped_records
-from miniclaw.session.cleanup_service import CleanupService
+from miniclaw.session.maintenance.service import CleanupService
+from miniclaw.session.maintenance.usage import FileCount
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.runtime import SessionRuntime
-from miniclaw.session.usage import FileCount
 from miniclaw.version import VERSION
 
 PREFIX: Final = "miniclaw_"

@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 from miniclaw.config import Home
 from miniclaw.config.in_force import ConfigInForce
 from miniclaw.loggers import get_logger
-from miniclaw.session.announcing import Announcement, OnAnnounced
+from miniclaw.session.maintenance.announcements import Announcement, OnAnnounced
 
 COMMAND_SECONDS: Final = 30
 """How long the command may take; then it is killed."""

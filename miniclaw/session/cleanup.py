@@ -4,7 +4,7 @@ One listing of the directory a run, header by header, in threads; a pure plan (`
 in batches, each verified at the last moment and with the manager's consent (`miniclaw.session.removal.transaction`). Nothing is
 ever removed for being unreadable.
 
-When it runs by itself is the business of `miniclaw.session.cleanup_service`; called directly it does what it says at
+When it runs by itself is the business of `miniclaw.session.maintenance.service`; called directly it does what it says at
 once.
 """
 

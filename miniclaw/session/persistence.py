@@ -11,8 +11,8 @@ from typing import Final
 import trio
 
 from miniclaw.loggers import get_logger
-from miniclaw.session.idle import Idle, check_interval
 from miniclaw.session.live.save_job import SaveReport
+from miniclaw.session.maintenance.wakeup import Idle, check_interval
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.timekeeper import Timekeeper
 

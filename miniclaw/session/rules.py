@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from miniclaw.session.idle import check_interval
+from miniclaw.session.maintenance.wakeup import check_interval
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS
 from miniclaw.session.retention.policy import DAILY, RetentionPolicy
 from miniclaw.session.retention.schedule import Schedule

@@ -15,11 +15,12 @@ import trio
 from miniclaw.clock import Clock, Now
 from miniclaw.errors import UnsavedSessionsError
 from miniclaw.loggers import get_logger
-from miniclaw.session.cleanup_service import CleanupService, OnAnnounced
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.earlier import EarlierFolders
-from miniclaw.session.idle import check_interval
 from miniclaw.session.live.store import open_store
+from miniclaw.session.maintenance.service import CleanupService, OnAnnounced
+from miniclaw.session.maintenance.usage import UsageMeter
+from miniclaw.session.maintenance.wakeup import check_interval
 from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS
 from miniclaw.session.operations import SessionOperations
 from miniclaw.session.parts import SessionParts
@@ -29,7 +30,6 @@ from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
 from miniclaw.session.rules import RuntimeRules
 from miniclaw.session.timekeeper import longest_kept, open_time
-from miniclaw.session.usage import UsageMeter
 
 GRACE_SECONDS: Final = 5
 """How long each service may take to end, and how long the last flush may take."""

@@ -15,8 +15,8 @@ from miniclaw.agent.stats import MODEL_ERROR_KINDS
 from miniclaw.channels.base import InboundMessage
 from miniclaw.channels.port import Port
 from miniclaw.errors import ModelError
-from miniclaw.session.announcing import Announcement
 from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.maintenance.announcements import Announcement
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.types import Message
 from tests.fakes.agent import ScriptedModel, StreamingModel

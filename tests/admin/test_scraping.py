@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from miniclaw.admin.disk_cache import PATIENCE_SECONDS, REFRESH_SECONDS
 from miniclaw.admin.metrics import OPEN_METRICS, PLAIN, Metrics, negotiate
-from miniclaw.session.usage import DiskUsage, FileCount
+from miniclaw.session.maintenance.usage import DiskUsage, FileCount
 from tests.fakes.clock import WallClock
 from tests.fakes.metrics_rules import broken_rules
 from tests.fakes.os_calls import FaultyOs

@@ -11,8 +11,8 @@ import trio
 
 from miniclaw.errors import StoreError
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.cleanup_service import CleanupService
 from miniclaw.session.live.store import FileSessionStore
+from miniclaw.session.maintenance.service import CleanupService
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.records.stats import CleanupStats, SaveStats
 from miniclaw.session.timekeeper import Timekeeper, open_time

@@ -10,9 +10,9 @@ import pytest
 import trio
 
 from miniclaw.session.live.store import FileSessionStore
+from miniclaw.session.maintenance.usage import FileCount, UsageMeter
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.usage import FileCount, UsageMeter
 from tests.fakes.clock import WallClock
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.patience import PATIENCE_SECONDS

@@ -14,9 +14,9 @@ import trio
 from miniclaw.errors import RuntimeClosedError, StoreError
 from miniclaw.foreign import Contained
 from miniclaw.loggers import get_logger
-from miniclaw.session.announcing import Announcement, Announcer, OnAnnounced
 from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup, CleanupResult, OnPlan
-from miniclaw.session.idle import Idle
+from miniclaw.session.maintenance.announcements import Announcement, Announcer, OnAnnounced
+from miniclaw.session.maintenance.wakeup import Idle
 from miniclaw.session.records.result import planned_event
 from miniclaw.session.retention.notice import LastRun, Notice
 from miniclaw.session.retention.plan import CleanupPlan
