@@ -11,7 +11,7 @@ import trio
 
 from miniclaw import RetentionPolicy
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.operations import open_operations
+from miniclaw.session.operations.operations import open_operations
 from miniclaw.session.plan import CleanupPlan, scan_sync
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from miniclaw.admin.views.place import FixedPlace
 from miniclaw.config import Config, Home
 from miniclaw.config.in_force import ConfigInForce
 from miniclaw.session.live.save_job import SaveReport
-from miniclaw.session.operations import SessionOperations
+from miniclaw.session.operations.operations import SessionOperations
 from miniclaw.session.records.moment import Moment
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.runtime import SessionRuntime

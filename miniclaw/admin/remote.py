@@ -14,8 +14,8 @@ from miniclaw.admin.client import GatewayClient
 from miniclaw.admin.messages import MAX_PAGE, DeletedSession, QuarantineOutcome, error_of
 from miniclaw.errors import GatewayError, StoreError
 from miniclaw.session.cleanup import OnProgress
-from miniclaw.session.operations import Deleted
-from miniclaw.session.quarantine_operations import FileOutcome
+from miniclaw.session.operations.operations import Deleted
+from miniclaw.session.operations.quarantine import FileOutcome
 from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.trash.entries import Restored, TrashRemoval
 
@@ -39,7 +39,7 @@ class _Remote:
 
 
 class RemoteQuarantine(_Remote):
-    """`miniclaw.session.quarantine_operations.QuarantineOperations` of a running gateway; see there."""
+    """`miniclaw.session.operations.quarantine.QuarantineOperations` of a running gateway; see there."""
 
     async def add(self, files: Sequence[str]) -> list[FileOutcome]:
         """Move files to quarantine; see `QuarantineOperations.add`."""
@@ -61,7 +61,7 @@ class RemoteQuarantine(_Remote):
 
 
 class RemoteOperations(_Remote):
-    """`miniclaw.session.operations.SessionOperations` of a running gateway; see there."""
+    """`miniclaw.session.operations.operations.SessionOperations` of a running gateway; see there."""
 
     async def delete(self, session_ids: Sequence[str], *, erase: bool = False) -> list[Deleted]:
         """Delete sessions; see `SessionOperations.delete`."""

@@ -19,7 +19,7 @@ from miniclaw.formats import format_size
 from miniclaw.session.retention.plan import CleanupPlan
 
 if TYPE_CHECKING:
-    from miniclaw.session.operations import Operations
+    from miniclaw.session.operations.operations import Operations
     from miniclaw.session.records.result import CleanupResult
 
 _HELD = "Session cleanup held"  # an event of the log that is told at the end of the result, for a person

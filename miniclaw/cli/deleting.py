@@ -22,7 +22,7 @@ from miniclaw.formats import encodable, format_age, format_duration, format_size
 from miniclaw.session.retention.timeline import Ages
 
 if TYPE_CHECKING:
-    from miniclaw.session.operations import Deleted
+    from miniclaw.session.operations.operations import Deleted
 
 _MOST_TOLD = 20  # sessions told one by one
 

@@ -21,7 +21,7 @@ from miniclaw.session.files.directory import SessionDirectory
 
 if TYPE_CHECKING:
     from miniclaw.admin.client import GatewayClient
-    from miniclaw.session.operations import Operations
+    from miniclaw.session.operations.operations import Operations
 
 T = TypeVar("T")
 
@@ -114,7 +114,7 @@ def _find_gateway(settings: Settings, *, by_rules: bool) -> GatewayClient | None
 def _own(settings: Settings, work: Callable[[Operations], Awaitable[T]]) -> T:
     import trio  # noqa: PLC0415 - start-up time
 
-    from miniclaw.session.operations import open_operations  # noqa: PLC0415
+    from miniclaw.session.operations.operations import open_operations  # noqa: PLC0415
 
     home, policy = settings.home, settings.config.session.retention_policy()
 

@@ -28,7 +28,7 @@ from miniclaw.session.removal.leftovers import list_foreign
 from miniclaw.session.removal.quarantine_files import pieces_of, read_quarantined
 
 if TYPE_CHECKING:
-    from miniclaw.session.quarantine_operations import FileOutcome
+    from miniclaw.session.operations.quarantine import FileOutcome
 
 
 @click.group()

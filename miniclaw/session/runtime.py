@@ -22,8 +22,8 @@ from miniclaw.session.maintenance.service import CleanupService, OnAnnounced
 from miniclaw.session.maintenance.usage import UsageMeter
 from miniclaw.session.maintenance.wakeup import check_interval
 from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS
-from miniclaw.session.operations import SessionOperations
-from miniclaw.session.parts import SessionParts
+from miniclaw.session.operations.operations import SessionOperations
+from miniclaw.session.operations.parts import SessionParts
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
 from miniclaw.session.records.history import Actor
 from miniclaw.session.retention.policy import RetentionPolicy

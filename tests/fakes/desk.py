@@ -7,7 +7,7 @@ from datetime import timedelta
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.operations import SessionOperations
+from miniclaw.session.operations.operations import SessionOperations
 from miniclaw.session.records.history import HistoryEvent
 from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import WallClock

@@ -19,7 +19,7 @@ from miniclaw.session.format import codec
 from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import file_name, split_session_id
-from miniclaw.session.operations import SessionOperations
+from miniclaw.session.operations.operations import SessionOperations
 from miniclaw.session.records.history import History
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.types import Message

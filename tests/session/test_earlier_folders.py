@@ -10,7 +10,7 @@ import pytest
 
 from miniclaw.errors import TrashEntryNotFoundError
 from miniclaw.session.earlier import EarlierFolders
-from miniclaw.session.operations import open_operations
+from miniclaw.session.operations.operations import open_operations
 from miniclaw.session.records.state import LANDMARK_NAME, STATE_FILE
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import open_runtime

@@ -9,7 +9,7 @@ import pytest
 
 from miniclaw.session.files.ledger import Ledger, encode_use, fingerprint
 from miniclaw.session.files.ledger_file import LEDGER_NAME
-from miniclaw.session.operations import open_operations
+from miniclaw.session.operations.operations import open_operations
 from tests.fakes.clock import WallClock
 from tests.fakes.folders import ledger_in
 from tests.fakes.logs import LogRecorder

@@ -17,7 +17,7 @@ from miniclaw.errors import (
     WorkspaceHeldError,
 )
 from miniclaw.session.carrying_out import REMOVAL_BATCH
-from miniclaw.session.operations import open_operations
+from miniclaw.session.operations.operations import open_operations
 from miniclaw.session.retention.notice import LastRun
 from miniclaw.session.trash.entries import Restored
 from tests.fakes.clock import WallClock

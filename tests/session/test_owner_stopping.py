@@ -13,7 +13,7 @@ from miniclaw.errors import WorkspaceHeldError
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.live import store as store_module
 from miniclaw.session.live.store import STOPPING_SECONDS, open_store
-from miniclaw.session.operations import open_operations
+from miniclaw.session.operations.operations import open_operations
 from miniclaw.session.ownership.holder import Holder
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import open_runtime

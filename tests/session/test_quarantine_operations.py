@@ -24,7 +24,7 @@ from miniclaw.errors import (
 )
 from miniclaw.session.format import codec
 from miniclaw.session.job import PATIENCE_SECONDS
-from miniclaw.session.quarantine_operations import FileOutcome
+from miniclaw.session.operations.quarantine import FileOutcome
 from miniclaw.session.records.history import FileTally
 from miniclaw.session.runtime import open_runtime
 from miniclaw.session.trash.entries import Restored

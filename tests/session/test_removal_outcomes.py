@@ -18,7 +18,7 @@ from miniclaw.session.entries import StoredSession
 from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.operations import Deleted
+from miniclaw.session.operations.operations import Deleted
 from miniclaw.session.records.history import FileTally
 from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.policy import RetentionPolicy

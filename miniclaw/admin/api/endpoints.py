@@ -25,7 +25,7 @@ from miniclaw.admin.context import AdminContext
 from miniclaw.admin.messages import API_VERSION, PREFIX, VERSION_HEADER
 from miniclaw.errors import MiniclawError
 from miniclaw.formats import escaped_json
-from miniclaw.session.operations import SessionOperations
+from miniclaw.session.operations.operations import SessionOperations
 from miniclaw.session.records.history import Actor
 from miniclaw.web.problems import problem
 

@@ -29,7 +29,7 @@ from miniclaw.admin.views.quarantine import (
     read_content,
 )
 from miniclaw.formats import printable
-from miniclaw.session.quarantine_operations import FileOutcome
+from miniclaw.session.operations.quarantine import FileOutcome
 from miniclaw.session.records.moment import Moment
 
 

@@ -31,7 +31,7 @@ from miniclaw.errors import SessionNotFoundError
 from miniclaw.formats import parse_duration
 from miniclaw.session import names
 from miniclaw.session.format import codec
-from miniclaw.session.operations import Deleted
+from miniclaw.session.operations.operations import Deleted
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.types import Session
 

@@ -18,15 +18,15 @@ from msgspec import Struct
 from miniclaw.clock import Clock, Now
 from miniclaw.errors import MiniclawError, RemovalPendingError, SessionFileError, SessionNotFoundError, StoreError
 from miniclaw.loggers import get_logger
-from miniclaw.session.acts import Acts
 from miniclaw.session.carrying_out import REMOVAL_BATCH
 from miniclaw.session.cleanup import RECORD_SECONDS, OnProgress
 from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.job import PENDING
 from miniclaw.session.live.remover import Deletion
 from miniclaw.session.live.store import open_store
-from miniclaw.session.parts import SessionParts
-from miniclaw.session.quarantine_operations import QuarantineActs, QuarantineOperations
+from miniclaw.session.operations.acts import Acts
+from miniclaw.session.operations.parts import SessionParts
+from miniclaw.session.operations.quarantine import QuarantineActs, QuarantineOperations
 from miniclaw.session.records.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
 from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.removal.erase import Traces, erase_traces

@@ -21,10 +21,10 @@ from miniclaw.errors import (
 )
 from miniclaw.formats import printable
 from miniclaw.session import names
-from miniclaw.session.acts import Acts, log
 from miniclaw.session.entries import Leftover, LeftoverRemoval
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.job import PENDING
+from miniclaw.session.operations.acts import Acts, log
 from miniclaw.session.quarantine_rows import QuarantinedFile
 from miniclaw.session.records.history import EventKind, FileTally, HistoryEvent, HistorySession
 from miniclaw.session.removal.quarantine_admission import find_file, move_to_quarantine
