@@ -22,12 +22,11 @@ from msgspec.structs import asdict
 from miniclaw.clock import Clock, Now, SystemClock, as_clock
 from miniclaw.errors import RemovalPendingError, StoreError
 from miniclaw.loggers import get_logger
-from miniclaw.session.carrying_out import carry_out
 from miniclaw.session.entries import ProblemFile, StoredSession
+from miniclaw.session.executor import carry_out
 from miniclaw.session.live.store import open_store
 from miniclaw.session.live.store_protocol import SessionStore
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.plan import CleanupPlan, Planner
 from miniclaw.session.records.cleanup_log import CleanupLog, RunLog, log_removed
 from miniclaw.session.records.history import Actor, EventKind, History, HistoryEvent
 from miniclaw.session.records.late_batches import LateBatches
@@ -36,6 +35,7 @@ from miniclaw.session.records.result import CleanupResult, Progress, planned_eve
 from miniclaw.session.records.stats import CleanupStats, RunCount
 from miniclaw.session.removal.transaction import Removal, TrashOrder
 from miniclaw.session.retention.notice import Notice
+from miniclaw.session.retention.planner import CleanupPlan, Planner
 from miniclaw.session.retention.policy import DAILY, SESSION_TTL_DAYS, RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
 from miniclaw.session.retention.timeline import Ages

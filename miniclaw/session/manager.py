@@ -31,10 +31,10 @@ from miniclaw.session.live.save_job import SaveReport
 from miniclaw.session.live.saver import SessionSaver
 from miniclaw.session.live.store_protocol import SessionStore
 from miniclaw.session.names import make_session_id, split_session_id
-from miniclaw.session.plan import LiveSession
 from miniclaw.session.records.stats import SessionStats
 from miniclaw.session.removal.relocation import Relocation
 from miniclaw.session.removal.transaction import Removal, TrashOrder
+from miniclaw.session.retention.planner import LiveSession
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.types import Message, Session, SessionHeader

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from miniclaw.config import Home, load_config
-from miniclaw.session.carrying_out import REMOVAL_BATCH
+from miniclaw.session.executor import REMOVAL_BATCH
 from miniclaw.session.files.directory import SessionDirectory
 from tests.admin.test_client import OURS, answering, http
 from tests.fakes.gateway_beside import gateway_beside

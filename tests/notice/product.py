@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from miniclaw.clock import Reading, from_microseconds, to_microseconds
 from miniclaw.session.entries import StoredSession
-from miniclaw.session.plan import Planner
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Notice, Rules
+from miniclaw.session.retention.planner import Planner
 from miniclaw.session.retention.policy import DAILY, RetentionPolicy
 from miniclaw.session.retention.schedule import Schedule
 from miniclaw.session.retention.timeline import Timeline

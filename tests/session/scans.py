@@ -9,7 +9,7 @@ from miniclaw.session.entries import ScanRow
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.ledger import Ledger
 from miniclaw.session.files.scan import DirectoryScan
-from miniclaw.session.plan import CleanupPlan, scan_sync
+from miniclaw.session.retention.planner import CleanupPlan, scan_sync
 from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import at_once

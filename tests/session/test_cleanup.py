@@ -11,12 +11,12 @@ import pytest
 import trio
 
 from miniclaw.errors import SessionsDirectoryError, StoreError, StoreIOError, WorkspaceHeldError
-from miniclaw.session.carrying_out import REMOVAL_BATCH
 from miniclaw.session.cleanup import CLEANUP_INTERVAL_SECS, SESSION_TTL_DAYS, Cleanup
+from miniclaw.session.executor import REMOVAL_BATCH
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.plan import scan_sync
+from miniclaw.session.retention.planner import scan_sync
 from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

@@ -11,8 +11,8 @@ import pytest
 import trio
 import trio.testing
 
-from miniclaw.session.carrying_out import TRASH_BATCH, TRASHED_BYTES
 from miniclaw.session.cleanup import CONFIRM_COMMAND, CleanupResult
+from miniclaw.session.executor import TRASH_BATCH, TRASHED_BYTES
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.logs import LogRecorder

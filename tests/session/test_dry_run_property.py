@@ -24,9 +24,9 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.plan import CleanupPlan, scan_sync
 from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.removal.leftovers import list_leftovers
+from miniclaw.session.retention.planner import CleanupPlan, scan_sync
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.trash.trash import TRASH_NAME, Trash
 from tests.fakes.clock import WallClock

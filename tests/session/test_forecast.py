@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miniclaw.session.entries import Leftover, StoredSession
-from miniclaw.session.plan import Planner
 from miniclaw.session.retention.budgets import on_disk
 from miniclaw.session.retention.forecast import MAX_FORECAST_DAYS, ForecastDay, forecast
+from miniclaw.session.retention.planner import Planner
 from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.moments import at_once
 from tests.fakes.plans import DAY, HOUR, NOW, free_disks, leftover_lists, policies, session_lists, stored

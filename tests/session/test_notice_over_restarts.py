@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from miniclaw.session.carrying_out import REMOVAL_BATCH
+from miniclaw.session.executor import REMOVAL_BATCH
 from miniclaw.session.records.state import DUE_NAME, STATE_FILE
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import SessionRuntime, open_runtime

@@ -16,7 +16,7 @@ from miniclaw.errors import (
     SessionNotFoundError,
     WorkspaceHeldError,
 )
-from miniclaw.session.carrying_out import REMOVAL_BATCH
+from miniclaw.session.executor import REMOVAL_BATCH
 from miniclaw.session.operations.operations import open_operations
 from miniclaw.session.retention.notice import LastRun
 from miniclaw.session.trash.entries import Restored

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from miniclaw.session.entries import Leftover, LeftoverKind, ProblemFile
-from miniclaw.session.plan import Count, LeftoverRow, LiveSession, Planner
+from miniclaw.session.retention.planner import Count, LeftoverRow, LiveSession, Planner
 from miniclaw.session.retention.policy import DEFAULT_MIN_IDLE, GUARD_LEAST_SESSIONS, RetentionPolicy
 from tests.fakes.moments import at_once
 from tests.fakes.plans import DAY, HOUR, NOW, going, plan, stored

@@ -11,10 +11,10 @@ from hypothesis import given
 
 from miniclaw.clock import MICROSECOND, to_microseconds
 from miniclaw.session.entries import Leftover, StoredSession
-from miniclaw.session.plan import CleanupPlan, Count, LiveSession, Planner
 from miniclaw.session.retention.forecast import forecast
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Notice
+from miniclaw.session.retention.planner import CleanupPlan, Count, LiveSession, Planner
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages, Frame
 from tests.fakes.moments import rules_of

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from miniclaw.session.entries import Leftover
 from miniclaw.session.format.codec import MAX_SESSION_BYTES
-from miniclaw.session.plan import CleanupPlan, Planner
 from miniclaw.session.retention.forecast import forecast
 from miniclaw.session.retention.leftover_rules import foresee
 from miniclaw.session.retention.notice import LastRun, Notice
+from miniclaw.session.retention.planner import CleanupPlan, Planner
 from miniclaw.session.retention.policy import MOST_NOTICE, RetentionPolicy
 from miniclaw.session.types import SessionHeader
 from tests.fakes.moments import ages_at, at_once, rules_of

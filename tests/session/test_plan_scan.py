@@ -10,7 +10,7 @@ import trio
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.entries import Leftover
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.plan import CleanupPlan, LeftoverRow, scan_sync
+from miniclaw.session.retention.planner import CleanupPlan, LeftoverRow, scan_sync
 from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import at_once

@@ -7,7 +7,7 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from miniclaw.session.entries import ProblemFile
-from miniclaw.session.plan import LiveSession, Planner
+from miniclaw.session.retention.planner import LiveSession, Planner
 from miniclaw.session.retention.policy import PlanRow, RetentionPolicy
 from tests.fakes.moments import at_once
 from tests.fakes.plans import DAY, NOW, going, plan, stored

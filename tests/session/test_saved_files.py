@@ -13,7 +13,7 @@ from miniclaw.session.files.saved_files import SavedFiles
 from miniclaw.session.files.subdirectory import STATE_NAME, Folder
 from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.plan import scan_sync
+from miniclaw.session.retention.planner import scan_sync
 from miniclaw.session.types import Session
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import at_once

@@ -174,7 +174,7 @@ def make_plan(
     on_progress: Progress | None = None,
 ) -> CleanupPlan:
     """Return what a cleanup would do now."""
-    from miniclaw.session.plan import Planner, scan_sync  # noqa: PLC0415 - start-up time
+    from miniclaw.session.retention.planner import Planner, scan_sync  # noqa: PLC0415 - start-up time
 
     policy = place.config.session.retention_policy()
     if directory is None:

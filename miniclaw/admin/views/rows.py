@@ -34,7 +34,7 @@ def judge(
     policy = place.config.session.retention_policy()
     taken: dict[str, PlanRow] = {}
     if directory is not None and policy.has_budget:
-        from miniclaw.session.plan import Planner  # noqa: PLC0415 - start-up time
+        from miniclaw.session.retention.planner import Planner  # noqa: PLC0415 - start-up time
 
         planner = Planner(policy, notice)
         planner.add(sessions)

@@ -18,9 +18,9 @@ from msgspec import Struct
 from miniclaw.clock import Clock, Now
 from miniclaw.errors import MiniclawError, RemovalPendingError, SessionFileError, SessionNotFoundError, StoreError
 from miniclaw.loggers import get_logger
-from miniclaw.session.carrying_out import REMOVAL_BATCH
 from miniclaw.session.cleanup import RECORD_SECONDS, OnProgress
 from miniclaw.session.earlier import EarlierFolders
+from miniclaw.session.executor import REMOVAL_BATCH
 from miniclaw.session.job import PENDING
 from miniclaw.session.live.remover import Deletion
 from miniclaw.session.live.store import open_store

@@ -1,6 +1,6 @@
 """The plan of a cleanup: which sessions and leftovers would go, each for one reason, and how many stay for what.
 
-It is made by `miniclaw.session.plan` and is all that a dry run, a run and its record go by.
+It is made by `miniclaw.session.retention.planner` and is all that a dry run, a run and its record go by.
 """
 
 from __future__ import annotations

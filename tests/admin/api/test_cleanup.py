@@ -14,7 +14,7 @@ import trio
 from miniclaw.admin.views.looking import look_ahead
 from miniclaw.admin.views.plan import shown_plan
 from miniclaw.config import Config, SessionConfig
-from miniclaw.session.carrying_out import REMOVAL_BATCH
+from miniclaw.session.executor import REMOVAL_BATCH
 from miniclaw.session.live.save_job import SaveReport
 from tests.admin.api.conftest import Office
 from tests.fakes.api import Answer
