@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 import trio
 from msgspec import Struct
 
-from miniclaw.admin.views.channels import CHANNELS, strange_channels
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.loop import AgentLoop
 from miniclaw.agent.models import Model
@@ -42,6 +41,7 @@ from miniclaw.session.retention.schedule import Schedule
 from miniclaw.session.rules import RuntimeRules
 from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
 from miniclaw.session.threads import run_in_thread
+from miniclaw.workspace.channels import CHANNELS, strange_channels
 
 if TYPE_CHECKING:
     from miniclaw.daemon.frontend import Front, OwnChannels

@@ -9,10 +9,8 @@ from typing import Final, TypeVar
 
 import trio
 
-from miniclaw.admin.live_status import LiveStatus
-from miniclaw.admin.messages import Entrance
-from miniclaw.admin.views.looking import Progress, notice_at
-from miniclaw.admin.views.place import FixedPlace
+from miniclaw.admin.client.messages import Entrance
+from miniclaw.admin.monitoring.live_status import LiveStatus
 from miniclaw.config import Config, Home
 from miniclaw.config.in_force import ConfigInForce
 from miniclaw.session.live.save_job import SaveReport
@@ -21,6 +19,8 @@ from miniclaw.session.records.moment import Moment
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.session.threads import run_in_thread
+from miniclaw.workspace.place import FixedPlace
+from miniclaw.workspace.reader import Progress, notice_at
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from miniclaw.formats import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from miniclaw.admin.client import GatewayClient
+    from miniclaw.admin.client.client import GatewayClient
     from miniclaw.cli.in_force import InForce
     from miniclaw.config import Config, Home
 

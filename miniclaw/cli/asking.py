@@ -29,8 +29,8 @@ from miniclaw.formats import NEVER, one_line
 from miniclaw.session.retention.policy import RetentionPolicy
 
 if TYPE_CHECKING:
-    from miniclaw.admin.client import GatewayClient
-    from miniclaw.admin.live_status import LiveStatus
+    from miniclaw.admin.client.client import GatewayClient
+    from miniclaw.admin.monitoring.live_status import LiveStatus
     from miniclaw.session.ownership.holder import Holder
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ T = TypeVar("T")
 def find_client(settings: Settings) -> GatewayClient | None:
     """Return the client of the gateway; None where there is no socket of one. Whether it answers a call tells."""
     if settings.client is None and os.path.lexists(settings.home.workspace / SOCKET_NAME):
-        from miniclaw.admin.client import GatewayClient  # noqa: PLC0415 - start-up time
+        from miniclaw.admin.client.client import GatewayClient  # noqa: PLC0415 - start-up time
 
         settings.client = GatewayClient(settings.home.workspace)
     return settings.client

@@ -100,7 +100,7 @@ async def _run_until_signal(operations: Operations, *, confirmed: bool) -> _Done
     """
     import trio  # noqa: PLC0415 - start-up time
 
-    from miniclaw.admin.remote import RemoteOperations  # noqa: PLC0415
+    from miniclaw.admin.client.remote import RemoteOperations  # noqa: PLC0415
     from miniclaw.daemon.signals import receiving  # noqa: PLC0415
 
     leave_out_of_log(_HELD)

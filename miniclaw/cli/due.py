@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from miniclaw.admin.views.looking import Outlook
-from miniclaw.admin.views.plan import due_row, in_order
 from miniclaw.cli import Settings
 from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import log_to_terminal, look_ahead
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import count, echo_json, print_table
 from miniclaw.formats import format_age, format_size
+from miniclaw.workspace.plan_json import due_row, in_order
+from miniclaw.workspace.reader import Outlook
 
 _BY_ITSELF = "not by itself"
 

@@ -7,7 +7,6 @@ import sys
 
 import click
 
-from miniclaw.admin.views.session_list import foresee
 from miniclaw.cli import Settings
 from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.in_force import find_rules
@@ -16,6 +15,7 @@ from miniclaw.cli.options import json_option
 from miniclaw.cli.output import LIST_DUE, bar, count, echo_json, print_table, scan_progress
 from miniclaw.formats import format_size
 from miniclaw.session.retention.forecast import MAX_FORECAST_DAYS, Forecast
+from miniclaw.workspace.sessions import foresee
 
 _BAR_WIDTH = 24
 

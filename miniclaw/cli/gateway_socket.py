@@ -17,8 +17,8 @@ from urllib.parse import urlencode
 import trio
 import trio_websocket
 
-from miniclaw.admin.messages import PROGRESS_SECONDS, SILENCE_SECONDS
-from miniclaw.admin.stalled import find_stalled
+from miniclaw.admin.client.messages import PROGRESS_SECONDS, SILENCE_SECONDS
+from miniclaw.admin.client.stalled import find_stalled
 from miniclaw.errors import ChannelError, GatewayStalledError, NoSocketError
 from miniclaw.web.listening import short_address
 

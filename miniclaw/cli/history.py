@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from miniclaw.admin.views.events import sessions_of
 from miniclaw.cli import Settings
 from miniclaw.cli.looking import log_to_terminal, read_history
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import count, echo_json, print_table
 from miniclaw.formats import format_size, format_time
 from miniclaw.session.records.history import HistoryEvent
+from miniclaw.workspace.events import sessions_of
 
 _BY_HAND = "deleted"  # a reason that says no more than the event itself
 _NAMED_SESSIONS = 3  # an event that is about no more names them

@@ -22,7 +22,7 @@ _OPTIONS = frozenset({"web.host", "web.port"})
 
 
 class InForce(Struct, frozen=True):
-    """A home and the configuration in force; a `miniclaw.admin.views.place.Place`.
+    """A home and the configuration in force; a `miniclaw.workspace.place.Place`.
 
     Attributes:
         home: Where everything lies.

@@ -10,8 +10,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from miniclaw import loggers as logs
-from miniclaw.admin.views import looking as views
-from miniclaw.admin.views.looking import (
+from miniclaw.cli import Settings
+from miniclaw.cli.asking import ask_to_save
+from miniclaw.cli.in_force import find_rules
+from miniclaw.cli.output import scan_progress
+from miniclaw.errors import ConfigError
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.workspace import reader as views
+from miniclaw.workspace.reader import (
     Listing,
     Outlook,
     find_leftovers,
@@ -20,12 +26,6 @@ from miniclaw.admin.views.looking import (
     read_history,
     trash_opened,
 )
-from miniclaw.cli import Settings
-from miniclaw.cli.asking import ask_to_save
-from miniclaw.cli.in_force import find_rules
-from miniclaw.cli.output import scan_progress
-from miniclaw.errors import ConfigError
-from miniclaw.session.files.directory import SessionDirectory
 
 if TYPE_CHECKING:
     from miniclaw.config import LogLevel

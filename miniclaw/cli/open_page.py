@@ -62,7 +62,7 @@ def open_page(settings: Settings, *, only_prints: bool, address: str | None, as_
     The gateway that runs makes a link, which is printed, too. It logs one browser in, within ten minutes; that browser
     stays logged in for 30 days. Over ssh and without a desktop the link is printed only.
     """
-    from miniclaw.admin.client import GatewayClient  # noqa: PLC0415 - start-up time
+    from miniclaw.admin.client.client import GatewayClient  # noqa: PLC0415 - start-up time
 
     try:
         entrance = GatewayClient(settings.home.workspace).entrance()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from miniclaw.admin.views.looking import sessions_opened
 from miniclaw.cli import Settings
 from miniclaw.cli.asking import find_client, refuse_other_rules
 from miniclaw.cli.looking import log_to_terminal
@@ -18,9 +17,10 @@ from miniclaw.cli.output import has_terminal
 from miniclaw.config.web import SOCKET_NAME
 from miniclaw.errors import NoGatewayError, UnconfirmedError, WorkspaceHeldError
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.workspace.reader import sessions_opened
 
 if TYPE_CHECKING:
-    from miniclaw.admin.client import GatewayClient
+    from miniclaw.admin.client.client import GatewayClient
     from miniclaw.session.operations.operations import Operations
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ def _own(settings: Settings, work: Callable[[Operations], Awaitable[T]]) -> T:
 def _ask(client: GatewayClient, work: Callable[[Operations], Awaitable[T]]) -> T:
     import trio  # noqa: PLC0415 - start-up time
 
-    from miniclaw.admin.remote import RemoteOperations  # noqa: PLC0415
+    from miniclaw.admin.client.remote import RemoteOperations  # noqa: PLC0415
 
     async def run() -> T:
         return await work(RemoteOperations(client))

@@ -7,14 +7,14 @@ from typing import Final
 
 import click
 
-from miniclaw.admin.views.looking import Outlook
-from miniclaw.admin.views.plan import shown_plan, shown_problem
 from miniclaw.cli.output import LIST_DUE, count, echo_json, entries, print_table
 from miniclaw.formats import format_age, format_size, one_line
 from miniclaw.session.entries import ProblemFile
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.timeline import Ages
+from miniclaw.workspace.plan_json import shown_plan, shown_problem
+from miniclaw.workspace.reader import Outlook
 
 CONFIRM: Final = "miniclaw sessions cleanup --confirm"
 

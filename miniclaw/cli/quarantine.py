@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from miniclaw.admin.views.quarantine import look_at_quarantine, quarantined_file, read_content
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import log_to_terminal, moment_of, sessions_opened
@@ -26,6 +25,7 @@ from miniclaw.session.format.codec import MAX_SESSION_BYTES
 from miniclaw.session.quarantine_rows import QuarantinedFile
 from miniclaw.session.removal.leftovers import list_foreign
 from miniclaw.session.removal.quarantine_files import pieces_of, read_quarantined
+from miniclaw.workspace.quarantine import look_at_quarantine, quarantined_file, read_content
 
 if TYPE_CHECKING:
     from miniclaw.session.operations.quarantine import FileOutcome

@@ -6,8 +6,6 @@ from datetime import timedelta
 
 import click
 
-from miniclaw.admin.views.rows import fate, shown
-from miniclaw.admin.views.session_list import ORDERS, Order, Wanted, judged_sessions
 from miniclaw.cli import Settings
 from miniclaw.cli.asking import ask_to_save
 from miniclaw.cli.in_force import find_rules
@@ -15,6 +13,8 @@ from miniclaw.cli.looking import log_to_terminal, moment_of, notice_at
 from miniclaw.cli.options import channel_option, json_option, older_than_option
 from miniclaw.cli.output import DRY_RUN_NAMES, conflict_copies, count, echo_json, print_table, scan_progress
 from miniclaw.formats import format_age, format_size
+from miniclaw.workspace.rows import fate, shown
+from miniclaw.workspace.sessions import ORDERS, Order, Wanted, judged_sessions
 
 
 @click.command("list")

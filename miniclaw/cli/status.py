@@ -10,10 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from miniclaw.admin.live_status import LiveStatus, status_lines
-from miniclaw.admin.views.events import sessions_of
-from miniclaw.admin.views.workspace import WorkspaceState, look, next_run, rules_in_force
-from miniclaw.admin.views.workspace_json import shown_workspace
+from miniclaw.admin.monitoring.live_status import LiveStatus, status_lines
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.asking import ask_how_it_is, ask_to_save
 from miniclaw.cli.history import details_of
@@ -25,6 +22,9 @@ from miniclaw.cli.plan_output import CONFIRM, unmet_budgets
 from miniclaw.formats import format_remaining, format_size, format_time, one_line
 from miniclaw.session.entries import Leftover
 from miniclaw.session.ownership.holder import Holder
+from miniclaw.workspace.events import sessions_of
+from miniclaw.workspace.status import WorkspaceState, look, next_run, rules_in_force
+from miniclaw.workspace.status_json import shown_workspace
 
 _UNKNOWN = "not known"
 

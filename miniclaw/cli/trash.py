@@ -8,8 +8,6 @@ from datetime import timedelta
 
 import click
 
-from miniclaw.admin.views.looking import sessions_opened
-from miniclaw.admin.views.trash import shown_entry
 from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.in_force import find_rules
 from miniclaw.cli.looking import find_trashes, log_to_terminal, moment_of, notice_at, trash_opened
@@ -25,6 +23,8 @@ from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.trash.entries import TrashEntry
 from miniclaw.session.trash.trash import Trash
+from miniclaw.workspace.reader import sessions_opened
+from miniclaw.workspace.trash import shown_entry
 
 
 @click.group()

@@ -16,11 +16,11 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from miniclaw.admin.api import api_routes
+from miniclaw.admin.client.messages import Entrance
 from miniclaw.admin.context import AdminContext
-from miniclaw.admin.health import HEALTH_PATHS, Health, Phase, health_routes
-from miniclaw.admin.live_status import LiveStatus, live_status
-from miniclaw.admin.messages import Entrance
-from miniclaw.admin.metrics import Metrics, metrics_routes
+from miniclaw.admin.monitoring.health import HEALTH_PATHS, Health, Phase, health_routes
+from miniclaw.admin.monitoring.live_status import LiveStatus, live_status
+from miniclaw.admin.monitoring.metrics import Metrics, metrics_routes
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.loop import AgentLoop
 from miniclaw.channels.base import Channel

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from miniclaw import errors
-from miniclaw.admin import client as client_module
-from miniclaw.admin.client import GatewayClient
-from miniclaw.admin.messages import Failure, error_of, failure
+from miniclaw.admin.client import client as client_module
+from miniclaw.admin.client.client import GatewayClient
+from miniclaw.admin.client.messages import Failure, error_of, failure
 from miniclaw.errors import (
     ConfigError,
     GatewayBusyError,

@@ -9,10 +9,10 @@ import pytest
 import trio
 
 from miniclaw.admin.context import LOOKING_THREADS
-from miniclaw.admin.views import looking
-from miniclaw.admin.views.looking import Progress
-from miniclaw.admin.views.session_list import judged_sessions
 from miniclaw.config import Home
+from miniclaw.workspace import reader as looking
+from miniclaw.workspace.reader import Progress
+from miniclaw.workspace.sessions import judged_sessions
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import at_once
 from tests.fakes.samples import write_session

@@ -11,8 +11,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from miniclaw.admin.health import HEALTH_PATHS, Phase, health_routes
-from miniclaw.admin.metrics import metrics_routes
+from miniclaw.admin.monitoring.health import HEALTH_PATHS, Phase, health_routes
+from miniclaw.admin.monitoring.metrics import metrics_routes
 from miniclaw.config.web import WebConfig
 from miniclaw.secret import Secret
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS

@@ -13,7 +13,7 @@ import trio
 from msgspec.structs import replace
 from trio.testing import MockClock
 
-from miniclaw.admin.live_status import ChannelStatus, LiveStatus, resident_bytes, status_lines
+from miniclaw.admin.monitoring.live_status import ChannelStatus, LiveStatus, resident_bytes, status_lines
 from miniclaw.channels.base import InboundMessage
 from miniclaw.errors import ModelError
 from tests.fakes.agent import StreamingModel
@@ -162,6 +162,6 @@ def test_resident_bytes_is_the_memory_of_this_process() -> None:
 
 def test_live_status_loads_neither_trio_nor_the_server() -> None:
     """A command that only shows it starts quickly."""
-    code = "import sys, miniclaw.admin.live_status; print(sorted({'trio', 'starlette', 'prometheus_client'} & set(sys.modules)))"
+    code = "import sys, miniclaw.admin.monitoring.live_status; print(sorted({'trio', 'starlette', 'prometheus_client'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

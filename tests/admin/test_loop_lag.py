@@ -7,7 +7,7 @@ import time
 import trio
 from trio.testing import MockClock
 
-from miniclaw.admin.loop_lag import INTERVAL_SECONDS, RECENT_SECONDS, LoopLag
+from miniclaw.admin.monitoring.loop_lag import INTERVAL_SECONDS, RECENT_SECONDS, LoopLag
 
 
 async def test_lag_of_a_blocked_loop_is_counted(nursery: trio.Nursery) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from miniclaw.admin.metrics import OPEN_METRICS, PLAIN
+from miniclaw.admin.monitoring.metrics import OPEN_METRICS, PLAIN
 from miniclaw.agent.stats import MODEL_ERROR_KINDS
 from miniclaw.channels.base import InboundMessage
 from miniclaw.channels.port import Port

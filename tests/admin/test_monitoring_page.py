@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_client.metrics_core import Metric
 
-from miniclaw.admin.metrics import PLAIN
+from miniclaw.admin.monitoring.metrics import PLAIN
 from miniclaw.channels.base import InboundMessage
 from tests.fakes.clock import WallClock
 from tests.fakes.samples import write_session

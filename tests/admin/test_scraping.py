@@ -11,8 +11,8 @@ import trio
 from prometheus_client.metrics_core import Metric
 from trio.testing import MockClock
 
-from miniclaw.admin.disk_cache import PATIENCE_SECONDS, REFRESH_SECONDS
-from miniclaw.admin.metrics import OPEN_METRICS, PLAIN, Metrics, negotiate
+from miniclaw.admin.monitoring.disk_cache import PATIENCE_SECONDS, REFRESH_SECONDS
+from miniclaw.admin.monitoring.metrics import OPEN_METRICS, PLAIN, Metrics, negotiate
 from miniclaw.session.maintenance.usage import DiskUsage, FileCount
 from tests.fakes.clock import WallClock
 from tests.fakes.metrics_rules import broken_rules

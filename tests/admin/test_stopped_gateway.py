@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.admin.client import GatewayClient
+from miniclaw.admin.client.client import GatewayClient
 from miniclaw.errors import GatewayError, GatewayStalledError
 from miniclaw.session.files.directory import SessionDirectory
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from miniclaw.admin.client import GatewayClient
+from miniclaw.admin.client.client import GatewayClient
 from miniclaw.cli.open_page import has_desktop
 from miniclaw.config import Home
 from miniclaw.config.web import WebConfig

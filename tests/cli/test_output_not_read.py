@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from miniclaw.admin.client import GatewayClient
+from miniclaw.admin.client.client import GatewayClient
 from miniclaw.web.token import TOKEN_NAME
 from tests.fakes.gateway_beside import gateway_beside
 from tests.fakes.patience import PATIENCE_SECONDS

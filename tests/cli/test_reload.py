@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from miniclaw.admin.client import GatewayClient
+from miniclaw.admin.client.client import GatewayClient
 from tests.fakes.program import Program
 from tests.fakes.signalled import Signalled, signalled_gateway
 

@@ -1,6 +1,6 @@
 """Commands beside a gateway that was stopped (SIGSTOP): each gives up after some seconds of silence, and says why.
 
-How many seconds is shortened here; the real limit is `miniclaw.admin.messages.SILENCE_SECONDS`.
+How many seconds is shortened here; the real limit is `miniclaw.admin.client.messages.SILENCE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from miniclaw.admin.messages import SILENCE_SECONDS
+from miniclaw.admin.client.messages import SILENCE_SECONDS
 from tests.fakes.gateway_beside import gateway_beside
 from tests.fakes.program import Program, Result
 from tests.fakes.samples import write_session
 
 _IMPATIENT = """
-from miniclaw.admin import messages
+from miniclaw.admin.client import messages
 messages.SILENCE_SECONDS = 0.3
 from miniclaw.cli import main; main()
 """

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from miniclaw.admin.messages import API_VERSION, PREFIX, VERSION_HEADER
+from miniclaw.admin.client.messages import API_VERSION, PREFIX, VERSION_HEADER
 
 
 class Answer:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from miniclaw.admin.client import GatewayClient
+from miniclaw.admin.client.client import GatewayClient
 from miniclaw.web.token import TOKEN_NAME
 from tests.fakes.bot_api import TOKEN
 from tests.fakes.patience import PATIENCE_SECONDS

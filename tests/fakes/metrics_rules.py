@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from miniclaw.admin.metrics import OPEN_METRICS
+from miniclaw.admin.monitoring.metrics import OPEN_METRICS
 from tests.fakes.watched import parse
 
 _NAME = re.compile(r"[a-z]+(_[a-z0-9]+)*")

@@ -9,11 +9,11 @@ import trio
 from starlette.types import ASGIApp
 
 from miniclaw.admin.api import api_routes
+from miniclaw.admin.client.messages import Entrance
 from miniclaw.admin.context import AdminContext
-from miniclaw.admin.health import Health
-from miniclaw.admin.live_status import LiveStatus, live_status
-from miniclaw.admin.messages import Entrance
-from miniclaw.admin.metrics import Metrics
+from miniclaw.admin.monitoring.health import Health
+from miniclaw.admin.monitoring.live_status import LiveStatus, live_status
+from miniclaw.admin.monitoring.metrics import Metrics
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.stats import TurnStats
 from miniclaw.clock import Clock, Now

@@ -19,9 +19,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 from starlette.applications import Starlette
 
-from miniclaw.admin.health import Health, health_routes
-from miniclaw.admin.live_status import LiveStatus, live_status
-from miniclaw.admin.metrics import OPEN_METRICS, PLAIN, Metrics, metrics_routes
+from miniclaw.admin.monitoring.health import Health, health_routes
+from miniclaw.admin.monitoring.live_status import LiveStatus, live_status
+from miniclaw.admin.monitoring.metrics import OPEN_METRICS, PLAIN, Metrics, metrics_routes
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.loop import AgentLoop
 from miniclaw.agent.models import EchoModel, Model

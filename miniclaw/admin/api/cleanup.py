@@ -9,15 +9,15 @@ from msgspec import Meta, Struct
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
 from miniclaw.admin.api.sessions import Limit
-from miniclaw.admin.messages import MAX_PAGE, CleanupOrder, Stopping
-from miniclaw.admin.views.looking import Progress, look_ahead, read_history
-from miniclaw.admin.views.place import Place
-from miniclaw.admin.views.plan import ShownPlan, shown_plan
-from miniclaw.admin.views.session_list import foresee
+from miniclaw.admin.client.messages import MAX_PAGE, CleanupOrder, Stopping
 from miniclaw.session.records.history import HistoryEvent
 from miniclaw.session.records.moment import Moment
 from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.retention.forecast import Forecast
+from miniclaw.workspace.place import Place
+from miniclaw.workspace.plan_json import ShownPlan, shown_plan
+from miniclaw.workspace.reader import Progress, look_ahead, read_history
+from miniclaw.workspace.sessions import foresee
 
 MAX_DAYS: Final = 3650
 """How far a forecast may look, inclusive; `miniclaw sessions forecast` looks farther."""

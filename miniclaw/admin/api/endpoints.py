@@ -21,8 +21,8 @@ from starlette.types import Receive, Scope, Send
 from miniclaw.admin.api.progress import respond
 from miniclaw.admin.api.reading import read_body, read_query, read_segment, refuse_body
 from miniclaw.admin.api.refusals import refusal
+from miniclaw.admin.client.messages import API_VERSION, PREFIX, VERSION_HEADER
 from miniclaw.admin.context import AdminContext
-from miniclaw.admin.messages import API_VERSION, PREFIX, VERSION_HEADER
 from miniclaw.errors import MiniclawError
 from miniclaw.formats import escaped_json
 from miniclaw.session.operations.operations import SessionOperations

@@ -7,11 +7,11 @@ from typing import Final
 import trio
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
-from miniclaw.admin.live_status import LiveStatus
-from miniclaw.admin.messages import ConfigAnswer, Entrance, Saved
-from miniclaw.admin.views.workspace import look
-from miniclaw.admin.views.workspace_json import ShownWorkspace, shown_workspace
+from miniclaw.admin.client.messages import ConfigAnswer, Entrance, Saved
+from miniclaw.admin.monitoring.live_status import LiveStatus
 from miniclaw.config import show_config
+from miniclaw.workspace.status import look
+from miniclaw.workspace.status_json import ShownWorkspace, shown_workspace
 
 _MAX_NAMED: Final = 100  # sessions that could not be saved
 

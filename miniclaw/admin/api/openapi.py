@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from miniclaw.admin.api.endpoints import Endpoint, NoQuery
-from miniclaw.admin.messages import API_VERSION, PREFIX, VERSION_HEADER, Problem
+from miniclaw.admin.client.messages import API_VERSION, PREFIX, VERSION_HEADER, Problem
 from miniclaw.version import VERSION
 from miniclaw.web.problems import MEDIA_TYPE
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from miniclaw.admin.messages import API_VERSION, PROGRESS_HEADER, PROGRESS_SECONDS, VERSION_HEADER, Delayed
+from miniclaw.admin.client.messages import API_VERSION, PROGRESS_HEADER, PROGRESS_SECONDS, VERSION_HEADER, Delayed
 
 _SIGN = b"\n"
 _HEADERS = {

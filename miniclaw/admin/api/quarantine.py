@@ -11,8 +11,7 @@ from msgspec import Struct
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
 from miniclaw.admin.api.paging import page
 from miniclaw.admin.api.sessions import PageQuery
-from miniclaw.admin.context import AdminContext
-from miniclaw.admin.messages import (
+from miniclaw.admin.client.messages import (
     QuarantineDeleteOrder,
     QuarantineOrder,
     QuarantineOutcome,
@@ -20,17 +19,18 @@ from miniclaw.admin.messages import (
     RestoredFile,
     failure,
 )
-from miniclaw.admin.views.looking import Progress
-from miniclaw.admin.views.quarantine import (
+from miniclaw.admin.context import AdminContext
+from miniclaw.formats import printable
+from miniclaw.session.operations.quarantine import FileOutcome
+from miniclaw.session.records.moment import Moment
+from miniclaw.workspace.quarantine import (
     FileContent,
     ShownFile,
     look_at_quarantine,
     quarantined_file,
     read_content,
 )
-from miniclaw.formats import printable
-from miniclaw.session.operations.quarantine import FileOutcome
-from miniclaw.session.records.moment import Moment
+from miniclaw.workspace.reader import Progress
 
 
 class QuarantinePage(Struct, frozen=True):

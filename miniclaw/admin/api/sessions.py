@@ -12,8 +12,7 @@ from msgspec import Meta, Struct
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery, RawJson
 from miniclaw.admin.api.paging import page
 from miniclaw.admin.api.refusals import RequestRefusedError
-from miniclaw.admin.context import AdminContext
-from miniclaw.admin.messages import (
+from miniclaw.admin.client.messages import (
     MAX_PAGE,
     DeletedSession,
     DeletedSessions,
@@ -23,10 +22,7 @@ from miniclaw.admin.messages import (
     Pinned,
     failure,
 )
-from miniclaw.admin.views.looking import Progress, sessions_opened
-from miniclaw.admin.views.place import Place
-from miniclaw.admin.views.rows import SessionRow, shown
-from miniclaw.admin.views.session_list import ORDERS, Order, State, Wanted, judged_sessions
+from miniclaw.admin.context import AdminContext
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.formats import parse_duration
 from miniclaw.session import names
@@ -34,6 +30,10 @@ from miniclaw.session.format import codec
 from miniclaw.session.operations.operations import Deleted
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.types import Session
+from miniclaw.workspace.place import Place
+from miniclaw.workspace.reader import Progress, sessions_opened
+from miniclaw.workspace.rows import SessionRow, shown
+from miniclaw.workspace.sessions import ORDERS, Order, State, Wanted, judged_sessions
 
 Limit = Annotated[
     int,

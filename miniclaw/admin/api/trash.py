@@ -10,11 +10,11 @@ from msgspec import Struct
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
 from miniclaw.admin.api.paging import page
 from miniclaw.admin.api.sessions import PageQuery
+from miniclaw.admin.client.messages import Emptied, EmptyOrder
 from miniclaw.admin.context import AdminContext
-from miniclaw.admin.messages import Emptied, EmptyOrder
-from miniclaw.admin.views.looking import Progress, trash_opened
-from miniclaw.admin.views.trash import shown_entry
 from miniclaw.session.trash.entries import Restored, TrashEntry
+from miniclaw.workspace.reader import Progress, trash_opened
+from miniclaw.workspace.trash import shown_entry
 
 
 class TrashPage(Struct, frozen=True):

@@ -18,7 +18,7 @@ from msgspec import Struct, inspect
 from miniclaw.admin.api import ENDPOINTS, api_routes
 from miniclaw.admin.api.endpoints import NoQuery
 from miniclaw.admin.api.openapi import make_document
-from miniclaw.admin.messages import PREFIX
+from miniclaw.admin.client.messages import PREFIX
 from miniclaw.config import Home
 from miniclaw.web.token import load_token
 from tests.admin.api.conftest import Office

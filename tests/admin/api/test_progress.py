@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from miniclaw.admin.api import progress
 from miniclaw.admin.api.progress import respond
-from miniclaw.admin.messages import (
+from miniclaw.admin.client.messages import (
     API_VERSION,
     PREFIX,
     PROGRESS_HEADER,

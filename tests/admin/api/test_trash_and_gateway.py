@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from miniclaw.admin.views.workspace import look
-from miniclaw.admin.views.workspace_json import shown_workspace
 from miniclaw.config import Config, SessionConfig
 from miniclaw.config.model import ModelConfig
+from miniclaw.workspace.status import look
+from miniclaw.workspace.status_json import shown_workspace
 from tests.admin.api.conftest import Office
 from tests.fakes.logs import LogRecorder
 

@@ -18,8 +18,8 @@ from miniclaw.session.types import AwareDatetime
 from miniclaw.version import VERSION
 
 if TYPE_CHECKING:
-    from miniclaw.admin.health import Health
-    from miniclaw.admin.metrics import Metrics
+    from miniclaw.admin.monitoring.health import Health
+    from miniclaw.admin.monitoring.metrics import Metrics
     from miniclaw.agent.inbox import Inbox
     from miniclaw.agent.stats import TurnStats
     from miniclaw.channels.port import Port
@@ -52,7 +52,7 @@ class LiveStatus(Struct, frozen=True):
         now: When it was asked, by its clock.
         started_at: When it was started, by its clock.
         pid: Its process.
-        phase: See `miniclaw.admin.health.Phase`.
+        phase: See `miniclaw.admin.monitoring.health.Phase`.
         uptime_seconds: Since its start.
         not_ready: Why it is not ready, in sentences; empty where it is.
         model: Who answers.

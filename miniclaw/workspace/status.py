@@ -9,9 +9,6 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct, field
 
-from miniclaw.admin.views.channels import channel_warnings
-from miniclaw.admin.views.looking import Progress, find_state, find_trash, make_plan, notice_at, sessions_opened
-from miniclaw.admin.views.place import Place
 from miniclaw.clock import SystemClock, from_microseconds
 from miniclaw.config import SessionConfig, show_config
 from miniclaw.errors import StoreError
@@ -24,6 +21,9 @@ from miniclaw.session.removal.leftovers import list_leftovers
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.schedule import Schedule
+from miniclaw.workspace.channels import channel_warnings
+from miniclaw.workspace.place import Place
+from miniclaw.workspace.reader import Progress, find_state, find_trash, make_plan, notice_at, sessions_opened
 
 RUNS = frozenset({"cleanup", "held", "interrupted"})
 """The events of the history that a cleanup leaves."""

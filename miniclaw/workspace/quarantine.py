@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from miniclaw.admin.views.looking import Timetable, find_timetable, notice_at, sessions_opened
 from miniclaw.errors import QuarantinedFileNotFoundError
 from miniclaw.formats import printable
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
@@ -18,12 +17,13 @@ from miniclaw.session.removal.quarantine_removal import leftover_of
 from miniclaw.session.retention.leftover_rules import foresee
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.types import AwareDatetime
+from miniclaw.workspace.reader import Timetable, find_timetable, notice_at, sessions_opened
 
 if TYPE_CHECKING:
-    from miniclaw.admin.views.place import Place
     from miniclaw.session.files.directory import SessionDirectory
     from miniclaw.session.quarantine_rows import QuarantinedFile
     from miniclaw.session.records.moment import Moment
+    from miniclaw.workspace.place import Place
 
 MOST_SHOWN: Final = 1024 * 1024
 """Bytes of a file without a session that are shown, at most."""

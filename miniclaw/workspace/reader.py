@@ -19,7 +19,6 @@ from miniclaw.session.files.scan import DirectoryScan
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from miniclaw.admin.views.place import Place
     from miniclaw.clock import Clock
     from miniclaw.session.files.ledger import Ledger
     from miniclaw.session.files.subdirectory import Folder
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from miniclaw.session.retention.plan import CleanupPlan
     from miniclaw.session.retention.schedule import Schedule
     from miniclaw.session.trash.trash import Trash
+    from miniclaw.workspace.place import Place
 
 log = get_logger("miniclaw.admin.looking")
 
@@ -247,8 +247,8 @@ def find_timetable(place: Place, moment: Moment) -> Timetable:
 
 def look_ahead(place: Place, moment: Moment, on_progress: Progress | None = None, *, waits: bool = False) -> Outlook:
     """Return what a cleanup would do now; see `notice_at`."""
-    from miniclaw.admin.views.channels import channel_warnings  # noqa: PLC0415 - start-up time
     from miniclaw.session.removal.leftovers import list_foreign  # noqa: PLC0415 - likewise
+    from miniclaw.workspace.channels import channel_warnings  # noqa: PLC0415 - start-up time
 
     session = place.config.session
     notice = notice_at(place, moment, waits=waits and session.notice == "on")

@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 
 import trio
 
-from miniclaw.admin.client import GatewayClient
-from miniclaw.admin.messages import MAX_PAGE, DeletedSession, QuarantineOutcome, error_of
+from miniclaw.admin.client.client import GatewayClient
+from miniclaw.admin.client.messages import MAX_PAGE, DeletedSession, QuarantineOutcome, error_of
 from miniclaw.errors import GatewayError, StoreError
 from miniclaw.session.cleanup import OnProgress
 from miniclaw.session.operations.operations import Deleted

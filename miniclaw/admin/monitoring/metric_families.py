@@ -16,9 +16,9 @@ import trio
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from miniclaw.admin.disk_cache import Measured
-from miniclaw.admin.health import Health, Phase
-from miniclaw.admin.loop_lag import LoopLag
+from miniclaw.admin.monitoring.disk_cache import Measured
+from miniclaw.admin.monitoring.health import Health, Phase
+from miniclaw.admin.monitoring.loop_lag import LoopLag
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.stats import TurnStats
 from miniclaw.channels.port import Port

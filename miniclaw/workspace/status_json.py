@@ -7,9 +7,6 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from miniclaw.admin.views.events import ShownEvent, shown_event
-from miniclaw.admin.views.place import Place
-from miniclaw.admin.views.workspace import Part, WorkspaceState, next_run, rules_in_force
 from miniclaw.config import Mode, show_config
 from miniclaw.formats import encodable
 from miniclaw.session.entries import Leftover
@@ -18,6 +15,9 @@ from miniclaw.session.records.history import FileTally
 from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason
 from miniclaw.session.types import AwareDatetime
+from miniclaw.workspace.events import ShownEvent, shown_event
+from miniclaw.workspace.place import Place
+from miniclaw.workspace.status import Part, WorkspaceState, next_run, rules_in_force
 
 
 class ShownSessions(Struct, frozen=True):

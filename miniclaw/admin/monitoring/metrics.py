@@ -2,7 +2,7 @@
 
 A scrape holds nobody up. The numbers are read off in one synchronous step on the trio thread, the text is made in a
 thread, and scrapes that come together share it; what needs the disk is measured in the background
-(`miniclaw.admin.disk_cache`).
+(`miniclaw.admin.monitoring.disk_cache`).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from miniclaw.admin import metric_families
-from miniclaw.admin.disk_cache import DiskCache
-from miniclaw.admin.health import Health
-from miniclaw.admin.loop_lag import LoopLag
+from miniclaw.admin.monitoring import metric_families
+from miniclaw.admin.monitoring.disk_cache import DiskCache
+from miniclaw.admin.monitoring.health import Health
+from miniclaw.admin.monitoring.loop_lag import LoopLag
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.stats import TurnStats
 from miniclaw.channels.port import Port

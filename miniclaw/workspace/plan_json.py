@@ -9,8 +9,6 @@ from typing import Final
 
 from msgspec import Struct
 
-from miniclaw.admin.views.looking import Outlook
-from miniclaw.admin.views.rows import SessionRow, shown
 from miniclaw.formats import encodable, one_line
 from miniclaw.session.entries import LeftoverKind, ProblemFile, ProblemKind
 from miniclaw.session.records.history import FileTally
@@ -19,6 +17,8 @@ from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason
 from miniclaw.session.types import AwareDatetime
+from miniclaw.workspace.reader import Outlook
+from miniclaw.workspace.rows import SessionRow, shown
 
 PLAN_VERSION: Final = 2
 """Raised when a field changes its meaning or goes."""

@@ -17,9 +17,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from miniclaw.admin import messages
-from miniclaw.admin.live_status import LiveStatus
-from miniclaw.admin.messages import (
+from miniclaw.admin.client import messages
+from miniclaw.admin.client.messages import (
     API_VERSION,
     PREFIX,
     PROGRESS_HEADER,
@@ -45,7 +44,8 @@ from miniclaw.admin.messages import (
     Stopping,
     error_of,
 )
-from miniclaw.admin.stalled import find_stalled
+from miniclaw.admin.client.stalled import find_stalled
+from miniclaw.admin.monitoring.live_status import LiveStatus
 from miniclaw.config.web import SOCKET_NAME
 from miniclaw.errors import GatewayBusyError, GatewayError, GatewayStalledError, NoGatewayError, NoSocketError
 from miniclaw.formats import printable
@@ -69,7 +69,7 @@ class GatewayClient:
 
     Args:
         workspace: Where its socket lies.
-        silence_seconds: How long to wait for its next byte; None: `miniclaw.admin.messages.SILENCE_SECONDS`.
+        silence_seconds: How long to wait for its next byte; None: `miniclaw.admin.client.messages.SILENCE_SECONDS`.
     """
 
     def __init__(self, workspace: Path, *, silence_seconds: float | None = None) -> None:
@@ -98,7 +98,7 @@ class GatewayClient:
         return self._ask("POST", "/save", Saved, most_seconds=SAVE_SECONDS)
 
     def delete(self, session_ids: Sequence[str], *, erase: bool) -> DeletedSessions:
-        """Have it delete sessions, at most `miniclaw.admin.messages.MAX_PAGE`; takes as long as it takes."""
+        """Have it delete sessions, at most `miniclaw.admin.client.messages.MAX_PAGE`; takes as long as it takes."""
         return self._ask("POST", "/sessions/delete", DeletedSessions, DeleteOrder(list(session_ids), erase))
 
     def set_pinned(self, session_id: str, pinned: bool) -> Pinned:
@@ -122,11 +122,11 @@ class GatewayClient:
         return self._ask("POST", f"/trash/{quote(text, safe='')}/restore", Restored)
 
     def empty_trash(self, entry_ids: Sequence[str]) -> Emptied:
-        """Have it delete entries of the trash, at most `miniclaw.admin.messages.MAX_PAGE`."""
+        """Have it delete entries of the trash, at most `miniclaw.admin.client.messages.MAX_PAGE`."""
         return self._ask("POST", "/trash/empty", Emptied, EmptyOrder(list(entry_ids)))
 
     def add_to_quarantine(self, files: Sequence[str]) -> QuarantineOutcomes:
-        """Have it move files to quarantine, at most `miniclaw.admin.messages.MAX_PAGE`."""
+        """Have it move files to quarantine, at most `miniclaw.admin.client.messages.MAX_PAGE`."""
         return self._ask("POST", "/quarantine/add", QuarantineOutcomes, QuarantineOrder([*map(_sendable, files)]))
 
     def restore_quarantined(self, text: str) -> str:
@@ -134,7 +134,7 @@ class GatewayClient:
         return self._ask("POST", f"/quarantine/{quote(_sendable(text), safe='')}/restore", RestoredFile).session_id
 
     def delete_quarantined(self, files: Sequence[str], *, erase: bool) -> QuarantineOutcomes:
-        """Have it delete files in quarantine, at most `miniclaw.admin.messages.MAX_PAGE`."""
+        """Have it delete files in quarantine, at most `miniclaw.admin.client.messages.MAX_PAGE`."""
         order = QuarantineDeleteOrder([*map(_sendable, files)], erase)
         return self._ask("POST", "/quarantine/delete", QuarantineOutcomes, order)
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from miniclaw.admin.views.looking import find_leftovers
 from miniclaw.formats import encodable, format_remaining
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.retention.policy import PlanRow, Reason, RetentionPolicy, plan_retention
 from miniclaw.session.types import AwareDatetime
+from miniclaw.workspace.reader import find_leftovers
 
 if TYPE_CHECKING:
-    from miniclaw.admin.views.place import Place
     from miniclaw.session.retention.notice import Notice
+    from miniclaw.workspace.place import Place
 
 
 def judge(

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from miniclaw.admin.views.looking import Listing, Progress, find_leftovers, list_directory, sessions_opened
-from miniclaw.admin.views.rows import judge
 from miniclaw.session.retention.policy import PlanRow
+from miniclaw.workspace.reader import Listing, Progress, find_leftovers, list_directory, sessions_opened
+from miniclaw.workspace.rows import judge
 
 if TYPE_CHECKING:
-    from miniclaw.admin.views.place import Place
     from miniclaw.session.retention.forecast import Forecast
     from miniclaw.session.retention.notice import Notice
+    from miniclaw.workspace.place import Place
 
 Order: TypeAlias = Literal["recent", "age", "size", "name"]
 """Which come first: the most recently used, the oldest, the largest, or the first by name."""

@@ -1,0 +1,1 @@
+"""A workspace as commands and the API show it. Synchronous; owns nothing."""
