@@ -37,7 +37,7 @@ async def open_model(config: ModelConfig, workspace: Path) -> AsyncIterator[Mode
         yield EchoModel()
         return
     try:
-        from miniclaw.agent.openai import OpenAIModel, open_client  # noqa: PLC0415 - an extra, and start-up time
+        from miniclaw.agent.openai.model import OpenAIModel, open_client  # noqa: PLC0415 - an extra, and start-up time
     except ImportError as error:
         raise ConfigError(None, missing_package('"openai"', "openai"), key="model.provider") from error
     load = partial(load_secret, "key", "model.api_key", variable=config.api_key_env, file=config.api_key_file)

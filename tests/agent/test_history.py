@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.agent.history import MESSAGE_CHARS, TooLongError, cost, fit
+from miniclaw.agent.context_window import MESSAGE_CHARS, TooLongError, cost, fit
 from miniclaw.session.types import Message, ToolCall
 from tests.fakes.openai import NOW
 

@@ -247,7 +247,7 @@ async def test_openai_library_logs_no_addresses(caplog: pytest.LogCaptureFixture
 
 def test_openai_request_body_is_json_that_any_server_reads() -> None:
     """Arguments that a model wrote wrongly once do not spoil the conversation for ever."""
-    from miniclaw.agent.wire import encode_request
+    from miniclaw.agent.openai.wire import encode_request
 
     for arguments in ('{"half', "[]", "", "\udcff", "[" * 100_000):
         call = ToolCall("a", "clock", arguments)

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from miniclaw.agent import answer
+from miniclaw.agent.openai import answer
 from tests.fakes.model_server import Exchange, Script, open_model_server
 from tests.fakes.openai import KEY, open_asker
 from tests.fakes.patience import PATIENCE_SECONDS

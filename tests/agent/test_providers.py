@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from miniclaw.agent.models import EchoModel
-from miniclaw.agent.openai import OpenAIModel
+from miniclaw.agent.openai.model import OpenAIModel
 from miniclaw.agent.providers import is_loopback, open_model
 from miniclaw.agent.system_prompt import MAX_BYTES, SystemPromptError, read_system_prompt
 from miniclaw.config.model import ModelConfig
@@ -53,7 +53,7 @@ async def test_open_model_without_the_package_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A missing extra is a sentence with the command, before anything else happens."""
-    monkeypatch.delitem(sys.modules, "miniclaw.agent.openai")
+    monkeypatch.delitem(sys.modules, "miniclaw.agent.openai.model")
     monkeypatch.setitem(sys.modules, "httpx2", None)
     with pytest.raises(ConfigError, match=r"model\.provider: .*pip install '\.\[openai\]'$"):
         async with open_model(ModelConfig(**OPENAI), tmp_path):

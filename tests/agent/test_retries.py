@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.agent.retries import MAX_DELAY_SECONDS, delay_seconds, is_worth_a_retry, parse_retry_after
+from miniclaw.agent.openai.retries import MAX_DELAY_SECONDS, delay_seconds, is_worth_a_retry, parse_retry_after
 from tests.fakes.openai import NOW
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.agent.sse import MAX_EVENT_BYTES, EventDecoder
+from miniclaw.agent.openai.sse import MAX_EVENT_BYTES, EventDecoder
 
 STREAM = (
     b"\xef\xbb\xbfdata: one\n\n"

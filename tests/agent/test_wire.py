@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.agent.wire import ReplyDecoder
+from miniclaw.agent.openai.wire import ReplyDecoder
 from miniclaw.session.types import ToolCall
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from miniclaw.agent.models import ModelEvent
-from miniclaw.agent.openai import OpenAIModel, open_client
+from miniclaw.agent.openai.model import OpenAIModel, open_client
 from miniclaw.config.model import ModelConfig
 from miniclaw.errors import ModelError
 from miniclaw.secret import Secret

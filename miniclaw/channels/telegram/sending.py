@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import trio
 
-from miniclaw.agent.retries import delay_seconds
+from miniclaw.agent.openai.retries import delay_seconds
 from miniclaw.channels.telegram.client import BotClient, BotError
 from miniclaw.channels.telegram.interpreting import MESSAGE_ID, THREAD_ID
 from miniclaw.channels.telegram.splitting import split_text

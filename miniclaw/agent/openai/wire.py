@@ -30,7 +30,7 @@ def encode_request(model: str, messages: Sequence[Message], system: str | None) 
 
     Args:
         model: The server's name of the model.
-        messages: The conversation; see `miniclaw.agent.history.fit`.
+        messages: The conversation; see `miniclaw.agent.context_window.fit`.
         system: The system prompt.
     """
     wire = [{"role": "system", "content": system}] if system else []

@@ -1,6 +1,6 @@
 """Models behind an OpenAI-compatible server: Ollama, llama.cpp, vLLM, OpenRouter, OpenAI and others.
 
-One HTTP client serves all chats. What is asked again, and when, is in `miniclaw.agent.retries`; nothing is once the
+One HTTP client serves all chats. What is asked again, and when, is in `miniclaw.agent.openai.retries`; nothing is once the
 answer has begun. Redirects are not followed, since a key would go with them; cookies are not kept.
 
 Importing this needs httpx2, the extra ``openai``.
@@ -17,12 +17,12 @@ from pathlib import Path
 import httpx2
 import trio
 
-from miniclaw.agent import history
-from miniclaw.agent.answer import MAX_ERROR_BYTES, Answer, open_content
+from miniclaw.agent import context_window as history
 from miniclaw.agent.models import ModelEvent
-from miniclaw.agent.retries import delay_seconds, is_worth_a_retry, parse_retry_after
+from miniclaw.agent.openai.answer import MAX_ERROR_BYTES, Answer, open_content
+from miniclaw.agent.openai.retries import delay_seconds, is_worth_a_retry, parse_retry_after
+from miniclaw.agent.openai.wire import encode_request
 from miniclaw.agent.system_prompt import SystemPromptError, read_system_prompt
-from miniclaw.agent.wire import encode_request
 from miniclaw.clock import Now, utc_now
 from miniclaw.config.model import ModelConfig
 from miniclaw.errors import ModelError, ModelErrorKind

@@ -14,8 +14,8 @@ import httpx2
 import trio
 
 from miniclaw.agent.models import ModelEvent
-from miniclaw.agent.sse import EventDecoder
-from miniclaw.agent.wire import ReplyDecoder, ServerError
+from miniclaw.agent.openai.sse import EventDecoder
+from miniclaw.agent.openai.wire import ReplyDecoder, ServerError
 from miniclaw.errors import ModelError
 from miniclaw.http_client import describe, read_some, shorten
 from miniclaw.secret import Secret, StreamRedactor
