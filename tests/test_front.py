@@ -6,7 +6,7 @@ from typing import Any
 
 from miniclaw.config.web import WebConfig
 from miniclaw.daemon.frontend import Front
-from miniclaw.web.security import Security
+from miniclaw.web.access.security import Security
 
 
 def test_front_links_by_the_name_that_it_was_given_last() -> None:

@@ -20,7 +20,7 @@ import trio_websocket
 from miniclaw.admin.client.messages import PROGRESS_SECONDS, SILENCE_SECONDS
 from miniclaw.admin.client.stalled import find_stalled
 from miniclaw.errors import ChannelError, GatewayStalledError, NoSocketError
-from miniclaw.web.listening import short_address
+from miniclaw.web.server.listening import short_address
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """Longest frame that is taken from the gateway: a page of history is far shorter."""

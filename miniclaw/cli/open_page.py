@@ -112,7 +112,7 @@ def _browse(link: str, workspace: Path) -> None:
     """
     import webbrowser  # noqa: PLC0415 - start-up time
 
-    from miniclaw.web.other_users import other_users  # noqa: PLC0415
+    from miniclaw.web.access.other_users import other_users  # noqa: PLC0415
 
     target = _write_redirect(workspace / REDIRECT_NAME, link).as_uri() if other_users() else link
     if not webbrowser.open(target):

@@ -30,14 +30,14 @@ from miniclaw.config import Config, Home
 from miniclaw.config.in_force import ConfigInForce
 from miniclaw.config.web import WebConfig
 from miniclaw.session.runtime import SessionRuntime
+from miniclaw.web.access.codes import CODE_SECONDS
+from miniclaw.web.access.security import Security, open_security
 from miniclaw.web.addresses import page_address
 from miniclaw.web.app import build_app
 from miniclaw.web.chat.routes import chat_routes
 from miniclaw.web.chat.static_files import static_paths
-from miniclaw.web.codes import CODE_SECONDS
 from miniclaw.web.hosts import HostRules
-from miniclaw.web.security import Security, open_security
-from miniclaw.web.server import open_server
+from miniclaw.web.server.server import open_server
 
 if TYPE_CHECKING:
     from miniclaw.channels.telegram.channel import TelegramChannel  # needs httpx2

@@ -13,13 +13,13 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from miniclaw.loggers import get_logger
-from miniclaw.web.bodies import UnreadBodies, WholeBodies
-from miniclaw.web.guard import Guard
+from miniclaw.web.access.guard import Guard
+from miniclaw.web.access.security import Security, SecurityMiddleware
 from miniclaw.web.headers import StrictHeaders
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
 from miniclaw.web.problems import problem
 from miniclaw.web.refusal import refuse
-from miniclaw.web.security import Security, SecurityMiddleware
+from miniclaw.web.server.bodies import UnreadBodies, WholeBodies
 
 log = get_logger("miniclaw.web")
 

@@ -16,8 +16,8 @@ from miniclaw.admin.monitoring.metrics import metrics_routes
 from miniclaw.config.web import WebConfig
 from miniclaw.secret import Secret
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS
+from miniclaw.web.access.security import Security
 from miniclaw.web.app import build_app
-from miniclaw.web.security import Security
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import MISPLACED, LogRecorder
 from tests.fakes.os_calls import FaultyOs

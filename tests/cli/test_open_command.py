@@ -23,7 +23,7 @@ from miniclaw.admin.client.client import GatewayClient
 from miniclaw.cli.open_page import has_desktop
 from miniclaw.config import Home
 from miniclaw.config.web import WebConfig
-from miniclaw.web.token import is_login, load_token
+from miniclaw.web.access.token import is_login, load_token
 from tests.fakes.gateway_thread import GatewayThread
 from tests.fakes.program import TIMEOUT_SECONDS, Program
 from tests.fakes.serving import AT_ANY_PORT, NOT_AT_AN_ADDRESS
@@ -131,7 +131,7 @@ def test_open_where_no_token_is_needed_gives_the_address(program: Program) -> No
 OPEN_WITH = """
 import os
 os.environ["BROWSER"] = {browser!r}
-import miniclaw.web.other_users as module
+import miniclaw.web.access.other_users as module
 module.other_users = lambda: {users!r}
 from miniclaw.cli import main
 main()

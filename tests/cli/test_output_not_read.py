@@ -17,7 +17,7 @@ import httpx2
 import pytest
 
 from miniclaw.admin.client.client import GatewayClient
-from miniclaw.web.token import TOKEN_NAME
+from miniclaw.web.access.token import TOKEN_NAME
 from tests.fakes.gateway_beside import gateway_beside
 from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.program import Program

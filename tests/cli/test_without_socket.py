@@ -11,7 +11,7 @@ from tests.fakes.program import Program
 
 WITHOUT_SOCKETS = """
 import errno, os
-import miniclaw.web.listening as listening
+import miniclaw.web.server.listening as listening
 def refuse(*args):
     raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 listening._bind_private = refuse

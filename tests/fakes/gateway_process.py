@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from miniclaw.admin.client.client import GatewayClient
-from miniclaw.web.token import TOKEN_NAME
+from miniclaw.web.access.token import TOKEN_NAME
 from tests.fakes.bot_api import TOKEN
 from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.states import UP_FOR_LONG

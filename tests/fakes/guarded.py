@@ -8,9 +8,9 @@ import msgspec
 
 from miniclaw.config.web import WebConfig
 from miniclaw.secret import Secret
+from miniclaw.web.access.security import Security
+from miniclaw.web.access.token import make_login
 from miniclaw.web.limits import Limits
-from miniclaw.web.security import Security
-from miniclaw.web.token import make_login
 from tests.fakes.web_server import Answer, Running
 
 TOKEN = Secret("correct-horse-battery-staple-0123456789")

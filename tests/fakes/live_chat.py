@@ -23,7 +23,7 @@ from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.web.app import build_app
 from miniclaw.web.chat.routes import chat_routes
-from miniclaw.web.server import Server, open_server
+from miniclaw.web.server.server import Server, open_server
 from tests.fakes.clock import WallClock
 from tests.fakes.patience import PATIENCE_SECONDS
 

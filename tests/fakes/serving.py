@@ -22,10 +22,10 @@ from miniclaw.config.in_force import ConfigInForce
 from miniclaw.config.web import WebConfig
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.runtime import open_runtime
+from miniclaw.web.access.codes import CODE_SECONDS
+from miniclaw.web.access.security import open_security
 from miniclaw.web.app import build_app
-from miniclaw.web.codes import CODE_SECONDS
-from miniclaw.web.security import open_security
-from miniclaw.web.server import open_server
+from miniclaw.web.server.server import open_server
 
 NOT_AT_AN_ADDRESS = WebConfig(enabled=False)
 AT_ANY_PORT = WebConfig(port=0)

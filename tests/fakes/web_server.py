@@ -18,13 +18,13 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from miniclaw.config.web import WebConfig
-from miniclaw.web.admission import Admission
+from miniclaw.web.access.login import is_stranger
+from miniclaw.web.access.security import Security
 from miniclaw.web.app import build_app
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
-from miniclaw.web.listening import short_address
-from miniclaw.web.login import is_stranger
-from miniclaw.web.security import Security
-from miniclaw.web.server import Server, open_server
+from miniclaw.web.server.admission import Admission
+from miniclaw.web.server.listening import short_address
+from miniclaw.web.server.server import Server, open_server
 from tests.fakes.patience import PATIENCE_SECONDS
 
 OPEN_PATHS = ("/healthz", "/open")
@@ -346,6 +346,6 @@ async def open_test_server(
         return build_app(app.routes(), security=None if trusted else rules, open_paths=OPEN_PATHS, limits=limits)
 
     door = Door()
-    with patch("miniclaw.web.server.Admission", door.admission):
+    with patch("miniclaw.web.server.server.Admission", door.admission):
         async with open_server(config, workspace, make_app, drain=app.drain, limits=limits) as server:
             yield Running(app, server, door)

@@ -26,7 +26,7 @@ from miniclaw.session.disk.sync import (
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.types import Session
-from miniclaw.web.token import load_token
+from miniclaw.web.access.token import load_token
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 

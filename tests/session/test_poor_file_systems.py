@@ -25,8 +25,8 @@ from miniclaw.session.removal.transaction import remove_batch
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import open_runtime
 from miniclaw.session.types import Message
-from miniclaw.web.security import open_security
-from miniclaw.web.token import load_token
+from miniclaw.web.access.security import open_security
+from miniclaw.web.access.token import load_token
 from tests.fakes.clock import WallClock
 from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder

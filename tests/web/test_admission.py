@@ -11,9 +11,9 @@ import trio
 from trio.testing import MockClock
 
 from miniclaw.web.addresses import client_key, is_loopback, page_address
-from miniclaw.web.admission import RESERVED_DESCRIPTORS, Admission, plan_connections
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
 from miniclaw.web.rates import Rates
+from miniclaw.web.server.admission import RESERVED_DESCRIPTORS, Admission, plan_connections
 from tests.fakes.logs import LogRecorder
 from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.web_server import open_test_server, read_all

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from miniclaw.secret import HIDDEN, redact
-from miniclaw.web.codes import CODE_SECONDS, MAX_CODES, OneTimeCodes
+from miniclaw.web.access.codes import CODE_SECONDS, MAX_CODES, OneTimeCodes
 
 
 class Moment:

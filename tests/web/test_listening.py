@@ -13,8 +13,8 @@ import pytest
 
 from miniclaw.config.web import WebConfig
 from miniclaw.errors import ConfigError, NoSocketError, StoreIOError
-from miniclaw.web import listening
-from miniclaw.web.listening import MAX_ADDRESS_BYTES, short_address, tcp_listener, unix_listener, url_of
+from miniclaw.web.server import listening
+from miniclaw.web.server.listening import MAX_ADDRESS_BYTES, short_address, tcp_listener, unix_listener, url_of
 from tests.fakes.logs import LogRecorder
 from tests.fakes.web_server import open_test_server
 

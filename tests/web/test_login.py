@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from miniclaw.web.login import CHAT_PROTOCOL, LOGIN_HEADER, LOGIN_PROTOCOL
-from miniclaw.web.security import Security
-from miniclaw.web.token import LOGIN_SECONDS, is_login, load_token, make_login
+from miniclaw.web.access.login import CHAT_PROTOCOL, LOGIN_HEADER, LOGIN_PROTOCOL
+from miniclaw.web.access.security import Security
+from miniclaw.web.access.token import LOGIN_SECONDS, is_login, load_token, make_login
 from tests.fakes.guarded import BEARER, LOGIN, NOW, OPEN, OTHER, TOKEN, ask, guarded, log_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.web_server import handshake, open_test_server

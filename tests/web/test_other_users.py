@@ -6,7 +6,7 @@ import pwd
 
 import pytest
 
-from miniclaw.web.other_users import other_users, people
+from miniclaw.web.access.other_users import other_users, people
 
 
 def account(name: str, uid: int, shell: str = "/bin/bash") -> pwd.struct_passwd:

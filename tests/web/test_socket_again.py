@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from miniclaw.web import server as server_module
-from miniclaw.web.listening import unix_listener
+from miniclaw.web.server import server as server_module
+from miniclaw.web.server.listening import unix_listener
 from tests.fakes.logs import LogRecorder
 from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.threads import until

@@ -6,7 +6,7 @@ import trio
 import trio.testing
 
 from miniclaw.web.limits import DEFAULT_LIMITS
-from miniclaw.web.streams import BoundedStream
+from miniclaw.web.server.streams import BoundedStream
 
 
 async def test_stream_that_is_ended_while_somebody_sends_is_cut_for_them() -> None:

@@ -12,9 +12,9 @@ import pytest
 from miniclaw.config.web import WebConfig
 from miniclaw.errors import ConfigError, StoreIOError
 from miniclaw.secret import redact
-from miniclaw.web.listening import unix_listener
-from miniclaw.web.security import open_security
-from miniclaw.web.token import load_token, make_login
+from miniclaw.web.access.security import open_security
+from miniclaw.web.access.token import load_token, make_login
+from miniclaw.web.server.listening import unix_listener
 from tests.fakes.guarded import BEARER, LOGIN, NOW, OPEN, OTHER, TOKEN, ask, guarded, log_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.web_server import open_test_server

@@ -51,7 +51,7 @@ from miniclaw.errors import GatewayBusyError, GatewayError, GatewayStalledError,
 from miniclaw.formats import printable
 from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.trash.entries import Restored
-from miniclaw.web.listening import short_address
+from miniclaw.web.server.listening import short_address
 
 T = TypeVar("T")
 

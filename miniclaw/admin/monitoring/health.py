@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 
 from miniclaw.channels.port import Port
 from miniclaw.session.runtime import SessionRuntime
-from miniclaw.web.login import is_stranger
+from miniclaw.web.access.login import is_stranger
 from miniclaw.web.problems import problem
 
 Phase: TypeAlias = Literal["starting", "running", "draining"]

@@ -13,9 +13,9 @@ from miniclaw.channels.live import LiveChannel
 from miniclaw.errors import InvalidSessionIdError
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import make_session_id
+from miniclaw.web.access.login import CHAT_PROTOCOL
 from miniclaw.web.chat.connection import GOING_AWAY, POLICY, ChatConnection
 from miniclaw.web.chat.frames import ErrorFrame, encode_frames
-from miniclaw.web.login import CHAT_PROTOCOL
 
 DEFAULT_CHANNEL: Final = "web"
 DEFAULT_CHAT: Final = "main"

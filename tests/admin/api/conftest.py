@@ -13,7 +13,7 @@ import pytest
 from miniclaw.admin.context import AdminContext
 from miniclaw.config import Config, Home, SessionConfig
 from miniclaw.session.types import Message
-from miniclaw.web.token import load_token
+from miniclaw.web.access.token import load_token
 from tests.fakes.api import Api
 from tests.fakes.clock import WallClock
 from tests.fakes.os_calls import FaultyOs

@@ -20,7 +20,7 @@ from miniclaw.admin.api.endpoints import NoQuery
 from miniclaw.admin.api.openapi import make_document
 from miniclaw.admin.client.messages import PREFIX
 from miniclaw.config import Home
-from miniclaw.web.token import load_token
+from miniclaw.web.access.token import load_token
 from tests.admin.api.conftest import Office
 from tests.fakes.gateway_thread import GatewayThread
 from tests.fakes.logs import LogRecorder

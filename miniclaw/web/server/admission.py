@@ -19,7 +19,7 @@ from miniclaw.loggers import get_logger
 from miniclaw.web.addresses import client_key, is_loopback
 from miniclaw.web.headers import STRICT_HEADERS
 from miniclaw.web.limits import Limits
-from miniclaw.web.streams import BoundedStream
+from miniclaw.web.server.streams import BoundedStream
 
 RESERVED_DESCRIPTORS: Final = 192
 """Descriptors that are left to sessions, models and channels."""

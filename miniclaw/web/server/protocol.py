@@ -28,7 +28,7 @@ from wsproto.frame_protocol import CloseReason
 
 from miniclaw.web.headers import with_strict_headers
 from miniclaw.web.problems import problem
-from miniclaw.web.streams import BoundedStream
+from miniclaw.web.server.streams import BoundedStream
 
 _VERSIONS: Final = frozenset({b"1.0", b"1.1"})
 _CLOSING_SECONDS: Final = 2.0

@@ -23,10 +23,10 @@ from hypercorn.utils import parse_socket_addr
 from starlette.types import ASGIApp, Message, Receive, Scope
 
 from miniclaw.loggers import get_logger
-from miniclaw.web.admission import BoundedListener
 from miniclaw.web.limits import Limits
-from miniclaw.web.protocol import ConnectionContext, Protocol
-from miniclaw.web.streams import BoundedStream
+from miniclaw.web.server.admission import BoundedListener
+from miniclaw.web.server.protocol import ConnectionContext, Protocol
+from miniclaw.web.server.streams import BoundedStream
 
 _CLOSE_SECONDS: Final = 1.0
 

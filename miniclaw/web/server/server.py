@@ -15,10 +15,10 @@ from starlette.types import ASGIApp
 from miniclaw.config.web import SOCKET_NAME, WebConfig
 from miniclaw.errors import ConfigError, NoSocketError, StoreIOError
 from miniclaw.loggers import get_logger
-from miniclaw.web.admission import Admission, BoundedListener, descriptor_limit, plan_connections
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
-from miniclaw.web.listening import tcp_listener, unix_listener, url_of
-from miniclaw.web.serving import Serving
+from miniclaw.web.server.admission import Admission, BoundedListener, descriptor_limit, plan_connections
+from miniclaw.web.server.connections import Serving
+from miniclaw.web.server.listening import tcp_listener, unix_listener, url_of
 
 SOCKET_CHECK_SECONDS: Final = 5
 """How often it is looked whether the file of the Unix socket is there."""

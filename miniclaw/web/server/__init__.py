@@ -1,0 +1,1 @@
+"""The HTTP server: listeners, admission, connections, streams and request bodies."""
