@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from miniclaw.admin.client.client import GatewayClient
-    from miniclaw.cli.in_force import InForce
+    from miniclaw.cli.access.in_force import InForce
     from miniclaw.config import Config, Home
 
 EXIT_FAILED: Final = 1

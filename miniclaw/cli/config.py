@@ -36,7 +36,7 @@ def show(settings: Settings, as_json: bool) -> None:
 
     Where a gateway runs it is the gateway's, unless --config names a file.
     """
-    from miniclaw.cli.in_force import InForce, find_rules  # noqa: PLC0415 - start-up time
+    from miniclaw.cli.access.in_force import InForce, find_rules  # noqa: PLC0415 - start-up time
     from miniclaw.config import show_config  # noqa: PLC0415 - likewise
 
     in_force = InForce(settings.home, settings.config) if settings.names_config else find_rules(settings)
@@ -93,7 +93,7 @@ def check(settings: Settings, file: Path | None, as_json: bool) -> None:
 
 def _in_force(settings: Settings) -> tuple[str, dict[str, dict[str, Any]] | None]:
     """Return what holds now, and whose it is; None: nothing says it."""
-    from miniclaw.cli.asking import ask_for_config, warn  # noqa: PLC0415 - start-up time
+    from miniclaw.cli.access.asking import ask_for_config, warn  # noqa: PLC0415 - start-up time
     from miniclaw.config import show_config  # noqa: PLC0415 - likewise
     from miniclaw.errors import ConfigError  # noqa: PLC0415 - likewise
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from miniclaw.cli import Settings
-from miniclaw.cli.looking import log_to_terminal, read_history
+from miniclaw.cli.access.looking import log_to_terminal, read_history
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import count, echo_json, print_table
 from miniclaw.formats import format_size, format_time

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from miniclaw.cli import Settings
-from miniclaw.cli.asking import find_unreachable
+from miniclaw.cli.access.asking import find_unreachable
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import echo_json
 from miniclaw.errors import ConfigError, GatewayError, NoGatewayError

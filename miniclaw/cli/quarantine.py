@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import click
 
 from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.in_force import find_rules
-from miniclaw.cli.looking import log_to_terminal, moment_of, sessions_opened
-from miniclaw.cli.operating import confirm, operate, refuse_if_held
+from miniclaw.cli.access.in_force import find_rules
+from miniclaw.cli.access.looking import log_to_terminal, moment_of, sessions_opened
+from miniclaw.cli.access.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
 from miniclaw.cli.output import ago, count, echo_error, echo_json, print_table
-from miniclaw.cli.session_show import print_session
+from miniclaw.cli.sessions.show import print_session
 from miniclaw.errors import MiniclawError, NotQuarantinedError
 from miniclaw.formats import format_duration, format_size, one_line
 from miniclaw.session.format.codec import MAX_SESSION_BYTES

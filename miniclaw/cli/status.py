@@ -12,10 +12,10 @@ import msgspec
 
 from miniclaw.admin.monitoring.live_status import LiveStatus, status_lines
 from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.asking import ask_how_it_is, ask_to_save
+from miniclaw.cli.access.asking import ask_how_it_is, ask_to_save
+from miniclaw.cli.access.in_force import InForce, find_rules
+from miniclaw.cli.access.looking import log_to_terminal
 from miniclaw.cli.history import details_of
-from miniclaw.cli.in_force import InForce, find_rules
-from miniclaw.cli.looking import log_to_terminal
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import DRY_RUN_NAMES, LIST_DUE, conflict_copies, count, echo_json, scan_progress
 from miniclaw.cli.plan_output import CONFIRM, unmet_budgets

@@ -9,9 +9,9 @@ from datetime import timedelta
 import click
 
 from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.in_force import find_rules
-from miniclaw.cli.looking import find_trashes, log_to_terminal, moment_of, notice_at, trash_opened
-from miniclaw.cli.operating import confirm, operate, refuse_if_held
+from miniclaw.cli.access.in_force import find_rules
+from miniclaw.cli.access.looking import find_trashes, log_to_terminal, moment_of, notice_at, trash_opened
+from miniclaw.cli.access.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
 from miniclaw.cli.output import ago, echo_error, echo_json, entries, print_table
 from miniclaw.errors import TrashEntryNotFoundError

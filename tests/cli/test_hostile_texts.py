@@ -19,8 +19,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from miniclaw.cli import Settings
-from miniclaw.cli.markdown import session_as_markdown
-from miniclaw.cli.session_show import show
+from miniclaw.cli.sessions.markdown import session_as_markdown
+from miniclaw.cli.sessions.show import show
 from miniclaw.session.format.codec import decode_session
 from tests.fakes.program import TERMINAL_COLUMNS, Program
 from tests.fakes.samples import write_session

@@ -13,8 +13,8 @@ import trio
 from trio.testing import MockClock
 
 from miniclaw.channels.console import ConsoleChannel
-from miniclaw.cli.gateway_socket import GatewaySocket, SocketClosedError
-from miniclaw.cli.remote_chat import AWAY_SECONDS, RemoteChat
+from miniclaw.cli.chat.gateway_socket import GatewaySocket, SocketClosedError
+from miniclaw.cli.chat.remote_chat import AWAY_SECONDS, RemoteChat
 from miniclaw.errors import ChannelError
 
 HELLO: dict[str, Any] = {"type": "hello", "messages": [], "now": None}

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from miniclaw.cli.session_stats import percentile
+from miniclaw.cli.sessions.stats import percentile
 from tests.fakes.program import Program
 
 

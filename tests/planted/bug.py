@@ -74,8 +74,8 @@ FOLDER_MOVE: Final = "session/disk/folder_move.py"
 LOOKING: Final = "workspace/reader.py"
 CLIENT: Final = "admin/client/client.py"
 PROGRESS: Final = "admin/api/progress.py"
-IN_FORCE: Final = "cli/in_force.py"
-OPERATING: Final = "cli/operating.py"
+IN_FORCE: Final = "cli/access/in_force.py"
+OPERATING: Final = "cli/access/operating.py"
 SESSION_CONFIG: Final = "config/session.py"
 
 

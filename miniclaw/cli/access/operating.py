@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from miniclaw.cli import Settings
-from miniclaw.cli.asking import find_client, refuse_other_rules
-from miniclaw.cli.looking import log_to_terminal
+from miniclaw.cli.access.asking import find_client, refuse_other_rules
+from miniclaw.cli.access.looking import log_to_terminal
 from miniclaw.cli.output import has_terminal
 from miniclaw.config.web import SOCKET_NAME
 from miniclaw.errors import NoGatewayError, UnconfirmedError, WorkspaceHeldError

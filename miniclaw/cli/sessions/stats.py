@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from miniclaw.cli import Settings
-from miniclaw.cli.looking import find_leftovers, list_directory, log_to_terminal, moment_of, sessions_opened
+from miniclaw.cli.access.looking import find_leftovers, list_directory, log_to_terminal, moment_of, sessions_opened
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import conflict_copies, count, echo_json, print_table
 from miniclaw.formats import format_age, format_size

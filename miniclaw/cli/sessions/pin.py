@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.looking import sessions_opened
-from miniclaw.cli.operating import operate, refuse_if_held
+from miniclaw.cli.access.looking import sessions_opened
+from miniclaw.cli.access.operating import operate, refuse_if_held
 from miniclaw.cli.output import echo_error
 from miniclaw.errors import GatewayError, MiniclawError, SessionNotFoundError, StoreError
 from miniclaw.formats import one_line

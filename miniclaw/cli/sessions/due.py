@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from miniclaw.cli import Settings
-from miniclaw.cli.in_force import find_rules
-from miniclaw.cli.looking import log_to_terminal, look_ahead
+from miniclaw.cli.access.in_force import find_rules
+from miniclaw.cli.access.looking import log_to_terminal, look_ahead
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import count, echo_json, print_table
 from miniclaw.formats import format_age, format_size

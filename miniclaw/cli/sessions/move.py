@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from miniclaw.cli import Settings
-from miniclaw.cli.looking import sessions_opened
-from miniclaw.cli.operating import operate, refuse_if_held
+from miniclaw.cli.access.looking import sessions_opened
+from miniclaw.cli.access.operating import operate, refuse_if_held
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.formats import one_line
 from miniclaw.session import names

@@ -14,10 +14,10 @@ from typing import Final, Literal, TypeAlias
 import click
 
 from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.looking import list_directory, sessions_opened
-from miniclaw.cli.markdown import session_as_markdown
+from miniclaw.cli.access.looking import list_directory, sessions_opened
 from miniclaw.cli.options import channel_option
 from miniclaw.cli.output import count, echo_error, echo_json_document
+from miniclaw.cli.sessions.markdown import session_as_markdown
 from miniclaw.errors import MiniclawError, OutputFileError, SessionNotFoundError, StoreError
 from miniclaw.formats import one_line
 from miniclaw.session.disk.atomic import PRIVATE_FILE

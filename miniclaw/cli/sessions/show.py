@@ -7,7 +7,7 @@ import sys
 import click
 
 from miniclaw.cli import Settings
-from miniclaw.cli.looking import sessions_opened
+from miniclaw.cli.access.looking import sessions_opened
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import echo_json_document
 from miniclaw.errors import SessionNotFoundError

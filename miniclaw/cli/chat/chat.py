@@ -33,7 +33,7 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
     import trio  # noqa: PLC0415 - start-up time
 
     from miniclaw.channels.console import CHANNEL, ConsoleChannel  # noqa: PLC0415
-    from miniclaw.cli.remote_chat import chat_somewhere  # noqa: PLC0415
+    from miniclaw.cli.chat.remote_chat import chat_somewhere  # noqa: PLC0415
     from miniclaw.config.web import SOCKET_NAME  # noqa: PLC0415
     from miniclaw.daemon.logging import configure_logging  # noqa: PLC0415
     from miniclaw.output_queue import queue_output  # noqa: PLC0415

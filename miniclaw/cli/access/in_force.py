@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from miniclaw.cli import Settings
-from miniclaw.cli.asking import ask_for_config, warn
+from miniclaw.cli.access.asking import ask_for_config, warn
 from miniclaw.config import Config, Home, config_of_tables, differences, show_config
 from miniclaw.errors import ConfigError
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.in_force import find_rules
-from miniclaw.cli.looking import leave_out_of_log, log_to_terminal, look_ahead, sessions_opened
-from miniclaw.cli.operating import confirm, operate, refuse_if_held
+from miniclaw.cli.access.in_force import find_rules
+from miniclaw.cli.access.looking import leave_out_of_log, log_to_terminal, look_ahead, sessions_opened
+from miniclaw.cli.access.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
 from miniclaw.cli.output import RESTORE_HINT, conflict_copies, count, echo_json, entries, scan_progress
 from miniclaw.cli.plan_output import CONFIRM, LEGACY, print_plan, print_plan_json, unmet_budgets

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.in_force import find_rules
-from miniclaw.cli.looking import log_to_terminal, moment_of, sessions_opened
-from miniclaw.cli.operating import confirm, operate, refuse_if_held
+from miniclaw.cli.access.in_force import find_rules
+from miniclaw.cli.access.looking import log_to_terminal, moment_of, sessions_opened
+from miniclaw.cli.access.operating import confirm, operate, refuse_if_held
 from miniclaw.cli.options import channel_option, dry_run_option, json_option, yes_option
 from miniclaw.cli.output import RESTORE_HINT, count, echo_error, echo_json, print_table
 from miniclaw.cli.plan_output import kept_line
-from miniclaw.cli.selecting import Selection, select_by_chat, select_by_id
+from miniclaw.cli.sessions.selection import Selection, select_by_chat, select_by_id
 from miniclaw.formats import encodable, format_age, format_duration, format_size, one_line
 from miniclaw.session.retention.timeline import Ages
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from miniclaw import loggers as logs
 from miniclaw.cli import Settings
-from miniclaw.cli.asking import ask_to_save
-from miniclaw.cli.in_force import find_rules
+from miniclaw.cli.access.asking import ask_to_save
+from miniclaw.cli.access.in_force import find_rules
 from miniclaw.cli.output import scan_progress
 from miniclaw.errors import ConfigError
 from miniclaw.session.files.directory import SessionDirectory

@@ -8,9 +8,9 @@ import sys
 import click
 
 from miniclaw.cli import Settings
-from miniclaw.cli.asking import ask_to_save
-from miniclaw.cli.in_force import find_rules
-from miniclaw.cli.looking import log_to_terminal, moment_of, notice_at
+from miniclaw.cli.access.asking import ask_to_save
+from miniclaw.cli.access.in_force import find_rules
+from miniclaw.cli.access.looking import log_to_terminal, moment_of, notice_at
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import LIST_DUE, bar, count, echo_json, print_table, scan_progress
 from miniclaw.formats import format_size

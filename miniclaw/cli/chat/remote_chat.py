@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from miniclaw.channels.base import InboundMessage, OutboundDelta, OutboundMessage
 from miniclaw.channels.console import ConsoleChannel
-from miniclaw.cli.gateway_socket import GatewaySocket, SocketClosedError
+from miniclaw.cli.chat.gateway_socket import GatewaySocket, SocketClosedError
 from miniclaw.daemon import signals
 from miniclaw.errors import ChannelError
 from miniclaw.loggers import get_logger

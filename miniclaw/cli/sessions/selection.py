@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from msgspec import Struct, field
 
 from miniclaw.cli import Settings
-from miniclaw.cli.looking import find_leftovers, find_trashes, list_directory
+from miniclaw.cli.access.looking import find_leftovers, find_trashes, list_directory
 from miniclaw.errors import InvalidSessionIdError, SessionNotFoundError
 from miniclaw.session import conflict_names, names
 from miniclaw.session.entries import Leftover, ProblemFile, StoredSession

@@ -1,0 +1,1 @@
+"""How a command reaches a workspace: directly, or through the gateway that owns it."""

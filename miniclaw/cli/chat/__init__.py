@@ -1,0 +1,1 @@
+"""``miniclaw chat``: a conversation at the terminal."""

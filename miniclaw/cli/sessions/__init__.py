@@ -1,0 +1,1 @@
+"""``miniclaw sessions``: one command a module."""
