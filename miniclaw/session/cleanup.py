@@ -1,11 +1,11 @@
 """The cleanup: scan, plan, remove, report.
 
 One listing of the directory a run, header by header, in threads; a pure plan (`miniclaw.session.retention`); removals
-in batches, each verified at the last moment and with the manager's consent (`miniclaw.session.removal.transaction`). Nothing is
-ever removed for being unreadable.
+in batches, each verified at the last moment and with the manager's consent (`miniclaw.session.removal.transaction`).
+Nothing is ever removed for being unreadable.
 
-When it runs by itself is the business of `miniclaw.session.maintenance.service`; called directly it does what it says at
-once.
+When it runs by itself is the business of `miniclaw.session.maintenance.service`; called directly it does what it says
+at once.
 """
 
 from __future__ import annotations

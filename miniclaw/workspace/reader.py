@@ -69,8 +69,8 @@ def find_folder(place: Place, directory: SessionDirectory | None, hidden_name: s
     """Return a folder of the sessions directory, to read only.
 
     Where no owner has made it yet, the folder that earlier versions had in its place is returned: what lies there is
-    moved in by the next owner (`miniclaw.session.records.migration`). Where both hold something, which the move that broke off
-    or a program without a workspace leaves, the hidden one is returned, and a WARNING names the other.
+    moved in by the next owner (`miniclaw.session.records.migration`). Where both hold something, which the move that
+    broke off or a program without a workspace leaves, the hidden one is returned, and a WARNING names the other.
 
     Args:
         place: Where to look.

@@ -1,7 +1,7 @@
 """Models behind an OpenAI-compatible server: Ollama, llama.cpp, vLLM, OpenRouter, OpenAI and others.
 
-One HTTP client serves all chats. What is asked again, and when, is in `miniclaw.agent.openai.retries`; nothing is once the
-answer has begun. Redirects are not followed, since a key would go with them; cookies are not kept.
+One HTTP client serves all chats. What is asked again, and when, is in `miniclaw.agent.openai.retries`; nothing is once
+the answer has begun. Redirects are not followed, since a key would go with them; cookies are not kept.
 
 Importing this needs httpx2, the extra ``openai``.
 """

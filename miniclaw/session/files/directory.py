@@ -6,7 +6,7 @@ directory descriptor and follows no link. Names come from `miniclaw.session.name
 
 Beside the session files lie a lock and two hidden folders::
 
-    .lock         locked by the one process that may write, as is the directory itself (`miniclaw.session.ownership.ownership`)
+    .lock         locked by the one process that may write, as is the directory itself (`miniclaw.session.ownership`)
     .work         temporary files, and sessions in the middle of a removal; resolved at the next start
     .quarantine   what stood in the place of a session and could not be read as one
 """

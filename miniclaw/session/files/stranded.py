@@ -1,8 +1,8 @@
 """Sessions that a process which died has left in the middle of a removal, for somebody who only looks.
 
-The next owner of the directory puts them back (`miniclaw.session.removal.recovery`). Until then, who only looks takes them for
-what they will be: a dry run lists what a run would remove, and a person who asks for their data gets all of it. While
-somebody owns the directory, what is captured is that one's business, and nobody's who looks.
+The next owner of the directory puts them back (`miniclaw.session.removal.recovery`). Until then, who only looks takes
+them for what they will be: a dry run lists what a run would remove, and a person who asks for their data gets all of
+it. While somebody owns the directory, what is captured is that one's business, and nobody's who looks.
 """
 
 from __future__ import annotations

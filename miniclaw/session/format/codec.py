@@ -5,7 +5,8 @@ they were read, go back as their source text. A time is re-written only where it
 implementation wrote nine fractional digits; a datetime holds six).
 
 A file that msgspec refuses is tried once more, more slowly, as other programs write sessions: see
-`miniclaw.session.format.unusual_forms` for the forms, and `miniclaw.session.format.json_outline` for the JSON that is admitted.
+`miniclaw.session.format.unusual_forms` for the forms, and `miniclaw.session.format.json_outline` for the JSON that is
+admitted.
 
 Decoding errors of every kind become `ValueError` with one sentence. msgspec raises `UnicodeDecodeError` and
 `RecursionError` beside its own errors, and the second is no `ValueError`.

@@ -2,8 +2,8 @@
 
 What is counted is what CPython allocates for the objects of a session: measured on 3.11, where a test holds it against
 `tracemalloc`. Strings that several messages share are counted with each of them. Not counted is what an allocator
-rounds up, and the UTF-8 that a string keeps of itself once somebody else has encoded it (`miniclaw.session.format.codec` takes
-care that it does not).
+rounds up, and the UTF-8 that a string keeps of itself once somebody else has encoded it
+(`miniclaw.session.format.codec` takes care that it does not).
 """
 
 from __future__ import annotations

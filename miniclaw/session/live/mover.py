@@ -1,4 +1,4 @@
-"""Moving a session to another chat: on disk (`miniclaw.session.removal.relocation`), and out of memory in the same step.
+"""Moving a session to another chat: on disk (`miniclaw.session.removal.relocation`), and out of memory with it.
 
 Unsaved changes are saved first, so that the file is all there is of the session. The locks of both ids are held
 meanwhile, taken in the order of the ids, so that two moves never wait for one another. An operation on either session

@@ -1,8 +1,8 @@
 """Removing sessions from disk and memory in one step.
 
 What is fresh, unsaved or in use in memory is not touched. Of the rest the files are moved aside and verified in a
-thread (`miniclaw.session.removal.transaction`), which asks here, on the trio thread, for the last word; the session is forgotten
-with it. The outcome of a removal that outlasts its caller is told all the same (`miniclaw.session.job`).
+thread (`miniclaw.session.removal.transaction`), which asks here, on the trio thread, for the last word; the session is
+forgotten with it. The outcome of a removal that outlasts its caller is told all the same (`miniclaw.session.job`).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The holder of a sessions directory, as another process sees it.
 
 The owner holds two locks with flock, one on the directory itself and one on the file `.lock` in it
-(`miniclaw.session.ownership.ownership`). A directory is held where either is locked; the content of `.lock` says by which
-process, and decides nothing, unless the file system has no locks at all. There a directory is held while the process
-that `.lock` names runs on this machine.
+(`miniclaw.session.ownership.ownership`). A directory is held where either is locked; the content of `.lock` says by
+which process, and decides nothing, unless the file system has no locks at all. There a directory is held while the
+process that `.lock` names runs on this machine.
 
 A reader asks with a shared lock that it gives up at once, so a process that wants to own the directory tries a few
 times.

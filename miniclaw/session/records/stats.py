@@ -1,8 +1,8 @@
 """What the session runtime has done since its start, counted where it happens.
 
-Plain numbers for whoever watches the program (`miniclaw.admin.monitoring.metrics`); nothing is decided by them but whether the
-program calls itself ready. The labels are closed sets, so that no input can make them grow. All of it is changed on the
-trio thread.
+Plain numbers for whoever watches the program (`miniclaw.admin.monitoring.metrics`); nothing is decided by them but
+whether the program calls itself ready. The labels are closed sets, so that no input can make them grow. All of it is
+changed on the trio thread.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Files of ours that are no sessions in their places: found, and removed. Synchronous, for threads.
 
-What each kind is stands at `miniclaw.session.entries.LeftoverKind`. A file belongs to a kind by its name *and* by being a
-regular file; what matches no pattern is foreign, and never touched. Whether something is old enough to go is decided
+What each kind is stands at `miniclaw.session.entries.LeftoverKind`. A file belongs to a kind by its name *and* by being
+a regular file; what matches no pattern is foreign, and never touched. Whether something is old enough to go is decided
 elsewhere (`miniclaw.session.retention`); only what an earlier implementation or a save may still be writing is left out
 here. For how long a file has been in quarantine tells its name and never its own times, which are the session's.
 """

@@ -2,8 +2,8 @@
 
 Order on the disk, so that a crash or a power cut at any point leaves the session under its old id, under its new one,
 or whole under both: the new file, whole · its name, by a link that fails where something stands · remove the old file
-as every session is removed (`miniclaw.session.removal.transaction`), which syncs the directory before it unlinks. Where a crash has
-left both, the same move again finds that the new file is complete, and goes on with the removal.
+as every session is removed (`miniclaw.session.removal.transaction`), which syncs the directory before it unlinks. Where
+a crash has left both, the same move again finds that the new file is complete, and goes on with the removal.
 """
 
 from __future__ import annotations

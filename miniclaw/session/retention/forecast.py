@@ -1,8 +1,8 @@
 """What the next days' cleanups will remove, if nobody comes back. Pure.
 
-Day by day the same rules are applied as in `miniclaw.session.retention.planner`, over what the day before has left. Not foreseen are
-sessions in use, plans that are held, and what others do to the disk. What goes to the trash is taken to need as much
-room there as before, though it is compressed: so nothing is promised that may not come.
+Day by day the same rules are applied as in `miniclaw.session.retention.planner`, over what the day before has left. Not
+foreseen are sessions in use, plans that are held, and what others do to the disk. What goes to the trash is taken to
+need as much room there as before, though it is compressed: so nothing is promised that may not come.
 """
 
 from __future__ import annotations
