@@ -38,8 +38,7 @@ from miniclaw.formats import format_duration
 from miniclaw.loggers import get_logger
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.retention.schedule import Schedule
-from miniclaw.session.rules import RuntimeRules
-from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
+from miniclaw.session.runtime import GRACE_SECONDS, RuntimeRules, SessionRuntime, open_runtime
 from miniclaw.session.threads import run_in_thread
 from miniclaw.workspace.channels import CHANNELS, strange_channels
 

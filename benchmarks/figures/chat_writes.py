@@ -13,7 +13,7 @@ from benchmarks.bench import Bench
 from benchmarks.data import generate
 from benchmarks.figure import Figure, UnavailableError
 from benchmarks.figures.saving import loaded, new_message
-from miniclaw.session.prompt_saving import PromptSaver
+from miniclaw.session.persistence import PromptSaver
 
 _SIZES: Final = {5_000: "5 KB", 50_000: "50 KB", 500_000: "500 KB", 5_000_000: "5 MB"}
 _EXCHANGES: Final = 10

@@ -29,7 +29,7 @@ from miniclaw.loggers import get_logger
 from miniclaw.secret import redact
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import make_session_id
-from miniclaw.session.prompt_saving import PromptSaver
+from miniclaw.session.persistence import PromptSaver
 
 MAX_TURNS: Final = 16
 """Chats that are answered at the same time; the others wait for their turn."""

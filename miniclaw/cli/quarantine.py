@@ -21,8 +21,8 @@ from miniclaw.cli.output import ago, count, echo_error, echo_json, print_table
 from miniclaw.cli.sessions.show import print_session
 from miniclaw.errors import MiniclawError, NotQuarantinedError
 from miniclaw.formats import format_duration, format_size, one_line
+from miniclaw.session.entries import QuarantinedFile
 from miniclaw.session.format.codec import MAX_SESSION_BYTES
-from miniclaw.session.quarantine_rows import QuarantinedFile
 from miniclaw.session.removal.leftovers import list_foreign
 from miniclaw.session.removal.quarantine_files import pieces_of, read_quarantined
 from miniclaw.workspace.quarantine import look_at_quarantine, quarantined_file, read_content

@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from miniclaw.errors import ConfigError
-from miniclaw.session.earlier import EarlierFolders
+from miniclaw.session.files.subdirectory import EarlierFolders
 
 HOME_VARIABLE: Final = "MINICLAW_HOME"
 

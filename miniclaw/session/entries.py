@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 
 from miniclaw.clock import to_microseconds
-from miniclaw.session.types import SessionHeader
+from miniclaw.session.types import AwareDatetime, SessionHeader
 
 ProblemKind: TypeAlias = Literal["unreadable", "corrupt", "mismatched", "conflict", "foreign"]
 """Why a directory entry is not a session that retention may judge.
@@ -162,3 +162,25 @@ def name_identity(name: str) -> int:
     from hashlib import blake2b  # noqa: PLC0415 - start-up time: most files have another identity
 
     return int.from_bytes(blake2b(os.fsencode(name), digest_size=8).digest())
+
+
+class QuarantinedFile(Struct, frozen=True):
+    """A file in quarantine, as it is now.
+
+    Attributes:
+        id: Its name in the folder: ``FILE.TIME-RANDOM``.
+        file: The name that it had among the sessions; a long one is cut.
+        since: When it came there, aware.
+        size: Bytes.
+        header: Of the session that it holds; None: it is not sound.
+        problem: Why it is not sound, in a sentence; empty: it is sound.
+        readable: False: the system refused to read it, and its content is unknown.
+    """
+
+    id: str
+    file: str
+    since: AwareDatetime
+    size: int
+    header: SessionHeader | None = None
+    problem: str = ""
+    readable: bool = True

@@ -9,7 +9,6 @@ from typing import Final, TypeVar
 import trio
 
 from miniclaw.session.entries import Leftover, LeftoverRemoval, StoredSession
-from miniclaw.session.job import PENDING, Job
 from miniclaw.session.live.store_protocol import SessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.records.cleanup_log import RunLog
@@ -20,7 +19,7 @@ from miniclaw.session.removal.transaction import TrashOrder
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow
-from miniclaw.session.threads import Epilogue
+from miniclaw.session.threads import PENDING, Epilogue, Job
 from miniclaw.session.types import Session, SessionHeader
 
 REMOVAL_BATCH: Final = 32

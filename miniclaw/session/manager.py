@@ -20,7 +20,6 @@ from miniclaw.errors import SessionExistsError, SessionNotFoundError
 from miniclaw.loggers import get_logger
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.format import codec
-from miniclaw.session.job import Late
 from miniclaw.session.live.gate import Gate
 from miniclaw.session.live.loader import SessionLoader
 from miniclaw.session.live.locks import FileLocks, Lease
@@ -37,6 +36,7 @@ from miniclaw.session.removal.transaction import Removal, TrashOrder
 from miniclaw.session.retention.planner import LiveSession
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages
+from miniclaw.session.threads import Late
 from miniclaw.session.types import Message, Session, SessionHeader
 
 MAX_LIVE_SESSIONS: Final = 1000

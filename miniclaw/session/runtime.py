@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Final
 
 import trio
+from msgspec import Struct, field
 
 from miniclaw.clock import Clock, Now
 from miniclaw.errors import UnsavedSessionsError
 from miniclaw.loggers import get_logger
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.earlier import EarlierFolders
+from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.live.store import open_store
 from miniclaw.session.maintenance.service import CleanupService, OnAnnounced
 from miniclaw.session.maintenance.usage import UsageMeter
@@ -26,9 +27,8 @@ from miniclaw.session.operations.operations import SessionOperations
 from miniclaw.session.operations.parts import SessionParts
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
 from miniclaw.session.records.history import Actor
-from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.session.retention.policy import DAILY, RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
-from miniclaw.session.rules import RuntimeRules
 from miniclaw.session.timekeeper import longest_kept, open_time
 
 GRACE_SECONDS: Final = 5
@@ -323,3 +323,27 @@ async def _run_service(
         await service.run(task_status=task_status)
     finally:
         ended.set()
+
+
+class RuntimeRules(Struct, frozen=True, kw_only=True):
+    """All rules of a runtime; see `open_runtime`.
+
+    Attributes:
+        policy: How long sessions are kept.
+        schedule: When the daily cleanup runs.
+        removes: False: it only announces.
+        notice: Whether it deletes only what an earlier run has announced.
+        persistence_interval_seconds: Between two saves, positive.
+
+    Raises:
+        ValueError: `persistence_interval_seconds` is no such number.
+    """
+
+    policy: RetentionPolicy = field(default_factory=RetentionPolicy)
+    schedule: Schedule = field(default_factory=lambda: Schedule(DAILY))
+    removes: bool = True
+    notice: bool = True
+    persistence_interval_seconds: float = PERSISTENCE_INTERVAL_SECS
+
+    def __post_init__(self) -> None:
+        check_interval(self.persistence_interval_seconds)

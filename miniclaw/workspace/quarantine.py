@@ -20,8 +20,8 @@ from miniclaw.session.types import AwareDatetime
 from miniclaw.workspace.reader import Timetable, find_timetable, notice_at, sessions_opened
 
 if TYPE_CHECKING:
+    from miniclaw.session.entries import QuarantinedFile
     from miniclaw.session.files.directory import SessionDirectory
-    from miniclaw.session.quarantine_rows import QuarantinedFile
     from miniclaw.session.records.moment import Moment
     from miniclaw.workspace.place import Place
 

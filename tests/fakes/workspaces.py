@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.subdirectory import STATE_NAME
+from miniclaw.session.names import stamped
 from miniclaw.session.retention.budgets import on_disk
-from miniclaw.session.stamps import stamped
 from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import SessionHeader
 from tests.fakes.plans import CHANNELS, DAY, NOW, ages, sizes

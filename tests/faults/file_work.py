@@ -19,8 +19,8 @@ from typing import Final
 
 from miniclaw.errors import StoreIOError
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.records.history import History, HistoryEvent
 from miniclaw.session.records.migration import move_in
 from miniclaw.session.removal.leftovers import list_leftovers, remove_leftovers

@@ -10,12 +10,12 @@ import trio.testing
 from miniclaw.errors import RuntimeClosedError, SessionNotFoundError
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.format import codec
-from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.live.memory import SaveState
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.session.threads import PATIENCE_SECONDS
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import ages_at

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.earlier import EarlierFolders
+from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.records.migration import move_in
 from tests.faults.file_work import IDS, NOW, SESSIONS, Told, Work, owned
 from tests.faults.trash_operations import entry_of

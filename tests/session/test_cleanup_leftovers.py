@@ -11,10 +11,10 @@ import pytest
 import trio
 
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.records.history import FileTally
 from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.session.threads import PATIENCE_SECONDS
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs

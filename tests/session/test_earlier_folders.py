@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import TrashEntryNotFoundError
-from miniclaw.session.earlier import EarlierFolders
+from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.operations.operations import open_operations
 from miniclaw.session.records.state import LANDMARK_NAME, STATE_FILE
 from miniclaw.session.retention.policy import RetentionPolicy

@@ -11,10 +11,10 @@ import pytest
 import trio
 
 from miniclaw.errors import SessionNotFoundError, StoreError
-from miniclaw.session.earlier import EarlierFolders
-from miniclaw.session.job import PATIENCE_SECONDS
+from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.live.store import open_store
 from miniclaw.session.names import file_name
+from miniclaw.session.threads import PATIENCE_SECONDS
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import Desk
 from tests.fakes.os_calls import FaultyOs

@@ -11,8 +11,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from miniclaw.session.job import GRACE_SECONDS, PATIENCE_SECONDS, Job
-from miniclaw.session.threads import Epilogue, run_in_thread, telling
+from miniclaw.session.threads import GRACE_SECONDS, PATIENCE_SECONDS, Epilogue, Job, run_in_thread, telling
 from tests.fakes.threads import settle, until, wait_in_thread
 
 

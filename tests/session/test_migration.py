@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.live.store import open_store
 from miniclaw.session.records.history import merge_histories
 from miniclaw.session.records.migration import move_in

@@ -22,10 +22,10 @@ from miniclaw.errors import (
     SessionInUseError,
     SessionNotFoundError,
 )
-from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.removal.relocation import CALLED_OFF, Relocation
+from miniclaw.session.threads import PATIENCE_SECONDS
 from miniclaw.session.types import Message, Session
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import Desk

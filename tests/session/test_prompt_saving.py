@@ -12,7 +12,7 @@ import trio
 
 from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.prompt_saving import RETRY_SECONDS, PromptSaver
+from miniclaw.session.persistence import RETRY_SECONDS, PromptSaver
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
@@ -148,7 +148,7 @@ async def test_want_session_that_cannot_be_saved_is_told_when_it_can(
 ) -> None:
     """A refused save is not a saved one; it is tried again, and others do not wait for it."""
     logs.expect_error("Session could not be saved; it stays in memory for the next try")
-    monkeypatch.setattr("miniclaw.session.prompt_saving.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("miniclaw.session.persistence.RETRY_SECONDS", 0.05)
     async with saving(sessions_dir, clock) as (manager, saver):
         waiting = Waiting()
         bad, good = await say(manager, "bad", clock), await say(manager, "good", clock)

@@ -23,10 +23,10 @@ from miniclaw.errors import (
     SessionFileError,
 )
 from miniclaw.session.format import codec
-from miniclaw.session.job import PATIENCE_SECONDS
 from miniclaw.session.operations.quarantine import FileOutcome
 from miniclaw.session.records.history import FileTally
 from miniclaw.session.runtime import open_runtime
+from miniclaw.session.threads import PATIENCE_SECONDS
 from miniclaw.session.trash.entries import Restored
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import POLICY, Desk

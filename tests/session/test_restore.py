@@ -28,9 +28,8 @@ from miniclaw.errors import (
 )
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
-from miniclaw.session.names import file_name, file_names, split_session_id
+from miniclaw.session.names import file_name, file_names, split_session_id, stamped
 from miniclaw.session.removal.restore import restore
-from miniclaw.session.stamps import stamped
 from miniclaw.session.trash.format import EntryLine, pack_line, pack_session
 from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import SessionHeader

@@ -12,8 +12,7 @@ from msgspec.structs import replace
 
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.schedule import Schedule
-from miniclaw.session.rules import RuntimeRules
-from miniclaw.session.runtime import SessionRuntime
+from miniclaw.session.runtime import RuntimeRules, SessionRuntime
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.daily import COMPLETE, Daily
 from tests.fakes.logs import LogRecorder

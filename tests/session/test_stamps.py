@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.session.stamps import split_stamped, stamped
+from miniclaw.session.names import split_stamped, stamped
 
 
 @given(

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.session.retention.time_of_day import latest_time_of_day, next_time_of_day
+from miniclaw.session.retention.schedule import latest_time_of_day, next_time_of_day
 
 BERLIN = ZoneInfo("Europe/Berlin")
 LORD_HOWE = ZoneInfo("Australia/Lord_Howe")  # half an hour of summer time

@@ -155,7 +155,7 @@ def _print_result(result: CleanupResult, *, log: str) -> None:
     if result.failed:
         click.echo(f"{result.failed:,} could not be removed; {log} says why.", err=True)
     if result.pending:
-        from miniclaw.session.job import PENDING  # noqa: PLC0415 - start-up time: a dry run needs no trio
+        from miniclaw.session.threads import PENDING  # noqa: PLC0415 - start-up time: a dry run needs no trio
 
         click.echo(f"{result.pending:,} are still being removed: {PENDING}.", err=True)
 

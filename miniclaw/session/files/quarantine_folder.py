@@ -11,7 +11,7 @@ from miniclaw.session.disk.atomic import store_errors
 from miniclaw.session.disk.spelling import is_spelled
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.files.subdirectory import Folder
-from miniclaw.session.stamps import stamped
+from miniclaw.session.names import stamped
 
 if TYPE_CHECKING:
     from miniclaw.session.files.ownable import OwnableDirectory

@@ -1,4 +1,7 @@
-"""A folder of our own that is opened anew at each use, so that one that was removed is made again."""
+"""Subfolders of a sessions directory: each is opened anew at each use, so that one that was removed is made again.
+
+Earlier versions kept state and trash outside of the sessions directory, in `EarlierFolders`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
+
+from msgspec import Struct
 
 from miniclaw.session.disk.atomic import (
     DIRECTORY_FLAGS,
@@ -151,3 +156,18 @@ class Folder:
         if self._dir_fd is None:
             return self.fs.stat(str(self.path))
         return self.fs.stat(self.path.name, dir_fd=self._dir_fd())
+
+
+class EarlierFolders(Struct, frozen=True):
+    """Folders whose content the next owner of a sessions directory moves in; see `miniclaw.session.records.migration`.
+
+    Attributes:
+        state: The folder with the times of the services, the history and the ledger; absolute. None: there was none.
+        trash: The folder with the removed sessions; likewise.
+        may_be_shared: Other sessions directories may have used the same folders. Then an entry of the trash is moved
+            only where the history says that it was removed here.
+    """
+
+    state: Path | None = None
+    trash: Path | None = None
+    may_be_shared: bool = False

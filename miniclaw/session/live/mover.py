@@ -20,14 +20,13 @@ from miniclaw.errors import (
     StoreError,
 )
 from miniclaw.loggers import get_logger
-from miniclaw.session.job import Job, Late
 from miniclaw.session.live.loader import SessionLoader
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SessionMemory
 from miniclaw.session.live.saver import SessionSaver
 from miniclaw.session.live.store_protocol import SessionStore
 from miniclaw.session.removal.relocation import CALLED_OFF, Relocation
-from miniclaw.session.threads import Epilogue
+from miniclaw.session.threads import Epilogue, Job, Late
 
 PENDING: Final = "the disk has not answered yet; the move goes on, and the log says how it ends"
 

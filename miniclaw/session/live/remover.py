@@ -2,7 +2,7 @@
 
 What is fresh, unsaved or in use in memory is not touched. Of the rest the files are moved aside and verified in a
 thread (`miniclaw.session.removal.transaction`), which asks here, on the trio thread, for the last word; the session is
-forgotten with it. The outcome of a removal that outlasts its caller is told all the same (`miniclaw.session.job`).
+forgotten with it. The outcome of a removal that outlasts its caller is told all the same (`miniclaw.session.threads`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ from miniclaw.errors import (
 )
 from miniclaw.loggers import get_logger
 from miniclaw.session.entries import StoredSession
-from miniclaw.session.job import PENDING, REFUSED, Job, Late
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SessionMemory
 from miniclaw.session.live.saver import SessionSaver
 from miniclaw.session.live.store_protocol import SessionStore
 from miniclaw.session.records.stats import CleanupStats
 from miniclaw.session.removal.transaction import Removal, TrashOrder
-from miniclaw.session.threads import Epilogue
+from miniclaw.session.threads import PENDING, REFUSED, Epilogue, Job, Late
 from miniclaw.session.types import Session, SessionHeader
 
 log = get_logger("miniclaw.session.manager")

@@ -24,7 +24,6 @@ from miniclaw.errors import (
 )
 from miniclaw.session import names
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.entries import Leftover, LeftoverRemoval, ScanRow, Verify, always
 from miniclaw.session.files.directory import SessionDirectory, log
 from miniclaw.session.files.ledger_file import LedgerFile
@@ -33,7 +32,7 @@ from miniclaw.session.files.ownable import Place
 from miniclaw.session.files.quarantine_folder import quarantine_session
 from miniclaw.session.files.saved_files import SavedFiles
 from miniclaw.session.files.scan import DirectoryScan
-from miniclaw.session.files.subdirectory import Folder
+from miniclaw.session.files.subdirectory import EarlierFolders, Folder
 from miniclaw.session.live.save_job import SaveJob, SaveOutcome
 from miniclaw.session.live.store_protocol import StoreScan
 from miniclaw.session.live.store_scan import FileScan

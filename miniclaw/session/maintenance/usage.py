@@ -20,8 +20,7 @@ from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, store_errors
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.live.store import FileSessionStore
-from miniclaw.session.names import is_session_file
-from miniclaw.session.stamps import split_stamped
+from miniclaw.session.names import is_session_file, split_stamped
 from miniclaw.session.trash.folder import Sizes
 
 BATCH_SECONDS: Final = 0.05

@@ -16,12 +16,11 @@ from miniclaw.clock import Now, utc_now
 from miniclaw.errors import StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup
-from miniclaw.session.job import Job
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.records.history import Actor, EventKind, FileTally, History, HistoryEvent, HistorySession, Tally
 from miniclaw.session.records.late_batches import record_late
-from miniclaw.session.threads import Epilogue, telling
+from miniclaw.session.threads import Epilogue, Job, telling
 
 T = TypeVar("T")
 

@@ -19,9 +19,8 @@ from miniclaw.clock import Clock, Now
 from miniclaw.errors import MiniclawError, RemovalPendingError, SessionFileError, SessionNotFoundError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup import RECORD_SECONDS, OnProgress
-from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.executor import REMOVAL_BATCH
-from miniclaw.session.job import PENDING
+from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.live.remover import Deletion
 from miniclaw.session.live.store import open_store
 from miniclaw.session.operations.acts import Acts
@@ -32,7 +31,7 @@ from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.removal.erase import Traces, erase_traces
 from miniclaw.session.removal.relocation import Relocation
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.threads import Epilogue
+from miniclaw.session.threads import PENDING, Epilogue
 from miniclaw.session.timekeeper import open_time
 from miniclaw.session.trash.entries import Restored, TrashRemoval
 

@@ -21,11 +21,9 @@ from miniclaw.errors import (
 )
 from miniclaw.formats import printable
 from miniclaw.session import names
-from miniclaw.session.entries import Leftover, LeftoverRemoval
+from miniclaw.session.entries import Leftover, LeftoverRemoval, QuarantinedFile
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
-from miniclaw.session.job import PENDING
 from miniclaw.session.operations.acts import Acts, log
-from miniclaw.session.quarantine_rows import QuarantinedFile
 from miniclaw.session.records.history import EventKind, FileTally, HistoryEvent, HistorySession
 from miniclaw.session.removal.quarantine_admission import find_file, move_to_quarantine
 from miniclaw.session.removal.quarantine_files import find_quarantined, list_quarantined
@@ -33,6 +31,7 @@ from miniclaw.session.removal.quarantine_removal import leftover_of, remove_quar
 from miniclaw.session.removal.restore import restore_quarantined, return_to_quarantine
 from miniclaw.session.removal.transaction import TrashOrder
 from miniclaw.session.retention.leftover_rules import goes_to_trash
+from miniclaw.session.threads import PENDING
 from miniclaw.session.trash.entries import TrashEntry
 
 _NAMED: Final = 20  # files that a receipt names

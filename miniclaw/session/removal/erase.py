@@ -11,13 +11,12 @@ from msgspec import Struct
 from miniclaw.clock import utc_now
 from miniclaw.errors import StoreError
 from miniclaw.session import names
-from miniclaw.session.earlier import EarlierFolders
 from miniclaw.session.entries import Leftover, LeftoverRemoval
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import quarantined_stem
-from miniclaw.session.files.subdirectory import Folder
+from miniclaw.session.files.subdirectory import EarlierFolders, Folder
+from miniclaw.session.names import split_stamped
 from miniclaw.session.removal.leftovers import LEGACY_SUFFIXES, list_leftovers, remove_leftovers
-from miniclaw.session.stamps import split_stamped
 from miniclaw.session.trash.entries import TrashEntry, TrashRemoval
 from miniclaw.session.trash.trash import Trash
 

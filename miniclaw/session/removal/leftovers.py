@@ -24,11 +24,10 @@ from miniclaw.session.entries import Leftover, LeftoverKind, LeftoverRemoval, Pr
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantine
 from miniclaw.session.files.stranded import BATCH_PREFIX, WORK_NAME
-from miniclaw.session.names import SUFFIX, is_channel, is_session_file
+from miniclaw.session.names import SUFFIX, is_channel, is_session_file, split_stamped
 from miniclaw.session.removal.quarantine_files import is_quarantined, list_quarantined, read_header
 from miniclaw.session.removal.quarantine_removal import NOT_OURS, leftover_of, remove_quarantined, synced
 from miniclaw.session.removal.transaction import TrashOrder
-from miniclaw.session.stamps import split_stamped
 from miniclaw.session.trash.trash import Trash
 
 TEMPORARY_AGE: Final = timedelta(hours=1)

@@ -22,13 +22,12 @@ from miniclaw.errors import (
 from miniclaw.formats import printable
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import READ_FLAGS, opened, read_whole, store_errors, why_no_session_file
-from miniclaw.session.entries import ProblemFile, always
+from miniclaw.session.entries import ProblemFile, QuarantinedFile, always
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantine_folder
 from miniclaw.session.format import codec
 from miniclaw.session.format.content import too_large
-from miniclaw.session.quarantine_rows import QuarantinedFile
-from miniclaw.session.stamps import split_stamped
+from miniclaw.session.names import split_stamped
 from miniclaw.session.types import Session, SessionHeader
 
 _PIECE_BYTES: Final = 256 * 1024

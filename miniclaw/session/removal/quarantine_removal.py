@@ -17,10 +17,9 @@ from miniclaw.errors import StoreError
 from miniclaw.session.disk.atomic import why_no_session_file
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.entries import Leftover, LeftoverRemoval
+from miniclaw.session.entries import Leftover, LeftoverRemoval, QuarantinedFile
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import quarantine_folder
-from miniclaw.session.quarantine_rows import QuarantinedFile
 from miniclaw.session.removal.quarantine_files import examine, is_quarantined, is_same_file
 from miniclaw.session.removal.transaction import TrashOrder
 from miniclaw.session.trash.entries import Prepared

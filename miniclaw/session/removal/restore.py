@@ -25,9 +25,9 @@ from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantine_folder, quarantined_stem
 from miniclaw.session.format import codec
+from miniclaw.session.names import split_stamped, stamped
 from miniclaw.session.removal.free_place import check_is_free, create
 from miniclaw.session.removal.quarantine_files import DISAGREE, is_same_file, read_quarantined
-from miniclaw.session.stamps import split_stamped, stamped
 from miniclaw.session.trash.folder import SUFFIX, split_entry_id, stem_of
 from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import Session

@@ -2,19 +2,23 @@
 
 It runs every `cleanup_interval`, counted from the beginning of one run to the beginning of the next, by the time that
 was witnessed or by the wall clock, whichever comes first: so restarts, sleep and wrong clocks neither postpone it for
-ever nor multiply it. Or it runs at a time of day (`miniclaw.session.retention.time_of_day`). One that fell due while
-nobody was there runs at the start.
+ever nor multiply it. Or it runs at a time of day. One that fell due while the
+program was not running runs at the start.
+
+A time of day is exactly one moment for each day of the local calendar: where the clock jumps over the time, it is the
+moment of the jump; where the time comes twice, it is the first; a day that the calendar leaves out has none. The rule
+needs only the local time of an instant, which every `tzinfo` and the system can tell.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta, tzinfo
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 
 from miniclaw.clock import MICROSECOND, from_microseconds
 from miniclaw.session.retention.notice import LastRun
 from miniclaw.session.retention.policy import DAILY
-from miniclaw.session.retention.time_of_day import latest_time_of_day, next_time_of_day
 from miniclaw.session.retention.timeline import Ages
 
 CLEANUP_INTERVAL_SECS: Final = 24 * 60 * 60
@@ -97,3 +101,64 @@ class Schedule:
         if self._at is not None:
             return next_time_of_day(moment - MICROSECOND, self._at, self._tz)
         return next_run + -((next_run - moment) // self.interval) * self.interval
+
+
+_DAY: Final = timedelta(days=1)
+_SECOND: Final = timedelta(seconds=1)
+
+
+def next_time_of_day(now_utc: datetime, at: time, tz: tzinfo | None = None) -> datetime:
+    """Return the next moment of a time of day, in UTC, later than now.
+
+    Args:
+        now_utc: Now, aware.
+        at: The time of day, naive.
+        tz: Where it is meant; None: where the machine is.
+
+    Raises:
+        ValueError: `now_utc` is naive or `at` is aware.
+    """
+    return next(moment for moment in _moments(now_utc, at, tz, days=range(-1, 5)) if moment > now_utc)
+
+
+def latest_time_of_day(now_utc: datetime, at: time, tz: tzinfo | None = None) -> datetime:
+    """Return the latest moment of a time of day, in UTC, not later than now; as `next_time_of_day`."""
+    return next(moment for moment in _moments(now_utc, at, tz, days=range(1, -5, -1)) if moment <= now_utc)
+
+
+def _moments(now_utc: datetime, at: time, tz: tzinfo | None, *, days: range) -> Iterator[datetime]:
+    if now_utc.tzinfo is None or at.tzinfo is not None:
+        raise ValueError("now is aware, the time of day naive")
+    today = now_utc.astimezone(tz).date()
+    for day in days:
+        if (moment := _moment_on(today + day * _DAY, at, tz)) is not None:
+            yield moment
+
+
+def _moment_on(day: date, at: time, tz: tzinfo | None) -> datetime | None:
+    """Return the first instant of a local day at which its clock shows the time or later; None: there is no such day.
+
+    It is assumed that no clock is changed twice within 48 hours.
+    """
+    wanted = datetime.combine(day, at)
+    as_utc = wanted.replace(tzinfo=UTC)
+    # What the local clock may be ahead of UTC by: no offset is a day or more.
+    offsets = {_local(as_utc - _DAY, tz) - (wanted - _DAY), _local(as_utc + _DAY, tz) - (wanted + _DAY)}
+    possible = sorted(as_utc - offset for offset in offsets)
+    for moment in possible:
+        if _local(moment, tz) == wanted:
+            return moment
+    # The clock jumps over the time, between these two: look for the second of the jump.
+    low, high = 0, -(-(possible[-1] - possible[0]) // _SECOND)
+    start = possible[0].replace(microsecond=0)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _local(start + middle * _SECOND, tz) >= wanted else (middle, high)
+    jump = start + high * _SECOND
+    before, after = _local(jump - _SECOND, tz), _local(jump, tz)
+    return jump if day in {before.date(), after.date()} else None
+
+
+def _local(moment: datetime, tz: tzinfo | None) -> datetime:
+    """Return what the local clock shows, naive."""
+    return moment.astimezone(tz).replace(tzinfo=None)

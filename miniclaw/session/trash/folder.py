@@ -13,7 +13,7 @@ from miniclaw.formats import printable
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import TEMPORARY_PREFIX, store_errors
 from miniclaw.session.files.subdirectory import Folder
-from miniclaw.session.stamps import STAMP_CHARS, split_stamped
+from miniclaw.session.names import STAMP_CHARS, split_stamped
 
 SUFFIX: Final = ".gz"
 

@@ -9,7 +9,7 @@ from miniclaw.errors import CorruptTrashError, StoreIOError, TrashEntryNotFoundE
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import READ_FLAGS, opened, why_no_session_file
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.stamps import split_stamped
+from miniclaw.session.names import split_stamped
 from miniclaw.session.trash.entries import TrashEntry
 from miniclaw.session.trash.folder import (
     SUFFIX,

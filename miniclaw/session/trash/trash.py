@@ -34,7 +34,7 @@ from miniclaw.session.disk.atomic import (
 from miniclaw.session.disk.sync import sync_directory, sync_file
 from miniclaw.session.entries import Leftover, ProblemFile
 from miniclaw.session.files.subdirectory import Folder
-from miniclaw.session.stamps import stamped
+from miniclaw.session.names import stamped
 from miniclaw.session.trash.entries import Prepared, TrashEntry, TrashRemoval
 from miniclaw.session.trash.folder import (
     PATTERN,
