@@ -3,12 +3,24 @@
 A `Secret` shows itself nowhere by accident. Each one that is made is also remembered here, so that `redact` takes it
 out of texts that others wrote: an answer of a server, the text of an exception, an event of the log. A secret that
 opens nothing any more can be forgotten.
+
+A secret of the administrator comes from the environment, or from a file that only its owner can read.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
+
+from miniclaw.errors import ConfigError, StoreIOError
+from miniclaw.session.disk.atomic import PRIVATE_DIR, why_not_followed
+from miniclaw.session.disk.privacy import OTHERS, keep_others_out, keeps_modes
+from miniclaw.session.disk.syscalls import OsCalls
 
 HIDDEN: Final = "[secret]"
 """What stands in the place of a secret."""
@@ -91,3 +103,100 @@ class StreamRedactor:
         """Return what was held back: the text has ended, so it is not the secret."""
         held, self._held = self._held, ""
         return held
+
+
+MAX_SECRET_CHARS: Final = 4096
+"""Longest secret, inclusive."""
+
+_SECRET: Final = re.compile(rf"[!-~]{{1,{MAX_SECRET_CHARS}}}")  # what can stand in a header
+
+
+def load_secret(
+    what: str,
+    key: str,
+    *,
+    variable: str | None = None,
+    file: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Secret | None:
+    """Return a secret that the configuration names, or None if it names none. Reads a file, synchronously.
+
+    Args:
+        what: What the secret is, for messages, such as ``key``.
+        key: The configuration's key of it, up to before ``_env`` and ``_file``, such as ``model.api_key``.
+        variable: The environment variable that holds it.
+        file: The file that holds it.
+        environment: The variables.
+
+    Raises:
+        ConfigError: It is not there, is no secret, or others can read it; the text does not hold it.
+    """
+    if variable is not None:
+        text = environment.get(variable)
+        if text is None:
+            raise ConfigError(None, f"the environment variable {variable} is not set", key=f"{key}_env")
+        return _check(text, None, what, f"{key}_env")
+    if file is not None:
+        return _check(read_private(file, f"{key}_file"), file, what, f"{key}_file")
+    return None
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory if there is none, and keep all other users out of it. Reads and writes, synchronously.
+
+    A user who can write in it could put a file or a socket in the place of ours. A directory of another user, which
+    cannot be made private, is a WARNING.
+
+    Raises:
+        ConfigError: It is another user's link.
+        StoreIOError: It cannot be made or looked at.
+    """
+    # A link that takes the directory's place after this look is not followed either.
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if directory.is_symlink() else os.O_NOFOLLOW)
+    if problem := why_not_followed(directory):
+        raise ConfigError(directory, problem)
+    try:
+        directory.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+        fd = os.open(directory, flags)
+    except OSError as error:
+        raise StoreIOError(directory, "make this directory", error) from error
+    try:
+        keep_others_out(OsCalls(), fd, directory)
+    finally:
+        os.close(fd)
+
+
+def read_private(path: Path, key: str | None = None, *, made_here: bool = False) -> str:
+    """Return the text of a small file that nobody else may be able to read.
+
+    Args:
+        path: The file.
+        key: The configuration's key of it; None: it has none.
+        made_here: Whether it has its place by itself, and its user could not choose another one. Then it is read also
+            where the file system keeps no modes, of which its directory's WARNING tells.
+
+    Raises:
+        ConfigError: It cannot be read, is no file, or others can read it.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo must not make it wait
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigError(path, "it is not a file", key=key)
+            if status.st_mode & OTHERS and not (made_here and not keeps_modes(path.parent)):
+                mode = stat.S_IMODE(status.st_mode)
+                raise ConfigError(path, f"others can read it (mode {mode:04o}); chmod 600 it", key=key)
+            return os.read(fd, MAX_SECRET_CHARS + 100).decode("ascii", "replace")
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise ConfigError(path, f"could not read it: {error.strerror}", key=key) from error
+
+
+def _check(text: str, path: Path | None, what: str, key: str) -> Secret:
+    text = text.strip()
+    if not _SECRET.fullmatch(text):
+        problem = f"what is there is no {what}: 1 to {MAX_SECRET_CHARS} visible ASCII characters"
+        raise ConfigError(path, problem, key=key)
+    return Secret(text)

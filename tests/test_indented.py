@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.formats import printable
-from miniclaw.indented import INDENT, Indented, width_of
+from miniclaw.formats import INDENT, Indented, printable, width_of
 
 TEXTS = st.text(alphabet=st.one_of(st.characters(), st.sampled_from("\n\r\t\x0b\x0c\x85\u2028\u2029 ab>中😀é\u0301")))
 

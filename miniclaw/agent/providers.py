@@ -17,7 +17,7 @@ from miniclaw.config.model import ModelConfig
 from miniclaw.errors import ConfigError
 from miniclaw.extras import missing_package
 from miniclaw.loggers import get_logger
-from miniclaw.secret_files import load_secret
+from miniclaw.secret import load_secret
 
 log = get_logger("miniclaw.agent")
 

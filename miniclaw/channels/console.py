@@ -17,8 +17,7 @@ import trio
 
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundDelta, OutboundMessage
 from miniclaw.errors import ChannelEndedError, ChannelError
-from miniclaw.formats import printable
-from miniclaw.indented import Indented, width_of
+from miniclaw.formats import Indented, printable, width_of
 from miniclaw.output_queue import write_all
 from miniclaw.session.types import Message
 

@@ -10,7 +10,7 @@ from miniclaw.cli.options import json_option
 from miniclaw.cli.output import count, echo_json, print_table
 from miniclaw.formats import format_size, format_time
 from miniclaw.session.records.history import HistoryEvent
-from miniclaw.workspace.events import sessions_of
+from miniclaw.workspace.plan_json import sessions_of
 
 _BY_HAND = "deleted"  # a reason that says no more than the event itself
 _NAMED_SESSIONS = 3  # an event that is about no more names them

@@ -22,7 +22,7 @@ from miniclaw.cli.plan_output import CONFIRM, unmet_budgets
 from miniclaw.formats import format_remaining, format_size, format_time, one_line
 from miniclaw.session.entries import Leftover
 from miniclaw.session.ownership.holder import Holder
-from miniclaw.workspace.events import sessions_of
+from miniclaw.workspace.plan_json import sessions_of
 from miniclaw.workspace.status import WorkspaceState, look, next_run, rules_in_force
 from miniclaw.workspace.status_json import shown_workspace
 

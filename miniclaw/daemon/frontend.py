@@ -32,11 +32,10 @@ from miniclaw.config.web import WebConfig
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.web.access.codes import CODE_SECONDS
 from miniclaw.web.access.security import Security, open_security
-from miniclaw.web.addresses import page_address
 from miniclaw.web.app import build_app
-from miniclaw.web.chat.routes import chat_routes
+from miniclaw.web.chat.endpoint import chat_routes
 from miniclaw.web.chat.static_files import static_paths
-from miniclaw.web.hosts import HostRules
+from miniclaw.web.hosts import HostRules, page_address
 from miniclaw.web.server.server import open_server
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ import structlog
 from structlog.typing import Processor
 
 from miniclaw.config import LogFormat, LogLevel
-from miniclaw.formats import encodable, escaped_json, one_line
-from miniclaw.indented import INDENT
+from miniclaw.formats import INDENT, encodable, escaped_json, one_line
 from miniclaw.loggers import LEVELS
 from miniclaw.secret import redact
 

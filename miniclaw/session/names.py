@@ -11,8 +11,8 @@ Rules:
 
 A name is only ever computed from an id, never taken from the content of a file, and never decoded.
 
-A name in quarantine or in the trash ends with a stamp, ``{stem}.{YYYYmmddTHHMMSSZ}-{8 hex}``: the time at which the file
-came there. The file's own times do not tell it: a rename keeps them, and a copy makes new ones.
+A name in quarantine or in the trash ends with a stamp, ``{stem}.{YYYYmmddTHHMMSSZ}-{8 hex}``: the time at which the
+file came there. The file's own times do not tell it: a rename keeps them, and a copy makes new ones.
 """
 
 from __future__ import annotations

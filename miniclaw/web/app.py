@@ -17,8 +17,7 @@ from miniclaw.web.access.guard import Guard
 from miniclaw.web.access.security import Security, SecurityMiddleware
 from miniclaw.web.headers import StrictHeaders
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
-from miniclaw.web.problems import problem
-from miniclaw.web.refusal import refuse
+from miniclaw.web.problems import problem, refuse
 from miniclaw.web.server.bodies import UnreadBodies, WholeBodies
 
 log = get_logger("miniclaw.web")

@@ -1,4 +1,4 @@
-"""Whether a request is meant for this server, and whether a page of this server makes it. Pure.
+"""Hosts, origins and client addresses: is a request meant for this server, and made by one of its pages? Pure.
 
 The first is against DNS rebinding: a stranger's page whose name suddenly means this machine. It needs a name, so an
 address is harmless. The second is against pages of strangers that make a browser send requests here.
@@ -7,13 +7,15 @@ address is harmless. The second is against pages of strangers that make a browse
 from __future__ import annotations
 
 import ipaddress
-from typing import Final
+import re
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from miniclaw.config.web import WebConfig
-from miniclaw.web.addresses import is_same_origin, parse_address, split_host
 from miniclaw.web.problems import problem
 
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -67,3 +69,99 @@ def check_origin(scope_type: str, method: str, headers: Headers) -> Response | N
     if headers.get("sec-fetch-site", "none") not in _OWN_SITES:
         return problem(403, "the page that asks for this is not of this server")
     return None
+
+
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# A name, an IPv4 address, or an IPv6 address in brackets; then a port. No user, no path.
+_HOST: Final = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+
+LOOPBACK_CLIENT: Final = "loopback"
+"""What stands for this machine, by whichever of its loopback addresses it comes."""
+
+IPV6_CLIENT_BITS: Final = 64
+"""An IPv6 client has the addresses of a whole network of this length, so they count as one."""
+
+
+def parse_address(text: str) -> _Address | None:
+    """Return an IP address, or None if the text is none; an IPv4 address that is written as IPv6 is IPv4."""
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def page_address(served: str, names: Sequence[str]) -> str:
+    """Return the address at which a browser opens a page.
+
+    Args:
+        served: The URL at which it is served. Every address of the machine (``0.0.0.0``, ``::``) is none to open.
+        names: By which else it may be called; the first one is taken in that case, or else loopback.
+    """
+    host, port = urlsplit(served).hostname or "", urlsplit(served).port
+    if not ipaddress.ip_address(host).is_unspecified:
+        return served
+    name = names[0] if names else "127.0.0.1"
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def is_loopback(text: str) -> bool:
+    """Return whether an address is one of this machine's loopback addresses."""
+    address = parse_address(text)
+    return address is not None and address.is_loopback
+
+
+def client_key(text: str) -> str:
+    """Return what stands for a client where its share is counted: its address, or its IPv6 network.
+
+    All loopback addresses are one client: this machine.
+    """
+    address = parse_address(text)
+    if address is None:
+        return text
+    if address.is_loopback:
+        return LOOPBACK_CLIENT
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((int(address), IPV6_CLIENT_BITS), strict=False))
+    return str(address)
+
+
+def split_host(value: str, scheme: str = "") -> tuple[str, str] | None:
+    """Return the host and the port that a ``Host`` header or the rest of an origin says.
+
+    Args:
+        value: Such as ``claw.lan:8765`` or ``[::1]``.
+        scheme: ``http`` or ``https``, whose default port is left out.
+
+    Returns:
+        The host in lower case, an address in its usual form, and the port or an empty text; None if it is none.
+    """
+    match = _HOST.fullmatch(value)
+    if match is None:
+        return None
+    host, port = match["host"].lower(), match["port"] or ""
+    if int(port or 0) > 65535:
+        return None
+    if host.startswith("["):
+        address = parse_address(host[1:-1])
+        if address is None:
+            return None
+        host = str(address)
+    else:
+        host = host.removesuffix(".")
+    return host, "" if port and port.lstrip("0") == _DEFAULT_PORTS.get(scheme) else port
+
+
+def is_same_origin(origin: str, host: str) -> bool:
+    """Return whether an ``Origin`` header names the server that a ``Host`` header names.
+
+    The scheme may differ: behind a proxy that speaks TLS it does.
+    """
+    scheme, separator, rest = origin.partition("://")
+    if not separator or scheme.lower() not in _DEFAULT_PORTS:
+        return False
+    theirs = split_host(rest, scheme.lower())
+    return theirs is not None and theirs == split_host(host, scheme.lower())

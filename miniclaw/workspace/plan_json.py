@@ -1,4 +1,7 @@
-"""A plan as JSON has it, for scripts and for the API; its fields are described in ``docs/commands.md``."""
+"""Plans, events of the history and entries of the trash as JSON, for scripts and for the API.
+
+``docs/commands.md`` describes the fields.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,16 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from miniclaw.formats import encodable, one_line
 from miniclaw.session.entries import LeftoverKind, ProblemFile, ProblemKind
-from miniclaw.session.records.history import FileTally
+from miniclaw.session.records.history import FileTally, HistoryEvent, Tally
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason
+from miniclaw.session.trash.entries import TrashEntry
 from miniclaw.session.types import AwareDatetime
 from miniclaw.workspace.reader import Outlook
 from miniclaw.workspace.rows import SessionRow, shown
@@ -189,3 +194,38 @@ def _by_kind(rows: Iterable[LeftoverRow]) -> dict[LeftoverKind, FileTally]:
 def _leftover(row: LeftoverRow, *, to_trash: bool) -> ShownLeftover:
     leftover = row.leftover
     return ShownLeftover(leftover.kind, encodable(leftover.key), leftover.size, leftover.since, row.reason, to_trash)
+
+
+def sessions_of(event: HistoryEvent) -> int:
+    """Return how many sessions an event is about."""
+    named = len(event.sessions) + event.sessions_omitted
+    return max(named, sum(tally.sessions for tally in event.reasons.values()))
+
+
+class ShownEvent(Struct, frozen=True, kw_only=True):
+    """An event without the sessions, which may be thousands; see `HistoryEvent`."""
+
+    version: int
+    at: AwareDatetime
+    event: str
+    by: str
+    reasons: dict[str, Tally]
+    bytes_freed: int
+    duration_seconds: float
+    sessions_scanned: int
+    because: str
+    leftovers: dict[str, FileTally]
+    sessions: int
+
+
+def shown_event(event: HistoryEvent | None) -> ShownEvent | None:
+    """Return an event for JSON; None: there is none."""
+    if event is None:
+        return None
+    fields = {name: value for name, value in asdict(event).items() if name in ShownEvent.__struct_fields__}
+    return ShownEvent(**fields | {"sessions": sessions_of(event)})
+
+
+def shown_entry(entry: TrashEntry) -> TrashEntry:
+    """Return an entry for JSON, with texts that are safe to show."""
+    return replace(entry, **{key: encodable(value) for key, value in asdict(entry).items() if isinstance(value, str)})

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from miniclaw.session.entries import QuarantinedFile
     from miniclaw.session.files.directory import SessionDirectory
     from miniclaw.session.records.moment import Moment
-    from miniclaw.workspace.place import Place
+    from miniclaw.workspace.reader import Place
 
 MOST_SHOWN: Final = 1024 * 1024
 """Bytes of a file without a session that are shown, at most."""

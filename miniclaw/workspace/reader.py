@@ -1,4 +1,4 @@
-"""The ways to what lies in a workspace."""
+"""Reading a workspace: its sessions, trash, quarantine, state and history, and the plan of a cleanup."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
+from miniclaw.config import Config, Home
 from miniclaw.errors import SessionsDirectoryMissingError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.entries import BESIDE, Leftover, ProblemFile, StoredSession
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from miniclaw.session.retention.plan import CleanupPlan
     from miniclaw.session.retention.schedule import Schedule
     from miniclaw.session.trash.trash import Trash
-    from miniclaw.workspace.place import Place
 
 log = get_logger("miniclaw.admin.looking")
 
@@ -37,6 +37,27 @@ _STEP_SECONDS = 0.2  # between two reports of the progress
 
 Progress: TypeAlias = Callable[[int], None]
 """Called now and then with the number of entries scanned so far; what it raises ends the looking."""
+
+
+class Place(Protocol):
+    """A home and its configuration: the settings of a command, or the context of a running gateway."""
+
+    @property
+    def home(self) -> Home:
+        """Where everything lies."""
+        ...
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        ...
+
+
+class FixedPlace(Struct, frozen=True):
+    """A place whose rules do not change."""
+
+    home: Home
+    config: Config
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from miniclaw.workspace.reader import find_leftovers
 
 if TYPE_CHECKING:
     from miniclaw.session.retention.notice import Notice
-    from miniclaw.workspace.place import Place
+    from miniclaw.workspace.reader import Place
 
 
 def judge(

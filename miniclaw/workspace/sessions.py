@@ -15,7 +15,7 @@ from miniclaw.workspace.rows import judge
 if TYPE_CHECKING:
     from miniclaw.session.retention.forecast import Forecast
     from miniclaw.session.retention.notice import Notice
-    from miniclaw.workspace.place import Place
+    from miniclaw.workspace.reader import Place
 
 Order: TypeAlias = Literal["recent", "age", "size", "name"]
 """Which come first: the most recently used, the oldest, the largest, or the first by name."""

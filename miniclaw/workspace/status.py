@@ -22,8 +22,7 @@ from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.schedule import Schedule
 from miniclaw.workspace.channels import channel_warnings
-from miniclaw.workspace.place import Place
-from miniclaw.workspace.reader import Progress, find_state, find_trash, make_plan, notice_at, sessions_opened
+from miniclaw.workspace.reader import Place, Progress, find_state, find_trash, make_plan, notice_at, sessions_opened
 
 RUNS = frozenset({"cleanup", "held", "interrupted"})
 """The events of the history that a cleanup leaves."""

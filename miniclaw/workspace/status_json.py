@@ -15,8 +15,8 @@ from miniclaw.session.records.history import FileTally
 from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason
 from miniclaw.session.types import AwareDatetime
-from miniclaw.workspace.events import ShownEvent, shown_event
-from miniclaw.workspace.place import Place
+from miniclaw.workspace.plan_json import ShownEvent, shown_event
+from miniclaw.workspace.reader import Place
 from miniclaw.workspace.status import Part, WorkspaceState, next_run, rules_in_force
 
 

@@ -17,8 +17,7 @@ from miniclaw.agent.providers import is_loopback, open_model
 from miniclaw.agent.system_prompt import MAX_BYTES, SystemPromptError, read_system_prompt
 from miniclaw.config.model import ModelConfig
 from miniclaw.errors import ConfigError
-from miniclaw.secret import Secret
-from miniclaw.secret_files import MAX_SECRET_CHARS, load_secret
+from miniclaw.secret import MAX_SECRET_CHARS, Secret, load_secret
 from tests.fakes.logs import LogRecorder
 
 OPENAI: dict[str, Any] = {"provider": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "tiny"}

@@ -22,7 +22,7 @@ from miniclaw.config.web import WebConfig
 from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.web.app import build_app
-from miniclaw.web.chat.routes import chat_routes
+from miniclaw.web.chat.endpoint import chat_routes
 from miniclaw.web.server.server import Server, open_server
 from tests.fakes.clock import WallClock
 from tests.fakes.patience import PATIENCE_SECONDS

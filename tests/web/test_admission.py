@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from miniclaw.web.addresses import client_key, is_loopback, page_address
+from miniclaw.web.hosts import client_key, is_loopback, page_address
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
 from miniclaw.web.rates import Rates
 from miniclaw.web.server.admission import RESERVED_DESCRIPTORS, Admission, plan_connections

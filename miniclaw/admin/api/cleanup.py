@@ -14,9 +14,8 @@ from miniclaw.session.records.history import HistoryEvent
 from miniclaw.session.records.moment import Moment
 from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.retention.forecast import Forecast
-from miniclaw.workspace.place import Place
 from miniclaw.workspace.plan_json import ShownPlan, shown_plan
-from miniclaw.workspace.reader import Progress, look_ahead, read_history
+from miniclaw.workspace.reader import Place, Progress, look_ahead, read_history
 from miniclaw.workspace.sessions import foresee
 
 MAX_DAYS: Final = 3650

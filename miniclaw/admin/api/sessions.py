@@ -30,8 +30,7 @@ from miniclaw.session.format import codec
 from miniclaw.session.operations.operations import Deleted
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.types import Session
-from miniclaw.workspace.place import Place
-from miniclaw.workspace.reader import Progress, sessions_opened
+from miniclaw.workspace.reader import Place, Progress, sessions_opened
 from miniclaw.workspace.rows import SessionRow, shown
 from miniclaw.workspace.sessions import ORDERS, Order, State, Wanted, judged_sessions
 

@@ -13,8 +13,8 @@ from miniclaw.admin.api.sessions import PageQuery
 from miniclaw.admin.client.messages import Emptied, EmptyOrder
 from miniclaw.admin.context import AdminContext
 from miniclaw.session.trash.entries import Restored, TrashEntry
+from miniclaw.workspace.plan_json import shown_entry
 from miniclaw.workspace.reader import Progress, trash_opened
-from miniclaw.workspace.trash import shown_entry
 
 
 class TrashPage(Struct, frozen=True):

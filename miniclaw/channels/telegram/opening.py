@@ -17,8 +17,7 @@ from miniclaw.config.telegram import TelegramConfig
 from miniclaw.errors import ConfigError
 from miniclaw.extras import missing_package
 from miniclaw.loggers import get_logger
-from miniclaw.secret import Secret
-from miniclaw.secret_files import load_secret
+from miniclaw.secret import Secret, load_secret
 
 if TYPE_CHECKING:
     from miniclaw.channels.telegram.channel import TelegramChannel  # needs httpx2

@@ -22,7 +22,7 @@ _OPTIONS = frozenset({"web.host", "web.port"})
 
 
 class InForce(Struct, frozen=True):
-    """A home and the configuration in force; a `miniclaw.workspace.place.Place`.
+    """A home and the configuration in force; a `miniclaw.workspace.reader.Place`.
 
     Attributes:
         home: Where everything lies.

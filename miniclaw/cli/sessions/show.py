@@ -11,8 +11,7 @@ from miniclaw.cli.access.looking import sessions_opened
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import echo_json_document
 from miniclaw.errors import SessionNotFoundError
-from miniclaw.formats import format_time, one_line
-from miniclaw.indented import Indented, width_of
+from miniclaw.formats import Indented, format_time, one_line, width_of
 from miniclaw.session.format import codec
 from miniclaw.session.types import Session
 

@@ -8,11 +8,10 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from miniclaw.web.addresses import LOOPBACK_CLIENT, client_key
+from miniclaw.web.hosts import LOOPBACK_CLIENT, client_key
 from miniclaw.web.limits import Limits
-from miniclaw.web.problems import problem
+from miniclaw.web.problems import problem, refuse
 from miniclaw.web.rates import Rates
-from miniclaw.web.refusal import refuse
 
 SOCKET_CLIENT: Final = "socket"  # only the user can reach the Unix socket
 _THIS_MACHINE: Final = frozenset({SOCKET_CLIENT, LOOPBACK_CLIENT})

@@ -23,7 +23,7 @@ from miniclaw.loggers import get_logger
 from miniclaw.secret import Secret
 from miniclaw.web.access.codes import OneTimeCodes
 from miniclaw.web.access.token import LOGIN_SECONDS, is_login, is_token, make_login
-from miniclaw.web.addresses import client_key
+from miniclaw.web.hosts import client_key
 from miniclaw.web.limits import Limits
 from miniclaw.web.problems import problem
 from miniclaw.web.rates import Rates

@@ -13,14 +13,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from miniclaw.config.web import WebConfig
 from miniclaw.loggers import get_logger
-from miniclaw.secret import Secret
-from miniclaw.secret_files import make_private
+from miniclaw.secret import Secret, make_private
 from miniclaw.web.access.login import LOGIN_PATH, Access
 from miniclaw.web.access.other_users import other_users
 from miniclaw.web.access.token import load_token
 from miniclaw.web.hosts import HostRules, check_origin
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
-from miniclaw.web.refusal import refuse
+from miniclaw.web.problems import refuse
 
 _MAX_NAMED: Final = 5  # users in a warning
 

@@ -1,4 +1,4 @@
-"""The websocket of the chat: which chat a client asks for, and whether it may have it."""
+"""The routes of the chat, and its websocket: which chat a client asks for, and whether it may have it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 import trio
+from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from miniclaw.channels.live import LiveChannel
@@ -16,6 +17,7 @@ from miniclaw.session.names import make_session_id
 from miniclaw.web.access.login import CHAT_PROTOCOL
 from miniclaw.web.chat.connection import GOING_AWAY, POLICY, ChatConnection
 from miniclaw.web.chat.frames import ErrorFrame, encode_frames
+from miniclaw.web.chat.static_files import static_routes
 
 DEFAULT_CHANNEL: Final = "web"
 DEFAULT_CHAT: Final = "main"
@@ -28,7 +30,7 @@ MAX_TRUSTED_CHAT_ID_CHARS: Final = 1_000
 
 
 class ChatEndpoint:
-    """Accepts clients and serves them; see `miniclaw.web.chat.routes.chat_routes` for its arguments."""
+    """Accepts clients and serves them; see `miniclaw.web.chat.endpoint.chat_routes` for its arguments."""
 
     def __init__(
         self,
@@ -84,3 +86,27 @@ class ChatEndpoint:
         if not self._trusted and not (chat_id.isprintable() and chat_id.strip()):
             raise InvalidSessionIdError(chat_id, "the id of a chat is made of characters that can be printed")
         return chat_id
+
+
+CHAT_PATH = "/api/v1/chat"
+
+
+def chat_routes(
+    hubs: Mapping[str, LiveChannel],
+    manager: SessionManager,
+    *,
+    drain: trio.Event,
+    trusted: bool,
+    model_name: str = "",
+) -> list[BaseRoute]:
+    """Return the routes of the page ``/``, its files below ``/static/``, and the websocket ``/api/v1/chat``.
+
+    Args:
+        hubs: The live channels by their names; "web" is for everybody.
+        manager: The sessions.
+        drain: Once it is set, every websocket is closed, with code 1001.
+        trusted: Whether the clients come over the Unix socket; they may ask for another channel by ``channel=NAME``.
+        model_name: Who answers, for the page.
+    """
+    endpoint = ChatEndpoint(hubs, manager, drain=drain, trusted=trusted, model_name=model_name)
+    return [*static_routes(), WebSocketRoute(CHAT_PATH, endpoint.serve, name="chat")]

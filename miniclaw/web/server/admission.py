@@ -16,8 +16,8 @@ from typing import Final
 import trio
 
 from miniclaw.loggers import get_logger
-from miniclaw.web.addresses import client_key, is_loopback
 from miniclaw.web.headers import STRICT_HEADERS
+from miniclaw.web.hosts import client_key, is_loopback
 from miniclaw.web.limits import Limits
 from miniclaw.web.server.streams import BoundedStream
 
