@@ -12,7 +12,8 @@ import trio
 from miniclaw import RetentionPolicy
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.operations.operations import open_operations
-from miniclaw.session.retention.planner import CleanupPlan, scan_sync
+from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.workspace.plan import scan_sync
 
 if TYPE_CHECKING:
     from miniclaw.session.files.ledger_file import LedgerFile

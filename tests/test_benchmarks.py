@@ -24,7 +24,7 @@ from benchmarks.plot import spaced, svg, tick_label
 from benchmarks.report import line, report, write_page
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
-from miniclaw.session.retention.planner import scan_sync
+from miniclaw.workspace.plan import scan_sync
 from tests.fakes.moments import at_once
 
 TINY = Form(

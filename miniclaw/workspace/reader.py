@@ -195,7 +195,8 @@ def make_plan(
     on_progress: Progress | None = None,
 ) -> CleanupPlan:
     """Return what a cleanup would do now."""
-    from miniclaw.session.retention.planner import Planner, scan_sync  # noqa: PLC0415 - start-up time
+    from miniclaw.session.retention.planner import Planner  # noqa: PLC0415 - start-up time
+    from miniclaw.workspace.plan import scan_sync  # noqa: PLC0415 - start-up time
 
     policy = place.config.session.retention_policy()
     if directory is None:

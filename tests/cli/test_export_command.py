@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from miniclaw.cli.sessions.markdown import session_as_markdown
+from miniclaw.cli.sessions.export import session_as_markdown
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format.codec import decode_session
 from tests.fakes.program import Program

@@ -19,7 +19,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from miniclaw.cli import Settings
-from miniclaw.cli.sessions.markdown import session_as_markdown
+from miniclaw.cli.sessions.export import session_as_markdown
 from miniclaw.cli.sessions.show import show
 from miniclaw.session.format.codec import decode_session
 from tests.fakes.program import TERMINAL_COLUMNS, Program

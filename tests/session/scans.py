@@ -9,8 +9,9 @@ from miniclaw.session.entries import ScanRow
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.ledger import Ledger
 from miniclaw.session.files.scan import DirectoryScan
-from miniclaw.session.retention.planner import CleanupPlan, scan_sync
+from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.workspace.plan import scan_sync
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import at_once
 from tests.fakes.samples import session_dict, write_session

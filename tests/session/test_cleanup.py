@@ -16,8 +16,8 @@ from miniclaw.session.executor import REMOVAL_BATCH
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.retention.planner import scan_sync
 from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.workspace.plan import scan_sync
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.moments import at_once

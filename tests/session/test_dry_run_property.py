@@ -26,9 +26,10 @@ from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.removal.leftovers import list_leftovers
-from miniclaw.session.retention.planner import CleanupPlan, scan_sync
+from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.trash.trash import TRASH_NAME, Trash
+from miniclaw.workspace.plan import scan_sync
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.moments import at_once

@@ -10,8 +10,10 @@ import trio
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.entries import Leftover
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.retention.planner import CleanupPlan, LeftoverRow, scan_sync
+from miniclaw.session.retention.leftover_rules import LeftoverRow
+from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.workspace.plan import scan_sync
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import at_once
 from tests.fakes.samples import write_session

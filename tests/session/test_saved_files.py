@@ -13,8 +13,8 @@ from miniclaw.session.files.saved_files import SavedFiles
 from miniclaw.session.files.subdirectory import STATE_NAME, Folder
 from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.retention.planner import scan_sync
 from miniclaw.session.types import Session
+from miniclaw.workspace.plan import scan_sync
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import at_once
 from tests.fakes.os_calls import FaultyOs

@@ -13,8 +13,8 @@ from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.removal.leftovers import list_leftovers
-from miniclaw.session.retention.planner import scan_sync
 from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.workspace.plan import scan_sync
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import at_once
 from tests.fakes.samples import write_session

@@ -1,10 +1,15 @@
-"""``miniclaw sessions export``."""
+"""``miniclaw sessions export``: JSON as it is stored, or Markdown for a person to read.
+
+In Markdown foreign text is quoted, so that it cannot pass for the frame; HTML could end the quotation and is shown as
+text.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
@@ -17,15 +22,14 @@ from miniclaw.cli import EXIT_FAILED, Settings
 from miniclaw.cli.access.looking import list_directory, sessions_opened
 from miniclaw.cli.options import channel_option
 from miniclaw.cli.output import count, echo_error, echo_json_document
-from miniclaw.cli.sessions.markdown import session_as_markdown
 from miniclaw.errors import MiniclawError, OutputFileError, SessionNotFoundError, StoreError
-from miniclaw.formats import one_line
+from miniclaw.formats import format_time, one_line, printable
 from miniclaw.session.disk.atomic import PRIVATE_FILE
 from miniclaw.session.disk.sync import sync_file
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
-from miniclaw.session.types import Session
+from miniclaw.session.types import Message, Session
 
 Format: TypeAlias = Literal["json", "markdown"]
 Write: TypeAlias = Callable[[bytes], object]
@@ -169,3 +173,58 @@ def _opened(path: Path | None, as_format: Format) -> Iterator[Write]:
         with suppress(OSError):
             os.unlink(path)
         raise
+
+
+def session_as_markdown(session: Session) -> str:
+    """Return a session as a Markdown document that ends in a newline."""
+    lines = [
+        f"# {_plain(session.session_id)}",
+        "",
+        f"- channel: {_plain(session.channel)}",
+        f"- chat: {_plain(session.chat_id)}",
+        f"- created: {format_time(session.created_at)}",
+        f"- last accessed: {format_time(session.last_accessed)}",
+        f"- pinned: {'yes' if session.pinned else 'no'}",
+        f"- messages: {len(session.messages)}",
+    ]
+    for message in session.messages:
+        lines += _message(message)
+    return "\n".join(lines) + "\n"
+
+
+def _message(message: Message) -> Iterator[str]:
+    yield ""
+    yield f"## {message.role}, {format_time(message.timestamp)}"
+    if message.tool_call_id is not None:
+        yield ""
+        yield f"answers the call {_plain(message.tool_call_id)}"
+    if message.content:
+        yield ""
+        yield from (f"> {line}".rstrip() for line in _without_html(printable(message.content).split("\n")))
+    for call in message.tool_calls or ():
+        yield ""
+        yield f"calls {_plain(call.name)}, as {_plain(call.id)}:"
+        yield ""
+        yield from (f"    {line}" for line in printable(call.arguments).split("\n"))
+
+
+def _without_html(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines in which nothing begins a tag or a comment; blocks of code, where nothing does, stay as they are.
+
+    A block begins where every reader of Markdown sees one, and ends where any of them may see its end.
+    """
+    fence: str | None = None
+    for line in lines:
+        if fence is not None:
+            yield line
+            if line.strip().startswith(fence) and not line.strip().strip(fence[0]):
+                fence = None
+        else:
+            yield re.sub(r"<(?=[a-z/!?])", "&lt;", line, flags=re.IGNORECASE)
+            begins = re.fullmatch(r"(`{3,})[^`]*|(~{3,}).*", line)
+            fence = (begins[1] or begins[2]) if begins else None
+
+
+def _plain(text: str) -> str:
+    """Return a text of one line that Markdown takes for nothing else."""
+    return "".join(f"\\{char}" if char in "\\`*_[]<>#&" else char for char in one_line(text))

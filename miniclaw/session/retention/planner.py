@@ -7,29 +7,23 @@ only looks starts quickly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Final, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from miniclaw.session.entries import BESIDE, Leftover, ProblemFile, ScanRow, StoredSession
-from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.files.ledger import Ledger
-from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.retention.budgets import Candidate, Stock, Taken, lru_first, oldest_first, take
 from miniclaw.session.retention.leftover_rules import LeftoverRow, judge_leftovers
 from miniclaw.session.retention.notice import DueSession, Notice
 from miniclaw.session.retention.plan import CleanupPlan, Count, why_held
 from miniclaw.session.retention.policy import PlanRow, RetentionPolicy, lead_of, notice_of
 
-__all__ = ["CleanupPlan", "Count", "FindLive", "LeftoverRow", "LiveSession", "Planner", "scan_sync"]
+__all__ = ["CleanupPlan", "Count", "FindLive", "LeftoverRow", "LiveSession", "Planner"]
 
 _ZERO: Final = timedelta(0)
-
-_STEP_SECONDS = 0.2  # between two reports of the progress
 
 
 class LiveSession(Struct, frozen=True, gc=False):
@@ -274,50 +268,3 @@ class Planner:
         self._candidates = [each for each in self._candidates if each.key not in changed]
         self._found.due = [each for each in self._found.due if each.session.key not in changed]
         self.add(row for key in changed if (row := found[key]) is not None)
-
-
-def scan_sync(
-    directory: SessionDirectory,
-    policy: RetentionPolicy,
-    notice: Notice,
-    *,
-    on_progress: Callable[[int], None] | None = None,
-    leftovers: Sequence[Leftover] = (),
-    free_disk: int | None = None,
-    ledger: Ledger | None = None,
-) -> CleanupPlan:
-    """Plan a cleanup of a directory that need not be owned. Blocks.
-
-    What would go is read whole, as the removal will: a damaged file is told from an expired one.
-
-    Args:
-        directory: The sessions directory.
-        policy: How long sessions are kept.
-        notice: The moment that all are judged at, and what was announced.
-        on_progress: Called with the number of entries scanned so far.
-        leftovers: What lies beside the sessions.
-        free_disk: Bytes that are free on the disk; None: not known, and `min_free_disk` takes nothing.
-        ledger: What an earlier scan knows of the files, if there is one.
-
-    Raises:
-        StoreIOError: The directory cannot be listed.
-    """
-    planner = Planner(policy, notice)
-    planner.add_leftovers(leftovers)
-    entries = 0
-    expired = partial(policy.is_expired, ages=notice.ages)
-    staying = policy.surely_staying(notice.ages, notice.rules.interval)
-    with DirectoryScan(directory, expired, ledger=ledger, staying=staying) as scan:
-        while not scan.complete:
-            rows = scan.next_batch(seconds=_STEP_SECONDS)
-            kept, kept_bytes = scan.take_kept()
-            planner.add(rows)
-            planner.add_kept(kept, kept_bytes)
-            entries += len(rows) + kept
-            if on_progress is not None:
-                on_progress(entries)
-    plan = planner.finish(free_disk=free_disk)
-    while sessions := planner.unconfirmed(plan):
-        planner.confirm({each.key: directory.read_row(each.key, verify=lambda _: True) for each in sessions})
-        plan = planner.finish(free_disk=free_disk)
-    return plan

@@ -1,0 +1,64 @@
+"""The plan of a dry run: a scan and the rules, without trio and without owning the directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from miniclaw.session.entries import Leftover
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.ledger import Ledger
+from miniclaw.session.files.scan import DirectoryScan
+from miniclaw.session.retention.notice import Notice
+from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.session.retention.planner import Planner
+from miniclaw.session.retention.policy import RetentionPolicy
+
+_STEP_SECONDS = 0.2  # between two reports of the progress
+
+
+def scan_sync(
+    directory: SessionDirectory,
+    policy: RetentionPolicy,
+    notice: Notice,
+    *,
+    on_progress: Callable[[int], None] | None = None,
+    leftovers: Sequence[Leftover] = (),
+    free_disk: int | None = None,
+    ledger: Ledger | None = None,
+) -> CleanupPlan:
+    """Plan a cleanup of a directory that need not be owned. Blocks.
+
+    What would go is read whole, as the removal will: a damaged file is told from an expired one.
+
+    Args:
+        directory: The sessions directory.
+        policy: How long sessions are kept.
+        notice: The moment that all are judged at, and what was announced.
+        on_progress: Called with the number of entries scanned so far.
+        leftovers: What lies beside the sessions.
+        free_disk: Bytes that are free on the disk; None: not known, and `min_free_disk` takes nothing.
+        ledger: What an earlier scan knows of the files, if there is one.
+
+    Raises:
+        StoreIOError: The directory cannot be listed.
+    """
+    planner = Planner(policy, notice)
+    planner.add_leftovers(leftovers)
+    entries = 0
+    expired = partial(policy.is_expired, ages=notice.ages)
+    staying = policy.surely_staying(notice.ages, notice.rules.interval)
+    with DirectoryScan(directory, expired, ledger=ledger, staying=staying) as scan:
+        while not scan.complete:
+            rows = scan.next_batch(seconds=_STEP_SECONDS)
+            kept, kept_bytes = scan.take_kept()
+            planner.add(rows)
+            planner.add_kept(kept, kept_bytes)
+            entries += len(rows) + kept
+            if on_progress is not None:
+                on_progress(entries)
+    plan = planner.finish(free_disk=free_disk)
+    while sessions := planner.unconfirmed(plan):
+        planner.confirm({each.key: directory.read_row(each.key, verify=lambda _: True) for each in sessions})
+        plan = planner.finish(free_disk=free_disk)
+    return plan
