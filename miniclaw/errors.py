@@ -207,8 +207,8 @@ class SessionExistsError(SessionFileError):
         self.session_id = session_id
         super().__init__(
             path,
-            f"there is a session {session_id!r}, and none is ever overwritten; delete it first (a damaged file: "
-            "`miniclaw quarantine add` moves it aside), or leave both",
+            f"there is a session {session_id!r}, and none is ever overwritten; delete it first (a damaged file can be "
+            "moved to quarantine), or leave both",
         )
 
 
@@ -246,8 +246,8 @@ class QuarantinedFileNotFoundError(StoreError, LookupError):
         self.path = path
         self.text = text
         super().__init__(
-            f"nothing in quarantine {path} is called {_short(text)}; give an id as `miniclaw quarantine list` shows "
-            "it, its beginning or its last eight digits, or a session id"
+            f"nothing in quarantine {path} is called {_short(text)}; give an id as the list of the files there "
+            "shows it, its beginning or its last eight digits, or a session id"
         )
 
 

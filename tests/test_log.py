@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
 import structlog
 
+import miniclaw
 from miniclaw.config import LogLevel
-from miniclaw.daemon.logging import configure_logging
+from miniclaw.daemon.logging import ADVICE, configure_logging
 from miniclaw.loggers import LEVELS, get_logger
 from miniclaw.secret import Secret
 
@@ -35,6 +37,21 @@ def test_json_each_event_is_one_json_line_with_time_level_and_event_first(capsys
     assert events[1]["path"] == "/x"
     assert all(event["timestamp"].endswith("Z") for event in events)
     assert "\x1b" not in "".join(lines)
+
+
+def test_json_an_event_of_the_runtime_names_the_command_that_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    """The runtime logs facts, for it may be embedded; a program that has the commands says which one helps."""
+    configure_logging("info", "json")
+    structlog.get_logger().warning("Session cleanup held", because="too many")
+    assert json.loads(capsys.readouterr().err)["let_it_through"] == "miniclaw sessions cleanup --confirm"
+
+
+def test_advice_is_for_events_of_the_runtime_which_names_no_command() -> None:
+    """An event that is reworded takes its advice with it; and no log of an embedder names a command of miniclaw."""
+    sources = [path.read_text() for path in (Path(miniclaw.__file__).parent / "session").rglob("*.py")]
+    assert not [event for event in ADVICE if not any(f'"{event}"' in source for source in sources)]
+    command = re.compile(r"miniclaw (chat|config|gateway|history|open|quarantine|sessions|status|trash)\b")
+    assert not [found.string[found.start() :][:60] for source in sources for found in command.finditer(source)]
 
 
 def test_json_an_exception_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import msgspec
 import structlog
@@ -18,6 +18,25 @@ from miniclaw.config import LogFormat, LogLevel
 from miniclaw.formats import INDENT, encodable, escaped_json, one_line
 from miniclaw.loggers import LEVELS
 from miniclaw.secret import redact
+
+ADVICE: Final[dict[str, dict[str, str]]] = {
+    "Session cleanup held": {"let_it_through": "miniclaw sessions cleanup --confirm"},
+    "Copies of sessions left alone that other programs have made": {
+        "see": "miniclaw sessions cleanup --dry-run",
+        "way_out": "miniclaw quarantine add FILE",
+    },
+} | {
+    event: {"see": "miniclaw sessions cleanup --dry-run"}
+    for event in (
+        "More session files cannot be judged",
+        "More sessions are ahead of the clock",
+        "More sessions not removed",
+        "More leftovers not removed",
+        "More unfinished removals wait for the next start",
+    )
+}
+"""The commands that help with an event of the session runtime. The runtime itself logs facts: it may be embedded in a
+program that has no such commands."""
 
 
 class _Logger:
@@ -66,6 +85,7 @@ def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            _advise,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *renderer,
         ],
@@ -73,6 +93,11 @@ def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002
         logger_factory=lambda *_: logger,
         cache_logger_on_first_use=False,
     )
+
+
+def _advise(_logger: Any, _level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event.update(ADVICE.get(event["event"], {}))
+    return event
 
 
 def _escape(escape: Callable[[str], str], *, below: Callable[[str], str] | None = None) -> Processor:

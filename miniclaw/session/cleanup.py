@@ -57,9 +57,6 @@ RECORD_SECONDS: Final = 2
 ROWS_IN_STEP: Final = 500
 """So many rows of a scan are judged in one step of the event loop."""
 
-CONFIRM_COMMAND: Final = "miniclaw sessions cleanup --confirm"
-"""Lets a run through that the guard against mass removal has held."""
-
 OnPlan: TypeAlias = Callable[[CleanupPlan], Awaitable[None]]
 """Called with the plan of a run before it removes anything; not where the scan was broken off."""
 
@@ -309,7 +306,7 @@ class Cleanup:
         if plan.held and not confirmed and not ends():
             result = progress.result(held=True, seconds=trio.current_time() - started)
             count.done(result)
-            log.warning("Session cleanup held", because=plan.held, let_it_through=CONFIRM_COMMAND, **asdict(result))
+            log.warning("Session cleanup held", because=plan.held, **asdict(result))
             await self.record(partial(planned_event, plan, "held", by, because=plan.held))
             return result
         done = False

@@ -25,8 +25,6 @@ MOST_NAMED: Final = 20
 MOST_IN_LINE: Final = 5
 """How many a line that counts them names, as examples."""
 
-DRY_RUN: Final = "miniclaw sessions cleanup --dry-run"
-
 _FAILED: Final = frozenset({"failed", "unsynced", "corrupt", "unreadable", "unanswered"})
 
 _UNJUDGED: Final = "Session file kept, it cannot be judged"
@@ -94,7 +92,7 @@ class RunLog:
     def end(self) -> _Named:
         """Log how many files were counted, and return the files that the next run need not name."""
         for event, keys in self._counted.items():
-            _level_of(event)(_MORE[event], more=len(keys), first=keys[:MOST_IN_LINE], see=DRY_RUN)
+            _level_of(event)(_MORE[event], more=len(keys), first=keys[:MOST_IN_LINE])
         return self._found
 
     def problems(self, plan: CleanupPlan) -> None:
@@ -110,8 +108,6 @@ class RunLog:
                 "Copies of sessions left alone that other programs have made",
                 files=len(copies),
                 first=copies[:MOST_IN_LINE],
-                see=DRY_RUN,
-                way_out="miniclaw quarantine add FILE",
             )
         if foreign := _keys(plan, "foreign"):
             log.info("Entries left alone, they are no sessions", files=len(foreign), first=foreign[:MOST_IN_LINE])

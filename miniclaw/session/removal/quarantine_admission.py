@@ -21,7 +21,7 @@ from miniclaw.session.removal.put_back import put_back, settle_captured
 from miniclaw.session.removal.staging import WorkFolders
 
 _MISSING: Final = "there is no such file"
-_SOUND: Final = "it is a sound session in its place; `miniclaw sessions delete` removes it"
+_SOUND: Final = "it is a sound session in its place, which can be deleted like any other"
 _NAME: Final = "give the name of a file in the sessions directory, that does not begin with a full stop"
 
 
