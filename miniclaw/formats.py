@@ -13,7 +13,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, Literal, TextIO, TypeAlias
-from unicodedata import category, east_asian_width
 
 NEVER: Final = "never"
 """The word that switches a rule off."""
@@ -313,4 +312,6 @@ def _columns(char: str) -> int:
     """Return how many columns a character takes, at the most: terminals differ about emoji and combining marks."""
     if char.isascii():
         return 1
+    from unicodedata import category, east_asian_width  # noqa: PLC0415 - start-up time
+
     return 2 if east_asian_width(char) in {"W", "F"} or category(char) in {"So", "Co"} else 1

@@ -32,15 +32,15 @@ EXIT_USAGE: Final = 2
 _USED_WRONGLY: Final = (ConfigError, InvalidSessionIdError, UnconfirmedError)
 
 _COMMANDS: Final = {
-    "gateway": ("gateway:gateway", "Run the gateway until SIGTERM or Ctrl-C."),
-    "open": ("open_page:open_page", "Open the chat page in a browser, logged in."),
-    "chat": ("chat:chat", "Chat with the agent here, in the terminal."),
-    "sessions": ("sessions:sessions", "List, show, export, pin, delete and clean up sessions."),
-    "trash": ("trash:trash", "List, restore and empty what was removed."),
-    "quarantine": ("quarantine:quarantine", "List, show, restore and delete files that are no sessions."),
-    "history": ("history:history", "Show what was removed, when and why."),
-    "status": ("status:status", "Show on one screen how things stand."),
-    "config": ("config:config", "Show the configuration, or check one."),
+    "gateway": ("miniclaw.cli.gateway:gateway", "Run the gateway until SIGTERM or Ctrl-C."),
+    "open": ("miniclaw.cli.open_page:open_page", "Open the chat page in a browser, logged in."),
+    "chat": ("miniclaw.cli.chat.chat:chat", "Chat with the agent here, in the terminal."),
+    "sessions": ("miniclaw.cli.sessions.group:sessions", "List, show, export, pin, delete and clean up sessions."),
+    "trash": ("miniclaw.cli.trash:trash", "List, restore and empty what was removed."),
+    "quarantine": ("miniclaw.cli.quarantine:quarantine", "List, show, restore and delete files that are no sessions."),
+    "history": ("miniclaw.cli.history:history", "Show what was removed, when and why."),
+    "status": ("miniclaw.cli.status:status", "Show on one screen how things stand."),
+    "config": ("miniclaw.cli.config:config", "Show the configuration, or check one."),
 }
 
 

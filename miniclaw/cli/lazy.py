@@ -17,7 +17,7 @@ class LazyGroup(click.Group):
     """A group that knows its commands by name and by what they do.
 
     Args:
-        lazy: For each command, in the order of the help: ``module:attribute`` in `miniclaw.cli`, and a sentence.
+        lazy: For each command, in the order of the help: ``module:attribute``, and a sentence.
         settings: What `click.Group` takes.
     """
 
@@ -46,7 +46,7 @@ class LazyGroup(click.Group):
         module, _, attribute = self._lazy[cmd_name][0].partition(":")
         gc.disable()  # of what is imported nothing is garbage
         try:
-            command: click.Command = getattr(import_module(f"miniclaw.cli.{module}"), attribute)
+            command: click.Command = getattr(import_module(module), attribute)
         finally:
             gc.enable()
         return command

@@ -10,17 +10,17 @@ from miniclaw.cli.lazy import LazyGroup
 @click.group(
     cls=LazyGroup,
     lazy={
-        "list": ("session_list:list_sessions", "List the sessions, and what will become of each."),
-        "show": ("session_show:show", "Show one session."),
-        "stats": ("session_stats:stats", "Show how many and how large they are, and how old."),
-        "export": ("session_export:export", "Write sessions as JSON or Markdown."),
-        "due": ("due:due", "List what goes soon if nobody uses it, and when."),
-        "forecast": ("forecast:forecast", "Show what will expire in the next days."),
-        "cleanup": ("cleanup:cleanup", "Remove now what the rules remove."),
-        "delete": ("deleting:delete", "Delete sessions, whatever their age."),
-        "move": ("session_move:move", "Move a session to another chat."),
-        "pin": ("pins:pin", "Keep sessions, whatever their age."),
-        "unpin": ("pins:unpin", "Leave sessions to the rules again."),
+        "list": ("miniclaw.cli.sessions.list:list_sessions", "List the sessions, and what will become of each."),
+        "show": ("miniclaw.cli.sessions.show:show", "Show one session."),
+        "stats": ("miniclaw.cli.sessions.stats:stats", "Show how many and how large they are, and how old."),
+        "export": ("miniclaw.cli.sessions.export:export", "Write sessions as JSON or Markdown."),
+        "due": ("miniclaw.cli.sessions.due:due", "List what goes soon if nobody uses it, and when."),
+        "forecast": ("miniclaw.cli.sessions.forecast:forecast", "Show what will expire in the next days."),
+        "cleanup": ("miniclaw.cli.sessions.cleanup:cleanup", "Remove now what the rules remove."),
+        "delete": ("miniclaw.cli.sessions.delete:delete", "Delete sessions, whatever their age."),
+        "move": ("miniclaw.cli.sessions.move:move", "Move a session to another chat."),
+        "pin": ("miniclaw.cli.sessions.pin:pin", "Keep sessions, whatever their age."),
+        "unpin": ("miniclaw.cli.sessions.pin:unpin", "Leave sessions to the rules again."),
     },
 )
 def sessions() -> None:
