@@ -1,4 +1,4 @@
-"""What the trash is asked for and answers."""
+"""Types of the trash: its entries, prepared copies, and the results of deleting and restoring."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from miniclaw.session.types import AwareDatetime
 
 
 class TrashEntry(Struct, frozen=True, kw_only=True):
-    """A removed session in the trash, or a file that lay in quarantine.
+    """A removed session in the trash, or a file that was removed from quarantine.
 
     Attributes:
-        id: By which it can be restored: its file's name without the suffix.
-        session_id: The session; None where the entry is damaged, or is of a file that held no session.
-        key: The store's name for the session; of a file from quarantine, the name that it had among the sessions.
-        removed_at: When it was removed.
-        expires_at: When the entry may go; None where it is damaged.
-        reason: The rule, or the command, that removed it.
-        last_accessed: When the session was last used before; None where there is no `session_id`.
+        id: The id for restoring: the name of the entry's file without the suffix.
+        session_id: The session; None for a damaged entry, or for a file that held no session.
+        key: The store's name for the session; for a file from quarantine, its earlier name among the sessions.
+        removed_at: Time of the removal.
+        expires_at: Time from which the entry may be deleted; None for a damaged entry.
+        reason: The rule or the command that removed it.
+        last_accessed: Last use of the session before the removal; None without a `session_id`.
         size: Bytes of the session's file.
         stored_size: Bytes of the entry's file.
-        by: Who removed it.
-        problem: Why it cannot be read, in one sentence; empty where it can. The other fields say what is known then.
-        from_quarantine: Whether it lay in quarantine, where restoring puts it again.
+        by: The actor that removed it.
+        problem: Why the entry cannot be read, in one sentence; empty if it can. With a problem, the other fields hold
+            the facts known without the content.
+        from_quarantine: True for a file from quarantine; restoring it returns it there.
     """
 
     id: str
@@ -42,13 +43,13 @@ class TrashEntry(Struct, frozen=True, kw_only=True):
 
 
 class Prepared(Struct, frozen=True):
-    """A copy in the trash, whole and on the disk, that is not an entry until it is committed.
+    """A copy in the trash, complete and synced, that becomes an entry only when it is committed.
 
     Attributes:
         key: The store's name for the session, or the id of the file in quarantine.
         session_id: The session; empty for a file that holds none.
-        entry_id: What the entry is going to be called.
-        temporary: What the copy is called until then.
+        entry_id: The id of the future entry.
+        temporary: The name of the copy until the commit.
         size: Bytes of the file that was copied.
         stored_size: Bytes of the copy.
     """
@@ -62,7 +63,7 @@ class Prepared(Struct, frozen=True):
 
     @property
     def bytes_freed(self) -> int:
-        """What the disk gets back by moving it to the trash; negative where its entry is larger."""
+        """Bytes that the disk gains by the move to the trash; negative if the entry is larger than the file."""
         return self.size - self.stored_size
 
 
@@ -70,14 +71,14 @@ TrashOutcome: TypeAlias = Literal["removed", "vanished", "failed", "pending"]
 
 
 class TrashRemoval(Struct, frozen=True):
-    """What became of an entry that was to be removed.
+    """The outcome of deleting one entry.
 
     Attributes:
         entry_id: The entry.
-        outcome: ``removed``: gone, durably. ``vanished``: there was none. ``failed``: `reason` says why. ``pending``:
-            the disk takes too long, and the outcome is told when it comes.
-        bytes_freed: What the disk got back; 0 unless removed, and 0 for a file that has another hard link.
-        reason: A sentence, where it failed or is pending.
+        outcome: ``removed``: deleted, durably. ``vanished``: there was no such entry. ``failed``: `reason` gives the
+            cause. ``pending``: the disk takes too long; the outcome is reported later.
+        bytes_freed: Bytes freed on the disk; 0 unless removed, and 0 for a file that has another hard link.
+        reason: A sentence if the outcome is ``failed`` or ``pending``; else empty.
     """
 
     entry_id: str
@@ -90,8 +91,8 @@ class Restored(Struct, frozen=True, omit_defaults=True):
     """The result of restoring from the trash.
 
     Attributes:
-        session_id: The session that is in its place again; None: it was a file that lay in quarantine.
-        file_id: The id of that file in quarantine; None: it was a session.
+        session_id: The restored session; None for a file that was returned to quarantine.
+        file_id: The id of that file in quarantine; None for a session.
     """
 
     session_id: str | None

@@ -1,4 +1,4 @@
-"""The folder of the trash: opened, made, listed; and the names of the entries in it."""
+"""The folder of the trash: opening, creating and listing it; and the names of its entries."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ PATTERN: Final = f"SESSION.TIME-RANDOM{SUFFIX}"
 """The names of entries, for messages."""
 
 Sizes: TypeAlias = Generator[int, None, None]
-"""A listing in progress that gives the sizes of files; to be closed."""
+"""A listing in progress that yields file sizes in bytes; the consumer closes it."""
 
 _TEMPORARY: Final = re.compile(re.escape(TEMPORARY_PREFIX) + "[0-9a-f]{16}")
 
 
 def stem_of(session_id: str) -> str:
-    """Return what the names of a session's entries begin with.
+    """Return the stem with which the names of a session's entries begin.
 
     Raises:
-        InvalidSessionIdError: It names no session.
+        InvalidSessionIdError: The text is not the id of a session.
     """
     return names.file_name(session_id).removesuffix(names.SUFFIX)
 
 
 def stem_of_quarantined(file_id: str) -> str:
-    """Return the stem of the entries of a file that lay in quarantine: its name there, stamp included.
+    """Return the stem of the entries of a file from quarantine: its name there, stamp included.
 
-    No session's entry has such a stem, for what follows a capital in a session's name is a digest. It is always a text;
-    a name that leaves no room for the stamp of the entry is cut before its own.
+    No session's entry has such a stem, because the name of a session whose id has capitals ends with a digest. The stem
+    is always valid text. A name that leaves no room for the entry's stamp is cut before its own stamp.
     """
     file, stamp = printable(file_id[:-STAMP_CHARS]), file_id[-STAMP_CHARS:]
     return file.encode()[: names.MAX_NAME_BYTES].decode(errors="ignore") + stamp
 
 
 def is_from_quarantine(entry_id: str) -> bool:
-    """Return whether an entry of this id is a file that lay in quarantine."""
+    """Return whether an entry of this id is a file from quarantine."""
     stem = split_entry_id(entry_id)
     return stem is not None and split_stamped(stem) is not None
 
 
 def split_entry_id(entry_id: str) -> str | None:
-    """Return the stem of an entry's id; None where it is the id of no entry."""
+    """Return the stem of an entry's id; None if the text is not the id of an entry."""
     split = split_stamped(entry_id)
     return split[0] if split is not None and "/" not in entry_id else None
 
 
 def entry_id_of(name: str) -> str | None:
-    """Return the id of the entry that a file of this name is; None: it is none."""
+    """Return the id of the entry in a file of this name; None if the name is not that of an entry."""
     entry_id = name.removesuffix(SUFFIX)
     return entry_id if entry_id != name and split_entry_id(entry_id) else None
 
@@ -69,7 +69,7 @@ def is_temporary(name: str) -> bool:
 
 
 class TrashFolder:
-    """Where the trash lies. Each use opens it anew, so nobody has to close it, and listings share no position.
+    """The folder of the trash. Each use opens it anew, so that it needs no closing and listings share no position.
 
     Attributes:
         path: For messages.
@@ -82,23 +82,23 @@ class TrashFolder:
         self._folder = folder
 
     def path_of(self, entry_id: str) -> Path:
-        """Return where an entry lies."""
+        """Return the path of an entry's file."""
         return self.path / (entry_id + SUFFIX)
 
     def opened(self, *, create: bool = False, to_change: bool = False) -> AbstractContextManager[int]:
-        """Open the folder, and close it on leaving; see `Folder`.
+        """Open the folder for a block; errors are those of `Folder`.
 
         Args:
-            create: Make it where it is missing; its own name is on the disk before anything can be put into it.
-            to_change: What is in it may be renamed or removed.
+            create: Create a missing folder; its own name is on the disk before anything can be put into it.
+            to_change: Files in it may be renamed or deleted.
         """
         return self._folder.made() if create else self._folder.opened(to_change=to_change)
 
     def names(self) -> list[tuple[str, bool]]:
-        """Return the names in the folder, and whether each is a regular file; none where it is not made yet.
+        """Return the names in the folder, each with a flag for regular files; none if there is no folder yet.
 
         Raises:
-            StoreIOError: It cannot be listed.
+            StoreIOError: The folder cannot be listed.
         """
         with self.errors(self.path, "list the trash"):
             try:
@@ -108,10 +108,10 @@ class TrashFolder:
                 return []
 
     def sizes(self) -> Sizes:
-        """Yield the sizes of the entries; none where the folder is not made yet.
+        """Yield the sizes of the entries in bytes; none if the folder does not exist yet.
 
         Raises:
-            StoreIOError: It cannot be listed.
+            StoreIOError: The folder cannot be listed.
         """
         with self.errors(self.path, "list the trash"), ExitStack() as resources:
             try:
@@ -130,7 +130,7 @@ class TrashFolder:
 
     @contextmanager
     def errors(self, path: Path, operation: str) -> Iterator[None]:
-        """Map all that can go wrong with files and values to `StoreIOError`."""
+        """Map every error of files and values to `StoreIOError`."""
         with store_errors(path, operation):
             try:
                 yield

@@ -1,7 +1,7 @@
-"""The bytes of an entry of the trash: two gzip members, a line about the session and the session as it was.
+"""The format of a trash entry: two gzip members, a line about the session and the unchanged session file.
 
-``zcat FILE | tail -n +2`` is the session, with any gzip. Of the line, and of its checksum, the first few KiB tell; so a
-listing reads no more. Nothing here trusts what it reads: each member is decompressed up to a bound only.
+``zcat FILE | tail -n +2`` prints the session, with any gzip. The line and its checksum are in the first few KiB; a
+listing reads no more. The content is not trusted: each member is decompressed only up to a bound.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from miniclaw.session.types import AwareDatetime
 VERSION: Final = 1
 
 MAX_LINE_BYTES: Final = 1024 * 1024
-"""Longest line about a session, inclusive; nearly all of it would be the chat id."""
+"""Longest line about a session, inclusive; the chat id would be nearly all of it."""
 
-HEAD_BYTES: Final = 4096  # what is read for the line, at a time; nearly always it is enough
+HEAD_BYTES: Final = 4096  # read at a time for the line; nearly always enough
 _PIECE_BYTES: Final = 256 * 1024
-_SLACK_BYTES: Final = 1024 * 1024  # what is packed may be a little larger than what is in it
+_SLACK_BYTES: Final = 1024 * 1024  # packed data may be slightly larger than its content
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _LEVEL: Final = 6
 
 Read: TypeAlias = Callable[[int], bytes]
-"""Returns at most so many of the next bytes; none at the end."""
+"""Returns the next bytes, at most the given number; empty at the end."""
 
 
 class EntryLine(Struct, frozen=True, kw_only=True):
-    """The line of an entry about its session, or its file from quarantine. Fields of a newer version are skipped.
+    """The line of an entry about its session, or its file from quarantine. Fields of a newer version are ignored.
 
     Attributes:
-        version: Of this format.
+        version: The version of this format.
         session_id: The session; empty for a file from quarantine that held none.
         key: The store's name for it when it was removed.
-        removed_at: When that was.
-        expires_at: When the entry may go.
-        reason: The rule that removed it, or the command.
-        last_accessed: When it was last used before; None for a file from quarantine that held no session.
+        removed_at: Time of the removal.
+        expires_at: Time from which the entry may be deleted.
+        reason: The rule or the command that removed it.
+        last_accessed: Last use before the removal; None for a file from quarantine that held no session.
         size: Bytes of its file.
-        by: Who removed it.
+        by: The actor that removed it.
     """
 
     version: int = VERSION
@@ -65,7 +65,7 @@ def pack_line(line: EntryLine) -> bytes:
     """Return the first member.
 
     Raises:
-        ValueError: It would be too long to be read again, or holds what is no text.
+        ValueError: The line would be too long to be read again, or contains invalid Unicode.
     """
     text = _encode(line) + b"\n"
     if len(text) > MAX_LINE_BYTES:
@@ -83,19 +83,19 @@ def pack_session(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def unpack_line(read: Read) -> EntryLine:
-    """Read the line of an entry, from its beginning.
+    """Read the line at the beginning of an entry.
 
     Raises:
-        ValueError: It is damaged; one sentence says how.
+        ValueError: The line is damaged; the message is one sentence.
     """
     return _line(_Members(read))
 
 
 def unpack(read: Read) -> tuple[EntryLine, bytes]:
-    """Read an entry whole, with all checksums checked.
+    """Read a whole entry and check all its checksums.
 
     Raises:
-        ValueError: It is damaged, cut off, or larger than a session may be; one sentence says how.
+        ValueError: The entry is damaged, cut off, or larger than a session may be; the message is one sentence.
     """
     members = _Members(read)
     line = _line(members)
@@ -124,10 +124,10 @@ class _Members:
 
     def __init__(self, read: Read) -> None:
         self._read = read
-        self._rest = b""  # read, and behind the last member
+        self._rest = b""  # read beyond the end of the last member
 
     def next(self, most: int, piece: int) -> bytes:
-        """Return the next member, of at most so many bytes, read piece by piece."""
+        """Return the next member, of at most `most` bytes, reading `piece` bytes at a time."""
         machine = zlib.decompressobj(_GZIP)
         parts: list[bytes] = []
         left, packed_left = most, most + _SLACK_BYTES
@@ -140,16 +140,16 @@ class _Members:
             if not data:
                 raise ValueError("it ends too early")
             try:
-                # However much is behind a few bytes, no more than this comes out of them at a time.
+                # Bounds the output of one call: a few packed bytes may expand to gigabytes.
                 parts.append(machine.decompress(data, min(left + 1, _PIECE_BYTES)))
             except zlib.error as error:
                 raise ValueError(f"it is not sound gzip: {error}") from error
             left -= len(parts[-1])
-            if left < 0 or packed_left < 0:  # gzip can also be long and hold nothing
+            if left < 0 or packed_left < 0:  # gzip data can also be long and empty
                 raise ValueError(f"a part of it is larger than {most} bytes")
         self._rest = machine.unused_data
         return b"".join(parts)
 
     def at_end(self) -> bool:
-        """Return whether nothing follows."""
+        """Return whether no more data follows."""
         return not (self._rest or self._read(1))

@@ -1,4 +1,4 @@
-"""Reading entries of the trash: the line of each for a listing, and one whole. Nothing is believed unchecked."""
+"""Reading entries of the trash: the lines of all for a listing, or one whole entry. All content is checked."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from miniclaw.session.trash.format import EntryLine, unpack, unpack_line
 
 
 def read_entries(folder: TrashFolder, stem: str | None = None) -> list[TrashEntry]:
-    """Return the entries, the oldest first, or only those whose name has this stem.
+    """Return the entries, the oldest first; with a stem, only those whose name has it.
 
     Raises:
-        StoreIOError: The folder cannot be listed. What is wrong with one entry stands in its `problem`.
+        StoreIOError: The folder cannot be listed. An error in a single entry is reported in its `problem`.
     """
     ids = [entry_id for name, is_file in folder.names() if is_file and (entry_id := entry_id_of(name))]
     if stem is not None:
@@ -39,7 +39,7 @@ def read_entries(folder: TrashFolder, stem: str | None = None) -> list[TrashEntr
 
 
 def _read_entry(fs: OsCalls, folder_fd: int, entry_id: str) -> TrashEntry | None:
-    """Return an entry; None where it is gone."""
+    """Return an entry; None if it has vanished."""
     stored_size = 0
     try:
         with opened(fs, entry_id + SUFFIX, READ_FLAGS, dir_fd=folder_fd) as fd:
@@ -68,7 +68,7 @@ def _read_entry(fs: OsCalls, folder_fd: int, entry_id: str) -> TrashEntry | None
 
 
 def _damaged(entry_id: str, stored_size: int, problem: str) -> TrashEntry | None:
-    """Return what the name alone tells."""
+    """Return a damaged entry, with the facts that its name gives."""
     split = split_stamped(entry_id)
     return split and TrashEntry(
         id=entry_id, key=_key_of(entry_id), removed_at=split[1], stored_size=stored_size, problem=problem,
@@ -77,19 +77,19 @@ def _damaged(entry_id: str, stored_size: int, problem: str) -> TrashEntry | None
 
 
 def _key_of(entry_id: str) -> str:
-    """Return the name of a session's file, or of a file from quarantine, by the entry's own name."""
+    """Return the name of a session's file, or of a file from quarantine, derived from the entry's own name."""
     stem = split_entry_id(entry_id) or entry_id
     split = split_stamped(stem)
     return split[0] if split else stem + names.SUFFIX
 
 
 def read_session(folder: TrashFolder, entry_id: str) -> bytes:
-    """Return the session of an entry, or the file from quarantine, as it was.
+    """Return the unchanged bytes of an entry's session, or of its file from quarantine.
 
     Raises:
         TrashEntryNotFoundError: There is no such entry.
-        CorruptTrashError: It is damaged, or no entry of the session that its name says.
-        StoreIOError: It cannot be read.
+        CorruptTrashError: The entry is damaged, or contains another session than its name says.
+        StoreIOError: The entry cannot be read.
     """
     path = folder.path_of(entry_id)
     if split_entry_id(entry_id) is None:
@@ -124,6 +124,6 @@ def _size_of_file(fs: OsCalls, fd: int) -> int:
 
 def _check_ids(entry_id: str, line: EntryLine) -> None:
     if is_from_quarantine(entry_id):
-        return  # its name may be another session's: that may be why it was moved aside
+        return  # its name may be another session's, perhaps the reason for the quarantine
     if line.last_accessed is None or stem_of(line.session_id) != split_entry_id(entry_id):
         raise ValueError(f"its line names the session {line.session_id[:80]!r}, which has another name")

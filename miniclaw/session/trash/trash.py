@@ -1,12 +1,14 @@
-"""The trash: removed sessions, compressed, each with why and when it was removed; synchronously, for threads.
+"""The trash: removed sessions, compressed, each with the reason and the time of its removal. Synchronous, for threads.
 
-One folder, one file an entry: ``{stem}.{YYYYmmddTHHMMSSZ}-{8 hex}.gz``, see `miniclaw.session.trash.format`. The stem
-is that of the session's own file name (`miniclaw.session.names`); an entry whose line names another session counts as
-damaged. A file that lay in quarantine has its name there for a stem, and goes back there. What is not named so, and
-what is no regular file, is foreign: it is listed, and never read or removed.
+One folder holds one file for each entry: ``{stem}.{YYYYmmddTHHMMSSZ}-{8 hex}.gz``, in the format of
+`miniclaw.session.trash.format`. The stem is that of the session's own file name (`miniclaw.session.names`); an entry
+whose line names another session counts as damaged. The stem of a file from quarantine is its name there, and restoring
+returns it to quarantine. A file with another kind of name, or one that is not regular, is foreign: it is listed, but
+never read or deleted.
 
-A removal prepares the entries before it asks for consent, commits them before it unlinks, and abandons those of the
-sessions that stay. So at any moment a session is in its place, captured, or whole in the trash, maybe in two of them.
+A removal prepares the entries before it asks for consent, commits them before it unlinks, and abandons those of
+sessions that are kept. At any moment a session is in its place, captured, or whole in the trash, perhaps in two of
+these.
 """
 
 from __future__ import annotations
@@ -65,16 +67,16 @@ class Trash:
     """
 
     def __init__(self, folder: Folder) -> None:
-        """Make a trash over a folder, which is made by the first write; before, the trash is empty."""
+        """Make a trash over a folder. The first write creates the folder; until then the trash is empty."""
         self.path = folder.path
         self._folder = TrashFolder(folder)
         self._fs = folder.fs
 
     def path_of(self, entry_id: str) -> Path:
-        """Return where an entry lies."""
+        """Return the path of an entry's file."""
         return self._folder.path_of(entry_id.removesuffix(SUFFIX))
 
-    # Filling --------------------------------------------------------------------------------------------------
+    # Adding ---------------------------------------------------------------------------------------------------
 
     def prepare(
         self,
@@ -92,18 +94,18 @@ class Trash:
 
         Args:
             key: The session's file, or the id of the file in quarantine.
-            header: Its header, as captured; None: the file in quarantine holds no session.
-            dir_fd: The directory in which the file lies.
-            reason: Which rule, or which command, removes it.
-            by: Who removes it.
-            now: When, aware.
-            keep_for: For how long from now.
-            from_quarantine: Whether it is a file in quarantine.
+            header: Its header, as captured; None for a file in quarantine that holds no session.
+            dir_fd: The directory that contains the file.
+            reason: The rule or the command that removes it.
+            by: The actor that removes it.
+            now: Time of the removal, aware.
+            keep_for: How long the entry is kept, from `now`.
+            from_quarantine: True for a file in quarantine.
 
         Durability: the copy's content is on the disk when this returns.
 
         Raises:
-            StoreIOError: There is no copy, and what was begun is gone unless removing it failed as well.
+            StoreIOError: There is no copy; a partial one is deleted unless that fails as well.
         """
         with self._folder.errors(self.path, _OPERATION):
             session_id = "" if header is None else header.session_id
@@ -140,7 +142,7 @@ class Trash:
             raise ValueError("the session's file changed while it was copied")
 
     def _create(self, name: str, pieces: Iterable[bytes], folder: int) -> int:
-        """Create a file of these pieces, synced, and return its size."""
+        """Create a file of these pieces, synced, and return its size in bytes."""
         size = 0
         fd = create_file(self._fs, name, dir_fd=folder)
         try:
@@ -157,13 +159,12 @@ class Trash:
         return size
 
     def commit(self, prepared: Sequence[Prepared]) -> None:
-        """Make entries of what was prepared: all of it, or nothing.
+        """Turn all prepared copies into entries, or none of them.
 
         Durability: the entries are on the disk when this returns.
 
         Raises:
-            StoreIOError: There is no entry of any of them, unless withdrawing one failed as well; the sessions have
-                to stay.
+            StoreIOError: None of them is an entry, unless withdrawing one failed as well; the sessions must be kept.
         """
         if not prepared:
             return
@@ -179,9 +180,9 @@ class Trash:
             raise
 
     def abandon(self, prepared: Sequence[Prepared]) -> None:
-        """Withdraw copies of sessions that stay, whether they were committed or not.
+        """Withdraw the copies of sessions that are kept, whether they were committed or not.
 
-        It never fails: what cannot be removed is swept at the next start, or expires.
+        It never fails: a copy that cannot be deleted is swept at the next start, or expires.
         """
         if not prepared:
             return
@@ -190,18 +191,18 @@ class Trash:
                 unlink_quietly(self._fs, copy.temporary, dir_fd=folder)
                 unlink_quietly(self._fs, copy.entry_id + SUFFIX, dir_fd=folder)
 
-    # Looking --------------------------------------------------------------------------------------------------
+    # Reading --------------------------------------------------------------------------------------------------
 
     def entries(self) -> list[TrashEntry]:
-        """Return the entries, the oldest first; of each only the first few KiB are read.
+        """Return the entries, the oldest first; only the first few KiB of each are read.
 
         Raises:
-            StoreIOError: The folder cannot be listed. What is wrong with one entry stands in its `problem`.
+            StoreIOError: The folder cannot be listed. An error in a single entry is reported in its `problem`.
         """
         return read_entries(self._folder)
 
     def find_all(self, session_id: str) -> list[TrashEntry]:
-        """Return all entries of a session, the oldest first; damaged ones, too, as far as their name tells.
+        """Return all entries of a session, the oldest first; damaged ones are recognised by their names.
 
         Raises:
             StoreIOError: The folder cannot be listed.
@@ -212,10 +213,10 @@ class Trash:
             return []
 
     def find(self, text: str) -> TrashEntry:
-        """Return an entry by its id, or the newest one of a session by the session's id.
+        """Return an entry by its id, or the newest entry of a session by the session's id.
 
         Raises:
-            TrashEntryNotFoundError: There is none.
+            TrashEntryNotFoundError: There is no such entry.
             StoreIOError: The folder cannot be listed.
         """
         entry_id = text.removesuffix(SUFFIX)
@@ -243,7 +244,7 @@ class Trash:
         ]  # fmt: skip
 
     def sizes(self) -> Sizes:
-        """Yield how many bytes each entry takes, by a listing alone.
+        """Yield the size of each entry in bytes, from a listing alone.
 
         Raises:
             StoreIOError: The folder cannot be listed.
@@ -251,7 +252,7 @@ class Trash:
         return self._folder.sizes()
 
     def foreign(self) -> list[ProblemFile]:
-        """Return what lies in the folder and is neither an entry nor a temporary file of ours.
+        """Return the files in the folder that are neither entries nor temporary files of ours.
 
         Raises:
             StoreIOError: The folder cannot be listed.
@@ -265,24 +266,24 @@ class Trash:
         return found
 
     def read(self, entry_id: str) -> bytes:
-        """Return the session of an entry, as its file was.
+        """Return the unchanged bytes of an entry's session.
 
         Raises:
             TrashEntryNotFoundError: There is no such entry.
-            CorruptTrashError: It is damaged, or no entry of the session that its name says.
-            StoreIOError: It cannot be read.
+            CorruptTrashError: The entry is damaged, or contains another session than its name says.
+            StoreIOError: The entry cannot be read.
         """
         return read_session(self._folder, entry_id.removesuffix(SUFFIX))
 
-    # Emptying -------------------------------------------------------------------------------------------------
+    # Deleting -------------------------------------------------------------------------------------------------
 
     def remove(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
-        """Remove entries for good, whatever state they are in.
+        """Delete entries for good, whatever state they are in.
 
-        Durability: what counts as removed is gone from the disk.
+        Durability: an entry that is reported as removed is deleted from the disk.
 
         Returns:
-            One removal for each, in their order. What is no entry of ours is not touched.
+            One removal for each id, in order. A file that is not an entry of ours is not touched.
         """
         ids = [entry_id.removesuffix(SUFFIX) for entry_id in entry_ids]
         if not ids:
@@ -324,10 +325,10 @@ class Trash:
         return TrashRemoval(entry_id, "removed", status.st_size if status.st_nlink == 1 else 0)
 
     def sweep(self) -> int:
-        """Remove the copies that a program that died had prepared, and return how many. Only for the owner, at start.
+        """Delete the copies that a dead process had prepared, and return their number. Only for the owner, at start.
 
         Raises:
-            StoreIOError: The folder cannot be listed. What cannot be removed stays.
+            StoreIOError: The folder cannot be listed. A copy that cannot be deleted is left in place.
         """
         temporary = [name for name, is_file in self._folder.names() if is_file and is_temporary(name)]
         swept = 0
