@@ -1,1 +1,1 @@
-"""Everything that removes a session file or gives it another place: synchronous, and safe in a crash."""
+"""Removing a session file, or moving it to another place: synchronous, and safe in a crash."""

@@ -1,4 +1,4 @@
-"""Erasing what is kept of a session beside it: in trashes, and in quarantine. Synchronous, for threads."""
+"""Erasing everything that trash and quarantine hold of a session. Synchronous, for threads."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SHARED: Final = "not erased: other sessions directories may use this folder; re
 
 
 class Traces(Struct, frozen=True):
-    """What was erased.
+    """Counts of one erasure.
 
     Attributes:
-        files: How many files.
-        bytes_freed: What the disk got back.
-        failed: Why the others are still there, a sentence each, which names the file.
+        files: Files that were deleted.
+        bytes_freed: Bytes freed on the disk.
+        failed: For each file that is still there, a sentence with its name and the cause.
     """
 
     files: int
@@ -40,14 +40,14 @@ class Traces(Struct, frozen=True):
 def erase_traces(
     directory: SessionDirectory, trash: Trash, session_id: str, earlier: EarlierFolders | None = None
 ) -> Traces:
-    """Remove what trash and quarantine hold of a session, and the trash of an earlier version.
+    """Delete a session's entries and files from trash and quarantine, and from the trash of an earlier version.
 
     Args:
         directory: Owned by this process.
         trash: The trash.
-        session_id: The session; whether there is one now does not matter.
-        earlier: Where entries may lie that could not be moved in. Of folders that may be shared nothing is removed, for
-            it may be of another directory's session: each entry counts as failed.
+        session_id: The session; it need not exist now.
+        earlier: Folders with entries that could not be moved in. Nothing is deleted from folders that may be shared: an
+            entry there may be of another directory's session, and counts as failed.
 
     Raises:
         StoreError: The trash cannot be listed.
@@ -55,7 +55,7 @@ def erase_traces(
     is_of = _Whose(session_id)
     entries = [entry.id for entry in trash.find_all(session_id)]
     entries += [entry.id for entry in trash.entries() if is_of.entry(entry)]
-    # Files of an earlier implementation move to quarantine first, and go with what lies there.
+    # Files of an earlier implementation move to quarantine first, and are deleted from there.
     listed = _list(directory, sorted(is_of.legacy))
     old = [each for each in listed if each.kind == "legacy" and each.key in is_of.legacy]
     old = [each for each in old if directory.is_spelled(each.key)]
@@ -70,7 +70,7 @@ def erase_traces(
             removed += tried
             failed += _name_failed(outside, tried)
         except StoreError as error:
-            failed.append(str(error))  # the rest goes all the same
+            failed.append(str(error))  # the rest is deleted nevertheless
     done: list[TrashRemoval | LeftoverRemoval] = [*removed, *remove_leftovers(directory, old, trash=None)]
     quarantined = [each for each in _list(directory, ()) if is_of.quarantined(each)]
     done += remove_leftovers(directory, quarantined, trash=None)
@@ -97,7 +97,7 @@ class _Whose:
     """
 
     def __init__(self, session_id: str) -> None:
-        # A longer name of an earlier implementation was cut in quarantine, where it may be another session's as well.
+        # A longer name of an earlier implementation is cut in quarantine, and may be another session's as well.
         own = [name for name in names.file_names(session_id) if len(name.encode()) <= names.MAX_NAME_BYTES]
         self.legacy = {name + suffix for name in own for suffix in LEGACY_SUFFIXES}
         self._session_id = session_id
@@ -120,5 +120,5 @@ def _name_failed(trash: Trash, removals: Sequence[TrashRemoval]) -> list[str]:
 
 
 def _list(directory: SessionDirectory, candidates: Sequence[str]) -> list[Leftover]:
-    # Whose data it is does not wait for an earlier implementation's file to be a day old.
+    # An erasure does not wait until a file of an earlier implementation is a day old.
     return list_leftovers(directory, now=utc_now(), trash=None, names=candidates, legacy_age=timedelta.min)

@@ -1,4 +1,4 @@
-"""Giving a session a place in the sessions directory where there is none yet: nothing is ever overwritten."""
+"""Creating a session's file in a free place of the sessions directory: nothing is ever overwritten."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from miniclaw.session.removal.put_back import settle_captured
 
 
 def check_is_free(directory: SessionDirectory, session_id: str, operation: str) -> None:
-    """Check that nothing stands under any of a session's names.
+    """Check that no file has any of a session's names.
 
     Args:
         directory: Owned by this process. The caller holds the lock of the session's file.
@@ -27,8 +27,9 @@ def check_is_free(directory: SessionDirectory, session_id: str, operation: str) 
         operation: An infinitive, for errors.
 
     Raises:
-        SessionExistsError: Something does, be it a session or not; an earlier removal may have left it aside.
-        StoreIOError: That cannot be found out.
+        SessionExistsError: A file has one of the names, be it a session or not. A file that an earlier removal left
+            captured counts as well.
+        StoreIOError: The names cannot be checked.
     """
     for name in names.file_names(session_id):
         path = directory.path / name
@@ -41,19 +42,19 @@ def check_is_free(directory: SessionDirectory, session_id: str, operation: str) 
 
 
 def create(directory: SessionDirectory, name: str, content: Content, *, dir_fd: int | None = None) -> None:
-    """Create a session's file, synced, where there is none: at any moment it is not there, or whole.
+    """Create a session's file, synced, in a free place: at any moment it is absent or whole.
 
     Args:
         directory: Owned by this process. The caller holds the lock of the session's file.
         name: The file.
         content: Its content.
-        dir_fd: The folder in which it is made, if not the sessions directory itself.
+        dir_fd: The folder for the file, if not the sessions directory itself.
 
     Durability: the content is on the disk when this returns; the name is once the caller has synced the directory.
 
     Raises:
-        FileExistsError: There is one; it is as it was.
-        OSError: It was not created. The same holds for whatever making the pieces of `content` raises.
+        FileExistsError: The name is taken; the file there is unchanged.
+        OSError: The file was not created. The same holds for any exception from making the pieces of `content`.
     """
     fs, target = directory.fs, directory.fd if dir_fd is None else dir_fd
     with directory.work() as work, temporary_name(directory.under_way) as temporary:

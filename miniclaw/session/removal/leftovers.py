@@ -1,9 +1,9 @@
-"""Files of ours that are no sessions in their places: found, and removed. Synchronous, for threads.
+"""Leftovers: files of ours that are no sessions in their places, found and removed. Synchronous, for threads.
 
-What each kind is stands at `miniclaw.session.entries.LeftoverKind`. A file belongs to a kind by its name *and* by being
-a regular file; what matches no pattern is foreign, and never touched. Whether something is old enough to go is decided
-elsewhere (`miniclaw.session.retention`); only what an earlier implementation or a save may still be writing is left out
-here. For how long a file has been in quarantine tells its name and never its own times, which are the session's.
+`miniclaw.session.entries.LeftoverKind` defines the kinds. A file belongs to a kind by its name *and* by being a regular
+file; a file that matches no pattern is foreign, and never touched. Retention decides if a leftover is old enough to be
+deleted (`miniclaw.session.retention`); this module only omits files that an earlier implementation or a save may still
+be writing. Quarantine age is the timestamp in the file name; the file's own times are the session's.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from miniclaw.session.removal.transaction import TrashOrder
 from miniclaw.session.trash.trash import Trash
 
 TEMPORARY_AGE: Final = timedelta(hours=1)
-"""How old a temporary file is before it counts as nobody's, exclusive. A save takes less than that, or hangs."""
+"""Age beyond which a temporary file counts as orphaned, exclusive. A save takes less than that, or hangs."""
 
 LEGACY_AGE: Final = timedelta(days=1)
-"""How old an earlier implementation's file is before it counts as left behind, exclusive."""
+"""Age beyond which an earlier implementation's file counts as left behind, exclusive."""
 
 LEGACY_SUFFIXES: Final = (".tmp", ".corrupted")
-"""What an earlier implementation put behind the name of a session's file."""
+"""Suffixes that an earlier implementation added to the name of a session's file."""
 
 _TEMPORARY: Final = re.compile(re.escape(TEMPORARY_PREFIX) + "[0-9a-f]{16}")
 _LEGACY: Final = tuple(SUFFIX + suffix for suffix in LEGACY_SUFFIXES)
@@ -58,14 +58,14 @@ def list_leftovers(
 ) -> list[Leftover]:
     """Return all leftovers, in no order. The directory need not be owned.
 
-    A folder, or a file, that cannot be looked at is an ERROR in the log; the rest is listed all the same.
+    A folder or file that cannot be examined is logged as an ERROR; the rest is listed nevertheless.
 
     Args:
         directory: The sessions directory.
-        now: The time by which temporary files and those of an earlier implementation are old enough, aware.
+        now: The present, aware; the reference for the ages of temporary files and of an earlier implementation's files.
         trash: The trash, if there is one.
-        names: Names in the sessions directory that a scan has found, so that it is not listed twice; None: list it.
-        legacy_age: How old a file of an earlier implementation is at least, exclusive.
+        names: Names in the sessions directory from a scan, which spare a second listing; None: the directory is listed.
+        legacy_age: Age beyond which a file of an earlier implementation is listed, exclusive.
     """
     found: list[Leftover] = []
     try:
@@ -89,9 +89,9 @@ def list_leftovers(
 
 
 def session_file_of(leftover: Leftover) -> str | None:
-    """Return the name of the session's file that a leftover was, or was to become; None: its name does not tell.
+    """Return the name of the session's file that a leftover was or was to become; None if its name does not show it.
 
-    Of a name that was cut in quarantine it may be a part.
+    Of a name that was cut in quarantine, the result may be only a part.
     """
     if leftover.kind == "quarantined":
         split = split_stamped(leftover.key)
@@ -108,7 +108,7 @@ def without_legacy_suffix(name: str) -> str:
 
 
 def list_foreign(directory: SessionDirectory, trash: Trash | None) -> list[ProblemFile]:
-    """Return what lies in quarantine or in the trash and is not ours, for an administrator to look at.
+    """Return the files in quarantine and in the trash that are not ours, for an administrator to examine.
 
     The key of each is its folder's name, a slash and its own name.
     """
@@ -134,19 +134,19 @@ def remove_leftovers(
     trash: Trash | None,
     order: TrashOrder | None = None,
 ) -> list[LeftoverRemoval]:
-    """Remove leftovers, each after one more look at its name and at what it is.
+    """Remove leftovers, each after a final check of its name and type.
 
-    Those of an earlier implementation move to quarantine. An unfinished removal is not for this function: the session
-    has to be put back, by the next removal of it or by the next start.
+    Files of an earlier implementation are moved to quarantine. Unfinished removals are refused: the next removal of the
+    session, or the next start, puts it back.
 
     Args:
         directory: Owned by this process.
-        leftovers: As they were listed.
+        leftovers: The leftovers, as they were listed.
         trash: The trash, if there is one.
-        order: Which files in quarantine go there; None: none do.
+        order: The files in quarantine that are moved to the trash; None: there are none.
 
     Returns:
-        One removal for each, in their order. It raises nothing that the system refused.
+        One removal for each, in their order. Refusals by the system are reported there, not raised.
 
     Raises:
         OwnershipLostError, ForkedRuntimeError: As `SessionDirectory.check_owned`; nothing was removed.
@@ -241,7 +241,7 @@ def _look(
     is_wanted: Callable[[str], bool],
     names: Iterable[str] | None = None,
 ) -> list[tuple[str, os.stat_result]]:
-    """Return what is wanted by its name, among these names or all, with its state; what vanishes is left out."""
+    """Return the wanted names among `names`, or among all, each with its status; vanished ones are left out."""
     fs, path = directory.fs, directory.path.joinpath(*folders)
     found: list[tuple[str, os.stat_result]] = []
     try:
@@ -256,17 +256,18 @@ def _look(
                 with suppress(FileNotFoundError):
                     found.append((name, fs.stat(name, dir_fd=fd)))
     except FileNotFoundError:
-        pass  # nothing was ever put there
+        pass  # the folder was never needed
     except OSError as error:
         log.error(_NOT_LISTED, path=str(path), error=str(error.strerror))
     return found
 
 
 def _unfinished(directory: SessionDirectory) -> Iterator[Leftover]:
-    """Yield the sessions that earlier removals have left captured, but for those that count as sessions.
+    """Yield the sessions that earlier removals left captured, except those that count as sessions.
 
-    Where the directory is owned, its own book tells them from those of a removal under way; else, where nobody owns it,
-    those whose places are taken by now.
+    If this process owns the directory, its record of captured sessions leaves out those of a removal under way. If the
+    directory has no owner, the captured sessions are yielded whose places are taken by now. If another process owns it,
+    none are yielded.
     """
     folders: dict[str, list[str]] = {}
     if directory.is_owned:
@@ -279,7 +280,7 @@ def _unfinished(directory: SessionDirectory) -> Iterator[Leftover]:
             folders[folder] = [name for name in names if stranded.get(name) != folder]
     for folder, captured in folders.items():
         for name, status in _look(directory, [WORK_NAME, folder], is_session_file, captured):
-            # Of one that was put back already, the second name takes no place.
+            # The captured name of a session that was already put back takes no space.
             size = status.st_size if status.st_nlink == 1 else 0
             yield Leftover("unfinished", f"{folder}/{name}", size, None)
 
@@ -309,7 +310,7 @@ def _time(status: os.stat_result) -> datetime:
     try:
         return _EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000)
     except OverflowError:
-        return datetime.max.replace(tzinfo=UTC)  # a file system may hold any time, and a file from then is not old
+        return datetime.max.replace(tzinfo=UTC)  # beyond datetime's range: such a file never counts as old
 
 
 def _is_older(status: os.stat_result, now: datetime, age: timedelta) -> bool:

@@ -1,4 +1,4 @@
-"""Giving a session that was moved aside its place again, without overwriting what may stand there by now."""
+"""Putting a captured session back into its place, without overwriting another file there."""
 
 from __future__ import annotations
 
@@ -26,17 +26,16 @@ from miniclaw.session.removal.staging import WorkFolders
 
 
 def put_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
-    """Give a captured file its place again, without overwriting what may stand there by now.
+    """Put a captured file back into its place, without overwriting another file there.
 
-    Afterwards the captured name, if it is still there, is for the caller to unlink, once the sessions directory is
-    synced.
+    The captured name may still exist afterwards. The caller unlinks it once the sessions directory is synced.
 
-    Where another file stands in the place, the one that can be read as a session keeps it (the one in place, if both
-    can), and the other goes into quarantine: nothing is lost.
+    If another file has the place, the one that can be read as a session keeps it (the one in place, if both can), and
+    the other is moved to quarantine: nothing is lost.
 
     Raises:
-        OSError: It is still captured.
-        StoreError: It is still captured.
+        OSError: The file is still captured.
+        StoreError: The file is still captured.
     """
     place = _place_of(directory, name, dir_fd=dir_fd)
     if _same_file(directory, place, name, dir_fd=dir_fd):
@@ -56,7 +55,7 @@ def put_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
 
 
 def settle_captured(directory: SessionDirectory, name: str) -> None:
-    """Put back what an earlier removal has left captured of a session, and unlink its second name."""
+    """Put back the file of a session that an earlier removal left captured, and unlink its captured name."""
     folder = directory.captured.get(name)
     if folder is None:
         return
@@ -67,11 +66,11 @@ def settle_captured(directory: SessionDirectory, name: str) -> None:
             fd = resources.enter_context(opened(fs, folder, DIRECTORY_FLAGS, dir_fd=work))
             fs.stat(name, dir_fd=fd)
         except FileNotFoundError:
-            pass  # its folder is gone as well, or the whole work folder
+            pass  # its folder, or the whole work folder, was removed as well
         else:
             put_back(directory, name, dir_fd=fd)
             sync_directory(fs, directory.fd)
-            with suppress(FileNotFoundError):  # it went to quarantine
+            with suppress(FileNotFoundError):  # it was moved to quarantine
                 fs.unlink(name, dir_fd=fd)
             sync_directory(fs, fd)
     del directory.captured[name]
@@ -79,10 +78,10 @@ def settle_captured(directory: SessionDirectory, name: str) -> None:
 
 
 def _place_of(directory: SessionDirectory, name: str, *, dir_fd: int) -> str:
-    """Return the name that a captured file gets, which is nearly always the one by which it was captured.
+    """Return the name for a captured file, nearly always the one by which it was captured.
 
-    On a file system that ignores case another session's file may have been captured by that name; and what is found by
-    the name now may be another session's, which keeps its place.
+    On a file system that ignores case, that name may have captured another session's file. If the name now finds
+    another session's file, the captured file gets its own name, or the other file makes way.
     """
     if not directory.ignores_case and name.isascii():
         return name
@@ -95,7 +94,7 @@ def _place_of(directory: SessionDirectory, name: str, *, dir_fd: int) -> str:
 
 
 def _name_before(directory: SessionDirectory, name: str, *, dir_fd: int) -> str:
-    """Return the name that a captured file had, as far as its content tells."""
+    """Return the name that a captured file had, as far as its content shows it."""
     with suppress(OSError, ValueError, RecursionError), opened(directory.fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:
         its_names = names.file_names(codec.decode_header(read_whole(directory.fs, fd)).session_id)
         if name not in its_names:
@@ -106,7 +105,7 @@ def _name_before(directory: SessionDirectory, name: str, *, dir_fd: int) -> str:
 def _same_file(directory: SessionDirectory, place: str, name: str, *, dir_fd: int) -> bool:
     try:
         there = directory.fs.stat(place, dir_fd=directory.fd)
-        here = directory.fs.stat(name, dir_fd=dir_fd)  # none where it went to quarantine
+        here = directory.fs.stat(name, dir_fd=dir_fd)  # missing if it was moved to quarantine
     except FileNotFoundError:
         return False
     return (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev)
@@ -114,7 +113,7 @@ def _same_file(directory: SessionDirectory, place: str, name: str, *, dir_fd: in
 
 def _name_back(directory: SessionDirectory, place: str, name: str, *, dir_fd: int) -> None:
     fs = directory.fs
-    # What took a file's place, such as a directory, cannot be linked.
+    # Only a regular file can be linked, and not, for example, a directory that took its place.
     is_file = stat.S_ISREG(fs.stat(name, dir_fd=dir_fd).st_mode)
     give = name_exclusively if is_file else rename_exclusively
     give(fs, name, place, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)

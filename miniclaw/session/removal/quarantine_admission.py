@@ -1,8 +1,8 @@
-"""Moving a file out of the sessions' way by hand, synchronously.
+"""Moving a file from the sessions directory into quarantine at a user's request, synchronously.
 
-The file is renamed aside, judged where no save reaches it, and only then moved on into quarantine. A sound session in
-its place gets it again, by a link that cannot overwrite a newer file. A crash in between leaves the file in the work
-folder, from which the next start puts it back.
+The file is renamed aside, judged where no save reaches it, and only then moved on into quarantine. A sound session is
+put back by a link, which cannot overwrite a newer file. After a crash in between, the next start puts the file back
+from the work folder.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _NAME: Final = "give the name of a file in the sessions directory, that does not
 
 
 def find_file(directory: SessionDirectory, text: str) -> str:
-    """Return the name of the file in the sessions directory that a text means, as it is or as `printable` shows it.
+    """Return the name of the file in the sessions directory that a text names, literally or as `printable` shows it.
 
     Raises:
-        NotQuarantinedError: There is none, or it is not a file.
-        StoreIOError: It cannot be looked for.
+        NotQuarantinedError: There is no such file, or the name is not that of a regular file.
+        StoreIOError: The directory cannot be searched.
     """
     if not text or "/" in text or "\0" in text or text.startswith("."):
         raise NotQuarantinedError(directory.path / printable(text), _NAME)
@@ -53,7 +53,7 @@ def _why_no_file(directory: SessionDirectory, name: str) -> str | None:
 
 
 def move_to_quarantine(directory: SessionDirectory, name: str) -> tuple[str, int]:
-    """Move a file that is no sound session in its place into quarantine, and return its id there and its size.
+    """Move a file into quarantine unless it is a sound session in its place; return its id there and its size.
 
     Args:
         directory: Owned by this process. The caller holds the lock of the session whose file it may be.
@@ -62,14 +62,14 @@ def move_to_quarantine(directory: SessionDirectory, name: str) -> tuple[str, int
     Durability: as `quarantine`.
 
     Raises:
-        NotQuarantinedError: It stays, because it is a sound session, or may be one.
-        StoreError: It stays where it is, or is captured until the next start; or it is in quarantine, and a power cut
-            may undo that.
+        NotQuarantinedError: The file is not moved, because it is a sound session, or may be one.
+        StoreError: The file is still in its place, or captured until the next start; or it is in quarantine, and a
+            power cut may undo that.
     """
     directory.check_owned()
     fs = directory.fs
     with store_errors(directory.path, "move to quarantine", name):
-        settle_captured(directory, name)  # an earlier try that the system refused may have left it aside
+        settle_captured(directory, name)  # an earlier attempt that the system refused may have left it captured
         _check(directory, name)
     with store_errors(directory.path, "move to quarantine", name), WorkFolders(directory).taken() as (folder, fd):
         fs.rename(name, name, src_dir_fd=directory.fd, dst_dir_fd=fd)
@@ -86,7 +86,7 @@ def _check(directory: SessionDirectory, name: str, *, dir_fd: int | None = None)
     """Check that a file is certainly no sound session in its place.
 
     Raises:
-        NotQuarantinedError: It is one, or may be one.
+        NotQuarantinedError: The file is a sound session, or may be one.
     """
     fd = directory.fd if dir_fd is None else dir_fd
     row = directory.read_row(name, dir_fd=fd, verify=always)
@@ -102,7 +102,7 @@ def _check(directory: SessionDirectory, name: str, *, dir_fd: int | None = None)
 
 
 def _settle(directory: SessionDirectory, folder: str, name: str, fd: int) -> None:
-    """Give a captured file its place again, unless it is in quarantine; one that cannot get it stays captured."""
+    """Put a captured file back, unless it is in quarantine; a file that cannot be put back remains captured."""
     fs = directory.fs
     try:
         fs.stat(name, dir_fd=fd)

@@ -1,7 +1,7 @@
-"""The files in quarantine: listed, found by their names, and read. Synchronous, for threads.
+"""The files in quarantine: listing them, finding them by name, and reading them. Synchronous, for threads.
 
-Each file is judged anew, whole, as a removal judges a session. A *sound* file can be used as a session now, for
-whatever reason it was moved aside. Retention, the commands and restoring use the same verdict.
+Each file is read whole and judged anew, as a removal judges a session. A *sound* file can be used as a session now,
+whatever the reason of its quarantine. Retention, the commands and restoring use the same verdict.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ def list_quarantined(directory: SessionDirectory) -> list[QuarantinedFile]:
     """Return the files in quarantine, the oldest first. The directory need not be owned.
 
     Raises:
-        StoreIOError: The folder cannot be listed, or a file in it cannot be looked at.
+        StoreIOError: The folder cannot be listed, or a file in it cannot be examined.
     """
     found = _examined(directory, lambda file_ids: file_ids)
     return sorted(found, key=lambda file: (file.since, file.id))
 
 
 def find_quarantined(directory: SessionDirectory, text: str) -> QuarantinedFile:
-    """Return the one file that a text means.
+    """Return the one file that a text names.
 
     Args:
         directory: Need not be owned.
-        text: The id of the file, as it is or as `printable` shows it; else the id of a session in whose place it stood;
-            else the eight digits at the end of its id, or the beginning of it.
+        text: The id of the file, literally or as `printable` shows it; else the id of the session whose place the file
+            had; else the eight digits at the end of the file's id, or the beginning of it.
 
     Raises:
-        QuarantinedFileNotFoundError: There is none.
-        AmbiguousQuarantineIdError: There are several.
-        StoreIOError: The folder cannot be listed, or the file cannot be looked at.
+        QuarantinedFileNotFoundError: The text matches no file.
+        AmbiguousQuarantineIdError: The text matches several files.
+        StoreIOError: The folder cannot be listed, or the file cannot be examined.
     """
     meant: list[str] = []
 
@@ -79,7 +79,7 @@ def find_quarantined(directory: SessionDirectory, text: str) -> QuarantinedFile:
 
 
 def _meant(file_ids: list[str], text: str) -> list[str]:
-    """Return which files a text means, by the first way of meaning one by which it means any."""
+    """Return the ids that a text matches, in the first way of matching that gives any."""
     try:
         places = frozenset(names.file_names(text))
     except InvalidSessionIdError:
@@ -99,7 +99,7 @@ def _file_of(file_id: str) -> str:
 
 
 def _examined(directory: SessionDirectory, choose: Callable[[list[str]], list[str]]) -> list[QuarantinedFile]:
-    """Examine those files in quarantine that are chosen, by their ids; none where the folder is not made yet."""
+    """Examine the files in quarantine whose ids `choose` returns; none if the folder does not exist yet."""
     with store_errors(directory.path / QUARANTINE_NAME, "list"):
         try:
             with quarantine_folder(directory).opened() as folder:
@@ -111,7 +111,7 @@ def _examined(directory: SessionDirectory, choose: Callable[[list[str]], list[st
 
 
 def examine(directory: SessionDirectory, file_id: str, *, dir_fd: int) -> QuarantinedFile | None:
-    """Return a file in quarantine as it is now; None: there is none, or it is no regular file or none of ours.
+    """Return a file in quarantine as it is now; None if it is missing, not regular or not ours.
 
     Args:
         directory: The sessions directory.
@@ -119,7 +119,7 @@ def examine(directory: SessionDirectory, file_id: str, *, dir_fd: int) -> Quaran
         dir_fd: The quarantine folder.
 
     Raises:
-        OSError: It cannot be looked at.
+        OSError: The file cannot be examined.
     """
     split = split_stamped(file_id)
     try:
@@ -137,11 +137,11 @@ def examine(directory: SessionDirectory, file_id: str, *, dir_fd: int) -> Quaran
 def read_header(
     directory: SessionDirectory, name: str, *, dir_fd: int | None = None
 ) -> tuple[SessionHeader | None, str, bool]:
-    """Read a file whole that is not in the place of a session.
+    """Read a whole file that is not in the place of a session.
 
     Returns:
-        The header of the session that it holds, or None; why it holds none, in a sentence; and whether it could be read
-        at all.
+        The header of the session that it holds, or None; the reason why it holds none, in a sentence; and whether it
+        could be read at all.
     """
     row = directory.read_row(name, dir_fd=dir_fd, verify=always)
     if row is None:
@@ -156,11 +156,11 @@ def read_header(
 
 @contextmanager
 def quarantined_opened(directory: SessionDirectory, file_id: str) -> Iterator[int]:
-    """Open a file in quarantine to read, for a block.
+    """Open a file in quarantine for reading, in a block.
 
     Raises:
-        QuarantinedFileNotFoundError: There is none of this id.
-        StoreIOError: It cannot be opened; within the block: it cannot be read.
+        QuarantinedFileNotFoundError: There is no file of this id.
+        StoreIOError: The file cannot be opened or, within the block, cannot be read.
     """
     folder = quarantine_folder(directory)
     try:
@@ -179,7 +179,10 @@ def quarantined_opened(directory: SessionDirectory, file_id: str) -> Iterator[in
 
 
 def pieces_of(directory: SessionDirectory, file_id: str) -> Generator[bytes, None, None]:
-    """Yield the content of a file in quarantine, piece by piece; to be closed. Raises as `quarantined_opened`."""
+    """Yield the content of a file in quarantine, piece by piece; the caller closes the generator.
+
+    Raises as `quarantined_opened`.
+    """
     with quarantined_opened(directory, file_id) as fd:
         while piece := directory.fs.read(fd, _PIECE_BYTES):
             yield piece
@@ -190,8 +193,8 @@ def read_quarantined(directory: SessionDirectory, file_id: str) -> tuple[Session
 
     Raises:
         QuarantinedFileNotFoundError: There is no such file.
-        CorruptSessionError: It holds no session that can be used.
-        StoreIOError: It cannot be read.
+        CorruptSessionError: The file holds no session that can be used.
+        StoreIOError: The file cannot be read.
     """
     path = directory.path / QUARANTINE_NAME / file_id
     with quarantined_opened(directory, file_id) as fd:
@@ -210,7 +213,7 @@ def read_quarantined(directory: SessionDirectory, file_id: str) -> tuple[Session
 
 
 def is_same_file(status: os.stat_result, before: os.stat_result) -> bool:
-    """Return whether a name still shows the same file, with unchanged times and size."""
+    """Return whether a name still refers to the same file, with unchanged times and size."""
     return all(
         getattr(status, name) == getattr(before, name) for name in ("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
     )

@@ -1,8 +1,8 @@
 """Removing files from quarantine, synchronously: for good, or by way of the trash.
 
 Order on the disk, so that a crash or a power cut at any point leaves each file in quarantine or in the trash, maybe in
-both: copy to the trash what goes there · make entries of the copies · unlink · sync the folder. A file that was changed
-since it was judged stays.
+both: copy to the trash · turn the copies into entries · unlink · sync the folder. A file that was changed after it was
+judged is kept.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def leftover_of(file: QuarantinedFile) -> Leftover:
 
 
 def synced(fs: OsCalls, folder: int, removals: list[LeftoverRemoval]) -> list[LeftoverRemoval]:
-    """Sync the folder in which files were removed, and return the removals; as failed where it could not be synced."""
+    """Sync the folder of removed files; return the removals, with ``removed`` made ``failed`` if that fails."""
     try:
         sync_directory(fs, folder)
     except OSError as error:
@@ -56,16 +56,16 @@ def remove_quarantined(
     trash: Trash | None = None,
     order: TrashOrder | None = None,
 ) -> list[LeftoverRemoval]:
-    """Remove files from quarantine, each after one more look.
+    """Remove files from quarantine, each after a final check.
 
     Args:
         directory: Owned by this process.
-        leftovers: As they were judged.
-        trash: The trash. A file that `order` names and that cannot be copied there stays.
-        order: None: nothing goes to the trash.
+        leftovers: The files, as they were judged.
+        trash: The trash. A file in `order` that cannot be copied there is kept.
+        order: None: no file is moved to the trash.
 
     Returns:
-        One removal for each, in their order. It raises nothing that the system refused.
+        One removal for each, in their order. Refusals by the system are reported there, not raised.
 
     Raises:
         OwnershipLostError, ForkedRuntimeError: As `SessionDirectory.check_owned`; nothing was removed.
@@ -87,7 +87,7 @@ class _Batch:
         self._folder = folder
         self._trash = trash
         self._order = order
-        self._judged: dict[str, os.stat_result] = {}  # of the files that may go, by their keys
+        self._judged: dict[str, os.stat_result] = {}  # key -> status of a file that may be removed
         self._copies: dict[str, Prepared] = {}
 
     def run(self, leftovers: Sequence[Leftover]) -> list[LeftoverRemoval]:
@@ -111,11 +111,11 @@ class _Batch:
         return synced(self._fs, self._folder, removals)
 
     def _judge(self, leftover: Leftover) -> os.stat_result:
-        """Return the status of a file that may go.
+        """Return the status of a file that may be removed.
 
         Raises:
-            OSError: It cannot be looked at.
-            StoreError: It stays for another reason.
+            OSError: The file cannot be examined.
+            StoreError: The file is kept for another reason.
         """
         if not is_quarantined(leftover.key):
             raise StoreError(NOT_OURS)
@@ -145,7 +145,7 @@ class _Batch:
         return LeftoverRemoval(leftover, "removed", freed)
 
     def _unlink(self, key: str) -> int:
-        """Unlink a file, and return the bytes that come free; raises as `_judge`."""
+        """Unlink a file, and return the bytes freed on the disk; raises as `_judge`."""
         status = self._fs.stat(key, dir_fd=self._folder)
         if not is_same_file(status, self._judged[key]):
             raise StoreError(_CHANGED)
@@ -154,7 +154,7 @@ class _Batch:
 
 
 def _stays(leftover: Leftover, error: OSError | StoreError) -> LeftoverRemoval:
-    """Return the removal of a file that stays."""
+    """Return the removal of a file that is kept."""
     if isinstance(error, FileNotFoundError):
         return LeftoverRemoval(leftover, "vanished")
     reason = f"could not remove it: {error.strerror}" if isinstance(error, OSError) else str(error)

@@ -1,4 +1,4 @@
-"""Resolving, at the start, what a process that died has left in the work folder."""
+"""Recovery at the start: resolving the files that a dead process left in the work folder."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from miniclaw.session.removal.staging import WorkFolders
 
 
 class Recovery(Struct, frozen=True):
-    """What `recover` found that an earlier process had left behind."""
+    """Counts of one recovery: sessions that were put back, and temporary files that were deleted."""
 
     put_back: int = 0
     temporary: int = 0
 
 
 def recover(directory: SessionDirectory) -> Recovery:
-    """Resolve what a process that died has left in the work folder. Nothing of it has an owner alive.
+    """Resolve the files that a dead process left in the work folder. None of them has a live owner.
 
-    Temporary files were never anybody's session and go. Captured sessions are put back: an unfinished removal was
-    reported to no one, and the next run decides anew.
+    Temporary files were never sessions, and are deleted. Captured sessions are put back: an unfinished removal was not
+    reported, and the next run decides anew.
 
     Raises:
-        StoreIOError: The work folder cannot be read. What could not be put back is logged and stays there.
+        StoreIOError: The work folder cannot be read. A session that cannot be put back is logged and remains there.
     """
     fs = directory.fs
     work = directory.path / WORK_NAME
@@ -57,7 +57,7 @@ def _recover_batch(directory: SessionDirectory, folder: str, work_fd: int) -> in
     fs = directory.fs
     with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=work_fd) as fd:
         with fs.scandir(fd) as entries:
-            # NFS and FUSE keep a file that was unlinked while it was open, under a hidden name: it is not captured.
+            # NFS and FUSE keep a file that was unlinked while open, under a hidden name: it is not captured.
             captured = [entry.name for entry in entries if names.is_session_file(entry.name)]
         if not captured:
             return 0

@@ -1,9 +1,9 @@
 """Moving a session to another chat, synchronously: it gets another id and another place, and is in both for a moment.
 
 Order on the disk, so that a crash or a power cut at any point leaves the session under its old id, under its new one,
-or whole under both: the new file, whole · its name, by a link that fails where something stands · remove the old file
-as every session is removed (`miniclaw.session.removal.transaction`), which syncs the directory before it unlinks. Where
-a crash has left both, the same move again finds that the new file is complete, and goes on with the removal.
+or whole under both: write the whole new file · link its name, which fails if the name exists · remove the old file as
+every session is removed (`miniclaw.session.removal.transaction`), which syncs the directory before it unlinks. If a
+crash left both, a repeated move finds the new file complete, and continues with the removal.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ log = get_logger("miniclaw.session.store")
 
 
 class Relocation(Struct, frozen=True):
-    """A session that was moved.
+    """The result of moving a session.
 
     Attributes:
-        last_accessed: When it was last used; a move is no use.
-        size: Bytes of the file that is removed; 0 where another program has removed it meanwhile.
+        last_accessed: Last use of the session; a move does not count as use.
+        size: Bytes of the file that is removed; 0 if another program removed it meanwhile.
     """
 
     last_accessed: datetime
@@ -49,26 +49,26 @@ class Relocation(Struct, frozen=True):
 
 
 def relocate(directory: SessionDirectory, session_id: str, target_id: str, may_begin: Callable[[], bool]) -> Relocation:
-    """Give a session another id: its ids and its file's name change, and nothing else of it.
+    """Give a session another id; only its ids and the name of its file change.
 
     Args:
         directory: Owned by this process. The caller holds the locks of both ids, has saved all changes of the session,
             and has no session of the new id in memory.
         session_id: The session.
         target_id: The new id.
-        may_begin: Asked once, before anything is changed; may block.
+        may_begin: Called once, before any change; may block. If it returns False, the move is called off.
 
-    Durability: it is on the disk under its new id, and gone under the old one, when this returns. Where a power cut may
-    bring the old one back, that is a WARNING.
+    Durability: the session is on the disk under its new id, and deleted under the old one, when this returns. If a
+    power cut may undo the deletion, a WARNING is logged.
 
     Raises:
         SessionNotFoundError: There is no such session.
-        SessionExistsError: There is one of the new id, under any of its names; nothing was changed.
-        CorruptSessionError, MismatchedSessionError: It cannot be read; nothing was changed.
-        SessionTooLargeError: It would be a file that could not be loaded again.
+        SessionExistsError: There is a session of the new id, under any of its names; nothing was changed.
+        CorruptSessionError, MismatchedSessionError: The session cannot be read; nothing was changed.
+        SessionTooLargeError: The file would be too large to be loaded again.
         StoreIOError: Nothing was changed.
-        SessionFileError: It was called off. Or it has the new place, and the old file is still there: the text says
-            why, and the same move again goes on with it.
+        SessionFileError: The move was called off, or the session has a second file. Or the session has its new place,
+            and the old file still exists: the message gives the reason, and the same move again continues.
     """
     directory.check_owned()
     source, target = names.file_name(session_id), names.file_name(target_id)
@@ -89,7 +89,7 @@ def relocate(directory: SessionDirectory, session_id: str, target_id: str, may_b
 
 
 def _load(directory: SessionDirectory, session_id: str) -> Session:
-    """Load a session; it has its proper name then, and no other file of its own."""
+    """Load a session, which then has its own file name and no second file."""
     own, *bare = names.file_names(session_id)
     with store_errors(directory.path / own, "move"):
         for name in (own, *bare):
@@ -104,10 +104,10 @@ def _load(directory: SessionDirectory, session_id: str) -> Session:
 
 
 def _is_there(directory: SessionDirectory, moved: Session) -> bool:
-    """Return whether the new file is there already, as a move that was broken off has left it.
+    """Return whether the new file already exists, left by an interrupted move.
 
     Raises:
-        SessionExistsError: Something else is.
+        SessionExistsError: Another file has the place.
     """
     try:
         check_is_free(directory, moved.session_id, "move")
@@ -133,7 +133,7 @@ def _is_written(directory: SessionDirectory, session: Session) -> bool:
                 there = bytearray(len(piece))
                 try:
                     fill(fs, fd, memoryview(there))
-                except ValueError:  # it is shorter
+                except ValueError:  # the file is shorter
                     return False
                 if there != piece:
                     return False
@@ -145,7 +145,7 @@ def _remove(directory: SessionDirectory, name: str, session: Session) -> int:
     """Remove the old file, if it is unchanged since it was copied, and return its size.
 
     Raises:
-        SessionFileError: It is still there.
+        SessionFileError: The old file still exists.
     """
 
     def is_copied(header: SessionHeader) -> bool:

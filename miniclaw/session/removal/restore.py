@@ -1,7 +1,7 @@
-"""Restoring, synchronously: a session from trash or quarantine gets its place again, and can overwrite nothing there.
+"""Restoring a session from trash or quarantine into its place, synchronously; nothing there is overwritten.
 
-Order on the disk, so that a crash or a power cut at any point leaves the old file or the new one, or both: the new
-file, whole · its name, by a link that fails where something stands · sync the directory · remove the old file.
+Order on the disk, so that a crash or a power cut at any point leaves the old file or the new one, or both: write the
+whole new file · link its name, which fails if the name exists · sync the directory · delete the old file.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ log = get_logger("miniclaw.session.trash")
 
 
 def restore(directory: SessionDirectory, trash: Trash, entry_id: str, now: datetime) -> str:
-    """Put a session from the trash back into its place, as used just now, and remove the entry.
+    """Put a session from the trash back into its place, as used just now, and delete the entry.
 
     Args:
-        directory: Owned by this process. The caller holds the lock of the session's file, and has made sure that there
-            is no session of that id in memory.
-        trash: Where the entry lies.
+        directory: Owned by this process. The caller holds the lock of the session's file, and has made sure that no
+            session of that id is in memory.
+        trash: The trash that contains the entry.
         entry_id: The entry; see `Trash.find`.
-        now: What becomes `last_accessed`, aware.
+        now: The new `last_accessed`, aware.
 
     Returns:
         The session's id.
 
-    Durability: the session is on the disk, in its place, when this returns. An entry that could not be removed after
-    that is logged, and stays until it expires.
+    Durability: the session is on the disk, in its place, when this returns. An entry that cannot be deleted after that
+    is logged, and remains until it expires.
 
     Raises:
         SessionExistsError: There is a session of that id, under any of its names; nothing was changed.
         TrashEntryNotFoundError: There is no such entry.
-        CorruptTrashError: It is damaged, or holds no session.
-        SessionTooLargeError: It would be a file that could not be loaded again.
-        StoreIOError: The entry is still there; and so may be the session, where its name could not be synced.
+        CorruptTrashError: The entry is damaged, or holds no session.
+        SessionTooLargeError: The file would be too large to be loaded again.
+        StoreIOError: The entry still exists. The session may exist as well, if its name could not be synced.
     """
     directory.check_owned()
     session = _decode(trash, entry_id)
@@ -66,23 +66,23 @@ def restore(directory: SessionDirectory, trash: Trash, entry_id: str, now: datet
 
 
 def restore_quarantined(directory: SessionDirectory, file_id: str, session_id: str, now: datetime) -> None:
-    """Put the session in a file in quarantine into its place, as used just now, and remove the file.
+    """Put the session of a file in quarantine back into its place, as used just now, and delete the file.
 
     Args:
         directory: As for `restore`.
         file_id: The file.
-        session_id: The session that it was found to hold.
-        now: What becomes `last_accessed`, aware.
+        session_id: The session that the file held when the caller examined it.
+        now: The new `last_accessed`, aware.
 
-    Durability: as for `restore`. A file that could not be removed, or was changed meanwhile, is logged and stays.
+    Durability: as for `restore`. A file that cannot be deleted, or was changed meanwhile, is logged and remains.
 
     Raises:
         SessionExistsError: There is a session of that id, under any of its names; nothing was changed.
         QuarantinedFileNotFoundError: There is no such file.
-        CorruptSessionError: It holds no session that can be used.
-        SessionTooLargeError: It would be a file that could not be loaded again.
-        StoreIOError: The file is still in quarantine; and so may be the session in its place.
-        SessionFileError: It holds another session by now; nothing was changed.
+        CorruptSessionError: The file holds no session that can be used.
+        SessionTooLargeError: The file would be too large to be loaded again.
+        StoreIOError: The file is still in quarantine. The session may be in its place as well.
+        SessionFileError: The file holds another session by now; nothing was changed.
     """
     directory.check_owned()
     session, status = read_quarantined(directory, file_id)
@@ -106,12 +106,12 @@ def _remove_quarantined(directory: SessionDirectory, file_id: str, status: os.st
 
 
 def return_to_quarantine(directory: SessionDirectory, trash: Trash, entry_id: str) -> str:
-    """Put a file that lay in quarantine back there, as moved there just now, and remove its entry of the trash.
+    """Return a file from the trash to quarantine, as moved there just now, and delete its entry.
 
     Args:
         directory: Owned by this process.
-        trash: Where the entry lies.
-        entry_id: The entry, of a file that lay in quarantine.
+        trash: The trash that contains the entry.
+        entry_id: The entry, of a file from quarantine.
 
     Returns:
         The new id of the file in quarantine.
@@ -120,8 +120,8 @@ def return_to_quarantine(directory: SessionDirectory, trash: Trash, entry_id: st
 
     Raises:
         TrashEntryNotFoundError: There is no such entry.
-        CorruptTrashError: It is damaged.
-        StoreIOError: The entry is still there; and so may be the file in quarantine.
+        CorruptTrashError: The entry is damaged.
+        StoreIOError: The entry still exists. The file may be in quarantine as well.
     """
     directory.check_owned()
     data = trash.read(entry_id)
@@ -137,7 +137,7 @@ def return_to_quarantine(directory: SessionDirectory, trash: Trash, entry_id: st
 
 
 def _put_in_place(directory: SessionDirectory, session: Session, now: datetime, *, still_in: str) -> None:
-    """Give a session its place, durably, as used just now; raises as `restore`."""
+    """Create a session's file in its place, durably, as used just now; raises as `restore`."""
     session.last_accessed = now.astimezone(UTC)
     data = codec.encode_session(session)
     name = names.file_name(session.session_id)

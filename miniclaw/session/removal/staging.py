@@ -1,6 +1,6 @@
-"""The folders in which removals happen: made once, on the disk before anything is moved into them, and used again.
+"""The folders in which removals happen: each is made once, synced before any file is moved into it, and reused.
 
-One is always there beforehand: a full disk has no room for a folder, and nothing is needed more there than a removal.
+One of them always exists beforehand: a full disk has no room for a new folder, and needs removals most.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from miniclaw.session.files.stranded import BATCH_PREFIX, WORK_NAME
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _OTHERS_SECONDS: Final = 5.0
-"""How long a batch waits for the folder of another one where the disk has no room for its own."""
+"""How long a batch waits for the folder of another one if the disk has no room for its own."""
 
 
 class WorkFolders:
-    """The folders of one owned directory. Any thread may use them; which are free stands in `SessionDirectory`."""
+    """The folders of one owned directory. Any thread may use them; `SessionDirectory` holds the free ones."""
 
     def __init__(self, directory: SessionDirectory) -> None:
         self._directory = directory
@@ -33,12 +33,12 @@ class WorkFolders:
 
     @contextmanager
     def taken(self) -> Iterator[tuple[str, int]]:
-        """Have a folder for oneself; yield its name and an open descriptor.
+        """Take a folder for exclusive use in a block; yield its name and an open descriptor.
 
         Durability: the folder itself is on the disk.
 
         Raises:
-            StoreIOError: None is free and none can be made.
+            StoreIOError: No folder is free and none can be made.
         """
         with self._directory.work() as work:
             name, fd = self._take(work)
@@ -49,17 +49,17 @@ class WorkFolders:
             self.give_back(name)
 
     def give_back(self, name: str) -> None:
-        """Let others have the folder, unless a removal that the system refused has left something in it."""
+        """Free the folder for other removals, unless a removal that the system refused left a session in it."""
         if name not in self._directory.captured.values():
             self._directory.free_folders.put(name)
 
     def keep_one_ready(self, found: Sequence[str]) -> None:
-        """Keep one of the empty folders of an earlier process, or make one; a failure is an ERROR in the log."""
+        """Keep one of the empty folders of an earlier process, or make one; a failure is logged as an ERROR."""
         directory = self._directory
         try:
             with directory.work() as work, store_errors(self._path, "prepare"):
                 for surplus in found[1:]:
-                    with suppress(OSError):  # it costs nothing, and the next start tries again
+                    with suppress(OSError):  # a surplus folder is harmless, and the next start tries again
                         directory.fs.rmdir(surplus, dir_fd=work)
                 if found:
                     self._sync_names(work)
@@ -81,7 +81,7 @@ class WorkFolders:
                 break
             try:
                 return name, fs.open(name, DIRECTORY_FLAGS, dir_fd=work)
-            except OSError as error:  # removed or replaced, or the whole work folder was
+            except OSError as error:  # it, or the whole work folder, was removed or replaced
                 log.warning("Folder for removals is gone", path=str(self._path / name), error=str(error))
         with store_errors(self._path, "make a folder for removals"):
             try:
@@ -112,6 +112,6 @@ class WorkFolders:
         return name, fd
 
     def _sync_names(self, work: int) -> None:
-        """Bring the names of the folders to the disk, up to the sessions directory: the work folder may be new, too."""
+        """Sync the names of the folders, and the name of the work folder, which may be new, too."""
         for fd in (work, self._directory.fd):
             sync_directory(self._directory.fs, fd)

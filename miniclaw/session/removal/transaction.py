@@ -1,13 +1,13 @@
-"""Removing session files, synchronously: rename aside, verify what was captured, then unlink or put back.
+"""Removing session files, synchronously: rename aside, verify the captured file, then unlink or put back.
 
-A removal that first looks and then unlinks can hit a newer file than the one it looked at. Here the file is first
-renamed into a folder of the batch, where no save reaches it, and what is read there is what will be removed. Between
-the reading and the unlinking the owner of the memory state is asked for its consent, and forgets the session in the
-same step. What turns out to be in use is put back with a link, which cannot overwrite a newer file.
+A removal that first checks a file and then unlinks it can hit a newer file than the one it checked. Here the file is
+first renamed into a folder of the batch, which no save reaches: the file that is verified there is the file that is
+removed. Between verification and unlinking, the owner of the memory state is asked for consent, and forgets the session
+in the same step. A session in use is put back with a link, which cannot overwrite a newer file.
 
 Order on the disk, so that a power cut at any point leaves every kept session in its place or in the work folder, from
-which `recover` puts it back: rename aside · copy to the trash what goes there · link back what is kept · sync the
-sessions directory · unlink · sync the folder. A session counts as removed only after the last step.
+which `recover` puts it back: rename aside · copy to the trash · link kept sessions back · sync the sessions directory ·
+unlink · sync the folder. A session counts as removed only after the last step.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import SessionHeader
 
 Consent: TypeAlias = Callable[[Sequence[SessionHeader]], Sequence[bool]]
-"""Asked once for each batch, with the headers as captured (maybe none); answers which may go."""
+"""Called once for each batch, with the captured headers (maybe none); returns True for each that may be removed."""
 
 RemovalOutcome: TypeAlias = Literal[
     "removed", "unsynced", "kept", "active", "vanished", "unreadable", "corrupt", "failed", "unanswered", "pending"
 ]
-"""What became of one session of a removal.
+"""The outcome of removing one session.
 
-``removed``: gone, durably. ``unsynced``: gone, but a power cut may bring it back. ``kept``: consent was refused after
-the capture. ``active``: memory knew it to be in use before any file was touched. ``vanished``: there was no such file
-any more. ``unreadable``, ``corrupt``: what was captured could not be verified. ``failed``: the system refused;
-`Removal.reason` says what and where the file is. ``unanswered``: the disk took too long, and the removal was called off
-before anything happened. ``pending``: the disk takes too long, and the outcome is told when it comes.
+``removed``: deleted or in the trash, durably. ``unsynced``: removed, but a power cut may undo that. ``kept``: consent
+was refused after the capture. ``active``: memory showed it to be in use before any file was touched. ``vanished``: the
+file no longer existed. ``unreadable``, ``corrupt``: the captured file could not be verified. ``failed``: the system
+refused; `Removal.reason` gives the error and the file's location. ``unanswered``: the disk took too long, and the
+removal was called off before any change. ``pending``: the disk takes too long; the outcome is reported later.
 """
 
 
 class Removal(Struct, frozen=True):
-    """What became of one session of a removal.
+    """The outcome of removing one session, with its details.
 
     Attributes:
-        key: The store's name for it.
+        key: The store's name for the session.
         outcome: See `RemovalOutcome`.
-        bytes_freed: What the disk got back; 0 unless removed, and 0 for a file that has another hard link. Negative for
-            one whose entry in the trash is larger than its file.
-        header: As it was captured, where it could be read.
-        reason: A sentence, where there is something to tell.
-        entry_id: Of the trash, where it went there.
+        bytes_freed: Bytes freed on the disk; 0 unless removed, and 0 for a file that has another hard link. Negative if
+            the entry in the trash is larger than the file.
+        header: The header as captured, if it could be read.
+        reason: A sentence, if there is something to report; else empty.
+        entry_id: The id of its entry in the trash, if it has one; else empty.
         size: Bytes of the file that was removed.
     """
 
@@ -72,13 +72,13 @@ class Removal(Struct, frozen=True):
 
 
 class TrashOrder(Struct, frozen=True):
-    """What of a batch goes to the trash, and what stands there about it.
+    """The sessions of a batch that are moved to the trash, and the facts for their entries.
 
     Attributes:
-        reasons: Key -> why it is removed. What is not in it is removed for good.
-        by: Who removes it.
-        now: When, aware.
-        keep_for: For how long it is kept.
+        reasons: Key -> the reason of its removal. Sessions of other keys are deleted for good.
+        by: The actor of the removal.
+        now: Time of the removal, aware.
+        keep_for: How long the entries are kept.
     """
 
     reasons: Mapping[str, str]
@@ -100,9 +100,9 @@ def remove_batch(
     Args:
         directory: Owned by this process.
         keys: File names; the caller holds the lock of each session.
-        consent: May block; an exception from it counts as refusal and is raised after all was put back.
-        trash: Where what `order` names goes. What cannot be copied there stays where it is.
-        order: None: nothing goes to the trash.
+        consent: May block. An exception from it counts as refusal, and is raised after all sessions were put back.
+        trash: Receives copies of the sessions in `order`. A session that cannot be copied is kept.
+        order: None: no session is moved to the trash.
 
     Returns:
         One removal for each key, in their order.
@@ -125,12 +125,12 @@ class _Batch:
         self._fd = fd
         self._folder = folder
         self._path = directory.path / WORK_NAME / folder
-        self._put_back: list[str] = []  # have their places again; the captured names are still there
+        self._put_back: list[str] = []  # are in their places again; their captured names still exist
         self._trash = trash
         self._order = order
-        self._copies: dict[str, Prepared] = {}  # in the trash: prepared, and those of what goes committed
-        self._refused: dict[str, str] = {}  # why it cannot go to the trash, and therefore stays
-        self._astray: set[str] = set()  # were to stay, but have no place: nobody knows whether they are still captured
+        self._copies: dict[str, Prepared] = {}  # in the trash: prepared, then committed for the sessions to be removed
+        self._refused: dict[str, str] = {}  # key -> why it cannot be copied to the trash; it is kept
+        self._astray: set[str] = set()  # to be kept, but not in their places; maybe still captured
 
     def run(self, keys: Sequence[str], consent: Consent) -> list[Removal]:
         captured = {key: self._capture(key) for key in keys}
@@ -147,9 +147,10 @@ class _Batch:
         return [results[key] for key in keys]
 
     def _copy(self, row: StoredSession) -> bool:
-        """Copy a session to the trash, if it is to go there; return whether it may go.
+        """Copy a session to the trash, if ordered; return whether it may be removed.
 
-        That is before anybody is asked, because it takes a while, and nothing may come between the answer and the deed.
+        The copy is made before consent is asked, because it takes a while, and nothing may come between consent and
+        unlinking.
         """
         order, trash = self._order, self._trash
         if order is None or trash is None or row.key not in order.reasons:
@@ -164,7 +165,7 @@ class _Batch:
         return row.key not in self._refused
 
     def _commit(self, going: list[str]) -> list[str]:
-        """Make entries of the trash of what goes there; return what may really go."""
+        """Commit the copies of the sessions with consent; return the keys that may really be removed."""
         self._abandon([key for key in self._copies if key not in going])
         if self._trash is None or not self._copies:
             return going
@@ -176,7 +177,7 @@ class _Batch:
         return [key for key in going if key not in self._refused]
 
     def _abandon(self, keys: Sequence[str]) -> None:
-        """Take the copies of sessions that stay out of the trash."""
+        """Withdraw the copies of sessions that are kept."""
         if copies := [copy for key in keys if (copy := self._copies.pop(key, None)) is not None]:
             assert self._trash is not None  # noqa: S101 - for mypy: without it there are no copies
             self._trash.abandon(copies)
@@ -198,9 +199,9 @@ class _Batch:
         return row or Removal(key, "vanished")
 
     def _leads_to_another(self, key: str) -> bool:
-        """Return whether a file that would be captured has another name, and is another session's.
+        """Return whether the key would capture another session's file, which has another name.
 
-        To put it back would give it this one.
+        Putting that file back would give it this name.
         """
         if not self._directory.ignores_case and key.isascii():
             return False
@@ -218,7 +219,7 @@ class _Batch:
             return Removal(key, "failed", reason=f"could not put it back, it lies at {where}: {error}")
         self._put_back.append(key)
         if isinstance(row, ProblemFile) and row.kind == "mismatched" and names.own_name_of_bare(key) is not None:
-            return Removal(key, "vanished")  # under an earlier name only a file counts that has the session in it
+            return Removal(key, "vanished")  # an earlier name counts only for a file with the session in it
         if key in self._refused:
             return Removal(key, "failed", reason=self._refused[key])
         if isinstance(row, StoredSession):
@@ -226,11 +227,11 @@ class _Batch:
         return Removal(key, "corrupt" if row.kind == "corrupt" else "unreadable", reason=row.reason)
 
     def _discard(self, going: dict[str, StoredSession]) -> dict[str, Removal]:
-        """Unlink what may go, and the second names of what was put back."""
+        """Unlink the sessions that may be removed, and the captured names of those that were put back."""
         try:
             sync_directory(self._fs, self._directory.fd)
         except OSError as error:
-            # Without it, a kept session's new link may not be on the disk: its captured name must stay.
+            # Without the sync, a kept session's new link may be lost: its captured name must not be unlinked.
             return {key: self._failed(key, row, error) for key, row in going.items()}
         results = {}
         for key, row in going.items():
@@ -273,7 +274,11 @@ class _Batch:
         return Removal(key, "failed", header=row.header, reason=reason)
 
     def _remember(self, captured: dict[str, StoredSession | ProblemFile | Removal]) -> None:
-        """Note what stays captured: a later removal of the same session would not be one, it would come back."""
+        """Record the sessions that are still captured.
+
+        Without the record, a later removal of the same session would miss the captured file, and the next start would
+        put it back.
+        """
         for key, row in captured.items():
             if isinstance(row, Removal):
                 continue
@@ -282,5 +287,5 @@ class _Batch:
             except FileNotFoundError:
                 continue
             except OSError:
-                pass  # not known: it counts as there until somebody has looked
+                pass  # unknown: it counts as captured until the next check
             self._directory.captured[key] = self._folder
