@@ -1,1 +1,1 @@
-"""Records of what happened: history, results of runs, statistics, and the state that survives a restart."""
+"""Records of past events: history, results of runs, statistics, and the state that survives a restart."""

@@ -1,8 +1,8 @@
-"""The log of cleanups about single files: each file is named once, and counted by the runs after that.
+"""The log of cleanups about single files: each file is named once, and only counted by later runs.
 
-Otherwise a damaged file that is left alone would be the same line at each run, for months. A run names new files, at
-most `MOST_NAMED` for each event, and counts the others in one line. All conflict copies are one line, and so are all
-foreign entries: they stand in no session's place.
+Otherwise a damaged file that is left alone would cause the same line at each run, for months. A run names new files, at
+most `MOST_NAMED` for each event, and counts the others in one line. All conflict copies share one line, and so do all
+foreign entries: they are in no session's place.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.timeline import Ages
 
 MOST_NAMED: Final = 20
-"""How many files a run names for each event."""
+"""Most files that a run names for each event."""
 
 MOST_IN_LINE: Final = 5
-"""How many a line that counts them names, as examples."""
+"""Most files that a line of counts names, as examples."""
 
 _FAILED: Final = frozenset({"failed", "unsynced", "corrupt", "unreadable", "unanswered"})
 
@@ -43,13 +43,13 @@ _MORE: Final = {
 _WARNINGS: Final = frozenset({_AHEAD, _UNFINISHED})  # the others are ERRORs
 
 _Named: TypeAlias = Mapping[str, Set[tuple[str, str]]]
-"""By event, the files that a run was about, each with the reason."""
+"""Event -> the files of a run, each with the reason."""
 
 log = get_logger("miniclaw.session.cleanup")
 
 
 class CleanupLog:
-    """The log of the runs of one cleanup, which remembers the files that the last run has met.
+    """The log of the runs of one cleanup; it remembers the files that the last run logged.
 
     Args:
         sessions_dir: For messages.
@@ -61,7 +61,7 @@ class CleanupLog:
 
     @contextmanager
     def run(self) -> Iterator[RunLog]:
-        """Log one run, for a block. Runs come one after another."""
+        """Log one run, for a block. Runs do not overlap."""
         run = RunLog(self._sessions_dir, self._before)
         try:
             yield run
@@ -90,13 +90,13 @@ class RunLog:
         _level_of(event)(event, **fields)
 
     def end(self) -> _Named:
-        """Log how many files were counted, and return the files that the next run need not name."""
+        """Log the number of files that were counted, and return the files that the next run need not name."""
         for event, keys in self._counted.items():
             _level_of(event)(_MORE[event], more=len(keys), first=keys[:MOST_IN_LINE])
         return self._found
 
     def problems(self, plan: CleanupPlan) -> None:
-        """Log which files are no sessions that can be judged."""
+        """Log the files that cannot be judged as sessions, and the sessions ahead of the clock."""
         for problem in plan.problems:
             if problem.kind not in BESIDE:
                 path = str(self._sessions_dir / problem.key)
@@ -131,11 +131,11 @@ class RunLog:
                 )  # fmt: skip
 
     def leftovers(self, removals: Sequence[LeftoverRemoval]) -> None:
-        """Log which leftovers were removed, at DEBUG, and which could not be, as an ERROR."""
+        """Log each leftover that was removed, at DEBUG, and each that could not be, as an ERROR."""
         for done in removals:
             kind, key = done.leftover.kind, done.leftover.key
             if kind == "unfinished":
-                # The ERROR was when the system refused; nothing is lost, and nothing can be done before the next start.
+                # The refusal itself was logged as an ERROR; nothing is lost, and only the next start can resolve it.
                 self._name_or_count(_UNFINISHED, key, done.reason, reason=done.reason, kind=kind, file=key)
             elif done.outcome == "pending":
                 log.error("Leftover not removed yet", reason=done.reason, kind=kind, file=key)

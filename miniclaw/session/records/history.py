@@ -1,12 +1,12 @@
-"""What was removed, and why: one line of JSON for each event, kept when the sessions are long gone.
+"""The history of removals and their reasons: one line of JSON for each event, kept long after the sessions are deleted.
 
-``history.jsonl`` in the state directory. An event is appended and synced; whoever fails at that says so and goes on,
-for a record is no reason to stop a cleanup. A line that was cut off by a crash stays alone: the next event begins on a
-line of its own, and reading counts what it cannot read. Fields and kinds of events that a newer version writes are kept
-in the file, and skipped in reading.
+``history.jsonl`` in the state directory. An event is appended and synced. A caller whose append fails reports that and
+continues: a missing record is no reason to stop a cleanup. A line cut off by a crash remains separate: the next event
+begins on a line of its own, and a reader counts the lines that it cannot read. Fields and kinds of events from a newer
+version are kept in the file, and skipped by readers.
 
-The file is bounded: beyond `MAX_AGE` or `MAX_BYTES` it is written anew, atomically, with the newest `KEEP_AGE` of it
-that fit into `KEEP_BYTES`; lines that nobody can read are left out then.
+The file is bounded. Beyond `MAX_AGE` or `MAX_BYTES` it is rewritten, atomically, with the newest `KEEP_AGE` of its
+events that fit into `KEEP_BYTES`; unreadable lines are left out then.
 """
 
 from __future__ import annotations
@@ -45,25 +45,25 @@ HISTORY_NAME: Final = "history.jsonl"
 VERSION: Final = 1
 
 MAX_AGE: Final = timedelta(days=400)
-"""How old the oldest event may be after an append, inclusive."""
+"""Greatest age of the oldest event after an append, inclusive."""
 
-KEEP_AGE: Final = timedelta(days=370)  # less than MAX_AGE, or a file that is full of days would be written anew daily
+KEEP_AGE: Final = timedelta(days=370)  # less than MAX_AGE, else a file of that age would be rewritten daily
 
 MAX_BYTES: Final = 4 * 1024 * 1024
-"""How large the file may be after an append, inclusive."""
+"""Greatest size of the file after an append, inclusive."""
 
 KEEP_BYTES: Final = 3 * 1024 * 1024
 
 MAX_SESSIONS: Final = 10_000
-"""How many sessions an event names, inclusive; of the others it says how many they are."""
+"""Most sessions that an event names, inclusive; the others are only counted."""
 
 MAX_EVENT_BYTES: Final = 2 * 1024 * 1024
-"""How long an event's line is at most, but for what it says besides sessions; ids may be long."""
+"""Longest line of an event in bytes, inclusive, unless it is longer without sessions; ids may be long."""
 
 _LAST_EVENTS: Final = 3
-_READ_BYTES: Final = 2 * MAX_BYTES  # beyond it, only the end of a file is read: it is not ours, or hostile
+_READ_BYTES: Final = 2 * MAX_BYTES  # of a larger file only the end is read: it is not ours, or hostile
 
-# O_NONBLOCK: a FIFO of that name is an error, and not a wait for its reader.
+# O_NONBLOCK: a FIFO of that name is an error instead of a wait for its reader.
 _APPEND_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 log = get_logger("miniclaw.session.history")
@@ -82,44 +82,44 @@ EventKind: TypeAlias = Literal[
     "pending",
     "late",
 ]
-"""What happened.
+"""The kinds of events.
 
-``cleanup``: a run ended. ``announced``: sessions had expired before anybody announced them, or the mode is to announce.
+``cleanup``: a run ended. ``announced``: sessions had expired before they were announced, or the mode is to announce.
 ``held``: the guard against mass removal held a run. ``deleted``, ``erased``: a command removed sessions or files in
-quarantine, or all of a person's data. ``restored``: a session came back from trash or quarantine, or a file went from
-the trash to quarantine. ``moved``: a session has another id; `because` says which. ``quarantined``: a command moved
-files there. ``trash_emptied``: a command emptied the trash.
-``interrupted``: a run broke off. ``pending``: a removal was going on when its caller stopped waiting for the disk;
-``late``: it has happened. Where no ``late`` follows, the program ended before; what was not removed then is put back by
-the next start.
+quarantine, or all of a person's data. ``restored``: a session was restored from trash or quarantine, or a file was
+returned from the trash to quarantine. ``moved``: a session has another id; `because` names it. ``quarantined``: a
+command moved files to quarantine. ``trash_emptied``: a command emptied the trash. ``interrupted``: a run was broken
+off. ``pending``: a removal was under way when its caller stopped waiting for the disk; ``late``: that removal has
+happened. If no ``late`` follows, the program ended first; the next start puts back the sessions that were not yet
+removed.
 """
 
 Actor: TypeAlias = Literal["service", "command", "api", "program"]
-"""Who did it: the cleanup service, a command of somebody, a client of the API, or a program that embeds the runtime."""
+"""The actor of an event: the cleanup service, a user's command, an API client, or a program that embeds the runtime."""
 
 
 class Tally(Struct, frozen=True):
-    """How many sessions, of how many bytes."""
+    """The number of sessions, and their total bytes."""
 
     sessions: int = 0
     bytes: int = 0
 
 
 class FileTally(Struct, frozen=True):
-    """How many files, of how many bytes."""
+    """The number of files, and their total bytes."""
 
     files: int = 0
     bytes: int = 0
 
 
 class HistorySession(Struct, frozen=True):
-    """A session that an event is about.
+    """A session that an event names.
 
     Attributes:
         session_id: The session.
-        last_accessed: When it was last used; None where that was not known.
+        last_accessed: Last use of the session; None if it was not known.
         size: Bytes of its file.
-        reason: The rule, or the command.
+        reason: The rule or the command.
     """
 
     session_id: str
@@ -132,20 +132,20 @@ class HistoryEvent(Struct, frozen=True, kw_only=True):
     """One line of the history.
 
     Attributes:
-        version: Of this format.
-        at: When it happened.
-        event: See `EventKind`; a newer version may know more of them.
+        version: The version of this format.
+        at: Time of the event.
+        event: See `EventKind`; a newer version may know more kinds.
         by: See `Actor`.
-        reasons: How many sessions went, or would go, for which reason.
-        bytes_freed: What the disk got back.
-        duration_seconds: How long it took.
-        sessions_scanned: How many session files were looked at.
-        because: Why, where that needs a sentence, as for a run that was held.
-        sessions: The sessions that it was about, at most `MAX_SESSIONS`.
-        sessions_omitted: How many more they were.
-        leftovers: How many leftovers went, of which kind.
-        announced: How many sessions a run has announced.
-        goes_at: When what was announced goes, if nobody uses it; None: not known.
+        reasons: Reason -> the sessions removed for it, or to be removed.
+        bytes_freed: Bytes freed on the disk.
+        duration_seconds: Duration in seconds.
+        sessions_scanned: Session files examined.
+        because: An explanation, if the event needs one, as for a run that was held.
+        sessions: The sessions of the event, at most `MAX_SESSIONS`.
+        sessions_omitted: The number of its further sessions.
+        leftovers: Kind -> the leftovers removed, or to be removed.
+        announced: Sessions that a run has announced.
+        goes_at: Time at which the announced sessions are deleted unless they are used; None: not known.
     """
 
     version: int = VERSION
@@ -176,22 +176,23 @@ _decode_moment: Final = msgspec.json.Decoder(_Moment).decode
 class History:
     """The history. Its methods block, and may be called from any thread.
 
-    Only the owner of the sessions may append.
+    Only the owner of the sessions directory may append.
     """
 
     def __init__(self, folder: Folder) -> None:
-        """Make a history over a folder, which is made by the first event."""
+        """Make a history over a folder, which the first event creates."""
         self.path = folder.path / HISTORY_NAME
         self._folder = folder
         self._fs = folder.fs
-        self._one_at_a_time = threading.Lock()  # of appends: one may write the file anew
+        self._one_at_a_time = threading.Lock()  # for appends: one may rewrite the file
         self._name_is_durable = False  # of the file; guarded by the lock
 
     def append(self, event: HistoryEvent) -> None:
         """Append an event, durably, and bound the file.
 
         Raises:
-            StoreIOError: It is not in the history, or a power cut may take it. Nothing worse has happened: go on.
+            StoreIOError: The event is not in the history, or a power cut may delete it. The caller continues: nothing
+                else is affected.
         """
         with self._one_at_a_time, self._errors("append to"):
             line = _encode_line(event)
@@ -207,9 +208,9 @@ class History:
                 raise OSError(problem)
             size = status.st_size
             if size and fs.pread(fd, 1, size - 1) != b"\n":
-                line = b"\n" + line  # what a crash has cut off stays on a line of its own
+                line = b"\n" + line  # a line that a crash cut off remains separate
             if not is_our_own(status):
-                # A hard link, as from a backup: its other name is not ours to write to.
+                # A hard link, as from a backup: the content under its other name must not change.
                 replace_file(fs, HISTORY_NAME, self._tail(fd, size) + line, dir_fd=folder, work_fd=folder)
                 self._name_is_durable = False
             else:
@@ -230,7 +231,7 @@ class History:
             log.warning("History has an event that was not completed", path=str(self.path), error=str(error.strerror))
 
     def _bound(self, folder: int, now: datetime) -> None:
-        """Write the file anew where it is over its bounds. A failure is a WARNING: the event itself is in it."""
+        """Rewrite the file if it exceeds its bounds. A failure is logged as a WARNING: the event itself is recorded."""
         try:
             with opened(self._fs, HISTORY_NAME, READ_FLAGS, dir_fd=folder) as fd:
                 size = self._fs.fstat(fd).st_size
@@ -246,13 +247,13 @@ class History:
             log.warning("History could not be shortened", path=str(self.path), error=str(error.strerror))
 
     def read(self, limit: int | None = None) -> tuple[list[HistoryEvent], int]:
-        """Return the events, the newest last, and how many lines could not be read.
+        """Return the events, the newest last, and the number of unreadable lines.
 
         Args:
             limit: At most so many of the newest; None: all.
 
         Raises:
-            StoreIOError: The file cannot be read. One that is not there yet is empty.
+            StoreIOError: The file cannot be read. A missing file counts as empty.
         """
         events: list[HistoryEvent] = []
         damaged = 0
@@ -275,7 +276,7 @@ class History:
             return []
 
     def _tail(self, fd: int, size: int) -> bytes:
-        """Return the file, or what of a huge one is read: the end of it, from the beginning of a line."""
+        """Return the file, or the end of a huge one, from the beginning of a line."""
         at = max(0, size - _READ_BYTES)
         parts: list[bytes] = []
         end = size
@@ -305,10 +306,10 @@ def _encode_line(event: HistoryEvent) -> bytes:
 
 
 def merge_histories(here: bytes, there: bytes) -> bytes:
-    """Return the lines of two files by time, those of each file in their order.
+    """Return the lines of two files by time; lines of one file keep their order.
 
-    Each line of `there` that `here` has as well is taken once, so that merging again changes nothing. A line that
-    cannot be read stays behind the one before it.
+    A line of `there` that `here` also has is taken once, so that a repeated merge changes nothing. An unreadable line
+    remains behind the line before it.
     """
     ours = _split(here)
     known = Counter(ours)
@@ -324,7 +325,7 @@ def merge_histories(here: bytes, there: bytes) -> bytes:
 
 
 def _timed(lines: list[bytes]) -> Iterator[tuple[datetime, bytes]]:
-    """Yield each line with its time, or with that of the one before it."""
+    """Yield each line with its time; an unreadable line has the time of the line before it."""
     time = datetime.min.replace(tzinfo=UTC)
     for line in lines:
         time = _time_of(line) or time
@@ -337,7 +338,7 @@ def _split(data: bytes) -> list[bytes]:
 
 
 def _time_of(line: bytes) -> datetime | None:
-    """Return when the event of a line happened; None for a line that cannot be read."""
+    """Return the time of a line's event; None for an unreadable line."""
     try:
         return _decode_moment(line).at
     except (ValueError, RecursionError):
@@ -349,9 +350,9 @@ def _is_over_age(lines: list[bytes], now: datetime) -> bool:
 
 
 def _newest(lines: list[bytes]) -> bytes:
-    """Return the lines to be kept, as they are."""
+    """Return the lines to keep, unchanged."""
     timed = [(time, line) for line in lines if (time := _time_of(line)) is not None]
-    # A clock that has just jumped ahead must not make all the rest look old: it takes three events that say so.
+    # One event after a jump of the clock must not make the others look old: the earliest of the last three counts.
     now = min((time for time, _ in timed[-_LAST_EVENTS:]), default=datetime.min.replace(tzinfo=UTC))
     kept: list[bytes] = []
     size = 0

@@ -1,4 +1,4 @@
-"""Batches of a cleanup that outlast their run: counted, logged, and a line of their own in the history."""
+"""Batches of a cleanup that outlast their run: counted, logged, and recorded in the history on their own lines."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ log = get_logger("miniclaw.session.cleanup")
 
 
 class LateBatches:
-    """Takes the outcomes of the batches of one run for which the run waits no longer.
+    """Takes the outcomes of those batches of a run for which the run no longer waits.
 
     Args:
-        plan: What the run does.
-        by: Who runs it.
+        plan: The plan of the run.
+        by: The actor of the run.
         sessions_dir: For messages.
-        stats: Where they are counted.
-        history: Where they are written down; None: nowhere.
+        stats: The counters for the outcomes.
+        history: The history that records them; None: there is none.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class LateBatches:
     ) -> None:
         self._plan = plan
         self._by = by
-        self._log = CleanupLog(sessions_dir)  # its own: the run that has ended has no line any more
+        self._log = CleanupLog(sessions_dir)  # separate: that of the run has ended
         self._stats = stats
         self._history = history
 
     def removals(self, rows: Sequence[PlanRow], removals: Sequence[Removal]) -> Epilogue:
-        """Take a batch of sessions; on the trio thread."""
+        """Take the outcomes of a batch of sessions; on the trio thread."""
         with self._log.run() as run:
             run.removals(removals, self._plan.ages)
         progress = Progress(self._plan)
@@ -50,7 +50,7 @@ class LateBatches:
         return self._tell(progress)
 
     def leftovers(self, removals: Sequence[LeftoverRemoval]) -> Epilogue:
-        """Take a batch of leftovers; on the trio thread."""
+        """Take the outcomes of a batch of leftovers; on the trio thread."""
         with self._log.run() as run:
             run.leftovers(removals)
         progress = Progress(self._plan)
@@ -71,7 +71,7 @@ class LateBatches:
 
 
 def record_late(history: History | None, event: HistoryEvent) -> None:
-    """Write an event down, in the thread that it comes from; a failure is an ERROR in the log."""
+    """Append an event to the history, in the calling thread; a failure is logged as an ERROR."""
     if history is None:
         return
     try:

@@ -2,19 +2,19 @@
 
 The owner does it at its start, before anything reads state or trash. The rules:
 
-* At any moment a file is whole in its old place or in its new one, or in both. A start that dies is completed by the
-  next one, with the same outcome.
+* At any moment a file is whole in its old place or in its new one, or in both. The next start completes an interrupted
+  move, with the same outcome.
 * On one file system a file is renamed. Across file systems it is copied to a temporary name, synced, read back and
-  compared, and renamed; the original is removed once the new name is on the disk.
-* Nothing is overwritten. An entry of the trash whose name is taken by another one gets a name of its own. Two histories
-  are merged by time, each line once. A ledger is only a cache: the one in the new place stays. What else the services
-  remembered is dropped: the next run announces what it finds.
-* A file that cannot be moved stays where it is; an ERROR names it, the rest is moved, the next start tries again.
-* Files of others stay where they are, and no link is followed. A folder that is empty afterwards is removed.
+  compared, and renamed; the original is deleted once the new name is on the disk.
+* Nothing is overwritten. A trash entry whose name is taken by another entry gets a name of its own. Two histories are
+  merged by time, each line once. A ledger is only a cache: the one in the new place is kept. The other state of the
+  services is dropped: the next run announces the sessions that it finds due.
+* A file that cannot be moved is left in place; an ERROR names it, the rest is moved, and the next start tries again.
+* Foreign files are left in place, and no link is followed. A folder that is empty afterwards is deleted.
 
-Entries of the trash do not say from which sessions directory they were removed. Of a folder that several directories
-may have shared, only those are moved of which the history of this directory says that they were removed here. An entry
-that stays behind can be moved by hand; a conversation that was handed to users of another directory is out.
+Entries of the trash do not name the sessions directory from which they were removed. From a folder that several
+directories may have shared, only those entries are moved that this directory's history records as removed here. An
+entry left behind can be moved by hand; a conversation disclosed to users of another directory cannot be taken back.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from miniclaw.session.trash.folder import SUFFIX, entry_id_of, is_temporary
 from miniclaw.session.trash.trash import TRASH_NAME, Trash
 
 BATCH_FILES: Final = 100
-"""How many files are moved between two syncs of the folders."""
+"""Files that are moved between two syncs of the folders."""
 
-_NAMED_FILES: Final = 20  # a line of the log names no more
+_NAMED_FILES: Final = 20  # most names in a line of the log
 
 _REMOVALS: Final = frozenset({"cleanup", "interrupted", "deleted"})
 """The events of a history that name sessions which may be in the trash."""
 
 _DROPPED: Final = (*EARLIER_NAMES, LAST_SEEN_NAME)
-"""Of the earlier state nothing else is needed: without it the next run announces what it finds."""
+"""Files of the earlier state that are not needed: without them the next run announces the sessions it finds due."""
 
 log = get_logger("miniclaw.session.migration")
 
@@ -73,11 +73,11 @@ def holds_ours(folder: Folder, hidden_name: str) -> bool:
 def move_in(directory: SessionDirectory, earlier: EarlierFolders) -> None:
     """Move the content of earlier folders into the hidden folders of a sessions directory.
 
-    It never fails: an ERROR in the log names what could not be moved.
+    It never fails: an ERROR in the log names the files that could not be moved.
 
     Args:
         directory: Owned by this process.
-        earlier: Where the content lies; a folder that is missing is empty.
+        earlier: The folders with the content; a missing folder counts as empty.
 
     Durability: as in the module's rules.
     """
@@ -108,11 +108,11 @@ class _EarlierFolder(Struct):
     """One folder of an earlier version, to be emptied.
 
     Attributes:
-        directory: Where its content belongs.
+        directory: The sessions directory to which its content belongs.
         folder: The folder.
         may_be_shared: See `EarlierFolders`.
         files: Hidden folder -> the files that belong there, once they are listed.
-        moved: Hidden folder -> how many files came there.
+        moved: Hidden folder -> the number of files moved there.
     """
 
     directory: SessionDirectory
@@ -122,10 +122,10 @@ class _EarlierFolder(Struct):
     moved: dict[str, int] = field(default_factory=dict)
 
     def empty(self) -> None:
-        """Move everything that is ours, and remove the folder if it is empty then.
+        """Move all files of ours, and delete the folder if it is empty then.
 
         Raises:
-            OSError: It cannot be listed, or a folder cannot be synced; what is not moved is left as it is.
+            OSError: The folder cannot be listed, or a folder cannot be synced; files not yet moved are unchanged.
             StoreError: A folder cannot be opened or made; likewise.
         """
         if not self.folder.is_there():
@@ -148,7 +148,7 @@ class _EarlierFolder(Struct):
             fs.rmdir(str(path))
 
     def _list(self, fd: int) -> list[str]:
-        """List what is to be moved, and return the names of what is not ours."""
+        """List the files to be moved, and return the names of foreign ones."""
         fs = self.directory.fs
         with fs.scandir(fd) as entries:
             found = sorted((entry.name, entry.is_file(follow_symlinks=False)) for entry in entries)
@@ -160,11 +160,11 @@ class _EarlierFolder(Struct):
             elif not (is_file and is_temporary(name)):
                 others.append(name)
             elif not self.may_be_shared:
-                unlink_quietly(fs, name, dir_fd=fd)  # of a program that died; no other one can be writing it
+                unlink_quietly(fs, name, dir_fd=fd)  # of a process that died; no other process can be writing it
         return others
 
     def _leave_others_entries(self) -> None:
-        """Keep of the entries only those of which the history says that they were removed from this directory."""
+        """Keep only those entries in the list that the history records as removed from this directory."""
         events, _ = StateDirectory.within(self.directory).history().read()
         removed: set[tuple[str | None, datetime | None]] = {
             (session.session_id, session.last_accessed)
@@ -210,10 +210,10 @@ class _EarlierFolder(Struct):
 
 
 def _move_entry(move: FolderMove, name: str) -> None:
-    """Move an entry of the trash, under its name, or, where another entry has it, under one that its content gives.
+    """Move an entry of the trash under its name or, if another entry has it, under one derived from its content.
 
     Raises:
-        OSError: It is not moved.
+        OSError: The entry is not moved.
     """
     if _put(move, name, name):
         return
@@ -223,7 +223,7 @@ def _move_entry(move: FolderMove, name: str) -> None:
 
 
 def _put(move: FolderMove, name: str, new_name: str) -> bool:
-    """Move a file to a name, unless another file has it; return whether that is done."""
+    """Move a file to a name, unless another file has it; return whether the file is moved."""
     if not move.is_taken(new_name):
         move.put(name, new_name)
     elif move.is_copy(name, new_name):
@@ -234,10 +234,10 @@ def _put(move: FolderMove, name: str, new_name: str) -> bool:
 
 
 def _move_state(move: FolderMove, name: str) -> None:
-    """Move a file of the services, or merge it into the one that is there.
+    """Move a file of the services, merge it into the existing one, or drop it.
 
     Raises:
-        OSError: It is not moved.
+        OSError: The file is not moved.
     """
     if name not in _DROPPED:
         if not move.is_taken(name):
@@ -249,12 +249,12 @@ def _move_state(move: FolderMove, name: str) -> None:
 
 
 def _some(names: list[str]) -> dict[str, object]:
-    """Return the fields of a line of the log that names files."""
+    """Return the fields of a log line that names files."""
     return {"files": names[:_NAMED_FILES], "more": max(0, len(names) - _NAMED_FILES)}
 
 
 def _is_open_as(fs: OsCalls, fd: int, name: str, dir_fd: int) -> bool:
-    """Return whether a descriptor is that of what has this name in a folder."""
+    """Return whether a descriptor refers to the file or folder of this name in a folder."""
     try:
         return os.path.samestat(fs.fstat(fd), fs.stat(name, dir_fd=dir_fd))
     except FileNotFoundError:

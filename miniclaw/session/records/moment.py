@@ -1,4 +1,4 @@
-"""One moment, as a program or a command knows it: the ages of sessions, the last run, and what is due."""
+"""One moment, as a program or a command knows it: the ages of sessions, the last run, and the sessions due."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from miniclaw.session.retention.timeline import Ages
 
 
 class Moment(Struct, frozen=True):
-    """What is known of the time, of earlier runs and of what is due, at one moment.
+    """The facts known at one moment about the time, earlier runs, and the sessions and files due.
 
     Attributes:
         ages: The ages at this moment.
-        boottime: Since the start of the machine, in microseconds.
+        boottime: Time since the start of the machine, in microseconds.
         last_run: The last run of the daily cleanup; None: none is known.
-        due: What it found due.
-        ahead: What it found ahead of the clock.
-        held: Why it was held; empty where it was not.
+        due: The sessions and files that it found due.
+        ahead: Those that it found ahead of the clock.
+        held: Why it was held; empty if it was not.
     """
 
     ages: Ages
@@ -38,20 +38,20 @@ class Moment(Struct, frozen=True):
 
         Args:
             policy: The rules.
-            interval: Between two runs; None: none comes by itself.
-            waits: Whether it deletes only what was announced.
-            on: Whether the daily runs do.
+            interval: Time between two runs; None: there are no scheduled runs.
+            waits: True if the run deletes only sessions and files that were announced.
+            on: True if the daily runs do so.
         """
         rules = Rules(
             DAILY if interval is None else interval, policy.ttl, dict(policy.ttl_by_channel), policy.quarantine_for,
             policy.max_sessions,
         )  # fmt: skip
-        # Views: what one run finds and announces is not yet known to any other.
+        # Views: the finds and announcements of one run are not yet known to any other.
         return Notice(self.ages, rules, self.last_run, self.due.view(), self.ahead.view(), waits=waits, on=on)
 
 
 def look_at(state: StateDirectory, clock: Clock) -> Moment:
-    """Return the moment as the state's files have it; where there are none, ages are by the wall clock. Blocks.
+    """Return the moment from the state's files. Blocks. If there are none, the ages follow the wall clock.
 
     Raises:
         SessionFileError: There is a state, and it cannot be read.
@@ -65,5 +65,5 @@ def look_at(state: StateDirectory, clock: Clock) -> Moment:
 
 
 def by_wall_clock(clock: Clock) -> Moment:
-    """Return the moment where nothing is known but the wall clock."""
+    """Return the moment if nothing is known but the wall clock."""
     return Moment(Ages.by_wall_clock(clock.wall()), uptime(clock, read_clock(clock)), None, Noted(), Noted())

@@ -1,4 +1,4 @@
-"""What a cleanup did: counted, and as a line of the history."""
+"""The result of a cleanup: its counts, and its event in the history."""
 
 from __future__ import annotations
 
@@ -20,33 +20,36 @@ _ANNOUNCED: Final[tuple[Reason, ...]] = ("ttl", "max_sessions")
 
 
 class CleanupResult(Struct, frozen=True):
-    """What a run did. Every scanned file is in exactly one of the counts below `sessions_scanned`, or was kept by age.
+    """Counts of one cleanup run.
+
+    Every scanned file is in exactly one of the counts below `sessions_scanned`, or was kept by age.
 
     Attributes:
-        sessions_scanned: Session files looked at, good and bad.
-        sessions_deleted: Removed, durably; those that are in the trash now, too.
-        bytes_freed: What the disk got back, by sessions and leftovers.
-        kept_active: Would have gone by what the scan read, but are fresh, unsaved or in use in memory, or are not to go
-            when their files are read whole.
+        sessions_scanned: Session files examined, good and bad.
+        sessions_deleted: Sessions removed, durably, including those that are in the trash now.
+        bytes_freed: Bytes freed on the disk, by sessions and leftovers.
+        kept_active: Sessions selected by the scan that are fresh, unsaved or in use in memory, or that no rule takes on
+            a full read.
         future: Kept because their `last_accessed` is ahead of the clock.
         unreadable: The system refused to read them, or they are too large.
         corrupt: Their content is no session.
         mismatched: Their content names another session than their file name.
         conflicts: Copies of sessions that other programs have made; not counted as scanned.
         foreign: Entries that do not claim to be sessions, or are no regular files; likewise.
-        failed: Were to go, but the system refused to remove them, or to make their removal durable.
-        pending: Are going, but the disk takes too long; log, history and statistics tell their end when it comes.
-        pinned: Kept because somebody pinned them.
-        removed_by_reason: Of `sessions_deleted`, how many each rule took.
-        trashed: Of `sessions_deleted`, how many are in the trash.
-        leftovers_removed: How many leftovers were removed, or moved to quarantine, by their kind.
-        leftovers_trashed: Of them, how many are in the trash now: files that lay in quarantine.
+        failed: Selected, but the system refused to remove them, or to make their removal durable.
+        pending: Still being removed, because the disk takes too long; log, history and statistics report the outcome
+            later.
+        pinned: Kept because they are pinned.
+        removed_by_reason: Rule -> the sessions that it took, of `sessions_deleted`.
+        trashed: Of `sessions_deleted`, those in the trash.
+        leftovers_removed: Kind -> leftovers removed, or moved to quarantine.
+        leftovers_trashed: Of these, the files from quarantine that are in the trash now.
         announced: Sessions that are due, and that no earlier run has announced.
-        due: Sessions that are announced, and will go if nobody uses them; 0 for a run that acts at once.
+        due: Announced sessions that will be deleted unless they are used; 0 for a run that acts at once.
         unmet: Budgets that are not met, because the rest is protected.
-        held: Why nothing was removed, where the guard against mass removal held the run; else empty.
-        interrupted: The run was stopped before its end.
-        duration_seconds: From the beginning to the end.
+        held: Why nothing was removed, if the guard against mass removal held the run; else empty.
+        interrupted: True if the run was stopped before its end.
+        duration_seconds: Duration from the beginning to the end.
     """
 
     sessions_scanned: int = 0
@@ -74,7 +77,7 @@ class CleanupResult(Struct, frozen=True):
     duration_seconds: float = 0.0
 
     def problems(self) -> dict[str, int]:
-        """Return how many files are no sessions that can be judged, by their kind."""
+        """Return the number of files of each kind that cannot be judged as sessions."""
         return {
             "unreadable": self.unreadable,
             "corrupt": self.corrupt,
@@ -85,10 +88,10 @@ class CleanupResult(Struct, frozen=True):
 
 
 class Progress:
-    """What a run has done so far, counted as it goes: at the end of a large run nothing is left to be added up.
+    """Counts of a run so far, updated as it proceeds: at the end of a large run nothing is left to be added up.
 
     Attributes:
-        plan: What it does.
+        plan: The plan of the run.
         announced: Sessions that it has announced.
         due: Sessions that are announced, those that it removes among them.
     """
@@ -106,7 +109,7 @@ class Progress:
         self._swept_to_trash = 0
 
     def add_removals(self, rows: Sequence[PlanRow], removals: Sequence[Removal]) -> None:
-        """Take note of what became of some rows of the plan."""
+        """Count the outcomes of some rows of the plan."""
         row_of = {row.session.key: row for row in rows}
         for removal in removals:
             self._outcomes[removal.outcome] += 1
@@ -120,7 +123,7 @@ class Progress:
                 self._trashed += bool(removal.entry_id)
 
     def add_leftovers(self, removals: Iterable[LeftoverRemoval]) -> None:
-        """Take note of what became of some leftovers."""
+        """Count the outcomes of some leftovers."""
         for done in removals:
             self._bytes_freed += done.bytes_freed
             if done.outcome in {"removed", "moved"}:
@@ -128,7 +131,10 @@ class Progress:
                 self._swept_to_trash += bool(done.entry_id)
 
     def pending(self) -> str:
-        """Return which sessions were still being removed, for the history: the program may end before their outcome."""
+        """Return a sentence on the sessions that are still being removed; empty if there are none.
+
+        It is for the history: the program may end before their outcome.
+        """
         if not self._pending:
             return ""
         return f"still being removed when the run ended: {', '.join(self._pending)}"
@@ -163,7 +169,7 @@ class Progress:
         )
 
     def event(self, kind: EventKind, by: Actor, *, seconds: float, because: str = "") -> HistoryEvent:
-        """Return what the history tells about the run; of a large one that takes a while, in any thread."""
+        """Return the run's event for the history, in any thread; for a large run that takes a while."""
         return HistoryEvent(
             at=self.plan.now,
             event=kind,
@@ -183,7 +189,7 @@ class Progress:
 
 
 def planned_event(plan: CleanupPlan, kind: EventKind, by: Actor, *, because: str) -> HistoryEvent:
-    """Return what the history tells about a run that only said what would go; may take a while, as `event`."""
+    """Return the history event of a run that only planned removals; may take a while, as `event`."""
     return HistoryEvent(
         at=plan.now,
         event=kind,
@@ -204,7 +210,7 @@ def announced_event(
     because: str,
     goes_at: datetime | None,
 ) -> HistoryEvent:
-    """Return what the history tells about sessions that were announced; may take a while, as `event`."""
+    """Return the history event of announced sessions; may take a while, as `event`."""
     return HistoryEvent(
         at=plan.now,
         event="announced",

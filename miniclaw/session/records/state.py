@@ -1,15 +1,15 @@
-"""What the services remember from one start to the next: the time that passed, the last run, and what is due.
+"""The state of the services that survives a restart: the time that passed, the last run, and the sessions due.
 
 Three small files in a hidden folder of the sessions directory. None is ever a reason to delete: missing or damaged,
-they equal a first installation, and the next run announces what it finds.
+they equal a first installation, and the next run announces the sessions that it finds due.
 
 ``retention.json``
-    A `RetentionState`, replaced atomically after each run, at the end, and when the clock has jumped.
+    A `RetentionState`, replaced atomically after each run, at the program's end, and after a jump of the clock.
 ``last-seen``
-    What changes of it with time, a `_Tick`, overwritten in place by every autosave tick and not synced: less than a
-    sector, so that an SD card is spared.
+    The part of the state that changes with time, a `_Tick`, overwritten in place by every autosave tick and not synced:
+    less than a sector, to spare an SD card.
 ``due``
-    What the last run found due, or ahead of the clock; see `Noted`.
+    The sessions and files that the last run found due, or ahead of the clock; see `Noted`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ DUE_NAME: Final = "due"
 LANDMARK_NAME: Final = "landmark"
 
 EARLIER_NAMES: Final = ("cleanup.json",)
-"""What earlier versions kept here; nothing of it is needed."""
+"""Files that earlier versions kept here; none of them is needed."""
 
 _TICK_BYTES: Final = 512
 _MAGIC: Final = b"miniclaw-due-1\n"
@@ -65,7 +65,7 @@ log = get_logger("miniclaw.session.state")
 
 
 class Landmark(Struct, frozen=True, array_like=True):
-    """A file that is made once: where it has another inode with the same times, inodes do not last."""
+    """A file that is made once. Another inode with the same times shows that inodes do not last."""
 
     inode: int
     mtime_ns: int
@@ -73,16 +73,16 @@ class Landmark(Struct, frozen=True, array_like=True):
 
 
 class RetentionState(Struct):
-    """What is known of the time, and of earlier runs.
+    """The facts known about the time and about earlier runs.
 
     Attributes:
-        id: By which the other two files are told from those of another state.
-        serial: Counts what is written of it, so that an earlier tick is told from a later one.
+        id: The identity of this state, by which its other two files are recognised.
+        serial: Counts the writes of the state and its ticks; it distinguishes an earlier tick from a later one.
         timeline: The time.
         last_run: The last run of the daily cleanup that came to its end; None: none is known.
         held: Why it was held, if it was; see `miniclaw.session.retention.plan.why_held`.
-        landmark: As it was at the last start.
-        inodes_last: Whether a file keeps its inode from one start to the next.
+        landmark: The landmark at the last start.
+        inodes_last: True if files keep their inodes from one start to the next.
     """
 
     id: str = field(default_factory=lambda: os.urandom(8).hex())
@@ -107,7 +107,7 @@ class _Tick(Struct):
 
 
 class _Sealed(Struct):
-    """What is written, with its checksum: a number in it that is another one could delete what is in use."""
+    """Written content with its checksum: a damaged number in it could delete sessions in use."""
 
     checksum: str
     content: msgspec.Raw
@@ -128,10 +128,10 @@ def _seal(content: RetentionState | _Tick) -> bytes:
 
 
 def _unseal(data: bytes) -> bytes:
-    """Return the content of a file.
+    """Return the content of a sealed file.
 
     Raises:
-        ValueError: It is damaged.
+        ValueError: The file is damaged.
     """
     sealed = _decode_seal(data)
     content = bytes(sealed.content)
@@ -141,7 +141,7 @@ def _unseal(data: bytes) -> bytes:
 
 
 def tick_of(state: RetentionState) -> bytes:
-    """Return what is written with each tick; on the thread that changes the state."""
+    """Return the bytes that each tick writes; on the thread that changes the state."""
     timeline = state.timeline
     assert timeline.seen is not None  # noqa: S101 - for mypy: it was observed
     tick = _Tick(
@@ -152,7 +152,7 @@ def tick_of(state: RetentionState) -> bytes:
 
 
 def _with_tick(state: RetentionState, data: bytes) -> None:
-    """Bring a state to when it was seen last, if that is of this state and not before it."""
+    """Apply a tick to a state; a damaged tick, one of another state and one that is not newer are ignored."""
     try:
         tick = _decode_tick(_unseal(data))
     except (ValueError, RecursionError):
@@ -174,7 +174,7 @@ class StateDirectory:
     """The state directory, synchronously. Its methods may be called from any thread, one at a time.
 
     Args:
-        folder: The folder, which is made by the first write.
+        folder: The folder, which the first write creates.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -188,14 +188,14 @@ class StateDirectory:
         return cls(Folder.within(directory, STATE_NAME))
 
     def history(self) -> History:
-        """Return the history that lies here."""
+        """Return the history in this directory."""
         from miniclaw.session.records.history import History  # noqa: PLC0415 - start-up time: listing needs none
 
         return History(self.folder)
 
     def sweep(self) -> None:
-        """Remove what a program that died, or an earlier version, has left. Only for the owner of the sessions."""
-        # There may be no folder; what else is wrong with it is told when it is read.
+        """Delete the files that a dead process or an earlier version left. Only for the owner of the sessions."""
+        # The folder may be missing; any other error is reported when it is read.
         with suppress(OSError), self.folder.opened() as fd, self._fs.scandir(fd) as entries:
             names = [entry.name for entry in entries]
             for name in names:
@@ -203,10 +203,10 @@ class StateDirectory:
                     unlink_quietly(self._fs, name, dir_fd=fd)
 
     def load(self) -> RetentionState | None:
-        """Return the state, as it was seen last; None where there is none.
+        """Return the state, updated by the last tick; None if there is none.
 
         Raises:
-            SessionFileError: There is one, and it cannot be read.
+            SessionFileError: There is a state, and it cannot be read.
         """
         path = self.path / STATE_FILE
         with store_errors(path, "read"):
@@ -224,7 +224,7 @@ class StateDirectory:
         return state
 
     def read(self) -> RetentionState | None:
-        """Return the state; None where there is none, or none that can be read (an ERROR says so)."""
+        """Return the state; None if there is none, or if it cannot be read, which is logged as an ERROR."""
         try:
             return self.load()
         except StoreError as error:
@@ -232,20 +232,22 @@ class StateDirectory:
             return None
 
     def write(self, state: RetentionState) -> None:
-        """Write the state, durably. It is read in one step.
+        """Write the state, durably; `state` is read in one step.
 
         Raises:
-            StoreError: The old one is still there.
+            StoreError: The old state is still there, or may return after a power cut.
         """
         with self.folder.made() as fd, store_errors(self.path / STATE_FILE, "write"):
             replace_file(self._fs, STATE_FILE, _seal(state), dir_fd=fd, work_fd=fd)
             sync_directory(self._fs, fd)
 
     def write_due(self, state_id: str, due: Noted, ahead: Noted) -> None:
-        """Write what is due, and what is ahead of the clock, durably; before the state that knows of the run.
+        """Write the lists of due sessions and of those ahead of the clock, durably.
+
+        The caller does so before it writes the state that records the run.
 
         Raises:
-            StoreError: The old one is still there.
+            StoreError: The old lists are still there, or may return after a power cut.
         """
         parts = [due.encoded(), ahead.encoded()]
         body = b"".join([state_id.encode(), *(len(part).to_bytes(8, "big") for part in parts), *parts])
@@ -255,7 +257,7 @@ class StateDirectory:
             sync_directory(self._fs, fd)
 
     def read_due(self, state: RetentionState) -> tuple[Noted, Noted]:
-        """Return what is due and what is ahead of the clock; nothing where it cannot be read or is of another state."""
+        """Return the lists of due sessions and of those ahead of the clock; empty if unreadable or of another state."""
         try:
             data = self._read(DUE_NAME)
             return (Noted(), Noted()) if data is None else _decode_due(data, state.id)
@@ -264,7 +266,7 @@ class StateDirectory:
             return Noted(), Noted()
 
     def inodes_last(self, state: RetentionState) -> bool:
-        """Return whether files keep their inodes here, and take note of the landmark; only for the owner.
+        """Return whether files keep their inodes here, and record the landmark; only for the owner.
 
         Raises:
             StoreError: The landmark cannot be made.
@@ -276,19 +278,19 @@ class StateDirectory:
         ):
             status = self._fs.fstat(file)
         found, before = Landmark(status.st_ino, status.st_mtime_ns, status.st_ctime_ns), state.landmark
-        # A copy of the whole directory has other times of change, but for a file system that has none.
+        # A copy of the whole directory has other change times, except on a file system without them.
         is_another = before is not None and found.inode != before.inode
         is_the_same = before is not None and (found.mtime_ns, found.ctime_ns) == (before.mtime_ns, before.ctime_ns)
         state.landmark = found
         return state.inodes_last and not (is_another and is_the_same)
 
     def write_last_seen(self, text: bytes) -> None:
-        """Write what `tick_of` returned.
+        """Write the bytes that `tick_of` returned.
 
         Raises:
-            StoreError: It could not be written.
+            StoreError: They could not be written.
         """
-        # O_NONBLOCK: a FIFO of that name is an error, and not a wait for its reader.
+        # O_NONBLOCK: a FIFO of that name is an error instead of a wait for its reader.
         flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with (
             self.folder.made(durable=False) as fd,
@@ -297,7 +299,7 @@ class StateDirectory:
         ):
             status = self._fs.fstat(file)
             if not is_our_own(status):
-                # A hard link, as from a backup: its other name is not ours to write to.
+                # A hard link, as from a backup: the content under its other name must not change.
                 replace_file(self._fs, LAST_SEEN_NAME, text, dir_fd=fd, work_fd=fd)
                 return
             write_all(self._fs, file, text)
@@ -305,7 +307,7 @@ class StateDirectory:
                 self._fs.ftruncate(file, len(text))
 
     def _read(self, name: str) -> bytes | None:
-        """Return the content of a file; None where there is none."""
+        """Return the content of a file; None if there is none."""
         try:
             with self.folder.opened() as folder, opened(self._fs, name, READ_FLAGS, dir_fd=folder) as fd:
                 if problem := why_no_session_file(self._fs.fstat(fd).st_mode):

@@ -1,8 +1,7 @@
-"""What the session runtime has done since its start, counted where it happens.
+"""Counters of the session runtime since its start, kept where the counted events happen.
 
-Plain numbers for whoever watches the program (`miniclaw.admin.monitoring.metrics`); nothing is decided by them but
-whether the program calls itself ready. The labels are closed sets, so that no input can make them grow. All of it is
-changed on the trio thread.
+Plain numbers for monitoring (`miniclaw.admin.monitoring.metrics`); the program's readiness is the only decision that
+depends on them. The labels are closed sets, so that no input can add one. All counters are changed on the trio thread.
 """
 
 from __future__ import annotations
@@ -19,37 +18,37 @@ from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.retention.policy import REMOVING
 
 RunOutcome: TypeAlias = Literal["removed", "announced", "held", "interrupted", "failed"]
-"""How a cleanup ended.
+"""The outcomes of a cleanup.
 
-``removed``: it did what there was to do. ``announced``: it only said what would go. ``held``: by the guard against mass
-removal. ``interrupted``: it was stopped. ``failed``: the sessions could not be listed.
+``removed``: it ran to its end. ``announced``: it only announced. ``held``: the guard against mass removal held it.
+``interrupted``: it was stopped. ``failed``: the sessions could not be listed.
 """
 
 RUN_OUTCOMES: Final[tuple[RunOutcome, ...]] = get_args(RunOutcome)
 
 REMOVAL_REASONS: Final[tuple[str, ...]] = (*REMOVING, "deleted")
-"""Why sessions were removed: by which rule, or because somebody deleted them."""
+"""Reasons of removals: the rules, and ``deleted`` for a deletion on request."""
 
 LEFTOVER_KINDS: Final[tuple[LeftoverKind, ...]] = get_args(LeftoverKind)
 
 OTHER: Final = "other"
-"""Counted so is what belongs to no closed set, which would be a bug."""
+"""The label for a value that is in no closed set, which would be a bug."""
 
 
 class SaveStats:
-    """What was saved and what was not.
+    """Counters of saves.
 
     Attributes:
-        saved: Saves that are durable; a session that is saved twice counts twice.
-        failed: Saves that failed.
-        failing_ticks: How many regular autosaves in a row have not saved everything, up to now.
-        misplaced: Why the sessions directory is not in its place, as of the last look; None: it is.
-        lost_to: The process that owns the sessions directory instead of this one; None: this one does.
+        saved: Durable saves; a session that is saved twice counts twice.
+        failed: Failed saves.
+        failing_ticks: Regular autosaves in a row, up to now, that have not saved everything.
+        misplaced: Why the sessions directory was not in its place at the last check; None: it was.
+        lost_to: The process that owns the sessions directory instead of this one; None: this process owns it.
     """
 
     def __init__(self, clock: Now = utc_now, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._monotonic = monotonic  # not trio's: the last saves may be settled when that has ended
+        self._monotonic = monotonic  # not trio's clock: the last saves may be settled after trio has ended
         self._last_saved: float | None = None
         self.saved = 0
         self.failed = 0
@@ -69,8 +68,8 @@ class SaveStats:
         """Count one autosave.
 
         Args:
-            complete: Whether it saved all there was, and in its time.
-            early: Whether it came between two regular ones. Its failure is not yet that of an interval.
+            complete: True if it saved everything, and in time.
+            early: True if it came between two regular ones; its failure does not count as that of an interval.
         """
         if complete:
             self.failing_ticks = 0
@@ -79,47 +78,53 @@ class SaveStats:
 
     @property
     def last_saved_at(self) -> datetime | None:
-        """When the last save became durable, by the wall clock as it is now; None: none has."""
+        """Time at which the last save became durable, by the present wall clock; None: none has."""
         age = self.last_save_age()
         return None if age is None else self._clock() - timedelta(seconds=age)
 
     def last_save_age(self) -> float | None:
-        """Return for how many seconds nothing has been saved, whatever the wall clock does; None: nothing ever was."""
+        """Return the seconds since the last durable save, independent of the wall clock; None: there was none."""
         return None if self._last_saved is None else max(0.0, self._monotonic() - self._last_saved)
 
 
 class RunCount:
-    """One cleanup while it is counted. A run that ends without saying how was interrupted."""
+    """The count of one cleanup. A run that ends without a report counts as interrupted."""
 
     def __init__(self) -> None:
-        self.outcome: RunOutcome | None = "interrupted"  # None: it does not count
+        self.outcome: RunOutcome | None = "interrupted"  # None: not counted
         self.result: CleanupResult | None = None
         self.scanned = 0
 
     def done(self, result: CleanupResult) -> None:
-        """Say what it did."""
+        """Report the result of the run."""
         self.result = result
         self.scanned = result.sessions_scanned
         self.outcome = "held" if result.held else "interrupted" if result.interrupted else "removed"
 
     def announced(self, scanned: int, *, counts: bool) -> None:
-        """Say that it only looked. Where it found nothing to announce, it was no run: one that removes follows it."""
+        """Report a run that only announced.
+
+        Args:
+            scanned: Session files examined.
+            counts: False if it found nothing to announce, or was cut short; then no outcome is counted.
+        """
         self.scanned = scanned
         self.outcome = "announced" if counts else None
 
 
 class CleanupStats:
-    """What was removed: by the cleanups of the service, by those of commands, and by deleting.
+    """Counters of removals: by the service's cleanups, by the cleanups of commands, and by deletion.
 
     Attributes:
-        runs: How many ended how.
-        removed: How many sessions went for which reason.
-        leftovers: How many leftovers were removed, or moved to quarantine, by their kind.
-        bytes_freed: What the disk got back by all of it.
-        last_run_at: When the last run ended, or found nothing to announce, by the wall clock; None: there was none.
-        last_duration_seconds: How long it took.
-        last_scanned: How many session files it has looked at; 0 where it did not come so far.
-        problems: How many files it has found that are no sessions that can be judged, by their kind.
+        runs: Outcome -> runs.
+        removed: Reason -> sessions removed.
+        leftovers: Kind -> leftovers removed, or moved to quarantine.
+        bytes_freed: Bytes freed on the disk by all of these.
+        last_run_at: Time at which the last run ended, or found nothing to announce, by the wall clock; None: there was
+            none.
+        last_duration_seconds: Duration of that run.
+        last_scanned: Session files that it examined; 0 if it did not get so far.
+        problems: Kind -> files found that cannot be judged as sessions.
     """
 
     def __init__(self, clock: Now = utc_now, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -136,7 +141,7 @@ class CleanupStats:
 
     @contextmanager
     def counting(self) -> Iterator[RunCount]:
-        """Count a cleanup for the length of a block, however that ends."""
+        """Count a cleanup for the length of a block, however the block ends."""
         run, began = RunCount(), self._monotonic()
         try:
             yield run
@@ -157,14 +162,14 @@ class CleanupStats:
             self.gone(run.result.removed_by_reason, run.result.leftovers_removed, run.result.bytes_freed)
 
     def gone(self, reasons: Mapping[str, int], leftovers: Mapping[str, int], bytes_freed: int) -> None:
-        """Count what was removed, by reason and by kind."""
+        """Count removals, by reason and by kind."""
         _add(self.removed, reasons)
         _add(self.leftovers, leftovers)
         self.bytes_freed += max(0, bytes_freed)
 
 
 class SessionStats:
-    """All that is counted around one `SessionManager`."""
+    """All counters of one `SessionManager`."""
 
     def __init__(self, clock: Now = utc_now) -> None:
         self.saves = SaveStats(clock)
