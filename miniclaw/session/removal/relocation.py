@@ -66,7 +66,8 @@ def relocate(directory: SessionDirectory, session_id: str, target_id: str, may_b
         SessionExistsError: There is a session of the new id, under any of its names; nothing was changed.
         CorruptSessionError, MismatchedSessionError: The session cannot be read; nothing was changed.
         SessionTooLargeError: The file would be too large to be loaded again.
-        StoreIOError: Nothing was changed.
+        StoreIOError: Nothing was changed, unless the removal of the old file could not begin; then the same move again
+            continues.
         SessionFileError: The move was called off, or the session has a second file. Or the session has its new place,
             and the old file still exists: the message gives the reason, and the same move again continues.
     """
