@@ -1,1 +1,1 @@
-"""Which sessions may stay, and when the others go: the rules, pure. Nothing here opens a file or reads a clock."""
+"""The rules of retention: which sessions are kept, and when the others are removed. Pure: no files, no clock."""

@@ -1,11 +1,11 @@
-"""What the budgets take: the least recently used sessions, and the trash before any of them. Pure.
+"""The budgets: they remove the least recently used sessions, and the trash before any of them. Pure.
 
-They are applied in one order, each to what the ones before have left: `max_sessions`, `max_disk_bytes`,
-`min_free_disk`. None takes what is pinned, ahead of the clock, in use, or was used within `min_idle`. A budget that
-cannot be met for that is reported; `max_sessions` and `max_disk_bytes` then take what they can, and `min_free_disk`
-takes no session in vain.
+They are applied in one order, each to the result of the ones before: `max_sessions`, `max_disk_bytes`,
+`min_free_disk`. None removes a session that is pinned, ahead of the clock, in use, or was used within `min_idle`. A
+budget that cannot be met for that reason is reported; `max_sessions` and `max_disk_bytes` then remove all they can, and
+`min_free_disk` removes no session in vain.
 
-Files in quarantine count for no budget. In the trash they count for `min_free_disk` alone, which takes them before
+Files in quarantine count for no budget. In the trash they count for `min_free_disk` alone, which removes them before
 anything else: no session pays for a damaged file.
 """
 
@@ -25,17 +25,17 @@ from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.policy import PlanRow, RetentionPolicy
 
 BLOCK_BYTES: Final = 4096
-"""What a file takes on the disk is estimated as its size, rounded up to this."""
+"""Unit of the disk: a file is estimated to occupy its size, rounded up to this."""
 
 
 class Candidate(Struct, frozen=True, gc=False):
-    """A session that a budget may take.
+    """A session that a budget may remove.
 
     Attributes:
-        session: As it is stored.
-        age: Since it was last used, by what file and memory know.
-        used: When that was.
-        noted: When it was announced, by whatever rule, on `Timeline.lived`; None: it was not.
+        session: The session as stored.
+        age: Time since its last use, by file and memory.
+        used: Time of its last use.
+        noted: When it was announced, by any rule, on `Timeline.lived`; None: it was not.
         by_number: When it was announced for `max_sessions`.
     """
 
@@ -47,23 +47,23 @@ class Candidate(Struct, frozen=True, gc=False):
 
     @property
     def key(self) -> str:
-        """Of the session."""
+        """The key of the session."""
         return self.session.key
 
 
 Budget: TypeAlias = Literal["max_sessions", "max_disk_bytes", "min_free_disk"]
 
-_NOT_KNOWN: Final = datetime.max.replace(tzinfo=UTC)  # among the trash: what does not tell its age goes last
+_NOT_KNOWN: Final = datetime.max.replace(tzinfo=UTC)  # sorts entries of the trash without a known age last
 
 
 class Stock(Struct):
-    """What there is; as it would be after the rules so far.
+    """The sessions and the disk space, as they would be after the rules so far.
 
     Attributes:
-        sessions: The readable sessions, protected ones too.
-        disk_bytes: The sizes of sessions and of their entries in the trash; those that go there now count in full,
-            though they are compressed.
-        free_bytes: Free on the disk, by the estimate; None: not known, and `min_free_disk` takes nothing.
+        sessions: Number of readable sessions, including protected ones.
+        disk_bytes: The sum of the sizes of sessions and of their entries in the trash; those that this plan moves there
+            count in full, though they are compressed.
+        free_bytes: Bytes free on the disk, by the estimate; None: not known, and `min_free_disk` removes nothing.
     """
 
     sessions: int
@@ -71,22 +71,22 @@ class Stock(Struct):
     free_bytes: int | None
 
     def freed(self, size: int) -> None:
-        """Count a file as gone from the disk."""
+        """Count a file as removed from the disk."""
         if self.free_bytes is not None:
             self.free_bytes += on_disk(size)
 
 
 class Taken(Struct):
-    """What the budgets take, and what they leave.
+    """The result of the budgets: removals and the remaining stock.
 
     Attributes:
-        stock: What is left.
-        removals: The sessions, in the order in which they were taken.
+        stock: The stock after the removals.
+        removals: The sessions, in the order of their removal.
         trash: The entries of the trash, likewise.
         for_good: Keys of sessions and files that a disk budget keeps out of the trash, to which other rules move them.
-        in_use: Keys of sessions that would have been taken, were they not in use.
-        min_idle: Keys of sessions that would have been taken, had they been idle for longer.
-        waiting: Sessions that `max_sessions` will take when they have been announced for long enough.
+        in_use: Keys of sessions that would have been removed, were they not in use.
+        min_idle: Keys of sessions that would have been removed, had they been idle for longer.
+        waiting: Sessions that `max_sessions` will remove at the end of their notice period.
         unmet: Budgets that are not met after all.
     """
 
@@ -101,22 +101,22 @@ class Taken(Struct):
 
 
 def on_disk(size: int) -> int:
-    """Return what a file of this size takes on the disk, by the estimate."""
+    """Return the estimated bytes that a file of this size occupies on the disk."""
     return -(-size // BLOCK_BYTES) * BLOCK_BYTES
 
 
 def lru_first(candidates: list[Candidate]) -> None:
-    """Sort sessions as budgets take them: what was announced, then the least recently used; of equals by key."""
+    """Sort sessions in place as budgets remove them: announced first, then least recently used; ties by key."""
     candidates.sort(key=lambda candidate: (candidate.noted is None, -candidate.age, candidate.session.key))
 
 
 def oldest_first(trash: list[Leftover]) -> None:
-    """Sort entries of the trash as budgets take them."""
+    """Sort entries of the trash in place as budgets remove them."""
     trash.sort(key=lambda entry: (entry.since or _NOT_KNOWN, entry.key))
 
 
 def exceeded(policy: RetentionPolicy, stock: Stock) -> bool:
-    """Return whether there is a budget that is not met; else none takes anything."""
+    """Return whether any budget is not met; otherwise none removes anything."""
     return (
         (policy.max_sessions is not None and stock.sessions > policy.max_sessions)
         or (policy.max_disk_bytes is not None and stock.disk_bytes > policy.max_disk_bytes)
@@ -140,18 +140,19 @@ def take(
     is_ready: Callable[[Candidate], bool] = lambda _: True,
     later: timedelta = timedelta(0),
 ) -> Taken:
-    """Return what the budgets of a policy take.
+    """Apply the budgets of a policy.
 
     Args:
         policy: The budgets.
-        stock: What there is; not changed.
+        stock: The stock before them; not changed.
         candidates: The sessions that nothing but `min_idle` and `in_use` protects, as `lru_first` sorts them.
         trash: Its entries, as `oldest_first` sorts them.
         in_use: Keys of candidates that memory is using.
-        trashing: What the TTL moves to the trash, in the order in which a disk budget rather has it gone for good.
+        trashing: Sessions that the TTL moves to the trash, in the order in which a disk budget deletes them for good
+            instead.
         moving: Files that move to the trash out of quarantine, in any order.
-        is_ready: Whether `max_sessions` may take a session, which it has to announce before.
-        later: How much older the candidates are by now.
+        is_ready: Called with a session; true if its notice period is over, so that `max_sessions` may remove it.
+        later: Time that has passed since the candidates' ages were measured.
     """
     taking = _Taking(
         policy, replace(stock), candidates, trash,
@@ -182,13 +183,13 @@ class _Taking:
         later: timedelta,
     ) -> None:
         self._policy = policy
-        self._most_recent = policy.least_idle - later  # what is no older than this is not taken
+        self._most_recent = policy.least_idle - later  # the greatest age, inclusive, that protects a session
         self._candidates = candidates
         self._trash = deque(entry for entry in trash if not entry.from_quarantine)
         self._damaged = [entry for entry in trash if entry.from_quarantine]
         self._damaged += sorted(moving, key=lambda file: file.key)
         self._in_use = in_use
-        self._trashing = [*trashing]  # what this plan moves to the trash
+        self._trashing = [*trashing]  # sessions that this plan moves to the trash
         self._is_ready = is_ready
         self.gone: set[str] = set()  # keys of the sessions in taken.removals
         self._stock = stock
@@ -213,7 +214,7 @@ class _Taking:
         least, free = self._policy.min_free_disk, self._stock.free_bytes
         if least is None or free is None or free >= least:
             return
-        # Where all that may go would not be enough, it is somebody else who fills the disk: nothing goes in vain.
+        # If all that may be removed is not enough, another program fills the disk: nothing is removed in vain.
         if least - free > self._in_reach():
             self.taken.unmet.append("min_free_disk")
             return
@@ -222,7 +223,7 @@ class _Taking:
         self._take_sessions("min_free_disk", need, on_disk)
 
     def _in_reach(self) -> int:
-        """Return what the trash and all sessions that nothing protects would give."""
+        """Return the bytes that the trash and all unprotected sessions would free."""
         sizes = [entry.size for entry in (*self._damaged, *self._trash)]
         sizes += [session.size for session in self._trashing if session.key not in self.taken.for_good]
         sizes += [
@@ -233,7 +234,7 @@ class _Taking:
         return sum(map(on_disk, sizes))
 
     def _take_damaged(self, need: int) -> int:
-        """Empty the trash of files from quarantine, and keep out of it those that would go there, likewise."""
+        """Delete trashed files that came from quarantine, and keep others out of the trash; return the rest needed."""
         for file in self._damaged:
             if need <= 0:
                 break
@@ -248,7 +249,7 @@ class _Taking:
     def _take_trash(
         self, budget: Literal["max_disk_bytes", "min_free_disk"], need: int, weigh: Callable[[int], int]
     ) -> int:
-        """Empty the trash, then keep out of it what would go there, as far as needed; return what need is left."""
+        """Empty the trash, then keep sessions out of it, as far as needed; return the rest of the need."""
         while self._trash and need > 0:
             entry = self._trash.popleft()
             self.taken.trash.append(LeftoverRow(entry, budget))
@@ -266,8 +267,8 @@ class _Taking:
         return need
 
     def _take_sessions(self, budget: Budget, need: int, weigh: Callable[[int], int]) -> int:
-        """Take sessions until the need is met or all others are protected; return what is left of the need."""
-        blocked = 0  # what the protected ones before here would have given
+        """Remove sessions until the need is met or all others are protected; return the rest of the need."""
+        blocked = 0  # the part of the need that protected sessions so far would have met
         for candidate in self._candidates:
             key, session = candidate.key, candidate.session
             if need <= 0:
@@ -276,7 +277,8 @@ class _Taking:
                 continue
             too_recent = candidate.age <= self._most_recent
             if too_recent and blocked >= need and candidate.noted is None:
-                break  # so are all that follow, and none of them would have been wanted
+                break  # all that follow are too recent as well, and none of them is needed
+
             if too_recent or key in self._in_use:
                 if blocked < need:
                     (self.taken.in_use if key in self._in_use else self.taken.min_idle).add(key)

@@ -1,8 +1,8 @@
-"""What the next days' cleanups will remove, if nobody comes back. Pure.
+"""Forecast of the next days' cleanups, if no session is used meanwhile. Pure.
 
-Day by day the same rules are applied as in `miniclaw.session.retention.planner`, over what the day before has left. Not
-foreseen are sessions in use, plans that are held, and what others do to the disk. What goes to the trash is taken to
-need as much room there as before, though it is compressed: so nothing is promised that may not come.
+Day by day the rules of `miniclaw.session.retention.planner` are applied to the result of the day before. Sessions in
+use, plans that are held, and other use of the disk are not foreseen. A session in the trash counts with its full size,
+though it is compressed: the forecast does not promise bytes that may not come free.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason, RetentionPolicy, lead_of, notice_of
 
 MAX_FORECAST_DAYS: Final = 36_500
-"""How far a forecast may look, inclusive."""
+"""Greatest number of days of a forecast, inclusive."""
 
 _DAY: Final = timedelta(days=1)
 
 
 class ForecastDay(Struct, frozen=True):
-    """What the run at one time will do.
+    """The removals of the run of one day.
 
     Attributes:
-        at: When.
-        sessions: How many it will remove.
-        bytes: Their sizes, added up.
-        sessions_left: The sessions after it.
-        bytes_left: The sizes of sessions and leftovers after it, added up.
+        at: The time of the run.
+        sessions: Number of sessions that it removes.
+        bytes: The sum of their sizes.
+        sessions_left: Number of sessions after it.
+        bytes_left: The sum of the sizes of sessions and leftovers after it.
     """
 
     at: datetime
@@ -46,13 +46,13 @@ class ForecastDay(Struct, frozen=True):
 
 
 class Forecast(Struct, frozen=True):
-    """What the runs from now on will do.
+    """The removals of the runs from now on.
 
     Attributes:
-        now: Where it begins.
-        bytes_now: The sizes of sessions, trash, quarantine and other leftovers. What an unfinished removal has
-            captured counts neither here nor later.
-        sessions_now: The readable sessions.
+        now: The time of the first run.
+        bytes_now: The sum of the sizes of sessions, trash, quarantine and other leftovers. A session captured by an
+            unfinished removal counts neither here nor later.
+        sessions_now: Number of readable sessions.
         due: The sessions that are due: announced, or to be announced by the first run.
         days: A run now, and one after each day.
     """
@@ -73,15 +73,15 @@ def forecast(
     leftovers: Iterable[Leftover] = (),
     free_disk: int | None = None,
 ) -> Forecast:
-    """Foresee the cleanups of some days.
+    """Forecast the cleanups of some days.
 
     Args:
-        sessions: All that can be read, in any order.
+        sessions: All readable sessions, in any order.
         policy: The rules.
-        notice: When the first run is, and what was announced before it; one follows every 24 hours.
-        days: How many follow, from 0 to `MAX_FORECAST_DAYS`, both inclusive.
-        leftovers: What lies beside the sessions.
-        free_disk: Bytes that are free on the disk; None: not known, and `min_free_disk` takes nothing.
+        notice: The time of the first run, and the announcements before it; a run follows every 24 hours.
+        days: Number of following runs, from 0 to `MAX_FORECAST_DAYS`, both inclusive.
+        leftovers: The leftovers of the store.
+        free_disk: Bytes that are free on the disk; None: not known, and `min_free_disk` removes nothing.
 
     Raises:
         ValueError: `days` is out of these bounds.
@@ -95,7 +95,7 @@ def forecast(
 
 
 class _Course:
-    """What is left, day after day."""
+    """The remaining sessions and leftovers, day after day."""
 
     def __init__(
         self,
@@ -113,9 +113,9 @@ class _Course:
         self.sessions = 0
         self._sessions_bytes = 0
         self._expiring: list[list[StoredSession]] = [[] for _ in range(last_day + 1)]  # by day
-        self._candidates: list[Candidate] = []  # those that are left; with a budget only
-        self._gone: set[str] = set()  # keys of what budgets have taken
-        # Each group is of one kind and age, so that its first entry tells the time of all.
+        self._candidates: list[Candidate] = []  # the remaining ones; with a budget only
+        self._gone: set[str] = set()  # keys of sessions that budgets have removed
+        # Each group is of one kind and age, and the verdict on its first entry holds for all.
         self._groups = [[entry] for entry in leftovers if entry.kind != "unfinished"]
         self._due: dict[str, int] = {}  # sizes by keys
         for session in sessions:
@@ -130,7 +130,7 @@ class _Course:
         known = notice.age(header.last_accessed, session.identity, noted)
         if header.pinned:
             return
-        # Negative for a session that is ahead of the clock: some day the clock gets there.
+        # Negative for a session that is ahead of the clock: some day the clock passes it.
         age = notice.ages.shown(header.last_accessed) if known is None else known
         ttl = policy.ttl_of(header.channel)
         if ttl is not None:
@@ -151,15 +151,15 @@ class _Course:
 
     @property
     def due(self) -> Count:
-        """What the first run announces or takes, and what is announced already."""
+        """The sessions announced already, and those that the first run announces or removes."""
         return Count(len(self._due), sum(self._due.values()))
 
     def bytes_left(self) -> int:
-        """Return the sizes of all that is left."""
+        """Return the sum of the sizes of all that remains."""
         return self._sessions_bytes + sum(entry.size for group in self._groups for entry in group)
 
     def run(self, day: int, notice: Notice) -> ForecastDay:
-        """Carry out the run of a day, each day in its turn."""
+        """Simulate the run of a day; to be called for each day in order."""
         at = notice.ages.now
         expired = [session for session in self._expiring[day] if session.key not in self._gone]
         gone: list[tuple[Reason, StoredSession]] = [("ttl", session) for session in expired]
@@ -205,7 +205,7 @@ class _Course:
         return ForecastDay(at, len(gone), size, self.sessions, self.bytes_left())
 
     def _sweep(self, notice: Notice, *, is_first: bool) -> tuple[list[int], list[Leftover]]:
-        """Remove the leftovers whose time is over; return the sizes that come free, and the files for the trash."""
+        """Remove expired leftovers; return the sizes that come free, and the files that move to the trash."""
         freed: list[int] = []
         moving: list[Leftover] = []
         groups, self._groups = self._groups, []
@@ -250,13 +250,13 @@ class _Course:
         return taken
 
     def _is_ready(self, day: int, candidate: Candidate) -> bool:
-        """Return whether `max_sessions` may take a session: an earlier run has announced it, but for the first."""
+        """Return whether `max_sessions` may remove a session; after the first day it has always been announced."""
         period = notice_of(None, self._notice.rules.interval)
         return day > 0 or self._notice.is_ready(candidate.by_number, period)
 
 
 def _day_of_expiry(age: timedelta, ttl: timedelta | None, last_day: int) -> int | None:
-    """Return the first day on which a session of this age now is older than its TTL; None: not until the last day."""
+    """Return the first day on which a session of this age now is expired; None: not up to the last day."""
     if ttl is None or age + last_day * _DAY <= ttl:
         return None
     return 0 if age > ttl else (ttl - age) // _DAY + 1

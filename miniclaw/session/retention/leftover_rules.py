@@ -1,10 +1,10 @@
-"""Which leftovers go: trash and quarantine by their age, what no one owns at once. Pure.
+"""The rules for leftovers: trash and quarantine are removed by age, orphaned files at once. Pure.
 
-A file in quarantine that can be used as a session now goes by the TTL of its session, and stays where that is pinned;
-its age counts from when it came into quarantine, or from its last use if that is later. Any other goes after
+A file in quarantine that by now is a usable session is removed by the TTL of its session, and kept if that is pinned;
+its age counts from its quarantining, or from its last use if that is later. Any other is removed after
 `RetentionPolicy.quarantine_for`.
 
-What a budget takes of the trash is decided in `miniclaw.session.retention.budgets`.
+`miniclaw.session.retention.budgets` decides which entries of the trash a budget removes.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from miniclaw.session.retention.notice import DueFile, Notice, Rules
 from miniclaw.session.retention.policy import RetentionPolicy, lead_of, notice_of
 
 LEGACY_LEAST_AGE: Final = timedelta(days=1)
-"""How old, exclusive, a file of an earlier implementation has to be: until then that may still be running."""
+"""Age, exclusive, at which a file of an earlier implementation is a leftover: until then that may be running."""
 
 LeftoverReason: TypeAlias = Literal[
     "trash_expired", "ttl", "quarantine_expired", "no_owner", "legacy", "max_disk_bytes", "min_free_disk"
 ]
-"""Why a leftover goes: its time is over, nobody owns it, or a budget needs the room (the trash only).
+"""Why a leftover is removed: its time is over, it is orphaned, or a budget needs the room (the trash only).
 
-In quarantine, `ttl` takes files that hold a usable session, and ``quarantine_expired`` the rest. ``legacy`` does not
+In quarantine, `ttl` removes files that hold a usable session, and ``quarantine_expired`` the rest. ``legacy`` does not
 delete: such a file moves to quarantine and ages there. An ``unfinished`` removal that has no owner is resolved, not
 deleted.
 """
 
 
 class LeftoverRow(Struct, frozen=True, gc=False):
-    """A leftover that goes.
+    """A leftover to remove.
 
     Attributes:
-        leftover: What it is.
+        leftover: The leftover.
         reason: The rule that decided.
-        trashes: Whether it goes to the trash, unless a disk budget needs the room.
+        trashes: If true, it is moved to the trash, unless a disk budget needs the room.
     """
 
     leftover: Leftover
@@ -50,20 +50,20 @@ class LeftoverRow(Struct, frozen=True, gc=False):
 
     @property
     def frees(self) -> bool:
-        """Whether its bytes come free; a file that is moved or put back stays on the disk."""
+        """True if its bytes come free; a file that is moved or put back still occupies the disk."""
         return not self.trashes and self.leftover.kind not in {"legacy", "unfinished"}
 
 
 def goes_to_trash(leftover: Leftover, policy: RetentionPolicy) -> bool:
-    """Return whether a file in quarantine that is removed goes to the trash; a file that is too large does not."""
+    """Return whether a file is moved from quarantine to the trash on removal; a file that is too large is deleted."""
     return policy.trash_for is not None and leftover.kind == "quarantined" and leftover.size <= MAX_SESSION_BYTES
 
 
 def judge_leftover(leftover: Leftover, policy: RetentionPolicy, notice: Notice) -> LeftoverReason | None:
-    """Return why a leftover goes at this time, budgets and notice aside; None where it stays.
+    """Return why a leftover is removed at this time, budgets and notice aside; None: it is kept.
 
-    What does not tell its age stays. An entry of the trash goes by the time that it was promised; `trash_for` counts
-    only where it carries none.
+    A leftover of unknown age is kept. An entry of the trash expires at the time that it carries; `trash_for` counts
+    only if it carries none.
     """
     match leftover.kind:
         case "temporary" | "unfinished":
@@ -83,7 +83,7 @@ def judge_leftover(leftover: Leftover, policy: RetentionPolicy, notice: Notice) 
 def judge_leftovers(
     leftovers: Iterable[Leftover], policy: RetentionPolicy, notice: Notice
 ) -> tuple[list[LeftoverRow], list[Leftover], list[DueFile]]:
-    """Return what goes, what stays in trash and quarantine or comes there, and what of the quarantine is due."""
+    """Return the leftovers to remove, those kept in trash or quarantine or moved to quarantine, and the due files."""
     rows: list[LeftoverRow] = []
     staying: list[Leftover] = []
     due: list[DueFile] = []
@@ -101,15 +101,15 @@ def judge_leftovers(
 
 
 def waits(leftover: Leftover, policy: RetentionPolicy, notice: Notice) -> bool:
-    """Return whether a file in quarantine that may be expired has to stay, because its notice is not over."""
+    """Return whether a file in quarantine has to be kept, even if expired, because its notice period is not over."""
     file, limit = foresee(leftover, policy, notice), _limit(leftover, policy)
     return file is not None and not notice.is_ready(file.noted, notice_of(limit, notice.rules.interval))
 
 
 def foresee(leftover: Leftover, policy: RetentionPolicy, notice: Notice) -> DueFile | None:
-    """Return when a file in quarantine goes, however long that takes; None: no rule takes it, or its age is not known.
+    """Return when a file in quarantine will be removed, however late; None: no rule does, or its age is not known.
 
-    Nothing is announced by that.
+    This announces nothing.
     """
     limit = _limit(leftover, policy)
     age = None if limit is None else _age(leftover, notice)
@@ -122,7 +122,7 @@ def foresee(leftover: Leftover, policy: RetentionPolicy, notice: Notice) -> DueF
 
 
 def _note_if_due(leftover: Leftover, policy: RetentionPolicy, notice: Notice) -> list[DueFile]:
-    """Return a file that goes soon, announced by this or an earlier run; otherwise an empty list."""
+    """Return a file that will be removed soon, announced by this or an earlier run; otherwise an empty list."""
     file, limit = foresee(leftover, policy, notice), _limit(leftover, policy)
     if file is None or limit is None or file.age <= limit - lead_of(limit, notice.rules.interval):
         return []
@@ -134,10 +134,9 @@ def _note_if_due(leftover: Leftover, policy: RetentionPolicy, notice: Notice) ->
 
 
 def _limit(leftover: Leftover, rules: RetentionPolicy | Rules) -> timedelta | None:
-    """Return the age after which a file in quarantine goes; None: it stays.
+    """Return the age after which a file in quarantine is removed; None: it is kept.
 
-    A usable session goes by its own TTL, as if it were in its place. A file that the system does not let be read may be
-    a pinned session.
+    A usable session has its own TTL, as if it were in its place. An unreadable file may be a pinned session.
     """
     header = leftover.header
     if not leftover.readable or (header is not None and header.pinned):
@@ -151,7 +150,7 @@ def _is_older(leftover: Leftover, limit: timedelta | None, notice: Notice) -> bo
 
 
 def _age(leftover: Leftover, notice: Notice) -> timedelta | None:
-    """Return the age of a leftover; that of a session in quarantine counts from its last use, if that is later."""
+    """Return the age of a leftover; for a session in quarantine since its last use, if that is later."""
     if leftover.since is None:
         return None
     which, header = _identity(leftover), leftover.header

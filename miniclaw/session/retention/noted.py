@@ -1,4 +1,4 @@
-"""What runs have found, and when, in so few bytes that a hundred thousand sessions take 1.6 megabytes. Pure."""
+"""A compact record of the findings of runs and their times: 1.6 megabytes for a hundred thousand sessions. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _BYTES: Final = 16
 
 
 class Noted:
-    """What runs have found, and when: on `Timeline.lived`, by `identity`. Sixteen bytes each.
+    """Findings of runs by `identity`, with the time on `Timeline.lived`. Sixteen bytes each.
 
-    With each stands a mark of the file, that changes with anything that is done to it. Where it has changed, the thing
-    is not recognised, once: it may have been put back in its old place. Where it changes again, as by a backup that
-    makes hard links each day, that does not count any more.
+    Each entry carries a mark of its file, which changes with any modification. After a change the entry is not
+    recognised, once: the file may have been restored in its old place. Further changes, as by a backup that makes hard
+    links each day, are ignored.
     """
 
     def __init__(
@@ -34,16 +34,16 @@ class Noted:
         self._added: dict[int, tuple[int, int]] = {}
 
     def __len__(self) -> int:
-        """Return how many there are, those that were added since the last `renewed` not counted."""
+        """Return the number of entries, without those added since the last `renewed`."""
         return len(self._identities)
 
     def find(self, which: int, mark: int = 0) -> int | None:
-        """Return when something was found first, in microseconds; None: it was not, or its file has changed since."""
+        """Return when a file was first found, in microseconds; None: it was not, or has changed since."""
         place = self._place(which, mark)
         return None if place is None else self._seconds[place] * SECOND
 
     def keep(self, which: int, mark: int = 0) -> bool:
-        """Let something stay noted, if it is found; return whether it is."""
+        """Keep an entry, if it is found; return whether it is."""
         place = self._place(which, mark)
         if place is not None:
             self._kept[place] = 1
@@ -57,22 +57,22 @@ class Noted:
         return place if mark is None or known & _TOUCHED or known == mark else None
 
     def note(self, which: int, lived: int, mark: int = 0) -> None:
-        """Let something stay noted, or note it as found now."""
+        """Keep an entry, or add it as found now."""
         if not self.keep(which, mark):
             self.add(which, lived, mark)
 
     def add(self, which: int, lived: int, mark: int = 0) -> None:
-        """Note something as found now, whatever is known of it."""
+        """Add an entry as found now, regardless of an existing one."""
         has_changed = self._place(which, None) is not None and self._place(which, mark) is None
-        seconds = -(-lived // SECOND)  # up: no notice is shorter for it
+        seconds = -(-lived // SECOND)  # rounded up, as a notice must not be shortened
         self._added[which] = seconds, mark | _TOUCHED * has_changed
 
     def renewed(self) -> Self:
-        """Return what was kept and noted since this one was made: the rest is not due any more."""
+        """Return the entries kept or added since this was made: the rest is not due any more."""
         kept = zip(*(compress(column, self._kept) for column in self._columns()), strict=True)
         known = ((which, seconds, mark) for which, seconds, mark in kept if which not in self._added)
         added = ((which, *found) for which, found in self._added.items())
-        # One number for each: it sorts quickly, and takes little memory.
+        # One number for each entry sorts quickly, and takes little memory.
         packed = sorted(which << 64 | seconds << 32 | mark for which, seconds, mark in chain(added, known))
         return type(self)(
             array("Q", [each >> 64 for each in packed]),
@@ -84,23 +84,23 @@ class Noted:
         return self._identities, self._seconds, self._marks
 
     def view(self) -> Self:
-        """Return the same, with nothing found yet and nothing added."""
+        """Return a copy of the entries, with none marked as kept and none added."""
         return type(self)(*self._columns())
 
     def count_renewed(self) -> int:
-        """Return how many `renewed` would have."""
+        """Return the number of entries that `renewed` would have."""
         return sum(self._kept) + len(self._added)
 
     def encoded(self) -> bytes:
-        """Return it as bytes, for `decoded`."""
+        """Return the entries as bytes, for `decoded`."""
         return b"".join(column.tobytes() for column in self._columns())
 
     @classmethod
     def decoded(cls, data: bytes) -> Self:
-        """Return what bytes say.
+        """Return the entries that bytes of `encoded` hold.
 
         Raises:
-            ValueError: They are not from `encoded`.
+            ValueError: The bytes are not from `encoded`.
         """
         count, rest = divmod(len(data), _BYTES)
         if rest:

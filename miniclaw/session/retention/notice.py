@@ -1,7 +1,7 @@
-"""Nothing goes unannounced: a run deletes only what an earlier run has announced, a notice period ago. Pure.
+"""The notice period: a run deletes only sessions and files that an earlier run has announced, long enough ago. Pure.
 
-What a run finds due stands in a list until the next run. A session that is used, or whose file is another one, is not
-recognised there, and is announced anew.
+The findings of a run are kept in a list until the next run. A session that is used, or whose file is another one, is
+not recognised there, and is announced anew.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from miniclaw.session.retention.policy import Reason, RetentionPolicy, Staying, 
 from miniclaw.session.retention.timeline import Ages
 
 Why: TypeAlias = Literal["first_run", "tightened_rule", "absence", "new_file"]
-"""Why something is announced that is expired at first sight, and so was not announced in time.
+"""Why something is already expired when it is announced, and so was not announced in time.
 
 ``first_run``: no earlier run is known, as after an installation over old files, or with the state lost.
-``tightened_rule``: by the rules of the last run it was not due. ``absence``: nobody was there for long, and a time
-server says so. ``new_file``: it was not there at the last run, or pinned: it was restored, put in, or changed by hand.
+``tightened_rule``: by the rules of the last run it was not due. ``absence``: no run took place for long, as a time
+server confirms. ``new_file``: at the last run it did not exist, or was pinned: it was restored, added, or changed by
+hand.
 """
 
 
 class Rules(Struct, frozen=True):
-    """What of the rules decides whether something is due.
+    """The rules that decide which sessions and files are due, as in `RetentionPolicy`.
 
     Attributes:
-        interval: Between two runs.
-        ttl: See `RetentionPolicy.ttl`.
-        ttl_by_channel: See `RetentionPolicy.ttl_by_channel`.
-        quarantine_for: See `RetentionPolicy.quarantine_for`.
-        max_sessions: See `RetentionPolicy.max_sessions`.
+        interval: Time between two runs.
+        ttl: Inactivity after which a session is expired, exclusive; None: never.
+        ttl_by_channel: TTLs of single channels, which override `ttl`.
+        quarantine_for: Time for which files are kept in quarantine; None: for ever.
+        max_sessions: Largest number of sessions; None: any.
     """
 
     interval: timedelta
@@ -52,10 +53,10 @@ class LastRun(Struct, frozen=True):
     """A run of the daily cleanup.
 
     Attributes:
-        at: When it began, in microseconds since 1970.
-        lived: What `Timeline.lived` was.
-        count: What `Timeline.count` was.
-        rules: By which it went.
+        at: Its beginning, in microseconds since 1970.
+        lived: `Timeline.lived` at its beginning.
+        count: `Timeline.count` at its beginning.
+        rules: Its rules.
     """
 
     at: int
@@ -65,16 +66,16 @@ class LastRun(Struct, frozen=True):
 
 
 class Notice:
-    """What earlier runs have announced, and what this one has to.
+    """The announcements of earlier runs, and those that this run makes.
 
     Args:
         ages: The moment.
-        rules: By which this run goes.
+        rules: The rules of this run.
         last: The run before; None: none is known.
-        due: What it and earlier ones have announced.
-        ahead: What they have found ahead of the clock.
-        waits: Whether this run waits for a notice period; else it deletes what it finds.
-        on: Whether the daily runs do.
+        due: Announcements of that and earlier runs.
+        ahead: Their findings ahead of the clock.
+        waits: If true, this run waits for a notice period; otherwise it deletes at once.
+        on: If true, the daily runs wait for a notice period.
     """
 
     def __init__(
@@ -97,15 +98,15 @@ class Notice:
         self.on = on
 
     def age(self, stamp: datetime, which: int, announced: int | None = None) -> timedelta | None:
-        """Return the age of something; see `Ages.age`. What is ahead of the clock counts from when a run found it.
+        """Return the age of something, as `Ages.age` does; ahead of the clock, it counts from the first finding.
 
         Args:
-            stamp: When it was used.
+            stamp: Time of the last use.
             which: Its `identity`.
             announced: When it was announced, on `Timeline.lived`; None: it was not.
 
         Returns:
-            None where this is the first run that finds it ahead, or where the clock is in doubt.
+            None if this is the first run that finds it ahead, or if the clock is in doubt.
         """
         age = self.ages.age(stamp)
         if age is not None:
@@ -116,36 +117,36 @@ class Notice:
         return self.ages.age(stamp, known=announced if found is None else found)
 
     def stays(self, announced: int | None, period: timedelta) -> timedelta:
-        """Return how long a daily run leaves something at least that was announced then, or only now; not negative."""
+        """Return the rest of the daily runs' notice period; zero if over or off. `announced` None: it begins now."""
         if not self.on:
             return timedelta(0)
         passed = 0 if announced is None else self.ages.lived - announced
         return max(timedelta(0), period - passed * MICROSECOND)
 
     def is_ready(self, announced: int | None, period: timedelta) -> bool:
-        """Return whether something may go for which an earlier run has announced it, or that waits for no notice."""
+        """Return whether something may be removed: its notice period is over, or this run waits for none."""
         return not self.waits or (announced is not None and self.stays(announced, period) <= timedelta(0))
 
     def announced(self, noted: int | None, age: timedelta, ttl: timedelta, ttl_before: timedelta | None) -> int | None:
-        """Return when something was announced to go as soon as by this TTL; None: it was not.
+        """Return when an expiry at least as early as by this TTL was announced; None: it was not.
 
         Args:
             noted: When a run found it due.
             age: Its age.
-            ttl: What it expires by.
-            ttl_before: What it expired by at the last run; None: never.
+            ttl: Its TTL.
+            ttl_before: Its TTL by the rules of the last run; None: never.
         """
         if noted is None or self.last is None or not _is_tighter(age, ttl, ttl_before):
             return noted
         return None
 
     def why(self, age: timedelta, ttl: timedelta, ttl_before: timedelta | None) -> Why | None:
-        """Return why something was not announced before it expired; None: that is as it should be.
+        """Return why something was not announced before it expired; None: no announcement was missed.
 
         Args:
             age: Its age.
-            ttl: What it expires by.
-            ttl_before: What it would have expired by at the last run; None: never.
+            ttl: Its TTL.
+            ttl_before: Its TTL by the rules of the last run; None: never.
         """
         if age <= ttl:
             return None
@@ -159,48 +160,48 @@ class Notice:
         return "tightened_rule" if _is_tighter(age, ttl, ttl_before) else "new_file"
 
     def why_too_many(self) -> Why | None:
-        """Return the same for what `max_sessions` takes."""
+        """Return why `max_sessions` did not announce something earlier; None: no announcement was missed."""
         if self.last is None:
             return "first_run"
         before, now = self.last.rules.max_sessions, self.rules.max_sessions
         return "tightened_rule" if before is None or (now is not None and now < before) else None
 
     def staying(self, policy: RetentionPolicy) -> Staying | None:
-        """Return which sessions a run need not look at; see `RetentionPolicy.surely_staying`."""
+        """Return the sessions that a run can skip; None: each has to be judged, as for a budget."""
         if not self.waits:
-            return policy.surely_staying(self.ages)  # nobody asks what is due
+            return policy.surely_staying(self.ages)  # due sessions need no announcement
         young = policy.surely_staying(self.ages, self.rules.interval)
         if young is None or policy.ttl is None or policy.ttl_by_channel or not self.ages.is_plain:
             return young
         before = None if self.last is None else self.last.rules.ttl
         if before is None or before > policy.ttl:
-            return young  # what was announced by another rule is looked at
+            return young  # sessions announced by another rule have to be judged
         since = from_microseconds(self.ages.young_since(policy.ttl))
         return Staying(young.since, young.until, self.due, since)
 
     def after(self, by: timedelta) -> Notice:
-        """Return the notice of a run that comes so much later, if the machine goes on."""
+        """Return the notice of a run that comes this much later, if the machine keeps running."""
         return Notice(self.ages.after(by), self.rules, self.last, self.due, self.ahead, waits=self.waits, on=self.on)
 
     def ended(self) -> LastRun:
-        """Return this run, for the next one."""
+        """Return the record of this run for the next one."""
         return LastRun(self.ages.present, self.ages.lived, self.ages.count, self.rules)
 
 
 def _is_tighter(age: timedelta, ttl: timedelta, ttl_before: timedelta | None) -> bool:
-    """Return whether something goes sooner than it would have gone by the TTL of before."""
+    """Return whether something expires sooner than it would have by the earlier TTL."""
     return ttl_before is None or (ttl < ttl_before and age <= ttl_before)
 
 
 class DueSession(Struct, frozen=True, gc=False):
-    """A session that a rule will take if nobody uses it.
+    """A session that a rule will remove unless it is used.
 
     Attributes:
-        session: As it is stored.
+        session: The session as stored.
         reason: The rule.
-        age: Since it was last used.
+        age: Time since its last use.
         noted: When that was announced, on `Timeline.lived`; None: not by an earlier run.
-        stays: How long it stays at least; then the next run deletes it.
+        stays: Least time that it is kept; then the next run deletes it.
         why: Why it was not announced in time; None: it was, or is now.
     """
 
@@ -213,7 +214,7 @@ class DueSession(Struct, frozen=True, gc=False):
 
 
 class DueFile(Struct, frozen=True, gc=False):
-    """A file in quarantine that will be deleted; see `DueSession`."""
+    """A file in quarantine that will be deleted; the attributes are those of `DueSession`."""
 
     leftover: Leftover
     age: timedelta

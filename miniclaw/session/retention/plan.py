@@ -1,6 +1,6 @@
-"""The plan of a cleanup: which sessions and leftovers would go, each for one reason, and how many stay for what.
+"""The plan of a cleanup: sessions and leftovers to remove, each for one reason, and counts of those kept, by rule.
 
-It is made by `miniclaw.session.retention.planner` and is all that a dry run, a run and its record go by.
+`miniclaw.session.retention.planner` makes it. A dry run, a run and its record are based on nothing else.
 """
 
 from __future__ import annotations
@@ -18,34 +18,35 @@ from miniclaw.session.types import Session, SessionHeader
 
 
 class Count(Struct, frozen=True):
-    """How many, and their sizes added up."""
+    """A number of sessions, and the sum of their sizes."""
 
     sessions: int = 0
     bytes: int = 0
 
 
 class CleanupPlan(Struct):
-    """What a run would do, if it began at `now`.
+    """The removals of a run that began at `now`.
 
     Attributes:
-        ages: The moment that all sessions were judged at.
-        removals: The sessions that would go; those of the TTL first, then those of the budgets as they are taken.
-        problems: Files that are no readable sessions; they stay.
-        future: Sessions that are ahead of the clock; they stay.
-        sessions_scanned: Session files looked at.
-        leftovers: What goes beside the sessions.
-        pinned: Sessions that are pinned; no rule takes them.
-        in_use: Sessions that a rule would have taken, were they not in use, unsaved or fresh in memory.
-        min_idle: Sessions that a budget would have taken, had they been idle for longer.
-        readable: Sessions that could be judged.
-        sessions_bytes: Their sizes, added up.
-        unmet: Budgets that stay unmet, because the rest is protected or would not be enough.
-        for_good: Keys of removals and leftovers that would go to the trash, if a disk budget did not need the room.
-        due: Sessions that go for their TTL or `max_sessions` if nobody uses them: soon, or by this plan.
+        ages: The moment at which all sessions were judged.
+        removals: The sessions to remove; those of the TTL first, then those of the budgets in their order.
+        problems: Files that are no readable sessions; they are kept.
+        future: Sessions that are ahead of the clock; they are kept.
+        sessions_scanned: Number of session files scanned.
+        leftovers: The leftovers to remove.
+        pinned: Number of pinned sessions; no rule removes them.
+        in_use: Number of sessions that a rule would have removed, were they not in use, unsaved or fresh in memory.
+        min_idle: Number of sessions that a budget would have removed, had they been idle for longer.
+        readable: Number of sessions that could be judged.
+        sessions_bytes: The sum of their sizes.
+        unmet: Budgets that remain unmet, because the rest is protected or would not be enough.
+        for_good: Keys of removals and leftovers that would be moved to the trash, if a disk budget did not need the
+            room.
+        due: Sessions that their TTL or `max_sessions` removes unless they are used: soon, or by this plan.
         due_files: Files in quarantine likewise.
-        notes: What was noted or kept in the list of what is due, for these and by each rule.
-        held: Why the plan is not to be carried out unless somebody confirms it; None: it may be.
-        policy: What it was made by.
+        notes: Entries added to or kept in the list of due sessions and files; each rule has its own.
+        held: Why the plan needs a confirmation before it is carried out; None: it needs none.
+        policy: The rules of the plan.
     """
 
     ages: Ages
@@ -74,44 +75,44 @@ class CleanupPlan(Struct):
 
     @property
     def bytes(self) -> int:
-        """The sizes of the sessions that would go, added up."""
+        """The sum of the sizes of the sessions to remove."""
         return sum(row.session.size for row in self.removals)
 
     @property
     def due_count(self) -> Count:
-        """How many sessions are due, and their sizes added up."""
+        """The number of due sessions, and the sum of their sizes."""
         return Count(len(self.due), sum(due.session.size for due in self.due))
 
     def by_reason(self) -> dict[Reason, Count]:
-        """Return how many sessions go by each rule that takes any, in the order of the rules."""
+        """Return the counts of removed sessions by rule, in the order of the rules; a rule without any is absent."""
         rows: dict[Reason, list[int]] = {reason: [] for reason in REMOVING}
         for row in self.removals:
             rows[row.reason].append(row.session.size)
         return {reason: Count(len(sizes), sum(sizes)) for reason, sizes in rows.items() if sizes}
 
     def leftovers_of(self, kind: LeftoverKind) -> list[Leftover]:
-        """Return what goes of this kind."""
+        """Return the leftovers of this kind that are to be removed."""
         return [row.leftover for row in self.leftovers if row.leftover.kind == kind]
 
     def trashes(self, row: PlanRow | LeftoverRow) -> bool:
-        """Return whether a session, or a file in quarantine, that goes is kept in the trash."""
+        """Return whether a session or a file in quarantine is moved to the trash on removal."""
         if isinstance(row, LeftoverRow):
             return row.trashes and row.leftover.key not in self.for_good
         return self.policy.trashes(row.reason) and row.session.key not in self.for_good
 
     def problem_count(self, kind: str) -> int:
-        """Return how many problems are of this kind."""
+        """Return the number of problems of this kind."""
         return sum(problem.kind == kind for problem in self.problems)
 
     def still_goes(self, row: PlanRow, header: SessionHeader | Session) -> bool:
-        """Return whether a session may go after all, as it is found at the last moment.
+        """Return whether a session may still be removed, given its state at the last moment.
 
         Args:
-            row: What the plan says about it.
+            row: The plan's verdict on it.
             header: The session as it is now, in its file, whole, or in memory.
 
         Returns:
-            True where it is not pinned and was not used since the plan was made.
+            True if it is not pinned and was not used since the plan was made.
         """
         return (
             not header.pinned and row.removes and header.last_accessed in {row.session.header.last_accessed, row.used}
@@ -119,7 +120,7 @@ class CleanupPlan(Struct):
 
 
 def why_held(plan: CleanupPlan) -> str | None:
-    """Return why a plan is to be confirmed by somebody: it would remove too much at once. None: it need not be."""
+    """Return why a plan needs a confirmation: it would remove too much at once. None: it needs none."""
     fraction, going = plan.policy.max_removed_fraction, len(plan.removals)
     if fraction is None or plan.readable < GUARD_LEAST_SESSIONS or going / plan.readable <= fraction:
         return None

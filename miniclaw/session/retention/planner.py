@@ -1,8 +1,8 @@
-"""What a cleanup would do: the scanned sessions, judged. Made the same way for a dry run and for a run.
+"""The planner, which judges scanned sessions and plans their removal. A dry run and a run use it alike.
 
-The rules are applied in one order, and each removal names the one that decided: `ttl` goes by each session alone, then
-the budgets (`miniclaw.session.retention.budgets`) by all that stay. Nothing here needs trio, so that a command which
-only looks starts quickly.
+The rules are applied in one order, and each removal names the one that decided: `ttl` judges each session alone, then
+the budgets (`miniclaw.session.retention.budgets`) judge all that it keeps. Nothing here needs trio, so that a read-only
+command starts quickly.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _ZERO: Final = timedelta(0)
 
 
 class LiveSession(Struct, frozen=True, gc=False):
-    """What memory knows about a session.
+    """The state of a session in memory.
 
     Attributes:
-        last_accessed: When it was last used.
-        busy: Whether it is in use, or has changes that are not saved.
-        pinned: Whether it is pinned.
+        last_accessed: Time of its last use.
+        busy: True if it is in use or dirty.
+        pinned: True if it is pinned.
     """
 
     last_accessed: datetime
@@ -41,18 +41,18 @@ class LiveSession(Struct, frozen=True, gc=False):
 
 
 FindLive: TypeAlias = Callable[[str], LiveSession | None]
-"""What memory knows about the session of this id; None: nothing."""
+"""Looks up the state in memory of the session of this id; None: it is not loaded."""
 
 
 class Planner:
-    """Makes a plan of what a scan finds, bit by bit.
+    """Builds a plan from the results of a scan, batch by batch.
 
-    For the TTL alone no row is made for what simply stays: there may be a hundred thousand.
+    For the TTL alone no row is made for a session that it simply keeps: there may be a hundred thousand.
 
     Args:
         policy: The rules.
-        notice: The one moment that all are judged at, and what was announced before.
-        live: Asked about sessions that a rule might take; None: nothing is in memory.
+        notice: The one moment at which all are judged, and the announcements of earlier runs.
+        live: Called for sessions that a rule might remove; None: no session is loaded.
     """
 
     def __init__(self, policy: RetentionPolicy, notice: Notice, *, live: FindLive | None = None) -> None:
@@ -61,17 +61,17 @@ class Planner:
         self._live = live
         self._now = notice.ages.now
         self._young = policy.young(notice.ages, notice.rules.interval)
-        # Of what was used since then, an age is what the wall clock says.
+        # From here on an age is a difference of wall-clock times.
         self._recent_since = max(self._young.since, notice.ages.frame_since)
-        self._found = CleanupPlan(notice.ages, policy=policy)  # what needs no budget to be told
+        self._found = CleanupPlan(notice.ages, policy=policy)  # all that does not depend on a budget
         self._candidates: list[Candidate] = []  # with a budget only
         self._in_use: set[str] = set()  # keys of candidates
-        self._spared: set[str] = set()  # keys of what is expired by its file, but not by memory
+        self._spared: set[str] = set()  # keys of sessions that are expired by their file, but not by memory
         self._leftovers: list[Leftover] = []
         self._confirmed: set[str] = set()
 
     def add(self, rows: Iterable[ScanRow]) -> None:
-        """Judge some more of what was scanned."""
+        """Judge a batch of scan results."""
         found, budgets = self._found, self._policy.has_budget
         since, until = self._recent_since if budgets else self._young.since, self._young.until
         for row in rows:
@@ -89,13 +89,13 @@ class Planner:
                 self._add_recent(row)
 
     def add_kept(self, sessions: int, size: int) -> None:
-        """Count sessions that no rule can take, and their bytes."""
+        """Count sessions that no rule can remove, and their bytes."""
         self._found.sessions_scanned += sessions
         self._found.readable += sessions
         self._found.sessions_bytes += size
 
     def _add_recent(self, row: StoredSession) -> None:
-        """Take a session that no TTL takes into account for the budgets."""
+        """Consider for the budgets a session that no TTL removes."""
         used = row.header.last_accessed
         live = self._live(row.header.session_id) if self._live is not None else None
         if live is not None and (live.pinned or live.busy or live.last_accessed != used):
@@ -144,19 +144,19 @@ class Planner:
                 self._in_use.add(row.key)
 
     def _last_use(self, row: StoredSession, live: LiveSession | None) -> tuple[datetime, timedelta | None, int | None]:
-        """Return when a session was used last, its age, and when that was announced."""
+        """Return the time of a session's last use, its age, and when that was announced."""
         notice, used = self._notice, row.header.last_accessed
         if live is None or live.last_accessed == used:
             noted = notice.due.find(row.identity, row.mark)
             return used, notice.age(used, row.identity, noted), noted
-        # Not saved yet, or changed by hand: of the two the younger counts, and nobody has announced that.
+        # Unsaved, or the file was changed by hand: the younger of both counts, and no run has announced that one.
         age, its_age = notice.ages.age(used), notice.ages.age(live.last_accessed)
         if age is None or (its_age is not None and age <= its_age):
             return used, age, None
         return live.last_accessed, its_age, None
 
     def _note(self, which: int, mark: int, noted: int | None) -> None:
-        """Let what was announced stay so, and announce the rest."""
+        """Keep an existing announcement, or announce now."""
         due = self._notice.due
         if noted is None:
             due.add(which, self._notice.ages.lived, mark)
@@ -164,14 +164,14 @@ class Planner:
             due.keep(which, mark)
 
     def add_leftovers(self, leftovers: Iterable[Leftover]) -> None:
-        """Take some more of what lies beside the sessions into account."""
+        """Add a batch of leftovers."""
         self._leftovers += leftovers
 
     def finish(self, *, free_disk: int | None = None) -> CleanupPlan:
-        """Return the plan over all that was added; may be called again after more was.
+        """Return the plan over everything added; may be called again after further additions.
 
         Args:
-            free_disk: Bytes that are free on the disk; None: not known, and `min_free_disk` takes nothing.
+            free_disk: Bytes that are free on the disk; None: not known, and `min_free_disk` removes nothing.
         """
         found, policy = self._found, self._policy
         leftovers, staying, due_files = judge_leftovers(self._leftovers, policy, self._notice)
@@ -201,7 +201,7 @@ class Planner:
         plan = CleanupPlan(
             found.ages,
             found.removals + taken.removals,
-            # What moves to quarantine is no stranger.
+            # A file that moves to quarantine is ours, and so not foreign.
             [problem for problem in found.problems if problem.kind != "foreign" or problem.key not in moving],
             found.future.copy(),
             found.sessions_scanned,
@@ -228,7 +228,7 @@ class Planner:
         return self._notice.is_ready(candidate.by_number, notice_of(None, self._notice.rules.interval))
 
     def _all_due(self, taken: Taken) -> list[DueSession]:
-        """Return what is due, with what `max_sessions` announces or takes, each by the rule that takes it first."""
+        """Return the due sessions, and those that `max_sessions` announces or removes, each by its earliest rule."""
         notice, period = self._notice, notice_of(None, self._notice.rules.interval)
         due = {each.session.key: each for each in self._found.due}
         sooner = {row.session.key: row.reason for row in taken.removals}  # than by their TTL
@@ -245,18 +245,18 @@ class Planner:
         return [*due.values()]
 
     def unconfirmed(self, plan: CleanupPlan) -> list[StoredSession]:
-        """Return which sessions of this planner's plan go for a budget, and were only seen by their beginning.
+        """Return the sessions that this planner's plan removes for a budget and that were not read in full.
 
-        Each that turns out not to be as it seemed makes another one go in its place. So they are read whole and
-        given to `confirm`, and the plan is made anew, until there are none.
+        A session that differs on a full read is replaced in the plan by another. The caller therefore reads these in
+        full, passes them to `confirm` and makes the plan anew, until there are none.
         """
         return [row.session for row in plan.removals if row.reason != "ttl" and row.session.key not in self._confirmed]
 
     def confirm(self, found: Mapping[str, ScanRow | None]) -> None:
-        """Take note of what sessions are when they are read whole.
+        """Correct the plan by sessions that were read in full.
 
         Args:
-            found: By the keys of sessions that `unconfirmed` returned; None: it is gone.
+            found: By the keys of sessions that `unconfirmed` returned; None: the session no longer exists.
         """
         self._confirmed.update(found)
         changed = {each.key for each in self._candidates if each.key in found and found[each.key] != each.session}

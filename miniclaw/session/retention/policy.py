@@ -1,10 +1,11 @@
-"""Which sessions may stay: the rules, and the verdict of the TTL. Pure.
+"""The rules of retention, and the verdict of the TTL on one session. Pure.
 
-The rule of the TTL is a sliding window of inactivity, judged by `last_accessed` alone (never by a file's times): a
-session is expired when it was last used *longer ago* than its TTL; at exactly the TTL it is kept. How long ago that is,
-`miniclaw.session.retention.timeline` says; and when an expired session goes, `miniclaw.session.retention.notice`.
+The TTL is a sliding window of inactivity, judged by `last_accessed` alone (never by a file's times): a session is
+expired when it was last used *longer ago* than its TTL; at exactly the TTL it is kept.
+`miniclaw.session.retention.timeline` measures ages, and `miniclaw.session.retention.notice` decides when an expired
+session is removed.
 
-What the budgets take depends on all sessions together: `miniclaw.session.retention.budgets`.
+The verdict of the budgets depends on all sessions together: `miniclaw.session.retention.budgets`.
 """
 
 from __future__ import annotations
@@ -23,36 +24,36 @@ from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.types import Session, SessionHeader
 
 SESSION_TTL_DAYS: Final = 30
-"""Days of inactivity after which a session may go, unless configured otherwise."""
+"""Days of inactivity after which a session may be removed, unless configured otherwise."""
 
 DEFAULT_MIN_IDLE: Final = timedelta(hours=24)
-"""How long nobody must have used a session before a budget may take it, unless configured otherwise."""
+"""Time for which a session must have been unused before a budget may remove it, unless configured otherwise."""
 
 DEFAULT_LOW_WATER: Final = (9, 10)
-"""The part of `max_disk_bytes` down to which it removes, unless configured otherwise."""
+"""The part of `max_disk_bytes` down to which that budget removes, unless configured otherwise."""
 
 DAILY: Final = timedelta(days=1)
-"""Between two runs where they come at a time of day, or where nothing else is known."""
+"""Time between two runs that come at a time of day, or whose interval is not known."""
 
 QUARANTINE_DAYS: Final = 90
-"""Days for which quarantined files are kept, unless configured otherwise."""
+"""Days for which files are kept in quarantine, unless configured otherwise."""
 
 GUARD_LEAST_SESSIONS: Final = 20
-"""Below so many readable sessions `max_removed_fraction` does not apply: of three, one is a third."""
+"""Readable sessions below which `max_removed_fraction` does not apply: of three, one is a third."""
 
 LEAD_MARGIN: Final = timedelta(hours=4)
 MOST_LEAD: Final = timedelta(days=7)
 MOST_NOTICE: Final = timedelta(hours=20)
-"""Less than a day: the run after the one that announced may delete, also where that one came a little late."""
+"""Less than a day: the next run may delete, even if the run that announced came a little late."""
 
 Reason: TypeAlias = Literal[
     "ttl", "max_sessions", "max_disk_bytes", "min_free_disk",
     "future", "pinned", "in_use", "min_idle", "within_ttl", "never",
 ]  # fmt: skip
-"""Which rule decided. Those of the first line remove, each by the name of its rule; the others keep.
+"""The rule that decided. Those of the first line remove, each by the name of its rule; the others keep.
 
-``future``: ahead of the clock. ``pinned``: somebody pinned it. ``in_use``: memory knows it to be in use, unsaved or
-fresh. ``min_idle``: a budget would have taken it, but it was used too recently. ``within_ttl``: its TTL is not over.
+``future``: ahead of the clock. ``pinned``: its pin protects it. ``in_use``: in memory it is in use, unsaved or fresh.
+``min_idle``: a budget would have removed it, but it was used too recently. ``within_ttl``: its TTL is not over.
 ``never``: no TTL applies.
 """
 
@@ -64,22 +65,22 @@ _TRASHED: Final[frozenset[Reason]] = frozenset({"ttl", "max_sessions"})
 
 
 def lead_of(ttl: timedelta, interval: timedelta) -> timedelta:
-    """Return how long before it expires something is announced, where a run comes every `interval`."""
+    """Return the time before expiry at which a session is announced, with a run every `interval`."""
     return max(interval + LEAD_MARGIN, min(MOST_LEAD, ttl / 4))
 
 
 def notice_of(ttl: timedelta | None, interval: timedelta) -> timedelta:
-    """Return how long at least something stays after it was announced; None: by a rule that goes by no age."""
+    """Return the notice period, the least time from announcement to removal; `ttl` None: the rule ignores age."""
     notice = min(MOST_NOTICE, interval * 5 / 6)
     return notice if ttl is None else min(notice, ttl)
 
 
 class PolicyError(ValueError):
-    """Rules that make no sense.
+    """Invalid rules.
 
     Attributes:
         attribute: The rule that is wrong.
-        problem: What is wrong with it; where two contradict each other, it names the other.
+        problem: The reason. Of two rules that contradict each other, it names the other.
     """
 
     def __init__(self, attribute: str, problem: str) -> None:
@@ -89,23 +90,23 @@ class PolicyError(ValueError):
 
 
 class RetentionPolicy(Struct, frozen=True, kw_only=True):
-    """How long sessions are kept, and how many. Each rule but `min_idle` is off where it is None.
+    """Limits on the age, number and size of sessions. Each rule but `min_idle` is off if it is None.
 
     Attributes:
         ttl: Inactivity after which a session is expired, exclusive; positive. None: never.
-        ttl_by_channel: The same for single channels, before `ttl`.
-        max_sessions: How many sessions may stay, at least 1; the least recently used go.
+        ttl_by_channel: TTLs of single channels, which override `ttl`.
+        max_sessions: Largest number of sessions, at least 1; beyond it the least recently used are removed.
         max_disk_bytes: Bytes that sessions and their entries in the trash may take, at least 1. Beyond it first the
-            trash is emptied, then the least recently used sessions go.
+            trash is emptied, then the least recently used sessions are removed.
         low_water: Bytes down to which `max_disk_bytes` removes, below it; None: nine tenths of it.
-        min_free_disk: Bytes that are to be free on the disk, at least 1; as `max_disk_bytes` where they are fewer, but
-            no session goes where all of them would not be enough.
-        min_idle: What was used within this time, inclusive, is not taken by the last three; positive. None:
-            `DEFAULT_MIN_IDLE`. The TTLs are not bound by it, but where it is given it may be above none of them.
+        min_free_disk: Bytes that have to be free on the disk, at least 1. Below it the trash and sessions are removed
+            as by `max_disk_bytes`, but no session if all of them together would not be enough.
+        min_idle: The last three rules spare a session used within this time, inclusive; positive. None:
+            `DEFAULT_MIN_IDLE`. The TTLs ignore it, but if given it may exceed none of them.
         max_removed_fraction: A run that would remove more than this part of at least `GUARD_LEAST_SESSIONS` sessions
             is held; between 0 and 1, both exclusive.
-        trash_for: How long removed sessions are kept in the trash; positive. None: they are not.
-        quarantine_for: How long quarantined files are kept; positive. None: for ever.
+        trash_for: Time for which removed sessions are kept in the trash; positive. None: they are not.
+        quarantine_for: Time for which files are kept in quarantine; positive. None: for ever.
 
     Raises:
         PolicyError: A rule is zero, negative or no number, or two contradict each other. It is a ValueError. No
@@ -171,19 +172,19 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
 
     @property
     def has_budget(self) -> bool:
-        """Whether there is a rule that goes by all sessions together."""
+        """True if a rule depends on all sessions together."""
         return not (self.max_sessions is None and self.max_disk_bytes is None and self.min_free_disk is None)
 
     def trashes(self, reason: Reason) -> bool:
-        """Return whether what is removed for this reason goes to the trash: not where the disk needs the room."""
+        """Return whether a removal for this reason moves the session to the trash; a disk budget needs the room."""
         return self.trash_for is not None and reason in _TRASHED
 
     def judge(self, session: SessionHeader | Session, age: timedelta | None) -> Reason:
-        """Return what decides about a session of this age by itself; budgets may still take what stays.
+        """Return the verdict on a single session; budgets may still remove one that it keeps.
 
         Args:
             session: The session.
-            age: Since it was last used; None: it is ahead of the clock.
+            age: Time since its last use; None: it is ahead of the clock.
         """
         if age is None:
             return "future"
@@ -195,20 +196,20 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
         return "ttl" if age > ttl else "within_ttl"
 
     def is_expired(self, session: SessionHeader | Session, ages: Ages) -> bool:
-        """Return whether a session may be removed at this time for its TTL."""
+        """Return whether the TTL lets a session be removed at this moment."""
         return self.judge(session, ages.age(session.last_accessed)) == "ttl"
 
     def surely_staying(self, ages: Ages, interval: timedelta | None = None) -> Staying | None:
-        """Return which sessions stay, whatever their channel; None where each has to be judged, as for a budget.
+        """Return the sessions of any channel that are surely kept; None: each has to be judged, as for a budget.
 
         Args:
             ages: The moment.
-            interval: Between two runs; given, a session that is due is not among them.
+            interval: Time between two runs; if given, sessions that are due are excluded.
         """
         return None if self.has_budget else self.young(ages, interval)
 
     def young(self, ages: Ages, interval: timedelta | None = None) -> Staying:
-        """Return which sessions stay by any TTL, whatever their channel; see `surely_staying`."""
+        """Return the sessions of any channel that every TTL keeps; `interval` is as in `surely_staying`."""
         ttls = [ttl for ttl in [self.ttl, *self.ttl_by_channel.values()] if ttl is not None]
         limits = [ttl if interval is None else ttl - lead_of(ttl, interval) for ttl in ttls]
         if not limits:
@@ -222,7 +223,7 @@ def _check_duration(name: str, value: object, what: str) -> None:
 
 
 def _check_count(name: str, value: object) -> None:
-    # A bool is an int, but says nothing of how many.
+    # A bool is an int, but not a count.
     if value is not None and not (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         raise PolicyError(name, f"a whole number from 1, or None for never; not {value!r}")
 
@@ -233,13 +234,13 @@ def _check_fraction(name: str, value: object) -> None:
 
 
 class Staying(Struct, frozen=True):
-    """Which sessions stay by any rule, if they are not pinned; the times are those of their last use, inclusive.
+    """The sessions that every rule keeps, unless they are pinned, by the time of their last use; bounds are inclusive.
 
     Attributes:
-        since: From when on; what is older may be due.
-        until: Until when.
-        due: What was announced, and stays as well, if it was used from `due_since` on; None: nothing.
-        due_since: From when on nothing is expired.
+        since: Lower bound; an older session may be due.
+        until: Upper bound.
+        due: Announced sessions; those used from `due_since` on are kept as well. None: there are none.
+        due_since: Time from which on no session is expired.
     """
 
     since: datetime
@@ -252,10 +253,10 @@ class PlanRow(Struct, frozen=True, gc=False):
     """The verdict on one session.
 
     Attributes:
-        session: As it is stored.
+        session: The session as stored.
         reason: The rule that decided.
-        age: Since it was last used; negative in the future.
-        used: When that was, by its file or, where it is there, by memory.
+        age: Time since its last use; negative in the future.
+        used: Time of its last use, by its file or, if the session is loaded, by memory.
     """
 
     session: StoredSession
@@ -265,17 +266,17 @@ class PlanRow(Struct, frozen=True, gc=False):
 
     @property
     def removes(self) -> bool:
-        """Whether the session would go."""
+        """True if the session would be removed."""
         return self.reason in _REMOVING
 
 
 def plan_retention(sessions: Iterable[StoredSession], policy: RetentionPolicy, ages: Ages) -> Iterable[PlanRow]:
-    """Yield the verdict on each session by itself; what budgets take is in no row here.
+    """Yield the verdict on each session by itself; no row here comes from a budget.
 
     Args:
         sessions: In any order; consumed one by one, so that a plan over many needs no memory for those it keeps.
         policy: The rules.
-        ages: The one moment that all are judged at.
+        ages: The one moment at which all are judged.
     """
     for session in sessions:
         used = session.header.last_accessed

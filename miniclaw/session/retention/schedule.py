@@ -1,13 +1,13 @@
-"""When the daily cleanup runs. Pure.
+"""The schedule of the daily cleanup. Pure.
 
-It runs every `cleanup_interval`, counted from the beginning of one run to the beginning of the next, by the time that
-was witnessed or by the wall clock, whichever comes first: so restarts, sleep and wrong clocks neither postpone it for
-ever nor multiply it. Or it runs at a time of day. One that fell due while the
-program was not running runs at the start.
+It runs every `cleanup_interval`, counted from the beginning of one run to the beginning of the next, by witnessed time
+or by the wall clock, whichever comes first. Restarts, sleep and wrong clocks therefore neither postpone it for ever nor
+multiply it. Alternatively it runs at a time of day. A run that fell due while the program was not running takes place
+at the start.
 
-A time of day is exactly one moment for each day of the local calendar: where the clock jumps over the time, it is the
-moment of the jump; where the time comes twice, it is the first; a day that the calendar leaves out has none. The rule
-needs only the local time of an instant, which every `tzinfo` and the system can tell.
+A time of day is exactly one moment for each day of the local calendar: if the clock jumps over the time, the moment of
+the jump; if the time comes twice, the first; a day that the calendar leaves out has none. The rule needs only the local
+time of an instant, which every `tzinfo` and the system can give.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ CLEANUP_INTERVAL_SECS: Final = 24 * 60 * 60
 """Seconds between two runs, unless configured otherwise."""
 
 SETTLING: Final = timedelta(minutes=15)
-"""No run comes so soon after the start of the machine: a time server may set the clock first."""
+"""No run begins this soon after the start of the machine: a time server may set the clock first."""
 
 
 class Schedule:
-    """When runs are due.
+    """The rule by which runs fall due.
 
     Args:
         interval: From the beginning of one run to the beginning of the next, positive; None: never.
         at: A time of day, naive, instead of `interval`.
-        tz: Where that is meant; None: where the machine is.
+        tz: The time zone of `at`; None: that of the machine.
 
     Raises:
         ValueError: `at` is no naive time of day.
@@ -49,16 +49,16 @@ class Schedule:
 
     @property
     def interval(self) -> timedelta | None:
-        """Between two runs; None: there are none."""
+        """The time between two runs; None: there are none."""
         return self._interval if self._at is None else DAILY
 
     def delay(self, ages: Ages, last: LastRun | None, boottime: int) -> timedelta | None:
-        """Return how long it is until the next run, as far as is known now; zero: it is due. None: there is none.
+        """Return the time until the next run, as far as is known now; zero: it is due. None: there is none.
 
         Args:
             ages: The moment.
             last: The last run; None: none is known.
-            boottime: Since the start of the machine, in microseconds.
+            boottime: Time since the start of the machine, in microseconds.
         """
         delay = self._delay(ages, last)
         return None if delay is None else max(timedelta(0), delay, SETTLING - boottime * MICROSECOND)
@@ -67,7 +67,7 @@ class Schedule:
         if self.interval is None or last is None:
             return self.interval and timedelta(0)
         passed = (ages.lived - last.lived) * MICROSECOND
-        # A run in the future was written down by a wrong clock.
+        # A wrong clock has recorded a run in the future.
         began = from_microseconds(last.at) if last.at <= ages.present else ages.now - passed
         if self._at is None:
             return self.interval - max(passed, ages.now - began)
@@ -76,11 +76,11 @@ class Schedule:
         return next_time_of_day(ages.now, self._at, self._tz) - ages.now
 
     def due_at(self, run: LastRun, last: LastRun | None) -> LastRun:
-        """Return a run as it is to be remembered: as if it had begun when it fell due, so that the next is not late.
+        """Return the record of a run, dated back to when it fell due, so that the next is not late.
 
         Args:
-            run: As it began.
-            last: The one before.
+            run: The run with its actual beginning.
+            last: The run before.
         """
         if self._at is not None or self._interval is None or last is None:
             return run
@@ -90,7 +90,7 @@ class Schedule:
         return LastRun(run.at - late, run.lived - late, run.count - late, run.rules)
 
     def run_from(self, next_run: datetime | None, moment: datetime) -> datetime | None:
-        """Return the first of the coming runs that is not before a moment; None: none comes by itself.
+        """Return the first of the coming runs that is not before a moment; None: no run is scheduled.
 
         Args:
             next_run: The next run; None: there is none.
@@ -113,7 +113,7 @@ def next_time_of_day(now_utc: datetime, at: time, tz: tzinfo | None = None) -> d
     Args:
         now_utc: Now, aware.
         at: The time of day, naive.
-        tz: Where it is meant; None: where the machine is.
+        tz: Its time zone; None: that of the machine.
 
     Raises:
         ValueError: `now_utc` is naive or `at` is aware.
@@ -122,7 +122,7 @@ def next_time_of_day(now_utc: datetime, at: time, tz: tzinfo | None = None) -> d
 
 
 def latest_time_of_day(now_utc: datetime, at: time, tz: tzinfo | None = None) -> datetime:
-    """Return the latest moment of a time of day, in UTC, not later than now; as `next_time_of_day`."""
+    """Return the latest moment of a time of day, in UTC, not later than now; arguments as in `next_time_of_day`."""
     return next(moment for moment in _moments(now_utc, at, tz, days=range(1, -5, -1)) if moment <= now_utc)
 
 
@@ -138,17 +138,17 @@ def _moments(now_utc: datetime, at: time, tz: tzinfo | None, *, days: range) -> 
 def _moment_on(day: date, at: time, tz: tzinfo | None) -> datetime | None:
     """Return the first instant of a local day at which its clock shows the time or later; None: there is no such day.
 
-    It is assumed that no clock is changed twice within 48 hours.
+    No clock is assumed to change twice within 48 hours.
     """
     wanted = datetime.combine(day, at)
     as_utc = wanted.replace(tzinfo=UTC)
-    # What the local clock may be ahead of UTC by: no offset is a day or more.
+    # The possible offsets of the local clock from UTC; all are shorter than a day.
     offsets = {_local(as_utc - _DAY, tz) - (wanted - _DAY), _local(as_utc + _DAY, tz) - (wanted + _DAY)}
     possible = sorted(as_utc - offset for offset in offsets)
     for moment in possible:
         if _local(moment, tz) == wanted:
             return moment
-    # The clock jumps over the time, between these two: look for the second of the jump.
+    # The clock jumps over the time, between these two: search for the second of the jump.
     low, high = 0, -(-(possible[-1] - possible[0]) // _SECOND)
     start = possible[0].replace(microsecond=0)
     while high - low > 1:
@@ -160,5 +160,5 @@ def _moment_on(day: date, at: time, tz: tzinfo | None) -> datetime | None:
 
 
 def _local(moment: datetime, tz: tzinfo | None) -> datetime:
-    """Return what the local clock shows, naive."""
+    """Return the time on the local clock, naive."""
     return moment.astimezone(tz).replace(tzinfo=None)

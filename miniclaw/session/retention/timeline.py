@@ -1,9 +1,9 @@
-"""Our own clock: how much time has passed, whatever the wall clock says, and how old a stamp is. Pure.
+"""A clock of our own: elapsed time and the ages of stamps, independent of errors of the wall clock. Pure.
 
 ``lived`` counts the time that a running machine has witnessed. It never runs faster than time. ``count``, the clock of
-ages, is ``lived`` and the gaps between two runs of the machine that are a day at most; a longer gap counts in both
-where a time server vouches for the clock on both sides of it, and else in neither. A *frame* says which times the wall
-clock showed at which count: so a stamp made under a wrong clock is read with the clock of its day.
+ages, adds the gaps between two runs of the machine that are a day at most. A longer gap is added to both if a time
+server vouches for the clock on both sides of it, and otherwise to neither. A *frame* records the times that the wall
+clock showed, and their counts: a stamp made under a wrong clock is read with the clock of its day.
 
 All times are whole microseconds.
 """
@@ -23,25 +23,25 @@ SECOND: Final = 1_000_000
 DAY: Final = 24 * 60 * 60 * SECOND
 
 TOLERANCE: Final = 5 * 60 * SECOND
-"""By how much a clock may be corrected without anybody caring."""
+"""Largest correction of a clock, inclusive, that is ignored."""
 
 SHORT_GAP: Final = DAY
-"""A machine that is off for so long, inclusive, is one that is switched off at night: that is time."""
+"""Largest gap, inclusive, that counts as time, as of a machine that is switched off at night."""
 
 FLOOR_PERIOD: Final = 7 * DAY
-"""A clock that stays behind for so much witnessed time is right after all."""
+"""Witnessed time, exclusive, after which a clock that is still behind is considered right."""
 
 MOST_UNSEEN: Final = 60 * 60 * SECOND
-"""So much of the time before a program's first look at a run of the machine is witnessed; the rest is a gap."""
+"""Largest part of the time from a machine's start to a program's first look that is witnessed; the rest is a gap."""
 
 KEPT_FRAMES: Final = 9 * DAY
-"""Frames are kept for so much longer than anything else is."""
+"""Time for which a frame is kept beyond the longest retention."""
 
 MAX_FRAMES: Final = 200
-"""So many frames are kept at the most; a clock that flaps makes more."""
+"""Largest number of frames; a clock that flaps makes more."""
 
 EARLIEST: Final = to_microseconds(datetime(2026, 1, 1, tzinfo=UTC))
-"""Before the first release of this program: a wall clock that shows an earlier time is certainly wrong."""
+"""A time before the first release of this program: a wall clock that shows an earlier one is certainly wrong."""
 
 
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
@@ -51,10 +51,10 @@ class Frame(Struct, array_like=True):
     """A stretch of the wall clock: a stamp in it was made at the count `stamp - offset`.
 
     Attributes:
-        offset: What the wall clock was ahead of the count.
+        offset: Difference of the wall clock from the count, positive if ahead.
         lo: The first time that it showed.
         hi: The last one.
-        merged: It stands for several, and its offset is that of the youngest reading.
+        merged: If true, it stands for several, and its offset is the one by which stamps are youngest.
     """
 
     offset: int
@@ -68,12 +68,12 @@ class Frame(Struct, array_like=True):
 
 
 class Floor(Struct, array_like=True):
-    """The wall clock is behind what was known before: the present goes on from there.
+    """The last known time, from which the present continues while the wall clock is behind it.
 
     Attributes:
-        at: The present when it began.
-        lived: What `lived` was then.
-        doubted: What `lived` was when the doubt began, which may be earlier.
+        at: The present when the floor began.
+        lived: `Timeline.lived` at that moment.
+        doubted: `Timeline.lived` when the doubt began, which may be earlier.
     """
 
     at: int
@@ -82,7 +82,7 @@ class Floor(Struct, array_like=True):
 
 
 class Seen(Struct):
-    """The last look at the clocks, and the present that followed from it."""
+    """The last reading of the clocks, and the present that followed from it."""
 
     now: int
     wall: int
@@ -92,15 +92,15 @@ class Seen(Struct):
 
 
 class Timeline(Struct):
-    """What is known of the time. Changed by one thread at a time.
+    """The present and the history of the clocks. Changed by one thread at a time.
 
     Attributes:
-        lived: The time that was witnessed.
+        lived: The witnessed time.
         count: The clock of ages.
         short_gap: A gap before this run of the machine that counts, until the clock is set; 0: there is none.
         unconfirmed: A long gap before this run of the machine, until a time server confirms it; 0: there is none.
-        seen: The last look; None: there was none.
-        floor: Where the present goes on from, while the wall clock is behind; None: it is not.
+        seen: The last reading; None: there was none.
+        floor: The last known time, while the wall clock is behind it; None: it is not.
         frames: All but the last have ended.
     """
 
@@ -113,14 +113,14 @@ class Timeline(Struct):
     frames: list[Frame] = field(default_factory=list)
 
     def observe(self, reading: Reading, *, keeps: int | None = 0) -> bool:
-        """Take note of the clocks; to be done at each look, before each stamp.
+        """Record a reading of the clocks; required before each stamp.
 
         Args:
-            reading: What they say.
-            keeps: The longest time that anything is kept for, so that older frames can go; None: for ever.
+            reading: The clocks.
+            keeps: The longest retention, beyond which older frames are dropped; None: for ever.
 
         Returns:
-            Whether another frame has begun, which is to be kept on the disk.
+            True if a new frame has begun, or the last was corrected, so that the timeline has to be saved.
         """
         seen = self.seen
         same_boot = seen is not None and seen.boot == reading.boot
@@ -129,14 +129,14 @@ class Timeline(Struct):
         self.lived = min(self.lived + elapsed, LATEST)
         self.count = min(self.count + elapsed, LATEST)
         if same_boot and seen is not None and abs(reading.wall - seen.wall - elapsed) > TOLERANCE:
-            self.floor = None  # somebody has just set it: that is believed
+            self.floor = None  # the clock was set during this run of the machine, which is trusted
         now = self._present(reading, expected, same_boot=same_boot)
         jump = now - expected
         if not same_boot:
             self.short_gap = jump if 0 <= jump <= SHORT_GAP else 0
             self.count = min(self.count + self.short_gap, LATEST)
             self.unconfirmed = jump if jump > SHORT_GAP and seen is not None and seen.synchronised else 0
-        elif abs(jump) > TOLERANCE:  # it was set: what it said before was wrong
+        elif abs(jump) > TOLERANCE:  # the clock was set: its earlier times were wrong
             taken_back = min(self.short_gap, max(0, -jump))
             self.count -= taken_back
             self.short_gap = self.unconfirmed = 0
@@ -154,7 +154,7 @@ class Timeline(Struct):
         return begun
 
     def _present(self, reading: Reading, expected: int, *, same_boot: bool) -> int:
-        """Return the present: the wall clock, or what follows from the last known time while that is behind."""
+        """Return the present: the wall clock or, while that is behind, the last known time plus witnessed time."""
         floor, wall = self.floor, reading.wall
         if not same_boot and wall < expected - TOLERANCE:
             floor = Floor(expected, self.lived, self.lived if floor is None else floor.doubted)
@@ -170,7 +170,7 @@ class Timeline(Struct):
         return now
 
     def _place(self, now: int) -> bool:
-        """Put the present into a frame; return whether it is another one than before."""
+        """Put the present into a frame; return whether that is a new one."""
         offset = now - self.count
         if self.frames and abs(self.frames[-1].offset - offset) <= TOLERANCE:
             _widen(self.frames[-1], now)
@@ -181,7 +181,7 @@ class Timeline(Struct):
         return True
 
     def _merge_two(self) -> None:
-        """Make one frame of the two past ones that differ the least; their stamps are read by the younger."""
+        """Merge the two past frames whose offsets differ the least; by the offset kept, stamps are younger."""
         past = sorted(self.frames[:-1], key=lambda frame: frame.offset)
         place = min(range(len(past) - 1), key=lambda place: past[place + 1].offset - past[place].offset)
         older = past.pop(place + 1)
@@ -191,8 +191,8 @@ class Timeline(Struct):
         self.frames[:-1] = past
 
     def ages(self) -> Ages:
-        """Return what tells the age of a stamp at the last look; it does not change any more."""
-        assert self.seen is not None  # noqa: S101 - for mypy: there was a look
+        """Return an immutable snapshot that gives the ages of stamps at the last reading."""
+        assert self.seen is not None  # noqa: S101 - for mypy: the clocks have been read
         frames = tuple(Frame(frame.offset, frame.lo, frame.hi, frame.merged) for frame in self.frames)
         return Ages(self.seen.now, self.lived, self.count, frames, self.floor is not None)
 
@@ -202,24 +202,24 @@ def _widen(frame: Frame, stamp: int) -> None:
 
 
 def _elapsed(seen: Seen | None, reading: Reading, *, same_boot: bool) -> int:
-    """Return how much time has surely passed since the last look."""
+    """Return the time that has certainly passed since the last reading."""
     if seen is None:
         return 0
     if same_boot:
-        return max(0, reading.boottime - seen.boottime)  # a machine may be set back to an earlier state
-    # No more than the wall clock says, and not for long: the machine may be another one, that was started long before.
+        return max(0, reading.boottime - seen.boottime)  # a machine may be reset to an earlier snapshot
+    # At most the difference of the wall clock, and bounded: it may be another machine, that was started long before.
     return max(0, min(reading.boottime, reading.wall - seen.now, MOST_UNSEEN))
 
 
 class Ages(Struct, frozen=True):
-    """Tells the age of stamps at one moment.
+    """The ages of stamps at one moment.
 
     Attributes:
-        present: The moment, as stamps have it.
-        lived: What `Timeline.lived` was.
-        count: What `Timeline.count` was.
-        frames: Which times were stamped when; the last one is that of the present.
-        doubted: Whether the wall clock is behind what was known before: no stamp is known to be in the future then.
+        present: The moment, on the scale of stamps.
+        lived: `Timeline.lived` at that moment.
+        count: `Timeline.count` at that moment.
+        frames: The stretches of the wall clock; the last one is that of the present.
+        doubted: True if the wall clock is behind the last known time: then no stamp is known to be in the future.
     """
 
     present: int
@@ -230,12 +230,12 @@ class Ages(Struct, frozen=True):
 
     @classmethod
     def by_wall_clock(cls, now: datetime) -> Ages:
-        """Return ages by the wall clock alone, where nothing else is known of the time."""
+        """Return ages by the wall clock alone, without any other knowledge of the time."""
         present = to_microseconds(now)
         return cls(present, 0, present, (Frame(0, present, present),))
 
     def after(self, by: timedelta) -> Ages:
-        """Return the ages at a later moment, if the machine goes on and its clock is right."""
+        """Return the ages at a later moment, if the machine keeps running and its clock is right."""
         passed = by // MICROSECOND
         *past, current = self.frames
         present = self.present + passed
@@ -248,14 +248,14 @@ class Ages(Struct, frozen=True):
         return from_microseconds(self.present)
 
     def age(self, stamp: datetime, *, known: int | None = None) -> timedelta | None:
-        """Return how long ago a stamp was made, as far as that is certain; the youngest that it may be.
+        """Return the age of a stamp, as far as it is certain: the least that it may have.
 
         Args:
-            stamp: The time that was written down, aware.
-            known: Somebody has seen it written down when `lived` was this.
+            stamp: The recorded time, aware.
+            known: `Timeline.lived` at a moment when the stamp had already been seen; None: it was not seen before.
 
         Returns:
-            None where the stamp is ahead of the clock, and was not seen before.
+            None if the stamp is ahead of the clock, and was not seen before.
         """
         moment = to_microseconds(stamp)
         latest = self.count if known is None else self.count - (self.lived - known)
@@ -265,7 +265,7 @@ class Ages(Struct, frozen=True):
         return None if known is None or self.doubted else (self.lived - known) * MICROSECOND
 
     def shown(self, stamp: datetime) -> timedelta:
-        """Return the age as a person is shown it: negative where the stamp is ahead of the clock."""
+        """Return the age for display: negative if the stamp is ahead of the clock."""
         age = self.age(stamp)
         return self.now - stamp if age is None else age
 
@@ -273,16 +273,16 @@ class Ages(Struct, frozen=True):
         """Return the last count, not after `latest` if possible, at which a stamp may have been made; None: ahead."""
         read = [(moment - frame.offset, frame.merged) for frame in self.frames if frame.holds(moment)]
         if read:
-            # A frame is right within the tolerance; beyond it, what was seen at `latest` was not made later.
+            # A frame is accurate within the tolerance; beyond it, a stamp seen at `latest` was not made later.
             possible = (min(count, latest) for count, merged in read if merged or count <= latest + TOLERANCE)
             return max(possible, default=latest)
         if moment > self.present:
             return None
-        # Nobody was here: it is counted back from where a later frame begins.
+        # No frame covers the stamp: count back from the beginning of a later one.
         return max(moment - frame.offset for frame in self.frames if frame.lo > moment)
 
     def young_since(self, limit: timedelta) -> int:
-        """Return the earliest time from which on, up to the present, no stamp can be read as older than this."""
+        """Return the earliest time from which on, up to the present, no stamp can be older than `limit`."""
         *past, current = self.frames
         count = self.count - limit // MICROSECOND
         since = count + current.offset
@@ -293,11 +293,11 @@ class Ages(Struct, frozen=True):
 
     @property
     def frame_since(self) -> datetime:
-        """From when on, up to the present, an age is a difference of stamps."""
+        """The time from which on, up to the present, an age is a difference of stamps."""
         return from_microseconds(self.frames[-1].lo) if len(self.frames) > 1 else _FIRST
 
     @property
     def is_plain(self) -> bool:
-        """Whether no stamp can lie in two frames."""
+        """True if no stamp can be in two frames."""
         ends = sorted((frame.lo, frame.hi) for frame in self.frames)
         return all(before[1] + 2 * TOLERANCE < after[0] for before, after in pairwise(ends))
