@@ -1,8 +1,8 @@
 """The configuration: ``config.toml`` to frozen Structs, one module a table.
 
-Every key has a default. What is unknown, senseless or unreadable is refused by file, key and value, with what would be
-right, all of it at once, and then the program does not start: it never falls back to a default that might delete more
-than was meant. No value means "delete everything"; ``"never"`` or ``"off"`` switches a rule off.
+Every key has a default. An unknown, invalid or unreadable key is refused, and all problems are reported at once, each
+with file, key, value and the right form. The program then does not start: it never falls back to a default that might
+delete more than was meant. No value means "delete everything"; ``"never"`` or ``"off"`` switches a rule off.
 """
 
 from miniclaw.config.file import load_config

@@ -15,15 +15,15 @@ def load_config(path: Path, *, required: bool, warnings: list[str] | None = None
 
     Args:
         path: The file.
-        required: Whether it has to exist, as one that was named by the user has; else the defaults hold without it.
-        warnings: Takes the sentences about what still holds, and will be refused by a later version.
+        required: If true, the file has to exist, as one that the user named; otherwise the defaults hold without it.
+        warnings: Receives a sentence for each deprecated form, which a later version will refuse.
 
     Raises:
-        ConfigError: It cannot be read or is not right; `BrokenConfigError` where more than one thing is wrong.
+        ConfigError: It cannot be read or is invalid; `BrokenConfigError` for more than one problem.
     """
     try:
         text = _read(path).decode("utf-8-sig")  # Windows editors begin a file with a byte order mark
-        import tomllib  # noqa: PLC0415 - start-up time: not where there is no file
+        import tomllib  # noqa: PLC0415 - start-up time: not needed without a file
 
         values = tomllib.loads(text)
     except FileNotFoundError:
@@ -34,16 +34,16 @@ def load_config(path: Path, *, required: bool, warnings: list[str] | None = None
         raise ConfigError(path, f"could not read it: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(path, "it is not UTF-8") from error
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one; an endless number or nesting is not
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError, but also an endless number or nesting
         raise ConfigError(path, f"it is not TOML: {error}") from error
     return parse_config(values, path, warnings=warnings)
 
 
 def _read(path: Path) -> bytes:
-    """Return the content of a regular file, which a link may lead to.
+    """Return the content of a regular file; symbolic links are followed.
 
     Raises:
-        ConfigError: It is something else, such as a FIFO, which one would have to wait for.
+        ConfigError: It is no regular file, such as a FIFO, on which a read would block.
         OSError: It cannot be read.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)

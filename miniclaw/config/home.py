@@ -1,4 +1,4 @@
-"""Where everything lies."""
+"""The user's home for miniclaw, and the paths in it."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ HOME_VARIABLE: Final = "MINICLAW_HOME"
 
 
 class Home(Struct, frozen=True):
-    """The directory in which all of a user's miniclaw lies; `MINICLAW_HOME`, or ``~/.miniclaw``."""
+    """The directory that holds all of a user's miniclaw: `MINICLAW_HOME`, or ``~/.miniclaw``."""
 
     path: Path
 
     @property
     def config_path(self) -> Path:
-        """The configuration that is read unless another one is named."""
+        """The configuration file that is read if the user names no other."""
         return self.path / "config.toml"
 
     @property
     def workspace(self) -> Path:
-        """What the gateway works on."""
+        """The directory that the gateway works on."""
         return self.path / "workspace"
 
     @property
     def sessions_dir(self) -> Path:
-        """The session files."""
+        """The sessions directory."""
         return self.workspace / "sessions"
 
     @property
     def earlier(self) -> EarlierFolders:
-        """The folders in which earlier versions kept what lies in the sessions directory now."""
+        """The folders of earlier versions, whose content is in the sessions directory now."""
         return EarlierFolders(self.workspace / "state", self.workspace / "trash")
 
 

@@ -1,4 +1,4 @@
-"""The configuration that a running gateway goes by, and which of its keys can be exchanged while it runs."""
+"""The configuration of a running gateway, and the keys of it that can be exchanged while it runs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Final
 from miniclaw.config.tables import Config, differences, show_config
 
 _EXCHANGEABLE: Final = frozenset({"session", "notify", "log"})
-"""Tables that can be exchanged whole. What the other ones say is opened at the start: sockets, channels, the model."""
+"""Tables that can be exchanged whole. The others configure sockets, channels and the model, which open at the start."""
 
 _EXCHANGEABLE_KEYS: Final = frozenset({"web.allowed_hosts", "telegram.allowed_users"})
-"""Keys of the other tables that can be."""
+"""Keys of the other tables that can be exchanged."""
 
 
 class ConfigInForce:
-    """The configuration in force, for all that may meet a change of it.
+    """The configuration in force, shared by every part that has to follow a change of it.
 
     Attributes:
         config: Replaced whole, on the trio thread, by a reload.
@@ -30,5 +30,5 @@ def changed_keys(before: Config, after: Config) -> list[str]:
 
 
 def needs_restart(key: str) -> bool:
-    """Return whether a change of a key, given with its table, holds from the next start on only."""
+    """Return whether a change of a key, given with its table, takes effect only at the next start."""
     return key.partition(".")[0] not in _EXCHANGEABLE and key not in _EXCHANGEABLE_KEYS

@@ -10,7 +10,7 @@ LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 """The lowest level that is logged."""
 
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
-"""How: for a person, for a program, or as fits where it goes."""
+"""The form of a line: for a person, for a program, or as suits the output."""
 
 
 class LogConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,6 +1,6 @@
-"""The table ``[model]`` of the configuration: who answers.
+"""The table ``[model]`` of the configuration: the model that answers.
 
-Nothing here reads a key or a file; that happens when the model is opened (see `miniclaw.agent.providers`).
+Nothing here reads a secret or a file; that happens when the model is opened (see `miniclaw.agent.providers`).
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from miniclaw.config.values import (
 from miniclaw.errors import BrokenConfigError, ConfigError
 
 Provider: TypeAlias = Literal["echo", "openai"]
-"""Who answers: nobody but an echo, or a server that speaks OpenAI's chat completions."""
+"""The model's provider: an echo, or a server that speaks OpenAI's chat completions."""
 
 
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The table ``[model]``.
 
     Attributes:
-        provider: Who answers. All other keys are for ``openai``.
+        provider: The model's provider. All other keys are for ``openai``.
         base_url: The server's address up to before ``/chat/completions``.
         model: The server's name of the model.
         api_key_env: The environment variable that holds the key.
-        api_key_file: The file that holds the key; nobody else may be able to read it.
-        connect_timeout: For a connection, encryption included.
-        first_token_timeout: From the question until the answer begins, all retries included.
-        turn_timeout: From the question until the answer is complete.
-        max_retries: How often a question is asked again where that makes sense; 0: never.
-        history_budget: How many characters of a conversation the model is given, the newest ones.
+        api_key_file: The file that holds the key; only its owner may be able to read it.
+        connect_timeout: Limit for a connection, encryption included.
+        first_token_timeout: Limit from the question to the beginning of the answer, all retries included.
+        turn_timeout: Limit from the question to the end of the answer.
+        max_retries: Number of further attempts after an error that justifies one; 0: none.
+        history_budget: Number of characters of a conversation, the newest ones, that the model is given.
     """
 
     provider: Provider = "echo"
@@ -82,13 +82,13 @@ def parse_model_values(values: dict[str, Any], path: Path | None) -> dict[str, A
     """Return the table's values as `ModelConfig` takes them; unknown keys are left for it to refuse.
 
     Raises:
-        ConfigError: A value is not what it should be.
+        ConfigError: A value breaks its rule.
     """
     return parse_values(_RULES, "model", values, path)
 
 
 def check_model(model: ModelConfig, path: Path | None) -> None:
-    """Refuse what is right by itself but not together.
+    """Refuse values that are valid alone but not together.
 
     Raises:
         ConfigError: Keys are missing for the provider, or contradict each other.
@@ -104,5 +104,5 @@ def check_model(model: ModelConfig, path: Path | None) -> None:
 
 
 def show_model(model: ModelConfig) -> dict[str, Any]:
-    """Return the table as its file would say it; without the keys that have no word for their default."""
+    """Return the table in the file's form; without the keys whose default cannot be written."""
     return show_values(_RULES, asdict(model))

@@ -1,4 +1,4 @@
-"""The table ``[notify]`` of the configuration: whom to tell what an administrator has to know."""
+"""The table ``[notify]`` of the configuration: the command that notifies the administrator."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class NotifyConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The table ``[notify]``.
 
     Attributes:
-        command: A program and its arguments; empty: nobody is told.
+        command: A program and its arguments; empty: there are no notifications.
     """
 
     command: tuple[str, ...] = ()
 
 
 def check_notify(notify: NotifyConfig, path: Path | None) -> None:
-    """Refuse a command that none could be.
+    """Refuse a command that cannot be run.
 
     Raises:
         ConfigError: It names no program.

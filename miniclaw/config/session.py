@@ -1,6 +1,6 @@
-"""The table ``[session]`` of the configuration: the rules of retention, and when they are applied.
+"""The table ``[session]`` of the configuration: the rules of retention, and the times of the cleanup.
 
-The gateway keeps deleted and expired sessions in the trash for a week unless it is told otherwise; the library's
+The gateway keeps deleted and expired sessions in the trash for a week unless configured otherwise; the library's
 `RetentionPolicy` does not.
 """
 
@@ -34,17 +34,17 @@ TRASH_DAYS: Final = 7
 """Days for which the gateway keeps removed sessions in the trash, unless configured otherwise."""
 
 NoticeMode: TypeAlias = Literal["on", "off"]
-"""Whether the daily cleanup deletes only what it has announced a notice period before."""
+"""If on, the daily cleanup deletes only sessions that it announced a notice period before."""
 
 Mode: TypeAlias = Literal["enforce", "announce"]
-"""What a cleanup does: remove, or only say what it would remove."""
+"""The mode of a cleanup: remove, or only announce the removals."""
 
 
 class SessionConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The table ``[session]``.
 
-    None is never, and for `trash_for` off; for `low_water`, `min_idle` and `cleanup_at` it means that the file does not
-    say them. With `cleanup_at`, `cleanup_interval` is not in force.
+    None means never, and for `trash_for` off; for `low_water`, `min_idle` and `cleanup_at` it means that the file does
+    not set them. With `cleanup_at`, `cleanup_interval` is not in force.
     """
 
     ttl: timedelta | None = timedelta(days=SESSION_TTL_DAYS)
@@ -65,19 +65,19 @@ class SessionConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def interval(self) -> timedelta | None:
-        """Between two cleanups; None: none comes by itself."""
+        """The time between two cleanups; None: there is no automatic one."""
         return DAILY if self.cleanup_at is not None else self.cleanup_interval
 
     def retention_policy(self) -> RetentionPolicy:
-        """Return the retention policy that these keys ask for.
+        """Return the retention policy that these keys define.
 
         Raises:
-            PolicyError: They contradict each other; `parse_config` lets none through that do.
+            PolicyError: They contradict each other; `parse_config` never returns such keys.
         """
         return RetentionPolicy(**{name: getattr(self, name) for name in RetentionPolicy.__struct_fields__})
 
 
-# A TTL of seconds would be "delete everything" in other words.
+# A TTL of seconds would amount to "delete everything".
 _TTL: Final = duration_rule("1h", "36500d", off=OFF_WORDS)
 _RULES: Final[dict[str, ValueRule]] = {
     "ttl": _TTL,
@@ -99,7 +99,7 @@ def parse_session_values(session: dict[str, Any], path: Path | None) -> dict[str
     """Return the table's values as `SessionConfig` takes them; unknown keys are left for it to refuse.
 
     Raises:
-        ConfigError: A value is not what it should be.
+        ConfigError: A value breaks its rule.
     """
     parsed = parse_values(_RULES, "session", session, path)
     by_channel = session.get("ttl_by_channel", {})
@@ -113,10 +113,10 @@ def parse_session_values(session: dict[str, Any], path: Path | None) -> dict[str
 
 
 def read_old_words(session: dict[str, Any], path: Path | None, warnings: list[str]) -> dict[str, Any]:
-    """Return the table in the words of today. An old word is a warning that names the new line.
+    """Return the table in its present form. A deprecated form is a warning that names the new line.
 
-    ``trash_for = "never"`` was how the trash was switched off; elsewhere "never" keeps data. It is refused by the next
-    release.
+    ``trash_for = "never"`` used to switch the trash off, although elsewhere "never" keeps data. The next release
+    refuses it.
     """
     where = "" if path is None else f"{path}: "
     session = _read_announce_first(session, where, warnings)
@@ -132,7 +132,7 @@ def read_old_words(session: dict[str, Any], path: Path | None, warnings: list[st
 def _read_announce_first(session: dict[str, Any], where: str, warnings: list[str]) -> dict[str, Any]:
     value = session.get("announce_first")
     if not isinstance(value, bool) or "notice" in session:
-        return session  # what else it says is an unknown key
+        return session  # any other value is reported as an unknown key
     notice = "on" if value else "off"
     warnings.append(
         f'{where}session.announce_first: it is read as notice = "{notice}". '
@@ -142,11 +142,11 @@ def _read_announce_first(session: dict[str, Any], where: str, warnings: list[str
 
 
 def check_session(session: SessionConfig, said: Container[str], path: Path | None) -> None:
-    """Refuse what is right by itself but not together.
+    """Refuse values that are valid alone but not together.
 
     Args:
         session: The table.
-        said: The keys that the file says.
+        said: The keys that the file sets.
         path: The file.
 
     Raises:
@@ -167,7 +167,7 @@ def check_session(session: SessionConfig, said: Container[str], path: Path | Non
 
 
 def show_session(session: SessionConfig) -> dict[str, Any]:
-    """Return the table as its file would say it, but for ``ttl_by_channel``, which is a table of its own."""
+    """Return the table in the file's form, without ``ttl_by_channel``, which is a table of its own."""
     shown = asdict(session)
     del shown["ttl_by_channel"]
     for key, rule in _RULES.items():
@@ -178,5 +178,5 @@ def show_session(session: SessionConfig) -> dict[str, Any]:
         else:
             del shown[key]
     if "cleanup_at" in shown:
-        del shown["cleanup_interval"]  # which is not in force
+        del shown["cleanup_interval"]  # not in force
     return shown

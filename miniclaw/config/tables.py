@@ -1,4 +1,4 @@
-"""All tables of the configuration together: parsed with all that is wrong in them, shown, and compared."""
+"""All tables of the configuration: parsed with all problems reported, shown, and compared."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def parse_config(values: dict[str, Any], path: Path | None = None, *, warnings: 
     Args:
         values: The document; not changed.
         path: Its file, for messages.
-        warnings: Takes the sentences about what still holds, and will be refused by a later version.
+        warnings: Receives a sentence for each deprecated form, which a later version will refuse.
 
     Raises:
-        ConfigError: A key is unknown, or a value has the wrong type or makes no sense; `BrokenConfigError` for
-            several. Contradictions between keys are looked for in tables that are right otherwise.
+        ConfigError: A key is unknown, or a value has the wrong type or breaks its rule; `BrokenConfigError` for
+            several. Contradictions between keys are checked in tables that are valid otherwise.
     """
     problems = _Problems()
     values = {name: _copy(value) for name, value in values.items()}
@@ -90,35 +90,35 @@ def parse_config(values: dict[str, Any], path: Path | None = None, *, warnings: 
 
 
 class _Problems:
-    """Collects what is wrong with a document: a key that is refused is left out, and the rest is tried again."""
+    """Collects the problems of a document: a refused key is removed, and the rest is tried again."""
 
     def __init__(self) -> None:
         self.found: list[ConfigError] = []
 
     def collect(self, values: dict[str, Any], attempt: Callable[..., T], *args: object) -> T:
-        """Return what an attempt returns at last.
+        """Return the result of the first attempt that succeeds.
 
         Args:
-            values: The document; what is refused is removed from it.
-            attempt: Called with it, and raises a ConfigError for the first thing that is wrong.
-            args: Other arguments of it.
+            values: The document; refused keys are removed from it.
+            attempt: Called with it; raises a ConfigError for the first problem.
+            args: Further arguments of `attempt`.
         """
         while True:
             try:
                 return attempt(values, *args)
             except ConfigError as error:
                 self.found += error.errors
-                # A key that is missing cannot be left out, but its table can.
+                # A missing key cannot be removed, but its table can.
                 dropped = [_drop(values, each.key or "") or _drop(values, _table_of(each)) for each in error.errors]
                 if not any(dropped):
                     raise self.error() from error
 
     def tables(self) -> set[str]:
-        """Return the tables in which something is wrong."""
+        """Return the tables that have problems."""
         return {_table_of(error) for error in self.found}
 
     def error(self) -> ConfigError:
-        """Return what is wrong as one error."""
+        """Return all problems as one error."""
         return self.found[0] if len(self.found) == 1 else BrokenConfigError(self.found)
 
 
@@ -160,7 +160,7 @@ def _convert(values: dict[str, Any], path: Path | None) -> Config:
 
 
 def show_config(config: Config) -> dict[str, dict[str, Any]]:
-    """Return the configuration as its file would say it; without the keys that have no word for their default."""
+    """Return the configuration in the file's form; without the keys whose default cannot be written."""
     by_channel = config.session.ttl_by_channel
     return {
         "session": show_session(config.session),
@@ -174,10 +174,10 @@ def show_config(config: Config) -> dict[str, dict[str, Any]]:
 
 
 def config_of_tables(tables: Mapping[str, Mapping[str, Any]]) -> Config:
-    """Return the configuration of which `show_config` gave these tables, maybe in another version of miniclaw.
+    """Return the configuration for tables made by `show_config`, perhaps of another version of miniclaw.
 
     Raises:
-        ConfigError: They are none.
+        ConfigError: The tables are no valid configuration.
     """
     values: dict[str, Any] = {}
     for table, shown in tables.items():
@@ -191,9 +191,9 @@ def config_of_tables(tables: Mapping[str, Mapping[str, Any]]) -> Config:
 def differences(
     one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]
 ) -> list[tuple[str, object, object]]:
-    """Return what differs between two configurations as `show_config` shows them: key and both values.
+    """Return the differences between two configurations in the form of `show_config`: key and both values.
 
-    None is a key that one of them does not have. The words that switch a rule off are the same.
+    A key that one of them lacks has the value None there. The words that switch a rule off are equal.
     """
     ours, theirs = _flat(one), _flat(other)
     keys = [*ours, *(key for key in theirs if key not in ours)]
@@ -220,7 +220,7 @@ _IN_WORDS: Final = {bool: "true or false", str: "a text", tuple: "a list", dict:
 
 
 def _explain(values: dict[str, Any], path: Path | None) -> ConfigError:
-    """Return the error about the first value that is not right: its key, the value, and what would be right."""
+    """Return the error about the first invalid value: its key, the value, and the right form."""
     misfit = find_misfit(values, Config)
     key = ".".join(misfit.path)
     if misfit.kind == "unknown":

@@ -1,4 +1,4 @@
-"""The table ``[telegram]`` of the configuration: the bot, and who may talk to it."""
+"""The table ``[telegram]`` of the configuration: the bot, and the users that may talk to it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _MAX_ID: Final = 2**52  # Telegram: "at most 52 significant bits"
 
 
 class TelegramConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """The table ``[telegram]``. The channel runs where a token is named.
+    """The table ``[telegram]``. The channel runs if a token is configured.
 
     Attributes:
         bot_token_env: The environment variable that holds the bot's token.
-        bot_token_file: The file that holds it; nobody else may be able to read it.
-        allowed_users: Ids of the users that may talk to the bot; nobody else may.
+        bot_token_file: The file that holds it; only its owner may be able to read it.
+        allowed_users: Ids of the only users that may talk to the bot.
         api_base: The address of the Bot API, for a server of one's own.
     """
 
@@ -33,7 +33,7 @@ class TelegramConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def enabled(self) -> bool:
-        """Whether the channel is to run."""
+        """True if the channel is to run."""
         return self.bot_token_env is not None or self.bot_token_file is not None
 
 
@@ -58,13 +58,13 @@ def parse_telegram_values(values: dict[str, Any], path: Path | None) -> dict[str
     """Return the table's values as `TelegramConfig` takes them; unknown keys are left for it to refuse.
 
     Raises:
-        ConfigError: A value is not what it should be.
+        ConfigError: A value breaks its rule.
     """
     return parse_values(_RULES, "telegram", values, path)
 
 
 def check_telegram(telegram: TelegramConfig, path: Path | None) -> None:
-    """Refuse what is right by itself but not together.
+    """Refuse values that are valid alone but not together.
 
     Raises:
         ConfigError: Keys contradict each other.
@@ -78,5 +78,5 @@ def check_telegram(telegram: TelegramConfig, path: Path | None) -> None:
 
 
 def show_telegram(telegram: TelegramConfig) -> dict[str, Any]:
-    """Return the table as its file would say it; without the keys that have no word for their default."""
+    """Return the table in the file's form; without the keys whose default cannot be written."""
     return show_values(_RULES, asdict(telegram))

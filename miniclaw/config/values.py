@@ -1,4 +1,4 @@
-"""The rules for single values of the configuration: what each may be, and the sentence that says so.
+"""The rules for single values of the configuration, each with the sentence that describes it.
 
 A value that breaks its rule is refused by key; none is ever replaced by a default.
 """
@@ -18,25 +18,25 @@ from msgspec import Struct
 from miniclaw.errors import ConfigError
 from miniclaw.formats import NEVER, format_duration, format_exact_size, parse_duration, parse_size
 
-# Texts: compiled when a file has such a key.
+# Strings, compiled only if a file has such a key.
 _TIME_OF_DAY: Final = r"([01][0-9]|2[0-3]):([0-5][0-9])"
 _VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
 
 
 OFF: Final = "off"
-"""The word that switches off what only costs data when it is off, such as the trash."""
+"""The word that switches off a feature that protects data, such as the trash."""
 
 OFF_WORDS: Final = (NEVER, OFF)
 """The words that switch off a rule that removes something."""
 
 
 class ValueRule(Struct, frozen=True):
-    """What a value of the configuration may be.
+    """The rule for a value of the configuration.
 
     Attributes:
-        right: What would be right, as the end of a sentence.
-        read: Returns what a value means, or raises ValueError.
-        show: Returns what the file would say for what `read` returned.
+        right: A description of valid values, as the end of a sentence.
+        read: Returns the parsed value, or raises ValueError.
+        show: Returns the file's form of a parsed value.
         off: The words that switch the rule off; the first is the one that is shown.
     """
 
@@ -46,10 +46,10 @@ class ValueRule(Struct, frozen=True):
     off: tuple[str, ...] = ()
 
     def parse(self, value: object, key: str, path: Path | None) -> Any:
-        """Return what a value means; None: off.
+        """Return the parsed value; None: off.
 
         Raises:
-            ConfigError: It is not what the rule says.
+            ConfigError: The value breaks the rule.
         """
         if isinstance(value, str) and value in self.off:
             return None
@@ -89,7 +89,7 @@ def count_rule(least: int, most: int, *, off: tuple[str, ...] = ()) -> ValueRule
 
     def read(value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
-            raise ValueError("not a whole number")  # noqa: TRY004 - what `read` raises
+            raise ValueError("not a whole number")  # noqa: TRY004 - `read` raises ValueError only
         _check(least <= value <= most)
         return value
 
@@ -97,11 +97,11 @@ def count_rule(least: int, most: int, *, off: tuple[str, ...] = ()) -> ValueRule
 
 
 def fraction_rule(*, off: tuple[str, ...] = ()) -> ValueRule:
-    """Return the rule for a part of something, neither nothing nor all of it."""
+    """Return the rule for a fraction, neither nothing nor all."""
 
     def read(value: object) -> float:
         if not isinstance(value, float):
-            raise ValueError("not a number with a point")  # noqa: TRY004 - what `read` raises
+            raise ValueError("not a number with a point")  # noqa: TRY004 - `read` raises ValueError only
         _check(0 < value < 1)  # NaN is neither
         return value
 
@@ -121,7 +121,7 @@ def time_of_day_rule() -> ValueRule:
 
 
 def base_url_rule(example: str) -> ValueRule:
-    """Return the rule for the address of an HTTP API. What is refused is not shown: a key could stand in it."""
+    """Return the rule for the address of an HTTP API. A refused value is not shown: it could hold a key."""
 
     def read(value: object) -> str:
         if not isinstance(value, str) or not value.isascii() or re.search(r"[\s\x00-\x1f\x7f?#@\\]", value):
@@ -158,7 +158,7 @@ def path_rule(what: str) -> ValueRule:
 
 
 class _UnseenRule(ValueRule, frozen=True):
-    """A rule for a value that may be a secret by mistake: what is refused is not shown."""
+    """A rule for a value that may be a secret by mistake: a refused value is not shown."""
 
     def parse(self, value: object, key: str, path: Path | None) -> Any:
         try:
@@ -174,31 +174,31 @@ def _unseen(rule: ValueRule) -> ValueRule:
 def parse_values(
     rules: Mapping[str, ValueRule], table: str, values: Mapping[str, Any], path: Path | None
 ) -> dict[str, Any]:
-    """Return a table's values as its Struct takes them; what has no rule is left for that to judge.
+    """Return a table's values as its Struct takes them; values without a rule are left to the Struct.
 
     Raises:
-        ConfigError: A value is not what its rule says.
+        ConfigError: A value breaks its rule.
     """
     parsed = {key: rule.parse(values[key], f"{table}.{key}", path) for key, rule in rules.items() if key in values}
     return {**values, **parsed}
 
 
 def show_values(rules: Mapping[str, ValueRule], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as the file would say them; without those that are None, for which there is no word."""
+    """Return values in the file's form; without those that are None, which cannot be written."""
     return {
         key: rules[key].show(value) if key in rules else value for key, value in values.items() if value is not None
     }
 
 
 def as_toml(value: object) -> str:
-    """Return a value for a message, much as the file has it, and not too long."""
+    """Return a value for a message, much as in the file, and at most 61 characters long."""
     text = str(value) if isinstance(value, float) else msgspec.json.encode(value, enc_hook=str).decode()
     return text if len(text) <= 60 else text[:60] + "…"
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("not a text")  # noqa: TRY004 - what `read` raises
+        raise ValueError("not a text")  # noqa: TRY004 - `read` raises ValueError only
     return value
 
 

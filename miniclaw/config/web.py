@@ -1,4 +1,4 @@
-"""The table ``[web]`` of the configuration: where the page and the API are served, and to whom."""
+"""The table ``[web]`` of the configuration: the server of the page and the API, and the access to it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from miniclaw.config.values import ValueRule, count_rule, parse_values, show_val
 DEFAULT_PORT: Final = 8765
 
 SOCKET_NAME: Final = "gateway.sock"
-"""The socket in the workspace that a running gateway is asked over."""
+"""The socket in the workspace at which a running gateway accepts commands."""
 
-# A text: compiled when a file names a host; few do, and it takes a millisecond.
+# A string, compiled only if a file names a host: few do, and it takes a millisecond.
 _HOST_NAME: Final = r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,62})(\.[a-z0-9]([a-z0-9-]{0,62}))*"
 
 
@@ -25,11 +25,11 @@ class WebConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The table ``[web]``.
 
     Attributes:
-        enabled: Whether the page and the API are served at an address; the Unix socket in the workspace always is.
-        host: The address to listen at. Any but a loopback one needs the token, whatever `require_token` says.
-        port: From 0 to 65535; 0 takes any that is free.
+        enabled: If true, the page and the API are served at an address; the Unix socket in the workspace always is.
+        host: The address to listen at. Any but a loopback one needs the token, even without `require_token`.
+        port: From 0 to 65535; 0 takes any free one.
         allowed_hosts: More names and addresses by which a browser may call this server, without port.
-        require_token: Whether the token is needed at a loopback address, too: every user of the machine can reach one.
+        require_token: If true, a loopback address needs the token, too: every user of the machine can reach it.
     """
 
     enabled: bool = True
@@ -40,14 +40,14 @@ class WebConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def needs_token(self) -> bool:
-        """There is an address, and clients have to show the token at it."""
+        """True if there is an address at which clients have to present the token."""
         return self.enabled and (self.require_token or not ipaddress.ip_address(self.host).is_loopback)
 
 
 def _address_rule() -> ValueRule:
     def read(value: object) -> str:
         if not isinstance(value, str):
-            raise ValueError("not a text")  # noqa: TRY004 - what `read` raises
+            raise ValueError("not a text")  # noqa: TRY004 - `read` raises ValueError only
         address = ipaddress.ip_address("127.0.0.1" if value == "localhost" else value)
         return str(address)
 
@@ -57,7 +57,7 @@ def _address_rule() -> ValueRule:
 def _hosts_rule() -> ValueRule:
     def read(value: object) -> tuple[str, ...]:
         if not isinstance(value, list):
-            raise ValueError("not a list")  # noqa: TRY004 - what `read` raises
+            raise ValueError("not a list")  # noqa: TRY004 - `read` raises ValueError only
         return tuple(_host(entry) for entry in value)
 
     return ValueRule('a list of host names, without port and without "*", such as ["claw.lan"]', read, list)
@@ -65,7 +65,7 @@ def _hosts_rule() -> ValueRule:
 
 def _host(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("not a text")  # noqa: TRY004 - what `read` raises
+        raise ValueError("not a text")  # noqa: TRY004 - `read` raises ValueError only
     try:
         return str(ipaddress.ip_address(value))
     except ValueError:
@@ -85,11 +85,11 @@ def parse_web_values(values: dict[str, Any], path: Path | None) -> dict[str, Any
     """Return the table's values as `WebConfig` takes them; unknown keys are left for it to refuse.
 
     Raises:
-        ConfigError: A value is not what it should be.
+        ConfigError: A value breaks its rule.
     """
     return parse_values(_RULES, "web", values, path)
 
 
 def show_web(web: WebConfig) -> dict[str, Any]:
-    """Return the table as its file would say it."""
+    """Return the table in the file's form."""
     return show_values(_RULES, asdict(web))
