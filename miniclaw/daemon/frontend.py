@@ -1,7 +1,7 @@
-"""The gateway's front: the channels of its own, and what is served over HTTP.
+"""The gateway's front end: its own channels, and the HTTP server.
 
-The page, the API, health and metrics are one application, made twice of the same parts: for the Unix socket in the
-workspace, whose reader can only be the owner, and for the configured address, where a client has to prove what it may.
+The page, the API, health and metrics are one application, built twice from the same parts: for the Unix socket in the
+workspace, which only the owner can reach, and for the configured address, where a client has to prove its permissions.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from miniclaw.channels.telegram.channel import TelegramChannel  # needs httpx2
 
 LIVE_CHANNELS: Final = ("web", "console")
-"""The channels whose people are connected: through the page, and through `miniclaw chat`."""
+"""The channels of connected clients: the page, and `miniclaw chat`."""
 
 
 class OwnChannels:
-    """The channels that the gateway has by itself."""
+    """The channels that belong to the gateway itself."""
 
     def __init__(self, live: Mapping[str, LiveChannel], telegram: TelegramChannel | None) -> None:
         self.live = live
@@ -54,16 +54,16 @@ class OwnChannels:
         self.all: tuple[Channel, ...] = (*live.values(), *([telegram] if telegram is not None else []))
 
     def change(self, config: Config) -> None:
-        """Go by what can be exchanged of a configuration: who may talk to the bot."""
+        """Apply the part of a configuration that can be exchanged: the users that may talk to the bot."""
         if self._telegram is not None:
             self._telegram.allow(config.telegram.allowed_users)
 
 
 class Front:
-    """What people and administrators reach.
+    """The HTTP server, for users and administrators.
 
     Attributes:
-        addresses: The URLs at which it is served, with the real ports.
+        addresses: Its URLs, with the real ports.
     """
 
     def __init__(self, health: Health, web: WebConfig, security: Security) -> None:
@@ -78,21 +78,21 @@ class Front:
         return Entrance(address, self._security.make_code() if address else None, CODE_SECONDS)
 
     def change(self, web: WebConfig) -> None:
-        """Go by what can be exchanged of a table: more names by which the server may be called."""
+        """Apply the part of a table that can be exchanged: more names by which a browser may call the server."""
         self._web = web
         self._security.hosts = HostRules(web)
 
     def tell(self, phase: Phase) -> None:
-        """Say where the gateway is in its life."""
+        """Set the phase that health reports."""
         self._health.phase = phase
 
 
 @asynccontextmanager
 async def open_channels(config: Config) -> AsyncIterator[OwnChannels]:
-    """Give the gateway's own channels for a block.
+    """Open the gateway's own channels for a block.
 
     Raises:
-        ConfigError: One of them cannot be had as it is configured.
+        ConfigError: One of them cannot be opened as configured.
     """
     live = {name: LiveChannel(name) for name in LIVE_CHANNELS}
     async with AsyncExitStack() as opened:
@@ -115,16 +115,16 @@ async def open_front(
     """Serve for a block. On leaving, connections have a few seconds to end; websockets are closed with 1001.
 
     Args:
-        in_force: Where and to whom, as of now.
+        in_force: The configuration in force, with address and access.
         home: The workspace, which this process owns.
         runtime: The sessions.
         channels: Their live ones carry the chats.
-        inbox: What waits.
-        loop: Who answers.
+        inbox: The messages that wait for an answer.
+        loop: The agent that answers.
 
     Raises:
-        ConfigError: It cannot be served so.
-        StoreIOError: Token or socket cannot be made.
+        ConfigError: The server cannot be opened as configured.
+        StoreIOError: Token or socket cannot be created.
     """
     web = in_force.config.web
     health = Health(runtime, loop.ports.values())
@@ -173,5 +173,5 @@ async def open_front(
         async with open_server(web, home.workspace, make_app, drain=drain) as server:
             front.addresses = server.addresses
             yield front
-            operations.stop_cleanup()  # what somebody ordered ends after its batch
+            operations.stop_cleanup()  # a cleanup that an administrator started ends after its batch
         nursery.cancel_scope.cancel()

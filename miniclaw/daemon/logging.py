@@ -40,7 +40,7 @@ program that has no such commands."""
 
 
 class _Logger:
-    """Writes each record to standard error as one piece, and never fails: the log is no reason to end the program.
+    """Writes each record to standard error in one piece, and never fails: a lost record must not end the program.
 
     It holds no lock of its own, so that a child that is forked meanwhile can log.
     """
@@ -56,7 +56,7 @@ class _Logger:
     debug = info = warning = error = critical = write
 
 
-def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002 - the configuration's own word
+def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002 - the configuration's word
     """Set up logging for the process.
 
     Args:
@@ -103,11 +103,11 @@ def _advise(_logger: Any, _level: str, event: MutableMapping[str, Any]) -> Mutab
 def _escape(escape: Callable[[str], str], *, below: Callable[[str], str] | None = None) -> Processor:
     """Return a processor that escapes texts: names come from strangers, and file names need not be Unicode.
 
-    It also takes out the secrets of the process.
+    It also redacts the secrets of the process.
 
     Args:
-        escape: For a text in a line.
-        below: For a traceback, which stands below the line then.
+        escape: Called for a text in a line.
+        below: Called for a traceback, which is then printed below the line.
     """
 
     def process(_logger: Any, _level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -130,7 +130,7 @@ def _encoded(encoding: str) -> Callable[[Any, str, str], bytes]:
 
 
 def _below(traceback: str) -> str:
-    """Return a traceback without its last line end, indented: no line of it passes for an event."""
+    """Return a traceback without its last newline, indented: none of its lines can pass for an event."""
     return "\n".join(INDENT + one_line(line) for line in traceback.rstrip("\n").split("\n"))
 
 

@@ -1,6 +1,6 @@
-"""Telling the administrator what was announced, by a command of theirs: ``[notify] command = [...]``.
+"""Notification of the administrator about announced sessions, by a command: ``[notify] command = [...]``.
 
-It gets one JSON object on its standard input, and half a minute. Whatever becomes of it, the gateway goes on.
+The command receives one JSON object on its standard input, and has half a minute. Its failure never stops the gateway.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.maintenance.announcements import Announcement, OnAnnounced
 
 COMMAND_SECONDS: Final = 30
-"""How long the command may take; then it is killed."""
+"""Time limit of the command; then it is killed."""
 
-_MOST_OUTPUT: Final = 2_000  # characters of what it says that stand in the log
+_MOST_OUTPUT: Final = 2_000  # characters of its output that are logged
 _DRAIN_SECONDS: Final = 1
 
 log = get_logger("miniclaw.notify")
 
 
 def teller(in_force: ConfigInForce, home: Home) -> OnAnnounced:
-    """Return a function that tells the command of an announcement, if the configuration in force has one then."""
+    """Return a callback that passes each announcement to the command of the configuration then in force, if any."""
 
     async def tell_if_wanted(announcement: Announcement) -> None:
         if command := in_force.config.notify.command:
@@ -61,7 +61,7 @@ async def tell(command: tuple[str, ...], home: Home, announcement: Announcement)
             hearing = trio.CancelScope()
             nursery.start_soon(_hear, process, said, hearing)
             code = await process.wait()
-            # What it has left running in the background may hold its output open for ever.
+            # A process that the command left in the background may hold its output open for ever.
             hearing.deadline = trio.current_time() + _DRAIN_SECONDS
         if code:
             output = said.decode(errors="replace")[:_MOST_OUTPUT].strip()
@@ -71,12 +71,12 @@ async def tell(command: tuple[str, ...], home: Home, announcement: Announcement)
 
 
 async def _kill(process: trio.Process) -> None:
-    """End a command at once: it had its time, or the gateway ends."""
+    """Kill a command: its time is over, or the gateway ends."""
     process.kill()
 
 
 async def _hear(process: trio.Process, said: bytearray, scope: trio.CancelScope) -> None:
-    """Read what a command says to the end, and keep the beginning."""
+    """Read a command's output to the end, and keep the beginning."""
     assert process.stdout is not None  # noqa: S101 - for mypy: it is a pipe
     with scope:
         async for chunk in process.stdout:

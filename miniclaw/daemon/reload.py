@@ -1,4 +1,4 @@
-"""Reading the configuration again while the gateway runs: all of what has changed is put in force, or nothing."""
+"""Reload of the configuration while the gateway runs: either all changes are put in force, or none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = get_logger("miniclaw.gateway")
 
 
 class Reload:
-    """Reads the configuration at each request, one after the other.
+    """Reads the configuration at each request; reloads never overlap.
 
     Args:
         in_force: The configuration in force.
@@ -28,14 +28,14 @@ class Reload:
         self._requested = trio.Event()  # replaced when a reload begins, on the trio thread
 
     def request(self) -> None:
-        """Ask for a reload; while one is under way, for one more after it."""
+        """Request a reload; during one, request another after it."""
         self._requested.set()
 
     async def run(self, put_in_force: Callable[[Config], Awaitable[None]]) -> None:
-        """Reload whenever that is asked for, until cancelled.
+        """Reload at each request, until cancelled.
 
-        A configuration that cannot be read, is not right, or needs a restart for one of its changes is an ERROR in the
-        log, and the one before stays in force.
+        If a configuration cannot be read, is invalid, or changes a key that needs a restart, an ERROR is logged and
+        the configuration before remains in force.
 
         Args:
             put_in_force: Called with each configuration that differs; it replaces `ConfigInForce.config`.
@@ -49,7 +49,7 @@ class Reload:
                 await self._reload(put_in_force)
             except ConfigError as error:
                 log.error("Configuration not reloaded: it is not right", problems=[str(each) for each in error.errors])
-            except Exception as error:  # noqa: BLE001 - the program's, which must not end the gateway
+            except Exception as error:  # noqa: BLE001 - foreign code, which must not end the gateway
                 log.error("Configuration reload failed", error=repr(error))
 
     async def _reload(self, put_in_force: Callable[[Config], Awaitable[None]]) -> None:

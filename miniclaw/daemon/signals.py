@@ -1,10 +1,10 @@
-"""The signals that a running program receives, so that none of them kills it with unsaved sessions.
+"""The signals that a running program receives, so that none of them kills it while sessions are dirty.
 
-`ENDING` signals ask for the end, and SIGHUP does what the program says. `STRAY` ones, which kill a process that does
-not expect them, mean nothing. Only SIGKILL and the signals of a crash (SIGSEGV, SIGABRT, …) still kill.
+`ENDING` signals request the end, and SIGHUP has the meaning that the program gives it. `STRAY` signals, which by
+default kill a process, are ignored. Only SIGKILL and the signals of a crash (SIGSEGV, SIGABRT, …) still kill.
 
-A signal that was ignored when the program started stays ignored: SIGHUP under ``nohup``, SIGINT in a background job of
-a shell. A stray signal that the program handles itself stays with it.
+A signal that was ignored when the program started remains ignored: SIGHUP under ``nohup``, SIGINT in a background job
+of a shell. A stray signal that already has a handler keeps it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from miniclaw.loggers import get_logger
 
 
 def _known(*names: str) -> Iterator[int]:
-    """Yield those of some signals that this system has."""
+    """Yield the signals of these names that this system has."""
     for name in names:
         if hasattr(signal, name):
             yield getattr(signal, name)
 
 
 ENDING: Final = frozenset(_known("SIGTERM", "SIGINT", "SIGQUIT", "SIGPWR", "SIGXCPU"))
-"""Besides the usual two: Ctrl-\\, a failing power supply, and a limit of processor time after which SIGKILL comes."""
+"""Besides the usual two: Ctrl-\\, a failing power supply, and a limit of processor time, which SIGKILL follows."""
 
 HANGUP: Final = signal.SIGHUP
 
@@ -43,7 +43,7 @@ log = get_logger("miniclaw.signals")
 
 @contextmanager
 def receiving() -> Iterator[AsyncIterator[int]]:
-    """Receive signals for a block, on the main thread: those of `ENDING`, and SIGHUP. A stray one is an INFO line."""
+    """Receive signals for a block, on the main thread: those of `ENDING`, and SIGHUP. A stray one is logged at INFO."""
     meant = [number for number in (*ENDING, HANGUP) if signal.getsignal(number) is not signal.SIG_IGN]
     stray = [number for number in STRAY if signal.getsignal(number) is signal.SIG_DFL]
     with trio.open_signal_receiver(*meant, *stray) as received:
