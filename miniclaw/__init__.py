@@ -10,7 +10,7 @@ To embed the session runtime in a trio program::
 
 Programs that are not trio use `miniclaw.blocking.open_runtime`.
 
-The names are imported when they are first used, so that a command that only looks at files does not load trio.
+The names are imported on first use, so that a command that only reads files does not load trio.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m miniclaw``, and the ``miniclaw`` command."""
+"""The ``miniclaw`` command, and ``python -m miniclaw``."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import sys
 
 def main() -> None:
     """Run the command line."""
-    if sys.argv[1:] == ["--version"]:  # for this nothing has to be loaded
-        from miniclaw.version import VERSION  # noqa: PLC0415 - as all here
+    if sys.argv[1:] == ["--version"]:  # needs no other module
+        from miniclaw.version import VERSION  # noqa: PLC0415 - start-up time, as for all imports here
 
         sys.stdout.write(f"miniclaw {VERSION}\n")
         return
     import gc  # noqa: PLC0415
     import signal  # noqa: PLC0415
 
-    # Ctrl-C while modules are being imported ends the program, without a traceback from the middle of an import; unless
-    # it is ignored, as in a background job of a shell.
+    # Ctrl-C during imports ends the program without a traceback from the middle of an import, unless SIGINT is ignored,
+    # as in a background job of a shell.
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interruptible:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    gc.disable()  # of what is imported nothing is garbage, and to look for it takes a tenth of the time
-    from miniclaw.cli import main as run  # noqa: PLC0415 - that is the point
+    gc.disable()  # imports produce no garbage, and a search for it takes a tenth of the time
+    from miniclaw.cli import main as run  # noqa: PLC0415 - after the lines above
 
     gc.enable()
     if interruptible:
@@ -29,7 +29,7 @@ def main() -> None:
     try:
         run()
     finally:
-        gc.freeze()  # nor is it when the interpreter looks for the last time: the system takes all of it back
+        gc.freeze()  # spares the interpreter's last collection: the system takes back all memory
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""The session runtime for programs that are not trio: the same, synchronously.
+"""The session runtime for programs without trio: the same calls, synchronous.
 
-A thread of its own runs trio; calls are handed to it through anyio's blocking portal, from any thread::
+A thread of its own runs trio; calls from any thread are passed to it through anyio's blocking portal::
 
     from miniclaw import blocking
 
     with blocking.open_runtime("sessions") as runtime:
         session = runtime.get_or_create_session("telegram", "123456789")
 
-Sessions that are handed out are the live objects of the other thread: read them, and change them only by the calls
-here.
+Sessions returned here are the live objects of the trio thread: read them, and change them only through these calls.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ T = TypeVar("T")
 class BlockingSessionRuntime:
     """The calls of `miniclaw.session.manager.SessionManager` and `Cleanup`, each blocking until it is done.
 
-    They raise what those raise, `RuntimeClosedError` from the end of the block on, and `ForkedRuntimeError` in a forked
-    child, which has not the thread that would answer.
+    They raise the same errors; also `RuntimeClosedError` from the end of the block on, and `ForkedRuntimeError` in a
+    forked child, which does not have the trio thread.
     """
 
     def __init__(self, portal: BlockingPortal, runtime: trio_runtime.SessionRuntime) -> None:
@@ -53,16 +52,16 @@ class BlockingSessionRuntime:
         try:
             return self._portal.call(partial(function, *args, **kwargs))
         except RuntimeError as error:
-            if self._ended:  # the thread of the runtime is gone, or goes
+            if self._ended:  # the runtime's thread has ended, or is ending
                 raise RuntimeClosedError from error
             raise
 
     def end(self) -> None:
-        """Take note that the block is left: a call that finds the runtime's thread gone is refused for that."""
+        """Note that the block is left: a call that then fails without the thread raises `RuntimeClosedError`."""
         self._ended = True
 
     def get_or_create_session(self, channel: str, chat_id: str) -> Session:
-        """Return the session of a chat, and make a new one if there is none. Counts as an access."""
+        """Return the session of a chat; create one if there is none. Counts as an access."""
         return self._call(self._runtime.manager.get_or_create_session, channel, chat_id)
 
     def get_session(self, session_id: str) -> Session | None:
@@ -82,23 +81,23 @@ class BlockingSessionRuntime:
         return self._call(self._runtime.manager.delete_session, session_id).bytes_freed
 
     def restore_session(self, text: str) -> str:
-        """Take a session out of the trash, by its id or by that of an entry; return the session's id."""
+        """Restore a session from the trash, by its id or by that of an entry; return the session's id."""
         return self._call(self._runtime.manager.restore_session, text)
 
     def move_session(self, session_id: str, target_id: str) -> None:
-        """Move a session to another chat: its ids change, on disk, and nothing else of it."""
+        """Move a session to another chat: only its ids change, on disk."""
         self._call(self._runtime.manager.move_session, session_id, target_id)
 
     def set_pinned(self, session_id: str, pinned: bool) -> bool:
-        """Pin a session, or unpin it; return whether that changed anything. Does not count as an access."""
+        """Pin or unpin a session; return whether that changed anything. Does not count as an access."""
         return self._call(self._runtime.manager.set_pinned, session_id, pinned)
 
     def save_all_sessions(self) -> SaveReport:
-        """Save every session that has unsaved changes."""
+        """Save every dirty session."""
         return self._call(self._runtime.manager.save_all_sessions)
 
     def run_cleanup(self) -> CleanupResult:
-        """Scan once and remove what is expired."""
+        """Run one cleanup: scan, and remove sessions as the policy says."""
         return self._call(self._runtime.cleanup.run)
 
 
@@ -107,12 +106,12 @@ def open_runtime(sessions_dir: Path | str, **options: Any) -> Iterator[BlockingS
     """Run the session runtime around a block.
 
     Args:
-        sessions_dir: See `miniclaw.session.runtime.open_runtime`.
+        sessions_dir: The sessions directory, as in `miniclaw.session.runtime.open_runtime`.
         options: Its other arguments.
 
     Raises:
         MiniclawError: As `miniclaw.session.runtime.open_runtime`, at the beginning and on leaving.
-        ForkedRuntimeError: The block was left in a forked child. The runtime goes on in the process that opened it.
+        ForkedRuntimeError: The block was left in a forked child. The runtime continues in the process that opened it.
     """
     process = OpeningProcess()
     with ExitStack() as resources:
@@ -125,15 +124,15 @@ def open_runtime(sessions_dir: Path | str, **options: Any) -> Iterator[BlockingS
         finally:
             blocking.end()
             if not process.is_this_one:
-                resources.pop_all()  # ending them would wait for the thread, which is not here
+                resources.pop_all()  # closing them would wait for the thread, which this process does not have
         process.check()
 
 
 class _PortalThread:
     """A thread that runs trio, and anyio's portal to it, for a block.
 
-    anyio's `start_blocking_portal` is a generator, whose end waits for the thread also where the garbage collector
-    brings that about: in a forked child, for ever.
+    anyio's `start_blocking_portal` is a generator. Its end waits for the thread even when the garbage collector causes
+    it: in a forked child, for ever.
     """
 
     def __enter__(self) -> BlockingPortal:

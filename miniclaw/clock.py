@@ -1,8 +1,8 @@
 """The clocks of a machine, injected wherever time matters.
 
-A program that runs for years meets wall clocks that are wrong. So whoever needs the time asks a `Timekeeper`
-(`miniclaw.session.timekeeper`) for the present, and only that one reads a `Clock`. Waiting inside a running program is
-done on `trio.current_time`.
+A program that runs for years meets wall clocks that are wrong. All code therefore asks a `Timekeeper`
+(`miniclaw.session.timekeeper`) for the present, and only the `Timekeeper` reads a `Clock`. Waits inside a running
+program use `trio.current_time`.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ class Clock(Protocol):
         ...
 
     def boottime(self) -> float:
-        """Return the seconds since the machine was started, those in which it slept included; never set back."""
+        """Return the seconds since the start of the machine, including sleep; never set back."""
         ...
 
     def boot_id(self) -> str:
-        """Return a name of this run of the machine, which no other one has."""
+        """Return a name that is unique to this run of the machine."""
         ...
 
     def synchronised(self) -> bool:
-        """Return whether a time server sets the wall clock, and has; False where that is not known."""
+        """Return whether a time server has set the wall clock, and keeps it set; False if that is not known."""
         ...
 
 
 class Reading(Struct, frozen=True):
-    """What the clocks of a machine say at one moment.
+    """A reading of a machine's clocks at one moment.
 
     Attributes:
         wall: The wall clock, in microseconds since 1970.
-        boottime: Since the machine was started, in microseconds.
-        boot: Which run of the machine that is.
-        synchronised: Whether a time server vouches for `wall`.
+        boottime: Time since the start of the machine, in microseconds.
+        boot: The name of this run of the machine.
+        synchronised: True if a time server vouches for `wall`.
     """
 
     wall: int
@@ -76,7 +76,7 @@ def to_microseconds(moment: datetime) -> int:
 
 
 def from_microseconds(microseconds: int) -> datetime:
-    """Return the time, in UTC; the nearest that a datetime can have."""
+    """Return the time, in UTC; out of range, the nearest that a datetime can represent."""
     try:
         return _EPOCH + timedelta(microseconds=microseconds)
     except OverflowError:
@@ -84,13 +84,13 @@ def from_microseconds(microseconds: int) -> datetime:
 
 
 LATEST: Final = to_microseconds(datetime(9000, 1, 1, tzinfo=UTC))
-"""The latest time that is reckoned with, and the longest span: what comes after it can be written down as well."""
+"""The latest time in calculations, and the longest span: later times can still be represented."""
 
 
 def read_clock(clock: Clock) -> Reading:
-    """Return what the clocks say now, within bounds.
+    """Return a reading of the clocks, within bounds.
 
-    A clock of an embedder may raise anything, or return what is no time; then this raises.
+    A clock of an embedder may raise anything, or return no time; then this raises.
     """
     wall = min(to_microseconds(clock.wall()), LATEST)
     boottime = min(max(0, round(clock.boottime() * 1_000_000)), LATEST)
@@ -101,12 +101,12 @@ def read_clock(clock: Clock) -> Reading:
 
 
 def as_clock(clock: Clock | Now) -> Clock:
-    """Return a clock; a plain function is taken for its wall clock, see `PlainClock`."""
+    """Return a clock; a plain function becomes the wall clock of a `PlainClock`."""
     return clock if isinstance(clock, Clock) else PlainClock(clock)
 
 
 class PlainClock:
-    """A wall clock alone: trio's clock stands in for the time since the start, which is that of this object.
+    """A wall clock alone: trio's clock replaces the time since the start, and the start is that of this object.
 
     Args:
         wall: The wall clock.
@@ -118,8 +118,8 @@ class PlainClock:
         self._began: float | None = None
 
     def boottime(self) -> float:
-        """See `Clock.boottime`; without a trio program, time stands still."""
-        import trio  # noqa: PLC0415 - start-up time: commands that only look at files need none
+        """Return the seconds since the first call by trio's clock; without a trio program, 0."""
+        import trio  # noqa: PLC0415 - start-up time: commands that only read files need none
 
         try:
             now = trio.current_time()
@@ -130,24 +130,24 @@ class PlainClock:
         return now - self._began
 
     def boot_id(self) -> str:
-        """See `Clock.boot_id`."""
+        """Return a random name of this object."""
         return self._boot_id
 
     def synchronised(self) -> bool:
-        """See `Clock.synchronised`."""
+        """Return False: it is not known."""
         return False
 
 
 def uptime(clock: Clock, reading: Reading) -> int:
-    """Return for how long a machine has run, in microseconds; of a plain clock nobody knows, and it counts as long."""
+    """Return the microseconds since the start of a machine; unknown for a plain clock, which counts as the longest."""
     return LATEST if isinstance(clock, PlainClock) else reading.boottime
 
 
 class SystemClock:
     """The clocks of this machine.
 
-    Where the system has no name for its run, this program's run stands in for it; and where it has no clock that goes
-    on in its sleep, the monotonic one does: then the sleep looks like a gap.
+    If the system has no name for its run, the run of this program replaces it. If it has no clock that continues during
+    sleep, the monotonic one is used: sleep then looks like a gap.
     """
 
     def __init__(self) -> None:
@@ -158,40 +158,40 @@ class SystemClock:
             self._boot_id, self._began = os.urandom(16).hex(), time.clock_gettime(self._clock_id)
 
     def wall(self) -> datetime:
-        """See `Clock.wall`."""
+        """Return the wall clock of the system, UTC."""
         return datetime.now(UTC)
 
     def boottime(self) -> float:
-        """See `Clock.boottime`."""
+        """Return the seconds since the start of the machine, or of this object if the machine's run has no name."""
         return time.clock_gettime(self._clock_id) - self._began
 
     def boot_id(self) -> str:
-        """See `Clock.boot_id`."""
+        """Return the name of this run of the machine, or a random one."""
         return self._boot_id
 
     def synchronised(self) -> bool:
-        """See `Clock.synchronised`: adjtimex(2) knows it."""
+        """Return whether adjtimex(2) reports that the clock is synchronised."""
         adjtimex = _adjtimex()
         return adjtimex is not None and adjtimex() in _SYNCHRONISED
 
 
 def _sleepless_clock() -> int:
-    """Return the clock of the system that goes on in its sleep and is never set; else the monotonic one."""
+    """Return the system's clock that continues during sleep and is never set; otherwise the monotonic one."""
     if sys.platform == "darwin":
-        return time.CLOCK_MONOTONIC_RAW  # clock_gettime(3): goes on in sleep, and no adjustment affects it
+        return time.CLOCK_MONOTONIC_RAW  # clock_gettime(3): continues during sleep, and no adjustment affects it
     return getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 @cache
 def machine_boot() -> str:
-    """Return a name of this run of the machine, which no other one has; empty where the system has none."""
+    """Return a name that is unique to this run of the machine; empty if the system has none."""
     with suppress(OSError, ValueError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
     return _boot_session()
 
 
 def _boot_session() -> str:
-    """Return the same on macOS, which tells it by sysctl."""
+    """Return the same on macOS, by sysctl."""
     import ctypes  # noqa: PLC0415 - start-up time
 
     text = ctypes.create_string_buffer(64)
@@ -205,12 +205,12 @@ def _boot_session() -> str:
 
 
 _SYNCHRONISED: Final = range(5)
-"""What adjtimex(2) returns where the clock is synchronised: TIME_OK to TIME_WAIT; TIME_ERROR is 5, a failure -1."""
+"""Results of adjtimex(2) for a synchronised clock: TIME_OK to TIME_WAIT; TIME_ERROR is 5, a failure -1."""
 
 
 @cache
 def _adjtimex() -> Callable[[], int] | None:
-    """Return what asks the system whether its clock is synchronised, without changing anything; None: it cannot say."""
+    """Return a function that calls adjtimex(2) without changing anything; None: the system has no such call."""
     import ctypes  # noqa: PLC0415 - start-up time
 
     try:

@@ -1,8 +1,8 @@
-"""Every error that miniclaw raises to its user.
+"""The errors that miniclaw raises to its callers.
 
-Foreign errors (`OSError`, msgspec's) are mapped where they arise, with ``raise … from``. The data stands in
-attributes; ``str(error)`` is one sentence that names the file, key or field and what would be right. Exit codes
-are the business of `miniclaw.cli` alone.
+Foreign errors (`OSError`, msgspec's) are mapped at their source, with ``raise … from``. The data is in attributes;
+``str(error)`` is one sentence that names the file, key or field and the right form. Only `miniclaw.cli` knows exit
+codes.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class ConfigError(MiniclawError):
 
     @property
     def errors(self) -> tuple[ConfigError, ...]:
-        """All that is wrong, each by itself."""
+        """All problems, one error each."""
         return (self,)
 
 
 class BrokenConfigError(ConfigError):
-    """A configuration in which several things are wrong; its text has a line for each, and its data is the first's."""
+    """A configuration with several problems; its text has a line for each, and its data is that of the first."""
 
     def __init__(self, errors: Sequence[ConfigError]) -> None:
         super().__init__(errors[0].path, errors[0].problem, key=errors[0].key)
@@ -44,7 +44,7 @@ class BrokenConfigError(ConfigError):
 
     @property
     def errors(self) -> tuple[ConfigError, ...]:
-        """All that is wrong, each by itself."""
+        """All problems, one error each."""
         return self._errors
 
 
@@ -52,21 +52,20 @@ ModelErrorKind: TypeAlias = Literal[
     "unreachable", "timeout", "broken_off", "unauthorized", "rate_limited", "server_error", "refused",
     "invalid_answer", "prompt", "bug", "other",
 ]  # fmt: skip
-"""What kind of trouble with a model it was, for who counts them.
+"""The kind of a model's error, for statistics.
 
-``unreachable``: no connection. ``timeout``: no answer, or no whole one, in time. ``broken_off``: the connection ended
-before the answer. ``unauthorized``: the key was refused, or is missing. ``rate_limited``: asked too often.
-``server_error``: the server has trouble. ``refused``: the server does not take the question. ``invalid_answer``: what
-came is none, is empty, or is too much. ``prompt``: the question cannot be put together. ``bug``: the model's own code
-failed, see `ModelBugError`. ``other``: anything else.
+``unreachable``: no connection. ``timeout``: no answer, or no complete one, in time. ``broken_off``: the connection
+ended before the answer. ``unauthorized``: the key was refused, or is missing. ``rate_limited``: too many requests.
+``server_error``: the server failed. ``refused``: the server rejects the question. ``invalid_answer``: the answer is
+malformed, empty, or too large. ``prompt``: the prompt cannot be built. ``bug``: the model's own code failed, with
+`ModelBugError`. ``other``: anything else.
 """
 
 
 class ModelError(MiniclawError):
-    """A model that could not answer; the person's message is kept all the same.
+    """A model that could not answer; the user's message is kept all the same.
 
-    Its text is for the person who asked; `detail` is what the log is told besides, without secrets; `kind` is what it
-    is counted by.
+    Its text is for the user; `detail` is logged in addition, without secrets; `kind` is the key in statistics.
     """
 
     detail: str | None = None  # for a class of an embedder that does not call `__init__`
@@ -80,7 +79,7 @@ class ModelError(MiniclawError):
 
 
 class ModelBugError(ModelError):
-    """A model whose code failed: it raised no `ModelError`, or gave what is no piece of an answer."""
+    """A model whose code failed: it raised an error other than `ModelError`, or yielded no piece of an answer."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"the model failed ({what})", kind="bug")
@@ -91,11 +90,11 @@ class ChannelError(MiniclawError):
 
 
 class ChannelEndedError(ChannelError):
-    """A channel that cannot go on and is not to be started again; `Channel.run` raises it."""
+    """A channel that cannot continue and must not be restarted; `Channel.run` raises it."""
 
 
 class ForeignMessageError(MiniclawError, ValueError):
-    """A message that a channel hands over under another name than its own; it is not taken."""
+    """A message that a channel delivers under another channel's name; it is refused."""
 
     def __init__(self, channel: str, name: object) -> None:
         self.channel = channel
@@ -107,7 +106,7 @@ class ForeignMessageError(MiniclawError, ValueError):
 
 
 class ChannelNotRunningError(ChannelError):
-    """A message that a channel cannot take, because it is not running: `phase` is "starting" or "stopping"."""
+    """A message that a channel cannot accept, because it is not running: `phase` is "starting" or "stopping"."""
 
     def __init__(self, channel: str, phase: str) -> None:
         self.channel = channel
@@ -116,7 +115,7 @@ class ChannelNotRunningError(ChannelError):
 
 
 class OutputFileError(MiniclawError):
-    """A file that a command was to write its output to, at `path`; nothing of what was there is changed."""
+    """A command's output file, at `path`, that cannot be written; existing files are not changed."""
 
     def __init__(self, path: Path, problem: str) -> None:
         self.path = path
@@ -134,7 +133,7 @@ class InvalidSessionIdError(MiniclawError, ValueError):
 
 
 class InvalidMessageError(MiniclawError, ValueError):
-    """A message that could not be saved, refused before it enters the session."""
+    """A message that could not be saved, and is therefore refused before it is appended to the session."""
 
     def __init__(self, problem: str) -> None:
         self.problem = problem
@@ -142,11 +141,11 @@ class InvalidMessageError(MiniclawError, ValueError):
 
 
 class StoreError(MiniclawError):
-    """Base of what can go wrong between a session and its store."""
+    """Base of errors between a session and its store."""
 
 
 class SessionNotFoundError(StoreError, LookupError):
-    """There is no such session."""
+    """The session `session_id` does not exist."""
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
@@ -154,16 +153,17 @@ class SessionNotFoundError(StoreError, LookupError):
 
 
 class RuntimeClosedError(StoreError):
-    """The session runtime has ended, or ends; a change that it accepted now would not be saved."""
+    """The session runtime has ended, or is ending; it could no longer save a change."""
 
     def __init__(self) -> None:
         super().__init__("the session runtime has ended")
 
 
 class UnsavedSessionsError(StoreError):
-    """The session runtime has ended with sessions that could not be saved, `session_ids`; the log says why.
+    """The session runtime has ended with sessions that could not be saved, `session_ids`; the log has the reasons.
 
-    It leaves the block of `open_runtime`. Where the block raised as well, or was cancelled, a group of both leaves it.
+    It is raised on leaving the block of `open_runtime`. If the block raised as well, or was cancelled, a group of both
+    is raised.
     """
 
     def __init__(self, session_ids: Sequence[str]) -> None:
@@ -189,19 +189,19 @@ class MismatchedSessionError(SessionFileError):
 
 
 class NoSessionFileError(SessionFileError):
-    """Something in the place of a session that is no regular file, such as a link or a directory; it is left alone."""
+    """A link, a directory or another file that is not regular, in the place of a session; it is not touched."""
 
 
 class SessionTooLargeError(SessionFileError):
-    """A session beyond `miniclaw.session.format.codec.MAX_SESSION_BYTES`; neither read nor written."""
+    """A session beyond `miniclaw.session.format.codec.MAX_SESSION_BYTES`; it is neither read nor written."""
 
 
 class RemovalPendingError(SessionFileError):
-    """A removal, or a move, that goes on while its caller no longer waits; log and history report how it ends."""
+    """A removal or a move that continues after its caller stopped waiting; log and history report its outcome."""
 
 
 class SessionExistsError(SessionFileError):
-    """A session that would be restored, or moved, while there is one of that id. Nothing was changed."""
+    """A session that would be restored or moved to the id of an existing one. Nothing was changed."""
 
     def __init__(self, path: Path, session_id: str) -> None:
         self.session_id = session_id
@@ -213,7 +213,7 @@ class SessionExistsError(SessionFileError):
 
 
 class SessionInUseError(StoreError):
-    """A session that cannot be moved, because it is held in use, as by a turn of the agent."""
+    """A session that cannot be moved, because it is in use, as by a turn of the agent."""
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
@@ -221,11 +221,11 @@ class SessionInUseError(StoreError):
 
 
 class CorruptTrashError(SessionFileError):
-    """A file of the trash that cannot be restored; it stays where it is until it is emptied."""
+    """A file of the trash that cannot be restored; it is kept there until the trash is emptied."""
 
 
 class TrashEntryNotFoundError(StoreError, LookupError):
-    """The trash has nothing of that name."""
+    """The trash has no entry of that name."""
 
     def __init__(self, path: Path, text: str, earlier: Path | None = None) -> None:
         self.path = path
@@ -240,7 +240,7 @@ class TrashEntryNotFoundError(StoreError, LookupError):
 
 
 class QuarantinedFileNotFoundError(StoreError, LookupError):
-    """The quarantine at `path` has nothing that `text` means."""
+    """The quarantine at `path` has no file that `text` identifies."""
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
@@ -252,7 +252,7 @@ class QuarantinedFileNotFoundError(StoreError, LookupError):
 
 
 class AmbiguousQuarantineIdError(StoreError):
-    """Several files in the quarantine at `path` are meant by `text`; `file_ids` are theirs. Nothing was changed."""
+    """An id, `text`, that fits several files in the quarantine at `path`, `file_ids`. Nothing was changed."""
 
     def __init__(self, path: Path, text: str, file_ids: Sequence[str]) -> None:
         self.path = path
@@ -265,11 +265,11 @@ class AmbiguousQuarantineIdError(StoreError):
 
 
 class NotQuarantinedError(SessionFileError):
-    """A file that was to be moved to quarantine and stays where it is."""
+    """A file that could not be moved to quarantine, and was left in its place."""
 
 
 class StoreIOError(SessionFileError):
-    """The operating system refused an operation (EACCES, EIO, ENOSPC, …); `errno` says why."""
+    """The operating system refused an operation; `errno` is the reason (EACCES, EIO, ENOSPC, …)."""
 
     def __init__(self, path: Path, operation: str, cause: OSError) -> None:
         self.operation = operation
@@ -283,18 +283,18 @@ class SessionsDirectoryError(SessionFileError):
 
 
 class SessionsDirectoryMissingError(SessionsDirectoryError):
-    """There is no such directory (yet)."""
+    """The sessions directory does not exist (yet)."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "there is no such directory")
 
 
 class GatewayError(MiniclawError):
-    """A running gateway that was asked over its socket and did not do what it was asked."""
+    """A running gateway that did not carry out a command sent to its socket."""
 
 
 class NoGatewayError(GatewayError):
-    """Nobody answers at the socket of a workspace, at `path`."""
+    """No gateway answers at the socket of a workspace, at `path`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -302,7 +302,7 @@ class NoGatewayError(GatewayError):
 
 
 class NoSocketError(MiniclawError):
-    """A Unix socket that cannot be made at `path`, for the file system or the system has none there."""
+    """A Unix socket that cannot be created at `path`, because the file system or the system permits none there."""
 
     def __init__(self, path: Path, reason: str) -> None:
         self.path = path
@@ -311,11 +311,11 @@ class NoSocketError(MiniclawError):
 
 
 class GatewayStalledError(GatewayError):
-    """A running gateway from which no byte came in time; `pid` is its process, None where that is not known.
+    """A running gateway that did not send a byte in time; `pid` is its process, None if that is not known.
 
     Args:
         pid: The process.
-        sent: Whether it has an order that it carries out as soon as it goes on.
+        sent: True if the gateway has received an order, which it carries out as soon as it continues.
     """
 
     def __init__(self, pid: int | None, *, sent: bool = False) -> None:
@@ -327,7 +327,7 @@ class GatewayStalledError(GatewayError):
 
 
 class GatewayBusyError(GatewayError):
-    """A running gateway that is at work, and was not waited for any longer than `seconds`."""
+    """A running gateway that is still at work after a wait of `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -335,7 +335,7 @@ class GatewayBusyError(GatewayError):
 
 
 class UnconfirmedError(MiniclawError):
-    """A removal that nobody at a terminal can be asked about, and that was not confirmed beforehand; `what` it is."""
+    """A removal, `what`, that was not confirmed beforehand, while there is no terminal to ask at."""
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -345,7 +345,7 @@ class UnconfirmedError(MiniclawError):
 
 
 class DifferentRulesError(MiniclawError):
-    """A running gateway that would remove by other rules than the configuration of the command says; `key` differs."""
+    """A running gateway whose rules differ, in `key`, from the command's configuration: it would remove by others."""
 
     def __init__(self, path: Path, key: str, ours: str, theirs: str) -> None:
         self.path = path
@@ -364,8 +364,9 @@ class WorkspaceHeldError(StoreError):
     Attributes:
         path: The directory.
         holder: The process, as far as it is known.
-        stopping: Whether that process has written that it is about to end.
-        socket: Where a gateway would take commands, and this process takes none; None: that was not tried.
+        stopping: True if that process has recorded that it is about to end.
+        socket: The socket at which the process would take commands if it were a gateway, and takes none; None: that
+            was not tried.
     """
 
     def __init__(self, path: Path, holder: str, *, stopping: bool = False, socket: Path | None = None) -> None:
@@ -382,7 +383,7 @@ class WorkspaceHeldError(StoreError):
 class OwnershipLostError(StoreError):
     """This process no longer owns the sessions directory at `path`: `holder` has locked a new `.lock` in it.
 
-    Nothing was written, removed or moved. The process stays so until it is restarted.
+    Nothing was written, removed or moved. The process cannot regain ownership until it is restarted.
     """
 
     def __init__(self, path: Path, holder: str) -> None:

@@ -11,7 +11,7 @@ def missing_package(user: str, extra: str) -> str:
 
     Args:
         user: The value or the feature that needs the package, as a subject: ``it``.
-        extra: The extra of pyproject.toml that has the package.
+        extra: The extra of pyproject.toml that contains the package.
     """
     return (
         f"{user} needs a package that is not installed; "

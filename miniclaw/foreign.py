@@ -1,7 +1,7 @@
 """Foreign code: the channels, models, clocks and callbacks of a program that embeds miniclaw. It may raise anything.
 
-An `Exception` of foreign code ends where that code is called, and is reported there. `trio.Cancelled`,
-`KeyboardInterrupt` and `SystemExit` pass, alone and out of a group.
+An `Exception` of foreign code is caught at the call, and reported there. `trio.Cancelled`, `KeyboardInterrupt` and
+`SystemExit` pass, alone and out of a group.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 E = TypeVar("E", bound=BaseException)
 
 MAX_TRACEBACK_CHARS: Final = 20_000
-"""Longest traceback in the log; of a longer one the middle is left out."""
+"""Longest traceback in the log, inclusive; a longer one loses its middle."""
 
 
 class Contained:
@@ -43,25 +43,25 @@ class Contained:
 
 
 def leaves(error: BaseException) -> list[BaseException]:
-    """Return the exceptions of a group, or of groups in it; of any other exception itself."""
+    """Return the exceptions in a group and its subgroups; any other exception is its own leaf."""
     if not isinstance(error, BaseExceptionGroup):
         return [error]
     return [leaf for each in error.exceptions for leaf in leaves(each)]
 
 
 def only(error: BaseException, kind: type[E]) -> E | None:
-    """Return the first exception of a kind where an error consists of nothing else; a nursery makes a group of it."""
+    """Return the first exception of a kind if an error consists of that kind only, perhaps in a nursery's group."""
     found = [leaf for leaf in leaves(error) if isinstance(leaf, kind)]
     return found[0] if len(found) == len(leaves(error)) else None
 
 
 def name_of(error: BaseException) -> str:
-    """Return the name of an exception's class; for a group, of its first one."""
+    """Return the name of an exception's class; for a group, that of its first exception."""
     return type(leaves(error)[0]).__name__
 
 
 def text_of(error: BaseException) -> str:
-    """Return ``str(error)``, also of a class whose own method fails."""
+    """Return ``str(error)``, or the class's name if its own method fails."""
     try:
         return str(error)
     except Exception:  # noqa: BLE001 - foreign code
@@ -69,8 +69,8 @@ def text_of(error: BaseException) -> str:
 
 
 def traceback_of(error: BaseException) -> str:
-    """Return the traceback of an exception, `MAX_TRACEBACK_CHARS` of it at the most."""
-    import traceback  # noqa: PLC0415 - start-up time: only where something has failed
+    """Return the traceback of an exception, shortened to about `MAX_TRACEBACK_CHARS`."""
+    import traceback  # noqa: PLC0415 - start-up time: needed only after a failure
 
     try:
         text = "".join(traceback.format_exception(error))

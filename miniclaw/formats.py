@@ -1,4 +1,4 @@
-"""Values as people read and write them: durations and sizes with a unit, ages, text that is safe for a terminal.
+"""Values in the form that people read and write: durations and sizes with a unit, ages, text that is safe to print.
 
 Foreign text is printed indented, so that none of its lines passes for a heading, a prompt or another speaker's line.
 """
@@ -18,7 +18,7 @@ NEVER: Final = "never"
 """The word that switches a rule off."""
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-# Texts and not `re.compile`: most commands need none of the patterns here, and to compile them takes a millisecond.
+# Strings, not compiled: most commands need none of these patterns, and to compile them takes a millisecond.
 _DURATION: Final = r"([0-9]{1,9})\s*([smhdw])"
 
 _SIZE_UNITS: Final[dict[str, int]] = {
@@ -29,45 +29,45 @@ _SIZE_UNITS: Final[dict[str, int]] = {
 _SIZE: Final = r"([0-9]{1,18})\s*([KMGT]?i?B)"
 
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Categories of characters that command a terminal, turn the direction of writing, end lines or show nothing.
+"""Categories of characters that control a terminal, change the direction of writing, end lines or show nothing.
 
-Surrogates stand for the bytes of a file name that is not UTF-8.
+Surrogates represent the bytes of a file name that is not UTF-8.
 """
 
-# Default_Ignorable_Code_Point of Unicode, as far as no category says it: selectors of a variant, letters and marks, and
-# what is reserved.
+# Unicode's Default_Ignorable_Code_Point, as far as the categories miss it: selectors of a variant, letters and marks,
+# and reserved code points.
 _SELECTOR: Final = r"[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 _BLANK: Final = r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\uffa0]"
 _RESERVED: Final = r"[\u2065\ufff0-\ufff8\U000e0000-\U000e0fff]"
 
-# Of the categories above, languages need these in a text: joiners (emoji, Persian), places where a line may break, a
-# separator of vowels (Mongolian), and signs that are visible (Arabic, Syriac, Kaithi).
+# Characters of these categories that languages need in a text: joiners (emoji, Persian), permitted line breaks, a vowel
+# separator (Mongolian), and visible signs (Arabic, Syriac, Kaithi).
 _NEEDED: Final = (
     "\n\t\xad\u200b\u200c\u200d\u2060\u180e"
     "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
 )
-# The flag of a part of a country, such as Scotland, is written with tags, which else hide a text.
+# The flag of a part of a country, such as Scotland, is written with tags, which otherwise can hide a text.
 _FLAG: Final = r"\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,6}\U000e007f|"
 
 _Kind: TypeAlias = Literal["shown", "hidden", "selector", "blank"]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence that names the known name most like another; empty where none is like it."""
-    import difflib  # noqa: PLC0415 - start-up time: only for who has mistyped something
+    """Return the end of a sentence that suggests the known name most similar to a name; empty if none is similar."""
+    import difflib  # noqa: PLC0415 - start-up time: needed only after a typing error
 
     like = difflib.get_close_matches(name, list(known), n=1)
     return f'; did you mean "{like[0]}"?' if like else ""
 
 
 def parse_duration(text: str) -> timedelta:
-    """Return the duration that a text says.
+    """Parse a duration.
 
     Args:
-        text: Digits and one of ``s m h d w``; a bare number has no meaning here.
+        text: Digits and one of ``s m h d w``; a bare number is refused.
 
     Raises:
-        ValueError: It is not of that form.
+        ValueError: The text is not of that form, or the duration is longer than the calendar.
     """
     match = re.fullmatch(_DURATION, text.strip())
     if match is None:
@@ -79,7 +79,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta | None) -> str:
-    """Return a duration as `parse_duration` reads it, in the largest unit that is exact; None is ``never``."""
+    """Return a duration in the form of `parse_duration`, in the largest exact unit up to days; None is ``never``."""
     if duration is None:
         return NEVER
     seconds = round(duration.total_seconds())
@@ -88,14 +88,14 @@ def format_duration(duration: timedelta | None) -> str:
 
 
 def parse_size(text: str) -> int:
-    """Return the number of bytes that a text says.
+    """Parse a size; return bytes.
 
     Args:
         text: Digits and one of ``B``, ``KB``, ``MB``, ``GB``, ``TB`` (powers of 1000), ``KiB``, ``MiB``, ``GiB``,
-            ``TiB`` (powers of 1024); a bare number has no meaning here.
+            ``TiB`` (powers of 1024); a bare number is refused.
 
     Raises:
-        ValueError: It is not of that form.
+        ValueError: The text is not of that form.
     """
     match = re.fullmatch(_SIZE, text.strip())
     unit = _SIZE_UNITS.get(match[2]) if match else None
@@ -105,7 +105,7 @@ def parse_size(text: str) -> int:
 
 
 def format_exact_size(size: int) -> str:
-    """Return a number of bytes as `parse_size` reads it, in the largest unit that is exact."""
+    """Return a number of bytes in the form of `parse_size`, in the largest exact unit."""
     unit = max((unit for unit in _SIZE_UNITS if size % _SIZE_UNITS[unit] == 0), key=_SIZE_UNITS.__getitem__)
     return f"{size // _SIZE_UNITS[unit]}{unit}" if size else "0B"
 
@@ -119,14 +119,14 @@ def format_age(age: timedelta) -> str:
 
 
 def format_remaining(duration: timedelta) -> str:
-    """Return what is left until a deadline, rounded up: thirty days are thirty days for the whole of the first one."""
+    """Return the time until a deadline, rounded up: thirty days are shown as thirty days throughout the first one."""
     seconds = math.ceil(duration.total_seconds())
     unit = next((unit for unit in "dhm" if seconds > _UNITS[unit]), "s")
     return f"{math.ceil(seconds / _UNITS[unit])}{unit}"
 
 
 def format_time(time: datetime) -> str:
-    """Return an aware time for a person: to the second, in UTC, with the zone behind it."""
+    """Return an aware time for a person: to the second, in UTC, followed by the zone."""
     # At the very ends of the calendar it may have no UTC, and keeps its own zone.
     with suppress(OverflowError):
         time = time.astimezone(UTC)
@@ -144,18 +144,18 @@ def format_size(size: int) -> str:
     return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
-# Texts that others wrote --------------------------------------------------------------------------------------
+# Foreign texts -----------------------------------------------------------------------------------------------
 
 
 def printable(text: str, *, before: str = "") -> str:
-    """Return a text for people to read, with what commands a terminal or turns the direction of writing escaped.
+    """Return a text for people, with characters escaped that control a terminal or change the direction of writing.
 
-    Lines and tabs stay, and so does what languages need, such as the joiners in emoji and in Persian. The result can be
-    encoded, also where the text came from a file name that is not UTF-8.
+    Line ends, tabs and characters that languages need are kept, such as the joiners in emoji and in Persian. The result
+    can be encoded, even if the text is a file name that is not UTF-8.
 
     Args:
         text: The text.
-        before: The character before it, where it comes in pieces.
+        before: The character before it, if it arrives in pieces.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -165,9 +165,9 @@ def printable(text: str, *, before: str = "") -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a name, an id or a sentence with everything escaped that is invisible: no two of them look alike by it.
+    """Return a name, an id or a sentence with all invisible characters escaped, so that different ones look different.
 
-    Lines, tabs and all spaces but the usual one are escaped, too.
+    Line ends, tabs and all spaces but the usual one are escaped, too.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -175,31 +175,31 @@ def one_line(text: str) -> str:
 
 
 def escaped_json(document: bytes) -> bytes:
-    """Return a JSON document that means the same, with everything escaped that is invisible or commands a terminal."""
+    """Return an equivalent JSON document, with characters escaped that are invisible or control a terminal."""
     if document.isascii() and b"\x7f" not in document:
         return document
     return _replaced(document.decode(errors="surrogateescape"), _as_utf_16, kept="\n\r\t", blanks=True).encode()
 
 
 def escaped_toml(value: str) -> str:
-    """Return a value of TOML likewise."""
+    """Return an equivalent TOML value, with characters escaped that are invisible or control a terminal."""
     return _replaced(value, lambda char: f"\\U{ord(char):08x}", kept="\n\t", blanks=True)
 
 
 def encodable(text: str) -> str:
-    """Return a text that can be encoded: the bytes of a file name that are not UTF-8 are escaped, and nothing else."""
+    """Return a text that can be encoded: only the bytes of a file name that are not UTF-8 are escaped."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def _replaced(text: str, escape: Callable[[str], str], *, kept: str, but: str = "", blanks: bool = False) -> str:
-    """Return a text with those characters escaped that show nothing, or do more than to show themselves.
+    """Return a text with characters escaped that show nothing, or do more than show themselves.
 
     Args:
         text: The text.
-        escape: Returns what is shown of a character.
-        kept: Characters that stay.
-        but: What stays as a whole: the beginning of a regular expression, with ``|`` at its end.
-        blanks: Whether letters and marks that show nothing are escaped.
+        escape: Returns the escaped form of a character.
+        kept: Characters that are not escaped.
+        but: Sequences that are kept whole: the beginning of a regular expression, with ``|`` at its end.
+        blanks: If true, letters and marks that show nothing are escaped as well.
     """
     kinds: set[_Kind] = {"hidden", "selector", "blank"} if blanks else {"hidden", "selector"}
     found = "".join(char for char in set(text) if _kind(char) in kinds and char not in kept)
@@ -215,7 +215,7 @@ def _replaced(text: str, escape: Callable[[str], str], *, kept: str, but: str = 
 
 
 def _has_variants(char: str) -> bool:
-    """Return whether the selector of a variant may show in a character; behind any other one it can hide a text."""
+    """Return whether a variant selector may change a character's look; after any other one it can hide a text."""
     if char.isascii():
         return char != "" and char in "0123456789#*"
     return not char.isspace() and _kind(char) in {"shown", "blank"}
@@ -237,7 +237,7 @@ def _escaped(char: str) -> str:
 
 
 def _as_utf_16(char: str) -> str:
-    """Return a character as a string of JSON has it escaped: in one unit of UTF-16, or two."""
+    """Return a character escaped for a JSON string: one unit of UTF-16, or two."""
     units = char.encode("utf-16-be", "surrogatepass").hex(" ", 2)
     return "".join(f"\\u{unit}" for unit in units.split())
 
@@ -245,16 +245,16 @@ def _as_utf_16(char: str) -> str:
 INDENT: Final = "  "
 
 _TAB_COLUMNS: Final = 8
-_USUAL_COLUMNS: Final = 80  # of a terminal that does not say how many it has
+_USUAL_COLUMNS: Final = 80  # of a terminal that does not report its width
 
 
 class Indented:
-    """Indents one text, which may come in pieces, and escapes in it what would command the terminal.
+    """Indents one text, which may arrive in pieces, and escapes characters that would control the terminal.
 
     Args:
-        width: Columns of the terminal: longer lines are broken, because those that it breaks are not indented. None:
-            lines stay as they are.
-        begun: Whether the first line has begun; it is not indented then, and is not longer than an indentation yet.
+        width: Columns of the terminal: longer lines are broken here, because the terminal would not indent the rest.
+            None: lines are not broken.
+        begun: If true, the first line has begun: it is not indented, and is at most as long as an indentation so far.
     """
 
     def __init__(self, width: int | None = None, *, begun: bool = False) -> None:
@@ -264,7 +264,7 @@ class Indented:
         self._last = ""  # character of the text
 
     def feed(self, piece: str) -> str:
-        """Return the next piece as it is to be printed."""
+        """Return the next piece in the form to print."""
         text = printable(piece, before=self._last)
         self._last = piece[-1:] or self._last
         lines = []
@@ -298,7 +298,7 @@ class Indented:
 
 
 def width_of(output: TextIO | int) -> int | None:
-    """Return how many columns the terminal has to which a stream, or a descriptor, goes; None: it goes elsewhere."""
+    """Return the columns of the terminal that a stream, or a descriptor, writes to; None: it is no terminal."""
     if not (os.isatty(output) if isinstance(output, int) else output.isatty()):
         return None
     try:
@@ -309,7 +309,7 @@ def width_of(output: TextIO | int) -> int | None:
 
 
 def _columns(char: str) -> int:
-    """Return how many columns a character takes, at the most: terminals differ about emoji and combining marks."""
+    """Return the largest number of columns of a character: terminals differ about emoji and combining marks."""
     if char.isascii():
         return 1
     from unicodedata import category, east_asian_width  # noqa: PLC0415 - start-up time

@@ -1,6 +1,6 @@
 """The gateway: one process, one root nursery.
 
-It opens everything in the order of the house and closes it in reverse, which *is* the order of shutdown::
+It opens its parts in one order and closes them in reverse, which *is* the order of shutdown::
 
     model
         session runtime (owns the workspace)      flushes last
@@ -9,7 +9,7 @@ It opens everything in the order of the house and closes it in reverse, which *i
                     channels                      stop accepting first
                         wait for a signal, or for the channels to end
 
-Each level stops under its own deadline. A second signal skips what is left of the deadlines and goes on to the flush.
+Each level stops under its own deadline. A second signal skips the remaining deadlines and proceeds to the flush.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ log = get_logger("miniclaw.gateway")
 
 
 class _Shutdown:
-    """Receives the signals: the first one asks for the end, the next one for haste.
+    """Receives the signals: the first one requests the end, the next one haste.
 
     Args:
-        on_hangup: Called for SIGHUP; None: that asks for the end as well.
+        on_hangup: Called for SIGHUP; None: SIGHUP requests the end as well.
     """
 
     def __init__(self, on_hangup: Callable[[], None] | None) -> None:
@@ -82,11 +82,11 @@ class _Shutdown:
 
 
 class Running(Struct, frozen=True):
-    """A gateway that runs.
+    """A running gateway.
 
     Attributes:
         runtime: The sessions.
-        front: What it serves over HTTP; None: nothing.
+        front: Its HTTP server; None: there is none.
     """
 
     runtime: SessionRuntime
@@ -94,7 +94,7 @@ class Running(Struct, frozen=True):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The URLs at which it is served, with the real ports."""
+        """The URLs of the HTTP server, with the real ports."""
         return self.front.addresses if self.front else ()
 
 
@@ -112,29 +112,29 @@ async def run_gateway(
     on_reloaded: Callable[[Config], None] | None = None,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run the gateway until a signal that asks for the end, or until all of its channels have ended.
+    """Run the gateway until a signal requests the end, or until all of its channels have ended.
 
-    Signals are received from here on only; see `miniclaw.daemon.signals`.
+    Only from here on are signals received, as `miniclaw.daemon.signals` describes.
 
     Args:
         config: The configuration.
-        home: Where the workspace lies.
-        channels: Whom to serve. Without any the gateway waits for a signal. One that fails is started again, and ends
-            neither the gateway nor the others; see docs/embedding.md.
-        model: Who answers; where None, the one that the configuration names.
-        clock: The clocks; see `open_runtime`.
-        cleans_up: Whether the daily cleanup runs; off for what is not there to stay.
-        before: Called once the sessions can be had and before the channels accept anything. An exception from it
+        home: The paths of the workspace.
+        channels: The channels of the embedding program. Without any the gateway waits for a signal. A channel that
+            fails is restarted, and ends neither the gateway nor the others; see docs/embedding.md.
+        model: The model that answers; None: the one that the configuration names.
+        clock: The clocks, as in `open_runtime`.
+        cleans_up: If true, the daily cleanup runs; false for a short-lived process.
+        before: Called once the sessions are available and before the channels accept anything. An exception from it
             refuses the start.
-        serves: Whether it has channels of its own (page, Telegram) and is served over HTTP, as configured.
-        reload: Reads the configuration again, in a thread, at SIGHUP; raises `ConfigError` if it is not right. See
-            `miniclaw.daemon.reload`. None: SIGHUP asks for the end.
+        serves: If true, the gateway has its own channels (page, Telegram) and an HTTP server, as configured.
+        reload: Reads the configuration again, in a thread, at SIGHUP; raises `ConfigError` if it is invalid. See
+            `miniclaw.daemon.reload`. None: SIGHUP requests the end.
         on_reloaded: Called on the trio thread with a configuration that is in force from now on.
-        task_status: Told when everything runs.
+        task_status: Started once all parts run.
 
     Raises:
-        ConfigError: The name of a channel has another form, or is taken; nothing was opened.
-        ChannelEndedError: All channels have ended, one of them with this error; of several, a group.
+        ConfigError: The name of a channel is malformed, or is taken; nothing was opened.
+        ChannelEndedError: All channels have ended, one of them with this error; for several, a group.
         ExceptionGroup: With a `MiniclawError`: it could not start; with `UnsavedSessionsError`: it has ended, and not
             everything could be saved.
 
@@ -154,7 +154,7 @@ async def run_gateway(
             home.sessions_dir,
             rules=_rules(config.session, cleans_up=cleans_up),
             on_announced=teller(in_force, home),
-            cleanup_waits=True,  # a start that is refused does nothing
+            cleanup_waits=True,  # a start that is refused deletes nothing
             clock=clock,
             earlier=home.earlier,
         ) as runtime:
@@ -199,7 +199,7 @@ async def run_gateway(
 
 
 def _rules(session: SessionConfig, *, cleans_up: bool) -> RuntimeRules:
-    """Return the rules that a table says."""
+    """Return the rules of the runtime that a table defines."""
     return RuntimeRules(
         policy=session.retention_policy(),
         schedule=Schedule(session.cleanup_interval, session.cleanup_at) if cleans_up else Schedule(None),
@@ -210,7 +210,7 @@ def _rules(session: SessionConfig, *, cleans_up: bool) -> RuntimeRules:
 
 
 async def _warn_of_strange_channels(config: Config, home: Home, channels: Sequence[Channel]) -> None:
-    """Log keys of ``ttl_by_channel`` that stand for no channel and no session: their TTL holds for nothing."""
+    """Log keys of ``ttl_by_channel`` that name no channel and fit no session: their TTL has no effect."""
     names = [channel.name for channel in channels]
 
     def find() -> dict[str, str]:
@@ -227,14 +227,14 @@ async def _warn_of_strange_channels(config: Config, home: Home, channels: Sequen
 
 
 def _open_model(config: Config, home: Home, given: Model | None) -> AbstractAsyncContextManager[Model]:
-    """Give the model for a block; it is closed last, so that nothing of it can hold up the flush."""
+    """Open the model for a block; it is closed last, so that it cannot delay the flush."""
     return nullcontext(given) if given is not None else open_model(config.model, home.workspace)
 
 
 def _open_channels(config: Config, *, serves: bool) -> AbstractAsyncContextManager[OwnChannels | None]:
     if not serves:
         return nullcontext()
-    from miniclaw.daemon.frontend import open_channels  # noqa: PLC0415 - start-up time: a program that does not serve needs none
+    from miniclaw.daemon.frontend import open_channels  # noqa: PLC0415 - start-up time: needed only to serve
 
     return open_channels(config)
 
@@ -257,7 +257,7 @@ def _open_front(
 
 @asynccontextmanager
 async def _reloading(reload: Reload | None, put_in_force: Callable[[Config], Awaitable[None]]) -> AsyncIterator[None]:
-    """Reload around a block whenever that is asked for."""
+    """Run the reload task around a block."""
     async with trio.open_nursery() as nursery:
         if reload is not None:
             nursery.start_soon(reload.run, put_in_force)
@@ -282,7 +282,7 @@ async def _serving(loop: AgentLoop, inbox: Inbox, shutdown: _Shutdown) -> AsyncI
 async def _run_channels(
     loop: AgentLoop, inbox: Inbox, shutdown: _Shutdown, *, task_status: trio.TaskStatus[None]
 ) -> None:
-    """Run all channels; when the last has ended, ask for the end of the program."""
+    """Run all channels; when the last has ended, request the end of the program."""
     await run_channels(loop.ports, inbox, task_status=task_status)
     shutdown.requested.set()
 

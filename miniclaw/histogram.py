@@ -1,4 +1,4 @@
-"""A histogram of fixed buckets: cheap to fill, of a size that does not depend on what it is filled with."""
+"""A histogram of fixed buckets: cheap to fill, of constant size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Histogram:
     """Counts values by size. Changed and read on the trio thread only.
 
     Args:
-        bounds: The upper bounds of the buckets, inclusive, ascending. Beyond the last one there is one bucket more.
+        bounds: The upper bounds of the buckets, inclusive, ascending. One more bucket counts the values beyond them.
     """
 
     def __init__(self, bounds: Sequence[float]) -> None:
@@ -23,7 +23,7 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many values there were."""
+        """The number of values."""
         return sum(self.counts)
 
     def observe(self, value: float) -> None:
@@ -32,7 +32,7 @@ class Histogram:
         self.sum += value
 
     def cumulative(self) -> list[int]:
-        """Return for each bound how many values were at most that, and then how many there were in all."""
+        """Return for each bound the number of values up to it, inclusive, and then the number of all values."""
         total, found = 0, []
         for count in self.counts:
             total += count
@@ -40,9 +40,9 @@ class Histogram:
         return found
 
     def quantile(self, part: float) -> float | None:
-        """Return the value below which a part of all lies, as far as the buckets tell; None where there is none.
+        """Return the value below which a part of all values is, as exactly as the buckets permit; None without values.
 
-        Within a bucket the values are taken to be even, as Prometheus does it. Beyond the last bound, that bound.
+        Within a bucket the values are assumed to be uniform, as in Prometheus. Beyond the last bound, that bound.
 
         Args:
             part: From 0 to 1, inclusive, such as 0.95.

@@ -1,4 +1,4 @@
-"""What every HTTP client of the program has in common: one set-up, and how foreign answers are read and told.
+"""The common parts of all HTTP clients of the program: set-up, and the reading and logging of foreign answers.
 
 Importing this needs httpx2, which comes with the extras ``openai`` and ``telegram``.
 """
@@ -21,18 +21,18 @@ _CLOSING_SECONDS: Final = 1
 _KEPT_CONNECTIONS: Final = 8
 _DETAIL_CHARS: Final = 500
 
-# They log whole addresses at INFO and headers at DEBUG, to whoever listens.
+# These libraries log full addresses at INFO and headers at DEBUG to every handler.
 for _name in ("httpx2", "httpcore2"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 @asynccontextmanager
 async def open_http_client(*, connect_seconds: float, direct: bool) -> AsyncIterator[httpx2.AsyncClient]:
-    """Give an HTTP client for a block. It keeps no cookies and follows no redirects, since a secret would go along.
+    """Open an HTTP client for a block. It keeps no cookies and follows no redirects, which would carry a secret along.
 
     Args:
-        connect_seconds: The deadline for connections; all others are the caller's.
-        direct: Never through a proxy of the environment.
+        connect_seconds: The time limit for connections; all others are the caller's.
+        direct: If true, it uses no proxy of the environment.
     """
     client = httpx2.AsyncClient(
         timeout=httpx2.Timeout(None, connect=connect_seconds),
@@ -50,7 +50,7 @@ async def open_http_client(*, connect_seconds: float, direct: bool) -> AsyncIter
 
 
 async def read_some(chunks: AsyncGenerator[bytes, None], most: int) -> tuple[bytes, bool]:
-    """Read up to so many bytes; return them, and whether that is all there is."""
+    """Read up to `most` bytes; return them, and whether that is all there is."""
     data = bytearray()
     async for chunk in chunks:
         data += chunk
@@ -60,10 +60,10 @@ async def read_some(chunks: AsyncGenerator[bytes, None], most: int) -> tuple[byt
 
 
 def describe(error: Exception) -> str:
-    """Return an exception for the log."""
+    """Return a text for the log about an exception."""
     return shorten(f"{type(error).__name__}: {error}")
 
 
 def shorten(text: str) -> str:
-    """Return what a server said for the log: on one line, not too long, without secrets."""
+    """Return a server's text for the log: on one line, shortened, without secrets."""
     return one_line(" ".join(redact(text).split()))[:_DETAIL_CHARS]

@@ -1,7 +1,7 @@
-"""Where the session runtime's log events go: structlog if the program has set it up, else the standard library.
+"""The loggers of the session runtime: they use structlog if the program has set it up, else the standard library.
 
-A program that embeds the runtime and never heard of structlog gets ordinary `logging` records, with the event's
-fields as attributes (``record.session_id``), and nothing on its standard output.
+A program that embeds the runtime without structlog gets ordinary `logging` records, with the event's fields as
+attributes (``record.session_id``), and nothing on its standard output.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Final
 from miniclaw.foreign import Contained, traceback_of
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-"""The levels by name, with the numbers of `logging`: that is imported when there is something to log."""
+"""The levels by name, with the numbers of `logging`, which is imported only when there is an event to log."""
 
-# What sets up logging, and from which level on it is worth it; None: it is set up, or nobody will. A command that logs
-# nothing, as most do, starts far more quickly without.
+# The function that sets up logging, and the level that triggers it; None: it is set up, or never will be. A command
+# that logs nothing, as most do, starts far more quickly without.
 _waiting: tuple[int, Callable[[], None]] | None = None
 
-_has_failed = False  # whether it was said that logging fails
+_has_failed = False  # whether the failure of logging has been reported
 
 
 def set_up_when_needed(level: int, set_up: Callable[[], None]) -> None:
-    """Have logging set up at the first event of a level, or above; what is below is dropped until then."""
-    global _waiting  # noqa: PLW0603 - as logging itself, for the whole process
+    """Set up logging at the first event of at least a level; events below it are dropped until then."""
+    global _waiting  # noqa: PLW0603 - for the whole process, as logging itself
     _waiting = (level, set_up)
 
 
 def set_up_now() -> None:
-    """Set up logging, if that was put off."""
+    """Set up logging, if that was postponed."""
     global _waiting  # noqa: PLW0603 - as above
     if _waiting is not None:
         _, set_up = _waiting
@@ -39,7 +39,7 @@ def set_up_now() -> None:
 
 
 def _tell_failure(error: Exception) -> None:
-    """Say once on standard error that the logging of this program fails; what logs goes on."""
+    """Report once on standard error that the logging of this program fails; the caller continues."""
     global _has_failed  # noqa: PLW0603 - as above
     if not _has_failed:
         _has_failed = True
@@ -51,7 +51,7 @@ def _tell_failure(error: Exception) -> None:
 class EventLogger:
     """Logs events: a sentence and named fields. The sentence is constant, so that it can be searched for.
 
-    The logging that a program has set up is foreign code: an exception from it costs the event, and nothing else.
+    The logging of the program is foreign code: an exception from it loses the event, and has no other effect.
     """
 
     def __init__(self, name: str) -> None:
@@ -63,7 +63,7 @@ class EventLogger:
                 return
             set_up_now()
         with Contained(_tell_failure):
-            structlog = sys.modules.get("structlog")  # who has set it up has imported it
+            structlog = sys.modules.get("structlog")  # imported if it is set up
             if structlog is not None and structlog.is_configured():
                 if error is not None:
                     fields["traceback"] = traceback_of(error)

@@ -1,7 +1,7 @@
-"""The member of a document that does not fit a Struct, found without the words of msgspec's errors.
+"""A search for the member of a document that does not fit a Struct, independent of msgspec's error messages.
 
-These words are English sentences that a release of msgspec may change. The types alone decide here; the sentence for a
-person is the caller's.
+These are English sentences that a release of msgspec may change. The types alone decide here; the caller writes the
+sentence for the user.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import msgspec
 from msgspec import Struct
 
 MisfitKind: TypeAlias = Literal["unknown", "missing", "wrong"]
-"""How a member does not fit.
+"""The kind of a misfit.
 
-``unknown``: the Struct has no such member. ``missing``: it has to be there. ``wrong``: its value is of another kind.
+``unknown``: the Struct has no such member. ``missing``: a required member is absent. ``wrong``: its value has another
+type.
 """
 
 
@@ -24,9 +25,9 @@ class Misfit(Struct, frozen=True):
 
     Attributes:
         path: The names that lead to it; empty for the document itself.
-        kind: How it does not fit.
-        table: The Struct that it stands in, or, with an empty `path`, the one that the document is not.
-        expected: The type that its value should have; None where it is unknown.
+        kind: The kind of misfit.
+        table: The Struct that contains it or, with an empty `path`, the one that the document should be.
+        expected: The type that its value should have; None if the member is unknown.
     """
 
     path: tuple[str, ...]
@@ -39,8 +40,8 @@ def find_misfit(document: object, table: type[Struct]) -> Misfit:
     """Return the first member that does not fit: unknown ones first, then in the order of the Struct.
 
     Args:
-        document: Plain values, which `msgspec.convert` has refused.
-        table: A Struct that forbids unknown members, as each Struct within it does.
+        document: Plain values that `msgspec.convert` has refused.
+        table: A Struct that forbids unknown members, as do all Structs within it.
     """
     if not isinstance(document, Mapping):
         return Misfit((), "wrong", table, table)

@@ -1,10 +1,10 @@
-"""Output that a stalled reader does not hold up: a terminal that is stopped by Ctrl-S, a pipe that is full.
+"""Output that a stalled reader cannot block: a terminal that is stopped by Ctrl-S, a pipe that is full.
 
 A record is put into a bounded queue, and a daemon thread writes it. A full queue drops records and counts them, until
-it has drained: they leave one gap in the output, and a record behind the gap says how long it is.
+it has drained: they leave one gap in the output, and a record after the gap gives their number.
 
-The thread writes to the descriptor, past the buffers of ``sys.stdout`` and ``sys.stderr``: at its end, the interpreter
-aborts where a daemon thread holds the lock of such a buffer.
+The thread writes to the descriptor, past the buffers of ``sys.stdout`` and ``sys.stderr``: the interpreter aborts at
+exit if a daemon thread holds the lock of such a buffer.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from typing import Any, Final, Literal, TextIO, TypeAlias, cast
 from miniclaw.loggers import get_logger
 
 MAX_BYTES: Final = 1024 * 1024
-"""How much a queue holds; a single record may be larger."""
+"""Capacity of a queue; a single record may be larger."""
 
 FLUSH_SECONDS: Final = 1
-"""How long the end of the process waits until everything is written."""
+"""Longest time for which the end of the process waits for the writes."""
 
 _RECORD_BYTES: Final = 64
-"""The cost of a record beside its text."""
+"""The cost of a record in addition to its text."""
 
 log = get_logger("miniclaw.log")
 
@@ -39,7 +39,7 @@ def write_all(fd: int, data: bytes) -> None:
     """Write to a descriptor, and wait for its reader.
 
     Raises:
-        OSError: A part may be written.
+        OSError: The write failed; a part may be written.
     """
     rest = memoryview(data)
     while rest:
@@ -52,16 +52,16 @@ def write_all(fd: int, data: bytes) -> None:
 class OutputQueue:
     """A queue of records before a descriptor. Any thread may put one, a finalizer too.
 
-    A forked child has no part in what is queued. Its own records are written by a thread of its own; it waits for each
-    one, `FLUSH_SECONDS` at the most, because it may end without the end of an interpreter.
+    A forked child does not inherit the queued records. A thread of its own writes its records; it waits for each one,
+    at most `FLUSH_SECONDS`, because it may end without the exit handlers of the interpreter.
 
     Args:
-        fd: Where records are written. A record that the system refuses, as on a full disk, is dropped and counted.
+        fd: The descriptor. A record that the system refuses, as on a full disk, is dropped and counted.
         on_drained: Called in the queue's thread, once the queue has drained, with the number of records that were
             dropped since the last call.
 
     Attributes:
-        dropped: How many records were dropped since the start.
+        dropped: Number of records that were dropped since the start.
     """
 
     def __init__(self, fd: int, *, on_drained: Callable[[int], None] | None = None) -> None:
@@ -73,11 +73,11 @@ class OutputQueue:
     def _begin(self, *, forked: bool) -> None:
         self._pid = os.getpid()
         self._forked = forked
-        # Guards the attributes below. It is reentrant: a finalizer may log while its thread is here.
+        # Guards the attributes below. It is reentrant: a finalizer may log while its thread holds it.
         self._changed = Condition()
         self._records = deque[bytes]()  # the first one is being written
         self._bytes = 0
-        self._is_full = False  # from the first record that is dropped until the queue has drained
+        self._is_full = False  # from the first dropped record until the queue has drained
         self._untold = 0  # dropped since `on_drained` was last called
         self._thread: Thread | None = None
 
@@ -103,7 +103,7 @@ class OutputQueue:
         """Wait until all records are written; return whether they are.
 
         Args:
-            seconds: How long it waits.
+            seconds: The longest wait.
         """
         if os.getpid() != self._pid:
             return True
@@ -117,7 +117,7 @@ class OutputQueue:
     def _start(self) -> None:
         if self._thread is None:
             thread = Thread(target=self._run, name="miniclaw output", daemon=True)
-            with suppress(RuntimeError):  # no thread can be had: the next record tries again
+            with suppress(RuntimeError):  # no thread can be started: the next record tries again
                 thread.start()
                 self._thread = thread
 
@@ -133,11 +133,11 @@ class OutputQueue:
                     self._drop()
                 if len(self._records) == 1:
                     self._is_full = False
-                    if written:  # else there is nowhere to tell it
+                    if written:  # else a report could not be written either
                         untold, self._untold = self._untold, 0
             if untold and self._on_drained is not None:
                 self._on_drained(untold)
-            with self._changed:  # only now, so that `flush` waits for the line of `on_drained`
+            with self._changed:  # only now, so that `flush` also waits for the record of `on_drained`
                 self._records.popleft()
                 self._bytes -= len(record) + _RECORD_BYTES
                 self._changed.notify_all()
@@ -179,9 +179,9 @@ _queues: Final[dict[StreamName, OutputQueue]] = {}
 
 
 def queue_output(*names: StreamName) -> None:
-    """Put a queue before standard streams for the rest of the process: for all that writes to them.
+    """Put a queue before standard streams for the rest of the process, whatever code writes to them.
 
-    The end of the interpreter waits until everything is written, `FLUSH_SECONDS` at the most. To be called once.
+    At exit the interpreter waits until everything is written, at most `FLUSH_SECONDS`. To be called once.
     """
     replaced: dict[StreamName, TextIO] = {}
     for name in names:
@@ -195,7 +195,7 @@ def queue_output(*names: StreamName) -> None:
 
 
 def dropped_records() -> int:
-    """Return how many records of the log were dropped since the start: it was not read, or could not be written."""
+    """Return the number of log records dropped since the start, because the log was not read or not writable."""
     return _queues["stderr"].dropped if "stderr" in _queues else 0
 
 
@@ -207,4 +207,4 @@ def _flush_at_exit(replaced: Mapping[StreamName, TextIO]) -> None:
     deadline = monotonic() + FLUSH_SECONDS
     for name, stream in replaced.items():
         if _queues[name].flush(max(0.0, deadline - monotonic())):
-            setattr(sys, name, stream)  # the queue's thread ends with the interpreter, which may still say something
+            setattr(sys, name, stream)  # the queue's thread ends with the interpreter, which may still write

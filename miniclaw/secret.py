@@ -1,10 +1,10 @@
-"""Secrets, and how they are kept out of logs and messages.
+"""Secrets, and their removal from logs and messages.
 
-A `Secret` shows itself nowhere by accident. Each one that is made is also remembered here, so that `redact` takes it
-out of texts that others wrote: an answer of a server, the text of an exception, an event of the log. A secret that
-opens nothing any more can be forgotten.
+A `Secret` does not reveal itself by accident. Each new one is also remembered here, so that `redact` removes it from
+foreign texts: an answer of a server, the text of an exception, an event of the log. A secret that is no longer valid
+can be forgotten.
 
-A secret of the administrator comes from the environment, or from a file that only its owner can read.
+A secret of the administrator is read from the environment, or from a file that only its owner can read.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from miniclaw.session.disk.privacy import OTHERS, keep_others_out, keeps_modes
 from miniclaw.session.disk.syscalls import OsCalls
 
 HIDDEN: Final = "[secret]"
-"""What stands in the place of a secret."""
+"""The replacement of a secret in a text."""
 
-_LEAST_CHARS: Final = 4  # a shorter one would tear up ordinary words, and is none
+_LEAST_CHARS: Final = 4  # a shorter one would tear up ordinary words, and is no secret
 
-# Longest first, so that of two secrets that begin alike none leaves its end. Replaced whole: any thread may read it.
+# Longest first: of two secrets with the same beginning none leaves its end. Replaced whole, as any thread may read it.
 _known: tuple[str, ...] = ()
 
 
@@ -39,7 +39,7 @@ class Secret:
     """
 
     def __init__(self, value: str) -> None:
-        global _known  # noqa: PLW0603 - what the whole process keeps from its log
+        global _known  # noqa: PLW0603 - secrets are kept from the log of the whole process
         self._value = value
         if len(value) >= _LEAST_CHARS and value not in _known:
             _known = tuple(sorted({*_known, *_forms(value)}, key=len, reverse=True))
@@ -49,7 +49,7 @@ class Secret:
         return self._value
 
     def forget(self) -> None:
-        """Hide the text no longer: it opens nothing any more. For secrets that are made again and again."""
+        """Stop redacting the text, which is no longer valid. For secrets that are made again and again."""
         global _known  # noqa: PLW0603 - as above
         forms = _forms(self._value)
         _known = tuple(known for known in _known if known not in forms)
@@ -59,21 +59,21 @@ class Secret:
 
 
 def _forms(value: str) -> set[str]:
-    """Return a secret as it stands in a text, in a JSON text, and in the repr() of a text that holds it."""
+    """Return the forms of a secret in plain text, in JSON, and in the repr() of a text that contains it."""
     return {value, repr(value)[1:-1], json.dumps(value)[1:-1]}
 
 
 def redact(text: str) -> str:
-    """Return a text without any of the secrets."""
+    """Return a text with every known secret replaced."""
     for secret in _known:
         text = text.replace(secret, HIDDEN)
     return text
 
 
 class StreamRedactor:
-    """Takes one secret out of a text that comes in pieces.
+    """Removes one secret from a text that arrives in pieces.
 
-    What could be the beginning of the secret is held back until more is known.
+    A possible beginning of the secret is held back until more is known.
 
     Args:
         secret: The secret; None: nothing is hidden.
@@ -84,7 +84,7 @@ class StreamRedactor:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """Return what of the text so far can be shown and was not yet returned."""
+        """Return the part of the text so far that can be shown and was not yet returned."""
         if len(self._secret) < _LEAST_CHARS:
             return piece
         text = (self._held + piece).replace(self._secret, HIDDEN)
@@ -100,7 +100,7 @@ class StreamRedactor:
         return text[: len(text) - held]
 
     def flush(self) -> str:
-        """Return what was held back: the text has ended, so it is not the secret."""
+        """Return the part held back: the text has ended, so it is not the secret."""
         held, self._held = self._held, ""
         return held
 
@@ -108,7 +108,7 @@ class StreamRedactor:
 MAX_SECRET_CHARS: Final = 4096
 """Longest secret, inclusive."""
 
-_SECRET: Final = re.compile(rf"[!-~]{{1,{MAX_SECRET_CHARS}}}")  # what can stand in a header
+_SECRET: Final = re.compile(rf"[!-~]{{1,{MAX_SECRET_CHARS}}}")  # characters that a header may contain
 
 
 def load_secret(
@@ -122,14 +122,14 @@ def load_secret(
     """Return a secret that the configuration names, or None if it names none. Reads a file, synchronously.
 
     Args:
-        what: What the secret is, for messages, such as ``key``.
+        what: The secret's noun in messages, such as ``key``.
         key: The configuration's key of it, up to before ``_env`` and ``_file``, such as ``model.api_key``.
         variable: The environment variable that holds it.
         file: The file that holds it.
         environment: The variables.
 
     Raises:
-        ConfigError: It is not there, is no secret, or others can read it; the text does not hold it.
+        ConfigError: It does not exist, is no valid secret, or others can read it; the error's text does not contain it.
     """
     if variable is not None:
         text = environment.get(variable)
@@ -142,16 +142,16 @@ def load_secret(
 
 
 def make_private(directory: Path) -> None:
-    """Make a directory if there is none, and keep all other users out of it. Reads and writes, synchronously.
+    """Create a directory if there is none, and keep all other users out of it. Reads and writes, synchronously.
 
-    A user who can write in it could put a file or a socket in the place of ours. A directory of another user, which
-    cannot be made private, is a WARNING.
+    A user who can write in it could replace a file or a socket of ours. A directory of another user, which cannot be
+    made private, is a WARNING.
 
     Raises:
         ConfigError: It is another user's link.
-        StoreIOError: It cannot be made or looked at.
+        StoreIOError: It cannot be created or opened.
     """
-    # A link that takes the directory's place after this look is not followed either.
+    # Nor is a link followed that takes the directory's place after this check.
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if directory.is_symlink() else os.O_NOFOLLOW)
     if problem := why_not_followed(directory):
         raise ConfigError(directory, problem)
@@ -167,19 +167,19 @@ def make_private(directory: Path) -> None:
 
 
 def read_private(path: Path, key: str | None = None, *, made_here: bool = False) -> str:
-    """Return the text of a small file that nobody else may be able to read.
+    """Return the text of a small file that only its owner may be able to read.
 
     Args:
         path: The file.
         key: The configuration's key of it; None: it has none.
-        made_here: Whether it has its place by itself, and its user could not choose another one. Then it is read also
-            where the file system keeps no modes, of which its directory's WARNING tells.
+        made_here: True if the program chose the file's place, so that the user could not choose another. Then it is
+            read even on a file system without modes, which is already a WARNING for its directory.
 
     Raises:
         ConfigError: It cannot be read, is no file, or others can read it.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo must not make it wait
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # does not block on a FIFO
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):

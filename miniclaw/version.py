@@ -1,3 +1,3 @@
-"""The version, read by the build and by who only wants to know it."""
+"""The version, in a module of its own that the build and ``miniclaw --version`` can read alone."""
 
 VERSION = "0.1.0"

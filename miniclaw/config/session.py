@@ -34,7 +34,7 @@ TRASH_DAYS: Final = 7
 """Days for which the gateway keeps removed sessions in the trash, unless configured otherwise."""
 
 NoticeMode: TypeAlias = Literal["on", "off"]
-"""If on, the daily cleanup deletes only sessions that it announced a notice period before."""
+"""If on, the daily cleanup deletes only sessions and files that it announced a notice period before."""
 
 Mode: TypeAlias = Literal["enforce", "announce"]
 """The mode of a cleanup: remove, or only announce the removals."""
