@@ -278,7 +278,6 @@ class _Taking:
             too_recent = candidate.age <= self._most_recent
             if too_recent and blocked >= need and candidate.noted is None:
                 break  # all that follow are too recent as well, and none of them is needed
-
             if too_recent or key in self._in_use:
                 if blocked < need:
                     (self.taken.in_use if key in self._in_use else self.taken.min_idle).add(key)
