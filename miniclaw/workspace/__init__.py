@@ -1,1 +1,1 @@
-"""A workspace as commands and the API show it. Synchronous; owns nothing."""
+"""A workspace as commands and the API show it. Synchronous; never takes ownership."""

@@ -1,4 +1,4 @@
-"""Channels that the configuration names and that there are not: most likely misspelt, and then a TTL does not hold."""
+"""Warnings about unknown channels in the configuration: most likely misspelt, and then their TTL has no effect."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from miniclaw.session.files.directory import SessionDirectory
 
 CHANNELS: Final = frozenset({"console", "telegram", "web"})
-"""The channels that miniclaw has, also where one is not switched on."""
+"""The channels of miniclaw, switched on or not."""
 
 
 def strange_channels(
     session: SessionConfig, directory: SessionDirectory | None, more: Iterable[str] = ()
 ) -> dict[str, str]:
-    """Return each key of ``ttl_by_channel`` that stands for no channel and no session, with a sentence about it.
+    """Return each key of ``ttl_by_channel`` that names the channel of no program and no session, with a sentence.
 
-    The directory is listed only where such a key may be there.
+    The directory is listed only if a key is neither in `CHANNELS` nor in `more`.
 
     Args:
-        session: The table.
-        directory: The sessions; None: there are none.
-        more: Channels that a program has besides.
+        session: The configuration's table.
+        directory: The sessions directory; None: there are no sessions.
+        more: Channels of the program besides `CHANNELS`.
 
     Raises:
         StoreIOError: The directory cannot be listed.
@@ -43,7 +43,7 @@ def strange_channels(
 
 
 def channels_of(directory: SessionDirectory) -> set[str]:
-    """Return the channels of the sessions, by the names of their files.
+    """Return the channels that the names of the session files contain.
 
     Raises:
         StoreIOError: The directory cannot be listed.
@@ -63,5 +63,5 @@ def channels_of(directory: SessionDirectory) -> set[str]:
 
 
 def channel_warnings(session: SessionConfig, directory: SessionDirectory | None, more: Iterable[str] = ()) -> list[str]:
-    """Return what `strange_channels` has to say, in sentences that name the key."""
+    """Return the sentences of `strange_channels`, each after its key; arguments and errors are the same."""
     return [f"{key}: {problem}" for key, problem in strange_channels(session, directory, more).items()]

@@ -1,4 +1,4 @@
-"""The plan of a dry run: a scan and the rules, without trio and without owning the directory."""
+"""The plan of a dry run: a scan judged by the rules, without trio and without ownership of the directory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.planner import Planner
 from miniclaw.session.retention.policy import RetentionPolicy
 
-_STEP_SECONDS = 0.2  # between two reports of the progress
+_STEP_SECONDS = 0.2  # between two progress reports
 
 
 def scan_sync(
@@ -29,16 +29,16 @@ def scan_sync(
 ) -> CleanupPlan:
     """Plan a cleanup of a directory that need not be owned. Blocks.
 
-    What would go is read whole, as the removal will: a damaged file is told from an expired one.
+    Each session to be removed is read whole, as the removal does, to distinguish damaged files from expired sessions.
 
     Args:
         directory: The sessions directory.
-        policy: How long sessions are kept.
-        notice: The moment that all are judged at, and what was announced.
+        policy: The retention rules.
+        notice: The moment at which all sessions are judged, and the earlier announcements.
         on_progress: Called with the number of entries scanned so far.
-        leftovers: What lies beside the sessions.
-        free_disk: Bytes that are free on the disk; None: not known, and `min_free_disk` takes nothing.
-        ledger: What an earlier scan knows of the files, if there is one.
+        leftovers: The leftovers to judge along with the sessions.
+        free_disk: Free bytes on the disk; None: unknown, and `min_free_disk` removes nothing.
+        ledger: The stat cache of an earlier scan, if there is one.
 
     Raises:
         StoreIOError: The directory cannot be listed.

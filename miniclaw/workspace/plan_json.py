@@ -1,4 +1,4 @@
-"""Plans, events of the history and entries of the trash as JSON, for scripts and for the API.
+"""Plans, history events and trash entries as JSON, for scripts and the API.
 
 ``docs/commands.md`` describes the fields.
 """
@@ -26,11 +26,11 @@ from miniclaw.workspace.reader import Outlook
 from miniclaw.workspace.rows import SessionRow, shown
 
 PLAN_VERSION: Final = 2
-"""Raised when a field changes its meaning or goes."""
+"""Version of a plan's JSON, raised when a field changes its meaning or is removed."""
 
 
 class ShownLeftover(Struct, frozen=True):
-    """Something beside the sessions that would go; to the trash, if `to_trash`."""
+    """A leftover that a cleanup would remove; if `to_trash`, into the trash."""
 
     kind: LeftoverKind
     file: str
@@ -41,13 +41,13 @@ class ShownLeftover(Struct, frozen=True):
 
 
 class ShownProblem(Struct, frozen=True):
-    """A file that is no readable session, and stays.
+    """A file that is no readable session; a cleanup keeps it.
 
     Attributes:
         file: Its name.
-        kind: What it is.
-        reason: Why it is not judged.
-        way_out: The command that moves it out of the way; null: there is none for its kind.
+        kind: Its kind.
+        reason: Why retention does not judge it.
+        way_out: The command that moves it out of the way; null: its kind has none.
     """
 
     file: str
@@ -57,16 +57,16 @@ class ShownProblem(Struct, frozen=True):
 
 
 class DueRow(Struct, frozen=True, kw_only=True):
-    """A session that goes if nobody uses it.
+    """A session that is due: a run will delete it unless it is used before.
 
     Attributes:
         session_id: The session.
-        last_accessed: When it was last used.
-        age_days: How long ago that is.
-        bytes: Of its file.
-        reason: The rule.
-        announced: Whether an earlier run has announced it.
-        goes_at: When the first run comes that may delete it; null: none comes by itself.
+        last_accessed: The time of its last use.
+        age_days: Days since its last use.
+        bytes: The size of its file.
+        reason: The rule that deletes it.
+        announced: True if an earlier run has announced it.
+        goes_at: The time of the first scheduled run that may delete it; null: none is scheduled.
     """
 
     session_id: str
@@ -79,13 +79,13 @@ class DueRow(Struct, frozen=True, kw_only=True):
 
 
 class DueFileRow(Struct, frozen=True, kw_only=True):
-    """A file in quarantine that goes soon.
+    """A file in quarantine that is due.
 
     Attributes:
-        file: Its id.
+        file: Its id in quarantine.
         bytes: Its size.
-        announced: Whether an earlier run has announced it.
-        goes_at: When the first run comes that may remove it; null: none comes by itself.
+        announced: True if an earlier run has announced it.
+        goes_at: The time of the first scheduled run that may remove it; null: none is scheduled.
     """
 
     file: str
@@ -95,7 +95,7 @@ class DueFileRow(Struct, frozen=True, kw_only=True):
 
 
 class ShownPlan(Struct, frozen=True, kw_only=True):
-    """What a cleanup would do; see ``docs/commands.md``."""
+    """The plan of a cleanup; ``docs/commands.md`` describes the fields."""
 
     version: int = PLAN_VERSION
     now: AwareDatetime
@@ -123,8 +123,8 @@ def shown_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> ShownPlan:
     """Return a plan for JSON.
 
     Args:
-        outlook: The plan, and what there is besides.
-        warnings: More of them.
+        outlook: The plan, with its timetable, warnings and foreign files.
+        warnings: Further warnings; they come first.
     """
     plan = outlook.plan
     return ShownPlan(
@@ -151,22 +151,22 @@ def shown_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> ShownPlan:
 
 
 def shown_problem(problem: ProblemFile) -> ShownProblem:
-    """Return a file that is no readable session, as it is shown."""
+    """Return a file that is no readable session, for JSON."""
     way_out = None
     if problem.kind == "conflict":
-        # A name that is shown escaped cannot be pasted.
+        # An escaped name cannot be pasted into a shell; the command then has a placeholder.
         can_be_pasted = one_line(problem.key) == problem.key
         way_out = f"miniclaw quarantine add {shlex.quote(problem.key) if can_be_pasted else 'FILE'}"
     return ShownProblem(encodable(problem.key), problem.kind, encodable(problem.reason), way_out)
 
 
 def in_order(due: Iterable[DueSession]) -> list[DueSession]:
-    """Return what goes first, first."""
+    """Return due sessions in the order of their deletion; of those of one moment, the oldest first."""
     return sorted(due, key=lambda each: (each.stays, -each.age, each.session.key))
 
 
 def due_row(due: DueSession, goes_at: datetime | None) -> DueRow:
-    """Return a session that is due, for JSON."""
+    """Return a due session for JSON."""
     header = due.session.header
     return DueRow(
         session_id=header.session_id,
@@ -197,13 +197,13 @@ def _leftover(row: LeftoverRow, *, to_trash: bool) -> ShownLeftover:
 
 
 def sessions_of(event: HistoryEvent) -> int:
-    """Return how many sessions an event is about."""
+    """Return the number of sessions that an event is about."""
     named = len(event.sessions) + event.sessions_omitted
     return max(named, sum(tally.sessions for tally in event.reasons.values()))
 
 
 class ShownEvent(Struct, frozen=True, kw_only=True):
-    """An event without the sessions, which may be thousands; see `HistoryEvent`."""
+    """A `HistoryEvent` with the number of its sessions in place of their list, which may have thousands of entries."""
 
     version: int
     at: AwareDatetime
@@ -219,7 +219,7 @@ class ShownEvent(Struct, frozen=True, kw_only=True):
 
 
 def shown_event(event: HistoryEvent | None) -> ShownEvent | None:
-    """Return an event for JSON; None: there is none."""
+    """Return an event for JSON; None for None."""
     if event is None:
         return None
     fields = {name: value for name, value in asdict(event).items() if name in ShownEvent.__struct_fields__}
@@ -227,5 +227,5 @@ def shown_event(event: HistoryEvent | None) -> ShownEvent | None:
 
 
 def shown_entry(entry: TrashEntry) -> TrashEntry:
-    """Return an entry for JSON, with texts that are safe to show."""
+    """Return a trash entry for JSON; characters that JSON cannot encode are escaped."""
     return replace(entry, **{key: encodable(value) for key, value in asdict(entry).items() if isinstance(value, str)})

@@ -1,4 +1,4 @@
-"""The files in quarantine as they are shown: the content of each now, and when retention removes it."""
+"""The files in quarantine as they are shown: their present content, and the time at which retention removes them."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from miniclaw.workspace.reader import Place
 
 MOST_SHOWN: Final = 1024 * 1024
-"""Bytes of a file without a session that are shown, at most."""
+"""Most bytes that are shown of a file without a usable session, inclusive."""
 
 
 class ShownFile(Struct, frozen=True, kw_only=True):
     """A file in quarantine.
 
     Attributes:
-        id: By which it can be restored or deleted.
-        file: The name that it had among the sessions; a long one is cut.
-        session_id: Of the session that it holds; null: it holds none that can be used.
-        last_accessed: When that was last used.
-        since: When the file came into quarantine.
+        id: The id by which it can be restored or deleted.
+        file: Its earlier name among the sessions; a long one is cut.
+        session_id: The session that it holds; null: it holds no usable session.
+        last_accessed: The time of that session's last use.
+        since: The time at which the file was quarantined.
         bytes: Its size.
-        problem: Why it cannot be restored as it is, in a sentence; empty where it can.
-        announced: Whether a run has announced that it will be deleted.
-        goes_at: When the first run comes that may delete it; null: none does.
+        problem: Why it cannot be restored as it is, in a sentence; empty: it can.
+        announced: True if a run has announced its deletion.
+        goes_at: The time of the first scheduled run that may delete it; null: none will.
     """
 
     id: str
@@ -59,11 +59,11 @@ def look_at_quarantine(place: Place, moment: Moment) -> list[ShownFile]:
     """Return the files in quarantine, the oldest first.
 
     Args:
-        place: Where, and by which rules.
-        moment: The time, and what earlier runs announced.
+        place: The workspace and its rules.
+        moment: The time, and the announcements of earlier runs.
 
     Raises:
-        StoreError: They cannot be listed.
+        StoreError: The files cannot be listed.
     """
     notice, timetable = notice_at(place, moment), find_timetable(place, moment)
     with sessions_opened(place) as directory:
@@ -90,7 +90,7 @@ def _shown(
 
 
 def _why_not_free(directory: SessionDirectory, session_id: str) -> str:
-    """Return why a session could not be put into its place now, by the disk alone; empty: it could."""
+    """Return why a session cannot be restored to its place, judged by the disk alone; empty: it can."""
     for name in file_names(session_id):
         try:
             directory.fs.stat(name, dir_fd=directory.fd)
@@ -106,10 +106,10 @@ class FileContent(Struct, frozen=True):
     """The content of a file in quarantine.
 
     Attributes:
-        id: The file.
+        id: The id of the file.
         bytes: Its size.
         text: Its beginning, as text; bytes that are not UTF-8 and characters that command a terminal are escaped.
-        omitted: How many more bytes there are.
+        omitted: The number of bytes after that beginning.
     """
 
     id: str
@@ -120,11 +120,11 @@ class FileContent(Struct, frozen=True):
 
 @contextmanager
 def quarantined_file(place: Place, text: str) -> Iterator[tuple[SessionDirectory, QuarantinedFile]]:
-    """Have the sessions directory open to read, with the file in quarantine that a text means.
+    """Open the sessions directory to read, for a block, and find the file in quarantine that a text identifies.
 
     Raises:
-        QuarantinedFileNotFoundError: There is none; `AmbiguousQuarantineIdError`: there are several.
-        StoreError: It cannot be looked at.
+        QuarantinedFileNotFoundError: No file matches; `AmbiguousQuarantineIdError`: several do.
+        StoreError: The file cannot be examined.
     """
     with sessions_opened(place) as directory:
         if directory is None:
@@ -136,7 +136,7 @@ def read_content(directory: SessionDirectory, file: QuarantinedFile) -> FileCont
     """Return the first `MOST_SHOWN` bytes of a file in quarantine, as text that is safe to show.
 
     Raises:
-        StoreError: It cannot be read.
+        StoreError: The file cannot be read.
     """
     data = b""
     with closing(pieces_of(directory, file.id)) as pieces:

@@ -1,4 +1,4 @@
-"""Reading a workspace: its sessions, trash, quarantine, state and history, and the plan of a cleanup."""
+"""Readers of a workspace: its sessions, trash, quarantine, state and history, and the plan of a cleanup."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 log = get_logger("miniclaw.admin.looking")
 
-_STEP_SECONDS = 0.2  # between two reports of the progress
+_STEP_SECONDS = 0.2  # between two progress reports
 
 Progress: TypeAlias = Callable[[int], None]
-"""Called now and then with the number of entries scanned so far; what it raises ends the looking."""
+"""Called now and then with the number of entries scanned so far; an exception that it raises ends the scan."""
 
 
 class Place(Protocol):
@@ -44,7 +44,7 @@ class Place(Protocol):
 
     @property
     def home(self) -> Home:
-        """Where everything lies."""
+        """The home, which names all folders."""
         ...
 
     @property
@@ -62,7 +62,7 @@ class FixedPlace(Struct, frozen=True):
 
 @contextmanager
 def sessions_opened(place: Place) -> Iterator[SessionDirectory | None]:
-    """Have the sessions directory open to read; None where there is none yet, which means no sessions."""
+    """Open the sessions directory to read, for a block; None if it does not exist yet: there are no sessions."""
     try:
         directory = SessionDirectory.open(place.home.sessions_dir)
     except SessionsDirectoryMissingError:
@@ -73,11 +73,11 @@ def sessions_opened(place: Place) -> Iterator[SessionDirectory | None]:
 
 
 class Listing(Struct):
-    """What a listing of the sessions directory has found; by the headers alone.
+    """The content of the sessions directory, judged by the headers alone.
 
     Attributes:
-        sessions: In no order.
-        problems: Files in a session's place that could not be read as one.
+        sessions: The readable sessions, in no order.
+        problems: Files in a session's place that cannot be read as a session.
         conflicts: Copies of sessions that other programs have made.
     """
 
@@ -89,14 +89,14 @@ class Listing(Struct):
 def find_folder(place: Place, directory: SessionDirectory | None, hidden_name: str, earlier: Path | None) -> Folder:
     """Return a folder of the sessions directory, to read only.
 
-    Where no owner has made it yet, the folder that earlier versions had in its place is returned: what lies there is
-    moved in by the next owner (`miniclaw.session.records.migration`). Where both hold something, which the move that
-    broke off or a program without a workspace leaves, the hidden one is returned, and a WARNING names the other.
+    If no owner has made it yet, the folder of earlier versions is returned; the next owner moves its content into the
+    hidden one (`miniclaw.session.records.migration`). If both exist, as after an interrupted move or a run of a program
+    without a workspace, the hidden one is returned, and a WARNING names the other if it holds files of miniclaw.
 
     Args:
-        place: Where to look.
-        directory: The sessions directory; None: there is none yet.
-        hidden_name: The folder's name in it.
+        place: The workspace.
+        directory: The sessions directory; None: it does not exist yet.
+        hidden_name: The folder's name in the sessions directory.
         earlier: The folder of earlier versions, which may be missing; None: they had none.
     """
     from miniclaw.session.files.subdirectory import Folder  # noqa: PLC0415 - start-up time
@@ -113,7 +113,7 @@ def find_folder(place: Place, directory: SessionDirectory | None, hidden_name: s
     return folder
 
 
-@lru_cache(maxsize=64)  # once for each folder: a gateway is looked at all day
+@lru_cache(maxsize=64)  # one warning for each folder: a running gateway reads its workspace all day
 def _tell_of_both(earlier: Path, shown: Path, hidden_name: str) -> None:
     from miniclaw.session.files.subdirectory import Folder  # noqa: PLC0415 - start-up time
     from miniclaw.session.records.migration import holds_ours  # noqa: PLC0415 - likewise
@@ -128,7 +128,7 @@ def _tell_of_both(earlier: Path, shown: Path, hidden_name: str) -> None:
 
 
 def find_ledger(place: Place, directory: SessionDirectory) -> Ledger:
-    """Return what the last cleanup knew of the files, to read less of them; it may be empty."""
+    """Return the stat cache of the last cleanup, which saves reading unchanged files; it may be empty."""
     from miniclaw.session.files.ledger_file import LedgerFile  # noqa: PLC0415 - likewise
     from miniclaw.session.files.subdirectory import STATE_NAME  # noqa: PLC0415 - start-up time
 
@@ -136,7 +136,7 @@ def find_ledger(place: Place, directory: SessionDirectory) -> Ledger:
 
 
 def list_directory(place: Place, directory: SessionDirectory | None, on_progress: Progress | None = None) -> Listing:
-    """List the sessions; nothing, where there is no directory. What the ledger knows is not opened."""
+    """List the sessions; without a directory, there are none. Files that the stat cache knows are not opened."""
     found = Listing()
     if directory is None:
         return found
@@ -157,14 +157,14 @@ def list_directory(place: Place, directory: SessionDirectory | None, on_progress
 
 
 def find_trash(place: Place, directory: SessionDirectory | None) -> Trash:
-    """Return the trash, to read for as long as the directory is open; where it is not made yet, it is empty."""
+    """Return the trash, to read while the directory is open; it is empty if it does not exist yet."""
     from miniclaw.session.trash.trash import TRASH_NAME, Trash  # noqa: PLC0415 - start-up time
 
     return Trash(find_folder(place, directory, TRASH_NAME, place.home.earlier.trash))
 
 
 def find_trashes(place: Place, directory: SessionDirectory | None) -> list[Trash]:
-    """Return the trash as `find_trash`, and that of earlier versions, from which a move may have left something."""
+    """Return the trash of `find_trash`, and that of earlier versions, in which a migration may have left entries."""
     from miniclaw.session.files.subdirectory import Folder  # noqa: PLC0415 - start-up time
     from miniclaw.session.trash.trash import Trash  # noqa: PLC0415 - likewise
 
@@ -174,13 +174,13 @@ def find_trashes(place: Place, directory: SessionDirectory | None) -> list[Trash
 
 @contextmanager
 def trash_opened(place: Place) -> Iterator[Trash]:
-    """Have the trash open to read."""
+    """Open the trash to read, for a block."""
     with sessions_opened(place) as directory:
         yield find_trash(place, directory)
 
 
 def find_leftovers(place: Place, directory: SessionDirectory | None, now: datetime) -> list[Leftover]:
-    """Return what lies beside the sessions. What cannot be looked at is an ERROR in the log."""
+    """Return the leftovers beside the sessions. A folder or file that cannot be examined is logged as an ERROR."""
     from miniclaw.session.removal.leftovers import list_leftovers  # noqa: PLC0415 - start-up time
 
     trash = find_trash(place, directory)
@@ -194,7 +194,7 @@ def make_plan(
     leftovers: Sequence[Leftover],
     on_progress: Progress | None = None,
 ) -> CleanupPlan:
-    """Return what a cleanup would do now."""
+    """Return the plan of a cleanup at the moment of `notice`."""
     from miniclaw.session.retention.planner import Planner  # noqa: PLC0415 - start-up time
     from miniclaw.workspace.plan import scan_sync  # noqa: PLC0415 - start-up time
 
@@ -215,13 +215,13 @@ def make_plan(
 
 
 class Timetable(Struct, frozen=True):
-    """When the daily runs are.
+    """The times of the daily runs.
 
     Attributes:
-        now: The moment that it is made at.
-        schedule: When they are; None: none deletes anything by itself.
-        next_run: When the next one is due; None: none comes by itself.
-        waits: Whether they delete only what an earlier one has announced.
+        now: The moment at which it was made.
+        schedule: The schedule of the runs; None: no scheduled run deletes anything.
+        next_run: The time of the next run; None: none is scheduled.
+        waits: If true, a run deletes only sessions and files that an earlier run has announced.
     """
 
     now: datetime
@@ -230,7 +230,7 @@ class Timetable(Struct, frozen=True):
     waits: bool = True
 
     def goes_at(self, due: DueSession | DueFile) -> datetime | None:
-        """Return when the first daily run comes that may delete something; None: none comes by itself."""
+        """Return the time of the first daily run that may delete a session or file; None: no run is scheduled."""
         from miniclaw.session.retention.policy import notice_of  # noqa: PLC0415 - start-up time
 
         if self.schedule is None or self.schedule.interval is None:
@@ -242,13 +242,13 @@ class Timetable(Struct, frozen=True):
 
 
 class Outlook(Struct, frozen=True):
-    """What a cleanup would do.
+    """A cleanup in advance: its plan, and the facts shown with it.
 
     Attributes:
-        plan: What would go, and what stays.
-        foreign: What lies beside the sessions and is not ours.
-        warnings: What may be wrong with the rules, in sentences.
-        timetable: When the daily runs are.
+        plan: The plan.
+        foreign: Files beside the sessions that are not miniclaw's.
+        warnings: Possible mistakes in the rules, in sentences.
+        timetable: The times of the daily runs.
     """
 
     plan: CleanupPlan
@@ -258,7 +258,7 @@ class Outlook(Struct, frozen=True):
 
 
 def find_timetable(place: Place, moment: Moment) -> Timetable:
-    """Return when the daily runs are, as of a moment, by the rules of a place."""
+    """Return the times of the daily runs as of a moment, by the rules of a place."""
     from miniclaw.session.retention.schedule import Schedule  # noqa: PLC0415 - start-up time
 
     session, now = place.config.session, moment.ages.now
@@ -268,7 +268,10 @@ def find_timetable(place: Place, moment: Moment) -> Timetable:
 
 
 def look_ahead(place: Place, moment: Moment, on_progress: Progress | None = None, *, waits: bool = False) -> Outlook:
-    """Return what a cleanup would do now; see `notice_at`."""
+    """Return the plan of a cleanup at a moment, and the facts shown with it.
+
+    With `waits`, the cleanup deletes only announced sessions, unless the configuration switches notice off.
+    """
     from miniclaw.session.removal.leftovers import list_foreign  # noqa: PLC0415 - likewise
     from miniclaw.workspace.channels import channel_warnings  # noqa: PLC0415 - start-up time
 
@@ -284,7 +287,7 @@ def look_ahead(place: Place, moment: Moment, on_progress: Progress | None = None
 
 
 def find_state(place: Place, directory: SessionDirectory | None) -> StateDirectory:
-    """Return what the services remember, to read for as long as the directory is open."""
+    """Return the saved state of the services, to read while the directory is open."""
     from miniclaw.session.files.subdirectory import STATE_NAME  # noqa: PLC0415 - start-up time
     from miniclaw.session.records.state import StateDirectory  # noqa: PLC0415 - likewise
 
@@ -292,9 +295,9 @@ def find_state(place: Place, directory: SessionDirectory | None) -> StateDirecto
 
 
 def find_moment(place: Place, clock: Clock) -> Moment:
-    """Return what is known of the time, of the last run and of what is due, by the state's files and these clocks.
+    """Return the present moment, with the last run and the announcements, from the state's files and a clock.
 
-    State that cannot be read is a WARNING in the log; ages are by the wall clock then.
+    State that cannot be read is logged as a WARNING; ages are by the wall clock then.
     """
     from miniclaw.session.records.moment import by_wall_clock, look_at  # noqa: PLC0415 - start-up time
 
@@ -312,15 +315,15 @@ def notice_at(place: Place, moment: Moment, *, waits: bool = False) -> Notice:
     """Return the notice of a run at this moment by the rules of a place.
 
     Args:
-        place: Its rules.
+        place: The source of the rules.
         moment: The moment.
-        waits: Whether it deletes only what was announced, as the daily one does.
+        waits: If true, the run deletes only announced sessions, as the daily run does.
     """
     session = place.config.session
     return moment.notice(session.retention_policy(), session.interval, waits=waits, on=session.notice == "on")
 
 
 def read_history(place: Place, limit: int | None = None) -> tuple[list[HistoryEvent], int]:
-    """Read the history; see `History.read`."""
+    """Return the history's events, at most `limit` of the newest, oldest first; and the number of unreadable lines."""
     with sessions_opened(place) as directory:
         return find_state(place, directory).history().read(limit)

@@ -1,4 +1,4 @@
-"""Sessions with the verdict on each, as they are shown."""
+"""Sessions, each with its verdict, as they are shown."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 def judge(
     place: Place, directory: SessionDirectory | None, sessions: Sequence[StoredSession], notice: Notice
 ) -> list[PlanRow]:
-    """Return the verdict on each session, in their order: by itself, and by what budgets would take of all.
+    """Return the verdict on each session, in their order: by its TTL, and by the budgets on all together.
 
     Args:
-        place: For the rules.
-        directory: The sessions directory.
-        sessions: All of it: what a budget takes depends on the others.
-        notice: The moment that all are judged at.
+        place: The source of the rules.
+        directory: The sessions directory; None: it does not exist yet.
+        sessions: All sessions of the directory: a budget compares them.
+        notice: The moment at which all sessions are judged.
     """
     policy = place.config.session.retention_policy()
     taken: dict[str, PlanRow] = {}
@@ -45,7 +45,7 @@ def judge(
 
 
 def fate(row: PlanRow, policy: RetentionPolicy) -> str:
-    """Say what retention will do with a session, for a person."""
+    """Return the fate of a session under retention, as text for a person."""
     match row.reason:
         case "never":
             return "kept, no TTL"
@@ -62,19 +62,19 @@ def fate(row: PlanRow, policy: RetentionPolicy) -> str:
 
 
 class SessionRow(Struct, frozen=True):
-    """A session and the verdict on it, as JSON has it.
+    """A session and its verdict, for JSON.
 
     Attributes:
         session_id: The session.
         channel: Its channel.
         chat_id: Its chat.
-        last_accessed: When it was last used.
-        age_days: How long ago that is.
-        bytes: Of its file.
-        file: Its name.
-        pinned: Whether it is pinned.
-        expired: Whether its TTL is over.
-        removes: Whether a cleanup would take it.
+        last_accessed: The time of its last use.
+        age_days: Days since its last use.
+        bytes: The size of its file.
+        file: The name of its file.
+        pinned: True if it is pinned.
+        expired: True if the TTL is over and decides; then `reason` is ``ttl``.
+        removes: True if a cleanup would remove it.
         reason: The rule that decides.
     """
 
@@ -92,7 +92,7 @@ class SessionRow(Struct, frozen=True):
 
 
 def shown(row: PlanRow) -> SessionRow:
-    """Return a session and the verdict on it, for JSON."""
+    """Return a session and its verdict, for JSON."""
     header = row.session.header
     return SessionRow(
         session_id=header.session_id,

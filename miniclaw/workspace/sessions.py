@@ -1,4 +1,4 @@
-"""Which sessions there are, what will become of each, and in which order they are shown."""
+"""The sessions of a workspace: their verdicts, their filters and orders, and the forecast."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from miniclaw.workspace.reader import Place
 
 Order: TypeAlias = Literal["recent", "age", "size", "name"]
-"""Which come first: the most recently used, the oldest, the largest, or the first by name."""
+"""The session that comes first: the most recently used, the least recently used, the largest, or the first by id."""
 
 State: TypeAlias = Literal["expired", "pinned", "future", "going", "kept"]
-"""``expired``: the TTL is over. ``pinned``: somebody pinned it. ``future``: ahead of the clock. ``going``: a cleanup
-would take it, for whatever reason. ``kept``: none would.
+"""``expired``: its TTL is over. ``pinned``: it is pinned. ``future``: its last use is ahead of the clock. ``going``: a
+cleanup would remove it, for any reason. ``kept``: a cleanup would keep it.
 """
 
 ORDERS: Final[dict[Order, Callable[[PlanRow], Any]]] = {
@@ -31,7 +31,7 @@ ORDERS: Final[dict[Order, Callable[[PlanRow], Any]]] = {
     "size": lambda row: -row.session.size,
     "name": lambda row: row.session.header.session_id,
 }
-"""By what each order sorts, ascending; where that is the same, by the session's id. Does not depend on the time."""
+"""Sort key of each order, ascending; callers break ties by the session's id. Independent of the present time."""
 
 _STATES: Final[dict[State, Callable[[PlanRow], bool]]] = {
     "expired": lambda row: row.reason == "ttl",
@@ -43,12 +43,12 @@ _STATES: Final[dict[State, Callable[[PlanRow], bool]]] = {
 
 
 class Wanted(Struct, frozen=True):
-    """Which sessions are wanted; None: it does not matter.
+    """A filter of sessions; an attribute that is None admits all.
 
     Attributes:
-        channel: Those of this channel.
-        older_than: Those last used longer ago than this, not exactly so long.
-        state: Those of this state.
+        channel: Admits the sessions of this channel.
+        older_than: Admits the sessions whose last use is longer ago than this, exclusive.
+        state: Admits the sessions of this state.
     """
 
     channel: str | None = None
@@ -56,7 +56,7 @@ class Wanted(Struct, frozen=True):
     state: State | None = None
 
     def takes(self, row: PlanRow) -> bool:
-        """Return whether a session is one of them."""
+        """Return whether the filter admits a session."""
         if self.channel is not None and row.session.header.channel != self.channel:
             return False
         if self.older_than is not None and row.age <= self.older_than:
@@ -65,14 +65,14 @@ class Wanted(Struct, frozen=True):
 
 
 def judged_sessions(place: Place, notice: Notice, on_progress: Progress | None = None) -> tuple[list[PlanRow], Listing]:
-    """Return all sessions, in no order, with the verdict on each; and the listing that they are from."""
+    """Return all sessions, in no order, each with its verdict; and the listing that they come from."""
     with sessions_opened(place) as directory:
         listing = list_directory(place, directory, on_progress)
         return judge(place, directory, listing.sessions, notice), listing
 
 
 def foresee(place: Place, notice: Notice, days: int, on_progress: Progress | None = None) -> Forecast:
-    """Return what the cleanups of the next days will remove; see `miniclaw.session.retention.forecast`."""
+    """Return a forecast of the next days' cleanups, by the rules of `miniclaw.session.retention.forecast`."""
     from miniclaw.session.retention.forecast import forecast  # noqa: PLC0415 - start-up time: `list` needs none
 
     policy = place.config.session.retention_policy()

@@ -1,4 +1,4 @@
-"""How things stand in a workspace: what `miniclaw status` shows, gathered without owning anything."""
+"""The state of a workspace, as `miniclaw status` shows it; gathered without ownership."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from miniclaw.workspace.channels import channel_warnings
 from miniclaw.workspace.reader import Place, Progress, find_state, find_trash, make_plan, notice_at, sessions_opened
 
 RUNS = frozenset({"cleanup", "held", "interrupted"})
-"""The events of the history that a cleanup leaves."""
+"""The kinds of history events that a cleanup writes."""
 
 
 Part: TypeAlias = Literal["trash", "history", "state"]
-"""What of a workspace may be unreadable by itself, while the rest can be shown."""
+"""The parts of a workspace that may be unreadable while the rest can be shown."""
 
 
 class WorkspaceState(Struct):
-    """How things stand.
+    """The state of a workspace at one moment.
 
     Attributes:
-        moment: When it was looked at, and what is known of the last run.
-        holder: Who owns the sessions; None: nobody.
-        plan: What a cleanup would do now.
-        trash: Its entries.
-        quarantine: Its files.
-        free_disk: Bytes that are free on the disk; None: not known.
-        last_run: The latest event of a cleanup in the history.
-        last_cleanup: The latest one that was carried out.
+        moment: The moment, with the last run as far as it is known.
+        holder: The process that owns the sessions; None: there is none.
+        plan: The plan of a cleanup at this moment.
+        trash: The trash's entries.
+        quarantine: The files in quarantine.
+        free_disk: Free bytes on the disk; None: unknown.
+        last_run: The history's latest event of a cleanup; None: there is none, as in the next two.
+        last_cleanup: The latest event of a cleanup that was carried out.
         last_announced: The latest event about sessions that were announced after they had expired.
-        damaged_lines: Of the history.
-        warnings: What may be wrong with the rules, in sentences.
-        unread: What could not be read, and is empty here for that reason, and why, in a sentence.
+        damaged_lines: The number of unreadable lines in the history.
+        warnings: Possible mistakes in the rules, in sentences.
+        unread: The parts that could not be read, and are empty here, each with the reason in a sentence.
     """
 
     moment: Moment
@@ -65,18 +65,18 @@ class WorkspaceState(Struct):
 
     @property
     def now(self) -> datetime:
-        """When it was looked at."""
+        """The time of `moment`."""
         return self.moment.ages.now
 
     @property
     def last_run_at(self) -> datetime | None:
-        """When the last daily run began; None: none is known."""
+        """The time at which the last daily run began; None: none is known."""
         last = self.moment.last_run
         return None if last is None else from_microseconds(last.at)
 
     @property
     def announced(self) -> HistoryEvent | None:
-        """What was announced after it had expired, and was not taken by a run since then."""
+        """The event of `last_announced`; None if a run has been carried out since its sessions' deletion was due."""
         event, last = self.last_announced, self.last_cleanup
         if event is None or (event.goes_at is not None and last is not None and last.at >= event.goes_at):
             return None
@@ -84,20 +84,20 @@ class WorkspaceState(Struct):
 
     @property
     def held(self) -> str | None:
-        """Why the latest run was held; None where it was not."""
+        """Why the latest run was held; None: it was not."""
         return self.last_run.because if self.last_run is not None and self.last_run.event == "held" else None
 
 
 def look(place: Place, on_progress: Progress | None = None, *, moment: Moment | None = None) -> WorkspaceState:
-    """Gather how things stand.
+    """Return the state of a workspace.
 
     Args:
-        place: Where, and by which rules.
-        on_progress: See `Progress`.
-        moment: What a running gateway knows of the time; None: what the state's files say.
+        place: The workspace and its rules.
+        on_progress: Called during the scan; it may raise to end it, as `Progress` describes.
+        moment: The moment as a running gateway knows it; None: it is read from the state's files.
 
     Raises:
-        StoreError: The sessions cannot be looked at. What else cannot be stands in `WorkspaceState.unread`.
+        StoreError: The sessions cannot be read. Other parts that cannot be read are in `WorkspaceState.unread`.
     """
     unread: dict[Part, str] = {}
     trash: list[Leftover] = []
@@ -141,7 +141,7 @@ def look(place: Place, on_progress: Progress | None = None, *, moment: Moment | 
 
 @contextmanager
 def _unread_if_refused(unread: dict[Part, str], part: Part) -> Iterator[None]:
-    """Write down what could not be read, and go on."""
+    """Record a part that cannot be read, and suppress the `StoreError`."""
     try:
         yield
     except StoreError as error:
@@ -149,17 +149,17 @@ def _unread_if_refused(unread: dict[Part, str], part: Part) -> Iterator[None]:
 
 
 def next_run(session: SessionConfig, moment: Moment) -> datetime | None:
-    """Return when the next cleanup is due, as far as files tell; not later than now: at the next start. None: never."""
+    """Return the time of the next cleanup, by the files; one not later than now runs at the next start. None: never."""
     schedule = Schedule(session.cleanup_interval, session.cleanup_at)
     delay = schedule.delay(moment.ages, moment.last_run, moment.boottime)
     return None if delay is None else moment.ages.now + delay
 
 
 def rules_in_force(place: Place) -> dict[str, Any]:
-    """Return the rules that are on, as the configuration's file would say them."""
+    """Return the rules that are on, in the words of the configuration file."""
     shown = show_config(place.config)
     rules = {name: shown["session"].get(name, NEVER) for name in RetentionPolicy.__struct_fields__}
     del rules["ttl_by_channel"]
     rules |= {f"ttl_by_channel.{channel}": ttl for channel, ttl in shown["session.ttl_by_channel"].items()}
-    # That a channel is never swept is worth knowing, and that nothing can be restored.
+    # A TTL is shown even if it is "never", and `trash_for` even if it is "off": both are worth knowing.
     return {name: value for name, value in rules.items() if value != NEVER or name.startswith("ttl")}

@@ -1,4 +1,4 @@
-"""How things stand as JSON has it; described in ``docs/commands.md``."""
+"""The state of a workspace as JSON; ``docs/commands.md`` describes the fields."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from miniclaw.workspace.status import Part, WorkspaceState, next_run, rules_in_f
 
 
 class ShownSessions(Struct, frozen=True):
-    """The files of the sessions directory; `bytes` is of those that can be read."""
+    """The files of the sessions directory, counted; `bytes` is the size of the readable ones."""
 
     readable: int
     unreadable: int
@@ -30,7 +30,7 @@ class ShownSessions(Struct, frozen=True):
 
 
 class WouldRemove(Struct, frozen=True):
-    """What a cleanup would remove now."""
+    """The sessions and leftovers that a cleanup would remove now, counted; `bytes` is the size of the sessions."""
 
     sessions: int
     bytes: int
@@ -39,7 +39,7 @@ class WouldRemove(Struct, frozen=True):
 
 
 class ShownAnnouncement(Struct, frozen=True):
-    """Sessions that were announced after they had expired: when, why, and when they go."""
+    """Sessions that were announced after they had expired: the time, the reason, and the time of their deletion."""
 
     at: AwareDatetime
     sessions: int
@@ -49,9 +49,9 @@ class ShownAnnouncement(Struct, frozen=True):
 
 
 class ShownWorkspace(Struct, frozen=True, kw_only=True):
-    """How things stand, as ``miniclaw status --json`` tells it; see ``docs/commands.md``.
+    """The state of a workspace, as ``miniclaw status --json`` prints it; ``docs/commands.md`` describes the fields.
 
-    `mode`, `rules` and `config` are those of the gateway where one runs, else those of the file; `rules_of` says which.
+    `mode`, `rules` and `config` are those of the gateway if one runs, else those of the file; `rules_of` says which.
     """
 
     now: AwareDatetime
@@ -86,13 +86,13 @@ def shown_workspace(
     rules_of: Literal["gateway", "file"] = "gateway",
     warnings: Sequence[str] = (),
 ) -> ShownWorkspace:
-    """Return how things stand, for JSON.
+    """Return the state of a workspace, for JSON.
 
     Args:
-        place: Where, and by which rules.
-        found: How.
-        rules_of: Whose rules they are.
-        warnings: More of them.
+        place: The workspace and its rules.
+        found: The state.
+        rules_of: The source of the rules: a running gateway, or the configuration file.
+        warnings: Further warnings; they come first.
     """
     plan, session = found.plan, place.config.session
     return ShownWorkspace(
