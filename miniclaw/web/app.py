@@ -1,4 +1,4 @@
-"""The application: the routes of all parts, behind the limits and the rules, with one form of error."""
+"""The web application: the routes of all parts, behind the limits and the access rules, with one form of error."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def build_app(
     """Return an application.
 
     Args:
-        routes: Of all parts.
-        security: The rules of an address; None where only the user can come.
-        open_paths: Paths of the routes that need no token.
-        limits: What a client may take.
+        routes: The routes of all parts.
+        security: The access rules of an address; None: only the user can reach the server.
+        open_paths: The paths of the routes that need no token.
+        limits: The limits on clients.
     """
     own = security.routes() if security is not None else []
     starlette = Starlette(
@@ -52,7 +52,7 @@ def build_app(
 
 
 class Errors:
-    """Logs once what nobody caught. The client is told that it happened, and nothing else."""
+    """Logs an uncaught exception once. The client learns only that the request failed."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -68,14 +68,14 @@ class Errors:
 
         try:
             await self._app(scope, receive, sending)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer, and the log the rest
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer, and the log the details
             log.bug("Web request failed", error, method=scope.get("method", "WEBSOCKET"), path=scope["path"])
-            if not begun:  # otherwise the server breaks the connection off: what was sent is not whole
+            if not begun:  # otherwise the answer is incomplete, and the server breaks the connection off
                 await refuse(_failure(), scope, receive, send)
 
 
 class _Nothing:
-    """What is at a path without a route, also for a websocket."""
+    """The answer at a path without a route, for requests and for websockets."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -96,7 +96,7 @@ async def _answer_failure(_request: Request, _error: Exception) -> Response:
 
 
 async def _answer_exception(request: Request, error: Exception) -> Response:
-    """Answer what Starlette refuses: an unknown path, a method that is not there."""
+    """Answer a request that Starlette refuses: an unknown path, or a method that the path does not have."""
     assert isinstance(error, HTTPException)  # noqa: S101 - it is installed for these only
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if error.status_code == 404:
@@ -113,7 +113,7 @@ async def _answer_exception(request: Request, error: Exception) -> Response:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """Return the methods of all routes that have the path; Starlette names those of the first one only."""
+    """Return the methods of all routes with the path; Starlette names only those of the first route."""
     methods = {"OPTIONS"}
     for route in request.app.routes:
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:

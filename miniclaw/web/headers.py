@@ -1,4 +1,4 @@
-"""The headers that every answer has: what a browser may do with it, which is little."""
+"""The security headers of every answer: they permit a browser little."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ STRICT_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
 
 
 def with_strict_headers(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
-    """Return an answer's headers and those of the strict ones that it does not set itself."""
+    """Return an answer's headers, and each strict header that it does not set itself."""
     given = [(bytes(name), bytes(value)) for name, value in headers]
     names = {name.lower() for name, _ in given}
     return given + [header for header in STRICT_HEADERS if header[0] not in names]
 
 
 class StrictHeaders:
-    """Adds the headers to what an application answers, also where it refuses a websocket."""
+    """Adds the strict headers to each answer of an application, including the refusal of a websocket."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,7 +1,8 @@
 """Hosts, origins and client addresses: is a request meant for this server, and made by one of its pages? Pure.
 
-The first is against DNS rebinding: a stranger's page whose name suddenly means this machine. It needs a name, so an
-address is harmless. The second is against pages of strangers that make a browser send requests here.
+The check of the host prevents DNS rebinding, in which the name of a stranger's page suddenly resolves to this machine.
+The attack needs a name, so an address is harmless. The check of the origin refuses strangers' pages that make a browser
+send requests here.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from miniclaw.web.problems import problem
 
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-_OWN_SITES: Final = frozenset({"same-origin", "none"})  # none: typed in by the person
+_OWN_SITES: Final = frozenset({"same-origin", "none"})  # none: the person typed the address in
 
 
 class HostRules:
-    """By which names this server may be called.
+    """The names by which this server may be called.
 
     Args:
-        config: Where it listens, and what more it is called.
+        config: The server's address and its further names.
     """
 
     def __init__(self, config: WebConfig) -> None:
@@ -48,14 +49,14 @@ class HostRules:
 
 
 def check_origin(scope_type: str, method: str, headers: Headers) -> Response | None:
-    """Return the refusal of a request that a page of somebody else makes, or None.
+    """Return the refusal of a request that a stranger's page makes, or None.
 
-    Reading is harmless: browsers do not show a stranger's page what it got. Websockets are not covered by that.
+    Reading is harmless: browsers hide the answer from a stranger's page. That protection does not cover websockets.
 
     Args:
         scope_type: ``http`` or ``websocket``.
-        method: Of the request.
-        headers: Of the request; its ``host`` was checked.
+        method: The request's method.
+        headers: The request's headers; its ``host`` was checked.
     """
     if scope_type == "http" and method in _SAFE_METHODS:
         return None
@@ -78,14 +79,14 @@ _HOST: Final = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::(?P<port>[
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 
 LOOPBACK_CLIENT: Final = "loopback"
-"""What stands for this machine, by whichever of its loopback addresses it comes."""
+"""The client key of this machine, by any of its loopback addresses."""
 
 IPV6_CLIENT_BITS: Final = 64
-"""An IPv6 client has the addresses of a whole network of this length, so they count as one."""
+"""Prefix length of an IPv6 client's network: one client has all its addresses, so they count as one."""
 
 
 def parse_address(text: str) -> _Address | None:
-    """Return an IP address, or None if the text is none; an IPv4 address that is written as IPv6 is IPv4."""
+    """Return an IP address, or None if the text is none; an IPv4 address in IPv6 notation becomes IPv4."""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
@@ -98,8 +99,8 @@ def page_address(served: str, names: Sequence[str]) -> str:
     """Return the address at which a browser opens a page.
 
     Args:
-        served: The URL at which it is served. Every address of the machine (``0.0.0.0``, ``::``) is none to open.
-        names: By which else it may be called; the first one is taken in that case, or else loopback.
+        served: The URL at which it is served. A browser cannot open an unspecified address (``0.0.0.0``, ``::``).
+        names: The server's further names; the first one, or else loopback, replaces an unspecified address.
     """
     host, port = urlsplit(served).hostname or "", urlsplit(served).port
     if not ipaddress.ip_address(host).is_unspecified:
@@ -115,7 +116,7 @@ def is_loopback(text: str) -> bool:
 
 
 def client_key(text: str) -> str:
-    """Return what stands for a client where its share is counted: its address, or its IPv6 network.
+    """Return the key by which a client's share is counted: its address, or its IPv6 network.
 
     All loopback addresses are one client: this machine.
     """
@@ -130,14 +131,15 @@ def client_key(text: str) -> str:
 
 
 def split_host(value: str, scheme: str = "") -> tuple[str, str] | None:
-    """Return the host and the port that a ``Host`` header or the rest of an origin says.
+    """Return the host and the port of a ``Host`` header, or of an origin after its scheme.
 
     Args:
-        value: Such as ``claw.lan:8765`` or ``[::1]``.
+        value: The text, such as ``claw.lan:8765`` or ``[::1]``.
         scheme: ``http`` or ``https``, whose default port is left out.
 
     Returns:
-        The host in lower case, an address in its usual form, and the port or an empty text; None if it is none.
+        The host in lower case, an IPv6 address in its usual form, and the port or an empty text; None if the value is
+        no host.
     """
     match = _HOST.fullmatch(value)
     if match is None:
@@ -158,7 +160,7 @@ def split_host(value: str, scheme: str = "") -> tuple[str, str] | None:
 def is_same_origin(origin: str, host: str) -> bool:
     """Return whether an ``Origin`` header names the server that a ``Host`` header names.
 
-    The scheme may differ: behind a proxy that speaks TLS it does.
+    The schemes may differ, as they do behind a proxy that speaks TLS.
     """
     scheme, separator, rest = origin.partition("://")
     if not separator or scheme.lower() not in _DEFAULT_PORTS:

@@ -1,4 +1,4 @@
-"""How much of everything a client may have: each number of the server that guards it, in one place."""
+"""The limits that guard the server against its clients, each number in one place."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 MAX_SOCKET_PIECE_BYTES: Final = 64 * 1024
-"""How much is written under one deadline: so a client has to take this many bytes within `Limits.send_seconds`."""
+"""Bytes written under one deadline: a client has to take this many within `Limits.send_seconds`."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -15,31 +15,31 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     Attributes:
         max_connections: Connections over TCP in all, if the process may have so many descriptors.
-        max_connections_per_client: Likewise of one client that is not this machine.
-        max_loopback_connections: Likewise of this machine.
-        max_socket_connections: Connections over the Unix socket.
-        idle_seconds: Until a connection without a request is closed; a request's head has to be whole by then.
-        send_seconds: Until a client is cut that does not take what it is sent.
-        linger_seconds: How long a client is heard out that is told why its connection is closed.
-        wind_up_seconds: What a handler has left after its connection was closed.
-        drain_seconds: What is left to all connections when the server stops.
-        drain_send_seconds: `send_seconds` while it stops.
-        ping_seconds: Between two pings of a websocket.
+        max_connections_per_client: Connections over TCP of one client that is not this machine.
+        max_loopback_connections: Connections over TCP of this machine.
+        max_socket_connections: Connections over the Unix socket, if the process may have so many descriptors.
+        idle_seconds: Time until a connection without a request is closed; a request's head has to be whole by then.
+        send_seconds: Time until a client is cut that does not take the data sent to it.
+        linger_seconds: Time for which input is still read after the answer that closes a connection.
+        wind_up_seconds: Time left to a handler after its connection was closed.
+        drain_seconds: Time left to all connections when the server stops.
+        drain_send_seconds: `send_seconds` while the server stops.
+        ping_seconds: Time between two pings of a websocket.
         max_frame_bytes: Longest message of a websocket, inclusive; counted in characters if it is text.
         max_head_bytes: Longest head of a request.
         max_path_bytes: Longest path, inclusive, as it is sent.
         max_query_bytes: Longest query, inclusive, as it is sent.
         max_body_bytes: Longest body of a request, inclusive.
-        max_bodies_bytes: What the bodies of all requests may take together.
-        body_seconds: Until a body has to be there.
-        max_requests: How many requests are answered at the same time.
+        max_bodies_bytes: Bytes that the bodies of all requests may take together, inclusive.
+        body_seconds: Time within which a body has to arrive.
+        max_requests: Requests that are answered at the same time.
         max_requests_per_client: Likewise, of one client that is not this machine.
-        requests_per_second: What one client may ask for over a long time.
-        request_burst: What it may ask for at once.
+        requests_per_second: Requests of one client in the long run.
+        request_burst: Requests of one client at once, after a pause.
         loopback_requests_per_second: As `requests_per_second`, for this machine.
         loopback_request_burst: As `request_burst`, for this machine.
-        wrong_tokens_per_minute: How many wrong tokens of one client are looked at.
-        max_clients: How many clients' rates are remembered; of more, the one that was quiet for longest is forgotten.
+        wrong_tokens_per_minute: Wrong tokens of one client that are compared.
+        max_clients: Clients whose rates are kept; of more, the one that was quiet for longest is forgotten.
     """
 
     max_connections: int = 512

@@ -1,6 +1,6 @@
 """Errors over HTTP: one JSON object, after RFC 9457 (problem details).
 
-Besides ``title``, ``status`` and ``detail`` it has ``error``, the name of miniclaw's own error where there is one, by
+Besides ``title``, ``status`` and ``detail``, it has ``error`` for an error of miniclaw's own: the name of its class, by
 which a client raises the same error again.
 """
 
@@ -26,7 +26,7 @@ def problem(
 
     Args:
         status: The HTTP status, 400 to 599.
-        detail: One sentence: what is wrong, and what would be right.
+        detail: One sentence with the mistake and its correction.
         error: The class of the error, such as ``SessionNotFoundError``.
         headers: More headers, such as ``retry-after``.
         members: More members of the object, such as ``field``.
@@ -42,11 +42,11 @@ def problem(
 
 
 async def refuse(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request, or a websocket's handshake, which is then not accepted."""
+    """Answer a request, or a websocket's handshake, which then is not accepted."""
     if scope["type"] == "http":
         await response(scope, receive, send)
         return
-    # The answer to a handshake has no room for less: hypercorn sends status and body as they are.
+    # The messages by which ASGI refuses a handshake; hypercorn sends status, headers and body as they are.
     start = {"type": "websocket.http.response.start", "status": response.status_code, "headers": response.raw_headers}
     await send(start)
     await send({"type": "websocket.http.response.body", "body": response.body})

@@ -1,4 +1,4 @@
-"""Rates: a bucket of tokens for each client, filled at a steady pace. Only the trio thread touches them."""
+"""Rates: a bucket of tokens for each client, refilled at a steady pace. Only the trio thread touches them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import trio
 
 
 class Rates:
-    """How often each client may do something.
+    """The rate at which each client may perform an action.
 
     Args:
-        per_second: How often over a long time.
-        burst: How often at once, after a pause.
-        max_clients: How many clients are remembered; of more, the one that was quiet for longest is forgotten.
+        per_second: Actions of one client in the long run.
+        burst: Actions of one client at once, after a pause.
+        max_clients: Clients whose buckets are kept; of more, the one that was quiet for longest is forgotten.
         now: A clock, in seconds.
     """
 
@@ -26,21 +26,21 @@ class Rates:
         self._burst = burst
         self._max_clients = max_clients
         self._now = now
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # what is left, and when; oldest first
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens left at a time; oldest first
 
     def __len__(self) -> int:
         return len(self._buckets)
 
     def left(self, client: str) -> float:
-        """Return how often a client could do it now."""
+        """Return the number of actions that a client has left now; it may be a fraction."""
         left, at = self._buckets.get(client, (float(self._burst), 0.0))
         return min(self._burst, left + (self._now() - at) * self._per_second)
 
     def take(self, client: str) -> int:
-        """Let a client do it once.
+        """Take one action from a client's bucket.
 
         Returns:
-            0, or after how many seconds it may try again; then nothing was taken.
+            0, or the whole seconds after which the client may try again; then nothing was taken.
         """
         left = self.left(client)
         if left < 1:

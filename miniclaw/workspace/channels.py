@@ -20,7 +20,7 @@ CHANNELS: Final = frozenset({"console", "telegram", "web"})
 def strange_channels(
     session: SessionConfig, directory: SessionDirectory | None, more: Iterable[str] = ()
 ) -> dict[str, str]:
-    """Return each key of ``ttl_by_channel`` that names the channel of no program and no session, with a sentence.
+    """Return each key of ``ttl_by_channel`` whose channel the program and the sessions lack, with a sentence about it.
 
     The directory is listed only if a key is neither in `CHANNELS` nor in `more`.
 

@@ -25,7 +25,7 @@ from miniclaw.workspace.channels import channel_warnings
 from miniclaw.workspace.reader import Place, Progress, find_state, find_trash, make_plan, notice_at, sessions_opened
 
 RUNS = frozenset({"cleanup", "held", "interrupted"})
-"""The kinds of history events that a cleanup writes."""
+"""The kinds of history events that record a cleanup run."""
 
 
 Part: TypeAlias = Literal["trash", "history", "state"]
@@ -93,7 +93,7 @@ def look(place: Place, on_progress: Progress | None = None, *, moment: Moment | 
 
     Args:
         place: The workspace and its rules.
-        on_progress: Called during the scan; it may raise to end it, as `Progress` describes.
+        on_progress: Called during the scan, as `Progress` describes.
         moment: The moment as a running gateway knows it; None: it is read from the state's files.
 
     Raises:

@@ -1,6 +1,6 @@
-"""One-time codes: each lets one browser log in, within ten minutes.
+"""One-time codes: each logs one browser in, within ten minutes.
 
-They are in memory only, and end with the process.
+They are kept in memory only, and end with the process.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import trio
 from miniclaw.secret import Secret
 
 CODE_SECONDS: Final = 600
-"""For how long a code is good; at exactly this age it is not."""
+"""Lifetime of a code, exclusive."""
 
 MAX_CODES: Final = 20
-"""Most codes that are good at once, inclusive; one more ends the oldest."""
+"""Most codes that are valid at once, inclusive; one more ends the oldest."""
 
 _CODE_BYTES: Final = 32
 
 
 class OneTimeCodes:
-    """The codes that are good. Only the trio thread touches them.
+    """The valid codes. Only the trio thread touches them.
 
     Args:
         now: A monotonic clock, in seconds. It may stand still while the machine sleeps.
@@ -32,7 +32,7 @@ class OneTimeCodes:
 
     def __init__(self, *, now: Callable[[], float] = trio.current_time) -> None:
         self._now = now
-        self._good: list[tuple[Secret, float]] = []  # with the moment of its end; oldest first
+        self._good: list[tuple[Secret, float]] = []  # each with the time of its end; oldest first
 
     def __len__(self) -> int:
         return len(self._good)
@@ -47,7 +47,7 @@ class OneTimeCodes:
         return code.reveal()
 
     def take(self, shown: str) -> bool:
-        """Return whether a text is a good code, and end that code.
+        """Return whether a text is a valid code, and end that code.
 
         Each code is compared in a time that does not depend on where the texts differ.
         """

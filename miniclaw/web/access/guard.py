@@ -1,4 +1,4 @@
-"""What a request may be, how many there may be at once, and how often one client may ask."""
+"""Limits on requests: their size, their number at once, and their rate for each client."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _THIS_MACHINE: Final = frozenset({SOCKET_CLIENT, LOOPBACK_CLIENT})
 
 
 class Guard:
-    """Refuses requests beyond the limits. Websockets count for the rate only; they are bounded as connections.
+    """Refuses requests beyond the limits. The number of websockets is not limited here, but as that of connections.
 
     Args:
-        app: What answers the others.
+        app: The application, which answers the others.
         limits: The limits.
     """
 

@@ -1,8 +1,8 @@
-"""Showing the token: as a header, or once at ``/login`` for a login that the page keeps.
+"""Access by the token: in a header, or once at ``/login`` for a login that the page keeps.
 
 A login is no cookie. Browsers send the cookies of a host to each of its ports, and on a shared machine the next port
 may be another user's server. The storage of a page (`localStorage`) belongs to host *and* port. The page sends its
-login from there in a header, or, with a websocket, for which a page can set no headers, as a subprotocol.
+login from there in a header; for a websocket, whose headers a page cannot set, as a subprotocol.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ LOGIN_PATH: Final = "/login"
 LOGIN_HEADER: Final = "miniclaw-login"
 
 CHAT_PROTOCOL: Final = "miniclaw"
-"""The subprotocol by which a websocket of the page is accepted; a login comes beside it."""
+"""Subprotocol with which a websocket of the page is accepted; the page offers its login beside it."""
 
 LOGIN_PROTOCOL: Final = "miniclaw-login."
-"""Prefix of a login that comes as a subprotocol."""
+"""Prefix of a login that is offered as a subprotocol."""
 
 _STRANGER: Final = "miniclaw.stranger"  # the key in a scope
 _MAX_ORDER_BYTES: Final = 16 * 1024
@@ -59,22 +59,22 @@ class LoginOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Login(Struct, frozen=True):
-    """A login, and for how many seconds it is good."""
+    """A login, and its lifetime in seconds."""
 
     login: str
     seconds: int
 
 
 class Access:
-    """Decides who may come in: who shows the token, or a login that was given for it.
+    """Admission of requests that show the token, or a login that was given for it.
 
     Args:
         token: The token.
-        limits: How many wrong ones of a client are looked at.
+        limits: The rate at which wrong tokens of one client are compared.
         now: The wall clock, in seconds of the epoch.
 
     Attributes:
-        codes: Those of the one-time links.
+        codes: The codes of the one-time links.
     """
 
     def __init__(self, token: Secret, limits: Limits, *, now: Callable[[], float] = time.time) -> None:
@@ -89,7 +89,7 @@ class Access:
 
         Args:
             scope: The request.
-            is_open: Whether its path needs neither. A wrong token is refused even there: it is a guess anywhere.
+            is_open: If true, its path needs neither. A wrong token is refused even there, since it may be a guess.
         """
         headers = Headers(scope=scope)
         scheme, _, shown = headers.get("authorization", "").partition(" ")
@@ -107,7 +107,7 @@ class Access:
         return [Route(LOGIN_PATH, self._log_in, methods=["POST"])]
 
     def _look_at(self, shown: str, scope: Scope) -> Response | None:
-        """Return the refusal of a token, or None if it is the right one. Beyond the rate, it is not looked at."""
+        """Return the refusal of a token, or None if it is right. Beyond the rate of wrong ones, it is not compared."""
         host = _host(scope)
         client = client_key(host)
         if self._wrong.left(client) < 1:
@@ -129,7 +129,7 @@ class Access:
         except (ValueError, RecursionError):
             return problem(400, 'the body is JSON: {"token": TOKEN}, or {"code": CODE} with the code of a link')
         if order.code:
-            # A code has 256 bits, so that guessing needs no rate; a used one is no guess.
+            # A code has 256 bits, so guesses need no rate limit; and a used code is no guess.
             refusal = None if self.codes.take(order.code) else problem(410, _SPENT)
         else:
             refusal = self._look_at(order.token.strip(), request.scope)
@@ -141,7 +141,7 @@ class Access:
 
 
 def is_stranger(scope: Scope) -> bool:
-    """Return whether a request has shown neither the token nor a login, and came in because its path is open."""
+    """Return whether a request has shown neither the token nor a login, and was admitted because its path is open."""
     return bool(scope.get(_STRANGER, False))
 
 

@@ -1,4 +1,4 @@
-"""Which people can log in to this machine besides the one who runs this."""
+"""The other people who can log in to this machine, besides the user of this program."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 FIRST_PERSON: Final = 1000
-"""Lowest uid of a person's account, inclusive; those below are of the system and its services."""
+"""Lowest uid of a person's account, inclusive; lower ones belong to the system and its services."""
 
 _NO_SHELLS: Final = frozenset({"nologin", "false"})
 
 
 def other_users() -> Collection[str]:
-    """Return the names of the other people's accounts: a uid from `FIRST_PERSON` on, a shell, and not ours. Reads.
+    """Return the names of the other people's accounts: a uid from `FIRST_PERSON` on, a shell, and not ours. Blocks.
 
     Accounts of a directory service that does not list them (LDAP without enumeration) are not found.
     """
@@ -22,11 +22,11 @@ def other_users() -> Collection[str]:
 
 
 def people(accounts: Iterable[pwd.struct_passwd], own_uid: int) -> set[str]:
-    """Return the names of those accounts that are of other people.
+    """Return the names of the accounts that belong to other people.
 
     Args:
-        accounts: Of the machine.
-        own_uid: Whose program this is; every account of this uid is its own.
+        accounts: The machine's accounts.
+        own_uid: The uid of this program's user; each account of this uid is the user's own.
     """
     return {
         account.pw_name

@@ -1,4 +1,4 @@
-"""What stands before the application at an address that others can reach: host, origin, token."""
+"""Checks of each request at an address that others can reach, before the application: host, origin, token."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ log = get_logger("miniclaw.web")
 
 
 class Security:
-    """The rules of an address.
+    """The access rules of an address.
 
     Args:
-        config: Where the server listens.
-        token: What a client has to show; None: nothing.
-        limits: How many wrong tokens are looked at.
+        config: The address and the names of the server.
+        token: The token that a client has to show; None: none is needed.
+        limits: The rate at which wrong tokens of one client are compared.
         now: The wall clock, in seconds of the epoch.
 
     Attributes:
-        hosts: By which names it may be called; replaced by a reload, on the trio thread.
+        hosts: The names by which the server may be called; replaced by a reload, on the trio thread.
     """
 
     def __init__(
@@ -51,29 +51,29 @@ class Security:
         self.access = Access(token, limits, now=now) if token is not None else None
 
     def routes(self) -> list[BaseRoute]:
-        """Return the routes that the rules need themselves."""
+        """Return the routes that the rules themselves need."""
         return self.access.routes() if self.access is not None else []
 
     def make_code(self) -> str | None:
-        """Return a new one-time code; None where no token is needed."""
+        """Return a new one-time code; None if no token is needed."""
         return self.access.codes.make() if self.access is not None else None
 
 
 def open_security(
     config: WebConfig, workspace: Path, *, find_users: Callable[[], Collection[str]] = other_users
 ) -> Security:
-    """Return the rules of the configured address, with its token if it needs one. Reads and writes, synchronously.
+    """Return the access rules of the configured address, with its token if it needs one. Blocks; may write files.
 
     The workspace is made private first: the Unix socket in it is served without a token.
 
     Args:
-        config: Where the server listens.
-        workspace: Where the token's file and the Unix socket are.
+        config: The address and the names of the server.
+        workspace: The folder of the token's file and the Unix socket.
         find_users: Returns the names of the machine's other users.
 
     Raises:
         ConfigError: The token's file cannot be used; the server must not start.
-        StoreIOError: It, or the workspace, cannot be made; likewise.
+        StoreIOError: The token's file or the workspace cannot be made; likewise.
     """
     make_private(workspace)
     if config.needs_token:
@@ -88,12 +88,12 @@ def open_security(
 
 
 class SecurityMiddleware:
-    """Refuses what the rules refuse.
+    """Refuses requests that the access rules do not admit.
 
     Args:
-        app: What answers the rest.
+        app: The application, which answers the others.
         security: The rules.
-        open_paths: The very paths that need neither token nor login; the others all do.
+        open_paths: The exact paths that need neither token nor login; all others do.
     """
 
     def __init__(self, app: ASGIApp, security: Security, open_paths: Collection[str] = ()) -> None:

@@ -1,7 +1,7 @@
 """The token: made once, kept in a file that only its owner can read; and the login that a browser gets for it.
 
-A login holds a time and a code that can be made with the token only: nothing has to be remembered here, a restart ends
-no login, and a login does not reveal the token. A new token ends all logins.
+A login holds a time and a code that can be made with the token only. The server stores no logins, a restart ends none,
+and a login does not reveal the token. A new token ends all logins.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from miniclaw.session.disk.syscalls import OsCalls
 
 TOKEN_NAME: Final = "web-token"  # noqa: S105 - a file's name
 LEAST_TOKEN_CHARS: Final = 32
-"""Shortest token, inclusive: shorter ones could be guessed."""
+"""Length of the shortest token, inclusive: shorter ones could be guessed."""
 
 LOGIN_SECONDS: Final = 30 * 86_400
-"""For how long a login is good."""
+"""Lifetime of a login, exclusive."""
 
 _TOKEN: Final = re.compile(rf"[!-~]{{{LEAST_TOKEN_CHARS},{MAX_SECRET_CHARS}}}")
 _LOGIN: Final = re.compile(r"v2\.([0-9]{1,12})\.([0-9a-f]{64})")
-_LOGIN_PURPOSE: Final = b"miniclaw web login 2\n"  # the first version was a cookie, which every port of a host gets
+_LOGIN_PURPOSE: Final = b"miniclaw web login 2\n"  # version 1 was a cookie, which every port of a host receives
 
 log = get_logger("miniclaw.web")
 
 
 def load_token(workspace: Path) -> Secret:
-    """Return the workspace's token; one is made if there is none. Reads and writes, synchronously.
+    """Return the workspace's token; one is made if there is none. Blocks; may write files.
 
-    Durability: a token that was returned is on disk.
+    Durability: a returned token is on disk.
 
     Raises:
-        ConfigError: Its file is not one that nobody else can read and that holds a token.
-        StoreIOError: None can be made; the disk may be full.
+        ConfigError: The file is a link or another user's, can be read by others or not by us, or holds no token.
+        StoreIOError: No token can be made; the disk may be full.
     """
     path = workspace / TOKEN_NAME
     try:
@@ -67,7 +67,7 @@ def load_token(workspace: Path) -> Secret:
 
 
 def _check_owner(path: Path) -> None:
-    """Refuse a token that another user has put there, and therefore knows."""
+    """Refuse a token file of another user, who would know the token."""
     owner = path.lstat().st_uid
     if owner not in {0, os.geteuid(), path.parent.stat().st_uid}:
         problem = f"it belongs to another user (uid {owner}); remove it, and a new token is made at the next start"
@@ -75,9 +75,9 @@ def _check_owner(path: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a new file, so that it is whole, private and on disk, or not there."""
+    """Write a new file: it is whole, private and on disk, or does not exist."""
     temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)  # of a start that was killed
+    temporary.unlink(missing_ok=True)  # left by a start that was killed
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         create_exclusively(OsCalls(), temporary.name, f"{text}\n".encode(), dir_fd=directory)
@@ -88,7 +88,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def is_token(token: Secret, shown: str) -> bool:
-    """Return whether a text is the token, in a time that does not depend on where it differs."""
+    """Return whether a text is the token, in a time that does not depend on the position of a difference."""
     return hmac.compare_digest(token.reveal().encode(), shown.encode(errors="surrogatepass"))
 
 
@@ -104,11 +104,11 @@ def make_login(token: Secret, now: float) -> str:
 
 
 def is_login(token: Secret, login: str, now: float) -> bool:
-    """Return whether a text is a login that was made here for this token, and is still good."""
+    """Return whether a text is a login that was made for this token, and has not expired."""
     match = _LOGIN.fullmatch(login)
     if match is None or not hmac.compare_digest(_code(token, match[1]), match[2]):
         return False
-    # One from the future is good: a machine without a battery clock starts in the past, and must not end all logins.
+    # A login from the future is valid: a machine without a battery clock starts in the past, which must end no login.
     return now < int(match[1])
 
 

@@ -34,10 +34,10 @@ POLICY: Final = 1008
 TRY_AGAIN_LATER: Final = 1013
 
 FAREWELL_SECONDS: Final = 1
-"""How long a client may take, at the end, for what is still to be sent."""
+"""Time for a client to take its last frames, and then again for the close."""
 
 BURST_FRAMES: Final = 20
-"""Frames that a client may send at once; it is read no faster than `FRAMES_PER_SECOND` beyond that."""
+"""Frames that a client may send at once; beyond that, it is read no faster than `FRAMES_PER_SECOND`."""
 
 FRAMES_PER_SECOND: Final = 5
 
@@ -47,15 +47,15 @@ log = get_logger("miniclaw.web.chat")
 
 
 class ChatConnection:
-    """Serves one client until it leaves, is left behind, or the server ends.
+    """Serves one client until it disconnects, is left behind, or the server stops.
 
     Args:
-        websocket: Accepted.
+        websocket: The accepted websocket.
         hub: The channel.
-        manager: For what was said before.
-        chat_id: Which chat; a valid one.
-        drain: Set when the server ends.
-        model_name: Who answers.
+        manager: The source of the chat's history.
+        chat_id: The chat, by a valid id.
+        drain: Set when the server stops.
+        model_name: The model that answers.
     """
 
     def __init__(
@@ -76,17 +76,17 @@ class ChatConnection:
         self._drain = drain
         self._model_name = model_name
         self._pace = Pace(BURST_FRAMES, FRAMES_PER_SECOND)
-        self._one_at_a_time = trio.Lock()  # frames are sent by two tasks
-        self._close: tuple[int, str] | None = None  # why this side ends it
+        self._one_at_a_time = trio.Lock()  # two tasks send frames
+        self._close: tuple[int, str] | None = None  # code and reason, if this side closes
         self._serving = trio.CancelScope()
 
     async def serve(self) -> None:
-        """Serve; the websocket is closed afterwards, or the client has left.
+        """Serve the client; afterwards the websocket is closed, or the client has disconnected.
 
-        Cancellation: the client is left without a word.
+        Cancellation: the websocket is not closed here, and the client gets no reason.
         """
         messages, trouble = await self._load()
-        # From here to `_tell` there is no checkpoint: the history, what is under way, and the events fit together.
+        # No checkpoint from here to `_tell`: the history, the messages under way and the events have to fit together.
         async with self._hub.attach(self._chat_id) as subscription:
             under_way = self._hub.under_way(self._chat_id)
             first: list[ServerFrame] = [self._hello(messages, under_way), *trouble]
@@ -96,7 +96,7 @@ class ChatConnection:
                     nursery.start_soon(self._tell, first, subscription)
                     nursery.start_soon(self._watch_drain, subscription, reading)
                     with reading:
-                        # Before anything that the client says: behind another message it would count as answered.
+                        # Before the client's own messages: behind another message it would count as answered.
                         if unanswered := self._unanswered(messages):
                             await self._post(unanswered)
                         await self._receive()
@@ -106,7 +106,7 @@ class ChatConnection:
             with trio.move_on_after(FAREWELL_SECONDS), suppress(WebSocketDisconnect):
                 await self._websocket.close(*self._close)
 
-    # What was said before -------------------------------------------------------------------------------------
+    # The history ----------------------------------------------------------------------------------------------
 
     async def _load(self) -> tuple[list[Message], list[ErrorFrame]]:
         try:
@@ -121,13 +121,13 @@ class ChatConnection:
         page = history_page(messages, len(messages))
         now = under_way.answer
         if now is not None and messages and _is_answered(messages, now.to):
-            now = None  # it is the last of the messages; only the `reply` is still to come
+            now = None  # it is among the messages, as the last one; only its `reply` is still to come
         return HelloFrame(
             self._chat_id, self._hub.name, page.messages, page.more, self._model_name, now, under_way.waiting
         )
 
     def _unanswered(self, messages: list[Message]) -> MessageFrame | None:
-        """Return the last message if nobody is answering it: whoever was to answer it was killed."""
+        """Return the last message if it is a person's and not under way: the process that took it was killed."""
         last = messages[-1] if messages else None
         if last is None or last.role != "user" or last.inbound_id is None:
             return None
@@ -156,7 +156,7 @@ class ChatConnection:
         reading.cancel()
         with trio.move_on_after(FAREWELL_SECONDS):
             await subscription.emptied()
-            async with self._one_at_a_time:  # the last one is sent
+            async with self._one_at_a_time:  # until the last frame is sent
                 pass
         self._end(GOING_AWAY, "the gateway is stopping")
 
@@ -209,7 +209,7 @@ class ChatConnection:
 
 
 def _is_answered(messages: list[Message], inbound_id: str | None) -> bool:
-    """Return whether something follows a message."""
+    """Return whether another message follows this one; the last ten messages are searched."""
     return messages[-1].inbound_id != inbound_id and any(
         message.inbound_id == inbound_id for message in reversed(messages[-10:-1])
     )

@@ -1,4 +1,4 @@
-"""The routes of the chat, and its websocket: which chat a client asks for, and whether it may have it."""
+"""The routes of the chat, and its websocket: the chat that a client asks for, and the client's right to it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ MAX_CHAT_ID_CHARS: Final = 200
 """Longest id of a chat that can be asked for, inclusive."""
 
 MAX_TRUSTED_CHAT_ID_CHARS: Final = 1_000
-"""The same for a client on the Unix socket, who may also use what cannot be printed."""
+"""The same for a client on the Unix socket, which may also use characters that cannot be printed."""
 
 
 class ChatEndpoint:
-    """Accepts clients and serves them; see `miniclaw.web.chat.endpoint.chat_routes` for its arguments."""
+    """Accepts clients and serves them; `chat_routes` describes the arguments."""
 
     def __init__(
         self,
@@ -50,10 +50,10 @@ class ChatEndpoint:
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one client to its end.
 
-        A request for what there is not is accepted and then ended with a sentence: a browser's script sees nothing
-        of an answer to the handshake.
+        A request for an unknown channel or chat is accepted, and then closed after an error frame: a browser's script
+        cannot see the answer to a handshake.
         """
-        # A browser that offers subprotocols breaks the connection off where none of them is taken.
+        # A browser that offers subprotocols breaks the connection off if none of them is accepted.
         offered = websocket.scope.get("subprotocols", ())
         await websocket.accept(CHAT_PROTOCOL if CHAT_PROTOCOL in offered else None)
         if self._drain.is_set():
@@ -102,11 +102,11 @@ def chat_routes(
     """Return the routes of the page ``/``, its files below ``/static/``, and the websocket ``/api/v1/chat``.
 
     Args:
-        hubs: The live channels by their names; "web" is for everybody.
+        hubs: The live channels by their names; every client may use "web".
         manager: The sessions.
         drain: Once it is set, every websocket is closed, with code 1001.
-        trusted: Whether the clients come over the Unix socket; they may ask for another channel by ``channel=NAME``.
-        model_name: Who answers, for the page.
+        trusted: If true, the clients come over the Unix socket; they may ask for another channel by ``channel=NAME``.
+        model_name: The model that answers, for the page.
     """
     endpoint = ChatEndpoint(hubs, manager, drain=drain, trusted=trusted, model_name=model_name)
     return [*static_routes(), WebSocketRoute(CHAT_PATH, endpoint.serve, name="chat")]

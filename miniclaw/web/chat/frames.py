@@ -1,10 +1,9 @@
-"""What goes over the chat's websocket: JSON objects in text frames, told apart by their ``type``.
+"""The frames of the chat's websocket: JSON objects in text frames, distinguished by their ``type``.
 
-What the server has to say at about the same time comes together, as an array of such objects: a frame costs far more
-than what is in it.
+The server joins objects of about the same time in one frame, as an array: a frame costs far more than its content.
 
-Besides those here the server sends the events of `miniclaw.channels.subscription` as they are. What a frame has
-besides the fields that are known is ignored.
+Besides the objects here, the server sends the events of `miniclaw.channels.subscription` as they are. Unknown fields of
+an object are ignored.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ PAGE_MESSAGES: Final = 50
 """Most messages of the history in one frame, inclusive."""
 
 PAGE_CHARS: Final = 500_000
-"""Beyond so many characters a page ends early; it has one message at least."""
+"""Most characters of a page with several messages, inclusive; a longer message has a page of its own."""
 
 _EXPECTED: Final = (
     'a JSON object {"type": "message", "id": ID, "text": TEXT} or {"type": "history", "before": INDEX} is expected, '
@@ -36,20 +35,20 @@ _EXPECTED: Final = (
 
 
 class MessageFrame(Struct, frozen=True, tag="message"):
-    """From a client: a person's message, with the id by which it is known when it is sent again."""
+    """From a client: a person's message, with the id by which it is recognised when it is sent again."""
 
     id: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
     text: str
 
 
 class HistoryFrame(Struct, frozen=True, tag="history"):
-    """From a client: it wants to see the messages before this index."""
+    """From a client: a request for the messages before an index."""
 
     before: Annotated[int, Meta(ge=0)]
 
 
 class BadFrameError(ValueError):
-    """A frame that nothing can be made of; its text says what is wrong and what would be right."""
+    """A frame that cannot be decoded; the text names the mistake and the expected form."""
 
 
 class OldMessage(Struct, frozen=True, omit_defaults=True):
@@ -57,8 +56,8 @@ class OldMessage(Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         index: Its place in the session; the first one is 0.
-        at: When it was said.
-        id: The channel's own id, where a person sent it and it has one.
+        at: The time at which it was sent.
+        id: The channel's own id, if a person sent it and it has one.
     """
 
     index: int
@@ -71,11 +70,11 @@ class OldMessage(Struct, frozen=True, omit_defaults=True):
 
 
 class HelloFrame(Struct, frozen=True, tag="hello"):
-    """The first frame to a client: where it is, what was said last, and what is under way.
+    """The first frame to a client: its chat, the latest messages, and the messages and answer under way.
 
     Attributes:
-        more: Whether there are older messages.
-        model: Who answers.
+        more: True if there are older messages.
+        model: The model that answers.
         now: The answer in progress.
         waiting: Messages that are not answered yet; the first one may be among `messages`.
     """
@@ -97,10 +96,10 @@ class HistoryPage(Struct, frozen=True, tag="history"):
 
 
 class ErrorFrame(Struct, frozen=True, omit_defaults=True, tag="error"):
-    """To a client: something was wrong with what it sent.
+    """To a client: one of its frames was refused, or the history cannot be read.
 
     Attributes:
-        detail: What, and what would be right.
+        detail: The mistake and its correction, or the reason.
         id: The message that was refused for good, so that it is not sent again.
     """
 
@@ -116,10 +115,10 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 def decode_frame(text: str) -> ClientFrame:
-    """Return what a client sent.
+    """Return the frame that a client sent.
 
     Raises:
-        BadFrameError: It is no frame.
+        BadFrameError: The text is no frame.
     """
     try:
         return _decoder.decode(text)
@@ -130,7 +129,7 @@ def decode_frame(text: str) -> ClientFrame:
 
 
 def encode_frames(frames: Sequence[ServerFrame]) -> str:
-    """Return frames as they are sent: one as it is, several in an array."""
+    """Return frames as they are sent: one as an object, several as an array."""
     return _encoder.encode(frames[0] if len(frames) == 1 else frames).decode()
 
 

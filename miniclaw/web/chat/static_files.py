@@ -1,9 +1,9 @@
-"""The pages and what belongs to them: a handful of files of the package, served from memory.
+"""The pages with their scripts, styles and icon: files of the package, served from memory.
 
 They hold no data and need no token: the page fetches its data over the API and the websocket.
 
-A browser keeps them and asks each time whether they are still the same, by their ETag; so a new version is there with
-the next look, and an old one costs an empty answer.
+A browser caches them, and revalidates them by their ETag on each load: a new version is used at once, and an unchanged
+file costs an empty answer.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def static_routes() -> list[Route]:
 
 
 def static_paths() -> frozenset[str]:
-    """Return the paths of these routes."""
+    """Return the paths of `static_routes`."""
     return frozenset(_path(file.name) for file in files(__package__).joinpath("static").iterdir())
 
 

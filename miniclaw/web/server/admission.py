@@ -1,7 +1,7 @@
-"""Which connections are let in: bounded in all and for each client, at the moment they are accepted.
+"""Admission of connections: bounded in all and for each client, at the moment they are accepted.
 
-Connections must never use up the descriptors of the process, for sessions could not be saved then. So there are fewer
-of them than the process may open files, by a reserve.
+Connections must never use up the descriptors of the process, for sessions could not be saved then. Their number is
+below the process's limit of open files, by a reserve.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ log = get_logger("miniclaw.web")
 
 
 def plan_connections(limits: Limits, descriptors: int) -> tuple[int, int]:
-    """Return how many connections there may be over TCP, and over the Unix socket. Pure.
+    """Return the most connections over TCP, and over the Unix socket, both inclusive. Pure.
 
     Args:
-        limits: What there may be at most.
-        descriptors: How many files the process may have open.
+        limits: The bounds if the process may open enough files.
+        descriptors: The number of files that the process may have open.
     """
     available = max(_LEAST_CONNECTIONS, descriptors - RESERVED_DESCRIPTORS)
     over_socket = min(limits.max_socket_connections, max(1, available // 5))
@@ -60,7 +60,7 @@ def plan_connections(limits: Limits, descriptors: int) -> tuple[int, int]:
 
 
 def descriptor_limit() -> int:
-    """Return how many files this process may have open."""
+    """Return the number of files that this process may have open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**30 if soft == resource.RLIM_INFINITY else soft
 
@@ -69,8 +69,8 @@ class Admission:
     """Counts the connections of one listener. Only the trio thread touches it.
 
     Args:
-        limits: How many one client may have.
-        most: How many there may be in all.
+        limits: The bounds for one client.
+        most: The bound for all clients together, inclusive.
     """
 
     def __init__(self, limits: Limits, most: int) -> None:
@@ -83,13 +83,13 @@ class Admission:
         return self._clients.total()
 
     def enter(self, host: str | None) -> str | None:
-        """Let a connection in, if there is room.
+        """Admit a connection, if there is room.
 
         Args:
             host: The client's address; None over the Unix socket.
 
         Returns:
-            What `leave` takes when it has ended; None if there is no room.
+            The key to give to `leave` when the connection has ended; None if there is no room.
         """
         key = "" if host is None else client_key(host)
         if len(self) >= self.most or self._clients[key] >= self._share(host):
@@ -99,7 +99,7 @@ class Admission:
         return key
 
     def leave(self, key: str) -> None:
-        """Say that a connection has ended."""
+        """Release the place of a connection that has ended."""
         self._clients[key] -= 1
         if not self._clients[key]:
             del self._clients[key]
@@ -117,12 +117,12 @@ class Admission:
 
 
 class BoundedListener(trio.abc.Listener[BoundedStream]):
-    """A listener that gives only the connections that are let in; the others are told so and closed.
+    """A listener that returns admitted connections only; the others are answered with status 503 and closed.
 
     Args:
         listener: The listening socket.
-        admission: Who is let in. Who took the stream must let it `leave`, by `BoundedListener.released`.
-        limits: For the streams.
+        admission: The count of connections. The caller of `accept` has to call `released` when the stream has ended.
+        limits: The limits of the streams.
     """
 
     def __init__(self, listener: trio.SocketListener, admission: Admission, limits: Limits) -> None:
@@ -132,7 +132,7 @@ class BoundedListener(trio.abc.Listener[BoundedStream]):
         self._keys: dict[BoundedStream, str] = {}
 
     async def accept(self) -> BoundedStream:
-        """Wait for a connection that is let in."""
+        """Wait for a connection that is admitted, and return its stream."""
         while True:
             try:
                 accepted = await self._listener.accept()
@@ -144,7 +144,7 @@ class BoundedListener(trio.abc.Listener[BoundedStream]):
                 continue
             try:
                 peer = accepted.socket.getpeername()
-            except OSError:  # it has gone already
+            except OSError:  # the client has disconnected already
                 accepted.socket.close()
                 continue
             key = self._admission.enter(peer[0] if isinstance(peer, tuple) else None)
@@ -156,7 +156,7 @@ class BoundedListener(trio.abc.Listener[BoundedStream]):
             return stream
 
     def released(self, stream: BoundedStream) -> None:
-        """Say that a connection has ended."""
+        """Release the place of a stream that has ended."""
         self._admission.leave(self._keys.pop(stream))
 
     async def aclose(self) -> None:
@@ -165,10 +165,10 @@ class BoundedListener(trio.abc.Listener[BoundedStream]):
 
 
 def _turn_away(connection: trio.socket.SocketType) -> None:
-    """Say no in one write, without waiting for anything, and close."""
+    """Refuse a connection in one write, without waiting, and close it."""
     descriptor = connection.fileno()
-    with suppress(OSError):  # BlockingIOError too: nothing has come yet, or nothing can be sent
-        os.read(descriptor, _REQUEST_BYTES)  # what is not read would make the system throw away the answer
+    with suppress(OSError):  # BlockingIOError too: nothing has arrived yet, or nothing can be sent
+        os.read(descriptor, _REQUEST_BYTES)  # unread input would make the system discard the answer
     with suppress(OSError):
         os.write(descriptor, _TOO_MANY)
         connection.shutdown(trio.socket.SHUT_WR)

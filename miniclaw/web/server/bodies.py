@@ -1,6 +1,6 @@
 """The bodies of requests: read whole before the application is called, within a size and a time.
 
-So no handler waits for a slow client, and none is called for a request that never ends.
+No handler waits for a slow client, and none is called for a request that never ends.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class _ClientGoneError(Exception):
 
 
 class WholeBodies:
-    """Calls the application once the body is there, or refuses the request.
+    """Calls the application once the body has arrived, or refuses the request.
 
     Args:
-        app: What answers.
-        limits: How large a body may be, how large all may be together, and in what time one has to come.
+        app: The application.
+        limits: The size of one body and of all together, and the time in which one has to arrive.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
@@ -41,12 +41,12 @@ class WholeBodies:
             refusal = self._check_announced(scope) or await self._read(receive, body)
             await (refusal or self._app)(scope, _replaying(bytes(body), receive), send)
         except _ClientGoneError:
-            pass  # there is nobody to answer
+            pass  # there is no client to answer
         finally:
             self._held_bytes -= len(body)
 
     def _check_announced(self, scope: Scope) -> Response | None:
-        """Return the refusal of a body that is announced to be too large, without reading any of it."""
+        """Return the refusal of a body whose announced length is too large, without reading any of it."""
         announced = Headers(scope=scope).get("content-length", "0")
         # h11 has checked that it is a number; one of many digits is too large, whatever they are.
         return self._too_large() if len(announced) > 19 or int(announced) > self._limits.max_body_bytes else None
@@ -75,7 +75,7 @@ class WholeBodies:
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives the body first, and then what the server tells."""
+    """Return a `receive` that gives the body first, and then the server's messages."""
     given = False
 
     async def replay() -> Message:
@@ -89,15 +89,15 @@ def _replaying(body: bytes, receive: Receive) -> Receive:
 
 
 class UnreadBodies:
-    """Lets a request be answered before its body was read, such as one that is refused.
+    """Lets a request be answered before its body was read, as a refusal is.
 
-    The connection is closed then, and until the client has seen the answer, what it still sends is thrown away:
-    otherwise the system would throw away the answer. It also keeps hypercorn's bounded queue from filling, with which
-    it would wait for ever.
+    The connection is closed then. Until the client has seen the answer, its further input is read and discarded:
+    unread input would make the system discard the answer. It would also fill hypercorn's bounded queue, and hypercorn
+    would wait for ever.
 
     Args:
-        app: What answers.
-        limits: How long the client is heard out.
+        app: The application.
+        limits: The time for which the input is read.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:

@@ -1,6 +1,6 @@
-"""Connections: each is served by hypercorn's code, within our own bounds, and none can end the server.
+"""Connections: hypercorn's code serves each one, within our own bounds, and none can end the server.
 
-hypercorn's own server is not used: it accepts without end, and a client that does not read holds it up for ever.
+hypercorn's own server is not used: it accepts without limit, and a client that does not read blocks it for ever.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from miniclaw.web.server.streams import BoundedStream
 
 _CLOSE_SECONDS: Final = 1.0
 
-# What a client can bring about by sending nonsense, or by going away.
+# Errors that a client can cause, by sending nonsense or by disconnecting.
 _CLIENTS_FAULTS: Final = (
     h11.ProtocolError,
     wsproto.utilities.ProtocolError,
@@ -51,7 +51,7 @@ class _Log(Logger):
         self.access_logger = None
 
     async def access(self, request: Any, response: Any, request_time: float) -> None:
-        """Log a request; without its query, which is nobody's business."""
+        """Log a request, without its query, which may be private."""
         log.debug(
             "Request",
             method=request.get("method", "WEBSOCKET"),
@@ -61,12 +61,12 @@ class _Log(Logger):
         )
 
     async def exception(self, message: str, *_args: Any, **_kwargs: Any) -> None:
-        """Log what hypercorn caught and nobody expected."""
+        """Log an unexpected exception that hypercorn caught."""
         log.error("Web request failed", reason=message, traceback=traceback.format_exc())
 
 
 def server_config(limits: Limits) -> Config:
-    """Return what hypercorn is told."""
+    """Return hypercorn's configuration."""
     config = Config()
     config.errorlog = None
     config.accesslog = None
@@ -80,7 +80,7 @@ def server_config(limits: Limits) -> Config:
 
 
 class _Application:
-    """Calls the application for one connection: what it raises is logged once, and what it did not read is read."""
+    """Calls the application for one connection; logs its exceptions once, and reads the input that it left unread."""
 
     def __init__(self, app: ASGIApp, stream: BoundedStream) -> None:
         self._app = app
@@ -97,8 +97,8 @@ class _Application:
         """Serve one request, or one websocket."""
 
         async def sending(message: Message) -> None:
-            # hypercorn takes what is sent to a client that has gone without waiting for anything: a handler that only
-            # sends would let nobody else run.
+            # For a client that has disconnected, hypercorn takes messages without a checkpoint: a handler that only
+            # sends would let no other task run.
             await trio.lowlevel.checkpoint()
             await send(message)
 
@@ -106,13 +106,13 @@ class _Application:
             await self._app(cast("Scope", scope), receive, sending)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others are served
             log.bug("Web request failed", error, path=scope["path"])
-        # hypercorn closes by way of a bounded queue: full of what was not read, it would wait for ever.
+        # hypercorn closes through a bounded queue: if unread input filled it, hypercorn would wait for ever.
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_discard, receive)
             await send(None)
             nursery.cancel_scope.cancel()
         if self._stream.broken:
-            self._stream.scope.cancel()  # nobody is left to wait for
+            self._stream.scope.cancel()  # there is no client to wait for
 
 
 async def _discard(receive: Receive) -> None:
@@ -127,7 +127,7 @@ class _Connection(TCPServer):
     context: Any
 
     async def run(self) -> None:
-        """Serve it until it is closed."""
+        """Serve the connection until it is closed."""
         try:
             connection = self.stream.socket
             client = parse_socket_addr(connection.family, connection.getpeername())
@@ -159,9 +159,9 @@ class Serving:
     """Serves the connections of one listener.
 
     Args:
-        app: What answers.
-        listener: Where they come from.
-        limits: What one may take.
+        app: The application.
+        listener: The listener that accepts them.
+        limits: The limits of each connection.
     """
 
     def __init__(self, app: ASGIApp, listener: BoundedListener, limits: Limits) -> None:
@@ -174,15 +174,15 @@ class Serving:
 
     @property
     def is_over(self) -> bool:
-        """Whether it accepts no more, and all its connections have ended."""
+        """True if no more connections are accepted, and all have ended."""
         return not self._accepts and not self._streams
 
     async def run(self, connections: trio.Nursery, *, task_status: trio.TaskStatus[None]) -> None:
         """Accept connections until this is cancelled.
 
         Args:
-            connections: Where each one's task goes.
-            task_status: Told when it accepts.
+            connections: The nursery of the connections' tasks.
+            task_status: Started when connections are accepted.
         """
         try:
             async with self._listener:
@@ -195,10 +195,10 @@ class Serving:
             self._accepts = False
 
     async def stop(self, last_moment: float) -> None:
-        """Close the connections that wait for a request, the others as soon as theirs is answered.
+        """Close the connections that wait for a request, and each other one as soon as its request is answered.
 
         Args:
-            last_moment: When nothing can be sent any more, on trio's clock.
+            last_moment: The time from which nothing can be sent, on trio's clock.
         """
         await self._terminated.set()
         for stream in self._streams:

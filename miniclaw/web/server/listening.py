@@ -1,8 +1,9 @@
-"""The sockets that the server listens at: a TCP address, and a Unix socket in the workspace.
+"""The listening sockets of the server: a TCP address, and a Unix socket in the workspace.
 
-The Unix socket's file has mode 0600 from its first moment on, and nothing but a socket is ever replaced by it. Its path
-may be longer than the 107 bytes that a socket address can hold: it is then reached by way of its directory, where there
-is a /proc. Many file systems have no sockets (FAT, CIFS, sshfs, 9p, mounts of containers); that is an error of its own.
+The Unix socket's file has mode 0600 from its first moment on, and never replaces anything but a socket. Its path may be
+longer than the 107 bytes that a socket address can hold: it is then reached through its directory's descriptor, if the
+system has a /proc. Many file systems have no sockets (FAT, CIFS, sshfs, 9p, mounts of containers); that is an error of
+its own, `NoSocketError`.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ _NO_SOCKETS: Final = frozenset(
 _DESCRIPTORS: Final = "/proc/self/fd"
 
 SocketState: TypeAlias = Literal["ours", "gone", "taken"]
-"""What is at the path of a Unix socket.
+"""The state of a Unix socket's path.
 
-``ours``: the socket that was bound there. ``gone``: nothing, or a socket at which no program listens: it can be bound
-again. ``taken``: the socket of another program that runs, or no socket; it is left alone.
+``ours``: it has the socket that was bound there. ``gone``: it has no file, or a socket at which no program listens, and
+can be bound again. ``taken``: it has the socket of another running program, or a file that is no socket, and is left
+alone.
 """
 
 _BACKLOG: Final = 128
@@ -49,10 +51,10 @@ def tcp_listener(host: str, port: int) -> Iterator[socket.socket]:
 
     Args:
         host: An IP address; ``::`` means every address, of IPv4 too.
-        port: From 0 to 65535; 0 takes any that is free.
+        port: From 0 to 65535, inclusive; 0 takes any port that is free.
 
     Raises:
-        ConfigError: That is not possible.
+        ConfigError: The address or the port cannot be used.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_PASSIVE)
@@ -91,7 +93,7 @@ def _refusal(error: OSError, host: str, port: int) -> ConfigError:
 
 
 def url_of(listener: socket.socket) -> str:
-    """Return the address that a TCP listener has, with the port that it really got, as a URL."""
+    """Return the URL of a TCP listener, with the port that it really got."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -100,7 +102,7 @@ class UnixListener:
     """A Unix socket that listens at a path.
 
     Attributes:
-        path: Where.
+        path: The path of its file.
         socket: The listening socket.
     """
 
@@ -110,7 +112,7 @@ class UnixListener:
         self._ours = os.lstat(path)
 
     def look(self) -> SocketState:
-        """Return what is at the path."""
+        """Return the present state of the path."""
         try:
             status = os.lstat(self.path)
         except FileNotFoundError:
@@ -122,17 +124,17 @@ class UnixListener:
 
 @contextmanager
 def unix_listener(path: Path, *, again: bool = False) -> Iterator[UnixListener]:
-    """Listen at a path for a block. The caller owns the directory, so a socket that is there already is stale.
+    """Listen at a path for a block. The caller owns the directory, so a socket that exists already is stale.
 
     Args:
-        path: Where; its directory is made if there is none. No link is followed in its place.
-        again: Whether this is a running gateway's second one, for which no directory is made: one that is gone was
+        path: The path of the socket; its directory is made if there is none. A link in its place is not followed.
+        again: If true, this is a running gateway's second socket, for which no directory is made: a missing one was
             moved or unmounted.
 
     Raises:
-        ConfigError: There is something else than a socket, or its directory is another user's link.
-        NoSocketError: There can be no socket.
-        StoreIOError: It is not possible for another reason; the disk may be full.
+        ConfigError: The path has a file that is no socket, or its directory is another user's link.
+        NoSocketError: The path can have no socket.
+        StoreIOError: Listening fails for another reason; the disk may be full.
     """
     if problem := why_not_followed(path.parent):
         raise ConfigError(path.parent, problem)
@@ -160,7 +162,7 @@ def unix_listener(path: Path, *, again: bool = False) -> Iterator[UnixListener]:
 
 
 def _clear(path: Path) -> None:
-    """Remove what an earlier gateway left, and nothing else."""
+    """Remove the socket that an earlier gateway left, and nothing else."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:
@@ -173,9 +175,9 @@ def _clear(path: Path) -> None:
 
 
 def _bind_private(listener: socket.socket, address: str) -> None:
-    """Bind, so that nobody else could connect at any moment."""
+    """Bind such that no other user can connect at any moment."""
     if sys.platform == "linux":
-        # The file takes its mode from the socket. So there is no need for the umask, which other threads share.
+        # The file takes its mode from the socket, which spares changing the umask that all threads share.
         os.fchmod(listener.fileno(), 0o600)
         listener.bind(address)
     else:
@@ -193,7 +195,7 @@ def _give_to_owner(path: Path) -> None:
     folder = os.stat(path.parent)
     if folder.st_uid == 0:
         return
-    # By way of a descriptor of just that file: its name may lead to another one by now.
+    # Through a descriptor of this very file: its name may lead to another one by now.
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if stat.S_ISSOCK(os.fstat(fd).st_mode):
@@ -205,7 +207,7 @@ def _give_to_owner(path: Path) -> None:
 
 
 def _answers(path: Path) -> bool:
-    """Return whether a program listens at a Unix socket, as far as can be told."""
+    """Return whether a program listens at a Unix socket; if the system's answer leaves a doubt, True."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, short_address(path) as address:
         client.setblocking(False)
         try:
@@ -220,8 +222,8 @@ def short_address(path: Path) -> Iterator[str]:
     """Give, for a block, an address of a Unix socket that is short enough to bind or to connect to.
 
     Raises:
-        NoSocketError: The path is too long, and this system has no way around that.
-        OSError: Its directory cannot be opened.
+        NoSocketError: The path is too long, and this system has no /proc.
+        OSError: The path's directory cannot be opened.
     """
     if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
         yield os.fspath(path)

@@ -1,12 +1,12 @@
-"""HTTP/1.1 and websockets after hypercorn, without what would let a client have more than its share.
+"""HTTP/1.1 and websockets after hypercorn, without the features that would let a client take more than its share.
 
-What differs from hypercorn:
+Differences from hypercorn:
 
-* Only HTTP/1.0 and 1.1: there is no upgrade to HTTP/2, which would pass by the limits.
-* A head that says two things about where its body ends is refused, and so is a target that is no path.
-* Websockets are not compressed: a few bytes would become any number. A message that is too long is not collected
-  any further, and its connection ends also when the client says nothing more. A handshake that fails ends it, too.
-* Every answer has the strict headers, hypercorn's own too.
+* Only HTTP/1.0 and 1.1: there is no upgrade to HTTP/2, which would bypass the limits.
+* A head with both content-length and transfer-encoding is refused, and so is a target that is no path.
+* Websockets are not compressed: a few bytes could expand to any number. A message that is too long is not collected
+  any further, and its connection ends even if the client sends nothing more. A failed handshake ends it, too.
+* Every answer has the strict headers, including hypercorn's own answers.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class RefusedRequestError(Exception):
 
 
 class ConnectionContext(WorkerContext):
-    """What hypercorn knows of the server, for one connection.
+    """hypercorn's view of the server, for one connection.
 
     Args:
         terminated: Set when the server stops.
-        stream: The connection's.
+        stream: The connection's stream.
     """
 
     def __init__(self, terminated: EventWrapper, stream: BoundedStream) -> None:
@@ -57,18 +57,18 @@ class ConnectionContext(WorkerContext):
         self.stream = stream
 
     async def sleep(self, wait: float) -> None:  # type: ignore[override]  # hypercorn calls it on the instance
-        """Sleep between two pings; not longer than the connection is open."""
+        """Sleep between two pings, at most until the connection is closed."""
         with trio.move_on_after(wait):
             await self.stream.closed.wait()
 
 
 class Protocol(H11Protocol):
-    """One connection."""
+    """The protocol of one connection."""
 
     context: Any  # a `ConnectionContext`; hypercorn declares `sleep` as static
 
     async def handle(self, event: WireEvent) -> None:
-        """Take what came from the client."""
+        """Process an event from the client."""
         try:
             await super().handle(event)
         except RefusedRequestError as refused:
@@ -76,18 +76,18 @@ class Protocol(H11Protocol):
             await self.send(Closed())
 
     async def stream_send(self, event: Event) -> None:
-        """Send what comes from the application, or from hypercorn in its place."""
+        """Send an event of the application, or of hypercorn in its place."""
         if isinstance(event, Response) and event.status_code >= 200:
             headers = with_strict_headers(event.headers)
             event = Response(stream_id=event.stream_id, headers=headers, status_code=event.status_code)
         await super().stream_send(event)
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        """Upgrade to nothing; what is asked for with ``Upgrade: h2c`` is answered as if it was not there."""
+        """Upgrade to nothing; a request with ``Upgrade: h2c`` is answered as if it had no such header."""
 
     async def _create_stream(self, request: h11.Request) -> None:
         """Begin to answer a request."""
-        most = self.config.h11_max_incomplete_size  # hypercorn's own bound is for heads that come in pieces
+        most = self.config.h11_max_incomplete_size  # hypercorn bounds only heads that arrive in pieces
         if len(request.target) + sum(len(name) + len(value) for name, value in request.headers) > most:
             raise RefusedRequestError(431, f"the head of a request has {most:,} bytes at the most")
         fields = {name for name, _ in request.headers}
@@ -125,7 +125,7 @@ class Protocol(H11Protocol):
         self.keep_alive_requests += 1
 
     async def _send_error_response(self, status_code: int) -> None:
-        """Answer what is no HTTP."""
+        """Answer input that is no HTTP."""
         await self._refuse(status_code, "this is no HTTP/1.1 request that can be answered")
 
     async def _refuse(self, status: int, detail: str) -> None:
@@ -150,14 +150,14 @@ class BoundedWebsocket(WSStream):
     """One websocket."""
 
     context: Any  # a `ConnectionContext`
-    app_put: Any  # there once the application is called, and nothing is put before
+    app_put: Any  # set when the application is called; nothing is put before that
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._told = False  # whether the application knows that it is over
+        self._told = False  # true once the application knows that the websocket has ended
 
     async def handle(self, event: Event) -> None:
-        """Take what came from the client."""
+        """Process an event from the client."""
         if isinstance(event, StreamClosed):
             self.context.stream.wind_up()
             if self._told:
@@ -168,14 +168,14 @@ class BoundedWebsocket(WSStream):
             if self.closed:  # it was no valid handshake; hypercorn would leave the connection open for ever
                 await self.send(StreamClosed(stream_id=self.stream_id))
         elif isinstance(event, (Body, Data)) and not self.closed and not self.handshake.accepted:
-            # Frames before they are allowed; likewise, and the application would never be told.
+            # Frames before the handshake was accepted: likewise, and the application would never learn of the end.
             self.closed = True
             if self.state is ASGIWebsocketState.HANDSHAKE:
                 await self._send_error_response(400)
             await self.app_put({"type": "websocket.disconnect", "code": CloseReason.ABNORMAL_CLOSURE.value})
             await self.send(StreamClosed(stream_id=self.stream_id))
         elif isinstance(event, (Body, Data)) and not self.closed and self.connection.state is ConnectionState.CLOSED:
-            pass  # after the end; wsproto would take it for a mistake of ours
+            pass  # input after the end; wsproto would take it for a mistake of ours
         else:
             await super().handle(event)
 
@@ -188,7 +188,7 @@ class BoundedWebsocket(WSStream):
             elif isinstance(event, CloseConnection):
                 if self.connection.state is ConnectionState.REMOTE_CLOSING:
                     await self._send_wsproto_event(event.response())
-                elif self.connection.state is ConnectionState.OPEN:  # what came is no websocket frame
+                elif self.connection.state is ConnectionState.OPEN:  # the input is no websocket frame
                     await self._send_wsproto_event(CloseConnection(code=event.code))
                 await self.send(StreamClosed(stream_id=self.stream_id))
 
@@ -206,7 +206,7 @@ class BoundedWebsocket(WSStream):
             self.buffer.clear()
 
     async def _give_up(self, code: CloseReason) -> None:
-        """Close for a reason of our own. The client has some time to take note of it."""
+        """Close the websocket for a reason of our own. The client has `_CLOSING_SECONDS` to take note of it."""
         self._told = True
         self.context.stream.end_within(_CLOSING_SECONDS)
         await self._send_wsproto_event(CloseConnection(code=code))

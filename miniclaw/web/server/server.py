@@ -21,17 +21,17 @@ from miniclaw.web.server.connections import Serving
 from miniclaw.web.server.listening import tcp_listener, unix_listener, url_of
 
 SOCKET_CHECK_SECONDS: Final = 5
-"""How often it is looked whether the file of the Unix socket is there."""
+"""Time between two checks of the Unix socket's file."""
 
 log = get_logger("miniclaw.web")
 
 
 class Server:
-    """A server that runs.
+    """A running server.
 
     Attributes:
         addresses: Its URLs, with the port that it really has; none if the page is not served at an address.
-        socket_path: Its Unix socket; None where there can be none.
+        socket_path: Its Unix socket; None: there can be none.
     """
 
     def __init__(self, addresses: tuple[str, ...], socket_path: Path | None, admissions: tuple[Admission, ...]) -> None:
@@ -41,36 +41,36 @@ class Server:
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return sum(map(len, self._admissions))
 
 
 class UnixSocket:
-    """The Unix socket of a server: found by its path, and made again where that leads nowhere.
+    """The Unix socket of a server: reached by its path, and made again if the path has no socket any more.
 
     Args:
-        path: Where.
-        opened: Closes it, and removes its file.
+        path: The path of its file.
+        opened: The stack that closes it, and removes its file.
 
     Raises:
-        ConfigError: Something else stands in its place.
-        NoSocketError: There can be no socket.
-        StoreIOError: It cannot be made for another reason.
+        ConfigError: The path has a file that is no socket, or its directory is another user's link.
+        NoSocketError: The path can have no socket.
+        StoreIOError: The socket cannot be made for another reason.
     """
 
     def __init__(self, path: Path, opened: ExitStack) -> None:
-        self._opened = opened.enter_context(ExitStack())  # has the present listener, and nothing else
+        self._opened = opened.enter_context(ExitStack())  # holds the present listener only
         self._listener = self._opened.enter_context(unix_listener(path))
         self._limiter = trio.CapacityLimiter(1)
-        self._problem = ""  # that the log has
+        self._problem = ""  # the problem that was logged last
 
     @property
     def listening(self) -> socket.socket:
-        """The listening socket, as of now."""
+        """The present listening socket."""
         return self._listener.socket
 
     async def wait_until_made_again(self) -> None:
-        """Return when the file was deleted and another socket was bound; `listening` is that one then."""
+        """Return when the file was deleted and another socket was bound, which `listening` then returns."""
         while True:
             await trio.sleep(SOCKET_CHECK_SECONDS)
             try:
@@ -89,7 +89,7 @@ class UnixSocket:
             self._tell("" if state == "ours" else "something else is in its place; remove it")
 
     def _tell(self, problem: str) -> None:
-        """Log once that the socket is not in its place."""
+        """Log once that the socket is not in its place; an empty problem means that it is."""
         if problem and problem != self._problem:
             path = str(self._listener.path)
             log.warning("Commands cannot reach the gateway at its socket", socket=path, problem=problem)
@@ -103,7 +103,7 @@ async def _serve_socket(
     *,
     task_status: trio.TaskStatus[None],
 ) -> None:
-    """Serve at a Unix socket until cancelled, and go on at its successor when it is made again."""
+    """Serve at a Unix socket until cancelled, and at its successor when it is made again."""
     is_started = False
     while True:
         async with trio.open_nursery() as accepting:
@@ -116,7 +116,7 @@ async def _serve_socket(
 
 
 def _open_socket(path: Path, opened: ExitStack) -> UnixSocket | None:
-    """Return the Unix socket; None where there can be none, with a WARNING: all else works without."""
+    """Return the Unix socket; None, with a WARNING, if there can be none: the server works without it."""
     try:
         return UnixSocket(path, opened)
     except NoSocketError as error:
@@ -140,22 +140,22 @@ async def open_server(
     """Serve for a block.
 
     Args:
-        config: At which address.
-        workspace: Where the Unix socket goes. The caller owns it: a socket that lies there already is a dead one's.
-        make_app: Returns what answers; asked with True for the Unix socket, which only the user can reach, and with
+        config: The address.
+        workspace: The folder of the Unix socket. The caller owns it: a socket that exists already is stale.
+        make_app: Returns an application: called with True for the Unix socket, which only the user can reach, and with
             False for the address.
-        drain: Set when the block is left: then websockets are to be closed by who answers them, and streams ended.
-        limits: What clients may take.
+        drain: Set when the block is left; the applications then have to close their websockets and end their streams.
+        limits: The limits on clients.
 
-    The Unix socket is made again within `SOCKET_CHECK_SECONDS` where its file is deleted. Where its file system has no
-    sockets, or its path is too long for one, the server does without.
+    The Unix socket is made again within `SOCKET_CHECK_SECONDS` if its file is deleted. If its file system has no
+    sockets, or its path is too long for one, the server works without it.
 
     Raises:
-        ConfigError: It cannot listen.
-        StoreIOError: The socket cannot be made for another reason.
+        ConfigError: The server cannot listen.
+        StoreIOError: The Unix socket cannot be made for another reason.
 
-    Cancellation: connections are cut at once. When the block is left in peace, idle ones are closed at once, and the
-    others have `Limits.drain_seconds`.
+    Cancellation: connections are cut at once. When the block is left without cancellation, idle ones are closed at
+    once, and the others have `Limits.drain_seconds`.
     """
     over_tcp, over_socket = plan_connections(limits, descriptor_limit())
     admissions = [Admission(limits, over_socket)]
@@ -164,7 +164,7 @@ async def open_server(
         services: list[Serving] = []
 
         def serving(listening: socket.socket, admission: Admission, app: ASGIApp) -> Serving:
-            # A copy, since trio closes its own: the file of the Unix socket goes with ours.
+            # A duplicate, since trio closes its socket: the Unix socket's file is removed along with ours.
             listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening.dup()))
             service = Serving(app, BoundedListener(listener, admission, limits), limits)
             services[:] = [*(earlier for earlier in services if not earlier.is_over), service]

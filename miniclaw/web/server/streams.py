@@ -1,4 +1,4 @@
-"""A connection's stream that cannot be held up by its client."""
+"""A connection's stream that its client cannot block."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from miniclaw.web.limits import MAX_SOCKET_PIECE_BYTES, Limits
 
 
 class BoundedStream(trio.abc.HalfCloseableStream):
-    """A socket's stream whose sending has a deadline, and by which the whole connection can be ended.
+    """A socket's stream with a deadline for sending, and with a scope by which the whole connection can be ended.
 
     The deadline is the stream's own, so that it also holds within a shield, such as hypercorn's around sending.
 
     Attributes:
         socket: The socket.
-        scope: All that is done for the connection is done in here.
-        lingers: Whether the client is heard out before the socket is closed. What it has sent and nobody read would
-            otherwise make the system throw away what was sent to it last.
+        scope: The cancel scope of all work for the connection.
+        lingers: If true, the client's input is read before the socket is closed: unread input would make the system
+            discard the last data sent.
         closed: Set when nothing can be sent any more.
-        broken: Whether that is because the client is gone, or takes nothing.
+        broken: True if nothing can be sent because the client is gone, or takes nothing.
     """
 
     def __init__(self, stream: trio.SocketStream, limits: Limits) -> None:
@@ -36,15 +36,15 @@ class BoundedStream(trio.abc.HalfCloseableStream):
         self._wind_up_seconds = limits.wind_up_seconds
         self._last_moment = math.inf
         self._sending: trio.CancelScope | None = None
-        self._reads = False  # whether a task waits for data
-        self._discards = False  # whether it is we who read, and nobody else may
-        self._ended = trio.Event()  # the client sends nothing more
+        self._reads = False  # true while a task waits for data
+        self._discards = False  # true once `_hear_out` reads, which no other task may then
+        self._ended = trio.Event()  # set when the client sends nothing more
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send, as long as the client takes it.
+        """Send data in pieces, each with a deadline.
 
         Raises:
-            trio.BrokenResourceError: It did not take it in time, or is gone.
+            trio.BrokenResourceError: The client did not take a piece in time, or is gone.
         """
         if self.closed.is_set():
             raise trio.BrokenResourceError("the client was cut")
@@ -66,16 +66,21 @@ class BoundedStream(trio.abc.HalfCloseableStream):
             raise trio.BrokenResourceError("the client does not take what it is sent")
 
     async def wait_send_all_might_not_block(self) -> None:
-        """See trio."""
+        """Wait until `send_all` might not block. No deadline applies."""
         await self._stream.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        """See trio. Nothing can be sent any more as soon as it has begun."""
-        self.closed.set()  # who sends meanwhile, such as a late answer, finds the client cut, not trio's guard
+        """Send the end of the data. As soon as this has begun, nothing can be sent any more."""
+        self.closed.set()  # a concurrent send, such as a late answer, finds the client cut, not trio's guard
         await self._stream.send_eof()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """See trio."""
+        """Return some input of the client, as soon as there is any; empty at its end.
+
+        Raises:
+            trio.BrokenResourceError: The client is gone.
+            trio.ClosedResourceError: The stream is closed, or about to be.
+        """
         if self._discards:
             raise trio.ClosedResourceError
         self._reads = True
@@ -91,7 +96,7 @@ class BoundedStream(trio.abc.HalfCloseableStream):
         return bytes(data)
 
     async def aclose(self) -> None:
-        """Close it; with a client that has to be heard out, within `Limits.linger_seconds`."""
+        """Close the socket; if `lingers`, after the end of the client's input or `Limits.linger_seconds`."""
         self.wind_up()
         try:
             if self.lingers:
@@ -106,7 +111,7 @@ class BoundedStream(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint()
 
     async def _hear_out(self) -> None:
-        """Wait for the client's end. Only one task can read: where hypercorn's does, it throws away what comes."""
+        """Discard the client's input to its end. Only one task can read: if hypercorn's does, that one discards it."""
         if self._reads:
             await self._ended.wait()
         else:
@@ -115,19 +120,19 @@ class BoundedStream(trio.abc.HalfCloseableStream):
                 pass
 
     def wind_up(self) -> None:
-        """Send nothing more, and end what is done for the connection within `Limits.wind_up_seconds`."""
+        """Send nothing more, and end the work for the connection within `Limits.wind_up_seconds`."""
         self.closed.set()
         self.end_within(self._wind_up_seconds)
 
     def end_within(self, seconds: float) -> None:
-        """End the connection after some time."""
+        """End the work for the connection after so many seconds, unless it ends sooner."""
         self.scope.deadline = min(self.scope.deadline, trio.current_time() + seconds)
 
     def hasten(self, last_moment: float) -> None:
-        """Wait for the client only as long as a server that stops can wait.
+        """Shorten the deadlines to those of a server that stops.
 
         Args:
-            last_moment: When nothing can be sent any more, on trio's clock.
+            last_moment: The time from which nothing can be sent, on trio's clock.
         """
         self._send_seconds = self._limits.drain_send_seconds
         self._wind_up_seconds = min(self._wind_up_seconds, self._limits.drain_send_seconds)
