@@ -1,4 +1,4 @@
-"""What the API works on: a running gateway, and the ways to look at it without stalling it."""
+"""The context of the API: a running gateway, and reads of its workspace that do not stall it."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from miniclaw.workspace.reader import FixedPlace, Progress, notice_at
 T = TypeVar("T")
 
 LOOKING_THREADS: Final = 2
-"""How many requests may look at the disk at once; the others wait."""
+"""Number of requests that may read the disk at once; others wait."""
 
 SAVE_SECONDS: Final = 5
-"""How long looking waits for a save of what is in memory, before it shows what is on the disk."""
+"""Longest wait of a read for the save of the sessions in memory; after it, the read shows the disk as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdminContext:
-    """What the API works on.
+    """The parts of a running gateway that the API uses.
 
     Attributes:
         in_force: The configuration in force.
-        home: Where everything lies.
-        runtime: The sessions.
-        operations: What an administrator can do to them; the API says itself who acts.
-        live: Returns how the gateway is.
+        home: The home directory, which contains the workspace.
+        runtime: The session runtime.
+        operations: The operations of an administrator; the API sets the actor itself.
+        live: Returns the live status of the gateway.
         entrance: Makes a one-time code for a browser.
     """
 
@@ -53,29 +53,29 @@ class AdminContext:
 
     @property
     def config(self) -> Config:
-        """The configuration in force now; a thread goes by that of `place`."""
+        """The configuration in force now; a worker thread uses that of `place`."""
         return self.in_force.config
 
     def place(self) -> FixedPlace:
-        """Return where to look, by the rules of this moment: for a look during which they may change."""
+        """Return the home and the present configuration: for a read during which the configuration may be replaced."""
         return FixedPlace(self.home, self.config)
 
     def notice(self, *, waits: bool = False) -> Notice:
-        """Return the notice of a run that would begin now; see `notice_at`. On the trio thread."""
+        """Return the notice of a run that begins now, as `notice_at`; on the trio thread."""
         return notice_at(self, self.moment(), waits=waits)
 
     def moment(self) -> Moment:
-        """Return what is known of the time and of earlier runs, now; on the trio thread."""
+        """Return the present time, and the records of earlier runs; on the trio thread."""
         return self.runtime.time.moment()
 
     async def look(self, work: Callable[[Progress], T], *, saves: bool = True) -> T:
-        """Look at the disk in a thread, and return what was found.
+        """Read the disk in a worker thread, and return the result.
 
         Args:
-            work: Called in the thread with what it has to call now and then: that ends it when nobody waits any more.
-            saves: Whether to save before what is in memory only; where that fails, the disk is shown as it is.
+            work: Called in the thread with a callback that it calls now and then; the callback ends an abandoned read.
+            saves: If true, dirty sessions are saved first; if that fails, the disk is read as it is.
 
-        Cancellation: leaves at once; the thread ends at its next step.
+        Cancellation: returns at once; the thread ends at its next call of the callback.
         """
         if saves:
             with trio.move_on_after(SAVE_SECONDS):
@@ -92,9 +92,9 @@ class AdminContext:
             given_up = True
 
     async def save(self) -> SaveReport:
-        """Save all sessions that have unsaved changes. A failure is an ERROR in the log, and told in the report."""
+        """Save all dirty sessions. A failure is logged as an ERROR, and is part of the report."""
         return await self.runtime.manager.save_all_sessions()
 
 
 class _GivenUpError(Exception):
-    """Ends a thread for which nobody waits any more."""
+    """Ends a worker thread whose caller was cancelled."""

@@ -1,7 +1,7 @@
-"""The JSON API below ``/api/v1``: what the commands do and show, for programs.
+"""The JSON API below ``/api/v1``: the functions of the commands, for programs.
 
-Each request works on the running gateway's own parts; looking at the disk is done in threads, and saves before what is
-in memory only. Errors are problem details (`miniclaw.web.problems`).
+Each request uses the running gateway's own parts. The disk is read in worker threads, after a save of dirty sessions
+if the answer depends on them. Errors are problem details (`miniclaw.web.problems`).
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *GATEWAY,
     Endpoint("GET", "/openapi.json", _openapi, dict[str, Any], "Return this document."),
 )
-"""All endpoints of the API at both places; the socket has `ENTRANCE` besides."""
+"""Endpoints at the addresses and at the Unix socket; the socket has `ENTRANCE` as well."""
 
 
 def api_routes(context: AdminContext, *, trusted: bool) -> list[BaseRoute]:
-    """Return the routes of the API, but for the chat.
+    """Return the routes of the API, without the chat.
 
     Args:
-        context: What they work on.
-        trusted: Whether they are for the Unix socket, over which the commands come; else for an address.
+        context: The parts of the gateway.
+        trusted: True for the routes of the Unix socket, which the commands use; false for those of an address.
     """
     endpoints = (*ENDPOINTS, *ENTRANCE) if trusted else ENDPOINTS
     return make_routes(context, endpoints, by="command" if trusted else "api")

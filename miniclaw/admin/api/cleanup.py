@@ -1,4 +1,4 @@
-"""The cleanup: what it would do, running it, stopping it, what will go in the next days, and what went."""
+"""Endpoints of the cleanup: its plan, run, stop and forecast, and the history of removals."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from miniclaw.workspace.reader import Place, Progress, look_ahead, read_history
 from miniclaw.workspace.sessions import foresee
 
 MAX_DAYS: Final = 3650
-"""How far a forecast may look, inclusive; `miniclaw sessions forecast` looks farther."""
+"""Most days of a forecast, inclusive; `miniclaw sessions forecast` allows more."""
 
 
 class PlanQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """How much of a plan is listed."""
+    """Limit of the lists of a plan."""
 
     limit: Annotated[
         int,
@@ -37,7 +37,7 @@ class PlanQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Omitted(Struct, frozen=True):
-    """How many rows of each list are left out."""
+    """Number of rows that are left out of each list."""
 
     sessions: int
     due_sessions: int
@@ -48,13 +48,13 @@ class Omitted(Struct, frozen=True):
 
 
 class PlanAnswer(ShownPlan, frozen=True, kw_only=True):
-    """What a cleanup would do, as ``miniclaw sessions cleanup --dry-run --json`` tells it; lists may be cut."""
+    """The plan of a cleanup, as in ``miniclaw sessions cleanup --dry-run --json``; its lists may be cut."""
 
     omitted: Omitted
 
 
 async def plan(call: Call[PlanQuery, None]) -> PlanAnswer:
-    """Return what a cleanup would do now. Nothing is changed."""
+    """Return the plan of a cleanup that begins now. Nothing is changed."""
     context = call.context
     return await context.look(partial(_plan, context.place(), context.moment(), call.query.limit))
 
@@ -73,12 +73,12 @@ async def run(call: Call[NoQuery, CleanupOrder]) -> CleanupResult:
 
 
 async def stop(call: Call[NoQuery, None]) -> Stopping:
-    """Have the cleanup that is going end after the batch it is at, whoever began it."""
+    """Stop the cleanup in progress after its present batch, no matter which caller started it."""
     return Stopping(call.operations.stop_cleanup())
 
 
 class ForecastQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """How far to look ahead."""
+    """Number of days that a forecast covers."""
 
     days: Annotated[
         int,
@@ -87,24 +87,24 @@ class ForecastQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def forecast(call: Call[ForecastQuery, None]) -> Forecast:
-    """Return what will expire in the next days, if nobody comes back."""
+    """Return the sessions that will expire in the next days if none is used."""
     context, place = call.context, call.context.place()
     notice = context.notice(waits=place.config.session.notice == "on")
     return await context.look(lambda on_progress: foresee(place, notice, call.query.days, on_progress))
 
 
 class HistoryQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """How much of the history is told."""
+    """Limit of the events of the history."""
 
     limit: Limit = 20
 
 
 class HistoryAnswer(Struct, frozen=True):
-    """What was removed, the newest last.
+    """The history of removals, the newest last.
 
     Attributes:
-        events: The newest of them.
-        damaged: How many lines of the file could not be read.
+        events: The newest events.
+        damaged: Number of lines of the file that could not be read.
     """
 
     events: list[HistoryEvent]
@@ -112,7 +112,7 @@ class HistoryAnswer(Struct, frozen=True):
 
 
 async def history(call: Call[HistoryQuery, None]) -> HistoryAnswer:
-    """Return what was removed, when, by whom and why."""
+    """Return the history of removals: sessions, time, actor and reason."""
     context, limit = call.context, call.query.limit
     return await context.look(lambda _: HistoryAnswer(*read_history(context, limit)), saves=False)
 

@@ -1,6 +1,6 @@
-"""What an endpoint is: one method at one path, with all that it takes and answers.
+"""Endpoints: one method at one path, with the types of its query, body and answer.
 
-From the same table come the routes and the OpenAPI document, so that they cannot differ.
+The routes and the OpenAPI document are made from the same table, so that they cannot differ.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Call(Generic[Q, B]):
     """One request, read and checked.
 
     Attributes:
-        context: What it works on.
-        operations: What can be done, by who asks.
-        name: The part of the path that is not fixed; empty where all is.
+        context: The parts of the gateway.
+        operations: The operations, with the caller as actor.
+        name: The variable part of the path; empty if there is none.
         query: The parameters.
-        body: The body; None where there is none.
+        body: The body; None if there is none.
     """
 
     context: AdminContext
@@ -57,7 +57,7 @@ class Call(Generic[Q, B]):
 
 
 class RawJson(bytes):
-    """An answer that is JSON already."""
+    """An answer that is encoded as JSON already."""
 
 
 Handler: TypeAlias = Callable[[Call[Any, Any]], Awaitable[object]]
@@ -69,14 +69,14 @@ class Endpoint:
     """One method at one path.
 
     Attributes:
-        method: The method; ``HEAD`` goes with ``GET``.
+        method: The method; ``GET`` includes ``HEAD``.
         path: Below `PREFIX`, with at most one part in braces.
-        handle: What is done; returns the answer, which is encoded as JSON.
+        handle: Handles the request, and returns the answer, which is encoded as JSON.
         answer: The type of the answer, for the document.
         summary: One sentence for the document.
-        query: The parameters it takes.
-        body: The body it takes; None: none.
-        refuses: The statuses by which it may refuse, besides those of every request.
+        query: The type of the parameters.
+        body: The type of the body; None: there is none.
+        refuses: Statuses of its refusals, besides those of every request.
     """
 
     method: Method
@@ -90,7 +90,7 @@ class Endpoint:
 
 
 def make_routes(context: AdminContext, endpoints: Iterable[Endpoint], *, by: Actor) -> list[BaseRoute]:
-    """Return one route for each path, which knows its methods."""
+    """Return one route for each path, with all its methods."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in endpoints:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
@@ -98,7 +98,7 @@ def make_routes(context: AdminContext, endpoints: Iterable[Endpoint], *, by: Act
 
 
 class _RawRoute(Route):
-    """A route over the path as it was sent: a ``/`` that is part of a session's id is told from one that divides."""
+    """A route that matches the undecoded path: a ``/`` within a session's id differs from a separator."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] != "http":
@@ -108,7 +108,7 @@ class _RawRoute(Route):
 
 
 class _Resource:
-    """What answers at one path; an ASGI application."""
+    """ASGI application of one path."""
 
     def __init__(self, context: AdminContext, methods: Mapping[str, Endpoint], by: Actor) -> None:
         self._context = context

@@ -1,4 +1,4 @@
-"""The gateway itself: saving, how things stand, the configuration."""
+"""Endpoints of the gateway itself: save, status, configuration, login of a browser."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ async def save(call: Call[NoQuery, None]) -> Saved:
 
 
 class StatusAnswer(ShownWorkspace, frozen=True, kw_only=True):
-    """How things stand, as ``miniclaw status --json`` tells it, and how the gateway is."""
+    """Status of the workspace, as in ``miniclaw status --json``, and of the gateway."""
 
     gateway: LiveStatus
 
 
 async def status(call: Call[NoQuery, None]) -> StatusAnswer:
-    """Return how things stand."""
+    """Return the status of the workspace and of the gateway."""
     context, place, moment = call.context, call.context.place(), call.context.moment()
     found = await context.look(lambda on_progress: shown_workspace(place, look(place, on_progress, moment=moment)))
     fields = {name: getattr(found, name) for name in ShownWorkspace.__struct_fields__}
@@ -37,7 +37,7 @@ async def status(call: Call[NoQuery, None]) -> StatusAnswer:
 
 
 async def gateway(call: Call[NoQuery, None]) -> LiveStatus:
-    """Return what only the gateway itself knows."""
+    """Return the status of the gateway, without a read of the disk."""
     await trio.lowlevel.checkpoint()
     return call.context.live()
 
@@ -48,7 +48,7 @@ async def config(call: Call[NoQuery, None]) -> ConfigAnswer:
 
 
 async def entrance(call: Call[NoQuery, None]) -> Entrance:
-    """Make a one-time code, with which a browser can log in."""
+    """Make a one-time code, by which a browser logs in."""
     await trio.lowlevel.checkpoint()
     return call.context.entrance()
 
@@ -56,7 +56,7 @@ async def entrance(call: Call[NoQuery, None]) -> Entrance:
 ENTRANCE: Final = (
     Endpoint("POST", "/entrance", entrance, Entrance, "Make a one-time code, with which a browser can log in."),
 )
-"""For the owner of the workspace only, over its socket."""
+"""Endpoints at the Unix socket alone, for the user who owns the workspace."""
 
 GATEWAY: Final = (
     Endpoint("POST", "/save", save, Saved, "Save all sessions that have unsaved changes, now."),

@@ -1,4 +1,4 @@
-"""The OpenAPI document, made of the table of endpoints and of msgspec's schemas."""
+"""The OpenAPI document, made from the table of endpoints and msgspec's schemas."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
 
 
 def make_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """Return the document."""
+    """Return the OpenAPI document of some endpoints; descriptions of schemas are the docstrings of their types."""
     bodies = [endpoint.body for endpoint in endpoints if endpoint.body is not None]
     types = [Problem, *bodies, *(endpoint.answer for endpoint in endpoints)]
     types = [kind for kind in dict.fromkeys(types) if pyinspect.isclass(kind) and issubclass(kind, Struct)]
@@ -124,7 +124,7 @@ def _query(kind: type[Struct]) -> Iterable[dict[str, Any]]:
         parameter = {"name": name, "in": "query", "required": False}
         if "description" in described:
             parameter["description"] = described.pop("description")
-        # That there is none is said by leaving it out.
+        # A parameter without a value is left out of the query: it has no null.
         if "anyOf" in described:
             (described,) = [kind for kind in described.pop("anyOf") if kind != {"type": "null"}]
         yield parameter | {"schema": described}

@@ -1,6 +1,7 @@
-"""Pages of a long list: a cursor says after which row the next page begins.
+"""Pages of a long list: a cursor names the row after which the next page begins.
 
-It holds what the row is sorted by and its name, and no number of a row: so it stays right while others come and go.
+A cursor contains the row's sort key and name, and no row number; it therefore remains valid while rows are added and
+removed.
 """
 
 from __future__ import annotations
@@ -32,22 +33,22 @@ def page(
     limit: int,
     cursor: str | None,
 ) -> tuple[list[T], str | None]:
-    """Return the rows of one page, in their order, and the cursor of the next one; None: there is none.
+    """Return the rows of one page, in their order, and the cursor of the next page; None: there is none.
 
     Args:
-        rows: All of them, in any order.
-        key: What a row is sorted by, a number or a text, and its name, which no other row has.
-        order: What that order is called.
+        rows: All rows, in any order.
+        key: Returns the sort key of a row, a number or a text, and its name, which is unique.
+        order: The name of the order.
         limit: Most rows of the page, at least 1.
-        cursor: Of this page; None: the first.
+        cursor: The cursor of this page; None: the first page.
 
     Raises:
-        RequestRefusedError: The cursor is none, or one of another order.
+        RequestRefusedError: The text is no cursor, or one of another order.
     """
     after = None if cursor is None else _read(cursor, order)
     try:
         rest = rows if after is None else (row for row in rows if key(row) > after)
-        # Not sorted: a sort of a hundred thousand would hold the interpreter for as long as it takes.
+        # Not sorted() as a whole: a sort of a hundred thousand rows would hold the GIL until it ends.
         found = heapq.nsmallest(limit + 1, rest, key=key)
     except TypeError:  # a number compared with a text
         raise _refused() from None

@@ -1,7 +1,7 @@
 """Signs of life for a client that waits: one byte each second, until its answer is there.
 
-An answer that takes longer begins before its status is known. Its body is a `Delayed` then, with white space before it,
-and only a client gets one that has asked for it by `PROGRESS_HEADER`.
+An answer that takes longer than a second begins before its status is known. Its body is then a `Delayed`, with white
+space before it. Only a client that sends `PROGRESS_HEADER` gets such an answer.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _HEADERS = {
 
 
 async def respond(work: Callable[[Request], Awaitable[Response]], scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request, with signs of life if they are wanted.
+    """Answer a request, with signs of life if the client wants them.
 
     Args:
         work: Makes the answer.
-        scope: Of the request.
-        receive: Likewise.
-        send: Likewise.
+        scope: The scope of the request.
+        receive: Its ``receive``.
+        send: Its ``send``.
 
-    Cancellation: as `work`; the answer stays incomplete.
+    Cancellation: as `work`; the answer remains incomplete.
     """
     request = Request(scope, receive)
     if PROGRESS_HEADER not in request.headers:
@@ -44,7 +44,7 @@ async def respond(work: Callable[[Request], Awaitable[Response]], scope: Scope, 
     done, begun = trio.Event(), False
 
     async def tell() -> None:
-        # Told to end instead of cancelled: a message that is half sent would break the connection.
+        # Ended by an event and not cancelled: a message sent in part would break the connection.
         nonlocal begun
         while True:
             with trio.move_on_after(PROGRESS_SECONDS):

@@ -1,4 +1,4 @@
-"""The quarantine: listing it, moving files there, restoring, deleting."""
+"""Endpoints of the quarantine: list and show files, move files there, restore and delete them."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from miniclaw.workspace.reader import Progress
 
 
 class QuarantinePage(Struct, frozen=True):
-    """Some of the files in quarantine.
+    """One page of the files in quarantine.
 
     Attributes:
-        files: The newest first.
+        files: The files, the newest first.
         next: The cursor of the next page; null: there is none.
     """
 
@@ -72,12 +72,12 @@ def _content(context: AdminContext, name: str, _: Progress) -> FileContent:
 
 
 async def add(call: Call[NoQuery, QuarantineOrder]) -> QuarantineOutcomes:
-    """Move files out of the sessions' way."""
+    """Move files of the sessions directory to quarantine, and report on each."""
     return _outcomes(await call.operations.quarantine.add(list(dict.fromkeys(call.body.files))))
 
 
 async def restore(call: Call[NoQuery, None]) -> RestoredFile:
-    """Put the session in a file into its place. Never overwrites one."""
+    """Restore the session in a file to its place. Never overwrites a session."""
     return RestoredFile(await call.operations.quarantine.restore(call.name))
 
 

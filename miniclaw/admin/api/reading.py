@@ -1,4 +1,4 @@
-"""Reading a request: its path, its query and its body, each checked, and refused by the name of what is not right."""
+"""Decoding of a request: path, query and body; a refusal names the invalid part."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def read_segment(segment: str) -> str:
     """Return a segment of the path, decoded.
 
     Args:
-        segment: As it was sent, percent-encoded.
+        segment: The segment as sent, percent-encoded.
 
     Raises:
-        RequestRefusedError: It is not UTF-8.
+        RequestRefusedError: The segment is not UTF-8.
     """
     try:
         return unquote_to_bytes(segment).decode()
@@ -44,11 +44,11 @@ def read_query(query: bytes, kind: type[S]) -> S:
     """Return the parameters of a query.
 
     Args:
-        query: As it was sent.
-        kind: The parameters that there are; each with a description of what is right in its `Meta.extra`.
+        query: The query as sent.
+        kind: The type of the parameters; the `Meta.extra` of each describes its valid values.
 
     Raises:
-        RequestRefusedError: One is unknown, there twice, or not right.
+        RequestRefusedError: A parameter is unknown, given twice, or invalid.
     """
     known = _members(kind)
     values: dict[str, Any] = {}
@@ -57,7 +57,7 @@ def read_query(query: bytes, kind: type[S]) -> S:
             raise RequestRefusedError(400, _unknown(known), field=_short(name))
         if name in values:
             raise RequestRefusedError(400, "it is given twice", field=name)
-        if text.endswith("\n"):  # which the `$` of a pattern lets through
+        if text.endswith("\n"):  # the `$` of a pattern matches before it
             raise RequestRefusedError(400, _not_right(text, known[name].type), field=name)
         values[name] = _value(text, known[name].type)
     try:
@@ -80,7 +80,7 @@ def _unknown(known: Mapping[str, object]) -> str:
 
 
 def _value(text: str, kind: inspect.Type) -> object:
-    """Return what a text says where a number or a truth value is expected; what says neither stays a text."""
+    """Return the number or truth value that a text stands for, if one is expected; else the text."""
     while isinstance(kind, inspect.Metadata):
         kind = kind.type
     if isinstance(kind, inspect.IntType) and _INTEGER.fullmatch(text):
@@ -107,10 +107,10 @@ async def read_body(request: Request, kind: type[S]) -> S:
 
     Args:
         request: The request.
-        kind: The members that there are; each with a description of what is right in its `Meta.extra`.
+        kind: The type of the body; the `Meta.extra` of each member describes its valid values.
 
     Raises:
-        RequestRefusedError: It is no JSON, too long, or not what is expected.
+        RequestRefusedError: The body is no JSON, longer than `MAX_BODY_BYTES`, or not of this type.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
@@ -126,10 +126,10 @@ async def read_body(request: Request, kind: type[S]) -> S:
 
 
 async def refuse_body(request: Request) -> None:
-    """Make sure that there is no body.
+    """Refuse a request with a body.
 
     Raises:
-        RequestRefusedError: There is one.
+        RequestRefusedError: There is a body.
     """
     if await _read(request):
         raise RequestRefusedError(400, "this takes no body")
@@ -147,7 +147,7 @@ async def _read(request: Request) -> bytes:
 
 
 def _refusal(document: object, kind: type[Struct]) -> RequestRefusedError:
-    """Return why a body is not what is expected, and what would be."""
+    """Return the refusal of an invalid body, with its first invalid member and the values that are valid there."""
     misfit = find_misfit(document, kind)
     members = _members(kind)
     if not misfit.path:

@@ -1,4 +1,4 @@
-"""What a request is told that cannot be fulfilled: the one place where errors become statuses."""
+"""Refusals of requests: the one place that maps errors to HTTP statuses."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from miniclaw.web.problems import problem
 
 
 class RequestRefusedError(MiniclawError):
-    """A request that is not right by itself.
+    """An invalid request.
 
     Attributes:
         status: The HTTP status.
-        field: Which part of it is not right: a parameter, or a member of the body; empty: the request as a whole.
+        field: The invalid part: a parameter, a header, or a member of the body; empty: the request as a whole.
     """
 
     def __init__(self, status: int, detail: str, *, field: str = "") -> None:
@@ -26,7 +26,7 @@ class RequestRefusedError(MiniclawError):
         super().__init__(f"{field}: {detail}" if field else detail)
 
 
-# The first that fits: children before their parents.
+# The first match counts: subclasses before their parents.
 _STATUSES: Final[tuple[tuple[type[MiniclawError], int], ...]] = (
     (errors.InvalidSessionIdError, 400),
     (errors.SessionNotFoundError, 404),

@@ -1,4 +1,4 @@
-"""The sessions: which there are, one of them, deleting, moving and pinning."""
+"""Endpoints of the sessions: list, show, delete, move and pin."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ Cursor = Annotated[
 
 
 class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """How much of a list is returned."""
+    """Limit and beginning of a page of a list."""
 
     limit: Limit = 100
     cursor: Cursor = None
 
 
 class ListQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which sessions, and in which order."""
+    """Filters, order, limit and beginning of a page of sessions."""
 
     channel: Annotated[
         Annotated[str, Meta(pattern="^[a-z0-9-]{1,32}$")] | None,
@@ -85,13 +85,13 @@ class ListQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SessionPage(Struct, frozen=True):
-    """Some of the sessions.
+    """One page of the sessions.
 
     Attributes:
-        sessions: In their order.
+        sessions: The sessions, in the order of the query.
         next: The cursor of the next page; null: there is none.
-        unreadable: How many files could not be read as sessions.
-        conflicts: How many copies of sessions other programs have made.
+        unreadable: Number of files that could not be read as sessions.
+        conflicts: Number of copies of sessions that other programs have made.
     """
 
     sessions: list[SessionRow]
@@ -124,7 +124,7 @@ def _page(place: Place, notice: Notice, query: ListQuery, on_progress: Progress)
 
 
 async def show_session(call: Call[NoQuery, None]) -> RawJson:
-    """Return a session whole, as memory has it, or else the disk. Does not count as an access."""
+    """Return a whole session, from memory if it is loaded, else from the disk. Does not count as an access."""
     names.split_session_id(call.name)
     await trio.lowlevel.checkpoint()
     live = call.context.runtime.manager.peek(call.name)
@@ -141,7 +141,7 @@ def _session(context: AdminContext, session_id: str, live: Session | None, _: Pr
 
 
 class EraseQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """How a session is deleted."""
+    """Options of a deletion."""
 
     erase: Annotated[
         bool,
@@ -158,7 +158,7 @@ async def delete_session(call: Call[EraseQuery, None]) -> DeletedSession:
 
 
 async def delete_sessions(call: Call[NoQuery, DeleteOrder]) -> DeletedSessions:
-    """Delete some sessions; what becomes of each is told for itself."""
+    """Delete some sessions, and report on each."""
     done = await call.operations.delete(list(dict.fromkeys(call.body.session_ids)), erase=call.body.erase)
     return DeletedSessions(_all_deleted(done), sum(deleted.bytes_freed for deleted in done))
 
@@ -173,7 +173,7 @@ def _deleted(deleted: Deleted) -> DeletedSession:
 
 
 async def pin(call: Call[NoQuery, None]) -> Pinned:
-    """Pin a session: no rule removes it."""
+    """Pin a session, so that no rule removes it."""
     return Pinned(call.name, True, await call.operations.set_pinned(call.name, True))
 
 
@@ -183,7 +183,7 @@ async def unpin(call: Call[NoQuery, None]) -> Pinned:
 
 
 async def move(call: Call[NoQuery, MoveOrder]) -> Moved:
-    """Move a session to another chat, and change nothing else of it."""
+    """Move a session to another chat. Nothing else of it is changed."""
     await call.operations.move(call.name, call.body.to)
     return Moved(call.name, call.body.to)
 

@@ -1,4 +1,4 @@
-"""The trash: what is in it, restoring, emptying."""
+"""Endpoints of the trash: list, restore and empty."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from miniclaw.workspace.reader import Progress, trash_opened
 
 
 class TrashPage(Struct, frozen=True):
-    """Some of what is in the trash.
+    """One page of the trash.
 
     Attributes:
-        entries: The newest first.
+        entries: The entries, the newest first.
         next: The cursor of the next page; null: there is none.
-        foreign: How many files lie there that are not ours, and are left alone.
+        foreign: Number of foreign files in the trash, which are left alone.
     """
 
     entries: list[TrashEntry]
@@ -50,7 +50,7 @@ def _page(context: AdminContext, query: PageQuery, _: Progress) -> TrashPage:
 
 
 async def restore(call: Call[NoQuery, None]) -> Restored:
-    """Put a session back into its place, or a file into quarantine. Never overwrites a session."""
+    """Restore a session to its place, or a file to quarantine. Never overwrites a session."""
     return await call.operations.restore(call.name)
 
 

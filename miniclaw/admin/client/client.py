@@ -1,7 +1,7 @@
 """The client of a running gateway, over the Unix socket in its workspace. Synchronous, and quick to import.
 
-Errors that the gateway tells are raised again as what they are, with the same text. A gateway may take as long as it
-takes, but it sends a sign of life each second; one that is silent is given up, and is not asked again.
+An error in an answer is raised again here, with the same class and text. A call may take any time, during which the
+gateway sends a sign of life each second. A silent gateway is given up, and is not asked again.
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ from miniclaw.web.server.listening import short_address
 T = TypeVar("T")
 
 SAVE_SECONDS: Final = 10
-"""How long looking waits for a gateway that is at work saving, before it shows what is on the disk."""
+"""Longest wait of a command for a gateway that is busy saving; after it, the command shows the disk as it is."""
 
 _BACKLOG_PAUSE_SECONDS: Final = 0.05
 
 
 class GatewayClient:
-    """Asks the gateway of a workspace. Each call has a connection of its own; any thread may call.
+    """Client of a workspace's gateway. Each call has a connection of its own; calls from any thread are allowed.
 
-    All calls raise `NoGatewayError` without a gateway at the socket, `GatewayStalledError` where no byte came from it
-    in time, `GatewayError` where it does not do what it is asked, and the errors that the gateway tells.
+    All calls raise `NoGatewayError` if no gateway is at the socket, `GatewayStalledError` if no byte comes from it in
+    time, `GatewayError` if it does not carry out the call, and the errors in its answers.
 
     Args:
-        workspace: Where its socket lies.
-        silence_seconds: How long to wait for its next byte; None: `miniclaw.admin.client.messages.SILENCE_SECONDS`.
+        workspace: The directory that contains the socket.
+        silence_seconds: Longest wait for the next byte; None: `miniclaw.admin.client.messages.SILENCE_SECONDS`.
     """
 
     def __init__(self, workspace: Path, *, silence_seconds: float | None = None) -> None:
@@ -78,77 +78,77 @@ class GatewayClient:
         self._stalled: GatewayStalledError | None = None  # a stopped process is waited for once, not for each call
 
     def config(self) -> dict[str, dict[str, Any]]:
-        """Return the configuration that the gateway goes by, as its file would say it."""
+        """Return the configuration in force in the gateway, in the form of its file."""
         return self._ask("GET", "/config", ConfigAnswer).config
 
     def gateway(self) -> LiveStatus:
-        """Return how it is."""
+        """Return the live status of the gateway."""
         return self._ask("GET", "/gateway", LiveStatus)
 
     def entrance(self) -> Entrance:
-        """Have it make a one-time code for a browser."""
+        """Have the gateway make a one-time code for a browser."""
         return self._ask("POST", "/entrance", Entrance)
 
     def save(self) -> Saved:
-        """Have it save what is in memory only.
+        """Have the gateway save its dirty sessions.
 
         Raises:
-            GatewayBusyError: It is at it for longer than `SAVE_SECONDS`, and goes on.
+            GatewayBusyError: The save takes longer than `SAVE_SECONDS`; the gateway continues it.
         """
         return self._ask("POST", "/save", Saved, most_seconds=SAVE_SECONDS)
 
     def delete(self, session_ids: Sequence[str], *, erase: bool) -> DeletedSessions:
-        """Have it delete sessions, at most `miniclaw.admin.client.messages.MAX_PAGE`; takes as long as it takes."""
+        """Have the gateway delete sessions, at most `miniclaw.admin.client.messages.MAX_PAGE`; without a time limit."""
         return self._ask("POST", "/sessions/delete", DeletedSessions, DeleteOrder(list(session_ids), erase))
 
     def set_pinned(self, session_id: str, pinned: bool) -> Pinned:
-        """Have it pin or unpin a session."""
+        """Have the gateway pin or unpin a session."""
         return self._ask("PUT" if pinned else "DELETE", f"/sessions/{quote(session_id, safe='')}/pin", Pinned)
 
     def move(self, session_id: str, target_id: str) -> Moved:
-        """Have it move a session to another chat."""
+        """Have the gateway move a session to another chat."""
         return self._ask("POST", f"/sessions/{quote(session_id, safe='')}/move", Moved, MoveOrder(target_id))
 
     def cleanup(self, *, confirmed: bool) -> CleanupResult:
-        """Have it run a cleanup; takes as long as that takes."""
+        """Have the gateway run a cleanup; without a time limit."""
         return self._ask("POST", "/cleanup/run", CleanupResult, CleanupOrder(confirmed))
 
     def stop_cleanup(self) -> bool:
-        """Have the cleanup that is going end after the batch it is at; return whether there is one."""
+        """Stop the cleanup in progress after its present batch; return whether there is one."""
         return self._ask("POST", "/cleanup/stop", Stopping).stopping
 
     def restore(self, text: str) -> Restored:
-        """Have it restore a session, or a file that lay in quarantine, from the trash."""
+        """Have the gateway restore a session, or a file from quarantine, from the trash."""
         return self._ask("POST", f"/trash/{quote(text, safe='')}/restore", Restored)
 
     def empty_trash(self, entry_ids: Sequence[str]) -> Emptied:
-        """Have it delete entries of the trash, at most `miniclaw.admin.client.messages.MAX_PAGE`."""
+        """Have the gateway delete entries of the trash, at most `miniclaw.admin.client.messages.MAX_PAGE`."""
         return self._ask("POST", "/trash/empty", Emptied, EmptyOrder(list(entry_ids)))
 
     def add_to_quarantine(self, files: Sequence[str]) -> QuarantineOutcomes:
-        """Have it move files to quarantine, at most `miniclaw.admin.client.messages.MAX_PAGE`."""
+        """Have the gateway move files to quarantine, at most `miniclaw.admin.client.messages.MAX_PAGE`."""
         return self._ask("POST", "/quarantine/add", QuarantineOutcomes, QuarantineOrder([*map(_sendable, files)]))
 
     def restore_quarantined(self, text: str) -> str:
-        """Have it restore the session in a file in quarantine; return its id."""
+        """Have the gateway restore the session in a file in quarantine; return the session's id."""
         return self._ask("POST", f"/quarantine/{quote(_sendable(text), safe='')}/restore", RestoredFile).session_id
 
     def delete_quarantined(self, files: Sequence[str], *, erase: bool) -> QuarantineOutcomes:
-        """Have it delete files in quarantine, at most `miniclaw.admin.client.messages.MAX_PAGE`."""
+        """Have the gateway delete files in quarantine, at most `miniclaw.admin.client.messages.MAX_PAGE`."""
         order = QuarantineDeleteOrder([*map(_sendable, files)], erase)
         return self._ask("POST", "/quarantine/delete", QuarantineOutcomes, order)
 
     def _ask(
         self, method: str, path: str, answer: type[T], body: object = None, *, most_seconds: float | None = None
     ) -> T:
-        """Ask, and return the answer.
+        """Send a request, and return its answer.
 
         Args:
-            method: The method.
-            path: Below `PREFIX`, percent-encoded.
-            answer: What is expected.
-            body: Sent as JSON; None: none.
-            most_seconds: How long it may be at work; None: any time.
+            method: The HTTP method.
+            path: The path below `PREFIX`, percent-encoded.
+            answer: The type of the answer.
+            body: The body, which is sent as JSON; None: there is none.
+            most_seconds: Longest time that the gateway may work on it; None: no limit.
         """
         status, version, data = self._request(method, path, body, most_seconds)
         if status >= HTTPStatus.BAD_REQUEST:
@@ -163,7 +163,7 @@ class GatewayClient:
     def _request(
         self, method: str, path: str, body: object, most_seconds: float | None
     ) -> tuple[int, str | None, bytes]:
-        """Send a request; return status, version of the API, and body of the answer."""
+        """Send a request; return the status, the API version and the body of the answer."""
         if self._stalled is not None:
             raise self._stalled
         connection = _Connection(self.path, self._silence_seconds)
@@ -190,7 +190,7 @@ class GatewayClient:
             connection.close()
 
     def _refused(self, status: int, version: str | None, data: bytes) -> None:
-        """Raise what the gateway tells; raises in any case."""
+        """Raise the error of a refusal; never returns."""
         try:
             problem = msgspec.json.decode(data, type=Problem)
         except (ValueError, RecursionError):
@@ -217,7 +217,7 @@ class GatewayClient:
 
 
 def _sendable(file_name: str) -> str:
-    """Return the name of a file as it can be sent: one that is not UTF-8 as `printable` shows it."""
+    """Return the name of a file as it can be sent; a name that is not UTF-8 is sent as `printable` shows it."""
     try:
         file_name.encode()
     except UnicodeEncodeError:
@@ -226,10 +226,10 @@ def _sendable(file_name: str) -> str:
 
 
 def _read_late(response: http.client.HTTPResponse, most_seconds: float | None) -> bytes:
-    """Return a body before which signs of life come.
+    """Return a body that is preceded by signs of life.
 
     Raises:
-        GatewayBusyError: Only those came for so long.
+        GatewayBusyError: Nothing but signs of life came for `most_seconds`.
         TimeoutError: No byte came in time.
     """
     begun = time.monotonic()
@@ -244,7 +244,7 @@ class _Connection(http.client.HTTPConnection):
 
     Args:
         path: The socket.
-        seconds: How long may pass without a byte, and until a connection is made.
+        seconds: Longest wait for the next byte, and for the connection.
     """
 
     def __init__(self, path: Path, seconds: float) -> None:
@@ -256,9 +256,9 @@ class _Connection(http.client.HTTPConnection):
         """Connect.
 
         Raises:
-            NoGatewayError: Nobody answers.
-            TimeoutError: The gateway takes no connection: so many wait already.
-            GatewayError: It may not be asked.
+            NoGatewayError: No process listens at the socket.
+            TimeoutError: The gateway accepts no connection: its backlog remains full.
+            GatewayError: The system refuses the connection, as without permission.
         """
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)

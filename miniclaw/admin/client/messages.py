@@ -1,6 +1,7 @@
-"""What the API and its client say to each other, besides what the parts of miniclaw are called already.
+"""Messages between the API and its client, in addition to the types of other modules.
 
-Imported by both ends, so that neither can differ; without the server, so that a command starts quickly.
+Both ends import this module, so that they cannot differ. It does not import the server, so that a command starts
+quickly.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from miniclaw.session.trash.entries import TrashRemoval
 PREFIX: Final = "/api/v1"
 
 API_VERSION: Final = 1
-"""Raised when something is changed so that a client of before cannot go on."""
+"""Incremented by a change that an earlier client does not understand."""
 
 VERSION_HEADER: Final = "miniclaw-api"
-"""In every answer: by it a command knows whether the gateway that runs understands it."""
+"""In every answer: the API version, by which a command detects a gateway of another version."""
 
 PROGRESS_HEADER: Final = "miniclaw-progress"
-"""In a request: the client wants a sign of life while its answer is made. In an answer: its body is a `Delayed`."""
+"""In a request: the client wants signs of life until its answer is made. In an answer: its body is a `Delayed`."""
 
 PROGRESS_SECONDS: Final = 1
-"""Between two signs of life, each one byte."""
+"""Interval of the signs of life, of one byte each."""
 
 SILENCE_SECONDS: Final = 5
-"""How long a command waits for the next byte of a gateway, before it takes it for stopped."""
+"""Longest wait of a command for the next byte; after it, the gateway counts as stopped."""
 
 MAX_PAGE: Final = 1000
-"""Most rows of a page, and most things of one order, inclusive."""
+"""Most rows of a page, and most items of one order, inclusive."""
 
 
 _Names = Annotated[
@@ -42,11 +43,11 @@ _Truth = Annotated[bool, Meta(extra={"right": "true or false"})]
 
 
 class Failure(Struct, frozen=True):
-    """Why one of several things was not done.
+    """Reason why one of several items was not processed.
 
     Attributes:
         error: The class of the error, such as ``SessionNotFoundError``.
-        detail: One sentence.
+        detail: The reason, in one sentence.
     """
 
     error: str
@@ -59,27 +60,27 @@ def failure(error: MiniclawError) -> Failure:
 
 
 def error_of(failure: Failure) -> MiniclawError:
-    """Return the same error again, with the same text, but without its data in attributes.
+    """Return the error of a failure, with the same class and text, but without its data in attributes.
 
-    One that is not known here is a plain `MiniclawError`.
+    An error of an unknown class is a plain `MiniclawError`.
     """
     kind = getattr(errors, failure.error, None)
     if not (isinstance(kind, type) and issubclass(kind, MiniclawError)):
         kind = MiniclawError
-    error = kind.__new__(kind)  # not called: each takes something else, and the text is there already
+    error = kind.__new__(kind)  # not called: the signatures differ, and the text is complete
     error.args = (failure.detail,)
     return error
 
 
 class Problem(Struct, frozen=True):
-    """Why a request was not fulfilled, after RFC 9457.
+    """Problem details of a refused request, after RFC 9457.
 
     Attributes:
         title: The status in words.
-        status: The status.
-        detail: What is wrong, and what would be right.
-        error: The class of the error, where it is one of miniclaw's own.
-        field: The parameter, or the member of the body, that is not right.
+        status: The HTTP status.
+        detail: The error, and how to correct it.
+        error: The class of the error, if it is one of miniclaw's own.
+        field: The invalid parameter, or the invalid member of the body.
     """
 
     title: str
@@ -90,11 +91,11 @@ class Problem(Struct, frozen=True):
 
 
 class Delayed(Struct, frozen=True):
-    """An answer that took longer than `PROGRESS_SECONDS`: its real status, and its body. White space stands before it.
+    """An answer that took longer than `PROGRESS_SECONDS`, with white space before it.
 
     Attributes:
-        status: The HTTP status that the answer would have had.
-        body: JSON.
+        status: The HTTP status of the answer, which is sent as 200.
+        body: The body of the answer, JSON.
     """
 
     status: int
@@ -102,11 +103,11 @@ class Delayed(Struct, frozen=True):
 
 
 class DeleteOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which sessions are to be deleted, and how.
+    """An order to delete sessions.
 
     Attributes:
-        session_ids: Which; the same one twice counts once.
-        erase: For good, and out of trash and quarantine as well.
+        session_ids: The sessions; a repeated id counts once.
+        erase: If true, they are deleted for good, and from trash and quarantine as well.
     """
 
     session_ids: _Names
@@ -114,13 +115,13 @@ class DeleteOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DeletedSession(Struct, frozen=True):
-    """What became of a session that was to be deleted.
+    """The outcome of the deletion of one session.
 
     Attributes:
         session_id: The session.
-        bytes_freed: What the disk got back.
-        trash_entry: By which it can be restored; null: it is gone for good.
-        error: Why it was not deleted, or not for good; null: it was.
+        bytes_freed: Bytes freed on the disk.
+        trash_entry: The entry of the trash, by which it can be restored; null: there is none.
+        error: The reason why it was not deleted, or not for good; null: it was.
     """
 
     session_id: str
@@ -130,14 +131,14 @@ class DeletedSession(Struct, frozen=True):
 
 
 class DeletedSessions(Struct, frozen=True):
-    """What became of the sessions that were to be deleted, in their order."""
+    """The outcomes of a deletion, in the order of the sessions."""
 
     sessions: list[DeletedSession]
     bytes_freed: int
 
 
 class Pinned(Struct, frozen=True):
-    """Whether a session is pinned now, and whether that was changed."""
+    """The state of a session's pin, and whether the request changed it."""
 
     session_id: str
     pinned: bool
@@ -148,43 +149,43 @@ class MoveOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """The new id of a session.
 
     Attributes:
-        to: The id of the chat that goes on with it, ``{channel}_{chat_id}``; it has no session.
+        to: The id of the chat that continues the session, ``{channel}_{chat_id}``; the chat has no session yet.
     """
 
     to: Annotated[str, Meta(extra={"right": "the id that the session gets, {channel}_{chat_id}"})]
 
 
 class Moved(Struct, frozen=True):
-    """Which session has which id now."""
+    """The former id and the new id of a session."""
 
     session_id: str
     to: str
 
 
 class CleanupOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """A cleanup that is to be run now.
+    """An order to run a cleanup now.
 
     Attributes:
-        confirmed: Whether to let through what `max_removed_fraction` would hold.
+        confirmed: If true, `max_removed_fraction` does not hold the cleanup.
     """
 
     confirmed: _Truth = False
 
 
 class Stopping(Struct, frozen=True):
-    """Whether there is a cleanup, which will end after the batch it is at."""
+    """True if a cleanup is in progress; it will end after its present batch."""
 
     stopping: bool
 
 
 class EmptyOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which entries of the trash are to go for good, by their ids."""
+    """An order to delete entries of the trash for good, by their ids."""
 
     entries: _Names
 
 
 class Emptied(Struct, frozen=True):
-    """What became of the entries, in their order."""
+    """The outcomes, in the order of the entries."""
 
     entries: list[TrashRemoval]
     bytes_freed: int
@@ -200,8 +201,8 @@ class QuarantineDeleteOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """An order to delete files in quarantine.
 
     Attributes:
-        files: Their ids, or other texts that mean one of them.
-        erase: For good, also where there is a trash.
+        files: Their ids, or other texts that identify one of them.
+        erase: If true, they are deleted for good, even if there is a trash.
     """
 
     files: _Names
@@ -214,9 +215,9 @@ class QuarantineOutcome(Struct, frozen=True):
     Attributes:
         name: The name in the order.
         id: Its id in quarantine; null: it is not known.
-        bytes_freed: Bytes that came free.
-        trash_entry: By which it comes back from the trash; null: it did not go there.
-        error: Why it was not done; null: it was.
+        bytes_freed: Bytes freed on the disk.
+        trash_entry: The entry of the trash, by which it can be restored; null: there is none.
+        error: The reason why it was not done; null: it was.
     """
 
     name: str
@@ -239,12 +240,12 @@ class RestoredFile(Struct, frozen=True):
 
 
 class Saved(Struct, frozen=True):
-    """What was saved.
+    """The outcome of a save.
 
     Attributes:
-        saved: How many sessions are on the disk now that were not before.
-        failed: How many could not be saved; they stay in memory.
-        failed_session_ids: The first hundred of these.
+        saved: Number of sessions that were dirty and are on the disk now.
+        failed: Number of sessions that could not be saved; they remain in memory.
+        failed_session_ids: The first hundred of the sessions that could not be saved.
     """
 
     saved: int
@@ -253,12 +254,12 @@ class Saved(Struct, frozen=True):
 
 
 class Entrance(Struct, frozen=True):
-    """By which address a browser reaches the page, and by which code it logs in there.
+    """The address of the chat page, and the code by which a browser logs in there.
 
     Attributes:
         address: A URL without path; null: the gateway is served at no address.
-        code: It lets one browser in, once; null: the page needs no token.
-        seconds: For how long the code is good.
+        code: A code that logs one browser in, once; null: the page needs no token.
+        seconds: Validity of the code.
     """
 
     address: str | None
@@ -269,15 +270,15 @@ class Entrance(Struct, frozen=True):
         """Return the link to open.
 
         Args:
-            address: Another address of the same page; None: that of the entrance.
+            address: Another address of the same page; None: `self.address`.
         """
-        # Behind the `#`: a browser sends that part to no server, so it stands in no log, referrer or preview.
+        # In the fragment, which a browser sends to no server: no log, referrer or preview contains the code.
         at = address or self.address or ""
         return f"{at}/" if self.code is None else f"{at}/login#{self.code}"
 
 
 class ConfigAnswer(Struct, frozen=True):
-    """The configuration in force, as its file would say it. Secrets are not in it, only where they lie.
+    """The configuration in force, in the form of its file. It contains the locations of secrets, and no secret itself.
 
     Attributes:
         config: Table -> key -> value.

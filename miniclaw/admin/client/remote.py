@@ -1,4 +1,4 @@
-"""What an administrator does to sessions that a running gateway owns: the same, over its socket."""
+"""The operations of an administrator on sessions that a running gateway owns, over its socket."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from miniclaw.session.trash.entries import Restored, TrashRemoval
 
 T = TypeVar("T")
 
-_ORDER_CHARS: Final = 200_000  # of the names in one order; what a gateway takes is more, even if all are escaped
+_ORDER_CHARS: Final = 200_000  # of the names in one order; at 4 bytes each they fit `MAX_BODY_BYTES` of the API
 
 
 class _Remote:
-    """Asks a gateway.
+    """Operations that a gateway carries out.
 
-    Cancellation: the caller leaves at once; what the gateway was asked for goes on.
+    Cancellation: the call returns at once; the gateway continues the operation.
     """
 
     def __init__(self, client: GatewayClient) -> None:
@@ -39,21 +39,21 @@ class _Remote:
 
 
 class RemoteQuarantine(_Remote):
-    """`miniclaw.session.operations.quarantine.QuarantineOperations` of a running gateway; see there."""
+    """`miniclaw.session.operations.quarantine.QuarantineOperations` of a running gateway."""
 
     async def add(self, files: Sequence[str]) -> list[FileOutcome]:
-        """Move files to quarantine; see `QuarantineOperations.add`."""
+        """Move files to quarantine, as `QuarantineOperations.add`."""
         done: list[FileOutcome] = []
         for some in _orders(files):
             done += map(_outcome, (await self._ask(partial(self._client.add_to_quarantine, some))).files)
         return done
 
     async def restore(self, text: str) -> str:
-        """Put the session in a file into its place; see `QuarantineOperations.restore`."""
+        """Restore the session in a file, as `QuarantineOperations.restore`."""
         return await self._ask(partial(self._client.restore_quarantined, text))
 
     async def delete(self, texts: Sequence[str], *, erase: bool = False) -> list[FileOutcome]:
-        """Delete files; see `QuarantineOperations.delete`."""
+        """Delete files, as `QuarantineOperations.delete`."""
         done: list[FileOutcome] = []
         for some in _orders(texts):
             done += map(_outcome, (await self._ask(partial(self._client.delete_quarantined, some, erase=erase))).files)
@@ -61,10 +61,10 @@ class RemoteQuarantine(_Remote):
 
 
 class RemoteOperations(_Remote):
-    """`miniclaw.session.operations.operations.SessionOperations` of a running gateway; see there."""
+    """`miniclaw.session.operations.operations.SessionOperations` of a running gateway."""
 
     async def delete(self, session_ids: Sequence[str], *, erase: bool = False) -> list[Deleted]:
-        """Delete sessions; see `SessionOperations.delete`."""
+        """Delete sessions, as `SessionOperations.delete`."""
         done: list[Deleted] = []
         for some in _orders(session_ids):
             told = await self._ask(partial(self._client.delete, some, erase=erase))
@@ -73,39 +73,39 @@ class RemoteOperations(_Remote):
 
     @property
     def quarantine(self) -> RemoteQuarantine:
-        """The operations on files in quarantine; see `SessionOperations.quarantine`."""
+        """The operations on files in quarantine."""
         return RemoteQuarantine(self._client)
 
     async def restore(self, text: str) -> Restored:
-        """Take a session, or a file that lay in quarantine, out of the trash; see `SessionOperations.restore`."""
+        """Restore a session, or a file from quarantine, from the trash, as `SessionOperations.restore`."""
         return await self._ask(partial(self._client.restore, text))
 
     async def empty_trash(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
-        """Remove entries of the trash; see `SessionOperations.empty_trash`."""
+        """Delete entries of the trash for good, as `SessionOperations.empty_trash`."""
         removals: list[TrashRemoval] = []
         for some in _orders(entry_ids):
             removals += (await self._ask(partial(self._client.empty_trash, some))).entries
         return removals
 
     async def set_pinned(self, session_id: str, pinned: bool) -> bool:
-        """Pin a session, or unpin it; see `SessionOperations.set_pinned`."""
+        """Pin or unpin a session, as `SessionOperations.set_pinned`."""
         return (await self._ask(partial(self._client.set_pinned, session_id, pinned))).changed
 
     async def move(self, session_id: str, target_id: str) -> None:
-        """Move a session; see `SessionOperations.move`."""
+        """Move a session to another chat, as `SessionOperations.move`."""
         await self._ask(partial(self._client.move, session_id, target_id))
 
     async def cleanup(self, *, confirmed: bool = False, on_progress: OnProgress | None = None) -> CleanupResult:  # noqa: ARG002
-        """Run a cleanup; see `SessionOperations.cleanup`. There is no progress to be seen."""
+        """Run a cleanup, as `SessionOperations.cleanup`, but without calls of `on_progress`."""
         return await self._ask(partial(self._client.cleanup, confirmed=confirmed))
 
     def stop_cleanup(self) -> bool:
-        """Have the cleanup end after the batch it is at. Does not wait: the cleanup itself tells that it has ended."""
+        """Stop the cleanup after its present batch. Returns True at once; the call of `cleanup` returns at its end."""
         threading.Thread(target=self._stop_quietly, daemon=True).start()
         return True
 
     def _stop_quietly(self) -> None:
-        # What is wrong is told by the cleanup, which is asked as well.
+        # The call of `cleanup` reports these errors.
         with suppress(GatewayError, StoreError):
             self._client.stop_cleanup()
 
@@ -121,7 +121,7 @@ def _outcome(row: QuarantineOutcome) -> FileOutcome:
 
 
 def _orders(names: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the names, in their order, in lists that are short enough for one order."""
+    """Yield the names, in their order, in lists short enough for one order."""
     some: list[str] = []
     for name in names:
         if some and (len(some) == MAX_PAGE or sum(map(len, some)) + len(name) > _ORDER_CHARS):

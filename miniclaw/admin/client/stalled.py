@@ -1,4 +1,4 @@
-"""The process behind a gateway's socket, for the sentence about one that does not answer."""
+"""The process behind a gateway's socket, for the error about a gateway that does not answer."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def find_stalled(path: Path, sock: _Options | None, *, sent: bool = False) -> Ga
     """Return the error about a gateway that does not answer; None: its process has ended meanwhile.
 
     Args:
-        path: Its socket.
-        sock: The connection to it; None or unconnected: then the lock of the workspace tells the process.
-        sent: Whether an order has reached it.
+        path: The gateway's socket.
+        sock: The connection to it; if it is None or unconnected, the process is the holder of the sessions directory.
+        sent: True if the gateway has received an order.
     """
     pid = None if sock is None else _peer(sock)
     if pid is not None and not is_alive(pid):
@@ -34,14 +34,14 @@ def find_stalled(path: Path, sock: _Options | None, *, sent: bool = False) -> Ga
 
 
 def _peer(sock: _Options) -> int | None:
-    """Return the process that listens at the other end; None where the system does not say."""
-    if not hasattr(socket, "SO_PEERCRED"):  # Linux's
+    """Return the process at the other end; None if the system does not report it."""
+    if not hasattr(socket, "SO_PEERCRED"):  # Linux only
         return None
     try:
         pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
     except OSError:
         return None
-    return int(pid) or None  # 0: it lives in another namespace
+    return int(pid) or None  # 0: it is in another PID namespace
 
 
 def _owner(sessions_dir: Path) -> int | None:

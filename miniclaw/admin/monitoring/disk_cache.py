@@ -1,4 +1,4 @@
-"""What lies on the disk, as it was a while ago: measured in the background, so that nobody waits for a listing."""
+"""A cache of the disk usage: measured in the background, so that a caller waits for a listing only for a moment."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from miniclaw.errors import StoreError
 from miniclaw.session.maintenance.usage import DiskUsage
 
 REFRESH_SECONDS: Final = 60
-"""So old a measurement is still good enough, exclusive."""
+"""Age at which a measurement is stale, inclusive."""
 
 PATIENCE_SECONDS: Final = 1.0
-"""How long at most somebody who asks waits for a measurement that is under way, from its beginning."""
+"""Longest wait of a caller for a new measurement, counted from the first request for it."""
 
 
 class Measured(Struct, frozen=True):
     """A measurement.
 
     Attributes:
-        usage: What was found.
-        ended: When, by trio's clock.
-        duration_seconds: How long it took.
+        usage: The disk usage.
+        ended: Its end, on trio's clock.
+        duration_seconds: Its duration.
     """
 
     usage: DiskUsage
@@ -32,18 +32,18 @@ class Measured(Struct, frozen=True):
     duration_seconds: float
 
     def age_seconds(self) -> float:
-        """Return how long ago that was."""
+        """Return the seconds since its end."""
         return max(0.0, trio.current_time() - self.ended)
 
 
 class DiskCache:
-    """Measures when somebody asks and the last time is long ago; all who ask meanwhile share that one.
+    """The last measurement, renewed on request if it is stale; concurrent callers share one measurement.
 
     Args:
-        measure: Measures, without blocking the loop.
+        measure: Measures the disk usage, without blocking the event loop.
 
     Attributes:
-        last: What is known; None: nothing yet.
+        last: The last measurement; None: there is none yet.
     """
 
     def __init__(self, measure: Callable[[], Awaitable[DiskUsage]]) -> None:
@@ -51,13 +51,13 @@ class DiskCache:
         self.last: Measured | None = None
         self._wanted = trio.Event()
         self._ended = trio.Event()
-        self._began: float | None = None  # while one is under way, or was asked for
+        self._began: float | None = None  # None unless a measurement is requested or in progress
         self._running = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Measure whenever that is asked for, until cancelled.
+        """Measure on request, until cancelled.
 
-        Cancellation: a batch that a thread is at is completed in the background.
+        Cancellation: a batch in progress in a worker thread is completed in the background.
         """
         self._running = True
         task_status.started()
@@ -82,10 +82,10 @@ class DiskCache:
         self.last = Measured(usage, ended, ended - began)
 
     async def current(self) -> Measured | None:
-        """Return what is known; waits for something newer for up to `PATIENCE_SECONDS` where that is old, or nothing.
+        """Return the last measurement; if it is stale or missing, wait up to `PATIENCE_SECONDS` for a new one.
 
         Returns:
-            None: Nothing is known yet.
+            The measurement; None: there is none yet.
         """
         last = self.last
         if self._running and (last is None or last.age_seconds() >= REFRESH_SECONDS):

@@ -1,8 +1,8 @@
-"""Whether the gateway is alive, and whether it is ready: ``/healthz`` and ``/readyz``.
+"""Liveness and readiness of the gateway: ``/healthz`` and ``/readyz``.
 
-Alive is a program whose event loop turns: one that answers. Ready is one that can be talked to and keeps what it is
-told. Both paths need no token; a stranger, who has shown none where one is needed, gets the status and no detail. The
-detail has no names or paths either, for the answer may be passed on; the log has the rest.
+A gateway is alive if its event loop runs, so every answer means alive. It is ready if it accepts messages and saves
+them. Neither path needs a token. If the other paths need one, a caller without it gets the status and no detail. The
+detail contains no names and no paths, because the answer may be passed on; the log contains them.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from miniclaw.web.access.login import is_stranger
 from miniclaw.web.problems import problem
 
 Phase: TypeAlias = Literal["starting", "running", "draining"]
-"""Where the gateway is in its life: it takes nothing yet, it serves, or it takes no more and ends what it has begun."""
+"""Phase of the gateway: it accepts nothing yet, it serves, or it accepts nothing more and completes its work."""
 
 ReasonCode: TypeAlias = Literal[
     "starting", "draining", "channel_failed", "saving_fails", "sessions_dir_misplaced", "ownership_lost"
 ]
 
 FAILING_TICKS: Final = 2
-"""So many autosaves in a row that have not saved everything make the gateway not ready."""
+"""Number of consecutive incomplete autosaves that makes the gateway not ready, inclusive."""
 
 HEALTH_PATHS: Final = ("/healthz", "/readyz")
-"""The paths, which need no token."""
+"""Paths that need no token."""
 
 _NO_STORE: Final = {"cache-control": "no-store"}
 _RETRY_AFTER_SECONDS: Final = 5
 
 
 class Reason(Struct, frozen=True):
-    """Why the gateway is not ready.
+    """A reason why the gateway is not ready.
 
     Attributes:
         code: For programs.
@@ -52,7 +52,7 @@ class Reason(Struct, frozen=True):
 
 
 class Health:
-    """How the gateway is.
+    """Phase and readiness of the gateway.
 
     Args:
         runtime: The session runtime.
@@ -73,16 +73,16 @@ class Health:
 
     @property
     def uptime_seconds(self) -> float:
-        """For how long the gateway has been there."""
+        """Seconds since the start of the gateway."""
         return trio.current_time() - self._began
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is no reason against it."""
+        """True if `reasons` returns none."""
         return not self.reasons()
 
     def reasons(self) -> list[Reason]:
-        """Return why the gateway is not ready; an empty list where it is."""
+        """Return the reasons why the gateway is not ready; none if it is ready."""
         found: list[Reason] = []
         if self.phase == "starting":
             found.append(Reason("starting", "the gateway is starting"))

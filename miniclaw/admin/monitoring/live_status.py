@@ -1,6 +1,7 @@
-"""What only a running gateway knows of itself, for `miniclaw status` and the API: gathered here, and shown as lines.
+"""The live status of a gateway, known to its process alone: gathered for `miniclaw status` and the API, and as lines.
 
-The gateway gathers and a command shows; so importing this loads neither trio nor the server.
+The gateway gathers the status and a command prints it; importing this module therefore loads neither trio nor the
+server.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
 
 
 class ChannelStatus(Struct, frozen=True):
-    """How a channel of a running gateway is.
+    """Status of one channel of a running gateway.
 
     Attributes:
         name: The channel.
-        phase: See `miniclaw.channels.port.ChannelPhase`.
-        failures: Since the start, by the method that failed; only those that there were.
-        last_failure: A word or a sentence about the last failure of receiving; None: there was none.
-        starts_again_in_seconds: When a failed channel is started again; None: it has not failed.
+        phase: A `miniclaw.channels.port.ChannelPhase`.
+        failures: Number of failures since the start, by method; methods without failures are left out.
+        last_failure: A word or a sentence about the last failure to receive; None: there was none.
+        starts_again_in_seconds: Seconds until a failed channel is restarted; None: it has not failed.
     """
 
     name: str
@@ -45,39 +46,39 @@ class ChannelStatus(Struct, frozen=True):
 
 
 class LiveStatus(Struct, frozen=True):
-    """How a running gateway is.
+    """Status of a running gateway.
 
     Attributes:
-        version: Of miniclaw.
-        now: When it was asked, by its clock.
-        started_at: When it was started, by its clock.
-        pid: Its process.
-        phase: See `miniclaw.admin.monitoring.health.Phase`.
-        uptime_seconds: Since its start.
-        not_ready: Why it is not ready, in sentences; empty where it is.
-        model: Who answers.
-        addresses: Where it is served.
+        version: The version of miniclaw.
+        now: The time of this status, by the gateway's clock.
+        started_at: The time of the gateway's start, by its clock.
+        pid: The gateway's process.
+        phase: A `miniclaw.admin.monitoring.health.Phase`.
+        uptime_seconds: Seconds since the start.
+        not_ready: The reasons why the gateway is not ready, in sentences; empty if it is ready.
+        model: The model that answers.
+        addresses: The addresses at which the gateway is served.
         sessions_live: Sessions in memory.
-        sessions_dirty: Those of them with changes that are not saved.
-        saved: Saves of a session since the start that are durable.
-        save_failures: Those that failed.
-        last_save_age_seconds: For how long nothing has been saved; None: nothing ever was.
+        sessions_dirty: Sessions in memory with unsaved changes.
+        saved: Durable saves of a session since the start.
+        save_failures: Failed saves of a session since the start.
+        last_save_age_seconds: Seconds since the last save; None: there was none.
         waiting: Messages that wait to be answered.
         turns_in_flight: Messages that are being answered.
-        turns_answered: Since the start.
-        turns_failed: Since the start.
-        turn_p50_seconds: Half of the answers took less; None: there was none.
-        turn_p95_seconds: 19 of 20 took less.
-        last_turn_seconds: How long the last answer took.
-        model_errors: Since the start, by kind; only those that there were.
-        loop_lag_max_seconds: How late the event loop was in the last minute, at worst; None: not measured.
-        next_cleanup_at: When the next cleanup is due; None: never by itself.
-        cleanup_runs: Since the start, by how they ended; only those that there were.
-        sessions_removed: Since the start.
-        bytes_freed: Since the start.
-        memory_bytes: Resident memory; None: the system does not say.
-        log_records_dropped: Records of the log that were dropped since the start, because it was not read.
-        channels: The channels; empty where an earlier version says nothing of them.
+        turns_answered: Messages answered since the start.
+        turns_failed: Messages since the start whose answer failed.
+        turn_p50_seconds: Median duration of an answer; None: there was none.
+        turn_p95_seconds: 95th percentile of the duration; None likewise.
+        last_turn_seconds: Duration of the last answer; None likewise.
+        model_errors: Errors of the model since the start, by kind; kinds without errors are left out.
+        loop_lag_max_seconds: Longest delay of the event loop in the last minute; None: not measured.
+        next_cleanup_at: The time of the next cleanup; None: no cleanup starts by itself.
+        cleanup_runs: Cleanups since the start, by outcome; outcomes without cleanups are left out.
+        sessions_removed: Sessions removed since the start.
+        bytes_freed: Bytes freed since the start.
+        memory_bytes: Resident memory; None: the system does not report it.
+        log_records_dropped: Log records dropped since the start, because the log was not read.
+        channels: The channels; empty for an earlier version, which does not report them.
     """
 
     version: str
@@ -125,7 +126,7 @@ def live_status(
     now: datetime,
     started_at: datetime,
 ) -> LiveStatus:
-    """Gather how the gateway is; on the trio thread, in one step."""
+    """Gather the status of the gateway; on the trio thread, in one step."""
     saves, cleanups = runtime.manager.stats.saves, runtime.manager.stats.cleanups
     return LiveStatus(
         version=VERSION,
@@ -172,7 +173,7 @@ def _channel_status(port: Port) -> ChannelStatus:
 
 
 def resident_bytes() -> int | None:
-    """Return the resident memory of this process; None where the system does not say."""
+    """Return the resident memory of this process in bytes; None if the system does not report it."""
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -181,7 +182,7 @@ def resident_bytes() -> int | None:
 
 
 def status_lines(status: LiveStatus) -> Iterator[tuple[str, str]]:
-    """Yield what an administrator wants to know, each line with its label; texts are not yet safe for a terminal."""
+    """Yield the lines for an administrator, each with its label; the texts are not yet escaped for a terminal."""
     ready = "ready" if not status.not_ready else f"NOT READY: {'; '.join(status.not_ready)}"
     yield "gateway", f"{status.phase} for {_duration(status.uptime_seconds)}, process {status.pid}; {ready}"
     if status.addresses:

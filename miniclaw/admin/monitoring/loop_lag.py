@@ -1,6 +1,6 @@
-"""How late the event loop is: a task that sleeps, and measures by how much too late it wakes.
+"""Event-loop lag: a task sleeps, and measures the delay of its wake-up.
 
-A loop that is late answers nobody meanwhile: somebody blocks it, or the machine is overloaded.
+A late loop answers no request meanwhile: a task blocks it, or the machine is overloaded.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import trio
 from miniclaw.histogram import Histogram
 
 INTERVAL_SECONDS: Final = 0.5
-"""How often the loop is looked at."""
+"""Interval of the measurements."""
 
 RECENT_SECONDS: Final = 60
-"""Over how long the worst is kept."""
+"""Period over which the longest delay is kept."""
 
 LAG_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
-"""The buckets: from a loop that is idle to one that stands still."""
+"""Bounds of the buckets, from an idle loop to a blocked one."""
 
 
 class LoopLag:
-    """Watches the event loop that it runs on.
+    """Measures the lag of the event loop that it runs on.
 
     Attributes:
         seconds: All delays since the start.
@@ -31,16 +31,16 @@ class LoopLag:
 
     def __init__(self) -> None:
         self.seconds = Histogram(LAG_SECONDS)
-        self._recent: deque[tuple[float, float]] = deque()  # when, by trio's clock, and how late
+        self._recent: deque[tuple[float, float]] = deque()  # time on trio's clock, and delay
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Watch until cancelled."""
+        """Measure until cancelled."""
         task_status.started()
         while True:
             await self.measure_once()
 
     async def measure_once(self) -> None:
-        """Sleep for `INTERVAL_SECONDS`, and count by how much longer that was."""
+        """Sleep for `INTERVAL_SECONDS`, and record the delay of the wake-up."""
         due = trio.current_time() + INTERVAL_SECONDS
         await trio.sleep_until(due)
         now = trio.current_time()
@@ -50,7 +50,7 @@ class LoopLag:
         self._forget(now)
 
     def worst_recent(self) -> float | None:
-        """Return the longest delay of the last `RECENT_SECONDS`; None where nothing was measured in them."""
+        """Return the longest delay of the last `RECENT_SECONDS`, in seconds; None if nothing was measured in them."""
         self._forget(trio.current_time())
         return max((late for _, late in self._recent), default=None)
 

@@ -1,8 +1,8 @@
-"""The metrics: their names, units, labels and meanings, read off the running parts.
+"""The metrics: their names, units, labels and meanings, with values read from the running parts.
 
 Names follow https://prometheus.io/docs/practices/naming/: base units at the end, ``_total`` for counters, times as
-timestamps. Each label's values are a closed set, so that there are as many series as there were at the start, whatever
-people write and models answer. What is not known is left out, and not called 0.
+timestamps. The values of each label are a closed set, so that neither messages nor the model's answers add a series. An
+unknown value is left out, and not reported as 0.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _UNITS: Final = ("seconds", "bytes")
 
 
 def session_families(manager: SessionManager) -> Iterator[Metric]:
-    """Yield what concerns the sessions in memory, and saving them."""
+    """Yield the metrics of the sessions in memory, and of saving them."""
     saves = manager.stats.saves
     yield gauge("sessions_live", "Sessions in memory.", manager.live_sessions())
     yield gauge("sessions_live_bytes", "What the sessions in memory take, about.", manager.live_bytes())
@@ -57,7 +57,7 @@ def session_families(manager: SessionManager) -> Iterator[Metric]:
 
 
 def disk_families(measured: Measured | None) -> Iterator[Metric]:
-    """Yield what lies on the disk, as far as it is known."""
+    """Yield the metrics of the disk usage, as far as it is measured."""
     usage = measured.usage if measured is not None else None
     is_ok = usage is not None and not usage.problems
     yield gauge("disk_scan_ok", "1 if the last look at the files could list all of them, else 0.", is_ok)
@@ -80,7 +80,7 @@ def _files(count_name: str, bytes_name: str, what: str, count: FileCount | None)
 
 
 def cleanup_families(manager: SessionManager, service: CleanupService) -> Iterator[Metric]:
-    """Yield what concerns the cleanup, and all that was removed."""
+    """Yield the metrics of the cleanup, and of all removals."""
     stats = manager.stats.cleanups
     yield counters("cleanup_runs", "Cleanups that ended, by how.", "outcome", stats.runs)
     yield counters("sessions_removed", "Sessions that were removed, by the rule or the deed.", "reason", stats.removed)
@@ -110,7 +110,7 @@ def cleanup_families(manager: SessionManager, service: CleanupService) -> Iterat
 
 
 def turn_families(turns: TurnStats, inbox: Inbox) -> Iterator[Metric]:
-    """Yield what concerns the messages and the model."""
+    """Yield the metrics of the messages and the model."""
     yield gauge("inbox_messages", "Messages that wait to be answered.", inbox.waiting())
     yield gauge("turns_in_flight", "Messages that are being answered.", turns.in_flight)
     ended = CounterMetricFamily(
@@ -126,7 +126,7 @@ def turn_families(turns: TurnStats, inbox: Inbox) -> Iterator[Metric]:
 
 
 def channel_families(ports: Collection[Port]) -> Iterator[Metric]:
-    """Yield what concerns the channels themselves."""
+    """Yield the metrics of the channels."""
     up = {port.name: port.phase == "running" for port in ports}
     yield gauges("channel_up", "1 if the channel accepts messages, else 0.", "channel", up)
     failures = CounterMetricFamily(
@@ -140,20 +140,20 @@ def channel_families(ports: Collection[Port]) -> Iterator[Metric]:
 
 
 def hook_families(runtime: SessionRuntime) -> Iterator[Metric]:
-    """Yield what concerns other code of an embedding program that the runtime calls."""
+    """Yield the metrics of an embedding program's code that the runtime calls, other than its channels."""
     failures = {"clock": runtime.time.failures, "on_announced": runtime.cleanup_service.failures}
     yield counters("hook_failures", "Calls of code of the program that raised, by what was called.", "hook", failures)
 
 
 def loop_families(lag: LoopLag) -> Iterator[Metric]:
-    """Yield what concerns the event loop."""
+    """Yield the metrics of the event loop."""
     yield histogram("event_loop_lag_seconds", "How late the event loop wakes a task.", lag.seconds)
     if (worst := lag.worst_recent()) is not None:
         yield gauge("event_loop_lag_max_seconds", "The longest such delay of the last minute.", worst)
 
 
 def health_families(health: Health) -> Iterator[Metric]:
-    """Yield what concerns the program as such."""
+    """Yield the metrics of the program as a whole."""
     yield counter(
         "log_records_dropped", "Log records that were dropped because the log was not read.", dropped_records()
     )
@@ -164,11 +164,11 @@ def health_families(health: Health) -> Iterator[Metric]:
     yield InfoMetricFamily(f"{PREFIX}build", "What runs here.", value=versions)
 
 
-# Making them --------------------------------------------------------------------------------------------------
+# Constructors -------------------------------------------------------------------------------------------------
 
 
 def gauge(name: str, meaning: str, value: float) -> Metric:
-    """Return a gauge; its unit stands at the end of its name."""
+    """Return a gauge; its unit is read from the end of its name."""
     return GaugeMetricFamily(PREFIX + name, meaning, value=float(value), unit=_unit(name))
 
 
@@ -178,7 +178,7 @@ def timestamp(name: str, meaning: str, at: datetime) -> Metric:
 
 
 def gauges(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
-    """Return a gauge for each value of a label."""
+    """Return a gauge with a series for each value of a label."""
     family = GaugeMetricFamily(PREFIX + name, meaning, labels=[label], unit=_unit(name))
     for text, value in values.items():
         family.add_metric([text], float(value))
@@ -186,12 +186,12 @@ def gauges(name: str, meaning: str, label: str, values: Mapping[str, float]) -> 
 
 
 def counter(name: str, meaning: str, value: float) -> Metric:
-    """Return a counter; ``_total`` comes behind its name."""
+    """Return a counter, to whose name ``_total`` is appended."""
     return CounterMetricFamily(PREFIX + name, meaning, value=value, unit=_unit(name))
 
 
 def counters(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
-    """Return a counter for each value of a label."""
+    """Return a counter with a series for each value of a label."""
     family = CounterMetricFamily(PREFIX + name, meaning, labels=[label], unit=_unit(name))
     for text, value in values.items():
         family.add_metric([text], value)

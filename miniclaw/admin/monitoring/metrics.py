@@ -1,7 +1,7 @@
 """``/metrics``: the state of the gateway for Prometheus, read at each scrape.
 
-A scrape holds nobody up. The numbers are read off in one synchronous step on the trio thread, the text is made in a
-thread, and scrapes that come together share it; what needs the disk is measured in the background
+A scrape delays no other work. The numbers are read in one synchronous step on the trio thread, the text is encoded in a
+worker thread, and concurrent scrapes share it. The disk usage is measured in the background
 (`miniclaw.admin.monitoring.disk_cache`).
 """
 
@@ -41,18 +41,18 @@ _WRITERS: Final[dict[str, Callable[[CollectorRegistry], bytes]]] = {
 
 
 class Metrics:
-    """What Prometheus is told.
+    """The metrics of a gateway, as a text for Prometheus.
 
     Args:
         runtime: The session runtime.
-        turns: What the agent loop counts.
-        inbox: What waits for it.
-        health: Whether the gateway is ready.
+        turns: The counts of the agent loop.
+        inbox: The messages that wait for the agent loop.
+        health: Phase and readiness of the gateway.
         ports: The channels.
 
     Attributes:
-        lag: How late the event loop is.
-        disk: What lies on the disk.
+        lag: The event-loop lag.
+        disk: The disk usage.
     """
 
     def __init__(
@@ -67,26 +67,26 @@ class Metrics:
         self.disk = DiskCache(runtime.usage.measure)
         self._limiter = trio.CapacityLimiter(1)
         self._process = ProcessCollector(registry=None)
-        # Changed on the trio thread only. `_asked` counts the scrapes; a text answers all that were counted before it
-        # was begun.
+        # Changed on the trio thread only. `_asked` counts the scrapes; a text answers all scrapes that were counted
+        # before its numbers were read.
         self._lock = trio.Lock()
         self._asked = 0
         self._texts: dict[str, _Text] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Watch the event loop, and look at the disk when a scrape asks for it, until cancelled."""
+        """Measure the event-loop lag, and the disk usage when a scrape requests it, until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self.lag.run)
             await nursery.start(self.disk.run)
             task_status.started()
 
     async def text(self, content_type: str = PLAIN) -> bytes:
-        """Return the metrics as a text, no older than this call but for what the disk says.
+        """Return the metrics as a text; all numbers but the disk usage are read after this call began.
 
         Args:
             content_type: `PLAIN` or `OPEN_METRICS`.
 
-        Cancellation: a text that a thread is at is finished before, which takes milliseconds.
+        Cancellation: a text in progress in a worker thread is completed first, which takes milliseconds.
         """
         self._asked += 1
         mine = self._asked
@@ -125,7 +125,7 @@ class _Text(Struct, frozen=True):
 
 
 class _Families:
-    """Gives what was gathered; implements `prometheus_client.registry.Collector`."""
+    """A `prometheus_client.registry.Collector` of families that were gathered before."""
 
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
@@ -146,9 +146,9 @@ def metrics_routes(metrics: Metrics) -> list[BaseRoute]:
 
 
 def negotiate(accept: str) -> str:
-    """Return the content type for an ``Accept`` header: OpenMetrics for who prefers it, the plain text for all others.
+    """Return the content type for an ``Accept`` header: OpenMetrics if its weight is at least that of plain text.
 
-    A header that makes no sense gets the plain text, too: whoever sent it can read that, or nothing.
+    In all other cases it is plain text, also for a malformed header: its sender reads plain text, or nothing.
     """
     weights = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
     for entry in accept.split(","):
