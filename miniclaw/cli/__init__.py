@@ -1,4 +1,4 @@
-"""The commands. One module a group; each imports what it needs when it is called, so that a command starts quickly.
+"""The commands, one module or package each. A command imports its parts when it is called, so that it starts quickly.
 
 Exit codes: 0 done, 1 failed, 2 used or configured wrongly.
 """
@@ -45,26 +45,26 @@ _COMMANDS: Final = {
 
 
 class Settings:
-    """What the commands share: where everything lies, and the configuration.
+    """State that the commands share: the home directory, the configuration, and the client of the gateway.
 
     Attributes:
-        take_warnings: Called with the warnings about the configuration, when it is read.
+        take_warnings: Called with the warnings about the configuration when it is read.
     """
 
     def __init__(self, config_path: Path | None) -> None:
         self._config_path = config_path
-        self.asked_to_save = False  # this and the next two are changed by `asking` only
+        self.asked_to_save = False  # this and the next two are changed in `cli.access.asking` only
         self.told_stalled = False
         self.client: GatewayClient | None = None
-        self.in_force: InForce | None = None  # changed by `in_force` only
+        self.in_force: InForce | None = None  # changed in `cli.access.in_force` only
         self.take_warnings: Callable[[Sequence[str]], None] = _tell_warnings
 
     @cached_property
     def home(self) -> Home:
-        """Where everything lies.
+        """The home directory, which contains the workspace.
 
         Raises:
-            ConfigError: The environment does not say so rightly.
+            ConfigError: The environment names no valid one.
         """
         from miniclaw.config import find_home  # noqa: PLC0415 - start-up time
 
@@ -72,7 +72,7 @@ class Settings:
 
     @property
     def names_config(self) -> bool:
-        """Whether the configuration file was named, by ``--config``."""
+        """True if ``--config`` names the configuration file."""
         return self._config_path is not None
 
     @property
@@ -82,10 +82,10 @@ class Settings:
 
     @cached_property
     def config(self) -> Config:
-        """The configuration, read when it is first asked for.
+        """The configuration, read at the first access.
 
         Raises:
-            ConfigError: It is not right.
+            ConfigError: It is invalid.
         """
         from miniclaw.config import load_config  # noqa: PLC0415 - start-up time
 
@@ -125,14 +125,14 @@ def cli(ctx: click.Context, config_path: Path | None) -> None:
 
 
 def main() -> None:
-    """Run the command line, and tell errors in one sentence."""
+    """Run the command line, and report each error in one sentence."""
     _replace_closed_streams()
     code = _run()
     try:
         sys.stdout.flush()
     except OSError as error:
         code = _fail([f"could not write the output: {error.strerror}"], EXIT_FAILED)
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the interpreter's last flush goes there
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the interpreter's last flush
     sys.exit(code)
 
 
@@ -156,17 +156,17 @@ def _run() -> int:
 
 
 def _replace_closed_streams() -> None:
-    """Give a program that was started without output somewhere to write to."""
+    """Open the null device in place of each standard output that the program was started without."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the life of the process
 
 
 def _sentences(error: BaseException) -> list[str]:
-    """Return what went wrong: of a configuration, all of it."""
+    """Return the sentences about an error: one, or for a configuration one for each of its errors."""
     if isinstance(error, KeyboardInterrupt):
         return ["interrupted"]
-    if isinstance(error, OSError):  # not one of the store, those are MiniclawErrors: most likely the output
+    if isinstance(error, OSError):  # most likely of the output: those of the store are MiniclawErrors
         return [f"input or output failed: {error.strerror or error}"]
     return [str(each) for each in getattr(error, "errors", [error])]
 

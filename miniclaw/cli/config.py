@@ -92,14 +92,14 @@ def check(settings: Settings, file: Path | None, as_json: bool) -> None:
 
 
 def _in_force(settings: Settings) -> tuple[str, dict[str, dict[str, Any]] | None]:
-    """Return what holds now, and whose it is; None: nothing says it."""
+    """Return the source of the configuration in force, and its tables; None: they are unknown."""
     from miniclaw.cli.access.asking import ask_for_config, warn  # noqa: PLC0415 - start-up time
     from miniclaw.config import show_config  # noqa: PLC0415 - likewise
     from miniclaw.errors import ConfigError  # noqa: PLC0415 - likewise
 
     if (theirs := ask_for_config(settings)) is not None:
         return _GATEWAY, theirs
-    settings.take_warnings = lambda _: None  # they are of another file, or told already
+    settings.take_warnings = lambda _: None  # they concern another file, or are printed already
     try:
         return str(settings.config_path), show_config(settings.config)
     except ConfigError as error:

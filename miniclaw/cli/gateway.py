@@ -34,15 +34,15 @@ def gateway(settings: Settings, *, host: str | None, port: int | None) -> None:
     are saved and cleaned up in the background. On a signal they are flushed; a second signal skips what is left of the
     five seconds that each part may take. SIGHUP has it read the configuration again.
     """
-    gc.disable()  # until it is up: of what is imported nothing is garbage
+    gc.disable()  # until the gateway runs: imports leave no garbage
     try:
         import trio  # noqa: PLC0415 - start-up time
 
         from miniclaw.output_queue import queue_output  # noqa: PLC0415
 
-        queue_output("stdout", "stderr")  # both may be a terminal that is stopped
+        queue_output("stdout", "stderr")  # both may be a stopped terminal
         warnings: list[str] = []
-        settings.take_warnings = warnings.extend  # into the log, which is set up by what is read
+        settings.take_warnings = warnings.extend  # logged later: the configuration sets up the log
         required = settings.names_config or settings.config_path.exists()
         config = _listening_at(settings.config, host, port)
         _configure_logging(config)
@@ -67,13 +67,13 @@ def _read_again(settings: Settings, required: bool, host: str | None, port: int 
     """Return the configuration as its file is now, under the same options.
 
     Args:
-        settings: Of the command.
-        required: Whether the file has to be there, because it was at the start: an editor may be at it.
-        host: See `gateway`.
-        port: Likewise.
+        settings: The settings of the command.
+        required: If true, a missing file is an error: it existed at the start, and an editor may be replacing it.
+        host: The option ``--host`` of `gateway`.
+        port: The option ``--port`` of `gateway`.
 
     Raises:
-        ConfigError: It is not right.
+        ConfigError: The configuration is invalid.
     """
     from miniclaw.config import load_config  # noqa: PLC0415 - start-up time
 
@@ -84,10 +84,10 @@ def _read_again(settings: Settings, required: bool, host: str | None, port: int 
 
 
 def _listening_at(config: Config, host: str | None, port: int | None) -> Config:
-    """Return the configuration with another address.
+    """Return the configuration with the address of the options.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: The address is invalid.
     """
     from miniclaw.config.web import parse_web_values  # noqa: PLC0415 - start-up time
 
@@ -107,14 +107,14 @@ async def _run(settings: Settings, config: Config, reload: Callable[[], Config])
             )
             running = await nursery.start(run)
         finally:
-            gc.freeze()  # what is there now stays: the collector need not go through it again and again
+            gc.freeze()  # present objects live on: the collector need not traverse them again
             gc.enable()
         if running.front is not None and running.addresses:
             _tell_where(running.front)
 
 
 def _tell_where(front: Front) -> None:
-    """Print the address; on a terminal, and never where the output is kept, as a link that logs a browser in."""
+    """Print the address; on a terminal, whose output is not stored, as a link that logs a browser in."""
     entrance = front.entrance() if sys.stdout.isatty() else None
     if entrance is None or entrance.code is None:
         click.echo(f"miniclaw is at {front.addresses[0]} (Ctrl-C ends it)")

@@ -12,8 +12,8 @@ from miniclaw.formats import format_size, format_time
 from miniclaw.session.records.history import HistoryEvent
 from miniclaw.workspace.plan_json import sessions_of
 
-_BY_HAND = "deleted"  # a reason that says no more than the event itself
-_NAMED_SESSIONS = 3  # an event that is about no more names them
+_BY_HAND = "deleted"  # a reason that adds nothing to the event
+_NAMED_SESSIONS = 3  # an event with at most so many sessions names them
 
 
 @click.command()
@@ -40,7 +40,7 @@ def history(settings: Settings, limit: int, as_json: bool) -> None:
 
 
 def details_of(event: HistoryEvent) -> list[str]:
-    """Return what an event says, in short texts."""
+    """Return the details of an event, in short texts."""
     details = [f"{reason} {tally.sessions:,}" for reason, tally in event.reasons.items() if reason != _BY_HAND]
     details += [f"{kind} {count(tally.files, 'file')}" for kind, tally in event.leftovers.items()]
     if event.sessions and sessions_of(event) <= _NAMED_SESSIONS:

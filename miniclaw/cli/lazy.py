@@ -1,4 +1,4 @@
-"""Groups of commands that are imported when they are called, so that each starts quickly."""
+"""Groups whose commands are imported when they are called, so that each command starts quickly."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from miniclaw.formats import one_line
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and by what they do.
+    """A group that has the name and a sentence for each command before its import.
 
     Args:
         lazy: For each command, in the order of the help: ``module:attribute``, and a sentence.
-        settings: What `click.Group` takes.
+        settings: Arguments of `click.Group`.
     """
 
     def __init__(self, *, lazy: Mapping[str, tuple[str, str]], **settings: Any) -> None:
@@ -26,25 +26,25 @@ class LazyGroup(click.Group):
         self._lazy = lazy
 
     def make_context(self, *args: Any, **settings: Any) -> click.Context:
-        """Read the command line up to the name of the command."""
+        """Parse the command line up to the name of the command."""
         with _escaped_errors():
             return super().make_context(*args, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Read the rest, and call the command."""
+        """Parse the rest of the command line, and call the command."""
         with _escaped_errors():
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names, in their order."""
+        """Return the names of the commands, in the order of the help."""
         return list(self._lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, imported; None where there is none of that name."""
+        """Import a command, and return it; None if the group has no command of that name."""
         if cmd_name not in self._lazy:
             return None
         module, _, attribute = self._lazy[cmd_name][0].partition(":")
-        gc.disable()  # of what is imported nothing is garbage
+        gc.disable()  # imports leave no garbage
         try:
             command: click.Command = getattr(import_module(module), attribute)
         finally:
@@ -52,14 +52,14 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what each command does, without importing any."""
+        """Write the sentence of each command, without an import."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, sentence) for name, (_, sentence) in self._lazy.items()])
 
 
 @contextmanager
 def _escaped_errors() -> Iterator[None]:
-    """Escape in an error of click everything that is invisible: it repeats the command line as it is."""
+    """Escape the invisible characters in an error of click, which repeats the command line unchanged."""
     try:
         yield
     except click.ClickException as error:

@@ -20,7 +20,7 @@ from miniclaw.cli.output import echo_json
 from miniclaw.errors import ConfigError, GatewayError, NoGatewayError
 
 REDIRECT_NAME: Final = "open.html"
-"""The page in the workspace that leads a browser to a link."""
+"""File in the workspace that redirects a browser to a link."""
 
 _REDIRECT: Final = """\
 <!doctype html>
@@ -90,11 +90,11 @@ def open_page(settings: Settings, *, only_prints: bool, address: str | None, as_
 
 
 def has_desktop(environment: Mapping[str, str], platform: str) -> bool:
-    """Return whether a browser can be opened that the person at the terminal sees.
+    """Return whether a browser can be opened on the desktop of the person at the terminal.
 
     Args:
-        environment: The variables. One that names a browser is believed.
-        platform: As `sys.platform`.
+        environment: The environment variables. A variable that names a browser is enough.
+        platform: A value of `sys.platform`.
     """
     if environment.get("BROWSER"):
         return True
@@ -106,9 +106,9 @@ def has_desktop(environment: Mapping[str, str], platform: str) -> bool:
 def _browse(link: str, workspace: Path) -> None:
     """Open a link in a browser.
 
-    All users can read the command line of a browser while it starts, and could be quicker than it. On a machine with
-    other users the link therefore goes by way of a file that they cannot read. On a machine of one user it does not: a
-    browser in a sandbox (a snap) cannot read that file either.
+    All users can read the command line of a browser while it starts, and could use the link first. On a machine with
+    other users the browser therefore gets a file that they cannot read, which redirects to the link. On a machine of
+    one user it gets the link itself, because a browser in a sandbox (a snap) cannot read that file either.
     """
     import webbrowser  # noqa: PLC0415 - start-up time
 
@@ -120,7 +120,10 @@ def _browse(link: str, workspace: Path) -> None:
 
 
 def _write_redirect(path: Path, link: str) -> Path:
-    """Write the page that leads to a link, so that only the workspace's owner can ever read it, also if root writes."""
+    """Write the file that redirects to a link; at no time can another user than the workspace's owner read it.
+
+    The same holds if root writes it.
+    """
     from miniclaw.session.disk.atomic import create_exclusively, opened, why_not_followed  # noqa: PLC0415 - start-up time
     from miniclaw.session.disk.syscalls import OsCalls  # noqa: PLC0415 - likewise
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what may stand in them."""
+"""Options that several commands share, with their validation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands print: tables in a terminal, plain columns in a pipe, progress on standard error."""
+"""Output of the commands: tables on a terminal, plain columns in a pipe, progress on standard error."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ DRY_RUN_NAMES = "`miniclaw sessions cleanup --dry-run` names them"
 RESTORE_HINT = "`miniclaw trash list` shows them, and `miniclaw trash restore ID` brings one back"
 """How to undo a removal of several, as part of a receipt."""
 
-_MAX_DRAWN_ROWS = 500  # a drawn table of thousands takes seconds, and nobody reads it
+_MAX_DRAWN_ROWS = 500  # a drawn table of thousands takes seconds, and is too long to read
 
-_LONG_SCAN = 5000  # entries; a shorter one is over before anybody wonders
+_LONG_SCAN = 5000  # entries; a shorter scan needs no progress
 
 
 def print_table(
@@ -35,8 +35,8 @@ def print_table(
 
     Args:
         headings: One for each column.
-        rows: Texts; what would command the terminal is escaped.
-        right: The headings of columns that are set flush right, and never folded.
+        rows: Texts; characters that command a terminal are escaped.
+        right: The headings of columns that are aligned right, and never folded.
         whole: The headings of other columns that are never folded.
     """
     clean = [[one_line(cell) for cell in row] for row in rows]
@@ -60,7 +60,7 @@ def print_table(
 
 @contextmanager
 def scan_progress() -> Iterator[Callable[[int], None] | None]:
-    """Show how many entries were scanned, on standard error; None where that is no terminal."""
+    """Show the number of scanned entries on standard error; yield None if that is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -71,7 +71,7 @@ def scan_progress() -> Iterator[Callable[[int], None] | None]:
         nonlocal shown
         if entries >= _LONG_SCAN:
             shown = True
-            # Back to the beginning of the line: what is logged next is written over it.
+            # Back to the beginning of the line, which the next line of the log overwrites.
             click.echo(f"{entries:,} entries scanned\r", err=True, nl=False)
 
     try:
@@ -82,12 +82,12 @@ def scan_progress() -> Iterator[Callable[[int], None] | None]:
 
 
 def echo_json(document: object) -> None:
-    """Print what scripts read, as JSON."""
+    """Print a document as JSON, for scripts."""
     echo_json_document(msgspec.json.encode(document))
 
 
 def echo_json_document(document: bytes, *, nl: bool = True) -> None:
-    """Print JSON; on a terminal and elsewhere alike, for a pipe may lead to a terminal, too."""
+    """Print JSON, escaped on a terminal and elsewhere alike: a pipe may lead to a terminal, too."""
     click.echo(escaped_json(document), nl=nl)
 
 
@@ -95,41 +95,41 @@ def bar(value: int, most: int, width: int) -> str:
     """Return a bar.
 
     Args:
-        value: What it shows, from 0.
-        most: What the longest bar shows.
-        width: Characters of the longest bar. A value that is not 0 has one at least.
+        value: The value of the bar, at least 0.
+        most: The value of the longest bar.
+        width: Characters of the longest bar. A bar of a positive value has at least one.
     """
-    # A terminal that is not UTF-8 has no blocks.
+    # Other encodings than UTF-8 may have no blocks.
     block = "█" if "utf" in (sys.stdout.encoding or "").lower() else "#"
     return block * (max(1, round(value / most * width)) if value else 0)
 
 
 def has_terminal() -> bool:
-    """Return whether there is a person at a terminal to ask."""
+    """Return whether standard input is a terminal, so that a person can be asked."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 def echo_error(error: Exception | str) -> None:
-    """Tell what went wrong with one thing of several, as an error that ends a command is told."""
+    """Report an error about one of several items, in the form of an error that ends a command."""
     click.echo(one_line(f"miniclaw: {error}"), err=True)
 
 
 def ago(age: timedelta | None) -> str:
-    """Return how long ago something was; None: it is ahead of the clock."""
+    """Return an age as a text; None: the time is ahead of the clock."""
     return "ahead of the clock" if age is None else f"{format_age(age)} ago"
 
 
 def count(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where it is one."""
+    """Return a number with its noun, in the plural unless it is 1."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def conflict_copies(number: int) -> str:
-    """Return a number of conflict copies, with where they come from."""
+    """Return a number of conflict copies, with their origin."""
     copies = "copy of a session" if number == 1 else "copies of sessions"
     return f"{number:,} {copies} by a sync program or an editor"
 
 
 def entries(number: int) -> str:
-    """Return a number of entries."""
+    """Return a number with the noun entry."""
     return f"{number:,} {'entry' if number == 1 else 'entries'}"

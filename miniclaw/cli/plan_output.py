@@ -1,4 +1,4 @@
-"""A plan as ``cleanup --dry-run`` shows it: for a person, and as JSON for scripts."""
+"""The plan of a cleanup as ``cleanup --dry-run`` prints it: for a person, or as JSON for scripts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONFIRM: Final = "miniclaw sessions cleanup --confirm"
 _MAX_FOREIGN: Final = 20  # named by a dry run
 
 LEGACY: Final = "of an earlier implementation"
-"""What files of that kind are, as an attribute."""
+"""Attribute of files of the kind ``legacy``, in the output."""
 
 _KINDS: Final = {
     "trash": "in the trash",
@@ -33,11 +33,11 @@ _KINDS: Final = {
 
 
 def print_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> None:
-    """Print a plan for a person: by reason, then row by row, then what is beside the sessions and what stays.
+    """Print a plan for a person: sessions by reason, then each session, then leftovers and kept sessions.
 
     Args:
-        outlook: The plan, and what there is besides.
-        warnings: More of them.
+        outlook: The plan, with foreign files and warnings.
+        warnings: Further warnings, which are printed first.
     """
     plan = outlook.plan
     if plan.removals:
@@ -73,7 +73,7 @@ def print_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> None:
 
 
 def unmet_budgets(unmet: Sequence[str]) -> str:
-    """Say of which budgets it is known that they cannot be met, and why."""
+    """Return the text about budgets that cannot be met, with the reason."""
     pronoun = "it" if len(unmet) == 1 else "they"
     return f"{', '.join(unmet)}: {pronoun} cannot be met, what is left is protected or would not be enough"
 
@@ -120,12 +120,12 @@ def _print_problems(problems: Sequence[ProblemFile]) -> None:
 
 
 def kept_line(problem: ProblemFile) -> str:
-    """Return the line about a file that is kept because it is no session that can be judged."""
+    """Return the line about a file that is kept because it cannot be judged as a session."""
     shown = shown_problem(problem)
     way_out = f"; `{shown.way_out}` moves it out of the way" if shown.way_out else ""
     return f"kept: {one_line(shown.file)}: {shown.kind}, {one_line(shown.reason + way_out)}"
 
 
 def print_plan_json(outlook: Outlook, warnings: Sequence[str] = ()) -> None:
-    """Print a plan for scripts; its fields are described in ``docs/commands.md``."""
+    """Print a plan as JSON, for scripts; ``docs/commands.md`` describes the fields."""
     echo_json(shown_plan(outlook, warnings))

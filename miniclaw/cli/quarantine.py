@@ -144,7 +144,7 @@ def delete(settings: Settings, *, names: tuple[str, ...], erase: bool, dry_run: 
 
 
 def _what_happens(found: Sequence[QuarantinedFile], *, to_trash: bool) -> tuple[str, str]:
-    """Return a question and a sentence about the removal of files: for good, or to the trash."""
+    """Return a question and a sentence about the deletion of files: for good, or to the trash."""
     what = f"{count(len(found), 'file')} in quarantine, {format_size(sum(file.size for file in found))},"
     too_large = sum(file.size > MAX_SESSION_BYTES for file in found)
     if not to_trash or too_large == len(found):
@@ -154,10 +154,10 @@ def _what_happens(found: Sequence[QuarantinedFile], *, to_trash: bool) -> tuple[
 
 
 def _find_all(settings: Settings, names: Sequence[str]) -> list[QuarantinedFile]:
-    """Return the files that are meant, each once.
+    """Return the files that the names identify, each once.
 
     Raises:
-        StoreError: A name means none, or several.
+        StoreError: A name identifies no file, or several.
     """
     found: dict[str, QuarantinedFile] = {}
     for name in names:
@@ -196,14 +196,14 @@ def add(settings: Settings, files: tuple[str, ...]) -> None:
 
 
 def _name_of(settings: Settings, file: str) -> str:
-    """Return the name of a file that may be given by its path; a path to another folder is returned as it is."""
+    """Return the name of a file that is given by name or by path; a path to another folder is returned unchanged."""
     folder, name = os.path.split(file)
     same = folder and os.path.realpath(folder) == os.path.realpath(settings.home.sessions_dir)
     return name if same else file
 
 
 def _end(outcomes: Sequence[FileOutcome]) -> None:
-    """Report the errors; with any, end with exit code 1."""
+    """Report the errors; if there are any, exit with code 1."""
     errors: list[MiniclawError] = [outcome.error for outcome in outcomes if outcome.error is not None]
     for error in errors:
         echo_error(error)

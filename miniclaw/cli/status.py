@@ -70,7 +70,7 @@ def _lines(rules: InForce, found: WorkspaceState, live: LiveStatus | None) -> It
     if found.free_disk is not None:
         yield "disk", f"{format_size(found.free_disk)} free"
     yield "last cleanup", _last_cleanup(found)
-    if live is None:  # else it has said so itself
+    if live is None:  # else `status_lines` has this line
         yield "next cleanup", _next_run(next_run(session, found.moment), found)
     yield "would remove", _would_remove(found)
     yield from _due_lines(found)

@@ -60,7 +60,7 @@ def restore(settings: Settings, name: str) -> None:
     """
     log_to_terminal(settings)
     with sessions_opened(settings) as directory:
-        # What is nowhere needs no workspace; what lies in a folder of an earlier version the owner moves in first.
+        # A missing entry is reported without ownership. All trashes are searched: an owner first moves earlier ones in.
         _check_there(find_trashes(settings, directory), name)
     restored = operate(settings, lambda operations: operations.restore(name))
     if restored.session_id is not None:
@@ -117,10 +117,10 @@ def empty(settings: Settings, *, names: tuple[str, ...], expired: bool, dry_run:
 
 
 def _check_there(trashes: list[Trash], name: str) -> None:
-    """Check that one of them has an entry of this name.
+    """Check that one of the trashes has an entry of this name.
 
     Raises:
-        TrashEntryNotFoundError: None has; it names the first.
+        TrashEntryNotFoundError: None of them has one; the error names the first trash.
     """
     try:
         trashes[0].find(name)
@@ -133,10 +133,10 @@ def _check_there(trashes: list[Trash], name: str) -> None:
 
 
 def _named(bin_: Trash, names: tuple[str, ...]) -> list[TrashEntry]:
-    """Return the entries that are meant by these names.
+    """Return the entries that the names identify, each once.
 
     Raises:
-        TrashEntryNotFoundError: One of them means none.
+        TrashEntryNotFoundError: A name identifies no entry.
     """
     found: dict[str, TrashEntry] = {}
     for name in names:

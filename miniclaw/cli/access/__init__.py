@@ -1,1 +1,1 @@
-"""How a command reaches a workspace: directly, or through the gateway that owns it."""
+"""Access of a command to a workspace: directly, or through the gateway that owns it."""

@@ -1,8 +1,8 @@
-"""Asking a gateway that runs: to save before a person looks, how it is, and which configuration it goes by.
+"""Requests to a running gateway: a save before a read, its status, and the configuration in force.
 
-One that does not answer is asked once for each command. A command that only looks goes on then, with a WARNING that
-says what it does not show. A process that owns the workspace and has no socket, as a gateway on a file system without
-sockets, or `miniclaw chat` by itself, cannot be asked at all, and is named likewise.
+A gateway that does not answer is asked once for each command. A command that only reads then continues, with a WARNING
+that names the missing part. A process that owns the workspace and has no socket, such as a gateway on a file system
+without sockets, or `miniclaw chat` by itself, cannot be asked; a WARNING names it as well.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 def find_client(settings: Settings) -> GatewayClient | None:
-    """Return the client of the gateway; None where there is no socket of one. Whether it answers a call tells."""
+    """Return the client of the gateway; None if there is no socket. Only a call shows if a gateway answers there."""
     if settings.client is None and os.path.lexists(settings.home.workspace / SOCKET_NAME):
         from miniclaw.admin.client.client import GatewayClient  # noqa: PLC0415 - start-up time
 
@@ -46,7 +46,7 @@ def find_client(settings: Settings) -> GatewayClient | None:
 
 
 def ask_to_save(settings: Settings) -> None:
-    """Have a gateway that runs save what it has in memory only, once for each command; what fails is a warning."""
+    """Have a running gateway save its dirty sessions, once for each command; a failure is a warning."""
     if settings.asked_to_save:
         return
     settings.asked_to_save = True
@@ -56,20 +56,21 @@ def ask_to_save(settings: Settings) -> None:
 
 
 def ask_how_it_is(settings: Settings) -> LiveStatus | None:
-    """Return how the gateway is; None where none runs. One that does not say is a warning."""
+    """Return the live status of the gateway; None if none runs, or after a warning if it does not answer."""
     return _ask(settings, lambda client: client.gateway(), "how it is, is not shown")
 
 
 def ask_for_config(settings: Settings) -> dict[str, dict[str, Any]] | None:
-    """Return the configuration that the gateway goes by, as its file would say it; None where none runs.
+    """Return the configuration in force in the gateway, in the form of its file.
 
-    A gateway that does not say is a warning.
+    Returns:
+        The tables; None: no gateway runs, or it does not answer, which is a warning.
     """
     return _ask(settings, lambda client: client.config(), "the rules shown are those of the file")
 
 
 def _ask(settings: Settings, call: Callable[[GatewayClient], T], otherwise: str) -> T | None:
-    """Return what the gateway answers; None where there is none, or after a warning that says what follows."""
+    """Return the answer of the gateway; None if none runs, or after a warning about the consequence."""
     client = find_client(settings)
     if client is None:
         _warn_of_unreachable(settings)
@@ -92,19 +93,19 @@ def _ask(settings: Settings, call: Callable[[GatewayClient], T], otherwise: str)
 
 
 def find_unreachable(settings: Settings) -> Holder | None:
-    """Return the process that owns the workspace and stays, where there is no socket at which it could be asked."""
+    """Return the owner of the workspace; None if it is stopping. Called if no gateway answers at the socket."""
     from miniclaw.session.files.directory import SessionDirectory  # noqa: PLC0415 - start-up time
 
     try:
         with SessionDirectory.open(settings.home.sessions_dir) as directory:
             holder = directory.holder()
     except StoreError:
-        return None  # there is none yet, or looking at it tells what is wrong
+        return None  # there is no directory yet; other errors are reported by the read itself
     return None if holder is None or holder.stopping else holder
 
 
 def _warn_of_unreachable(settings: Settings) -> None:
-    """Name, once for each command, a process whose memory is not seen."""
+    """Name, once for each command, the owner whose memory the command cannot show."""
     if not settings.told_stalled and (holder := find_unreachable(settings)) is not None:
         settings.told_stalled = True
         warn(
@@ -114,20 +115,20 @@ def _warn_of_unreachable(settings: Settings) -> None:
 
 
 def warn(text: str) -> None:
-    """Tell what a person has to know beside the output, on standard error."""
+    """Print a warning on standard error."""
     click.echo(one_line(f"miniclaw: warning: {text}"), err=True)
 
 
 def refuse_other_rules(settings: Settings, theirs: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse to have a gateway remove by other rules than the configuration of the command says.
+    """Refuse a removal by a gateway whose rules of retention differ from the command's configuration.
 
     Args:
-        settings: Of the command.
-        theirs: The configuration that the gateway goes by, as its file would say it.
+        settings: The settings of the command.
+        theirs: The configuration in force in the gateway, in the form of its file.
 
     Raises:
         DifferentRulesError: A rule of retention differs.
-        ConfigError: The configuration of the command is not right.
+        ConfigError: The configuration of the command is invalid.
     """
     for key, mine, other in differences(show_config(settings.config), theirs):
         table, _, name = key.rpartition(".")

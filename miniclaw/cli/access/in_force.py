@@ -1,6 +1,6 @@
-"""The rules by which a command judges: those of the gateway that runs, which removes by them, else those of the file.
+"""The rules that a command applies: those of the running gateway, which removes by them, else those of the file.
 
-A file that differs, or that is broken, is told in one line; it does not hide a gateway that is well.
+A file that differs or is invalid is reported in one line; the command continues with the rules of the gateway.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _OPTIONS = frozenset({"web.host", "web.port"})
-"""Keys that options of `miniclaw gateway` stand for: a gateway may have others than its file, and that is right."""
+"""Keys that options of `miniclaw gateway` override: the gateway's values may differ from its file."""
 
 
 class InForce(Struct, frozen=True):
     """A home and the configuration in force; a `miniclaw.workspace.reader.Place`.
 
     Attributes:
-        home: Where everything lies.
-        config: The gateway's where one runs, else the file's.
-        of: Whose it is.
-        notes: What a person has to know about the file besides, in sentences.
+        home: The home directory, which contains the workspace.
+        config: The configuration of the gateway if one runs, else of the file.
+        of: The source of `config`.
+        notes: Warnings about the file, in sentences.
     """
 
     home: Home
@@ -37,16 +37,16 @@ class InForce(Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
     def warn(self, more: Sequence[str] = ()) -> None:
-        """Tell the notes, and others, as warnings."""
+        """Print the notes, and further warnings."""
         for note in (*self.notes, *more):
             warn(note)
 
 
 def find_rules(settings: Settings) -> InForce:
-    """Return the configuration in force, asked for once for each command.
+    """Return the configuration in force, found once for each command.
 
     Raises:
-        ConfigError: The file is not right, and no gateway says what holds.
+        ConfigError: The file is invalid, and no gateway returns its configuration.
     """
     if settings.in_force is None:
         settings.in_force = _find_rules(settings)
@@ -71,7 +71,7 @@ def _find_rules(settings: Settings) -> InForce:
     keys = [key for key, _, _ in differences(ours, show_config(config)) if key not in _OPTIONS]
     notes: tuple[str, ...] = ()
     if keys:
-        from miniclaw.config.in_force import needs_restart  # noqa: PLC0415 - start-up time: seldom do they differ
+        from miniclaw.config.in_force import needs_restart  # noqa: PLC0415 - start-up time: they seldom differ
 
         differs = f"{settings.config_path} differs from what the gateway goes by: {', '.join(keys)}"
         way = "a restart" if any(map(needs_restart, keys)) else "SIGHUP, or a restart,"

@@ -1,6 +1,6 @@
-"""Looking at the workspace from a command: `miniclaw.admin.views`, with progress on a terminal.
+"""Reads of the workspace by a command: `miniclaw.workspace.reader`, with progress on a terminal.
 
-A gateway that runs is asked first to save, so that what it has in memory is seen.
+A running gateway saves its dirty sessions first, so that the read includes them.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ __all__ = [
 
 
 def log_to_terminal(settings: Settings) -> None:
-    """Have what is logged told to the person at the terminal: warnings and errors, unless the file asks for more.
+    """Print the log on the terminal: warnings and errors, unless the configuration has another level than ``info``.
 
     Raises:
-        ConfigError: The file is not right, and no gateway runs that says what holds.
+        ConfigError: The file is invalid, and no gateway returns its configuration.
     """
     try:
         config = settings.config
@@ -70,7 +70,7 @@ def log_to_terminal(settings: Settings) -> None:
 
 
 def leave_out_of_log(event: str) -> None:
-    """Log an event no more, for the command itself tells it; until logging is set up anew."""
+    """Drop an event from the log, because the command prints it itself; until logging is set up anew."""
     import structlog  # noqa: PLC0415 - start-up time
 
     logs.set_up_now()
@@ -85,27 +85,27 @@ def leave_out_of_log(event: str) -> None:
 
 @contextmanager
 def sessions_opened(settings: Settings) -> Iterator[SessionDirectory | None]:
-    """Have the sessions directory open to read; None where there is none yet, which means no sessions."""
+    """Open the sessions directory for a block, to read; None if there is none yet, and so no session."""
     ask_to_save(settings)
     with views.sessions_opened(settings) as directory:
         yield directory
 
 
 def list_directory(settings: Settings, directory: SessionDirectory | None) -> Listing:
-    """List the sessions; nothing, where there is no directory."""
+    """List the sessions; none if there is no directory."""
     with scan_progress() as progress:
         return views.list_directory(settings, directory, progress)
 
 
 def moment_of(settings: Settings) -> Moment:
-    """Return what is known of the time, of the last run and of what is due, now."""
+    """Return the present time, the last run of the daily cleanup, and the entries that it found due."""
     from miniclaw.clock import SystemClock  # noqa: PLC0415 - start-up time
 
     return views.find_moment(settings, SystemClock())
 
 
 def look_ahead(settings: Settings, *, waits: bool = False) -> Outlook:
-    """Return what a cleanup would do by the rules in force; with `waits`, what the daily one would."""
+    """Return the plan of a cleanup by the rules in force; with `waits`, of the daily cleanup."""
     ask_to_save(settings)
     moment = moment_of(settings)
     rules = find_rules(settings)

@@ -1,6 +1,6 @@
-"""Doing something to sessions: by the gateway that runs, over its socket, or by owning the workspace for that long.
+"""Operations of a command on sessions: through the running gateway, or as owner of the workspace for their duration.
 
-A workspace that is held by something that cannot be asked, such as a program that embeds the runtime, is refused.
+A workspace whose owner takes no commands, such as a program that embeds the runtime, is refused.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ T = TypeVar("T")
 
 
 def refuse_if_held(settings: Settings, *, by_rules: bool = False) -> None:
-    """Refuse what `operate` would refuse, before anything is looked at or a person is asked.
+    """Refuse a call that `operate` would refuse, before the workspace is read or a person is asked.
 
     Raises:
-        WorkspaceHeldError: Another process owns the workspace, and cannot be asked.
+        WorkspaceHeldError: The owner of the workspace takes no commands.
         DifferentRulesError: As `operate`.
-        MiniclawError: It cannot be looked at, or the gateway does not answer rightly.
+        MiniclawError: The workspace cannot be read, or the gateway's answer is invalid.
     """
     _find_gateway(settings, by_rules=by_rules)
 
 
 def confirm(question: str, what: str, *, yes: bool, matters: bool) -> None:
-    """Ask a person at a terminal whether to remove something; without a terminal, `--yes` has to say so beforehand.
+    """Ask a person at a terminal to confirm a removal; without a terminal, `--yes` is required.
 
     Args:
-        question: For the person.
-        what: What would be removed, and how many; for who cannot be asked.
-        yes: Whether `--yes` is given.
-        matters: Whether anything would be removed; a person is not asked otherwise, but a script is told at once that
-            it needs `--yes`, and not on the day when there is something.
+        question: The question for the person.
+        what: The items and their number, for the error without a terminal.
+        yes: True if `--yes` is given.
+        matters: True if there is anything to remove; else a person is not asked. A script without `--yes` fails even
+            then, and not only on the day when there is something to remove.
 
     Raises:
         click.Abort: The answer is not yes.
-        UnconfirmedError: There is nobody to ask.
+        UnconfirmedError: There is no terminal, and no `--yes`.
     """
     if yes:
         return
@@ -60,29 +60,29 @@ def confirm(question: str, what: str, *, yes: bool, matters: bool) -> None:
 
 
 def operate(settings: Settings, work: Callable[[Operations], Awaitable[T]], *, by_rules: bool = False) -> T:
-    """Do some work by the gateway that runs, or by owning the workspace, and return what it returns.
+    """Call `work` with the operations of the running gateway, or as owner of the workspace, and return its result.
 
-    The sessions directory is made where it is missing: who has nothing to do does not come here.
+    A missing sessions directory is created; a command without work therefore does not call this.
 
     Args:
-        settings: Of the command.
-        work: What is done.
-        by_rules: Whether it goes by the rules of retention, so that a gateway must not have others.
+        settings: The settings of the command.
+        work: Uses the operations.
+        by_rules: If true, the work depends on the rules of retention, so that those of a gateway must not differ.
 
     Raises:
-        WorkspaceHeldError: Another process owns it, and cannot be asked; nothing was done.
-        DifferentRulesError: The gateway that runs has other rules; nothing was done.
-        MiniclawError: What the work raises, or that the gateway does not answer rightly.
+        WorkspaceHeldError: The owner of the workspace takes no commands; nothing was done.
+        DifferentRulesError: The running gateway has other rules; nothing was done.
+        MiniclawError: An error of `work`, or the gateway's answer is invalid.
     """
     log_to_terminal(settings)
-    # It may be gone, and the trash still be there.
+    # The directory may be missing although the trash exists.
     SessionDirectory.open(settings.home.sessions_dir, create=True).close()
     client = _find_gateway(settings, by_rules=by_rules)
     if client is None:
         try:
             return _own(settings, work)
         except WorkspaceHeldError:
-            client = _find_gateway(settings, by_rules=by_rules)  # one that was started just now
+            client = _find_gateway(settings, by_rules=by_rules)  # a gateway that has just started
             if client is None:
                 raise
     return _ask(client, work)
@@ -91,7 +91,8 @@ def operate(settings: Settings, work: Callable[[Operations], Awaitable[T]], *, b
 def _find_gateway(settings: Settings, *, by_rules: bool) -> GatewayClient | None:
     """Return the client of the gateway that owns the workspace, and answers.
 
-    None where nobody owns it, and where its owner is stopping or another command: to own it is to wait for that.
+    Returns:
+        The client; None: the workspace has no owner, or one that is stopping or is a command, which is waited for.
     """
     with sessions_opened(settings) as directory:
         holder = None if directory is None else directory.holder()
@@ -99,11 +100,11 @@ def _find_gateway(settings: Settings, *, by_rules: bool) -> GatewayClient | None
         return None
     client = find_client(settings)
     try:
-        config = None if client is None else client.config()  # where it does not answer, that is the error
+        config = None if client is None else client.config()  # raises if the gateway does not answer
     except NoGatewayError:
         config = None
     if client is None or config is None:
-        if holder.stopping or holder.pid is None:  # or it has not yet written who it is, which owning finds out
+        if holder.stopping or holder.pid is None:  # without a pid, the attempt to own the workspace finds the owner
             return None
         raise WorkspaceHeldError(settings.home.sessions_dir, holder.who, socket=settings.home.workspace / SOCKET_NAME)
     if by_rules:

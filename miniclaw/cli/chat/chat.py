@@ -46,7 +46,7 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
         raise click.BadParameter("the name is empty; give one, or leave the option out", param_hint="--as")
     message = _checked(message)
     session_id = make_session_id(CHANNEL, name)
-    # Between somebody's lines of conversation only what they need to know; unless the file asks for more.
+    # Between the lines of a conversation only warnings and errors, unless the file sets another level.
     level = "warning" if settings.config.log.level == "info" else settings.config.log.level
     configure_logging(level, settings.config.log.format)
     messages = None if message is None else [message]
@@ -54,7 +54,7 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
 
     async def show_history(runtime: SessionRuntime) -> None:
         if message is None:
-            # A damaged file is not told here: the first message puts it into quarantine, with an ERROR.
+            # A damaged file is not reported here: the first message moves it to quarantine, with an ERROR.
             with suppress(CorruptSessionError):
                 if session := await runtime.manager.get_session(session_id):
                     await console.show(session.messages[-_HISTORY:])
@@ -79,7 +79,7 @@ def _login_name() -> str:
 
 
 def _checked(message: str | None) -> str | None:
-    """Return the message; what in it is no UTF-8 is said as in a line that is piped in."""
+    """Return the message; bytes that are not UTF-8 are replaced, as in a line that is piped in."""
     if message is None:
         if sys.stdin is None:
             raise click.UsageError("there is no standard input to read; give a message with -m TEXT")

@@ -1,6 +1,6 @@
-"""The way to a running gateway's chat: a websocket over its Unix socket.
+"""Connection to a running gateway's chat: a websocket over its Unix socket.
 
-While something is awaited of the gateway it is pinged each second. One that is silent for too long is given up.
+While something is awaited of the gateway, it is pinged each second. A gateway that is silent for too long is given up.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from miniclaw.errors import ChannelError, GatewayStalledError, NoSocketError
 from miniclaw.web.server.listening import short_address
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
-"""Longest frame that is taken from the gateway: a page of history is far shorter."""
+"""Longest frame accepted from the gateway; a page of history is far shorter."""
 
 _SERVER_ERROR: Final = 500
 
@@ -33,7 +33,7 @@ _BACKLOG_PAUSE_SECONDS: Final = 0.05
 
 
 class SocketClosedError(ChannelError):
-    """The connection is not there, or no more; the websocket's close code, where there was one, is `code`."""
+    """The connection was not made, or is closed; `code` is the websocket's close code, None if there was none."""
 
     def __init__(self, code: int | None, reason: str) -> None:
         self.code = code
@@ -42,16 +42,16 @@ class SocketClosedError(ChannelError):
 
 
 class GatewaySocket:
-    """Connects to one chat, as often as it is asked to.
+    """Connects to one chat, any number of times.
 
     Args:
         path: The gateway's socket.
         channel: The channel of the chat.
         chat_id: The chat.
-        silence_seconds: How long the gateway may be silent while something is awaited of it.
+        silence_seconds: Longest silence of the gateway while something is awaited of it.
 
     Attributes:
-        is_awaited: Returns whether something is awaited of the gateway; set by the user of the socket.
+        is_awaited: Returns true while something is awaited of the gateway; set by the user of this object.
     """
 
     def __init__(self, path: Path, channel: str, chat_id: str, *, silence_seconds: float = SILENCE_SECONDS) -> None:
@@ -60,13 +60,13 @@ class GatewaySocket:
         self._silence_seconds = silence_seconds
         self._resource = "/api/v1/chat?" + urlencode({"channel": channel, "chat": chat_id})
         self._connection: trio_websocket.WebSocketConnection | None = None
-        self._receiving_since = math.inf  # on trio's clock; infinite while no frame is waited for
+        self._receiving_since = math.inf  # on trio's clock; infinite unless a frame is awaited
 
     async def answers(self) -> bool:
-        """Return whether there is a gateway at the socket.
+        """Return whether a gateway answers at the socket.
 
         Raises:
-            GatewayStalledError: There is one, and it takes no connection.
+            GatewayStalledError: A gateway is there, and accepts no connection.
         """
         try:
             stream = await self._connect()
@@ -80,7 +80,7 @@ class GatewaySocket:
         """Connect for a block.
 
         Raises:
-            SocketClosedError: That is not possible; so does `receive` when the connection ends.
+            SocketClosedError: The connection cannot be made; `receive` raises it when the connection ends.
             GatewayStalledError: The gateway is silent for too long, now or later in the block.
         """
         stream = await self._connect()
@@ -110,7 +110,7 @@ class GatewaySocket:
             raise error
 
     async def send(self, frame: str) -> None:
-        """Send a frame; where there is no connection, nothing happens."""
+        """Send a frame; without a connection, it is dropped."""
         connection = self._connection
         if connection is None:
             await trio.lowlevel.checkpoint()
@@ -119,10 +119,10 @@ class GatewaySocket:
             await connection.send_message(frame)
 
     async def receive(self) -> str | bytes:
-        """Return the next frame; inside of `open` only.
+        """Return the next frame; within `open` only.
 
         Raises:
-            SocketClosedError: There is none any more.
+            SocketClosedError: The connection has ended.
         """
         if self._connection is None:
             raise SocketClosedError(None, "there is none")
@@ -137,7 +137,7 @@ class GatewaySocket:
             self._receiving_since = math.inf
 
     async def _answers_pings(self, connection: trio_websocket.WebSocketConnection) -> bool:
-        """Ping for as long as all is well; return whether it is only the connection that has ended."""
+        """Ping until the connection ends, and return True; return False if the gateway is silent."""
         while True:
             await trio.sleep(PROGRESS_SECONDS)
             if not self.is_awaited():
@@ -147,12 +147,12 @@ class GatewaySocket:
                 continue
             if not scope.cancelled_caught:
                 return True
-            # An answer waits behind frames that a stopped terminal does not take: then it is not the gateway.
+            # A pong waits behind frames that a stopped terminal does not take; the gateway is not silent then.
             if trio.current_time() - self._receiving_since >= self._silence_seconds:
                 return False
 
     def _silent(self, sock: trio.socket.SocketType | None) -> SocketClosedError | GatewayStalledError:
-        # A process that dies while it is connected to may leave a connection that never ends.
+        # A process that dies while a client connects may leave a connection that never ends.
         return find_stalled(self._path, sock) or SocketClosedError(None, "it has ended")
 
     async def _connect(self) -> trio.SocketStream:
@@ -181,7 +181,7 @@ class GatewaySocket:
                     nursery, stream, "localhost", self._resource, max_message_size=MAX_MESSAGE_BYTES
                 )
         except trio_websocket.ConnectionRejected as error:
-            if error.status_code >= _SERVER_ERROR:  # it is only just starting, or stopping
+            if error.status_code >= _SERVER_ERROR:  # the gateway is starting or stopping
                 raise SocketClosedError(None, f"it answers with HTTP status {error.status_code}") from None
             raise ChannelError(f"the gateway refuses the chat, with HTTP status {error.status_code}") from None
         except trio.TooSlowError:
@@ -191,10 +191,10 @@ class GatewaySocket:
 
 
 async def _connected(sock: trio.socket.SocketType, address: str) -> bool:
-    """Connect; return False where the backlog is full, for which the kernel has no event.
+    """Connect; return False if the backlog is full, for whose room the kernel has no event.
 
     Raises:
-        OSError: No program listens there.
+        OSError: No process listens at the address.
     """
     await sock.connect(address)
     try:

@@ -1,8 +1,8 @@
-"""A conversation at the terminal that a running gateway carries on: ``miniclaw chat`` over the gateway's socket.
+"""A conversation at the terminal with a running gateway's agent: ``miniclaw chat`` over the gateway's socket.
 
-The console reads and prints as it does in a process of its own; this stands where the agent would be. What is not
-known to be saved is sent again, with the same ids, whenever the gateway was away; an answer that was cut off goes on
-where it was, or, where it comes out differently this time, begins again on a line of its own.
+The console reads and prints as it does with an agent in its own process; this module takes the agent's place. After
+each absence of the gateway, messages that are not known to be saved are sent again, with the same ids. An answer that
+was cut off continues where it stopped, or, if its text differs this time, begins again on a line of its own.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ MAX_TEXT_CHARS: Final = 100_000
 MAX_FRAME_CHARS: Final = 256 * 1024
 
 AWAY_SECONDS: Final = 30
-"""How long the gateway may be away while something waits for it."""
+"""Longest absence of the gateway while something is awaited of it."""
 
 SETTLING_SECONDS: Final = 5
-"""How long the end waits until what was said is saved."""
+"""Longest wait at the end until the messages are saved."""
 
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 2
@@ -55,7 +55,7 @@ class _Now(Struct):
 
 
 class _Frame(Struct, kw_only=True):
-    """Any frame of the gateway's, with the fields that matter here."""
+    """Any frame from the gateway, with the fields that are used here."""
 
     type: str
     messages: list[_Said] = []
@@ -75,17 +75,17 @@ class _Awaited:
 
     def __init__(self, message: InboundMessage) -> None:
         self.message = message
-        self.arrived = ""  # over this connection
-        self.shown = ""  # by the console
+        self.arrived = ""  # its text over this connection
+        self.shown = ""  # its text that the console has printed
 
 
 class RemoteChat:
-    """Takes the console's messages to the gateway, and brings the answers; implements `InboundSender`.
+    """Sends the console's messages to the gateway, and its answers to the console; implements `InboundSender`.
 
     Args:
-        socket: The way to the gateway.
-        console: Who reads and prints.
-        history: How many of the earlier messages are shown first.
+        socket: The connection to the gateway.
+        console: Reads messages and prints answers.
+        history: Number of earlier messages that are shown first.
     """
 
     def __init__(self, socket: GatewaySocket, console: ConsoleChannel, *, history: int) -> None:
@@ -94,10 +94,10 @@ class RemoteChat:
         self._history = history
         self._ids = f"{secrets.token_hex(8)}-"
         self._count = 0
-        self._unsaved: dict[str, str] = {}  # by id, in their order
-        self._lost: set[str] = set()  # of those: their answer says that they could not be recorded
+        self._unsaved: dict[str, str] = {}  # texts by id, in the order of sending
+        self._lost: set[str] = set()  # ids of those whose answer says that they could not be recorded
         self._awaited: _Awaited | None = None  # the answer that the console waits for
-        self._connected = trio.Event()  # for the first time
+        self._connected = trio.Event()  # set by the first connection
         self._settled = trio.Event()  # replaced when there is something to settle
         socket.is_awaited = self._waits
 
@@ -105,7 +105,8 @@ class RemoteChat:
         """Converse until the console's input ends.
 
         Raises:
-            ChannelError: The gateway is gone, or refuses the chat, or the terminal is.
+            ChannelError: The gateway is gone, refuses the chat, or has not saved the last message; or the terminal is
+                gone.
             GatewayStalledError: The gateway is silent while something is awaited of it.
         """
         async with trio.open_nursery() as nursery:
@@ -123,7 +124,7 @@ class RemoteChat:
     # For the console ------------------------------------------------------------------------------------------
 
     async def send(self, message: InboundMessage, /) -> None:
-        """See `InboundSender.send`; what is too long is answered here."""
+        """Send a message to the gateway, as `InboundSender.send`; a message that is too long is answered here."""
         self._count += 1
         inbound_id = f"{self._ids}{self._count}"
         awaited = self._awaited = _Awaited(msgspec.structs.replace(message, inbound_id=inbound_id))
@@ -136,13 +137,13 @@ class RemoteChat:
         await self._socket.send(frame)
 
     def send_nowait(self, _message: InboundMessage, /) -> None:
-        """See `InboundSender.send_nowait`; the console does not use it."""
+        """Raise `trio.WouldBlock`; the console does not use `InboundSender.send_nowait`."""
         raise trio.WouldBlock
 
     # For the gateway ------------------------------------------------------------------------------------------
 
     def _waits(self) -> bool:
-        """Return whether something is awaited of the gateway: its hello, an answer, or that a message is saved."""
+        """Return whether something is awaited of the gateway: its hello, an answer, or the save of a message."""
         return not self._connected.is_set() or self._awaited is not None or bool(self._unsaved)
 
     async def _stay_connected(self) -> None:
@@ -159,7 +160,7 @@ class RemoteChat:
                 if closed.code == _REFUSED:
                     raise ChannelError(f"the gateway refuses this chat: {closed.reason}") from None
             if not self._waits():
-                give_up_at = trio.current_time() + AWAY_SECONDS  # nobody is waiting for it
+                give_up_at = trio.current_time() + AWAY_SECONDS  # nothing is awaited of it
             if trio.current_time() >= give_up_at:
                 unsaved = "; what it had not confirmed may be lost" if self._unsaved else ""
                 raise ChannelError(f"the gateway has been away for {AWAY_SECONDS} seconds{unsaved}")
@@ -197,7 +198,7 @@ class RemoteChat:
         self._connected.set()
 
     async def _take_up(self, hello: _Frame, awaited: _Awaited | None) -> None:
-        """Go on after the gateway was away."""
+        """Continue after an absence of the gateway."""
         for inbound_id, text in self._unsaved.items():
             await self._socket.send(_encode(inbound_id, text))
         if awaited is None:
@@ -211,7 +212,7 @@ class RemoteChat:
             await self._arrive(awaited, hello.now.text)
 
     async def _arrive(self, awaited: _Awaited, text: str) -> None:
-        """Show what is new of an answer; after a restart it may say again what is shown already."""
+        """Show the new part of an answer; after a restart, parts that are shown already arrive again."""
         awaited.arrived += text
         if awaited.shown.startswith(awaited.arrived):
             return
@@ -236,7 +237,7 @@ class RemoteChat:
 
 
 def _answer(messages: list[_Said], inbound_id: str | None) -> list[_Said]:
-    """Return what follows a message, up to the next person's."""
+    """Return the messages of the agent that follow a message, up to the person's next message."""
     for index, said in enumerate(messages):
         if said.id == inbound_id:
             following = messages[index + 1 :]
@@ -250,7 +251,7 @@ def _encode(inbound_id: str, text: str) -> str:
 
 
 async def converse(socket: GatewaySocket, console: ConsoleChannel, *, history: int) -> None:
-    """Carry on a conversation through the gateway until the input ends, or somebody ends it by a signal.
+    """Converse through the gateway until the input ends, or until a signal.
 
     Raises:
         ChannelError: As for `RemoteChat.run`.
@@ -271,10 +272,10 @@ async def converse(socket: GatewaySocket, console: ConsoleChannel, *, history: i
 async def chat_somewhere(
     path: Path, chat_id: str, console: ConsoleChannel, alone: Callable[[], Awaitable[None]], *, history: int
 ) -> None:
-    """Converse through the gateway, if one answers at its socket, else alone.
+    """Converse through the gateway if one answers at the socket, else by `alone`.
 
     Raises:
-        MiniclawError: That did not work.
+        MiniclawError: The conversation failed.
     """
     socket = GatewaySocket(path, console.name, chat_id)
     if await socket.answers():

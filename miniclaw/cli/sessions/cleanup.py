@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from miniclaw.session.operations.operations import Operations
     from miniclaw.session.records.result import CleanupResult
 
-_HELD = "Session cleanup held"  # an event of the log that is told at the end of the result, for a person
+_HELD = "Session cleanup held"  # an event of the log that the printed result reports at its end
 
 
 @click.command()
@@ -48,7 +48,7 @@ def cleanup(settings: Settings, *, dry_run: bool, confirmed: bool, yes: bool, as
     if not yes:
         plan = look_ahead(settings).plan
         much = f" That is much: {plan.held}." if plan.held is not None else ""
-        # A cleanup that is held says so itself.
+        # A held cleanup is reported by `_run`.
         matters = bool(plan.removals or plan.leftovers) and (plan.held is None or confirmed)
         confirm(f"Remove {_removals(plan)}?{much}", f"{_removals(plan)} would be removed", yes=yes, matters=matters)
     _run(settings, confirmed=confirmed, as_json=as_json)
@@ -66,7 +66,7 @@ def _run(settings: Settings, *, confirmed: bool, as_json: bool) -> None:
     from miniclaw.session.records.result import CleanupResult  # noqa: PLC0415 - start-up time
 
     with sessions_opened(settings) as directory:
-        is_there = directory is not None  # where there is none, none is made
+        is_there = directory is not None  # a missing directory is not created
     done = _Done(CleanupResult())
     if is_there:
         done = operate(settings, partial(_run_until_signal, confirmed=confirmed), by_rules=True)
@@ -86,17 +86,17 @@ def _run(settings: Settings, *, confirmed: bool, as_json: bool) -> None:
 
 
 class _Done(NamedTuple):
-    """What a cleanup did, and where it was logged."""
+    """The result of a cleanup, and the place of its log."""
 
     result: CleanupResult
     log: str = "the log above"
 
 
 async def _run_until_signal(operations: Operations, *, confirmed: bool) -> _Done:
-    """Run a cleanup; a signal ends it after the batch it is at, and another one does not wait for that either.
+    """Run a cleanup; a signal stops it after its present batch, and a second signal ends the wait for that.
 
     Raises:
-        KeyboardInterrupt: It was not waited for.
+        KeyboardInterrupt: A second signal came before the end of the cleanup.
     """
     import trio  # noqa: PLC0415 - start-up time
 
@@ -131,7 +131,7 @@ def _print_result(result: CleanupResult, *, log: str) -> None:
         f"{format_size(result.bytes_freed)} freed."
     )
     by_reason = {reason: number for reason, number in result.removed_by_reason.items() if reason != "ttl"}
-    if by_reason:  # the TTL alone goes without saying
+    if by_reason:  # removals by the TTL alone are not listed
         click.echo(f"removed: {_list(result.removed_by_reason)}.")
     if result.trashed:
         click.echo(f"{result.trashed:,} in the trash; {RESTORE_HINT}.")

@@ -24,7 +24,7 @@ from miniclaw.session.retention.timeline import Ages
 if TYPE_CHECKING:
     from miniclaw.session.operations.operations import Deleted
 
-_MOST_TOLD = 20  # sessions told one by one
+_MOST_TOLD = 20  # sessions reported one by one
 
 
 @click.command()
@@ -162,7 +162,7 @@ def _print_result(done: Sequence[Deleted], trash_for: timedelta | None) -> None:
     for deleted in gone[:_MOST_TOLD]:
         shown, freed = one_line(deleted.session_id), format_size(deleted.bytes_freed)
         if deleted.entry_id:
-            # What is shown escaped cannot be pasted; the id of an entry has no such characters.
+            # An escaped id cannot be pasted; the id of an entry needs no escapes.
             name = deleted.session_id if shown == deleted.session_id else deleted.entry_id
             restore = f"`miniclaw trash restore {shlex.quote(name)}` brings it back within {format_duration(trash_for)}"
             click.echo(f"Moved {shown} to the trash, {freed} freed; {restore}.")

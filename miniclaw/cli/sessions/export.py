@@ -1,7 +1,6 @@
 """``miniclaw sessions export``: JSON as it is stored, or Markdown for a person to read.
 
-In Markdown foreign text is quoted, so that it cannot pass for the frame; HTML could end the quotation and is shown as
-text.
+In Markdown, foreign text is quoted, so that it cannot imitate the frame. HTML could end the quotation, and is escaped.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ def export(
         in_array = as_format == "json" and (channel is not None or len(wanted) > 1)
         form = _as_json if as_format == "json" and (in_array or output is None) else _AS[as_format]
         documents = _documents(wanted, directory, form, problems)
-        # The first one is read before anything is made: where all fails there is no empty file.
+        # The first document is read before the file is created: if all fail, there is no empty file.
         first = next(documents, None)
         written = 0
         if first is not None or not problems:
@@ -84,7 +83,7 @@ def export(
 def _ids_of(
     settings: Settings, channel: str, directory: SessionDirectory | None, problems: list[MiniclawError | str]
 ) -> list[str]:
-    """Return the sessions of a channel by name; what bears a name of it and cannot be read is a problem."""
+    """Return the ids of a channel's sessions, sorted; its unreadable files are added to `problems`."""
     listing = list_directory(settings, directory)
     if directory is not None:
         mine = (problem for problem in listing.problems if problem.key.startswith(f"{channel}_"))
@@ -98,7 +97,7 @@ def _documents(
     form: Callable[[Session, bytes], bytes],
     problems: list[MiniclawError | str],
 ) -> Iterator[bytes]:
-    """Yield the sessions, one after another; what is wrong with one is a problem, and the next one follows."""
+    """Yield the documents of the sessions; the error of a session is added to `problems`, and the next one follows."""
     for session_id in session_ids:
         try:
             if directory is None:
@@ -111,7 +110,7 @@ def _documents(
 
 
 def _as_json(session: Session, source: bytes) -> bytes:
-    """Return the content of the file where every JSON decoder takes it."""
+    """Return the content of the file, or, if not every JSON decoder accepts it, an equivalent that all accept."""
     return source if codec.is_plain_json(source) else bytes(codec.encode_plainly(session))
 
 
@@ -122,7 +121,7 @@ _AS: Final[dict[Format, Callable[[Session, bytes], bytes]]] = {
 
 
 def _write_array(write: Write, documents: Iterator[bytes]) -> int:
-    """Write a JSON array, and return of how many."""
+    """Write a JSON array, and return its length."""
     number = 0
     write(b"[")
     for number, document in enumerate(documents, 1):
@@ -133,7 +132,7 @@ def _write_array(write: Write, documents: Iterator[bytes]) -> int:
 
 
 def _write_one_by_one(write: Write, documents: Iterator[bytes]) -> int:
-    """Write documents with an empty line between two, and return how many."""
+    """Write documents with an empty line between two, and return their number."""
     number = 0
     for number, document in enumerate(documents, 1):
         if number > 1:
@@ -144,12 +143,12 @@ def _write_one_by_one(write: Write, documents: Iterator[bytes]) -> int:
 
 @contextmanager
 def _opened(path: Path | None, as_format: Format) -> Iterator[Write]:
-    """Make the file to write to, or take standard output, where JSON is printed as all commands print it.
+    """Create the file to write to, or use standard output, where JSON is printed as all commands print it.
 
-    A file that could not be completed is removed.
+    An incomplete file is deleted.
 
     Raises:
-        OutputFileError: There is such a file, or it cannot be made or written.
+        OutputFileError: The file exists, or it cannot be created or written.
     """
     if path is None:
         yield partial(echo_json_document if as_format == "json" else click.echo, nl=False)
@@ -209,9 +208,9 @@ def _message(message: Message) -> Iterator[str]:
 
 
 def _without_html(lines: Iterable[str]) -> Iterator[str]:
-    """Yield lines in which nothing begins a tag or a comment; blocks of code, where nothing does, stay as they are.
+    """Yield lines in which no tag and no comment begins; code blocks, in which none can begin, are unchanged.
 
-    A block begins where every reader of Markdown sees one, and ends where any of them may see its end.
+    A block begins where every reader of Markdown sees a beginning, and ends where any of them may see an end.
     """
     fence: str | None = None
     for line in lines:
@@ -226,5 +225,5 @@ def _without_html(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Return a text of one line that Markdown takes for nothing else."""
+    """Return a text in one line, with the special characters of Markdown escaped."""
     return "".join(f"\\{char}" if char in "\\`*_[]<>#&" else char for char in one_line(text))

@@ -21,7 +21,7 @@ _BAR_WIDTH = 24
 
 
 def _days(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
-    # Not int() alone, which takes more than digits.
+    # Not int() alone, which accepts more than digits.
     if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) > MAX_FORECAST_DAYS:
         raise click.BadParameter(f"{value!r}: give a number of days from 0 to {MAX_FORECAST_DAYS}")
     return int(value)

@@ -1,4 +1,4 @@
-"""``miniclaw sessions``: the group. Each of its commands is in a module of its own."""
+"""``miniclaw sessions``: the group. Each command has a module of its own; `pin` and `unpin` share one."""
 
 from __future__ import annotations
 

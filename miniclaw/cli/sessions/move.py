@@ -26,7 +26,7 @@ def move(settings: Settings, session_id: str, target_id: str) -> None:
         names.split_session_id(each)  # a mistyped id is reported before anything is done
     refuse_if_held(settings)
     with sessions_opened(settings) as directory:
-        if directory is None:  # where there is none, none is made
+        if directory is None:  # a missing directory is not created
             raise SessionNotFoundError(session_id)
     operate(settings, lambda operations: operations.move(session_id, target_id))
     click.echo(f"Moved {one_line(session_id)} to {one_line(target_id)}.")

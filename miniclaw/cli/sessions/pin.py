@@ -39,10 +39,10 @@ def unpin(settings: Settings, session_ids: tuple[str, ...]) -> None:
 
 def _set_pinned(settings: Settings, session_ids: tuple[str, ...], pinned: bool) -> None:
     for session_id in session_ids:
-        names.split_session_id(session_id)  # what is no id is told before anything is done
+        names.split_session_id(session_id)  # an invalid id is reported before anything is done
     refuse_if_held(settings)
     with sessions_opened(settings) as directory:
-        if directory is None:  # where there is none, none is made
+        if directory is None:  # a missing directory is not created
             raise SessionNotFoundError(session_ids[0])
     problems = operate(settings, lambda operations: _set_all(operations, session_ids, pinned))
     for problem in problems:
@@ -52,7 +52,7 @@ def _set_pinned(settings: Settings, session_ids: tuple[str, ...], pinned: bool) 
 
 
 async def _set_all(operations: Operations, session_ids: tuple[str, ...], pinned: bool) -> list[MiniclawError]:
-    """Pin or unpin one after another, and return what could not be done."""
+    """Pin or unpin one session after another, and return the errors."""
     problems: list[MiniclawError] = []
     word = "pinned" if pinned else "unpinned"
     for session_id in dict.fromkeys(session_ids):

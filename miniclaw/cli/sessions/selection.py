@@ -1,7 +1,7 @@
-"""Which sessions a command is to delete: some by their ids, or all of a channel, of a chat, or of a chat on a channel.
+"""Selection of the sessions to delete: by their ids, or all of a channel, of a chat, or of a chat on one channel.
 
-For an erasure their copies count as well: entries of the trash, files in quarantine, and what an earlier implementation
-has left. Whose a damaged one is, its name has to tell; see `miniclaw.session.names`.
+An erasure includes copies: entries of the trash, files in quarantine, and files of an earlier implementation. A damaged
+copy is assigned to a session by its name alone; see `miniclaw.session.names`.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Copy(Struct):
     """A file of the trash, of the quarantine, or of an earlier implementation.
 
     Attributes:
-        session_id: Whose it is.
-        place: Its folder, for a person, and its name there; its name alone where it lies among the sessions.
-        size: Bytes.
-        since: When it came there, aware.
+        session_id: The session of which it is a copy.
+        place: Its folder and its name there, for a person; its name alone if it is among the sessions.
+        size: Its size in bytes.
+        since: The time since which it is there, aware.
     """
 
     session_id: str
@@ -47,13 +47,13 @@ class Copy(Struct):
 
 
 class Selection(Struct):
-    """What is to go.
+    """The files to delete.
 
     Attributes:
         sessions: The sessions in their places.
-        copies: What is kept of them elsewhere, and of sessions that are gone already.
-        kept: Files that are of these sessions, or may be, and do not go: they cannot be read, or it is not known whose
-            they are.
+        copies: Copies of these sessions, and of selected sessions that are deleted already.
+        kept: Files that belong or may belong to these sessions, and are not deleted: they cannot be read, or their
+            session is not certain.
     """
 
     sessions: list[StoredSession] = field(default_factory=list)
@@ -62,27 +62,27 @@ class Selection(Struct):
 
     @property
     def session_ids(self) -> list[str]:
-        """All sessions of which something is to go, sorted."""
+        """Ids of all sessions with a file to delete, sorted."""
         found = {session.header.session_id for session in self.sessions}
         return sorted(found | {copy.session_id for copy in self.copies})
 
     @property
     def bytes(self) -> int:
-        """The sizes of all that is to go, added up."""
+        """Total size of the files to delete."""
         return sum(session.size for session in self.sessions) + sum(copy.size for copy in self.copies)
 
 
 class _Wish(Protocol):
     def is_for(self, session_id: str) -> bool:
-        """Return whether a session is meant."""
+        """Return whether a session is selected."""
         ...
 
     def whose(self, name: str) -> str | None:
-        """Return the session that is meant, and whose file has this name; None: there is none, or it does not tell."""
+        """Return the selected session whose file has this name; None: there is none, or the name is not certain."""
         ...
 
     def may_be_for(self, name: str) -> bool:
-        """Return whether a file of this name may be of a session that is meant."""
+        """Return whether a file of this name may belong to a selected session."""
         ...
 
 
@@ -105,7 +105,7 @@ class _ByIds:
 
 
 class _ByChat:
-    """All of a channel, of a chat, or of a chat on a channel."""
+    """All sessions of a channel, of a chat, or of a chat on one channel."""
 
     def __init__(self, channel: str | None, chat_id: str | None) -> None:
         self._channel = channel
@@ -128,7 +128,7 @@ class _ByChat:
         return session is not None and session.may_be_for(name)
 
     def _session(self, channel: str, chat_id: str) -> _ByIds | None:
-        """Return the wish for this session alone; None where it is not meant, or there can be no such."""
+        """Return the wish for this session alone; None if it is not selected, or its id is invalid."""
         session_id = f"{channel}_{chat_id}"
         try:
             return _ByIds([session_id]) if self.is_for(session_id) else None
@@ -137,10 +137,10 @@ class _ByChat:
 
 
 def _cut_names(session_id: str) -> dict[str, bool]:
-    """Return what files of a session are called in quarantine where their names are too long for it; without stamps.
+    """Return the names in quarantine, without stamps, of those files of a session whose names are too long for it.
 
-    With each stands whether that is sure to be the session's. A long name of an earlier implementation is cut within
-    the chat id, and may be another session's as well; of our own names, only what stood behind them is cut.
+    The value is True if the name is certain to be this session's. A long name of an earlier implementation is cut
+    within the chat id, and may be another session's as well; of our own names, only the suffix after them is cut.
     """
     return {
         quarantined_stem(name + suffix): not _is_long(name)
@@ -160,9 +160,9 @@ def select_by_id(
     """Select sessions by their ids.
 
     Raises:
-        InvalidSessionIdError: A text is the id of no session.
-        SessionNotFoundError: There is no such session; for an erasure, nothing of it in trash or quarantine either.
-        SessionFileError: One cannot be read, and will not be deleted.
+        InvalidSessionIdError: A text is no session id.
+        SessionNotFoundError: There is no such session; for an erasure, no copy of it either.
+        SessionFileError: A session cannot be read, and will not be deleted.
     """
     selection = Selection()
     leftovers: list[Leftover] = []
@@ -227,7 +227,7 @@ def _add_copies(
 
 
 def _of_conflicts(wish: _Wish, conflicts: list[ProblemFile]) -> list[ProblemFile]:
-    """Return the conflict copies of sessions that are meant, in which messages of a person are left."""
+    """Return the conflict copies of selected sessions; messages of a person remain in them."""
     return [copy for copy in conflicts if _is_copy_for(wish, copy)]
 
 
@@ -253,11 +253,11 @@ def _add_trash(selection: Selection, bin_: Trash, wish: _Wish) -> None:
 
 
 def _add_leftovers(selection: Selection, leftovers: Iterable[Leftover], wish: _Wish) -> Selection:
-    """Add what lies in quarantine, and what an earlier implementation has left and is about to move there.
+    """Add the files in quarantine, and the files of an earlier implementation, which a cleanup moves there.
 
-    A file in quarantine that holds a session is that session's, under any name. Of the others, a file that may belong
-    to a session that is meant is kept, and so is one with a long name, also before the name is cut: the file would be
-    on its way to quarantine.
+    A file in quarantine that contains a session belongs to that session, under any name. Any other file belongs to the
+    session that its name identifies. It is kept if the name may, but need not, be that of a selected session. A file
+    whose name is too long for quarantine is kept as well, before the name is cut: it would be on its way there.
     """
     for leftover in leftovers:
         name = session_file_of(leftover)

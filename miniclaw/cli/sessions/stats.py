@@ -62,10 +62,10 @@ def stats(settings: Settings, as_json: bool) -> None:
 
 
 def percentile(ordered: Sequence[T], percent: int) -> T | None:
-    """Return the least of the values that so many percent of all are not above; None of nothing.
+    """Return the least value that so many percent of the values do not exceed; None if there are no values.
 
     Args:
-        ordered: In ascending order.
+        ordered: The values, in ascending order.
         percent: From 1 to 100, both inclusive.
     """
     return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else None
