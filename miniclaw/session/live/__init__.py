@@ -1,1 +1,1 @@
-"""Sessions in memory and their store: locks, loading, saving, removing and moving on the trio thread."""
+"""Sessions in memory and their store: locks, loading, saving, removal and moves on the trio thread."""

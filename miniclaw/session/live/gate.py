@@ -1,8 +1,8 @@
-"""The gate through which the operations on the sessions come: open, closed, and in the end sealed.
+"""Admission of operations on sessions: the gate is open, then closed, and finally sealed.
 
 The runtime ends in this order: it *closes* the gate, so that no operation begins any more; it *drains* the operations
-that wait for the disk; it flushes; it *seals* the gate. An operation that hears from the disk after that fails, for its
-change would not be saved. All of it is used on the trio thread.
+that wait for the disk; it flushes; it *seals* the gate. An operation whose disk access ends after that fails, because
+its change would not be saved. All methods are called on the trio thread.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Gate:
         self._idle = trio.Event()  # set when no operation is under way; replaced by `drain`
 
     async def enter(self) -> None:
-        """Begin an operation: a checkpoint, and then no other task comes between.
+        """Begin an operation: pass a checkpoint, then admit or refuse the operation in one step.
 
         Raises:
             RuntimeClosedError: The runtime ends.
-            OwnershipLostError, ForkedRuntimeError: As `SessionStore.check_owned`.
+            OwnershipLostError, ForkedRuntimeError: As in `SessionStore.check_owned`.
         """
         await trio.lowlevel.checkpoint()
         if self._closed:
@@ -44,7 +44,7 @@ class Gate:
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        """Count an operation for a block in which it waits for the disk."""
+        """Count an operation during a block in which it waits for the disk."""
         self._under_way += 1
         try:
             yield
@@ -54,18 +54,18 @@ class Gate:
                 self._idle.set()
 
     def check(self) -> None:
-        """Go on after the disk has answered, in the same step.
+        """Check after a disk access that a change made in the same step can still be saved.
 
         Raises:
-            RuntimeClosedError: It is too late: what is changed now would not be saved.
-            OwnershipLostError, ForkedRuntimeError: As `SessionStore.check_owned`.
+            RuntimeClosedError: The gate is sealed: a change would not be saved.
+            OwnershipLostError, ForkedRuntimeError: As in `SessionStore.check_owned`.
         """
         if self._sealed:
             raise RuntimeClosedError
         self._store.check_owned()
 
     def close(self) -> None:
-        """Let no operation begin any more; those under way go on."""
+        """Refuse new operations; those under way continue."""
         self._closed = True
 
     async def drain(self) -> None:
@@ -75,5 +75,5 @@ class Gate:
             await self._idle.wait()
 
     def seal(self) -> None:
-        """Let no operation change a session any more."""
+        """Refuse new operations, and all changes by those still under way."""
         self._closed = self._sealed = True

@@ -1,4 +1,4 @@
-"""Loading sessions into memory, and noticing that the disk has another version than memory."""
+"""Loading of sessions into memory, and detection of sessions that another program changed on disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from miniclaw.session.names import split_session_id
 from miniclaw.session.types import Session, SessionHeader
 
 LOOK_SECONDS: Final = 1
-"""How long a disk that hangs can hold up the use of a session that is in memory."""
+"""Longest time that a hung disk delays the use of a session in memory."""
 
 _UNUSABLE: Final = (CorruptSessionError, MismatchedSessionError, NoSessionFileError, SessionTooLargeError)
 
@@ -38,7 +38,7 @@ class SessionLoader:
     """The loading part of a `SessionManager`, whose store, memory, locks and gate it shares.
 
     Args:
-        call_for_save: Called when more is in memory than should be.
+        call_for_save: Called when memory is over its bounds.
     """
 
     def __init__(
@@ -61,22 +61,22 @@ class SessionLoader:
     async def use(self, session_id: str, *, create: bool = False) -> Entry:
         """Return a session for an operation that begins now, from memory or from the disk.
 
-        A copy in memory without unsaved changes is compared with its file first: the disk wins.
+        A clean copy in memory is compared with its file first; the disk wins.
 
         Args:
             session_id: The session.
-            create: Whether a new one is made where there is none. A file in its place that is no session, or another
-                session's, goes to quarantine then, with an ERROR.
+            create: If true, a missing session is created. A file in its place that is no session, or another session's,
+                is then moved to quarantine, with an ERROR.
 
         Raises:
-            SessionNotFoundError: There is none, and none was to be made.
-            StoreError: It could not be read; or the runtime ends, as `Gate.enter` and `Gate.check`.
+            SessionNotFoundError: The session does not exist, and `create` is false.
+            StoreError: The session could not be read; or the runtime ends, as in `Gate.enter` and `Gate.check`.
 
         Cancellation: nothing has changed, or a session was loaded.
         """
         await self._gate.enter()
         entry = self._memory.find(session_id)
-        # A save that is under way looks itself, and a removal asks memory once more: neither is waited for.
+        # No wait for the lock: a save under way compares the file itself, and a removal asks memory once more.
         if entry is not None and (entry.dirty or self._locks.is_held(session_id)):
             return entry
         split_session_id(session_id)
@@ -91,11 +91,11 @@ class SessionLoader:
         return entry
 
     async def header(self, session_id: str) -> SessionHeader | Session:
-        """Return what retention goes by, of memory or else of the disk. Does not count as an access.
+        """Return the header of a session, from memory or else from the disk. Does not count as an access.
 
         Raises:
-            SessionNotFoundError: There is no such session.
-            StoreError: It could not be read; or the runtime ends, as `Gate.enter`.
+            SessionNotFoundError: The session does not exist.
+            StoreError: The session could not be read; or the runtime ends, as in `Gate.enter`.
         """
         await self._gate.enter()
         if entry := self._memory.find(session_id):
@@ -106,19 +106,19 @@ class SessionLoader:
             return await self._store.header(session_id, finished=lease.join())
 
     async def current(self, session_id: str, lease: Lease) -> Entry | None:
-        """Return a session that is in memory, unless the disk has another version of it: then memory forgets its own.
+        """Return a session in memory; forget a clean one and return None if its file was changed or deleted.
 
         Args:
             session_id: The session.
-            lease: Its lock, which the caller holds.
+            lease: The caller's hold on its lock.
         """
         entry = self._memory.find(session_id)
         if entry is None or entry.dirty:
             return entry
         difference: Difference = "same"
-        with trio.move_on_after(LOOK_SECONDS), suppress(StoreError):  # what it refuses, it refuses a save as well
+        with trio.move_on_after(LOOK_SECONDS), suppress(StoreError):  # the same error will refuse a save
             difference = await self._store.compare(entry.session, finished=lease.join())
-        if difference == "same" or entry.dirty:  # used meanwhile: its save looks again
+        if difference == "same" or entry.dirty:  # dirty by now: its save compares again
             return entry
         self._memory.forget(session_id)
         log.info(
@@ -129,7 +129,7 @@ class SessionLoader:
         return None
 
     async def _load(self, session_id: str, lease: Lease, *, create: bool) -> Entry:
-        # No name for the entry here: the frame of a caught error may live on, and the session with it.
+        # No local name for the entry: the frame of a caught error may outlive the call and keep the session alive.
         try:
             return Entry(await self._store.load(session_id, finished=lease.join()), saved=True)
         except SessionNotFoundError:

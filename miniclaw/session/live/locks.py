@@ -1,4 +1,4 @@
-"""One lock per session, around its file. Memory needs none: only the trio thread touches it."""
+"""One lock per session, for its file. Memory needs no lock: only the trio thread touches it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import trio
 class FileLocks:
     """Locks by session id, made on demand.
 
-    A lock belongs to a piece of work and not to a task: a thread that outlives its task still holds it, and whoever
-    hears of its end releases it. Hence semaphores of one.
+    A lock belongs to a piece of work and not to a task: a worker thread that outlives its task still holds the lock,
+    and another task releases it. Therefore each lock is a semaphore and not a `trio.Lock`.
     """
 
     def __init__(self) -> None:
-        # Held or awaited ones only. Changed by the methods here, on the trio thread.
+        # Only locks that are held. Changed by these methods, on the trio thread.
         self._semaphores: dict[str, trio.Semaphore] = {}
 
     def __repr__(self) -> str:
@@ -26,30 +26,30 @@ class FileLocks:
         return len(self._semaphores)
 
     def is_held(self, session_id: str) -> bool:
-        """Return whether somebody works on this session's file."""
+        """Return whether the lock of this session is held."""
         return session_id in self._semaphores
 
     def acquire_nowait(self, session_id: str) -> bool:
-        """Take the lock if it is free; return whether it was."""
+        """Take the lock if it is free; return whether it was taken."""
         if session_id in self._semaphores:
             return False
         self._semaphores[session_id] = trio.Semaphore(0, max_value=1)
         return True
 
     async def acquire(self, session_id: str) -> None:
-        """Take the lock, in turn.
+        """Take the lock in the order of arrival.
 
-        Cancellation: it is not taken.
+        Cancellation: the lock is not taken.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self.acquire_nowait(session_id):  # at once: who has seen that it is free does not come to wait for it
+        if self.acquire_nowait(session_id):  # before the checkpoint: a caller that saw it free gets it
             await trio.lowlevel.cancel_shielded_checkpoint()
         else:
-            # The holder's release hands it over, so there is no moment at which it is free.
+            # The holder's release hands the lock over; it is never free in between.
             await self._semaphores[session_id].acquire()
 
     def release(self, session_id: str) -> None:
-        """Hand the lock to who waits longest, or forget it."""
+        """Hand the lock to the task that has waited longest, or forget it."""
         semaphore = self._semaphores[session_id]
         if semaphore.statistics().tasks_waiting:
             semaphore.release()
@@ -57,13 +57,13 @@ class FileLocks:
             del self._semaphores[session_id]
 
     def release_all(self, session_ids: Iterable[str]) -> None:
-        """Release several."""
+        """Release the locks of several sessions."""
         for session_id in session_ids:
             self.release(session_id)
 
     @asynccontextmanager
     async def hold(self, session_id: str) -> AsyncIterator[Lease]:
-        """Hold the lock of one session for a block, and for the work that joins the lease."""
+        """Hold the lock of one session for a block and for all work that joins the lease."""
         await self.acquire(session_id)
         lease = Lease(self, session_id)
         try:
@@ -73,10 +73,10 @@ class FileLocks:
 
 
 class Lease:
-    """A lock that a task holds together with the threads that work for it; free when the last of them has left.
+    """A lock held jointly by a task and its worker threads; free when the last of them has left.
 
-    A task that is cancelled leaves at once, and the thread that it leaves behind may still be about to rename the
-    file: nobody else may work on it before that has ended.
+    A cancelled task leaves at once, while its worker thread may still be about to rename the file. The lock keeps other
+    work off the file until that thread has ended.
     """
 
     def __init__(self, locks: FileLocks, session_id: str) -> None:
@@ -85,7 +85,7 @@ class Lease:
         self._parties = 1
 
     def join(self) -> Callable[[], None]:
-        """Add a party; return what it calls, once, when it leaves."""
+        """Add a party; return the function with which it leaves, to be called exactly once."""
         self._parties += 1
         return self.leave
 

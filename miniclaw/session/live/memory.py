@@ -1,6 +1,6 @@
-"""The sessions in memory: which are live, which are dirty, which may leave.
+"""The sessions in memory: their order of use, their unsaved changes, and their eviction.
 
-Only the trio thread touches this, and every method is one synchronous step.
+Only the trio thread uses this module, and every method is one synchronous step.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from miniclaw.session.format.footprint import append_message, forget_first, sess
 from miniclaw.session.types import Message, Session
 
 SaveState: TypeAlias = Literal["unsaved", "saved", "removed"]
-"""What became of a revision of a session.
+"""The state of one revision of a session.
 
-``unsaved``: it is in memory alone. ``saved``: it is on disk, in the session or, if that was removed, in the trash.
-``removed``: its session was deleted for good before it was saved.
+``unsaved``: the revision is in memory alone. ``saved``: it is on disk, in the session or, if that was removed, in the
+trash. ``removed``: the session was deleted for good before the revision was saved.
 """
 
 
@@ -25,19 +25,19 @@ class Entry:
     """A live session. Changed by the manager.
 
     Attributes:
-        session: The one object that everybody shares.
-        revision: Counts the changes.
-        saved_revision: The one that is on disk.
-        users: How many hold it in use.
-        leaving: It is being deleted: nobody else may have it before that has ended.
-        removed: It was deleted.
+        session: The one object that all users share.
+        revision: Number of changes so far.
+        saved_revision: The revision on disk.
+        users: Number of blocks that hold it in use.
+        leaving: True while it is being deleted or moved; no other operation gets it before that has ended.
+        removed: True once it is deleted or moved.
     """
 
     __slots__ = ("leaving", "removed", "revision", "saved_revision", "session", "session_id", "users")
 
     def __init__(self, session: Session, *, saved: bool) -> None:
         self.session = session
-        self.session_id = session.session_id  # by which it is known, whatever is done to the object
+        self.session_id = session.session_id  # a copy: a user might change that of the object
         self.revision = 0 if saved else 1
         self.saved_revision = 0
         self.users = 0
@@ -46,11 +46,11 @@ class Entry:
 
     @property
     def dirty(self) -> bool:
-        """Whether there are changes that are not on disk."""
+        """True if some changes are not on disk."""
         return self.revision != self.saved_revision
 
     def watch(self) -> Callable[[], SaveState]:
-        """Return a function that tells what became of the session as it is now."""
+        """Return a function that reports the state of the present revision."""
         revision = self.revision
 
         def state() -> SaveState:
@@ -65,22 +65,22 @@ class SessionMemory:
     """Sessions by id, in the order of their last use.
 
     Args:
-        max_live_sessions: How many may stay once they are saved.
-        max_live_bytes: How many bytes these may take; a single session may take more.
+        max_live_sessions: Bound on the sessions in memory, at least 1; dirty ones and those in use may exceed it.
+        max_live_bytes: Bound on their bytes, at least 1; likewise, and a single session may take more.
 
     Attributes:
-        bytes: How many the live ones take, as `miniclaw.session.format.footprint` counts it.
+        bytes: Bytes of the live sessions, as counted by `miniclaw.session.format.footprint`.
     """
 
     def __init__(self, max_live_sessions: int, max_live_bytes: int) -> None:
         for name, bound in (("max_live_sessions", max_live_sessions), ("max_live_bytes", max_live_bytes)):
-            # A bool is an int, but says nothing of how many.
+            # A bool is an int, but no count.
             if not isinstance(bound, int) or isinstance(bound, bool) or bound < 1:
                 raise ValueError(f"{name} is a whole number from 1, not {bound!r}")
         self._bound = max_live_sessions
         self._max_bytes = max_live_bytes
         self._live: OrderedDict[str, Entry] = OrderedDict()  # least recently used first
-        # All sessions that somebody holds, also clean ones that left `_live`: they keep their identity.
+        # All sessions that are referenced anywhere, also clean ones that were evicted: they keep their identity.
         self._held: WeakValueDictionary[str, Session] = WeakValueDictionary()
         self.bytes = 0
 
@@ -91,11 +91,11 @@ class SessionMemory:
         return session_id in self._live
 
     def peek(self, session_id: str) -> Entry | None:
-        """Return a session that is live."""
+        """Return a live session, also one that is leaving; None: it is not live."""
         return self._live.get(session_id)
 
     def find(self, session_id: str) -> Entry | None:
-        """Return a session that is live, or that left and is still held by somebody; None: also while it is leaving."""
+        """Return a session that is live, or evicted and still referenced; None if there is none, or it is leaving."""
         entry = self._find(session_id)
         return None if entry is None or entry.leaving else entry
 
@@ -107,17 +107,17 @@ class SessionMemory:
         return entry
 
     def add(self, entry: Entry) -> bool:
-        """Make a session live; return whether it is time to save, so that others may leave.
+        """Make a session live; return True if a save is needed, so that other sessions can be evicted.
 
-        It is with each session over the bound, and when the bytes run over theirs: only then, because what takes them
-        may be one large session, which is not to be saved again and again.
+        True for each session over the bound, but for bytes only when they cross theirs: one large session may exceed it
+        alone, and must not be saved again and again.
         """
         self._held[entry.session_id] = entry.session
         ran_over = self._enter(entry)
         return ran_over or len(self._live) > self._bound
 
     def append(self, entry: Entry, message: Message) -> bool:
-        """Append a message to a live session; return whether the bytes have run over by it."""
+        """Append a message to a live session; return whether the bytes crossed their bound by it."""
         return self._grow(append_message(entry.session, message))
 
     def _enter(self, entry: Entry) -> bool:
@@ -137,19 +137,19 @@ class SessionMemory:
         return entry
 
     def forget_first(self, entry: Entry, count: int) -> None:
-        """Take the first messages out of a session; they went with its file."""
+        """Remove the first messages of a session, which were deleted with its file."""
         was_live = self._leave(entry.session_id) is entry
         forget_first(entry.session, count)
         if was_live:
             self._enter(entry)
 
     def used(self, entry: Entry) -> None:
-        """Note a use, the most recent one."""
+        """Mark a session as the most recently used one."""
         if self._live.get(entry.session_id) is entry:
             self._live.move_to_end(entry.session_id)
 
     def forget(self, session_id: str) -> Entry | None:
-        """Drop a session, whoever holds it: what they hold is no session any more. Return what was there."""
+        """Forget a session, and return its entry if it was live. Objects still referenced are no session any more."""
         self._held.pop(session_id, None)
         return self._leave(session_id)
 
@@ -158,24 +158,24 @@ class SessionMemory:
         return [session_id for session_id, entry in self._live.items() if entry.dirty]
 
     def set_aside(self, session_id: str) -> Entry | None:
-        """Take a session that is going to be deleted out of everybody's reach; None: it is not in memory.
+        """Withdraw a session that is about to be deleted or moved; None: it is not in memory.
 
-        The caller holds its lock: whoever wants the session from here on waits for that, so nothing is added to what
-        goes. With `Entry.leaving` reset it is back; else `drop` ends it.
+        The caller holds its lock. Any other operation waits for that lock, so nothing is added to the session. To undo
+        this, reset `Entry.leaving`; to complete it, call `drop`.
         """
         if (entry := self._find(session_id)) is not None:
             entry.leaving = True
         return entry
 
     def drop(self, entry: Entry) -> None:
-        """Forget a session that was deleted."""
+        """Forget a session that was deleted or moved."""
         entry.removed = True
         self.forget(entry.session_id)
 
     def evict(self) -> None:
-        """Let the least recently used sessions go, down to the bounds; never those unsaved or in use.
+        """Evict the least recently used sessions, down to the bounds, but none that is dirty or in use.
 
-        The last one stays however large it is: somebody talks there, and it would be loaded again for each message.
+        The most recently used one is never evicted, however large: it would be loaded again for each message.
         """
         if not self._is_overfull():
             return

@@ -1,8 +1,8 @@
-"""Moving a session to another chat: on disk (`miniclaw.session.removal.relocation`), and out of memory with it.
+"""Moves of a session to another chat: on disk (`miniclaw.session.removal.relocation`), and out of memory with it.
 
-Unsaved changes are saved first, so that the file is all there is of the session. The locks of both ids are held
-meanwhile, taken in the order of the ids, so that two moves never wait for one another. An operation on either session
-waits, and then finds the old one gone, or the new one there.
+Unsaved changes are saved first, so that the file holds the whole session. The locks of both ids are held meanwhile.
+They are taken in the order of the ids, so that two moves never deadlock. An operation on either id waits, and then
+finds the old session gone, or the new one in place.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class SessionMover:
         self._loader = loader
 
     async def move(self, session_id: str, target_id: str, *, by: str, late: Late[Relocation] | None) -> Relocation:
-        """Move one session; see `SessionManager.move_session`.
+        """Move one session; `SessionManager.move_session` has the errors and the rules.
 
         Args:
             session_id: The session.
             target_id: Its new id.
-            by: Who moves it, for the log.
+            by: The actor, for the log.
             late: Takes a move whose caller got `RemovalPendingError`.
         """
         if session_id == target_id:
@@ -67,7 +67,7 @@ class SessionMover:
                 if not isinstance(outcome, StoreError):
                     log_it()
                     return late(outcome) if late is not None else None
-                if job.committed:  # else it was called off in time, and its caller knows that
+                if job.committed:  # else it was called off in time, and the caller has got an error
                     log.error("Move that outlasted its caller has failed", session_id=session_id, error=str(outcome))
                 return None
 
@@ -83,11 +83,11 @@ class SessionMover:
         return moved
 
     async def _save(self, entry: Entry, lease: Lease) -> None:
-        """Bring a session to the disk, where it is not.
+        """Save a session if it is dirty.
 
         Raises:
-            SessionInUseError: A turn holds it, and would go on with a session that is no more.
-            SessionFileError: It could not be saved.
+            SessionInUseError: A turn holds the session, and would continue with one that no longer exists.
+            SessionFileError: The session could not be saved.
         """
         if entry.users:
             raise SessionInUseError(entry.session_id)
@@ -125,11 +125,11 @@ class SessionMover:
         return outcome
 
     def _end(self, entry: Entry, outcome: Relocation | StoreError, *, begun: bool) -> None:
-        """Let memory follow a move, still under its locks."""
+        """Apply the outcome of a move to memory, still under both locks."""
         if not isinstance(outcome, StoreError):
             self._memory.drop(entry)
             return
-        # The place of its file is not certain: memory has the session, and has to save it.
+        # Once the move has begun, the location of its file is uncertain: memory has the session and has to save it.
         entry.revision += begun
         entry.leaving = False
 

@@ -1,8 +1,8 @@
-"""Removing sessions from disk and memory in one step.
+"""Removal of sessions from disk and memory in one step.
 
-What is fresh, unsaved or in use in memory is not touched. Of the rest the files are moved aside and verified in a
-thread (`miniclaw.session.removal.transaction`), which asks here, on the trio thread, for the last word; the session is
-forgotten with it. The outcome of a removal that outlasts its caller is told all the same (`miniclaw.session.threads`).
+A session that is fresh, dirty or in use in memory is not touched. The files of the others are moved aside and verified
+in a worker thread (`miniclaw.session.removal.transaction`). That thread asks for consent on the trio thread; with the
+consent, memory forgets the session. A removal that outlasts its caller is still reported (`miniclaw.session.threads`).
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ log = get_logger("miniclaw.session.manager")
 
 
 class Deletion(Struct, frozen=True):
-    """What the deletion of one session did.
+    """The deletion of one session.
 
     Attributes:
-        bytes_freed: What the disk got back.
-        entry_id: By which it can be restored from the trash; empty where it is gone for good.
-        header: As it was on the disk; None where it was only in memory.
-        size: Bytes of its file; 0 where it was only in memory.
+        bytes_freed: Bytes freed on disk, at least 0.
+        entry_id: The trash entry from which it can be restored; empty if it was deleted for good.
+        header: Its header on disk; None if the session was only in memory.
+        size: Bytes of its file; 0 if the session was only in memory.
     """
 
     bytes_freed: int
@@ -57,7 +57,7 @@ _GONE: Final = frozenset({"removed", "vanished"})
 
 
 def _first_bad(removals: Sequence[Removal], session_id: str) -> Removal | None:
-    """Return the first removal that did not remove this session; a file with another one in it is no matter."""
+    """Return the first removal that left this session's file; files that hold another session are ignored."""
     return next(
         (
             removal
@@ -96,22 +96,22 @@ class SessionRemover:
         late: Late[list[Removal]],
         order: TrashOrder | None = None,
     ) -> list[Removal]:
-        """Remove expired sessions, from disk and memory in one step.
+        """Remove expired sessions from disk and memory in one step.
 
-        Not touched are those that memory knows to be fresh, unsaved, in use, or just being loaded, saved or deleted.
-        The others are moved aside, verified, and kept after all if they turn out not to be expired or if somebody
-        has come back to them in that moment.
+        A session that is fresh, dirty or in use in memory, or whose lock is held, is not touched. The files of the
+        others are moved aside and verified. A session that turns out not to be expired, or that was used meanwhile, is
+        put back.
 
         Args:
-            sessions: As they were listed; few enough that a thread is done with them in well under 100 ms.
-            is_expired: The verdict, on a header from the disk or a session in memory.
-            late: Takes the outcome of those that are told as pending.
-            order: What goes to the trash; None: nothing does.
+            sessions: The sessions from the listing; few enough that a thread removes them in well under 100 ms.
+            is_expired: The verdict on a header from the disk or on a session in memory.
+            late: Takes the outcome of removals that were returned as pending.
+            order: The sessions to move to the trash; None: none.
 
         Returns:
-            One removal for each, in their order.
+            One removal for each session, in the same order.
 
-        Cancellation: as `Job.run`.
+        Cancellation: as for `Job.run`.
         """
         locked: dict[str, str] = {}  # key -> session id
         for session in sessions:
@@ -151,13 +151,13 @@ class SessionRemover:
     async def delete(
         self, session_id: str, *, keep_for: timedelta | None, by: str, late: Late[Deletion] | None
     ) -> Deletion:
-        """Delete one session now; see `SessionManager.delete_session`.
+        """Delete one session now; `SessionManager.delete_session` has the errors and the rules.
 
         Args:
             session_id: The session.
-            keep_for: How long the trash keeps it; None: it is gone for good.
-            by: Who deletes it.
-            late: Takes the deletion that is told as pending.
+            keep_for: Retention in the trash; None: the session is deleted for good.
+            by: The actor, for the trash and the log.
+            late: Takes a deletion that was reported as pending.
         """
         order = None
         if keep_for is not None:
@@ -190,7 +190,7 @@ class SessionRemover:
                     entry.leaving = False
 
     async def _is_kept(self, entry: Entry, lease: Lease, order: TrashOrder | None) -> bool:
-        """Save what goes to the trash, for what comes back from there is what was on the disk; return whether it is."""
+        """Save a session before it is moved to the trash, which keeps the file only; return False if that failed."""
         return order is None or not entry.dirty or await self._saver.save_held(entry, lease)
 
     async def _delete(
@@ -216,20 +216,20 @@ class SessionRemover:
         return self._deletion(session_id, entry, removals)
 
     def _end(self, entry: Entry, removals: Sequence[Removal]) -> None:
-        """Let memory follow a deletion, still under its lock."""
+        """Apply the outcome of a deletion to memory, still under the session's lock."""
         bad = _first_bad(removals, entry.session_id)
         if bad is None or bad.outcome == "unsynced":
             self._memory.drop(entry)
         else:
-            # Where its file is by now is not certain: memory is what there is, and is to be saved.
+            # The location of its file is uncertain: memory has the session and has to save it.
             entry.revision += 1
             entry.leaving = False
 
     def _deletion(self, session_id: str, entry: Entry | None, removals: Sequence[Removal]) -> Deletion:
-        """Return what a deletion did.
+        """Return the deletion that the removals add up to.
 
         Raises:
-            StoreError: It did nothing, or not all.
+            StoreError: The deletion failed, or is incomplete.
         """
         if bad := _first_bad(removals, session_id):
             kind = CorruptSessionError if bad.outcome == "corrupt" else SessionFileError
@@ -247,7 +247,7 @@ class SessionRemover:
         self, session_id: str, entry: Entry | None, late: Late[Deletion], removals: list[Removal]
     ) -> Epilogue:
         if any(removal.outcome == "kept" for removal in removals):
-            return None  # called off in time, as its caller was told
+            return None  # called off in time; the caller has got that as an error
         try:
             deletion = self._deletion(session_id, entry, removals)
         except StoreError as error:

@@ -1,4 +1,4 @@
-"""One save of several sessions by a few threads; each is settled on the trio thread, when it is durable or failed."""
+"""One save of several sessions by a few threads; each is settled on the trio thread once it is durable or failed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ log = get_logger("miniclaw.session.manager")
 
 
 class SaveOutcome(Struct, frozen=True):
-    """What became of one session of a save.
+    """The outcome of a save for one session.
 
     Attributes:
         session: The snapshot.
-        error: Why it is not durable; None when it is.
-        written: What was done to its file, which may be though it is not durable; None: nothing.
+        error: The reason why it is not durable; None: it is.
+        written: The change of its file, which need not be durable; None: the file was not changed.
     """
 
     session: Session
@@ -38,11 +38,11 @@ class SaveOutcome(Struct, frozen=True):
 
 
 class SaveReport(Struct, frozen=True):
-    """What one `SessionManager.save_all_sessions` did.
+    """The outcome of a save for all its sessions.
 
     Attributes:
-        saved: How many sessions are durable now that were not before.
-        failed: Ids of those that could not be saved; they stay in memory, for the next time.
+        saved: Number of sessions that this save has made durable.
+        failed: Ids of the sessions that could not be saved; they remain in memory for the next save.
     """
 
     saved: int = 0
@@ -50,9 +50,9 @@ class SaveReport(Struct, frozen=True):
 
 
 class SaveJob:
-    """Sessions to be saved, shared by some threads, so that one that hangs holds up nothing but its own file.
+    """Sessions to be saved, shared by several threads, so that a thread that hangs delays only its own file.
 
-    Both deques are changed by any thread, with atomic appends and pops only: who pops an item settles it.
+    Any thread changes both deques, with atomic appends and pops only: the thread that pops an item settles it.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class SaveJob:
         self._renamed: deque[tuple[Session, Written]] = deque()
 
     def work(self) -> None:
-        """Save what waits; in a thread."""
+        """Save waiting sessions until none is left; in a worker thread."""
         while (session := _pop(self._waiting)) is not None:
             try:
                 written = self._directory.save(session)
             except StoreError as error:
                 self._settle([SaveOutcome(session, error)])
-            except Exception as error:  # noqa: BLE001 - whatever somebody put into a session is that session's error
+            except Exception as error:  # noqa: BLE001 - a value that cannot be encoded fails its own session only
                 path = self._directory.path / names.file_name(session.session_id)
                 self._settle([SaveOutcome(session, SessionFileError(path, f"could not encode it: {error!r}"))])
             else:
@@ -83,7 +83,7 @@ class SaveJob:
         while (file := _pop(self._renamed)) is not None:
             renamed.append(file)
         if not renamed:
-            return  # another thread took them along
+            return  # another thread syncs them
         error = None
         try:
             self._directory.sync()
@@ -92,7 +92,7 @@ class SaveJob:
         self._settle([SaveOutcome(session, error, written) for session, written in renamed])
 
     def _settle(self, outcomes: Sequence[SaveOutcome]) -> None:
-        # All at once: the trio thread is woken for each call, and would be busy with that while threads save.
+        # All in one call: each call wakes the trio thread.
         soon(self._token, partial(self._settle_here, outcomes))
 
     def _settle_here(self, outcomes: Sequence[SaveOutcome]) -> None:
@@ -100,7 +100,7 @@ class SaveJob:
             self._settled(outcome)
 
     def give_up(self) -> None:
-        """Settle what no thread has begun; on the trio thread."""
+        """Settle as errors the sessions that no thread has begun; on the trio thread."""
         while (session := _pop(self._waiting)) is not None:
             path = self._directory.path / names.file_name(session.session_id)
             self._settled(SaveOutcome(session, SessionFileError(path, "not saved before the deadline")))
@@ -114,7 +114,7 @@ def _pop(items: deque[T]) -> T | None:
 
 
 def log_failed_save(session_id: str, error: StoreError) -> None:
-    """Say that a session could not be saved, and why, unless that was said once for all sessions."""
+    """Log a failed save, unless ownership was lost, which is logged once for all sessions."""
     if isinstance(error, OwnershipLostError):
         return
     log.error(

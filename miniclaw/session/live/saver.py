@@ -1,4 +1,4 @@
-"""Saving sessions from memory: each under its lock, settled for just the revision that was written."""
+"""Saves of sessions in memory: each under its lock, and settled for exactly the revision that was written."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ log = get_logger("miniclaw.session.manager")
 
 
 class SessionSaver:
-    """The manager's part that saves.
+    """The saving part of a `SessionManager`.
 
     Args:
-        store: Where to.
-        memory: What from; shared with the manager.
-        locks: One per session; likewise.
-        stats: Counts the saves; likewise.
+        store: The destination.
+        memory: The source; shared with the manager.
+        locks: One per session; shared with the manager.
+        stats: Counts the saves; shared with the manager.
     """
 
     def __init__(self, store: SessionStore, memory: SessionMemory, locks: FileLocks, stats: SaveStats) -> None:
@@ -35,14 +35,14 @@ class SessionSaver:
         self._stats = stats
 
     async def save(self, session_ids: Iterable[str]) -> SaveReport:
-        """Save those of some sessions that are in memory and have unsaved changes.
+        """Save the given sessions as far as they are in memory and dirty.
 
-        A failure is an ERROR in the log, with path and errno, and holds up no other session. A session whose file is
-        just being worked on is waited for.
+        A failure is logged as an ERROR, with path and errno, and delays no other session. A session whose lock is held
+        is saved when the lock is free.
 
-        Durability: what counts as saved survives a power cut.
+        Durability: a session that counts as saved survives a power cut.
 
-        Cancellation: what has begun is finished in the background; the rest stays unsaved in memory.
+        Cancellation: saves that have begun end in the background; the other sessions remain dirty in memory.
         """
         outcomes: dict[str, bool] = {}
         wanted = list(session_ids)
@@ -56,7 +56,7 @@ class SessionSaver:
         return SaveReport(len(outcomes) - len(failed), failed)
 
     async def check_place(self) -> None:
-        """Say once in the log when what is saved is no longer where people look for it, and once when it is again."""
+        """Log once that the sessions directory has left its path, and once that it is back."""
         place = await self._store.check_place()
         problem = place.problem
         told, self._stats.misplaced = self._stats.misplaced, problem
@@ -74,9 +74,9 @@ class SessionSaver:
         await self._save_locked([session_id], outcomes)
 
     async def save_held(self, entry: Entry, lease: Lease) -> bool:
-        """Save one session whose lock the caller holds, and keeps; return whether it is on disk.
+        """Save one session whose lock the caller holds and keeps; return whether the save succeeded.
 
-        Cancellation: as `save`.
+        Cancellation: as for `save`.
         """
         outcomes: dict[str, bool] = {}
         leave = lease.join()
@@ -84,11 +84,11 @@ class SessionSaver:
         return outcomes[entry.session_id]
 
     async def _save_locked(self, session_ids: Sequence[str], outcomes: dict[str, bool]) -> None:
-        """Save sessions whose locks the caller holds; each is released when it is settled."""
+        """Save sessions whose locks the caller holds; release each lock when its session is settled."""
         saving: dict[str, Entry] = {}
         for session_id in session_ids:
             entry = self._memory.find(session_id)
-            if entry is None or not entry.dirty:  # removed or saved while this waited for its turn
+            if entry is None or not entry.dirty:  # removed or saved during the wait for the lock
                 self._locks.release(session_id)
             else:
                 saving[session_id] = entry
@@ -107,7 +107,7 @@ class SessionSaver:
             if outcome.written is not None:
                 self._follow(entry, revision, outcome.written)
             if outcome.error is None and not entry.removed:
-                # Only up to the revision that was written: what was said meanwhile is still unsaved.
+                # Only up to the revision that was written: changes made meanwhile are still unsaved.
                 entry.saved_revision = revision
             release(session_id)
             outcomes[session_id] = outcome.error is None
@@ -118,7 +118,7 @@ class SessionSaver:
         await self._store.save(snapshots, settled)
 
     def _follow(self, entry: Entry, revision: int, written: Written) -> None:
-        """Let memory follow what a save has found on the disk."""
+        """Adapt memory to the state that a save has found on disk."""
         session_id = entry.session_id
         remember(entry.session, written.on_disk)
         if written.kept is not None:

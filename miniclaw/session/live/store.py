@@ -1,7 +1,8 @@
-"""Where sessions are kept: the protocol, and the store over files.
+"""The session store over files.
 
-`SessionManager` and `Cleanup` know the protocol only, so that another store (a shared one, for a fleet) can stand in.
-The callbacks are synchronous and called on the trio thread: that is where memory state may be decided upon.
+`SessionManager` and `Cleanup` use the protocol only (`miniclaw.session.live.store_protocol`), so that another store can
+replace this one, such as a shared store for a fleet. The callbacks are synchronous and called on the trio thread, the
+only thread that may decide about the state in memory.
 """
 
 from __future__ import annotations
@@ -57,23 +58,23 @@ LOAD_THREADS: Final = 8
 SWEEP_THREADS: Final = 2
 
 STOPPING_SECONDS: Final = 25
-"""How long a process that wants to own the directory waits for an owner that is stopping: longer than that takes."""
+"""Longest wait for an owner that is stopping; longer than a regular stop takes."""
 
 RETRY_SECONDS: Final = 0.1
-"""How often it looks meanwhile."""
+"""Time between two attempts during that wait."""
 
 SAYING_SECONDS: Final = 1
-"""How long an owner that begins to stop tries to say that, where the disk hangs."""
+"""Longest time that an owner spends on announcing its stop on a hung disk."""
 
 
 class FileSessionStore:
-    """The store over a directory of JSON files. Made by `open_store`.
+    """A store over a directory of JSON files. Made by `open_store`.
 
     Attributes:
-        directory: The sessions.
+        directory: The sessions directory.
         trash: The removed sessions that can be restored.
-        state: What the services remember.
-        earlier: Folders in which something may lie that could not be moved in.
+        state: The persistent state of the services.
+        earlier: Folders of an earlier version; entries that could not be moved into `directory` are still there.
     """
 
     def __init__(self, directory: SessionDirectory, earlier: EarlierFolders | None = None) -> None:
@@ -82,34 +83,34 @@ class FileSessionStore:
         self.trash = Trash(Folder.within(directory, TRASH_NAME))
         self.state = StateDirectory.within(directory)
         self._ledger_file: LedgerFile | None = None
-        # Limiters of their own, and apart: saves that hang must not keep anybody from loading.
+        # Separate limiters: saves that hang must not block loads.
         self._save_limiter = trio.CapacityLimiter(SAVE_THREADS)
         self._load_limiter = trio.CapacityLimiter(LOAD_THREADS)
         self._sweep_limiter = trio.CapacityLimiter(SWEEP_THREADS)
-        # Both are changed on the trio thread only.
+        # Both changed on the trio thread only.
         self._jobs_under_way = 0
         self._closing = False
         self._process = OpeningProcess()
 
     def keep_ledger(self, file: LedgerFile) -> None:
-        """Make scans quicker by a ledger, which is kept in this file."""
+        """Speed up scans by a ledger, which is stored in this file."""
         self._ledger_file = file
         self.directory.saved_files = SavedFiles()
 
     async def load(self, session_id: str, *, finished: Callable[[], None] | None = None) -> Session:
-        """See `SessionStore.load`."""
+        """Load a session (`SessionStore.load`)."""
         return await self.run(partial(self.directory.load, session_id, adopt=True), self._load_limiter, finished)
 
     async def compare(self, session: Session, *, finished: Callable[[], None] | None = None) -> Difference:
-        """See `SessionStore.compare`."""
+        """Compare a session with its file (`SessionStore.compare`)."""
         return await self.run(partial(self.directory.compare, session), self._load_limiter, finished)
 
     async def header(self, session_id: str, *, finished: Callable[[], None] | None = None) -> SessionHeader:
-        """See `SessionStore.header`."""
+        """Read only the header of a session (`SessionStore.header`)."""
         return await self.run(partial(self.directory.header, session_id), self._load_limiter, finished)
 
     async def save(self, sessions: Sequence[Session], settled: Callable[[SaveOutcome], None]) -> None:
-        """See `SessionStore.save`."""
+        """Save snapshots in up to `SAVE_THREADS` threads (`SessionStore.save`)."""
         job = SaveJob(self.directory, sessions, settled)
         try:
             async with trio.open_nursery() as nursery:
@@ -120,7 +121,7 @@ class FileSessionStore:
 
     @asynccontextmanager
     async def scan(self, verify: Verify | None = None, staying: Staying | None = None) -> AsyncIterator[StoreScan]:
-        """See `SessionStore.scan`."""
+        """List the directory once, in batches (`SessionStore.scan`)."""
         scan = FileScan(
             lambda ledger: DirectoryScan(self.directory, verify, ledger=ledger, staying=staying),
             self._ledger_file,
@@ -132,33 +133,33 @@ class FileSessionStore:
             scan.close()
 
     def keys(self, session_id: str) -> Sequence[str]:
-        """See `SessionStore.keys`."""
+        """Return the file names that the session may have (`SessionStore.keys`)."""
         return names.file_names(session_id)
 
     def check_process(self) -> None:
-        """See `SessionStore.check_process`."""
+        """Refuse to be used in a forked child (`SessionStore.check_process`)."""
         self._process.check()
 
     def check_owned(self) -> None:
-        """See `SessionStore.check_owned`."""
+        """Refuse a change once ownership is lost (`SessionStore.check_owned`)."""
         self._process.check()
         self.directory.check_owned()
 
     async def check_place(self) -> Place:
-        """See `SessionStore.check_place`."""
+        """Check the directory's path and its owner (`SessionStore.check_place`)."""
         return await self.run(self.directory.check_place, self._load_limiter)
 
     async def say_stopping(self) -> None:
-        """See `SessionStore.say_stopping`."""
+        """Announce that this process is stopping, for up to `SAYING_SECONDS` (`SessionStore.say_stopping`)."""
         with trio.move_on_after(SAYING_SECONDS, shield=True):
             await self.run(self.directory.say_stopping, self._load_limiter)
 
     def describe(self, key: str) -> str:
-        """See `SessionStore.describe`."""
+        """Return the path of a file (`SessionStore.describe`)."""
         return str(self.directory.path / key)
 
     async def examine(self, keys: Sequence[str]) -> dict[str, ScanRow | None]:
-        """See `SessionStore.examine`."""
+        """Read whole sessions, one per thread call (`SessionStore.examine`)."""
         found: dict[str, ScanRow | None] = {}
         for key in keys:
             work = partial(self.directory.read_row, key, verify=always)
@@ -174,23 +175,23 @@ class FileSessionStore:
         settled: Callable[[list[Removal]], Epilogue],
         order: TrashOrder | None = None,
     ) -> None:
-        """See `SessionStore.remove`."""
+        """Remove a batch of sessions (`SessionStore.remove`)."""
         token = trio.lowlevel.current_trio_token()
 
         def ask(headers: Sequence[SessionHeader]) -> Sequence[bool]:
-            # With the token the question is nobody's task: it is answered also after a cancellation.
+            # With the token the call belongs to no task, and thus also works after a cancellation.
             return trio.from_thread.run_sync(consent, headers, trio_token=token)
 
         work = partial(remove_batch, self.directory, keys, ask, trash=self.trash, order=order)
         await self.run(telling(work, settled), self._sweep_limiter, finished)
 
     async def quarantine(self, session_id: str, *, finished: Callable[[], None] | None = None) -> str:
-        """See `SessionStore.quarantine`."""
+        """Move an unreadable file to quarantine and return its new path (`SessionStore.quarantine`)."""
         work = partial(quarantine_session, self.directory, session_id)
         return str(await self.run(work, self._load_limiter, finished))
 
     async def leftovers(self, now: datetime, names: Sequence[str]) -> list[Leftover]:
-        """See `SessionStore.leftovers`."""
+        """List the leftovers beside the sessions (`SessionStore.leftovers`)."""
         work = partial(
             list_leftovers,
             self.directory,
@@ -207,16 +208,16 @@ class FileSessionStore:
         *,
         order: TrashOrder | None = None,
     ) -> None:
-        """See `SessionStore.remove_leftovers`."""
+        """Remove a batch of leftovers (`SessionStore.remove_leftovers`)."""
         work = partial(remove_leftovers, self.directory, leftovers, trash=self.trash, order=order)
         await self.run(telling(work, settled), self._sweep_limiter)
 
     async def free_disk(self) -> int | None:
-        """See `SessionStore.free_disk`."""
+        """Return the number of free bytes on the disk (`SessionStore.free_disk`)."""
         return await self.run(self.directory.free_disk, self._sweep_limiter)
 
     async def find_trashed(self, text: str) -> tuple[str, str]:
-        """See `SessionStore.find_trashed`."""
+        """Return the session id and the entry id that a text means (`SessionStore.find_trashed`)."""
         entry = await self.find_entry(text)
         if entry.from_quarantine:
             raise CorruptTrashError(self.trash.path_of(entry.id), "it lay in quarantine, and goes back there only")
@@ -225,14 +226,14 @@ class FileSessionStore:
         return entry.session_id, entry.id
 
     async def find_entry(self, text: str) -> TrashEntry:
-        """Return the entry of the trash that a text means; see `Trash.find`."""
+        """Return the trash entry that a text means, by the rules and errors of `Trash.find`."""
         return await self.run(partial(self._find_entry, text), self._load_limiter)
 
     def _find_entry(self, text: str) -> TrashEntry:
         try:
             return self.trash.find(text)
         except TrashEntryNotFoundError as error:
-            # What lies in a folder that may be shared is maybe another directory's.
+            # An entry in a folder that may be shared might belong to another sessions directory.
             if self.earlier is None or self.earlier.trash is None or self.earlier.may_be_shared:
                 raise
             outside = Trash(Folder(self.earlier.trash, fs=self.directory.fs))
@@ -243,7 +244,7 @@ class FileSessionStore:
             raise TrashEntryNotFoundError(self.trash.path, text, outside.path) from None
 
     async def restore(self, entry_id: str, now: datetime, *, finished: Callable[[], None] | None = None) -> str:
-        """See `SessionStore.restore`."""
+        """Restore a session from the trash (`SessionStore.restore`)."""
         work = partial(restore, self.directory, self.trash, entry_id, now)
         return await self.run(work, self._load_limiter, finished)
 
@@ -256,7 +257,7 @@ class FileSessionStore:
         finished: Callable[[], None],
         settled: Callable[[Relocation | StoreError], Epilogue],
     ) -> None:
-        """See `SessionStore.relocate`."""
+        """Give a session another id (`SessionStore.relocate`)."""
         token = trio.lowlevel.current_trio_token()
 
         def ask() -> bool:
@@ -267,7 +268,7 @@ class FileSessionStore:
                 return relocate(self.directory, session_id, target_id, ask)
             except StoreError as error:
                 return error
-            except Exception as error:  # noqa: BLE001 - no memory, or the program has ended: an outcome, too
+            except Exception as error:  # noqa: BLE001 - out of memory, or trio has ended: also an outcome
                 path = self.directory.path / names.file_name(session_id)
                 return SessionFileError(path, f"could not move it: {error!r}")
 
@@ -276,12 +277,12 @@ class FileSessionStore:
     async def run(
         self, work: Callable[[], T], limiter: trio.CapacityLimiter, finished: Callable[[], None] | None = None
     ) -> T:
-        """Run work on the directory in a thread; the directory stays open and locked for as long as that takes.
+        """Run work on the directory in a worker thread, as `miniclaw.session.threads.run_in_thread` does.
 
-        See `miniclaw.session.threads.run_in_thread`.
+        The directory remains open and locked until the thread has ended.
 
         Raises:
-            ForkedRuntimeError: This is a forked child, in which there are no such threads.
+            ForkedRuntimeError: This process is a forked child, which has no worker threads.
         """
         self._process.check()
 
@@ -295,10 +296,10 @@ class FileSessionStore:
         return await run_in_thread(work, limiter=limiter, finished=done)
 
     def close(self) -> None:
-        """Close the directory, at once or when the last thread has left it.
+        """Close the directory: at once, or when the last worker thread has left it.
 
-        A thread whose disk hangs still has the descriptors in its hands: closing them could make it work on another
-        program's files. Until then the directory also stays locked.
+        A thread on a hung disk still uses the descriptors. If they were closed, their numbers could be reused, and the
+        thread would work on other files. The directory also remains locked until then.
         """
         self._closing = True
         if self._jobs_under_way:
@@ -338,20 +339,21 @@ async def open_store(
     earlier: EarlierFolders | None = None,
     fs: OsCalls | None = None,
 ) -> AsyncIterator[FileSessionStore]:
-    """Open a sessions directory as its one owner, and resolve what an earlier process left unfinished.
+    """Open a sessions directory as its one owner, and recover unfinished work of an earlier process.
 
     Args:
         sessions_dir: The directory; its last component may not be a link.
-        create: Make it where it is missing, mode 0700.
-        own: False opens it only to read; nothing is changed by that.
-        briefly: Whether to own it only for a moment, as a command does: others wait for that.
+        create: If true, create a missing directory, with mode 0700.
+        own: If false, open the directory only for reading, without any change to it.
+        briefly: If true, this owner holds the directory for a moment only, as a command does, and others wait for it.
         earlier: Folders of an earlier version whose content the owner moves into `sessions_dir`; None: there are none.
-        fs: The system calls; the real ones where None.
+        fs: The system calls; None: the real ones.
 
     Raises:
-        SessionsDirectoryError: It cannot be used.
-        WorkspaceHeldError: Another process owns it. One that is stopping is waited for, `STOPPING_SECONDS` at the most.
-        StoreError: What was left unfinished cannot be resolved.
+        SessionsDirectoryError: The directory cannot be used.
+        WorkspaceHeldError: Another process owns the directory. The caller waits up to `STOPPING_SECONDS` for an owner
+            that is stopping, before this is raised.
+        StoreError: The recovery failed.
 
     Cancellation: the directory is not owned.
     """

@@ -1,4 +1,4 @@
-"""What the runtime needs of a store; `miniclaw.session.live.store` has the one over files."""
+"""The protocol of a session store; `miniclaw.session.live.store` implements it over files."""
 
 from __future__ import annotations
 
@@ -24,92 +24,93 @@ class StoreScan(Protocol):
 
     @property
     def complete(self) -> bool:
-        """Whether everything was listed."""
+        """True once every entry is listed."""
         ...
 
     async def next_batch(self) -> list[ScanRow]:
-        """Return some more rows; they may be none before the end, where sessions stay that only count."""
+        """Return the next rows; the list may be empty before the end, if every listed session is only counted."""
         ...
 
     def take_kept(self) -> tuple[int, int]:
-        """Return how many sessions stay that got no row since this was asked, and their bytes."""
+        """Return the number and the bytes of the sessions that were only counted since the last call."""
         ...
 
 
 class SessionStore(Protocol):
-    """What the runtime needs of a store. One process owns it at a time."""
+    """A store of sessions. One process owns it at a time."""
 
     async def load(self, session_id: str, *, finished: Callable[[], None] | None = None) -> Session:
         """Load a session.
 
-        The caller holds the session's lock until `finished` is called, exactly once, when no work is under way any
-        more; so also for `header` and `quarantine`.
+        The caller holds the session's lock until `finished` is called. The call comes exactly once, when no work is
+        under way any more. The same holds for `header` and `quarantine`.
 
         Raises:
-            SessionNotFoundError: There is none. Nothing else may be taken for that.
-            CorruptSessionError: It cannot be read as a session.
-            StoreError: It could not be read.
+            SessionNotFoundError: The session does not exist. No other failure may be reported as this one.
+            CorruptSessionError: The file does not hold a valid session.
+            StoreError: The session could not be read.
         """
         ...
 
     async def compare(self, session: Session, *, finished: Callable[[], None] | None = None) -> Difference:
-        """Return how a session that was loaded or saved differs from the store's.
+        """Compare a session that was loaded or saved with the store's copy.
 
         The caller holds the session's lock as for `load`.
 
         Raises:
-            StoreError: It does not say.
+            StoreError: The store's copy could not be examined.
         """
         ...
 
     async def header(self, session_id: str, *, finished: Callable[[], None] | None = None) -> SessionHeader:
-        """Read only the header of a session; raises as `load`."""
+        """Read only the header of a session; raise the errors of `load`."""
         ...
 
     async def save(self, sessions: Sequence[Session], settled: Callable[[SaveOutcome], None]) -> None:
         """Save snapshots of sessions.
 
         Args:
-            sessions: The caller holds the lock of each.
+            sessions: The snapshots; the caller holds the lock of each session.
             settled: Called exactly once for each session, when no work on it is under way any more.
 
-        Cancellation: what has not begun is settled as an error at once; what has begun goes on in the background,
-        and is settled when it ends.
+        Cancellation: a save that has not begun is settled as an error at once. One that has begun continues in the
+        background and is settled when it ends.
         """
         ...
 
     def scan(
         self, verify: Verify | None = None, staying: Staying | None = None
     ) -> AbstractAsyncContextManager[StoreScan]:
-        """List all there is, once.
+        """List the whole store once.
 
         Args:
-            verify: Which headers to check against the whole session, as before a removal; called in a thread.
-            staying: What may be counted only, and get no row.
+            verify: Selects the headers to check against the whole session, as before a removal; called in a worker
+                thread.
+            staying: Selects the sessions that may be counted only and get no row.
 
         Raises:
-            StoreError: It cannot be listed.
+            StoreError: The store cannot be listed.
         """
         ...
 
     def keys(self, session_id: str) -> Sequence[str]:
-        """Return the keys under which the session may lie."""
+        """Return the keys under which the session may be stored."""
         ...
 
     def describe(self, key: str) -> str:
-        """Return where that is, for a person."""
+        """Return the location of a key, for display."""
         ...
 
     def check_process(self) -> None:
         """Refuse to be used in a forked child.
 
         Raises:
-            ForkedRuntimeError: This is one.
+            ForkedRuntimeError: This process is a forked child.
         """
         ...
 
     def check_owned(self) -> None:
-        """Refuse what could not be saved, before it is accepted.
+        """Refuse a change that could not be saved, before it is accepted.
 
         Raises:
             OwnershipLostError: Another process owns the sessions by now.
@@ -118,18 +119,18 @@ class SessionStore(Protocol):
         ...
 
     async def check_place(self) -> Place:
-        """Look whether what is saved is where people look for it, and whether this process still owns it."""
+        """Check that the path still leads to the store and that this process still owns it."""
         ...
 
     async def say_stopping(self) -> None:
-        """Let a process that wants to own the sessions know that this one is stopping; it waits for that.
+        """Announce that this process is stopping; a process that wants to own the sessions then waits.
 
-        Cancellation: it is said all the same.
+        Cancellation: the announcement is made nevertheless.
         """
         ...
 
     async def examine(self, keys: Sequence[str]) -> dict[str, ScanRow | None]:
-        """Read sessions whole, as a removal does, and return what they are by their keys; None: it is gone."""
+        """Read whole sessions, as a removal does, and return a row for each key; None for a vanished session."""
         ...
 
     async def remove(
@@ -144,35 +145,35 @@ class SessionStore(Protocol):
         """Remove sessions, each verified at the last moment.
 
         Args:
-            keys: As they were listed. The caller holds the lock of each session.
-            consent: Called once, with the headers of those that are sound (maybe none), and nothing can come between
-                its answer and the removal.
-            order: What goes to the trash; None: nothing does.
-            settled: Called on the trio thread with one removal for each key, in their order; not called where nothing
-                was begun. The epilogue is done in the worker thread.
+            keys: The keys from the listing. The caller holds the lock of each session.
+            consent: Called once, with the headers of the sound sessions (maybe none). Nothing can come between its
+                answer and the removal.
+            order: The sessions to move to the trash; None: none.
+            settled: Called on the trio thread with one removal for each key, in the order of the keys; not called if
+                nothing was begun. The epilogue runs in the worker thread.
             finished: Called exactly once, after `settled`, when no work is under way any more.
 
         Raises:
             StoreError: The batch could not be begun; nothing was removed.
 
-        Cancellation: the caller leaves at once; a removal that has begun ends in the background, and is settled then.
+        Cancellation: the caller returns at once; a removal that has begun ends in the background and is settled then.
         """
         ...
 
     async def quarantine(self, session_id: str, *, finished: Callable[[], None] | None = None) -> str:
-        """Put what cannot be read out of the session's way, keep it, and return where it is now.
+        """Move an unreadable file from the session's place to quarantine, and return its new location.
 
         Raises:
-            StoreError: It is where it was.
+            StoreError: The file was not moved.
         """
         ...
 
     async def leftovers(self, now: datetime, names: Sequence[str]) -> list[Leftover]:
-        """Return what lies beside the sessions.
+        """List the leftovers beside the sessions.
 
         Args:
-            now: The time by which files are old enough to be nobody's.
-            names: What a scan has found that is no session.
+            now: The present, by which the age of an abandoned file is judged.
+            names: The entries that a scan has found not to be sessions.
         """
         ...
 
@@ -186,35 +187,35 @@ class SessionStore(Protocol):
         """Remove leftovers.
 
         Args:
-            leftovers: What is removed.
+            leftovers: The leftovers.
             settled: As for `remove`.
-            order: Which files in quarantine go to the trash; None: none do.
+            order: The files in quarantine to move to the trash; None: none.
 
         Cancellation: as `remove`.
         """
         ...
 
     async def free_disk(self) -> int | None:
-        """Return how many bytes are free where the sessions lie; None: nobody knows."""
+        """Return the number of free bytes on the disk of the sessions; None if it is unknown."""
         ...
 
     async def find_trashed(self, text: str) -> tuple[str, str]:
-        """Return which session and which entry of the trash is meant by an entry's id, or by a session's: its newest.
+        """Return the session id and the entry id for a text: an entry's id, or a session's for its newest entry.
 
         Raises:
-            TrashEntryNotFoundError: There is none.
-            CorruptTrashError: It is damaged.
+            TrashEntryNotFoundError: The trash has no such entry.
+            CorruptTrashError: The entry is damaged.
         """
         ...
 
     async def restore(self, entry_id: str, now: datetime, *, finished: Callable[[], None] | None = None) -> str:
-        """Put a session from the trash back into its place, as used just now; return its id.
+        """Restore a session from the trash, as used just now, and return its id.
 
         The caller holds the session's lock until `finished` is called, and knows that it is not in memory.
 
         Raises:
-            SessionExistsError: There is a session of that id.
-            StoreError: The entry is still there.
+            SessionExistsError: A session of that id exists.
+            StoreError: The session was not restored; the trash still has the entry.
         """
         ...
 
@@ -227,7 +228,7 @@ class SessionStore(Protocol):
         finished: Callable[[], None],
         settled: Callable[[Relocation | StoreError], Epilogue],
     ) -> None:
-        """Give a session another id, and change nothing else of it.
+        """Give a session another id and change nothing else.
 
         The caller holds the locks of both ids until `finished` is called, has saved all changes of the session, and has
         no session of the new id in memory.
@@ -236,8 +237,8 @@ class SessionStore(Protocol):
             session_id: The session.
             target_id: The new id.
             may_begin: Asked on the trio thread before anything is changed.
-            settled: Called on the trio thread with the outcome; not called where nothing was begun. The epilogue is
-                done in the worker thread.
+            settled: Called on the trio thread with the outcome; not called if nothing was begun. The epilogue runs in
+                the worker thread.
             finished: As for `remove`.
 
         Cancellation: as `remove`.

@@ -1,4 +1,4 @@
-"""The scan of a store of files, for trio."""
+"""The asynchronous scan of a store over files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from miniclaw.session.files.ledger_file import LedgerFile
 from miniclaw.session.files.scan import DirectoryScan
 
 SCAN_BATCH_SECONDS: Final = 0.05
-"""How long a thread reads before it lets others have their turn."""
+"""Duration of one batch in a worker thread; other work gets its turn between batches."""
 
 
 class FileScan:
-    """A scan of a store of files, in threads: the ledger is read with the first batch, and written with the last."""
+    """A scan in worker threads: the first batch loads the ledger, the last one saves it.
+
+    Args:
+        begin: Makes the listing, in a worker thread.
+        ledger_file: The stored ledger; None: every file is read.
+        run: Runs work in a worker thread, and then a callback on the trio thread.
+    """
 
     def __init__(
         self,
@@ -33,11 +39,11 @@ class FileScan:
 
     @property
     def complete(self) -> bool:
-        """See `StoreScan.complete`."""
+        """True once every entry is listed."""
         return self._scan is not None and self._scan.complete
 
     async def next_batch(self) -> list[ScanRow]:
-        """See `StoreScan.next_batch`."""
+        """Return the next rows (`StoreScan.next_batch`)."""
         self._busy = True
         return await self._run(self._read_on, self._done)
 
@@ -53,7 +59,7 @@ class FileScan:
         return rows
 
     def take_kept(self) -> tuple[int, int]:
-        """See `StoreScan.take_kept`."""
+        """Return the number and the bytes of the sessions only counted (`StoreScan.take_kept`)."""
         return (0, 0) if self._scan is None else self._scan.take_kept()
 
     def _done(self) -> None:
@@ -62,8 +68,7 @@ class FileScan:
             self._scan.close()
 
     def close(self) -> None:
-        """End it, at once or when the thread that reads it has left it."""
-        # A listing must not be closed under a thread that reads it.
+        """End the scan: at once, or after the batch that a worker thread is reading."""
         self._closing = True
         if not self._busy and self._scan is not None:
             self._scan.close()
