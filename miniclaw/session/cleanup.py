@@ -1,11 +1,10 @@
 """The cleanup: scan, plan, remove, report.
 
-One listing of the directory a run, header by header, in threads; a pure plan (`miniclaw.session.retention`); removals
-in batches, each verified at the last moment and with the manager's consent (`miniclaw.session.removal.transaction`).
-Nothing is ever removed for being unreadable.
+A run lists the directory once, header by header, in worker threads; makes a pure plan (`miniclaw.session.retention`);
+and removes sessions in batches. Each removal is verified at the last moment and has the manager's consent
+(`miniclaw.session.removal.transaction`). No file is ever removed for being unreadable.
 
-When it runs by itself is the business of `miniclaw.session.maintenance.service`; called directly it does what it says
-at once.
+`miniclaw.session.maintenance.service` starts the daily runs. A direct call deletes at once, without a notice period.
 """
 
 from __future__ import annotations
@@ -52,13 +51,13 @@ __all__ = [
 ]
 
 RECORD_SECONDS: Final = 2
-"""How long a run that is cancelled may still take to be written into the history."""
+"""Longest time for the history event of a run that is cancelled."""
 
 ROWS_IN_STEP: Final = 500
-"""So many rows of a scan are judged in one step of the event loop."""
+"""Rows of a scan that are judged in one step of the event loop."""
 
 OnPlan: TypeAlias = Callable[[CleanupPlan], Awaitable[None]]
-"""Called with the plan of a run before it removes anything; not where the scan was broken off."""
+"""Called with the plan of a run before any removal; not called if the scan was broken off."""
 
 OnProgress: TypeAlias = Callable[[int], None]
 """Called on the trio thread with the number of entries scanned so far."""
@@ -72,20 +71,21 @@ class Cleanup:
     """Removes the expired sessions of a directory.
 
     Args:
-        sessions_dir: The directory. Without `manager`, each call opens it as its one owner for as long as it takes.
-        policy: How long sessions are kept; None: the policy of the manager, or without one 30 days.
-        clock: The clocks; a plain function is taken for the wall clock; None: those of this machine. Ages go by what
-            `.state` in the directory knows of the time; without that, by the wall clock.
-        time: The time of a running program, in place of `clock`.
-        schedule: When daily runs come; None: every 24 hours.
-        manager: The manager of a running program, which owns the directory and knows what is in use.
-        store: The store of that manager; goes with `manager`.
-        history: Where each run is written down; None: nowhere.
-        by: Who runs it unless `run` is told otherwise, for trash and history.
-        run: Runs the work on `history` in a thread.
+        sessions_dir: The directory. Without `manager`, each call that removes opens it as its one owner until it ends.
+        policy: The retention policy; None: the manager's policy, or without a manager 30 days.
+        clock: The clocks; a plain function serves as the wall clock; None: those of this machine. Ages are computed by
+            the time stored in `.state` of the directory; without that, by the wall clock.
+        time: The timekeeper of a running program, in place of `clock`.
+        schedule: The schedule of the daily runs; None: every 24 hours.
+        manager: The manager of a running program, which owns the directory and knows the sessions in use.
+        store: The store of that manager; required with `manager`, and only then.
+        history: The history in which each run is recorded; None: no record.
+        by: The default actor of a run, for trash and history.
+        run: Runs the work on `history` in a worker thread.
 
     Attributes:
-        schedule: See above; exchanged by `change_rules`.
+        schedule: The schedule in force; replaced by `change_rules`.
+        stats: The statistics of all runs; shared with `manager`, if given.
     """
 
     def __init__(
@@ -116,27 +116,27 @@ class Cleanup:
         self._run_in_thread = run
         self._log = CleanupLog(self.sessions_dir)
         self._limiter = trio.CapacityLimiter(1)
-        self._turns = trio.Lock()  # held by the run that is going
-        self._stops = 0  # how often `stop` was called: what began before the last time ends early
-        self._interrupted = False  # the run that is going ends early, and no other one
-        self._changes = 0  # how often the rules have changed: a run that began before ends early
-        # Shared with all that clean up around the same manager, whoever has them run.
+        self._turns = trio.Lock()  # held by the run under way
+        self._stops = 0  # calls of `stop`: a run or plan that began before the latest one ends early
+        self._interrupted = False  # only the run under way ends early
+        self._changes = 0  # changes of the rules: a run that began before the latest one ends early
+        # Shared with every cleanup around the same manager.
         self.stats = CleanupStats(self._clock.wall) if manager is None else manager.stats.cleanups
 
     @property
     def policy(self) -> RetentionPolicy:
-        """How long sessions are kept, as of now."""
+        """The retention policy in force."""
         if self._policy is None and self._manager is not None:
             return self._manager.policy
         return self._policy or RetentionPolicy()
 
     def is_expired(self, session: SessionHeader | Session) -> bool:
-        """Return whether a session may be removed now: last used longer ago than its TTL, not exactly that long."""
+        """Return whether a session may be removed now: if its age exceeds its TTL, exclusive."""
         ages = Ages.by_wall_clock(self._clock.wall()) if self._time is None else self._time.ages()
         return self.policy.is_expired(session, ages)
 
     async def scan_expired_sessions(self) -> list[StoredSession]:
-        """Return the expired sessions, by one listing of the directory. Nothing is removed.
+        """Return the sessions that a run would remove now, by one listing of the directory. Removes nothing.
 
         Raises:
             StoreError: The directory cannot be opened or listed.
@@ -144,17 +144,18 @@ class Cleanup:
         return [row.session for row in (await self.plan()).removals]
 
     async def plan(self, notice: Notice | None = None) -> CleanupPlan:
-        """Return what a run would do now. Nothing is changed.
+        """Return the plan of a run that would begin now. Changes nothing.
 
-        What would go is read whole, as the removal will: a damaged file is told from an expired one.
+        Each file to be removed is read whole, as by the removal itself, so that damaged files are not taken for expired
+        sessions.
 
         Args:
-            notice: See `run`.
+            notice: The notice of the run, as for `run`.
 
         Raises:
             StoreError: The directory cannot be opened or listed.
 
-        Cancellation: leaves at once.
+        Cancellation: returns at once.
         """
         stops, policy = self._stops, self.policy  # in one step with `notice`
         async with self._opened(own=False) as (manager, store, moment):
@@ -162,12 +163,12 @@ class Cleanup:
             return await self._scan(store, manager, policy, notice, verify=True, ends=lambda: self._stops != stops)
 
     async def delete_session(self, session: StoredSession) -> int:
-        """Remove one session if it is still expired, and return the bytes freed; 0 where it was kept or is gone.
+        """Remove one session if it is still expired, and return the bytes freed; 0 if it was kept or has vanished.
 
-        It goes to the trash where the policy keeps one.
+        The session is moved to the trash if the policy keeps one.
 
         Raises:
-            StoreError: The system refused.
+            StoreError: The system refused. `RemovalPendingError`: the removal goes on, its outcome is not known yet.
         """
         policy = self.policy
         async with self._opened() as (manager, _, moment):
@@ -186,7 +187,7 @@ class Cleanup:
         return removal.bytes_freed
 
     def _tell_one(self, ages: Ages, removals: list[Removal]) -> None:
-        """Count and log the removal of one session, in time or late."""
+        """Count and log the removal of one session, also one that outlasted its caller."""
         for removal in removals:
             if removal.outcome == "removed":
                 log_removed(removal, ages)
@@ -201,23 +202,23 @@ class Cleanup:
         notice: Notice | None = None,
         on_plan: OnPlan | None = None,
     ) -> CleanupResult:
-        """Scan once and remove what the rules say, after the run that is going, if there is one.
+        """Scan once and remove the sessions that the rules select, after the run under way, if any.
 
-        Each removal is verified when it happens: what was used since the scan stays. Errors about single files are
-        logged and counted; the run goes on. A run that the guard against mass removal holds removes nothing, and says
-        why, with a WARNING and in `CleanupResult.held`.
+        Each removal is verified when it happens: a session used since the scan is kept. Errors about single files are
+        logged and counted; the run continues. A run that the guard against mass removal holds removes nothing, and
+        reports the reason with a WARNING and in `CleanupResult.held`.
 
         Args:
-            confirmed: Whether to remove also what the guard would hold.
-            on_progress: See `OnProgress`.
-            by: Who runs it, for trash and history.
-            notice: What earlier runs have announced, and whether this one waits for that; None: it acts at once.
-            on_plan: See `OnPlan`.
+            confirmed: If true, remove also the sessions that the guard would hold.
+            on_progress: Called on the trio thread with the number of entries scanned so far.
+            by: The actor, for trash and history; None: the default actor.
+            notice: The announcements of earlier runs, and whether this run is limited to them; None: it acts at once.
+            on_plan: Called with the plan before any removal.
 
         Raises:
             StoreError: The directory cannot be opened or listed; `RuntimeClosedError`: the runtime of its manager ends.
 
-        Cancellation: a batch that has begun is completed, none is begun after; what was done until then is logged.
+        Cancellation: a batch that has begun is completed, no further one begins, and the removals so far are logged.
         """
         stops, changes, policy = self._stops, self._changes, self.policy  # in one step with `notice`
 
@@ -240,34 +241,34 @@ class Cleanup:
                 self._interrupted = False
 
     def stop(self) -> None:
-        """Have the runs that are going or wait end after the batch they are at, and plans that are made see no more."""
+        """End all runs, under way or waiting, after their present batch, and break off the scans of plans."""
         self._stops += 1
 
     def change_rules(self, schedule: Schedule) -> None:
-        """Go by another schedule, and by the policy that the manager has now; on the trio thread.
+        """Apply another schedule, and the manager's present policy; on the trio thread.
 
-        The runs that are going or wait end after the batch they are at: they go by earlier rules.
+        Runs under way or waiting follow the earlier rules, and therefore end after their present batch.
         """
         self.schedule = schedule
         self._changes += 1
 
     def interrupt(self) -> bool:
-        """Have the run that is going end after the batch it is at; return whether there is one.
+        """End the run under way after its present batch; return whether there is one.
 
-        What comes after is not touched by it: no later run, and no announcement.
+        Later runs and announcements are not affected.
         """
         self._interrupted = self._turns.locked()
         return self._interrupted
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Do work in a thread, one at a time: what takes a while for a large plan."""
+        """Run work that is slow for a large plan in a worker thread, one call at a time."""
         return await self._run_in_thread(work, limiter=self._limiter)
 
     async def record(self, event: Callable[[], HistoryEvent]) -> None:
-        """Write an event into the history, if there is one; a failure is an ERROR in the log.
+        """Write an event into the history, if there is one; log a failure as an ERROR.
 
         Args:
-            event: Makes the event, in a thread: that of a large plan takes a while.
+            event: Makes the event, in a worker thread: it is slow for a large plan.
         """
         history = self._history
         if history is None:
@@ -294,7 +295,7 @@ class Cleanup:
     ) -> CleanupResult:
         store.check_owned()
         started = trio.current_time()
-        # Where the number of removals decides about others, damaged files must not be counted among them.
+        # If the number of removals affects other sessions, damaged files must not count as removals.
         verify = policy.has_budget or policy.max_removed_fraction is not None
         plan = await self._scan(store, manager, policy, notice, verify=verify, ends=ends, on_progress=on_progress)
         run_log.problems(plan)
@@ -346,7 +347,7 @@ class Cleanup:
                 kept, kept_bytes = scan.take_kept()
                 for start in range(0, len(rows), ROWS_IN_STEP):
                     planner.add(rows[start : start + ROWS_IN_STEP])
-                    await trio.lowlevel.checkpoint()  # of what is due, each row takes some microseconds
+                    await trio.lowlevel.checkpoint()  # each due row takes some microseconds
                 planner.add_kept(kept, kept_bytes)
                 foreign += [row.key for row in rows if isinstance(row, ProblemFile) and row.kind == "foreign"]
                 entries += len(rows) + kept
@@ -354,7 +355,7 @@ class Cleanup:
                     on_progress(entries)
         planner.add_leftovers(await store.leftovers(now, foreign))
         free_disk = await store.free_disk() if policy.min_free_disk is not None else None
-        # In a thread, as what takes a while for a large plan: the event loop has people to serve.
+        # In a worker thread: slow for a large plan, and the event loop has to serve chats meanwhile.
         finish = partial(planner.finish, free_disk=free_disk)
         plan = await self.in_thread(finish)
         while sessions := planner.unconfirmed(plan):
@@ -374,5 +375,5 @@ class Cleanup:
             yield SessionManager(store, clock=self._clock.wall), store, moment
 
     def _at_once(self, moment: Moment, policy: RetentionPolicy) -> Notice:
-        """Return the notice of a run that waits for none."""
+        """Return the notice of a run that deletes without a notice period."""
         return moment.notice(policy, self.schedule.interval, waits=False)

@@ -3,9 +3,9 @@
 A sync program that finds two versions of a file keeps one under another name; file managers, browsers and editors do so
 with duplicates and backups. Such a copy is a conflict copy: it is no session, and it is kept.
 
-A chat id may contain the same text. So the name alone never decides: a file that `names.belongs` accepts is a session,
-whatever its name. Of the others, a name that miniclaw itself gives to sessions is that of a conflict copy only where
-the content names the session from whose name it was made.
+A chat id may contain the same text, and the name alone never decides: every file that `names.belongs` accepts is a
+session. Any other file whose name has the form that miniclaw gives to sessions is a conflict copy only if its content
+names the session from whose file name its own was made.
 
 The forms are those of Syncthing (``.sync-conflict-…``), Dropbox (``(… conflicted copy …)``, ``(Case Conflict)``),
 Nextcloud and ownCloud (``(conflicted copy …)``, ``_conflict-…``, ``(case clash from …)``), Seafile
@@ -28,7 +28,7 @@ from miniclaw.session import names
 from miniclaw.session.entries import ProblemFile
 from miniclaw.session.types import SessionHeader
 
-# Texts and not `re.compile`: most scans meet no such file, and to compile them takes a millisecond.
+# Texts and not `re.compile`: most scans meet no such file, and compilation takes a millisecond.
 _CONFLICT: Final = (
     "conflict|conflit|konflik|конфликт|конфлікт|çak|ütköz|ristiriita|xung đột|競合|問題のあるコピー|冲突|衝突|충돌"
     "|case clash|safebackup"
@@ -56,7 +56,7 @@ def by_name(name: str, *, is_file: bool) -> ProblemFile:
 
     Args:
         name: The entry.
-        is_file: Whether it is a regular file.
+        is_file: True if it is a regular file.
     """
     if is_temporary(name):
         return ProblemFile(name, "foreign", _OTHERS)
@@ -67,9 +67,9 @@ def by_name(name: str, *, is_file: bool) -> ProblemFile:
 
 
 def by_content(problem: ProblemFile) -> ProblemFile:
-    """Classify a file that was read and is no session of its name: unchanged, or as a conflict copy, or foreign.
+    """Classify a file that was read and is no session of its name: unchanged, as a conflict copy, or as foreign.
 
-    A file that the system refused to read stays ``unreadable``: it may be a session of just this name.
+    A file that the system refused to read remains ``unreadable``: it may be the session of this name.
     """
     if problem.kind not in {"corrupt", "mismatched"}:
         return problem
@@ -87,9 +87,9 @@ def _conflict(name: str, original: str, header: SessionHeader | None = None) -> 
 
 
 def original_of(name: str) -> str | None:
-    """Return the name of the file of which a file is a conflict copy, by its name alone; None: it does not say so.
+    """Return the name of the original of a conflict copy, by the copy's name alone; None: the name is not of that form.
 
-    Where a name has several additions, all of them are left out.
+    If a name has several additions, all of them are left out.
 
     Args:
         name: A name in the sessions directory.
@@ -113,7 +113,7 @@ def is_copy_of(name: str, session_id: str) -> bool:
 
     Args:
         name: A name in the sessions directory that is not the session's own.
-        session_id: The id in its content, which may be no session id at all.
+        session_id: The id in its content, which need not be a valid session id.
     """
     try:
         stems = [_folded(own.removesuffix(names.SUFFIX)) for own in names.file_names(session_id)]
@@ -133,8 +133,8 @@ def is_temporary(name: str) -> bool:
 
 
 def _patterns(folded: str) -> Iterator[str]:
-    """Yield the patterns of a folded name; the first group of each is the original's name without its end."""
-    if re.search(f"{_CONFLICT}|{_COPY}", folded):  # most names have no such word, and then these three take long
+    """Yield the patterns for a folded name; the first group of each is the original's name without its suffix."""
+    if re.search(f"{_CONFLICT}|{_COPY}", folded):  # most names have no such word, and these three are slow
         yield rf"({_STEM})(?:{_WORDED})\.json"
         yield rf"({_STEM})\.json(?:{_WORDED})"
         yield rf"{_BEFORE}({_STEM})\.json(?:{_BACKUP})?"

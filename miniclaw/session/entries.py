@@ -1,4 +1,4 @@
-"""What a scan of the store finds, and what lies beside the sessions."""
+"""The entries that a scan of the store returns, and the leftovers beside the sessions."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from miniclaw.clock import to_microseconds
 from miniclaw.session.types import AwareDatetime, SessionHeader
 
 ProblemKind: TypeAlias = Literal["unreadable", "corrupt", "mismatched", "conflict", "foreign"]
-"""Why a directory entry is not a session that retention may judge.
+"""The reason why a directory entry is not a session that retention may judge.
 
 ``unreadable``: the system refused to read it, or it is too large. ``corrupt``: its content is no session.
 ``mismatched``: its content names another session than its file name. ``conflict``: another program has made it as a
-copy of a session's file (`miniclaw.session.conflict_names`). ``foreign``: it does not claim to be one, or it is no
-regular file.
+copy of a session's file (`miniclaw.session.conflict_names`). ``foreign``: its name is not that of a session file, or it
+is no regular file.
 """
 
 BESIDE: Final[frozenset[ProblemKind]] = frozenset({"conflict", "foreign"})
-"""The kinds that stand in no session's place; they do not count as session files."""
+"""The kinds that do not occupy a session's place; they do not count as session files."""
 
 
 class StoredSession(Struct, frozen=True, gc=False):  # gc=False: it can be part of no cycle
-    """A session as it lies in the store.
+    """A session in the store.
 
     Attributes:
         key: The store's own name for it; here the file name.
         size: Bytes.
         header: Its header.
-        file: By which another file of this name is told from this one; 0: nothing tells.
-        mark: Of 31 bits; changes with anything that is done to the file, be it to its links or its mode.
+        file: Number that distinguishes this file from another one of the same name; 0: no such number is known.
+        mark: Number of 31 bits that changes with any change of the file, also of its links or its mode.
     """
 
     key: str
@@ -44,24 +44,24 @@ class StoredSession(Struct, frozen=True, gc=False):  # gc=False: it can be part 
 
     @property
     def identity(self) -> int:
-        """By what the next run recognises it: its file, and when it was used."""
+        """The number by which the next run recognises the session: made of its file and of its last use."""
         used = to_microseconds(self.header.last_accessed)
         return identity(self.file or name_identity(self.key), 2 * used)
 
     @property
     def identity_by_number(self) -> int:
-        """The same, where `max_sessions` is the rule: an announcement by one rule is none by another."""
+        """The identity under the rule `max_sessions`: an announcement by one rule does not count for another."""
         return identity(self.identity, 1)
 
 
 class ProblemFile(Struct, frozen=True):
-    """Something in the store that is not a readable session. It is never removed for that.
+    """An entry of the store that is not a readable session. It is never removed for that reason.
 
     Attributes:
-        key: As in `StoredSession`.
-        kind: See `ProblemKind`.
-        reason: A sentence.
-        header: Of the session that the content names, where the file is ``mismatched``; else None.
+        key: The store's own name for it, as in `StoredSession`.
+        kind: The kind of the problem.
+        reason: The problem, in a sentence.
+        header: Header of the session that the content names, if the file is ``mismatched``; else None.
     """
 
     key: str
@@ -71,31 +71,31 @@ class ProblemFile(Struct, frozen=True):
 
     @property
     def inside(self) -> str:
-        """The session that the content names, where the file is ``mismatched``; else empty."""
+        """Id of the session that the content names, if the file is ``mismatched``; else empty."""
         return "" if self.header is None else self.header.session_id
 
 
 LeftoverKind: TypeAlias = Literal["trash", "quarantined", "temporary", "unfinished", "legacy"]
-"""What lies beside the sessions, or did before.
+"""The kind of a leftover.
 
-``trash``: a removed session, kept for a while. ``quarantined``: what stood in a session's place and could not be read.
-``temporary``: a file that no running save owns. ``unfinished``: a session that a removal left captured. ``legacy``: a
-temporary or corrupt file of an earlier implementation, among the sessions.
+``trash``: an entry of the trash. ``quarantined``: a file that could not be read in a session's place. ``temporary``: a
+temporary file that no running save owns. ``unfinished``: a session that an interrupted removal left captured.
+``legacy``: a temporary or corrupt file of an earlier implementation, among the sessions.
 """
 
 
 class Leftover(Struct, frozen=True, gc=False):
-    """Something of ours that is no session in force.
+    """A file of miniclaw in the sessions directory that is not a session in its place.
 
     Attributes:
-        kind: What it is.
+        kind: Its kind.
         key: Its name in its folder; folder/name for ``unfinished``.
         size: Bytes.
-        since: When it was removed, quarantined or last written, aware; None: not known.
-        expires_at: When an entry of the trash may go, aware; None: not known, or of another kind.
-        header: Of the session in a file that is ``quarantined`` or ``legacy``; None: it holds none that can be used.
-        readable: Whether the system let a file be read that is ``quarantined``; else no rule takes it.
-        from_quarantine: Whether an entry of the trash is a file that lay in quarantine.
+        since: Time at which it was removed, quarantined or last written, aware; None: unknown.
+        expires_at: Time from which an entry of the trash may be deleted, aware; None: unknown, or of another kind.
+        header: Header of the session in a ``quarantined`` or ``legacy`` file; None: the file holds no usable session.
+        readable: False if the system refused to read a ``quarantined`` file; no rule deletes such a file.
+        from_quarantine: True if an entry of the trash was removed from quarantine.
     """
 
     kind: LeftoverKind
@@ -112,17 +112,17 @@ LeftoverOutcome: TypeAlias = Literal["removed", "moved", "vanished", "failed", "
 
 
 class LeftoverRemoval(Struct, frozen=True):
-    """What became of a leftover that was to go.
+    """The outcome of the removal of a leftover.
 
     Attributes:
         leftover: The leftover.
-        outcome: ``removed``: gone, durably. ``moved``: in quarantine, where it ages. ``vanished``: there was no such
-            file any more. ``failed``: it is still there, or may come back; `reason` says why. ``pending``: the disk
-            takes too long, and the outcome is told when it comes.
-        bytes_freed: What the disk got back; 0 unless removed, and 0 for a file that has another hard link. Negative for
-            one whose entry in the trash is larger than its file.
-        reason: A sentence, where it failed or is pending.
-        entry_id: Of the trash, where it went there.
+        outcome: ``removed``: durably removed. ``moved``: moved to quarantine, where its age begins anew. ``vanished``:
+            the file no longer existed. ``failed``: the file still exists, or may reappear; `reason` says why.
+            ``pending``: the disk takes too long; the outcome is reported when it is known.
+        bytes_freed: Bytes freed on disk; 0 unless removed, and 0 for a file that has another hard link. Negative if the
+            entry in the trash is larger than the file.
+        reason: A sentence, if the removal failed or is pending.
+        entry_id: The entry of the trash, if the leftover was moved there.
     """
 
     leftover: Leftover
@@ -135,11 +135,11 @@ class LeftoverRemoval(Struct, frozen=True):
 ScanRow: TypeAlias = StoredSession | ProblemFile
 
 Verify: TypeAlias = Callable[[SessionHeader], bool]
-"""Whether the beginning of a file is not enough to go by; called in a thread."""
+"""Returns true if the whole file has to be read, and not only its beginning; called in a worker thread."""
 
 
 def always(_: SessionHeader) -> bool:
-    """Have a file read whole, as a `Verify`."""
+    """Require that every file is read whole, as a `Verify`."""
     return True
 
 
@@ -147,18 +147,18 @@ _MASK: Final = (1 << 64) - 1
 
 
 def identity(file: int, used: int) -> int:
-    """Return one number for a file and when its session was used, as `ledger.encode_use` says it; or for any two."""
-    # Multiplied by odd numbers of 64 bits, so that all bits of both count.
+    """Return one number for two: for a file and for the last use of its session as `ledger.encode_use` encodes it."""
+    # Multiplied by odd numbers of 64 bits, so that all bits of both have an effect.
     return ((file * 0x9E3779B97F4A7C15 & _MASK) ^ (used * 0xC2B2AE3D27D4EB4F & _MASK)) * 0x9FB21C651E98DF25 & _MASK
 
 
 def mark_of(ctime_ns: int) -> int:
-    """Return the mark of a file by its time of change."""
+    """Return the mark of a file, computed from its change time."""
     return (ctime_ns ^ ctime_ns >> 31) & 0x7FFFFFFF
 
 
 def name_identity(name: str) -> int:
-    """Return by what something is recognised that has no other identity than its name."""
+    """Return the number that identifies a file by its name, if there is no other identity."""
     from hashlib import blake2b  # noqa: PLC0415 - start-up time: most files have another identity
 
     return int.from_bytes(blake2b(os.fsencode(name), digest_size=8).digest())
@@ -169,12 +169,12 @@ class QuarantinedFile(Struct, frozen=True):
 
     Attributes:
         id: Its name in the folder: ``FILE.TIME-RANDOM``.
-        file: The name that it had among the sessions; a long one is cut.
-        since: When it came there, aware.
+        file: Its earlier name in the sessions directory; a long one is cut.
+        since: Time at which it was moved to quarantine, aware.
         size: Bytes.
-        header: Of the session that it holds; None: it is not sound.
-        problem: Why it is not sound, in a sentence; empty: it is sound.
-        readable: False: the system refused to read it, and its content is unknown.
+        header: Header of the session that it holds; None: the session is not sound.
+        problem: The problem, in a sentence; empty: the session is sound.
+        readable: False: the system refused to read the file, and its content is unknown.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Carrying out the plan of a cleanup, in batches that are bounded in time."""
+"""Execution of a cleanup plan, in batches that are bounded in time."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ REMOVAL_BATCH: Final = 32
 """Sessions removed in one thread call: some milliseconds on a disk, some tens on an SD card."""
 
 TRASH_BATCH: Final = 8
-"""Sessions that go to the trash in one thread call: each of them is synced there."""
+"""Sessions moved to the trash in one thread call: each of them is synced there."""
 
 TRASHED_BYTES: Final = 1024 * 1024
-"""Bytes of them in one thread call, unless it is only one: a board packs some megabytes in a second."""
+"""Most bytes moved to the trash in one thread call, except for a single larger one: a board packs some MB a second."""
 
 T = TypeVar("T")
 
@@ -44,20 +44,20 @@ async def carry_out(
     late: LateBatches,
     ends: Callable[[], bool],
 ) -> bool:
-    """Remove what the plan says, leftovers first, for they make room; return whether it was all done.
+    """Remove the entries of a plan, leftovers first because they free space; return whether all batches were done.
 
-    Where the disk does not answer the run ends: with each further batch it would only wait again.
+    The run ends if the disk does not answer, since each further batch would only wait again.
 
     Args:
-        progress: The plan, told of each batch.
+        progress: The plan; counts the outcome of each batch.
         manager: Asked for its consent to each session.
-        store: Where everything lies.
-        by: Who runs it, for the trash.
+        store: The store of the leftovers.
+        by: The actor, for the trash.
         log: The log of the run.
         late: Takes the batches that outlast the run.
-        ends: Whether to end after the batch that is under way.
+        ends: Returns true if no further batch may begin.
 
-    Cancellation: a batch that has begun is completed, none is begun after.
+    Cancellation: a batch that has begun is completed, and no further one begins.
     """
     plan = progress.plan
     weigh = partial(_size_in_batch, plan=plan)
@@ -107,7 +107,7 @@ async def _sweep(
     late: Callable[[list[LeftoverRemoval]], Epilogue],
     order: TrashOrder | None,
 ) -> list[LeftoverRemoval]:
-    """Remove leftovers, as `Job.run`."""
+    """Remove leftovers, as `Job.run` does; return them as pending if the disk takes too long."""
     job = Job(late)
     job.commit()
     removals = await job.run(partial(store.remove_leftovers, leftovers, job.settle, order=order))
@@ -117,7 +117,7 @@ async def _sweep(
 
 
 def _batches(rows: Sequence[T], weigh: Callable[[T], int] = lambda _: 0) -> Iterator[Sequence[T]]:
-    """Yield up to `REMOVAL_BATCH` rows at a time, that weigh no more than `TRASHED_BYTES` unless it is only one."""
+    """Yield batches of up to `REMOVAL_BATCH` rows and up to `TRASHED_BYTES`; a single row may weigh more."""
     batch: list[T] = []
     weight = 0
     for row in rows:
@@ -131,6 +131,6 @@ def _batches(rows: Sequence[T], weigh: Callable[[T], int] = lambda _: 0) -> Iter
 
 
 def _still_goes(plan: CleanupPlan, batch: Sequence[PlanRow], session: SessionHeader | Session) -> bool:
-    # Judged at the time of the plan: a clock that jumps during the run condemns nobody.
+    # Judged at the time of the plan: a clock that jumps during the run must not expire a session.
     rows = (row for row in batch if row.session.header.session_id == session.session_id)
     return any(plan.still_goes(row, session) for row in rows)

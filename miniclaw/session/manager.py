@@ -1,11 +1,11 @@
 """The sessions in memory.
 
-The trio thread owns all state here: it is decided and changed in one synchronous step, and what follows on disk
-happens in the store. There is one lock per session, around its file (`miniclaw.session.live.locks`).
+The trio thread owns all state here: it decides and changes in one synchronous step, and the store then changes the
+disk. There is one lock per session, for its file (`miniclaw.session.live.locks`).
 
-A session is loaded when somebody asks for it, stays while it is changed and not yet saved, and may leave when it is
-clean and others were used more recently. While anybody holds the object it keeps its identity: asked for again, it is
-the same one, unless another program has changed or deleted its file. The disk wins over a clean copy in memory.
+A session is loaded on its first use, is kept while it is dirty, and may be evicted when it is clean and others were
+used more recently. While an object is referenced it keeps its identity: the next call returns the same object, unless
+another program has changed or deleted the file. The disk wins over a clean copy in memory.
 """
 
 from __future__ import annotations
@@ -40,32 +40,34 @@ from miniclaw.session.threads import Late
 from miniclaw.session.types import Message, Session, SessionHeader
 
 MAX_LIVE_SESSIONS: Final = 1000
-"""How many sessions stay in memory, unless told otherwise. Unsaved ones are never dropped for it."""
+"""Default bound on the sessions in memory. Dirty sessions are never evicted for it."""
 
 MAX_LIVE_BYTES: Final = 32 * 1024 * 1024
-"""How many bytes they take at most, unless told otherwise; likewise.
+"""Default bound on their bytes. Dirty sessions are never evicted for it.
 
-A gateway takes 50 MB besides, and what is being loaded the size of its file again: half of a board's 256 MB is left.
+The rest of a gateway takes 50 MB, and a session being loaded the size of its file once more: half of a board's 256 MB
+remains free.
 """
 
 log = get_logger("miniclaw.session.manager")
 
 
 class SessionManager:
-    """Hands out sessions, keeps track of what is not saved, and forgets what is removed.
+    """Hands out sessions, tracks unsaved changes, and forgets removed sessions.
 
     Args:
-        store: Where the sessions lie; owned by this process.
-        clock: The present, which each use stamps.
-        ages: Tells how long ago a use was; None: by `clock` alone.
-        policy: How long sessions are kept; 30 days where None.
-        max_live_sessions: How many may stay in memory once they are saved; positive.
-        max_live_bytes: How many bytes of memory these may take, about; positive. The one used last may take more.
-        on_overfull: Called when there is more in memory than that, so that a save makes room.
+        store: The store of the sessions; owned by this process.
+        clock: Returns the present, with which each use is stamped.
+        ages: Returns the ages of sessions; None: computed by `clock` alone.
+        policy: The retention policy; None: 30 days.
+        max_live_sessions: Bound on the sessions in memory, at least 1; dirty ones and those in use may exceed it.
+        max_live_bytes: Approximate bound on the bytes of memory that they take, at least 1; may be exceeded likewise,
+            and by the session used last alone.
+        on_overfull: Called when memory exceeds a bound, so that a save makes room.
 
     Attributes:
-        policy: The policy in force; exchanged by `SessionRuntime.set_rules`.
-        stats: What was saved and removed since the start.
+        policy: The policy in force; replaced by `SessionRuntime.set_rules`.
+        stats: Statistics of saves and removals since the start.
     """
 
     def __init__(
@@ -103,10 +105,10 @@ class SessionManager:
     # Access ---------------------------------------------------------------------------------------------------
 
     async def get_or_create_session(self, channel: str, chat_id: str) -> Session:
-        """Return the session of a chat, and make a new one if there is none. Counts as an access.
+        """Return the session of a chat, and create a missing one. Counts as an access.
 
-        What stands in its place and is no session, or another chat's, goes to quarantine, with an ERROR, and the person
-        gets a new session: a conversation that cannot be had must not be the end of all others.
+        A file in its place that is no session, or another chat's, is moved to quarantine, with an ERROR, and the chat
+        gets a new session: one unusable conversation must not block the chat for ever.
 
         Args:
             channel: ``[a-z0-9-]{1,32}``.
@@ -114,20 +116,20 @@ class SessionManager:
 
         Raises:
             InvalidSessionIdError: A part is not of that form.
-            StoreError: It could not be read (EACCES, EIO, …). Nothing is created in that case.
+            StoreError: The session could not be read (EACCES, EIO, …). No session is created in that case.
 
         Cancellation: nothing has happened, or a session was loaded and not touched.
         """
         return self._touch(await self._loader.use(make_session_id(channel, chat_id), create=True))
 
     async def get_session(self, session_id: str) -> Session | None:
-        """Return a session, or None if there is none. Counts as an access.
+        """Return a session, or None if it does not exist. Counts as an access.
 
         Raises:
-            InvalidSessionIdError: The id names no session.
-            StoreError: It is there but could not be read.
+            InvalidSessionIdError: The id is not of the form ``{channel}_{chat_id}``.
+            StoreError: The session exists but could not be read.
 
-        Cancellation: as in `get_or_create_session`.
+        Cancellation: as for `get_or_create_session`.
         """
         try:
             return self._touch(await self._loader.use(session_id))
@@ -137,16 +139,16 @@ class SessionManager:
     async def add_message(self, session_id: str, message: Message) -> Session:
         """Append a message to a session. Counts as an access.
 
-        It is in memory when this returns, and on disk after the next save.
+        The message is in memory when this returns, and on disk after the next save.
 
         Args:
             session_id: An existing session.
-            message: Its time is kept, in UTC.
+            message: The message; its time is kept, in UTC.
 
         Raises:
-            InvalidMessageError: It could not be saved; the session is unchanged.
-            SessionNotFoundError: There is no such session; it may have been removed just now.
-            StoreError: The session is there but could not be read.
+            InvalidMessageError: The message could not be saved; the session is unchanged.
+            SessionNotFoundError: The session does not exist; it may have been removed just now.
+            StoreError: The session exists but could not be read.
 
         Cancellation: the message is not in the session.
         """
@@ -160,11 +162,11 @@ class SessionManager:
     async def using(self, session_id: str) -> AsyncIterator[Session]:
         """Hold a session in use for a block, such as a turn of the agent. Counts as an access.
 
-        While it is in use it stays in memory and the cleanup does not remove it, however long the block takes.
+        A session in use is not evicted from memory and not removed by the cleanup, however long the block takes.
 
         Raises:
-            SessionNotFoundError: There is no such session.
-            StoreError: It could not be read.
+            SessionNotFoundError: The session does not exist.
+            StoreError: The session could not be read.
         """
         entry = await self._loader.use(session_id)
         session = self._touch(entry)
@@ -178,23 +180,23 @@ class SessionManager:
         """Return whether the policy lets a session be removed now. Does not count as an access.
 
         Raises:
-            SessionNotFoundError: There is no such session.
-            StoreError: It could not be read.
+            SessionNotFoundError: The session does not exist.
+            StoreError: The session could not be read.
         """
         return self.policy.is_expired(await self._loader.header(session_id), self._ages())
 
-    # The end, in this order: close, drain, flush, seal; see `miniclaw.session.live.gate`. ---------------------------
+    # The end, in this order: close, drain, flush, seal (`miniclaw.session.live.gate`) -----------------------------
 
     def close(self) -> None:
-        """Begin no operation any more: each raises `RuntimeClosedError`. Those that wait for the disk go on."""
+        """Refuse new operations with `RuntimeClosedError`; those that wait for the disk continue."""
         self._gate.close()
 
     @asynccontextmanager
     async def operation(self) -> AsyncIterator[None]:
-        """Count a block as an operation: it does not begin after the end, and the end waits for it and its receipt.
+        """Count a block as an operation: the end of the runtime waits for it, and so for its receipt.
 
         Raises:
-            RuntimeClosedError: The runtime has ended, or ends.
+            RuntimeClosedError: The runtime has ended or is ending; the block does not begin.
         """
         await self._gate.enter()
         with self._gate.under_way():
@@ -205,9 +207,9 @@ class SessionManager:
         await self._gate.drain()
 
     async def flush(self) -> None:
-        """Save until nothing is unsaved, or until a save of all that is left has failed.
+        """Save until no session is dirty, or until a save of all dirty sessions has failed.
 
-        Cancellation: as `save_all_sessions`.
+        Cancellation: as for `save_all_sessions`.
         """
         self._store.check_process()
         while dirty := self.dirty_sessions():
@@ -215,16 +217,16 @@ class SessionManager:
                 return
 
     def seal(self) -> tuple[str, ...]:
-        """Let operations that are still under way fail, and return the ids of what is not saved."""
+        """Make operations still under way fail, and return the ids of the dirty sessions."""
         self._gate.seal()
         return tuple(self.dirty_sessions())
 
     def dirty_sessions(self) -> list[str]:
-        """Return the ids of the sessions with changes that are not saved."""
+        """Return the ids of the sessions with unsaved changes."""
         return self._memory.dirty()
 
     def peek(self, session_id: str) -> Session | None:
-        """Return a copy of a session that has unsaved changes; None: the disk has it. Does not count as an access."""
+        """Return a copy of a session with unsaved changes; None: it has none. Does not count as an access."""
         entry = self._memory.peek(session_id)
         return None if entry is None or not entry.dirty else codec.snapshot_session(entry.session, session_id)
 
@@ -233,7 +235,7 @@ class SessionManager:
         return len(self._memory)
 
     def live_bytes(self) -> int:
-        """Return about how many bytes the sessions in memory take."""
+        """Return the approximate number of bytes that the sessions in memory take."""
         return self._memory.bytes
 
     def _call_for_save(self) -> None:
@@ -242,7 +244,7 @@ class SessionManager:
 
     def _touch(self, entry: Entry) -> Session:
         session = entry.session
-        session.last_accessed = self._clock()  # also backwards: the last stamp was made under a wrong clock then
+        session.last_accessed = self._clock()  # may go backwards: then the last stamp came from a wrong clock
         entry.revision += 1
         self._memory.used(entry)
         return session
@@ -250,31 +252,31 @@ class SessionManager:
     # Saving ---------------------------------------------------------------------------------------------------
 
     async def save_all_sessions(self) -> SaveReport:
-        """Save every session that has unsaved changes; see `SessionSaver.save`."""
+        """Save every session with unsaved changes, as `SessionSaver.save` does."""
         self._store.check_process()
         return await self._saver.save(self.dirty_sessions())
 
     async def save_sessions(self, session_ids: Iterable[str]) -> SaveReport:
-        """Save some sessions now, as far as they are in memory and have unsaved changes; see `SessionSaver.save`."""
+        """Save some sessions now, as far as they are in memory and dirty, as `SessionSaver.save` does."""
         self._store.check_process()
         return await self._saver.save(session_ids)
 
     def watch_save(self, session_id: str) -> Callable[[], SaveState]:
-        """Return a function that tells what became of a session as it is now; see `SaveState`.
+        """Return a function that reports the `SaveState` of the session's present revision.
 
-        To be called in the step in which the session was changed. A session that is not in memory has nothing unsaved.
+        Call this in the step in which the session was changed. A session that is not in memory counts as saved.
         """
         entry = self._memory.peek(session_id)
         return entry.watch() if entry is not None else lambda: "saved"
 
     async def check_place(self) -> None:
-        """Say once in the log when what is saved is no longer where people look for it, and once when it is again."""
+        """Log once that the sessions directory has left its path, and once that it is back."""
         await self._saver.check_place()
 
-    # Removing -------------------------------------------------------------------------------------------------
+    # Removal --------------------------------------------------------------------------------------------------
 
     def live(self, session_id: str) -> LiveSession | None:
-        """Return what memory knows about a session, for a plan; None: nothing."""
+        """Return the state of a session in memory, for a plan; None: it is not in memory."""
         entry = self._memory.peek(session_id)
         if entry is None:
             return None
@@ -288,31 +290,31 @@ class SessionManager:
         late: Late[list[Removal]],
         order: TrashOrder | None = None,
     ) -> list[Removal]:
-        """Remove sessions, from disk and memory in one step; see `SessionRemover.remove`."""
+        """Remove expired sessions from disk and memory in one step, as `SessionRemover.remove` does."""
         self._store.check_owned()
         return await self._remover.remove(sessions, may_go, late=late, order=order)
 
     async def delete_session(
         self, session_id: str, *, erase: bool = False, by: str = "program", late: Late[Deletion] | None = None
     ) -> Deletion:
-        """Delete one session now, whatever its age and whether it is pinned, from disk and memory.
+        """Delete one session now from disk and memory, regardless of its age and of a pin.
 
-        Where it goes to the trash, what is not saved of it is saved before. A message that comes meanwhile waits, and
-        finds no session.
+        Before a session is moved to the trash, its unsaved changes are saved. A message that arrives meanwhile waits,
+        and then finds no session.
 
         Args:
             session_id: The session.
-            erase: Whether it is gone for good, also where the policy keeps a trash.
-            by: Who deletes it, for the trash.
+            erase: If true, the session is deleted for good, even if the policy keeps a trash.
+            by: The actor, for the trash and the log.
             late: Takes a deletion that happened after `RemovalPendingError`; log and statistics have it by then.
 
         Raises:
-            SessionNotFoundError: There is no such session, on disk or in memory.
+            SessionNotFoundError: The session does not exist, on disk or in memory.
             CorruptSessionError: Its file cannot be read; such files are never deleted.
-            RemovalPendingError: The disk takes longer than anybody can wait; the deletion goes on.
-            StoreError: It could not be deleted, and is still there; or it is, and a power cut may undo that.
+            RemovalPendingError: The disk takes longer than a caller can wait; the deletion goes on.
+            StoreError: The session was not deleted; or it was, and a power cut may undo that.
 
-        Cancellation: as `Job.run`: a deletion that ends within `job.GRACE_SECONDS` is returned.
+        Cancellation: as for `Job.run`: a deletion that ends within `threads.GRACE_SECONDS` is returned.
         """
         split_session_id(session_id)
         await self._gate.enter()
@@ -321,18 +323,18 @@ class SessionManager:
             return await self._remover.delete(session_id, keep_for=keep_for, by=by, late=late)
 
     async def restore_session(self, text: str) -> str:
-        """Take a session out of the trash; it counts as used now. Return its id.
+        """Restore a session from the trash, as used just now, and return its id.
 
         Args:
-            text: The id of an entry, or of a session, whose newest entry is meant.
+            text: The id of an entry, or the id of a session for its newest entry.
 
         Raises:
-            TrashEntryNotFoundError: There is none.
-            SessionExistsError: There is a session of that id already, on disk or in memory.
+            TrashEntryNotFoundError: The trash has no such entry.
+            SessionExistsError: A session of that id exists, on disk or in memory.
             CorruptTrashError: The entry is damaged.
-            StoreError: It could not be restored; the entry is still there.
+            StoreError: The session could not be restored; the trash still has the entry.
 
-        Cancellation: the session may be restored or not; the entry or the session is there.
+        Cancellation: the session may be restored or not; the entry or the session exists.
         """
         await self._gate.enter()
         with self._gate.under_way():
@@ -344,10 +346,14 @@ class SessionManager:
 
     @asynccontextmanager
     async def locked(self, session_id: str, *, vacant: bool = False) -> AsyncIterator[Lease]:
-        """Hold the lock of a session's file for a block, and for the work that joins the lease.
+        """Hold the lock of a session's file for a block and for all work that joins the lease.
+
+        Args:
+            session_id: The session.
+            vacant: If true, the session must not be in memory, because a file is about to be put into its place.
 
         Raises:
-            SessionExistsError: It is in memory, and is to be `vacant`: something is about to be put into its place.
+            SessionExistsError: `vacant` is true, and the session is in memory.
         """
         async with self._locks.hold(session_id) as lease:
             if vacant and await self._loader.current(session_id, lease):
@@ -357,25 +363,25 @@ class SessionManager:
     async def move_session(
         self, session_id: str, target_id: str, *, by: str = "program", late: Late[Relocation] | None = None
     ) -> Relocation:
-        """Move a session to another chat: its ids change, on disk, and nothing else of it. Does not count as an access.
+        """Move a session to another chat: change its ids on disk, and nothing else. Does not count as an access.
 
-        A message to the old id that comes meanwhile waits, and finds no session, or begins a new one.
+        A message to the old id that arrives meanwhile waits, and then finds no session or begins a new one.
 
         Args:
             session_id: The session.
-            target_id: Its new id, ``{channel}_{chat_id}``, of which there is no session.
-            by: Who moves it, for the log.
+            target_id: Its new id, ``{channel}_{chat_id}``; no session of that id may exist.
+            by: The actor, for the log.
             late: Takes a move that happened after `RemovalPendingError`; the log has it by then.
 
         Raises:
-            InvalidSessionIdError: An id names no session, or both are the same.
-            SessionNotFoundError: There is no such session, on disk or in memory.
-            SessionExistsError: There is a session of the new id, on disk or in memory.
-            SessionInUseError: A block is `using` it.
-            RemovalPendingError: The disk takes longer than anybody can wait; the move goes on.
-            StoreError: It was not moved; or it was, and is there under its old id as well, as the text says.
+            InvalidSessionIdError: An id is not of that form, or both are the same.
+            SessionNotFoundError: The session does not exist, on disk or in memory.
+            SessionExistsError: A session of the new id exists, on disk or in memory.
+            SessionInUseError: A block is `using` the session.
+            RemovalPendingError: The disk takes longer than a caller can wait; the move goes on.
+            StoreError: The session was not moved; or it was, and its old file remains as well, as the message says.
 
-        Cancellation: as `Job.run`: a move that ends within `job.GRACE_SECONDS` is returned.
+        Cancellation: as for `Job.run`: a move that ends within `threads.GRACE_SECONDS` is returned.
         """
         for each in (session_id, target_id):
             split_session_id(each)
@@ -384,14 +390,14 @@ class SessionManager:
             return await self._mover.move(session_id, target_id, by=by, late=late)
 
     async def set_pinned(self, session_id: str, pinned: bool) -> bool:
-        """Pin a session, so that no rule of retention takes it, or unpin it. Does not count as an access.
+        """Pin a session, which exempts it from all rules of retention, or unpin it. Does not count as an access.
 
         Returns:
-            Whether that changed anything. It is on disk after the next save.
+            True if that changed the session. The change is on disk after the next save.
 
         Raises:
-            SessionNotFoundError: There is no such session.
-            StoreError: It could not be read.
+            SessionNotFoundError: The session does not exist.
+            StoreError: The session could not be read.
         """
         entry = await self._loader.use(session_id)
         if entry.session.pinned == pinned:

@@ -1,18 +1,18 @@
-"""Session id to file name: injective, and safe on any file system.
+"""File names of sessions: an injective function of the session id, safe on any file system.
 
 Rules:
 
-* A session id is ``{channel}_{chat_id}``. A channel never holds ``_``, so the first one divides, and
+* A session id is ``{channel}_{chat_id}``. A channel never holds ``_``, so the first one is the separator, and
   ``a_b``+``c`` cannot be mistaken for ``a``+``b_c``.
-* A chat id of lower-case letters, digits and ``.@+-_`` stands in the name as it is. Other characters are
-  percent-encoded (RFC 3986, upper-case hex, over UTF-8).
-* Where that text alone would not tell two ids apart, ``~`` and a digest of the chat id follow it: for ids with
-  capitals, which a file system that ignores case would mix up, and for names past `MAX_NAME_BYTES`, which are cut.
+* A chat id of lower-case letters, digits and ``.@+-_`` is copied into the name. Other characters are percent-encoded
+  (RFC 3986, upper-case hex, over UTF-8).
+* If that text alone would not distinguish two ids, ``~`` and a digest of the chat id follow it: for ids with capitals,
+  which a file system that ignores case would confuse, and for names past `MAX_NAME_BYTES`, which are cut.
 
 A name is only ever computed from an id, never taken from the content of a file, and never decoded.
 
 A name in quarantine or in the trash ends with a stamp, ``{stem}.{YYYYmmddTHHMMSSZ}-{8 hex}``: the time at which the
-file came there. The file's own times do not tell it: a rename keeps them, and a copy makes new ones.
+file was moved there. The file's own times do not record that: a rename keeps them, and a copy makes new ones.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from urllib.parse import quote
 from miniclaw.errors import InvalidSessionIdError
 
 MAX_NAME_BYTES = 200
-"""Longest file name that is made, inclusive; file systems allow 255."""
+"""Longest file name given to a session, inclusive; file systems allow 255."""
 
 SUFFIX = ".json"
 
 _DIGEST_CHARS = 32  # 128 bits: chat ids come from strangers, who may look for collisions
 _CHANNEL = re.compile(r"[a-z0-9-]{1,32}")
-_PLAIN_ID = re.compile(r"[a-z0-9-]{1,32}_[a-z0-9.@+_-]+")  # what file_name() leaves as it is, if it is not too long
+_PLAIN_ID = re.compile(r"[a-z0-9-]{1,32}_[a-z0-9.@+_-]+")  # ids that file_name() leaves unchanged, unless too long
 _OWN_FORM = r"[a-z0-9-]{1,32}_(?:(?:[a-z0-9.@+_-]|%[0-9A-F]{2})+|(?:[A-Za-z0-9.@+_-]|%[0-9A-F]{2})*~[0-9a-f]{32})\.json"
 _NO_BARE_NAME = re.compile(r"[/\0%~]")
 _CAPITAL = re.compile(r"[A-Z]")
@@ -46,7 +46,7 @@ def is_channel(text: str) -> bool:
     return isinstance(text, str) and _CHANNEL.fullmatch(text) is not None
 
 
-_is_channel_cached = lru_cache(maxsize=64)(is_channel)  # there are few of them, and each stands in very many files
+_is_channel_cached = lru_cache(maxsize=64)(is_channel)  # few channels, each in very many files
 
 
 def make_session_id(channel: str, chat_id: str) -> str:
@@ -71,7 +71,7 @@ def make_session_id(channel: str, chat_id: str) -> str:
 
 
 def split_session_id(session_id: str) -> tuple[str, str]:
-    """Return the channel and the chat id.
+    """Return the channel and the chat id of a session id, after a check of its form.
 
     Raises:
         InvalidSessionIdError: It is not ``{channel}_{chat_id}``.
@@ -84,7 +84,7 @@ def split_session_id(session_id: str) -> tuple[str, str]:
 
 
 def parts_of(session_id: str) -> tuple[str, str]:
-    """Return the channel and the chat id of what is known to be a session id."""
+    """Return the channel and the chat id of a valid session id, without a check."""
     channel, _, chat_id = session_id.partition("_")
     return channel, chat_id
 
@@ -92,7 +92,7 @@ def parts_of(session_id: str) -> tuple[str, str]:
 def file_name(session_id: str) -> str:
     """Return the name of the session's file.
 
-    No two session ids have the same name, also when case is ignored.
+    No two session ids have the same name, even if case is ignored.
 
     Raises:
         InvalidSessionIdError: It is not ``{channel}_{chat_id}``.
@@ -112,16 +112,16 @@ def file_name(session_id: str) -> str:
 
 
 file_name_of_live = lru_cache(maxsize=2048)(file_name)
-"""`file_name`, remembered: live sessions are saved again and again. Not for scans, which would fill it in vain."""
+"""Cached `file_name`, for live sessions, which are saved repeatedly. Not for scans, which would flood the cache."""
 
 
 def file_names(session_id: str) -> tuple[str, ...]:
-    """Return every name under which the session may lie, our own first.
+    """Return every name that the session's file may have, our own first.
 
-    The second, where there is one, is the bare ``{session_id}.json`` of earlier implementations. There is none where
-    that could be another session's own name, which is where the id has a ``%`` or a ``~``. Of a bare name that is not
-    ASCII, the Unicode normal forms follow, into which file systems of macOS and programs that copy change it; one of
-    them may be another session's bare name, so what counts is the id inside the file.
+    The second, if any, is the bare ``{session_id}.json`` of earlier implementations. It is left out for an id with a
+    ``%`` or a ``~``, where it could be another session's own name. A bare name that is not ASCII is followed by its
+    Unicode normal forms, to which macOS file systems and copy programs change it. Such a form may be another session's
+    bare name; the id inside the file decides.
 
     Raises:
         InvalidSessionIdError: It is not ``{channel}_{chat_id}``.
@@ -136,7 +136,7 @@ def file_names(session_id: str) -> tuple[str, ...]:
 
 
 def normal_forms(name: str) -> list[str]:
-    """Return the Unicode normal forms of a name that differ from it; there are none of ASCII."""
+    """Return the Unicode normal forms of a name that differ from it; an ASCII name has none."""
     if name.isascii():
         return []
     from unicodedata import normalize  # noqa: PLC0415 - start-up time: few names need it
@@ -145,7 +145,7 @@ def normal_forms(name: str) -> list[str]:
 
 
 def own_name_of_bare(name: str) -> str | None:
-    """Return our own name for the session whose bare name this is; None: it is the bare name of none."""
+    """Return our own name for the session with this bare name; None: it is not the bare name of a session."""
     try:
         ours, *bare = file_names(name.removesuffix(SUFFIX))
     except InvalidSessionIdError:
@@ -154,17 +154,17 @@ def own_name_of_bare(name: str) -> str | None:
 
 
 def is_session_file(name: str) -> bool:
-    """Return whether a directory entry of this name claims to be a session."""
+    """Return whether a directory entry has the name of a session file: ending in `SUFFIX`, not hidden."""
     return name.endswith(SUFFIX) and not name.startswith(".")
 
 
 def is_plain(name: str, session_id: str) -> bool:
-    """Return whether a file's name is the session's id as it is, so that it alone tells whose file it is."""
+    """Return whether a file's name is the unencoded id of the session, and thus identifies the session by itself."""
     return name == session_id + SUFFIX and len(name) <= MAX_NAME_BYTES and _PLAIN_ID.fullmatch(session_id) is not None
 
 
 def is_of_our_form(name: str) -> bool:
-    """Return whether `file_name` may have made this name, for whichever session."""
+    """Return whether `file_name` may have made this name, for any session."""
     return re.fullmatch(_OWN_FORM, name) is not None
 
 
@@ -172,7 +172,7 @@ def belongs(name: str, session_id: str, channel: str, chat_id: str) -> bool:
     """Return whether the ids inside a file agree with one another and with the file's name."""
     if session_id != f"{channel}_{chat_id}" or "_" in channel:
         return False
-    # The usual file; what follows would say the same, and take three times as long. See `file_names` for the bare name.
+    # A shortcut for the usual file: the result as below in a third of the time. `file_names` explains the bare name.
     if (
         name == session_id + SUFFIX and name.isascii() and len(name) <= _FOREIGN_MAX_BYTES
         and "%" not in name and "~" not in name and "/" not in name and "\0" not in name
@@ -185,7 +185,7 @@ def belongs(name: str, session_id: str, channel: str, chat_id: str) -> bool:
 
 
 def agree(session_id: str, channel: str, chat_id: str) -> bool:
-    """Return whether the ids inside a file agree with one another, and name a session, whatever the file is called."""
+    """Return whether the ids inside a file agree with one another and are valid, regardless of the file's name."""
     try:
         return belongs(file_name(session_id), session_id, channel, chat_id)
     except InvalidSessionIdError:
@@ -193,7 +193,7 @@ def agree(session_id: str, channel: str, chat_id: str) -> bool:
 
 
 def mismatch(inside: str) -> str:
-    """Return what is wrong with a file whose content names this session, where its name belongs to another."""
+    """Return the problem of a file whose content names this session, while its name belongs to another."""
     shown = inside if len(inside) <= 80 else inside[:80] + "…"
     return f"its content names the session {shown!r}, which belongs under another file name"
 
@@ -201,12 +201,12 @@ def mismatch(inside: str) -> str:
 STAMP_CHARS: Final = 26
 """Characters of a stamp, with the full stop before it."""
 
-_STAMPED: Final = r"(?P<stem>.+)\.(?P<time>[0-9]{8}T[0-9]{6}Z)-[0-9a-f]{8}"  # compiled when there is one
+_STAMPED: Final = r"(?P<stem>.+)\.(?P<time>[0-9]{8}T[0-9]{6}Z)-[0-9a-f]{8}"  # compiled on first use
 _FORMAT: Final = "%Y%m%dT%H%M%SZ"
 
 
 def stamped(stem: str, now: datetime) -> str:
-    """Return a name that tells `now`, an aware time, and that nobody else has."""
+    """Return a unique name that ends with a stamp of `now`, an aware time."""
     utc = now.astimezone(UTC)
     # strftime leaves out the zeros of a year before 1000 on some systems.
     return f"{stem}.{utc.year:04d}{utc:%m%dT%H%M%SZ}-{os.urandom(4).hex()}"

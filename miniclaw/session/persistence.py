@@ -1,11 +1,11 @@
-"""The autosave service, which saves the changed sessions every 30 s, and prompt saving for a chat that waits.
+"""The autosave service, which saves dirty sessions every 30 s, and prompt saves for a chat that waits.
 
-A save that fails is logged and tried again at the next tick; a save that hangs holds up no other one, and the next
-tick comes on time.
+A save that fails is logged and tried again at the next tick. A save that hangs delays no other one, and the next tick
+comes on time.
 
-A chat that has to know when a message is safe does not wait for a tick. Sessions that are wanted at about the same time
-are saved together, and after each round the saver rests four times as long as the round took: prompt saving takes at
-most a fifth of the time, and of the disk's.
+A chat that has to confirm a saved message does not wait for a tick. Sessions requested at about the same time are saved
+together. After each round the saver rests four times as long as the round took, so that prompt saves take at most a
+fifth of the time, and of the disk's.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from miniclaw.session.manager import SessionManager
 from miniclaw.session.timekeeper import Timekeeper
 
 PERSISTENCE_INTERVAL_SECS: Final = 30
-"""Seconds between two saves, unless configured otherwise."""
+"""Default time between two saves."""
 
 log = get_logger("miniclaw.session.persistence")
 
 
 class Persistence:
-    """Saves what is dirty, every `interval_seconds`, or sooner when memory is overfull.
+    """Saves dirty sessions every `interval_seconds`, or sooner if memory is overfull.
 
     Args:
-        manager: Whose sessions are saved.
-        interval_seconds: Positive.
-        time: Told with each tick that the program is there.
+        manager: The manager of the sessions.
+        interval_seconds: Time between two saves, positive, at most a hundred years.
+        time: Records at each tick that the program is running; None: no record.
 
     Attributes:
-        interval_seconds: See above; changed by `set_interval`.
-        ticks: How many saves there were.
+        interval_seconds: As the argument; changed by `set_interval`.
+        ticks: Number of saves, regular and early.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Persistence:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Save until stopped.
 
-        Cancellation: saves that have begun are finished in the background; nothing is flushed.
+        Cancellation: saves that have begun end in the background; no session is flushed.
         """
         self._manager.on_overfull = self._idle.wake
         self._next_tick = trio.current_time() + self.interval_seconds
@@ -72,28 +72,31 @@ class Persistence:
             now = trio.current_time()
             early = now < self._next_tick
             if not early:
-                # A tick that was missed, in a suspended machine, is not made up for.
+                # Ticks missed by a suspended machine are skipped.
                 missed = (now - self._next_tick) // self.interval_seconds
                 self._next_tick += self.interval_seconds * (missed + 1)
             with trio.move_on_at(self._next_tick):
                 await self.tick(early=early)
 
     def set_interval(self, seconds: float) -> None:
-        """Save at another interval from now on, counted from now; on the trio thread.
+        """Save at another interval, counted from now; on the trio thread.
 
         Args:
-            seconds: Positive.
+            seconds: The interval, positive, at most a hundred years.
+
+        Raises:
+            ValueError: The interval is out of these bounds.
         """
         check_interval(seconds)
         self.interval_seconds = seconds
         self._next_tick = trio.current_time() + seconds
-        self._idle.wake()  # for a save in between
+        self._idle.wake()  # for an early save, after which the wait has the new deadline
 
     async def tick(self, *, early: bool = False) -> SaveReport:
         """Save once, now.
 
         Args:
-            early: Whether it comes between two regular ones; see `SaveStats.ticked`.
+            early: If true, this save comes between two regular ones; its failure does not count as a failed interval.
         """
         complete = False
         try:
@@ -110,23 +113,23 @@ class Persistence:
         return report
 
     def stop(self) -> None:
-        """End the service after the save it is at, if any."""
+        """Stop the service after its present save, if any."""
         self._idle.stop()
 
 
 GATHER_SECONDS: Final = 0.02
-"""How long the saver waits for more before it begins."""
+"""Shortest wait for further requests before a round of saves begins."""
 
 REST_FACTOR: Final = 4
-"""How many times as long as the last go took it rests."""
+"""Rest after a round, as a multiple of its duration."""
 
 MAX_REST_SECONDS: Final = 2
 
 RETRY_SECONDS: Final = 5
-"""How long a session that could not be saved waits for the next try."""
+"""Time until a session that could not be saved is tried again."""
 
 MAX_GOES: Final = 4
-"""How many goes may be under way, so that one on a hung file holds up no other session."""
+"""Most rounds under way at once; with several, a round on a hung file delays no other session."""
 
 
 class _Wish(Struct):
@@ -136,10 +139,10 @@ class _Wish(Struct):
 
 
 class PromptSaver:
-    """Saves sessions soon after somebody wished for it, and tells them.
+    """Saves sessions soon after a request, and reports the outcome to the caller.
 
     Args:
-        manager: Whose sessions are saved.
+        manager: The manager of the sessions.
     """
 
     def __init__(self, manager: SessionManager) -> None:
@@ -155,12 +158,12 @@ class PromptSaver:
         return f"<PromptSaver wishes={len(self._wishes)} saving={len(self._saving)}>"
 
     def want(self, session_id: str, settled: Callable[[bool], None]) -> None:
-        """Have a session saved as it is now.
+        """Request a save of the session's present revision.
 
         Args:
             session_id: The session.
-            settled: Called on the trio thread; must not raise. True: it is on disk. False: the session was deleted for
-                good before it was saved. Not called while it cannot be saved, which is tried again every
+            settled: Called on the trio thread; must not raise. True: the revision is on disk. False: the session was
+                deleted for good before it was saved. A failed save causes no call; it is tried again every
                 `RETRY_SECONDS`.
         """
         self._wishes.append(_Wish(session_id, self._manager.watch_save(session_id), settled))
@@ -169,7 +172,7 @@ class PromptSaver:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Save until cancelled.
 
-        Cancellation: saves that have begun are finished in the background, and nobody is told.
+        Cancellation: saves that have begun end in the background, without a call of `settled`.
         """
         goes = trio.Semaphore(MAX_GOES)
         async with trio.open_nursery() as nursery:
@@ -181,9 +184,9 @@ class PromptSaver:
                 nursery.start_soon(self._go, self._take_due(), goes)
 
     async def settle(self) -> None:
-        """Save all that is wished for, now, once; whoever is not told after it will not be.
+        """Save all requested sessions now, once. Requests that fail here are never settled.
 
-        Cancellation: as `run`.
+        Cancellation: as for `run`.
         """
         await self._save({wish.session_id for wish in self._wishes})
 

@@ -1,4 +1,4 @@
-"""The session runtime, whole: store, manager, and the two services as sibling tasks in one nursery."""
+"""The complete session runtime: store, manager, and the two services as sibling tasks in one nursery."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
 from miniclaw.session.timekeeper import longest_kept, open_time
 
 GRACE_SECONDS: Final = 5
-"""How long each service may take to end, and how long the last flush may take."""
+"""Time limit for the services and operations to end, and again for the final flush."""
 
 _DEPRECATED: Final = "state_dir and trash_dir of open_runtime are deprecated; both lie in the sessions directory now"
 _OLD_WORD: Final = "announce_first of open_runtime is deprecated; its name is notice now"
@@ -42,18 +42,18 @@ log = get_logger("miniclaw.session.runtime")
 
 
 class SessionRuntime:
-    """A running session runtime, from `open_runtime`.
+    """A running session runtime, made by `open_runtime`.
 
     Attributes:
-        manager: The sessions.
+        manager: The sessions in memory.
         time: The present, and the ages of sessions.
         persistence: The autosave service.
-        cleanup: The cleanup; `run` it for one right now.
-        cleanup_service: The daily one; knows when it is next.
-        usage: Measures what lies on the disk.
-        sessions_dir: Where the files lie.
-        unsaved: After the end: the ids of sessions that even the last flush could not save; the block has raised
-            `UnsavedSessionsError` then.
+        cleanup: The cleanup; its `run` starts a run at once.
+        cleanup_service: The daily cleanup, with the time of its next run.
+        usage: Measures the disk usage.
+        sessions_dir: The sessions directory.
+        unsaved: After the end: the ids of sessions that the final flush could not save; if there are any, the block
+            raises `UnsavedSessionsError`.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class SessionRuntime:
         self._grace: trio.CancelScope | None = None  # while the services are stopping
 
     def operations(self, *, by: Actor = "program") -> SessionOperations:
-        """Return what an administrator can do to the sessions while the runtime runs.
+        """Return the operations of an administrator on the sessions of this runtime.
 
         Args:
-            by: Who does it, for trash and history.
+            by: The actor, for trash and history.
         """
         return SessionOperations.of(self._parts, by=by)
 
@@ -95,13 +95,13 @@ class SessionRuntime:
         )
 
     def set_rules(self, rules: RuntimeRules) -> None:
-        """Go by other rules from now on; on the trio thread, in one step.
+        """Apply other rules from now on; on the trio thread, in one step.
 
-        A cleanup that is going ends after the batch it is at. Where it was the daily one, it begins again at once, by
-        the new rules. With `notice`, it deletes nothing that was announced by laxer ones only.
+        A cleanup under way ends after its present batch. The daily one begins again at once, by the new rules. With
+        `notice`, a run deletes no session that was announced only by laxer rules.
 
         Args:
-            rules: All of them; `msgspec.structs.replace(runtime.rules, …)` makes those that differ in one.
+            rules: All rules; `msgspec.structs.replace(runtime.rules, …)` changes a single one.
         """
         self.manager.policy = rules.policy
         self.time.keep(longest_kept(rules.policy))
@@ -109,22 +109,22 @@ class SessionRuntime:
         self.cleanup_service.change_rules(rules.schedule, removes=rules.removes, notice=rules.notice)
 
     def hurry(self) -> None:
-        """Have the shutdown skip the services' grace and go on to the flush; before or during it."""
+        """Make the shutdown skip the services' grace period and begin the flush; callable before or during it."""
         self._in_haste = True
         if self._grace is not None:
             self._grace.cancel()
 
     async def say_stopping(self) -> None:
-        """Let a process that wants to own the directory know that this one is going to end; it waits for that.
+        """Announce that this process is stopping; a process that wants to own the directory then waits.
 
-        Leaving the block says so as well, and what comes before that may take a while.
+        The end of the block announces it as well; call this earlier if the shutdown before that may take long.
 
-        Cancellation: it is said all the same.
+        Cancellation: the announcement is made nevertheless.
         """
         await self._parts.store.say_stopping()
 
     def begin_grace(self, grace: trio.CancelScope) -> None:
-        """Take the scope in which the services have their time to end."""
+        """Take the cancel scope of the services' grace period, and cancel it if the shutdown is in haste."""
         self._grace = grace
         if self._in_haste:
             grace.cancel()
@@ -152,47 +152,50 @@ async def open_runtime(
     earlier: EarlierFolders | None = None,
     fs: OsCalls | None = None,
 ) -> AsyncIterator[SessionRuntime]:
-    """Run the session runtime around a block, in anyone's trio program.
+    """Run the session runtime around a block, in any trio program.
 
-    The directory is owned for that long, sessions are saved and cleaned up in the background. On leaving, however
-    that comes about, no operation begins any more; those that wait for the disk and both services have
-    `GRACE_SECONDS` to end; then all that is unsaved is flushed, within `GRACE_SECONDS`. So whatever the manager has
-    accepted without an error is on disk when the block is left, or the block raises `UnsavedSessionsError`.
+    During the block the directory is owned, and sessions are saved and cleaned up in the background. When the block
+    ends, for any reason, no operation begins any more; those that wait for the disk and both services have
+    `GRACE_SECONDS` to end; then all dirty sessions are flushed, within `GRACE_SECONDS`. Every change that the manager
+    has accepted without an error is then on disk, or the block raises `UnsavedSessionsError`.
 
     Args:
-        sessions_dir: Made where it is missing, mode 0700; its last component may not be a link.
-        policy: How long sessions are kept; 30 days where None.
+        sessions_dir: The sessions directory; a missing one is created with mode 0700. Its last component may not be a
+            link.
+        policy: The retention policy; None: 30 days.
         rules: All rules in one, in place of `policy`, the intervals, `cleanup_at`, `removes` and `notice`.
-        state_dir: Deprecated: where an earlier version kept the state. Its content is moved into `sessions_dir`.
-        trash_dir: Deprecated: where an earlier version kept the trash. The entries of which the history says that they
-            were removed here are moved into `sessions_dir`; see `miniclaw.session.records.migration`.
-        persistence_interval_seconds: Between two saves, positive.
-        cleanup_interval_seconds: Between two cleanups, positive; None: none run by themselves.
+        state_dir: Deprecated: the state folder of an earlier version. Its content is moved into `sessions_dir`.
+        trash_dir: Deprecated: the trash folder of an earlier version. The entries that were removed here according to
+            the history are moved into `sessions_dir`, by the rules of `miniclaw.session.records.migration`.
+        persistence_interval_seconds: Time between two saves, positive.
+        cleanup_interval_seconds: Time between two daily cleanups, positive; None: no daily cleanup.
         cleanup_at: A time of day, naive, in the machine's zone, at which the cleanup runs instead.
-        removes: False: the cleanup never removes, it only announces what it would.
+        removes: If false, the cleanup never removes sessions, and only announces them.
         announce_first: Deprecated: the earlier name of `notice`.
-        notice: Delete only what an earlier run has announced, a notice period ago; see
-            `miniclaw.session.retention.notice`. Off, a run deletes what it finds.
-        on_announced: Told what was announced after it had expired, as after a restored backup; see `OnAnnounced`.
-        cleanup_waits: No cleanup runs by itself before `runtime.cleanup_service.release()`: for a program that may
+        notice: If true, a run deletes only sessions that an earlier run announced, a notice period ago
+            (`miniclaw.session.retention.notice`). If false, a run deletes expired sessions at once.
+        on_announced: Called with announcements of sessions that had already expired, as after a restored backup.
+        cleanup_waits: If true, no daily cleanup runs before `runtime.cleanup_service.release()`: for a program that may
             still refuse to start.
-        max_live_sessions: How many saved sessions may stay in memory, at least 1.
-        max_live_bytes: How many bytes of memory these may take, about, at least 1; the one used last may take more.
-        clock: The clocks of the machine, see `miniclaw.clock.Clock`; None: the real ones. A plain function is
-            taken for the wall clock, with trio's clock for the time that passes. Waiting is done on trio's in any case.
+        max_live_sessions: Bound on the sessions in memory, at least 1; unsaved ones may exceed it.
+        max_live_bytes: Approximate bound on the bytes of memory that they take, at least 1; the session used last may
+            take more.
+        clock: The clocks of the machine (`miniclaw.clock.Clock`); None: the real ones. A plain function serves as the
+            wall clock, and trio's clock measures the time that passes. All waits are on trio's clock in any case.
         earlier: The folders of an earlier version that belong to this sessions directory alone, in place of `state_dir`
-            and `trash_dir`: all that is theirs is moved into `sessions_dir`.
+            and `trash_dir`: their whole content is moved into `sessions_dir`.
         fs: The system calls, for tests.
 
     Raises:
-        ValueError: `cleanup_interval_seconds` or `cleanup_at` makes no sense; nothing is opened.
+        ValueError: An interval or `cleanup_at` is invalid; nothing is opened.
         SessionsDirectoryError: The directory cannot be used.
-        WorkspaceHeldError: Another process owns it; one that is stopping is waited for, 25 s at the most.
-        StoreError: What an earlier process left unfinished cannot be resolved.
-        UnsavedSessionsError: On leaving: some sessions could not be saved; it names them. Where the block raised as
-            well, or was cancelled, a group of both leaves it.
+        WorkspaceHeldError: Another process owns the directory. The caller waits up to 25 s for an owner that is
+            stopping, before this is raised.
+        StoreError: Unfinished work of an earlier process cannot be recovered.
+        UnsavedSessionsError: At the end some sessions could not be saved; it names them. If the block raised as well,
+            or was cancelled, a group of both is raised.
 
-    Cancellation: the block is cancelled, batches that have begun are completed, the flush is done all the same.
+    Cancellation: the block is cancelled, batches that have begun are completed, and the flush takes place nevertheless.
     """
     sessions_dir = _absolute(sessions_dir)
     if state_dir or trash_dir:
@@ -243,7 +246,7 @@ async def open_runtime(
                     yield runtime
                 finally:
                     await store.say_stopping()  # noqa: ASYNC102 - it has a shield and a deadline of its own
-        except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, with what the end adds to it
+        except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, with the errors of the end
             errors.append(error)
         store.check_process()  # a forked child has neither the threads nor the right to flush
         try:
@@ -251,7 +254,7 @@ async def open_runtime(
                 await manager.flush()
                 await keeper.save()
                 await manager.check_place()
-        except Exception as error:  # noqa: BLE001 - likewise
+        except Exception as error:  # noqa: BLE001 - raised below
             errors.append(error)
         runtime.unsaved = unsaved = manager.seal()
         if unsaved:
@@ -261,7 +264,7 @@ async def open_runtime(
 
 
 def _raise(errors: Sequence[BaseException]) -> None:
-    """Raise an error as itself, several as a group."""
+    """Raise a single error as itself, and several as a group; without errors return."""
     if len(errors) == 1:
         raise errors[0]
     if errors:
@@ -269,10 +272,10 @@ def _raise(errors: Sequence[BaseException]) -> None:
 
 
 def _duration(seconds: float | None) -> timedelta | None:
-    """Return how long an interval is.
+    """Return an interval as a `timedelta`; None remains None.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The interval is not positive, or longer than a hundred years.
     """
     if seconds is None:
         return None
@@ -281,14 +284,14 @@ def _duration(seconds: float | None) -> timedelta | None:
 
 
 def _absolute(path: Path | str) -> Path:
-    """Return a path that stays the same when the program changes its working directory."""
+    """Return an absolute path, which a change of the working directory does not affect."""
     return Path(os.path.abspath(path))
 
 
 @asynccontextmanager
 async def _running_services(runtime: SessionRuntime) -> AsyncIterator[None]:
     services: list[Persistence | CleanupService] = [runtime.persistence, runtime.cleanup_service]
-    # The nursery is nobody's business outside: an error of the block is raised as itself, not as a group.
+    # The nursery is an internal detail: an error of the block is raised as itself, not in its group.
     error_of_block: BaseException | None = None
     async with trio.open_nursery() as nursery:
         ended = []
@@ -326,17 +329,17 @@ async def _run_service(
 
 
 class RuntimeRules(Struct, frozen=True, kw_only=True):
-    """All rules of a runtime; see `open_runtime`.
+    """All rules of a runtime, with the meanings of the arguments of `open_runtime`.
 
     Attributes:
-        policy: How long sessions are kept.
-        schedule: When the daily cleanup runs.
-        removes: False: it only announces.
-        notice: Whether it deletes only what an earlier run has announced.
-        persistence_interval_seconds: Between two saves, positive.
+        policy: The retention policy.
+        schedule: The schedule of the daily cleanup.
+        removes: If false, the daily cleanup only announces sessions.
+        notice: If true, the daily cleanup deletes only sessions announced by an earlier run.
+        persistence_interval_seconds: Time between two saves, positive, at most a hundred years.
 
     Raises:
-        ValueError: `persistence_interval_seconds` is no such number.
+        ValueError: `persistence_interval_seconds` is out of these bounds.
     """
 
     policy: RetentionPolicy = field(default_factory=RetentionPolicy)

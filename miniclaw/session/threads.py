@@ -1,9 +1,9 @@
-"""Blocking work in threads that a cancellation does not wait for, and that still ends in good order.
+"""Blocking work in worker threads, which a cancellation does not wait for, and whose outcome is still reported.
 
 A removal that a thread has begun cannot be called back, and a disk may take longer than its caller can wait. A `Job`
 reports the outcome exactly once: to the caller or, after the caller has left, to its `late` callback. Up to the point
 of no return the job can still be refused, and then nothing happens. Thus no removal that happened is reported as
-failed, and none happens in silence.
+failed, and none goes unreported.
 """
 
 from __future__ import annotations
@@ -17,33 +17,34 @@ import trio
 T = TypeVar("T")
 
 Epilogue: TypeAlias = Callable[[], None] | None
-"""Blocking work that belongs behind some other work, in the same thread; None: there is none."""
+"""Blocking work that follows other work in the same thread; None: there is none."""
 
 
 class ThreadRunner(Protocol):
-    """Runs blocking work in a thread, as `run_in_thread`."""
+    """A function with the signature of `run_in_thread`, without `finished`."""
 
     async def __call__(self, work: Callable[[], T], *, limiter: trio.CapacityLimiter) -> T:
-        """Run `work`; see `run_in_thread`."""
+        """Run `work` in a worker thread, within the limiter's bound, and return its result."""
         ...
 
 
 async def run_in_thread(
     work: Callable[[], T], *, limiter: trio.CapacityLimiter, finished: Callable[[], None] | None = None
 ) -> T:
-    """Run blocking work in a thread.
+    """Run blocking work in a worker thread.
 
     Args:
         work: Called without arguments in a worker thread.
-        limiter: Bounds how many threads run at once.
-        finished: Called exactly once on the trio thread, when no thread is working on this any more, however that
-            came about. Here locks are released: a thread whose disk hangs keeps them after everyone has left.
+        limiter: Bounds the number of threads that run at once.
+        finished: Called exactly once, on the trio thread, when no thread works on this any more, whatever the outcome.
+            Locks are released here: a thread on a hung disk keeps them after its caller has left. After trio has ended
+            it is called in the worker thread.
 
-    Cancellation: the caller leaves at once. Work that has begun goes on to its end in the background, and
-    `finished` comes after it; work that has not begun never begins.
+    Cancellation: the caller returns at once. Work that has begun ends in the background, and `finished` is called after
+    it; work that has not begun never begins.
     """
     token = trio.lowlevel.current_trio_token()
-    claim = threading.Lock()  # taken once: by the thread that begins, or by the caller that gives up before
+    claim = threading.Lock()  # taken once: by the thread that begins, or by the caller that gives up first
 
     def claimed_work() -> T | None:
         if not claim.acquire(blocking=False):
@@ -56,7 +57,7 @@ async def run_in_thread(
 
     try:
         result = await trio.to_thread.run_sync(claimed_work, abandon_on_cancel=True, limiter=limiter)
-    except BaseException:  # Cancelled, or no thread could be started; what `work` raised has the claim already
+    except BaseException:  # Cancelled, or no thread could start; if `work` raised, the claim is taken
         if claim.acquire(blocking=False) and finished is not None:
             finished()
         raise
@@ -64,19 +65,19 @@ async def run_in_thread(
 
 
 def telling(work: Callable[[], T], settled: Callable[[T], Epilogue]) -> Callable[[], T]:
-    """Return the same work, which tells its outcome on the trio thread before it ends, also where no caller waits.
+    """Wrap work so that it reports its outcome on the trio thread before it ends, even if no caller waits.
 
     Args:
-        work: For a thread.
-        settled: Called once with the outcome, on the trio thread or, when that has ended, in the worker thread. Its
-            epilogue is done behind the work.
+        work: Blocking work, for a worker thread.
+        settled: Called once with the outcome, on the trio thread or, after trio has ended, in the worker thread. The
+            epilogue that it returns runs after the work, in the worker thread.
     """
     token = trio.lowlevel.current_trio_token()
 
     def told_work() -> T:
         outcome = work()
         try:
-            # With the token the question is nobody's task: it is answered also after a cancellation.
+            # With the token the call belongs to no task, and thus also works after a cancellation.
             epilogue = trio.from_thread.run_sync(settled, outcome, trio_token=token)
         except trio.RunFinishedError:
             epilogue = settled(outcome)
@@ -88,7 +89,7 @@ def telling(work: Callable[[], T], settled: Callable[[T], Epilogue]) -> Callable
 
 
 def soon(token: trio.lowlevel.TrioToken, callback: Callable[[], None]) -> None:
-    """Have `callback` run on the trio thread; when that has ended, here: nobody else is left who could mind."""
+    """Call `callback` on the trio thread, or at once in this thread if trio has ended and nothing can interfere."""
     try:
         token.run_sync_soon(callback)
     except trio.RunFinishedError:
@@ -96,27 +97,27 @@ def soon(token: trio.lowlevel.TrioToken, callback: Callable[[], None]) -> None:
 
 
 GRACE_SECONDS: Final = 5
-"""How long after its beginning a removal may hold up a caller that is cancelled."""
+"""Time after the beginning of a removal for which a cancelled caller still waits."""
 
 PATIENCE_SECONDS: Final = 60
-"""How long it may hold up any caller: a slow disk takes some seconds, and one that takes longer is taken to hang."""
+"""Time for which any caller waits: a slow disk takes some seconds, and one that takes longer is considered hung."""
 
 REFUSED: Final = f"the disk did not answer within {PATIENCE_SECONDS} s, or the program ends; nothing was removed"
 PENDING: Final = "the disk has not answered yet; the removal goes on, and the log tells how it ends"
 
 Late: TypeAlias = Callable[[T], Epilogue]
-"""Takes, on the trio thread, an outcome that no caller waits for any more; the epilogue may write it down."""
+"""Takes, on the trio thread, an outcome that no caller waits for any more; the epilogue may record it on disk."""
 
 
 class Job(Generic[T]):
-    """One removal and its caller. All of it is changed on the trio thread.
+    """One removal and its caller. All state is changed on the trio thread.
 
     Args:
-        late: Takes the outcome where the caller has left; see `Late`.
+        late: Takes the outcome if the caller has left.
 
     Attributes:
-        committed: The point of no return is passed: the removal may happen, whatever the caller does.
-        outcome: What became of it; None: not known yet.
+        committed: True once the point of no return is passed: the removal may happen even if the caller leaves.
+        outcome: The outcome; None: not known yet.
     """
 
     def __init__(self, late: Late[T]) -> None:
@@ -128,30 +129,30 @@ class Job(Generic[T]):
         self._working = trio.CancelScope(shield=True)
 
     def commit(self) -> bool:
-        """Pass the point of no return; False: the caller has left, and nothing may be removed."""
+        """Pass the point of no return; return False if the caller has left, and nothing may be removed."""
         self.committed = self.committed or not self._given_up
         return self.committed
 
     def settle(self, outcome: T) -> Epilogue:
-        """Take the outcome; called once, on the trio thread."""
+        """Take the outcome; return the epilogue of `late` if the caller has left. Called once, on the trio thread."""
         self.outcome = outcome
         return self._late(outcome) if self._given_up else None
 
     async def run(self, work: Callable[[], Awaitable[object]]) -> T | None:
-        """Do the work, and return its outcome; None: the caller can wait no longer.
+        """Run the work and return its outcome; None: the caller can wait no longer.
 
         Args:
-            work: Ends with `settle`. An error of it means that nothing was removed.
+            work: Calls `settle` at its end. An error raised by it means that nothing was removed.
 
-        Cancellation: up to `GRACE_SECONDS` after its beginning the work may still end, and its outcome is returned; the
-            caller tells it, and is cancelled at its next checkpoint.
+        Cancellation: the wait goes on until `GRACE_SECONDS` after its beginning. An outcome known by then is returned;
+            the caller reports it, and is cancelled at its next checkpoint.
         """
         began = trio.current_time()
         self._working.deadline = began + PATIENCE_SECONDS
         caller = trio.lowlevel.current_task()
 
         def cancelled(_: object) -> trio.lowlevel.Abort:
-            # The wait goes on, for a while; no Cancelled is raised that would have to be swallowed.
+            # The wait goes on until the deadline; no Cancelled is raised that would have to be swallowed.
             self._working.deadline = min(self._working.deadline, began + GRACE_SECONDS)
             return trio.lowlevel.Abort.FAILED
 

@@ -1,6 +1,6 @@
-"""Keeps the time for a running program, and over its restarts: the present, the ages of sessions, what is due.
+"""The time of a program, also over its restarts: the present, the ages of sessions, and the sessions that are due.
 
-Everybody who stamps something, or judges an age, asks here; each question is a look at the clocks.
+Every stamp and every judgement of an age uses this module; each call reads the clocks.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ log = get_logger("miniclaw.session.clock")
 
 
 def longest_kept(policy: RetentionPolicy) -> timedelta:
-    """Return for how long at the most anything is kept by a policy, if not for ever."""
+    """Return the longest finite time for which a policy keeps anything; zero if it has none."""
     kept = [policy.ttl, *policy.ttl_by_channel.values(), policy.trash_for, policy.quarantine_for]
     return max((each for each in kept if each is not None), default=timedelta(0))
 
 
 class Timekeeper:
-    """The time of one running program, which owns the sessions. Used on the trio thread, unless it says otherwise.
+    """The time of one running program, which owns the sessions. For the trio thread, unless a method says otherwise.
 
     Args:
-        state: Where it is remembered.
+        state: The folder in which the state is stored.
         clock: The clocks.
-        keeps: For how long anything is kept; see `longest_kept`.
-        run: Runs the work on `state` in a thread.
+        keeps: The longest time for which anything is kept, as returned by `longest_kept`.
+        run: Runs the work on `state` in a worker thread.
 
     Attributes:
-        state: What is known; changed by each look.
-        due: What the last run found due.
-        ahead: What it found ahead of the clock.
-        failures: How often the clocks could not be read; time stands still then.
+        state: The state so far; changed by each reading of the clocks.
+        due: The entries that the last run found due.
+        ahead: The entries that the last run found ahead of the clock.
+        failures: Number of failed readings of the clocks; time stands still during a failure.
     """
 
     def __init__(
@@ -62,20 +62,24 @@ class Timekeeper:
         self._run = run
         self._limiter = trio.CapacityLimiter(1)
         self._looking = RLock()
-        self._refused: set[str] = set()  # what was told and has not succeeded since
-        self._is_saved = False  # but for what each tick writes
-        self._uptime: int | None = None  # as of the last look; None: there was none
+        self._refused: set[str] = set()  # errors logged since the last write that succeeded
+        self._is_saved = False  # apart from the part that each tick writes
+        self._uptime: int | None = None  # at the last reading; None: there was none
         self._clock_fails = False
         self.failures = 0
         self.state = RetentionState()
         self.due, self.ahead = Noted(), Noted()
 
     def keep(self, keeps: timedelta) -> None:
-        """Remember what tells the ages of things that are kept for so long; see `longest_kept`."""
+        """Keep the records of the clock from which ages up to `keeps` can be computed."""
         self._keeps = keeps // MICROSECOND
 
     async def start(self) -> bool:
-        """Go on from what was remembered; return whether files keep their inodes here."""
+        """Load the stored state and read the clocks; return whether files keep their inodes in this directory.
+
+        Raises:
+            Exception: The clocks could not be read.
+        """
         await self._in_thread(self._directory.sweep)
         found = await self._in_thread(self._directory.read)
         if found is not None:
@@ -88,25 +92,25 @@ class Timekeeper:
                 self._is_saved = False
             self.state.inodes_last = lasting
         except OwnershipLostError:
-            pass  # said once for all
+            pass  # logged once for the whole program
         except StoreError as error:
             log.error("Whether inodes last could not be looked at", error=str(error))
         return self.state.inodes_last
 
     def look(self) -> int:
-        """Look at the clocks; return the time since the start of the machine, in microseconds.
+        """Read the clocks; return the time since the start of the machine, in microseconds.
 
         Raises:
-            Exception: The first look fails. Later, one that fails changes nothing, and is an ERROR in the log.
+            Exception: The first reading failed. A later failure changes nothing, and is logged as an ERROR.
         """
         with self._looking:
             try:
                 reading = read_clock(self._clock)
-            except Exception as error:  # a clock of an embedder may raise anything
+            except Exception as error:  # an embedder's clock may raise anything
                 if self._uptime is None:
                     raise
                 self.failures += 1
-                if not self._clock_fails:  # every look would say it again
+                if not self._clock_fails:  # otherwise each reading would log it again
                     log.bug("Clock failed; time stands still until it works again", error)
                 self._clock_fails = True
                 return self._uptime
@@ -117,32 +121,32 @@ class Timekeeper:
             return self._uptime
 
     def now(self) -> datetime:
-        """Return the present: what a use stamps. Any thread may ask."""
+        """Return the present, with which each use is stamped. Any thread may call."""
         return self.ages().now
 
     def ages(self) -> Ages:
-        """Return what tells the ages of sessions now. Any thread may ask."""
+        """Return the ages of sessions at the present. Any thread may call."""
         with self._looking:
             self.look()
             return self.state.timeline.ages()
 
     def moment(self) -> Moment:
-        """Return all that is known now."""
+        """Return the present moment: ages, last run, and the entries found due or ahead of the clock."""
         boottime = self.look()
         state = self.state
         return Moment(state.timeline.ages(), boottime, state.last_run, self.due, self.ahead, state.held)
 
     async def tick(self) -> None:
-        """Write down that the program is there, and a jump of the clock. A failure is an ERROR in the log."""
+        """Record on disk that the program is running, and a jump of the clock; log a failure as an ERROR."""
         self.look()
         if not self._is_saved:
             await self.save()
-        if self._is_saved:  # also right after a save: once the file is there, a full disk has room for it
+        if self._is_saved:  # also right after a save: once its file exists, a full disk has room for later ticks
             self.state.serial += 1
             await self._write(partial(self._directory.write_last_seen, tick_of(self.state)))
 
     async def save(self) -> None:
-        """Write all of the state down. A failure is an ERROR in the log."""
+        """Write the whole state to disk; log a failure as an ERROR."""
         self.look()
         self._is_saved = True
         self.state.serial += 1
@@ -150,26 +154,26 @@ class Timekeeper:
             self._is_saved = False
 
     async def remember(self, notice: Notice, run: LastRun | None, *, held: str) -> None:
-        """Remember a run. A failure is an ERROR in the log: what is due is announced anew after the next start.
+        """Store a run; log a failure as an ERROR: due sessions are then announced anew after the next start.
 
         Args:
-            notice: What it has announced.
-            run: The run; None: it has not come to its end.
-            held: Why it was held; empty where it was not.
+            notice: The notice of the run, with its announcements.
+            run: The run; None: it was not completed.
+            held: The reason why the guard held it; empty if it was not held.
         """
         if run is None and self.state.last_run is None:
-            return  # there is no run to note the rules with; without them, a tightened rule could not be told later
-        # In a thread: of a hundred thousand sessions it takes a while.
+            return  # no run to store the rules with; without them, a tightened rule could not be detected later
+        # In a worker thread: slow for a hundred thousand sessions.
         self.due, self.ahead = await self._in_thread(lambda: (notice.due.renewed(), notice.ahead.renewed()))
         await self._write(partial(self._directory.write_due, self.state.id, self.due, self.ahead))
         if run is not None:
             self.state.last_run, self.state.held = run, held
-        elif self.state.last_run is not None:  # what is due was announced by these rules, and no longer by its own
+        elif self.state.last_run is not None:  # announcements were made by these rules, and not by its own
             self.state.last_run = replace(self.state.last_run, rules=notice.rules)
         await self.save()
 
     async def let_through(self) -> None:
-        """Forget that the last run of the daily cleanup was held: a later run has removed what it would have."""
+        """Forget that the last daily run was held: a later run has removed the sessions that it would have removed."""
         if self.state.held:
             self.state.held = ""
             await self.save()
@@ -178,9 +182,9 @@ class Timekeeper:
         try:
             await self._in_thread(work)
         except OwnershipLostError:
-            return False  # said once for all
+            return False  # logged once for the whole program
         except StoreError as error:
-            if str(error) not in self._refused:  # each tick would say it again
+            if str(error) not in self._refused:  # otherwise each tick would log it again
                 log.error("Cleanup state could not be written", error=str(error))
             self._refused.add(str(error))
             return False
@@ -197,12 +201,12 @@ INODES_CHANGE: Final = (
 
 
 async def open_time(store: FileSessionStore, clock: Clock | Now | None, policy: RetentionPolicy) -> Timekeeper:
-    """Return the time of a program that owns a store, gone on from what was remembered there.
+    """Return the timekeeper of a program that owns a store, with the state stored there.
 
     Args:
-        store: The store; told by what it is to recognise files.
-        clock: The clocks; a plain function is taken for the wall clock; None: those of this machine.
-        policy: The rules, which say how long anything is kept.
+        store: The store; its directory gets the clock, and an indication if inodes do not last.
+        clock: The clocks; a plain function serves as the wall clock; None: those of this machine.
+        policy: The retention policy, for the longest time for which anything is kept.
     """
     clock = SystemClock() if clock is None else as_clock(clock)
     time = Timekeeper(store.state, clock, longest_kept(policy), run=store.run)

@@ -1,10 +1,10 @@
-"""The types of a session, as they stand in its file.
+"""The types of a session, as stored in its file.
 
-The order of the fields is the order in the file: `last_accessed` comes before `messages`, so that the head of a
-file tells its age (see `miniclaw.session.format.codec`). Times are aware; what miniclaw writes itself is UTC, RFC 3339.
+The order of the fields is the order in the file: `last_accessed` comes before `messages`, so that the head of a file
+shows its age (`miniclaw.session.format.codec`). Times are aware; miniclaw itself writes them in UTC, by RFC 3339.
 
-Messages and tool calls are immutable; a session changes only through `miniclaw.session.manager.SessionManager`,
-which keeps track of what is not saved yet.
+Messages and tool calls are immutable; a session is changed only through `miniclaw.session.manager.SessionManager`,
+which tracks unsaved changes.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct, field
 
 Role: TypeAlias = Literal["user", "assistant", "tool_result", "system"]
-"""Who speaks. A `tool_result` carries the `tool_call_id` that it answers."""
+"""The author of a message. A `tool_result` carries the `tool_call_id` that it answers."""
 
 AwareDatetime: TypeAlias = Annotated[datetime, Meta(tz=True)]
 
 
 class ToolCall(Struct, frozen=True):
-    """A call of a tool that the model asked for.
+    """A call of a tool, requested by the model.
 
     Attributes:
         id: The model's name for this call.
@@ -38,16 +38,16 @@ class Message(Struct, frozen=True, dict=True, omit_defaults=True):
     """One message of a session.
 
     A message that was read from a file and would be written differently (unknown fields, nanoseconds, another
-    order) remembers its source text outside of its fields, and is written back as it was.
+    order) keeps its source text outside of its fields, and is written back unchanged.
 
     Attributes:
-        role: Who speaks.
+        role: The author.
         content: The text.
-        timestamp: When.
-        tool_calls: What the assistant asked for, if anything.
+        timestamp: Time of the message.
+        tool_calls: The tool calls that the assistant requested, if any.
         tool_call_id: For a tool's result: the call that it answers.
-        inbound_id: The channel's own id of a message that a person sent, where it has one: by it a message that is
-            delivered twice is recognised. Unique in the session.
+        inbound_id: The channel's own id of a message from a person, if any. It identifies a message that is delivered
+            twice, and is unique in the session.
     """
 
     role: Role
@@ -61,16 +61,16 @@ class Message(Struct, frozen=True, dict=True, omit_defaults=True):
 class Session(Struct, dict=True, weakref=True):
     """A conversation: one person's chat on one channel.
 
-    Read it freely; change it through the manager only, or the change is not saved.
+    Reading is free; a change that bypasses the manager is not saved.
 
     Attributes:
         session_id: ``{channel}_{chat_id}``.
         channel: ``[a-z0-9-]{1,32}``.
         chat_id: The channel's name of the chat; any non-empty text.
-        created_at: When the first message came.
-        last_accessed: When the session was last used; retention goes by it.
-        messages: Oldest first.
-        pinned: Whether retention leaves it alone; in the file it stands before the messages, where it is true.
+        created_at: Time at which the session was created.
+        last_accessed: Time of the last use, from which retention computes the age.
+        messages: The messages, oldest first.
+        pinned: If true, retention never removes the session. In the file it precedes the messages; false is left out.
     """
 
     session_id: str
@@ -83,9 +83,9 @@ class Session(Struct, dict=True, weakref=True):
 
 
 class SessionHeader(Struct, frozen=True, gc=False):  # gc=False: it can be part of no cycle
-    """What stands before the messages: all that retention needs of a session.
+    """The fields before the messages: all that retention needs of a session.
 
-    msgspec decodes just these fields and skips the rest, so its cost does not grow with the conversation's.
+    msgspec decodes only these fields and skips the rest, so its cost does not grow with that of the conversation.
     """
 
     session_id: str

@@ -66,7 +66,7 @@ class SessionMemory:
 
     Args:
         max_live_sessions: Bound on the sessions in memory, at least 1; dirty ones and those in use may exceed it.
-        max_live_bytes: Bound on their bytes, at least 1; likewise, and a single session may take more.
+        max_live_bytes: Bound on their bytes, at least 1; may be exceeded likewise, and by a single large session.
 
     Attributes:
         bytes: Bytes of the live sessions, as counted by `miniclaw.session.format.footprint`.

@@ -1,6 +1,6 @@
-"""Announcements are heard: what is announced after it has expired is told in the log, the history, and to a program.
+"""Announcements of sessions that have already expired: in the log, in the history, and to a program.
 
-What comes as it should, a week before it expires, is a count in the line of the run.
+Sessions announced in time, a week before they expire, are only counted in the log line of the run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.types import AwareDatetime
 
 NAMED: Final = 100
-"""So many sessions an announcement names."""
+"""Most sessions that an announcement names."""
 
 WHY: Final[dict[Why, str]] = {
     "first_run": "no earlier run is known: old sessions were there before, or the state was lost",
@@ -34,16 +34,16 @@ log = get_logger("miniclaw.session.cleanup")
 
 
 class Announcement(Struct, frozen=True):
-    """What was announced after it had expired.
+    """An announcement of sessions and files that had already expired.
 
     Attributes:
-        at: When.
-        sessions: How many sessions go.
-        bytes: Their sizes, added up.
-        files: How many files in quarantine go.
-        goes_at: When the first run comes that may delete them; None: none comes by itself.
-        reasons: How many for which reason; see `Why`.
-        session_ids: The first `NAMED` of them.
+        at: Time of the announcement.
+        sessions: Number of announced sessions.
+        bytes: Sum of their sizes.
+        files: Number of announced files in quarantine.
+        goes_at: Time of the first run that may delete them; None: no run is scheduled.
+        reasons: Number of sessions and files by reason; `Why` lists the reasons.
+        session_ids: Ids of the first `NAMED` sessions.
     """
 
     at: AwareDatetime
@@ -56,24 +56,24 @@ class Announcement(Struct, frozen=True):
 
 
 OnAnnounced: TypeAlias = Callable[[Announcement], Awaitable[None]]
-"""Told about sessions that are announced after they have expired. It may take a while; the next run waits for it.
+"""Called with the sessions that a run announces after they have expired. The next run waits until it returns.
 
-An exception from it is an ERROR in the log.
+An exception from it is logged as an ERROR.
 """
 
 
 class Announcer:
-    """Tells what a run of the daily cleanup announces.
+    """Reports the announcements of the daily cleanup.
 
     Args:
-        cleanup: Whose history it is told in.
-        goes_at: Returns when the first run comes that is not before a time.
+        cleanup: The cleanup, whose history and worker thread are used.
+        goes_at: Returns the time of the first run that is at least the given time from now; None: no run is scheduled.
 
     Attributes:
-        latest: What was announced last after it had expired; None: nothing was, since the start.
-        untold: The same, until `on_announced` is told of it.
-        expected: How many sessions were announced in time, since the start.
-        unexpected: How many were after they had expired.
+        latest: The latest announcement of expired sessions; None: none since the start.
+        untold: The same, until `on_announced` is called with it.
+        expected: Number of sessions announced in time, since the start.
+        unexpected: Number of sessions announced after they had expired, since the start.
     """
 
     def __init__(self, cleanup: Cleanup, goes_at: Callable[[timedelta], datetime | None]) -> None:
@@ -84,7 +84,7 @@ class Announcer:
         self.expected = self.unexpected = 0
 
     async def tell(self, plan: CleanupPlan) -> None:
-        """Tell what a plan announces."""
+        """Count the sessions that a plan announces, and report those that have expired."""
         new = await self._cleanup.in_thread(partial(_new_of, plan))
         self.expected += new.expected
         self.unexpected += len(new.late)
@@ -111,7 +111,7 @@ class Announcer:
 
 
 class _New(Struct):
-    """What a plan announces: how many in time, and what after it had expired."""
+    """The announcements of a plan: a count of those in time, and a list of those after expiry."""
 
     expected: int
     late: list[DueSession]
@@ -122,7 +122,7 @@ class _New(Struct):
 
 
 def _new_of(plan: CleanupPlan) -> _New:
-    """Return what a plan announces; of a large one that takes a while."""
+    """Return the announcements of a plan; slow for a large plan."""
     late = [due for due in plan.due if due.noted is None and due.why is not None]
     files = [due for due in plan.due_files if due.why is not None]
     both: list[DueSession | DueFile] = [*late, *files]

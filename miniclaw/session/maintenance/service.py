@@ -1,6 +1,7 @@
-"""The cleanup as a background service: daily, and deleting only what an earlier run has announced.
+"""The cleanup as a background service: daily, and limited to sessions that an earlier run has announced.
 
-When it runs is decided in `miniclaw.session.retention.schedule`, what may go in `miniclaw.session.retention.notice`.
+`miniclaw.session.retention.schedule` decides when it runs, and `miniclaw.session.retention.notice` which sessions it
+may delete.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from miniclaw.session.retention.schedule import Schedule
 from miniclaw.session.timekeeper import Timekeeper
 
 CHECK_SECONDS: Final = 15 * 60
-"""How often it is looked at the clocks while a run is waited for: they may be set, and trio's stands still in sleep."""
+"""Time between two looks at the clocks during the wait for a run.
+
+The wall clock may be set, and trio's clock stands still while the machine sleeps.
+"""
 
 _ONLY_ANNOUNCES: Final = "the mode is to announce"
 
@@ -34,24 +38,24 @@ __all__ = ["Announcement", "CleanupService", "OnAnnounced"]
 
 
 class CleanupService:
-    """Runs a `Cleanup` at its times.
+    """Runs a `Cleanup` by its schedule.
 
     Args:
-        cleanup: What is run; it has the schedule.
-        time: The time, and what earlier runs have announced; started.
-        removes: False: each run only says what would go.
-        notice: Whether it deletes only what was announced.
-        waits: Whether nothing is done before `release` is called.
-        on_announced: See `OnAnnounced`; None: nobody is told.
+        cleanup: The cleanup, which has the schedule.
+        time: The time and the announcements of earlier runs; already started.
+        removes: If false, each run only announces the sessions that it would delete.
+        notice: If true, a run deletes only sessions announced by an earlier run.
+        waits: If true, no run begins before `release` is called.
+        on_announced: Called after a run with an announcement of expired sessions; None: no call.
 
     Attributes:
-        removes: See above; exchanged by `change_rules`.
-        notice: Likewise.
-        next_run_at: When the next run is due; None: none comes by itself.
-        last_result: What the last run did.
-        runs: How many were tried since the start.
-        failures: How often `on_announced` has raised.
-        announcer: What was announced since the start.
+        removes: As the argument; replaced by `change_rules`.
+        notice: As the argument; replaced by `change_rules`.
+        next_run_at: Time at which the next run is due; None: no run is scheduled.
+        last_result: The result of the last run; None: no run since the start.
+        runs: Number of runs attempted since the start.
+        failures: Number of calls of `on_announced` that raised.
+        announcer: The announcements since the start.
     """
 
     def __init__(
@@ -71,7 +75,7 @@ class CleanupService:
         self._waits = waits
         self._on_announced = on_announced
         self._idle = Idle()
-        self._began: LastRun | None = None  # the run before, whatever became of it
+        self._began: LastRun | None = None  # the last run since the start, also one that failed
         self._released = trio.Event()
         self.next_run_at: datetime | None = None
         self.last_result: CleanupResult | None = None
@@ -80,28 +84,28 @@ class CleanupService:
 
     @property
     def held(self) -> str:
-        """Why the last run was held by the guard against mass removal; empty where it was not, or one went through."""
+        """The reason why the guard against mass removal held the last run; empty if it was not held, or let through."""
         return self._time.state.held
 
     @property
     def announcement(self) -> Announcement | None:
-        """What was announced last after it had expired; None: nothing was, since the start."""
+        """The latest announcement of expired sessions; None: none since the start."""
         return self.announcer.latest
 
     @property
     def due(self) -> int:
-        """How many sessions were due after the last run; before the first since the start, files as well."""
+        """Number of sessions due after the last run; before the first run since the start, files count as well."""
         return len(self._time.due) if self.last_result is None else self.last_result.due
 
     @property
     def is_behind(self) -> bool:
-        """Whether the wall clock is behind what was known before, and is not believed."""
+        """True if the wall clock is behind a time known earlier, and therefore in doubt."""
         return self._time.ages().doubted
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Clean up until stopped. Started once the time of the next run is known.
 
-        Cancellation: as `Cleanup.run`.
+        Cancellation: as for `Cleanup.run`.
         """
         self._look()
         task_status.started()
@@ -110,7 +114,7 @@ class CleanupService:
         while await self._is_due():
             try:
                 await self._turn()
-            except RuntimeClosedError:  # the end has come before it could begin
+            except RuntimeClosedError:  # the runtime ended before the run could begin
                 return
             except StoreError as error:
                 log.error("Session cleanup failed; the next one follows as planned", error=str(error))
@@ -119,13 +123,13 @@ class CleanupService:
             await self._tell_program()
 
     def release(self) -> None:
-        """Let a service that was told to wait begin; else without effect."""
+        """Let a service begin that was made with `waits`; otherwise without effect."""
         self._released.set()
 
     def change_rules(self, schedule: Schedule, *, removes: bool, notice: bool) -> None:
-        """Go by other rules, and by the policy that the manager has now; on the trio thread.
+        """Apply other rules, and the manager's present policy; on the trio thread.
 
-        A run that is going ends after its batch, and is made again.
+        A run under way ends after its present batch, and is repeated.
         """
         self.removes, self.notice = removes, notice
         self._cleanup.change_rules(schedule)
@@ -134,13 +138,13 @@ class CleanupService:
         self._idle.wake()
 
     def stop(self) -> None:
-        """End the service after the batch it is at, if any."""
+        """Stop the service after its present batch, if any."""
         self._idle.stop()
         self._released.set()
         self._cleanup.stop()
 
     def _look(self) -> float:
-        """Return in how many seconds the next run is due."""
+        """Update `next_run_at`, and return the seconds until the next run; infinite if none is scheduled."""
         moment = self._time.moment()
         last = moment.last_run if self._began is None else self._began
         delay = self._cleanup.schedule.delay(moment.ages, last, moment.boottime)
@@ -148,7 +152,7 @@ class CleanupService:
         return float("inf") if delay is None else delay.total_seconds()
 
     async def _is_due(self) -> bool:
-        """Wait until the next run is due; return False when the service is to end."""
+        """Wait until the next run is due; return False if the service is stopping."""
         while not self._idle.stopping:
             delay = self._look()
             if delay <= 0:
@@ -160,11 +164,11 @@ class CleanupService:
         return False
 
     async def _turn(self) -> None:
-        """Announce and remove, and remember that."""
+        """Make one run, and store its announcements."""
         moment = self._time.moment()
         policy, schedule = self._cleanup.policy, self._cleanup.schedule
         notice = moment.notice(policy, schedule.interval, waits=self.notice, on=self.notice)
-        # Also one that fails moves the next one on; only the next start, or other rules, try again at once.
+        # A failed run postpones the next one as well; only a restart or other rules cause an immediate retry.
         began = self._began = schedule.due_at(notice.ended(), moment.last_run)
         told = False
 
@@ -182,7 +186,7 @@ class CleanupService:
             else:
                 complete = await self._only_announce(notice, tell)
         except BaseException:
-            if told:  # or else the next run would tell it again
+            if told:  # otherwise the next run would announce the same again
                 with trio.move_on_after(RECORD_SECONDS, shield=True):
                     await self._time.remember(notice, None, held=held)
             raise
@@ -190,7 +194,7 @@ class CleanupService:
             await self._time.remember(notice, began if complete else None, held=held)
 
     async def _only_announce(self, notice: Notice, tell: OnPlan) -> bool:
-        """Say what would go; return whether all of it was seen."""
+        """Announce the sessions that a run would delete; return whether the scan was complete."""
         with self._cleanup.stats.counting() as count:
             plan = await self._cleanup.plan(notice)
             complete = not self._idle.stopping
@@ -214,7 +218,7 @@ class CleanupService:
         return True
 
     def _goes_at(self, stays: timedelta) -> datetime | None:
-        """Return when the first run after this one comes that may delete what stays for so long."""
+        """Return the time of the first run at least `stays` from now; None: no run is scheduled, or none deletes."""
         ages = self._time.ages()
         if not self.removes:
             return None

@@ -1,6 +1,7 @@
-"""How much lies on the disk: a listing with the sizes, which opens no file.
+"""Disk usage of the sessions: a listing with the sizes, which opens no file.
 
-Done in threads, in batches that are bounded in time, so that nobody waits for it: neither a save nor the event loop.
+The listing runs in worker threads, in batches that are bounded in time, so that it delays neither a save nor the event
+loop.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from miniclaw.session.names import is_session_file, split_stamped
 from miniclaw.session.trash.folder import Sizes
 
 BATCH_SECONDS: Final = 0.05
-"""How long a thread lists before it lets others have their turn."""
+"""Duration of one batch in a worker thread; other work gets its turn between batches."""
 
 
 class FileCount(Struct, frozen=True):
-    """Files of one kind.
+    """The number and the size of the files of one kind.
 
     Attributes:
-        files: How many.
-        bytes: Their sizes, added up.
+        files: Number of files.
+        bytes: Sum of their sizes.
     """
 
     files: int
@@ -40,14 +41,14 @@ class FileCount(Struct, frozen=True):
 
 
 class DiskUsage(Struct, frozen=True):
-    """What lies on the disk. What could not be listed is None.
+    """Disk usage by kind. A count is None if its folder could not be listed.
 
     Attributes:
         sessions: The session files in their places, good and bad.
         trash: The entries of the trash.
         quarantine: The files in quarantine.
-        free_bytes: What is free for us on the disk of the sessions; None also where the system does not say.
-        problems: What could not be listed, and why.
+        free_bytes: Bytes available to this process on the disk of the sessions; None if the system does not report it.
+        problems: One message for each folder that could not be listed.
     """
 
     sessions: FileCount | None = None
@@ -62,18 +63,18 @@ class UsageMeter:
 
     Args:
         store: The store.
-        batch_seconds: How long a thread lists at once, positive.
+        batch_seconds: Duration of one batch, positive.
     """
 
     def __init__(self, store: FileSessionStore, *, batch_seconds: float = BATCH_SECONDS) -> None:
         self._store = store
         self._batch_seconds = batch_seconds
-        self._limiter = trio.CapacityLimiter(1)  # its own: a listing that hangs keeps nobody from loading or saving
+        self._limiter = trio.CapacityLimiter(1)  # its own: a listing that hangs must not block loads and saves
 
     async def measure(self) -> DiskUsage:
         """List everything once.
 
-        Cancellation: leaves at once; the batch that a thread is at is completed.
+        Cancellation: returns at once; a batch under way in a worker thread is completed.
         """
         directory = self._store.directory
         problems: list[str] = []
@@ -108,7 +109,7 @@ class _Count:
         self.complete = False
 
     def go_on(self, *, seconds: float) -> None:
-        """Count on for about so long; in a thread."""
+        """Continue the count for about the given time; in a worker thread."""
         end = perf_counter() + seconds
         for size in self._sizes:
             self.files += 1
@@ -118,17 +119,17 @@ class _Count:
         self.complete = True
 
     def begun(self) -> None:
-        """Say that a thread is at it."""
+        """Note that a worker thread is about to use the listing."""
         self._busy = True
 
     def left(self) -> None:
-        """Say that no thread is at it any more."""
+        """Note that the worker thread has left the listing, and close it if that was requested meanwhile."""
         self._busy = False
         if self._closing:
             self._sizes.close()
 
     def close(self) -> None:
-        """End the listing, now or when the thread has left it."""
+        """Close the listing, now or when the worker thread has left it."""
         self._closing = True
         if not self._busy:
             self._sizes.close()
@@ -143,10 +144,10 @@ def _quarantine_sizes(directory: SessionDirectory) -> Sizes:
 
 
 def _sizes(directory: SessionDirectory, folder: str, is_wanted: Callable[[str], bool]) -> Sizes:
-    """Yield the sizes of the regular files of a folder that are wanted by their names; none where there is no folder.
+    """Yield the sizes of the regular files with wanted names in a folder; a missing folder counts as empty.
 
     Raises:
-        StoreIOError: It cannot be listed.
+        StoreIOError: The folder cannot be listed.
     """
     fs = directory.fs
     with store_errors(directory.path / folder, "list"), ExitStack() as resources:
@@ -154,7 +155,7 @@ def _sizes(directory: SessionDirectory, folder: str, is_wanted: Callable[[str], 
             # A descriptor of its own: two listings over one descriptor would share their position.
             fd = resources.enter_context(opened(fs, folder, DIRECTORY_FLAGS, dir_fd=directory.fd))
         except FileNotFoundError:
-            return  # nothing was ever put there
+            return  # the folder is made when it is first needed
         entries = resources.enter_context(fs.scandir(fd))
         names: Iterable[str] = (entry.name for entry in entries)
         for name in filter(is_wanted, names):

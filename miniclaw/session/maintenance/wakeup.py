@@ -1,4 +1,4 @@
-"""Where a background service waits for its next turn, and hears that it is to stop."""
+"""The wait of a background service for its next turn, which a stop ends early."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def check_interval(seconds: float) -> None:
     """Check the time between two turns.
 
     Raises:
-        ValueError: It is not positive, or beyond a hundred years.
+        ValueError: It is not positive, or longer than a hundred years.
     """
     if not (isfinite(seconds) and 0 < seconds <= MAX_INTERVAL_SECONDS):
         raise ValueError(f"interval_seconds is positive and at most {MAX_INTERVAL_SECONDS}, not {seconds}")
@@ -24,7 +24,7 @@ class Idle:
     """The wait between two turns of one service.
 
     Attributes:
-        stopping: Set once, by `stop`; the service ends after the step it is at.
+        stopping: True after `stop`; the service ends after its present step.
     """
 
     def __init__(self) -> None:
@@ -32,16 +32,16 @@ class Idle:
         self._event = trio.Event()  # replaced by `until`, on the trio thread
 
     def wake(self) -> None:
-        """Cut the wait short."""
+        """End the present wait early, or the next one at once."""
         self._event.set()
 
     def stop(self) -> None:
-        """End the service: no further turn is begun."""
+        """Stop the service: no further turn begins."""
         self.stopping = True
         self._event.set()
 
     async def until(self, deadline: float) -> None:
-        """Wait for a deadline on trio's clock, or until somebody wakes or stops the service."""
+        """Wait until a deadline on trio's clock, or until the service is woken or stopped."""
         with trio.move_on_at(deadline):
             await self._event.wait()
         self._event = trio.Event()

@@ -1,6 +1,6 @@
-"""The common part of an administrator's acts: each runs in a thread, is seen through, and leaves a receipt.
+"""The common part of an administrator's operations: a worker thread, a bounded wait, and a receipt.
 
-The receipt is an event in the history; a history that cannot be written is an ERROR in the log and stops nothing.
+The receipt is an event in the history. A failure to write it is logged as an ERROR and stops nothing.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ log = get_logger("miniclaw.session.operations")
 
 
 class Acts:
-    """Acts on one owned workspace.
+    """Operations on one owned workspace.
 
     Args:
         manager: The sessions in memory.
         store: The sessions on the disk.
-        cleanup: The cleanup that everybody orders.
-        history: Where the receipts go.
-        by: Who acts, for trash and history.
-        clock: The present.
+        cleanup: The one cleanup of the workspace.
+        history: The destination of the receipts.
+        by: The actor, for trash and history.
+        clock: Returns the present.
     """
 
     def __init__(
@@ -55,19 +55,19 @@ class Acts:
         self._history = history
         self._by = by
         self._clock = clock
-        # Two limiters: a thread that hangs must not keep the history from reporting that.
+        # Two limiters: a thread that hangs must not block the event that reports it.
         self._limiter = trio.CapacityLimiter(1)
         self._history_limiter = trio.CapacityLimiter(1)
 
     @classmethod
     def beside(cls, other: Acts) -> Self:
-        """Return acts of this kind by the same actor on the same workspace; threads are bounded together."""
+        """Return operations of this class by the same actor on the same workspace; both share the thread limits."""
         acts = cls(other._manager, other._store, other._cleanup, other._history, by=other._by, clock=other._clock)
         acts._limiter, acts._history_limiter = other._limiter, other._history_limiter
         return acts
 
     def acting(self, by: Actor) -> Self:
-        """Return the same acts, with another actor."""
+        """Return the same operations, with another actor."""
         other = copy(self)
         other._by = by
         return other
@@ -76,7 +76,7 @@ class Acts:
         return await self._store.run(work, self._limiter, finished)
 
     async def _see_through(self, work: Callable[[], T], late: Callable[[T], HistoryEvent | None]) -> T | None:
-        """Do work that removes something in a thread, as `Job.run`; a late outcome goes into the history."""
+        """Run a removal in a worker thread, as `Job.run` does; a late outcome is recorded in the history."""
         job = Job[T](lambda outcome: self._record_late(late(outcome)))
         job.commit()
         return await job.run(partial(self._in_thread, telling(work, job.settle)))
@@ -85,7 +85,7 @@ class Acts:
         return None if event is None else partial(record_late, self._history, event)
 
     async def _tell(self, event: HistoryEvent) -> None:
-        """Write an event down, also for a caller that is being cancelled: for up to `RECORD_SECONDS`."""
+        """Write an event into the history, for up to `RECORD_SECONDS`, also if the caller is cancelled."""
         with trio.move_on_after(RECORD_SECONDS, shield=True):
             try:
                 await self._store.run(partial(self._history.append, event), self._history_limiter)

@@ -1,7 +1,7 @@
-"""What an administrator does to sessions: delete, restore, move, pin, clean up, empty the trash; each with a receipt.
+"""The operations of an administrator on sessions: delete, restore, move, pin, clean up, empty the trash.
 
-The same for a command that owns the workspace for a moment and for a program that runs. The receipt is an event in the
-history; a history that cannot be written is an ERROR in the log and stops nothing.
+A command that owns the workspace for a moment and a running program use the same operations. Each leaves a receipt, an
+event in the history; a failure to write it is logged as an ERROR and stops nothing.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ log = get_logger("miniclaw.session.operations")
 
 
 class Deleted(Struct, frozen=True):
-    """What became of a session that was to be deleted.
+    """The outcome of a deletion for one session.
 
     Attributes:
         session_id: The session.
-        bytes_freed: What the disk got back.
-        entry_id: By which it can be restored from the trash; empty where it is gone for good.
-        error: Why it was not deleted, or not for good; None where it was.
+        bytes_freed: Bytes freed on disk.
+        entry_id: The trash entry from which it can be restored; empty: there is none.
+        error: The reason why it was not deleted, or not completely erased; None: the operation succeeded.
     """
 
     session_id: str
@@ -55,7 +55,10 @@ class Deleted(Struct, frozen=True):
 
 
 class Operations(Protocol):
-    """What an administrator can do, be it here or by a gateway that runs elsewhere; see `SessionOperations`."""
+    """The operations of an administrator, in this process or in a gateway.
+
+    `SessionOperations` has the rules, the errors and the effects of a cancellation.
+    """
 
     async def delete(self, session_ids: Sequence[str], *, erase: bool = False) -> list[Deleted]:
         """Delete sessions now."""
@@ -67,7 +70,7 @@ class Operations(Protocol):
         ...
 
     async def restore(self, text: str) -> Restored:
-        """Take a session, or a file that lay in quarantine, out of the trash."""
+        """Restore a session, or a file removed from quarantine, from the trash."""
         ...
 
     async def empty_trash(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
@@ -87,12 +90,12 @@ class Operations(Protocol):
         ...
 
     def stop_cleanup(self) -> bool:
-        """Have a run end after the batch it is at; return whether there is one, as far as is known."""
+        """End a run under way after its present batch; return whether one is known to be under way."""
         ...
 
 
 class _Gone:
-    """What a deletion has done so far, for its receipt: sessions and the bytes that came free with each."""
+    """The sessions deleted so far, each with the bytes freed, for the receipt."""
 
     def __init__(self) -> None:
         self.complete: list[tuple[HistorySession, int]] = []
@@ -102,11 +105,11 @@ class _Gone:
 
 
 class SessionOperations(Acts):
-    """The operations on one owned workspace. From `open_operations`, or from `SessionRuntime.operations`."""
+    """The operations on one owned workspace. Made by `open_operations` or `SessionRuntime.operations`."""
 
     @classmethod
     def of(cls, parts: SessionParts, *, by: Actor) -> Self:
-        """Return the operations on these parts; see the constructor."""
+        """Return the operations of an actor on these parts."""
         return cls(parts.manager, parts.store, parts.cleanup, parts.history, by=by, clock=parts.time.now)
 
     @property
@@ -115,16 +118,17 @@ class SessionOperations(Acts):
         return QuarantineOperations.beside(self)
 
     async def delete(self, session_ids: Sequence[str], *, erase: bool = False) -> list[Deleted]:
-        """Delete sessions now, whatever their age and whether they are pinned.
+        """Delete sessions now, regardless of their age and of pins.
 
         Args:
-            session_ids: Which; an id that names no session is an error of that one.
-            erase: Whether all that is kept of them goes, too: in trash and quarantine. An error names what does not.
+            session_ids: The sessions; an id without a session is an error in its own outcome.
+            erase: If true, delete for good, and erase their copies in trash and quarantine as well. An error names the
+                files that remain.
 
         Returns:
-            What became of each, in their order.
+            One outcome for each session, in the same order.
 
-        Cancellation: what was deleted until then is written down.
+        Cancellation: the receipt names the sessions deleted until then.
         """
         gone = _Gone()
         async with self._manager.operation():
@@ -136,7 +140,7 @@ class SessionOperations(Acts):
                         await self._tell_deleted("erased" if erase else "deleted", gone.complete)
                     if gone.partly:
                         await self._tell_deleted("deleted", gone.partly, because="; ".join(gone.problems))
-                    if gone.pending:  # the program may end before their outcome
+                    if gone.pending:  # the program may exit before their outcome is known
                         await self._tell(self._event("pending", sessions=gone.pending, because="deleted"))
 
     async def _delete(self, session_id: str, gone: _Gone, *, erase: bool) -> Deleted:
@@ -174,7 +178,7 @@ class SessionOperations(Acts):
         return Deleted(session_id, freed, entry_id)
 
     async def _erase_traces(self, session_id: str) -> Traces:
-        """Erase what is kept beside the session, as `Job.run`."""
+        """Erase the copies of a session in trash and quarantine, as `Job.run` does."""
         work = partial(erase_traces, self._store.directory, self._store.trash, session_id, self._store.earlier)
         traces = await self._see_through(work, partial(self._erased_late, session_id))
         return Traces(0, 0, [PENDING]) if traces is None else traces
@@ -206,9 +210,9 @@ class SessionOperations(Acts):
         )
 
     async def restore(self, text: str) -> Restored:
-        """Take a session out of the trash; see `SessionManager.restore_session`.
+        """Restore a session from the trash, by the rules and errors of `SessionManager.restore_session`.
 
-        A file that lay in quarantine goes back there, as moved there just now.
+        A file removed from quarantine returns to quarantine, as moved there just now.
         """
         async with self._manager.operation():
             entry = await self._store.find_entry(text)
@@ -220,7 +224,7 @@ class SessionOperations(Acts):
         return Restored(session_id)
 
     async def move(self, session_id: str, target_id: str) -> None:
-        """Move a session to another chat; see `SessionManager.move_session`."""
+        """Move a session to another chat, by the rules and errors of `SessionManager.move_session`."""
 
         def event(kind: EventKind, moved: Relocation | None = None) -> HistoryEvent:
             used, size = (None, 0) if moved is None else (moved.last_accessed, moved.size)
@@ -238,9 +242,9 @@ class SessionOperations(Acts):
             await self._tell(event("moved", moved))
 
     async def empty_trash(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
-        """Remove entries of the trash for good; return what became of each, in their order.
+        """Remove entries of the trash for good; return one removal for each, in the same order.
 
-        Cancellation: a batch that has begun is completed, and what was removed until then is written down.
+        Cancellation: a batch that has begun is completed, and the receipt counts the entries removed until then.
         """
         removals: list[TrashRemoval] = []
         async with self._manager.operation():
@@ -267,7 +271,7 @@ class SessionOperations(Acts):
         )
 
     def _count_emptied(self, removals: Sequence[TrashRemoval]) -> FileTally | None:
-        """Count what was removed of the trash; None: nothing was."""
+        """Count the removed entries of the trash in the statistics, and return the count; None: none was removed."""
         freed = [removal.bytes_freed for removal in removals if removal.outcome == "removed"]
         if not freed:
             return None
@@ -278,11 +282,11 @@ class SessionOperations(Acts):
         """Pin a session, or unpin it, on disk; return whether that changed anything.
 
         Raises:
-            SessionNotFoundError: There is no such session.
-            StoreError: It could not be read or saved.
+            SessionNotFoundError: The session does not exist.
+            StoreError: The session could not be read or saved.
         """
         changed = await self._manager.set_pinned(session_id, pinned)
-        # Also where nothing has changed: it may be so in memory only, since a save that failed.
+        # Also without a change: since a failed save, the pin may be in memory only.
         unsaved = session_id in self._manager.dirty_sessions()
         if unsaved and session_id in (await self._manager.save_all_sessions()).failed:
             path = Path(self._store.describe(self._store.keys(session_id)[0]))
@@ -290,11 +294,11 @@ class SessionOperations(Acts):
         return changed
 
     async def cleanup(self, *, confirmed: bool = False, on_progress: OnProgress | None = None) -> CleanupResult:
-        """Run a cleanup now; see `Cleanup.run`. It acts at once: who orders it need not wait for a notice.
+        """Run a cleanup now, as `Cleanup.run` does. It deletes at once, without a notice period.
 
         Args:
-            confirmed: Whether to remove also what the guard against mass removal would hold.
-            on_progress: See `OnProgress`.
+            confirmed: If true, remove also the sessions that the guard against mass removal would hold.
+            on_progress: Called on the trio thread with the number of entries scanned so far.
 
         Raises:
             StoreError: The directory cannot be listed.
@@ -302,7 +306,7 @@ class SessionOperations(Acts):
         return await self._cleanup.run(confirmed=confirmed, on_progress=on_progress, by=self._by)
 
     def stop_cleanup(self) -> bool:
-        """Have the run that is going end after the batch it is at, whoever began it; return whether there is one."""
+        """End the run under way, of any actor, after its present batch; return whether there is one."""
         return self._cleanup.interrupt()
 
 
@@ -321,19 +325,19 @@ async def open_operations(
     clock: Clock | Now | None = None,
     earlier: EarlierFolders | None = None,
 ) -> AsyncIterator[SessionOperations]:
-    """Own a workspace for a moment, and operate on it. Others who want to own it wait for that.
+    """Own a workspace for a moment, and operate on it. Other processes that want to own it wait meanwhile.
 
     Args:
-        sessions_dir: The sessions; not made where it is missing.
-        policy: The rules.
-        by: Who operates, for trash and history.
+        sessions_dir: The sessions directory; a missing one is not created.
+        policy: The retention policy.
+        by: The actor, for trash and history.
         clock: The clocks; None: those of this machine.
-        earlier: See `open_store`.
+        earlier: Folders of an earlier version whose content is moved into `sessions_dir`; None: there are none.
 
     Raises:
         SessionsDirectoryError: The directory is missing or cannot be used.
-        WorkspaceHeldError: A running gateway owns it.
-        StoreError: What an earlier process left unfinished cannot be resolved.
+        WorkspaceHeldError: A running gateway owns the directory.
+        StoreError: Unfinished work of an earlier process cannot be recovered.
     """
     async with open_store(sessions_dir, create=False, briefly=True, earlier=earlier) as store:
         time = await open_time(store, clock, policy)
@@ -341,4 +345,4 @@ async def open_operations(
             yield SessionOperations.of(SessionParts(store, policy=policy, by=by, time=time), by=by)
         finally:
             with trio.move_on_after(RECORD_SECONDS, shield=True):
-                await time.save()  # what was stamped here is read by it
+                await time.save()  # the stamps made here are read by the state saved here

@@ -1,6 +1,6 @@
-"""The parts of a session runtime over one owned store, put together in one place.
+"""The parts of a session runtime over one owned store.
 
-A program that runs and a command that owns the workspace for a moment are made of the same parts.
+A running program and a command that owns the workspace for a moment consist of the same parts.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from miniclaw.session.timekeeper import Timekeeper
 
 
 class SessionParts:
-    """What works on the sessions of one store.
+    """The objects that work on the sessions of one store.
 
     Attributes:
-        store: Where they lie; owned by this process.
-        state: What the services remember.
-        history: What was removed.
-        time: The time.
+        store: The store, owned by this process.
+        state: The persistent state of the services.
+        history: The history, which is the audit log.
+        time: The clocks and the ages of sessions.
         manager: The sessions in memory.
-        cleanup: The one cleanup of all who order one, so that two never go at once.
+        cleanup: The one cleanup that all callers share, so that two runs never overlap.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class SessionParts:
         """Put the parts together.
 
         Args:
-            store: Where the sessions lie.
-            policy: How long sessions are kept.
-            by: Who runs a cleanup, unless it is told otherwise.
-            time: The time, started.
-            schedule: When daily cleanups run; None: every 24 hours.
-            max_live_sessions: How many saved sessions may stay in memory, at least 1.
-            max_live_bytes: How many bytes these may take, about, at least 1.
+            store: The store of the sessions.
+            policy: The retention policy.
+            by: The default actor of a cleanup.
+            time: The timekeeper, already started.
+            schedule: The schedule of the daily cleanups; None: every 24 hours.
+            max_live_sessions: Bound on the sessions in memory, at least 1; unsaved ones may exceed it.
+            max_live_bytes: Approximate bound on the bytes of memory that they take, at least 1.
         """
         self.store = store
         self.state = store.state

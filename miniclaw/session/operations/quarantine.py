@@ -1,6 +1,6 @@
-"""The operations of an administrator on files in quarantine: list, add, restore, delete; each with a receipt.
+"""The operations of an administrator on files in quarantine: list, add, restore, delete; each change with a receipt.
 
-The same for a command that owns the workspace for a moment and for a program that runs.
+A command that owns the workspace for a moment and a running program use the same operations.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class FileOutcome(Struct, frozen=True):
     """The outcome of moving a file to quarantine, or of deleting it there.
 
     Attributes:
-        name: The name in the order.
-        file_id: Its id in quarantine; empty where it is not known.
-        bytes_freed: Bytes that came free; negative if the entry in the trash is larger than the file.
+        name: The name as the caller gave it.
+        file_id: Its id in quarantine; empty if it is not known.
+        bytes_freed: Bytes freed on disk; negative if the entry in the trash is larger than the file.
         entry_id: The entry of the trash; empty: there is none.
-        error: Why it was not done; None: it was.
+        error: The reason of a failure; None: the operation succeeded.
     """
 
     name: str
@@ -58,18 +58,21 @@ class FileOutcome(Struct, frozen=True):
 
 
 class QuarantineActs(Protocol):
-    """The operations on files in quarantine, in this process or in a gateway; see `QuarantineOperations`."""
+    """The operations on files in quarantine, in this process or in a gateway.
+
+    `QuarantineOperations` has the rules, the errors and the effects of a cancellation.
+    """
 
     async def add(self, files: Sequence[str]) -> list[FileOutcome]:
-        """Move files out of the sessions' way."""
+        """Move files from the sessions directory to quarantine."""
         ...
 
     async def restore(self, text: str) -> str:
-        """Put the session in a file into its place, and return its id."""
+        """Restore the session in a file, and return its id."""
         ...
 
     async def delete(self, texts: Sequence[str], *, erase: bool = False) -> list[FileOutcome]:
-        """Delete files."""
+        """Delete files from quarantine."""
         ...
 
 
@@ -80,7 +83,7 @@ class QuarantineOperations(Acts):
         """Return the files in quarantine, the oldest first, each as it is now.
 
         Raises:
-            StoreIOError: They cannot be listed.
+            StoreIOError: The folder cannot be listed.
         """
         async with self._manager.operation():
             return await self._in_thread(partial(list_quarantined, self._store.directory))
@@ -121,16 +124,16 @@ class QuarantineOperations(Acts):
         return FileOutcome(text, file_id)
 
     async def restore(self, text: str) -> str:
-        """Put the session in a file into the place where it belongs, as used just now, and return its id.
+        """Restore the session in a file to its place, as used just now, and return its id.
 
         Args:
-            text: The file; see `find_quarantined`.
+            text: Names the file, by the rules of `find_quarantined`.
 
         Raises:
-            QuarantinedFileNotFoundError: There is none; `AmbiguousQuarantineIdError`: there are several.
-            CorruptSessionError: It holds no session that can be used.
-            SessionExistsError: There is a session of that id already, on disk or in memory.
-            StoreError: It could not be restored; it is still in quarantine.
+            QuarantinedFileNotFoundError: The text names no file; `AmbiguousQuarantineIdError`: it names several.
+            CorruptSessionError: The file holds no usable session.
+            SessionExistsError: A session of that id exists, on disk or in memory.
+            StoreError: The session could not be restored; the file is still in quarantine.
 
         Cancellation: the session may be restored or not; it is in its place or in quarantine.
         """
@@ -149,11 +152,11 @@ class QuarantineOperations(Acts):
         return session_id
 
     async def take_back(self, entry: TrashEntry) -> str:
-        """Put a file that lay in quarantine back there from the trash, and return its new id.
+        """Return a file from the trash to quarantine, from which it was removed, and return its new id.
 
         Raises:
-            TrashEntryNotFoundError: There is no such entry any more.
-            StoreError: It could not be put back; the entry is still there.
+            TrashEntryNotFoundError: The entry no longer exists.
+            StoreError: The file could not be returned; the trash still has the entry.
 
         Cancellation: as for `restore`.
         """
@@ -164,18 +167,18 @@ class QuarantineOperations(Acts):
         return file_id
 
     async def delete(self, texts: Sequence[str], *, erase: bool = False) -> list[FileOutcome]:
-        """Delete files now, whatever their age and whether the sessions in them are pinned.
+        """Delete files now, regardless of their age and of pins of the sessions in them.
 
-        They go to the trash if the policy keeps one; a file that is too large for it is gone for good.
+        They are moved to the trash if the policy keeps one; a file that is too large for it is deleted for good.
 
         Args:
-            texts: The files; see `find_quarantined`.
-            erase: Delete for good.
+            texts: Name the files, by the rules of `find_quarantined`.
+            erase: If true, delete for good.
 
         Returns:
-            The outcomes, in the order of the texts; a text that means no file has an error.
+            The outcomes, in the order of the texts; a text that names no file has an error.
 
-        Cancellation: the file in progress is completed, and the receipt names all files that are gone.
+        Cancellation: the deletion in progress is completed, and the receipt names all deleted files.
         """
         removals: list[LeftoverRemoval] = []
         async with self._manager.operation():
@@ -186,7 +189,7 @@ class QuarantineOperations(Acts):
                 self._count(gone)
                 freed = sum(each.bytes_freed for each in gone)
                 await self._tell_files("deleted", _named(gone), freed=freed)  # noqa: ASYNC102 - as above
-                # The program may end before their outcome.
+                # The program may exit before the outcome of these is known.
                 pending = _named(each for each in removals if each.outcome == "pending")
                 await self._tell_files("pending", pending)  # noqa: ASYNC102 - as above
 
@@ -238,7 +241,7 @@ class QuarantineOperations(Acts):
             self._cleanup.stats.gone({}, {"quarantined": len(removals)}, freed)
 
     async def _tell_files(self, event: EventKind, files: Sequence[tuple[str, int]], *, freed: int = 0) -> None:
-        """Write an event about files, by their ids and sizes, into the history; none without files."""
+        """Write an event about files, given by their ids and sizes, into the history; without files write none."""
         if not files:
             return
         named = ", ".join(printable(file_id) for file_id, _ in files[:_NAMED])
