@@ -52,7 +52,7 @@ class CleanupService:
         removes: As the argument; replaced by `change_rules`.
         notice: As the argument; replaced by `change_rules`.
         next_run_at: Time at which the next run is due; None: no run is scheduled.
-        last_result: The result of the last run; None: no run since the start.
+        last_result: The result of the last deleting run; None: none since the start.
         runs: Number of runs attempted since the start.
         failures: Number of calls of `on_announced` that raised.
         announcer: The announcements since the start.
