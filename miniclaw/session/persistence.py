@@ -206,7 +206,9 @@ class PromptSaver:
     async def _until_due(self) -> None:
         while not self._due():
             self._changed = trio.Event()
-            with trio.move_on_at(min(self._retry_at.values(), default=float("inf"))):
+            # Ids that are being saved are out: their time has passed, and the end of their round sets the event.
+            waiting = [at for session_id, at in self._retry_at.items() if session_id not in self._saving]
+            with trio.move_on_at(min(waiting, default=float("inf"))):
                 await self._changed.wait()
 
     async def _go(self, session_ids: set[str], goes: trio.Semaphore) -> None:
@@ -227,6 +229,8 @@ class PromptSaver:
             self._retry_at[session_id] = trio.current_time() + RETRY_SECONDS
         states = [(wish, wish.state()) for wish in self._wishes]
         self._wishes = [wish for wish, state in states if state == "unsaved"]
+        wished = {wish.session_id for wish in self._wishes}
+        self._retry_at = {session_id: at for session_id, at in self._retry_at.items() if session_id in wished}
         for wish, state in states:
             if state != "unsaved":
                 wish.settled(state == "saved")

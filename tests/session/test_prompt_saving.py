@@ -6,13 +6,17 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
+from miniclaw.session.live.memory import SaveState
+from miniclaw.session.live.save_job import SaveReport
 from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.persistence import RETRY_SECONDS, PromptSaver
+from miniclaw.session.persistence import MAX_REST_SECONDS, RETRY_SECONDS, PromptSaver
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
@@ -176,3 +180,90 @@ async def test_settle_saves_what_is_wished_for_at_once(sessions_dir: Path, clock
             await saver.settle()
             assert waiting.told == ["a"]
             assert repr(saver) == "<PromptSaver wishes=0 saving=0>"
+
+
+class _Disk:
+    """A manager whose saves fail, hang or succeed as the test says."""
+
+    def __init__(self) -> None:
+        self.saved: set[str] = set()
+        self.failing: set[str] = set()
+        self.hangs: trio.Event | None = None
+
+    def watch_save(self, session_id: str) -> Callable[[], SaveState]:
+        return lambda: "saved" if session_id in self.saved else "unsaved"
+
+    async def save_sessions(self, session_ids: set[str]) -> SaveReport:
+        if self.hangs is not None:
+            await self.hangs.wait()
+        self.saved |= session_ids - self.failing
+        return SaveReport(failed=tuple(session_ids & self.failing))
+
+
+class _Steps(trio.abc.Instrument):
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task.name.endswith("PromptSaver.run")
+
+
+async def _steps_of_saver(count: int = 100) -> int:
+    """Return how often the saver runs while another task runs this often."""
+    steps = _Steps()
+    trio.lowlevel.add_instrument(steps)
+    for _ in range(count):
+        await trio.lowlevel.checkpoint()
+    trio.lowlevel.remove_instrument(steps)
+    return steps.count
+
+
+@asynccontextmanager
+async def _saver_on(disk: _Disk) -> AsyncIterator[PromptSaver]:
+    saver = PromptSaver(cast("SessionManager", disk))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(saver.run)
+        yield saver
+        nursery.cancel_scope.cancel()
+
+
+async def _fail_once(saver: PromptSaver, disk: _Disk, clock: MockClock) -> None:
+    disk.failing = {"a"}
+    saver.want("a", lambda _: None)
+    await wait_all_tasks_blocked()
+    clock.jump(1)
+    await wait_all_tasks_blocked()
+    disk.failing = set()
+
+
+async def test_saver_sleeps_while_a_retried_save_hangs(mock_clock: MockClock) -> None:
+    """A disk that hangs costs no processor time."""
+    disk = _Disk()
+    async with _saver_on(disk) as saver:
+        await _fail_once(saver, disk, mock_clock)
+        disk.hangs = trio.Event()
+        mock_clock.jump(RETRY_SECONDS)
+        await _steps_of_saver(20)
+        mock_clock.jump(MAX_REST_SECONDS)
+        await _steps_of_saver(20)
+        assert saver._saving == {"a"}
+        assert await _steps_of_saver() == 0
+        disk.hangs.set()
+        await wait_all_tasks_blocked()
+        assert disk.saved == {"a"}
+
+
+async def test_saver_forgets_the_retry_of_a_session_that_the_autosave_saved(mock_clock: MockClock) -> None:
+    """The time of a retry that nothing waits for any more does not keep the saver awake."""
+    disk = _Disk()
+    async with _saver_on(disk) as saver:
+        await _fail_once(saver, disk, mock_clock)
+        disk.saved.add("a")
+        saver.want("b", lambda _: None)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(1)
+        await wait_all_tasks_blocked()
+        assert disk.saved == {"a", "b"}
+        mock_clock.jump(RETRY_SECONDS)
+        await _steps_of_saver(20)
+        assert await _steps_of_saver() == 0
