@@ -1,1 +1,1 @@
-"""The ground under all files: system calls behind one seam, atomic writes, synced directories, spelling of names."""
+"""Disk access for all files: system calls behind one seam, atomic writes, synced directories, spelling of names."""

@@ -1,9 +1,9 @@
 """Small steps over `OsCalls` that the store and the state directory share: open, read, write, replace.
 
-All of them are relative to a directory descriptor and follow no link in the last component.
+Each step is relative to a directory descriptor and follows no link in the last component.
 
-What root makes gets the owner and group of the directory in which it is made, before it is named where that is
-possible: a single command that is run as root must not lock the person out whose workspace it is.
+A file that root creates gets the owner and group of its directory, where possible before it gets its name: a single
+command run as root must not lock the workspace's user out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PRIVATE_DIR: Final = 0o700
 PRIVATE_FILE: Final = 0o600
 TEMPORARY_PREFIX: Final = "tmp-"
 
-# O_NONBLOCK: opening a FIFO must not wait for a writer. It changes nothing for a regular file.
+# O_NONBLOCK: opening a FIFO must not wait for a writer. The flag has no effect on a regular file.
 READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -33,11 +33,11 @@ _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os
 NO_LINKS: Final = frozenset(
     {errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 )
-"""Of link(), on file systems without hard links (FAT, exFAT, some network ones), where a policy forbids them (Android),
-at their limit, or across the disks of a pool (mergerfs)."""
+"""Error numbers of link(): on file systems without hard links (FAT, exFAT, some network ones), where a policy forbids
+them (Android), at the limit of links, or across the disks of a pool (mergerfs)."""
 
 Content: TypeAlias = Bytes | Iterator[Bytes]
-"""What a file is to hold: all of it, or the pieces, each made only once those before it are written."""
+"""The content of a file to write: all of it, or its pieces, each made only after those before it are written."""
 
 _READ_BYTES: Final = 1024 * 1024
 
@@ -54,9 +54,9 @@ def store_errors(path: Path, operation: str, name: str = "") -> Iterator[None]:
     """Map `OSError` to `StoreIOError` for this path and operation.
 
     Args:
-        path: What the operation is on, or its folder.
+        path: The file of the operation, or its folder.
         operation: An infinitive.
-        name: In that folder; a path is only made of both where it is needed, which for a save is seldom.
+        name: The file in that folder. Only an error joins the two, because a save seldom needs the path.
     """
     try:
         yield
@@ -76,7 +76,7 @@ def opened(fs: OsCalls, name: str, flags: int, *, dir_fd: int | None = None) -> 
 
 @contextmanager
 def opened_to_write(fs: OsCalls, name: str, flags: int, *, dir_fd: int) -> Iterator[int]:
-    """Open a file as `open_or_create`, and close it on leaving."""
+    """Open a file with `open_or_create`, and close it on leaving."""
     fd = open_or_create(fs, name, flags, dir_fd=dir_fd)
     try:
         yield fd
@@ -85,13 +85,13 @@ def opened_to_write(fs: OsCalls, name: str, flags: int, *, dir_fd: int) -> Itera
 
 
 def read_whole(fs: OsCalls, fd: int, *, size: int = 0) -> bytes:
-    """Read an open file from its beginning to its end, wherever it was read before.
+    """Read an open file from beginning to end, regardless of its read position.
 
     Args:
         fs: The system calls.
         fd: The file.
-        size: Its size, as far as is known; it may have changed since. So many bytes are read at once, and then there is
-            no second copy of a large file.
+        size: Its size in bytes, if known; it may have changed since. That many bytes are read at once, which avoids a
+            second copy of a large file.
     """
     parts: list[bytes] = []
     at = 0
@@ -105,7 +105,7 @@ def fill(fs: OsCalls, fd: int, buffer: memoryview) -> None:
     """Read on in an open file until the buffer is full.
 
     Raises:
-        ValueError: The file ends before.
+        ValueError: The file ends too early.
     """
     while buffer:
         size = fs.readv(fd, [buffer])
@@ -115,7 +115,7 @@ def fill(fs: OsCalls, fd: int, buffer: memoryview) -> None:
 
 
 def write_all(fs: OsCalls, fd: int, data: Bytes) -> None:
-    """Write all of `data`; a short write (a full disk, a limit) is followed by another that says why."""
+    """Write all of `data`. After a short write (a full disk, a limit) the next one raises the cause."""
     view = memoryview(data)
     while view:
         view = view[fs.write(fd, view) :]
@@ -131,21 +131,21 @@ def replace_file(
     under_way: set[str] | None = None,
     make_room: Callable[[], object] = lambda: None,
 ) -> os.stat_result:
-    """Put `data` in the place of `name`, whole: at any moment the name shows the old content or the new one.
+    """Replace the content of `name` atomically: at any moment the name shows the old content or the new one.
 
-    A temporary file of a unique name in the work directory is written, synced and renamed; meanwhile its name stands in
-    `under_way`, if that is given, so that nobody takes it for one that was left behind.
+    A temporary file with a unique name in the work directory is written, synced and renamed. Meanwhile its name is in
+    `under_way`, if given, by which a cleanup recognises that the file is in use.
 
     Durability: the content is on the disk when this returns; the name is once the caller has synced `dir_fd`.
 
-    Before the rename `make_room` is called, to take away what stands in the place.
+    `make_room` is called just before the rename, to move away the file in the place.
 
     Returns:
-        The state of the new file, without what the rename changes.
+        The status of the new file, without the changes that the rename makes.
 
     Raises:
-        OSError: Nothing has changed, and the temporary file is gone unless removing it failed as well. The same holds
-            for whatever making the pieces of `data`, or `make_room`, raises.
+        OSError: Nothing has changed, except by `make_room`. The temporary file is deleted unless unlinking fails as
+            well. The same holds for any exception from `make_room`, or from the pieces of `data`.
     """
     with temporary_name(under_way) as temporary:
         status = create_exclusively(fs, temporary, data, dir_fd=work_fd)
@@ -160,8 +160,8 @@ def replace_file(
 
 @contextmanager
 def temporary_name(under_way: set[str] | None) -> Iterator[str]:
-    """Have a unique name for a temporary file, which stands in `under_way` meanwhile."""
-    temporary = TEMPORARY_PREFIX + os.urandom(8).hex()  # as `secrets` does, which imports much
+    """Yield a unique name for a temporary file; it is in `under_way` until the block ends."""
+    temporary = TEMPORARY_PREFIX + os.urandom(8).hex()  # like `secrets`, which is slow to import
     if under_way is None:
         yield temporary
         return
@@ -173,28 +173,28 @@ def temporary_name(under_way: set[str] | None) -> Iterator[str]:
 
 
 def close_quietly(fs: OsCalls, fd: int) -> None:
-    """Close a descriptor. It is gone also where close reports an error, which after a sync, or a read, says nothing."""
-    try:  # noqa: SIM105 - for each file of a scan; suppress() takes half as long as the close
+    """Close a descriptor, and ignore an error: it is gone even then, and after a sync or read the error says nothing."""
+    try:  # noqa: SIM105 - called for each file of a scan; suppress() takes half as long as the close
         fs.close(fd)
     except OSError:
         pass
 
 
 def unlink_quietly(fs: OsCalls, name: str, *, dir_fd: int) -> None:
-    """Remove a file of our own that nobody needs; what stays is swept at the next start."""
+    """Unlink one of our own files that is no longer needed; after a failure the next start sweeps it."""
     with suppress(OSError):
         fs.unlink(name, dir_fd=dir_fd)
 
 
 def name_exclusively(fs: OsCalls, source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
-    """Give a file a name that nothing has.
+    """Give a file a new name, which must be free.
 
-    By a link, which overwrites nothing; the earlier name is for the caller to unlink. Where there are no links, by a
-    rename after a look: the file is whole at any moment and takes no room, but one that another program makes in that
-    very moment is lost.
+    A hard link does this and overwrites nothing; the caller unlinks the earlier name. Without hard links, the file is
+    renamed after a check: it is whole at any moment and takes no extra space, but a file that another program creates
+    between check and rename is lost.
 
     Raises:
-        FileExistsError: Something has the name.
+        FileExistsError: The name is taken.
         OSError: The file has its earlier name only.
     """
     try:
@@ -206,11 +206,11 @@ def name_exclusively(fs: OsCalls, source: str, target: str, *, src_dir_fd: int, 
 
 
 def rename_exclusively(fs: OsCalls, source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
-    """Rename after a look whether anything has the name.
+    """Rename a file after a check that the new name is free.
 
     Raises:
-        FileExistsError: Something has it.
-        OSError: It was not renamed.
+        FileExistsError: The name is taken.
+        OSError: The file was not renamed.
     """
     try:
         fs.stat(target, dir_fd=dst_dir_fd)
@@ -221,18 +221,19 @@ def rename_exclusively(fs: OsCalls, source: str, target: str, *, src_dir_fd: int
 
 
 def create_exclusively(fs: OsCalls, name: str, data: Content, *, dir_fd: int) -> os.stat_result:
-    """Create a file that was not there, with this content, synced, and return what it is like.
+    """Create a file with this content, synced, and return its status.
 
     Raises:
-        FileExistsError: There is one.
-        OSError: It could not be written; what was begun is removed, also where a piece of `data` cannot be made.
+        FileExistsError: The name is taken.
+        OSError: The file could not be written. The partial file is unlinked, as after any exception from a piece of
+            `data`.
     """
     fd = create_file(fs, name, dir_fd=dir_fd)
     try:
         try:
             for piece in (data,) if isinstance(data, (bytes, bytearray, memoryview)) else data:
                 write_all(fs, fd, piece)
-            # After a failed fsync the kernel forgets what was not written: the next try is a new file, not a retry.
+            # After a failed fsync the kernel drops the unwritten pages: the next try needs a new file, not a retry.
             sync_file(fs, fd)
             return fs.fstat(fd)
         finally:
@@ -243,11 +244,11 @@ def create_exclusively(fs: OsCalls, name: str, data: Content, *, dir_fd: int) ->
 
 
 def create_file(fs: OsCalls, name: str, *, dir_fd: int) -> int:
-    """Create a file that was not there, with mode 0600, and return it open to write.
+    """Create a file with mode 0600, and return it open for writing.
 
     Raises:
-        FileExistsError: There is one.
-        OSError: It was not created.
+        FileExistsError: The name is taken.
+        OSError: The file was not created.
     """
     fd = fs.open(name, _CREATE_FLAGS, PRIVATE_FILE, dir_fd=dir_fd)
     give_to_owner(fs, fd, dir_fd=dir_fd)
@@ -255,28 +256,28 @@ def create_file(fs: OsCalls, name: str, *, dir_fd: int) -> int:
 
 
 def open_or_create(fs: OsCalls, name: str, flags: int, *, dir_fd: int) -> int:
-    """Open a file of our own to write in place, created with mode 0600 where it is missing.
+    """Open one of our own files to write in place; a missing one is created with mode 0600.
 
     Args:
         fs: The system calls.
         name: The file.
-        flags: For opening it, without O_CREAT.
+        flags: Those of open(), without O_CREAT.
         dir_fd: Its directory.
     """
     with suppress(FileNotFoundError):
         return fs.open(name, flags, PRIVATE_FILE, dir_fd=dir_fd)
     try:
         fd = fs.open(name, flags | os.O_CREAT | os.O_EXCL, PRIVATE_FILE, dir_fd=dir_fd)
-    except FileExistsError:  # created in this moment
+    except FileExistsError:  # created between the two calls
         return fs.open(name, flags, PRIVATE_FILE, dir_fd=dir_fd)
     give_to_owner(fs, fd, dir_fd=dir_fd)
     return fd
 
 
 def give_to_owner(fs: OsCalls, fd: int, *, dir_fd: int) -> None:
-    """Give what this process has just made to the owner and group of its directory, if this is root and they differ.
+    """Give a file that root has just created to the owner and group of its directory, if that is not root's.
 
-    Never for what was there before: its name may be a link that the directory's owner has made to a file of root's.
+    Never call this for an existing file: its name may be a link that the directory's owner made to a file of root's.
     A failure (of root in a container, or on a file system without owners) is one WARNING for each file system.
     """
     if not fs.is_root:
@@ -291,7 +292,7 @@ def give_to_owner(fs: OsCalls, fd: int, *, dir_fd: int) -> None:
 
 
 def open_subdirectory(fs: OsCalls, name: str, *, dir_fd: int) -> int:
-    """Open a directory of our own inside another one, made with mode 0700 where it is missing."""
+    """Open one of our own directories inside another one; a missing one is created with mode 0700."""
     try:
         fs.mkdir(name, PRIVATE_DIR, dir_fd=dir_fd)
     except FileExistsError:
@@ -306,12 +307,13 @@ def open_directory(fs: OsCalls, path: Path, *, create: bool) -> int:
 
     Args:
         fs: The system calls.
-        path: The directory. Its last component may not be a link, nor the one before another user's; see
+        path: The directory. Its last component may not be a link, and the one before not a link of another user; see
             `why_not_followed`.
-        create: Make it, and the parents that are missing, with mode 0700.
+        create: Create it, and its missing parents, with mode 0700.
 
     Raises:
-        SessionsDirectoryError: It is missing (and not created), a link, no directory, or cannot be opened.
+        SessionsDirectoryMissingError: It is missing, and not to be created.
+        SessionsDirectoryError: It is a link or no directory, or it cannot be opened or created.
     """
     if problem := why_not_followed(path.parent):
         raise SessionsDirectoryError(path.parent, problem)
@@ -330,11 +332,11 @@ def open_directory(fs: OsCalls, path: Path, *, create: bool) -> int:
 
 
 def make_private(fs: OsCalls, path: Path) -> None:
-    """Make a directory that is missing, and the parents that are, with mode 0700 and durably.
+    """Create a directory and its missing parents, with mode 0700 and durably.
 
     Raises:
-        FileExistsError: It is not missing.
-        OSError: It cannot be made.
+        FileExistsError: It exists already.
+        OSError: It cannot be created.
     """
     missing = [path]
     while not missing[-1].parent.exists():
@@ -351,14 +353,14 @@ def make_private(fs: OsCalls, path: Path) -> None:
 
 
 def why_not_followed(path: Path) -> str | None:
-    """Return why a path may not be followed, or None: it is no link, or one of this process's user, or of root.
+    """Return the reason not to follow a path; None for a link of this process's user or of root, and for no link.
 
-    Another user's link could lead root to any directory of root's, which would be made private and be written in.
+    Another user's link could lead root to any directory of root's, which would be made private and written to.
     """
     try:
         status = os.lstat(path)
     except OSError:
-        return None  # there is nothing, or opening it says why not
+        return None  # it is missing, or the open() that follows raises the reason
     if not stat.S_ISLNK(status.st_mode) or status.st_uid in {ROOT, os.geteuid()}:
         return None
     return (
@@ -368,7 +370,7 @@ def why_not_followed(path: Path) -> str | None:
 
 
 def _why_no_directory(path: Path, error: OSError) -> str:
-    # os.path answers False where pathlib would raise for a parent that may not be searched.
+    # os.path returns False where pathlib would raise for a parent that may not be searched.
     if os.path.islink(path):
         return "it is a symbolic link; give the directory that it points to"
     if os.path.exists(path) and not os.path.isdir(path):
@@ -377,17 +379,17 @@ def _why_no_directory(path: Path, error: OSError) -> str:
 
 
 def is_our_own(status: os.stat_result) -> bool:
-    """Return whether a file may be written in place: it is a regular one, and no hard link makes it another's too."""
+    """Return whether a file may be written in place: it is regular, and no second hard link shares it."""
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
 def why_no_session_file(mode: int) -> str | None:
-    """Return why something with this mode is no file that can hold a session, or None."""
+    """Return the reason why a file of this mode cannot hold a session, or None."""
     return None if stat.S_ISREG(mode) else f"it is {_kind(mode)}, not a file"
 
 
 def why_no_directory(mode: int) -> str | None:
-    """Return why something with this mode is no directory, or None."""
+    """Return the reason why a file of this mode is no directory, or None."""
     return None if stat.S_ISDIR(mode) else f"it is {_kind(mode)}, not a directory"
 
 

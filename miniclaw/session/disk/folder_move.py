@@ -1,4 +1,4 @@
-"""Moving files from one open folder into another one, maybe across file systems; nothing is overwritten or lost."""
+"""The move of files between two open folders, maybe across file systems; no file is overwritten or lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from miniclaw.session.disk.atomic import (
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.disk.syscalls import OsCalls
 
-_MAX_MERGED_BYTES: Final = 64 * 1024 * 1024  # of one file; a history has a sixteenth of it
+_MAX_MERGED_BYTES: Final = 64 * 1024 * 1024  # of one file; a history is limited to a sixteenth
 _PIECE_BYTES: Final = 1024 * 1024
 
 
@@ -29,8 +29,8 @@ class FolderMove:
     """The move of files from one open folder into another one.
 
     Attributes:
-        moved: How many files are in the new place only, durably.
-        failed: Name -> why the file is still in the old place, or may be again after a power cut.
+        moved: Number of files that are durably in the new place, and only there.
+        failed: Name -> reason why the file is still in the old place, or may reappear there after a power cut.
     """
 
     def __init__(self, fs: OsCalls, source: int, target: int) -> None:
@@ -40,10 +40,10 @@ class FolderMove:
         self._source = source
         self._target = target
         self._renamed = 0  # since the last sync
-        self._complete: dict[str, str] = {}  # name in the old place -> of its copy, or empty: to be removed there
+        self._complete: dict[str, str] = {}  # name to unlink in the old place -> name of its copy, or empty
 
     def is_taken(self, new_name: str) -> bool:
-        """Return whether something in the new place has this name."""
+        """Return whether a name is taken in the new place."""
         try:
             self._fs.stat(new_name, dir_fd=self._target)
         except FileNotFoundError:
@@ -51,7 +51,7 @@ class FolderMove:
         return True
 
     def is_copy(self, name: str, new_name: str) -> bool:
-        """Return whether two files, one in the old place and one in the new place, have the same content."""
+        """Return whether a file in the old place and one in the new place have the same content."""
         with self._opened(name, self._source) as old, self._opened(new_name, self._target) as new:
             return self._are_equal(old, new)
 
@@ -75,26 +75,26 @@ class FolderMove:
             self.drop(name, new_name)
 
     def merge(self, name: str, merge: Callable[[bytes, bytes], bytes]) -> None:
-        """Put what is in both places into the new one."""
+        """Merge a file that is in both places into the new one; `merge` gets the new place's content first."""
         here, there = self._read(name, self._target), self._read(name, self._source)
         merged = merge(here, there)
         if merged != here:
             replace_file(self._fs, name, merged, dir_fd=self._target, work_fd=self._target)
 
     def drop(self, name: str, copy: str = "") -> None:
-        """Have a file removed from the old place, once all that is in the new one is on the disk.
+        """Schedule a file in the old place for deletion, once the new place is synced to the disk.
 
         Args:
             name: The file.
-            copy: Its copy in the new place, if it is one of which there may not be two.
+            copy: Its copy in the new place, if only one of the two may exist: it is deleted if the file cannot be.
         """
         self._complete[name] = copy
 
     def settle(self) -> None:
-        """Bring the new names to the disk, and then remove what was copied or merged from the old place.
+        """Sync the new names to the disk, then delete the copied and merged files from the old place.
 
         Raises:
-            OSError: A folder cannot be synced. Nothing is removed whose new name may not be on the disk.
+            OSError: A folder cannot be synced. No file is deleted whose new name may not be on the disk.
         """
         if not (self._renamed or self._complete):
             return
@@ -116,7 +116,7 @@ class FolderMove:
                 with suppress(OSError):
                     fs.stat(name, dir_fd=self._source)
                     if copy:
-                        # With a copy in both places, a session that is restored or erased would come back.
+                        # With a copy in both places, a restored or erased session would reappear.
                         fs.unlink(copy, dir_fd=self._target)
         self.moved += self._renamed
         self._renamed = 0
@@ -155,7 +155,7 @@ class FolderMove:
         at = 0
         while True:
             one, other = (self._fs.pread(fd, _PIECE_BYTES, at) for fd in (old, new))
-            size = min(len(one), len(other))  # a read may come back short
+            size = min(len(one), len(other))  # a read may be short
             if one[:size] != other[:size]:
                 return False
             if not size:

@@ -1,7 +1,7 @@
-"""Keeping the other users of a machine out of a directory, where its file system knows users and modes.
+"""Privacy of a directory from the other users of a machine, where its file system has users and modes.
 
-FAT, and many shares and mounts of containers, give one mode to all files. There the files are as private as whoever
-mounted them has made them.
+FAT, and many shares and mounts of containers, give one mode to all files. There the mount options decide how private
+the files are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = get_logger("miniclaw.files")
 
 
 def keep_others_out(fs: OsCalls, fd: int, path: Path) -> None:
-    """Make an open directory private, mode 0700; one that cannot be made so is a WARNING.
+    """Make an open directory private, mode 0700; log a WARNING if it is still open to others.
 
     Args:
         fs: The system calls.
@@ -30,7 +30,7 @@ def keep_others_out(fs: OsCalls, fd: int, path: Path) -> None:
         path: Its path, for messages.
 
     Raises:
-        OSError: It cannot be looked at.
+        OSError: Its mode cannot be read.
     """
     was = stat.S_IMODE(fs.fstat(fd).st_mode)
     if not was & ~PRIVATE_DIR:
@@ -51,7 +51,7 @@ def keep_others_out(fs: OsCalls, fd: int, path: Path) -> None:
 
 
 def keeps_modes(directory: Path) -> bool:
-    """Return whether a file that is made private in a directory is; where none can be made, it counts as if it were."""
+    """Return whether a file created as private in a directory is private; True if no file can be created there."""
     try:
         with tempfile.TemporaryFile(dir=directory) as file:
             return not os.fstat(file.fileno()).st_mode & OTHERS

@@ -1,4 +1,4 @@
-"""The shortcomings of file systems: each one is logged once for each file system, and the work goes on."""
+"""Shortcomings of file systems: each one is logged once for each file system, and the work continues."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Final
 from miniclaw.loggers import get_logger
 from miniclaw.session.disk.syscalls import OsCalls
 
-# Device and sentence, with a token of the call that logged them; changed by any thread, in one atomic step.
+# Device and sentence -> a token of the call that logged them. Any thread may add one, in one atomic step.
 _logged: Final[dict[tuple[int, str], object]] = {}
 
 log = get_logger("miniclaw.session.store")
 
 
 def log_shortcoming(fs: OsCalls, fd: int, event: str, error: OSError) -> None:
-    """Log a WARNING, unless this process has logged it for the same file system.
+    """Log a WARNING, unless this process has already logged it for the same file system.
 
     Args:
         fs: The system calls.
         fd: A file or directory on the file system.
-        event: A constant sentence: the missing ability, and the promise that goes with it.
-        error: The answer of the file system.
+        event: A constant sentence: the missing ability, and the promise that is lost with it.
+        error: The file system's error.
 
     Raises:
         OSError: `fd` is no open descriptor.

@@ -1,11 +1,11 @@
 """Names as a directory spells them.
 
-A file system may find a file by a name that it does not have: one that ignores case (of macOS, FAT, exFAT, ext4 with
-casefold, some mounts of containers) finds ``web_bob.json`` as ``web_Bob.json``, and one that ignores Unicode normal
-forms (of macOS) likewise. Our own names differ in more than that, but the names of earlier implementations do not. A
-file that is found under one name, and that the directory has under another one, is another session's.
+A file system may find a file by a name other than its own. One that ignores case (macOS, FAT, exFAT, ext4 with
+casefold, some mounts of containers) finds ``web_bob.json`` as ``web_Bob.json``; one that ignores Unicode normal forms
+(macOS) behaves likewise. Our own names differ in more than case and normal form, but the names of earlier
+implementations do not. A file that is found under one name and listed under another one belongs to another session.
 
-A listing is only read where a name is found, and found in another spelling as well.
+The listing is read only if a name is found, and is found in another spelling as well.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened
 from miniclaw.session.disk.syscalls import OsCalls
 
 NO_SUCH_NAME: Final = frozenset({errno.ENOENT, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
-"""The answers to a name that no file has, on file systems that admit only some lengths and characters as well."""
+"""Error numbers for a name that no file has, also on file systems that restrict the length or characters of names."""
 
 
 def is_spelled(fs: OsCalls, dir_fd: int, name: str) -> bool | None:
-    """Return whether a directory spells a name just so; None where nothing is found by it.
+    """Return whether a directory spells a name exactly so; None if it finds no file by it.
 
     Raises:
-        OSError: That cannot be found out.
+        OSError: The lookup failed.
     """
     if not _is_found(fs, dir_fd, name):
         return None
@@ -33,10 +33,10 @@ def is_spelled(fs: OsCalls, dir_fd: int, name: str) -> bool | None:
 
 
 def tells_apart(fs: OsCalls, dir_fd: int, name: str) -> bool:
-    """Return whether a directory finds nothing under other spellings of a name by which it finds a file.
+    """Return whether a directory finds no file by the other spellings of a name by which it finds one.
 
     Raises:
-        OSError: That cannot be found out.
+        OSError: The lookup failed.
     """
     others = [name.swapcase(), *names.normal_forms(name)]
     return not any(other != name and _is_found(fs, dir_fd, other) for other in others)
@@ -54,7 +54,7 @@ def spellings(fs: OsCalls, dir_fd: int, name: str) -> list[str]:
 
 
 def fold(name: str) -> str:
-    """Return what two names have in common that a file system may take for one."""
+    """Return a key that is equal for any two names that a file system may take for one."""
     if name.isascii():
         return name.lower()
     from unicodedata import normalize  # noqa: PLC0415 - start-up time: few names need it

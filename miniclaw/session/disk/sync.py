@@ -1,11 +1,12 @@
-"""Bringing contents and names to the disk, on every file system that can rename.
+"""Syncs of contents and names to the disk, on every file system that can rename.
 
-A sync that is refused means one of two things:
+A refused sync means one of two things:
 
 * The file system *cannot* sync this: EINVAL, ENOTSUP, ENOSYS, and for a directory also EBADF (CIFS, some kinds of FUSE,
-  9p and virtiofs). That is one WARNING for each file system, and the work goes on: no retry would help, and an error
-  would let nothing be saved at all.
-* The sync has *failed*: EIO, ENOSPC, EDQUOT, EROFS and any other error. It is raised: nobody knows what the disk holds.
+  9p and virtiofs). That is one WARNING for each file system, and the work continues: no retry would help, and an error
+  would prevent every save.
+* The sync has *failed*: EIO, ENOSPC, EDQUOT, EROFS and any other error. It is raised, because the content of the disk
+  is unknown.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from miniclaw.session.disk.shortcomings import log, log_shortcoming
 from miniclaw.session.disk.syscalls import OsCalls
 
 NO_FILE_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-"""The answers to a sync of a file by which a file system says that it has none."""
+"""Error numbers of fsync() on a file system that cannot sync files."""
 
 NO_DIRECTORY_SYNC: Final = NO_FILE_SYNC | {errno.EBADF}
-"""The same for a directory: CIFS has no handle of one that it could sync."""
+"""The same for directories: CIFS has no handle of a directory that it could sync."""
 
 _NOT_TO_READ: Final = frozenset({errno.EACCES, errno.EPERM, errno.EISDIR})
 
@@ -33,31 +34,31 @@ DIRECTORIES_UNSYNCED: Final = (
 
 
 def sync_file(fs: OsCalls, fd: int) -> None:
-    """Bring the content of an open file to the disk, where its file system can.
+    """Sync the content of an open file to the disk, if its file system can.
 
     Raises:
-        OSError: It is not on the disk.
+        OSError: The content is not on the disk.
     """
     _sync(fs, fd, NO_FILE_SYNC, FILES_UNSYNCED)
 
 
 def sync_directory(fs: OsCalls, fd: int) -> None:
-    """Bring the names in an open directory to the disk, where its file system can.
+    """Sync the names in an open directory to the disk, if its file system can.
 
     Raises:
-        OSError: They are not on the disk.
+        OSError: The names are not on the disk.
     """
     _sync(fs, fd, NO_DIRECTORY_SYNC, DIRECTORIES_UNSYNCED)
 
 
 def sync_directory_at(fs: OsCalls, path: str) -> None:
-    """Bring the names in a directory to the disk, as `sync_directory`.
+    """Sync the names in a directory, given by its path, as `sync_directory`.
 
-    One that may be changed and not be read (mode 0300) cannot be opened for that; it counts as one that cannot be
-    synced.
+    A directory that may be changed but not read (mode 0300) cannot be opened for a sync. That is a WARNING, as on a
+    file system that cannot sync.
 
     Raises:
-        OSError: They are not on the disk.
+        OSError: The names are not on the disk.
     """
     try:
         fd = fs.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

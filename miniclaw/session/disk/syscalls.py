@@ -1,8 +1,7 @@
 """The seam between the session store and the operating system.
 
-Every system call on the sessions directory is a method here, relative to a directory descriptor, so that a test can
-make any one of them fail, wait or never return, and so that one reader can see all that is ever done to the files.
-Nothing is decided here.
+Every system call on the sessions directory is a method here, relative to a directory descriptor. A test can make each
+call fail, wait or never return, and a reader sees every operation on the files in one place. No decision is made here.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Final, TypeAlias
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
 FULL_SYNC: Final[int | None] = getattr(fcntl, "F_FULLFSYNC", None)
-"""The fcntl of macOS that empties the drive's cache as well; fsync leaves the content there."""
+"""The fcntl of macOS that also flushes the drive's cache, in which its fsync leaves the content."""
 
 GET_PATH: Final[int | None] = getattr(fcntl, "F_GETPATH", None)
 """The fcntl of macOS for the path of an open file; Linux has a link in /proc."""
@@ -24,11 +23,11 @@ _NO_FULL_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP,
 
 
 class OsCalls:
-    """The real calls. Each raises `OSError` as the function of `os` that it stands for."""
+    """The real calls. Each raises `OSError` like the function that it wraps."""
 
     @property
     def is_root(self) -> bool:
-        """Whether this process may give files away."""
+        """True if this process runs as root, and may give files away."""
         return os.geteuid() == 0
 
     def open(self, path: str, flags: int, mode: int = 0o600, *, dir_fd: int | None = None) -> int:
