@@ -173,7 +173,7 @@ def temporary_name(under_way: set[str] | None) -> Iterator[str]:
 
 
 def close_quietly(fs: OsCalls, fd: int) -> None:
-    """Close a descriptor, and ignore an error: it is gone even then, and after a sync or read the error says nothing."""
+    """Close a descriptor and ignore an error: it is gone even then, and after a sync or read the error says nothing."""
     try:  # noqa: SIM105 - called for each file of a scan; suppress() takes half as long as the close
         fs.close(fd)
     except OSError:

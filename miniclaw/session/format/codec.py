@@ -1,11 +1,11 @@
-"""Session files: bytes to types and back, and the header alone.
+"""Session files: conversion between bytes and types, of a whole session or of its header alone.
 
-What miniclaw does not know is kept: unknown fields of a session, and messages that would not be written just as
-they were read, go back as their source text. A time is re-written only where its value changed (an earlier
+Data that miniclaw does not know is kept: unknown fields of a session, and messages that would not be written exactly
+as they were read, are saved as their source text. A time is rewritten only if its value changed (an earlier
 implementation wrote nine fractional digits; a datetime holds six).
 
-A file that msgspec refuses is tried once more, more slowly, as other programs write sessions: see
-`miniclaw.session.format.unusual_forms` for the forms, and `miniclaw.session.format.json_outline` for the JSON that is
+A file that msgspec refuses is decoded once more, more slowly, as other programs write sessions:
+`miniclaw.session.format.unusual_forms` has the forms, and `miniclaw.session.format.json_outline` the JSON that is
 admitted.
 
 Decoding errors of every kind become `ValueError` with one sentence. msgspec raises `UnicodeDecodeError` and
@@ -30,15 +30,15 @@ from miniclaw.session.names import parts_of
 from miniclaw.session.types import AwareDatetime, Message, Session, SessionHeader
 
 MAX_SESSION_BYTES: Final = 256 * 1024 * 1024
-"""Largest session file that is read or written, inclusive. Beyond it lies a sparse or hostile file."""
+"""Largest session file that is read or written, in bytes, inclusive. A larger file is sparse or hostile."""
 
 HEADER_PREFIX_BYTES: Final = 4096
-"""How much of a file is read for its header; one page."""
+"""Number of bytes that are read of a file for its header; one page."""
 
 PIECE_BYTES: Final = 256 * 1024
-"""From how many bytes on a session is encoded in pieces, each of at least so many; nearly all are a single piece."""
+"""Bytes from which on a session is encoded in pieces, all but the last of at least that size; most are one piece."""
 
-# What is encoded in one step: between two of them the interpreter may switch threads, and the event loop stays quick.
+# Limits of one encoding step. Between steps the interpreter may switch threads, which keeps the event loop responsive.
 _MESSAGES_PER_STEP = 64
 _BYTES_PER_STEP = 256 * 1024  # of memory, at most, unless a single message takes more
 
@@ -62,11 +62,11 @@ class _Envelope(Struct):
 
 
 class _SessionSource(Struct):
-    """What a session's file held besides the values of its fields. Made once, never changed."""
+    """The parts of a session's file beside the values of its fields. Created once, never changed."""
 
     extra: bytes  # the unknown members, with commas between them
     times: dict[str, tuple[datetime, Raw]]
-    tells_pinned: bool  # also where it is false, which we leave out of our own files
+    tells_pinned: bool  # True also for a pin that is false; our own files leave that out
 
 
 _encode = msgspec.json.Encoder().encode
@@ -90,18 +90,18 @@ def _decoding() -> Iterator[None]:
 
 
 def can_begin(prefix: bytes | bytearray) -> bool:
-    """Return whether a file that begins with these bytes may hold an object: after white space or a byte order mark."""
+    """Return whether a file that begins with these bytes may hold an object, maybe after space or a byte order mark."""
     return prefix.startswith(_BEGINNINGS)
 
 
 def decode_header(data: bytes) -> SessionHeader:
     """Decode the header from a whole file.
 
-    The syntax of the whole document is checked, and of doubled keys the last counts, as in `decode_session`; text
-    and types of what is skipped are not looked at.
+    The syntax of the whole document is checked, and of doubled keys the last counts, as in `decode_session`. The texts
+    and types of skipped values are not checked.
 
     Raises:
-        ValueError: It is not JSON, or a field is missing or cannot be understood.
+        ValueError: The file is not JSON, or a field is missing or not understood.
     """
     with _decoding():
         try:
@@ -115,10 +115,10 @@ def decode_header(data: bytes) -> SessionHeader:
 def check_whole(data: bytes) -> SessionHeader:
     """Decode a whole session, types and texts of all messages included, and return its header.
 
-    What passes could be loaded; so a removal does not take a damaged session for an expired one.
+    A session that passes can be loaded. A removal checks this, and thus takes no damaged session for an expired one.
 
     Raises:
-        ValueError: It could not be loaded.
+        ValueError: The session cannot be loaded.
     """
     with _decoding():
         try:
@@ -129,14 +129,14 @@ def check_whole(data: bytes) -> SessionHeader:
 
 
 def decode_header_prefix(prefix: bytes | bytearray) -> SessionHeader | None:
-    """Decode the header from the beginning of a file, or return None where that does not suffice.
+    """Decode the header from the beginning of a file; return None if the beginning does not suffice.
 
-    The token ``"messages"`` can stand in a JSON text only as a string of its own, because inside of another string
-    its quotes would be escaped. So what stands before it, closed with a brace, is the header; where the token is
-    nested or a value, that does not decode, and the whole file has to tell.
+    The token ``"messages"`` can occur in a JSON text only as a string of its own, because inside another string its
+    quotes would be escaped. The text before it, closed with a brace, is therefore the header. If the token is nested
+    or a value, that text does not decode, and the whole file has to be read.
 
-    A file that others wrote may say ``pinned`` only after its messages, or say a field twice: then this is not the
-    header of the whole file. So what is removed is always judged by the whole file.
+    A file of another program may have ``pinned`` after its messages, or a field twice; its whole header then differs
+    from this one. For that reason every removal is decided by the whole file.
     """
     cut = prefix.find(b'"messages"')
     if cut < 0:
@@ -151,7 +151,7 @@ def decode_session(data: bytes) -> Session:
     """Decode a session file.
 
     Raises:
-        ValueError: It is not JSON, or a field of the header is missing or cannot be understood; the text names it.
+        ValueError: The file is not JSON, or a field of the header is missing or not understood; the text names it.
     """
     with _decoding():
         try:
@@ -179,7 +179,7 @@ def _decode_unusual(members: _Members) -> Session:
 def _session(
     header: SessionHeader, created_at: datetime, messages: list[Raw], fields: dict[str, Raw], extra: bytes
 ) -> Session:
-    """Return a session that remembers what its file held besides."""
+    """Return a session with its `_SessionSource` attached."""
     session = Session(
         header.session_id, header.channel, header.chat_id, created_at, header.last_accessed, pinned=header.pinned
     )
@@ -197,7 +197,7 @@ def _members(data: bytes, error: Exception) -> _Members:
     """Return the members of a file that msgspec refused.
 
     Raises:
-        ValueError, RecursionError: The error of msgspec, where it is damaged.
+        ValueError, RecursionError: The file is damaged; this is the error of msgspec.
     """
     from miniclaw.session.format import json_outline  # noqa: PLC0415 - as above
 
@@ -212,7 +212,7 @@ def _values(members: _Members) -> dict[str, bytes]:
 
 
 def _read_message(raw: Raw, otherwise: datetime) -> Message:
-    """Return a message; `otherwise` is its time where it has none that is understood."""
+    """Decode a message; `otherwise` is its time if it has none that is understood."""
     try:
         message = _decode_message(raw)
     except (ValueError, RecursionError):
@@ -223,24 +223,24 @@ def _read_message(raw: Raw, otherwise: datetime) -> Message:
         return message
     text = _encode(message)
     if not text.isascii():
-        message = _decode_message(raw)  # whose strings have not been encoded; see `_apart`
+        message = _decode_message(raw)  # its strings were never encoded; see `_apart`
     view = memoryview(raw)
-    # A copy is compared many times as quickly as a view, but is a copy: not of what is large.
+    # Comparing a copy is many times as fast as comparing a view; a large text is not copied.
     if text != (bytes(view) if len(view) < PIECE_BYTES else view):
         vars(message)[SOURCE] = raw.copy()
     return message
 
 
 def check_message(message: Message) -> Message:
-    """Return the message in UTC, as it can enter a session.
+    """Return the message in UTC, ready to be added to a session.
 
     Raises:
-        InvalidMessageError: It could not be saved and loaded again.
+        InvalidMessageError: The message could not be saved and loaded again.
     """
     if not isinstance(message, Message):
         raise InvalidMessageError(f"a Message is expected, not {type(message).__name__}")
     texts = (message.content, message.tool_call_id or "", message.inbound_id or "")
-    if not all(isinstance(text, str) for text in texts):  # msgspec would make a text of bytes, or of a UUID
+    if not all(isinstance(text, str) for text in texts):  # msgspec would convert bytes, or a UUID, to a text
         raise InvalidMessageError("the content, the tool_call_id and the inbound_id of a message are texts")
     if message.role == "tool_result" and message.tool_call_id is None:
         raise InvalidMessageError("a tool_result names the tool_call_id that it answers")
@@ -251,7 +251,7 @@ def check_message(message: Message) -> Message:
             text = _encode(message)
             decoded = _decode_message(text)
         if not text.isascii() and getattr(message, SOURCE, None) is None:
-            message = decoded  # whose strings have not been encoded; see `_apart`
+            message = decoded  # its strings were never encoded; see `_apart`
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidMessageError(str(error)) from error
     return message
@@ -262,8 +262,7 @@ def snapshot_session(session: Session, session_id: str) -> Session:
 
     Args:
         session: The live one.
-        session_id: By which it is known. Whatever somebody may have done to the object's own ids, it is saved under
-            this one.
+        session_id: The id under which the copy is saved, even if a caller has changed the ids in the object.
     """
     copy = Session(
         session_id,
@@ -278,7 +277,7 @@ def snapshot_session(session: Session, session_id: str) -> Session:
 
 
 def encode_session(session: Session) -> bytearray:
-    """Encode a session as its file will hold it: header, messages, then fields that miniclaw does not know."""
+    """Encode a session as the content of its file: header, messages, then the fields that miniclaw does not know."""
     pieces = encode_in_pieces(session)
     out = next(pieces)
     for piece in pieces:
@@ -287,7 +286,7 @@ def encode_session(session: Session) -> bytearray:
 
 
 def is_plain_json(data: bytes | bytearray | Raw) -> bool:
-    """Return whether every JSON decoder takes a document."""
+    """Return whether every JSON decoder accepts a document."""
     try:
         bytes(data).decode()
         _decode_any(data)
@@ -297,9 +296,10 @@ def is_plain_json(data: bytes | bytearray | Raw) -> bool:
 
 
 def encode_plainly(session: Session) -> bytes | bytearray:
-    """Encode a session for any JSON decoder: a message in a form that not every one takes is given as it is understood.
+    """Encode a session for any JSON decoder.
 
-    Unknown fields are left out then.
+    If some decoders would refuse the session as it is saved, each message with such a source text is encoded as it was
+    understood, and unknown fields are left out.
     """
     data = encode_session(session)
     if is_plain_json(data):
@@ -317,14 +317,14 @@ def encode_plainly(session: Session) -> bytes | bytearray:
 def encode_in_pieces(session: Session) -> Iterator[bytearray]:
     """Encode as `encode_session`, and yield it in pieces of little more than `PIECE_BYTES`, or than one message.
 
-    So there is never a second copy of a large session as a whole. There is at least one piece, and none is empty.
+    A large session is thus never copied as a whole. There is at least one piece, and none is empty.
     """
     source: _SessionSource | None = vars(session).get(SOURCE)
     out = bytearray(_encode(_header(session, source)))
     out[-1:] = b',"messages":[]'
     is_first = True
     for step in _steps(session):
-        # An array of its own, over the bracket that ends the one before: its own opening bracket becomes a comma.
+        # Each step is an array over the closing bracket of the one before; its own opening bracket becomes a comma.
         start = len(out) - (2 if is_first else 1)
         _encode_into(step, out, start)
         if not is_first:
@@ -353,17 +353,17 @@ def _header(session: Session, source: _SessionSource | None) -> dict[str, str | 
             if header[key] == value:
                 header[key] = text
     if session.pinned or (source is not None and source.tells_pinned):
-        header["pinned"] = bool(session.pinned)  # anything else would be a file that cannot be loaded
+        header["pinned"] = bool(session.pinned)  # a value of another type would make the file unloadable
     return header
 
 
 def _steps(session: Session) -> Iterator[list[Message | Raw]]:
-    """Yield messages in lists that are not empty, each as it is to be encoded, for no more memory than a step takes."""
+    """Yield non-empty lists of messages, ready to be encoded, each list within the memory of one step."""
     is_large = session_bytes(session) > PIECE_BYTES
     for start in range(0, len(session.messages), _MESSAGES_PER_STEP):
         part = session.messages[start : start + _MESSAGES_PER_STEP]
         for step in _small_enough(part) if is_large else (part,):
-            # Not by vars(), which would give every message a dict, for good.
+            # Not vars(), which would give every message a dict for good.
             yield [
                 getattr(message, SOURCE, None)
                 or (message if message.content.isascii() and message.tool_calls is None else _apart(message))
@@ -383,8 +383,8 @@ def _small_enough(messages: list[Message]) -> Iterator[list[Message]]:
 def _apart(message: Message) -> Message:
     """Return an equal message that may be encoded and dropped.
 
-    A string that is not ASCII keeps its UTF-8 with it once it was encoded, for as long as it lives: the next to a live
-    session's own would be a second copy of it. So what is encoded is another string.
+    A string that is not ASCII keeps its UTF-8 once it is encoded, for as long as it lives. That would be a second copy
+    of a live session's text; for that reason a copy of the string is encoded and dropped.
     """
     if not message.content.isascii():
         message = replace(message, content=_copied(message.content))

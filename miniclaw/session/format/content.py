@@ -1,4 +1,4 @@
-"""What a save writes: a session's bytes, whole or in pieces, and none at all of one that would be too large."""
+"""The content that a save writes: a session's bytes, whole or in pieces. A session that is too large is refused."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _MOST_ENCODED: Final = 6  # bytes in a file for each in memory: a control charac
 
 
 def content_of(session: Session, folder: Path, name: str) -> Content:
-    """Return what a session's file will hold: all of it, or for a large one the pieces, encoded while they are written.
+    """Return the content of a session's file: all of it, or for a large one the pieces, encoded while they are written.
 
     Args:
-        session: Nobody changes it until it is written.
-        folder: Where the file will be, for the error.
-        name: Of the file, likewise.
+        session: Not to be changed until it is written.
+        folder: The folder of the file, for the error.
+        name: The name of the file, likewise.
 
     Raises:
-        SessionTooLargeError: It would be a file that could not be loaded again. That is found out before there is
-            anything to write, because a session that does not fit is tried again at every autosave.
+        SessionTooLargeError: The file could not be loaded again. This is checked before anything is written, because
+            every autosave tries a session that does not fit again.
     """
     pieces = codec.encode_in_pieces(session)
     first = next(pieces)
@@ -36,13 +36,13 @@ def content_of(session: Session, folder: Path, name: str) -> Content:
         return first
     if session_bytes(session) <= codec.MAX_SESSION_BYTES // _MOST_ENCODED:
         return _bounded(chain((first, second), pieces), folder, name)
-    del pieces, first, second  # a piece may be a message that is large itself
+    del pieces, first, second  # to free memory: a piece may be one large message
     _check(sum(map(len, codec.encode_in_pieces(session))), folder, name)
     return _bounded(codec.encode_in_pieces(session), folder, name)
 
 
 def _bounded(pieces: Iterator[bytearray], folder: Path, name: str) -> Iterator[bytearray]:
-    """Yield the pieces; raises where they are too many after all: somebody changed the session around the manager."""
+    """Yield the pieces; raise if they are too large after all: a caller has changed the session around the manager."""
     size = 0
     for piece in pieces:
         size += len(piece)
@@ -56,5 +56,5 @@ def _check(size: int, folder: Path, name: str) -> None:
 
 
 def too_large(size: int) -> str:
-    """Return why a file of this size is none that is read or written."""
+    """Return the reason why a file of this size is neither read nor written."""
     return f"{size} bytes are more than the {codec.MAX_SESSION_BYTES} that a session may have"

@@ -1,9 +1,9 @@
-"""How much memory a session takes, closely enough to bound it: counted once, and then with each message.
+"""The memory that a session takes, close enough to bound it: counted once, and then updated with each message.
 
-What is counted is what CPython allocates for the objects of a session: measured on 3.11, where a test holds it against
-`tracemalloc`. Strings that several messages share are counted with each of them. Not counted is what an allocator
-rounds up, and the UTF-8 that a string keeps of itself once somebody else has encoded it
-(`miniclaw.session.format.codec` takes care that it does not).
+The count covers the allocations of CPython for the objects of a session, as measured on 3.11, where a test compares it
+with `tracemalloc`. Strings that several messages share are counted with each of them. Not counted are the rounding of
+an allocator, and the UTF-8 that a string keeps once another module has encoded it (`miniclaw.session.format.codec`
+avoids that).
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Final
 from miniclaw.session.types import Message, Session
 
 SOURCE: Final = "_source"
-"""Key in ``__dict__``, outside the fields, so that msgspec does not write it: what a file held besides them."""
+"""Key in ``__dict__`` for the parts of a file beside the fields; msgspec does not write it, as it is no field."""
 
-_BYTES: Final = "_bytes"  # likewise: what was counted of a session
+_BYTES: Final = "_bytes"  # likewise, for the count of a session
 
-_SESSION_BYTES: Final = 1300  # the object, its three ids, two times, list and dict, and what it remembers of its file
+_SESSION_BYTES: Final = 1300  # the object, its three ids, two times, list and dict, and the known state of its file
 _MESSAGE_BYTES: Final = 155  # the object, its time, and its place in the list; the role is shared
-_ASCII_BYTES: Final = getsizeof("")  # a string but for its characters, if these are ASCII
+_ASCII_BYTES: Final = getsizeof("")  # an ASCII string without its characters
 _CALLS_BYTES: Final = 48  # the tuple
 _CALL_BYTES: Final = 64  # the object and its place in the tuple
 _SOURCE_BYTES: Final = 250  # the dict, and an object around the text
-_RAW_BYTES: Final = 33  # a bytes object but for its content
+_RAW_BYTES: Final = 33  # a bytes object without its content
 
 
 def message_bytes(message: Message) -> int:
-    """Return about how many bytes a message takes; the same effort however long it is."""
+    """Return about how many bytes a message takes, in a time that does not depend on its length."""
     content = message.content
-    # Quicker than asking, which takes a third of the whole: this is done for every message that is loaded.
+    # getsizeof() would take a third of the whole time, and this runs for every message that is loaded.
     size = _MESSAGE_BYTES + (_ASCII_BYTES + len(content) if content.isascii() else getsizeof(content))
     if message.tool_calls is not None:
         size += _CALLS_BYTES
@@ -46,7 +46,7 @@ def message_bytes(message: Message) -> int:
 
 
 def session_bytes(session: Session) -> int:
-    """Return about how many bytes a session takes; counted at the first call, and remembered with the session."""
+    """Return about how many bytes a session takes; the first call counts them and stores the count with the session."""
     size: int | None = vars(session).get(_BYTES)
     if size is None:
         size = vars(session)[_BYTES] = _SESSION_BYTES + sum(map(message_bytes, session.messages))
@@ -54,7 +54,7 @@ def session_bytes(session: Session) -> int:
 
 
 def forget_first(session: Session, count: int) -> None:
-    """Take the first messages out of a session, and what its file held besides; what is left is a new one."""
+    """Remove the first messages of a session; the rest is a new session, not pinned, without unknown fields."""
     del session.messages[:count]
     if session.messages:
         session.created_at = session.messages[0].timestamp
@@ -64,7 +64,7 @@ def forget_first(session: Session, count: int) -> None:
 
 
 def append_message(session: Session, message: Message) -> int:
-    """Append a message to a session, and return how many bytes more it takes."""
+    """Append a message to a session, and return by how many bytes the session grows."""
     more = message_bytes(message)
     vars(session)[_BYTES] = session_bytes(session) + more
     session.messages.append(message)

@@ -1,9 +1,9 @@
-"""JSON that msgspec refuses and that other programs write: the parts of an object or an array as source text.
+"""JSON that other programs write and msgspec refuses: the parts of an object or an array as source text.
 
 Admitted beyond RFC 8259, https://www.rfc-editor.org/rfc/rfc8259: a byte order mark, UTF-16 and UTF-32 with one, NUL
 bytes after the end (of a file that a crash has extended), bytes that are not UTF-8, control characters and lone
-surrogates in strings, ``NaN`` and ``Infinity``, and any depth of nesting. All else has to be right: a file that was cut
-short or overwritten is damaged, and not unusual.
+surrogates in strings, ``NaN`` and ``Infinity``, and any depth of nesting. All else has to be valid: a file that was cut
+short or overwritten is damaged, not unusual.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SIMPLE_VALUE: Final = re.compile(_STRING + r'|[^\s,:\[\]{}"]+', re.DOTALL)
 _STRING_OR_BRACKET: Final = re.compile(_STRING + r"|[\[\]{}]", re.DOTALL)
 _CLOSING: Final = {"{": "}", "[": "]"}
 
-# Numbers are only checked: the text of an integer may have more digits than int() takes.
+# Numbers are only checked: an integer may have more digits than int() accepts.
 _check_value = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).decode
 
 
@@ -37,7 +37,7 @@ def as_utf8(data: bytes) -> bytes:
     """Return a document without byte order mark and padding, as UTF-8 where a mark names another encoding.
 
     Raises:
-        UnicodeDecodeError: It is not in the encoding that its mark names.
+        UnicodeDecodeError: The document is not in the encoding that its mark names.
     """
     for mark, encoding in _ENCODINGS:
         if data.startswith(mark):
@@ -52,10 +52,11 @@ def as_utf8(data: bytes) -> bytes:
 def members(document: bytes) -> dict[str, tuple[bytes, bytes]]:
     """Return the members of an object by their names: the source text of each name and of its value.
 
-    Of doubled names the last counts. A name that is not UTF-8, or has a lone surrogate, is a key that no encoder takes.
+    Of doubled names the last counts. A name that is not UTF-8, or has a lone surrogate, is a key that no encoder
+    accepts.
 
     Raises:
-        ValueError: It is no object, or not JSON even so.
+        ValueError: The document is no object, or not even JSON in this wider sense.
     """
     reader = _Reader(document)
     found: dict[str, tuple[bytes, bytes]] = {}
@@ -66,7 +67,7 @@ def members(document: bytes) -> dict[str, tuple[bytes, bytes]]:
             raise ValueError(f"the name of a member is a string, not {source[:20]!r}")
         name = json.loads(source, strict=False)
         reader.take(":")
-        found.pop(name, None)  # its place is that of the last one
+        found.pop(name, None)  # a doubled name takes the place of the last one
         found[name] = _encode(source), _encode(reader.value())
         is_open = reader.take(",}") == ","
     reader.end()
@@ -77,7 +78,7 @@ def elements(document: bytes) -> list[bytes]:
     """Return the source texts of the elements of an array.
 
     Raises:
-        ValueError: It is no array, or not JSON even so.
+        ValueError: The document is no array, or not even JSON in this wider sense.
     """
     reader = _Reader(document)
     found: list[bytes] = []
@@ -93,7 +94,7 @@ def value_of(source: bytes) -> object:
     """Return the value of a source text; its strings may have surrogates, see `replaced`.
 
     Raises:
-        ValueError: It is not JSON, or nested too deeply.
+        ValueError: The text is not JSON, or nested too deeply.
     """
     try:
         return json.loads(_decode(source), strict=False)
@@ -102,7 +103,7 @@ def value_of(source: bytes) -> object:
 
 
 def replaced(text: str) -> str:
-    """Return a text in which U+FFFD stands for each lone surrogate, and each byte that was not UTF-8."""
+    """Return a text with U+FFFD in place of each lone surrogate, and of each byte that was not UTF-8."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -122,7 +123,7 @@ class _Reader:
         self._at = 0
 
     def opens(self, opening: str, closing: str) -> bool:
-        """Go into an array or object; return whether anything is in it. An empty one is passed."""
+        """Enter an array or object, and return whether it has content; skip an empty one."""
         self.take(opening)
         if self._next() != closing:
             return True
@@ -130,7 +131,7 @@ class _Reader:
         return False
 
     def take(self, expected: str) -> str:
-        """Pass one of these characters, and return it."""
+        """Consume one of these characters, and return it."""
         char = self._next()
         if not char or char not in expected:
             raise ValueError(f"one of {expected} is expected at character {self._at}")
@@ -138,7 +139,7 @@ class _Reader:
         return char
 
     def value(self) -> str:
-        """Pass a value, checked as far as Python's own decoder goes, and return its text."""
+        """Consume a value, checked as deeply as Python's own decoder nests, and return its text."""
         if self._next() in _CLOSING:
             end = self._closing_end()
         elif (simple := _SIMPLE_VALUE.match(self._text, self._at)) is not None:
@@ -146,13 +147,13 @@ class _Reader:
         else:
             raise ValueError(f"a value is expected at character {self._at}")
         value = self._text[self._at : end]
-        with suppress(RecursionError):  # each bracket has its counterpart, and the depth is no fault
+        with suppress(RecursionError):  # the brackets are balanced, and depth is no error
             _check_value(value)
         self._at = end
         return value
 
     def end(self) -> None:
-        """Check that nothing follows."""
+        """Check that the document ends here."""
         if self._next():
             raise ValueError(f"nothing is expected at character {self._at}")
 

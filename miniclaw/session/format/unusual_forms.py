@@ -1,7 +1,7 @@
-"""Sessions and messages as other programs write them: read as far as they can be understood, and kept as they are.
+"""Sessions and messages as other programs write them: read as far as they are understood, and kept as they are.
 
-A message whose form is not understood at all becomes a note of the role ``system``, which no model is given: its
-content is its source text after `UNUSUAL`.
+A message whose form is not understood at all becomes a note of the role ``system``, which no model receives. Its
+content is `UNUSUAL`, followed by its source text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from miniclaw.session.format import json_outline
 from miniclaw.session.types import Message, Role, SessionHeader, ToolCall
 
 UNUSUAL: Final = "[unusual form]"
-"""How the content of a message begins whose form is not understood; its source text follows."""
+"""The beginning of the content of a message whose form is not understood; its source text follows."""
 
 _ROLES: Final[Mapping[str, Role]] = {
     "user": "user", "human": "user",
@@ -25,27 +25,27 @@ _ROLES: Final[Mapping[str, Role]] = {
     "tool_result": "tool_result", "tool": "tool_result", "function": "tool_result",
     "system": "system", "developer": "system",
 }  # fmt: skip
-"""The roles of chat formats that are spread: OpenAI's, Gemini's, LangChain's."""
+"""The roles of common chat formats: OpenAI's, Gemini's, LangChain's."""
 
 _NOT_PINNED: Final = frozenset({"", "0", "false", "no", "off", "null", "none"})
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_EARLIEST_NUMBER: Final = 946_684_800  # 2000-01-01: a smaller number, such as 0, is not when a chat was used
-_UNITS: Final = (1, 1_000, 1_000_000, 1_000_000_000)  # in a second, of times as a number
+_EARLIEST_NUMBER: Final = 946_684_800  # 2000-01-01: a smaller number, such as 0, is not the time of a chat
+_UNITS: Final = (1, 1_000, 1_000_000, 1_000_000_000)  # per second, of times as a number
 _LATEST_NUMBER: Final = 32_503_680_000  # 3000-01-01
 
 
 def header_of(fields: Mapping[str, bytes]) -> SessionHeader:
     """Return the header of a session in an unusual form.
 
-    Ids may be numbers, and channel and chat id may be missing; times are read as `time_of`. A pin that is not clearly
-    none is one, for it keeps the session.
+    Ids may be numbers, and channel and chat id may be missing. Times are read by `time_of`. A session counts as pinned
+    unless its pin is clearly false, because a pin keeps the session.
 
     Args:
-        fields: The source texts of the values.
+        fields: Field names, with the source texts of their values.
 
     Raises:
-        ValueError: `session_id` or `last_accessed` is missing or cannot be understood.
+        ValueError: `session_id` or `last_accessed` is missing or not understood.
     """
     session_id = _field(fields, "session_id")
     channel, underscore, chat_id = session_id.partition("_") if isinstance(session_id, str) else ("", "", "")
@@ -63,12 +63,12 @@ def header_of(fields: Mapping[str, bytes]) -> SessionHeader:
 
 
 def created_of(fields: Mapping[str, bytes], otherwise: datetime) -> datetime:
-    """Return when a session was created, or another time where it does not say so."""
+    """Return a session's time of creation, or `otherwise` if that is missing or not understood."""
     return time_of(_field(fields, "created_at")) or otherwise
 
 
 def messages_of(fields: Mapping[str, bytes]) -> list[bytes]:
-    """Return the source texts of a session's messages; what is no array is one message."""
+    """Return the source texts of a session's messages; a value that is no array is one message, and null is none."""
     source = fields.get("messages", b"null")
     if source == b"null":
         return []
@@ -76,11 +76,11 @@ def messages_of(fields: Mapping[str, bytes]) -> list[bytes]:
 
 
 def message_of(source: bytes, otherwise: datetime) -> Message:
-    """Return a message in an unusual form, as far as it can be understood.
+    """Return a message in an unusual form, as far as it is understood.
 
     Args:
-        source: Its text.
-        otherwise: Its time, where it has none: that of the message before it.
+        source: Its source text.
+        otherwise: Its time if it has none: that of the message before it.
     """
     try:
         return _message(json_outline.value_of(source), otherwise)
@@ -90,10 +90,10 @@ def message_of(source: bytes, otherwise: datetime) -> Message:
 
 
 def time_of(value: object) -> datetime | None:
-    """Return a time: any form of ISO 8601, UTC where it names no zone, or a number of seconds, ms, µs or ns since 1970.
+    """Return the time in a value: ISO 8601, UTC if it names no zone, or a number of seconds, ms, µs or ns since 1970.
 
     Returns:
-        The time, in UTC; None: it is none, or a number for one before 2000 or after 3000.
+        The time, in UTC. None: the value is not a time, or a number for one before 2000 or after 3000.
     """
     try:
         if isinstance(value, str) and not value.isdecimal():
@@ -111,7 +111,7 @@ def time_of(value: object) -> datetime | None:
 
 def _time(text: str) -> datetime:
     try:
-        return msgspec.convert(text, datetime)  # which rounds to microseconds, as it does in usual files
+        return msgspec.convert(text, datetime)  # rounds to microseconds, as in usual files
     except msgspec.ValidationError:
         return datetime.fromisoformat(text.strip().upper())
 
@@ -122,10 +122,10 @@ def _field(fields: Mapping[str, bytes], name: str) -> object:
 
 
 def _id(value: object, otherwise: str) -> str:
-    """Return an id, which may be a number.
+    """Return an id, which may be an integer, as a text; `otherwise` for a value of another type.
 
     Raises:
-        UnicodeEncodeError: It is not valid Unicode.
+        UnicodeEncodeError: The id is not valid Unicode.
     """
     text = str(value) if type(value) in {str, int} else otherwise
     text.encode()
@@ -133,7 +133,7 @@ def _id(value: object, otherwise: str) -> str:
 
 
 def _text(value: object, otherwise: str = "") -> str:
-    """Return a text, or a whole number as one; U+FFFD stands for what cannot be encoded."""
+    """Return a text, or an integer as a text, with U+FFFD in place of characters that cannot be encoded."""
     return json_outline.replaced(str(value)) if type(value) in {str, int} else otherwise
 
 
@@ -155,10 +155,10 @@ def _message(value: object, otherwise: datetime) -> Message:
 
 
 def _content(value: object) -> str:
-    """Return the text of a content: null is none, and of parts the texts count, and the types of the others.
+    """Return the text of a content: empty for null; for a list, each part's text, or its type if it has no text.
 
     Raises:
-        ValueError: It is an object.
+        ValueError: The content is an object.
     """
     if isinstance(value, list):
         return "\n".join(_part(part) for part in value)
@@ -174,10 +174,10 @@ def _part(part: object) -> str:
 
 
 def _calls(value: object) -> Iterator[ToolCall]:
-    """Yield the calls, of miniclaw's form or of OpenAI's.
+    """Yield the tool calls of a message, in miniclaw's form or in OpenAI's.
 
     Raises:
-        ValueError: They have another form.
+        ValueError: A call has another form.
     """
     for call in value if isinstance(value, list) else [] if value is None else [value]:
         function = call.get("function", call) if isinstance(call, dict) else None

@@ -1,12 +1,12 @@
 """The holder of a sessions directory, as another process sees it.
 
 The owner holds two locks with flock, one on the directory itself and one on the file `.lock` in it
-(`miniclaw.session.ownership.ownership`). A directory is held where either is locked; the content of `.lock` says by
-which process, and decides nothing, unless the file system has no locks at all. There a directory is held while the
-process that `.lock` names runs on this machine.
+(`miniclaw.session.ownership.ownership`). A directory is held if either is locked. The content of `.lock` names the
+holder and decides nothing, unless the file system has no locks at all: there a directory is held while the process that
+`.lock` names runs on this machine.
 
-A reader asks with a shared lock that it gives up at once, so a process that wants to own the directory tries a few
-times.
+A reader probes with a shared lock that it releases at once. For that reason a process that wants to own the directory
+tries a few times.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from miniclaw.session.types import AwareDatetime
 LOCK_NAME: Final = ".lock"
 
 NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-"""Of flock() on a directory, on file systems that lock only files that are open for writing (NFS), or nothing.
+"""Error numbers of flock() on file systems that lock only files open for writing (NFS), or nothing.
 
-A lock that another process has is EWOULDBLOCK, and none of these.
+A lock that another process holds is EWOULDBLOCK, which is none of these.
 """
 
 _HELD: Final = frozenset({errno.EAGAIN, errno.EACCES})
@@ -39,13 +39,13 @@ _READ_BYTES: Final = 200
 
 
 class Holder(Struct, frozen=True):
-    """The process that owns a directory, as it wrote of itself into `.lock`.
+    """The process that owns a directory, as it describes itself in `.lock`.
 
     Attributes:
-        pid: Its id; None where it could not write it.
-        since: The time since which it owns the directory; likewise.
-        stopping: Whether it has begun to end, or is a command, which ends in a moment.
-        boot: The run of its machine; only written where the file cannot be locked.
+        pid: Its process id; None: it could not write it.
+        since: The time since which it owns the directory; None: likewise.
+        stopping: True if it has begun to exit, or is a command, which exits in a moment.
+        boot: The boot id of its machine; written only where neither lock can be taken.
     """
 
     pid: int | None = None
@@ -55,7 +55,7 @@ class Holder(Struct, frozen=True):
 
     @property
     def who(self) -> str:
-        """The process, for a person."""
+        """The process, as messages name it."""
         return "another process" if self.pid is None else f"process {self.pid}"
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class Holder(Struct, frozen=True):
 
 
 def is_running(holder: Holder) -> bool:
-    """Return whether a process still runs on this machine, by what it wrote where nothing can be locked."""
+    """Return whether the process that `.lock` names runs on this machine; used where nothing can be locked."""
     from miniclaw.session.ownership.process import is_alive  # noqa: PLC0415 - start-up time: few file systems have no locks
 
     return holder.pid is not None and holder.boot == machine_boot() != "" and is_alive(holder.pid)
@@ -74,15 +74,15 @@ _decode: Final = msgspec.json.Decoder(Holder).decode
 
 
 def find_holder(fs: OsCalls, dir_fd: int, path: Path) -> Holder | None:
-    """Return the process that owns a directory; None: there is none.
+    """Return the process that owns a directory, or None.
 
     Args:
         fs: The system calls.
-        dir_fd: The directory. Its own descriptor is not locked: this may be the owner's.
+        dir_fd: The directory. This descriptor itself is not locked, because it may be the owner's.
         path: Its path, for messages.
 
     Raises:
-        StoreIOError: The locks cannot be asked.
+        StoreIOError: The locks cannot be probed.
     """
     with store_errors(path / LOCK_NAME, "look at"):
         is_directory_locked = _is_directory_locked(fs, dir_fd)
@@ -98,7 +98,7 @@ def find_holder(fs: OsCalls, dir_fd: int, path: Path) -> Holder | None:
 
 
 def read_holder(fs: OsCalls, dir_fd: int) -> Holder:
-    """Return what `.lock` says about the holder of a directory that is held; it may say nothing, or be missing."""
+    """Return the holder that `.lock` describes; its fields are empty if the file is missing or not understood."""
     try:
         with opened(fs, LOCK_NAME, READ_FLAGS, dir_fd=dir_fd) as fd:
             return _decode_holder(fs.read(fd, _READ_BYTES))
@@ -112,7 +112,7 @@ def _is_directory_locked(fs: OsCalls, dir_fd: int) -> bool | None:
 
 
 def _is_locked(fs: OsCalls, fd: int) -> bool | None:
-    """Return whether a process has locked it; None where nothing can be locked."""
+    """Return whether a process has locked an open file or directory; None if it cannot be locked."""
     try:
         fs.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
@@ -121,7 +121,7 @@ def _is_locked(fs: OsCalls, fd: int) -> bool | None:
         if error.errno in NO_LOCKS:
             return None
         raise
-    # A child that is forked in this moment has the descriptor as well: closing it would not be enough.
+    # A close would not be enough: a child forked in this moment has a copy of the descriptor, which keeps the lock.
     fs.flock(fd, fcntl.LOCK_UN)
     return False
 

@@ -1,29 +1,29 @@
-"""Owning a sessions directory: two locks, and what the owner does when `.lock` is no longer its own.
+"""Ownership of a sessions directory: two locks, and the owner's response when `.lock` is no longer its own.
 
 A process becomes the owner by two exclusive flocks, in this order:
 
-1. the directory itself. No script, backup or synchronisation takes that away, whatever it does to the files;
-2. the file `.lock` in it, which says by which process it is held, and since when. Earlier versions lock only that,
-   and where a directory cannot be locked (some network file systems) it is all there is.
+1. the directory itself. No script, backup or synchronisation takes that lock away, whatever it does to the files;
+2. the file `.lock` in it, which names the holder and the time since which it is held. Earlier versions lock only this
+   file, and it is the only lock where a directory cannot be locked (some network file systems).
 
-Both hang on descriptors that nothing else uses. They are unlocked, in the reverse order, and not just closed: a forked
-child may have copies of the descriptors, with which the locks would stay. The child itself closes its copies as soon as
-it is forked, without unlocking, since a lock belongs to all copies.
+Both locks belong to descriptors without any other use. They are unlocked, in the reverse order, and not just closed: a
+forked child may have copies of the descriptors, which would keep the locks. The child itself closes its copies as soon
+as it is forked, without unlocking, since a lock belongs to all copies.
 
 `check` compares `.lock` with the owner's descriptor, at each autosave:
 
 =============================================  =======================================================================
-`.lock` is the owner's                         nothing
-it is missing                                  it is made again and locked; a WARNING
-it is another file, which nobody has locked    that one is locked; a WARNING
-it is another file, which a process has locked ownership is lost, until a restart; an ERROR
-it is a link, a directory, unreadable, …       it is left alone; a WARNING. The directory's lock goes on being held
+`.lock` is the owner's                         no action
+it is missing                                  it is created again and locked; a WARNING
+it is another file, which is not locked        that file is locked; a WARNING
+it is another file, locked by a process        ownership is lost, until a restart; an ERROR
+it is a link, a directory, unreadable, …       it is left alone; a WARNING. The directory's lock is still held
 =============================================  =======================================================================
 
-Where a file system cannot lock one of the two, the other one decides. Where it can lock neither, what is written in
-`.lock` decides: a process of this machine that is named there and runs is the owner, and an owner that finds another
-process named there has lost its ownership. That tells two programs apart that are not started in the same moment; a
-WARNING says what it does not promise.
+If a file system can lock only one of the two, that lock decides. If it can lock neither, the text in `.lock` decides: a
+process of this machine that it names and that runs is the owner, and an owner that finds another process named there
+has lost its ownership. That keeps out a second program unless both start in the same moment; a WARNING names this
+limit.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ class Ownership:
 
     Args:
         fs: The system calls.
-        dir_fd: The directory, open for as long as this is.
+        dir_fd: The directory, open for as long as this object is used.
         path: Its path, for messages.
-        briefly: Whether the process ends in a moment, and says so from the beginning on, as one that is stopping.
+        briefly: True if the process exits in a moment; it then writes from the beginning on that it is stopping.
     """
 
     def __init__(self, fs: OsCalls, dir_fd: int, path: Path, *, briefly: bool = False) -> None:
@@ -96,17 +96,17 @@ class Ownership:
         self._process = OpeningProcess()
         self._since = datetime.now(UTC)
         self._stopping = briefly
-        self._one_at_a_time = threading.Lock()  # of the calls that change what follows
+        self._one_at_a_time = threading.Lock()  # held by calls that change the attributes below
         self._directory_lock = self._file_lock = _NOT_LOCKED  # descriptors
         self._goes_by_text = False  # nothing can be locked
         self._lost_to: str | None = None  # set once
-        self._told = ""  # the problem with `.lock` that the log has already
+        self._told = ""  # the problem with `.lock` that was logged last
 
     def take(self) -> None:
         """Become the owner.
 
         Raises:
-            WorkspaceHeldError: Another process is; nothing was changed.
+            WorkspaceHeldError: Another process is the owner; nothing was changed.
             StoreIOError: The locks cannot be taken.
         """
         with self._one_at_a_time:
@@ -121,12 +121,12 @@ class Ownership:
                 raise
 
     def release(self) -> None:
-        """Give the locks up; again: without effect."""
+        """Release the locks; a second call has no effect."""
         with self._one_at_a_time:
             self._release()
 
     def check_owned(self) -> None:
-        """Refuse to change anything in a directory that is no longer owned.
+        """Raise if the directory is no longer owned; called before each change of it.
 
         Raises:
             OwnershipLostError: Another process has locked a new `.lock`.
@@ -137,7 +137,7 @@ class Ownership:
             raise OwnershipLostError(self._path, self._lost_to)
 
     def check(self) -> str | None:
-        """See to it that `.lock` is the owner's; the table in this module's docstring has what is done.
+        """Compare `.lock` with the owner's descriptor, and act by the table in this module's docstring.
 
         Returns:
             The process to which ownership is lost; None: it is not lost.
@@ -148,9 +148,9 @@ class Ownership:
             return self._lost_to
 
     def say_stopping(self) -> None:
-        """Write into `.lock` that this process is about to end; one that wants to own the directory waits for that.
+        """Write into `.lock` that this process is about to exit; a process that wants the directory waits for that.
 
-        A failure has no consequence but that the other one does not wait.
+        After a failure that process does not wait; there is no other consequence.
         """
         with self._one_at_a_time:
             self._stopping = True
@@ -164,7 +164,7 @@ class Ownership:
                 with suppress(OSError):
                     os.close(fd)
         self._file_lock = self._directory_lock = _NOT_LOCKED
-        self._one_at_a_time = threading.Lock()  # another thread, which is not in the child, may have held it
+        self._one_at_a_time = threading.Lock()  # the old one may be held by a thread that the child lacks
 
     def _lock_directory(self) -> int:
         with store_errors(self._path, "lock"):
@@ -186,7 +186,7 @@ class Ownership:
 
         Raises:
             WorkspaceHeldError: Another process has locked it, or is named in it where nothing can be locked.
-            OSError: It cannot be locked, for another reason than that the file system has no locks.
+            OSError: It cannot be locked, although the file system has locks.
         """
         for _ in range(_TRIES):
             fd = open_or_create(self._fs, LOCK_NAME, _LOCK_FLAGS, dir_fd=self._dir_fd)
@@ -208,10 +208,10 @@ class Ownership:
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
     def _refuse_if_anothers(self) -> None:
-        """Refuse to own a directory whose `.lock` names a process that runs.
+        """Raise if `.lock` names another owner that is still there.
 
         Raises:
-            WorkspaceHeldError: It does.
+            WorkspaceHeldError: It names a process that runs, or another `Ownership` of this process.
         """
         holder = read_holder(self._fs, self._dir_fd)
         if holder.pid != os.getpid():
@@ -231,26 +231,26 @@ class Ownership:
             there = self._fs.stat(LOCK_NAME, dir_fd=self._dir_fd)
         except FileNotFoundError:
             return False
-        # Some file systems give a file another inode at each look.
+        # Some file systems return another inode for a file at each stat().
         return os.path.samestat(there, self._fs.fstat(fd)) or self._is_named()
 
     def _is_named(self) -> bool:
-        """Return whether `.lock` names this process, as it has introduced itself."""
+        """Return whether `.lock` holds the id and the time that this process writes into it."""
         holder = read_holder(self._fs, self._dir_fd)
         return (holder.pid, holder.since) == (self._process.pid, self._since)
 
     def _introduce(self, fd: int) -> None:
-        """Write into `.lock` which process this is.
+        """Write the id and state of this process into `.lock`.
 
-        Without that the lock holds as well: on a full disk, where cleaning up is needed most, and where the file is
-        another's too, through a hard link.
+        A failure is ignored, because the lock holds without the text: on a full disk, where a cleanup is needed most.
+        A file with a second hard link is not written.
         """
         told: dict[str, object] = {"pid": os.getpid(), "since": self._since}
         if self._stopping:
             told["stopping"] = True
         if self._goes_by_text:
             told["boot"] = machine_boot()
-        # A reader takes the first line: never the end of an earlier, longer text behind a new one.
+        # A reader takes only the first line, and thus never the rest of an earlier, longer text.
         text = msgspec.json.encode(told) + b"\n"
         with suppress(OSError):
             if not is_our_own(self._fs.fstat(fd)):
@@ -285,7 +285,7 @@ class Ownership:
         try:
             fd, _ = self._lock_file()
         except WorkspaceHeldError as error:
-            if not self._is_named():  # else it is this process's lock that is in the way, of a file with another inode
+            if not self._is_named():  # else this process's own lock is in the way: the inode has changed
                 self._lose(error.holder)
         except (OSError, StoreIOError) as error:
             reason = error.strerror if isinstance(error, OSError) else error.reason
@@ -300,7 +300,7 @@ class Ownership:
             )
 
     def _check_text(self, fd: int) -> bool:
-        """Return whether `.lock`, which cannot be locked, needs no more care; `fd` is open where it is the owner's."""
+        """Return whether a `.lock` that cannot be locked needs no more action; `fd` is open if it is the owner's."""
         holder = read_holder(self._fs, self._dir_fd)
         if self._is_named():
             return True
@@ -309,7 +309,7 @@ class Ownership:
             return True
         if fd == _NOT_LOCKED:
             return False
-        self._introduce(fd)  # a program that came and went has emptied it, or the disk was full
+        self._introduce(fd)  # another program has emptied it at its exit, or the disk was full
         return True
 
     def _lose(self, holder: str) -> None:
@@ -320,7 +320,7 @@ class Ownership:
         )  # fmt: skip
 
     def _tell(self, problem: str) -> None:
-        """Log once that `.lock` cannot be the owner's."""
+        """Log a problem with `.lock`, unless it is the one logged last."""
         if problem != self._told:
             self._told = problem
             log.warning(
@@ -346,7 +346,7 @@ class Ownership:
 
 
 def _lock(fs: OsCalls, fd: int) -> bool:
-    """Lock an open file or directory; return False where the file system cannot.
+    """Lock an open file or directory; return False if the file system cannot.
 
     Raises:
         BlockingIOError: Another process has locked it.
@@ -367,7 +367,7 @@ def _lock(fs: OsCalls, fd: int) -> bool:
     raise AssertionError  # for mypy: the last try has returned or raised
 
 
-# Changed by any thread, in atomic steps; a child that is forked has nothing else to go by.
+# Changed by any thread, in atomic steps; by this a forked child finds the descriptors to close.
 _taken: Final[weakref.WeakSet[Ownership]] = weakref.WeakSet()
 
 

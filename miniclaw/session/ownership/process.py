@@ -1,4 +1,4 @@
-"""The process in which something was opened: a forked child has a copy of it, but neither its threads nor its locks."""
+"""The process that opened an object: a forked child has a copy of the object, but neither its threads nor its locks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from miniclaw.errors import ForkedRuntimeError
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether there is a process of this id on this machine."""
-    if pid <= 0:  # of a group, or of all
+    """Return whether a process of this id exists on this machine."""
+    if pid <= 0:  # kill() takes it for a group, or for all processes
         return False
     try:
         os.kill(pid, 0)
@@ -21,10 +21,10 @@ def is_alive(pid: int) -> bool:
 
 
 class OpeningProcess:
-    """Remembers the process that made it.
+    """The process that created this object.
 
     Attributes:
-        pid: Its id.
+        pid: Its process id.
     """
 
     def __init__(self) -> None:
@@ -32,11 +32,11 @@ class OpeningProcess:
 
     @property
     def is_this_one(self) -> bool:
-        """Whether this is still that process, and no forked child."""
+        """True if the current process is that one, and no forked child."""
         return os.getpid() == self.pid
 
     def check(self) -> None:
-        """Refuse to go on in a forked child, in which a call would wait for threads that are not there.
+        """Raise in a forked child, in which a call would wait for threads that do not exist.
 
         Raises:
             ForkedRuntimeError: This is a forked child.
