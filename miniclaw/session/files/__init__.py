@@ -1,1 +1,1 @@
-"""Everything that opens a sessions directory: its files, its subfolders, the scan and the ledger of scanned files."""
+"""Access to a sessions directory: its files, its subfolders, the scan and the ledger (stat cache) of scanned files."""

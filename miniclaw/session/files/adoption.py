@@ -1,4 +1,4 @@
-"""Files of earlier implementations get our own names: when their session is used, or when they are in another's way."""
+"""Adoption: a file of an earlier implementation gets our own name when its session is used or it blocks another one."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def adopt(directory: OwnableDirectory, name: str, ours: str) -> None:
 
     Args:
         directory: Owned by this process.
-        name: The bare name of an earlier implementation. A file that has it no more was adopted in this moment.
+        name: The bare name of an earlier implementation. No error if it is missing: the file has just been adopted.
         ours: Our own name.
 
     Raises:
-        StoreIOError: It still has its earlier name.
+        StoreIOError: The file still has its earlier name.
     """
     directory.check_owned()
     with store_errors(directory.path / name, f"rename to {ours}"), suppress(FileNotFoundError):
@@ -31,10 +31,10 @@ def adopt(directory: OwnableDirectory, name: str, ours: str) -> None:
 
 
 def make_way(directory: OwnableDirectory, ours: str) -> None:
-    """Clear the place of a session that has no file, so that its first save overwrites nothing.
+    """Clear the place of a session that has no file, so that its first save overwrites no other file.
 
     On a file system that ignores case, ``web_Bob.json`` of an earlier implementation stands in the place of bob's
-    ``web_bob.json``. It is adopted for Bob; where it is the name of no session, or Bob has another file, it goes into
+    ``web_bob.json``. It is adopted for Bob. If it is the name of no session, or Bob has another file, it is moved to
     quarantine.
 
     Args:

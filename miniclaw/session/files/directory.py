@@ -1,14 +1,16 @@
 """The sessions directory, synchronously: open, own, read, write.
 
-This module and those beside it (`scanning` lists, `quarantine` moves aside, `removal` removes) are the only code that
-touches session files; the event loop reaches them through `miniclaw.session.live.store`. Everything is relative to one
+Only this module, its package (`scan` lists, `quarantine_folder` moves aside) and `miniclaw.session.removal` touch
+session files; the event loop reaches them through `miniclaw.session.live.store`. Every access is relative to one
 directory descriptor and follows no link. Names come from `miniclaw.session.names`, never from a file's content.
 
-Beside the session files lie a lock and two hidden folders::
+Beside the session files the directory has a lock and hidden folders::
 
     .lock         locked by the one process that may write, as is the directory itself (`miniclaw.session.ownership`)
     .work         temporary files, and sessions in the middle of a removal; resolved at the next start
-    .quarantine   what stood in the place of a session and could not be read as one
+    .quarantine   files that had the place of a session and could not be read as one
+    .trash        removed sessions, kept for a while (`miniclaw.session.trash`)
+    .state        the state of the services, the history and the ledger
 """
 
 from __future__ import annotations
@@ -72,22 +74,25 @@ class SessionDirectory(OwnableDirectory):
 
         Args:
             name: The file.
-            dir_fd: The folder in which it lies, if not the sessions directory itself.
-            verify: Whether a header that stands so in the beginning is to be checked against the whole file, as
-                before a removal; None: never.
+            dir_fd: Its folder, if not the sessions directory itself.
+            verify: Returns True for a header, read from the beginning, that is to be checked against the whole file,
+                as before a removal; None: never.
 
         Returns:
-            The session, or what is wrong with it; None where there is no such file.
+            The session, or the problem with the file; None if there is no such file.
         """
         fd = self.open_entry(name, dir_fd=dir_fd)
         return self.read_opened(fd, name, verify=verify)[0] if isinstance(fd, int) else fd
 
     def open_entry(self, name: str, *, dir_fd: int | None = None) -> int | ProblemFile | None:
-        """Open one file for `read_opened`, which closes it; return what is wrong with it, or None where there is none.
+        """Open one file for `read_opened`, which closes it.
 
         Args:
             name: As for `read_row`.
             dir_fd: Likewise.
+
+        Returns:
+            The descriptor, or the problem with the file; None if there is no such file.
         """
         try:
             return self.fs.open(name, READ_FLAGS, dir_fd=self.fd if dir_fd is None else dir_fd)
@@ -101,16 +106,16 @@ class SessionDirectory(OwnableDirectory):
     def read_opened(
         self, fd: int, name: str, *, verify: Verify | None = None, buffer: bytearray | None = None
     ) -> tuple[ScanRow | None, os.stat_result | None]:
-        """Read the header of an open file as `read_row`, close it, and return also what it was like just before.
+        """Read the header of an open file as `read_row`, and close it.
 
         Args:
             fd: From `open_entry`.
             name: As for `read_row`.
             verify: Likewise.
-            buffer: Of `codec.HEADER_PREFIX_BYTES`, which many files may use one after another.
+            buffer: A buffer of `codec.HEADER_PREFIX_BYTES`, which many files may use one after another.
 
         Returns:
-            The row, and the status of the file that was read; None where none was.
+            The row, and the status of the file just before it was read; None if it was not read.
         """
         try:
             status = self.fs.fstat(fd)
@@ -144,9 +149,9 @@ class SessionDirectory(OwnableDirectory):
             if status.st_size > codec.MAX_SESSION_BYTES:
                 return ProblemFile(name, "unreadable", too_large(status.st_size))
             if not codec.can_begin(prefix):
-                # Not worth reading on: neither an object nor what may precede one.
+                # Not worth reading on: the file begins neither with an object nor with bytes that may precede one.
                 return ProblemFile(name, "corrupt", "it is not a JSON object")
-            # Nothing is left of a small file, which need not be asked again; its size may be told as 0 (FUSE).
+            # A small file is complete without another read; FUSE may report a size of 0.
             is_whole = len(prefix) == status.st_size > 0
             data = bytes(prefix) if is_whole else read_whole(fs, fd, size=status.st_size)
             header = codec.decode_header(data)
@@ -157,21 +162,21 @@ class SessionDirectory(OwnableDirectory):
         return StoredSession(name, status.st_size, header, self.file_of(status), self.mark_of(status))
 
     def file_of(self, status: os.stat_result) -> int:
-        """Return what tells a file from another one in its place: its inode, or what stands in for it; not 0."""
+        """Return a number, not 0, that distinguishes a file from another one in its place: the inode or a stand-in."""
         if self.inodes_last:
             return status.st_ino
         return identity(status.st_mtime_ns, status.st_size) or 1
 
     def mark_of(self, status: os.stat_result) -> int:
-        """Return what changes with anything that is done to a file, where that can be told."""
+        """Return a mark that changes with any change to a file; 0 where a change cannot be recognised."""
         return mark_of(status.st_ctime_ns) if self.inodes_last else 0
 
     def stranded(self) -> dict[str, str]:
-        """Return sessions that are neither in their places nor anybody's; see `miniclaw.session.files.stranded`."""
+        """Return the stranded sessions with their folders, as `find_stranded`; none if this process is the owner."""
         return {} if self.is_owned else find_stranded(self.fs, self.fd, self.path)
 
     def read_stranded(self, name: str, folder: str, *, verify: Verify | None = None) -> ScanRow | None:
-        """Read the header of a stranded session; see `read_row`."""
+        """Read the header of a stranded session, as `read_row`; None also if its folder cannot be opened."""
         try:
             with folder_opened(self.fs, folder, self.fd) as fd:
                 return self.read_row(name, dir_fd=fd, verify=verify)
@@ -197,17 +202,17 @@ class SessionDirectory(OwnableDirectory):
         raise SessionNotFoundError(session_id)
 
     def _counts(self, name: str, session_id: str) -> bool:
-        """Return whether a file with this session in it counts: under an earlier name, if that is how it is spelled."""
+        """Return whether a file that holds this session counts; under an earlier name, only if it is spelled so."""
         return name == names.file_name(session_id) or self.is_spelled(name) is not False
 
     def _stands_for(self, name: str, session_id: str, *, is_mismatched: bool) -> bool:
-        """Return whether a file that cannot be used as this session stands in its place, and is not another one's."""
+        """Return whether a file that is unusable as this session has its place, and is not another session's."""
         if name == names.file_name(session_id):
             return self.is_spelled(name) is not False
         return not is_mismatched and self.is_spelled(name) is True
 
     def is_spelled(self, name: str) -> bool | None:
-        """Look up how the directory spells a name; a name counts as spelled so where that cannot be found out."""
+        """Return whether the directory spells a name so, and None if it finds no file; True if the lookup fails."""
         try:
             return is_spelled(self.fs, self.fd, name)
         except OSError:
@@ -218,16 +223,18 @@ class SessionDirectory(OwnableDirectory):
 
         Args:
             session_id: The session.
-            adopt: Rename a file that an earlier implementation named differently to our own name for it, and one that
-                another session's new file would overwrite on a file system that ignores case. Only for the owner of
+            adopt: Rename a file that an earlier implementation named differently to our own name for it, and also one
+                that this session's new file would overwrite on a file system that ignores case. Only for the owner of
                 the directory, with the session's lock held.
 
         Raises:
-            SessionNotFoundError: There is no file. Only this means that there is no session.
-            CorruptSessionError: Its content is no session.
-            MismatchedSessionError: Its content names another session.
-            SessionTooLargeError: It is larger than `codec.MAX_SESSION_BYTES`.
-            StoreIOError: It cannot be read.
+            SessionNotFoundError: There is no file. Only this error means that there is no session.
+            CorruptSessionError: The content of the file is no session.
+            MismatchedSessionError: The content of the file names another session.
+            SessionTooLargeError: The file is larger than `codec.MAX_SESSION_BYTES`.
+            NoSessionFileError: It is no regular file.
+            StoreIOError: The file cannot be read.
+            SessionFileError: The memory does not suffice to read it.
             InvalidSessionIdError: The id names no session.
         """
         ours = names.file_name(session_id)
@@ -237,13 +244,13 @@ class SessionDirectory(OwnableDirectory):
             if adopt:
                 adoption.make_way(self, ours)
             raise
-        session_bytes(session)  # counted here, in a thread: what bounds memory need not
+        session_bytes(session)  # counted here, in a worker thread, so that the memory bound need not
         if adopt and name != ours:
             adoption.adopt(self, name, ours)
         return session
 
     def load_source(self, session_id: str) -> tuple[Session, bytes]:
-        """Load a session, and return with it the content of its file as it is; raises as `load`."""
+        """Load a session, and return it with the unchanged content of its file; raises as `load`."""
         return self._load(session_id)[:2]
 
     def _load(self, session_id: str) -> tuple[Session, bytes, str]:
@@ -309,10 +316,10 @@ class SessionDirectory(OwnableDirectory):
     # Writing --------------------------------------------------------------------------------------------------
 
     def compare(self, session: Session) -> Difference:
-        """Return how a session's file differs from the one that is known.
+        """Return how a session's file differs from its known state.
 
         Raises:
-            StoreIOError: The system does not say.
+            StoreIOError: The status of the file cannot be read.
         """
         name = names.file_name_of_live(session.session_id)
         known = on_disk_of(session)
@@ -320,21 +327,21 @@ class SessionDirectory(OwnableDirectory):
             try:
                 status = self.fs.stat(name, dir_fd=self.fd)
             except FileNotFoundError:
-                # What a removal could not put back is not gone.
+                # A session that a removal captured and could not put back is not gone.
                 return "same" if known is None or name in self.captured else "gone"
         if known is not None and self._on_disk(status, known.messages) == known:
             return "same"
         return "changed"
 
     def save(self, session: Session) -> Written:
-        """Write a session, after a look at its file; `sync` makes the new name durable.
+        """Write a session, after a comparison with its file; `sync` makes the new name durable.
 
-        Where the file that is known is gone, only those messages are written that were not in it, as a session of their
-        own; where there are none, nothing is. A file that another program has put in its place, with other messages,
-        goes to quarantine.
+        If the known file is gone, only the messages that were not in it are written, as a session of their own; without
+        such messages no file is written. A file with other messages, which another program has put in its place, is
+        moved to quarantine.
 
         Args:
-            session: A snapshot, of which messages are taken.
+            session: A snapshot; messages that are gone with the file are removed from it.
 
         Raises:
             SessionTooLargeError, StoreIOError, OwnershipLostError, ForkedRuntimeError: As `write`; another program's
@@ -354,16 +361,16 @@ class SessionDirectory(OwnableDirectory):
         return Written(self._on_disk(status, len(session.messages)), lost, kept[0] if kept else None)
 
     def write(self, session: Session, *, make_room: Callable[[str], object] = lambda _: None) -> os.stat_result:
-        """Replace the session's file, atomically, and return what it is like; `sync` makes the new name durable.
+        """Replace the session's file atomically, and return its status; `sync` makes the new name durable.
 
         Args:
-            session: What it will hold.
-            make_room: Called with its name just before, to take away what stands in its place.
+            session: The new content.
+            make_room: Called with the file's name just before the replacement, to move away the file in its place.
 
         Raises:
-            SessionTooLargeError: It would be a file that could not be loaded again.
-            StoreIOError: The old file is still there, whole.
-            OwnershipLostError, ForkedRuntimeError: As `check_owned`; likewise.
+            SessionTooLargeError: The new file could not be loaded again; the old file is still there, whole.
+            StoreIOError: The old file is still there, whole, unless `make_room` has moved it.
+            OwnershipLostError, ForkedRuntimeError: As `check_owned`; the old file is still there, whole.
         """
         name = names.file_name_of_live(session.session_id)
         data = content_of(session, self.path, name)
@@ -373,15 +380,15 @@ class SessionDirectory(OwnableDirectory):
                 make_room=lambda: make_room(name),
             )  # fmt: skip
         if self.saved_files is not None:
-            with suppress(OSError, TypeError, ValueError, OverflowError):  # of a time that is none: it is read, then
+            with suppress(OSError, TypeError, ValueError, OverflowError):  # an invalid time: a scan reads the file
                 self.saved_files.note(name, session, self.fs.stat(name, dir_fd=self.fd))
         return status
 
     def _is_contained(self, session: Session, known: OnDisk | None) -> bool:
-        """Return whether a session has all messages of the file in its place, which has all that are known to be in it.
+        """Return whether a session has all messages of its present file, and that file at least as many as are known.
 
-        So the file was touched, or copied back; or its file system gives another number or time to it now; or it is of
-        an own save whose rename was reported as failed.
+        Then the file was touched or copied back, or its file system has given it another inode or time, or it is from a
+        save of this process whose rename was reported as failed.
         """
         try:
             found = self.load(session.session_id).messages
@@ -391,10 +398,10 @@ class SessionDirectory(OwnableDirectory):
         return not is_shorter and found == session.messages[: len(found)]
 
     def sync(self) -> None:
-        """Make the names of all files that were written before durable.
+        """Make the names of all files written so far durable.
 
         Raises:
-            StoreIOError: They may be lost at a power cut.
+            StoreIOError: The names may be lost at a power cut.
         """
         with store_errors(self.path, "sync"):
             sync_directory(self.fs, self.fd)

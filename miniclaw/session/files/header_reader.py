@@ -1,7 +1,8 @@
-"""Reading the headers of many files, with some of them asked for ahead as soon as the disk must be behind it.
+"""A reader of the headers of many files, with read-ahead as soon as reads seem to wait for the disk.
 
-What is asked for is fetched by the kernel while files before it are read. That is quicker than threads: a few of them
-spend more time on handing the interpreter's lock to one another than a file takes, and each has a megabyte of memory.
+The kernel fetches the files of the read-ahead while files before them are read. That is faster than threads: a few of
+them spend more time on handing the interpreter's lock to one another than a file takes, and each takes a megabyte of
+memory.
 """
 
 from __future__ import annotations
@@ -17,43 +18,43 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format.codec import HEADER_PREFIX_BYTES
 
 WAIT_FACTOR: Final = 2
-"""Where reading takes so many times as long as the work that it is, it waits for the disk."""
+"""Reads wait for the disk if they take more than this many times their CPU time."""
 
 AHEAD: Final = 16
-"""So many files are open and asked for, then."""
+"""Maximum number of files that are open for read-ahead."""
 
-_PROBE: Final = 64  # files that are read without, to see whether that waits
-_GO: Final = 1024  # files that are read before what was found in them is judged
-_GOES: Final = 16  # between two probes, while files are asked for: of them the waiting cannot be told
+_PROBE: Final = 64  # files that are read without read-ahead, to measure the wait
+_GO: Final = 1024  # files that are read before their rows are judged
+_GOES: Final = 16  # runs of read-ahead between two probes; the wait cannot be measured during them
 
 Found: TypeAlias = tuple[ScanRow | None, int, int, int]
-"""What became of a file: its row, if it is still there, and its inode, mtime and ctime, in nanoseconds.
+"""The result for one file: its row (None if it is gone), its inode, and its mtime and ctime in nanoseconds.
 
-The last three are 0 where they do not tell which file it is: where it was not read, or has another name as well.
+The last three are 0 if they do not identify the file: it was not read, or it has another name as well.
 """
 
 
 class HeaderReader:
-    """Reads headers. Used by one thread at a time.
+    """A reader of headers. Used by one thread at a time.
 
     Args:
-        directory: Where the files lie.
-        verify: See `SessionDirectory.read_row`.
+        directory: The directory of the files.
+        verify: As for `SessionDirectory.read_row`.
     """
 
     def __init__(self, directory: SessionDirectory, verify: Verify | None) -> None:
         self._directory = directory
         self._verify = verify
         self._buffer = bytearray(HEADER_PREFIX_BYTES)
-        self._goes = 0  # ahead, until the next probe
-        self._probes = True  # rather than reading much at once
+        self._goes = 0  # runs of read-ahead until the next probe
+        self._probes = True  # the next run is a probe, not a long one
 
     def read(self, unread: deque[tuple[int, str]], end: float) -> list[Found]:
         """Read some files, at least one, until `end` on the clock of `perf_counter`.
 
         Args:
-            unread: Inodes and names, in the order in which they are to be read. What is read is taken out.
-            end: When to stop.
+            unread: Inodes and names, in the order of reading. Files that are read are removed from it.
+            end: The time to stop, in seconds on that clock.
         """
         found: list[Found] = []
         if self._goes:
@@ -85,13 +86,13 @@ class HeaderReader:
                     name = file[1]
                     fd = open_entry(name)
                     if opened and isinstance(fd, ProblemFile) and fd.kind == "unreadable":
-                        # Perhaps for want of descriptors, of which this has too many: again, when it has none.
+                        # Perhaps the process has no descriptors left: try again when these files are closed.
                         unread.appendleft(file)
                         goes_on = False
                         break
                     opened.append((fd, name))
                     if isinstance(fd, int):
-                        with suppress(OSError):  # it is advice, no more
+                        with suppress(OSError):  # only advice to the kernel
                             fs.read_ahead(fd, HEADER_PREFIX_BYTES)
                 if not opened:
                     break
@@ -103,7 +104,7 @@ class HeaderReader:
                     close_quietly(fs, left)
 
     def _take(self, fd: int | ScanRow | None, name: str, found: list[Found]) -> None:
-        """Read an open file, or take what was wrong with it."""
+        """Read an open file, or take the problem from its opening."""
         if not isinstance(fd, int):
             found.append((fd, 0, 0, 0))
             return

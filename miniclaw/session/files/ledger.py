@@ -1,17 +1,17 @@
-"""What the last scan read of each session file, so that the next one opens only what has changed.
+"""The ledger, a stat cache: the header facts that earlier scans read, so that a scan opens only changed files.
 
-An entry says: the file of this inode, with these times and this size, holds a session that was last used then, and is
-pinned or not. Any write, rename or replacement of a file changes its inode, its size, or its change time, which no
-program can set. A file with two names is not entered, for only one of them can be a session's; neither is one that was
-changed less than `RACY_SECONDS` before it was read, for another change within the clock's tick would look the same.
-What this process itself has saved is known without reading, see `miniclaw.session.files.saved_files`.
+An entry maps the inode, times and size of a file to the time of its session's last use and to its pin. Any write,
+rename or replacement of a file changes its inode, its size, or its change time, which no program can set. A file with
+two names gets no entry, because only one of them can be a session's. A file that was changed less than `RACY_SECONDS`
+before it was read gets none either, because another change within the clock's tick would look the same. Files that this
+process itself has saved are known without reading, see `miniclaw.session.files.saved_files`.
 
-The ledger is only ever a reason not to read. One that is missing, damaged, or of another version is an empty one; what
-it says leads to no removal, for each removal reads the real file.
+The ledger only ever saves a read. A ledger that is missing, damaged, or of another version counts as empty. No entry
+leads to a removal, because each removal reads the real file.
 
 In memory and in the file alike it is a hash table in flat arrays, 40 bytes a session: it has to fit beside a scan of a
-hundred thousand sessions on a small machine. So a scan looks up in one table, which it leaves as it is, and what it
-reads is kept in columns beside it, until `settle` makes one table of both.
+hundred thousand sessions on a small machine. For that reason a scan looks up in one table, which it does not change,
+and adds new entries in columns beside it, until `settle` merges both into one table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from miniclaw.clock import from_microseconds, to_microseconds
 from miniclaw.session.disk.syscalls import Bytes
 
 RACY_SECONDS: Final = 2
-"""The coarsest clock of a file system, FAT's."""
+"""The step of the coarsest clock of a file system, FAT's."""
 
 _FAT_STEP: Final = 10_000_000  # ns; of exFAT
 
@@ -45,13 +45,13 @@ MAX_FILE_BYTES: Final = _HEAD_BYTES + 28 * _MOST_CAPACITY
 _MASK: Final = (1 << 64) - 1
 _MAX_SIZE: Final = (1 << 32) - 1
 _EMPTY: Final = 0  # no file has the inode 0
-_SPREAD: Final = 2_654_435_761  # inodes lie in ranges, which would make long chains (Knuth's multiplicative hash)
-_BLOCK: Final = 16_384  # entries; columns of 128 KB are what the allocator gives back to the system when they go
-_STALE_PART: Final = 8  # one in so many entries may be of a file that is gone, before a new table is made
+_SPREAD: Final = 2_654_435_761  # inodes come in ranges, which would form long chains (Knuth's multiplicative hash)
+_BLOCK: Final = 16_384  # entries; the allocator returns columns of 128 KB to the system when they are freed
+_STALE_PART: Final = 8  # up to one in this many entries may be stale before a new table is made
 
 
 def fingerprint(mtime_ns: int, ctime_ns: int) -> int:
-    """Return both times of a file as one number of 64 bits."""
+    """Return both times of a file, mixed into one number of 64 bits."""
     return (mtime_ns * 1_000_003 ^ ctime_ns) & _MASK
 
 
@@ -70,28 +70,28 @@ def _column(code: str, length: int) -> array[int]:
 
 
 def encode_use(last_accessed: datetime, *, pinned: bool) -> int:
-    """Return as one number when a session was last used, in microseconds, doubled, and one if it is pinned."""
+    """Return the time of a session's last use in microseconds, doubled, plus one if the session is pinned."""
     return 2 * to_microseconds(last_accessed) + pinned
 
 
 def decode_use(used: int) -> tuple[datetime, bool]:
-    """Return when a session was last used, and whether it is pinned."""
+    """Return the time of a session's last use, and whether the session is pinned."""
     return from_microseconds(used >> 1), bool(used & 1)
 
 
 def can_be_told_apart(mtime_ns: int, ctime_ns: int) -> bool:
-    """Return whether a file's times tell it from what it may become without being larger or smaller.
+    """Return whether a file's times reveal a later change that keeps its size.
 
-    FAT has one time in the place of both, in steps of 2 s or 10 ms, and programs can set it.
+    FAT has one time in place of both, in steps of 2 s or 10 ms, and programs can set it.
     """
     return mtime_ns != ctime_ns or mtime_ns % _FAT_STEP != 0
 
 
 class Ledger:
-    """What is known of the files, by their inodes. Used by one thread at a time.
+    """The known files, by their inodes. Used by one thread at a time.
 
     Attributes:
-        changed: Whether it is another one than was read.
+        changed: True if the ledger differs from its file.
     """
 
     def __init__(self) -> None:
@@ -99,27 +99,27 @@ class Ledger:
         self._table = _columns(_LEAST_CAPACITY)  # open addressing, linear probing
         self._seen = bytearray(_LEAST_CAPACITY)
         self._added: list[_Columns] = []  # in blocks; arrays that grow side by side would leave holes as large
-        self._place = _BLOCK  # in the last block
+        self._place = _BLOCK  # the next free one in the last block
         self._recent: Mapping[int, tuple[int, int, int]] = {}
         self.changed = False
 
     def __len__(self) -> int:
-        """Return how many files can be found; those that were added since `settle` are not among them."""
+        """Return how many files can be found, without those that were added since `settle`."""
         return self._count + len(self._recent)
 
     def __repr__(self) -> str:
         return f"<Ledger entries={self._count} added={self._added_count()} capacity={len(self._seen)}>"
 
     def recall(self, recent: Mapping[int, tuple[int, int, int]]) -> None:
-        """Let newer files be found, too.
+        """Make newer files known to `find`, too.
 
         Args:
-            recent: `times`, `size` and what `find` returns, by the inodes.
+            recent: Inode -> `times`, `size` and the result of `find`.
         """
         self._recent = recent
 
     def find(self, inode: int, times: int, size: int) -> int | None:
-        """Return when the file's session was last used, and whether it is pinned, as `encode_use` says it.
+        """Return the last use and the pin of a file's session, as `encode_use` encodes them.
 
         Args:
             inode: The file's.
@@ -127,7 +127,7 @@ class Ledger:
             size: In bytes.
 
         Returns:
-            None where nothing is known of the file as it is now. What is found stays in the ledger.
+            None if the file is not known in this state. An entry that was found survives `settle`.
         """
         inodes, its_times, sizes, used = self._table
         capacity = len(inodes)
@@ -149,13 +149,13 @@ class Ledger:
         return recent[2]
 
     def add(self, inode: int, times: int, size: int, used: int) -> None:
-        """Enter a file, in place of what was known of its inode; it is found after `settle`.
+        """Enter a file, in place of the earlier entry for its inode; `find` knows it after `settle`.
 
         Args:
-            inode: The file's; one that does not fit is left out.
+            inode: The file's; a file is left out if this is 0 or exceeds 64 bits.
             times: Its `fingerprint`.
-            size: In bytes; one that does not fit is left out.
-            used: What `find` is to return.
+            size: In bytes; a file is left out if this exceeds 32 bits.
+            used: The result for `find`.
         """
         if size > _MAX_SIZE or not 0 < inode <= _MASK:
             return
@@ -171,9 +171,9 @@ class Ledger:
         self._place = place + 1
 
     def settle(self) -> None:
-        """Take in what was added, and drop what was neither found nor added: those files are gone, or other ones.
+        """Merge the added entries, and drop entries neither found nor added: their files are gone or changed.
 
-        To be called after a whole scan.
+        To be called after a whole scan. Stale entries remain in the table until a new one is made, see `_STALE_PART`.
         """
         seen, count = sum(self._seen), self._added_count()
         added, self._added, self._recent = self._added, [], {}
@@ -197,7 +197,7 @@ class Ledger:
         return max(0, len(self._added) - 1) * _BLOCK + (self._place if self._added else 0)
 
     def _rebuild(self, added: list[_Columns], capacity: int) -> None:
-        """Make a new table of what was seen and what was added, column by column: there are never two whole ones."""
+        """Make a new table of the seen and the added entries, column by column: there are never two whole tables."""
         blocks = [[array(column.typecode, compress(column, self._seen)) for column in self._table], *added]
         self._table = [_column(_TYPES[0], capacity)]
         self._count = 0
@@ -210,7 +210,7 @@ class Ledger:
             self._table.append(column)
 
     def _slots_for(self, inodes: array[int]) -> array[int]:
-        """Return the place of each inode in the table, which has room for them; those that had none have one now."""
+        """Return the slot of each inode in the table, which has room for all; an inode without a slot gets one."""
         table = self._table[0]
         capacity = len(table)
         slots = array("I")
@@ -228,7 +228,7 @@ class Ledger:
     # As a file ------------------------------------------------------------------------------------------------
 
     def encoded(self) -> list[Bytes]:
-        """Return the content of the ledger's file, in pieces; it must not be changed before they are written."""
+        """Return the content of the ledger's file in pieces; the ledger must not be changed until they are written."""
         body = [memoryview(column).cast("B") for column in self._table]
         numbers = len(self._seen).to_bytes(8, "big") + self._count.to_bytes(8, "big")
         return [MAGIC + _ORDER + _checksum(numbers, body) + numbers, *body]
@@ -239,10 +239,10 @@ class Ledger:
 
         Args:
             size: The file's, in bytes.
-            fill: Reads on in the file until a buffer is full. Raises ValueError where the file ends before.
+            fill: Reads on in the file until a buffer is full. Raises ValueError if the file ends too early.
 
         Raises:
-            ValueError: It holds none of this version and machine, or a damaged one.
+            ValueError: The file holds no ledger of this version and kind of machine, or a damaged one.
         """
         head = bytearray(_HEAD_BYTES)
         if size < _HEAD_BYTES:

@@ -1,4 +1,4 @@
-"""The ledger's file, in the state directory. Lost, damaged or not to be written, it costs time and nothing else."""
+"""The ledger's file, in the state directory. A file that is lost, damaged or not writable costs only time."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class LedgerFile:
     """The file of the ledger. Its methods block; one thread at a time.
 
     Args:
-        folder: Where it lies.
+        folder: The folder of the file.
     """
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
 
     def load(self) -> Ledger:
-        """Return the ledger; an empty one where there is none, or none that can be read."""
+        """Return the ledger; an empty one if its file is missing or cannot be read."""
         fs = self._folder.fs
         try:
             with self._folder.opened() as folder, opened(fs, LEDGER_NAME, READ_FLAGS, dir_fd=folder) as fd:

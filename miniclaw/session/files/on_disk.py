@@ -1,7 +1,7 @@
-"""A session's file as this process has read or written it last: how another program's change is noticed.
+"""The state of a session's file when this process last read or wrote it, by which another program's change is noticed.
 
-The file system's times have steps of a few milliseconds, or of 2 s on FAT: a change within one step, in place and to
-the same size, is not noticed before the next one.
+The file system's times have steps of a few milliseconds, or of 2 s on FAT. A change within one step, in place and to
+the same size, is not noticed before the next change.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from msgspec import Struct
 from miniclaw.session.types import Session
 
 Difference: TypeAlias = Literal["same", "gone", "changed"]
-"""How a session's file differs from the one that this process knows.
+"""The difference between a session's file and its state as this process knows it.
 
-``gone``: there was one, and there is none. ``changed``: there is another one, or one where there was none.
+``gone``: there was a file, and there is none. ``changed``: there is another file, or a file where there was none.
 """
 
 _ON_DISK: Final = "_on_disk"  # key in the session's __dict__, outside of its fields
 
 
 class OnDisk(Struct, frozen=True, gc=False):
-    """A session's file.
+    """The known state of a session's file.
 
     Attributes:
-        inode: Its number; 0 where numbers do not last.
-        mtime_ns: When it was written last, in nanoseconds.
+        inode: Its inode; 0 where inodes do not last over mounts.
+        mtime_ns: The time of its last write, in nanoseconds.
         size: Bytes.
-        messages: How many messages it holds: the first ones of the session.
+        messages: Number of messages in it: the first ones of the session.
     """
 
     inode: int
@@ -40,12 +40,12 @@ class OnDisk(Struct, frozen=True, gc=False):
 
 
 class Written(Struct, frozen=True):
-    """What a save did to a session's file.
+    """The effect of a save on a session's file.
 
     Attributes:
-        on_disk: The file; None: there is none, because all that the session had was in one that is gone.
-        lost: How many messages, the first ones, were in a file that is gone: they are gone with it.
-        kept: Where the file is now that another program had put in the session's place; None: there was none.
+        on_disk: The file; None: there is none, because all messages of the session were in a file that is gone.
+        lost: Number of messages, the first ones, that are gone with the session's file.
+        kept: Path in quarantine of a file that another program had put in the session's place; None: there was none.
     """
 
     on_disk: OnDisk | None
@@ -54,16 +54,16 @@ class Written(Struct, frozen=True):
 
 
 def on_disk_of(session: Session) -> OnDisk | None:
-    """Return the file that is known of a session; None: it has none yet."""
+    """Return the known state of a session's file; None: the session has no file yet."""
     known: OnDisk | None = vars(session).get(_ON_DISK)
     return known
 
 
 def remember(session: Session, on_disk: OnDisk | None) -> None:
-    """Note what is known of a session's file."""
+    """Store the known state of a session's file with the session."""
     vars(session)[_ON_DISK] = on_disk
 
 
 def make_on_disk(status: os.stat_result, *, messages: int, inodes_last: bool) -> OnDisk:
-    """Return what is known of a file by its state."""
+    """Return the known state of a session's file from its status."""
     return OnDisk(status.st_ino if inodes_last else 0, status.st_mtime_ns, status.st_size, messages)

@@ -1,6 +1,6 @@
-"""A directory that one process can own: opening it, owning it, and looking after both.
+"""A directory that one process can own: opening, ownership, and the checks of path and lock.
 
-Everything is relative to one descriptor of the directory. `miniclaw.session.files.directory` has the sessions in it.
+Every access is relative to one descriptor of the directory. `miniclaw.session.files.directory` adds the sessions in it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class Place(Struct, frozen=True):
-    """What a look at an owned directory has found.
+    """The result of a check of an owned directory.
 
     Attributes:
-        problem: Why its path does not lead to it any more; None: it does.
-        lost_to: The process that has become its owner meanwhile; None: this one still is.
+        problem: The reason why its path no longer leads to it; None: it does.
+        lost_to: The process that has become its owner meanwhile; None: this process still is.
     """
 
     problem: str | None = None
@@ -49,20 +49,18 @@ class OwnableDirectory:
         self.path = path
         self.fs = fs
         self.fd = fd
-        self._ownership: Ownership | None = None  # there while owned
+        self._ownership: Ownership | None = None  # set while owned
         self._work = Folder.within(self, WORK_NAME)
-        # File name -> the folder in which a removal that the system refused has left it, beside its place or instead.
-        # Only `removal` uses it; each entry belongs to who holds the lock of that session.
+        # File name -> folder in `.work` in which a failed removal has left the file, beside its place or instead of it.
+        # Only `removal` changes it; the holder of a session's lock may change the entry of that session.
         self.captured: dict[str, str] = {}
         # Names of the temporary files that saves are writing; changed by any thread, one atomic step at a time.
         self.under_way: set[str] = set()
-        self.saved_files: SavedFiles | None = None  # set by who keeps a ledger
-        self.now: Now = (
-            utc_now  # what is quarantined is stamped with it; set by who keeps the time; any thread may call
-        )
-        self.ignores_case = False  # whether it finds a file under other spellings of its name; known once it is owned
-        self.inodes_last = True  # whether a file keeps its inode over mounts; set by who has seen that it does not
-        # Folders of `.work` that no removal is using; there while owned, and only `work_folders` uses it.
+        self.saved_files: SavedFiles | None = None  # set by a store that keeps a ledger
+        self.now: Now = utc_now  # stamps quarantined files; set by the timekeeper; called by any thread
+        self.ignores_case = False  # True: it finds a file under other spellings of its name; known once it is owned
+        self.inodes_last = True  # True: a file keeps its inode over mounts; the timekeeper sets False if it does not
+        # Folders of `.work` that no removal is using; set while owned, and used only by `WorkFolders`.
         self.free_folders: SimpleQueue[str]
 
     @classmethod
@@ -71,8 +69,8 @@ class OwnableDirectory:
 
         Args:
             path: The directory; its last component may not be a link.
-            create: Make it where it is missing, mode 0700.
-            fs: The system calls; the real ones where None.
+            create: Create it if it is missing, with mode 0700.
+            fs: The system calls; None: the real ones.
 
         Raises:
             SessionsDirectoryError: It is missing, a link, no directory, or cannot be opened.
@@ -81,7 +79,7 @@ class OwnableDirectory:
         return cls(path, open_directory(fs, path, create=create), fs)
 
     def close(self) -> None:
-        """Give up the locks, if held, and close the descriptor."""
+        """Release the locks, if held, and close the descriptor."""
         if self._ownership is not None:
             self._ownership.release()
             self._ownership = None
@@ -96,16 +94,16 @@ class OwnableDirectory:
         self.close()
 
     def own(self, *, briefly: bool = False) -> None:
-        """Become the one process that writes here, for as long as the directory stays open.
+        """Become the owner, the one process that writes here, until the directory is closed.
 
         Args:
-            briefly: Whether that is only for a moment; who wants to own the directory waits for it.
+            briefly: True if that is only for a moment; a process that wants to own the directory waits for it.
 
         Raises:
-            WorkspaceHeldError: Another process is; nothing was changed.
+            WorkspaceHeldError: Another process is the owner; nothing was changed.
             StoreIOError: The lock or the work folder could not be made.
         """
-        from queue import SimpleQueue  # noqa: PLC0415 - start-up time: not for who only looks
+        from queue import SimpleQueue  # noqa: PLC0415 - start-up time: readers do not need it
 
         from miniclaw.session.disk.privacy import keep_others_out  # noqa: PLC0415 - likewise
         from miniclaw.session.ownership.ownership import Ownership  # noqa: PLC0415 - likewise
@@ -114,7 +112,7 @@ class OwnableDirectory:
         ownership = Ownership(self.fs, self.fd, self.path, briefly=briefly)
         ownership.take()
         self._ownership = ownership
-        # The work folder is made, or refused, before anything is accepted.
+        # The work folder is created, or an error raised, before the owner accepts any message.
         with self.work(), store_errors(self.path / WORK_NAME, "look at"):
             self.ignores_case = not tells_apart(self.fs, self.fd, WORK_NAME)
         with store_errors(self.path, "make private"):
@@ -122,11 +120,11 @@ class OwnableDirectory:
 
     @property
     def is_owned(self) -> bool:
-        """Whether this process has become the owner."""
+        """True if this process has become the owner."""
         return self._ownership is not None
 
     def check_owned(self) -> None:
-        """Refuse to change anything in a directory whose owner this process is no more.
+        """Raise if this process has lost its ownership; called before each change of the directory.
 
         Raises:
             OwnershipLostError: Another process has locked a new `.lock`.
@@ -136,37 +134,37 @@ class OwnableDirectory:
             self._ownership.check_owned()
 
     def check_place(self) -> Place:
-        """Look whether the directory is where its path leads to, and see to it that `.lock` is the owner's."""
+        """Check that the path still leads to the directory, and check `.lock` as `Ownership.check`."""
         return Place(self.misplaced(), None if self._ownership is None else self._ownership.check())
 
     def say_stopping(self) -> None:
-        """Let others know that this process is about to give up the directory."""
+        """Write into `.lock` that this process is about to release the directory."""
         if self._ownership is not None:
             self._ownership.say_stopping()
 
     def work(self) -> AbstractContextManager[int]:
-        """Open the work folder for a block, to change something in it; it is made again where it has vanished.
+        """Open the work folder for a block that changes it; a missing folder is created.
 
         Raises:
-            StoreIOError: It cannot be opened or made.
+            StoreIOError: It cannot be opened or created.
             OwnershipLostError, ForkedRuntimeError: As `check_owned`.
         """
         # Its name need not be on the disk for a temporary file; removals sync it (`WorkFolders`).
         return self._work.made(durable=False)
 
     def holder(self) -> Holder | None:
-        """Return who owns the directory; None: nobody does.
+        """Return the process that owns the directory, or None.
 
         Raises:
-            StoreIOError: The lock cannot be read.
+            StoreIOError: The locks cannot be probed.
         """
         return find_holder(self.fs, self.fd, self.path)
 
     def misplaced(self) -> str | None:
-        """Return why the path does not lead to this directory any more; None where it does.
+        """Return the reason why the path no longer leads to this directory, or None.
 
-        It was renamed, replaced or unmounted meanwhile. What is open is written on: nothing is lost by that, but nobody
-        finds it by the path.
+        The directory was renamed, replaced or unmounted meanwhile. Saves still reach the open directory: no session is
+        lost, but the path does not lead to it.
         """
         here = self.fs.fstat(self.fd)
         try:
@@ -178,17 +176,17 @@ class OwnableDirectory:
         return why_no_directory(there.st_mode) or "another directory is there"
 
     def free_disk(self) -> int | None:
-        """Return how many bytes are free on the disk for us; None where the system does not say."""
+        """Return how many bytes of the disk are free for this process; None if the system does not report them."""
         try:
             status = self.fs.fstatvfs(self.fd)
         except OSError:
             return None
-        # A file system that does not know says 0 of everything: that must not look like a full disk.
+        # A file system that does not know reports 0 in every field, which must not look like a full disk.
         block = status.f_frsize or status.f_bsize
         return status.f_bavail * block if status.f_blocks and block else None
 
     def is_nobodys(self) -> bool:
-        """Return whether nobody owns the directory, as far as can be told."""
+        """Return whether the directory is known to have no owner; False if the locks cannot be probed."""
         try:
             return self.holder() is None
         except StoreError:

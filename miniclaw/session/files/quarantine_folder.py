@@ -1,4 +1,4 @@
-"""The quarantine: what stood in the place of a session and could not be read, moved aside; it is evidence."""
+"""The quarantine: files that had the place of a session and could not be read as it, moved aside as evidence."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ QUARANTINE_NAME: Final = ".quarantine"
 
 
 def quarantine_folder(directory: OwnableDirectory) -> Folder:
-    """Return the folder, which is made by the first file that is moved there."""
+    """Return the quarantine folder, which the first file that is moved there creates."""
     return Folder.within(directory, QUARANTINE_NAME)
 
 
 def quarantine_session(directory: OwnableDirectory, session_id: str) -> Path:
-    """Move the file of a session into quarantine, under whichever of its names it lies; see `quarantine`."""
+    """Move a session's file into quarantine, whichever of its names the file has; see `quarantine`."""
     for name in names.file_names(session_id):
         with store_errors(directory.path, "move to quarantine", name):
             is_its_own = is_spelled(directory.fs, directory.fd, name)
         if is_its_own:
             return quarantine(directory, name)
-    return quarantine(directory, names.file_name(session_id))  # it is gone, which is the error
+    return quarantine(directory, names.file_name(session_id))  # there is no file; this raises the error
 
 
 def quarantined_stem(name: str) -> str:
-    """Return what the name in quarantine of a file of this name begins with, before its stamp."""
+    """Return the part before the stamp of the name that a file of this name has in quarantine."""
     return os.fsdecode(os.fsencode(name)[: names.MAX_NAME_BYTES])
 
 
 def quarantine(directory: OwnableDirectory, name: str, *, dir_fd: int | None = None) -> Path:
-    """Move a file into the quarantine folder, under a name that nothing there has, and return its new path.
+    """Move a file into the quarantine folder, under a unique name, and return its new path.
 
-    Durability: it is in quarantine, and nowhere else, when this returns.
+    Durability: the file is in quarantine, and nowhere else, when this returns.
 
     Args:
         directory: The sessions directory.
         name: The file.
-        dir_fd: The folder in which it lies, if not the sessions directory itself.
+        dir_fd: The folder of the file, if not the sessions directory itself.
 
     Raises:
-        StoreIOError: It stays where it is, or it is in quarantine and a power cut may undo that.
-        OwnershipLostError, ForkedRuntimeError: As `SessionDirectory.check_owned`; it stays where it is.
+        StoreIOError: The file was not moved, or it is in quarantine and a power cut may undo that.
+        OwnershipLostError, ForkedRuntimeError: As `SessionDirectory.check_owned`; the file was not moved.
     """
     fs = directory.fs
     kept = stamped(quarantined_stem(name), directory.now())

@@ -1,9 +1,9 @@
-"""What this process has saved since the last scan, so that the next one need not open it.
+"""The files that this process has saved since the last scan, so that the next scan need not open them.
 
-The rule of the ledger about files that are just new does not hold here: between the rename and the look at the file
-nobody else writes it, for this process owns the directory. Another program that edits a session in place, in the tick
-of the clock in which it was saved and without a change of its size, is not noticed before the next change; like all
-that the ledger says, this leads to no removal.
+The ledger's rule about files that were changed just before does not apply here: this process owns the directory, and no
+other process writes the file between its rename and the stat() that follows. If another program edits a session in
+place, in the clock tick of its save and without a change of its size, that is not noticed before the next change. As
+with all entries of the ledger, this leads to no removal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from miniclaw.session.files.ledger import can_be_told_apart, encode_use, fingerp
 from miniclaw.session.types import Session
 
 MAX_NOTES: Final = 4096
-"""So many files are remembered; what is saved beyond is opened by the next scan. About 1.5 MB."""
+"""Maximum number of entries, about 1.5 MB; the next scan opens files that are saved beyond it."""
 
 
 class SavedFile(Struct, frozen=True, gc=False):
@@ -25,7 +25,7 @@ class SavedFile(Struct, frozen=True, gc=False):
 
     Attributes:
         inode: The file's.
-        entry: What the ledger has about it: times, size, and when it was used.
+        entry: Its entry in the ledger: times, size, and the encoded use.
     """
 
     inode: int
@@ -33,7 +33,7 @@ class SavedFile(Struct, frozen=True, gc=False):
 
 
 class SavedFiles:
-    """The files that were saved lately, by their names. Any thread may call; what a race loses is read once more."""
+    """The recently saved files, by their names. Any thread may call; an entry lost in a race costs one more read."""
 
     def __init__(self) -> None:
         self._files: dict[str, SavedFile] = {}
@@ -42,12 +42,12 @@ class SavedFiles:
         return len(self._files)
 
     def note(self, name: str, session: Session, status: os.stat_result) -> None:
-        """Remember a file that was just saved.
+        """Add a file that was just saved.
 
         Args:
             name: The file's.
-            session: What it holds.
-            status: What it is like in its place.
+            session: Its content.
+            status: Its status after the rename.
         """
         if not can_be_told_apart(status.st_mtime_ns, status.st_ctime_ns):
             return
@@ -57,11 +57,11 @@ class SavedFiles:
             self._files[name] = SavedFile(status.st_ino, (times, status.st_size, used))
 
     def all(self) -> dict[str, SavedFile]:
-        """Return all that is remembered, for a scan."""
+        """Return a copy of all entries, for a scan."""
         return self._files.copy()
 
     def forget(self, files: dict[str, SavedFile]) -> None:
-        """Forget what a scan has found, unless it was saved again meanwhile."""
+        """Drop the entries that a scan has taken over, except those of files that were saved again meanwhile."""
         for name, file in files.items():
             if self._files.get(name) is file:
                 self._files.pop(name, None)

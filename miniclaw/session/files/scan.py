@@ -1,7 +1,7 @@
 """The listing of a sessions directory, header by header, in batches that are bounded in time.
 
-What the ledger knows is not opened. All is looked at, and read where it must be, in the order of the inodes, which is
-about the order on the disk.
+A file that the ledger knows is not opened. Files are examined, and read if necessary, in the order of their inodes,
+which is about their order on the disk.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ if TYPE_CHECKING:
     from miniclaw.session.files.saved_files import SavedFile
 
 CHUNK: Final = 4096
-"""So many files are listed before they are looked at in the order of their inodes; it takes about 0.7 MB."""
+"""Number of files that are listed before they are examined in the order of their inodes; about 0.7 MB."""
 
 _CLOCK_STEP: Final = 32  # entries between two looks at the clock
 
 
 class DirectoryScan:
-    """A listing of a directory in progress, to be closed. One thread at a time.
+    """A listing of a directory in progress, to be closed. Used by one thread at a time.
 
     Args:
-        directory: What is listed.
-        verify: See `SessionDirectory.read_row`.
-        ledger: What is known of the files; told what is read, and settled at the end.
-        staying: What is not worth a row: it is counted, see `take_kept`, and needs not be verified.
+        directory: The directory.
+        verify: As for `SessionDirectory.read_row`.
+        ledger: The files known from earlier scans. It is updated with the files read, and settled at the end.
+        staying: The sessions that are certain to be kept. They get no row and are not verified; `take_kept` counts
+            them.
 
     Attributes:
-        complete: Whether all was listed and read.
-        opened: How many files had to be read.
+        complete: True if all files were listed and read.
+        opened: Number of files that had to be read.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class DirectoryScan:
             self._recent = directory.saved_files.all()
             ledger.recall({file.inode: file.entry for file in self._recent.values()})
         self._staying = staying
-        self._least, self._most = 0, -1  # as the ledger has it; nothing lies between
+        self._least, self._most = 0, -1  # encoded by `encode_use`; an empty range
         self._due: Noted | None = None
         self._least_due = 0
         if staying is not None:
@@ -72,7 +73,7 @@ class DirectoryScan:
         self._resources = ExitStack()
         self._entries: Iterator[os.DirEntry[str]] | None = None
         self._listed = False  # to the end
-        # Inodes and names, by the inodes: of what the ledger may know, and of what has to be read.
+        # Inodes and names, in the order of the inodes: of files that the ledger may know, and of files to be read.
         self._unknown: deque[tuple[int, str]] = deque()
         self._unread: deque[tuple[int, str]] = deque()
         self._reader = HeaderReader(directory, self._doubts())
@@ -90,14 +91,14 @@ class DirectoryScan:
         self._resources.close()
 
     def next_batch(self, *, seconds: float) -> list[ScanRow]:
-        """Read on for about so long, at least one entry; return an empty list at the end only.
+        """Read on for about this time, at least one entry; return an empty list only at the end.
 
-        With `staying` the list may be empty before, where all that was met only counts: then `complete` says the end.
+        With `staying` the list may be empty earlier, if all entries read are only counted; `complete` marks the end.
 
-        What vanishes between listing and reading is left out.
+        A file that is deleted between its listing and its reading is left out.
 
         Raises:
-            StoreIOError: The directory cannot be listed, or the listing broke off.
+            StoreIOError: The directory cannot be listed, or the listing failed on the way.
         """
         rows: list[ScanRow] = []
         end = perf_counter() + seconds
@@ -116,12 +117,12 @@ class DirectoryScan:
         return rows
 
     def take_kept(self) -> tuple[int, int]:
-        """Return how many sessions stay that got no row since this was asked, and their bytes."""
+        """Return the number of kept sessions that got no row since the last call, and their bytes."""
         kept, self._kept, self._kept_bytes = (self._kept, self._kept_bytes), 0, 0
         return kept
 
     def _list(self, rows: list[ScanRow], end: float) -> None:
-        """List on, until the time is over or there is enough to look at."""
+        """List on, until the time is over or there are enough files to examine."""
         if self._entries is None:
             self._entries = self._open()
         found: list[tuple[int, str]] = []
@@ -136,11 +137,11 @@ class DirectoryScan:
         else:
             self._listed = True
         found.sort()
-        # An empty ledger is only filled: to look for a file in what this scan itself has entered would be in vain.
+        # An empty ledger is only filled: a lookup would find no file, since `find` does not see this scan's entries.
         (self._unknown if self._ledger else self._unread).extend(found)
 
     def _look_up(self, rows: list[ScanRow], end: float) -> None:
-        """Judge files by the ledger; what it does not know has to be read."""
+        """Judge files by the ledger; files that it does not know have to be read."""
         ledger, unknown, unread, least, most = self._ledger, self._unknown, self._unread, self._least, self._most
         assert ledger is not None  # noqa: S101 - for mypy: there is one where this is called
         stat, fd = self._directory.fs.stat, self._directory.fd
@@ -148,7 +149,7 @@ class DirectoryScan:
             file = unknown.popleft()
             try:
                 status = stat(file[1], dir_fd=fd)
-            except OSError:  # gone, or else reading it will say what is wrong
+            except OSError:  # it is gone, or the attempt to read it reports the problem
                 unread.append(file)
                 continue
             used = ledger.find(status.st_ino, fingerprint(status.st_mtime_ns, status.st_ctime_ns), status.st_size)
@@ -165,16 +166,16 @@ class DirectoryScan:
                 break
 
     def _is_announced(self, status: os.stat_result, used: int) -> bool:
-        """Return whether a session is due, an earlier run has said so, and it is not expired."""
+        """Return whether a session is due, an earlier run has announced it, and it is not expired."""
         if self._due is None or used < self._least_due:
             return False
         directory = self._directory
         return self._due.keep(identity(directory.file_of(status), used), directory.mark_of(status))
 
     def _known(self, name: str, status: os.stat_result, used: int) -> StoredSession | None:
-        """Return the session as the ledger knows it; None where its file has to be read.
+        """Return the session as the ledger knows it; None if its file has to be read.
 
-        What was read under this name belonged there, and a plain name is the session's id.
+        The ledger's entry was read under this name and belonged there, and a plain name is the session's id.
         """
         session_id = name.removesuffix(names.SUFFIX)
         if not names.is_plain(name, session_id):
@@ -187,7 +188,7 @@ class DirectoryScan:
         )
 
     def _take(self, found: list[Found], rows: list[ScanRow]) -> None:
-        """Enter what was read into the ledger, if it is not too new, and count it, or give it a row."""
+        """Enter files into the ledger unless they are too new, and count each one or give it a row."""
         ledger, least, most = self._ledger, self._least, self._most
         newest = time_ns() - RACY_SECONDS * 1_000_000_000
         self.opened += len(found)
@@ -205,7 +206,7 @@ class DirectoryScan:
                 rows.append(_by_content(row) if isinstance(row, ProblemFile) else row)
 
     def _doubts(self) -> Verify | None:
-        """Return `verify`, which is not asked about what stays by any rule: those are nearly all."""
+        """Return a `verify` that skips sessions that are certain to be kept, which are nearly all."""
         verify, staying = self._verify, self._staying
         if verify is None or staying is None:
             return verify
@@ -229,7 +230,7 @@ class DirectoryScan:
         return self._resources.enter_context(fs.scandir(fd))
 
     def _examine_odd(self, entry: os.DirEntry[str]) -> list[ScanRow]:
-        """Return what is to be said of an entry that is no session file."""
+        """Return the rows for an entry that is no session file."""
         name = entry.name
         if not names.is_session_file(name):
             if name.startswith(".") and not name.endswith(names.SUFFIX):
@@ -237,7 +238,7 @@ class DirectoryScan:
             from miniclaw.session.conflict_names import by_name  # noqa: PLC0415 - start-up time: few have such files
 
             return [by_name(name, is_file=_is_file(entry))]
-        # The listing knows the kind of most entries: what is no file is not even opened.
+        # The listing knows the kind of most entries: an entry that is no file is not even opened.
         try:
             mode = self._directory.fs.stat(name, dir_fd=self._directory.fd).st_mode
         except FileNotFoundError:
@@ -246,11 +247,11 @@ class DirectoryScan:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a file, or, where the listing does not tell and it cannot be looked at, may be one."""
+    """Return whether an entry is a file, or may be one because neither the listing nor stat() names its kind."""
     try:
         return entry.is_file(follow_symlinks=False)
     except OSError:
-        return True  # reading it says what is wrong
+        return True  # the attempt to read it reports the problem
 
 
 def _by_content(problem: ProblemFile) -> ProblemFile:

@@ -1,8 +1,8 @@
-"""Sessions that a process which died has left in the middle of a removal, for somebody who only looks.
+"""Stranded sessions, left in the middle of a removal by a process that died, as a reader sees them.
 
-The next owner of the directory puts them back (`miniclaw.session.removal.recovery`). Until then, who only looks takes
-them for what they will be: a dry run lists what a run would remove, and a person who asks for their data gets all of
-it. While somebody owns the directory, what is captured is that one's business, and nobody's who looks.
+The next owner of the directory puts them back (`miniclaw.session.removal.recovery`). Until then a reader treats them
+as if they were back: a dry run lists all sessions that a run would remove, and a person who asks for their data gets
+all of it. While the directory has an owner, captured sessions are the owner's concern, and a reader ignores them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BATCH_PREFIX: Final = "rm-"
 
 
 def find_stranded(fs: OsCalls, dir_fd: int, path: Path) -> dict[str, str]:
-    """Return the names of stranded sessions whose places are free, each with the folder in which it lies.
+    """Return the names of stranded sessions whose places are free, each with its folder.
 
     Args:
         fs: The system calls.
@@ -43,7 +43,7 @@ def find_stranded(fs: OsCalls, dir_fd: int, path: Path) -> dict[str, str]:
                         found.setdefault(name, folder)
         return {name: folder for name, folder in found.items() if _is_free(fs, name, dir_fd)}
     except (OSError, StoreError):
-        return {}  # nobody was ever here, or it cannot be looked at, which the next owner will say
+        return {}  # there was no owner yet, or it cannot be examined, which the next owner reports
 
 
 def _is_free(fs: OsCalls, name: str, dir_fd: int) -> bool:

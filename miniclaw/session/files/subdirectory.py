@@ -1,4 +1,4 @@
-"""Subfolders of a sessions directory: each is opened anew at each use, so that one that was removed is made again.
+"""Subfolders of a sessions directory: each is opened anew at each use, and created again if it was deleted.
 
 Earlier versions kept state and trash outside of the sessions directory, in `EarlierFolders`.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from miniclaw.session.files.ownable import OwnableDirectory
 
 STATE_NAME: Final = ".state"
-"""The hidden folder with what the services remember, the history and the ledger."""
+"""The hidden folder with the state of the services, the history and the ledger."""
 
 _IN_THE_WAY: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
 
@@ -39,10 +39,10 @@ class Folder:
     Args:
         path: The folder; its last component may not be a link.
         dir_fd: Returns the descriptor of the sessions directory. The folder is found by its name through that one and
-            not by the path: whatever is put in place of the directory, nothing gets out. None: the folder is found by
-            its path, and nothing can be put into it.
-        fs: The system calls; the real ones where None.
-        check: Raises where nothing may be changed in it; called before each change.
+            not by the path: no file gets outside, even if the directory is replaced. None: the folder is found by its
+            path, and no file can be put into it.
+        fs: The system calls; None: the real ones.
+        check: Raises if the folder may not be changed; called before each change.
     """
 
     def __init__(
@@ -57,15 +57,15 @@ class Folder:
         self.fs = fs or OsCalls()
         self._dir_fd = dir_fd
         self._check = check
-        self._name_is_durable = False  # set once, by any thread that writes
+        self._name_is_durable = False  # set by any thread that writes; reset when the folder is created
 
     @classmethod
     def within(cls, directory: OwnableDirectory, name: str) -> Self:
-        """Return a hidden folder of a sessions directory. It is changed only while that is owned."""
+        """Return a hidden folder of a sessions directory. It is changed only while the directory is owned."""
         return cls(directory.path / name, dir_fd=lambda: directory.fd, fs=directory.fs, check=directory.check_owned)
 
     def is_there(self) -> bool:
-        """Return whether anything has the folder's name, of whatever kind."""
+        """Return whether the folder's name is taken, by a file of any kind."""
         try:
             self._status()
         except FileNotFoundError:
@@ -78,12 +78,12 @@ class Folder:
         """Return a descriptor of the folder, for the caller to close.
 
         Args:
-            create: Open it to change something in it; it is made where it is missing, mode 0700.
+            create: Open it for a change; a missing folder is created, with mode 0700.
 
         Raises:
-            FileNotFoundError: It is missing, and was not to be made.
-            OSError: It cannot be opened, and was not to be made.
-            StoreError: It cannot be opened or made, or nothing may be changed in it.
+            FileNotFoundError: It is missing, and `create` is false.
+            OSError: It cannot be opened, and `create` is false.
+            StoreError: `create` is true, and it cannot be opened or created, or it may not be changed.
         """
         if not create:
             return self._open()
@@ -96,10 +96,10 @@ class Folder:
 
     @contextmanager
     def opened(self, *, to_change: bool = False) -> Iterator[int]:
-        """Open it where it is there, as `open`.
+        """Open the existing folder for a block, as `open`.
 
         Args:
-            to_change: What is in it may be renamed or removed.
+            to_change: True if the block may rename or delete files in it.
         """
         if to_change:
             self._check()
@@ -111,15 +111,15 @@ class Folder:
 
     @contextmanager
     def made(self, *, durable: bool = True) -> Iterator[int]:
-        """Open it to write, made where it is missing, as `open`.
+        """Open the folder for a block that writes, as `open`; a missing folder is created.
 
         Args:
-            durable: Its own name is on the disk before anything can be put into it.
+            durable: True if the folder's own name is to be on the disk before the block begins.
         """
         fd = self.open(create=True)
         try:
             if durable and not self._name_is_durable:
-                # Also where it was there: who made it may have died before this.
+                # Also for an existing folder: its creator may have died before this.
                 with store_errors(self.path, "sync the name of"):
                     sync_directory(self.fs, self._parent())
                 self._name_is_durable = True
@@ -164,8 +164,8 @@ class EarlierFolders(Struct, frozen=True):
     Attributes:
         state: The folder with the times of the services, the history and the ledger; absolute. None: there was none.
         trash: The folder with the removed sessions; likewise.
-        may_be_shared: Other sessions directories may have used the same folders. Then an entry of the trash is moved
-            only where the history says that it was removed here.
+        may_be_shared: True if other sessions directories may have used the same folders. Then an entry of the trash is
+            moved only if the history says that it was removed here.
     """
 
     state: Path | None = None
