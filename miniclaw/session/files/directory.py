@@ -115,7 +115,7 @@ class SessionDirectory(OwnableDirectory):
             buffer: A buffer of `codec.HEADER_PREFIX_BYTES`, which many files may use one after another.
 
         Returns:
-            The row, and the status of the file just before it was read; None if it was not read.
+            The row, and the status of the file just before it was read; None after an error.
         """
         try:
             status = self.fs.fstat(fd)

@@ -164,7 +164,7 @@ class OwnableDirectory:
         """Return the reason why the path no longer leads to this directory, or None.
 
         The directory was renamed, replaced or unmounted meanwhile. Saves still reach the open directory: no session is
-        lost, but the path does not lead to it.
+        lost, but none is found by the path.
         """
         here = self.fs.fstat(self.fd)
         try:
