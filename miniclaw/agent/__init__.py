@@ -1,1 +1,1 @@
-"""The agent: messages in, a model asked, replies out."""
+"""The agent: takes messages, asks a model, and sends replies."""

@@ -1,9 +1,9 @@
-"""What of a conversation a model is given. Pure.
+"""The part of a conversation that a model is given. Pure.
 
-It begins at a message of the person, ends where the conversation ends, holds whole turns, and fits a budget of
-characters: the newest turns that do. A turn is what a person wrote and what followed until they wrote again. A result
-of a tool stands only behind its call, and a call only before its result: what lacks the other is left out. Messages of
-the role ``system`` are not part of it: they are marks (see `miniclaw.agent.transcript`) and notes for people.
+The part consists of whole turns, the newest that fit a budget of characters. A turn is a person's message and all
+messages up to the person's next one, so the part begins at a message of the person and ends where the conversation
+ends. A tool call without its result is left out, and so is a result without its call. Messages of the role ``system``
+are left out: they are marks (see `miniclaw.agent.transcript`) and notes for people.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from msgspec.structs import replace
 from miniclaw.session.types import Message, ToolCall
 
 MESSAGE_CHARS: Final = 16
-"""What a message costs besides its text."""
+"""Cost of a message in addition to its text and its calls."""
 
 
 class TooLongError(ValueError):
-    """The newest turn alone does not fit."""
+    """The newest turn alone exceeds the budget."""
 
 
 def fit(messages: Sequence[Message], budget: int) -> list[Message]:
     """Return the newest turns that fit a budget.
 
     Args:
-        messages: The whole conversation, oldest first. Only as much of its end is looked at as is needed.
-        budget: In characters, inclusive; each message costs `MESSAGE_CHARS` besides its text and its calls.
+        messages: The whole conversation, oldest first. It is read from its end until the budget is used up.
+        budget: In characters, inclusive; each message costs `MESSAGE_CHARS` in addition to its text and its calls.
 
     Raises:
-        TooLongError: Not even the newest turn fits.
+        TooLongError: The newest turn alone exceeds the budget.
     """
     turns: list[list[Message]] = []
     end = len(messages)
@@ -50,13 +50,13 @@ def fit(messages: Sequence[Message], budget: int) -> list[Message]:
 
 
 def cost(message: Message) -> int:
-    """Return how many characters of the budget a message takes."""
+    """Return the cost of a message, in characters of the budget."""
     calls = sum(len(call.id) + len(call.name) + len(call.arguments) for call in message.tool_calls or ())
     return MESSAGE_CHARS + len(message.content) + calls
 
 
 def _clean(turn: Sequence[Message]) -> list[Message]:
-    """Return a turn without notes, and without calls and results that lack each other."""
+    """Return a turn without ``system`` messages, calls without results, and results without calls."""
     clean: list[Message] = []
     index = 0
     while index < len(turn):
@@ -65,7 +65,7 @@ def _clean(turn: Sequence[Message]) -> list[Message]:
         if message.role == "user":
             clean.append(message)
         elif message.role == "assistant":
-            # The results of its calls are those until somebody speaks again; a mark between them is none.
+            # The results of its calls end at the next user or assistant message; a mark between them is skipped.
             results: dict[str | None, Message] = {}
             while index < len(turn) and turn[index].role in {"tool_result", "system"}:
                 if turn[index].role == "tool_result":
@@ -82,7 +82,7 @@ def _clean(turn: Sequence[Message]) -> list[Message]:
 
 
 def _merge(messages: Sequence[Message]) -> list[Message]:
-    """Join what one side said in several messages: the templates of some models demand that the sides alternate."""
+    """Join consecutive messages of one side: the templates of some models require that the sides alternate."""
     merged: list[Message] = []
     for message in messages:
         last = merged[-1] if merged else None

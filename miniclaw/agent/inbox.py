@@ -1,8 +1,8 @@
-"""The inbox: what people wrote and nobody has begun to answer yet.
+"""The inbox: people's messages that wait for the agent.
 
-Each chat has a queue of its own, and the chats take turns. Both a chat and a channel may have so many waiting and no
-more; beyond that the sender waits, and nobody else does: a chat that floods holds up itself, a channel that floods
-holds up its own chats.
+Each chat has a queue of its own, and the chats take turns. The number of waiting messages is bounded for each chat and
+for each channel. At a bound only the sender waits: a flooding chat delays itself, and a flooding channel delays its own
+chats.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import trio
 from miniclaw.channels.base import InboundMessage
 
 MAX_WAITING_PER_CHAT: Final = 8
-"""Messages of one chat that may wait, besides the one that is being answered."""
+"""Most messages of one chat that may wait, inclusive, besides the one that is being answered."""
 
 MAX_WAITING_PER_CHANNEL: Final = 64
-"""Messages of all chats of one channel that may wait."""
+"""Most messages of one channel that may wait, in all its chats together, inclusive."""
 
 ChatKey: TypeAlias = tuple[str, str]
-"""Channel and chat id."""
+"""Channel name and chat id."""
 
 
 class _Chat:
@@ -33,13 +33,13 @@ class _Chat:
 
 
 class Inbox:
-    """Messages on their way from the channels to the agent; implements `miniclaw.channels.base.InboundSender`.
+    """Queues of messages from the channels to the agent; implements `miniclaw.channels.base.InboundSender`.
 
-    All of it is changed on the trio thread only, in synchronous steps.
+    Its state is changed on the trio thread only, in synchronous steps.
     """
 
     def __init__(self) -> None:
-        self._chats: dict[ChatKey, _Chat] = {}  # those with something waiting, being sent, or being answered
+        self._chats: dict[ChatKey, _Chat] = {}  # those with a message waiting, being sent, or being answered
         self._rooms: dict[str, trio.Semaphore] = {}  # by channel
         self._ready: deque[ChatKey] = deque()  # chats with a message waiting and none being answered
         self._closed = False
@@ -49,22 +49,22 @@ class Inbox:
         return f"<Inbox chats={len(self._chats)} ready={len(self._ready)} waiting={self.waiting()}>"
 
     def waiting(self) -> int:
-        """Return how many messages wait."""
+        """Return the number of waiting messages."""
         return sum(len(chat.waiting) for chat in self._chats.values())
 
     # For the channels -----------------------------------------------------------------------------------------
 
     async def send(self, message: InboundMessage, /) -> None:
-        """See `InboundSender.send`.
+        """Queue a message; wait while its chat or its channel is at its bound (`InboundSender.send`).
 
         Raises:
-            trio.ClosedResourceError: The agent takes no more.
+            trio.ClosedResourceError: The inbox is closed.
         """
         key = (message.channel, message.chat_id)
         chat = self._chats.setdefault(key, _Chat())
         chat.senders += 1
         try:
-            # In this order, so that a chat never has more than its share of those that wait for its channel.
+            # The chat's room first: a chat never has more than its share of the tasks that wait for its channel.
             await chat.room.acquire()
             try:
                 await self._room(message.channel).acquire()
@@ -77,11 +77,11 @@ class Inbox:
         self._put(key, message)
 
     def send_nowait(self, message: InboundMessage, /) -> None:
-        """See `InboundSender.send_nowait`.
+        """Queue a message without waiting (`InboundSender.send_nowait`).
 
         Raises:
-            trio.WouldBlock: There is no room.
-            trio.ClosedResourceError: The agent takes no more.
+            trio.WouldBlock: The chat or the channel is at its bound.
+            trio.ClosedResourceError: The inbox is closed.
         """
         key = (message.channel, message.chat_id)
         room = self._room(message.channel)
@@ -96,7 +96,7 @@ class Inbox:
         self._put(key, message)
 
     def close(self) -> None:
-        """Take no more; what waits can still be had."""
+        """Take no more messages; the agent still gets those that wait."""
         self._closed = True
         self._notify()
 
@@ -117,11 +117,11 @@ class Inbox:
     # For the agent --------------------------------------------------------------------------------------------
 
     async def next_message(self) -> InboundMessage | None:
-        """Return the next message, of the chat whose turn it is, or None once it is closed and nothing will come.
+        """Return the next message of the chat whose turn it is, or None once the inbox is closed and empty.
 
-        Until `done` is called for it, no other message of its chat is returned.
+        No other message of that chat is returned until `done` is called for this one.
 
-        Cancellation: nothing was taken.
+        Cancellation: no message was taken.
         """
         await trio.lowlevel.checkpoint()
         while not self._ready:
@@ -132,7 +132,7 @@ class Inbox:
         return self._take(self._ready.popleft())
 
     def done(self, message: InboundMessage) -> None:
-        """Say that a message is answered; its chat goes to the end of the line if it has more."""
+        """Note that a message is answered. A chat with more messages joins the end of the line again."""
         key = (message.channel, message.chat_id)
         chat = self._chats[key]
         if chat.waiting:
@@ -143,7 +143,7 @@ class Inbox:
         self._notify()
 
     def take_rest(self) -> list[InboundMessage]:
-        """Take all that wait, each chat's in its order, also of chats that are being answered."""
+        """Remove and return all waiting messages, in order within a chat, also of chats that are being answered."""
         keys = [key for key, chat in self._chats.items() for _ in chat.waiting]
         self._ready.clear()
         return [self._take(key) for key in keys]
@@ -161,7 +161,7 @@ class Inbox:
 
     def _forget_idle(self, key: ChatKey) -> None:
         chat = self._chats[key]
-        # What waits between `acquire` and `_put` has its room taken.
+        # A message between `acquire` and `_put` is counted in `room` alone.
         if not (chat.busy or chat.waiting or chat.senders) and chat.room.value == MAX_WAITING_PER_CHAT:
             del self._chats[key]
 

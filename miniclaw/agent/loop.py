@@ -1,9 +1,9 @@
-"""The agent loop: takes what people write, records it, asks the model, records the answer and sends it.
+"""The agent loop: takes people's messages, records them, asks the model, and records and sends the answers.
 
-Messages of one chat are handled one at a time and in their order; different chats at the same time, up to a limit.
-A person's message is in the session before the model is asked, and stays there whatever the model does. What the
-loop has taken from a channel is recorded, also when the loop is cancelled; an answer that was not finished is marked
-as interrupted (see `miniclaw.agent.transcript`).
+Messages of one chat are handled one at a time and in their order; up to `MAX_TURNS` chats are handled at the same time.
+A person's message is in the session before the model is asked, and no failure of the model removes it. Every message
+that the loop has taken from a channel is recorded, also when the loop is cancelled. An unfinished answer is marked as
+interrupted (see `miniclaw.agent.transcript`).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from miniclaw.session.names import make_session_id
 from miniclaw.session.persistence import PromptSaver
 
 MAX_TURNS: Final = 16
-"""Chats that are answered at the same time; the others wait for their turn."""
+"""Most chats answered at the same time, inclusive; the others wait for their turn."""
 
 SETTLING_SECONDS: Final = 1
-"""How long the channels may wait, when the loop ends, to be told what is saved."""
+"""Time limit for the last saves and their confirmations to the channels when the loop ends."""
 
 _SORRY_NOT_KEPT: Final = "Your message could not be recorded, so it was not answered. Please try again later."
 _SORRY_NO_REPLY: Final = "Your message is recorded, but there is no answer: {reason}"
@@ -46,17 +46,17 @@ log = get_logger("miniclaw.agent")
 
 
 class AgentLoop:
-    """Answers messages.
+    """Answers the messages of an inbox.
 
     Args:
-        manager: The sessions.
-        model: Who answers.
-        channels: By their names, for the replies.
+        manager: The session manager.
+        model: The model that answers.
+        channels: The channels by name, for the replies.
         clock: The wall clock.
 
     Attributes:
-        ports: The channels, by their names; what one of them raises ends there.
-        stats: What became of the turns since the start.
+        ports: The channels by name; each port contains the exceptions of its channel.
+        stats: Counts of the turns since the start.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class AgentLoop:
     async def run(self, inbox: Inbox, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer until the inbox is closed and every message is answered.
 
-        Cancellation: turns in flight end where they are and are recorded as interrupted; so is what still waits in
-        the inbox, which is closed. It takes `RECORDING_SECONDS` at the most.
+        Cancellation: turns in flight stop and are recorded as interrupted. The inbox is closed, and the messages that
+        wait in it are recorded as interrupted as well. Each of the two takes at most `RECORDING_SECONDS`.
         """
         turns = trio.Semaphore(MAX_TURNS)
         async with trio.open_nursery() as saving:
@@ -111,11 +111,14 @@ class AgentLoop:
             turns.release()
 
     async def handle(self, message: InboundMessage) -> OutboundMessage | None:
-        """Do one turn: record, ask, record, send; return what was sent, if there was anything to say.
+        """Run one turn: record, ask, record, send.
 
-        A channel that confirms is told when the message, and later the answer, is on disk.
+        A `ConfirmingChannel` gets a confirmation when the person's message, and later the answer, is on disk.
 
-        Cancellation: the person's message is recorded, the answer as far as it came, and that it was interrupted.
+        Returns:
+            The message sent, or None if the person's message had been answered before.
+
+        Cancellation: the person's message, the answer so far and a mark of the interruption are recorded.
         """
         with self.stats.turn(message.channel) as count:
             outbound = await self._handle(message, count)
@@ -137,7 +140,7 @@ class AgentLoop:
         except ModelError as error:
             self.stats.model_failed(error.kind)
             reason = redact(text_of(error))
-            if not isinstance(error, ModelBugError):  # which was logged with its traceback
+            if not isinstance(error, ModelBugError):  # a bug was logged with its traceback
                 log.error("Model did not answer", model=self.model_name, error=reason, detail=_detail(error))
             sorry = _SORRY_CUT if reply.text else _SORRY_NO_REPLY
             outbound = _outbound(message, _behind(reply.text, sorry.format(reason=reason)), failed=True)
@@ -145,7 +148,7 @@ class AgentLoop:
             log.error("Message could not be recorded", channel=message.channel, error=str(error))
             outbound = _outbound(message, _behind(reply.text, _SORRY_NOT_KEPT), failed=True)
             await port.send(outbound)
-            if isinstance(error, InvalidMessageError):  # and never could be: there is no use in delivering it again
+            if isinstance(error, InvalidMessageError):  # it never can be: another delivery would fail, too
                 port.refuse(message, error.problem)
                 port.confirm(message, answered=True)
             return outbound
@@ -162,7 +165,7 @@ class AgentLoop:
         return outbound
 
     def _confirm_saved(self, message: InboundMessage, session_id: str, *, answered: bool) -> None:
-        """Tell the channel, if it wants to know, as soon as the session is saved as it is now."""
+        """Notify a `ConfirmingChannel` as soon as the session's present state is saved."""
         if self.ports[message.channel].confirms:
             self._saver.want(session_id, partial(self._settle, message, answered=answered))
 
@@ -174,7 +177,7 @@ class AgentLoop:
             port.refuse(message, _DELETED)
 
     async def _record_unanswered(self, messages: Sequence[InboundMessage]) -> None:
-        """Record messages that are not going to be answered, and that they are not."""
+        """Record messages that will not be answered, each with a mark."""
         for message in messages:
             try:
                 await record_unanswered(self._manager, self._clock, message)
@@ -193,7 +196,7 @@ def _behind(text: str, sentence: str) -> str:
 
 
 def _detail(error: ModelError) -> str:
-    """Return the detail for the log, where a model of an embedder may have put anything."""
+    """Return the detail for the log, redacted; the model of an embedder may have set any object."""
     if error.detail is not None:
         return redact(str(error.detail))
     cause = error.__cause__

@@ -1,4 +1,4 @@
-"""Models: what answers a conversation."""
+"""The interface of a model, and the built-in echo."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import trio
 from miniclaw.session.types import Message, ToolCall
 
 ModelEvent: TypeAlias = str | ToolCall
-"""What a model says: a piece of text, not empty, or a whole call of a tool."""
+"""A part of an answer: a piece of text, not empty, or a whole call of a tool."""
 
 
 class Model(Protocol):
@@ -22,21 +22,21 @@ class Model(Protocol):
     def stream(self, messages: Sequence[Message]) -> AbstractAsyncContextManager[AsyncIterator[ModelEvent]]:
         """Ask for the answer to the last message, and give it piece by piece for the length of a block.
 
-        The block may end before the answer does. What the model needs for an answer it has in this context manager
-        and no nursery or cancel scope of it is open in the iterator's caller but through it.
+        The block may end before the answer does. All resources of an answer belong to this context manager. It alone
+        may keep a nursery or a cancel scope open while the caller's code runs; the iterator may not.
 
         Args:
-            messages: The conversation, oldest first; not to be changed, and it may grow meanwhile.
+            messages: The conversation, oldest first. The model must not change it; it may grow meanwhile.
 
         Raises:
-            ModelError: There is no answer, or no more of it; the text is for the person who asked. Comes from
-                entering the block or from the iterator.
+            ModelError: The answer is missing or incomplete; the text is for the person who asked. Raised on entering
+                the block or by the iterator.
         """
         ...
 
 
 class EchoModel:
-    """The embedded default: answers with the text. It needs no key, no server and no account."""
+    """The default model: answers with the text of the last message. It needs no key, no server and no account."""
 
     name = "echo"
 
@@ -48,7 +48,7 @@ class EchoModel:
 
 
 class _Given:
-    """An iterator over what is there already."""
+    """An asynchronous iterator over given events."""
 
     def __init__(self, *events: ModelEvent) -> None:
         self._events = iter(events)

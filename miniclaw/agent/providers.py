@@ -1,4 +1,4 @@
-"""From the table ``[model]`` to the model that answers."""
+"""Opening of the model that the table ``[model]`` configures."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ log = get_logger("miniclaw.agent")
 
 @asynccontextmanager
 async def open_model(config: ModelConfig, workspace: Path) -> AsyncIterator[Model]:
-    """Give the model that the configuration names for a block.
+    """Open the configured model for a block.
 
     Args:
-        config: The table.
-        workspace: Where the system prompt lies.
+        config: The table ``[model]``.
+        workspace: The folder of the system prompt.
 
     Raises:
         ConfigError: A package or the key is missing, or the system prompt cannot be used.
@@ -56,7 +56,7 @@ async def open_model(config: ModelConfig, workspace: Path) -> AsyncIterator[Mode
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine, by its name alone."""
+    """Return whether a host is this machine, by its name or address alone; no name is resolved."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

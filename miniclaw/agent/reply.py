@@ -1,4 +1,4 @@
-"""An answer while it is being produced: collected for the session, and passed on piece by piece where that can be."""
+"""An answer in progress: collected for the session, and passed on piece by piece to a channel that streams."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from miniclaw.errors import ModelBugError, ModelError
 from miniclaw.session.types import ToolCall
 
 MAX_REPLY_CHARS: Final = 500_000
-"""Longest answer that is taken, inclusive; what comes after it is not waited for."""
+"""Longest answer accepted, inclusive. A longer one is cut there, and its rest is not read."""
 
 MAX_TOOL_CALLS: Final = 64
 """Most calls of tools in one answer, inclusive."""
@@ -21,9 +21,9 @@ class Reply:
     """Collects an answer.
 
     Args:
-        message: What is being answered.
-        port: Whose channel gets the pieces; None: it takes none.
-        came: Called with each piece, before it is passed on.
+        message: The message that is being answered.
+        port: The port of the channel that gets the pieces; None: the channel takes none.
+        came: Called for each piece or call, before it is collected and passed on.
     """
 
     def __init__(self, message: InboundMessage, port: Port | None, *, came: Callable[[], None] = lambda: None) -> None:
@@ -36,15 +36,15 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """What was said so far."""
+        """The text of the answer so far."""
         return "".join(self._pieces)
 
     async def add(self, event: str | ToolCall) -> None:
-        """Take what the model said next.
+        """Take the next part of the answer.
 
         Raises:
-            ModelError: It is too much; what was taken before is kept.
-            ModelBugError: It is neither a text nor a call.
+            ModelError: The answer has too much text or too many calls; it is kept up to the bound.
+            ModelBugError: The part is neither a text nor a call.
         """
         if not _is_event(event):
             raise ModelBugError(f"it gave {type(event).__name__} instead of text")

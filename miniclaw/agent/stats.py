@@ -1,7 +1,7 @@
-"""What the agent has done since its start, counted where it happens. Changed on the trio thread only.
+"""Counts of the agent's turns and model errors since its start. Changed on the trio thread only.
 
-The labels are closed sets, so that nothing that comes from outside can make them grow: the channels are those that the
-loop serves, and errors are counted by `miniclaw.errors.ModelErrorKind`.
+The labels are closed sets, so that no input from outside can make them grow: the channels are those that the loop
+serves, and errors are counted by `miniclaw.errors.ModelErrorKind`.
 """
 
 from __future__ import annotations
@@ -19,36 +19,37 @@ from miniclaw.histogram import Histogram
 TurnOutcome: TypeAlias = Literal["answered", "failed", "interrupted"]
 """How a turn ended.
 
-``answered``: with a whole answer. ``failed``: the person was told why not. ``interrupted``: the program was stopped.
+``answered``: with a whole answer. ``failed``: with the reason, as a message to the person. ``interrupted``: the program
+was stopped.
 """
 
 TURN_OUTCOMES: Final[tuple[TurnOutcome, ...]] = get_args(TurnOutcome)
 MODEL_ERROR_KINDS: Final[tuple[ModelErrorKind, ...]] = get_args(ModelErrorKind)
 
 OTHER: Final = "other"
-"""Counted so is a channel that the loop does not serve, and an error of a kind that there is not."""
+"""Label of a channel that the loop does not serve, and of an unknown kind of error."""
 
 LATENCY_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-"""The buckets of the latencies: from an echo to a large model on a small machine."""
+"""Upper bounds of the latency buckets, inclusive: from an echo to a large model on a small machine."""
 
 
 class TurnStats:
-    """What became of the turns.
+    """Counts of turns and model errors, and latencies.
 
     Attributes:
-        turns: How many ended how, by channel and outcome.
-        in_flight: How many are going on.
-        duration: Seconds from the beginning of a turn to the end of its answer, of those that were answered.
+        turns: Ended turns, by channel and outcome.
+        in_flight: Turns in progress.
+        duration: Seconds from the beginning of a turn to the end of its answer; answered turns only.
         first_token: Seconds from the beginning of a turn to the first piece of the answer.
-        last_duration_seconds: Of the last turn that was answered; None: none was.
-        model_errors: How many, by kind.
+        last_duration_seconds: Duration of the last answered turn; None before the first.
+        model_errors: Errors of the model, by kind.
     """
 
     def __init__(self, channels: Iterable[str] = ()) -> None:
-        """Make empty counts.
+        """Start all counts at zero.
 
         Args:
-            channels: The names of the channels that are served.
+            channels: The names of the channels that the loop serves.
         """
         self.turns: dict[tuple[str, TurnOutcome], int] = {
             (channel, outcome): 0 for channel in channels for outcome in TURN_OUTCOMES
@@ -61,7 +62,7 @@ class TurnStats:
 
     @contextmanager
     def turn(self, channel: str) -> Iterator[TurnCount]:
-        """Count a turn for the length of a block. One that ends without saying how was interrupted."""
+        """Count a turn for the length of a block. Without a call of `TurnCount.ended` it counts as interrupted."""
         turn = TurnCount(self)
         self.in_flight += 1
         try:
@@ -84,28 +85,28 @@ class TurnStats:
         self.model_errors[kind if kind in MODEL_ERROR_KINDS else OTHER] += 1
 
     def total(self, outcome: TurnOutcome) -> int:
-        """Return how many turns ended so, of all channels."""
+        """Return the number of turns with an outcome, over all channels."""
         return sum(count for (_, ended), count in self.turns.items() if ended == outcome)
 
 
 class TurnCount:
-    """A turn while it is counted."""
+    """The count of one turn in progress."""
 
     def __init__(self, stats: TurnStats) -> None:
         self._stats = stats
         self._has_begun_to_answer = False
         self.began = trio.current_time()
-        self.outcome: TurnOutcome | None = "interrupted"  # None: it does not count
+        self.outcome: TurnOutcome | None = "interrupted"  # None: the turn does not count
 
     def ended(self, outbound: OutboundMessage | None) -> None:
-        """Say with what it ended; None: there was nothing to say, because the message had been answered before."""
+        """Set the outcome by the message sent. None: the question was answered before, and the turn does not count."""
         if outbound is None:
             self.outcome = None
         else:
             self.outcome = "failed" if outbound.failed else "answered"
 
     def piece_came(self) -> None:
-        """Say that a piece of the answer has come; the first one counts."""
+        """Note that a piece of the answer has come. Only the first one is observed."""
         if not self._has_begun_to_answer:
             self._has_begun_to_answer = True
             self._stats.first_token.observe(trio.current_time() - self.began)

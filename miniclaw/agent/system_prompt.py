@@ -1,6 +1,6 @@
-"""The system prompt: ``SYSTEM.md`` in the workspace, if there is one.
+"""The system prompt: the optional file ``SYSTEM.md`` in the workspace.
 
-It is read for every question, so that a change holds from the next one on.
+The file is read for every question, so that a change applies from the next question on.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from typing import Final
 NAME: Final = "SYSTEM.md"
 
 MAX_BYTES: Final = 32 * 1024
-"""Largest file that is taken, inclusive."""
+"""Largest file accepted, inclusive."""
 
 
 class SystemPromptError(ValueError):
-    """A system prompt that is there and cannot be used; the text says why, and names the file without its folder."""
+    """A system prompt that cannot be used; the text gives the reason, and the file's name without its folder."""
 
 
 def read_system_prompt(path: Path, most_chars: int) -> str | None:
-    """Return the text, or None where there is no file or nothing in it. Synchronous.
+    """Return the system prompt, or None if the file is missing or blank. Synchronous.
 
     Args:
         path: The file.
-        most_chars: How much of the model's budget it may take, inclusive.
+        most_chars: The prompt's share of the model's budget, in characters, inclusive.
 
     Raises:
-        SystemPromptError: It is not such a text.
+        SystemPromptError: The file cannot be read, is not a regular file, is not UTF-8, or is too long.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo must not make it wait
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo must not block
     except FileNotFoundError:
         return None
     except OSError as error:

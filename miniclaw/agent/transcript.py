@@ -1,9 +1,9 @@
-"""What a turn leaves in its session.
+"""The messages that a turn writes into its session.
 
-A turn is the person's message and the answer to it. An answer that was begun and not finished is kept as far as it
-came, as an ordinary message of the assistant, and behind it stands a *mark*: a message of the role ``system`` whose
-content begins with ``[interrupted]`` and says why. A turn that was cut before the answer began has the mark alone.
-So the mark needs no field that a session file does not have, and no text of a model can be taken for it.
+A turn is the person's message and the answer to it. An unfinished answer is kept as an ordinary message of the
+assistant, followed by a *mark*: a message of the role ``system`` whose content begins with ``[interrupted]`` and gives
+the reason. A turn that was cut before the answer began has the mark alone. The mark needs no additional field in the
+session file, and no text of a model can be mistaken for it.
 """
 
 from __future__ import annotations
@@ -20,32 +20,35 @@ from miniclaw.session.manager import SessionManager
 from miniclaw.session.types import Message, Role, ToolCall
 
 INTERRUPTED: Final = "[interrupted]"
-"""How the content of a mark begins."""
+"""Beginning of a mark's content."""
 
 STOPPED: Final = "the program was stopped before the answer was complete"
-"""Why a turn was cut whose person could not be told; any other reason they were told."""
+"""Reason of a turn that the end of the program cut short: the only reason that the person was not notified of."""
 
 MAX_LOOKBACK: Final = 1000
-"""How many of the newest messages are looked at for one that is delivered again."""
+"""Number of the newest messages that are searched for one that is delivered again."""
 
 Delivery: TypeAlias = Literal["new", "unanswered", "answered", "interrupted"]
-"""What a session knows of a message that is delivered: nothing; that nothing followed it, so the program was killed in
-its turn; that it was dealt with; that its turn was cut short and the person could not be told."""
+"""State of a delivered message in its session.
+
+``new``: the session does not have it. ``unanswered``: it is the last message, so the program was killed in its turn.
+``answered``: its turn is over. ``interrupted``: its turn was cut short, and the person could not be notified.
+"""
 
 log = get_logger("miniclaw.agent")
 
 
 def is_mark(message: Message) -> bool:
-    """Return whether a message says that the answer before it was cut short."""
+    """Return whether a message is the mark of an answer that was cut short."""
     return message.role == "system" and message.content.startswith(INTERRUPTED)
 
 
 def find_delivery(messages: Sequence[Message], inbound_id: str | None) -> Delivery:
-    """Return what a session knows of a message, by the channel's id of it.
+    """Return the state of a message in a session, by the channel's id of the message.
 
     Args:
-        messages: The session's, oldest first.
-        inbound_id: The id; None: the channel has none, and every message is new.
+        messages: The session's messages, oldest first.
+        inbound_id: The id. None: the channel has no ids, and every message is new.
     """
     if inbound_id is None:
         return "new"
@@ -59,7 +62,7 @@ def find_delivery(messages: Sequence[Message], inbound_id: str | None) -> Delive
         return "unanswered"
     for message in messages[index + 1 :]:
         if message.role == "user":
-            break  # what was answered later was answered with this one in view
+            break  # a later answer took this message into account
         if is_mark(message) and message.content.endswith(STOPPED):
             return "interrupted"
     return "answered"
@@ -69,7 +72,7 @@ class Transcript:
     """Writes the messages of one turn into its session.
 
     Args:
-        manager: The sessions.
+        manager: The session manager.
         session_id: The session.
         clock: The wall clock.
     """
@@ -80,14 +83,14 @@ class Transcript:
         self._clock = clock
 
     async def add_question(self, said: Sequence[Message], message: InboundMessage) -> Delivery:
-        """Record what the person wrote, once, however often it is delivered; return what the session knew of it before.
+        """Record the person's message, once however often it is delivered; return its state before that.
 
         Args:
             said: The session's messages.
-            message: What the person wrote.
+            message: The person's message.
 
         Raises:
-            MiniclawError: It could not be recorded.
+            MiniclawError: The message could not be recorded.
         """
         delivery = find_delivery(said, message.inbound_id)
         if delivery != "new":
@@ -99,10 +102,10 @@ class Transcript:
     async def add_answer(self, text: str, tool_calls: tuple[ToolCall, ...] = ()) -> None:
         """Record an answer.
 
-        A session that was deleted meanwhile does not come back for it.
+        A session that was deleted meanwhile is not created again.
 
         Raises:
-            ModelError: It could not be saved.
+            ModelError: The answer could not be recorded.
         """
         try:
             await self._add("assistant", text, tool_calls or None)
@@ -113,7 +116,7 @@ class Transcript:
             log.info("Session was deleted during the turn", session_id=self._session_id)
 
     async def add_interrupted(self, text: str, reason: str) -> None:
-        """Record how far an answer came and why no further."""
+        """Record an unfinished answer, unless it is empty, and a mark with the reason."""
         try:
             if text:
                 await self._add("assistant", text)

@@ -1,7 +1,7 @@
-"""One turn: a person's message, recorded, and the answer to it, recorded as far as it comes.
+"""One turn: records a person's message, then the answer to it, complete or not.
 
-A turn that fails leaves a mark behind the message, so that a message with nothing behind it is one whose turn is still
-going, or was killed.
+A turn that fails leaves a mark after the message. A message with nothing after it therefore belongs to a turn that is
+still running, or that was killed with the program.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from miniclaw.session.manager import SessionManager
 from miniclaw.session.types import Message
 
 RECORDING_SECONDS: Final = 1
-"""How long recording what was interrupted may take once the loop is cancelled."""
+"""Time limit for recording an interrupted turn, or the waiting messages, once the loop is cancelled."""
 
 ATTEMPTS: Final = 3
-"""How often a message is recorded, at the most, while somebody goes on deleting its session."""
+"""Most attempts at recording a message, inclusive, when its session is deleted during each attempt."""
 
 FAILED: Final = "something went wrong in the gateway, and its log says what"
-"""Why a turn was cut by a bug of this program; the person gets this sentence."""
+"""Reason of a turn that a bug of this program cut short; the person gets this sentence."""
 
 log = get_logger("miniclaw.agent")
 
 
 class Turn:
-    """A turn.
+    """One message and the answer to it.
 
     Args:
-        manager: The sessions.
-        model: Who answers.
+        manager: The session manager.
+        model: The model that answers.
         clock: The wall clock.
-        message: What the person wrote.
+        message: The person's message.
         reply: Collects the answer.
-        recorded: Called when the message is in the session, with the session's id.
+        recorded: Called with the session's id once the message is in the session.
 
     Attributes:
-        is_recorded: Whether the message is in the session.
+        is_recorded: True if the message is in the session.
     """
 
     def __init__(
@@ -70,17 +70,17 @@ class Turn:
         self.is_recorded = False
 
     async def run(self) -> Delivery:
-        """Record the message, collect the answer, and record that as far as it comes.
+        """Record the message, collect the answer, and record the answer, complete or not.
 
         Returns:
-            What the session knew of the message before. It is answered now where that was ``new`` or ``unanswered``;
-            else nothing was done.
+            The state of the message before this turn. A ``new`` or ``unanswered`` message is answered now; for any
+            other, nothing was done.
 
         Raises:
-            ModelError: There is no answer, or not the whole of it.
+            ModelError: The answer is missing or incomplete.
             MiniclawError: The message could not be recorded.
 
-        Cancellation: the message is recorded, the answer as far as it came, and that it was interrupted.
+        Cancellation: the message, the answer so far and a mark of the interruption are recorded.
         """
         attempts = ATTEMPTS
         try:
@@ -88,7 +88,7 @@ class Turn:
                 attempts -= 1
                 try:
                     return await self._run()
-                except SessionNotFoundError:  # deleted just now, before the message was in it: it begins a new one
+                except SessionNotFoundError:  # deleted before the message was in it: the next attempt creates it
                     if self.is_recorded or not attempts:
                         raise
         except MiniclawError:
@@ -157,10 +157,10 @@ def _model_error(error: Exception) -> ModelError:
 async def record_unanswered(
     manager: SessionManager, clock: Now, message: InboundMessage, *, reason: str = STOPPED
 ) -> None:
-    """Record a message that is not going to be answered, and why; once, if it was delivered before.
+    """Record a message that will not be answered, with the reason; a message delivered again is recorded once.
 
     Raises:
-        MiniclawError: It could not be recorded.
+        MiniclawError: The message could not be recorded.
     """
     session = await manager.get_or_create_session(message.channel, message.chat_id)
     transcript = Transcript(manager, session.session_id, clock)

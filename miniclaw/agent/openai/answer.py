@@ -1,6 +1,6 @@
-"""An answer on its way from an OpenAI-compatible server: HTTP chunks in, pieces of text and calls of tools out.
+"""The answer of an OpenAI-compatible server: HTTP chunks in, pieces of text and calls of tools out.
 
-All that a server can send is bounded: the answer in bytes, an event, the calls, the time.
+All input from a server is bounded: the answer and each event in bytes, the calls, the time.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from miniclaw.http_client import describe, read_some, shorten
 from miniclaw.secret import Secret, StreamRedactor
 
 MAX_STREAM_BYTES: Final = 64 * 1024 * 1024
-"""Largest answer as it is streamed, inclusive. A piece of a few letters comes in an event of some hundred bytes."""
+"""Largest streamed answer, inclusive. An event of some hundred bytes carries a piece of a few letters."""
 
 MAX_WHOLE_BYTES: Final = 4 * 1024 * 1024
 """Largest answer of a server that does not stream, inclusive."""
 
 MAX_ERROR_BYTES: Final = 64 * 1024
-"""How much is read of what a server says about an error."""
+"""Most bytes read of a response that reports an error, inclusive."""
 
 _END_SECONDS: Final = 0.1
 _DONE: Final = "[DONE]"
 
 
 class Answer:
-    """An iterator over what the model says.
+    """An asynchronous iterator over the parts of an answer.
 
     Args:
-        response: With its head read and a status of success; whoever opened it closes it.
-        chunks: Its content; likewise.
-        secret: What is taken out of the text, should the server send it back.
-        deadline: Until when it has to be complete, by trio's clock.
-        too_slow: What the person is told when it is not.
+        response: The response, with its head read and status 200; the caller closes it.
+        chunks: The response's content; the caller closes it.
+        secret: Removed from the text, should the server send it back.
+        deadline: Time on trio's clock by which the answer has to be complete.
+        too_slow: Message to the person when the deadline has passed.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Answer:
         self._ready: deque[ModelEvent] = deque()
         self._bytes = 0
         self._ended = False
-        self._failure: ModelError | None = None  # raised when what came before it was taken
+        self._failure: ModelError | None = None  # raised once the parts before it are taken
 
     def __aiter__(self) -> AsyncIterator[ModelEvent]:
         return self
@@ -89,8 +89,8 @@ class Answer:
         """Read until the answer begins, or is over.
 
         Raises:
-            httpx2.HTTPError: The connection failed before.
-            ModelError: What came is no answer.
+            httpx2.HTTPError: The connection failed before that.
+            ModelError: The response is no answer.
         """
         while not (self._ready or self._reply.began or self._ended or self._failure):
             await self._read()
@@ -98,12 +98,12 @@ class Answer:
             raise self._failure
 
     async def _read_end(self) -> None:
-        """Read the end of the stream, which says nothing more, so that the connection can be used again."""
+        """Read the end of the stream, which has no further content, so that the connection can be used again."""
         with trio.move_on_after(_END_SECONDS), suppress(httpx2.HTTPError):
             await anext(self._chunks, None)
 
     async def _read(self) -> None:
-        """Take the next bytes, or the end of them."""
+        """Read the next bytes, or the end of the content."""
         await trio.lowlevel.checkpoint()
         if not self._streams:
             data, complete = await read_some(self._chunks, MAX_WHOLE_BYTES)
@@ -144,7 +144,7 @@ class Answer:
                 self._ready.append(text)
 
     def _end_of_stream(self) -> None:
-        # Some servers leave out the last event, [DONE]; none leaves out both, unless something happened to it.
+        # Some servers omit the last event, [DONE]. A stream without it and without a finish reason was cut short.
         if self._reply.finish_reason:
             self._finish()
         elif self._bytes:
@@ -177,10 +177,10 @@ class Answer:
 async def open_content(response: httpx2.Response) -> AsyncIterator[AsyncGenerator[bytes, None]]:
     """Give the bytes of a response for a block, which need not read them all.
 
-    They come as they are: nothing was compressed, for that was not asked for.
+    The bytes are not decompressed: the request allows no compression.
 
     Raises:
-        ModelError: It is compressed all the same; unpacked it may be of any size.
+        ModelError: The response is compressed all the same; decompressed, its size would have no bound.
     """
     if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise no_answer("something compressed")
@@ -188,7 +188,7 @@ async def open_content(response: httpx2.Response) -> AsyncIterator[AsyncGenerato
     try:
         yield chunks
     finally:
-        # The generators below this one are only ended by reading on: to the end, or until that is cancelled.
+        # httpx2's inner generators end only by a further read: one that reaches the end, or one that is cancelled.
         with trio.move_on_after(_END_SECONDS, shield=True) as scope, suppress(httpx2.HTTPError):
             scope.cancel()
             async for _ in chunks:
@@ -196,10 +196,10 @@ async def open_content(response: httpx2.Response) -> AsyncIterator[AsyncGenerato
 
 
 def _streams(response: httpx2.Response) -> bool:
-    """Return whether the answer comes as a stream of events; False: as one JSON document.
+    """Return whether the answer is a stream of events; False: it is one JSON document.
 
     Raises:
-        ModelError: Neither.
+        ModelError: It is neither.
     """
     content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type in {"text/event-stream", ""}:
@@ -210,5 +210,5 @@ def _streams(response: httpx2.Response) -> bool:
 
 
 def no_answer(what: str, *, detail: str | None = None) -> ModelError:
-    """Return the error for a server that speaks something else."""
+    """Return the error for a response that is no answer."""
     return ModelError(f"the model's server sent what is no answer: {what}", detail=detail, kind="invalid_answer")

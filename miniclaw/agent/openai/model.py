@@ -1,9 +1,10 @@
 """Models behind an OpenAI-compatible server: Ollama, llama.cpp, vLLM, OpenRouter, OpenAI and others.
 
-One HTTP client serves all chats. What is asked again, and when, is in `miniclaw.agent.openai.retries`; nothing is once
-the answer has begun. Redirects are not followed, since a key would go with them; cookies are not kept.
+One HTTP client serves all chats. `miniclaw.agent.openai.retries` has the rules for asking again; a question is not
+asked again once its answer has begun. Redirects are not followed, since they would carry the key to another server.
+Cookies are not kept.
 
-Importing this needs httpx2, the extra ``openai``.
+Importing this module needs httpx2, the extra ``openai``.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ from miniclaw.session.types import Message
 log = get_logger("miniclaw.agent.openai")
 
 
-class _TryAgain(Exception):  # noqa: N818 - it is no error, it says what to do
-    """An attempt failed, before anything of the answer came, in a way that may pass.
+class _TryAgain(Exception):  # noqa: N818 - a request to try again, and no error
+    """A temporary failure of an attempt, before any part of the answer came.
 
     Attributes:
-        error: What to raise if it is not tried again.
-        after: For how many seconds the server asks to wait.
+        error: The error to raise if there is no further attempt.
+        after: Seconds that the server asks to wait; None: it does not ask.
     """
 
     def __init__(self, error: ModelError, after: float | None = None) -> None:
@@ -53,10 +54,10 @@ class OpenAIModel:
     """Asks a server that speaks OpenAI's chat completions; implements `miniclaw.agent.models.Model`.
 
     Args:
-        client: Shared by all chats; whoever made it closes it.
-        config: Which server and model, and the deadlines.
-        key: For the server.
-        system_prompt: Where the system prompt lies, if there is one.
+        client: The HTTP client, shared by all chats; the caller closes it.
+        config: The server, the model and the deadlines.
+        key: The key for the server; None: requests carry none.
+        system_prompt: Path of the system prompt; the file may be missing.
         clock: The wall clock.
         sleep: Waits between attempts.
     """
@@ -82,7 +83,7 @@ class OpenAIModel:
 
     @asynccontextmanager
     async def stream(self, messages: Sequence[Message]) -> AsyncIterator[AsyncIterator[ModelEvent]]:
-        """See `Model.stream`. The answer has begun, or is over, when the block begins."""
+        """Ask the server for the answer (`Model.stream`). It has begun, or is over, when the block begins."""
         now = trio.current_time()
         first_token = now + self._config.first_token_timeout.total_seconds()
         turn = now + self._config.turn_timeout.total_seconds()
@@ -98,7 +99,7 @@ class OpenAIModel:
     async def _ask(
         self, messages: Sequence[Message], stack: AsyncExitStack, *, first_token: float, turn: float
     ) -> Answer:
-        """Ask until the answer begins; what has to be closed after it goes to the stack."""
+        """Ask until the answer begins; resources to be closed after the answer are pushed to the stack."""
         body = await self._body(messages)
         attempt = 0
         while True:
@@ -166,7 +167,7 @@ class OpenAIModel:
             raise ModelError(not_asked, detail=describe(error), kind="unreachable") from None
 
     def _refused(self, response: httpx2.Response, data: bytes) -> Exception:
-        """Return what to raise for an answer that is none, by its status."""
+        """Return the exception to raise for a response with an error status."""
         status = response.status_code
         detail = shorten(f"HTTP {status}: {data.decode(errors='replace')}")
         error = ModelError(self._reason(status), detail=detail, kind=_kind(status))
@@ -201,10 +202,10 @@ def _kind(status: int) -> ModelErrorKind:
 
 
 def open_client(config: ModelConfig, *, direct: bool) -> AbstractAsyncContextManager[httpx2.AsyncClient]:
-    """Give the HTTP client for a block.
+    """Open the HTTP client for a block.
 
     Args:
-        config: The deadline for connections; all other deadlines are in `OpenAIModel`.
-        direct: Never through a proxy of the environment.
+        config: Has the deadline for connections; `OpenAIModel` sets all other deadlines.
+        direct: If true, no proxy of the environment is used.
     """
     return open_http_client(connect_seconds=config.connect_timeout.total_seconds(), direct=direct)

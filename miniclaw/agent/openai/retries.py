@@ -1,7 +1,7 @@
-"""When a question is asked again. Pure.
+"""Rules for asking a question again. Pure.
 
-After 429, 5xx and connections that fail, before anything of the answer has come; never after another 4xx, which would
-be answered just the same.
+A question is asked again after status 429, after 5xx, and after a connection that failed, unless a part of the answer
+has come. It is never asked again after another 4xx, since the response would be the same.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Final
 
 FIRST_DELAY_SECONDS: Final = 0.5
 MAX_DELAY_SECONDS: Final = 8.0
-"""Longest wait that is chosen here; a server may ask for a longer one."""
+"""Longest delay chosen here; a server may ask for a longer one."""
 
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 def is_worth_a_retry(status: int) -> bool:
-    """Return whether a request that got this status may go well the next time."""
+    """Return whether a request with this response status may succeed the next time."""
     return status == 429 or 500 <= status <= 599
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Return for how many seconds a server asks to wait, at least 0; None where it does not say.
+    """Return the seconds that a server asks to wait, at least 0; None: the header gives no time.
 
     Args:
         value: The header ``Retry-After``: seconds or a date (RFC 9110, section 10.2.3).
@@ -43,12 +43,12 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
 
 
 def delay_seconds(attempt: int, retry_after: float | None, chance: float) -> float:
-    """Return how long to wait before the next attempt.
+    """Return the delay before the next attempt, in seconds.
 
     Args:
-        attempt: How many there were, from 1.
-        retry_after: What the server asks for, in seconds, if it does.
-        chance: From 0 to 1, at random, so that those who failed together do not come together again.
+        attempt: Number of attempts so far, from 1.
+        retry_after: Seconds that the server asks to wait; None: it does not ask.
+        chance: A random number from 0 to 1, so that clients that failed together do not retry together.
     """
     backoff = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * math.exp2(min(attempt, 20) - 1))
     return max(backoff * (0.5 + chance / 2), retry_after or 0.0)

@@ -1,7 +1,8 @@
-"""Server-sent events: bytes to the data of events. Pure.
+"""Decoding of server-sent events, from bytes to the data of events. Pure.
 
-After the HTML standard, section 9.2.6, for what models send: only `data` matters. Unlike there, bytes that are no
-UTF-8 are an error, as half a character is a broken answer; and an event has a greatest size.
+The rules are those of the HTML standard, section 9.2.6, for the one field that models use, ``data``. Two rules differ
+from the standard: bytes that are not UTF-8 are an error, as half a character is a broken answer, and the size of an
+event is bounded.
 """
 
 from __future__ import annotations
@@ -11,20 +12,20 @@ from collections.abc import Iterator
 from typing import Final
 
 MAX_EVENT_BYTES: Final = 1024 * 1024
-"""Largest event that is taken, its field names included, inclusive."""
+"""Largest event accepted, field names included, inclusive."""
 
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 
 
 class EventDecoder:
-    """Takes a stream apart.
+    """Splits a stream into its events.
 
     Raises:
-        ValueError: From `feed` and from what it returns: the stream is not such a one; the text says what is wrong.
+        ValueError: Raised by the iterator of `feed`: an event is too large or is not UTF-8, as the text says.
     """
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []  # of the line that has not ended yet
+        self._parts: list[bytes] = []  # of the unfinished line
         self._part_bytes = 0
         self._data: list[bytes] = []
         self._data_bytes = 0
@@ -35,7 +36,7 @@ class EventDecoder:
         """Return the data of the events that are complete now, in their order.
 
         Args:
-            data: The next bytes; cut anywhere.
+            data: The next bytes, cut at any position.
         """
         if not data:
             return

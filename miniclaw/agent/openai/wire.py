@@ -1,8 +1,8 @@
-"""The wire format of OpenAI's chat completions, as far as miniclaw speaks it. Pure.
+"""The wire format of OpenAI's chat completions, as far as miniclaw uses it. Pure.
 
-What is sent: https://platform.openai.com/docs/api-reference/chat/create; what comes back, piece by piece:
-https://platform.openai.com/docs/api-reference/chat-streaming. Servers differ in what they leave out and what they
-add, so what is not needed is not looked at.
+The request: https://platform.openai.com/docs/api-reference/chat/create. The response, piece by piece:
+https://platform.openai.com/docs/api-reference/chat-streaming. Servers omit some fields and add others, so fields that
+are not needed are not checked.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from msgspec import Struct
 from miniclaw.session.types import Message, ToolCall
 
 MAX_ARGUMENTS_CHARS: Final = 256 * 1024
-"""Longest arguments of all calls in an answer together, with ids and names, inclusive."""
+"""Most characters of the arguments, ids and names of all calls in an answer together, inclusive."""
 
 MAX_CALLS: Final = 64
 """Most calls in one answer, inclusive."""
 
 
-# What is sent ---------------------------------------------------------------------------------------------------
+# Request --------------------------------------------------------------------------------------------------------
 
 
 def encode_request(model: str, messages: Sequence[Message], system: str | None) -> bytes:
@@ -30,8 +30,8 @@ def encode_request(model: str, messages: Sequence[Message], system: str | None) 
 
     Args:
         model: The server's name of the model.
-        messages: The conversation; see `miniclaw.agent.context_window.fit`.
-        system: The system prompt.
+        messages: The part of the conversation that `miniclaw.agent.context_window.fit` returns.
+        system: The system prompt, if any.
     """
     wire = [{"role": "system", "content": system}] if system else []
     return msgspec.json.encode({"model": model, "stream": True, "messages": [*wire, *map(_to_wire, messages)]})
@@ -51,7 +51,7 @@ def _to_wire(message: Message) -> dict[str, Any]:
 
 
 def _object(arguments: str) -> str:
-    """Return arguments that every server can read; some refuse a conversation in which a model once wrote nonsense."""
+    """Return the arguments if they are a JSON object, else ``{}``: some servers refuse malformed ones."""
     try:
         msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
     except (ValueError, RecursionError):
@@ -59,7 +59,7 @@ def _object(arguments: str) -> str:
     return arguments
 
 
-# What comes back ------------------------------------------------------------------------------------------------
+# Response -------------------------------------------------------------------------------------------------------
 
 
 _NULL: Final = msgspec.Raw(b"null")
@@ -84,7 +84,7 @@ class _Part(Struct):
 
 class _Choice(Struct):
     delta: _Part | None = None
-    message: _Part | None = None  # where the answer comes whole
+    message: _Part | None = None  # of an answer that is not streamed
     finish_reason: str | None = None
 
 
@@ -97,14 +97,14 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
 class ServerError(ValueError):
-    """What the server says is wrong, in its own words, which are not for the person."""
+    """An error that the server reports, in its own words, which are not for the person."""
 
 
 class ReplyDecoder:
-    """Puts an answer together from its chunks.
+    """Assembles an answer from its chunks.
 
     Attributes:
-        finish_reason: Why the model ended, as the server names it; None: it has not.
+        finish_reason: The server's name for the reason of the answer's end; None: the answer has not ended.
     """
 
     def __init__(self) -> None:
@@ -116,8 +116,8 @@ class ReplyDecoder:
         """Take a chunk and return the text in it.
 
         Raises:
-            ServerError: It is an error.
-            ValueError: It is no chunk, or it is too much; the text says what is wrong.
+            ServerError: The chunk reports an error.
+            ValueError: The chunk is malformed, or the calls exceed a bound; the text gives the problem.
         """
         try:
             chunk = _decode_chunk(data)
@@ -138,14 +138,14 @@ class ReplyDecoder:
 
     @property
     def began(self) -> bool:
-        """Whether there is any call yet."""
+        """True if the answer has a call so far."""
         return bool(self._calls)
 
     def calls(self) -> list[ToolCall]:
-        """Return the calls, complete once the answer is.
+        """Return the calls, which are complete once the answer is.
 
         Raises:
-            ValueError: One has no name.
+            ValueError: A call has no name.
         """
         calls = [self._calls[index] for index in sorted(self._calls)]
         if not all(name for _, name, _ in calls):
@@ -162,7 +162,7 @@ class ReplyDecoder:
             raise ValueError(f"more than {MAX_CALLS} calls of tools")
         function = piece.function or _Function()
         arguments = function.arguments or ""
-        if isinstance(arguments, dict):  # as some servers have it
+        if isinstance(arguments, dict):  # some servers send an object
             arguments = msgspec.json.encode(arguments).decode()
         name = function.name or ""
         # Id and name come once, in the first piece; some servers repeat them.
@@ -173,7 +173,7 @@ class ReplyDecoder:
             raise ValueError(f"calls of tools with more than {MAX_ARGUMENTS_CHARS:,} characters")
 
     def _index_of(self, position: int, piece: _Call) -> int:
-        """Return the number of a call of a server that does not number them: a new id is a new call."""
+        """Return the index of a call for a server that sends none: a new id is a new call."""
         known = [index for index, call in self._calls.items() if piece.id is None or call[0] == piece.id]
         if piece.id is None:
             return max(known, default=position)
