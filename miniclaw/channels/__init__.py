@@ -1,1 +1,1 @@
-"""Channels: each turns its own wire into `InboundMessage` and `OutboundMessage`."""
+"""Channels: each translates between its own wire and `InboundMessage` and `OutboundMessage`."""

@@ -1,4 +1,4 @@
-"""What a channel is."""
+"""The interface of a channel, and the messages that cross it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from msgspec import Struct, field
 
 
 class InboundMessage(Struct, frozen=True):
-    """What a person wrote.
+    """A person's message.
 
     Attributes:
         channel: The channel's name, ``[a-z0-9-]{1,32}``.
         chat_id: The channel's name of the chat.
         content: The text.
-        metadata: What the channel wants back with the reply.
+        metadata: Data of the channel, which it gets back with the reply.
         inbound_id: The channel's own id of the message, unique in its chat and the same whenever it is delivered again.
     """
 
@@ -27,14 +27,14 @@ class InboundMessage(Struct, frozen=True):
 
 
 class OutboundMessage(Struct, frozen=True):
-    """What the agent answers.
+    """A message of the agent.
 
     Attributes:
         channel: The channel that carries it.
         chat_id: The chat.
-        content: The text; it begins with all that was streamed of it.
-        reply_to: The message that it answers, where there is one.
-        failed: It is no answer, or an unfinished one, and says why.
+        content: The text; it begins with the pieces that were streamed.
+        reply_to: The message that it answers, if any.
+        failed: If true, the text is no answer, or an unfinished one, and gives the reason.
     """
 
     channel: str
@@ -50,7 +50,7 @@ class OutboundDelta(Struct, frozen=True):
     Attributes:
         channel: The channel that carries it.
         chat_id: The chat.
-        text: What follows the pieces before it; not empty.
+        text: The continuation of the pieces before it; not empty.
         reply_to: The message that is being answered.
     """
 
@@ -61,13 +61,13 @@ class OutboundDelta(Struct, frozen=True):
 
 
 class InboundSender(Protocol):
-    """Where a channel puts what people write; `miniclaw.agent.inbox.Inbox` is the real one."""
+    """Takes people's messages from a channel; `miniclaw.agent.inbox.Inbox` implements it."""
 
     async def send(self, message: InboundMessage, /) -> None:
-        """Hand over a message; waits while its chat, or the channel, has too many waiting.
+        """Hand over a message; wait while its chat or the channel has too many waiting messages.
 
         Messages of one task keep their order. A channel with many chats sends from one task per chat, or uses
-        `send_nowait`, so that a chat that has to wait holds up no other.
+        `send_nowait`, so that a waiting chat delays no other.
 
         Raises:
             ForeignMessageError: The message bears the name of another channel; it was not taken.
@@ -77,10 +77,10 @@ class InboundSender(Protocol):
         ...
 
     def send_nowait(self, message: InboundMessage, /) -> None:
-        """Hand over a message, if that is possible at once.
+        """Hand over a message without waiting.
 
         Raises:
-            trio.WouldBlock: Its chat, or the channel, has too many waiting; the message was not taken.
+            trio.WouldBlock: Its chat or the channel has too many waiting messages; the message was not taken.
             ForeignMessageError: As `send`.
         """
         ...
@@ -97,17 +97,18 @@ class Channel(Protocol):
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Receive until there is nothing more to come, or until cancelled.
+        """Receive messages until there are no more, or until cancelled.
 
-        Called again, after a pause, when it has raised anything but `ChannelEndedError`.
+        After any exception but `ChannelEndedError` it is called again, after a pause.
 
         Args:
-            inbound: Bounded: sending waits while the agent is busy, and the channel passes that on to its people.
-            task_status: Told when messages are accepted; the first message says so as well.
+            inbound: Takes the messages. It is bounded: sending waits while the agent is busy, and the channel lets its
+                people wait, too.
+            task_status: Its `started` is called once messages are accepted; the first message has the same effect.
 
         Raises:
-            ChannelError: It cannot receive for now; the sentence is logged.
-            ChannelEndedError: It never will again; it is not called again.
+            ChannelError: The channel cannot receive for now; the sentence is logged.
+            ChannelEndedError: The channel can never receive again; `run` is not called again.
         """
         ...
 
@@ -115,51 +116,51 @@ class Channel(Protocol):
         """Deliver a message to its chat.
 
         Raises:
-            ChannelError: It was not delivered.
+            ChannelError: The message was not delivered.
         """
         ...
 
 
 @runtime_checkable
 class StreamingChannel(Protocol):
-    """What a channel has besides where it shows an answer while it is being produced.
+    """Optional methods of a channel that shows an answer while it is being produced.
 
-    One without it gets the whole answer by `Channel.send`, and so does this one, after its pieces: the content of
-    the message begins with the pieces, so that what is left of it can be shown.
+    Every channel gets the whole answer by `Channel.send`; a streaming channel gets the pieces before that. The content
+    of the whole begins with the pieces, so that the channel can show the rest alone.
     """
 
     async def send_delta(self, delta: OutboundDelta) -> None:
-        """Show the next piece. It does not wait for slow people: the model would wait for them, too.
+        """Show the next piece, without waiting for slow people: the model would wait for them, too.
 
         Raises:
-            ChannelError: It was not shown; this answer's further pieces are not sent.
+            ChannelError: The piece was not shown; this answer's further pieces are not sent.
         """
         ...
 
 
 @runtime_checkable
 class ConfirmingChannel(Protocol):
-    """What a channel has besides that wants to know when a message is safe, so that it need not be delivered again."""
+    """Optional methods of a channel that is notified when a message is safe and need not be delivered again."""
 
     def confirm(self, message: InboundMessage, *, answered: bool) -> None:
         """Take note that a message is on disk, and survives a power cut from now on.
 
-        Called on the trio thread; it must not raise. Not called for a message that could not be recorded or saved:
-        deliver it again, later, with the same `InboundMessage.inbound_id`. A message that is delivered again is
-        recorded once; it is answered only if its first delivery was not.
+        Called on the trio thread; it must not raise. Not called for a message that could not be recorded or saved: the
+        channel delivers it again, later, with the same `InboundMessage.inbound_id`. A message that is delivered again
+        is recorded once; it is answered only if its first delivery was not.
 
         Args:
-            message: As it was handed over, or delivered again.
-            answered: False: it is recorded, and its answer is on its way. True: its turn is over as well, and it need
-                not be delivered again: what answers it was handed to `Channel.send` and is on disk; or it never will
-                be answered, or was refused or deleted, and the person was told.
+            message: The message of the first delivery or of a later one.
+            answered: False: the message is recorded, and its answer is on its way. True: its turn is over as well, and
+                it need not be delivered again. Either its answer was handed to `Channel.send` and is on disk, or the
+                message was refused, was deleted or will never be answered, and the person was notified.
         """
         ...
 
 
 @runtime_checkable
 class RefusingChannel(Protocol):
-    """What a channel has besides that tells people when a message is not kept."""
+    """Optional methods of a channel that notifies people when a message is not kept."""
 
     def refuse(self, message: InboundMessage, reason: str) -> None:
         """Take note that a message is in no session and never will be; `ConfirmingChannel.confirm` follows at the end.
@@ -167,7 +168,7 @@ class RefusingChannel(Protocol):
         Called on the trio thread; it must not raise.
 
         Args:
-            message: As it was handed over, or delivered again.
-            reason: For the person, without a full stop.
+            message: The message of the first delivery or of a later one.
+            reason: The reason, for the person, without a full stop.
         """
         ...

@@ -1,8 +1,8 @@
-"""The console: a chat with the person at the terminal, or with whatever is piped in.
+"""The console: a chat with the person at the terminal, or with piped input.
 
-One line is one message, and its answer is printed, as it comes, before the next line is read. A terminal that is
-stopped by Ctrl-S, or a pipe that is not read, holds up the conversation and nothing else: printing is done in a thread,
-past the buffer of ``sys.stdout``, which the end of the program flushes.
+One line is one message. Its answer is printed, as it comes, before the next line is read. A terminal that is stopped by
+Ctrl-S, or a pipe that is not read, delays the conversation alone: a worker thread prints, bypassing the buffer of
+``sys.stdout``, whose flush at exit could block.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from miniclaw.session.types import Message
 CHANNEL: Final = "console"
 
 MAX_LINE_BYTES: Final = 1024 * 1024
-"""Longest line that is taken for a message, without its end."""
+"""Longest line accepted as a message, without its line end."""
 
 _READ_BYTES: Final = 65_536
 _PROMPT: Final = "> "
@@ -34,11 +34,11 @@ class ConsoleChannel:
     """Reads messages line by line and prints the answers.
 
     Args:
-        chat_id: Whose conversation it is.
+        chat_id: The chat of the conversation.
         messages: The messages to send instead of reading any.
-        input_fd: Where lines come from.
-        output_fd: Where answers go.
-        encoding: What they are encoded in there.
+        input_fd: File descriptor from which lines are read.
+        output_fd: File descriptor to which answers are printed.
+        encoding: Encoding of the answers.
     """
 
     name = CHANNEL
@@ -60,8 +60,8 @@ class ConsoleChannel:
         self._interactive = messages is None and os.isatty(input_fd)
         self._answered = trio.Event()  # replaced for each message, on the trio thread
         self._answered.set()
-        self._streamed = 0  # characters of the answer that are printed
-        self._answer: Indented | None = None  # while one is printed between prompts
+        self._streamed = 0  # characters of the answer printed so far
+        self._answer: Indented | None = None  # while an answer is printed between prompts
         self.failures = 0
 
     async def run(
@@ -70,7 +70,7 @@ class ConsoleChannel:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """See `Channel.run`; ends at the end of the input.
+        """Send each line, and wait for its answer, until the input ends (`Channel.run`).
 
         Raises:
             ChannelEndedError: The terminal is gone, or a line is too long.
@@ -89,21 +89,21 @@ class ConsoleChannel:
 
     @property
     def is_answered(self) -> bool:
-        """Whether the last message that was said has its answer; also where none was said."""
+        """True if the last message has its answer, or if there was none."""
         return self._answered.is_set()
 
     async def send_delta(self, delta: OutboundDelta) -> None:
         """Print the next piece of an answer.
 
-        Cancellation: it may be printed all the same.
+        Cancellation: the piece may be printed all the same.
         """
         await self._print(self._shown(delta.text))
         self._streamed += len(delta.text)
 
     async def send(self, message: OutboundMessage) -> None:
-        """Print the answer, or what is left of it.
+        """Print the answer, or its rest after the pieces.
 
-        Cancellation: it may be printed all the same, and counts as not printed.
+        Cancellation: the text may be printed all the same, and counts as not printed.
         """
         streamed, self._streamed = self._streamed, 0
         try:
@@ -118,20 +118,20 @@ class ConsoleChannel:
         self._answered.set()
 
     async def begin_anew(self) -> None:
-        """Leave what is printed of an answer as it is; it begins again, on a line of its own."""
+        """End a partly printed answer; it begins again, on a line of its own."""
         if self._streamed:
             self._streamed, self._answer = 0, None
             await self._print("\n")
 
     async def show(self, history: Sequence[Message]) -> None:
-        """Print earlier messages of the conversation: the person's behind a prompt, all other lines indented."""
+        """Print earlier messages of the conversation: the person's after a prompt, all other lines indented."""
         for message in history:
             is_persons = message.role == "user"
             shown = Indented(width_of(self._output_fd), begun=is_persons).feed(self._encodable(message.content))
             await self._print(f"{_PROMPT if is_persons else ''}{shown}\n")
 
     def _shown(self, piece: str) -> str:
-        """Return a piece of an answer as it is printed; between prompts it is indented, so that it imitates none."""
+        """Return a piece of an answer as it is printed: between prompts it is indented, and cannot imitate one."""
         piece = self._encodable(piece)
         if not self._interactive:
             return printable(piece)
@@ -140,7 +140,7 @@ class ConsoleChannel:
         return self._answer.feed(piece)
 
     def _encodable(self, text: str) -> str:
-        """Return a text with all escaped that the terminal's encoding has not; it must not end the conversation."""
+        """Escape the characters that the terminal's encoding lacks; an error would end the conversation."""
         return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
 
     async def _prompt(self) -> None:

@@ -1,8 +1,8 @@
-"""The live channel: chats whose people are connected right now, over whatever wire.
+"""The live channel: chats with people who are connected right now, over any wire.
 
-It is a hub. Clients `attach` to a chat, as many as they like, and all of them are told the same; with `post` they
-say something. It keeps of a chat only what is under way (messages that are not answered yet, and how far the answer
-has come), and nothing of one where nothing is: what was said is in the session. It knows nothing of sessions or HTTP.
+The channel is a hub. Any number of clients `attach` to a chat, and all of them get the same events; `post` hands over a
+person's message. The hub keeps only the messages of a chat that are not answered yet, and the answer so far; an idle
+chat has no state here, since the conversation is in the session. The hub knows nothing of sessions or HTTP.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from miniclaw.session.names import is_channel
 
 Phase: TypeAlias = Literal["starting", "running", "stopping"]
 
-_MAX_TOLD: Final = 1000  # of a chat's messages that are saved while their answer is not; forgotten beyond that
+_MAX_TOLD: Final = 1000  # notices that a chat remembers until the answer is saved; beyond that all are forgotten
 
 log = get_logger("miniclaw.channels.live")
 
@@ -31,8 +31,8 @@ class AnswerSoFar(Struct, frozen=True):
     """An answer that is being produced.
 
     Attributes:
-        to: Which message it answers, by its id.
-        text: How far it has come.
+        to: Id of the message that it answers.
+        text: The text so far.
     """
 
     to: str | None
@@ -40,7 +40,7 @@ class AnswerSoFar(Struct, frozen=True):
 
 
 class UnderWay(Struct, frozen=True):
-    """What is going on in a chat right now.
+    """The unanswered messages of a chat, and the answer in progress.
 
     Attributes:
         waiting: Messages that were taken and are not answered yet, oldest first; the first one may be in the session
@@ -57,23 +57,23 @@ class _Posted:
 
     def __init__(self, message: InboundMessage) -> None:
         self.message = message
-        self.taken = False  # by the inbox; then everybody is told of it
+        self.taken = False  # by the inbox; the clients are notified then
         self.settled = trio.Event()  # it was taken, or its sender gave up
 
 
 class _Chat:
-    """All of it is changed on the trio thread, by the hub, in synchronous steps."""
+    """The state of a chat. The hub changes it, on the trio thread only, in synchronous steps."""
 
     def __init__(self) -> None:
         self.subscriptions: list[Subscription] = []
         self.posted: dict[str | None, _Posted] = {}  # by inbound id, in the order of their taking
         self.answering: InboundMessage | None = None
         self.pieces: list[str] = []  # of that answer
-        # Messages of which the clients were told, and whose answer is not saved yet.
+        # Notices that the clients have got, by inbound id; kept until the answer is saved.
         self.told: dict[str, Saved | Refused] = {}
 
     def tell(self, event: Event) -> bool:
-        """Let everybody know; return whether somebody was left behind for it."""
+        """Put an event into all subscriptions; return whether that left a client behind."""
         for subscription in self.subscriptions:
             subscription.put(event)
         before = len(self.subscriptions)
@@ -82,7 +82,7 @@ class _Chat:
 
 
 class LiveChannel:
-    """Implements `Channel`, `StreamingChannel` and `ConfirmingChannel` for connected clients.
+    """Implements `Channel`, `StreamingChannel`, `ConfirmingChannel` and `RefusingChannel` for connected clients.
 
     Args:
         name: The channel's name.
@@ -92,7 +92,7 @@ class LiveChannel:
         if not is_channel(name):
             raise ValueError(f"a channel is 1 to 32 of a-z, 0-9 and -, not {name!r}")
         self.name = name
-        self._chats: dict[str, _Chat] = {}  # those with somebody attached or something under way
+        self._chats: dict[str, _Chat] = {}  # those with a client attached or a message under way
         self._inbound: InboundSender | None = None
         self._phase: Phase = "starting"
         self._sending: set[trio.CancelScope] = set()  # of messages that wait for room in the inbox
@@ -105,10 +105,10 @@ class LiveChannel:
 
     @asynccontextmanager
     async def attach(self, chat_id: str) -> AsyncIterator[Subscription]:
-        """Listen to a chat for a block.
+        """Subscribe to a chat for a block.
 
-        Entering and leaving do not wait: what `under_way` says right after entering, and the events that come, fit
-        together.
+        Entering and leaving have no checkpoint. The result of `under_way` right after entering, and the events from
+        then on, are therefore consistent.
         """
         subscription = Subscription()
         self._chat(chat_id).subscriptions.append(subscription)
@@ -121,7 +121,7 @@ class LiveChannel:
             self._forget_idle(chat_id)
 
     def under_way(self, chat_id: str) -> UnderWay:
-        """Return what is going on in a chat."""
+        """Return the unanswered messages of a chat, and the answer in progress."""
         chat = self._chats.get(chat_id)
         if chat is None:
             return UnderWay()
@@ -136,21 +136,20 @@ class LiveChannel:
         return chat is not None and inbound_id in chat.posted
 
     async def post(self, chat_id: str, inbound_id: str, text: str) -> None:
-        """Hand over what a person wrote; waits while the chat, or the channel, has too many waiting.
+        """Hand over a person's message; wait while the chat or the channel has too many waiting messages.
 
-        One that is posted again while it waits or is being answered is the same one.
+        A message that is posted again while it waits or is being answered counts as the same message.
 
         Raises:
-            ChannelNotRunningError: Nobody takes it, yet or any more; it was not taken.
+            ChannelNotRunningError: The channel does not run yet, or no longer; the message was not taken.
 
-        Cancellation: it was not taken.
+        Cancellation: the message was not taken.
         """
         await trio.lowlevel.checkpoint()
         while (earlier := self._posted(chat_id, inbound_id)) is not None:
             if earlier.taken:
-                if event := self._chat(chat_id).told.get(
-                    inbound_id
-                ):  # who sends it again was not there when it was told
+                # A client that posts again has missed the notice.
+                if event := self._chat(chat_id).told.get(inbound_id):
                     self._tell(chat_id, event)
                 return
             await earlier.settled.wait()
@@ -182,7 +181,7 @@ class LiveChannel:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """See `Channel.run`; takes what is posted until it is cancelled. What waits for room then is refused."""
+        """Accept posts until cancelled (`Channel.run`). A post that waits for room then raises an error."""
         self._inbound, self._phase = inbound, "running"
         try:
             task_status.started()
@@ -193,7 +192,7 @@ class LiveChannel:
                 scope.cancel()
 
     async def send_delta(self, delta: OutboundDelta) -> None:
-        """See `StreamingChannel.send_delta`; it waits for nobody."""
+        """Queue the next piece for all clients, without waiting for any (`StreamingChannel.send_delta`)."""
         await trio.lowlevel.checkpoint()
         self._take(delta.reply_to)
         chat = self._chat(delta.chat_id)
@@ -203,7 +202,7 @@ class LiveChannel:
         self._tell(delta.chat_id, Delta(delta.text, delta.reply_to.inbound_id))
 
     async def send(self, message: OutboundMessage) -> None:
-        """See `Channel.send`; where nobody is connected, the answer waits in the session."""
+        """Queue an answer for all clients (`Channel.send`); without a client, it is in the session alone."""
         await trio.lowlevel.checkpoint()
         to = message.reply_to
         if to is not None:
@@ -213,7 +212,7 @@ class LiveChannel:
         self._forget_idle(message.chat_id)
 
     def confirm(self, message: InboundMessage, *, answered: bool) -> None:
-        """See `ConfirmingChannel.confirm`; the clients are told once."""
+        """Notify the clients, once, that a message is saved (`ConfirmingChannel.confirm`)."""
         inbound_id = message.inbound_id
         if inbound_id is None or message.chat_id not in self._chats:
             return
@@ -224,7 +223,7 @@ class LiveChannel:
         self._forget_idle(message.chat_id)
 
     def refuse(self, message: InboundMessage, reason: str) -> None:
-        """See `RefusingChannel.refuse`; the clients are told once, and never after that that it is saved."""
+        """Notify the clients, once, that a message is refused; no later notice says that it is saved."""
         if message.inbound_id is not None and message.chat_id in self._chats:
             self._inform(message, Refused(reason, message.inbound_id))
 
@@ -238,11 +237,11 @@ class LiveChannel:
         return None if chat is None else chat.posted.get(inbound_id)
 
     def _take(self, message: InboundMessage) -> None:
-        """Note that a message was taken, and say so once; the loop may be faster than the task that posted it."""
+        """Note that a message was taken, and notify the clients once; the loop may precede the posting task here."""
         posted = self._posted(message.chat_id, message.inbound_id)
         if posted is not None and not posted.taken:
             posted.taken = True
-            # Behind those that were taken before it, however long each of them had waited for that.
+            # Moved to the end: the order is that of taking, which need not be that of posting.
             waiting = self._chats[message.chat_id].posted
             waiting[message.inbound_id] = waiting.pop(message.inbound_id)
             self._tell(message.chat_id, _said(message))
@@ -258,7 +257,7 @@ class LiveChannel:
         self._forget_idle(message.chat_id)
 
     def _inform(self, message: InboundMessage, event: Saved | Refused) -> None:
-        """Tell the clients what became of a message, once."""
+        """Notify the clients, once, that a message is saved or refused."""
         self._take(message)
         chat = self._chats[message.chat_id]
         if event.id in chat.told:

@@ -1,6 +1,6 @@
-"""One channel as the gateway has it: a failure of the channel ends here, and is logged, counted and shown as its own.
+"""The gateway's side of a channel: contains its failures, logs and counts them, and attributes them to the channel.
 
-A channel may be foreign code. docs/embedding.md says which exceptions it may raise, and the consequence of others.
+A channel may be foreign code. docs/embedding.md lists the exceptions that it may raise, and the consequence of others.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from miniclaw.loggers import get_logger
 from miniclaw.secret import redact
 
 ChannelCall: TypeAlias = Literal["run", "send", "send_delta", "confirm", "refuse"]
-"""A method of a channel, by which its failures are counted."""
+"""A method of a channel; failures are counted by method."""
 
 CHANNEL_CALLS: Final[tuple[ChannelCall, ...]] = get_args(ChannelCall)
 
 ChannelPhase: TypeAlias = Literal["starting", "running", "failed", "ended"]
-"""How a channel is.
+"""The state of a channel.
 
 ``starting``: it does not accept messages yet. ``running``: it does. ``failed``: its `run` has raised, and is called
 again soon. ``ended``: its `run` has returned, or has raised `ChannelEndedError`.
@@ -40,7 +40,7 @@ log = get_logger("miniclaw.channels")
 
 
 class Port:
-    """A channel and how it is. Changed on the trio thread only.
+    """A channel and its state. Changed on the trio thread only.
 
     Args:
         name: The channel's name.
@@ -48,19 +48,19 @@ class Port:
 
     Attributes:
         channel: The channel; only the supervisor calls its `run`.
-        streams: Whether it is a `StreamingChannel`.
-        confirms: Whether it is a `ConfirmingChannel`.
-        phase: How it is; changed by the supervisor only, and so are the next two.
-        starts_at: When a failed one is started again, on trio's clock.
-        ended_by: The error that ended it for good; None: there is none.
-        failures: How often each of its methods has failed.
-        last_failure: A word or a sentence about the last failure of its `run`; None: there was none.
+        streams: True if the channel is a `StreamingChannel`.
+        confirms: True if the channel is a `ConfirmingChannel`.
+        phase: The channel's state. Only the supervisor changes this attribute and the next two.
+        starts_at: Time on trio's clock at which a failed channel is started again.
+        ended_by: The error that ended the channel for good; None: there is none.
+        failures: Number of failures of each method.
+        last_failure: A word or a sentence about the last failure of `run`; None: there was none.
     """
 
     def __init__(self, name: str, channel: Channel) -> None:
         self.name = name
         self.channel = channel
-        # Found out once: whether something fits a protocol takes longer than most of what a turn does.
+        # Checked once: an isinstance() with a protocol takes longer than most steps of a turn.
         self._streaming = channel if isinstance(channel, StreamingChannel) else None
         self._confirming = channel if isinstance(channel, ConfirmingChannel) else None
         self._refusing = channel if isinstance(channel, RefusingChannel) else None
@@ -75,16 +75,16 @@ class Port:
         return f"<Port {self.name} {self.phase} failures={sum(self.failures.values())}>"
 
     def starts_in_seconds(self) -> float | None:
-        """Return in how many seconds the channel is started again; None: it has not failed."""
+        """Return the seconds until a failed channel is started again; None: the channel is in another phase."""
         return max(0.0, self.starts_at - trio.current_time()) if self.phase == "failed" else None
 
     async def send(self, message: OutboundMessage) -> None:
-        """Deliver a message, if the channel can."""
+        """Deliver a message; a failure of the channel is logged and counted."""
         with Contained(partial(self._failed, "send")):
             await self.channel.send(message)
 
     async def send_delta(self, delta: OutboundDelta) -> bool:
-        """Show the next piece of an answer; return whether the channel did, and takes further ones."""
+        """Show the next piece of an answer; return whether the channel did, and takes further pieces."""
         if self._streaming is None:
             await trio.lowlevel.checkpoint()
             return False
@@ -94,13 +94,13 @@ class Port:
         return False
 
     def confirm(self, message: InboundMessage, *, answered: bool) -> None:
-        """Let a channel that wants to know, know that a message is on disk."""
+        """Notify the channel, if it is a `ConfirmingChannel`, that a message is on disk."""
         if self._confirming is not None:
             with Contained(partial(self._failed, "confirm")):
                 self._confirming.confirm(message, answered=answered)
 
     def refuse(self, message: InboundMessage, reason: str) -> None:
-        """Let a channel that wants to know, know that a message is not kept."""
+        """Notify the channel, if it is a `RefusingChannel`, that a message is not kept."""
         if self._refusing is not None:
             with Contained(partial(self._failed, "refuse")):
                 self._refusing.refuse(message, reason)
@@ -110,13 +110,13 @@ class Port:
         is_trouble = only(error, ChannelError) is not None
         if is_trouble and call == "send":
             log.error("Reply could not be delivered", channel=self.name, error=reason_of(error))
-        elif is_trouble and call == "send_delta":  # the whole is sent all the same
+        elif is_trouble and call == "send_delta":  # the whole answer is sent all the same
             log.warning("Piece of a reply could not be delivered", channel=self.name, error=reason_of(error))
         else:
             log.bug("Channel failed", error, channel=self.name, call=call)
 
 
 def reason_of(error: Exception) -> str:
-    """Return a word or a sentence about a failure of a channel: its own sentence, or the class of a bug."""
+    """Return the sentence of a channel's own error, or the class name of any other exception."""
     trouble = only(error, ChannelError)
     return name_of(error) if trouble is None else redact(text_of(trouble))

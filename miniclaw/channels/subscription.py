@@ -1,8 +1,8 @@
-"""What a client that is connected right now is told, and the queue in which that waits for it.
+"""The events for a connected client, and the queue in which they wait for it.
 
-The events are plain Structs with a ``type`` when they are encoded, so that they can go over a wire as they are. A
-queue is bounded, in events and in characters: whoever does not take what comes is left behind, and comes back later;
-nobody waits for them.
+The events are plain Structs with a ``type`` when they are encoded, so that they can be sent over a wire unchanged. A
+queue is bounded, in events and in characters. A client that does not take its events in time is left behind and has to
+connect again; no task waits for it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ MAX_QUEUED_EVENTS: Final = 256
 """Events that may wait for one client, inclusive."""
 
 MAX_QUEUED_CHARS: Final = 2_000_000
-"""Characters of text in them, inclusive; the longest answer fits in several times."""
+"""Characters of text in the events of one client, inclusive; several times the longest answer."""
 
 MAX_TAKEN_CHARS: Final = 200_000
-"""What is taken at once ends with the event that goes beyond so many characters."""
+"""Characters of text in one batch; the event that reaches or exceeds this number ends the batch."""
 
 GATHER_SECONDS: Final = 0.02
-"""How long a person's message and a piece of an answer wait for others to go with them; the whole answer makes its
-pieces needless."""
+"""How long a person's message and a piece of an answer wait for others, to form one batch; the whole answer replaces
+the pieces that wait last in the queue."""
 
 SAVED_GATHER_SECONDS: Final = 0.25
-"""How long the news that a message is saved waits for company."""
+"""How long the notice that a message is saved or refused waits for others, to form one batch."""
 
 
 class PersonSaid(Struct, frozen=True, tag="message"):
@@ -54,10 +54,10 @@ class Saved(Struct, frozen=True, tag="saved"):
 
 
 class Refused(Struct, frozen=True, tag="error"):
-    """A person's message is in no session and never will be; it is not to be sent again.
+    """A person's message is in no session and never will be; it must not be sent again.
 
     Attributes:
-        detail: Why.
+        detail: The reason.
         id: The channel's own id of the message.
     """
 
@@ -69,8 +69,8 @@ class Delta(Struct, frozen=True, tag="delta"):
     """The next piece of an answer.
 
     Attributes:
-        text: What follows the pieces before it.
-        to: Which message is being answered, by its id.
+        text: The continuation of the pieces before it.
+        to: Id of the message that is being answered.
     """
 
     text: str
@@ -81,9 +81,9 @@ class Replied(Struct, frozen=True, tag="reply"):
     """A message is answered, or never will be.
 
     Attributes:
-        text: The whole answer; it stands for all pieces that came of it.
-        failed: It is no answer, or an unfinished one, and says why.
-        to: Which message is answered, by its id.
+        text: The whole answer; it replaces all of its pieces.
+        failed: If true, the text is no answer, or an unfinished one, and gives the reason.
+        to: Id of the message that is answered.
     """
 
     text: str
@@ -103,7 +103,7 @@ _GATHERED: Final[dict[type[Event], float]] = {
 
 
 class _Pieces:
-    """Pieces of one answer that nobody has taken yet; they are handed over as one."""
+    """Queued pieces of one answer; the client gets them as one."""
 
     def __init__(self, first: Delta) -> None:
         self.to = first.to
@@ -114,17 +114,17 @@ class _Pieces:
 
 
 class Subscription:
-    """What waits for one client. `put` is the hub's; all of it happens on the trio thread.
+    """The queue of one client. Only the hub calls `put`; all methods run on the trio thread.
 
     Attributes:
-        left_behind: Whether too much waited: there will be no more events, and those that waited are dropped.
+        left_behind: True if the queue exceeded a bound: the queued events were dropped, and no more are accepted.
     """
 
     def __init__(self) -> None:
         self.left_behind = False
         self._waiting: deque[PersonSaid | Saved | Refused | Replied | _Pieces] = deque()
         self._chars = 0  # in `_waiting`
-        self._due = math.inf  # when the first of them has waited long enough, on trio's clock
+        self._due = math.inf  # when the first of them is due, on trio's clock
         self._in_haste = False
         self._changed = trio.Event()
         self._emptied = trio.Event()
@@ -133,7 +133,7 @@ class Subscription:
         return f"<Subscription waiting={len(self._waiting)} left_behind={self.left_behind}>"
 
     def put(self, event: Event) -> None:
-        """Let an event wait for the client, or leave it behind if too much does."""
+        """Queue an event, or leave the client behind if the queue exceeds a bound."""
         if self.left_behind:
             return
         last = self._waiting[-1] if self._waiting else None
@@ -144,7 +144,7 @@ class Subscription:
                 self._waiting.append(_Pieces(event))
         else:
             if isinstance(event, Replied) and isinstance(last, _Pieces) and last.to == event.to:
-                self._forget(self._waiting.pop())  # the whole says it as well
+                self._forget(self._waiting.pop())  # the whole answer contains them
             self._waiting.append(event)
         self._chars += _chars(event)
         if len(self._waiting) > MAX_QUEUED_EVENTS or self._chars > MAX_QUEUED_CHARS:
@@ -158,14 +158,14 @@ class Subscription:
             self._changed.set()
 
     async def next_events(self) -> list[Event] | None:
-        """Return what comes next, in its order, at least one; or None if the client was left behind.
+        """Return the next batch, at least one event, in order; None if the client was left behind.
 
-        Cancellation: nothing was taken.
+        Cancellation: no event was taken.
         """
         await trio.lowlevel.checkpoint()
         while not self.left_behind and not (self._waiting and (self._in_haste or self._due <= trio.current_time())):
             self._changed = trio.Event()
-            if self._due == math.inf:  # most of the time; a scope costs more than what is sent
+            if self._due == math.inf:  # the usual case; a cancel scope costs more than the event
                 await self._changed.wait()
             else:
                 with trio.move_on_at(self._due):
@@ -186,7 +186,7 @@ class Subscription:
         return events
 
     async def emptied(self) -> None:
-        """Wait until nothing waits; from now on nothing waits for company any more."""
+        """Wait until the queue is empty; from now on events do not wait to form a batch."""
         self._in_haste = True
         self._changed.set()
         await trio.lowlevel.checkpoint()

@@ -1,6 +1,7 @@
-"""Runs the channels beside one another. One that fails is started again after a pause, and the others go on.
+"""Runs the channels at the same time. A channel that fails is started again after a pause; the others are unaffected.
 
-The pause doubles with each failure, up to a bound, and begins anew after the channel has run for longer than that.
+The pause doubles with each failure, up to `LONGEST_PAUSE_SECONDS`. It is reset once the channel has run for longer than
+that.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ FIRST_PAUSE_SECONDS: Final = 1
 LONGEST_PAUSE_SECONDS: Final = 60
 
 STARTING_SECONDS: Final = 5
-"""How long the start of the gateway waits for the channels to accept messages."""
+"""Longest time that the start of the gateway waits for the channels to accept messages."""
 
 _SHOWN_CHARS: Final = 80
 
@@ -29,14 +30,14 @@ log = get_logger("miniclaw.channels")
 
 
 def channels_by_name(channels: Iterable[Channel], taken: Iterable[str] = ()) -> dict[str, Channel]:
-    """Return channels by their names.
+    """Return the channels by name.
 
     Args:
         channels: The channels.
-        taken: Names that others have.
+        taken: The names of the gateway's own channels.
 
     Raises:
-        ConfigError: A name has another form, or is taken; the first such name.
+        ConfigError: A name is malformed, or is taken; the first such name is reported.
     """
     found: dict[str, Channel] = {}
     for channel in channels:
@@ -57,9 +58,9 @@ def channels_by_name(channels: Iterable[Channel], taken: Iterable[str] = ()) -> 
 async def run_channels(
     ports: Mapping[str, Port], inbox: InboundSender, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Run channels until the last one has ended; without any, until cancelled.
+    """Run the channels until the last one has ended; without channels, until cancelled.
 
-    It has started when each channel accepts messages, has failed or ended, or has had `STARTING_SECONDS` for that.
+    The start is reported once each channel accepts messages, has failed or has ended, or after `STARTING_SECONDS`.
 
     Cancellation: the channels are cancelled.
     """
@@ -79,11 +80,11 @@ async def run_channels(
 
 
 def raise_ended(ports: Mapping[str, Port]) -> None:
-    """Raise the errors that have ended channels for good, where all channels have ended.
+    """Raise the errors that have ended channels for good, if all channels have ended.
 
     Raises:
-        ChannelEndedError: It has ended one channel.
-        ExceptionGroup: Errors of that kind have ended several.
+        ChannelEndedError: This error has ended one channel.
+        ExceptionGroup: Errors of that kind have ended several channels.
     """
     errors = [port.ended_by for port in ports.values() if port.ended_by is not None]
     if not errors or _some_go_on(ports):
@@ -101,7 +102,7 @@ class _Run:
     Args:
         port: The channel.
         ports: All channels.
-        inbox: What people write goes there.
+        inbox: Takes the messages of the channel.
 
     Attributes:
         settled: Set when the channel accepts messages, has failed or has ended for the first time.
@@ -137,7 +138,7 @@ class _Run:
         port.ended_by = only(error, ChannelEndedError)
         if port.ended_by is not None:
             port.phase = "ended"
-            if _some_go_on(self._ports):  # else it is raised at the end, and one sentence is enough
+            if _some_go_on(self._ports):  # else `raise_ended` reports it, and once is enough
                 log.error("Channel cannot go on, and has ended", channel=self.name, error=port.last_failure)
             return
         port.phase = "failed"
@@ -159,7 +160,7 @@ class _Run:
         self.settled.set()
 
     async def send(self, message: InboundMessage, /) -> None:
-        """See `InboundSender.send`.
+        """Pass a message to the inbox (`InboundSender.send`).
 
         Raises:
             ForeignMessageError: The message bears the name of another channel; it was not taken.
@@ -168,7 +169,7 @@ class _Run:
         await self._inbox.send(message)
 
     def send_nowait(self, message: InboundMessage, /) -> None:
-        """See `InboundSender.send_nowait`.
+        """Pass a message to the inbox without waiting (`InboundSender.send_nowait`).
 
         Raises:
             ForeignMessageError: The message bears the name of another channel; it was not taken.

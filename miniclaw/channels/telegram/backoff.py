@@ -1,6 +1,6 @@
-"""How long to wait after a call that failed, and what to say about it. Pure.
+"""The delay after a failed call, and the log level and advice for it. Pure.
 
-A bout of trouble lasts from the first failure to the next success. Each kind of trouble is told once in a bout.
+A bout of trouble lasts from the first failure to the next success. Each kind of trouble is logged once in a bout.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from miniclaw.channels.telegram.client import BotError, Trouble
 
 FIRST_DELAY_SECONDS: Final = 1.0
 MAX_DELAY_SECONDS: Final = 60.0
-"""Longest wait that is chosen here, unless a person has to do something; Telegram may ask for a longer one."""
+"""Longest delay chosen here, unless a person has to act; Telegram may ask for a longer one."""
 
 PERSON_DELAY_SECONDS: Final = 60.0
-"""How long to wait, from the beginning, where only a person can set it right."""
+"""Delay, from the first failure on, if only a person can end the trouble."""
 
 _ADVICE: Final[dict[Trouble, str]] = {
     "conflict": "another program polls with the same token; only one may",
@@ -28,12 +28,12 @@ _ADVICE: Final[dict[Trouble, str]] = {
 
 
 class Verdict(Struct, frozen=True):
-    """What to do after a failure.
+    """The reaction to a failure.
 
     Attributes:
-        delay_seconds: How long to wait.
-        level: How to log it; None: it was said before.
-        advice: What a person can do about it.
+        delay_seconds: Seconds until the next attempt.
+        level: The log level; None: the trouble was logged before in this bout.
+        advice: The remedy that a person has, if any.
     """
 
     delay_seconds: float
@@ -42,18 +42,18 @@ class Verdict(Struct, frozen=True):
 
 
 class Bout:
-    """A bout of trouble, or none."""
+    """The present bout of trouble, if any."""
 
     def __init__(self) -> None:
         self._failures = 0
         self._told: set[Trouble] = set()
 
     def failed(self, error: BotError, chance: float) -> Verdict:
-        """Take note of a failure.
+        """Take note of a failure, and return the reaction to it.
 
         Args:
             error: The failure.
-            chance: From 0 to 1, at random, so that those who failed together do not come together again.
+            chance: A random number from 0 to 1, so that clients that failed together do not retry together.
         """
         self._failures += 1
         backoff = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * math.exp2(min(self._failures, 20) - 1))
@@ -67,7 +67,7 @@ class Bout:
 
     @property
     def is_over(self) -> bool:
-        """Whether there is no trouble."""
+        """True if there is no trouble."""
         return not self._failures
 
     def ended(self) -> bool:

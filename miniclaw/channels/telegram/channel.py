@@ -1,12 +1,12 @@
-"""The Telegram channel: updates in, replies out, and an update confirmed only when it is safe.
+"""The Telegram channel: receives updates, sends replies, and confirms an update only when it is safe.
 
-Three things go on at the same time: updates are asked for and taken; messages are handed over to the agent; what is
-said goes out, for the agent and for the channel itself. An update is *open* until the agent has confirmed that its
-message and the answer are on disk (see `ConfirmingChannel`), or, where there is nothing to record, until it is dealt
-with. Telegram is only ever told to forget what lies before the first open update (see `offsets`).
+Three activities run at the same time: updates are polled; messages are handed over to the agent; replies of the agent
+and notices of the channel are sent. An update is *open* until the agent has confirmed that its message and the answer
+are on disk (see `ConfirmingChannel`). An update with nothing to record is open until the channel has handled it.
+Telegram is asked to forget only the updates before the first open one (see `offsets`).
 
-Shutdown: whoever cancels `run` ends the polling at once; `send` and `confirm` go on working, and `close` tells
-Telegram what was confirmed meanwhile.
+Shutdown: cancelling `run` ends the polling at once. `send` and `confirm` continue to work, and `close` reports the
+latest confirmations to Telegram.
 """
 
 from __future__ import annotations
@@ -31,10 +31,13 @@ from miniclaw.errors import ChannelError
 from miniclaw.loggers import get_logger
 
 POLL_INTERVAL_SECONDS: Final = 1.0
-"""How long it takes between two polls that bring nothing new: while something is open, Telegram does not wait."""
+"""Time from a poll without new updates to the next, unless an update is closed earlier.
+
+While an update is open, Telegram answers a poll at once.
+"""
 
 CLOSING_SECONDS: Final = 1.0
-"""How long telling Telegram what is confirmed may take at the end."""
+"""Time limit for the last report of confirmations to Telegram."""
 
 MAX_STRANGERS_LOGGED: Final = 100
 MAX_SAID_ONCE: Final = 1000
@@ -48,10 +51,10 @@ class TelegramChannel:
     """Implements `miniclaw.channels.base.Channel` and `ConfirmingChannel`.
 
     Args:
-        client: For the calls.
+        client: Calls the Bot API.
         config: The table ``[telegram]``.
-        poller: Asks for updates; None: one over the client.
-        sender: Sends; None: one over the client.
+        poller: Polls for updates; None: one that uses the client.
+        sender: Sends messages; None: one that uses the client.
     """
 
     name = CHANNEL
@@ -71,11 +74,11 @@ class TelegramChannel:
         # All of these are changed on the trio thread only, in synchronous steps.
         self._offsets = Offsets()
         self._deliveries = Deliveries()
-        self._typing: dict[int, trio.Event] = {}  # by update; set when there is nothing more to show
+        self._typing: dict[int, trio.Event] = {}  # by update id; set when the indication has to end
         self._closed = trio.Event()  # set when an update was closed; replaced before each poll
         self._changed = trio.Event()  # set when there may be something to hand over; replaced before each look
-        self._strangers: set[int] = set()  # those who were logged
-        self._said: dict[str, None] = {}  # keys of what is said only once; the oldest first
+        self._strangers: set[int] = set()  # ids that were logged
+        self._said: dict[str, None] = {}  # keys of notices that are sent only once; the oldest first
         self._complained = False  # about an update without an id
 
     def __repr__(self) -> str:
@@ -89,9 +92,9 @@ class TelegramChannel:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """See `Channel.run`; it never ends by itself. Whether Telegram can be reached is not waited for.
+        """Receive updates until cancelled (`Channel.run`). The start does not wait for a connection to Telegram.
 
-        Cancellation: what the agent has is not taken back; `send` and `confirm` go on working.
+        Cancellation: the agent keeps the messages that it has; `send` and `confirm` continue to work.
         """
         if not self._allowed_users:
             log.warning(
@@ -107,18 +110,18 @@ class TelegramChannel:
         """Let these users talk to the bot from now on, and no others; on the trio thread.
 
         Args:
-            users: Their ids. What the agent has of others already is answered.
+            users: Their ids. Messages already taken from other users are still answered.
         """
         self._allowed_users = frozenset(users)
 
     async def close(self) -> None:
-        """Tell Telegram what was confirmed since the last poll, unless there is trouble; at most `CLOSING_SECONDS`."""
+        """Report the confirmations since the last poll, unless there is trouble; takes at most `CLOSING_SECONDS`."""
         offset = self._offsets.offset
         if offset is None or not self._poller.is_well:
             return
         try:
             await self._poller.forget_below(offset, CLOSING_SECONDS)
-        except BotError as error:  # they come again at the next start, and are recognised
+        except BotError as error:  # the updates are delivered again at the next start
             log.debug("Telegram could not be told what is confirmed", error=str(error))
         else:
             self._offsets.heard(offset)
@@ -126,9 +129,10 @@ class TelegramChannel:
     # For the agent --------------------------------------------------------------------------------------------
 
     async def send(self, message: OutboundMessage) -> None:
-        """See `Channel.send`.
+        """Send a message to its chat (`Channel.send`).
 
-        That the turn of a message failed is said once, however often it is handed over, until it is on disk.
+        Until a message is on disk, the failure of its turn is reported to the person once, however often the message is
+        handed over.
         """
         delivery = self._deliveries.find(message.reply_to)
         if delivery is None:
@@ -145,7 +149,7 @@ class TelegramChannel:
             self._changed.set()
 
     def confirm(self, message: InboundMessage, *, answered: bool) -> None:
-        """See `ConfirmingChannel.confirm`."""
+        """Take note that a message is on disk; once it is answered, too, close its update."""
         delivery = self._deliveries.find(message)
         if delivery is None:
             return
@@ -175,7 +179,7 @@ class TelegramChannel:
                     await self._closed.wait()
 
     def _take(self, data: Raw, nursery: trio.Nursery) -> bool:
-        """Take an update; return whether it is a new one."""
+        """Take an update; return whether it is new."""
         try:
             update = decode_update(data)
         except UpdateFormatError as error:
@@ -186,7 +190,7 @@ class TelegramChannel:
         return True
 
     def _take_malformed(self, error: UpdateFormatError) -> bool:
-        if error.update_id is None:  # it cannot be confirmed, so it may come for ever
+        if error.update_id is None:  # it cannot be confirmed, so it may be delivered for ever
             if not self._complained:
                 log.warning("Telegram delivers an update without an id", error=str(error))
             self._complained = True
@@ -214,7 +218,7 @@ class TelegramChannel:
         self._close(update.update_id)
 
     async def _say(self, update_id: int, notice: Notice) -> None:
-        """Say what the channel itself has to say; if that fails, it is not said."""
+        """Send a notice of the channel itself; a notice that fails is not sent again."""
         try:
             await self._sender.send(notice.about.chat_id, notice.text, notice.about.metadata)
         except ChannelError as error:
@@ -234,7 +238,7 @@ class TelegramChannel:
     def _log_stranger(self, stranger: Stranger) -> None:
         if stranger.user_id in self._strangers or len(self._strangers) >= MAX_STRANGERS_LOGGED:
             return
-        if not stranger.private:  # the members of a group are nobody's business
+        if not stranger.private:  # the members of a group are private
             log.debug("Telegram message of a stranger in a group is ignored", user_id=stranger.user_id)
             return
         self._strangers.add(stranger.user_id)
@@ -284,5 +288,5 @@ def _metadata(message: OutboundMessage) -> dict[str, str]:
 
 
 def _printable_name(name: str | None) -> str | None:
-    """Return a public name, which strangers choose, for the log."""
+    """Return a public name for the log, if it has the usual form: strangers choose theirs."""
     return name if name is None or _USERNAME.fullmatch(name) else "(odd)"

@@ -1,9 +1,9 @@
-"""One call of a method of the Bot API, and what can come of it.
+"""Calls of the Bot API's methods, and the errors of such calls.
 
-The token is a part of every address. It is in no text that leaves this module: foreign errors are told by their kind,
-what a server says is redacted, and httpx2's own loggers are kept quiet (see `miniclaw.http_client`).
+The token is a part of every address, but of no text that leaves this module. The texts of foreign errors and of servers
+are redacted, and httpx2's own loggers are kept quiet (see `miniclaw.http_client`).
 
-Importing this needs httpx2, the extra ``telegram``.
+Importing this module needs httpx2, the extra ``telegram``.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from miniclaw.http_client import describe, read_some, shorten
 from miniclaw.secret import Secret
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
-"""Largest answer, inclusive. A hundred messages of 4,096 characters are some 2 MB."""
+"""Largest answer, inclusive. A hundred messages of 4,096 characters take some 2 MB."""
 
 CALL_SECONDS: Final = 20
-"""How long a call may take that does not wait for anything."""
+"""Time limit of a call, apart from the time that Telegram is asked to wait."""
 
 CONNECT_SECONDS: Final = 10
 
@@ -38,18 +38,22 @@ _MAX_RETRY_AFTER_SECONDS: Final = 3600.0
 Trouble: TypeAlias = Literal[
     "network", "server", "busy", "conflict", "webhook", "token", "forbidden", "refused", "answer"
 ]
-"""Why a call failed: the connection; 5xx; 429; another poller; a webhook; 401 or 404; 403; any other 4xx; no answer of
-the Bot API's form."""
+"""The cause of a failed call.
+
+``network``: no connection, or no whole answer in time. ``server``: 5xx. ``busy``: 429. ``conflict``: 409, another
+program polls. ``webhook``: 409, the bot has a webhook. ``token``: 401 or 404. ``forbidden``: 403. ``refused``: any
+other 4xx, or a malformed address. ``answer``: an answer that is not of the Bot API's form.
+"""
 
 
 class BotError(ChannelError):
     """A call that failed.
 
     Attributes:
-        trouble: Why.
-        retry_after: For how many seconds Telegram asks to wait.
-        moved_to: The id that the chat has now.
-        accepted: Whether Telegram had said that it is done, before the rest of its answer was lost.
+        trouble: The cause.
+        retry_after: Seconds that Telegram asks to wait; None: it does not ask.
+        moved_to: The chat's new id; None: the chat has not moved.
+        accepted: True if Telegram had reported success before the rest of its answer was lost.
     """
 
     def __init__(
@@ -72,9 +76,9 @@ class BotClient:
     """Calls methods of the Bot API.
 
     Args:
-        http: Whoever made it closes it.
+        http: The HTTP client; the caller closes it.
         api_base: The address of the Bot API.
-        token: The bot's.
+        token: The bot's token.
         clock: The wall clock.
     """
 
@@ -88,12 +92,12 @@ class BotClient:
         """Call a method and return its result.
 
         Args:
-            method: Its name.
-            values: Its parameters.
-            within_seconds: When the whole answer has to be there.
+            method: The method's name.
+            values: The method's parameters.
+            within_seconds: Time limit for the whole answer.
 
         Raises:
-            BotError: It failed.
+            BotError: The call failed.
         """
         try:
             with trio.fail_after(within_seconds):
@@ -113,7 +117,7 @@ class BotClient:
                 )
                 status = response.status_code
                 chunks = await opened.enter_async_context(aclosing(response.aiter_raw()))
-                # The generators below this one are only ended by reading on: to the end, or until that is cancelled.
+                # httpx2's inner generators end only by a further read: one that reaches the end, or is cancelled.
                 opened.push_async_callback(_read_end, chunks)
                 data, complete = await read_some(chunks, MAX_ANSWER_BYTES)
         except httpx2.HTTPError as error:
@@ -143,7 +147,7 @@ def _result(status: int, answer: Answer | None, data: bytes, retry_after: float 
     """Return the result of an answer.
 
     Raises:
-        BotError: It has none.
+        BotError: The answer has no result.
     """
     if answer is not None and answer.ok and status == 200:
         return answer.result

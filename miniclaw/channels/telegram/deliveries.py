@@ -1,10 +1,10 @@
-"""Messages on their way to the agent: which is handed over when, and when again. Pure; times are trio's.
+"""Messages on their way to the agent, and the times at which they are handed over. Pure; times are trio's.
 
-A chat has one message at the agent at a time, until its answer is on disk; the others of the chat wait here, and at
-Telegram, where they survive whatever happens. So the order of a chat holds, whatever is refused or fails, and one
-chat never waits for another.
+A chat has one message at the agent at a time, until its answer is on disk. The chat's other messages wait here, and at
+Telegram, where they survive any failure of this program. Refusals and failures therefore do not change the order of a
+chat, and no chat waits for another.
 
-A message whose turn failed, and that is not on disk, is handed over again, later and later, up to every
+A message whose turn failed, and that is not on disk, is handed over again, after growing delays of at most
 `MAX_DELAY_SECONDS`.
 """
 
@@ -20,7 +20,7 @@ from miniclaw.channels.base import InboundMessage
 FIRST_DELAY_SECONDS: Final = 2.0
 MAX_DELAY_SECONDS: Final = 30.0
 REFUSED_DELAY_SECONDS: Final = 1.0
-"""How long a message waits for which the agent had no room."""
+"""Delay of a message for which the agent had no room."""
 
 FOREVER: Final = float("inf")
 
@@ -29,13 +29,13 @@ class Delivery(Struct, eq=False):
     """A message on its way.
 
     Attributes:
-        update_id: The update that brought it.
+        update_id: Id of the update that brought it.
         message: The message.
-        state: Where it is: it waits here; the agent has it; the agent has had its say about it.
-        saved: Whether it is on disk: the agent will not need it again, and confirms it by itself.
-        told: Whether the person knows of the failure of its turn.
-        due: When it is handed over (again), at the earliest.
-        handed_over: How many times it was.
+        state: ``waiting``: it waits here; ``at the agent``: its turn is in progress; ``over``: its turn has ended.
+        saved: True if the message is on disk. The agent does not need it again, and confirms it by itself.
+        told: True if the person was notified of the failure of its turn.
+        due: Earliest time of the next hand-over.
+        handed_over: Number of hand-overs so far.
     """
 
     update_id: int
@@ -48,7 +48,7 @@ class Delivery(Struct, eq=False):
 
 
 class Deliveries:
-    """All of them, by chat. Changed on the trio thread only, in synchronous steps."""
+    """All deliveries, by chat. Changed on the trio thread only, in synchronous steps."""
 
     def __init__(self) -> None:
         self._chats: dict[str, deque[Delivery]] = {}
@@ -58,21 +58,21 @@ class Deliveries:
         return f"<Deliveries chats={len(self._chats)} messages={len(self._by_id)}>"
 
     def add(self, update_id: int, message: InboundMessage) -> None:
-        """Take a message that has an `InboundMessage.inbound_id`; behind the others of its chat."""
+        """Append a message to those of its chat; it must have an `InboundMessage.inbound_id`."""
         delivery = Delivery(update_id, message)
         self._by_id[message.inbound_id or ""] = delivery
         self._chats.setdefault(message.chat_id, deque()).append(delivery)
 
     def find(self, message: InboundMessage | None) -> Delivery | None:
-        """Return the delivery of a message, if it is still on its way."""
+        """Return the delivery of a message, or None if the message is not on its way."""
         return None if message is None else self._by_id.get(message.inbound_id or "")
 
     def due(self, now: float) -> list[Delivery]:
-        """Return what has to be handed over now."""
+        """Return the deliveries to hand over now."""
         return [first for first in self._firsts() if first.due <= now]
 
     def next_due(self) -> float:
-        """Return when something has to be handed over next; `FOREVER`: unless something happens, never."""
+        """Return the time of the next hand-over; `FOREVER`: there is none until a delivery changes."""
         return min((first.due for first in self._firsts()), default=FOREVER)
 
     def hand_over(self, delivery: Delivery) -> None:
@@ -86,13 +86,13 @@ class Deliveries:
         delivery.due = now + REFUSED_DELAY_SECONDS
 
     def end_turn(self, delivery: Delivery, now: float, *, failed: bool, told: bool) -> None:
-        """Take note that the agent has had its say about a message.
+        """Take note that the turn of a message has ended.
 
         Args:
             delivery: The message.
             now: The time.
-            failed: It was not an answer, but why there is none.
-            told: Whether the person heard it.
+            failed: True if the reply was no answer, or an unfinished one.
+            told: True if the reply was sent to the person.
         """
         delivery.state = "over"
         if failed:
@@ -104,12 +104,12 @@ class Deliveries:
     def save(self, delivery: Delivery) -> None:
         """Take note that a message is on disk."""
         delivery.saved = True
-        delivery.told = False  # whatever fails from now on is another failure
+        delivery.told = False  # a failure from now on is another one, and is reported, too
         if delivery.state == "over":
             delivery.due = FOREVER
 
     def finish(self, delivery: Delivery) -> None:
-        """Forget a message: all that is to know of it is on disk."""
+        """Forget a message whose turn is over and on disk."""
         self._by_id.pop(delivery.message.inbound_id or "", None)
         chat = self._chats[delivery.message.chat_id]
         chat.remove(delivery)

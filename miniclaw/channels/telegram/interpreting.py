@@ -1,4 +1,4 @@
-"""What an update means: a message for the agent, a sentence from the channel itself, or nothing. Pure."""
+"""The meaning of an update: a message for the agent, a notice from the channel itself, or nothing. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from miniclaw.channels.telegram.wire import TelegramMessage, Update
 CHANNEL: Final = "telegram"
 
 MESSAGE_ID: Final = "message_id"
-"""The metadata of a message in a group: its id there, for the reply."""
+"""Metadata key of a message in a group: the message's id there, for the reply."""
 
 THREAD_ID: Final = "thread_id"
-"""The metadata of a message in a topic of a forum."""
+"""Metadata key of a message in a topic of a forum: the topic's id."""
 
 GREETING: Final = "Hello! Write me anything, and I answer. I remember this conversation."
 ONLY_TEXT: Final = "I understand only text; I cannot see what came with this message ({media})."
@@ -40,9 +40,10 @@ class Notice(Struct, frozen=True):
     """A sentence that the channel itself says.
 
     Attributes:
-        about: To which message; it says where it goes, too.
+        about: The message that caused it; it has the address as well.
         text: The sentence.
-        once: Where it is said only once: until the program ends it is not said again under the same key.
+        once: Key of a notice that is sent only once: until the program exits, its key is not used again. None: the
+            notice is always sent.
     """
 
     about: InboundMessage
@@ -51,12 +52,12 @@ class Notice(Struct, frozen=True):
 
 
 class Stranger(Struct, frozen=True):
-    """Somebody who is not allowed to talk to the bot; gets no answer.
+    """A user who may not talk to the bot; gets no answer.
 
     Attributes:
-        user_id: The id, for the configuration.
-        username: The public name, if there is one.
-        private: Whether it was to the bot alone.
+        user_id: The user's id, for the configuration.
+        username: The user's public name, if any.
+        private: True if the message was to the bot alone.
     """
 
     user_id: int
@@ -65,7 +66,7 @@ class Stranger(Struct, frozen=True):
 
 
 class Nothing(Struct, frozen=True):
-    """Nothing to do."""
+    """An update to ignore, with the reason for the log."""
 
     reason: str
 
@@ -74,12 +75,12 @@ Meaning: TypeAlias = ForAgent | Notice | Stranger | Nothing
 
 
 def interpret(update: Update, allowed_users: Container[int], bot_name: str | None) -> Meaning:
-    """Return what an update means.
+    """Return the meaning of an update.
 
     Args:
         update: The update.
         allowed_users: Ids of the users who may talk to the bot.
-        bot_name: The bot's own public name, if it is known: commands for other bots of a group are not for it.
+        bot_name: The bot's own public name, if it is known: commands to other bots of a group are ignored.
     """
     message = update.message
     if message is None:

@@ -1,10 +1,11 @@
-"""Which updates are dealt with, and up to where Telegram may forget them. Pure.
+"""The open and closed updates, and the offset below which Telegram may forget them. Pure.
 
-Telegram delivers everything from the lowest id that is not confirmed, and an offset confirms all below it. So the
-offset never passes an update that is still open, and those behind it that are closed come again and are recognised.
+Telegram delivers all updates from the lowest unconfirmed id on, and an offset confirms all ids below it. The offset
+therefore never passes an open update. Closed updates after an open one are delivered again, and recognised.
 
-Ids usually grow; after a week of silence Telegram begins at another number, which may be lower. So once Telegram has
-heard an offset, it is asked without one, which gives all that is not confirmed.
+Ids usually grow, but after a week without updates Telegram begins at another number, which may be lower. Once no update
+is open and Telegram has heard of all that are closed, a poll therefore has no offset, and returns all unconfirmed
+updates.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from collections import OrderedDict
 from typing import Final
 
 MAX_REMEMBERED: Final = 1000
-"""How many closed updates are remembered at the least; ten times what Telegram delivers at once."""
+"""Number of closed updates remembered, the newest; ten times as many as Telegram delivers at once."""
 
 
 class Offsets:
-    """The updates of one bot. All of it is changed on the trio thread only, in synchronous steps."""
+    """The updates of one bot. Changed on the trio thread only, in synchronous steps."""
 
     def __init__(self) -> None:
         self._open: set[int] = set()
@@ -29,18 +30,18 @@ class Offsets:
 
     @property
     def open(self) -> int:
-        """How many updates are not dealt with."""
+        """The number of open updates."""
         return len(self._open)
 
     @property
     def offset(self) -> int | None:
-        """What to ask Telegram for; None: all that it has."""
+        """The offset of the next poll; None: the poll has none, and returns all unconfirmed updates."""
         if self._open:
             return min(self._open)
         return max(self._unheard) + 1 if self._unheard else None
 
     def take(self, update_id: int) -> bool:
-        """Take note of an update that was delivered; return whether it is a new one."""
+        """Take note of an update that was delivered; return whether it is new."""
         if update_id in self._open:
             return False
         if update_id in self._closed:
@@ -50,7 +51,7 @@ class Offsets:
         return True
 
     def close(self, update_id: int) -> None:
-        """Take note that an update is dealt with. It may be so already."""
+        """Take note that an update is handled; a closed one is ignored."""
         if update_id not in self._open:
             return
         self._open.discard(update_id)
@@ -60,6 +61,6 @@ class Offsets:
             self._closed.popitem(last=False)
 
     def heard(self, offset: int | None) -> None:
-        """Take note that Telegram has heard an offset: what is below it will not be delivered again."""
+        """Take note that Telegram has heard an offset: updates below it are not delivered again."""
         if offset is not None:
             self._unheard = {update_id for update_id in self._unheard if update_id >= offset}

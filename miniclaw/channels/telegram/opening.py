@@ -1,4 +1,4 @@
-"""From the table ``[telegram]`` to the channel. Importing this needs nothing that may not be installed."""
+"""Opening of the channel that the table ``[telegram]`` configures. Importing this module needs no extra."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from miniclaw.channels.telegram.channel import TelegramChannel  # needs httpx2
 
 CLOSING_SECONDS: Final = 1.5
-"""How long leaving the block may take."""
+"""Time limit for closing the channel when the block is left."""
 
 _TOKEN: Final = re.compile(r"[0-9]+:[A-Za-z0-9_-]{30,}")
 
@@ -34,16 +34,16 @@ log = get_logger("miniclaw.telegram")
 async def open_telegram(
     config: TelegramConfig, *, environment: Mapping[str, str] = os.environ
 ) -> AsyncIterator[TelegramChannel]:
-    """Give the channel for a block. Telegram is not asked for anything yet.
+    """Open the channel for a block, without a call to Telegram.
 
-    On leaving the block Telegram is told what was confirmed last; it takes `CLOSING_SECONDS` at the most.
+    On leaving the block the latest confirmations are reported to Telegram, which takes at most `CLOSING_SECONDS`.
 
     Args:
-        config: The table.
-        environment: The variables.
+        config: The table ``[telegram]``.
+        environment: The environment variables.
 
     Raises:
-        ConfigError: A package or the token is missing, or the token is none.
+        ConfigError: A package or the token is missing, or the token is malformed.
     """
     try:
         from miniclaw.channels.telegram.channel import TelegramChannel  # noqa: PLC0415 - an extra, and start-up time
@@ -69,7 +69,7 @@ def load_token(config: TelegramConfig, environment: Mapping[str, str] = os.envir
     """Return the bot's token. Reads a file, synchronously.
 
     Raises:
-        ConfigError: There is none, or it is none; the text does not hold it.
+        ConfigError: The token is missing, or is malformed; the text does not contain it.
     """
     variable, file = config.bot_token_env, config.bot_token_file
     token = load_secret("token", "telegram.bot_token", variable=variable, file=file, environment=environment)
@@ -79,6 +79,6 @@ def load_token(config: TelegramConfig, environment: Mapping[str, str] = os.envir
         key = f"telegram.bot_token_{'env' if variable is not None else 'file'}"
         problem = "what is there is not the token of a bot: a number, a colon, and 30 or more of A-Z, a-z, 0-9, - and _"
         raise ConfigError(file, problem, key=key)
-    # In an address the colon may be encoded, so what is secret is known by itself, too.
+    # In an address the colon may be encoded, so the secret part is registered for redaction by itself, too.
     Secret(token.reveal().partition(":")[2])
     return token

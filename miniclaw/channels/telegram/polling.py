@@ -1,4 +1,4 @@
-"""Asking Telegram for updates, through all trouble."""
+"""Polling of Telegram for updates; a call that fails is repeated until it succeeds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from miniclaw.channels.telegram.wire import ALLOWED_UPDATES, User, decode_update
 from miniclaw.loggers import get_logger
 
 LONG_POLL_SECONDS: Final = 50
-"""How long Telegram may wait for something to happen."""
+"""Longest time that Telegram may wait for an update."""
 
 T = TypeVar("T")
 
@@ -23,10 +23,10 @@ log = get_logger("miniclaw.telegram")
 
 
 class Poller:
-    """Asks, and goes on asking.
+    """Repeats calls until they succeed.
 
     Args:
-        client: For the calls.
+        client: Calls the Bot API.
         sleep: Waits between attempts.
     """
 
@@ -37,19 +37,19 @@ class Poller:
 
     @property
     def is_well(self) -> bool:
-        """Whether the last call succeeded."""
+        """True unless the last call failed; `forget_below` does not count."""
         return self._bout.is_over
 
     async def get_me(self) -> User:
-        """Return who the bot is, as soon as Telegram says it."""
+        """Return the bot's own user, as soon as Telegram answers."""
         return await self._ask("getMe", {}, decode_user, CALL_SECONDS)
 
     async def poll(self, offset: int | None, *, wait: bool) -> list[Raw]:
         """Return updates, as soon as Telegram delivers them.
 
         Args:
-            offset: Confirms all below it; None: confirms nothing.
-            wait: Whether to wait until there are some.
+            offset: Confirms all updates below it; None: confirms none.
+            wait: If true, Telegram waits for an update, up to `LONG_POLL_SECONDS`.
         """
         seconds = LONG_POLL_SECONDS if wait else 0
         values: dict[str, Any] = {"timeout": seconds, "allowed_updates": ALLOWED_UPDATES}
@@ -73,10 +73,10 @@ class Poller:
             await self._wait(BotError("answer", f"what came is not what {method} returns"))
 
     async def forget_below(self, offset: int, within_seconds: float) -> None:
-        """Confirm all updates below an offset; the updates that come of it are not taken.
+        """Confirm all updates below an offset; an update in the response is ignored.
 
         Raises:
-            BotError: It failed.
+            BotError: The call failed.
         """
         values = {"timeout": 0, "limit": 1, "offset": offset, "allowed_updates": ALLOWED_UPDATES}
         await self._client.call("getUpdates", values, within_seconds=within_seconds)

@@ -1,7 +1,7 @@
-"""Sending: a reply in as many messages as it needs, tried again where that may help; and the typing indication.
+"""Sending of a reply in as many messages as it needs, and of the typing indication.
 
-A part is tried again after a failure that may pass, also where it is not known whether the failed try had arrived:
-a part that comes twice is a smaller evil than one that never comes.
+A part is sent again after a temporary failure, also if the failed attempt may have arrived: a part that is delivered
+twice is better than one that is lost.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from miniclaw.channels.telegram.splitting import split_text
 from miniclaw.errors import ChannelError
 
 SENDING_SECONDS: Final = 300
-"""How long sending a part may take, waits and all."""
+"""Time limit for sending a part, waits included; the last attempt may end later."""
 
 TYPING_DELAY_SECONDS: Final = 0.3
-"""How long an answer may take before it is shown that it is being written."""
+"""Delay before the typing indication is shown for the first time."""
 
 TYPING_INTERVAL_SECONDS: Final = 4.5
-"""Telegram shows it for five seconds."""
+"""Time between two typing indications; Telegram shows each for five seconds."""
 
 _MAY_PASS: Final = frozenset({"network", "server", "busy"})
 
@@ -34,7 +34,7 @@ class Sender:
     """Sends texts to chats.
 
     Args:
-        client: For the calls.
+        client: Calls the Bot API.
         sleep: Waits between attempts.
     """
 
@@ -48,12 +48,12 @@ class Sender:
         Args:
             chat_id: The chat.
             text: The text.
-            metadata: Of the message that it answers.
+            metadata: The metadata of the message that it answers.
 
         Raises:
-            ChannelError: It was not sent, or not the whole of it.
+            ChannelError: The text was not sent, or not the whole of it.
         """
-        # Half a surrogate pair cannot be encoded.
+        # A lone surrogate cannot be encoded.
         parts = split_text(text.encode(errors="replace").decode())
         if not parts:
             raise ChannelError("there is nothing to see in the text, and Telegram takes no such message")
@@ -71,7 +71,7 @@ class Sender:
             address["chat_id"] = moved_to
 
     async def _send_part(self, values: dict[str, Any]) -> int:
-        """Send a part; return the id that its chat has now."""
+        """Send a part; return the chat's present id."""
         deadline = trio.current_time() + SENDING_SECONDS
         attempt = 0
         while True:
@@ -98,7 +98,7 @@ class Sender:
         return chat_id
 
     async def type_until(self, over: trio.Event, chat_id: str, metadata: Mapping[str, str]) -> None:
-        """Show that an answer is being written, until it is over. Failures are nobody's concern."""
+        """Show the typing indication until `over` is set. Failures are ignored."""
         delay = TYPING_DELAY_SECONDS
         while True:
             with trio.move_on_after(delay):

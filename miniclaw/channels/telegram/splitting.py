@@ -1,15 +1,15 @@
-"""A long reply in several messages. Pure.
+"""Splitting of a long reply into several messages. Pure.
 
 Telegram takes at most 4,096 UTF-16 code units a message. A text is cut, in this order of preference: between
-paragraphs, between lines outside of code blocks, between lines, between words, between what a person sees as
-characters. A code block (a fence of three to sixteen backticks or tildes, as in CommonMark) is closed at the end of a
-part and opened again, with its language, at the beginning of the next.
+paragraphs, between lines outside of code blocks, between lines, between words, between grapheme clusters. A code block
+(a fence of three to sixteen backticks or tildes, as in CommonMark) is closed at the end of a part and opened again,
+with its language, at the beginning of the next.
 
 Outside of code blocks white space at a cut is dropped; nothing else ever is.
 
-A cut never tears a grapheme cluster, by the rules of Unicode's UAX #29 that matter in chats: line ends, combining
-marks, emoji with skin tones, joined and tagged emoji, keycaps, flags, Hangul. Python's strings hold code points, so a
-surrogate pair cannot be torn.
+A cut never splits a grapheme cluster, unless the cluster fills half a part. The clusters are those of the rules of
+Unicode's UAX #29 that matter in chats: line ends, combining marks, emoji with skin tones, joined and tagged emoji,
+keycaps, flags, Hangul. Python's strings hold code points, so a surrogate pair cannot be split.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_UNITS: Final = 4096
 """Longest message, in UTF-16 code units, inclusive."""
 
 LEAST_LIMIT: Final = 1024
-"""Smallest limit for which all that is promised here holds."""
+"""Smallest limit for which these rules hold."""
 
 _MAX_MARKER: Final = 16
 _LANGUAGE_CHARS: Final = 32
@@ -35,12 +35,12 @@ _LIKE_A_FENCE: Final = re.compile(r"\s*(```|~~~)")
 
 
 def utf16_units(text: str) -> int:
-    """Return the length of a text as Telegram counts it."""
+    """Return the length of a text in UTF-16 code units, as Telegram counts it."""
     return len(text) + sum(char > "\uffff" for char in text)
 
 
 def split_text(text: str, limit: int = MAX_UNITS) -> list[str]:
-    """Return a text in parts that each fit into one message; none of them is blank.
+    """Split a text into parts that each fit into one message; no part is blank.
 
     Args:
         text: Any text.
@@ -52,7 +52,7 @@ def split_text(text: str, limit: int = MAX_UNITS) -> list[str]:
 
 
 def is_blank(text: str) -> bool:
-    """Return whether there is nothing to see in a text; Telegram refuses such a message."""
+    """Return whether a text has no visible character; Telegram refuses such a message."""
     return not any(char.isprintable() and not char.isspace() for char in text)
 
 
@@ -64,19 +64,19 @@ class Fence(Struct, frozen=True):
 
     @property
     def opening(self) -> str:
-        """The line that opens it again."""
+        """The line that opens the block again."""
         return f"{self.marker}{self.language}\n"
 
     @property
     def closing(self) -> str:
-        """What closes it behind a line."""
+        """The text that closes the block after a line."""
         return f"\n{self.marker}"
 
 
 class Line(Struct, frozen=True):
-    """A line: where it begins, where it ends (its line feed not counted), and the code block that it is in.
+    """A line: its start, its end (exclusive, without the line feed), and the code block that contains it.
 
-    The line that opens a block is not in it; the one that closes it is.
+    A block contains the line that closes it, but not the line that opens it.
     """
 
     start: int
@@ -87,7 +87,7 @@ class Line(Struct, frozen=True):
 
 
 def read_lines(text: str) -> list[Line]:
-    """Return the lines of a text."""
+    """Return the lines of a text, each with its code block."""
     lines = []
     fence: Fence | None = None
     start = 0
@@ -117,7 +117,7 @@ def _is_closed(content: str, fence: Fence) -> bool:
 
 
 class _Cut(Struct, frozen=True):
-    """Where a part ends, where the next begins, and the code block that both are in."""
+    """A cut: the end of a part, the start of the next, and the code block that contains both."""
 
     end: int
     next_start: int
@@ -166,7 +166,7 @@ class _Splitter:
                     outside = line
                     break
                 outside = outside or line
-            elif not before.opens:  # nobody wants an empty block at the end
+            elif not before.opens:  # else the part would end with an empty block
                 inside = inside or line
         if best := outside or inside:
             return _Cut(best.start - 1, best.start, best.fence)
@@ -175,7 +175,7 @@ class _Splitter:
     def _cut_line(self, line: Line, half: int, end: int) -> _Cut:
         """Return the best place for a cut within a line."""
         text = self._text
-        if line.closes:  # nothing but white space is behind
+        if line.closes:  # only white space follows
             return _Cut(end, line.end, None)
         for index in range(end - 1, half, -1):
             if text[index].isspace() and not self._looks_like_a_fence(index + 1, line):
@@ -186,7 +186,7 @@ class _Splitter:
         return _Cut(end, end, line.fence)
 
     def _skip(self, cut: _Cut) -> tuple[int, Fence | None]:
-        """Return where the next part begins: not with the end of a block, nor with blank lines."""
+        """Return the start of the next part, and its code block, past the end of a block and past blank lines."""
         index, lines = self._at, self._lines
         while index + 1 < len(lines) and lines[index + 1].start <= cut.next_start:
             index += 1
@@ -200,7 +200,7 @@ class _Splitter:
         return start, fence
 
     def _looks_like_a_fence(self, index: int, line: Line) -> bool:
-        """Return whether the rest of a line would be taken for the beginning or the end of a code block."""
+        """Return whether the rest of a line would be read as the beginning or the end of a code block."""
         return _LIKE_A_FENCE.match(self._text, index, line.end) is not None
 
     def _is_blank(self, line: Line) -> bool:
@@ -208,7 +208,7 @@ class _Splitter:
 
 
 def _fit(text: str, start: int, budget: int) -> int:
-    """Return the end of the longest piece from `start` that has no more than so many code units."""
+    """Return the end of the longest piece from `start` that has at most `budget` code units."""
     end = min(len(text), start + budget)
     excess = utf16_units(text[start:end]) - budget
     while excess > 0:

@@ -1,6 +1,6 @@
-"""What is read of the Bot API's JSON. Pure.
+"""The parts of the Bot API's JSON that miniclaw reads. Pure.
 
-Unknown fields are skipped and unknown kinds are no error: Telegram adds some with every version.
+Unknown fields are skipped, and an unknown kind of update is no error: Telegram adds some with every version.
 See https://core.telegram.org/bots/api.
 """
 
@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 ALLOWED_UPDATES: Final = ("message", "edited_message")
-"""The kinds of update that are asked for."""
+"""The kinds of update that a poll requests."""
 
 _MEDIA: Final = {
     "animation": "an animation",
@@ -57,7 +57,7 @@ class TelegramMessage(Struct, frozen=True):
 
     Attributes:
         sender_chat: The chat in whose name it was sent; `from_user` is then a stand-in.
-        media_group_id: What the photos of one album have in common.
+        media_group_id: The id that the photos of one album share.
     """
 
     message_id: int
@@ -72,13 +72,13 @@ class TelegramMessage(Struct, frozen=True):
 
 
 class Update(Struct, frozen=True):
-    """One thing that happened.
+    """A new or edited message, or an event of another kind.
 
     Attributes:
-        update_id: By it an update is confirmed.
-        message: What was written, if that is what happened.
-        media: What came with it, or instead of text, in words such as "a photo".
-        is_edit: Whether it is a new version of an older message.
+        update_id: The id by which the update is confirmed.
+        message: The message; None: the update is of another kind.
+        media: The attachment, or the content instead of text, in words such as "a photo"; None: there is none.
+        is_edit: True if the message is a new version of an older one.
     """
 
     update_id: int
@@ -88,10 +88,10 @@ class Update(Struct, frozen=True):
 
 
 class UpdateFormatError(ValueError):
-    """An update that is not what it should be.
+    """A malformed update.
 
     Attributes:
-        update_id: Its id, where that much could be read.
+        update_id: The update's id, if it could be read.
     """
 
     def __init__(self, problem: str, update_id: int | None = None) -> None:
@@ -113,10 +113,10 @@ class _JustId(Struct):
 
 
 def decode_update(data: bytes | Raw) -> Update:
-    """Return an update.
+    """Decode an update.
 
     Raises:
-        UpdateFormatError: It is none.
+        UpdateFormatError: The data is no update.
     """
     try:
         update_id = msgspec.json.decode(data, type=_JustId).update_id
@@ -137,13 +137,13 @@ def decode_update(data: bytes | Raw) -> Update:
 
 def _media(kinds: Container[str]) -> str | None:
     found = [kind for kind in _MEDIA if kind in kinds]
-    # Telegram sends a general field beside the one that says what it is: an animation is also a document.
+    # Telegram sends a general field beside the specific one: an animation is also a document.
     special = [kind for kind in found if kind not in _GENERAL]
     return _MEDIA[(special or found)[0]] if found else None
 
 
 class Parameters(Struct, frozen=True):
-    """What the Bot API says about an error besides its description."""
+    """Details of an error, in addition to its description."""
 
     retry_after: float | None = None
     migrate_to_chat_id: int | None = None
@@ -160,7 +160,7 @@ class Answer(Struct, frozen=True):
 
 
 def decode_answer(data: bytes) -> Answer | None:
-    """Return the answer of the Bot API, or None if it is not one."""
+    """Return the answer of the Bot API, or None if the data is none."""
     try:
         return msgspec.json.decode(data, type=Answer)
     except (ValueError, RecursionError):
@@ -168,7 +168,7 @@ def decode_answer(data: bytes) -> Answer | None:
 
 
 def decode_updates(result: Raw) -> list[Raw] | None:
-    """Return the updates of an answer one by one, so that a bad one spoils no other; None if it has no list."""
+    """Return the undecoded updates of an answer, so that a bad one spoils no other; None if there is no list."""
     try:
         return msgspec.json.decode(result, type=list[Raw])
     except (ValueError, RecursionError):
@@ -176,7 +176,7 @@ def decode_updates(result: Raw) -> list[Raw] | None:
 
 
 def decode_user(result: Raw) -> User | None:
-    """Return the user of an answer, or None if it has none."""
+    """Return the user of an answer, or None if there is none."""
     try:
         return msgspec.json.decode(result, type=User)
     except (ValueError, RecursionError):
