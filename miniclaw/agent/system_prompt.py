@@ -28,7 +28,7 @@ def read_system_prompt(path: Path, most_chars: int) -> str | None:
         most_chars: The prompt's share of the model's budget, in characters, inclusive.
 
     Raises:
-        SystemPromptError: The file cannot be read, is not a regular file, is not UTF-8, or is too long.
+        SystemPromptError: The file cannot be read, is not a regular file, is not UTF-8, or exceeds a bound.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo must not block

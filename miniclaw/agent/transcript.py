@@ -23,7 +23,7 @@ INTERRUPTED: Final = "[interrupted]"
 """Beginning of a mark's content."""
 
 STOPPED: Final = "the program was stopped before the answer was complete"
-"""Reason of a turn that the end of the program cut short: the only reason that the person was not notified of."""
+"""Reason in the mark of a turn that the end of the program cut short. The person is notified of any other reason."""
 
 MAX_LOOKBACK: Final = 1000
 """Number of the newest messages that are searched for one that is delivered again."""

@@ -31,7 +31,7 @@ ATTEMPTS: Final = 3
 """Most attempts at recording a message, inclusive, when its session is deleted during each attempt."""
 
 FAILED: Final = "something went wrong in the gateway, and its log says what"
-"""Reason of a turn that a bug of this program cut short; the person gets this sentence."""
+"""Reason in the mark of a turn that a bug of this program cut short; the person gets this sentence as well."""
 
 log = get_logger("miniclaw.agent")
 

@@ -181,7 +181,7 @@ class LiveChannel:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Accept posts until cancelled (`Channel.run`). A post that waits for room then raises an error."""
+        """Accept posts until cancelled (`Channel.run`). A post that still waits for room then fails."""
         self._inbound, self._phase = inbound, "running"
         try:
             task_status.started()
@@ -237,7 +237,7 @@ class LiveChannel:
         return None if chat is None else chat.posted.get(inbound_id)
 
     def _take(self, message: InboundMessage) -> None:
-        """Note that a message was taken, and notify the clients once; the loop may precede the posting task here."""
+        """Note that a message was taken, and notify the clients once; the loop may do so before the posting task."""
         posted = self._posted(message.chat_id, message.inbound_id)
         if posted is not None and not posted.taken:
             posted.taken = True

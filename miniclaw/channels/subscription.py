@@ -15,17 +15,17 @@ import trio
 from msgspec import Struct
 
 MAX_QUEUED_EVENTS: Final = 256
-"""Events that may wait for one client, inclusive."""
+"""Most events that may wait for one client, inclusive."""
 
 MAX_QUEUED_CHARS: Final = 2_000_000
-"""Characters of text in the events of one client, inclusive; several times the longest answer."""
+"""Most characters of text in the events of one client, inclusive; several times the longest answer."""
 
 MAX_TAKEN_CHARS: Final = 200_000
 """Characters of text in one batch; the event that reaches or exceeds this number ends the batch."""
 
 GATHER_SECONDS: Final = 0.02
-"""How long a person's message and a piece of an answer wait for others, to form one batch; the whole answer replaces
-the pieces that wait last in the queue."""
+"""How long a person's message or a piece of an answer waits for others, to form one batch; the whole answer replaces
+the pieces at the end of the queue."""
 
 SAVED_GATHER_SECONDS: Final = 0.25
 """How long the notice that a message is saved or refused waits for others, to form one batch."""

@@ -37,7 +37,7 @@ While an update is open, Telegram answers a poll at once.
 """
 
 CLOSING_SECONDS: Final = 1.0
-"""Time limit for the last report of confirmations to Telegram."""
+"""Time limit for the last report of confirmations to Telegram, at shutdown."""
 
 MAX_STRANGERS_LOGGED: Final = 100
 MAX_SAID_ONCE: Final = 1000

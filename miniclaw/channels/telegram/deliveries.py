@@ -72,7 +72,7 @@ class Deliveries:
         return [first for first in self._firsts() if first.due <= now]
 
     def next_due(self) -> float:
-        """Return the time of the next hand-over; `FOREVER`: there is none until a delivery changes."""
+        """Return the time of the next hand-over; `FOREVER`: there is none until a delivery is added or changes."""
         return min((first.due for first in self._firsts()), default=FOREVER)
 
     def hand_over(self, delivery: Delivery) -> None:
