@@ -22,6 +22,7 @@ from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import file_name
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
+from tests.fakes.descriptors import descriptors_below
 from tests.fakes.logs import LogRecorder
 from tests.fakes.operation import Operation, Report, check, start
 from tests.fakes.point_os import Act, Fault, PointOs, ShortThenFull
@@ -65,13 +66,12 @@ def run_point(operation: Operation, root: Path, act: Act, logs: LogRecorder) -> 
     put_tree(root, operation.tree())
     logs.events.clear()
     report = Report(logs)
-    before = descriptors()
     try:
         operation.perform(root, act, report)
     except OSError as error:
         yield f"a foreign error came out: {error!r}"
         report.failed["*"] = str(root)
-    if leaked := descriptors() - before:
+    if leaked := descriptors_below(root):
         yield f"{len(leaked)} descriptors leaked"
         for fd in leaked:
             os.close(fd)  # one of them may be the lock
@@ -90,12 +90,6 @@ def run_point(operation: Operation, root: Path, act: Act, logs: LogRecorder) -> 
     start(root)
     for sentence in check(operation, root, report.done, started=True):
         yield f"after the start: {sentence}"
-
-
-def descriptors() -> set[int]:
-    with os.scandir("/proc/self/fd") as entries:
-        found = {int(entry.name) for entry in entries}
-    return {fd for fd in found if os.path.lexists(f"/proc/self/fd/{fd}")}  # not the one that read this
 
 
 def loop(

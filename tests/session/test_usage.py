@@ -14,17 +14,13 @@ from miniclaw.session.maintenance.usage import FileCount, UsageMeter
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import WallClock
+from tests.fakes.descriptors import descriptors_below
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 from tests.fakes.threads import until, wait_in_thread
 
 NOTHING = FileCount(0, 0)
-
-
-def descriptors() -> int:
-    """Return how many descriptors this process has open."""
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_measure_empty_store_is_known_to_be_empty(store: FileSessionStore) -> None:
@@ -95,16 +91,16 @@ async def test_measure_cancelled_leaves_nothing_open(
 ) -> None:
     """Who gives up while a thread lists leaves at once; when the thread is done, its descriptors are closed."""
     write_session(sessions_dir, "web_1", clock.now)
-    before = descriptors()
+    before = descriptors_below(sessions_dir)
     gate = fs.block("stat", path="web_1.json")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(UsageMeter(store).measure)
         await wait_in_thread(gate.reached)
-        assert descriptors() > before
+        assert descriptors_below(sessions_dir) > before
         nursery.cancel_scope.cancel()
     gate.opened.set()
     with trio.fail_after(PATIENCE_SECONDS):
-        await until(lambda: descriptors() == before)
+        await until(lambda: descriptors_below(sessions_dir) == before)
 
 
 async def test_measure_waits_for_no_save_and_holds_up_none(
