@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = """
-    version errors formats misfits foreign histogram clock extras
+    version errors formats foreign histogram clock extras backoff
     loggers
     session.types
     session.names session.entries

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
-from miniclaw.misfits import find_misfit
+from miniclaw.config.misfits import find_misfit
 
 
 class Inner(Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from miniclaw.backoff import delay_seconds
 from miniclaw.channels.base import Channel, InboundMessage, InboundSender
 from miniclaw.channels.port import Port, reason_of
 from miniclaw.errors import ChannelEndedError, ChannelError, ConfigError, ForeignMessageError
@@ -114,7 +115,7 @@ class _Run:
         self._port = port
         self._ports = ports
         self._inbox = inbox
-        self._pause_seconds: float = FIRST_PAUSE_SECONDS
+        self._failures_in_a_row = 0
         self._began = 0.0
 
     async def run(self) -> None:
@@ -143,8 +144,9 @@ class _Run:
             return
         port.phase = "failed"
         if now - self._began > LONGEST_PAUSE_SECONDS:
-            self._pause_seconds = FIRST_PAUSE_SECONDS
-        pause, self._pause_seconds = self._pause_seconds, min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
+            self._failures_in_a_row = 0
+        self._failures_in_a_row += 1
+        pause = delay_seconds(self._failures_in_a_row, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
         port.starts_at = now + pause
         if only(error, ChannelError) is not None:
             log.error("Channel is down", channel=self.name, error=port.last_failure, starts_again_in_seconds=pause)

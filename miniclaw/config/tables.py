@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from miniclaw.config.log import LogConfig, LogFormat, LogLevel
+from miniclaw.config.misfits import find_misfit
 from miniclaw.config.model import ModelConfig, Provider, check_model, parse_model_values, show_model
 from miniclaw.config.notify import NotifyConfig, check_notify
 from miniclaw.config.session import (
@@ -27,7 +28,6 @@ from miniclaw.config.values import OFF, as_toml
 from miniclaw.config.web import WebConfig, parse_web_values, show_web
 from miniclaw.errors import BrokenConfigError, ConfigError
 from miniclaw.formats import NEVER, did_you_mean, format_duration
-from miniclaw.misfits import find_misfit
 
 T = TypeVar("T")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from miniclaw.agent.openai.model import is_worth_a_retry
 from miniclaw.errors import ModelErrorKind
 from tests.fakes.model_server import Exchange, Script, open_model_server, unused_port
 from tests.fakes.openai import open_asker
@@ -101,3 +102,8 @@ async def test_openai_question_that_cannot_be_put_is_of_the_prompt(tmp_path: Pat
         error = (await asker.ask("x" * 100)).error
         assert error is not None
         assert error.kind == "prompt"
+
+
+def test_is_worth_a_retry_429_and_5xx_only() -> None:
+    """No other status is asked again."""
+    assert [status for status in range(100, 1000) if is_worth_a_retry(status)] == [429, *range(500, 600)]

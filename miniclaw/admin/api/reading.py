@@ -12,7 +12,7 @@ from msgspec import Struct, inspect
 from starlette.requests import Request
 
 from miniclaw.admin.api.refusals import RequestRefusedError
-from miniclaw.misfits import find_misfit
+from miniclaw.config.misfits import find_misfit
 
 S = TypeVar("S", bound=Struct)
 

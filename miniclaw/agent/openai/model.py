@@ -1,7 +1,8 @@
 """Models behind an OpenAI-compatible server: Ollama, llama.cpp, vLLM, OpenRouter, OpenAI and others.
 
-One HTTP client serves all chats. `miniclaw.agent.openai.retries` has the rules for asking again; a question is not
-asked again once its answer has begun. Redirects are not followed, since they would carry the key to another server.
+One HTTP client serves all chats. A question is asked again after status 429, after 5xx, and after a connection that
+failed, unless a part of the answer has come. It is never asked again after another 4xx, since the response would be the
+same. Redirects are not followed, since they would carry the key to another server.
 Cookies are not kept.
 
 Importing this module needs httpx2, the extra ``openai``.
@@ -14,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import httpx2
 import trio
@@ -21,9 +23,9 @@ import trio
 from miniclaw.agent import context_window as history
 from miniclaw.agent.models import ModelEvent
 from miniclaw.agent.openai.answer import MAX_ERROR_BYTES, Answer, open_content
-from miniclaw.agent.openai.retries import delay_seconds, is_worth_a_retry, parse_retry_after
 from miniclaw.agent.openai.wire import encode_request
 from miniclaw.agent.system_prompt import SystemPromptError, read_system_prompt
+from miniclaw.backoff import delay_seconds, parse_retry_after
 from miniclaw.clock import Now, utc_now
 from miniclaw.config.model import ModelConfig
 from miniclaw.errors import ModelError, ModelErrorKind
@@ -32,6 +34,10 @@ from miniclaw.http_client import describe, open_http_client, read_some, shorten
 from miniclaw.loggers import get_logger
 from miniclaw.secret import Secret
 from miniclaw.session.types import Message
+
+FIRST_DELAY_SECONDS: Final = 0.5
+MAX_DELAY_SECONDS: Final = 8.0
+"""Longest delay chosen here; a server may ask for a longer one."""
 
 log = get_logger("miniclaw.agent.openai")
 
@@ -109,7 +115,10 @@ class OpenAIModel:
             except _TryAgain as failed:
                 if attempt > self._config.max_retries:
                     raise failed.error from None
-                delay = delay_seconds(attempt, failed.after, random.random())  # noqa: S311 - not for secrets
+                delay = delay_seconds(
+                    attempt, first=FIRST_DELAY_SECONDS, longest=MAX_DELAY_SECONDS,
+                    chance=random.random(), retry_after=failed.after,  # noqa: S311 - not for secrets
+                )  # fmt: skip
                 if trio.current_time() + delay >= first_token:
                     raise failed.error from None
                 log.info(
@@ -209,3 +218,8 @@ def open_client(config: ModelConfig, *, direct: bool) -> AbstractAsyncContextMan
         direct: If true, no proxy of the environment is used.
     """
     return open_http_client(connect_seconds=config.connect_timeout.total_seconds(), direct=direct)
+
+
+def is_worth_a_retry(status: int) -> bool:
+    """Return whether a request with this response status may succeed the next time."""
+    return status == 429 or 500 <= status <= 599

@@ -5,11 +5,11 @@ A bout of trouble lasts from the first failure to the next success. Each kind of
 
 from __future__ import annotations
 
-import math
 from typing import Final, Literal
 
 from msgspec import Struct
 
+from miniclaw.backoff import delay_seconds
 from miniclaw.channels.telegram.client import BotError, Trouble
 
 FIRST_DELAY_SECONDS: Final = 1.0
@@ -56,14 +56,16 @@ class Bout:
             chance: A random number from 0 to 1, so that clients that failed together do not retry together.
         """
         self._failures += 1
-        backoff = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * math.exp2(min(self._failures, 20) - 1))
-        if error.trouble in {"token", "webhook"}:
-            backoff = PERSON_DELAY_SECONDS
+        first = PERSON_DELAY_SECONDS if error.trouble in {"token", "webhook"} else FIRST_DELAY_SECONDS
+        longest = max(first, MAX_DELAY_SECONDS)
+        delay = delay_seconds(
+            self._failures, first=first, longest=longest, chance=chance, retry_after=error.retry_after
+        )
         level: Literal["warning", "error"] | None = None
         if error.trouble not in self._told:
             self._told.add(error.trouble)
             level = "error" if error.trouble == "token" else "warning"
-        return Verdict(max(backoff * (0.5 + chance / 2), error.retry_after or 0), level, _ADVICE.get(error.trouble))
+        return Verdict(delay, level, _ADVICE.get(error.trouble))
 
     @property
     def is_over(self) -> bool:

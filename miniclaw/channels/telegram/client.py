@@ -17,7 +17,7 @@ import msgspec
 import trio
 from msgspec import Raw
 
-from miniclaw.agent.openai.retries import parse_retry_after
+from miniclaw.backoff import parse_retry_after
 from miniclaw.channels.telegram.wire import Answer, decode_answer
 from miniclaw.clock import Now, utc_now
 from miniclaw.errors import ChannelError

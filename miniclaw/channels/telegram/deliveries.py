@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from miniclaw.backoff import delay_seconds
 from miniclaw.channels.base import InboundMessage
 
 FIRST_DELAY_SECONDS: Final = 2.0
@@ -98,8 +99,9 @@ class Deliveries:
         if failed:
             delivery.told = delivery.told or told
             if not delivery.saved:
-                delay = FIRST_DELAY_SECONDS * 2.0 ** min(delivery.handed_over - 1, 10)
-                delivery.due = now + min(MAX_DELAY_SECONDS, delay)
+                delivery.due = now + delay_seconds(
+                    delivery.handed_over, first=FIRST_DELAY_SECONDS, longest=MAX_DELAY_SECONDS
+                )
 
     def save(self, delivery: Delivery) -> None:
         """Take note that a message is on disk."""

@@ -12,11 +12,14 @@ from typing import Any, Final
 
 import trio
 
-from miniclaw.agent.openai.retries import delay_seconds
+from miniclaw.backoff import delay_seconds
 from miniclaw.channels.telegram.client import BotClient, BotError
 from miniclaw.channels.telegram.interpreting import MESSAGE_ID, THREAD_ID
 from miniclaw.channels.telegram.splitting import split_text
 from miniclaw.errors import ChannelError
+
+FIRST_DELAY_SECONDS: Final = 0.5
+MAX_DELAY_SECONDS: Final = 8.0
 
 SENDING_SECONDS: Final = 300
 """Time limit for sending a part, waits included; the last attempt may end later."""
@@ -87,8 +90,10 @@ class Sender:
                     continue
                 if error.trouble not in _MAY_PASS:
                     raise
-                chance = random.random()  # noqa: S311 - not a secret
-                delay = delay_seconds(attempt, error.retry_after, chance)
+                delay = delay_seconds(
+                    attempt, first=FIRST_DELAY_SECONDS, longest=MAX_DELAY_SECONDS,
+                    chance=random.random(), retry_after=error.retry_after,  # noqa: S311 - not a secret
+                )  # fmt: skip
                 if trio.current_time() + delay > deadline:
                     raise
                 await self._sleep(delay)

@@ -17,6 +17,7 @@ import msgspec
 import trio
 from msgspec import Struct
 
+from miniclaw.backoff import delay_seconds
 from miniclaw.channels.base import InboundMessage, OutboundDelta, OutboundMessage
 from miniclaw.channels.console import ConsoleChannel
 from miniclaw.cli.chat.gateway_socket import GatewaySocket, SocketClosedError
@@ -147,7 +148,7 @@ class RemoteChat:
         return not self._connected.is_set() or self._awaited is not None or bool(self._unsaved)
 
     async def _stay_connected(self) -> None:
-        pause, give_up_at = 0.0, trio.current_time() + AWAY_SECONDS
+        failures, give_up_at = 0, trio.current_time() + AWAY_SECONDS
         while True:
             try:
                 async with self._socket.open():
@@ -155,7 +156,7 @@ class RemoteChat:
                         frames = _decode(await self._socket.receive())
                         for frame in frames if isinstance(frames, list) else [frames]:
                             await self._handle(frame)
-                        pause, give_up_at = 0.0, trio.current_time() + AWAY_SECONDS
+                        failures, give_up_at = 0, trio.current_time() + AWAY_SECONDS
             except SocketClosedError as closed:
                 if closed.code == _REFUSED:
                     raise ChannelError(f"the gateway refuses this chat: {closed.reason}") from None
@@ -164,8 +165,9 @@ class RemoteChat:
             if trio.current_time() >= give_up_at:
                 unsaved = "; what it had not confirmed may be lost" if self._unsaved else ""
                 raise ChannelError(f"the gateway has been away for {AWAY_SECONDS} seconds{unsaved}")
-            await trio.sleep(pause)
-            pause = min(max(2 * pause, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+            if failures:  # the first time at once
+                await trio.sleep(delay_seconds(failures, first=_FIRST_PAUSE_SECONDS, longest=_LONGEST_PAUSE_SECONDS))
+            failures += 1
 
     async def _handle(self, frame: _Frame) -> None:
         awaited = self._awaited

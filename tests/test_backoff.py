@@ -1,4 +1,4 @@
-"""When a question is asked again: pure."""
+"""Delays between attempts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniclaw.agent.openai.retries import MAX_DELAY_SECONDS, delay_seconds, is_worth_a_retry, parse_retry_after
+from miniclaw.backoff import delay_seconds, parse_retry_after
 from tests.fakes.openai import NOW
 
 
@@ -36,11 +36,6 @@ def test_parse_retry_after_any_text_is_a_time_or_none(value: str, ago: timedelta
 @given(st.integers(1, 10_000), st.floats(0, 1), st.none() | st.floats(0, 1e6))
 def test_delay_seconds_is_bounded_and_no_less_than_asked(attempt: int, chance: float, after: float | None) -> None:
     """The wait grows to a bound, is never zero, and respects the server."""
-    delay = delay_seconds(attempt, after, chance)
-    assert 0.25 <= delay <= max(MAX_DELAY_SECONDS, after or 0)
+    delay = delay_seconds(attempt, first=0.5, longest=8, chance=chance, retry_after=after)
+    assert 0.25 <= delay <= max(8, after or 0)
     assert delay >= (after or 0)
-
-
-def test_is_worth_a_retry_429_and_5xx_only() -> None:
-    """No other status is asked again."""
-    assert [status for status in range(100, 1000) if is_worth_a_retry(status)] == [429, *range(500, 600)]
