@@ -80,9 +80,7 @@ def test_chat_through_a_gateway_that_is_stopped_in_an_answer_gives_up(
     program: Program, gateway: GatewayProcess, model: ToldModel
 ) -> None:
     """An answer may take its time, but a stopped process answers no ping; the sentence names it."""
-    impatient = (
-        "from miniclaw.admin.client import messages; messages.SILENCE_SECONDS = 2; from miniclaw.cli import main; main()"
-    )
+    impatient = "from miniclaw.admin.client import messages; messages.SILENCE_SECONDS = 2; from miniclaw.cli import main; main()"
     command = [sys.executable, "-c", impatient, "chat", "--as", "me", "-m", "hold"]
     environment = os.environ | {"MINICLAW_HOME": str(program.home)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:

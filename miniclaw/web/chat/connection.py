@@ -27,7 +27,7 @@ from miniclaw.web.chat.frames import (
     encode_frames,
     history_page,
 )
-from miniclaw.web.chat.pace import Pace
+from miniclaw.web.rates import Pace
 
 GOING_AWAY: Final = 1001
 POLICY: Final = 1008

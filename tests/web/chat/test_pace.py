@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from miniclaw.web.chat.pace import Pace
+from miniclaw.web.rates import Pace
 
 
 async def test_pace_lets_a_burst_through_and_then_goes_steadily(autojump_clock: MockClock) -> None:
