@@ -47,9 +47,10 @@ async def open_model(config: ModelConfig, workspace: Path) -> AsyncIterator[Mode
         await trio.to_thread.run_sync(partial(read_system_prompt, prompt, config.history_budget // 2))
     except SystemPromptError as error:
         raise ConfigError(prompt, str(error)) from error
-    host = urlsplit(config.base_url or "").hostname or ""
+    url = urlsplit(config.base_url or "")
+    host = url.hostname or ""
     local = is_loopback(host)
-    if key is not None and not local and (config.base_url or "").startswith("http:"):
+    if key is not None and not local and url.scheme == "http":
         log.warning("Model's key goes over the network unencrypted; https would keep it secret", host=host)
     async with open_client(config, direct=local) as client:
         yield OpenAIModel(client, config, key=key, system_prompt=prompt)

@@ -71,7 +71,7 @@ async def test_open_model_with_a_system_prompt_that_cannot_be_used_is_refused(tm
 @pytest.mark.parametrize(
     ("base_url", "warns"),
     [
-        ("http://192.168.1.7:8000/v1", True), ("https://192.168.1.7/v1", False), ("http://127.0.0.1:8000/v1", False),
+        ("http://192.168.1.7:8000/v1", True), ("HTTP://192.168.1.7:8000/v1", True), ("https://192.168.1.7/v1", False), ("http://127.0.0.1:8000/v1", False),
         ("http://[::1]:8000/v1", False), ("http://localhost/v1", False),
     ],
 )  # fmt: skip

@@ -52,9 +52,10 @@ async def open_telegram(
     except ImportError as error:
         raise ConfigError(None, missing_package("it", "telegram"), key="telegram") from error
     token = await trio.to_thread.run_sync(partial(load_token, config, environment))
-    host = urlsplit(config.api_base).hostname or ""
+    url = urlsplit(config.api_base)
+    host = url.hostname or ""
     local = is_loopback(host)
-    if not local and config.api_base.startswith("http:"):
+    if not local and url.scheme == "http":
         log.warning("Bot's token goes over the network unencrypted; https would keep it secret", host=host)
     async with open_http_client(connect_seconds=CONNECT_SECONDS, direct=local) as http:
         channel = TelegramChannel(BotClient(http, config.api_base, token), config)
