@@ -18,7 +18,7 @@ from typing import Final
 from miniclaw.errors import CorruptSessionError, SessionNotFoundError, StoreError
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.files.on_disk import make_on_disk, remember
+from miniclaw.session.files.on_disk import make_on_disk, remember, save
 from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.files.stranded import WORK_NAME
@@ -81,7 +81,7 @@ def saving(name: str, old: dict[str, bytes | None]) -> Operation:
         written = []
         for session_id, (session, _) in new.items():
             try:
-                directory.save(known(directory, session))
+                save(directory, known(directory, session))
             except StoreError as error:
                 report.failed[file_name(session_id)] = str(error)
             else:
@@ -266,7 +266,7 @@ def saving_over() -> Operation:
 
     def run(directory: SessionDirectory, report: Report) -> None:
         try:
-            directory.save(session)
+            save(directory, session)
         except StoreError as error:
             report.failed["telegram_200.json"] = str(error)
         directory.sync()

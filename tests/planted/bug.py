@@ -11,6 +11,7 @@ from typing import Final
 
 REMOVAL: Final = "session/removal/transaction.py"
 DIRECTORY: Final = "session/files/directory.py"
+ON_DISK: Final = "session/files/on_disk.py"
 FILES: Final = "session/disk/atomic.py"
 MANAGER: Final = "session/manager.py"
 LOADER: Final = "session/live/loader.py"

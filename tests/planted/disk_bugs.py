@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.planted.bug import CODEC, DIRECTORY, LOADER, SAVER, SIZES, UNUSUAL_FORMS, Bug, bug_of_one
+from tests.planted.bug import CODEC, LOADER, ON_DISK, SAVER, SIZES, UNUSUAL_FORMS, Bug, bug_of_one
 
 DISK_BUGS: Final[tuple[Bug, ...]] = (
     bug_of_one(
@@ -18,9 +18,9 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
     bug_of_one(
         "a save does not look",
         "a file that was restored by hand is overwritten",
-        DIRECTORY,
-        "        known, difference = on_disk_of(session), self.compare(session)\n",
-        '        known, difference = on_disk_of(session), "same"\n',
+        ON_DISK,
+        "    known, difference = on_disk_of(session), compare(directory, session)\n",
+        '    known, difference = on_disk_of(session), "same"\n',
         "session/test_disk_wins.py",
     ),
     bug_of_one(
@@ -42,9 +42,9 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
     bug_of_one(
         "an error counts as a deletion",
         "a moment of EIO makes memory forget a conversation",
-        DIRECTORY,
-        "            except FileNotFoundError:\n                # What a removal",
-        "            except OSError:\n                # What a removal",
+        ON_DISK,
+        "        except FileNotFoundError:\n            # A session that a removal",
+        "        except OSError:\n            # A session that a removal",
         "session/test_disk_wins.py",
     ),
     bug_of_one(

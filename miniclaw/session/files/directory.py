@@ -20,7 +20,6 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import (
@@ -30,7 +29,6 @@ from miniclaw.errors import (
     SessionFileError,
     SessionNotFoundError,
     SessionTooLargeError,
-    StoreError,
 )
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
@@ -47,13 +45,12 @@ from miniclaw.session.disk.spelling import is_spelled
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.entries import ProblemFile, ScanRow, StoredSession, Verify, identity, mark_of
 from miniclaw.session.files import adoption
-from miniclaw.session.files.on_disk import Difference, OnDisk, Written, make_on_disk, on_disk_of, remember
+from miniclaw.session.files.on_disk import make_on_disk, remember
 from miniclaw.session.files.ownable import OwnableDirectory
-from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.files.stranded import find_stranded, folder_opened
 from miniclaw.session.format import codec
 from miniclaw.session.format.content import content_of, too_large
-from miniclaw.session.format.footprint import forget_first, session_bytes
+from miniclaw.session.format.footprint import session_bytes
 from miniclaw.session.types import Session, SessionHeader
 
 _NO_MEMORY: Final = "there is not enough memory to read it"
@@ -283,11 +280,8 @@ class SessionDirectory(OwnableDirectory):
             raise CorruptSessionError(path, str(error)) from error
         except MemoryError as error:
             raise SessionFileError(path, _NO_MEMORY) from error
-        remember(session, self._on_disk(status, len(session.messages)))
+        remember(session, make_on_disk(status, messages=len(session.messages), inodes_last=self.inodes_last))
         return session, data
-
-    def _on_disk(self, status: os.stat_result, messages: int) -> OnDisk:
-        return make_on_disk(status, messages=messages, inodes_last=self.inodes_last)
 
     def _read_session_file(self, name: str) -> tuple[bytes, os.stat_result]:
         try:
@@ -315,51 +309,6 @@ class SessionDirectory(OwnableDirectory):
 
     # Writing --------------------------------------------------------------------------------------------------
 
-    def compare(self, session: Session) -> Difference:
-        """Return how a session's file differs from its known state.
-
-        Raises:
-            StoreIOError: The status of the file cannot be read.
-        """
-        name = names.file_name_of_live(session.session_id)
-        known = on_disk_of(session)
-        with store_errors(self.path, "look at", name):
-            try:
-                status = self.fs.stat(name, dir_fd=self.fd)
-            except FileNotFoundError:
-                # A session that a removal captured and could not put back is not gone.
-                return "same" if known is None or name in self.captured else "gone"
-        if known is not None and self._on_disk(status, known.messages) == known:
-            return "same"
-        return "changed"
-
-    def save(self, session: Session) -> Written:
-        """Write a session, after a comparison with its file; `sync` makes the new name durable.
-
-        If the known file is gone, only the messages that were not in it are written, as a session of their own; without
-        such messages no file is written. A file with other messages, which another program has put in its place, is
-        moved to quarantine.
-
-        Args:
-            session: A snapshot; messages that are gone with the file are removed from it.
-
-        Raises:
-            SessionTooLargeError, StoreIOError, OwnershipLostError, ForkedRuntimeError: As `write`; another program's
-                file is still in its place, or in quarantine.
-        """
-        adoption.make_way(self, names.file_name_of_live(session.session_id))
-        known, difference = on_disk_of(session), self.compare(session)
-        lost = 0
-        kept: list[Path] = []
-        if difference == "gone" and known is not None:
-            lost = known.messages
-            forget_first(session, lost)
-            if not session.messages:
-                return Written(None, lost)
-        is_other = difference == "changed" and not self._is_contained(session, known)
-        status = self.write(session, make_room=lambda name: kept.append(quarantine(self, name)) if is_other else None)
-        return Written(self._on_disk(status, len(session.messages)), lost, kept[0] if kept else None)
-
     def write(self, session: Session, *, make_room: Callable[[str], object] = lambda _: None) -> os.stat_result:
         """Replace the session's file atomically, and return its status; `sync` makes the new name durable.
 
@@ -383,19 +332,6 @@ class SessionDirectory(OwnableDirectory):
             with suppress(OSError, TypeError, ValueError, OverflowError):  # an invalid time: a scan reads the file
                 self.saved_files.note(name, session, self.fs.stat(name, dir_fd=self.fd))
         return status
-
-    def _is_contained(self, session: Session, known: OnDisk | None) -> bool:
-        """Return whether a session has all messages of its present file, and that file at least as many as are known.
-
-        Then the file was touched or copied back, or its file system has given it another inode or time, or it is from a
-        save of this process whose rename was reported as failed.
-        """
-        try:
-            found = self.load(session.session_id).messages
-        except StoreError:
-            return False
-        is_shorter = known is not None and len(found) < known.messages
-        return not is_shorter and found == session.messages[: len(found)]
 
     def sync(self) -> None:
         """Make the names of all files written so far durable.

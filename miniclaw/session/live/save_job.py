@@ -14,7 +14,7 @@ from miniclaw.errors import OwnershipLostError, SessionFileError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.files.on_disk import Written
+from miniclaw.session.files.on_disk import Written, save
 from miniclaw.session.threads import soon
 from miniclaw.session.types import Session
 
@@ -68,7 +68,7 @@ class SaveJob:
         """Save waiting sessions until none is left; in a worker thread."""
         while (session := _pop(self._waiting)) is not None:
             try:
-                written = self._directory.save(session)
+                written = save(self._directory, session)
             except StoreError as error:
                 self._settle([SaveOutcome(session, error)])
             except Exception as error:  # noqa: BLE001 - a value that cannot be encoded fails its own session only

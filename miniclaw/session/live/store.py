@@ -28,7 +28,7 @@ from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.entries import Leftover, LeftoverRemoval, ScanRow, Verify, always
 from miniclaw.session.files.directory import SessionDirectory, log
 from miniclaw.session.files.ledger_file import LedgerFile
-from miniclaw.session.files.on_disk import Difference
+from miniclaw.session.files.on_disk import Difference, compare
 from miniclaw.session.files.ownable import Place
 from miniclaw.session.files.quarantine_folder import quarantine_session
 from miniclaw.session.files.saved_files import SavedFiles
@@ -103,7 +103,7 @@ class FileSessionStore:
 
     async def compare(self, session: Session, *, finished: Callable[[], None] | None = None) -> Difference:
         """Compare a session with its file (`SessionStore.compare`)."""
-        return await self.run(partial(self.directory.compare, session), self._load_limiter, finished)
+        return await self.run(partial(compare, self.directory, session), self._load_limiter, finished)
 
     async def header(self, session_id: str, *, finished: Callable[[], None] | None = None) -> SessionHeader:
         """Read only the header of a session (`SessionStore.header`)."""
