@@ -106,8 +106,8 @@ DURABILITY: Final = (
     bug_of_one(
         "written in place", "a crash tears a session", DIRECTORY,
         "            status = replace_file(\n                self.fs, name, data, dir_fd=self.fd, work_fd=work,"
-        " under_way=self.under_way,\n                make_room=lambda: make_room(name),\n            )  # fmt: skip\n",
-        "            make_room(name)\n            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW\n"
+        " under_way=self.under_way, make_room=make_room\n            )  # fmt: skip\n",
+        "            make_room()\n            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW\n"
         "            with opened(self.fs, name, flags, dir_fd=self.fd) as fd:\n"
         "                write_all(self.fs, fd, data)\n                self.fs.fsync(fd)\n"
         "                status = self.fs.fstat(fd)\n",

@@ -16,7 +16,6 @@ import pytest
 import trio
 
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.files.on_disk import remember
 from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.live import store as store_module
 from miniclaw.session.live.save_job import SaveJob, SaveOutcome
@@ -63,8 +62,6 @@ async def test_save_settled_is_durable(sessions_dir: Path, fs: DurableOs, monkey
     def settled(outcome: SaveOutcome) -> None:
         assert outcome.error is None
         durable[outcome.session.session_id] = fs.names_are_durable
-        assert outcome.written is not None
-        remember(outcome.session, outcome.written.on_disk)
 
     async with open_store(sessions_dir, fs=fs) as store:
         fs.forget()

@@ -309,12 +309,13 @@ class SessionDirectory(OwnableDirectory):
 
     # Writing --------------------------------------------------------------------------------------------------
 
-    def write(self, session: Session, *, make_room: Callable[[str], object] = lambda _: None) -> os.stat_result:
+    def write(self, session: Session, *, make_room: Callable[[], object] = lambda: None) -> os.stat_result:
         """Replace the session's file atomically, and return its status; `sync` makes the new name durable.
 
         Args:
             session: The new content.
-            make_room: Called with the file's name just before the replacement, to move away the file in its place.
+            make_room: Called just before the replacement, to move away the file in its place. An exception from it is
+                passed on.
 
         Raises:
             SessionTooLargeError: The new file could not be loaded again; the old file is still there, whole.
@@ -325,8 +326,7 @@ class SessionDirectory(OwnableDirectory):
         data = content_of(session, self.path, name)
         with self.work() as work, store_errors(self.path, "save", name):
             status = replace_file(
-                self.fs, name, data, dir_fd=self.fd, work_fd=work, under_way=self.under_way,
-                make_room=lambda: make_room(name),
+                self.fs, name, data, dir_fd=self.fd, work_fd=work, under_way=self.under_way, make_room=make_room
             )  # fmt: skip
         if self.saved_files is not None:
             with suppress(OSError, TypeError, ValueError, OverflowError):  # an invalid time: a scan reads the file

@@ -7,16 +7,18 @@ the same size, is not noticed before the next change.
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from miniclaw.errors import StoreError
+from miniclaw.errors import SessionFileError, StoreError
+from miniclaw.loggers import get_logger
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import store_errors
 from miniclaw.session.files import adoption
 from miniclaw.session.files.quarantine_folder import quarantine
+from miniclaw.session.format import codec
 from miniclaw.session.format.footprint import forget_first
 from miniclaw.session.types import Session
 
@@ -30,6 +32,10 @@ Difference: TypeAlias = Literal["same", "gone", "changed"]
 """
 
 _ON_DISK: Final = "_on_disk"  # key in the session's __dict__, outside of its fields
+
+_ATTEMPTS: Final = 10  # of one save, while another program changes the file each time
+
+log = get_logger("miniclaw.session.manager")
 
 
 class OnDisk(Struct, frozen=True, gc=False):
@@ -52,14 +58,17 @@ class Written(Struct, frozen=True):
     """The effect of a save on a session's file.
 
     Attributes:
-        on_disk: The file; None: there is none, because all messages of the session were in a file that is gone.
+        session: The content of the file, with its known state; without one there is no file, because all messages of
+            the session were in a file that is gone.
         lost: Number of messages, the first ones, that are gone with the session's file.
-        kept: Path in quarantine of a file that another program had put in the session's place; None: there was none.
     """
 
-    on_disk: OnDisk | None
+    session: Session
     lost: int = 0
-    kept: Path | None = None
+
+
+class _ChangedMeanwhileError(Exception):
+    """A session's file is no longer the one by which its save was decided."""
 
 
 def on_disk_of(session: Session) -> OnDisk | None:
@@ -85,13 +94,15 @@ def compare(directory: SessionDirectory, session: Session) -> Difference:
         StoreIOError: The status of the file cannot be read.
     """
     name = names.file_name_of_live(session.session_id)
-    known = on_disk_of(session)
-    with store_errors(directory.path, "look at", name):
-        try:
-            status = directory.fs.stat(name, dir_fd=directory.fd)
-        except FileNotFoundError:
-            # A session that a removal captured and could not put back is not gone.
-            return "same" if known is None or name in directory.captured else "gone"
+    return _difference(directory, name, on_disk_of(session), _look(directory, name))
+
+
+def _difference(
+    directory: SessionDirectory, name: str, known: OnDisk | None, status: os.stat_result | None
+) -> Difference:
+    if status is None:
+        # A session that a removal captured and could not put back is not gone.
+        return "same" if known is None or name in directory.captured else "gone"
     if known is not None and _on_disk(directory, status, known.messages) == known:
         return "same"
     return "changed"
@@ -102,30 +113,69 @@ def save(directory: SessionDirectory, session: Session) -> Written:
 
     If the known file is gone, only the messages that were not in it are written, as a session of their own; without
     such messages no file is written. A file with other messages, which another program has put in its place, is
-    moved to quarantine.
+    moved to quarantine. A file that changes while the new one is written is compared once more.
 
     Args:
         directory: The owned directory.
-        session: A snapshot; messages that are gone with the file are removed from it.
+        session: A snapshot. Its known state follows its file, also if the save fails.
 
     Raises:
         SessionTooLargeError, StoreIOError, OwnershipLostError, ForkedRuntimeError: As `SessionDirectory.write`; another
             program's file is still in its place, or in quarantine.
+        SessionFileError: Another program changes the file again and again; likewise.
     """
-    adoption.make_way(directory, names.file_name_of_live(session.session_id))
-    known, difference = on_disk_of(session), compare(directory, session)
-    lost = 0
-    kept: list[Path] = []
+    name = names.file_name_of_live(session.session_id)
+    adoption.make_way(directory, name)
+    for _ in range(_ATTEMPTS):
+        with suppress(_ChangedMeanwhileError):
+            return _save(directory, session, name)
+    raise SessionFileError(directory.path / name, f"another program has changed it {_ATTEMPTS} times during the save")
+
+
+def _save(directory: SessionDirectory, session: Session, name: str) -> Written:
+    known, status = on_disk_of(session), _look(directory, name)
+    difference = _difference(directory, name, known, status)
+    content, lost = session, 0
     if difference == "gone" and known is not None:
-        lost = known.messages
-        forget_first(session, lost)
-        if not session.messages:
-            return Written(None, lost)
+        content, lost = codec.snapshot_session(session, session.session_id), known.messages
+        forget_first(content, lost)
+        if not content.messages:
+            remember(content, None)
+            return Written(content, lost)
     is_other = difference == "changed" and not _is_contained(directory, session, known)
-    status = directory.write(
-        session, make_room=lambda name: kept.append(quarantine(directory, name)) if is_other else None
-    )
-    return Written(_on_disk(directory, status, len(session.messages)), lost, kept[0] if kept else None)
+
+    def make_room() -> None:
+        if _state(directory, _look(directory, name)) != _state(directory, status):
+            raise _ChangedMeanwhileError
+        if is_other:
+            remember(session, None)  # from now on a missing file is no deletion by another program
+            kept = quarantine(directory, name)
+            log.warning(
+                "Session file was changed by another program while messages were unsaved; it is in quarantine",
+                session_id=session.session_id, kept=str(kept),
+            )  # fmt: skip
+            if _look(directory, name) is not None:
+                raise _ChangedMeanwhileError
+
+    written = directory.write(content, make_room=make_room)
+    remember(content, _on_disk(directory, written, len(content.messages)))
+    return Written(content, lost)
+
+
+def _look(directory: SessionDirectory, name: str) -> os.stat_result | None:
+    """Return the status of a session's file; None: there is no file."""
+    with store_errors(directory.path, "look at", name):
+        try:
+            return directory.fs.stat(name, dir_fd=directory.fd)
+        except FileNotFoundError:
+            return None
+
+
+def _state(directory: SessionDirectory, status: os.stat_result | None) -> tuple[int, ...] | None:
+    """Return the parts of a status that change with any change of the file or of its name."""
+    if status is None:
+        return None
+    return directory.file_of(status), directory.mark_of(status), status.st_mtime_ns, status.st_size
 
 
 def _on_disk(directory: SessionDirectory, status: os.stat_result, messages: int) -> OnDisk:

@@ -27,9 +27,9 @@ class SaveOutcome(Struct, frozen=True):
     """The outcome of a save for one session.
 
     Attributes:
-        session: The snapshot.
+        session: The snapshot. Its known state follows its file.
         error: The reason why it is not durable; None: it is.
-        written: The change of its file, which need not be durable; None: the file was not changed.
+        written: The change of its file, which need not be durable; None: the session was not written.
     """
 
     session: Session

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import trio
 
 from miniclaw.loggers import get_logger
-from miniclaw.session.files.on_disk import Written, remember
+from miniclaw.session.files.on_disk import Written, on_disk_of, remember
 from miniclaw.session.format import codec
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SessionMemory
@@ -104,8 +104,10 @@ class SessionSaver:
         def settled(outcome: SaveOutcome) -> None:
             session_id = outcome.session.session_id
             entry, revision = saving[session_id]
-            if outcome.written is not None:
-                self._follow(entry, revision, outcome.written)
+            written = outcome.written
+            remember(entry.session, on_disk_of(outcome.session if written is None else written.session))
+            if written is not None and written.session is not outcome.session:
+                self._follow(entry, revision, written)
             if outcome.error is None and not entry.removed:
                 # Only up to the revision that was written: changes made meanwhile are still unsaved.
                 entry.saved_revision = revision
@@ -118,20 +120,11 @@ class SessionSaver:
         await self._store.save(snapshots, settled)
 
     def _follow(self, entry: Entry, revision: int, written: Written) -> None:
-        """Adapt memory to the state that a save has found on disk."""
-        session_id = entry.session_id
-        remember(entry.session, written.on_disk)
-        if written.kept is not None:
-            log.warning(
-                "Session file was changed by another program while messages were unsaved; it is in quarantine",
-                session_id=session_id, kept=str(written.kept),
-            )  # fmt: skip
-        if written.on_disk is not None and not written.lost:
-            return
+        """Adapt memory to a file that a save has found gone."""
         log.warning(
             "Session file was deleted while the session was in use; only what came after it is kept",
-            session_id=session_id, messages_lost=written.lost,
+            session_id=entry.session_id, messages_lost=written.lost,
         )  # fmt: skip
         self._memory.forget_first(entry, written.lost)
-        if written.on_disk is None and entry.revision == revision:
+        if on_disk_of(written.session) is None and entry.revision == revision:
             self._memory.drop(entry)
