@@ -66,7 +66,8 @@ TORN_STAYS: Final = Fate((TORN_NAME,), (TORN,), TORN)
 
 
 def known(directory: SessionDirectory, session: Session) -> Session:
-    """Return a session whose file, if there is one, this process has written."""
+    """Return a session whose file, if there is one, this process has written; an earlier round's is unknown again."""
+    remember(session, None)
     with suppress(FileNotFoundError):
         status = os.stat(file_name(session.session_id), dir_fd=directory.fd)
         remember(session, make_on_disk(status, messages=0, inodes_last=directory.inodes_last))
@@ -265,6 +266,7 @@ def saving_over() -> Operation:
     other = content.replace(b"hello", b"howdy")
 
     def run(directory: SessionDirectory, report: Report) -> None:
+        remember(session, None)
         try:
             save(directory, session)
         except StoreError as error:
