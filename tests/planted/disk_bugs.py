@@ -16,6 +16,14 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         "session/test_disk_wins.py",
     ),
     bug_of_one(
+        "a damaged file is left in the place of the copy in memory",
+        "a session that leaves memory is lost to a damaged file",
+        LOADER,
+        "        except StoreError as error:\n            entry.revision += 1\n",
+        "        except StoreError as error:\n",
+        "session/test_disk_wins.py",
+    ),
+    bug_of_one(
         "a save does not look",
         "a file that was restored by hand is overwritten",
         ON_DISK,

@@ -112,6 +112,55 @@ async def test_use_after_a_change_by_hand_reads_it(
     assert quarantined(path) == []
 
 
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def misname(path: Path) -> None:
+    path.write_text(json.dumps(session_dict("web_2", datetime.now(UTC))))
+
+
+def link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("elsewhere.json")
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b""), damage, misname, link, os.unlink])
+async def test_use_after_a_file_was_spoiled_keeps_the_whole_copy_in_memory(
+    manager: SessionManager, clock: WallClock, saved: Session, path: Path, spoil: Callable[[Path], None]
+) -> None:
+    """A file that cannot be read as the session goes to quarantine; only a deletion takes the history."""
+    spoil(path)
+    session = await manager.get_or_create_session("web", "1")
+    await say(manager, clock, "more")
+    await manager.save_all_sessions()
+    is_gone = spoil is os.unlink
+    assert texts(path) == (["more"] if is_gone else ["secret", "more"])
+    assert (session is saved, len(quarantined(path))) == ((False, 0) if is_gone else (True, 1))
+
+
+async def test_spoiled_file_is_in_quarantine_after_a_look_alone(
+    manager: SessionManager, saved: Session, path: Path
+) -> None:
+    """The copy in memory is written by the next save, also if nothing is said any more."""
+    damage(path)
+    assert not await manager.set_pinned(WEB_1, False)
+    assert manager.dirty_sessions() == [WEB_1]
+    await manager.save_all_sessions()
+    assert texts(path) == ["secret"]
+    assert len(quarantined(path)) == 1
+
+
+async def test_changed_file_that_cannot_be_read_for_a_moment_is_read_by_the_save(
+    manager: SessionManager, saved: Session, path: Path, fs: FaultyOs
+) -> None:
+    """A fault of the disk during a look takes no edit: that goes to quarantine only if the save cannot read it either."""
+    edit(path)
+    fs.fail("open", errno.EIO, path="web_1.json")
+    assert await manager.get_session(WEB_1) is saved
+    assert quarantined(path) == []
+
+
 async def test_held_session_that_left_memory_is_compared_as_well(
     manager: SessionManager, clock: WallClock, saved: Session, path: Path
 ) -> None:

@@ -61,7 +61,7 @@ class SessionLoader:
     async def use(self, session_id: str, *, create: bool = False) -> Entry:
         """Return a session for an operation that begins now, from memory or from the disk.
 
-        A clean copy in memory is compared with its file first; the disk wins.
+        A clean copy in memory is compared with its file first; the disk wins if it has the session.
 
         Args:
             session_id: The session.
@@ -84,9 +84,7 @@ class SessionLoader:
             async with self._locks.hold(session_id) as lease:
                 entry = await self.current(session_id, lease)
                 if entry is None:
-                    entry = await self._load(session_id, lease, create=create)
-                    if self._memory.add(entry):
-                        self._call_for_save()
+                    entry = self._add(await self._load(session_id, lease, create=create))
         self._gate.check()
         return entry
 
@@ -106,7 +104,10 @@ class SessionLoader:
             return await self._store.header(session_id, finished=lease.join())
 
     async def current(self, session_id: str, lease: Lease) -> Entry | None:
-        """Return a session in memory; forget a clean one and return None if its file was changed or deleted.
+        """Return a session in memory, a clean one as its file has it now; forget it and return None if that is gone.
+
+        A file that cannot be read as the session replaces nothing in memory: the session is dirty from then on, and its
+        save moves the file to quarantine.
 
         Args:
             session_id: The session.
@@ -120,13 +121,35 @@ class SessionLoader:
             difference = await self._store.compare(entry.session, finished=lease.join())
         if difference == "same" or entry.dirty:  # dirty by now: its save compares again
             return entry
+        if difference == "changed":
+            with suppress(SessionNotFoundError):  # gone by now
+                return await self._read_again(entry, lease)
         self._memory.forget(session_id)
-        log.info(
-            "Session file is gone; memory forgets the session" if difference == "gone"
-            else "Session file was changed by another program; it is read again",
-            session_id=session_id,
-        )  # fmt: skip
+        log.info("Session file is gone; memory forgets the session", session_id=session_id)
         return None
+
+    async def _read_again(self, entry: Entry, lease: Lease) -> Entry:
+        try:
+            found = Entry(await self._store.load(entry.session_id, finished=lease.join()), saved=True)
+        except SessionNotFoundError:
+            raise
+        except StoreError as error:
+            entry.revision += 1
+            log.warning(
+                "Session file was changed by another program and cannot be read; the session in memory is kept",
+                session_id=entry.session_id, reason=str(error),
+            )  # fmt: skip
+            return entry
+        if entry.dirty:  # as above
+            return entry
+        self._memory.forget(entry.session_id)
+        log.info("Session file was changed by another program; it is read again", session_id=entry.session_id)
+        return self._add(found)
+
+    def _add(self, entry: Entry) -> Entry:
+        if self._memory.add(entry):
+            self._call_for_save()
+        return entry
 
     async def _load(self, session_id: str, lease: Lease, *, create: bool) -> Entry:
         # No local name for the entry: the frame of a caught error may outlive the call and keep the session alive.
