@@ -247,7 +247,7 @@ class QuarantinedFileNotFoundError(StoreError, LookupError):
         self.text = text
         super().__init__(
             f"nothing in quarantine {path} is called {_short(text)}; give an id as the list of the files there "
-            "shows it, its beginning or its last eight digits, or a session id"
+            "shows it, its last eight digits, the name that the file had, or the id of its session"
         )
 
 
@@ -260,7 +260,7 @@ class AmbiguousQuarantineIdError(StoreError):
         self.file_ids = tuple(file_ids)
         shown = ", ".join(file_ids[:5]) + (", …" if len(file_ids) > 5 else "")
         super().__init__(
-            f"{_short(text)} means {len(file_ids)} files in quarantine {path}; give more of an id: {shown}"
+            f"{_short(text)} means {len(file_ids)} files in quarantine {path}; give an id or its last digits: {shown}"
         )
 
 

@@ -42,7 +42,7 @@ def quarantine() -> None:
 def list_files(settings: Settings, as_json: bool) -> None:
     """List the files in quarantine, the newest last: the state of each now, and when it is removed.
 
-    An ID may be shortened to its beginning, or to the eight digits at its end.
+    Instead of an ID, the eight digits at its end will do, or a session or file that one row shows.
     """
     log_to_terminal(settings)
     rules, moment = find_rules(settings), moment_of(settings)

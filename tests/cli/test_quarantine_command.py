@@ -110,7 +110,7 @@ def test_show_of_a_session_is_as_it_is_shown_in_its_place(program: Program) -> N
     path = _lay(program, "web_x.json", _session("web_anna", messages=[
         {"role": "user", "content": "red \x1b[31m", "timestamp": "2026-02-14T10:30:00Z"},
     ]))  # fmt: skip
-    shown = [program.run("quarantine", "show", text) for text in (path.name, "web_x", path.name[-8:])]
+    shown = [program.run("quarantine", "show", text) for text in (path.name, "web_anna", path.name[-8:])]
     assert len({result.out for result in shown}) == 1
     assert shown[0].lines[0] == "session        web_anna"
     assert shown[0].lines[-1] == "  red \\x1b[31m"
@@ -164,6 +164,15 @@ def test_what_means_several_is_not_guessed(program: Program, command: list[str])
     assert "means 2 files" in result.err
     assert one.name in result.err
     assert _lying(program) == sorted([one.name, two.name])
+
+
+def test_delete_by_a_session_takes_the_row_that_shows_it(program: Program) -> None:
+    """The id of one session never means the file of another whose name begins with it."""
+    other, meant = _lay(program, "web_anna2.json"), _lay(program, "web_lena.json", _session("web_anna"))
+    assert program.run("quarantine", "delete", "web_ann", "--erase", "--yes").code == 1
+    result = program.run("quarantine", "delete", "web_anna", "--erase", "--yes")
+    assert result.out.startswith(f"Deleted {meant.name}, ")
+    assert _lying(program) == [other.name]
 
 
 # Restoring ------------------------------------------------------------------------------------------------------
@@ -323,7 +332,7 @@ def test_file_whose_name_is_no_text_goes_through_all_of_it(program: Program) -> 
     assert program.run("quarantine", "delete", "--yes", file["id"]).code == 0
     (entry,) = program.run("trash", "list", "--json").json
     assert program.run("trash", "restore", entry["id"]).code == 0
-    assert program.run("quarantine", "delete", "--yes", "--erase", "web_").code == 0
+    assert program.run("quarantine", "delete", "--yes", "--erase", r"web_\udcff.json").code == 0
     assert _lying(program) == []
 
 

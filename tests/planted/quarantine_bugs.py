@@ -110,6 +110,11 @@ QUARANTINE_BUGS: Final[tuple[Bug, ...]] = (
         "session/test_quarantine_files.py",
     ),
     bug_of_one(
+        "beginning of a name meant", "another person's file is deleted than was named", QUARANTINE_FILES,
+        "    if text in {file.file, printable(file.file)}:\n", "    if file.file.startswith(text):\n",
+        "session/test_quarantine_files.py",
+    ),
+    bug_of_one(
         "deletion from quarantine without a receipt", "nobody knows who deleted the evidence", QUARANTINE_OPERATIONS,
         '                await self._tell_files("deleted",', '                await self._tell_files("deleted", [] and',
         "session/test_quarantine_operations.py",

@@ -153,22 +153,34 @@ def test_list_of_a_folder_that_is_refused_is_an_error(directory: SessionDirector
         list_quarantined(directory)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"web_1.json.{STAMPED}0", "web_1.json", "web_1.json.2026", "web_1", "0a1b2c30", f"web_1.json.{STAMPED}",
-    ],
-)  # fmt: skip
-def test_find_by_whatever_means_one_file(directory: SessionDirectory, text: str) -> None:
-    """The id, the session's id, the digits at its end, or its beginning, where that is one file's only."""
+@pytest.mark.parametrize("text", [f"web_1.json.{STAMPED}0", "web_1.json", "web_1", "0a1b2c30"])
+def test_find_by_a_whole_name_finds_the_file(directory: SessionDirectory, text: str) -> None:
+    """The id, the digits at its end, the file's earlier name and the session's id each mean the file."""
     wanted = lay(directory, f"web_1.json.{STAMPED}0")
     lay(directory, f"web_12.json.{STAMPED}1")
     lay(directory, f"web_1.json.corrupted.{STAMPED}2")
-    if text in {"web_1.json"}:
-        with pytest.raises(AmbiguousQuarantineIdError):
-            find_quarantined(directory, text)
-    else:
-        assert find_quarantined(directory, text).id == wanted.name
+    assert find_quarantined(directory, text).id == wanted.name
+
+
+@pytest.mark.parametrize("text", ["web_anna", "web_", "web_anna2.json.2026", f"web_anna2.json.{STAMPED}"])
+def test_find_by_the_beginning_of_a_name_finds_nothing(directory: SessionDirectory, text: str) -> None:
+    """A text never means a file with a longer name, which may be another session's."""
+    lay(directory, f"web_anna2.json.{STAMPED}0")
+    with pytest.raises(QuarantinedFileNotFoundError):
+        find_quarantined(directory, text)
+
+
+def test_find_by_a_session_finds_the_file_that_holds_it(directory: SessionDirectory) -> None:
+    """A file is that of the session inside, as the list shows it, and not of the session whose name it had."""
+    wanted = lay(directory, f"web_lena.json.{STAMPED}0", session("web_anna"))
+    lay(directory, f"web_anna2.json.{STAMPED}1")
+    assert find_quarantined(directory, "web_anna").id == wanted.name
+    assert find_quarantined(directory, "web_lena.json").id == wanted.name
+    with pytest.raises(QuarantinedFileNotFoundError):
+        find_quarantined(directory, "web_lena")
+    lay(directory, f"web_anna.json.{STAMPED}2")
+    with pytest.raises(AmbiguousQuarantineIdError):
+        find_quarantined(directory, "web_anna")
 
 
 def test_find_by_the_id_of_a_session_with_another_file_name(directory: SessionDirectory) -> None:
@@ -193,19 +205,19 @@ def test_find_of_nothing_says_so(directory: SessionDirectory, text: str) -> None
     assert len(str(caught.value)) < 600
 
 
-def test_find_reads_only_the_file_that_is_meant(directory: SessionDirectory, fs: FaultyOs) -> None:
+def test_find_by_id_reads_only_that_file(directory: SessionDirectory, fs: FaultyOs) -> None:
     """However many and large the others are."""
     lay(directory, f"web_1.json.{STAMPED}0")
     lay(directory, f"mail_1.json.{STAMPED}1")
     fs.calls.clear()
-    find_quarantined(directory, "mail_1")
+    find_quarantined(directory, f"mail_1.json.{STAMPED}1")
     assert not any("web_1.json" in str(args) for _, args in fs.calls)
 
 
 def test_name_that_is_no_text_is_found_as_it_is_shown(directory: SessionDirectory) -> None:
     """What a command shows escaped can be typed."""
     path = lay(directory, f"web_\udcff.json.{STAMPED}0")
-    for text in (path.name, rf"web_\udcff.json.{STAMPED}0", r"web_\udcff", "0a1b2c30"):
+    for text in (path.name, rf"web_\udcff.json.{STAMPED}0", r"web_\udcff.json", "0a1b2c30"):
         assert find_quarantined(directory, text).id == path.name
 
 

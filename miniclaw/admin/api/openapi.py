@@ -40,7 +40,8 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "schema": {"type": "string", "minLength": 1},
     },
     "file": {
-        "description": "The id of a file in quarantine, its beginning or its last eight digits, percent-encoded.",
+        "description": "The id of a file in quarantine, its last eight digits, the name that it had, or the id of its "
+        "session, percent-encoded.",
         "schema": {"type": "string", "minLength": 1},
     },
 }

@@ -53,49 +53,43 @@ def list_quarantined(directory: SessionDirectory) -> list[QuarantinedFile]:
 def find_quarantined(directory: SessionDirectory, text: str) -> QuarantinedFile:
     """Return the one file that a text names.
 
+    Only whole names count: the beginning of a longer one could be meant for another session.
+
     Args:
         directory: Need not be owned.
-        text: The id of the file, literally or as `printable` shows it; else the id of the session whose place the file
-            had; else the eight digits at the end of the file's id, or the beginning of it.
+        text: The id of the file, literally or as `printable` shows it, or the eight digits at its end; else the name
+            that the file had, the id of the session that it holds, or, if it holds none, the id of the session whose
+            place it had.
 
     Raises:
         QuarantinedFileNotFoundError: The text matches no file.
         AmbiguousQuarantineIdError: The text matches several files.
         StoreIOError: The folder cannot be listed, or the file cannot be examined.
     """
-    meant: list[str] = []
 
-    def choose(file_ids: list[str]) -> list[str]:
-        meant[:] = _meant(file_ids, text)
-        return meant if len(meant) == 1 else []
+    def is_id(file_id: str) -> bool:
+        return text in {file_id, printable(file_id), file_id.rpartition("-")[2]}
 
-    found = _examined(directory, choose)
+    found = _examined(directory, lambda file_ids: [*filter(is_id, file_ids)] or file_ids)
+    meant = [file for file in found if is_id(file.id) or _is_called(file, text)]
     path = directory.path / QUARANTINE_NAME
     if len(meant) > 1:
-        raise AmbiguousQuarantineIdError(path, text, sorted(map(printable, meant)))
-    if not found:
+        raise AmbiguousQuarantineIdError(path, text, sorted(printable(file.id) for file in meant))
+    if not meant:
         raise QuarantinedFileNotFoundError(path, text)
-    return found[0]
+    return meant[0]
 
 
-def _meant(file_ids: list[str], text: str) -> list[str]:
-    """Return the ids that a text matches, in the first way of matching that gives any."""
+def _is_called(file: QuarantinedFile, text: str) -> bool:
+    """Return whether a text is the name that a file had, or the id of its session."""
+    if text in {file.file, printable(file.file)}:
+        return True
+    if file.header is not None:
+        return text in {file.header.session_id, printable(file.header.session_id)}
     try:
-        places = frozenset(names.file_names(text))
+        return file.file in names.file_names(text)
     except InvalidSessionIdError:
-        places = frozenset()
-    ways: tuple[Callable[[str], bool], ...] = (
-        lambda file_id: text in {file_id, printable(file_id)},
-        lambda file_id: _file_of(file_id) in places,
-        lambda file_id: file_id.rpartition("-")[2] == text,
-        lambda file_id: bool(text) and printable(file_id).startswith(text),
-    )
-    return next((meant for way in ways if (meant := [file_id for file_id in file_ids if way(file_id)])), [])
-
-
-def _file_of(file_id: str) -> str:
-    split = split_stamped(file_id)
-    return split[0] if split else file_id
+        return False
 
 
 def _examined(directory: SessionDirectory, choose: Callable[[list[str]], list[str]]) -> list[QuarantinedFile]:
