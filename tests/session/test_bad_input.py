@@ -11,12 +11,19 @@ from pathlib import Path
 import pytest
 
 from miniclaw.session.cleanup import Cleanup, CleanupResult
+from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
+from miniclaw.session.files.scan import OUR_OWN
+from miniclaw.session.files.stranded import WORK_NAME
+from miniclaw.session.files.subdirectory import STATE_NAME
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.ownership.holder import LOCK_NAME
+from miniclaw.session.trash.trash import TRASH_NAME
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import session_dict, write_session
+from tests.session.scans import scan
 
 OLD = "2020-01-01T00:00:00Z"
 HEAD = '{"session_id":"telegram_1","channel":"telegram","chat_id":"1","created_at":"2020-01-01T00:00:00Z",'
@@ -162,11 +169,27 @@ async def test_run_strangers_are_counted_as_foreign(sessions_dir: Path, clock: W
     """Files that do not claim to be sessions stay, and are not counted as scanned."""
     sessions_dir.mkdir(parents=True, mode=0o700)
     strangers = [".json", ".hidden.json", "notes.txt", "telegram_1.txt", "telegram_1.json.new", "x.JSON"]
+    strangers += [
+        ".syncthing.telegram_1.json.tmp",
+        ".~lock.telegram_1.json#",
+        ".telegram_1.json.swp",
+        ".DS_Store",
+        ".x",
+    ]
     for name in strangers:
         (sessions_dir / name).write_text(WHOLE)
     result = await sweep(sessions_dir, clock)
     assert (result.foreign, result.sessions_scanned, result.sessions_deleted) == (len(strangers), 0, 0)
     assert all((sessions_dir / name).exists() for name in strangers)
+
+
+def test_scan_has_no_row_for_an_entry_of_our_own(sessions_dir: Path) -> None:
+    """The lock and the hidden folders of miniclaw are not foreign."""
+    assert {LOCK_NAME, WORK_NAME, QUARANTINE_NAME, STATE_NAME, TRASH_NAME} == OUR_OWN
+    sessions_dir.mkdir(parents=True, mode=0o700)
+    for name in OUR_OWN:
+        (sessions_dir / name).mkdir()
+    assert scan(sessions_dir, None)[0] == []
 
 
 async def test_run_files_that_vanish_are_nobodys(

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 CHUNK: Final = 4096
 """Number of files that are listed before they are examined in the order of their inodes; about 0.7 MB."""
 
+OUR_OWN: Final = frozenset({".lock", ".quarantine", ".state", ".trash", ".work"})
+"""The entries of miniclaw beside the sessions; any other hidden entry is foreign."""
+
 _CLOCK_STEP: Final = 32  # entries between two looks at the clock
 
 
@@ -233,8 +236,8 @@ class DirectoryScan:
         """Return the rows for an entry that is no session file."""
         name = entry.name
         if not names.is_session_file(name):
-            if name.startswith(".") and not name.endswith(names.SUFFIX):
-                return []  # our own, or an editor's
+            if name in OUR_OWN:
+                return []
             from miniclaw.session.conflict_names import by_name  # noqa: PLC0415 - start-up time: few have such files
 
             return [by_name(name, is_file=_is_file(entry))]
