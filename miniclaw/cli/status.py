@@ -36,7 +36,7 @@ def status(settings: Settings, as_json: bool) -> None:
     """Show on one screen how things stand: what is there, what was removed last, and what will be next.
 
     It needs no running gateway. One that runs is asked to save before, how it is, and by which rules it goes. Where
-    trash, history or state cannot be read, the rest is shown, and the exit code is 1.
+    trash, quarantine, history or state cannot be read, the rest is shown, and the exit code is 1.
     """
     log_to_terminal(settings)
     ask_to_save(settings)
@@ -66,7 +66,7 @@ def _lines(rules: InForce, found: WorkspaceState, live: LiveStatus | None) -> It
         yield "conflicts", f"{conflict_copies(copies)}; {DRY_RUN_NAMES}"
     yield "trash", _UNKNOWN if "trash" in found.unread else _files(found.trash)
     listed = "; `miniclaw quarantine list` names them" if found.quarantine else ""
-    yield "quarantine", _files(found.quarantine) + listed
+    yield "quarantine", _UNKNOWN if "quarantine" in found.unread else _files(found.quarantine) + listed
     if found.free_disk is not None:
         yield "disk", f"{format_size(found.free_disk)} free"
     yield "last cleanup", _last_cleanup(found)

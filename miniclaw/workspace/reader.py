@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from miniclaw.session.records.history import HistoryEvent
     from miniclaw.session.records.moment import Moment
     from miniclaw.session.records.state import StateDirectory
+    from miniclaw.session.removal.leftovers import Refused
     from miniclaw.session.retention.notice import DueFile, DueSession, Notice
     from miniclaw.session.retention.plan import CleanupPlan
     from miniclaw.session.retention.schedule import Schedule
@@ -179,12 +180,18 @@ def trash_opened(place: Place) -> Iterator[Trash]:
         yield find_trash(place, directory)
 
 
-def find_leftovers(place: Place, directory: SessionDirectory | None, now: datetime) -> list[Leftover]:
-    """Return the leftovers beside the sessions. A folder or file that cannot be examined is logged as an ERROR."""
-    from miniclaw.session.removal.leftovers import list_leftovers  # noqa: PLC0415 - start-up time
+def find_leftovers(
+    place: Place, directory: SessionDirectory | None, now: datetime, *, refused: Refused | None = None
+) -> list[Leftover]:
+    """Return the leftovers beside the sessions, as `list_leftovers`."""
+    from miniclaw.session.removal.leftovers import list_leftovers, log_refused  # noqa: PLC0415 - start-up time
 
     trash = find_trash(place, directory)
-    return trash.leftovers() if directory is None else list_leftovers(directory, now=now, trash=trash)
+    return (
+        trash.leftovers()
+        if directory is None
+        else list_leftovers(directory, now=now, trash=trash, refused=refused or log_refused)
+    )
 
 
 def make_plan(

@@ -11,13 +11,14 @@ from msgspec import Struct, field
 
 from miniclaw.clock import SystemClock, from_microseconds
 from miniclaw.config import SessionConfig, show_config
-from miniclaw.errors import StoreError
+from miniclaw.errors import SessionFileError, StoreError
 from miniclaw.formats import NEVER
 from miniclaw.session.entries import Leftover
+from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.ownership.holder import Holder
 from miniclaw.session.records.history import HistoryEvent
 from miniclaw.session.records.moment import Moment, by_wall_clock, look_at
-from miniclaw.session.removal.leftovers import list_leftovers
+from miniclaw.session.removal.leftovers import list_leftovers, log_refused
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.schedule import Schedule
@@ -28,7 +29,7 @@ RUNS = frozenset({"cleanup", "held", "interrupted"})
 """The kinds of history events that record a cleanup run."""
 
 
-Part: TypeAlias = Literal["trash", "history", "state"]
+Part: TypeAlias = Literal["trash", "quarantine", "history", "state"]
 """The parts of a workspace that may be unreadable while the rest can be shown."""
 
 
@@ -113,7 +114,14 @@ def look(place: Place, on_progress: Progress | None = None, *, moment: Moment | 
             with _unread_if_refused(unread, "state"):
                 moment = look_at(remembered, SystemClock())
         now = moment.ages.now
-        beside = [] if directory is None else list_leftovers(directory, now=now, trash=None)
+
+        def refused(error: SessionFileError) -> None:
+            if error.path.name != QUARANTINE_NAME:
+                log_refused(error)
+            else:
+                unread["quarantine"] = str(error)
+
+        beside = [] if directory is None else list_leftovers(directory, now=now, trash=None, refused=refused)
         leftovers = [*beside, *trash]
         free = None if directory is None else directory.free_disk()
         plan = make_plan(place, directory, notice_at(place, moment), leftovers, on_progress)

@@ -59,7 +59,7 @@ class ShownWorkspace(Struct, frozen=True, kw_only=True):
     held_by: Holder | None
     sessions: ShownSessions
     trash: FileTally | None
-    quarantine: FileTally
+    quarantine: FileTally | None
     free_disk: int | None
     last_cleanup: ShownEvent | None
     last_run: ShownEvent | None
@@ -106,7 +106,7 @@ def shown_workspace(
             plan.sessions_bytes,
         ),
         trash=None if "trash" in found.unread else _files(found.trash),
-        quarantine=_files(found.quarantine),
+        quarantine=None if "quarantine" in found.unread else _files(found.quarantine),
         free_disk=found.free_disk,
         last_cleanup=shown_event(found.last_cleanup),
         last_run=shown_event(found.last_run),

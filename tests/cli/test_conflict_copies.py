@@ -109,6 +109,17 @@ def test_erasure_names_the_copies_that_it_leaves(program: Program) -> None:
     assert not (program.sessions_dir / "web_anna.json").exists()
 
 
+def test_erasure_where_the_quarantine_cannot_be_listed_is_refused(program: Program) -> None:
+    """A copy may be there: nothing is erased, and nothing is said to be gone for good."""
+    program.add("web_anna", days=1)
+    (program.sessions_dir / ".quarantine").symlink_to(program.home)
+    for selection in (["web_anna"], ["--chat", "anna"], ["--chat", "nobody"]):
+        result = program.run("sessions", "delete", *selection, "--erase", "--yes")
+        assert (result.code, result.out) == (1, "")
+        assert f"{program.sessions_dir / '.quarantine'}: could not list: it is a symbolic link" in result.err
+    assert program.files() == {"web_anna.json"}
+
+
 def test_deletion_to_the_trash_is_not_about_copies(program: Program) -> None:
     """A session that can be restored is deleted as ever."""
     lay(program)

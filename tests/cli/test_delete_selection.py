@@ -233,7 +233,7 @@ def test_erase_goes_by_the_session_that_a_file_in_quarantine_holds(
     _quarantine(program, "copy.json").write_text(json.dumps(session_dict("web_a", OLD)))
     _quarantine(program, "web_a.json").write_text(json.dumps(session_dict("web_b", OLD)))
     if trashed:
-        assert program.run("quarantine", "delete", "--yes", "copy", "web_a").code == 0
+        assert program.run("quarantine", "delete", "--yes", "copy.json", "web_a.json").code == 0
     dry = program.run("sessions", "delete", "--erase", "--dry-run", "--json", *arguments).json
     assert [row["file"].startswith((".trash/copy.json.", ".quarantine/copy.json.")) for row in dry["copies"]] == [True]
     result = program.run("sessions", "delete", "--yes", "--erase", *arguments)

@@ -277,23 +277,26 @@ def test_status_where_a_part_cannot_be_read_shows_the_rest(program: Program) -> 
     program.add("web_a", days=1)
     program.add("web_b", days=31)
     program.trash_dir.write_text("no folder")
+    quarantine = program.sessions_dir / ".quarantine"
+    quarantine.symlink_to(program.home)
     (program.state_dir / "history.jsonl").mkdir(parents=True)
     (program.state_dir / "retention.json").mkdir()
     result = program.run("status")
     assert (result.code, result.err) == (1, "")
     shown = [(line[:14].strip(), line[14:]) for line in result.lines]
     assert ("trash", "not known") in shown
+    assert ("quarantine", "not known") in shown
     assert ("last cleanup", "not known") in shown
     assert ("next cleanup", "not known; the gateway would announce first") in shown
     assert any(label == "would remove" and text.startswith("1 session, ") for label, text in shown)
     assert shown[-1][0] == "rules"
     unread = [text.partition(": ")[0] for label, text in shown if label == "not read"]
-    paths = [program.trash_dir, program.state_dir / "retention.json", program.state_dir / "history.jsonl"]
+    paths = [program.trash_dir, program.state_dir / "retention.json", quarantine, program.state_dir / "history.jsonl"]
     assert unread == [str(path) for path in paths]
     as_json = program.run("status", "--json")
     assert as_json.code == 1
-    assert list(as_json.json["not_read"]) == ["trash", "state", "history"]
-    assert (as_json.json["trash"], as_json.json["next_run_at"]) == (None, None)
+    assert list(as_json.json["not_read"]) == ["trash", "state", "quarantine", "history"]
+    assert [as_json.json[key] for key in ("trash", "quarantine", "next_run_at")] == [None] * 3
     assert as_json.json["sessions"]["readable"] == 2
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -147,6 +147,28 @@ async def test_erase_in_part_is_an_error_and_its_receipt_says_so(desk: Desk, cal
     assert partly.event == "deleted"
     assert partly.because.startswith(f"{ID}: ")
     assert partly.sessions[0].session_id == ID
+
+
+@pytest.mark.parametrize("folder", [".quarantine", ".trash"])
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("elsewhere"), os.mkfifo, Path.touch])
+async def test_erase_where_a_folder_cannot_be_listed_says_so_and_erases_the_rest(
+    desk: Desk, folder: str, make: Callable[[Path], object]
+) -> None:
+    """A copy may be where nothing can be looked for: the outcome is an error, and the receipt is not that of an erasure."""
+    place = desk.store.directory.path
+    await desk.do.delete([ID])
+    write_session(place, ID, desk.clock.now)
+    mine = traces(desk, ID)
+    (place / folder).rename(place.parent / "elsewhere")
+    make(place / folder)
+    (done,) = await desk.do.delete([ID], erase=True)
+    assert f"{place / folder}: could not list" in str(done.error)
+    assert desk.left() == ["telegram_2"]
+    assert (desk.told()[-1].event, desk.told()[-1].sessions[0].session_id) == ("deleted", ID)
+    if folder == ".trash":
+        assert not any(path.exists() for path in mine)
+    else:
+        assert desk.store.trash.entries() == []
 
 
 async def test_erase_cancelled_completes_the_session_it_is_at(desk: Desk) -> None:

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from miniclaw.cli import Settings
 from miniclaw.cli.access.looking import find_leftovers, find_trashes, list_directory
-from miniclaw.errors import InvalidSessionIdError, SessionNotFoundError
+from miniclaw.errors import InvalidSessionIdError, SessionFileError, SessionNotFoundError
 from miniclaw.session import conflict_names, names
 from miniclaw.session.entries import Leftover, ProblemFile, StoredSession
 from miniclaw.session.files.directory import SessionDirectory
@@ -219,11 +219,16 @@ def select_by_chat(
 def _add_copies(
     selection: Selection, settings: Settings, directory: SessionDirectory | None, wish: _Wish, now: datetime
 ) -> list[Leftover]:
-    leftovers = find_leftovers(settings, directory, now)
+    leftovers = find_leftovers(settings, directory, now, refused=_refuse)
     for bin_ in find_trashes(settings, directory):
         _add_trash(selection, bin_, wish)
     _add_leftovers(selection, leftovers, wish)
     return leftovers
+
+
+def _refuse(error: SessionFileError) -> None:
+    """Refuse an erasure: a copy in a folder that cannot be listed would remain unnoticed."""
+    raise error
 
 
 def _of_conflicts(wish: _Wish, conflicts: list[ProblemFile]) -> list[ProblemFile]:

@@ -16,7 +16,9 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import quarantined_stem
 from miniclaw.session.files.subdirectory import EarlierFolders, Folder
 from miniclaw.session.names import split_stamped
-from miniclaw.session.removal.leftovers import LEGACY_SUFFIXES, list_leftovers, remove_leftovers
+from miniclaw.session.removal.leftovers import LEGACY_SUFFIXES, list_legacy, remove_leftovers
+from miniclaw.session.removal.quarantine_files import list_quarantined
+from miniclaw.session.removal.quarantine_removal import leftover_of
 from miniclaw.session.trash.entries import TrashEntry, TrashRemoval
 from miniclaw.session.trash.trash import Trash
 
@@ -29,7 +31,8 @@ class Traces(Struct, frozen=True):
     Attributes:
         files: Files that were deleted.
         bytes_freed: Bytes freed on the disk.
-        failed: For each file that is still there, a sentence with its name and the cause.
+        failed: For each file that is still there, and each folder that cannot be listed, a sentence with its name and
+            the cause.
     """
 
     files: int
@@ -50,17 +53,23 @@ def erase_traces(
             entry there may be of another directory's session, and counts as failed.
 
     Raises:
-        StoreError: The trash cannot be listed.
+        OwnershipLostError, ForkedRuntimeError: As `SessionDirectory.check_owned`.
     """
+    directory.check_owned()
     is_of = _Whose(session_id)
-    entries = [entry.id for entry in trash.find_all(session_id)]
-    entries += [entry.id for entry in trash.entries() if is_of.entry(entry)]
-    # Files of an earlier implementation move to quarantine first, and are deleted from there.
-    listed = _list(directory, sorted(is_of.legacy))
-    old = [each for each in listed if each.kind == "legacy" and each.key in is_of.legacy]
-    old = [each for each in old if directory.is_spelled(each.key)]
-    removed = trash.remove(entries)
-    failed = _name_failed(trash, removed)
+    failed: list[str] = []
+    removed: list[TrashRemoval] = []
+
+    def refused(error: StoreError) -> None:  # a folder that cannot be listed; the rest is deleted nevertheless
+        failed.append(str(error))
+
+    try:
+        entries = [entry.id for entry in trash.find_all(session_id)]
+        entries += [entry.id for entry in trash.entries() if is_of.entry(entry)]
+        removed += trash.remove(entries)
+        failed += _name_failed(trash, removed)
+    except StoreError as error:
+        refused(error)
     if earlier is not None and earlier.trash is not None:
         outside = Trash(Folder(earlier.trash, fs=directory.fs, check=directory.check_owned))
         try:
@@ -70,10 +79,16 @@ def erase_traces(
             removed += tried
             failed += _name_failed(outside, tried)
         except StoreError as error:
-            failed.append(str(error))  # the rest is deleted nevertheless
+            refused(error)
+    # Files of an earlier implementation move to quarantine first, whatever their age, and are deleted from there.
+    old = list_legacy(directory, now=utc_now(), names=sorted(is_of.legacy), age=timedelta.min, refused=refused)
+    old = [each for each in old if directory.is_spelled(each.key)]
     done: list[TrashRemoval | LeftoverRemoval] = [*removed, *remove_leftovers(directory, old, trash=None)]
-    quarantined = [each for each in _list(directory, ()) if is_of.quarantined(each)]
-    done += remove_leftovers(directory, quarantined, trash=None)
+    try:
+        quarantined = [leftover_of(file) for file in list_quarantined(directory)]
+        done += remove_leftovers(directory, [each for each in quarantined if is_of.quarantined(each)], trash=None)
+    except StoreError as error:
+        refused(error)
     gone = [each for each in done if each.outcome == "removed"]
     return Traces(
         len(gone),
@@ -117,8 +132,3 @@ class _Whose:
 
 def _name_failed(trash: Trash, removals: Sequence[TrashRemoval]) -> list[str]:
     return [f"{trash.path_of(each.entry_id)}: {each.reason}" for each in removals if each.outcome == "failed"]
-
-
-def _list(directory: SessionDirectory, candidates: Sequence[str]) -> list[Leftover]:
-    # An erasure does not wait until a file of an earlier implementation is a day old.
-    return list_leftovers(directory, now=utc_now(), trash=None, names=candidates, legacy_age=timedelta.min)

@@ -14,9 +14,9 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
-from miniclaw.errors import StoreError
+from miniclaw.errors import SessionFileError, StoreError, StoreIOError
 from miniclaw.loggers import get_logger
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened, why_no_session_file
 from miniclaw.session.disk.syscalls import OsCalls
@@ -43,9 +43,16 @@ _TEMPORARY: Final = re.compile(re.escape(TEMPORARY_PREFIX) + "[0-9a-f]{16}")
 _LEGACY: Final = tuple(SUFFIX + suffix for suffix in LEGACY_SUFFIXES)
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
-_NOT_LISTED: Final = "Leftovers could not be listed"
+
+Refused: TypeAlias = Callable[[SessionFileError], None]
+"""Takes the error of a folder, or of a file in it, that cannot be examined; if it raises, the listing ends."""
 
 log = get_logger("miniclaw.session.leftovers")
+
+
+def log_refused(error: SessionFileError) -> None:
+    """Log the error as an ERROR."""
+    log.error("Leftovers could not be listed", path=str(error.path), error=error.reason)
 
 
 def list_leftovers(
@@ -54,37 +61,57 @@ def list_leftovers(
     now: datetime,
     trash: Trash | None,
     names: Iterable[str] | None = None,
-    legacy_age: timedelta = LEGACY_AGE,
+    refused: Refused = log_refused,
 ) -> list[Leftover]:
     """Return all leftovers, in no order. The directory need not be owned.
-
-    A folder or file that cannot be examined is logged as an ERROR; the rest is listed nevertheless.
 
     Args:
         directory: The sessions directory.
         now: The present, aware; the reference for the ages of temporary files and of an earlier implementation's files.
         trash: The trash, if there is one.
         names: Names in the sessions directory from a scan, which spare a second listing; None: the directory is listed.
-        legacy_age: Age beyond which a file of an earlier implementation is listed, exclusive.
+        refused: Called for each folder or file that cannot be examined; the rest is listed nevertheless.
     """
     found: list[Leftover] = []
     try:
         found += [leftover_of(file) for file in list_quarantined(directory)]
-    except StoreError as error:
-        log.error(_NOT_LISTED, path=str(directory.path / QUARANTINE_NAME), error=str(error))
-    for name, status in _look(directory, [WORK_NAME], _is_temporary):
+    except SessionFileError as error:
+        refused(error)
+    for name, status in _look(directory, [WORK_NAME], _is_temporary, refused=refused):
         if _is_file(status) and _is_older(status, now, TEMPORARY_AGE) and name not in directory.under_way:
             found.append(Leftover("temporary", name, status.st_size, _time(status)))
-    found += _unfinished(directory)
-    for name, status in _look(directory, ["."], _is_legacy, names):
-        if _is_file(status) and _is_older(status, now, legacy_age):
-            header, _, _ = read_header(directory, name)
-            found.append(Leftover("legacy", name, status.st_size, _time(status), header=header))
+    found += _unfinished(directory, refused)
+    found += list_legacy(directory, now=now, names=names, refused=refused)
     if trash is not None:
         try:
             found += trash.leftovers()
-        except StoreError as error:
-            log.error(_NOT_LISTED, path=str(trash.path), error=str(error))
+        except SessionFileError as error:
+            refused(error)
+    return found
+
+
+def list_legacy(
+    directory: SessionDirectory,
+    *,
+    now: datetime,
+    names: Iterable[str] | None = None,
+    age: timedelta = LEGACY_AGE,
+    refused: Refused = log_refused,
+) -> list[Leftover]:
+    """Return the files of an earlier implementation, as `list_leftovers`.
+
+    Args:
+        directory: The sessions directory.
+        now: The present, aware.
+        names: As for `list_leftovers`.
+        age: Age beyond which a file is listed, exclusive.
+        refused: As for `list_leftovers`.
+    """
+    found: list[Leftover] = []
+    for name, status in _look(directory, ["."], _is_legacy, names, refused=refused):
+        if _is_file(status) and _is_older(status, now, age):
+            header, _, _ = read_header(directory, name)
+            found.append(Leftover("legacy", name, status.st_size, _time(status), header=header))
     return found
 
 
@@ -122,8 +149,8 @@ def list_foreign(directory: SessionDirectory, trash: Trash | None) -> list[Probl
     if trash is not None:
         try:
             found += [ProblemFile(f"{trash.path.name}/{row.key}", row.kind, row.reason) for row in trash.foreign()]
-        except StoreError as error:
-            log.error(_NOT_LISTED, path=str(trash.path), error=str(error))
+        except SessionFileError as error:
+            log_refused(error)
     return found
 
 
@@ -240,6 +267,8 @@ def _look(
     folders: Sequence[str],
     is_wanted: Callable[[str], bool],
     names: Iterable[str] | None = None,
+    *,
+    refused: Refused = log_refused,
 ) -> list[tuple[str, os.stat_result]]:
     """Return the wanted names among `names`, or among all, each with its status; vanished ones are left out."""
     fs, path = directory.fs, directory.path.joinpath(*folders)
@@ -258,11 +287,11 @@ def _look(
     except FileNotFoundError:
         pass  # the folder was never needed
     except OSError as error:
-        log.error(_NOT_LISTED, path=str(path), error=str(error.strerror))
+        refused(StoreIOError(path, "list", error))
     return found
 
 
-def _unfinished(directory: SessionDirectory) -> Iterator[Leftover]:
+def _unfinished(directory: SessionDirectory, refused: Refused) -> Iterator[Leftover]:
     """Yield the sessions that earlier removals left captured, except those that count as sessions.
 
     If this process owns the directory, its record of captured sessions leaves out those of a removal under way. If the
@@ -275,11 +304,11 @@ def _unfinished(directory: SessionDirectory) -> Iterator[Leftover]:
             folders.setdefault(folder, []).append(name)
     elif directory.is_nobodys():
         stranded = directory.stranded()
-        for folder, _ in _look(directory, [WORK_NAME], _is_batch):
-            names = [name for name, _ in _look(directory, [WORK_NAME, folder], is_session_file)]
+        for folder, _ in _look(directory, [WORK_NAME], _is_batch, refused=refused):
+            names = [name for name, _ in _look(directory, [WORK_NAME, folder], is_session_file, refused=refused)]
             folders[folder] = [name for name in names if stranded.get(name) != folder]
     for folder, captured in folders.items():
-        for name, status in _look(directory, [WORK_NAME, folder], is_session_file, captured):
+        for name, status in _look(directory, [WORK_NAME, folder], is_session_file, captured, refused=refused):
             # The captured name of a session that was already put back takes no space.
             size = status.st_size if status.st_nlink == 1 else 0
             yield Leftover("unfinished", f"{folder}/{name}", size, None)
