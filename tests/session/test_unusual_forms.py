@@ -11,13 +11,14 @@ import structlog
 import trio
 from hypothesis import given, settings
 
+from miniclaw.session.format import json_outline
 from miniclaw.session.format.codec import (
     check_whole,
     decode_header,
     decode_session,
-    encode_plainly,
     encode_session,
     is_plain_json,
+    plainly,
 )
 from miniclaw.session.format.unusual_forms import UNUSUAL, time_of
 from miniclaw.session.types import Message, ToolCall
@@ -34,6 +35,7 @@ GOOD = (
     b'"last_accessed":"2026-02-14T15:45:00Z","x":0,"messages":[' + MESSAGE + b"]}"
 )
 DEEP_LISTS = b"[" * 100_000 + b"]" * 100_000
+MANY_DIGITS = b"9" * 5000  # more than int() takes
 DEEP_OBJECTS = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
 
 
@@ -70,6 +72,9 @@ SAME = {
     "created_at without zone": changed(b'"created_at":"2026-02-14T10:30:00Z"', b'"created_at":"2026-02-14T10:30:00"'),
     "chat_id a number": changed(b'"chat_id":"1"', b'"chat_id":1'),
     "chat_id missing": changed(b'"chat_id":"1",', b""),
+    "chat_id nested too deeply": changed(b'"chat_id":"1"', b'"chat_id":' + DEEP_OBJECTS),
+    "channel nested too deeply": changed(b'"channel":"web"', b'"channel":' + DEEP_LISTS),
+    "many digits in an unknown field": changed(b'"x":0', b'"x":' + MANY_DIGITS + b',"pinned":0'),
     "channel missing": changed(b'"channel":"web",', b""),
     "pinned null": changed(b'"x":0', b'"x":0,"pinned":null'),
     "pinned no": changed(b'"x":0', b'"x":0,"pinned":"No"'),
@@ -109,7 +114,7 @@ def test_session_in_unusual_form_keeps_its_unknown_fields(name: str) -> None:
     assert (again.session_id, again.messages) == ("web_1", [Message("user", "hi", SAID_AT)])
 
 
-@pytest.mark.parametrize("value", [b"1", b'"true"', b'"yes"', b"[1]"])
+@pytest.mark.parametrize("value", [b"1", b'"true"', b'"yes"', b"[1]", MANY_DIGITS, DEEP_LISTS, DEEP_OBJECTS, b"NaN"])
 def test_pin_that_is_not_clearly_none_keeps_the_session(value: bytes) -> None:
     """Doubt about a pin is no reason to delete."""
     assert decode_header(changed(b'"x":0', b'"pinned":' + value)).pinned
@@ -133,6 +138,64 @@ def test_session_without_created_at_began_with_its_last_use() -> None:
     session = decode_session(changed(b'"created_at"', b'"made_at"'))
     assert session.created_at == USED_AT
     assert b'"made_at":"2026-02-14T10:30:00Z"' in encode_session(session)
+
+
+@pytest.mark.parametrize("value", [b"null", b'"long ago"', MANY_DIGITS, DEEP_LISTS, b"NaN"])
+def test_created_at_that_is_no_time_is_the_last_use(value: bytes) -> None:
+    """Its source text is kept, as that of any other part that is not understood."""
+    session = decode_session(changed(b'"2026-02-14T10:30:00Z","last', value + b',"last'))
+    assert session.created_at == USED_AT
+    assert b'"created_at":' + value in encode_session(session)
+
+
+@pytest.mark.parametrize("name", ["byte order mark", "UTF-16", "UTF-32", "NUL bytes after the end of UTF-16"])
+def test_other_encoding_of_a_usual_session_is_decoded_by_msgspec(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a file is as frequent as large, and is not read in parts."""
+    monkeypatch.setattr(json_outline, "outline", None)
+    assert decode_session(SAME[name]) == decode_session(GOOD)
+    assert decode_header(SAME[name]) == check_whole(SAME[name]) == decode_header(GOOD)
+
+
+def test_parts_are_read_one_after_the_other() -> None:
+    """No step reads all messages of a session, however many there are: other threads run between two of them."""
+    parts = json_outline.parts(b'{"messages":[{"a":[0]},[' + b'{"a":"b"},' * 1000, 2)
+    assert [next(parts) for _ in range(2)] == [(1, 1, 11), (2, 13, 22)]
+    with pytest.raises(ValueError, match="no JSON any more at byte 10024"):
+        next(parts)
+
+
+ODD_VALUES = {
+    b"NaN": b'"NaN"',
+    b'[-Infinity,{"a":Infinity}]': b'["-Infinity",{"a":"Infinity"}]',
+    b'["\\ud83d","\\ud83d\\ude00","NaN"]': '["\ufffd","\\ud83d\\ude00","NaN"]'.encode(),
+    b'{"\xff":"\xc3\xa9\xc3"}': '{"\ufffd":"é\ufffd"}'.encode(),
+    b'"\\"\n\x01\\n"': b'"\\"\\n\\u0001\\n"',
+    b"[" * 99 + b'["a",NaN]' + b"]" * 99: b"[" * 99 + b'"[\\"a\\",NaN]"' + b"]" * 99,
+    DEEP_LISTS: b"[" * 99 + b'"' + b"[" * 99_901 + b"]" * 99_901 + b'"' + b"]" * 99,
+}
+"""Values that some JSON decoders refuse, and the form in which all of them read these."""
+
+
+@pytest.mark.parametrize("value", ODD_VALUES)
+def test_plainly_loses_no_unknown_field(value: bytes) -> None:
+    """A part that some decoders refuse is printed in another form, and everything else unchanged."""
+    source = changed(b'"x":0', b'"title":"Holi\\u0064ay","x":' + value + b',"notes":[1.0,"a"]')
+    expected = b'"title":"Holi\\u0064ay","x":' + ODD_VALUES[value] + b',"notes":[1.0,"a"]'
+    for document in (source, b"\xef\xbb\xbf" + source + b"\0", bytes(encode_session(decode_session(source)))):
+        plain = plainly(document)
+        assert is_plain_json(plain)
+        assert expected in plain
+        assert decode_session(plain).messages == [Message("user", "hi", SAID_AT)]
+
+
+@pytest.mark.parametrize("value", ODD_VALUES)
+def test_plainly_loses_no_unknown_field_of_a_message(value: bytes) -> None:
+    """A message is printed with all its fields as well, and is understood as the message of the file."""
+    source = b'{"role":"user","title":1.0,"content":"hi","x":{"y":' + value + b'},"timestamp":"2026-02-14T10:30:00Z"}'
+    plain = plainly(encode_session(decode_session(with_message(source))))
+    assert is_plain_json(plain)
+    assert b'{"role":"user","title":1.0,"content":"hi","x":{"y":' in plain
+    assert decode_session(plain).messages == [Message("user", "hi", SAID_AT)]
 
 
 @pytest.mark.parametrize(("value", "count"), [(b"null", 0), (b"[]", 0), (b"{}", 1), (b'"hi"', 1), (b"7", 1)])
@@ -168,6 +231,16 @@ UNDERSTOOD = {
     b'{"role":"assistant","content":"","tool_calls":[{"id":"c","name":"f","input":null}]}':
         Message("assistant", "", SAID_AT, (ToolCall("c", "f", "null"),)),
     b'{"role":"user","content":"hi","inbound_id":5,"x":NaN}': Message("user", "hi", SAID_AT, inbound_id="5"),
+    b'{"role":"user","content":"hi","x":' + DEEP_LISTS + b"}": Message("user", "hi", SAID_AT),
+    b'{"role":"user","content":' + b"[" * 100 + b"]" * 100 + b"}": Message("user", "", SAID_AT),
+    b'{"role":"user","content":"hi","x":' + MANY_DIGITS + b',"inbound_id":null}': Message("user", "hi", SAID_AT),
+    b'{"role":"user","content":' + MANY_DIGITS + b"}": Message("user", MANY_DIGITS.decode(), SAID_AT),
+    b'{"role":"user","content":"hi","timestamp":' + MANY_DIGITS + b"}": Message("user", "hi", SAID_AT),
+    b'{"role":"user","content":"hi","inbound_id":-' + MANY_DIGITS + b"}":
+        Message("user", "hi", SAID_AT, inbound_id="-" + MANY_DIGITS.decode()),
+    b'{"role":"tool","content":"hi","tool_call_id":' + DEEP_LISTS + b"}": Message("tool_result", "hi", SAID_AT),
+    b'{"role":"assistant","tool_calls":{"id":1,"name":"f","arguments":[' + MANY_DIGITS + b"]}}":
+        Message("assistant", "", SAID_AT, (ToolCall("1", "f", f'["{MANY_DIGITS.decode()}"]'),)),
 }  # fmt: skip
 """Messages of other programs, and as what they are read."""
 
@@ -184,7 +257,8 @@ NOT_UNDERSTOOD = (
     b"7", b"null", b'"hi"', b"[]", b"{}", b'{"role":"root","content":"hi"}', b'{"role":["user"],"content":"hi"}',
     b'{"role":"user"}', b'{"role":"user","text":"hi"}', b'{"role":"user","content":{"text":"hi"}}',
     b'{"role":"assistant","content":"","tool_calls":[7]}', b'{"role":"assistant","content":"","tool_calls":[{"id":"1"}]}',
-    b'{"role":"user","content":"hi","x":' + b"[" * 2000 + b"]" * 2000 + b"}",
+    *(b'{"role":"user","content":' + b"[" * depth + b"]" * depth + b"}" for depth in (101, 300, 500, 700, 900, 5000)),
+    b'{"role":"assistant","content":"","tool_calls":[{"name":"f","arguments":' + DEEP_OBJECTS + b"}]}",
 )  # fmt: skip
 
 
@@ -219,11 +293,12 @@ def test_session_of_any_shape_with_sound_header_is_served(shape: SessionShape) -
     assert decode_session(written) == session
     assert len(session.messages) == len(shape.messages)
     assert all(source in written or is_usual(source) for source in shape.messages)
-    plain = encode_plainly(session)
+    plain = plainly(written)
     assert is_plain_json(plain)
-    assert [message.content for message in decode_session(bytes(plain)).messages] == [
-        message.content for message in session.messages
-    ]
+    for message, again in zip(session.messages, decode_session(plain).messages, strict=True):
+        assert again.content == message.content or again.content.startswith(UNUSUAL) == message.content.startswith(
+            UNUSUAL
+        )
 
 
 @settings(max_examples=30)

@@ -137,7 +137,7 @@ def _session(context: AdminContext, session_id: str, live: Session | None, _: Pr
             if directory is None:
                 raise SessionNotFoundError(session_id)
             live = directory.load(session_id)
-    return RawJson(codec.encode_plainly(live))
+    return RawJson(codec.plainly(codec.encode_session(live)))
 
 
 class EraseQuery(Struct, frozen=True, forbid_unknown_fields=True):

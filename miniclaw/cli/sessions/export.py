@@ -61,7 +61,7 @@ def export(
         if channel is not None:
             wanted = _ids_of(settings, channel, directory, problems)
         in_array = as_format == "json" and (channel is not None or len(wanted) > 1)
-        form = _as_json if as_format == "json" and (in_array or output is None) else _AS[as_format]
+        form = _AS["plain" if as_format == "json" and (in_array or output is None) else as_format]
         documents = _documents(wanted, directory, form, problems)
         # The first document is read before the file is created: if all fail, there is no empty file.
         first = next(documents, None)
@@ -109,13 +109,9 @@ def _documents(
             yield form(session, source)
 
 
-def _as_json(session: Session, source: bytes) -> bytes:
-    """Return the content of the file, or, if not every JSON decoder accepts it, an equivalent that all accept."""
-    return source if codec.is_plain_json(source) else bytes(codec.encode_plainly(session))
-
-
-_AS: Final[dict[Format, Callable[[Session, bytes], bytes]]] = {
+_AS: Final[dict[str, Callable[[Session, bytes], bytes]]] = {
     "json": lambda _, source: source,
+    "plain": lambda _, source: codec.plainly(source),
     "markdown": lambda session, _: session_as_markdown(session).encode(),
 }
 

@@ -30,7 +30,7 @@ def show(settings: Settings, session_id: str, as_json: bool) -> None:
             raise SessionNotFoundError(session_id)
         session = directory.load(session_id)
     if as_json:
-        echo_json_document(bytes(codec.encode_plainly(session)))
+        echo_json_document(codec.plainly(codec.encode_session(session)))
         return
     print_session(session)
 

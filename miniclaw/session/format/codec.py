@@ -15,10 +15,10 @@ Decoding errors of every kind become `ValueError` with one sentence. msgspec rai
 from __future__ import annotations
 
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -28,6 +28,9 @@ from miniclaw.errors import InvalidMessageError
 from miniclaw.session.format.footprint import SOURCE, message_bytes, session_bytes
 from miniclaw.session.names import parts_of
 from miniclaw.session.types import AwareDatetime, Message, Session, SessionHeader
+
+if TYPE_CHECKING:  # start-up time: few files need it
+    from miniclaw.session.format.json_outline import Outline
 
 MAX_SESSION_BYTES: Final = 256 * 1024 * 1024
 """Largest session file that is read or written, in bytes, inclusive. A larger file is sparse or hostile."""
@@ -48,7 +51,7 @@ _BEGINNINGS = (b"{", b" ", b"\t", b"\r", b"\n", BOM_UTF8, BOM_UTF16_LE, BOM_UTF1
 _KNOWN_FIELDS = frozenset(Session.__struct_fields__)
 _TIMES = ("created_at", "last_accessed")
 
-_Members: TypeAlias = dict[str, tuple[bytes, bytes]]
+_T = TypeVar("_T")
 
 
 class _Envelope(Struct):
@@ -89,6 +92,34 @@ def _decoding() -> Iterator[None]:
         raise ValueError(f"not UTF-8: {error.reason}") from error
 
 
+def _decoded(data: bytes, usual: Callable[[bytes], _T], unusual: Callable[[Outline], _T]) -> _T:
+    """Decode a file by msgspec; if it refuses, without byte order mark and padding; if that fails, in parts.
+
+    Args:
+        data: The file.
+        usual: Decodes it by msgspec.
+        unusual: Decodes its parts.
+
+    Raises:
+        ValueError: It cannot be decoded; if it is damaged, this is the error of msgspec.
+    """
+    with _decoding():
+        try:
+            return usual(data)
+        except (ValueError, RecursionError) as error:
+            from miniclaw.session.format import json_outline  # noqa: PLC0415 - start-up time: few files need it
+
+            try:
+                document = json_outline.as_utf8(data)
+                if document != data:
+                    with suppress(ValueError, RecursionError):
+                        return usual(document)
+                parts = json_outline.outline(document, "messages")
+            except ValueError:
+                raise error from None
+            return unusual(parts)
+
+
 def can_begin(prefix: bytes | bytearray) -> bool:
     """Return whether a file that begins with these bytes may hold an object, maybe after space or a byte order mark."""
     return prefix.startswith(_BEGINNINGS)
@@ -103,13 +134,7 @@ def decode_header(data: bytes) -> SessionHeader:
     Raises:
         ValueError: The file is not JSON, or a field is missing or not understood.
     """
-    with _decoding():
-        try:
-            return _decode_header(data)
-        except (ValueError, RecursionError) as error:
-            from miniclaw.session.format.unusual_forms import header_of  # noqa: PLC0415 - start-up time: few files need it
-
-            return header_of(_values(_members(data, error)))
+    return _decoded(data, _decode_header, _header_of)
 
 
 def check_whole(data: bytes) -> SessionHeader:
@@ -120,11 +145,7 @@ def check_whole(data: bytes) -> SessionHeader:
     Raises:
         ValueError: The session cannot be loaded.
     """
-    with _decoding():
-        try:
-            session = _decode_whole(data)
-        except (ValueError, RecursionError):
-            session = decode_session(data)
+    session = _decoded(data, _decode_whole, _decode_unusual)
     return SessionHeader(session.session_id, session.channel, session.chat_id, session.last_accessed, session.pinned)
 
 
@@ -153,26 +174,32 @@ def decode_session(data: bytes) -> Session:
     Raises:
         ValueError: The file is not JSON, or a field of the header is missing or not understood; the text names it.
     """
-    with _decoding():
-        try:
-            envelope, fields = _decode_envelope(data), _decode_fields(data)
-        except (ValueError, RecursionError) as error:
-            return _decode_unusual(_members(data, error))
-        header = SessionHeader(
-            envelope.session_id, envelope.channel, envelope.chat_id, envelope.last_accessed, envelope.pinned
-        )
-        extra = _encode({key: raw for key, raw in fields.items() if key not in _KNOWN_FIELDS})[1:-1]
-        return _session(header, envelope.created_at, envelope.messages, fields, extra)
+    return _decoded(data, _decode_usual, _decode_unusual)
 
 
-def _decode_unusual(members: _Members) -> Session:
+def _decode_usual(data: bytes) -> Session:
+    envelope, fields = _decode_envelope(data), _decode_fields(data)
+    header = SessionHeader(
+        envelope.session_id, envelope.channel, envelope.chat_id, envelope.last_accessed, envelope.pinned
+    )
+    extra = _encode({key: raw for key, raw in fields.items() if key not in _KNOWN_FIELDS})[1:-1]
+    return _session(header, envelope.created_at, envelope.messages, fields, extra)
+
+
+def _header_of(parts: Outline) -> SessionHeader:
     from miniclaw.session.format import unusual_forms  # noqa: PLC0415 - as above
 
-    values = _values(members)
+    return unusual_forms.header_of(_values(parts))
+
+
+def _decode_unusual(parts: Outline) -> Session:
+    from miniclaw.session.format import unusual_forms  # noqa: PLC0415 - as above
+
+    values = _values(parts)
     header = unusual_forms.header_of(values)
-    messages = [Raw(source) for source in unusual_forms.messages_of(values)]
+    messages = [Raw(source) for source in parts.elements]
     fields = {key: Raw(value) for key, value in values.items()}
-    extra = b",".join(name + b":" + value for key, (name, value) in members.items() if key not in _KNOWN_FIELDS)
+    extra = b",".join(name + b":" + value for key, (name, value) in parts.members.items() if key not in _KNOWN_FIELDS)
     return _session(header, unusual_forms.created_of(values, header.last_accessed), messages, fields, extra)
 
 
@@ -193,22 +220,8 @@ def _session(
     return session
 
 
-def _members(data: bytes, error: Exception) -> _Members:
-    """Return the members of a file that msgspec refused.
-
-    Raises:
-        ValueError, RecursionError: The file is damaged; this is the error of msgspec.
-    """
-    from miniclaw.session.format import json_outline  # noqa: PLC0415 - as above
-
-    try:
-        return json_outline.members(json_outline.as_utf8(data))
-    except ValueError:
-        raise error from None
-
-
-def _values(members: _Members) -> dict[str, bytes]:
-    return {name: value for name, (_, value) in members.items()}
+def _values(parts: Outline) -> dict[str, bytes]:
+    return {name: value for name, (_, value) in parts.members.items()}
 
 
 def _read_message(raw: Raw, otherwise: datetime) -> Message:
@@ -285,7 +298,7 @@ def encode_session(session: Session) -> bytearray:
     return out
 
 
-def is_plain_json(data: bytes | bytearray | Raw) -> bool:
+def is_plain_json(data: bytes | bytearray) -> bool:
     """Return whether every JSON decoder accepts a document."""
     try:
         bytes(data).decode()
@@ -295,23 +308,11 @@ def is_plain_json(data: bytes | bytearray | Raw) -> bool:
     return True
 
 
-def encode_plainly(session: Session) -> bytes | bytearray:
-    """Encode a session for any JSON decoder.
+def plainly(data: bytes | bytearray) -> bytes:
+    """Return a session's file for any JSON decoder: as it is, or with the parts that some refuse in another form."""
+    from miniclaw.session.format.plain_json import plain  # noqa: PLC0415 - as above
 
-    If some decoders would refuse the session as it is saved, each message with such a source text is encoded as it was
-    understood, and unknown fields are left out.
-    """
-    data = encode_session(session)
-    if is_plain_json(data):
-        return data
-    plain = Session(
-        session.session_id, session.channel, session.chat_id, session.created_at, session.last_accessed,
-        pinned=session.pinned,
-    )  # fmt: skip
-    for message in session.messages:
-        source: Raw | None = getattr(message, SOURCE, None)
-        plain.messages.append(message if source is None or is_plain_json(source) else replace(message))
-    return encode_session(plain)
+    return bytes(data) if is_plain_json(data) else plain(bytes(data))
 
 
 def encode_in_pieces(session: Session) -> Iterator[bytearray]:

@@ -1,9 +1,12 @@
-"""JSON that other programs write and msgspec refuses: the parts of an object or an array as source text.
+"""JSON that other programs write and msgspec refuses: the parts of an object as source text.
 
 Admitted beyond RFC 8259, https://www.rfc-editor.org/rfc/rfc8259: a byte order mark, UTF-16 and UTF-32 with one, NUL
 bytes after the end (of a file that a crash has extended), bytes that are not UTF-8, control characters and lone
 surrogates in strings, ``NaN`` and ``Infinity``, and any depth of nesting. All else has to be valid: a file that was cut
 short or overwritten is damaged, not unusual.
+
+A document is read token by token, in one pass and without recursion. No step holds the interpreter's lock for longer
+than a single string takes, so that the event loop runs on while a thread reads a large session.
 """
 
 from __future__ import annotations
@@ -11,8 +14,11 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from contextlib import suppress
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+MAX_DEPTH: Final = 100
+"""Deepest nesting of a value that is understood, inclusive. A deeper one is kept as its source text."""
 
 _ENCODINGS: Final = (  # the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8"),
@@ -21,16 +27,52 @@ _ENCODINGS: Final = (  # the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_PADDING: Final = b"\0 \t\r\n"
+_SPACE: Final = b" \t\r\n"
+_PADDING: Final = b"\0" + _SPACE
 
-_STRING: Final = r'"[^"\\]*(?:\\.[^"\\]*)*"'
-_SPACE: Final = re.compile(r"[ \t\r\n]*")
-_SIMPLE_VALUE: Final = re.compile(_STRING + r'|[^\s,:\[\]{}"]+', re.DOTALL)
-_STRING_OR_BRACKET: Final = re.compile(_STRING + r"|[\[\]{}]", re.DOTALL)
-_CLOSING: Final = {"{": "}", "[": "]"}
+STRING: Final = rb'"[^"\\]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\]*+)*+"'
+"""Pattern of a string token in this wider sense."""
 
-# Numbers are only checked: an integer may have more digits than int() accepts.
-_check_value = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).decode
+_SCALAR: Final = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+|-?Infinity|NaN|true|false|null"
+_S: Final = rb"[ \t\r\n]*+"
+_ELEMENT: Final = rb"(?:" + STRING + rb"|" + _SCALAR + rb")" + _S
+_MEMBER: Final = STRING + _S + rb":" + _S + _ELEMENT
+# Containers that hold only strings and scalars, up to so many that one match is short; they are many, and small.
+_FLAT: Final = b"|".join(
+    opening + _S + rb"(?:" + item + rb"(?:," + _S + item + rb"){0,99}+)?+" + closing
+    for opening, item, closing in [(rb"\[", _ELEMENT, rb"\]"), (rb"\{", _MEMBER, rb"\}")]
+)
+_TOKENS: Final = rb"(\[)|(\{)|(\])|(\})|(,)|(:)"
+_TOKEN: Final = re.compile(_S + rb"(?:(" + STRING + rb")|(" + _SCALAR + rb")|" + _TOKENS + rb")")
+_DEEP_TOKEN: Final = re.compile(_S + rb"(?:(" + STRING + rb")|(" + _SCALAR + rb"|" + _FLAT + rb")|" + _TOKENS + rb")")
+_TEXT, _PLAIN, _ARRAY, _OBJECT, _ARRAY_END, _OBJECT_END, _COMMA, _COLON = range(1, 9)  # the groups of both patterns
+_VALUE: Final = (_TEXT, _PLAIN, _ARRAY, _OBJECT)
+# For each state, the tokens that may follow and the state after each; a container's is the state after its end.
+_STEPS: Final[dict[str, dict[int, str]]] = {
+    "document": dict.fromkeys(_VALUE, "end"),
+    "first element": {**dict.fromkeys(_VALUE, "element read"), _ARRAY_END: ""},
+    "element": dict.fromkeys(_VALUE, "element read"),
+    "element read": {_COMMA: "element", _ARRAY_END: ""},
+    "first name": {_TEXT: "name read", _OBJECT_END: ""},
+    "name": {_TEXT: "name read"},
+    "name read": {_COLON: "member"},
+    "member": dict.fromkeys(_VALUE, "member read"),
+    "member read": {_COMMA: "name", _OBJECT_END: ""},
+}
+
+
+class Outline(NamedTuple):
+    """The parts of an object.
+
+    Attributes:
+        members: By name, the source texts of the name and of the value. Of doubled names the last counts. A name that
+            is not UTF-8, or has a lone surrogate, is a key that no encoder accepts.
+        elements: The source texts of the elements of the members that were asked for; a value that is no array is one,
+            and null is none.
+    """
+
+    members: dict[str, tuple[bytes, bytes]]
+    elements: list[bytes]
 
 
 def as_utf8(data: bytes) -> bytes:
@@ -49,128 +91,93 @@ def as_utf8(data: bytes) -> bytes:
     return data.rstrip(_PADDING)
 
 
-def members(document: bytes) -> dict[str, tuple[bytes, bytes]]:
-    """Return the members of an object by their names: the source text of each name and of its value.
+def outline(document: bytes, listed: str = "") -> Outline:
+    """Return the members of an object, and the elements of one of them.
 
-    Of doubled names the last counts. A name that is not UTF-8, or has a lone surrogate, is a key that no encoder
-    accepts.
+    Args:
+        document: The object.
+        listed: The name of the member whose elements are returned; if it is doubled, those of all such members.
 
     Raises:
         ValueError: The document is no object, or not even JSON in this wider sense.
     """
-    reader = _Reader(document)
-    found: dict[str, tuple[bytes, bytes]] = {}
-    is_open = reader.opens("{", "}")
-    while is_open:
-        source = reader.value()
-        if not source.startswith('"'):
-            raise ValueError(f"the name of a member is a string, not {source[:20]!r}")
-        name = json.loads(source, strict=False)
-        reader.take(":")
-        found.pop(name, None)  # a doubled name takes the place of the last one
-        found[name] = _encode(source), _encode(reader.value())
-        is_open = reader.take(",}") == ","
-    reader.end()
+    found = Outline({}, [])
+    name: str | None = None
+    source = b""
+    inner: list[tuple[int, int]] = []
+    for depth, start, end in parts(document, 2):
+        if depth == 2:
+            if name == listed:
+                inner.append((start, end))
+        elif depth == 1 and name is None:
+            source = document[start:end]
+            name = str(value_of(source))
+        elif depth == 1 and name is not None:
+            found.members.pop(name, None)  # a doubled name takes the place of the last one
+            found.members[name] = source, document[start:end]
+            if name == listed:
+                if not document.startswith(b"[", start):
+                    inner = [] if document[start:end] == b"null" else [(start, end)]
+                found.elements.extend(document[at:to] for at, to in inner)
+                inner = []
+            name = None
+    if not document.lstrip(_SPACE).startswith(b"{"):
+        raise ValueError("an object is expected")
     return found
 
 
-def elements(document: bytes) -> list[bytes]:
-    """Return the source texts of the elements of an array.
+def parts(document: bytes, depth: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the values of a document down to a depth, and the names of members there, each when its end is read.
+
+    Yields:
+        Its depth, which is 0 for the document itself, its start and its end.
 
     Raises:
-        ValueError: The document is no array, or not even JSON in this wider sense.
+        ValueError: The document is not JSON in this wider sense; what was yielded before is right so far.
     """
-    reader = _Reader(document)
-    found: list[bytes] = []
-    is_open = reader.opens("[", "]")
-    while is_open:
-        found.append(_encode(reader.value()))
-        is_open = reader.take(",]") == ","
-    reader.end()
-    return found
+    around: list[tuple[str, int]] = []  # of each open container, the state after its end, and its start
+    state, at = "document", 0
+    while state != "end":
+        token = (_TOKEN if len(around) < depth else _DEEP_TOKEN).match(document, at)
+        kind = (token and token.lastindex) or 0
+        after = _STEPS[state].get(kind)
+        if token is None or after is None:
+            raise ValueError(f"no JSON any more at byte {at}")
+        at = token.end()
+        if kind in {_ARRAY, _OBJECT}:
+            around.append((after, at - 1))
+            state = "first element" if kind == _ARRAY else "first name"
+            continue
+        state, start = around.pop() if kind in {_ARRAY_END, _OBJECT_END} else (after, token.start(kind))
+        if kind < _COMMA and len(around) <= depth:
+            yield len(around), start, at
+    if document[at:].strip(_SPACE):
+        raise ValueError(f"nothing is expected at byte {at}")
 
 
 def value_of(source: bytes) -> object:
     """Return the value of a source text; its strings may have surrogates, see `replaced`.
 
+    An integer of more digits than Python converts is a string of its digits.
+
     Raises:
-        ValueError: The text is not JSON, or nested too deeply.
+        ValueError: The text is not JSON, or nested more deeply than `MAX_DEPTH`.
     """
+    # The depth decides, and not the interpreter's recursion limit, which depends on the caller's own depth.
+    if source.count(b"[") + source.count(b"{") > MAX_DEPTH and any(
+        depth == MAX_DEPTH and source[start] in b"[{" for depth, start, _ in parts(source, MAX_DEPTH)
+    ):
+        raise ValueError("nested too deeply")
+    return json.loads(source.decode(errors="surrogateescape"), strict=False, parse_int=_integer)
+
+
+def _integer(digits: str) -> int | str:
     try:
-        return json.loads(_decode(source), strict=False)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+        return int(digits)
+    except ValueError:
+        return digits
 
 
 def replaced(text: str) -> str:
     """Return a text with U+FFFD in place of each lone surrogate, and of each byte that was not UTF-8."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _decode(document: bytes) -> str:
-    return document.decode(errors="surrogateescape")
-
-
-def _encode(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")
-
-
-class _Reader:
-    """A position in a document."""
-
-    def __init__(self, document: bytes) -> None:
-        self._text = _decode(document)
-        self._at = 0
-
-    def opens(self, opening: str, closing: str) -> bool:
-        """Enter an array or object, and return whether it has content; skip an empty one."""
-        self.take(opening)
-        if self._next() != closing:
-            return True
-        self.take(closing)
-        return False
-
-    def take(self, expected: str) -> str:
-        """Consume one of these characters, and return it."""
-        char = self._next()
-        if not char or char not in expected:
-            raise ValueError(f"one of {expected} is expected at character {self._at}")
-        self._at += 1
-        return char
-
-    def value(self) -> str:
-        """Consume a value, checked as deeply as Python's own decoder nests, and return its text."""
-        if self._next() in _CLOSING:
-            end = self._closing_end()
-        elif (simple := _SIMPLE_VALUE.match(self._text, self._at)) is not None:
-            end = simple.end()
-        else:
-            raise ValueError(f"a value is expected at character {self._at}")
-        value = self._text[self._at : end]
-        with suppress(RecursionError):  # the brackets are balanced, and depth is no error
-            _check_value(value)
-        self._at = end
-        return value
-
-    def end(self) -> None:
-        """Check that the document ends here."""
-        if self._next():
-            raise ValueError(f"nothing is expected at character {self._at}")
-
-    def _next(self) -> str:
-        space = _SPACE.match(self._text, self._at)
-        self._at = self._at if space is None else space.end()
-        return self._text[self._at : self._at + 1]
-
-    def _closing_end(self) -> int:
-        expected: list[str] = []
-        for token in _STRING_OR_BRACKET.finditer(self._text, self._at):
-            char = self._text[token.start()]
-            if char in _CLOSING:
-                expected.append(_CLOSING[char])
-            elif char != '"':
-                if expected.pop() != char:
-                    break
-                if not expected:
-                    return token.end()
-        raise ValueError(f"the bracket at character {self._at} is not closed")

@@ -27,6 +27,7 @@ _ROLES: Final[Mapping[str, Role]] = {
 }  # fmt: skip
 """The roles of common chat formats: OpenAI's, Gemini's, LangChain's."""
 
+_TOO_DEEP: Final = object()  # in place of an array or object that is nested too deeply; like it, true
 _NOT_PINNED: Final = frozenset({"", "0", "false", "no", "off", "null", "none"})
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -67,14 +68,6 @@ def created_of(fields: Mapping[str, bytes], otherwise: datetime) -> datetime:
     return time_of(_field(fields, "created_at")) or otherwise
 
 
-def messages_of(fields: Mapping[str, bytes]) -> list[bytes]:
-    """Return the source texts of a session's messages; a value that is no array is one message, and null is none."""
-    source = fields.get("messages", b"null")
-    if source == b"null":
-        return []
-    return json_outline.elements(source) if source.startswith(b"[") else [source]
-
-
 def message_of(source: bytes, otherwise: datetime) -> Message:
     """Return a message in an unusual form, as far as it is understood.
 
@@ -83,7 +76,9 @@ def message_of(source: bytes, otherwise: datetime) -> Message:
         otherwise: Its time if it has none: that of the message before it.
     """
     try:
-        return _message(json_outline.value_of(source), otherwise)
+        fields = {name: value for name, (_, value) in json_outline.outline(source).members.items()}
+        known = fields.keys() & set(Message.__struct_fields__)
+        return _message({name: _field(fields, name) for name in known}, otherwise)
     except ValueError:
         text = json_outline.replaced(source.decode(errors="surrogateescape"))
         return Message("system", f"{UNUSUAL} {text}", otherwise)
@@ -117,8 +112,12 @@ def _time(text: str) -> datetime:
 
 
 def _field(fields: Mapping[str, bytes], name: str) -> object:
+    """Return the value of a field; None if it is missing, and `_TOO_DEEP` if it is nested too deeply."""
     source = fields.get(name)
-    return None if source is None else json_outline.value_of(source)
+    try:
+        return None if source is None else json_outline.value_of(source)
+    except ValueError:
+        return _TOO_DEEP
 
 
 def _id(value: object, otherwise: str) -> str:
@@ -137,9 +136,9 @@ def _text(value: object, otherwise: str = "") -> str:
     return json_outline.replaced(str(value)) if type(value) in {str, int} else otherwise
 
 
-def _message(value: object, otherwise: datetime) -> Message:
-    role = _ROLES.get(_text(value.get("role")).lower()) if isinstance(value, dict) else None
-    if not isinstance(value, dict) or role is None:
+def _message(value: Mapping[str, object], otherwise: datetime) -> Message:
+    role = _ROLES.get(_text(value.get("role")).lower())
+    if role is None:
         raise ValueError("its role is none that is known")
     calls = tuple(_calls(value.get("tool_calls")))
     if "content" not in value and not calls:
@@ -158,11 +157,11 @@ def _content(value: object) -> str:
     """Return the text of a content: empty for null; for a list, each part's text, or its type if it has no text.
 
     Raises:
-        ValueError: The content is an object.
+        ValueError: The content is an object, or nested too deeply.
     """
     if isinstance(value, list):
         return "\n".join(_part(part) for part in value)
-    if not isinstance(value, dict):
+    if value is not _TOO_DEEP and not isinstance(value, dict):
         return "" if value is None else _text_or_json(value)
     raise ValueError("its content is an object")
 
