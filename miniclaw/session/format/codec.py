@@ -25,7 +25,8 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from miniclaw.errors import InvalidMessageError
-from miniclaw.session.format.footprint import SOURCE, message_bytes, session_bytes
+from miniclaw.session.format.encoding_steps import PIECE_BYTES, steps
+from miniclaw.session.format.footprint import SOURCE
 from miniclaw.session.names import parts_of
 from miniclaw.session.types import AwareDatetime, Message, Session, SessionHeader
 
@@ -37,13 +38,6 @@ MAX_SESSION_BYTES: Final = 256 * 1024 * 1024
 
 HEADER_PREFIX_BYTES: Final = 4096
 """Number of bytes that are read of a file for its header; one page."""
-
-PIECE_BYTES: Final = 256 * 1024
-"""Bytes from which on a session is encoded in pieces, all but the last of at least that size; most are one piece."""
-
-# Limits of one encoding step. Between steps the interpreter may switch threads, which keeps the event loop responsive.
-_MESSAGES_PER_STEP = 64
-_BYTES_PER_STEP = 256 * 1024  # of memory, at most, unless a single message takes more
 
 _COMMA = ord(",")
 # White space, or a byte order mark, may precede the object; the mark of UTF-32-LE begins with that of UTF-16-LE.
@@ -236,7 +230,7 @@ def _read_message(raw: Raw, otherwise: datetime) -> Message:
         return message
     text = _encode(message)
     if not text.isascii():
-        message = _decode_message(raw)  # its strings were never encoded; see `_apart`
+        message = _decode_message(raw)  # its strings were never encoded; see `apart`
     view = memoryview(raw)
     # Comparing a copy is many times as fast as comparing a view; a large text is not copied.
     if text != (bytes(view) if len(view) < PIECE_BYTES else view):
@@ -264,7 +258,7 @@ def check_message(message: Message) -> Message:
             text = _encode(message)
             decoded = _decode_message(text)
         if not text.isascii() and getattr(message, SOURCE, None) is None:
-            message = decoded  # its strings were never encoded; see `_apart`
+            message = decoded  # its strings were never encoded; see `apart`
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidMessageError(str(error)) from error
     return message
@@ -324,7 +318,7 @@ def encode_in_pieces(session: Session) -> Iterator[bytearray]:
     out = bytearray(_encode(_header(session, source)))
     out[-1:] = b',"messages":[]'
     is_first = True
-    for step in _steps(session):
+    for step in steps(session):
         # Each step is an array over the closing bracket of the one before; its own opening bracket becomes a comma.
         start = len(out) - (2 if is_first else 1)
         _encode_into(step, out, start)
@@ -356,44 +350,3 @@ def _header(session: Session, source: _SessionSource | None) -> dict[str, str | 
     if session.pinned or (source is not None and source.tells_pinned):
         header["pinned"] = bool(session.pinned)  # a value of another type would make the file unloadable
     return header
-
-
-def _steps(session: Session) -> Iterator[list[Message | Raw]]:
-    """Yield non-empty lists of messages, ready to be encoded, each list within the memory of one step."""
-    is_large = session_bytes(session) > PIECE_BYTES
-    for start in range(0, len(session.messages), _MESSAGES_PER_STEP):
-        part = session.messages[start : start + _MESSAGES_PER_STEP]
-        for step in _small_enough(part) if is_large else (part,):
-            # Not vars(), which would give every message a dict for good.
-            yield [
-                getattr(message, SOURCE, None)
-                or (message if message.content.isascii() and message.tool_calls is None else _apart(message))
-                for message in step
-            ]
-
-
-def _small_enough(messages: list[Message]) -> Iterator[list[Message]]:
-    if len(messages) > 1 and sum(map(message_bytes, messages)) > _BYTES_PER_STEP:
-        middle = len(messages) // 2
-        yield from _small_enough(messages[:middle])
-        yield from _small_enough(messages[middle:])
-    else:
-        yield messages
-
-
-def _apart(message: Message) -> Message:
-    """Return an equal message that may be encoded and dropped.
-
-    A string that is not ASCII keeps its UTF-8 once it is encoded, for as long as it lives. That would be a second copy
-    of a live session's text; for that reason a copy of the string is encoded and dropped.
-    """
-    if not message.content.isascii():
-        message = replace(message, content=_copied(message.content))
-    if message.tool_calls is not None and not all(call.arguments.isascii() for call in message.tool_calls):
-        calls = [replace(call, arguments=_copied(call.arguments)) for call in message.tool_calls]
-        message = replace(message, tool_calls=tuple(calls))
-    return message
-
-
-def _copied(text: str) -> str:
-    return text[:1] + text[1:]
