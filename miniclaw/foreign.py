@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from miniclaw.formats import without_surrogates
+
 E = TypeVar("E", bound=BaseException)
 
 MAX_TRACEBACK_CHARS: Final = 20_000
@@ -60,12 +62,12 @@ def name_of(error: BaseException) -> str:
     return type(leaves(error)[0]).__name__
 
 
-def text_of(error: BaseException) -> str:
-    """Return ``str(error)``, or the class's name if its own method fails."""
+def text_of(value: object) -> str:
+    """Return ``str(value)`` without surrogates, or the class's name if its own method fails."""
     try:
-        return str(error)
+        return without_surrogates(str(value))
     except Exception:  # noqa: BLE001 - foreign code
-        return type(error).__name__
+        return type(value).__name__
 
 
 def traceback_of(error: BaseException) -> str:

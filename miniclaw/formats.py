@@ -191,6 +191,11 @@ def encodable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
+def without_surrogates(text: str) -> str:
+    """Return a text with U+FFFD in place of each lone surrogate, and of each byte that was decoded to one."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _replaced(text: str, escape: Callable[[str], str], *, kept: str, but: str = "", blanks: bool = False) -> str:
     """Return a text with characters escaped that show nothing, or do more than show themselves.
 

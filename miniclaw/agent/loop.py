@@ -198,6 +198,6 @@ def _behind(text: str, sentence: str) -> str:
 def _detail(error: ModelError) -> str:
     """Return the detail for the log, redacted; the model of an embedder may have set any object."""
     if error.detail is not None:
-        return redact(str(error.detail))
+        return redact(text_of(error.detail))
     cause = error.__cause__
     return redact(f"{type(cause).__name__}({text_of(cause)})") if cause is not None else ""

@@ -8,6 +8,7 @@ from typing import Final
 from miniclaw.channels.base import InboundMessage, OutboundDelta
 from miniclaw.channels.port import Port
 from miniclaw.errors import ModelBugError, ModelError
+from miniclaw.formats import without_surrogates
 from miniclaw.session.types import ToolCall
 
 MAX_REPLY_CHARS: Final = 500_000
@@ -18,7 +19,7 @@ MAX_TOOL_CALLS: Final = 64
 
 
 class Reply:
-    """Collects an answer.
+    """Collects an answer. A lone surrogate in it is replaced here, before the session and the channel get the text.
 
     Args:
         message: The message that is being answered.
@@ -46,8 +47,7 @@ class Reply:
             ModelError: The answer has too much text or too many calls; it is kept up to the bound.
             ModelBugError: The part is neither a text nor a call.
         """
-        if not _is_event(event):
-            raise ModelBugError(f"it gave {type(event).__name__} instead of text")
+        event = _checked(event)
         self._came()
         if isinstance(event, ToolCall):
             if len(self.tool_calls) == MAX_TOOL_CALLS:
@@ -71,7 +71,16 @@ class Reply:
             self._port = None
 
 
-def _is_event(event: object) -> bool:
-    if isinstance(event, ToolCall):  # a Struct does not check its fields
-        return all(isinstance(text, str) for text in (event.id, event.name, event.arguments))
-    return isinstance(event, str)
+def _checked(event: object) -> str | ToolCall:
+    """Return a part with valid texts: neither a session's file nor a channel can hold a surrogate.
+
+    Raises:
+        ModelBugError: The part is neither a text nor a call.
+    """
+    if isinstance(event, str):
+        return without_surrogates(event)
+    if isinstance(event, ToolCall):
+        texts = (event.id, event.name, event.arguments)
+        if all(isinstance(text, str) for text in texts):  # a Struct does not check its fields
+            return ToolCall(*map(without_surrogates, texts))
+    raise ModelBugError(f"it gave {type(event).__name__} instead of text")

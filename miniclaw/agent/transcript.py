@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 from miniclaw.channels.base import InboundMessage
 from miniclaw.clock import Now
-from miniclaw.errors import InvalidMessageError, ModelError, SessionNotFoundError
+from miniclaw.errors import SessionNotFoundError
 from miniclaw.loggers import get_logger
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.types import Message, Role, ToolCall
@@ -105,24 +105,27 @@ class Transcript:
         A session that was deleted meanwhile is not created again.
 
         Raises:
-            ModelError: The answer could not be recorded.
+            MiniclawError: The answer could not be recorded.
+
+        Cancellation: the answer is not in the session.
         """
         try:
             await self._add("assistant", text, tool_calls or None)
-        except InvalidMessageError as error:
-            reason = f"the model's answer could not be recorded ({error.problem})"
-            raise ModelError(reason, kind="invalid_answer") from error
         except SessionNotFoundError:
             log.info("Session was deleted during the turn", session_id=self._session_id)
 
     async def add_interrupted(self, text: str, reason: str) -> None:
-        """Record an unfinished answer, unless it is empty, and a mark with the reason."""
+        """Record an unfinished answer, unless it is empty, and a mark with the reason.
+
+        A session that was deleted meanwhile is not created again.
+
+        Raises:
+            MiniclawError: The answer or the mark could not be recorded.
+        """
         try:
             if text:
                 await self._add("assistant", text)
             await self._add("system", f"{INTERRUPTED} {reason}")
-        except InvalidMessageError as error:
-            log.error("Unfinished answer could not be recorded", session_id=self._session_id, error=str(error))
         except SessionNotFoundError:
             log.info("Session was deleted during the turn", session_id=self._session_id)
 

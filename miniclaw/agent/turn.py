@@ -95,9 +95,8 @@ class Turn:
             raise
         except BaseException as error:  # cancelled, alone or in a group; or a bug
             if not self.is_recorded:
-                reason = FAILED if isinstance(error, Exception) else STOPPED
                 with trio.move_on_after(RECORDING_SECONDS, shield=True):
-                    await record_unanswered(self._manager, self._clock, self._message, reason=reason)
+                    await record_unanswered(self._manager, self._clock, self._message, reason=_reason(error))
                     self.is_recorded = True
             raise
 
@@ -116,16 +115,11 @@ class Turn:
         reply = self._reply
         try:
             await self._ask(messages)
-        except ModelError as error:
+            await transcript.add_answer(reply.text, tuple(reply.tool_calls))  # waits for a slow disk
+        except BaseException as error:
             with trio.move_on_after(RECORDING_SECONDS, shield=True):
-                await transcript.add_interrupted(reply.text, redact(text_of(error)))
+                await transcript.add_interrupted(reply.text, _reason(error))
             raise
-        except BaseException:  # cancelled, alone or in a group
-            with trio.move_on_after(RECORDING_SECONDS, shield=True):
-                await transcript.add_interrupted(reply.text, STOPPED)
-            raise
-        with trio.move_on_after(RECORDING_SECONDS, shield=True):
-            await transcript.add_answer(reply.text, tuple(reply.tool_calls))
         if not reply.text.strip():
             names = one_line(", ".join(sorted({call.name for call in reply.tool_calls})))
             raise ModelError(f"the model asked for a tool that there is not ({names})", kind="invalid_answer")
@@ -144,6 +138,13 @@ class Turn:
             raise failures[0]
         if not self._reply.text.strip() and not self._reply.tool_calls:
             raise ModelError("the model's answer is empty", kind="invalid_answer")
+
+
+def _reason(error: BaseException) -> str:
+    """Return the reason in the mark of a turn that an error cut short."""
+    if isinstance(error, ModelError):
+        return redact(text_of(error))
+    return FAILED if isinstance(error, Exception) else STOPPED  # the latter: cancelled, alone or in a group
 
 
 def _model_error(error: Exception) -> ModelError:

@@ -18,7 +18,7 @@ from miniclaw.errors import ModelBugError, ModelError
 from miniclaw.session.types import Message, ToolCall
 from tests.fakes.agent import StreamingModel, inbound, open_house, serve
 from tests.fakes.clock import WallClock
-from tests.fakes.foreign import SHAPES, ForeignChannel, ForeignModel
+from tests.fakes.foreign import SHAPES, ForeignChannel, ForeignModel, UnprintableError
 from tests.fakes.logs import LogRecorder
 
 MODEL_FAILED = "Model failed"
@@ -183,8 +183,9 @@ async def test_loop_model_error_of_a_kind_that_there_is_not_is_counted_as_other(
     """What an embedder puts into an error cannot make the metrics grow, or fail."""
     logs.expect_error("Model did not answer")
     async with open_house(sessions_dir, clock) as house:
-        odd: Any = ["a list"]
-        loop = house.loop(ForeignModel(entering=lambda: ModelError("odd", kind=odd, detail=odd)))
+        no_kind: Any = ["a list"]
+        odd: Any = UnprintableError()
+        loop = house.loop(ForeignModel(entering=lambda: ModelError("odd", kind=no_kind, detail=odd)))
         await serve(loop, inbound("hi"))
         assert loop.stats.model_errors["other"] == 1
 

@@ -212,14 +212,15 @@ async def test_loop_cancelled_with_a_session_deleted_meanwhile_does_not_bring_it
         assert logs.one("Session was deleted during the turn")["session_id"] == "web_a"
 
 
-async def test_loop_cancelled_with_a_text_that_cannot_be_saved_says_so(
-    sessions_dir: Path, clock: WallClock, logs: LogRecorder
+async def test_loop_cancelled_with_a_lone_surrogate_records_what_the_person_saw(
+    sessions_dir: Path, clock: WallClock
 ) -> None:
-    """A piece of an answer that no file can hold is told in the log; the question stays."""
-    logs.expect_error("Unfinished answer could not be recorded")
+    """An unfinished answer that no file could hold is shown and recorded with U+FFFD in place of the surrogate."""
     async with open_house(sessions_dir, clock) as house:
-        await cut(house, StreamingModel("\udcff", trio.Event()), "hi")
-        assert await house.said("web_a") == [("user", "hi")]
+        channel = house.channel = StreamingMailbox()
+        await cut(house, StreamingModel("abc", "\udcff", trio.Event()), "hi")
+        assert channel.streamed == "abc\ufffd"
+        assert await house.said("web_a") == [("user", "hi"), ("assistant", "abc\ufffd"), STOPPED]
 
 
 # Floods ---------------------------------------------------------------------------------------------------------
@@ -263,16 +264,40 @@ async def test_loop_with_all_turns_taken_lets_the_others_wait(sessions_dir: Path
         assert len(house.channel.sent) == MAX_TURNS + 5
 
 
-async def test_loop_answer_that_cannot_be_saved_is_told(
+async def test_loop_answer_with_a_lone_surrogate_is_sent_and_recorded_alike(
+    sessions_dir: Path, clock: WallClock
+) -> None:
+    """Pieces, answer and session have U+FFFD in place of a surrogate, which no file or wire can hold."""
+    async with open_house(sessions_dir, clock) as house:
+        channel = house.channel = StreamingMailbox()
+        await serve(house.loop(StreamingModel("abc", "\ud800", "d")), inbound("hi"))
+        assert channel.streamed == channel.sent[0].content == "abc\ufffdd"
+        assert not channel.sent[0].failed
+        assert await house.said("web_a") == [("user", "hi"), ("assistant", "abc\ufffdd")]
+
+
+async def test_loop_tool_call_with_a_lone_surrogate_is_recorded(
     sessions_dir: Path, clock: WallClock, logs: LogRecorder
 ) -> None:
-    """An answer that no file can hold is no answer, and the next one is."""
+    """Each text of a call is made valid, as the pieces of an answer are."""
     logs.expect_error("Model did not answer")
     async with open_house(sessions_dir, clock) as house:
-        await serve(house.loop(StreamingModel("\udcff")), inbound("hi"))
-        await serve(house.loop(StreamingModel("fine")), inbound("hi"))
-        assert "could not be recorded" in house.channel.sent[0].content
-        assert await house.said("web_a") == [("user", "hi"), ("user", "hi"), ("assistant", "fine")]
+        await serve(house.loop(StreamingModel(ToolCall("\ud800", "c\ud800", '"\ud800"'))), inbound("hi"))
+        [_, answer] = (await house.manager.get_or_create_session("web", "a")).messages
+        assert answer.tool_calls == (ToolCall("\ufffd", "c\ufffd", '"\ufffd"'),)
+
+
+async def test_loop_model_error_with_a_lone_surrogate_marks_the_answer(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """The reason of a model is a text of it as well: the person gets it, and it stands in the mark."""
+    logs.expect_error("Model did not answer")
+    async with open_house(sessions_dir, clock) as house:
+        await serve(house.loop(StreamingModel("abc", ModelError("\ud800!"))), inbound("hi"))
+        assert house.channel.sent[0].content == "abc\n\nThe answer ends here: \ufffd!"
+        assert await house.said("web_a") == [
+            ("user", "hi"), ("assistant", "abc"), ("system", "[interrupted] \ufffd!"),
+        ]  # fmt: skip
 
 
 async def test_loop_cancelled_with_a_waiting_message_that_cannot_be_recorded_records_the_others(

@@ -17,6 +17,7 @@ from miniclaw.channels.telegram.client import BotClient, BotError
 from miniclaw.channels.telegram.interpreting import MESSAGE_ID, THREAD_ID
 from miniclaw.channels.telegram.splitting import split_text
 from miniclaw.errors import ChannelError
+from miniclaw.formats import without_surrogates
 
 FIRST_DELAY_SECONDS: Final = 0.5
 MAX_DELAY_SECONDS: Final = 8.0
@@ -56,8 +57,7 @@ class Sender:
         Raises:
             ChannelError: The text was not sent, or not the whole of it.
         """
-        # A lone surrogate cannot be encoded.
-        parts = split_text(text.encode(errors="replace").decode())
+        parts = split_text(without_surrogates(text))
         if not parts:
             raise ChannelError("there is nothing to see in the text, and Telegram takes no such message")
         address = _address(chat_id, metadata)

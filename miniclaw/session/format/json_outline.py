@@ -156,7 +156,7 @@ def parts(document: bytes, depth: int) -> Iterator[tuple[int, int, int]]:
 
 
 def value_of(source: bytes) -> object:
-    """Return the value of a source text; its strings may have surrogates, see `replaced`.
+    """Return the value of a source text; its strings may have surrogates, see `without_surrogates`.
 
     An integer of more digits than Python converts is a string of its digits.
 
@@ -176,8 +176,3 @@ def _integer(digits: str) -> int | str:
         return int(digits)
     except ValueError:
         return digits
-
-
-def replaced(text: str) -> str:
-    """Return a text with U+FFFD in place of each lone surrogate, and of each byte that was not UTF-8."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -15,7 +15,8 @@ from typing import Final
 
 import msgspec
 
-from miniclaw.session.format.json_outline import MAX_DEPTH, STRING, as_utf8, parts, replaced, value_of
+from miniclaw.formats import without_surrogates
+from miniclaw.session.format.json_outline import MAX_DEPTH, STRING, as_utf8, parts, value_of
 
 _STRING_OR_WORD: Final = re.compile(STRING + rb"|-?Infinity|NaN")
 _encode = msgspec.json.Encoder().encode
@@ -45,10 +46,10 @@ def _plain_token(token: re.Match[bytes]) -> bytes:
     try:
         _decode_string(source)
     except ValueError:
-        return _encode(replaced(str(value_of(source))))
+        return _encode(without_surrogates(str(value_of(source))))
     return source
 
 
 def _string(source: bytes) -> bytes:
     """Return a source text as a JSON string."""
-    return _encode(replaced(source.decode(errors="surrogateescape")))
+    return _encode(without_surrogates(source.decode(errors="surrogateescape")))

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from miniclaw.formats import without_surrogates
 from miniclaw.session.format import json_outline
 from miniclaw.session.types import Message, Role, SessionHeader, ToolCall
 
@@ -80,7 +81,7 @@ def message_of(source: bytes, otherwise: datetime) -> Message:
         known = fields.keys() & set(Message.__struct_fields__)
         return _message({name: _field(fields, name) for name in known}, otherwise)
     except ValueError:
-        text = json_outline.replaced(source.decode(errors="surrogateescape"))
+        text = without_surrogates(source.decode(errors="surrogateescape"))
         return Message("system", f"{UNUSUAL} {text}", otherwise)
 
 
@@ -133,7 +134,7 @@ def _id(value: object, otherwise: str) -> str:
 
 def _text(value: object, otherwise: str = "") -> str:
     """Return a text, or an integer as a text, with U+FFFD in place of characters that cannot be encoded."""
-    return json_outline.replaced(str(value)) if type(value) in {str, int} else otherwise
+    return without_surrogates(str(value)) if type(value) in {str, int} else otherwise
 
 
 def _message(value: Mapping[str, object], otherwise: datetime) -> Message:
