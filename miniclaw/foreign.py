@@ -1,11 +1,13 @@
 """Foreign code: the channels, models, clocks and callbacks of a program that embeds miniclaw. It may raise anything.
 
-An `Exception` of foreign code is caught at the call, and reported there. `trio.Cancelled`, `KeyboardInterrupt` and
-`SystemExit` pass, alone and out of a group.
+An exception of foreign code is caught at the call, and reported there, whatever its class: `asyncio.CancelledError` is
+no `Exception`, for example. Only `trio.Cancelled`, `KeyboardInterrupt` and `SystemExit` pass, alone and out of a group,
+and the `GeneratorExit` with which the interpreter closes a suspended task.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -26,22 +28,40 @@ class Contained:
     Cancellation: passes. Of a group with a cancellation in it, the other exceptions are reported.
     """
 
-    def __init__(self, report: Callable[[Exception], object]) -> None:
+    def __init__(self, report: Callable[[BaseException], object]) -> None:
         self._report = report
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
-        if isinstance(error, Exception):
-            self._report(error)
-            return True
+        if error is None or _passes(error) or _closes_frame(error):
+            return False
+        passing = None
         if isinstance(error, BaseExceptionGroup):
-            contained, rest = error.split(Exception)
-            if contained is not None and rest is not None:
-                self._report(contained)
-                raise rest from None
-        return False
+            passing, contained = error.split(_passes)
+            if contained is None:
+                return False
+            error = error if passing is None else contained
+        self._report(error)
+        if passing is not None:
+            raise passing from None
+        return True
+
+
+def _passes(error: BaseException) -> bool:
+    """Return whether an exception ends its task or the program; a group as such does not."""
+    cancelled = getattr(sys.modules.get("trio"), "Cancelled", ())  # not imported: there is none
+    return isinstance(error, (KeyboardInterrupt, SystemExit, cancelled))
+
+
+def _closes_frame(error: BaseException) -> bool:
+    """Return whether the interpreter closes the suspended frame of a block, which may not continue.
+
+    It closes first what the frame awaits, so the traceback has this frame alone; one of foreign code has more.
+    """
+    traceback = error.__traceback__
+    return isinstance(error, GeneratorExit) and traceback is not None and traceback.tb_next is None
 
 
 def leaves(error: BaseException) -> list[BaseException]:

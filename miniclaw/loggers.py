@@ -38,7 +38,7 @@ def set_up_now() -> None:
         set_up()
 
 
-def _tell_failure(error: Exception) -> None:
+def _tell_failure(error: BaseException) -> None:
     """Report once on standard error that the logging of this program fails; the caller continues."""
     global _has_failed  # noqa: PLW0603 - as above
     if not _has_failed:

@@ -147,7 +147,7 @@ def _reason(error: BaseException) -> str:
     return FAILED if isinstance(error, Exception) else STOPPED  # the latter: cancelled, alone or in a group
 
 
-def _model_error(error: Exception) -> ModelError:
+def _model_error(error: BaseException) -> ModelError:
     """Return the error for the person; a bug of the model is logged here."""
     failure = only(error, ModelError)
     if failure is None or isinstance(failure, ModelBugError):

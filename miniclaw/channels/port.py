@@ -105,7 +105,7 @@ class Port:
             with Contained(partial(self._failed, "refuse")):
                 self._refusing.refuse(message, reason)
 
-    def _failed(self, call: ChannelCall, error: Exception) -> None:
+    def _failed(self, call: ChannelCall, error: BaseException) -> None:
         self.failures[call] += 1
         is_trouble = only(error, ChannelError) is not None
         if is_trouble and call == "send":
@@ -116,7 +116,7 @@ class Port:
             log.bug("Channel failed", error, channel=self.name, call=call)
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """Return the sentence of a channel's own error, or the class name of any other exception."""
     trouble = only(error, ChannelError)
     return name_of(error) if trouble is None else redact(text_of(trouble))

@@ -132,7 +132,7 @@ class _Run:
         self.settled.set()
         return port.phase == "ended"
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         port, now = self._port, trio.current_time()
         port.failures["run"] += 1
         port.last_failure = reason_of(error)

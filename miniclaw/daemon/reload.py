@@ -9,6 +9,7 @@ import trio
 from miniclaw.config import Config
 from miniclaw.config.in_force import ConfigInForce, changed_keys, needs_restart
 from miniclaw.errors import ConfigError
+from miniclaw.foreign import Contained
 from miniclaw.loggers import get_logger
 
 log = get_logger("miniclaw.gateway")
@@ -45,12 +46,8 @@ class Reload:
         while True:
             await self._requested.wait()
             self._requested = trio.Event()
-            try:
+            with Contained(_not_reloaded):
                 await self._reload(put_in_force)
-            except ConfigError as error:
-                log.error("Configuration not reloaded: it is not right", problems=[str(each) for each in error.errors])
-            except Exception as error:  # noqa: BLE001 - foreign code, which must not end the gateway
-                log.error("Configuration reload failed", error=repr(error))
 
     async def _reload(self, put_in_force: Callable[[Config], Awaitable[None]]) -> None:
         config = await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
@@ -61,3 +58,10 @@ class Reload:
         if keys:
             await put_in_force(config)
         log.info("Configuration reloaded", keys=keys)
+
+
+def _not_reloaded(error: BaseException) -> None:
+    if isinstance(error, ConfigError):
+        log.error("Configuration not reloaded: it is not right", problems=[str(each) for each in error.errors])
+    else:
+        log.bug("Configuration reload failed", error)

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from miniclaw.clock import MICROSECOND, Clock, Now, SystemClock, as_clock, read_clock, uptime
 from miniclaw.errors import OwnershipLostError, StoreError
+from miniclaw.foreign import Contained
 from miniclaw.loggers import get_logger
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.records.moment import Moment
@@ -78,7 +79,7 @@ class Timekeeper:
         """Load the stored state and read the clocks; return whether files keep their inodes in this directory.
 
         Raises:
-            Exception: The clocks could not be read.
+            BaseException: The clocks could not be read.
         """
         await self._in_thread(self._directory.sweep)
         found = await self._in_thread(self._directory.read)
@@ -101,17 +102,18 @@ class Timekeeper:
         """Read the clocks; return the time since the start of the machine, in microseconds.
 
         Raises:
-            Exception: The first reading failed. A later failure changes nothing, and is logged as an ERROR.
+            BaseException: The first reading failed. A later failure changes nothing, and is logged as an ERROR.
         """
         with self._looking:
-            try:
+            failed: list[BaseException] = []
+            with Contained(failed.append):
                 reading = read_clock(self._clock)
-            except Exception as error:  # an embedder's clock may raise anything
+            if failed:
                 if self._uptime is None:
-                    raise
+                    raise failed[0]
                 self.failures += 1
                 if not self._clock_fails:  # otherwise each reading would log it again
-                    log.bug("Clock failed; time stands still until it works again", error)
+                    log.bug("Clock failed; time stands still until it works again", failed[0])
                 self._clock_fails = True
                 return self._uptime
             self._clock_fails = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -23,7 +24,11 @@ class UnprintableError(Exception):
     __repr__ = __str__
 
 
-SHAPES: Final[dict[str, Callable[[], Exception]]] = {
+class StoppedError(BaseException):
+    """An exception that is no `Exception`."""
+
+
+SHAPES: Final[dict[str, Callable[[], BaseException]]] = {
     "plain": lambda: KeyError("gone"),
     "stop": lambda: StopAsyncIteration("not the end"),
     "unprintable": UnprintableError,
@@ -31,6 +36,10 @@ SHAPES: Final[dict[str, Callable[[], Exception]]] = {
     "recursion": lambda: RecursionError("maximum recursion depth exceeded"),
     "memory": MemoryError,
     "huge": lambda: ValueError("x" * 1_000_000),
+    "asyncio": asyncio.CancelledError,
+    "generator": GeneratorExit,
+    "base": StoppedError,
+    "base group": lambda: BaseExceptionGroup("one", [asyncio.CancelledError(), GeneratorExit(), KeyError("gone")]),
 }
 """What foreign code may raise, each made anew: a group keeps the tracebacks of its members."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -208,6 +209,10 @@ def _raise() -> Any:
     raise ZeroDivisionError
 
 
+def _raise_cancelled() -> Any:
+    raise asyncio.CancelledError
+
+
 @pytest.mark.parametrize(
     ("method", "returns"),
     [
@@ -218,6 +223,7 @@ def _raise() -> Any:
         ("boottime", lambda: "5"),
         ("boot_id", lambda: 5),
         ("boot_id", _raise),
+        ("wall", _raise_cancelled),
     ],
 )
 async def test_clock_that_fails_lets_time_stand_still_and_is_told_once(

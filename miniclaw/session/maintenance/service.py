@@ -232,6 +232,6 @@ class CleanupService:
         with Contained(self._could_not_tell):
             await self._on_announced(announcement)
 
-    def _could_not_tell(self, error: Exception) -> None:
+    def _could_not_tell(self, error: BaseException) -> None:
         self.failures += 1
         log.bug("Program could not be told what was announced", error)
