@@ -126,10 +126,10 @@ class OutputFileError(MiniclawError):
 class InvalidSessionIdError(MiniclawError, ValueError):
     """A channel, chat id or session id that names no session."""
 
-    def __init__(self, value: object, expected: str) -> None:
+    def __init__(self, value: object, problem: str) -> None:
         self.value = value
-        self.expected = expected
-        super().__init__(f"{_short(value)}: {expected}")
+        self.problem = problem
+        super().__init__(f"{_short(value)}: {problem}")
 
 
 class InvalidMessageError(MiniclawError, ValueError):

@@ -23,7 +23,7 @@ from miniclaw.agent.turn import FAILED, RECORDING_SECONDS, Turn, record_unanswer
 from miniclaw.channels.base import Channel, InboundMessage, OutboundMessage
 from miniclaw.channels.port import Port
 from miniclaw.clock import Now, utc_now
-from miniclaw.errors import InvalidMessageError, MiniclawError, ModelBugError, ModelError
+from miniclaw.errors import InvalidMessageError, InvalidSessionIdError, MiniclawError, ModelBugError, ModelError
 from miniclaw.foreign import text_of
 from miniclaw.loggers import get_logger
 from miniclaw.secret import redact
@@ -148,7 +148,9 @@ class AgentLoop:
             log.error("Message could not be recorded", channel=message.channel, error=str(error))
             outbound = _outbound(message, _behind(reply.text, _SORRY_NOT_KEPT), failed=True)
             await port.send(outbound)
-            if isinstance(error, InvalidMessageError):  # it never can be: another delivery would fail, too
+            if isinstance(
+                error, InvalidMessageError | InvalidSessionIdError
+            ):  # it never can be: another delivery would fail, too
                 port.refuse(message, error.problem)
                 port.confirm(message, answered=True)
             return outbound

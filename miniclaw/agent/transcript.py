@@ -16,6 +16,7 @@ from miniclaw.channels.base import InboundMessage
 from miniclaw.clock import Now
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.loggers import get_logger
+from miniclaw.session.format.codec import check_message
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.types import Message, Role, ToolCall
 
@@ -68,6 +69,15 @@ def find_delivery(messages: Sequence[Message], inbound_id: str | None) -> Delive
     return "answered"
 
 
+def question_of(message: InboundMessage, clock: Now) -> Message:
+    """Return a person's message as its session has it. Called before the session is opened: a refused one creates none.
+
+    Raises:
+        InvalidMessageError: No session can have the message.
+    """
+    return check_message(Message("user", message.content, clock().astimezone(UTC), inbound_id=message.inbound_id))
+
+
 class Transcript:
     """Writes the messages of one turn into its session.
 
@@ -82,21 +92,19 @@ class Transcript:
         self._session_id = session_id
         self._clock = clock
 
-    async def add_question(self, said: Sequence[Message], message: InboundMessage) -> Delivery:
+    async def add_question(self, said: Sequence[Message], question: Message) -> Delivery:
         """Record the person's message, once however often it is delivered; return its state before that.
 
         Args:
             said: The session's messages.
-            message: The person's message.
+            question: The person's message, made by `question_of`.
 
         Raises:
             MiniclawError: The message could not be recorded.
         """
-        delivery = find_delivery(said, message.inbound_id)
-        if delivery != "new":
-            return delivery
-        question = Message("user", message.content, self._now(), inbound_id=message.inbound_id)
-        await self._manager.add_message(self._session_id, question)
+        delivery = find_delivery(said, question.inbound_id)
+        if delivery == "new":
+            await self._manager.add_message(self._session_id, question)
         return delivery
 
     async def add_answer(self, text: str, tool_calls: tuple[ToolCall, ...] = ()) -> None:

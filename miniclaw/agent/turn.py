@@ -13,7 +13,7 @@ import trio
 
 from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
-from miniclaw.agent.transcript import STOPPED, Delivery, Transcript
+from miniclaw.agent.transcript import STOPPED, Delivery, Transcript, question_of
 from miniclaw.channels.base import InboundMessage
 from miniclaw.clock import Now
 from miniclaw.errors import MiniclawError, ModelBugError, ModelError, SessionNotFoundError
@@ -101,10 +101,11 @@ class Turn:
             raise
 
     async def _run(self) -> Delivery:
+        question = question_of(self._message, self._clock)
         session = await self._manager.get_or_create_session(self._message.channel, self._message.chat_id)
         async with self._manager.using(session.session_id):
             transcript = Transcript(self._manager, session.session_id, self._clock)
-            delivery = await transcript.add_question(session.messages, self._message)
+            delivery = await transcript.add_question(session.messages, question)
             self.is_recorded = True
             self._recorded(session.session_id)
             if delivery in {"new", "unanswered"}:
@@ -163,8 +164,9 @@ async def record_unanswered(
     Raises:
         MiniclawError: The message could not be recorded.
     """
+    question = question_of(message, clock)
     session = await manager.get_or_create_session(message.channel, message.chat_id)
     transcript = Transcript(manager, session.session_id, clock)
-    delivery = await transcript.add_question(session.messages, message)
+    delivery = await transcript.add_question(session.messages, question)
     if delivery in {"new", "unanswered"}:
         await transcript.add_interrupted("", reason)

@@ -268,18 +268,24 @@ async def test_loop_channel_that_raises_in_refuse_is_blamed(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"content": None}, {"content": 5}, {"content": b"hi"}, {"content": ["hi"]}, {"inbound_id": UUID(int=7)}]
-)
-async def test_loop_message_without_a_text_is_refused_and_costs_nothing_else(
+    "wrong",
+    [
+        {"content": None}, {"content": 5}, {"content": b"hi"}, {"content": ["hi"]}, {"content": "\ud800"},
+        {"inbound_id": UUID(int=7)}, {"chat_id": 42}, {"chat_id": ""}, {"chat_id": "\ud800"}, {"chat_id": None},
+    ],
+)  # fmt: skip
+async def test_loop_message_that_no_session_can_have_is_refused_and_leaves_nothing(
     sessions_dir: Path, clock: WallClock, logs: LogRecorder, wrong: dict[str, Any]
 ) -> None:
-    """A channel that hands over something else than a text is told so; the next message is answered."""
+    """A message with an impossible part is refused and never delivered again; it creates no session."""
     logs.expect_error("Message could not be recorded")
     async with open_house(sessions_dir, clock) as house:
         house.channel = channel = ForeignChannel()
-        await serve(house.loop(EchoModel()), replace(inbound("hi"), **wrong), inbound("hello"))
-        assert [sent.failed for sent in channel.sent] == [True, False]
+        await serve(house.loop(EchoModel()), replace(inbound("hi", "bad"), **wrong), inbound("hello", "good"))
+        assert sorted(sent.failed for sent in channel.sent) == [False, True]
         assert channel.calls.count("refuse") == 1
+        assert channel.calls.count("confirm") == 3  # the good one twice
+        assert house.manager.live_sessions() == 1
 
 
 # Our own bugs ---------------------------------------------------------------------------------------------------
