@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,20 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from miniclaw.agent.inbox import MAX_TURNS_PER_CHANNEL
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundMessage
+from miniclaw.channels.calls import OVERDUE_SECONDS
 from miniclaw.channels.supervisor import FIRST_PAUSE_SECONDS
 from miniclaw.config import Config, Home, parse_config
 from miniclaw.errors import ChannelEndedError, ConfigError
 from miniclaw.gateway import Running, run_gateway
 from miniclaw.session.runtime import SessionRuntime
-from tests.fakes.agent import ConfirmingMailbox
+from miniclaw.session.types import Message
+from tests.fakes.agent import ConfirmingMailbox, ScriptedModel
 from tests.fakes.foreign import SHAPES, ForeignChannel, ForeignModel
 from tests.fakes.logs import LogRecorder
 from tests.fakes.patience import PATIENCE_SECONDS
-from tests.fakes.threads import settle
+from tests.fakes.threads import settle, until
 
 
 @pytest.fixture
@@ -205,6 +209,46 @@ async def test_run_gateway_hanging_send_of_one_channel_holds_up_no_other(home: H
     with trio.fail_after(PATIENCE_SECONDS):
         await run_gateway(Config(), home, channels=[slow, good])
     assert said(home, "slow_1") == ["hi", "hi"]
+
+
+@pytest.mark.parametrize("who", ["send", "stream"])
+async def test_run_gateway_channel_that_hangs_in_all_its_chats_holds_up_no_other(
+    home: Home, logs: LogRecorder, mock_clock: MockClock, who: str
+) -> None:
+    """A channel or model that never returns keeps the turns of one channel, and is named in the log after some time."""
+    go_on, over = trio.Event(), trio.Event()
+
+    class Hanging(ForeignChannel):
+        async def send(self, message: OutboundMessage) -> None:
+            if who == "send":
+                await go_on.wait()
+
+    async def answer(messages: Sequence[Message]) -> str:
+        if messages[-1].content == "hang" and who == "stream":
+            await go_on.wait()
+        return "hi"
+
+    async def say(channel: ForeignChannel, inbound: InboundSender) -> None:
+        for number in range(MAX_TURNS_PER_CHANNEL + 1):
+            await inbound.send(InboundMessage(channel.name, str(number), "hang"))
+
+    async def converse_later(channel: ForeignChannel, inbound: InboundSender) -> None:
+        await over.wait()
+        await inbound.send(InboundMessage(channel.name, "1", "hi"))
+        await channel.delivered.wait()
+        go_on.set()
+
+    channels = [Hanging("slow", script=say), ForeignChannel("good", script=converse_later)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(run_gateway, Config(), home, channels=channels, model=ScriptedModel(answer)))
+        await settle()
+        mock_clock.jump(OVERDUE_SECONDS)
+        await settle()
+        calls = [event["call"] for event in logs.named("Channel or model does not return; its chat waits for it")]
+        assert calls == [f"{'slow' if who == 'send' else 'scripted'}.{who}"] * MAX_TURNS_PER_CHANNEL
+        over.set()
+        await until(channels[1].delivered.is_set)
+    assert said(home, "good_1") == ["hi", "hi"]
 
 
 async def test_embedding_page_example_of_a_channel_runs(

@@ -1,13 +1,13 @@
 """The inbox: people's messages that wait for the agent.
 
 Each chat has a queue of its own, and the chats take turns. The number of waiting messages is bounded for each chat and
-for each channel. At a bound only the sender waits: a flooding chat delays itself, and a flooding channel delays its own
-chats.
+for each channel, and the number of chats being answered for each channel. At a bound only the sender, or the channel,
+waits: a flooding chat delays itself, and a channel that floods or hangs delays its own chats.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import Final, TypeAlias
 
 import trio
@@ -19,6 +19,9 @@ MAX_WAITING_PER_CHAT: Final = 8
 
 MAX_WAITING_PER_CHANNEL: Final = 64
 """Most messages of one channel that may wait, in all its chats together, inclusive."""
+
+MAX_TURNS_PER_CHANNEL: Final = 16
+"""Most chats of one channel answered at the same time, inclusive; its other chats wait for their turn."""
 
 ChatKey: TypeAlias = tuple[str, str]
 """Channel name and chat id."""
@@ -42,6 +45,7 @@ class Inbox:
         self._chats: dict[ChatKey, _Chat] = {}  # those with a message waiting, being sent, or being answered
         self._rooms: dict[str, trio.Semaphore] = {}  # by channel
         self._ready: deque[ChatKey] = deque()  # chats with a message waiting and none being answered
+        self._turns: Counter[str] = Counter()  # messages being answered, by channel
         self._closed = False
         self._changed = trio.Event()
 
@@ -117,24 +121,30 @@ class Inbox:
     # For the agent --------------------------------------------------------------------------------------------
 
     async def next_message(self) -> InboundMessage | None:
-        """Return the next message of the chat whose turn it is, or None once the inbox is closed and empty.
+        """Return the next message of the first chat that may have its turn, or None once the inbox is closed and empty.
 
         No other message of that chat is returned until `done` is called for this one.
 
         Cancellation: no message was taken.
         """
         await trio.lowlevel.checkpoint()
-        while not self._ready:
+        while (key := self._next_ready()) is None:
             if self._closed and not any(chat.waiting for chat in self._chats.values()):
                 return None
             self._changed = trio.Event()
             await self._changed.wait()
-        return self._take(self._ready.popleft())
+        self._ready.remove(key)
+        self._turns[key[0]] += 1
+        return self._take(key)
+
+    def _next_ready(self) -> ChatKey | None:
+        return next((key for key in self._ready if self._turns[key[0]] < MAX_TURNS_PER_CHANNEL), None)
 
     def done(self, message: InboundMessage) -> None:
         """Note that a message is answered. A chat with more messages joins the end of the line again."""
         key = (message.channel, message.chat_id)
         chat = self._chats[key]
+        self._turns[message.channel] -= 1
         if chat.waiting:
             self._ready.append(key)
         else:

@@ -1,6 +1,7 @@
 """The agent loop: takes people's messages, records them, asks the model, and records and sends the answers.
 
-Messages of one chat are handled one at a time and in their order; up to `MAX_TURNS` chats are handled at the same time.
+Messages of one chat are handled one at a time and in their order; up to `inbox.MAX_TURNS_PER_CHANNEL` chats of each
+channel are handled at the same time.
 A person's message is in the session before the model is asked, and no failure of the model removes it. Every message
 that the loop has taken from a channel is recorded, also when the loop is cancelled. An unfinished answer is marked as
 interrupted (see `miniclaw.agent.transcript`).
@@ -21,6 +22,7 @@ from miniclaw.agent.stats import TurnCount, TurnStats
 from miniclaw.agent.transcript import STOPPED
 from miniclaw.agent.turn import FAILED, RECORDING_SECONDS, Turn, record_unanswered
 from miniclaw.channels.base import Channel, InboundMessage, OutboundMessage
+from miniclaw.channels.calls import OVERDUE_SECONDS, ForeignCalls
 from miniclaw.channels.port import Port
 from miniclaw.clock import Now, utc_now
 from miniclaw.errors import InvalidMessageError, InvalidSessionIdError, MiniclawError, ModelBugError, ModelError
@@ -30,9 +32,6 @@ from miniclaw.secret import redact
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import make_session_id
 from miniclaw.session.persistence import PromptSaver
-
-MAX_TURNS: Final = 16
-"""Most chats answered at the same time, inclusive; the others wait for their turn."""
 
 SETTLING_SECONDS: Final = 1
 """Time limit for the last saves and their confirmations to the channels when the loop ends."""
@@ -55,6 +54,7 @@ class AgentLoop:
         clock: The wall clock.
 
     Attributes:
+        calls: The calls of channels and model under way.
         ports: The channels by name; each port contains the exceptions of its channel.
         stats: Counts of the turns since the start.
     """
@@ -69,7 +69,8 @@ class AgentLoop:
     ) -> None:
         self._manager = manager
         self._model = model
-        self.ports = {name: Port(name, channel) for name, channel in channels.items()}
+        self.calls = ForeignCalls()
+        self.ports = {name: Port(name, channel, self.calls) for name, channel in channels.items()}
         self._clock = clock
         self._saver = PromptSaver(manager)
         self.model_name = model.name
@@ -81,18 +82,14 @@ class AgentLoop:
         Cancellation: turns in flight stop and are recorded as interrupted. The inbox is closed, and the messages that
         wait in it are recorded as interrupted as well. Each of the two takes at most `RECORDING_SECONDS`.
         """
-        turns = trio.Semaphore(MAX_TURNS)
         async with trio.open_nursery() as saving:
             await saving.start(self._saver.run)
+            saving.start_soon(self.calls.watch, _tell_overdue)
             try:
                 async with trio.open_nursery() as nursery:
                     task_status.started()
-                    while True:
-                        await turns.acquire()
-                        message = await inbox.next_message()
-                        if message is None:
-                            break
-                        nursery.start_soon(self._run_turn, message, inbox, turns)
+                    while (message := await inbox.next_message()) is not None:
+                        nursery.start_soon(self._run_turn, message, inbox)
             finally:
                 inbox.close()
                 with trio.move_on_after(RECORDING_SECONDS, shield=True) as recording:
@@ -103,12 +100,11 @@ class AgentLoop:
                 await self._saver.settle()
             saving.cancel_scope.cancel()
 
-    async def _run_turn(self, message: InboundMessage, inbox: Inbox, turns: trio.Semaphore) -> None:
+    async def _run_turn(self, message: InboundMessage, inbox: Inbox) -> None:
         try:
             await self.handle(message)
         finally:
             inbox.done(message)
-            turns.release()
 
     async def handle(self, message: InboundMessage) -> OutboundMessage | None:
         """Run one turn: record, ask, record, send.
@@ -129,7 +125,8 @@ class AgentLoop:
         port = self.ports[message.channel]
         reply = Reply(message, port if port.streams else None, came=count.piece_came)
         recorded = partial(self._confirm_saved, message, answered=False)
-        turn = Turn(self._manager, self._model, self._clock, message, reply, recorded=recorded)
+        asking = self.calls.call(f"{self.model_name}.stream")
+        turn = Turn(self._manager, self._model, self._clock, message, reply, asking=asking, recorded=recorded)
         outbound: OutboundMessage | None = None
         try:
             delivery = await turn.run()
@@ -187,6 +184,10 @@ class AgentLoop:
                 log.error("Message could not be recorded", channel=message.channel, error=str(error))
             except Exception as error:  # noqa: BLE001 - a bug costs one message, and not the others
                 log.bug("Message could not be recorded", error, channel=message.channel)
+
+
+def _tell_overdue(call: str) -> None:
+    log.warning("Channel or model does not return; its chat waits for it", call=call, seconds=OVERDUE_SECONDS)
 
 
 def _outbound(message: InboundMessage, content: str, *, failed: bool = False) -> OutboundMessage:

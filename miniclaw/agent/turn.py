@@ -15,6 +15,7 @@ from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
 from miniclaw.agent.transcript import STOPPED, Delivery, Transcript, question_of
 from miniclaw.channels.base import InboundMessage
+from miniclaw.channels.calls import ForeignCall
 from miniclaw.clock import Now
 from miniclaw.errors import MiniclawError, ModelBugError, ModelError, SessionNotFoundError
 from miniclaw.foreign import Contained, name_of, only, text_of
@@ -45,6 +46,7 @@ class Turn:
         clock: The wall clock.
         message: The person's message.
         reply: Collects the answer.
+        asking: The call of the model, entered while the model is asked.
         recorded: Called with the session's id once the message is in the session.
 
     Attributes:
@@ -59,10 +61,12 @@ class Turn:
         message: InboundMessage,
         reply: Reply,
         *,
+        asking: ForeignCall,
         recorded: Callable[[str], None],
     ) -> None:
         self._manager = manager
         self._model = model
+        self._asking = asking
         self._clock = clock
         self._message = message
         self._reply = reply
@@ -128,10 +132,11 @@ class Turn:
     async def _ask(self, messages: Sequence[Message]) -> None:
         failures: list[ModelError] = []
         is_whole = False
-        with Contained(lambda error: failures.append(_model_error(error))):
+        with Contained(lambda error: failures.append(_model_error(error))), self._asking:
             async with self._model.stream(messages) as events:
                 async for event in events:
-                    await self._reply.add(event)
+                    with self._asking.paused():  # the channel may hold up its piece
+                        await self._reply.add(event)
                 is_whole = True
         if not is_whole and not failures:
             failures.append(_model_error(ModelBugError("it has hidden an error")))

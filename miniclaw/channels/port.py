@@ -19,6 +19,7 @@ from miniclaw.channels.base import (
     RefusingChannel,
     StreamingChannel,
 )
+from miniclaw.channels.calls import ForeignCalls
 from miniclaw.errors import ChannelError
 from miniclaw.foreign import Contained, name_of, only, text_of
 from miniclaw.loggers import get_logger
@@ -45,9 +46,11 @@ class Port:
     Args:
         name: The channel's name.
         channel: The channel.
+        calls: Gets the calls under way.
 
     Attributes:
         channel: The channel; only the supervisor calls its `run`.
+        calls: As the argument.
         streams: True if the channel is a `StreamingChannel`.
         confirms: True if the channel is a `ConfirmingChannel`.
         phase: The channel's state. Only the supervisor changes this attribute and the next two.
@@ -57,9 +60,10 @@ class Port:
         last_failure: A word or a sentence about the last failure of `run`; None: there was none.
     """
 
-    def __init__(self, name: str, channel: Channel) -> None:
+    def __init__(self, name: str, channel: Channel, calls: ForeignCalls | None = None) -> None:
         self.name = name
         self.channel = channel
+        self.calls = calls or ForeignCalls()
         # Checked once: an isinstance() with a protocol takes longer than most steps of a turn.
         self._streaming = channel if isinstance(channel, StreamingChannel) else None
         self._confirming = channel if isinstance(channel, ConfirmingChannel) else None
@@ -80,7 +84,7 @@ class Port:
 
     async def send(self, message: OutboundMessage) -> None:
         """Deliver a message; a failure of the channel is logged and counted."""
-        with Contained(partial(self._failed, "send")):
+        with Contained(partial(self._failed, "send")), self.calls.call(f"{self.name}.send"):
             await self.channel.send(message)
 
     async def send_delta(self, delta: OutboundDelta) -> bool:
@@ -88,7 +92,7 @@ class Port:
         if self._streaming is None:
             await trio.lowlevel.checkpoint()
             return False
-        with Contained(partial(self._failed, "send_delta")):
+        with Contained(partial(self._failed, "send_delta")), self.calls.call(f"{self.name}.send_delta"):
             await self._streaming.send_delta(delta)
             return True
         return False

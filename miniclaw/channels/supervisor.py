@@ -126,7 +126,7 @@ class _Run:
         """Run the channel; return whether it has ended for good."""
         port = self._port
         port.phase, self._began = "starting", trio.current_time()
-        with Contained(self._failed):
+        with Contained(self._failed), port.calls.call(f"{self.name}.run", lasts=True):
             await port.channel.run(self, task_status=self)
             port.phase = "ended"
         self.settled.set()

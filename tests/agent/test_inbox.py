@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from miniclaw.agent.inbox import MAX_WAITING_PER_CHANNEL, MAX_WAITING_PER_CHAT, Inbox
+from miniclaw.agent.inbox import MAX_TURNS_PER_CHANNEL, MAX_WAITING_PER_CHANNEL, MAX_WAITING_PER_CHAT, Inbox
 from miniclaw.channels.base import InboundMessage
 from tests.fakes.patience import PATIENCE_SECONDS
 
@@ -89,6 +89,22 @@ async def test_inbox_flooding_channel_waits_and_holds_up_no_other_channel() -> N
         assert inbox.waiting() == MAX_WAITING_PER_CHANNEL + 1
         await take(inbox)
     assert inbox.waiting() == MAX_WAITING_PER_CHANNEL + 1
+
+
+async def test_inbox_channel_with_all_its_turns_taken_holds_up_no_other_channel() -> None:
+    """A channel whose turns do not end keeps its own chats waiting, until one of them ends."""
+    inbox = Inbox()
+    for number in range(MAX_TURNS_PER_CHANNEL + 1):
+        inbox.send_nowait(message(str(number), str(number), "stuck"))
+    inbox.send_nowait(message("hello", "a", "good"))
+    taken = [await inbox.next_message() for _ in range(MAX_TURNS_PER_CHANNEL)]
+    assert await take(inbox) == "hello"
+    with trio.move_on_after(0) as waiting:
+        await inbox.next_message()
+    assert waiting.cancelled_caught
+    assert taken[0] is not None
+    inbox.done(taken[0])
+    assert await take(inbox) == str(MAX_TURNS_PER_CHANNEL)
 
 
 async def test_inbox_senders_that_give_up_leave_nothing_behind() -> None:

@@ -9,8 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from miniclaw.agent import loop, reply
-from miniclaw.agent.inbox import MAX_WAITING_PER_CHAT, Inbox
-from miniclaw.agent.loop import MAX_TURNS
+from miniclaw.agent.inbox import MAX_TURNS_PER_CHANNEL, MAX_WAITING_PER_CHAT, Inbox
 from miniclaw.agent.transcript import is_mark
 from miniclaw.errors import ModelError
 from miniclaw.session.format.codec import decode_session
@@ -253,15 +252,15 @@ async def test_loop_with_all_turns_taken_lets_the_others_wait(sessions_dir: Path
         inbox = Inbox()
         async with trio.open_nursery() as nursery:
             await nursery.start(house.loop(StreamingModel("hi", go_on)).run, inbox)
-            for number in range(MAX_TURNS + 5):
+            for number in range(MAX_TURNS_PER_CHANNEL + 5):
                 inbox.send_nowait(inbound("hello", str(number)))
-            while house.manager.live_sessions() < MAX_TURNS:
+            while house.manager.live_sessions() < MAX_TURNS_PER_CHANNEL:
                 await trio.lowlevel.checkpoint()
             await wait_all_tasks_blocked()
-            assert (house.manager.live_sessions(), inbox.waiting()) == (MAX_TURNS, 5)
+            assert (house.manager.live_sessions(), inbox.waiting()) == (MAX_TURNS_PER_CHANNEL, 5)
             go_on.set()
             inbox.close()
-        assert len(house.channel.sent) == MAX_TURNS + 5
+        assert len(house.channel.sent) == MAX_TURNS_PER_CHANNEL + 5
 
 
 async def test_loop_answer_with_a_lone_surrogate_is_sent_and_recorded_alike(
