@@ -20,7 +20,7 @@ from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
 from miniclaw.agent.stats import TurnCount, TurnStats
 from miniclaw.agent.transcript import STOPPED
-from miniclaw.agent.turn import FAILED, RECORDING_SECONDS, Turn, record_unanswered
+from miniclaw.agent.turn import FAILED, NOT_RECORDED, RECORDING_SECONDS, Turn, record_unanswered, try_to_record
 from miniclaw.channels.base import Channel, InboundMessage, OutboundMessage
 from miniclaw.channels.calls import OVERDUE_SECONDS, ForeignCalls
 from miniclaw.channels.port import Port
@@ -142,7 +142,7 @@ class AgentLoop:
             sorry = _SORRY_CUT if reply.text else _SORRY_NO_REPLY
             outbound = _outbound(message, _behind(reply.text, sorry.format(reason=reason)), failed=True)
         except MiniclawError as error:
-            log.error("Message could not be recorded", channel=message.channel, error=str(error))
+            log.error(NOT_RECORDED, channel=message.channel, error=str(error))
             outbound = _outbound(message, _behind(reply.text, _SORRY_NOT_KEPT), failed=True)
             await port.send(outbound)
             if isinstance(
@@ -178,12 +178,8 @@ class AgentLoop:
     async def _record_unanswered(self, messages: Sequence[InboundMessage]) -> None:
         """Record messages that will not be answered, each with a mark."""
         for message in messages:
-            try:
-                await record_unanswered(self._manager, self._clock, message)
-            except MiniclawError as error:
-                log.error("Message could not be recorded", channel=message.channel, error=str(error))
-            except Exception as error:  # noqa: BLE001 - a bug costs one message, and not the others
-                log.bug("Message could not be recorded", error, channel=message.channel)
+            record = partial(record_unanswered, self._manager, self._clock, message)
+            await try_to_record(record, message, NOT_RECORDED)
 
 
 def _tell_overdue(call: str) -> None:

@@ -6,7 +6,8 @@ still running, or that was killed with the program.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -25,11 +26,17 @@ from miniclaw.secret import redact
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.types import Message
 
-RECORDING_SECONDS: Final = 1
-"""Time limit for recording an interrupted turn, or the waiting messages, once the loop is cancelled."""
+RECORDING_SECONDS: Final = 2
+"""Time limit for recording an interrupted turn, or the waiting messages, once the loop is cancelled.
+
+Longer than a hung disk delays the use of a session in memory (`miniclaw.session.live.loader.LOOK_SECONDS`).
+"""
 
 ATTEMPTS: Final = 3
 """Most attempts at recording a message, inclusive, when its session is deleted during each attempt."""
+
+NOT_RECORDED: Final = "Message could not be recorded"
+"""Sentence in the log about a message that is in no session."""
 
 FAILED: Final = "something went wrong in the gateway, and its log says what"
 """Reason in the mark of a turn that a bug of this program cut short; the person gets this sentence as well."""
@@ -99,9 +106,8 @@ class Turn:
             raise
         except BaseException as error:  # cancelled, alone or in a group; or a bug
             if not self.is_recorded:
-                with trio.move_on_after(RECORDING_SECONDS, shield=True):
-                    await record_unanswered(self._manager, self._clock, self._message, reason=_reason(error))
-                    self.is_recorded = True
+                record = partial(record_unanswered, self._manager, self._clock, self._message, reason=_reason(error))
+                self.is_recorded = await self._record_in_time(record, NOT_RECORDED)
             raise
 
     async def _run(self) -> Delivery:
@@ -122,12 +128,19 @@ class Turn:
             await self._ask(messages)
             await transcript.add_answer(reply.text, tuple(reply.tool_calls))  # waits for a slow disk
         except BaseException as error:
-            with trio.move_on_after(RECORDING_SECONDS, shield=True):
-                await transcript.add_interrupted(reply.text, _reason(error))
+            record = partial(transcript.add_interrupted, reply.text, _reason(error))
+            await self._record_in_time(record, "Unfinished answer could not be recorded")
             raise
         if not reply.text.strip():
             names = one_line(", ".join(sorted({call.name for call in reply.tool_calls})))
             raise ModelError(f"the model asked for a tool that there is not ({names})", kind="invalid_answer")
+
+    async def _record_in_time(self, record: Callable[[], Awaitable[None]], event: str) -> bool:
+        """Record as `try_to_record` does, within `RECORDING_SECONDS` and also when cancelled."""
+        with trio.move_on_after(RECORDING_SECONDS, shield=True):
+            return await try_to_record(record, self._message, event)
+        log.error(event, channel=self._message.channel, error=f"the disk did not answer within {RECORDING_SECONDS} s")
+        return False
 
     async def _ask(self, messages: Sequence[Message]) -> None:
         failures: list[ModelError] = []
@@ -159,6 +172,27 @@ def _model_error(error: BaseException) -> ModelError:
     if failure is None or isinstance(failure, ModelBugError):
         log.bug("Model failed", error)
     return failure or ModelBugError(name_of(error))
+
+
+async def try_to_record(record: Callable[[], Awaitable[None]], message: InboundMessage, event: str) -> bool:
+    """Record at the end of a turn, and return whether it succeeded.
+
+    A failure is logged and not raised: it would replace the error that has ended the turn, or cost other messages.
+
+    Args:
+        record: Records.
+        message: The person's message.
+        event: The sentence that is logged.
+    """
+    try:
+        await record()
+    except MiniclawError as error:
+        log.error(event, channel=message.channel, error=str(error))
+    except Exception as error:  # noqa: BLE001 - a bug costs one message, and not the others
+        log.bug(event, error, channel=message.channel)
+    else:
+        return True
+    return False
 
 
 async def record_unanswered(

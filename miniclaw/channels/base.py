@@ -71,6 +71,7 @@ class InboundSender(Protocol):
 
         Raises:
             ForeignMessageError: The message bears the name of another channel; it was not taken.
+            trio.ClosedResourceError: The gateway ends; the message was not taken.
 
         Cancellation: the message was not taken.
         """
@@ -81,7 +82,7 @@ class InboundSender(Protocol):
 
         Raises:
             trio.WouldBlock: Its chat or the channel has too many waiting messages; the message was not taken.
-            ForeignMessageError: As `send`.
+            ForeignMessageError, trio.ClosedResourceError: As `send`.
         """
         ...
 

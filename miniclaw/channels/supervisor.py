@@ -166,6 +166,7 @@ class _Run:
 
         Raises:
             ForeignMessageError: The message bears the name of another channel; it was not taken.
+            trio.ClosedResourceError: The gateway ends; the message was not taken.
         """
         self._check(message)
         await self._inbox.send(message)
@@ -175,6 +176,7 @@ class _Run:
 
         Raises:
             ForeignMessageError: The message bears the name of another channel; it was not taken.
+            trio.ClosedResourceError: The gateway ends; the message was not taken.
         """
         self._check(message)
         self._inbox.send_nowait(message)

@@ -8,13 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
+from miniclaw.agent import turn
 from miniclaw.agent.models import EchoModel
+from miniclaw.errors import StoreIOError
 from miniclaw.session.types import Message
-from tests.fakes.agent import MailboxChannel, ScriptedModel, inbound, open_house, serve
+from tests.fakes.agent import House, MailboxChannel, ScriptedModel, inbound, open_house, serve
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session
+
+
+async def hang(*_: Any) -> Any:
+    await trio.sleep_forever()
 
 
 def _read(path: Path) -> bytes:
@@ -109,3 +117,83 @@ async def test_loop_reply_that_cannot_be_delivered_is_recorded_all_the_same(
         await serve(house.loop(EchoModel()), inbound("one"), inbound("two"))
         assert len(logs.named("Reply could not be delivered")) == 2
         assert [role for role, _ in await house.said("web_a")] == ["user", "assistant", "user", "assistant"]
+
+
+async def test_loop_bug_in_a_turn_is_logged_also_where_the_message_cannot_be_recorded_after_it(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the disk that follows a bug does not take its place: the traceback of the bug is logged."""
+    logs.expect_error("Turn failed")
+    logs.expect_error("Message could not be recorded")
+    async with open_house(sessions_dir, clock) as house:
+        errors = [ZeroDivisionError(), StoreIOError(sessions_dir, "read", OSError(5, "the disk is broken"))]
+
+        async def fail(*_: Any) -> Any:
+            raise errors.pop(0)
+
+        monkeypatch.setattr(house.manager, "get_or_create_session", fail)
+        await serve(house.loop(EchoModel()), inbound("hi"))
+        assert "ZeroDivisionError" in logs.one("Turn failed")["traceback"]
+        assert "the disk is broken" in logs.one("Message could not be recorded")["error"]
+        assert "could not be recorded" in house.channel.sent[0].content
+
+
+async def test_loop_cancelled_on_a_hung_disk_says_that_the_message_is_not_recorded(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that was taken from a channel and cannot be recorded in time is an ERROR in the log."""
+    logs.expect_error("Message could not be recorded")
+    async with open_house(sessions_dir, clock) as house:
+        monkeypatch.setattr(turn, "RECORDING_SECONDS", 0)
+        monkeypatch.setattr(house.manager, "get_or_create_session", hang)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await house.loop(EchoModel()).handle(inbound("hi"))
+        assert "did not answer" in logs.one("Message could not be recorded")["error"]
+
+
+def hanging_at_the_answer(house: House, go_on: trio.Event) -> tuple[Any, trio.Event]:
+    """Return an `add_message` that waits before it adds an answer, for the first time, and an event for the wait."""
+    add_message, waiting = house.manager.add_message, trio.Event()
+
+    async def add(session_id: str, message: Message) -> Any:
+        if message.role == "assistant" and not waiting.is_set():
+            waiting.set()
+            await go_on.wait()
+        return await add_message(session_id, message)
+
+    return add, waiting
+
+
+async def test_loop_answer_waits_for_a_slow_disk(
+    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole answer has no deadline: it never counts as answered without being in the session."""
+    async with open_house(sessions_dir, clock) as house:
+        monkeypatch.setattr(turn, "RECORDING_SECONDS", 0)
+        go_on = trio.Event()
+        add, waiting = hanging_at_the_answer(house, go_on)
+        monkeypatch.setattr(house.manager, "add_message", add)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve, house.loop(EchoModel()), inbound("hi"))
+            await waiting.wait()
+            await wait_all_tasks_blocked()
+            assert house.channel.sent == []
+            go_on.set()
+        assert [sent.content for sent in house.channel.sent] == ["hi"]
+        assert await house.said("web_a") == [("user", "hi"), ("assistant", "hi")]
+
+
+async def test_loop_cancelled_while_the_answer_is_recorded_records_it_with_a_mark(
+    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that was never sent is kept, and its mark says that the person does not have it."""
+    async with open_house(sessions_dir, clock) as house:
+        add, waiting = hanging_at_the_answer(house, trio.Event())
+        monkeypatch.setattr(house.manager, "add_message", add)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(house.loop(EchoModel()).handle, inbound("hi"))
+            await waiting.wait()
+            nursery.cancel_scope.cancel()
+        assert house.channel.sent == []
+        assert [role for role, _ in await house.said("web_a")] == ["user", "assistant", "system"]
