@@ -9,7 +9,9 @@ It opens its parts in one order and closes them in reverse, which *is* the order
                     channels                      stop accepting first
                         wait for a signal, or for the channels to end
 
-Each level stops under its own deadline. A second signal skips the remaining deadlines and proceeds to the flush.
+Each level stops under its own deadline. A second signal skips the remaining deadlines and proceeds to the flush. A
+channel or model that does not let itself be cancelled holds up the levels above it, and the log names it; meanwhile the
+runtime saves every second.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from miniclaw.agent.loop import AgentLoop
 from miniclaw.agent.models import Model
 from miniclaw.agent.providers import open_model
 from miniclaw.channels.base import Channel
+from miniclaw.channels.calls import ForeignCalls
 from miniclaw.channels.supervisor import channels_by_name, raise_ended, run_channels
 from miniclaw.clock import Clock, Now
 from miniclaw.config import Config, Home, SessionConfig
@@ -38,7 +41,7 @@ from miniclaw.formats import format_duration
 from miniclaw.loggers import get_logger
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.retention.schedule import Schedule
-from miniclaw.session.runtime import GRACE_SECONDS, RuntimeRules, SessionRuntime, open_runtime
+from miniclaw.session.runtime import GRACE_SECONDS, HANGING_SECONDS, RuntimeRules, SessionRuntime, open_runtime
 from miniclaw.session.threads import run_in_thread
 from miniclaw.workspace.channels import CHANNELS, strange_channels
 
@@ -58,12 +61,12 @@ class _Shutdown:
     def __init__(self, on_hangup: Callable[[], None] | None) -> None:
         self.requested = trio.Event()
         self._on_hangup = on_hangup
+        self.in_haste = trio.Event()
         self._hasten: list[Callable[[], None]] = []
-        self._in_haste = False
 
     def on_haste(self, callback: Callable[[], None]) -> None:
         self._hasten.append(callback)
-        if self._in_haste:
+        if self.in_haste.is_set():
             callback()
 
     async def watch(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -75,7 +78,7 @@ class _Shutdown:
                     continue
                 log.info("Signal received", signal=signals.name_of(number), haste=self.requested.is_set())
                 if self.requested.is_set():
-                    self._in_haste = True
+                    self.in_haste.set()
                     for callback in self._hasten:
                         callback()
                 self.requested.set()
@@ -178,6 +181,7 @@ async def run_gateway(
 
             inbox = Inbox()
             loop = AgentLoop(runtime.manager, answering, by_name, clock=runtime.time.now)
+            nursery.start_soon(_name_hanging, loop.calls, shutdown)
             async with (
                 _open_front(in_force, home, runtime, channels=own, inbox=inbox, loop=loop) as front,
                 _serving(loop, inbox, shutdown),
@@ -274,9 +278,10 @@ async def _serving(loop: AgentLoop, inbox: Inbox, shutdown: _Shutdown) -> AsyncI
             await accepting.start(_run_channels, loop, inbox, shutdown)
             yield
             accepting.cancel_scope.cancel()
+            # Set before the channels have ended: foreign code may keep one of them from it.
+            agent.cancel_scope.deadline = trio.current_time() + GRACE_SECONDS
+            shutdown.on_haste(agent.cancel_scope.cancel)
         inbox.close()
-        agent.cancel_scope.deadline = trio.current_time() + GRACE_SECONDS
-        shutdown.on_haste(agent.cancel_scope.cancel)
 
 
 async def _run_channels(
@@ -285,6 +290,16 @@ async def _run_channels(
     """Run all channels; when the last has ended, request the end of the program."""
     await run_channels(loop.ports, inbox, task_status=task_status)
     shutdown.requested.set()
+
+
+async def _name_hanging(calls: ForeignCalls, shutdown: _Shutdown) -> None:
+    """Log once which channels, and which model, hold up the end after their deadline."""
+    await shutdown.requested.wait()
+    with trio.move_on_after(GRACE_SECONDS):
+        await shutdown.in_haste.wait()
+    await trio.sleep(HANGING_SECONDS)
+    if names := calls.names():
+        log.warning("Gateway cannot end: a channel or model does not return", calls=names)
 
 
 def _log_started(runtime: SessionRuntime, home: Home, config: Config, model: Model, front: Front | None) -> None:

@@ -152,6 +152,12 @@ class Inbox:
             self._forget_idle(key)
         self._notify()
 
+    async def until_idle(self) -> None:
+        """Wait until no message is being answered. Only the task that calls `next_message` may wait."""
+        while self._turns.total():
+            self._changed = trio.Event()
+            await self._changed.wait()
+
     def take_rest(self) -> list[InboundMessage]:
         """Remove and return all waiting messages, in order within a chat, also of chats that are being answered."""
         keys = [key for key, chat in self._chats.items() for _ in chat.waiting]

@@ -9,7 +9,7 @@ interrupted (see `miniclaw.agent.transcript`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -80,22 +80,21 @@ class AgentLoop:
         """Answer until the inbox is closed and every message is answered.
 
         Cancellation: turns in flight stop and are recorded as interrupted. The inbox is closed, and the messages that
-        wait in it are recorded as interrupted as well. Each of the two takes at most `RECORDING_SECONDS`.
+        wait in it are recorded as interrupted as well. Each of the two takes at most `RECORDING_SECONDS`, also beside a
+        turn that foreign code keeps from ending; the loop then waits for that turn.
         """
         async with trio.open_nursery() as saving:
             await saving.start(self._saver.run)
             saving.start_soon(self.calls.watch, _tell_overdue)
-            try:
-                async with trio.open_nursery() as nursery:
-                    task_status.started()
+            async with trio.open_nursery() as nursery:
+                task_status.started()
+                try:
                     while (message := await inbox.next_message()) is not None:
                         nursery.start_soon(self._run_turn, message, inbox)
-            finally:
-                inbox.close()
-                with trio.move_on_after(RECORDING_SECONDS, shield=True) as recording:
-                    await self._record_unanswered(inbox.take_rest())
-                if recording.cancelled_caught:
-                    log.error("Messages that waited could not all be recorded before the end")
+                finally:
+                    inbox.close()
+                    if inbox.waiting():
+                        await self._record_rest(inbox)  # noqa: ASYNC102 - it has shields and deadlines of its own
             with trio.move_on_after(SETTLING_SECONDS):
                 await self._saver.settle()
             saving.cancel_scope.cancel()
@@ -175,11 +174,16 @@ class AgentLoop:
         else:
             port.refuse(message, _DELETED)
 
-    async def _record_unanswered(self, messages: Sequence[InboundMessage]) -> None:
-        """Record messages that will not be answered, each with a mark."""
-        for message in messages:
-            record = partial(record_unanswered, self._manager, self._clock, message)
-            await try_to_record(record, message, NOT_RECORDED)
+    async def _record_rest(self, inbox: Inbox) -> None:
+        """Record the messages that wait in the inbox, each with a mark, behind those of the turns in flight."""
+        with trio.move_on_after(RECORDING_SECONDS, shield=True):
+            await inbox.until_idle()
+        with trio.move_on_after(RECORDING_SECONDS, shield=True) as recording:
+            for message in inbox.take_rest():
+                record = partial(record_unanswered, self._manager, self._clock, message)
+                await try_to_record(record, message, NOT_RECORDED)
+        if recording.cancelled_caught:
+            log.error("Messages that waited could not all be recorded before the end")
 
 
 def _tell_overdue(call: str) -> None:

@@ -22,7 +22,7 @@ from miniclaw.session.live.store import open_store
 from miniclaw.session.maintenance.service import CleanupService, OnAnnounced
 from miniclaw.session.maintenance.usage import UsageMeter
 from miniclaw.session.maintenance.wakeup import check_interval
-from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS
+from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, SessionManager
 from miniclaw.session.operations.operations import SessionOperations
 from miniclaw.session.operations.parts import SessionParts
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
@@ -33,6 +33,12 @@ from miniclaw.session.timekeeper import longest_kept, open_time
 
 GRACE_SECONDS: Final = 5
 """Time limit for the services and operations to end, and again for the final flush."""
+
+HANGING_SECONDS: Final = 1
+"""Time for which cancelled code may take to end, before the log says that it does not."""
+
+STOPPING_INTERVAL_SECONDS: Final = 1
+"""Longest time between two saves of a program that is stopping."""
 
 _DEPRECATED: Final = "state_dir and trash_dir of open_runtime are deprecated; both lie in the sessions directory now"
 _OLD_WORD: Final = "announce_first of open_runtime is deprecated; its name is notice now"
@@ -117,10 +123,12 @@ class SessionRuntime:
     async def say_stopping(self) -> None:
         """Announce that this process is stopping; a process that wants to own the directory then waits.
 
-        The end of the block announces it as well; call this earlier if the shutdown before that may take long.
+        The end of the block announces it as well; call this earlier if the shutdown before that may take long. From
+        now on sessions are saved every `STOPPING_INTERVAL_SECONDS`: a supervisor may kill a process that does not stop.
 
         Cancellation: the announcement is made nevertheless.
         """
+        self.persistence.set_interval(min(STOPPING_INTERVAL_SECONDS, self.persistence.interval_seconds))
         await self._parts.store.say_stopping()
 
     def begin_grace(self, grace: trio.CancelScope) -> None:
@@ -315,8 +323,20 @@ async def _running_services(runtime: SessionRuntime) -> AsyncIterator[None]:
                     await event.wait()
                 await runtime.manager.drain()
             nursery.cancel_scope.cancel()
+            await _flush_beside(runtime.manager, ended)  # noqa: ASYNC102 - it has shields and deadlines of its own
     if error_of_block is not None:
         raise error_of_block
+
+
+async def _flush_beside(manager: SessionManager, ended: Sequence[trio.Event]) -> None:
+    """Flush now if a cancelled service does not end: the flush after its end may never come."""
+    with trio.move_on_after(HANGING_SECONDS, shield=True) as waiting:
+        for event in ended:
+            await event.wait()
+    if waiting.cancelled_caught:
+        log.warning("Session services do not end; a removal, or a hook of the program, holds them up")
+        with trio.move_on_after(GRACE_SECONDS, shield=True):
+            await manager.flush()
 
 
 async def _run_service(

@@ -17,8 +17,9 @@ from trio.testing import MockClock
 import miniclaw
 from miniclaw.errors import RuntimeClosedError, UnsavedSessionsError
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.maintenance.service import CleanupService
 from miniclaw.session.records.state import StateDirectory
-from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
+from miniclaw.session.runtime import GRACE_SECONDS, HANGING_SECONDS, SessionRuntime, open_runtime
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
@@ -248,3 +249,32 @@ async def test_after_the_end_every_call_is_refused(sessions_dir: Path, clock: Wa
     for call in calls:
         with pytest.raises(RuntimeClosedError):
             await call()
+
+
+async def test_leave_with_a_hook_that_cannot_be_cancelled_flushes_beside_it(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that foreign code keeps from ending holds up the end, but not the flush."""
+    go_on = trio.Event()
+
+    async def run(_: CleanupService, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        with trio.CancelScope(shield=True):
+            await go_on.wait()
+
+    monkeypatch.setattr(CleanupService, "run", run)
+
+    async def live() -> None:
+        async with open_runtime(sessions_dir, clock=clock) as runtime:
+            await runtime.manager.get_or_create_session("telegram", "1")
+            await runtime.manager.add_message(ID, said("important", clock))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(live)
+        for seconds in (GRACE_SECONDS, HANGING_SECONDS):
+            await settle()
+            mock_clock.jump(seconds)
+        await settle()
+        assert read_contents(sessions_dir / f"{ID}.json") == ["important"]
+        assert logs.one("Session services do not end; a removal, or a hook of the program, holds them up")
+        go_on.set()
