@@ -25,7 +25,7 @@ from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SessionMemory
 from miniclaw.session.live.saver import SessionSaver
 from miniclaw.session.live.store_protocol import SessionStore
-from miniclaw.session.removal.relocation import CALLED_OFF, Relocation
+from miniclaw.session.removal.relocation import CALLED_OFF, NotRemovedError, Relocation
 from miniclaw.session.threads import Epilogue, Job, Late
 
 PENDING: Final = "the disk has not answered yet; the move goes on, and the log says how it ends"
@@ -110,7 +110,7 @@ class SessionMover:
 
         def settled(outcome: Relocation | StoreError) -> Epilogue:
             if entry is not None:
-                self._end(entry, outcome, begun=job.committed)
+                self._end(entry, outcome)
             return job.settle(outcome)
 
         outcome = await job.run(
@@ -124,13 +124,14 @@ class SessionMover:
             raise outcome
         return outcome
 
-    def _end(self, entry: Entry, outcome: Relocation | StoreError, *, begun: bool) -> None:
+    def _end(self, entry: Entry, outcome: Relocation | StoreError) -> None:
         """Apply the outcome of a move to memory, still under both locks."""
         if not isinstance(outcome, StoreError):
             self._memory.drop(entry)
             return
-        # Once the move has begun, the location of its file is uncertain: memory has the session and has to save it.
-        entry.revision += begun
+        # The location of its file is uncertain: memory has the session and has to save it. A file that is certainly in
+        # its place is not saved again, for it may have another program's change, which memory has not.
+        entry.revision += isinstance(outcome, NotRemovedError)
         entry.leaving = False
 
     def _path(self, session_id: str) -> Path:

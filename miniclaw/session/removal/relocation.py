@@ -4,6 +4,9 @@ Order on the disk, so that a crash or a power cut at any point leaves the sessio
 or whole under both: write the whole new file · link its name, which fails if the name exists · remove the old file as
 every session is removed (`miniclaw.session.removal.transaction`), which syncs the directory before it unlinks. If a
 crash left both, a repeated move finds the new file complete, and continues with the removal.
+
+The old file is removed only if the new one is, to the last byte, the file that a move of the captured one would write:
+an edit by another program meanwhile is kept.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from miniclaw.errors import SessionExistsError, SessionFileError, StoreIOError
+from miniclaw.errors import SessionExistsError, SessionFileError, StoreError, StoreIOError
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import READ_FLAGS, fill, opened, store_errors, why_no_session_file
@@ -26,14 +29,20 @@ from miniclaw.session.format import codec
 from miniclaw.session.format.content import content_of
 from miniclaw.session.removal.free_place import check_is_free, create
 from miniclaw.session.removal.put_back import settle_captured
-from miniclaw.session.removal.transaction import remove_batch
-from miniclaw.session.types import Session, SessionHeader
+from miniclaw.session.removal.transaction import remove_checked
+from miniclaw.session.types import Session
 
 CALLED_OFF: Final = "the disk did not answer in time, or the program ends; nothing was moved"
 
-_GONE: Final = frozenset({"removed", "unsynced", "vanished"})
+_STILL_HERE: Final = "the session was moved, and is still here as well"
+
+_GONE: Final = frozenset({"removed", "vanished"})
 
 log = get_logger("miniclaw.session.store")
+
+
+class NotRemovedError(SessionFileError):
+    """A session that has its new place, and whose old file could not be removed; the file may still be captured."""
 
 
 class Relocation(Struct, frozen=True):
@@ -66,10 +75,11 @@ def relocate(directory: SessionDirectory, session_id: str, target_id: str, may_b
         SessionExistsError: There is a session of the new id, under any of its names; nothing was changed.
         CorruptSessionError, MismatchedSessionError: The session cannot be read; nothing was changed.
         SessionTooLargeError: The file would be too large to be loaded again.
-        StoreIOError: Nothing was changed, unless the removal of the old file could not begin; then the same move again
-            continues.
-        SessionFileError: The move was called off, or the session has a second file. Or the session has its new place,
-            and the old file still exists: the message gives the reason, and the same move again continues.
+        StoreIOError: Nothing was changed.
+        NotRemovedError: The session has its new place, and the old file still exists: the message gives the reason, and
+            the same move again continues.
+        SessionFileError: The move was called off, or the session has a second file; nothing was changed. Or another
+            program changed the old file after it was copied: it is in its place, and the copy in the new one.
     """
     directory.check_owned()
     source, target = names.file_name(session_id), names.file_name(target_id)
@@ -86,7 +96,7 @@ def relocate(directory: SessionDirectory, session_id: str, target_id: str, may_b
             if error.errno == errno.EEXIST:
                 raise SessionExistsError(directory.path / target, target_id) from error
             raise
-    return Relocation(session.last_accessed, _remove(directory, source, session))
+    return Relocation(session.last_accessed, _remove(directory, session_id, target_id))
 
 
 def _load(directory: SessionDirectory, session_id: str) -> Session:
@@ -142,22 +152,35 @@ def _is_written(directory: SessionDirectory, session: Session) -> bool:
     return written == status.st_size
 
 
-def _remove(directory: SessionDirectory, name: str, session: Session) -> int:
-    """Remove the old file, if it is unchanged since it was copied, and return its size.
+def _remove(directory: SessionDirectory, session_id: str, target_id: str) -> int:
+    """Remove the old file, if the new one has all of it, and return its size.
 
     Raises:
-        SessionFileError: The old file still exists.
+        NotRemovedError, SessionFileError: As `relocate`.
     """
 
-    def is_copied(header: SessionHeader) -> bool:
-        return (header.session_id, header.last_accessed) == (session.session_id, session.last_accessed)
+    def is_moved(data: bytes) -> bool:
+        try:
+            captured = codec.decode_session(data)
+        except ValueError:
+            return False
+        return _is_written(directory, codec.snapshot_session(captured, target_id))
 
-    (removal,) = remove_batch(directory, [name], lambda headers: [is_copied(header) for header in headers])
+    name = names.file_name(session_id)
+    path = directory.path / name
+    try:
+        removal = remove_checked(directory, name, is_moved)
+    except MemoryError as error:
+        raise NotRemovedError(
+            path, f"{_STILL_HERE}: the memory does not suffice to compare it; move it again"
+        ) from error
+    except StoreError as error:
+        raise NotRemovedError(path, f"{_STILL_HERE}: {error}; move it again") from error
+    if removal.outcome == "kept":
+        reason = f"another program has changed it meanwhile; the session {target_id!r} is without that change"
+        raise SessionFileError(path, f"{_STILL_HERE}: {reason}. Delete one of the two")
     if removal.outcome == "unsynced":
-        log.warning("Moved session may come back after a power cut", path=str(directory.path / name))
-    if removal.outcome not in _GONE:
-        reason = removal.reason or "another program has changed it meanwhile"
-        raise SessionFileError(
-            directory.path / name, f"the session was moved, and is still here as well: {reason}; move it again"
-        )
+        log.warning("Moved session may come back after a power cut", path=str(path))
+    elif removal.outcome not in _GONE:
+        raise NotRemovedError(path, f"{_STILL_HERE}: {removal.reason}; move it again")
     return removal.size

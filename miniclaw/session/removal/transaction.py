@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from miniclaw.errors import StoreError
 from miniclaw.session import names
-from miniclaw.session.disk.atomic import unlink_quietly
+from miniclaw.session.disk.atomic import READ_FLAGS, opened, read_whole, store_errors, unlink_quietly
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.entries import ProblemFile, StoredSession, always
 from miniclaw.session.files.directory import SessionDirectory
@@ -114,6 +114,30 @@ def remove_batch(
         return []
     with WorkFolders(directory).taken() as (folder, fd):
         return _Batch(directory, folder, fd, trash, order).run(keys, consent)
+
+
+def remove_checked(directory: SessionDirectory, key: str, is_expected: Callable[[bytes], bool]) -> Removal:
+    """Remove one session for good, if its captured file has the expected content.
+
+    Args:
+        directory: As for `remove_batch`.
+        key: Likewise.
+        is_expected: The consent, by the content of the file; not called for a file that holds no session. May block.
+
+    Raises:
+        StoreIOError: The removal could not be begun, or the captured file could not be read; it was put back.
+    """
+    path = directory.path / key
+    with WorkFolders(directory).taken() as (folder, fd):
+
+        def consent(headers: Sequence[SessionHeader]) -> list[bool]:
+            if not headers:
+                return []
+            with store_errors(path, "read"), opened(directory.fs, key, READ_FLAGS, dir_fd=fd) as file:
+                return [is_expected(read_whole(directory.fs, file))]
+
+        (removal,) = _Batch(directory, folder, fd, None, None).run([key], consent)
+    return removal
 
 
 class _Batch:
