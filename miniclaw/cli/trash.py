@@ -61,8 +61,8 @@ def restore(settings: Settings, name: str) -> None:
     log_to_terminal(settings)
     with sessions_opened(settings) as directory:
         # A missing entry is reported without ownership. All trashes are searched: an owner first moves earlier ones in.
-        _check_there(find_trashes(settings, directory), name)
-    restored = operate(settings, lambda operations: operations.restore(name))
+        entry_id = _find(find_trashes(settings, directory), name)
+    restored = operate(settings, lambda operations: operations.restore(entry_id))  # a session id may be very long
     if restored.session_id is not None:
         click.echo(f"Restored {one_line(restored.session_id)}; it counts as used just now.")
     else:
@@ -116,19 +116,18 @@ def empty(settings: Settings, *, names: tuple[str, ...], expired: bool, dry_run:
         sys.exit(EXIT_FAILED)
 
 
-def _check_there(trashes: list[Trash], name: str) -> None:
-    """Check that one of the trashes has an entry of this name.
+def _find(trashes: list[Trash], name: str) -> str:
+    """Return the id of the entry that a name means, in the first trash that has one.
 
     Raises:
         TrashEntryNotFoundError: None of them has one; the error names the first trash.
     """
     try:
-        trashes[0].find(name)
+        return trashes[0].find(name).id
     except TrashEntryNotFoundError as error:
         for other in trashes[1:]:
             with suppress(TrashEntryNotFoundError):
-                other.find(name)
-                return
+                return other.find(name).id
         raise error from None
 
 

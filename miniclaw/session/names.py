@@ -29,6 +29,10 @@ from miniclaw.errors import InvalidSessionIdError
 MAX_NAME_BYTES = 200
 """Longest file name given to a session, inclusive; file systems allow 255."""
 
+MAX_ASKED_CHARS: Final = 1_000
+"""Longest session id, inclusive, that a user may begin a chat with or name in an order to a gateway: percent-encoded it
+fits a request. The ids of an embedder may be longer."""
+
 SUFFIX = ".json"
 
 _DIGEST_CHARS = 32  # 128 bits: chat ids come from strangers, who may look for collisions
@@ -81,6 +85,17 @@ def split_session_id(session_id: str) -> tuple[str, str]:
         raise InvalidSessionIdError(session_id, "a session id is {channel}_{chat_id}")
     make_session_id(channel, chat_id)
     return channel, chat_id
+
+
+def check_asked(session_id: str) -> None:
+    """Check a session id that a user gives: its form, and its length.
+
+    Raises:
+        InvalidSessionIdError: It is not ``{channel}_{chat_id}``, or longer than `MAX_ASKED_CHARS`.
+    """
+    split_session_id(session_id)
+    if len(session_id) > MAX_ASKED_CHARS:
+        raise InvalidSessionIdError(session_id, f"a session id has {MAX_ASKED_CHARS:,} characters at the most here")
 
 
 def parts_of(session_id: str) -> tuple[str, str]:

@@ -55,8 +55,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     ping_seconds: float = 20.0
     max_frame_bytes: int = 256 * 1024
     max_head_bytes: int = 16 * 1024
-    max_path_bytes: int = 2048
-    max_query_bytes: int = 4096
+    max_path_bytes: int = 13 * 1024  # a session id of `MAX_ASKED_CHARS`, percent-encoded: 12 bytes for an emoji
+    max_query_bytes: int = 13 * 1024
     max_body_bytes: int = 1024 * 1024
     max_bodies_bytes: int = 16 * 1024 * 1024
     body_seconds: float = 10.0

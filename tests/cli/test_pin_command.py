@@ -8,6 +8,7 @@ import os
 import pytest
 
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.names import file_name
 from tests.fakes.program import Program
 
 BOTH_WAYS = True
@@ -79,3 +80,30 @@ def test_pin_while_a_gateway_runs_is_refused(program: Program) -> None:
     assert (result.code, result.out) == (1, "")
     assert f"is held by process {os.getpid()}; stop it first" in result.err
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("character", ["x", "名", "\U0001f600"])
+def test_longest_id_is_taken_either_way(program: Program, character: str) -> None:
+    """The longest id of any characters is pinned, deleted, restored and moved, with a gateway and without."""
+    longest, other = "web_" + character * 996, "telegram_" + character * 991
+    path = program.add(longest, days=1)
+    for command in (["pin"], ["unpin"], ["delete", "--yes"]):
+        result = program.run("sessions", *command, longest)
+        assert (result.code, result.err) == (0, "")
+    assert not path.exists()
+    assert program.run("trash", "restore", longest).code == 0
+    assert program.run("sessions", "move", longest, other).code == 0
+    assert program.files() == {file_name(other)}
+
+
+def test_longer_id_is_refused_either_way(program: Program) -> None:
+    """A longer one, of an embedder, gets the same sentence with a gateway and without, and can be deleted and restored."""
+    long = "web_" + "x" * 997
+    program.add(long, days=1)
+    for command in (["pin", long], ["move", long, "web_a"], ["move", "web_a", long]):
+        result = program.run("sessions", *command)
+        assert (result.code, result.out) == (2, "")
+        assert result.err.endswith("a session id has 1,000 characters at the most here\n")
+    assert program.run("sessions", "delete", "--yes", long).code == 0
+    assert program.run("trash", "restore", long).code == 0
+    assert len(program.files()) == 1

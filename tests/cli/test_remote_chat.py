@@ -112,7 +112,7 @@ def test_chat_through_a_gateway_on_a_terminal_ends_quietly(program: Program, gat
     assert result.out.startswith("> ")
 
 
-@pytest.mark.parametrize("name", ["a\nb", "x" * 300, "\x1b[31m"])
+@pytest.mark.parametrize("name", ["a\nb", "x" * 992, "\U0001f600" * 992, "\x1b[31m"])
 def test_chat_through_a_gateway_odd_name_is_a_session_of_its_own(
     program: Program, gateway: GatewayProcess, name: str
 ) -> None:
@@ -120,6 +120,20 @@ def test_chat_through_a_gateway_odd_name_is_a_session_of_its_own(
     result = program.run("chat", "--as", name, "-m", "hello")
     assert (result.code, result.out) == (0, "You said: hello \n")
     assert len(program.files()) == 1
+
+
+def test_chat_too_long_name_is_refused_either_way(program: Program, model: ToldModel) -> None:
+    """The sentence is the same with a gateway and without, and no session is made."""
+    alone = program.run("chat", "--as", "x" * 993, "-m", "hello")
+    gateway = GatewayProcess(program.home, model.base_url)
+    gateway.start()
+    try:
+        through = program.run("chat", "--as", "x" * 993, "-m", "hello")
+    finally:
+        gateway.kill()
+    assert (alone.code, alone.err) == (through.code, through.err)
+    assert alone.err.endswith("a session id has 1,000 characters at the most here\n")
+    assert program.files() == set()
 
 
 def test_chat_through_a_gateway_in_a_deep_directory_works(tmp_path: Path, model: ToldModel) -> None:

@@ -156,7 +156,10 @@ async def test_remote_chat_gateway_that_stays_away_is_given_up_with_a_sentence(a
     """A gateway that does not come back ends the conversation after half a minute, and not before."""
     away = [GONE] * 100
     with pytest.RaisesGroup(
-        pytest.RaisesExc(ChannelError, match=f"away for {AWAY_SECONDS} seconds; what it had not confirmed may be lost")
+        pytest.RaisesExc(
+            ChannelError,
+            match=f"away for {AWAY_SECONDS} seconds: the gateway is stopping; what it had not confirmed may be lost",
+        )
     ):
         await show(HELLO, delta("Hel"), *away)
     assert AWAY_SECONDS <= trio.current_time() < AWAY_SECONDS + 3

@@ -37,7 +37,7 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
     from miniclaw.config.web import SOCKET_NAME  # noqa: PLC0415
     from miniclaw.daemon.logging import configure_logging  # noqa: PLC0415
     from miniclaw.output_queue import queue_output  # noqa: PLC0415
-    from miniclaw.session.names import make_session_id  # noqa: PLC0415
+    from miniclaw.session.names import check_asked, make_session_id  # noqa: PLC0415
 
     queue_output("stderr")
     if name is None:
@@ -46,6 +46,7 @@ def chat(settings: Settings, message: str | None, name: str | None) -> None:
         raise click.BadParameter("the name is empty; give one, or leave the option out", param_hint="--as")
     message = _checked(message)
     session_id = make_session_id(CHANNEL, name)
+    check_asked(session_id)
     # Between the lines of a conversation only warnings and errors, unless the file sets another level.
     level = "warning" if settings.config.log.level == "info" else settings.config.log.level
     configure_logging(level, settings.config.log.format)

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
+import msgspec
 import trio
 import trio_websocket
 
-from miniclaw.admin.client.messages import PROGRESS_SECONDS, SILENCE_SECONDS
+from miniclaw.admin.client.messages import PROGRESS_SECONDS, SILENCE_SECONDS, Problem
 from miniclaw.admin.client.stalled import find_stalled
 from miniclaw.errors import ChannelError, GatewayStalledError, NoSocketError
+from miniclaw.foreign import leaves
 from miniclaw.web.server.listening import short_address
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
@@ -81,10 +83,11 @@ class GatewaySocket:
 
         Raises:
             SocketClosedError: The connection cannot be made; `receive` raises it when the connection ends.
+            ChannelError: The gateway refuses the chat.
             GatewayStalledError: The gateway is silent for too long, now or later in the block.
         """
         stream = await self._connect()
-        error: SocketClosedError | GatewayStalledError | None = None  # raised outside the nursery, not in a group
+        error: ChannelError | GatewayStalledError | None = None  # raised outside the nursery, not in a group
 
         async def watch(connection: trio_websocket.WebSocketConnection) -> None:
             nonlocal error
@@ -92,20 +95,23 @@ class GatewaySocket:
                 error = self._silent(stream.socket)
                 nursery.cancel_scope.cancel()
 
-        async with trio.open_nursery() as nursery:
-            try:
-                self._connection = await self._shake_hands(nursery, stream)
-                nursery.start_soon(watch, self._connection)
-                yield
-            except (SocketClosedError, GatewayStalledError) as closed:
-                error = closed
-            finally:
-                connection, self._connection = self._connection, None
-                with trio.move_on_after(LEAVING_SECONDS, shield=True):
-                    if connection is not None:
-                        await connection.aclose()
-                    await stream.aclose()
-                nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                try:
+                    self._connection = await self._shake_hands(nursery, stream)
+                    nursery.start_soon(watch, self._connection)
+                    yield
+                except (SocketClosedError, GatewayStalledError) as closed:
+                    error = closed
+                finally:
+                    connection, self._connection = self._connection, None
+                    with trio.move_on_after(LEAVING_SECONDS, shield=True):
+                        if connection is not None:
+                            await connection.aclose()
+                        await stream.aclose()
+                    nursery.cancel_scope.cancel()
+        except* (SocketClosedError, trio_websocket.ConnectionRejected) as raised:  # by the reader of the connection
+            error = _refusal(leaves(raised)[0])
         if error is not None:
             raise error
 
@@ -155,7 +161,7 @@ class GatewaySocket:
         # A process that dies while a client connects may leave a connection that never ends.
         return find_stalled(self._path, sock) or SocketClosedError(None, "it has ended")
 
-    async def _connect(self) -> trio.SocketStream:
+    async def _connect(self) -> _Stream:
         sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with short_address(self._path) as address, trio.fail_after(self._silence_seconds):
@@ -170,24 +176,84 @@ class GatewaySocket:
         except BaseException:
             sock.close()
             raise
-        return trio.SocketStream(sock)
+        return _Stream(sock)
 
-    async def _shake_hands(
-        self, nursery: trio.Nursery, stream: trio.SocketStream
-    ) -> trio_websocket.WebSocketConnection:
+    async def _shake_hands(self, nursery: trio.Nursery, stream: _Stream) -> trio_websocket.WebSocketConnection:
+        """Open the websocket; the connection's reader, in the nursery, raises an answer that refuses it."""
         try:
             with trio.fail_after(self._silence_seconds):
-                return await trio_websocket.wrap_client_stream(
-                    nursery, stream, "localhost", self._resource, max_message_size=MAX_MESSAGE_BYTES
+                connection = await trio_websocket.wrap_client_stream(
+                    nursery,
+                    stream,  # type: ignore[arg-type]  # it is declared too narrowly; any stream will do
+                    "localhost",
+                    self._resource,
+                    max_message_size=MAX_MESSAGE_BYTES,
                 )
-        except trio_websocket.ConnectionRejected as error:
-            if error.status_code >= _SERVER_ERROR:  # the gateway is starting or stopping
-                raise SocketClosedError(None, f"it answers with HTTP status {error.status_code}") from None
-            raise ChannelError(f"the gateway refuses the chat, with HTTP status {error.status_code}") from None
         except trio.TooSlowError:
             raise self._silent(stream.socket) from None
-        except (trio_websocket.HandshakeError, trio.BrokenResourceError) as error:
-            raise SocketClosedError(None, f"it does not answer ({type(error).__name__})") from None
+        stream.is_open = True
+        return connection
+
+
+class _Stream(trio.abc.Stream):
+    """A stream whose end is an error until the websocket is open: trio_websocket would wait for an answer for ever.
+
+    Attributes:
+        socket: The socket.
+        is_open: True once the gateway has accepted the websocket; set by `GatewaySocket`.
+    """
+
+    def __init__(self, sock: trio.socket.SocketType) -> None:
+        self.socket = sock
+        self.is_open = False
+        self._stream = trio.SocketStream(sock)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send data; a gateway that turns a connection away answers without reading, and its answer is read then."""
+        try:
+            await self._stream.send_all(data)
+        except trio.BrokenResourceError:
+            if self.is_open:
+                raise
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until data can be sent."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Receive data.
+
+        Raises:
+            SocketClosedError: The connection has ended before the websocket was open.
+        """
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError:
+            if self.is_open:
+                raise
+            data = b""
+        if not data and not self.is_open:
+            raise SocketClosedError(None, "it closes the connection without an answer")
+        return data
+
+    async def aclose(self) -> None:
+        """Close the socket."""
+        await self._stream.aclose()
+
+
+def _refusal(error: BaseException) -> ChannelError:
+    """Return the error about a websocket that was not opened; a `SocketClosedError` if another try may succeed."""
+    if not isinstance(error, trio_websocket.ConnectionRejected):
+        assert isinstance(error, SocketClosedError)  # noqa: S101 - for mypy
+        return error
+    try:
+        detail = msgspec.json.decode(error.body or b"", type=Problem).detail
+    except (ValueError, RecursionError):
+        detail = "it does not say why"
+    reason = f"{detail} (HTTP status {error.status_code})"
+    if error.status_code >= _SERVER_ERROR:  # the gateway is starting or stopping, or has too many connections
+        return SocketClosedError(None, reason)
+    return ChannelError(f"the gateway refuses the chat: {reason}")
 
 
 async def _connected(sock: trio.socket.SocketType, address: str) -> bool:

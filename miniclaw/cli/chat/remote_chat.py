@@ -160,11 +160,12 @@ class RemoteChat:
             except SocketClosedError as closed:
                 if closed.code == _REFUSED:
                     raise ChannelError(f"the gateway refuses this chat: {closed.reason}") from None
+                reason = closed.reason
             if not self._waits():
                 give_up_at = trio.current_time() + AWAY_SECONDS  # nothing is awaited of it
             if trio.current_time() >= give_up_at:
                 unsaved = "; what it had not confirmed may be lost" if self._unsaved else ""
-                raise ChannelError(f"the gateway has been away for {AWAY_SECONDS} seconds{unsaved}")
+                raise ChannelError(f"the gateway has been away for {AWAY_SECONDS} seconds: {reason}{unsaved}")
             if failures:  # the first time at once
                 await trio.sleep(delay_seconds(failures, first=_FIRST_PAUSE_SECONDS, longest=_LONGEST_PAUSE_SECONDS))
             failures += 1

@@ -23,7 +23,7 @@ def move(settings: Settings, session_id: str, target_id: str) -> None:
     message to ID begins a new conversation then.
     """
     for each in (session_id, target_id):
-        names.split_session_id(each)  # a mistyped id is reported before anything is done
+        names.check_asked(each)  # a mistyped id is reported before anything is done
     refuse_if_held(settings)
     with sessions_opened(settings) as directory:
         if directory is None:  # a missing directory is not created

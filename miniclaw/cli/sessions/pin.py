@@ -39,7 +39,7 @@ def unpin(settings: Settings, session_ids: tuple[str, ...]) -> None:
 
 def _set_pinned(settings: Settings, session_ids: tuple[str, ...], pinned: bool) -> None:
     for session_id in session_ids:
-        names.split_session_id(session_id)  # an invalid id is reported before anything is done
+        names.check_asked(session_id)  # an invalid id is reported before anything is done
     refuse_if_held(settings)
     with sessions_opened(settings) as directory:
         if directory is None:  # a missing directory is not created

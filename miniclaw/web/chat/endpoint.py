@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from miniclaw.channels.live import LiveChannel
 from miniclaw.errors import InvalidSessionIdError
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.names import make_session_id
+from miniclaw.session.names import check_asked, make_session_id
 from miniclaw.web.access.login import CHAT_PROTOCOL
 from miniclaw.web.chat.connection import GOING_AWAY, POLICY, ChatConnection
 from miniclaw.web.chat.frames import ErrorFrame, encode_frames
@@ -23,10 +23,8 @@ DEFAULT_CHANNEL: Final = "web"
 DEFAULT_CHAT: Final = "main"
 
 MAX_CHAT_ID_CHARS: Final = 200
-"""Longest id of a chat that can be asked for, inclusive."""
-
-MAX_TRUSTED_CHAT_ID_CHARS: Final = 1_000
-"""The same for a client on the Unix socket, which may also use characters that cannot be printed."""
+"""Longest id of a chat that can be asked for, inclusive. A client on the Unix socket may use any session id that
+`check_asked` admits, also with characters that cannot be printed."""
 
 
 class ChatEndpoint:
@@ -79,11 +77,12 @@ class ChatEndpoint:
         return self._hubs[name]
 
     def _chat_id(self, channel: str, chat_id: str) -> str:
-        make_session_id(channel, chat_id)
-        longest = MAX_TRUSTED_CHAT_ID_CHARS if self._trusted else MAX_CHAT_ID_CHARS
-        if len(chat_id) > longest:
-            raise InvalidSessionIdError(chat_id, f"the id of a chat has {longest} characters at the most")
-        if not self._trusted and not (chat_id.isprintable() and chat_id.strip()):
+        check_asked(make_session_id(channel, chat_id))
+        if self._trusted:
+            return chat_id
+        if len(chat_id) > MAX_CHAT_ID_CHARS:
+            raise InvalidSessionIdError(chat_id, f"the id of a chat has {MAX_CHAT_ID_CHARS} characters at the most")
+        if not (chat_id.isprintable() and chat_id.strip()):
             raise InvalidSessionIdError(chat_id, "the id of a chat is made of characters that can be printed")
         return chat_id
 
