@@ -68,6 +68,34 @@ def test_open_create_makes_private_directories(sessions_dir: Path) -> None:
     assert stat.S_IMODE(sessions_dir.parent.stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize("other", ["", "home", "home/workspace", "home/workspace/sessions"])
+def test_directory_that_another_process_creates_as_well_is_opened(tmp_path: Path, fs: FaultyOs, other: str) -> None:
+    """Of two processes that create a missing home at once, neither fails, however far the other one is."""
+    path = tmp_path / "home" / "workspace" / "sessions"
+    made: list[None] = []
+
+    def create(called: str, _: tuple[object, ...]) -> None:
+        if called == "mkdir" and other and not made:
+            made.append((tmp_path / other).mkdir(parents=True))
+
+    fs.on(create)
+    SessionDirectory.open(path, create=True, fs=fs).close()
+    assert path.is_dir()
+
+
+def test_directory_whose_name_a_file_takes_meanwhile_is_an_error(tmp_path: Path, fs: FaultyOs) -> None:
+    """A file that appears in the place of the directory is not taken for one."""
+    path = tmp_path / "sessions"
+
+    def create(called: str, _: tuple[object, ...]) -> None:
+        if called == "mkdir":
+            path.write_text("")
+
+    fs.on(create)
+    with pytest.raises(SessionsDirectoryError, match="could not create it: Not a directory"):
+        SessionDirectory.open(path, create=True, fs=fs)
+
+
 def test_own_tightens_an_open_directory_and_says_so(sessions_dir: Path, logs: LogRecorder) -> None:
     """A directory that others could read is made private by the owner."""
     sessions_dir.mkdir(parents=True)

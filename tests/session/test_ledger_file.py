@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from miniclaw.session.files import ledger as ledger_module
 from miniclaw.session.files.ledger import Ledger, encode_use, fingerprint
 from miniclaw.session.files.ledger_file import LEDGER_NAME
 from miniclaw.session.operations.operations import open_operations
@@ -80,6 +81,21 @@ def test_ledger_file_that_cannot_be_written_is_a_warning(tmp_path: Path, clock: 
     ledger_in(tmp_path, fs).save(ledger)
     assert logs.one("Ledger could not be written; the next scan reads more files")["level"] == "warning"
     assert os.listdir(tmp_path / ".state") == []
+
+
+def test_ledger_too_large_to_be_loaded_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that the next start would refuse is not written; the earlier one, and the ledger in memory, are kept."""
+    ledger = Ledger()
+    ledger.add(1, 2, 3, 4)
+    ledger.settle()
+    ledger_in(tmp_path).save(ledger)
+    monkeypatch.setattr(ledger_module, "_MOST_CAPACITY", 2048)
+    for inode in range(1, 3000):
+        ledger.add(inode, 2, 3, 4)
+    ledger.settle()
+    ledger_in(tmp_path).save(ledger)
+    assert len(ledger_in(tmp_path).load()) == 1
+    assert len(ledger) == 2999
 
 
 def test_ledger_file_unchanged_is_not_written(tmp_path: Path) -> None:

@@ -332,23 +332,23 @@ def open_directory(fs: OsCalls, path: Path, *, create: bool) -> int:
 
 
 def make_private(fs: OsCalls, path: Path) -> None:
-    """Create a directory and its missing parents, with mode 0700 and durably.
+    """Create a directory and its missing parents, with mode 0700 and durably; another process may create them as well.
 
     Raises:
-        FileExistsError: It exists already.
-        OSError: It cannot be created.
+        OSError: It cannot be created. If its name is taken by a file, opening it is the error.
     """
     missing = [path]
     while not missing[-1].parent.exists():
         missing.append(missing[-1].parent)
     for directory in reversed(missing):
-        fs.mkdir(str(directory), PRIVATE_DIR)
-        if fs.is_root:
-            with (
-                opened(fs, str(directory.parent), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as parent,
-                opened(fs, directory.name, DIRECTORY_FLAGS, dir_fd=parent) as made,
-            ):
-                give_to_owner(fs, made, dir_fd=parent)
+        with suppress(FileExistsError):
+            fs.mkdir(str(directory), PRIVATE_DIR)
+            if fs.is_root:
+                with (
+                    opened(fs, str(directory.parent), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as parent,
+                    opened(fs, directory.name, DIRECTORY_FLAGS, dir_fd=parent) as made,
+                ):
+                    give_to_owner(fs, made, dir_fd=parent)
         sync_directory_at(fs, str(directory.parent))
 
 

@@ -39,7 +39,7 @@ class FolderMove:
         self._fs = fs
         self._source = source
         self._target = target
-        self._renamed = 0  # since the last sync
+        self._renamed: list[str] = []  # since the last sync
         self._complete: dict[str, str] = {}  # name to unlink in the old place -> name of its copy, or empty
 
     def is_taken(self, new_name: str) -> bool:
@@ -67,7 +67,7 @@ class FolderMove:
         """Move a file to a name that is free."""
         try:
             self._fs.rename(name, new_name, src_dir_fd=self._source, dst_dir_fd=self._target)
-            self._renamed += 1
+            self._renamed.append(name)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
@@ -94,23 +94,24 @@ class FolderMove:
         """Sync the new names to the disk, then delete the copied and merged files from the old place.
 
         Raises:
-            OSError: A folder cannot be synced. No file is deleted whose new name may not be on the disk.
+            OSError: A folder cannot be synced; `failed` has the files. No file is deleted whose new name may not be on
+                the disk.
         """
         if not (self._renamed or self._complete):
             return
         fs = self._fs
+        moved, self._renamed = self._renamed, []
         complete, self._complete = self._complete, {}
         try:
             sync_directory(fs, self._target)
         except OSError as error:
-            self.failed |= dict.fromkeys(complete, f"could not sync its new folder: {error.strerror}")
+            self.failed |= dict.fromkeys([*moved, *complete], f"could not sync its new folder: {error.strerror}")
             raise
         for name, copy in complete.items():
             try:
-                fs.unlink(name, dir_fd=self._source)
-                self.moved += 1
-            except FileNotFoundError:
-                self.moved += 1
+                with suppress(FileNotFoundError):
+                    fs.unlink(name, dir_fd=self._source)
+                moved.append(name)
             except OSError as error:
                 self.failed[name] = f"could not remove it from its old place: {error.strerror}"
                 with suppress(OSError):
@@ -118,9 +119,12 @@ class FolderMove:
                     if copy:
                         # With a copy in both places, a restored or erased session would reappear.
                         fs.unlink(copy, dir_fd=self._target)
-        self.moved += self._renamed
-        self._renamed = 0
-        sync_directory(fs, self._source)
+        try:
+            sync_directory(fs, self._source)
+        except OSError as error:
+            self.failed |= dict.fromkeys(moved, f"could not sync its old folder: {error.strerror}")
+            raise
+        self.moved += len(moved)
 
     def _copy(self, name: str, new_name: str) -> None:
         fs = self._fs

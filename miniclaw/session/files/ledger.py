@@ -110,6 +110,11 @@ class Ledger:
     def __repr__(self) -> str:
         return f"<Ledger entries={self._count} added={self._added_count()} capacity={len(self._seen)}>"
 
+    @property
+    def can_be_loaded(self) -> bool:
+        """False if the ledger has so many entries that `read` would refuse its file."""
+        return len(self._seen) <= _MOST_CAPACITY
+
     def recall(self, recent: Mapping[int, tuple[int, int, int]]) -> None:
         """Make newer files known to `find`, too.
 

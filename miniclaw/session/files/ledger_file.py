@@ -40,8 +40,8 @@ class LedgerFile:
             return Ledger()
 
     def save(self, ledger: Ledger) -> None:
-        """Write the ledger, if it has changed since it was loaded."""
-        if not ledger.changed:
+        """Write the ledger, if it has changed since it was loaded; one that is too large is kept in memory only."""
+        if not (ledger.changed and ledger.can_be_loaded):
             return
         try:
             with self._folder.made(durable=False) as folder:
