@@ -72,11 +72,12 @@ def test_open_create_makes_private_directories(sessions_dir: Path) -> None:
 def test_directory_that_another_process_creates_as_well_is_opened(tmp_path: Path, fs: FaultyOs, other: str) -> None:
     """Of two processes that create a missing home at once, neither fails, however far the other one is."""
     path = tmp_path / "home" / "workspace" / "sessions"
-    made: list[None] = []
+    made: list[str] = []
 
     def create(called: str, _: tuple[object, ...]) -> None:
         if called == "mkdir" and other and not made:
-            made.append((tmp_path / other).mkdir(parents=True))
+            made.append(other)
+            (tmp_path / other).mkdir(parents=True)
 
     fs.on(create)
     SessionDirectory.open(path, create=True, fs=fs).close()
