@@ -125,6 +125,20 @@ async def test_set_rules_of_mode_and_notice_hold_for_the_next_run(daily: Daily, 
         assert daily.left() == []
 
 
+async def test_due_sessions_are_those_of_the_last_run_in_either_mode(daily: Daily, days_pass: DaysPass) -> None:
+    """Where the mode changes to announcing and back, the number of due sessions is the last run's."""
+    daily.write("web_a", idle=25)
+    async with daily.open() as runtime:
+        assert runtime.cleanup_service.due == 1
+        daily.write("web_b", idle=25)
+        await change(runtime, removes=False)
+        await days_pass(1)
+        assert runtime.cleanup_service.due == 2
+        await change(runtime, removes=True)
+        await days_pass(6)
+        assert (runtime.cleanup_service.due, daily.left()) == (0, [])
+
+
 # Nothing unannounced --------------------------------------------------------------------------------------------
 
 

@@ -135,6 +135,32 @@ async def test_run_that_is_stopped_was_interrupted(
     assert stopped(manager) == {"interrupted": 1}
 
 
+@pytest.mark.parametrize("end", ["stop", "cancel", "change"])
+async def test_announcing_run_that_is_stopped_was_interrupted(
+    store: FileSessionStore, manager: SessionManager, sessions_dir: Path, clock: WallClock, fs: FaultyOs, end: str
+) -> None:
+    """A run of the mode that removes nothing is interrupted as any other; with other rules it is repeated at once."""
+    write_session(sessions_dir, "web_1", clock.ago(days=24))
+    cleanup = Cleanup(sessions_dir, manager=manager, store=store)
+    service = CleanupService(cleanup, time=await open_time(store, clock, cleanup.policy), removes=False)
+    gate = fs.block("scandir")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(service.run)
+        await wait_in_thread(gate.reached)
+        if end == "stop":
+            service.stop()
+        elif end == "cancel":
+            nursery.cancel_scope.cancel()
+        else:
+            service.change_rules(cleanup.schedule, removes=False, notice=True)
+        gate.opened.set()
+        if end == "change":
+            await settle()
+            service.stop()
+    assert stopped(manager) == {"interrupted": 1}
+    assert (service.runs, service.due) == ((2, 1) if end == "change" else (service.runs, 0))
+
+
 async def test_run_that_is_held_is_counted_as_held(desk: Desk) -> None:
     """The guard against mass removal shows in the counts, and what is confirmed afterwards, too."""
     for number in range(20):

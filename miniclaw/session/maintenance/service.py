@@ -76,6 +76,7 @@ class CleanupService:
         self._on_announced = on_announced
         self._idle = Idle()
         self._began: LastRun | None = None  # the last run since the start, also one that failed
+        self._due: int | None = None  # after a deleting run, without those that it deleted; None: as announced
         self._released = trio.Event()
         self.next_run_at: datetime | None = None
         self.last_result: CleanupResult | None = None
@@ -95,7 +96,7 @@ class CleanupService:
     @property
     def due(self) -> int:
         """Number of sessions due after the last run; before the first run since the start, files count as well."""
-        return len(self._time.due) if self.last_result is None else self.last_result.due
+        return len(self._time.due) if self._due is None else self._due
 
     @property
     def is_behind(self) -> bool:
@@ -183,8 +184,10 @@ class CleanupService:
             if self.removes:
                 self.last_result = await self._cleanup.run(notice=notice, on_plan=tell)
                 held, complete = self.last_result.held, not self.last_result.interrupted
+                self._due = self.last_result.due
             else:
                 complete = await self._only_announce(notice, tell)
+                self._due = None if complete else self._due
         except BaseException:
             if told:  # otherwise the next run would announce the same again
                 with trio.move_on_after(RECORD_SECONDS, shield=True):
@@ -194,16 +197,15 @@ class CleanupService:
             await self._time.remember(notice, began if complete else None, held=held)
 
     async def _only_announce(self, notice: Notice, tell: OnPlan) -> bool:
-        """Announce the sessions that a run would delete; return whether the scan was complete."""
+        """Announce the sessions that a run would delete; return whether the scan was complete, by the present rules."""
         with self._cleanup.stats.counting() as count:
             plan = await self._cleanup.plan(notice)
-            complete = not self._idle.stopping
+            if self._idle.stopping or self._began is None:  # other rules: the run is repeated
+                return False
             would_go = bool(plan.removals) or any(
                 row.leftover.kind in {"trash", "quarantined"} for row in plan.leftovers
             )
-            count.announced(plan.sessions_scanned, counts=complete and would_go)
-        if not complete:
-            return False
+            count.announced(plan.sessions_scanned, counts=would_go)
         await tell(plan)
         if would_go:
             log.warning(

@@ -102,11 +102,11 @@ class RunCount:
         self.outcome = "held" if result.held else "interrupted" if result.interrupted else "removed"
 
     def announced(self, scanned: int, *, counts: bool) -> None:
-        """Report a run that only announced.
+        """Report a complete run that only announced.
 
         Args:
             scanned: Session files examined.
-            counts: False if it found nothing to announce, or was cut short; then no outcome is counted.
+            counts: False if it found nothing to announce; then no outcome is counted.
         """
         self.scanned = scanned
         self.outcome = "announced" if counts else None
