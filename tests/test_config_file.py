@@ -14,6 +14,7 @@ from pyfakefs.fake_filesystem import FakeFilesystem
 from pyfakefs.helpers import set_uid
 
 from miniclaw.config import Config, Home, LogConfig, SessionConfig, find_home, load_config, parse_config, show_config
+from miniclaw.config.file import MAX_BYTES
 from miniclaw.config.notify import NotifyConfig
 from miniclaw.errors import ConfigError
 from tests.fakes.program import Program
@@ -215,6 +216,18 @@ def test_load_config_damaged_file_is_refused_by_name(tmp_path: Path, data: bytes
     with pytest.raises(ConfigError, match=problem) as caught:
         load_config(path, required=False)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_load_config_huge_file_is_refused_unread(tmp_path: Path) -> None:
+    """A file that no person has written is an error with its name, and not read whole; at the bound it is read."""
+    path = tmp_path / "config.toml"
+    path.touch()
+    os.truncate(path, 3 * 2**30)
+    with pytest.raises(ConfigError, match="it is larger than 1,048,576 bytes") as caught:
+        load_config(path, required=False)
+    assert caught.value.path == path
+    path.write_bytes(b"#" * MAX_BYTES)
+    assert load_config(path, required=False) == Config()
 
 
 def test_load_config_empty_file_is_the_defaults(tmp_path: Path) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from miniclaw.config.tables import Config, parse_config
 from miniclaw.errors import ConfigError
 from miniclaw.session.disk.atomic import why_no_session_file
+
+MAX_BYTES: Final = 1024 * 1024
+"""Largest file accepted, inclusive."""
 
 
 def load_config(path: Path, *, required: bool, warnings: list[str] | None = None) -> Config:
@@ -43,7 +47,7 @@ def _read(path: Path) -> bytes:
     """Return the content of a regular file; symbolic links are followed.
 
     Raises:
-        ConfigError: It is no regular file, such as a FIFO, on which a read would block.
+        ConfigError: It is no regular file, such as a FIFO, on which a read would block; or it exceeds `MAX_BYTES`.
         OSError: It cannot be read.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -51,6 +55,9 @@ def _read(path: Path) -> bytes:
         if problem := why_no_session_file(os.fstat(fd).st_mode):
             raise ConfigError(path, problem)
         with open(fd, "rb", closefd=False) as file:
-            return file.read()
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ConfigError(path, f"it is larger than {MAX_BYTES:,} bytes")
+        return data
     finally:
         os.close(fd)

@@ -21,6 +21,7 @@ from miniclaw.session.format import codec
 from miniclaw.session.format.content import content_of
 from miniclaw.session.format.encoding_steps import PIECE_BYTES
 from miniclaw.session.format.footprint import session_bytes
+from miniclaw.session.removal.recovery import recover
 from miniclaw.session.types import Message, Session, ToolCall
 from tests.fakes.os_calls import FaultyOs
 
@@ -196,6 +197,18 @@ def test_content_that_grows_too_large_behind_us_is_refused(sessions_dir: Path, m
     monkeypatch.setattr(codec, "MAX_SESSION_BYTES", MB)
     with pytest.raises(SessionTooLargeError, match=r"telegram_1\.json"):
         list(content)
+
+
+def test_too_large_file_of_an_odd_name_is_put_back_unread(sessions_dir: Path) -> None:
+    """Where the content tells a captured file's name, one that is too large to be a session keeps its own."""
+    with SessionDirectory.open(sessions_dir, create=True) as directory:
+        directory.own()
+        aside = sessions_dir / ".work" / "rm-0123456789abcdef"
+        aside.mkdir(parents=True)
+        (aside / "web_Müller.json").touch()
+        os.truncate(aside / "web_Müller.json", 3 * 2**30)
+        assert recover(directory).put_back == 1
+        assert (sessions_dir / "web_Müller.json").stat().st_size == 3 * 2**30
 
 
 def test_read_whole_of_known_size_makes_no_copy(tmp_path: Path) -> None:

@@ -140,6 +140,20 @@ def test_due_that_is_refused_is_nothing(state: StateDirectory, seen: RetentionSt
     assert told(state.read_due(seen)) == ALL
 
 
+@pytest.mark.parametrize("name", [DUE_NAME, STATE_FILE])
+def test_huge_file_is_not_read(state: StateDirectory, seen: RetentionState, logs: LogRecorder, name: str) -> None:
+    """A file that is too large is one that cannot be read, whatever the memory would hold."""
+    if name == STATE_FILE:
+        logs.expect_error(COULD_NOT_READ)
+    state.write(seen)
+    state.write_due(seen.id, noted(DUE), noted(AHEAD))
+    os.truncate(state.path / name, 3 * 2**30)
+    state.read()
+    state.read_due(seen)
+    (event,) = logs.named(COULD_NOT_READ) + logs.named(NOT_LISTED)
+    assert "too many" in event["error"]
+
+
 @pytest.mark.parametrize("name", ["write", "fsync", "rename"])
 def test_write_due_that_fails_keeps_the_old_list(state: StateDirectory, seen: RetentionState, name: str) -> None:
     """After a failed write the old list is still there, whole, and no temporary file."""

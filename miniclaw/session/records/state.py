@@ -14,6 +14,7 @@ they equal a first installation, and the next run announces the sessions that it
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import zlib
@@ -58,6 +59,7 @@ EARLIER_NAMES: Final = ("cleanup.json",)
 """Files that earlier versions kept here; none of them is needed."""
 
 _TICK_BYTES: Final = 512
+_MAX_READ_BYTES: Final = 256 * 1024 * 1024  # of one file: millions of sessions that are due
 _MAGIC: Final = b"miniclaw-due-1\n"
 _ORDER: Final = b"<" if sys.byteorder == "little" else b">"
 
@@ -310,8 +312,11 @@ class StateDirectory:
         """Return the content of a file; None if there is none."""
         try:
             with self.folder.opened() as folder, opened(self._fs, name, READ_FLAGS, dir_fd=folder) as fd:
-                if problem := why_no_session_file(self._fs.fstat(fd).st_mode):
+                status = self._fs.fstat(fd)
+                if problem := why_no_session_file(status.st_mode):
                     raise OSError(problem)  # a device may have no end
+                if status.st_size > _MAX_READ_BYTES:
+                    raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, which are too many")
                 return read_whole(self._fs, fd)
         except FileNotFoundError:
             return None
