@@ -35,9 +35,13 @@ Surrogates represent the bytes of a file name that is not UTF-8.
 """
 
 # Unicode's Default_Ignorable_Code_Point, as far as the categories miss it: selectors of a variant, letters and marks,
-# and reserved code points.
+# and reserved code points. The second line of blanks is not among them: a joiner of Tifinagh and one of Brahmi, the
+# empty cell of Braille, the empty notehead, the filler of Khitan, and the empty hieroglyphs.
 _SELECTOR: Final = r"[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
-_BLANK: Final = r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\uffa0]"
+_BLANK: Final = (
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\uffa0"
+    r"\u2d7f\U0001107f\u2800\U0001d159\U00016fe4\U00013441\U00013442]"
+)
 _RESERVED: Final = r"[\u2065\ufff0-\ufff8\U000e0000-\U000e0fff]"
 
 # Characters of these categories that languages need in a text: joiners (emoji, Persian), permitted line breaks, a vowel
@@ -165,13 +169,20 @@ def printable(text: str, *, before: str = "") -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a name, an id or a sentence with all invisible characters escaped, so that different ones look different.
+    """Return a name, an id or a sentence with all invisible characters escaped.
 
-    Line ends, tabs and all spaces but the usual one are escaped, too.
+    Line ends, tabs and all spaces but the usual one are escaped, too. In a text that is not in Unicode's normal form C,
+    and would look like the one that is, all characters beyond ASCII are. Letters of different scripts may still look
+    alike.
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(char if char.isprintable() and _kind(char) == "shown" else _escaped(char) for char in text)
+    from unicodedata import is_normalized  # noqa: PLC0415 - start-up time: few texts need it
+
+    shown = "".join(char if char.isprintable() and _kind(char) == "shown" else _escaped(char) for char in text)
+    if is_normalized("NFC", shown):
+        return shown
+    return "".join(char if char.isascii() else _escaped(char) for char in shown)
 
 
 def escaped_json(document: bytes) -> bytes:

@@ -235,6 +235,14 @@ def test_one_line_shows_everything(text: str) -> None:
         ("x", "x\u3164"),
         ("x", "x\U000e0041"),
         ("a", "a\n"),
+        ("a", "a\u2800"),
+        ("a", "a\U0001d159"),
+        ("a", "a\U00016fe4"),
+        ("a", "a\U0001107f"),
+        ("José", "Jose\u0301"),
+        ("\uac01", "\u1100\u1161\u11a8"),
+        ("K", "\u212a"),
+        ("a", "a\u200a\u0301"),
     ],
 )
 def test_one_line_names_that_look_alike_are_told_apart(one: str, other: str) -> None:
