@@ -23,14 +23,14 @@ from tests.planted.bug import (
 DURABILITY: Final = (
     bug_of_one(
         "no file sync", "a power cut leaves an empty session", FILES,
-        "is a new file, not a retry.\n            sync_file(fs, fd)\n", "is a new file, not a retry.\n",
+        "needs a new file, not a retry.\n            sync_file(fs, fd)\n", "needs a new file, not a retry.\n",
         "session/test_durability_order.py",
     ),
     Bug(
         "named before synced", "a power cut leaves an empty session",
         (
             Change(
-                FILES, "is a new file, not a retry.\n            sync_file(fs, fd)\n", "is a new file, not a retry.\n",
+                FILES, "needs a new file, not a retry.\n            sync_file(fs, fd)\n", "needs a new file, not a retry.\n",
             ),
             Change(
                 FILES, "            fs.rename(temporary, name, src_dir_fd=work_fd, dst_dir_fd=dir_fd)\n",
@@ -58,9 +58,9 @@ DURABILITY: Final = (
             ),
             Change(
                 SAVING,
-                "            return  # another thread took them along\n        error = None\n        try:\n"
+                "            return  # another thread syncs them\n        error = None\n        try:\n"
                 "            self._directory.sync()\n        except StoreError as caught:\n            error = caught\n",
-                "            return  # another thread took them along\n",
+                "            return  # another thread syncs them\n",
             ),
         ),
         ("session/test_durability_order.py",),
