@@ -70,7 +70,7 @@ def known(directory: SessionDirectory, session: Session) -> Session:
     remember(session, None)
     with suppress(FileNotFoundError):
         status = os.stat(file_name(session.session_id), dir_fd=directory.fd)
-        remember(session, make_on_disk(status, messages=0, inodes_last=directory.inodes_last))
+        remember(session, make_on_disk(status, session, inodes_last=directory.inodes_last))
     return session
 
 

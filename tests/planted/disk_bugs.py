@@ -48,6 +48,14 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         "session/test_disk_wins.py",
     ),
     bug_of_one(
+        "only messages are compared",
+        "a pin and a title that were set by hand are overwritten",
+        ON_DISK,
+        "    return is_same_content(part, found)\n",
+        "    return part.messages == found.messages\n",
+        "session/test_disk_wins.py",
+    ),
+    bug_of_one(
         "a file that is gone takes nothing with it",
         "the history that somebody deleted is saved again with the next message",
         SIZES,

@@ -238,6 +238,75 @@ async def test_change_by_hand_of_unsaved_session_is_kept_in_quarantine(
     assert [event["level"] for event in logs.events if "was changed" in event["event"]] == ["warning"]
 
 
+def change_fields(**fields: object) -> Callable[[Path], object]:
+    """Return a change by hand of some fields of a session."""
+    return lambda path: path.write_text(json.dumps({**json.loads(path.read_bytes()), **fields}))
+
+
+def rate(path: Path) -> None:
+    """Add a field to the first message."""
+    session = json.loads(path.read_bytes())
+    session["messages"][0]["rating"] = 5
+    path.write_text(json.dumps(session))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        change_fields(pinned=True),
+        change_fields(title="Holiday plans"),
+        change_fields(created_at="2020-01-01T00:00:00Z"),
+        change_fields(messages=[]),
+        rate,
+    ],
+    ids=["pin", "unknown field", "creation", "fewer messages", "field of a message"],
+)
+async def test_change_by_hand_of_anything_but_texts_is_kept_in_quarantine(
+    manager: SessionManager, clock: WallClock, saved: Session, path: Path, change: Callable[[Path], object]
+) -> None:
+    """Nothing in a file is overwritten that the session in memory does not have as well."""
+    await say(manager, clock, "accepted")
+    change(path)
+    other = path.read_bytes()
+    await manager.save_all_sessions()
+    assert texts(path) == ["secret", "accepted"]
+    assert [kept.read_bytes() for kept in quarantined(path)] == [other]
+
+
+async def test_loss_of_an_unknown_field_is_a_change_by_hand(
+    manager: SessionManager, clock: WallClock, sessions_dir: Path, path: Path
+) -> None:
+    """A version of the file without a field that memory keeps is another version."""
+    write_session(sessions_dir, WEB_1, clock.now, note="Holiday plans")
+    await say(manager, clock, "accepted")
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_bytes()).items() if key != "note"}))
+    await manager.save_all_sessions()
+    assert json.loads(path.read_bytes())["note"] == "Holiday plans"
+    assert len(quarantined(path)) == 1
+
+
+@pytest.mark.parametrize("form", ["ours", "of another program"])
+@pytest.mark.parametrize("pinned", [True, False])
+async def test_file_that_is_only_touched_is_no_change_whatever_is_unsaved(
+    manager: SessionManager, clock: WallClock, sessions_dir: Path, path: Path, form: str, pinned: bool
+) -> None:
+    """A message, a use and a pin that are unsaved are no difference made by another program, in no form of the file."""
+    session = session_dict(WEB_1, clock.now, note="kept", pinned=not pinned)
+    session["messages"][0]["mood"] = "unknown"
+    session["created_at"] = "2026-01-01 00:00:00"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(session, indent=2).encode())
+    if form == "ours":
+        await say(manager, clock, "saved")
+        await manager.save_all_sessions()
+    await say(manager, clock, "accepted")
+    assert await manager.set_pinned(WEB_1, pinned)
+    os.utime(path, (1, 1))
+    await manager.save_all_sessions()
+    assert texts(path)[-1] == "accepted"
+    assert json.loads(path.read_bytes())["pinned"] is pinned
+    assert quarantined(path) == []
+
+
 async def test_file_that_appears_in_the_place_of_a_new_session_is_kept_in_quarantine(
     manager: SessionManager, clock: WallClock, sessions_dir: Path, path: Path
 ) -> None:

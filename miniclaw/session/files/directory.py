@@ -280,7 +280,7 @@ class SessionDirectory(OwnableDirectory):
             raise CorruptSessionError(path, str(error)) from error
         except MemoryError as error:
             raise SessionFileError(path, _NO_MEMORY) from error
-        remember(session, make_on_disk(status, messages=len(session.messages), inodes_last=self.inodes_last))
+        remember(session, make_on_disk(status, session, inodes_last=self.inodes_last))
         return session, data
 
     def _read_session_file(self, name: str) -> tuple[bytes, os.stat_result]:

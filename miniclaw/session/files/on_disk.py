@@ -19,6 +19,7 @@ from miniclaw.session.disk.atomic import store_errors
 from miniclaw.session.files import adoption
 from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.format import codec
+from miniclaw.session.format.content import is_same_content
 from miniclaw.session.format.footprint import forget_first
 from miniclaw.session.types import Session
 
@@ -46,12 +47,19 @@ class OnDisk(Struct, frozen=True, gc=False):
         mtime_ns: The time of its last write, in nanoseconds.
         size: Bytes.
         messages: Number of messages in it: the first ones of the session.
+        pinned: True if the session is pinned in it.
     """
 
     inode: int
     mtime_ns: int
     size: int
     messages: int
+    pinned: bool
+
+    def is_of(self, status: os.stat_result, *, inodes_last: bool) -> bool:
+        """Return whether a status is that of the known file."""
+        file = (status.st_ino if inodes_last else 0, status.st_mtime_ns, status.st_size)
+        return (self.inode, self.mtime_ns, self.size) == file
 
 
 class Written(Struct, frozen=True):
@@ -82,9 +90,10 @@ def remember(session: Session, on_disk: OnDisk | None) -> None:
     vars(session)[_ON_DISK] = on_disk
 
 
-def make_on_disk(status: os.stat_result, *, messages: int, inodes_last: bool) -> OnDisk:
-    """Return the known state of a session's file from its status."""
-    return OnDisk(status.st_ino if inodes_last else 0, status.st_mtime_ns, status.st_size, messages)
+def make_on_disk(status: os.stat_result, session: Session, *, inodes_last: bool) -> OnDisk:
+    """Return the known state of a session's file from its status and its content."""
+    inode = status.st_ino if inodes_last else 0
+    return OnDisk(inode, status.st_mtime_ns, status.st_size, len(session.messages), bool(session.pinned))
 
 
 def compare(directory: SessionDirectory, session: Session) -> Difference:
@@ -103,7 +112,7 @@ def _difference(
     if status is None:
         # A session that a removal captured and could not put back is not gone.
         return "same" if known is None or name in directory.captured else "gone"
-    if known is not None and _on_disk(directory, status, known.messages) == known:
+    if known is not None and known.is_of(status, inodes_last=directory.inodes_last):
         return "same"
     return "changed"
 
@@ -112,8 +121,8 @@ def save(directory: SessionDirectory, session: Session) -> Written:
     """Write a session, after a comparison with its file; `SessionDirectory.sync` makes the new name durable.
 
     If the known file is gone, only the messages that were not in it are written, as a session of their own; without
-    such messages no file is written. A file with other messages, which another program has put in its place, is
-    moved to quarantine. A file that changes while the new one is written is compared once more.
+    such messages no file is written. A file with anything that the session lacks, which another program has put in its
+    place, is moved to quarantine. A file that changes while the new one is written is compared once more.
 
     Args:
         directory: The owned directory.
@@ -158,7 +167,7 @@ def _save(directory: SessionDirectory, session: Session, name: str) -> Written:
                 raise _ChangedMeanwhileError
 
     written = directory.write(content, make_room=make_room)
-    remember(content, _on_disk(directory, written, len(content.messages)))
+    remember(content, make_on_disk(written, content, inodes_last=directory.inodes_last))
     return Written(content, lost)
 
 
@@ -178,19 +187,22 @@ def _state(directory: SessionDirectory, status: os.stat_result | None) -> tuple[
     return directory.file_of(status), directory.mark_of(status), status.st_mtime_ns, status.st_size
 
 
-def _on_disk(directory: SessionDirectory, status: os.stat_result, messages: int) -> OnDisk:
-    return make_on_disk(status, messages=messages, inodes_last=directory.inodes_last)
-
-
 def _is_contained(directory: SessionDirectory, session: Session, known: OnDisk | None) -> bool:
-    """Return whether a session has all messages of its present file, and that file at least as many as are known.
+    """Return whether a session has all that its present file has, and that file at least the messages that are known.
 
     Then the file was touched or copied back, or its file system has given it another inode or time, or it is from a
-    save of this process whose rename was reported as failed.
+    save of this process whose rename was reported as failed. The session itself may have more messages, a later use,
+    and another pin than the known file.
     """
     try:
-        found = directory.load(session.session_id).messages
+        found = directory.load(session.session_id)
     except StoreError:
         return False
-    is_shorter = known is not None and len(found) < known.messages
-    return not is_shorter and found == session.messages[: len(found)]
+    if known is not None and len(found.messages) < known.messages:
+        return False
+    part = codec.snapshot_session(session, session.session_id)
+    del part.messages[len(found.messages) :]
+    part.last_accessed = found.last_accessed
+    if known is not None and found.pinned == known.pinned:
+        part.pinned = found.pinned
+    return is_same_content(part, found)

@@ -41,6 +41,20 @@ def content_of(session: Session, folder: Path, name: str) -> Content:
     return _bounded(codec.encode_in_pieces(session), folder, name)
 
 
+def is_same_content(one: Session, other: Session) -> bool:
+    """Return whether the files of two sessions have the same content. Digests are compared, to hold neither whole."""
+    return _digest(one) == _digest(other)
+
+
+def _digest(session: Session) -> bytes:
+    from hashlib import blake2b  # noqa: PLC0415 - start-up time: few files are changed by another program
+
+    digest = blake2b()
+    for piece in codec.encode_in_pieces(session):
+        digest.update(piece)
+    return digest.digest()
+
+
 def _bounded(pieces: Iterator[bytearray], folder: Path, name: str) -> Iterator[bytearray]:
     """Yield the pieces; raise if they are too large after all: a caller has changed the session around the manager."""
     size = 0
