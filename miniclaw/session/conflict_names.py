@@ -108,6 +108,20 @@ def original_of(name: str) -> str | None:
     return None
 
 
+def whose(name: str) -> frozenset[str]:
+    """Return the names of the session files of which a file may be a copy, by its own name.
+
+    They are the original of a conflict copy, and each session file name with which the name begins, be it after a mark
+    of a temporary file: ``web_a.json`` for ``web_a.json.1``, ``.web_a.json.swp`` and ``.~lock.web_a.json#``.
+    """
+    begins = [match.end() for match in re.finditer(r"^|[.~#\s]", name)]
+    ends = [match.end() for match in re.finditer(re.escape(names.SUFFIX), name)]
+    found = {name[begin:end] for begin in begins for end in ends if begin < end}
+    found = {each for each in found if "_" in each and names.is_channel(each.partition("_")[0])}
+    original = original_of(name)
+    return frozenset(found if original is None else {*found, original})
+
+
 def is_copy_of(name: str, session_id: str) -> bool:
     """Return whether a file of this name, whose content names this session, is a conflict copy of the session's file.
 

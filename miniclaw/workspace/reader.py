@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from miniclaw.config import Config, Home
 from miniclaw.errors import SessionsDirectoryMissingError, StoreError
 from miniclaw.loggers import get_logger
-from miniclaw.session.entries import BESIDE, Leftover, ProblemFile, StoredSession
+from miniclaw.session.entries import Leftover, ProblemFile, StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.scan import DirectoryScan
 
@@ -80,11 +80,13 @@ class Listing(Struct):
         sessions: The readable sessions, in no order.
         problems: Files in a session's place that cannot be read as a session.
         conflicts: Copies of sessions that other programs have made.
+        foreign: Other entries that are no sessions.
     """
 
     sessions: list[StoredSession] = field(default_factory=list)
     problems: list[ProblemFile] = field(default_factory=list)
     conflicts: list[ProblemFile] = field(default_factory=list)
+    foreign: list[ProblemFile] = field(default_factory=list)
 
 
 def find_folder(place: Place, directory: SessionDirectory | None, hidden_name: str, earlier: Path | None) -> Folder:
@@ -150,7 +152,9 @@ def list_directory(place: Place, directory: SessionDirectory | None, on_progress
                     found.sessions.append(row)
                 elif row.kind == "conflict":
                     found.conflicts.append(row)
-                elif row.kind not in BESIDE:
+                elif row.kind == "foreign":
+                    found.foreign.append(row)
+                else:
                     found.problems.append(row)
             if on_progress:
                 on_progress(entries)

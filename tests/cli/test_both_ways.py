@@ -34,7 +34,7 @@ COMMANDS = [
     ["quarantine", "add", "web_bad.json", "web_other.json", "web_3.json", "nope.json"],
     ["quarantine", "list"],
     ["quarantine", "restore", "web_bad"],
-    ["quarantine", "restore", "web_other"],
+    ["quarantine", "restore", "web_other.json"],
     ["quarantine", "delete", "--yes", "web_bad", "--erase"],
     ["quarantine", "delete", "--yes", "web_bad"],
     ["history", "--json"],

@@ -109,6 +109,22 @@ def test_erasure_names_the_copies_that_it_leaves(program: Program) -> None:
     assert not (program.sessions_dir / "web_anna.json").exists()
 
 
+def test_erasure_names_every_file_with_messages_of_the_session(program: Program) -> None:
+    """A file under another name, with a suffix or with a dot holds what was said as well, and no receipt hides it."""
+    content = program.add("web_anna", days=1).read_bytes()
+    left = ["Web_anna.json", "web_anna_1.json", "mail_old.json", "web_anna.json.1", ".web_anna.json.swp"]
+    for name in left:
+        (program.sessions_dir / name).write_bytes(content)
+    planned = program.run("sessions", "delete", "--channel", "web", "--erase", "--dry-run")
+    result = program.run("sessions", "delete", "web_anna", "--erase", "--yes")
+    assert result.code == 1
+    for name in left:
+        assert result.err.count(f"kept: {name}: ") == planned.out.count(f"kept: {name}: ") == 1
+    assert "5 files with messages of these sessions may remain; delete them by hand" in result.err
+    assert "gone for good" not in result.out
+    assert program.run("history", "--json").json[-1]["event"] == "deleted"
+
+
 def test_erasure_where_the_quarantine_cannot_be_listed_is_refused(program: Program) -> None:
     """A copy may be there: nothing is erased, and nothing is said to be gone for good."""
     program.add("web_anna", days=1)

@@ -145,7 +145,7 @@ RULE_BUGS: Final = (
     ),
     bug_of_one(
         "half an erasure told as erased", "a receipt that is not true", OPERATIONS,
-        "                if problem and (found or files):\n", "                if False:\n",
+        "            if problems and (found or files):\n", "            if False:\n",
         "session/test_erasing.py",
     ),
     bug_of_one(

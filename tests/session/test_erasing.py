@@ -171,6 +171,49 @@ async def test_erase_where_a_folder_cannot_be_listed_says_so_and_erases_the_rest
         assert desk.store.trash.entries() == []
 
 
+BESIDE = [
+    f"{ID}.json.1",
+    f".{ID}.json.swp",
+    f".~lock.{ID}.json#",
+    f"{ID} (2026_07_14).json",
+    f"{ID}_1.json",
+    "mail_old.json",
+]
+
+
+async def test_erase_names_the_files_that_remain_beside_the_session(desk: Desk) -> None:
+    """A file that holds the session, or whose name begins with that of its file, is named, and the receipt names it."""
+    place = desk.store.directory.path
+    content = (place / f"{ID}.json").read_bytes()
+    for name in [*BESIDE, f"{ID}.json.tmp"]:
+        (place / name).write_bytes(content)
+    for name in ("my-telegram_1.json.1", "telegram_12.json.1", "notes.txt"):
+        (place / name).write_bytes(b"another one's")
+    (done,) = await desk.do.delete([ID], erase=True)
+    assert done.error is None
+    assert sorted(each.key for each in done.remaining) == sorted(BESIDE)
+    assert all((place / name).exists() for name in BESIDE)
+    assert not (place / f"{ID}.json.tmp").exists()
+    event = desk.told()[-1]
+    assert event.event == "deleted"
+    assert all(name in event.because for name in BESIDE)
+    (again,) = await desk.do.delete([ID], erase=True)
+    assert type(again.error) is StoreError
+    assert all(name in str(again.error) for name in BESIDE)
+    (other,) = await desk.do.delete(["telegram_2"], erase=True)
+    assert (other.error, other.remaining) == (None, [])
+    assert desk.told()[-1].event == "erased"
+
+
+async def test_erase_of_a_directory_that_cannot_be_searched_deletes_nothing(desk: Desk) -> None:
+    """An erasure that cannot find out what remains is refused."""
+    desk.fs.fail("scandir", errno.EIO)
+    with pytest.raises(StoreError, match="could not list"):
+        await desk.do.delete([ID], erase=True)
+    desk.fs.clear()
+    assert ID in desk.left()
+
+
 async def test_erase_cancelled_completes_the_session_it_is_at(desk: Desk) -> None:
     """Cut short between the session and its traces, it takes those too, and tells."""
     await desk.do.delete([ID])

@@ -20,11 +20,12 @@ from miniclaw.admin.client.messages import (
     Moved,
     MoveOrder,
     Pinned,
+    RemainingFile,
     failure,
 )
 from miniclaw.admin.context import AdminContext
 from miniclaw.errors import SessionNotFoundError
-from miniclaw.formats import parse_duration
+from miniclaw.formats import encodable, parse_duration
 from miniclaw.session import names
 from miniclaw.session.format import codec
 from miniclaw.session.operations.operations import Deleted
@@ -169,7 +170,8 @@ def _all_deleted(done: Sequence[Deleted]) -> list[DeletedSession]:
 
 def _deleted(deleted: Deleted) -> DeletedSession:
     error = None if deleted.error is None else failure(deleted.error)
-    return DeletedSession(deleted.session_id, deleted.bytes_freed, deleted.entry_id or None, error)
+    remaining = [RemainingFile(encodable(each.key), each.kind, encodable(each.reason)) for each in deleted.remaining]
+    return DeletedSession(deleted.session_id, deleted.bytes_freed, deleted.entry_id or None, error, remaining)
 
 
 async def pin(call: Call[NoQuery, None]) -> Pinned:

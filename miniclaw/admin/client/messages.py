@@ -13,6 +13,7 @@ from msgspec import Meta, Raw, Struct
 from miniclaw import errors
 from miniclaw.errors import MiniclawError
 from miniclaw.formats import encodable
+from miniclaw.session.entries import ProblemKind
 from miniclaw.session.trash.entries import TrashRemoval
 
 PREFIX: Final = "/api/v1"
@@ -114,6 +115,20 @@ class DeleteOrder(Struct, frozen=True, forbid_unknown_fields=True):
     erase: _Truth = False
 
 
+class RemainingFile(Struct, frozen=True):
+    """A file that an erasure leaves, and that holds messages of the session or may hold some.
+
+    Attributes:
+        file: Its name in the sessions directory.
+        kind: Its kind, as in the plan of a cleanup.
+        reason: The reason why it is no session, in one sentence.
+    """
+
+    file: str
+    kind: ProblemKind
+    reason: str
+
+
 class DeletedSession(Struct, frozen=True):
     """The outcome of the deletion of one session.
 
@@ -122,12 +137,14 @@ class DeletedSession(Struct, frozen=True):
         bytes_freed: Bytes freed on the disk.
         trash_entry: The entry of the trash, by which it can be restored; null: there is none.
         error: The reason why it was not deleted, or not for good; null: it was.
+        remaining: The files that an erasure leaves, and that hold messages of the session or may hold some.
     """
 
     session_id: str
     bytes_freed: int
     trash_entry: str | None
     error: Failure | None = None
+    remaining: list[RemainingFile] = []
 
 
 class DeletedSessions(Struct, frozen=True):

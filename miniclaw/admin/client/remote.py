@@ -14,6 +14,7 @@ from miniclaw.admin.client.client import GatewayClient
 from miniclaw.admin.client.messages import MAX_PAGE, DeletedSession, QuarantineOutcome, error_of
 from miniclaw.errors import GatewayError, StoreError
 from miniclaw.session.cleanup import OnProgress
+from miniclaw.session.entries import ProblemFile
 from miniclaw.session.operations.operations import Deleted
 from miniclaw.session.operations.quarantine import FileOutcome
 from miniclaw.session.records.result import CleanupResult
@@ -112,7 +113,8 @@ class RemoteOperations(_Remote):
 
 def _deleted(row: DeletedSession) -> Deleted:
     error = None if row.error is None else error_of(row.error)
-    return Deleted(row.session_id, row.bytes_freed, row.trash_entry or "", error)
+    remaining = [ProblemFile(each.file, each.kind, each.reason) for each in row.remaining]
+    return Deleted(row.session_id, row.bytes_freed, row.trash_entry or "", error, remaining)
 
 
 def _outcome(row: QuarantineOutcome) -> FileOutcome:

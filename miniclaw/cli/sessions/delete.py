@@ -19,6 +19,7 @@ from miniclaw.cli.output import RESTORE_HINT, count, echo_error, echo_json, prin
 from miniclaw.cli.plan_output import kept_line
 from miniclaw.cli.sessions.selection import Selection, select_by_chat, select_by_id
 from miniclaw.formats import encodable, format_age, format_duration, format_size, one_line
+from miniclaw.session.entries import ProblemFile
 from miniclaw.session.retention.timeline import Ages
 
 if TYPE_CHECKING:
@@ -78,13 +79,16 @@ def delete(
     done: list[Deleted] = []
     if ids:
         done = operate(settings, lambda operations: operations.delete(ids, erase=erase), by_rules=True)
+    kept = list({encodable(each.key): each for each in (*_remaining(done), *selection.kept)}.values())
     if as_json:
-        _print_result_json(done, selection)
+        _print_result_json(done, kept)
     else:
         _print_result(done, trash_for)
-    for problem in selection.kept:
+    for problem in kept:
         echo_error(kept_line(problem))
-    if selection.kept or any(deleted.error for deleted in done):
+    if erase and kept:
+        echo_error(f"{count(len(kept), 'file')} with messages of these sessions may remain; delete them by hand")
+    if kept or any(deleted.error for deleted in done):
         sys.exit(EXIT_FAILED)
 
 
@@ -148,13 +152,18 @@ def _print_selection_json(selection: Selection) -> None:
             for copy in selection.copies
         ],
         "bytes": selection.bytes,
-        "kept": _kept(selection),
+        "kept": _kept(selection.kept),
     }
     echo_json(document)
 
 
-def _kept(selection: Selection) -> list[dict[str, Any]]:
-    return [{"file": encodable(problem.key), "reason": encodable(problem.reason)} for problem in selection.kept]
+def _kept(kept: Sequence[ProblemFile]) -> list[dict[str, Any]]:
+    return [{"file": encodable(problem.key), "reason": encodable(problem.reason)} for problem in kept]
+
+
+def _remaining(done: Sequence[Deleted]) -> list[ProblemFile]:
+    """Return the files that an erasure leaves."""
+    return [problem for deleted in done for problem in deleted.remaining]
 
 
 def _print_result(done: Sequence[Deleted], trash_for: timedelta | None) -> None:
@@ -166,6 +175,8 @@ def _print_result(done: Sequence[Deleted], trash_for: timedelta | None) -> None:
             name = deleted.session_id if shown == deleted.session_id else deleted.entry_id
             restore = f"`miniclaw trash restore {shlex.quote(name)}` brings it back within {format_duration(trash_for)}"
             click.echo(f"Moved {shown} to the trash, {freed} freed; {restore}.")
+        elif deleted.remaining:
+            click.echo(f"Deleted {shown}, {freed}; files with its messages may remain.")
         else:
             click.echo(f"Deleted {shown}, {freed}; it is gone for good.")
     for deleted in done:
@@ -182,7 +193,7 @@ def _print_result(done: Sequence[Deleted], trash_for: timedelta | None) -> None:
         click.echo(f"{count(len(gone), 'session')} {verb}, {freed} freed{how}.")
 
 
-def _print_result_json(done: Sequence[Deleted], selection: Selection) -> None:
+def _print_result_json(done: Sequence[Deleted], kept: Sequence[ProblemFile]) -> None:
     document = {
         "sessions": [
             {
@@ -194,6 +205,6 @@ def _print_result_json(done: Sequence[Deleted], selection: Selection) -> None:
             for deleted in done
         ],
         "bytes_freed": sum(deleted.bytes_freed for deleted in done),
-        "kept": _kept(selection),
+        "kept": _kept(kept),
     }
     echo_json(document)

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from msgspec import Struct, field
 
 from miniclaw.cli import Settings
-from miniclaw.cli.access.looking import find_leftovers, find_trashes, list_directory
+from miniclaw.cli.access.looking import Listing, find_leftovers, find_trashes, list_directory
 from miniclaw.errors import InvalidSessionIdError, SessionFileError, SessionNotFoundError
 from miniclaw.session import conflict_names, names
 from miniclaw.session.entries import Leftover, ProblemFile, StoredSession
@@ -166,23 +166,23 @@ def select_by_id(
     """
     selection = Selection()
     leftovers: list[Leftover] = []
-    conflicts: list[ProblemFile] = []
+    listing = Listing()
     if erase:
-        conflicts = list_directory(settings, directory).conflicts
-        selection.kept += _of_conflicts(_ByIds(session_ids), conflicts)
+        listing = list_directory(settings, directory)
+        selection.kept += _beside(_ByIds(session_ids), listing)
         leftovers = _add_copies(selection, settings, directory, _ByIds(session_ids), now)
     with_copies = {copy.session_id for copy in selection.copies}
     for session_id in dict.fromkeys(session_ids):
         session = _find(directory, session_id)
         if session is not None:
             selection.sessions.append(session)
-        elif session_id not in with_copies and not _kept_for(_ByIds([session_id]), leftovers, conflicts):
+        elif session_id not in with_copies and not _kept_for(_ByIds([session_id]), leftovers, listing):
             raise SessionNotFoundError(session_id)
     return selection
 
 
-def _kept_for(wish: _Wish, leftovers: list[Leftover], conflicts: list[ProblemFile]) -> bool:
-    return bool(_add_leftovers(Selection(), leftovers, wish).kept or _of_conflicts(wish, conflicts))
+def _kept_for(wish: _Wish, leftovers: list[Leftover], listing: Listing) -> bool:
+    return bool(_add_leftovers(Selection(), leftovers, wish).kept or _beside(wish, listing))
 
 
 def _find(directory: SessionDirectory | None, session_id: str) -> StoredSession | None:
@@ -211,7 +211,7 @@ def select_by_chat(
     )
     selection.sessions.sort(key=lambda row: row.header.session_id)
     if erase:
-        selection.kept += _of_conflicts(wish, listing.conflicts)
+        selection.kept += [each for each in _beside(wish, listing) if each not in selection.kept]
         _add_copies(selection, settings, directory, wish, now)
     return selection
 
@@ -231,16 +231,14 @@ def _refuse(error: SessionFileError) -> None:
     raise error
 
 
-def _of_conflicts(wish: _Wish, conflicts: list[ProblemFile]) -> list[ProblemFile]:
-    """Return the conflict copies of selected sessions; messages of a person remain in them."""
-    return [copy for copy in conflicts if _is_copy_for(wish, copy)]
-
-
-def _is_copy_for(wish: _Wish, copy: ProblemFile) -> bool:
-    if copy.inside and wish.is_for(copy.inside):
-        return True
-    original = conflict_names.original_of(copy.key)
-    return original is not None and wish.may_be_for(original)
+def _beside(wish: _Wish, listing: Listing) -> list[ProblemFile]:
+    """Return the files among the sessions that hold messages of selected sessions, or may hold some, and remain."""
+    return [
+        each
+        for each in (*listing.problems, *listing.conflicts, *listing.foreign)
+        if without_legacy_suffix(each.key) == each.key
+        and ((each.inside and wish.is_for(each.inside)) or any(map(wish.may_be_for, conflict_names.whose(each.key))))
+    ]
 
 
 def _add_trash(selection: Selection, bin_: Trash, wish: _Wish) -> None:

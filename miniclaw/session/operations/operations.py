@@ -17,8 +17,10 @@ from msgspec import Struct
 
 from miniclaw.clock import Clock, Now
 from miniclaw.errors import MiniclawError, RemovalPendingError, SessionFileError, SessionNotFoundError, StoreError
+from miniclaw.formats import printable
 from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup import RECORD_SECONDS, OnProgress
+from miniclaw.session.entries import ProblemFile
 from miniclaw.session.executor import REMOVAL_BATCH
 from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.live.remover import Deletion
@@ -28,7 +30,7 @@ from miniclaw.session.operations.parts import SessionParts
 from miniclaw.session.operations.quarantine import QuarantineActs, QuarantineOperations
 from miniclaw.session.records.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
 from miniclaw.session.records.result import CleanupResult
-from miniclaw.session.removal.erase import Traces, erase_traces
+from miniclaw.session.removal.erase import Remaining, Traces, erase_traces
 from miniclaw.session.removal.relocation import Relocation
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.threads import PENDING, Epilogue
@@ -46,12 +48,15 @@ class Deleted(Struct, frozen=True):
         bytes_freed: Bytes freed on disk.
         entry_id: The trash entry from which it can be restored; empty: there is none.
         error: The reason why it was not deleted, or not completely erased; None: the operation succeeded.
+        remaining: After an erasure, the files of other programs, or under another name, that hold messages of it or may
+            hold some.
     """
 
     session_id: str
     bytes_freed: int = 0
     entry_id: str = ""
     error: MiniclawError | None = None
+    remaining: Sequence[ProblemFile] = ()
 
 
 class Operations(Protocol):
@@ -123,17 +128,21 @@ class SessionOperations(Acts):
         Args:
             session_ids: The sessions; an id without a session is an error in its own outcome.
             erase: If true, delete for good, and erase their copies in trash and quarantine as well. An error names the
-                files that remain.
+                files that could not be deleted.
 
         Returns:
             One outcome for each session, in the same order.
+
+        Raises:
+            StoreError: The directory cannot be searched for files that an erasure leaves; nothing was deleted.
 
         Cancellation: the receipt names the sessions deleted until then.
         """
         gone = _Gone()
         async with self._manager.operation():
+            remaining = Remaining(await self._find_problems()) if erase else None
             try:
-                return [await self._delete(session_id, gone, erase=erase) for session_id in session_ids]
+                return [await self._delete(session_id, gone, remaining) for session_id in session_ids]
             finally:
                 with trio.move_on_after(2 * RECORD_SECONDS, shield=True):
                     if gone.complete:
@@ -143,39 +152,70 @@ class SessionOperations(Acts):
                     if gone.pending:  # the program may exit before their outcome is known
                         await self._tell(self._event("pending", sessions=gone.pending, because="deleted"))
 
-    async def _delete(self, session_id: str, gone: _Gone, *, erase: bool) -> Deleted:
+    async def _find_problems(self) -> list[ProblemFile]:
+        """Return the files among the sessions that are none, as a scan finds them."""
+        problems: list[ProblemFile] = []
+        async with self._store.scan() as scan:
+            while not scan.complete:
+                problems += [row for row in await scan.next_batch() if isinstance(row, ProblemFile)]
+        return problems
+
+    async def _delete(self, session_id: str, gone: _Gone, remaining: Remaining | None) -> Deleted:
+        """Delete a session; if `remaining` is given, erase it."""
         session, freed, entry_id, found = _deleted_session(session_id), 0, "", False
         try:
             late = partial(self._deleted_late, session_id)
-            deletion = await self._manager.delete_session(session_id, erase=erase, by=self._by, late=late)
+            deletion = await self._manager.delete_session(
+                session_id, erase=remaining is not None, by=self._by, late=late
+            )
             freed, entry_id, found = deletion.bytes_freed, deletion.entry_id, True
             session = _deleted_session(session_id, deletion)
         except SessionNotFoundError as error:
-            if not erase:
+            if remaining is None:
                 return Deleted(session_id, error=error)
         except MiniclawError as error:
             if isinstance(error, RemovalPendingError):
                 gone.pending.append(session)
             return Deleted(session_id, error=error)
-        problem, files = "", 0
-        if erase:
-            problem = "broken off before all that is kept of it was erased"
-            try:
-                traces = await self._erase_traces(session_id)
-                freed, files, problem = freed + traces.bytes_freed, traces.files, "; ".join(traces.failed)
-                self._cleanup.stats.gone({}, {}, traces.bytes_freed)
-            except StoreError as error:
-                problem = str(error)
-            finally:
-                if problem and (found or files):
-                    gone.partly.append((session, freed))
-                    gone.problems.append(f"{session_id}: {problem}")
-        if problem:
-            return Deleted(session_id, freed, error=StoreError(f"{session_id}: {problem}"))
-        if not (found or files):
-            return Deleted(session_id, error=SessionNotFoundError(session_id))
+        if remaining is not None:
+            return await self._erase(session, freed, gone, remaining.of(session_id), found=found)
         gone.complete.append((session, freed))
         return Deleted(session_id, freed, entry_id)
+
+    async def _erase(
+        self, session: HistorySession, freed: int, gone: _Gone, left: Sequence[ProblemFile], *, found: bool
+    ) -> Deleted:
+        """Erase what is kept of a session that was deleted just now, or was not found.
+
+        Args:
+            session: The session.
+            freed: Bytes freed by its deletion.
+            gone: Takes the outcome, for the receipt.
+            left: The files beside the sessions that remain.
+            found: True if the session was deleted just now.
+        """
+        session_id, files = session.session_id, 0
+        problem = "broken off before all that is kept of it was erased"
+        named = ", ".join(printable(each.key) for each in left)
+        remain = f"files with its messages may remain: {named}" if left else ""
+        try:
+            traces = await self._erase_traces(session_id)
+            freed, files, problem = freed + traces.bytes_freed, traces.files, "; ".join(traces.failed)
+            self._cleanup.stats.gone({}, {}, traces.bytes_freed)
+        except StoreError as error:
+            problem = str(error)
+        finally:
+            problems = "; ".join(filter(None, (problem, remain)))
+            if problems and (found or files):
+                gone.partly.append((session, freed))
+                gone.problems.append(f"{session_id}: {problems}")
+        if problem or (left and not (found or files)):
+            return Deleted(session_id, freed, error=StoreError(f"{session_id}: {problems}"), remaining=left)
+        if not (found or files):
+            return Deleted(session_id, error=SessionNotFoundError(session_id))
+        if not left:
+            gone.complete.append((session, freed))
+        return Deleted(session_id, freed, remaining=left)
 
     async def _erase_traces(self, session_id: str) -> Traces:
         """Erase the copies of a session in trash and quarantine, as `Job.run` does."""

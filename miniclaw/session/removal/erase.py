@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -11,7 +11,8 @@ from msgspec import Struct
 from miniclaw.clock import utc_now
 from miniclaw.errors import StoreError
 from miniclaw.session import names
-from miniclaw.session.entries import Leftover, LeftoverRemoval
+from miniclaw.session.conflict_names import whose
+from miniclaw.session.entries import Leftover, LeftoverRemoval, ProblemFile
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import quarantined_stem
 from miniclaw.session.files.subdirectory import EarlierFolders, Folder
@@ -102,6 +103,27 @@ def erase_traces(
             ),
         ],
     )
+
+
+class Remaining:
+    """Finds the files beside the sessions that hold messages of an erased session, or may hold some, and remain.
+
+    Args:
+        problems: The rows of a scan that are no sessions.
+    """
+
+    def __init__(self, problems: Iterable[ProblemFile]) -> None:
+        self._problems = [(each, whose(each.key)) for each in problems]
+
+    def of(self, session_id: str) -> list[ProblemFile]:
+        """Return the files of one session; those that an erasure deletes are left out."""
+        own = names.file_names(session_id)
+        erased = {name + suffix for name in own for suffix in LEGACY_SUFFIXES}
+        return [
+            each
+            for each, originals in self._problems
+            if each.key not in erased and (each.inside == session_id or not originals.isdisjoint(own))
+        ]
 
 
 class _Whose:

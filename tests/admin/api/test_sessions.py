@@ -174,6 +174,17 @@ async def test_delete_with_erase_leaves_nothing_in_the_trash(office: Office) -> 
     assert [event["event"] for event in (await office.api.get("/history")).json["events"]] == ["deleted", "erased"]
 
 
+async def test_delete_with_erase_names_the_files_that_remain(office: Office) -> None:
+    """The answer names each file that holds messages of the session, or may hold some, and is left."""
+    path = office.add("web_a", days=1)
+    for name in ("web_a.json.1", "web_a (1).json"):
+        path.with_name(name).write_bytes(path.read_bytes())
+    done = (await office.api.ask("DELETE", "/sessions/web_a?erase=true")).json
+    assert {(row["file"], row["kind"]) for row in done["remaining"]} == {
+        ("web_a.json.1", "foreign"), ("web_a (1).json", "conflict"),
+    }  # fmt: skip
+
+
 async def test_delete_of_several_tells_of_each(office: Office) -> None:
     """One that is not there, one that cannot be read and one that is no id hinder no other; it is one receipt."""
     office.add("web_a", days=1)
