@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import ConfigError, StoreIOError
-from miniclaw.session.disk.atomic import PRIVATE_DIR, why_not_followed
+from miniclaw.session.disk.atomic import PRIVATE_DIR
+from miniclaw.session.disk.directories import why_not_followed
 from miniclaw.session.disk.privacy import OTHERS, keep_others_out, keeps_modes
 from miniclaw.session.disk.syscalls import OsCalls
 

@@ -124,7 +124,8 @@ def _write_redirect(path: Path, link: str) -> Path:
 
     The same holds if root writes it.
     """
-    from miniclaw.session.disk.atomic import create_exclusively, opened, why_not_followed  # noqa: PLC0415 - start-up time
+    from miniclaw.session.disk.atomic import create_exclusively, opened  # noqa: PLC0415 - start-up time
+    from miniclaw.session.disk.directories import why_not_followed  # noqa: PLC0415 - start-up time
     from miniclaw.session.disk.syscalls import OsCalls  # noqa: PLC0415 - likewise
 
     if problem := why_not_followed(path.parent):

@@ -8,7 +8,7 @@ from typing import Final
 
 from miniclaw.config.tables import Config, parse_config
 from miniclaw.errors import ConfigError
-from miniclaw.session.disk.atomic import why_no_session_file
+from miniclaw.session.disk.directories import why_no_session_file
 
 MAX_BYTES: Final = 1024 * 1024
 """Largest file accepted, inclusive."""

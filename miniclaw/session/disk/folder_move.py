@@ -16,8 +16,8 @@ from miniclaw.session.disk.atomic import (
     replace_file,
     temporary_name,
     unlink_quietly,
-    why_no_session_file,
 )
+from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.disk.syscalls import OsCalls
 

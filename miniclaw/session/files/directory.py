@@ -32,15 +32,8 @@ from miniclaw.errors import (
 )
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
-from miniclaw.session.disk.atomic import (
-    READ_FLAGS,
-    close_quietly,
-    opened,
-    read_whole,
-    replace_file,
-    store_errors,
-    why_no_session_file,
-)
+from miniclaw.session.disk.atomic import READ_FLAGS, close_quietly, opened, read_whole, replace_file, store_errors
+from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.disk.spelling import is_spelled
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.entries import ProblemFile, ScanRow, StoredSession, Verify, identity, mark_of

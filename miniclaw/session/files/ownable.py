@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from miniclaw.clock import Now, utc_now
 from miniclaw.errors import StoreError
-from miniclaw.session.disk.atomic import close_quietly, open_directory, store_errors, why_no_directory
+from miniclaw.session.disk.atomic import close_quietly, store_errors
+from miniclaw.session.disk.directories import open_directory, why_no_directory
 from miniclaw.session.disk.spelling import tells_apart
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.stranded import WORK_NAME

@@ -14,7 +14,8 @@ from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Final, Self
 
 from miniclaw.session import names
-from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, store_errors, why_no_session_file
+from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, store_errors
+from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.entries import ProblemFile, ScanRow, StoredSession, Verify, identity
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.header_reader import Found, HeaderReader

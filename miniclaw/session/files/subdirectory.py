@@ -14,13 +14,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from msgspec import Struct
 
-from miniclaw.session.disk.atomic import (
-    DIRECTORY_FLAGS,
-    close_quietly,
-    open_subdirectory,
-    store_errors,
-    why_no_directory,
-)
+from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, close_quietly, store_errors
+from miniclaw.session.disk.directories import open_subdirectory, why_no_directory
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.disk.syscalls import OsCalls
 

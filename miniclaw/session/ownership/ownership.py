@@ -44,14 +44,8 @@ import msgspec
 from miniclaw.clock import machine_boot
 from miniclaw.errors import OwnershipLostError, StoreIOError, WorkspaceHeldError
 from miniclaw.loggers import get_logger
-from miniclaw.session.disk.atomic import (
-    DIRECTORY_FLAGS,
-    close_quietly,
-    is_our_own,
-    open_or_create,
-    store_errors,
-    why_no_session_file,
-)
+from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, close_quietly, open_or_create, store_errors
+from miniclaw.session.disk.directories import is_our_own, why_no_session_file
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.ownership.holder import LOCK_NAME, NO_LOCKS, is_running, read_holder
 from miniclaw.session.ownership.process import OpeningProcess

@@ -26,16 +26,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from miniclaw.loggers import get_logger
-from miniclaw.session.disk.atomic import (
-    READ_FLAGS,
-    is_our_own,
-    opened,
-    opened_to_write,
-    replace_file,
-    store_errors,
-    why_no_session_file,
-    write_all,
-)
+from miniclaw.session.disk.atomic import READ_FLAGS, opened, opened_to_write, replace_file, store_errors, write_all
+from miniclaw.session.disk.directories import is_our_own, why_no_session_file
 from miniclaw.session.disk.sync import sync_directory, sync_file
 from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.types import AwareDatetime

@@ -29,16 +29,15 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.disk.atomic import (
     READ_FLAGS,
     TEMPORARY_PREFIX,
-    is_our_own,
     opened,
     opened_to_write,
     read_whole,
     replace_file,
     store_errors,
     unlink_quietly,
-    why_no_session_file,
     write_all,
 )
+from miniclaw.session.disk.directories import is_our_own, why_no_session_file
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.disk.syscalls import Bytes
 from miniclaw.session.files.directory import SessionDirectory

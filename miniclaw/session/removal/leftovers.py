@@ -18,7 +18,8 @@ from typing import Final, TypeAlias
 
 from miniclaw.errors import SessionFileError, StoreError, StoreIOError
 from miniclaw.loggers import get_logger
-from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened, why_no_session_file
+from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened
+from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.entries import Leftover, LeftoverKind, LeftoverRemoval, ProblemFile
 from miniclaw.session.files.directory import SessionDirectory

@@ -11,7 +11,8 @@ from typing import Final
 
 from miniclaw.errors import NotQuarantinedError
 from miniclaw.formats import printable
-from miniclaw.session.disk.atomic import store_errors, why_no_session_file
+from miniclaw.session.disk.atomic import store_errors
+from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.entries import ProblemFile, always
 from miniclaw.session.files.directory import SessionDirectory

@@ -21,7 +21,8 @@ from miniclaw.errors import (
 )
 from miniclaw.formats import printable
 from miniclaw.session import names
-from miniclaw.session.disk.atomic import READ_FLAGS, opened, read_whole, store_errors, why_no_session_file
+from miniclaw.session.disk.atomic import READ_FLAGS, opened, read_whole, store_errors
+from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.entries import ProblemFile, QuarantinedFile, always
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantine_folder

@@ -14,7 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from miniclaw.errors import StoreError
-from miniclaw.session.disk.atomic import why_no_session_file
+from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.entries import Leftover, LeftoverRemoval, QuarantinedFile

@@ -21,7 +21,8 @@ from msgspec import Struct
 from miniclaw.errors import SessionExistsError, SessionFileError, StoreError, StoreIOError
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
-from miniclaw.session.disk.atomic import READ_FLAGS, fill, opened, store_errors, why_no_session_file
+from miniclaw.session.disk.atomic import READ_FLAGS, fill, opened, store_errors
+from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.disk.syscalls import Bytes
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory

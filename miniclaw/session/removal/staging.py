@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from miniclaw.errors import StoreError
-from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, close_quietly, open_subdirectory, store_errors
+from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, close_quietly, store_errors
+from miniclaw.session.disk.directories import open_subdirectory
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.files.directory import SessionDirectory, log
 from miniclaw.session.files.stranded import BATCH_PREFIX, WORK_NAME

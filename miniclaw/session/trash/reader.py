@@ -7,7 +7,8 @@ from functools import partial
 
 from miniclaw.errors import CorruptTrashError, StoreIOError, TrashEntryNotFoundError
 from miniclaw.session import names
-from miniclaw.session.disk.atomic import READ_FLAGS, opened, why_no_session_file
+from miniclaw.session.disk.atomic import READ_FLAGS, opened
+from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.names import split_stamped
 from miniclaw.session.trash.entries import TrashEntry

@@ -30,9 +30,9 @@ from miniclaw.session.disk.atomic import (
     create_file,
     opened,
     unlink_quietly,
-    why_no_session_file,
     write_all,
 )
+from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.disk.sync import sync_directory, sync_file
 from miniclaw.session.entries import Leftover, ProblemFile
 from miniclaw.session.files.subdirectory import Folder

@@ -16,7 +16,8 @@ from typing import Final
 from miniclaw.errors import ConfigError, StoreIOError
 from miniclaw.loggers import get_logger
 from miniclaw.secret import MAX_SECRET_CHARS, Secret, read_private
-from miniclaw.session.disk.atomic import create_exclusively, make_private
+from miniclaw.session.disk.atomic import create_exclusively
+from miniclaw.session.disk.directories import make_private
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.disk.syscalls import OsCalls
 

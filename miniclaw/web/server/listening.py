@@ -20,7 +20,7 @@ from typing import Final, Literal, TypeAlias
 
 from miniclaw.errors import ConfigError, NoSocketError, StoreIOError
 from miniclaw.loggers import get_logger
-from miniclaw.session.disk.atomic import make_private, why_not_followed
+from miniclaw.session.disk.directories import make_private, why_not_followed
 from miniclaw.session.disk.syscalls import OsCalls
 
 MAX_ADDRESS_BYTES: Final = 107 if sys.platform == "linux" else 103
