@@ -1,8 +1,7 @@
 """The errors that miniclaw raises to its callers.
 
 Foreign errors (`OSError`, msgspec's) are mapped at their source, with ``raise … from``. The data is in attributes;
-``str(error)`` is one sentence that names the file, key or field and the right form. Only `miniclaw.cli` knows exit
-codes.
+``str(error)`` is one sentence that names the file, key or field and the remedy. Exit codes belong to `miniclaw.cli`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,9 @@ class MiniclawError(Exception):
 
 
 class ConfigError(MiniclawError):
-    """A configuration that cannot be used; the program does not start with it."""
+    """A configuration that cannot be used; the program does not start with it. `errors` has one for each problem."""
+
+    errors: tuple[ConfigError, ...]
 
     def __init__(self, path: Path | None, problem: str, *, key: str | None = None) -> None:
         self.path = path
@@ -27,11 +28,7 @@ class ConfigError(MiniclawError):
         if key:
             where.append(key)
         super().__init__(": ".join([*where, problem]))
-
-    @property
-    def errors(self) -> tuple[ConfigError, ...]:
-        """All problems, one error each."""
-        return (self,)
+        self.errors = (self,)
 
 
 class BrokenConfigError(ConfigError):
@@ -39,13 +36,8 @@ class BrokenConfigError(ConfigError):
 
     def __init__(self, errors: Sequence[ConfigError]) -> None:
         super().__init__(errors[0].path, errors[0].problem, key=errors[0].key)
-        self._errors = tuple(errors)
+        self.errors = tuple(errors)
         self.args = ("\n".join(map(str, errors)),)
-
-    @property
-    def errors(self) -> tuple[ConfigError, ...]:
-        """All problems, one error each."""
-        return self._errors
 
 
 ModelErrorKind: TypeAlias = Literal[
