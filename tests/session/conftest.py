@@ -11,6 +11,8 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.trash.trash import Trash
+from miniclaw.session.types import Session
+from tests.fakes.by_hand import WEB_1, say
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import Desk
 from tests.fakes.folders import trash_in
@@ -70,3 +72,18 @@ async def desk(tmp_path: Path, fs: FaultyOs, clock: WallClock) -> AsyncIterator[
 @pytest.fixture
 def runs(store: FileSessionStore, manager: SessionManager, clock: WallClock) -> Runs:
     return Runs(store, manager, clock)
+
+
+@pytest.fixture
+def path(sessions_dir: Path) -> Path:
+    """The file of the session `saved`."""
+    return sessions_dir / f"{WEB_1}.json"
+
+
+@pytest.fixture
+async def saved(manager: SessionManager, clock: WallClock) -> Session:
+    """A session with one message, saved and in memory."""
+    session = await manager.get_or_create_session("web", "1")
+    await say(manager, clock, "secret")
+    await manager.save_all_sessions()
+    return session

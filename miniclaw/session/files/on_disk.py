@@ -66,13 +66,13 @@ class Written(Struct, frozen=True):
     """The effect of a save on a session's file.
 
     Attributes:
-        session: The content of the file, with its known state; without one there is no file, because all messages of
-            the session were in a file that is gone.
-        lost: Number of messages, the first ones, that are gone with the session's file.
+        session: The content of the file, with its known state: the snapshot itself, or another session that memory has
+            to follow. Without a known state there is no file, because all messages were in a file that is gone.
+        lost: Number of messages, the first ones, that are gone with the session's file; None: it was not gone.
     """
 
     session: Session
-    lost: int = 0
+    lost: int | None = None
 
 
 class _ChangedMeanwhileError(Exception):
@@ -121,8 +121,9 @@ def save(directory: SessionDirectory, session: Session) -> Written:
     """Write a session, after a comparison with its file; `SessionDirectory.sync` makes the new name durable.
 
     If the known file is gone, only the messages that were not in it are written, as a session of their own; without
-    such messages no file is written. A file with anything that the session lacks, which another program has put in its
-    place, is moved to quarantine. A file that changes while the new one is written is compared once more.
+    such messages no file is written. A file that another program has changed wins, with the session's time of use, if
+    nothing else of the session is unsaved. Otherwise a file with anything that the session lacks goes to quarantine,
+    and so does a file that cannot be read as the session. A file that changes during the save is compared anew.
 
     Args:
         directory: The owned directory.
@@ -142,33 +143,51 @@ def save(directory: SessionDirectory, session: Session) -> Written:
 
 
 def _save(directory: SessionDirectory, session: Session, name: str) -> Written:
-    known, status = on_disk_of(session), _look(directory, name)
-    difference = _difference(directory, name, known, status)
-    content, lost = session, 0
-    if difference == "gone" and known is not None:
-        content, lost = codec.snapshot_session(session, session.session_id), known.messages
-        forget_first(content, lost)
-        if not content.messages:
-            remember(content, None)
-            return Written(content, lost)
-    is_other = difference == "changed" and not _is_contained(directory, session, known)
+    status = _look(directory, name)
+    difference = _difference(directory, name, on_disk_of(session), status)
+    written, reason = _decide(directory, session, difference)
+    content = written.session
+    if difference == "gone" and not content.messages:
+        return written
 
     def make_room() -> None:
         if _state(directory, _look(directory, name)) != _state(directory, status):
             raise _ChangedMeanwhileError
-        if is_other:
+        if reason:
             remember(session, None)  # from now on a missing file is no deletion by another program
             kept = quarantine(directory, name)
             log.warning(
-                "Session file was changed by another program while messages were unsaved; it is in quarantine",
-                session_id=session.session_id, kept=str(kept),
+                "Session file was changed by another program; it is in quarantine, and the session in memory is saved",
+                session_id=session.session_id, kept=str(kept), reason=reason,
             )  # fmt: skip
             if _look(directory, name) is not None:
                 raise _ChangedMeanwhileError
 
-    written = directory.write(content, make_room=make_room)
-    remember(content, make_on_disk(written, content, inodes_last=directory.inodes_last))
-    return Written(content, lost)
+    new = directory.write(content, make_room=make_room)
+    remember(content, make_on_disk(new, content, inodes_last=directory.inodes_last))
+    return written
+
+
+def _decide(directory: SessionDirectory, session: Session, difference: Difference) -> tuple[Written, str]:
+    """Return the content to write, and the reason to move the present file to quarantine; empty: it is replaced."""
+    known = on_disk_of(session)
+    if difference == "same":
+        return Written(session), ""
+    if difference == "gone" and known is not None:
+        rest = codec.snapshot_session(session, session.session_id)
+        forget_first(rest, known.messages)
+        remember(rest, None)
+        return Written(rest, known.messages), ""
+    try:
+        found = directory.load(session.session_id)
+    except StoreError as error:
+        return Written(session), str(error)
+    if _is_contained(found, session, known):
+        return Written(session), ""
+    if _has_unsaved(session, known):
+        return Written(session), "the session in memory has unsaved changes"
+    found.last_accessed = session.last_accessed
+    return Written(found), ""
 
 
 def _look(directory: SessionDirectory, name: str) -> os.stat_result | None:
@@ -187,17 +206,19 @@ def _state(directory: SessionDirectory, status: os.stat_result | None) -> tuple[
     return directory.file_of(status), directory.mark_of(status), status.st_mtime_ns, status.st_size
 
 
-def _is_contained(directory: SessionDirectory, session: Session, known: OnDisk | None) -> bool:
+def _has_unsaved(session: Session, known: OnDisk | None) -> bool:
+    """Return whether a session has more than a later use that its known file lacks."""
+    saved = (0, False) if known is None else (known.messages, known.pinned)
+    return (len(session.messages), bool(session.pinned)) != saved
+
+
+def _is_contained(found: Session, session: Session, known: OnDisk | None) -> bool:
     """Return whether a session has all that its present file has, and that file at least the messages that are known.
 
     Then the file was touched or copied back, or its file system has given it another inode or time, or it is from a
     save of this process whose rename was reported as failed. The session itself may have more messages, a later use,
     and another pin than the known file.
     """
-    try:
-        found = directory.load(session.session_id)
-    except StoreError:
-        return False
     if known is not None and len(found.messages) < known.messages:
         return False
     part = codec.snapshot_session(session, session.session_id)

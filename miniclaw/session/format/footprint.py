@@ -56,8 +56,7 @@ def session_bytes(session: Session) -> int:
 def forget_first(session: Session, count: int) -> None:
     """Remove the first messages of a session; the rest is a new session, not pinned, without unknown fields."""
     del session.messages[:count]
-    if session.messages:
-        session.created_at = session.messages[0].timestamp
+    session.created_at = session.messages[0].timestamp if session.messages else session.last_accessed
     session.pinned = False
     for key in (SOURCE, _BYTES):
         vars(session).pop(key, None)

@@ -84,7 +84,9 @@ class SessionLoader:
             async with self._locks.hold(session_id) as lease:
                 entry = await self.current(session_id, lease)
                 if entry is None:
-                    entry = self._add(await self._load(session_id, lease, create=create))
+                    entry = await self._load(session_id, lease, create=create)
+                    if self._memory.add(entry):
+                        self._call_for_save()
         self._gate.check()
         return entry
 
@@ -116,39 +118,37 @@ class SessionLoader:
         entry = self._memory.find(session_id)
         if entry is None or entry.dirty:
             return entry
-        difference: Difference = "same"
-        with trio.move_on_after(LOOK_SECONDS), suppress(StoreError):  # the same error will refuse a save
-            difference = await self._store.compare(entry.session, finished=lease.join())
-        if difference == "same" or entry.dirty:  # dirty by now: its save compares again
-            return entry
-        if difference == "changed":
-            with suppress(SessionNotFoundError):  # gone by now
-                return await self._read_again(entry, lease)
-        self._memory.forget(session_id)
-        log.info("Session file is gone; memory forgets the session", session_id=session_id)
-        return None
-
-    async def _read_again(self, entry: Entry, lease: Lease) -> Entry:
+        session = entry.session
+        found: Session | None = session
+        problem = ""
         try:
-            found = Entry(await self._store.load(entry.session_id, finished=lease.join()), saved=True)
+            difference: Difference = "same"
+            with trio.move_on_after(LOOK_SECONDS), suppress(StoreError):  # the same error will refuse a save
+                difference = await self._store.compare(session, finished=lease.join())
+            if difference == "gone":
+                found = None
+            elif difference == "changed":
+                found = await self._store.load(session_id, finished=lease.join())
         except SessionNotFoundError:
-            raise
+            found = None
         except StoreError as error:
+            problem = str(error)
+        entry = self._memory.find(session_id)  # once more: it may be evicted meanwhile
+        if entry is None or entry.dirty:  # dirty by now: its save compares again
+            return entry
+        if problem:
             entry.revision += 1
             log.warning(
                 "Session file was changed by another program and cannot be read; the session in memory is kept",
-                session_id=entry.session_id, reason=str(error),
+                session_id=session_id, reason=problem,
             )  # fmt: skip
-            return entry
-        if entry.dirty:  # as above
-            return entry
-        self._memory.forget(entry.session_id)
-        log.info("Session file was changed by another program; it is read again", session_id=entry.session_id)
-        return self._add(found)
-
-    def _add(self, entry: Entry) -> Entry:
-        if self._memory.add(entry):
-            self._call_for_save()
+        elif found is None:
+            self._memory.forget(session_id)
+            log.info("Session file is gone; memory forgets the session", session_id=session_id)
+            return None
+        elif found is not session:
+            self._memory.follow(entry, session, found)
+            log.info("Session file was changed by another program; it is read again", session_id=session_id)
         return entry
 
     async def _load(self, session_id: str, lease: Lease, *, create: bool) -> Entry:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 from weakref import WeakValueDictionary
 
-from miniclaw.session.format.footprint import append_message, forget_first, session_bytes
+from miniclaw.session.format.footprint import append_message, session_bytes
 from miniclaw.session.types import Message, Session
 
 SaveState: TypeAlias = Literal["unsaved", "saved", "removed"]
@@ -136,11 +136,27 @@ class SessionMemory:
             self.bytes -= session_bytes(entry.session)
         return entry
 
-    def forget_first(self, entry: Entry, count: int) -> None:
-        """Remove the first messages of a session, which were deleted with its file."""
-        was_live = self._leave(entry.session_id) is entry
-        forget_first(entry.session, count)
-        if was_live:
+    def follow(self, entry: Entry, before: Session, after: Session) -> None:
+        """Give a session the content of its file; all who hold the object see it.
+
+        Args:
+            entry: The session.
+            before: A snapshot of it, or the session itself. Messages and changes since then are kept.
+            after: The content of the file, with its known state; not to be used any more.
+        """
+        session = entry.session
+        for message in session.messages[len(before.messages) :]:
+            append_message(after, message)
+        for name in ("last_accessed", "pinned"):
+            if getattr(session, name) == getattr(before, name):
+                setattr(session, name, getattr(after, name))
+        if is_live := self.peek(entry.session_id) is entry:
+            self._leave(entry.session_id)
+        session.created_at = after.created_at
+        session.messages[:] = after.messages
+        vars(session).clear()
+        vars(session).update(vars(after))
+        if is_live:
             self._enter(entry)
 
     def used(self, entry: Entry) -> None:

@@ -14,6 +14,7 @@ from miniclaw.session.live.memory import Entry, SessionMemory
 from miniclaw.session.live.save_job import SaveOutcome, SaveReport, log_failed_save
 from miniclaw.session.live.store_protocol import SessionStore
 from miniclaw.session.records.stats import SaveStats
+from miniclaw.session.types import Session
 
 log = get_logger("miniclaw.session.manager")
 
@@ -107,7 +108,9 @@ class SessionSaver:
             written = outcome.written
             remember(entry.session, on_disk_of(outcome.session if written is None else written.session))
             if written is not None and written.session is not outcome.session:
-                self._follow(entry, revision, written)
+                self._follow(entry, outcome.session, written)
+                if on_disk_of(written.session) is None and entry.revision == revision:
+                    self._memory.drop(entry)
             if outcome.error is None and not entry.removed:
                 # Only up to the revision that was written: changes made meanwhile are still unsaved.
                 entry.saved_revision = revision
@@ -119,12 +122,13 @@ class SessionSaver:
 
         await self._store.save(snapshots, settled)
 
-    def _follow(self, entry: Entry, revision: int, written: Written) -> None:
-        """Adapt memory to a file that a save has found gone."""
-        log.warning(
-            "Session file was deleted while the session was in use; only what came after it is kept",
-            session_id=entry.session_id, messages_lost=written.lost,
-        )  # fmt: skip
-        self._memory.forget_first(entry, written.lost)
-        if on_disk_of(written.session) is None and entry.revision == revision:
-            self._memory.drop(entry)
+    def _follow(self, entry: Entry, before: Session, written: Written) -> None:
+        """Adapt a session in memory, of which a snapshot was to be saved, to the file that the save has found."""
+        if written.lost is None:
+            log.info("Session file was changed by another program; it is read again", session_id=entry.session_id)
+        else:
+            log.warning(
+                "Session file was deleted while the session was in use; only what came after it is kept",
+                session_id=entry.session_id, messages_lost=written.lost,
+            )  # fmt: skip
+        self._memory.follow(entry, before, written.session)
