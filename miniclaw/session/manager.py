@@ -11,7 +11,7 @@ another program has changed or deleted the file. The disk wins over a clean copy
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,7 @@ from miniclaw.session.live.gate import Gate
 from miniclaw.session.live.loader import SessionLoader
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SaveState, SessionMemory
-from miniclaw.session.live.mover import SessionMover
+from miniclaw.session.live.mover import Aside, SessionMover
 from miniclaw.session.live.remover import Deletion, SessionRemover
 from miniclaw.session.live.save_job import SaveReport
 from miniclaw.session.live.saver import SessionSaver
@@ -359,6 +359,10 @@ class SessionManager:
             if vacant and await self._loader.current(session_id, lease):
                 raise SessionExistsError(Path(self._store.describe(self._store.keys(session_id)[0])), session_id)
             yield lease
+
+    def moving_aside(self, name: str) -> AbstractAsyncContextManager[Aside]:
+        """Hold the locks of the sessions whose file may have this name, as `SessionMover.aside` does."""
+        return self._mover.aside(name)
 
     async def move_session(
         self, session_id: str, target_id: str, *, by: str = "program", late: Late[Relocation] | None = None

@@ -22,7 +22,7 @@ import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from miniclaw.errors import InvalidSessionIdError
 
@@ -41,6 +41,7 @@ _PLAIN_ID = re.compile(r"[a-z0-9-]{1,32}_[a-z0-9.@+_-]+")  # ids that file_name(
 _OWN_FORM = r"[a-z0-9-]{1,32}_(?:(?:[a-z0-9.@+_-]|%[0-9A-F]{2})+|(?:[A-Za-z0-9.@+_-]|%[0-9A-F]{2})*~[0-9a-f]{32})\.json"
 _NO_BARE_NAME = re.compile(r"[/\0%~]")
 _CAPITAL = re.compile(r"[A-Z]")
+_DIGEST = re.compile(rf"~[0-9a-f]{{{_DIGEST_CHARS}}}$")
 _CUT_ESCAPE = re.compile(r"%[0-9A-F]?$")
 _FOREIGN_MAX_BYTES = 255
 
@@ -166,6 +167,20 @@ def own_name_of_bare(name: str) -> str | None:
     except InvalidSessionIdError:
         return None
     return ours if name in bare else None
+
+
+def ids_of(name: str) -> list[str]:
+    """Return the ids of the sessions whose file may have this name, sorted; none for a name that was cut."""
+    stem = name.removesuffix(SUFFIX)
+    candidates = {stem, unquote(_DIGEST.sub("", stem)), *normal_forms(stem)}
+    return sorted(each for each in candidates if name in _file_names_or_none(each))
+
+
+def _file_names_or_none(session_id: str) -> tuple[str, ...]:
+    try:
+        return file_names(session_id)
+    except InvalidSessionIdError:
+        return ()
 
 
 def is_session_file(name: str) -> bool:

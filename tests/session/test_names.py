@@ -15,6 +15,7 @@ from miniclaw.session.names import (
     belongs,
     file_name,
     file_names,
+    ids_of,
     is_channel,
     is_session_file,
     make_session_id,
@@ -297,3 +298,20 @@ def test_belongs_says_what_the_names_of_the_id_say(channel: str, chat_id: str, i
 def test_is_session_file_looks_at_suffix_and_dot(name: str, claims: bool) -> None:
     """Only a visible name that ends in .json claims to be a session."""
     assert is_session_file(name) == claims
+
+
+@pytest.mark.parametrize(
+    "session_id", ["web_1", "slack_U2", "web_a b", "web_~", "web_%41", "web_é", "web_e\u0301", "web_U~1%"]
+)
+def test_ids_of_a_name_are_those_of_the_sessions_that_may_have_it(session_id: str) -> None:
+    """Each session is found by each of its names, and by no other name."""
+    for name in file_names(session_id):
+        assert session_id in ids_of(name)
+        assert all(name in file_names(each) for each in ids_of(name))
+    assert session_id not in ids_of("web_2.json")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "\udcff.json", ".json", "Web_1.json", file_name("web_" + "x" * 300)])
+def test_ids_of_a_name_of_no_session_or_of_a_cut_one_are_none(name: str) -> None:
+    """A name that does not show the whole id names no session."""
+    assert ids_of(name) == []

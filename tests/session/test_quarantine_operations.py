@@ -23,11 +23,13 @@ from miniclaw.errors import (
     SessionFileError,
 )
 from miniclaw.session.format import codec
+from miniclaw.session.names import file_name
 from miniclaw.session.operations.quarantine import FileOutcome
 from miniclaw.session.records.history import FileTally
 from miniclaw.session.runtime import open_runtime
 from miniclaw.session.threads import PATIENCE_SECONDS
 from miniclaw.session.trash.entries import Restored
+from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.desk import POLICY, Desk
 from tests.fakes.logs import LogRecorder
@@ -310,6 +312,56 @@ async def test_add_waits_for_a_load_of_the_session(desk: Desk, logs: LogRecorder
         gate.opened.set()
     assert type(outcomes[0].error) is NotQuarantinedError
     assert len(lying(desk)) == 1
+
+
+@pytest.mark.parametrize("session_id", ["web_1", "slack_U2", "web_a b", "web_" + "é" * 90])
+@pytest.mark.parametrize("dirty", [True, False])
+async def test_add_of_a_damaged_file_keeps_the_copy_in_memory(desk: Desk, session_id: str, dirty: bool) -> None:
+    """A file that miniclaw itself moves aside is not taken for deleted: the next save writes all that memory has."""
+    channel, _, chat_id = session_id.partition("_")
+    held = await desk.manager.get_or_create_session(channel, chat_id)
+    said = ["one", "two", "three"] if dirty else ["one", "two"]
+    for text in said:
+        if text == "three":
+            await desk.manager.save_all_sessions()
+        await desk.manager.add_message(session_id, Message("user", text, desk.clock.now))
+    if not dirty:
+        await desk.manager.save_all_sessions()
+    path = desk.store.directory.path / file_name(session_id)
+    path.write_bytes(path.read_bytes()[:50])
+    (done,) = await desk.do.quarantine.add([path.name])
+    assert done.error is None
+    await desk.manager.add_message(session_id, Message("user", "next", desk.clock.now))
+    await desk.manager.save_all_sessions()
+    assert [each.content for each in desk.store.directory.load(session_id).messages] == [*said, "next"]
+    assert len(lying(desk)) == 1
+    del held
+
+
+async def test_add_that_fails_or_is_cancelled_keeps_the_copy_in_memory(desk: Desk, logs: LogRecorder) -> None:
+    """Wherever the file is afterwards, the next save writes all that memory has; a refused file changes nothing."""
+    await desk.manager.get_or_create_session("web", "1")
+    await desk.manager.add_message("web_1", Message("user", "one", desk.clock.now))
+    await desk.manager.save_all_sessions()
+    path = desk.store.directory.path / "web_1.json"
+    assert type((await desk.do.quarantine.add([path.name]))[0].error) is NotQuarantinedError
+    assert desk.manager.dirty_sessions() == []
+    path.write_text("{")
+    gate = desk.fs.block("rename", path="web_1.json")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.do.quarantine.add, [path.name])
+        await wait_in_thread(gate.reached)
+        nursery.cancel_scope.cancel()
+    gate.opened.set()
+    await until(lambda: bool(desk.manager.dirty_sessions()))
+    await desk.manager.save_all_sessions()
+    assert [each.content for each in desk.store.directory.load("web_1").messages] == ["one"]
+    path.write_text("{")
+    desk.fs.fail("fsync", errno.EIO)
+    assert (await desk.do.quarantine.add([path.name]))[0].error is not None
+    desk.fs.clear()
+    await desk.manager.save_all_sessions()
+    assert [each.content for each in desk.store.directory.load("web_1").messages] == ["one"]
 
 
 # All of them ----------------------------------------------------------------------------------------------------

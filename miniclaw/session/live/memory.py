@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 from weakref import WeakValueDictionary
 
+from miniclaw.session.files.on_disk import remember
 from miniclaw.session.format.footprint import append_message, session_bytes
 from miniclaw.session.types import Message, Session
 
@@ -158,6 +159,16 @@ class SessionMemory:
         vars(session).update(vars(after))
         if is_live:
             self._enter(entry)
+
+    def lost_file(self, session_id: str) -> None:
+        """Mark a session in memory as unsaved, all of it, because this process has moved its file aside."""
+        if (entry := self._find(session_id)) is not None:
+            remember(entry.session, None)
+            entry.revision += 1
+
+    def ids(self) -> set[str]:
+        """Return the ids of all sessions that are referenced anywhere."""
+        return {*self._live, *self._held}
 
     def used(self, entry: Entry) -> None:
         """Mark a session as the most recently used one."""

@@ -7,6 +7,8 @@ finds the old session gone, or the new one in place.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -20,6 +22,7 @@ from miniclaw.errors import (
     StoreError,
 )
 from miniclaw.loggers import get_logger
+from miniclaw.session import names
 from miniclaw.session.live.loader import SessionLoader
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SessionMemory
@@ -31,6 +34,36 @@ from miniclaw.session.threads import Epilogue, Job, Late
 PENDING: Final = "the disk has not answered yet; the move goes on, and the log says how it ends"
 
 log = get_logger("miniclaw.session.manager")
+
+
+class Aside:
+    """The locks of the sessions whose file is moved out of its place, held jointly by a task and a worker thread.
+
+    Args:
+        memory: The sessions in memory.
+        owner: The session whose own file it is; None: it is no session's own.
+        leases: The caller's holds on the locks.
+    """
+
+    def __init__(self, memory: SessionMemory, owner: str | None, leases: Sequence[Lease]) -> None:
+        self._memory = memory
+        self._owner = owner
+        self._leases = leases
+
+    def join(self) -> Callable[[], None]:
+        """Add a party to all leases; return the function with which it leaves, to be called exactly once."""
+        leave = [lease.join() for lease in self._leases]
+
+        def finished() -> None:
+            for each in leave:
+                each()
+
+        return finished
+
+    def moved(self) -> None:
+        """Have memory save its copy of the session as a whole: a file that this process moved is not a deleted one."""
+        if self._owner is not None:
+            self._memory.lost_file(self._owner)
 
 
 class SessionMover:
@@ -82,6 +115,18 @@ class SessionMover:
         log_it()
         return moved
 
+    @asynccontextmanager
+    async def aside(self, name: str) -> AsyncIterator[Aside]:
+        """Hold, for a block that moves a file to quarantine, the locks of the sessions whose file it may be.
+
+        Args:
+            name: The name of the file.
+        """
+        ids = names.ids_of(name) or sorted(each for each in self._memory.ids() if names.file_name(each) == name)
+        owner = next((each for each in ids if names.file_name(each) == name), None)
+        async with AsyncExitStack() as stack:  # in the order of the ids, as in `move`
+            yield Aside(self._memory, owner, [await stack.enter_async_context(self._locks.hold(each)) for each in ids])
+
     async def _save(self, entry: Entry, lease: Lease) -> None:
         """Save a session if it is dirty.
 
@@ -102,11 +147,7 @@ class SessionMover:
         job: Job[Relocation | StoreError],
         leases: tuple[Lease, Lease],
     ) -> Relocation:
-        leave = [lease.join() for lease in leases]
-
-        def finished() -> None:
-            for each in leave:
-                each()
+        finished = Aside(self._memory, None, leases).join()
 
         def settled(outcome: Relocation | StoreError) -> Epilogue:
             if entry is not None:

@@ -15,12 +15,13 @@ from msgspec import Struct
 from miniclaw.errors import (
     CorruptSessionError,
     MiniclawError,
+    NotQuarantinedError,
     QuarantinedFileNotFoundError,
     RemovalPendingError,
     SessionFileError,
+    StoreError,
 )
 from miniclaw.formats import printable
-from miniclaw.session import names
 from miniclaw.session.entries import Leftover, LeftoverRemoval, QuarantinedFile
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.operations.acts import Acts, log
@@ -31,7 +32,7 @@ from miniclaw.session.removal.quarantine_removal import leftover_of, remove_quar
 from miniclaw.session.removal.restore import restore_quarantined, return_to_quarantine
 from miniclaw.session.removal.transaction import TrashOrder
 from miniclaw.session.retention.leftover_rules import goes_to_trash
-from miniclaw.session.threads import PENDING
+from miniclaw.session.threads import PENDING, telling
 from miniclaw.session.trash.entries import TrashEntry
 
 _NAMED: Final = 20  # files that a receipt names
@@ -97,6 +98,8 @@ class QuarantineOperations(Acts):
         Returns:
             The outcomes, in the order of the files; a refused file has an error.
 
+        A session in memory is saved again, as a whole, if its file is moved.
+
         Cancellation: the file in progress may be moved or not; the receipt names the files before it.
         """
         moved: list[tuple[str, int]] = []
@@ -110,15 +113,24 @@ class QuarantineOperations(Acts):
         directory = self._store.directory
         try:
             name = await self._in_thread(partial(find_file, directory, text))
-            work = partial(move_to_quarantine, directory, name)
-            session_id = name.removesuffix(names.SUFFIX)
-            if names.is_plain(name, session_id):
-                async with self._manager.locked(session_id) as lease:
-                    file_id, size = await self._in_thread(work, lease.join())
-            else:
-                file_id, size = await self._in_thread(work)
+            async with self._manager.moving_aside(name) as aside:
+
+                def work() -> tuple[str, int] | StoreError:
+                    try:
+                        return move_to_quarantine(directory, name)
+                    except StoreError as error:
+                        return error
+
+                def settled(outcome: tuple[str, int] | StoreError) -> None:
+                    if not isinstance(outcome, NotQuarantinedError):  # after any other error it may be moved as well
+                        aside.moved()
+
+                outcome = await self._in_thread(telling(work, settled), aside.join())
         except MiniclawError as error:
             return FileOutcome(text, error=error)
+        if isinstance(outcome, StoreError):
+            return FileOutcome(text, error=outcome)
+        file_id, size = outcome
         moved.append((file_id, size))
         log.info("File moved to quarantine", file=name, kept=file_id, by=self._by)
         return FileOutcome(text, file_id)

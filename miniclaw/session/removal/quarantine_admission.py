@@ -57,7 +57,7 @@ def move_to_quarantine(directory: SessionDirectory, name: str) -> tuple[str, int
     """Move a file into quarantine unless it is a sound session in its place; return its id there and its size.
 
     Args:
-        directory: Owned by this process. The caller holds the lock of the session whose file it may be.
+        directory: Owned by this process. The caller holds the locks of the sessions whose file it may be.
         name: From `find_file`.
 
     Durability: as `quarantine`.
