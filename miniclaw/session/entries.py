@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from miniclaw.clock import to_microseconds
+from miniclaw.clock import from_microseconds, to_microseconds
 from miniclaw.session.types import AwareDatetime, SessionHeader
 
 ProblemKind: TypeAlias = Literal["unreadable", "corrupt", "mismatched", "conflict", "foreign"]
@@ -155,6 +155,11 @@ def identity(file: int, used: int) -> int:
 def mark_of(ctime_ns: int) -> int:
     """Return the mark of a file, computed from its change time."""
     return (ctime_ns ^ ctime_ns >> 31) & 0x7FFFFFFF
+
+
+def modified_at(status: os.stat_result) -> datetime:
+    """Return the time of the last write to a file; out of range, the nearest that a datetime can represent."""
+    return from_microseconds(status.st_mtime_ns // 1000)
 
 
 def name_identity(name: str) -> int:

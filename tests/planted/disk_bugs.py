@@ -115,8 +115,8 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         "0 is a time",
         "a session whose program wrote 0 counts as last used in 1970",
         UNUSUAL_FORMS,
-        "                if _EARLIEST_NUMBER <= number / unit <= _LATEST_NUMBER:\n",
-        "                if number / unit <= _LATEST_NUMBER:\n",
+        "        if _EARLIEST_NUMBER <= number / unit <= _LATEST_NUMBER:\n",
+        "        if number / unit <= _LATEST_NUMBER:\n",
         "session/test_unusual_forms.py",
     ),
 )

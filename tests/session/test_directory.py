@@ -327,11 +327,11 @@ def test_load_too_large_is_refused_unread(sessions_dir: Path) -> None:
 def test_load_corrupt_names_file_and_reason(sessions_dir: Path) -> None:
     """What cannot be decoded is an error with path and reason, and stays."""
     path = write_session(sessions_dir, "telegram_1", NOW)
-    path.write_bytes(path.read_bytes().replace(b"last_accessed", b"last_used"))
+    path.write_bytes(path.read_bytes().replace(b"session_id", b"id"))
     with SessionDirectory.open(sessions_dir) as directory, pytest.raises(CorruptSessionError) as caught:
         directory.load("telegram_1")
     assert caught.value.path == path
-    assert "last_accessed" in caught.value.reason
+    assert "session_id" in caught.value.reason
 
 
 def test_quarantine_twice_keeps_both(sessions_dir: Path) -> None:

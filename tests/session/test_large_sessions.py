@@ -19,7 +19,6 @@ from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.format.content import content_of
-from miniclaw.session.format.encoding_steps import PIECE_BYTES
 from miniclaw.session.format.footprint import session_bytes
 from miniclaw.session.removal.recovery import recover
 from miniclaw.session.types import Message, Session, ToolCall
@@ -122,7 +121,7 @@ def test_encode_in_pieces_is_the_file_in_pieces(warm: SessionDirectory) -> None:
         pieces = list(codec.encode_in_pieces(session))
         assert b"".join(pieces) == codec.encode_session(session)
         assert min(map(len, pieces)) > 0
-        assert max(map(len, pieces)) < 2 * PIECE_BYTES + message_bytes
+        assert max(map(len, pieces)) < 2 * codec.PIECE_BYTES + message_bytes
         warm.write(session)
         assert warm.load("telegram_1") == session
 

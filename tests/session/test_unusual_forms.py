@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,13 +15,14 @@ from miniclaw.session.format import json_outline
 from miniclaw.session.format.codec import (
     check_whole,
     decode_header,
+    decode_header_prefix,
     decode_session,
     encode_session,
     is_plain_json,
     plainly,
 )
 from miniclaw.session.format.unusual_forms import UNUSUAL, time_of
-from miniclaw.session.types import Message, ToolCall
+from miniclaw.session.types import NO_TIME, Message, ToolCall
 from tests.fakes.json_corpus import EITHER, INVALID, VALID
 from tests.fakes.logs import LogRecorder
 from tests.fakes.session_shapes import SessionShape, is_usual, session_shapes
@@ -120,17 +121,47 @@ def test_pin_that_is_not_clearly_none_keeps_the_session(value: bytes) -> None:
     assert decode_header(changed(b'"x":0', b'"pinned":' + value)).pinned
 
 
-@pytest.mark.parametrize(
-    "value", [b"0", b"1", b"-1", b"946684799", b"NaN", b"1e300", b"true", b'"0"', b'"1771010112345"']
-)
-def test_number_that_is_no_plausible_time_is_none(value: bytes) -> None:
-    """A session is not taken for one of 1970 because a program has written 0."""
+NO_TIMES = (
+    b"null", b"[]", b"{}", b"true", b'""', b'"yesterday"', b'"10000-01-01T00:00:00Z"', b'"0000-01-01T00:00:00Z"',
+    b'"2026-02-30T00:00:00Z"', b"0", b"1", b"-1", b"946684799", b"NaN", b"1e300", b'"0"', b'"2026-11"', MANY_DIGITS,
+    DEEP_LISTS, b'"0001-01-01T00:00:00Z"', b'"0001-01-01T00:00:00+12:00"', b'"1970-01-01T01:00:00+01:00"',
+    b'"9999-12-31T23:59:60Z"',
+)  # fmt: skip
+"""Values that are no time, among them the zeros that programs write where they know none."""
+
+
+@pytest.mark.parametrize("value", NO_TIMES)
+@pytest.mark.parametrize("modified", [USED_AT, SAID_AT - timedelta(days=1), NO_TIME, None])
+def test_last_use_that_is_no_time_is_the_later_other_time(value: bytes, modified: datetime | None) -> None:
+    """An odd time neither takes a session from its person nor makes it expired: `created_at` or the file's time counts."""
     data = used(value)
-    if value == b'"1771010112345"':
-        assert decode_header(data).last_accessed.year == 2026
-    else:
-        with pytest.raises(ValueError, match="last_accessed"):
-            decode_header(data)
+    session = decode_session(data, modified)
+    assert session.last_accessed == (USED_AT if modified == USED_AT else SAID_AT)
+    assert decode_header(data, modified) == check_whole(data, modified)
+    assert decode_header(data, modified).last_accessed == session.last_accessed
+    assert decode_header_prefix(data) is None
+    assert decode_session(bytes(encode_session(session))) == session, "a save keeps the time that counted"
+
+
+@pytest.mark.parametrize("value", NO_TIMES)
+def test_session_of_no_time_at_all_is_the_file_s(value: bytes) -> None:
+    """Only where the file's time is not known either, the session is damaged, and thus kept."""
+    data = used(value).replace(b'"2026-02-14T10:30:00Z","last', value + b',"last')
+    session = decode_session(data, USED_AT)
+    assert session.created_at == session.last_accessed == USED_AT
+    for decode in (decode_header, check_whole, decode_session):
+        for modified in (NO_TIME, None):
+            with pytest.raises(ValueError, match=r"last_accessed"):
+                decode(data, modified)
+
+
+@pytest.mark.parametrize("value", NO_TIMES)
+def test_message_of_no_time_has_that_of_the_message_before(value: bytes) -> None:
+    """Its source text is kept, time included."""
+    source = MESSAGE.replace(b'"2026-02-14T10:30:00Z"', value)
+    session = decode_session(with_message(MESSAGE + b"," + source))
+    assert session.messages == [Message("user", "hi", SAID_AT)] * 2
+    assert MESSAGE + b"," + source in encode_session(session)
 
 
 def test_session_without_created_at_began_with_its_last_use() -> None:
@@ -140,7 +171,7 @@ def test_session_without_created_at_began_with_its_last_use() -> None:
     assert b'"made_at":"2026-02-14T10:30:00Z"' in encode_session(session)
 
 
-@pytest.mark.parametrize("value", [b"null", b'"long ago"', MANY_DIGITS, DEEP_LISTS, b"NaN"])
+@pytest.mark.parametrize("value", NO_TIMES)
 def test_created_at_that_is_no_time_is_the_last_use(value: bytes) -> None:
     """Its source text is kept, as that of any other part that is not understood."""
     session = decode_session(changed(b'"2026-02-14T10:30:00Z","last', value + b',"last'))
@@ -310,7 +341,51 @@ def test_file_of_any_shape_blocks_no_chat(shape: SessionShape) -> None:
         trio.run(serve, Path(folder), shape)
 
 
-@pytest.mark.parametrize("value", ["", "yesterday", "2026", "2026-13-01", "25:00", [], {}, None, float("nan"), True])
+TIMES = {
+    "2026-11-29": "2026-11-29T00:00",
+    "20261129": "2026-11-29T00:00",
+    "2026-333": "2026-11-29T00:00",
+    "2026333": "2026-11-29T00:00",
+    "2026-W48-7": "2026-11-29T00:00",
+    "2026W487": "2026-11-29T00:00",
+    "2026-W48-7 15:45": "2026-11-29T15:45",
+    "20261129T1545": "2026-11-29T15:45",
+    "2026-11-29t15:45:30z": "2026-11-29T15:45:30",
+    " 2026-11-29  15:45:30 UTC ": "2026-11-29T15:45:30",
+    "2026-11-29T15Z": "2026-11-29T15:00",
+    "2026-11-29T15.5Z": "2026-11-29T15:30",
+    "2026-11-29T15:45,25": "2026-11-29T15:45:15",
+    "20261129T154530.1234567Z": "2026-11-29T15:45:30.123456",
+    "2026-11-29T15:45:30." + "0" * 5000 + "Z": "2026-11-29T15:45:30",
+    "2026-11-29T24:00:00Z": "2026-11-30T00:00",
+    "2026-12-31T24Z": "2027-01-01T00:00",
+    "2016-12-31T23:59:60Z": "2017-01-01T00:00",
+    "2016-12-31T23:59:60.5Z": "2017-01-01T00:00:00.5",
+    "2016-12-31T15:59:60-08:00": "2017-01-01T00:00",
+    "2026-11-29T15:45:00+01": "2026-11-29T14:45",
+    "2026-11-29 15:45:00 -0130": "2026-11-29T17:15",
+    "2026-11-29T15:45:00\u221201:00": "2026-11-29T16:45",
+    "2026-11-29T15:45:00+01:00[Europe/Berlin]": "2026-11-29T14:45",
+    "1764400000.5": "2025-11-29T07:06:40.5",
+    1764400000.5: "2025-11-29T07:06:40.5",
+}
+
+
+@pytest.mark.parametrize("value", TIMES)
+def test_time_of_other_form_is_read_without_a_guess(value: object) -> None:
+    """Each form that the documentation names is read as the moment that it says."""
+    assert time_of(value) == datetime.fromisoformat(TIMES[value] + "+00:00")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "", "yesterday", "2026", "2026-11", "2026-W48", "2026-13-01", "2026-366", "2026-000", "2026-W54-1", "2026-W01-8",
+        "25:00", "2026-11-29T24:00:01Z", "2026-11-29T25:00Z", "2026-11-29T15:60Z", "2026-11-29T15:45:61Z",
+        "2026-11-29T15:45+24:00", "2026-1129", "+002026-11-29T15:45:00Z", "0001-01-01T00:00:00Z", "1_764_400_000",
+        "1970-01-01", "nan", "NaN", "Infinity", "٢٠٢٦-11-29", [], {}, None, float("nan"), float("inf"), True,
+    ],
+)  # fmt: skip
 def test_time_of_no_time_is_none(value: object) -> None:
     """A text that names no time is not taken for one."""
     assert time_of(value) is None

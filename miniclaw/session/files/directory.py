@@ -36,7 +36,7 @@ from miniclaw.session.disk.atomic import READ_FLAGS, close_quietly, opened, read
 from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.disk.spelling import is_spelled
 from miniclaw.session.disk.sync import sync_directory
-from miniclaw.session.entries import ProblemFile, ScanRow, StoredSession, Verify, identity, mark_of
+from miniclaw.session.entries import ProblemFile, ScanRow, StoredSession, Verify, identity, mark_of, modified_at
 from miniclaw.session.files import adoption
 from miniclaw.session.files.on_disk import make_on_disk, remember
 from miniclaw.session.files.ownable import OwnableDirectory
@@ -144,9 +144,9 @@ class SessionDirectory(OwnableDirectory):
             # A small file is complete without another read; FUSE may report a size of 0.
             is_whole = len(prefix) == status.st_size > 0
             data = bytes(prefix) if is_whole else read_whole(fs, fd, size=status.st_size)
-            header = codec.decode_header(data)
+            header = codec.decode_header(data, modified_at(status))
         if data is not None and verify is not None and verify(header):
-            header = codec.check_whole(data)
+            header = codec.check_whole(data, modified_at(status))
         if not names.belongs(name, header.session_id, header.channel, header.chat_id):
             return ProblemFile(name, "mismatched", names.mismatch(header.session_id), header)
         return StoredSession(name, status.st_size, header, self.file_of(status), self.mark_of(status))
@@ -268,7 +268,7 @@ class SessionDirectory(OwnableDirectory):
         try:
             with store_errors(path, "read"):
                 data, status = self._read_session_file(name)
-            session = codec.decode_session(data)
+            session = codec.decode_session(data, modified_at(status))
         except ValueError as error:
             raise CorruptSessionError(path, str(error)) from error
         except MemoryError as error:

@@ -25,16 +25,18 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from miniclaw.errors import InvalidMessageError
-from miniclaw.session.format.encoding_steps import PIECE_BYTES, steps
 from miniclaw.session.format.footprint import SOURCE
 from miniclaw.session.names import parts_of
-from miniclaw.session.types import AwareDatetime, Message, Session, SessionHeader
+from miniclaw.session.types import NO_TIME, AwareDatetime, Message, Session, SessionHeader
 
 if TYPE_CHECKING:  # start-up time: few files need it
     from miniclaw.session.format.json_outline import Outline
 
 MAX_SESSION_BYTES: Final = 256 * 1024 * 1024
 """Largest session file that is read or written, in bytes, inclusive. A larger file is sparse or hostile."""
+
+PIECE_BYTES: Final = 256 * 1024
+"""Bytes from which on a session is encoded in pieces, all but the last of at least that size; most are one piece."""
 
 HEADER_PREFIX_BYTES: Final = 4096
 """Number of bytes that are read of a file for its header; one page."""
@@ -119,27 +121,35 @@ def can_begin(prefix: bytes | bytearray) -> bool:
     return prefix.startswith(_BEGINNINGS)
 
 
-def decode_header(data: bytes) -> SessionHeader:
+def decode_header(data: bytes, modified: datetime | None = None) -> SessionHeader:
     """Decode the header from a whole file.
 
     The syntax of the whole document is checked, and of doubled keys the last counts, as in `decode_session`. The texts
     and types of skipped values are not checked.
 
+    Args:
+        data: The file.
+        modified: Time of the last write to it, aware, which may have to count as the last use; None: not known.
+
     Raises:
-        ValueError: The file is not JSON, or a field is missing or not understood.
+        ValueError: The file is not JSON, a field is missing or not understood, or no time is known.
     """
-    return _decoded(data, _decode_header, _header_of)
+    return _decoded(data, _decode_usual_header, lambda parts: _header_of(parts, modified))
 
 
-def check_whole(data: bytes) -> SessionHeader:
+def check_whole(data: bytes, modified: datetime | None = None) -> SessionHeader:
     """Decode a whole session, types and texts of all messages included, and return its header.
 
     A session that passes can be loaded. A removal checks this, and thus takes no damaged session for an expired one.
 
+    Args:
+        data: The file.
+        modified: As for `decode_header`.
+
     Raises:
         ValueError: The session cannot be loaded.
     """
-    session = _decoded(data, _decode_whole, _decode_unusual)
+    session = _decoded(data, _decode_usual_whole, lambda parts: _decode_unusual(parts, modified))
     return SessionHeader(session.session_id, session.channel, session.chat_id, session.last_accessed, session.pinned)
 
 
@@ -157,22 +167,46 @@ def decode_header_prefix(prefix: bytes | bytearray) -> SessionHeader | None:
     if cut < 0:
         return None
     try:
-        return _decode_header(prefix[:cut].rstrip(b" \t\r\n,") + b"}")
+        return _decode_usual_header(prefix[:cut].rstrip(b" \t\r\n,") + b"}")
     except (ValueError, RecursionError):
         return None
 
 
-def decode_session(data: bytes) -> Session:
+def decode_session(data: bytes, modified: datetime | None = None) -> Session:
     """Decode a session file.
 
+    Args:
+        data: The file.
+        modified: As for `decode_header`.
+
     Raises:
-        ValueError: The file is not JSON, or a field of the header is missing or not understood; the text names it.
+        ValueError: The file is not JSON, a field of the header is missing or not understood, or no time is known; the
+            text names the field.
     """
-    return _decoded(data, _decode_usual, _decode_unusual)
+    return _decoded(data, _decode_usual, lambda parts: _decode_unusual(parts, modified))
+
+
+def _decode_usual_header(data: bytes | bytearray) -> SessionHeader:
+    header = _decode_header(data)
+    _check_times(header.last_accessed)
+    return header
+
+
+def _decode_usual_whole(data: bytes) -> Session:
+    session = _decode_whole(data)
+    _check_times(session.created_at, session.last_accessed)
+    return session
+
+
+def _check_times(*times: datetime) -> None:
+    """Leave a file to the unusual forms if one of its times is none."""
+    if min(times) <= NO_TIME:
+        raise ValueError("a time is none")
 
 
 def _decode_usual(data: bytes) -> Session:
     envelope, fields = _decode_envelope(data), _decode_fields(data)
+    _check_times(envelope.created_at, envelope.last_accessed)
     header = SessionHeader(
         envelope.session_id, envelope.channel, envelope.chat_id, envelope.last_accessed, envelope.pinned
     )
@@ -180,21 +214,24 @@ def _decode_usual(data: bytes) -> Session:
     return _session(header, envelope.created_at, envelope.messages, fields, extra)
 
 
-def _header_of(parts: Outline) -> SessionHeader:
+def _header_of(parts: Outline, modified: datetime | None) -> SessionHeader:
     from miniclaw.session.format import unusual_forms  # noqa: PLC0415 - as above
 
-    return unusual_forms.header_of(_values(parts))
+    return unusual_forms.header_of(_values(parts), modified)
 
 
-def _decode_unusual(parts: Outline) -> Session:
+def _decode_unusual(parts: Outline, modified: datetime | None) -> Session:
     from miniclaw.session.format import unusual_forms  # noqa: PLC0415 - as above
 
     values = _values(parts)
-    header = unusual_forms.header_of(values)
+    header = unusual_forms.header_of(values, modified)
+    created_at = unusual_forms.field_time(values, "created_at") or header.last_accessed
     messages = [Raw(source) for source in parts.elements]
     fields = {key: Raw(value) for key, value in values.items()}
+    if unusual_forms.field_time(values, "last_accessed") is None:
+        fields.pop("last_accessed", None)  # the next save writes the time that counts: it sets that of the file anew
     extra = b",".join(name + b":" + value for key, (name, value) in parts.members.items() if key not in _KNOWN_FIELDS)
-    return _session(header, unusual_forms.created_of(values, header.last_accessed), messages, fields, extra)
+    return _session(header, created_at, messages, fields, extra)
 
 
 def _session(
@@ -222,6 +259,7 @@ def _read_message(raw: Raw, otherwise: datetime) -> Message:
     """Decode a message; `otherwise` is its time if it has none that is understood."""
     try:
         message = _decode_message(raw)
+        _check_times(message.timestamp)
     except (ValueError, RecursionError):
         from miniclaw.session.format.unusual_forms import message_of  # noqa: PLC0415 - as above
 
@@ -314,6 +352,8 @@ def encode_in_pieces(session: Session) -> Iterator[bytearray]:
 
     A large session is thus never copied as a whole. There is at least one piece, and none is empty.
     """
+    from miniclaw.session.format.encoding_steps import steps  # noqa: PLC0415 - start-up time: a reader encodes nothing
+
     source: _SessionSource | None = vars(session).get(SOURCE)
     out = bytearray(_encode(_header(session, source)))
     out[-1:] = b',"messages":[]'

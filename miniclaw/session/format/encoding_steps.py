@@ -14,16 +14,13 @@ from msgspec.structs import replace
 from miniclaw.session.format.footprint import SOURCE, message_bytes, session_bytes
 from miniclaw.session.types import Message, Session
 
-PIECE_BYTES: Final = 256 * 1024
-"""Bytes from which on a session is encoded in pieces, all but the last of at least that size; most are one piece."""
-
 _MESSAGES_PER_STEP: Final = 64
 _BYTES_PER_STEP: Final = 256 * 1024  # of memory, at most, unless a single message takes more
 
 
 def steps(session: Session) -> Iterator[list[Message | Raw]]:
     """Yield non-empty lists of messages, ready to be encoded, each list within the memory of one step."""
-    is_large = session_bytes(session) > PIECE_BYTES
+    is_large = session_bytes(session) > _BYTES_PER_STEP
     for start in range(0, len(session.messages), _MESSAGES_PER_STEP):
         part = session.messages[start : start + _MESSAGES_PER_STEP]
         for step in _small_enough(part) if is_large else (part,):

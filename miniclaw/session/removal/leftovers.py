@@ -13,7 +13,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from miniclaw.errors import SessionFileError, StoreError, StoreIOError
@@ -21,7 +21,7 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened
 from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.entries import Leftover, LeftoverKind, LeftoverRemoval, ProblemFile
+from miniclaw.session.entries import Leftover, LeftoverKind, LeftoverRemoval, ProblemFile, modified_at
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantine
 from miniclaw.session.files.stranded import BATCH_PREFIX, WORK_NAME
@@ -42,8 +42,6 @@ LEGACY_SUFFIXES: Final = (".tmp", ".corrupted")
 
 _TEMPORARY: Final = re.compile(re.escape(TEMPORARY_PREFIX) + "[0-9a-f]{16}")
 _LEGACY: Final = tuple(SUFFIX + suffix for suffix in LEGACY_SUFFIXES)
-
-_EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 Refused: TypeAlias = Callable[[SessionFileError], None]
 """Takes the error of a folder, or of a file in it, that cannot be examined; if it raises, the listing ends."""
@@ -80,7 +78,7 @@ def list_leftovers(
         refused(error)
     for name, status in _look(directory, [WORK_NAME], _is_temporary, refused=refused):
         if _is_file(status) and _is_older(status, now, TEMPORARY_AGE) and name not in directory.under_way:
-            found.append(Leftover("temporary", name, status.st_size, _time(status)))
+            found.append(Leftover("temporary", name, status.st_size, modified_at(status)))
     found += _unfinished(directory, refused)
     found += list_legacy(directory, now=now, names=names, refused=refused)
     if trash is not None:
@@ -112,7 +110,7 @@ def list_legacy(
     for name, status in _look(directory, ["."], _is_legacy, names, refused=refused):
         if _is_file(status) and _is_older(status, now, age):
             header, _, _ = read_header(directory, name)
-            found.append(Leftover("legacy", name, status.st_size, _time(status), header=header))
+            found.append(Leftover("legacy", name, status.st_size, modified_at(status), header=header))
     return found
 
 
@@ -236,7 +234,7 @@ def _move(directory: SessionDirectory, leftover: Leftover) -> LeftoverRemoval:
     try:
         status = directory.fs.stat(leftover.key, dir_fd=directory.fd)
         problem = why_no_session_file(status.st_mode)
-        if problem is None and _time(status) != leftover.since:
+        if problem is None and modified_at(status) != leftover.since:
             problem = "somebody has written to it since"
         if problem is not None:
             return LeftoverRemoval(leftover, "failed", reason=problem)
@@ -336,12 +334,5 @@ def _is_file(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode)
 
 
-def _time(status: os.stat_result) -> datetime:
-    try:
-        return _EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000)
-    except OverflowError:
-        return datetime.max.replace(tzinfo=UTC)  # beyond datetime's range: such a file never counts as old
-
-
 def _is_older(status: os.stat_result, now: datetime, age: timedelta) -> bool:
-    return now - _time(status) > age
+    return now - modified_at(status) > age

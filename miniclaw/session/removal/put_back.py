@@ -98,7 +98,7 @@ def _name_before(directory: SessionDirectory, name: str, *, dir_fd: int) -> str:
     with suppress(OSError, ValueError, RecursionError), opened(directory.fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:
         if directory.fs.fstat(fd).st_size > codec.MAX_SESSION_BYTES:
             return name
-        its_names = names.file_names(codec.decode_header(read_whole(directory.fs, fd)).session_id)
+        its_names = names.file_names(codec.decode_header(read_whole(directory.fs, fd), directory.now()).session_id)
         if name not in its_names:
             return next((each for each in its_names if fold(each) == fold(name)), name)
     return name

@@ -23,7 +23,7 @@ from miniclaw.formats import printable
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import READ_FLAGS, opened, read_whole, store_errors
 from miniclaw.session.disk.directories import why_no_session_file
-from miniclaw.session.entries import ProblemFile, QuarantinedFile, always
+from miniclaw.session.entries import ProblemFile, QuarantinedFile, always, modified_at
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantine_folder
 from miniclaw.session.format import codec
@@ -197,7 +197,7 @@ def read_quarantined(directory: SessionDirectory, file_id: str) -> tuple[Session
         if status.st_size > codec.MAX_SESSION_BYTES:
             raise CorruptSessionError(path, too_large(status.st_size))
         try:
-            session = codec.decode_session(read_whole(directory.fs, fd, size=status.st_size))
+            session = codec.decode_session(read_whole(directory.fs, fd, size=status.st_size), modified_at(status))
         except ValueError as error:
             raise CorruptSessionError(path, str(error)) from error
         except MemoryError as error:

@@ -59,7 +59,7 @@ def restore(directory: SessionDirectory, trash: Trash, entry_id: str, now: datet
         StoreIOError: The entry still exists. The session may exist as well, if its name could not be synced.
     """
     directory.check_owned()
-    session = _decode(trash, entry_id)
+    session = _decode(trash, entry_id, now)
     _put_in_place(directory, session, now, still_in="the trash")
     _remove_entry(trash, entry_id, "Restored session is still in the trash as well")
     return session.session_id
@@ -161,9 +161,9 @@ def _remove_entry(trash: Trash, entry_id: str, failure: str) -> None:
             log.warning(failure, path=str(trash.path_of(entry_id)), reason=removal.reason)
 
 
-def _decode(trash: Trash, entry_id: str) -> Session:
+def _decode(trash: Trash, entry_id: str, now: datetime) -> Session:
     try:
-        session = codec.decode_session(trash.read(entry_id))
+        session = codec.decode_session(trash.read(entry_id), now)
         _check_ids(session, entry_id.removesuffix(SUFFIX))
     except ValueError as error:
         raise CorruptTrashError(trash.path_of(entry_id), f"it holds no session that can be used: {error}") from error
