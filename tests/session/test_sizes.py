@@ -6,11 +6,15 @@ import gc
 import json
 import tracemalloc
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from miniclaw.errors import SessionTooLargeError
+from miniclaw.session.format import codec
 from miniclaw.session.format.codec import decode_session
+from miniclaw.session.format.content import content_of
 from miniclaw.session.format.footprint import append_message, message_bytes, session_bytes
 from miniclaw.session.types import Message, Session, ToolCall
 from tests.fakes.samples import session_dict
@@ -67,6 +71,36 @@ def test_session_bytes_of_no_messages_is_about_what_it_takes() -> None:
     finally:
         tracemalloc.stop()
     assert session_bytes(sessions[0]) == pytest.approx(allocated / 100, rel=0.25)
+
+
+LARGE = "x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("fields", "least"),
+    [
+        ({"x": LARGE}, 1_000_000),
+        ({LARGE: 0}, 1_000_000),
+        ({"created_at": LARGE}, 1_000_000),
+        ({"session_id": f"telegram_{LARGE}", "chat_id": LARGE}, 2_000_000),
+        ({"messages": [{"role": "user", "content": "", "timestamp": NOW.isoformat(), "x": LARGE}]}, 1_000_000),
+        ({"messages": [{"role": "user", "content": "", "timestamp": LARGE}]}, 1_000_000),
+        ({"messages": [{"role": LARGE}]}, 2_000_000),
+    ],
+)
+def test_session_bytes_counts_every_part_of_a_file(fields: dict[str, Any], least: int) -> None:
+    """No text of a file is held in memory uncounted, whichever field it stands in: the bound would not see it."""
+    session = decode_session(json.dumps({**session_dict("telegram_1", NOW), "messages": [], **fields}).encode())
+    assert least < session_bytes(session) < least + 5000
+
+
+def test_content_of_too_large_by_its_unknown_fields_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that does not fit is refused before anything is written, at each of its autosaves."""
+    data = json.loads(file_of(1000, content="N" * 100)) | {"x": LARGE}
+    session = decode_session(json.dumps(data).encode())
+    monkeypatch.setattr(codec, "MAX_SESSION_BYTES", 1_200_000)
+    with pytest.raises(SessionTooLargeError):
+        content_of(session, Path("sessions"), "telegram_1.json")
 
 
 def test_append_message_counts_as_counting_anew() -> None:

@@ -25,7 +25,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from miniclaw.errors import InvalidMessageError
-from miniclaw.session.format.footprint import SOURCE
+from miniclaw.session.format.footprint import SOURCE, SessionSource
 from miniclaw.session.names import parts_of
 from miniclaw.session.types import NO_TIME, AwareDatetime, Message, Session, SessionHeader
 
@@ -58,14 +58,6 @@ class _Envelope(Struct):
     last_accessed: AwareDatetime
     messages: list[Raw] = msgspec.field(default_factory=list)
     pinned: bool = False
-
-
-class _SessionSource(Struct):
-    """The parts of a session's file beside the values of its fields. Created once, never changed."""
-
-    extra: bytes  # the unknown members, with commas between them
-    times: dict[str, tuple[datetime, Raw]]
-    tells_pinned: bool  # True also for a pin that is false; our own files leave that out
 
 
 _encode = msgspec.json.Encoder().encode
@@ -237,7 +229,7 @@ def _decode_unusual(parts: Outline, modified: datetime | None) -> Session:
 def _session(
     header: SessionHeader, created_at: datetime, messages: list[Raw], fields: dict[str, Raw], extra: bytes
 ) -> Session:
-    """Return a session with its `_SessionSource` attached."""
+    """Return a session with its `SessionSource` attached."""
     session = Session(
         header.session_id, header.channel, header.chat_id, created_at, header.last_accessed, pinned=header.pinned
     )
@@ -247,7 +239,7 @@ def _session(
         time = message.timestamp
         session.messages.append(message)
     times = {key: (getattr(session, key), fields[key].copy()) for key in _TIMES if key in fields}
-    vars(session)[SOURCE] = _SessionSource(extra, times, "pinned" in fields)
+    vars(session)[SOURCE] = SessionSource(extra, times, "pinned" in fields)
     return session
 
 
@@ -354,7 +346,7 @@ def encode_in_pieces(session: Session) -> Iterator[bytearray]:
     """
     from miniclaw.session.format.encoding_steps import steps  # noqa: PLC0415 - start-up time: a reader encodes nothing
 
-    source: _SessionSource | None = vars(session).get(SOURCE)
+    source: SessionSource | None = vars(session).get(SOURCE)
     out = bytearray(_encode(_header(session, source)))
     out[-1:] = b',"messages":[]'
     is_first = True
@@ -375,7 +367,7 @@ def encode_in_pieces(session: Session) -> Iterator[bytearray]:
     yield out
 
 
-def _header(session: Session, source: _SessionSource | None) -> dict[str, str | datetime | bool | Raw]:
+def _header(session: Session, source: SessionSource | None) -> dict[str, str | datetime | bool | Raw]:
     header: dict[str, str | datetime | bool | Raw] = {
         "session_id": session.session_id,
         "channel": session.channel,

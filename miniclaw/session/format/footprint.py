@@ -8,8 +8,11 @@ avoids that).
 
 from __future__ import annotations
 
+from datetime import datetime
 from sys import getsizeof
 from typing import Final
+
+from msgspec import Raw, Struct
 
 from miniclaw.session.types import Message, Session
 
@@ -18,13 +21,27 @@ SOURCE: Final = "_source"
 
 _BYTES: Final = "_bytes"  # likewise, for the count of a session
 
-_SESSION_BYTES: Final = 1300  # the object, its three ids, two times, list and dict, and the known state of its file
+_SESSION_BYTES: Final = 1110  # the object, two times, list and dict, and the known state of its file
 _MESSAGE_BYTES: Final = 155  # the object, its time, and its place in the list; the role is shared
 _ASCII_BYTES: Final = getsizeof("")  # an ASCII string without its characters
 _CALLS_BYTES: Final = 48  # the tuple
 _CALL_BYTES: Final = 64  # the object and its place in the tuple
 _SOURCE_BYTES: Final = 250  # the dict, and an object around the text
 _RAW_BYTES: Final = 33  # a bytes object without its content
+
+
+class SessionSource(Struct):
+    """The parts of a session's file beside the values of its fields. Created once, never changed.
+
+    Attributes:
+        extra: The unknown members, with commas between them.
+        times: The times as they were read, with their source texts.
+        tells_pinned: True also for a pin that is false; our own files leave that out.
+    """
+
+    extra: bytes
+    times: dict[str, tuple[datetime, Raw]]
+    tells_pinned: bool
 
 
 def message_bytes(message: Message) -> int:
@@ -49,7 +66,11 @@ def session_bytes(session: Session) -> int:
     """Return about how many bytes a session takes; the first call counts them and stores the count with the session."""
     size: int | None = vars(session).get(_BYTES)
     if size is None:
-        size = vars(session)[_BYTES] = _SESSION_BYTES + sum(map(message_bytes, session.messages))
+        size = _SESSION_BYTES + sum(map(getsizeof, (session.session_id, session.channel, session.chat_id)))
+        source: SessionSource | None = vars(session).get(SOURCE)
+        if source is not None:
+            size += len(source.extra) + sum(len(memoryview(text)) for _, text in source.times.values())
+        size = vars(session)[_BYTES] = size + sum(map(message_bytes, session.messages))
     return size
 
 
