@@ -12,6 +12,10 @@ def main() -> None:
 
         sys.stdout.write(f"miniclaw {VERSION}\n")
         return
+    if "gateway" in sys.argv[1:]:
+        from miniclaw.daemon.early_signals import hold  # noqa: PLC0415
+
+        hold()  # before the other imports, which take most of the start
     import gc  # noqa: PLC0415
     import signal  # noqa: PLC0415
 

@@ -34,6 +34,7 @@ from miniclaw.clock import Clock, Now
 from miniclaw.config import Config, Home, SessionConfig
 from miniclaw.config.in_force import ConfigInForce
 from miniclaw.daemon import signals
+from miniclaw.daemon.early_signals import HANGUP
 from miniclaw.daemon.notify import teller
 from miniclaw.daemon.reload import Reload
 from miniclaw.errors import StoreError
@@ -73,7 +74,7 @@ class _Shutdown:
         with signals.receiving() as received:
             task_status.started()
             async for number in received:
-                if number == signals.HANGUP and self._on_hangup is not None:
+                if number == HANGUP and self._on_hangup is not None:
                     self._on_hangup()
                     continue
                 log.info("Signal received", signal=signals.name_of(number), haste=self.requested.is_set())

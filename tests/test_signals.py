@@ -13,6 +13,7 @@ import trio
 
 from miniclaw.config import Config, Home
 from miniclaw.daemon import signals
+from miniclaw.daemon.early_signals import STRAY
 from miniclaw.gateway import Running, run_gateway
 from tests.fakes.logs import LogRecorder
 from tests.fakes.patience import PATIENCE_SECONDS
@@ -31,7 +32,7 @@ def test_every_signal_ends_means_nothing_or_is_known_to_kill() -> None:
     # What does not kill: the interpreter ignores the first two, the system stops for some and ignores the others.
     harmless = {"SIGPIPE", "SIGXFSZ", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGCHLD", "SIGCONT", "SIGURG"}
     harmless |= {"SIGWINCH", "SIGINFO"} | ({"SIGIO"} if sys.platform == "darwin" else set())
-    received = {signals.name_of(number) for number in (*signals.ENDING, *signals.STRAY)} | {"SIGHUP"}
+    received = {signals.name_of(number) for number in (*signals.ENDING, *STRAY)} | {"SIGHUP"}
     assert {signals.name_of(number) for number in signal.valid_signals()} <= received | crashes | harmless
     assert not received & (crashes | harmless)
 
@@ -40,7 +41,7 @@ def test_gateway_stray_signals_mean_nothing(program: Program) -> None:
     """An administrator's slip kills nothing: what was said and is not saved yet is saved at the end."""
     program.write_config("[session]\npersistence_interval = '1h'\n")
     with signalled_gateway(program) as gateway:
-        for number in sorted(signals.STRAY):
+        for number in sorted(STRAY):
             name = signals.name_of(number)
             assert gateway.send(number, "Signal ignored")["signal"] == name
         assert program.run("chat", "--as", "me", "-m", "precious").out == "precious\n"
@@ -53,6 +54,53 @@ def test_gateway_signals_that_ask_for_the_end_end_it_cleanly(program: Program, n
     """Ctrl-\\ as well as a power supply that fails: the sessions are flushed."""
     with signalled_gateway(program) as gateway:
         assert gateway.end(number) == 0
+
+
+EARLY = """
+import os, sys
+
+class Sender:
+    def find_spec(self, name, *_):
+        if name == "miniclaw.cli":
+            for number in sys.argv.pop().split(","):
+                os.kill(os.getpid(), int(number))
+
+sys.meta_path.insert(0, Sender())
+from miniclaw.__main__ import main
+main()
+"""
+"""The program, which sends itself the signals of its last argument when it imports the first of its parts."""
+
+
+def early_gateway(program: Program, *numbers: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", EARLY, "gateway", "--port", "0", ",".join(str(int(number)) for number in numbers)],
+        env=program._environment({}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_gateway_signals_during_its_imports_mean_what_they_mean_later(program: Program) -> None:
+    """SIGHUP and a stray signal do not kill a gateway that is only starting, and are not forgotten."""
+    with early_gateway(program, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR1) as process:
+        try:
+            gateway = Signalled(process)
+            gateway.read_until("Gateway started")
+            barrier(gateway)
+            if "Configuration reloaded" not in [event["event"] for event in gateway.events]:
+                gateway.read_until("Configuration reloaded")
+            assert gateway.end() == 0
+        finally:
+            process.kill()
+    assert [event["signal"] for event in gateway.events if event["event"] == "Signal ignored"] == ["SIGUSR1"] * 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_gateway_signals_that_ask_for_the_end_end_it_during_its_imports(program: Program, number: int) -> None:
+    """A gateway that has opened nothing yet ends at once."""
+    with early_gateway(program, number) as process:
+        assert process.wait(PATIENCE_SECONDS) == -number
 
 
 IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)

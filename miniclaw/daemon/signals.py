@@ -4,7 +4,7 @@
 default kill a process, are ignored. Only SIGKILL and the signals of a crash (SIGSEGV, SIGABRT, …) still kill.
 
 A signal that was ignored when the program started remains ignored: SIGHUP under ``nohup``, SIGINT in a background job
-of a shell. A stray signal that already has a handler keeps it.
+of a shell. A stray signal that already has a handler keeps it. `miniclaw.daemon.early_signals` holds signals before.
 """
 
 from __future__ import annotations
@@ -16,37 +16,25 @@ from typing import Final
 
 import trio
 
+from miniclaw.daemon.early_signals import HANGUP, STRAY, has_no_handler, known, release
 from miniclaw.loggers import get_logger
 
-
-def _known(*names: str) -> Iterator[int]:
-    """Yield the signals of these names that this system has."""
-    for name in names:
-        if hasattr(signal, name):
-            yield getattr(signal, name)
-
-
-ENDING: Final = frozenset(_known("SIGTERM", "SIGINT", "SIGQUIT", "SIGPWR", "SIGXCPU"))
+ENDING: Final = frozenset(known("SIGTERM", "SIGINT", "SIGQUIT", "SIGPWR", "SIGXCPU"))
 """Besides the usual two: Ctrl-\\, a failing power supply, and a limit of processor time, which SIGKILL follows."""
-
-HANGUP: Final = signal.SIGHUP
-
-STRAY: Final = frozenset(
-    (
-        *_known("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPOLL", "SIGSTKFLT"),
-        *(range(signal.SIGRTMIN, signal.SIGRTMAX + 1) if hasattr(signal, "SIGRTMIN") else ()),
-    )
-)
 
 log = get_logger("miniclaw.signals")
 
 
 @contextmanager
 def receiving() -> Iterator[AsyncIterator[int]]:
-    """Receive signals for a block, on the main thread: those of `ENDING`, and SIGHUP. A stray one is logged at INFO."""
+    """Receive signals for a block, on the main thread: those of `ENDING`, and SIGHUP. A stray one is logged at INFO.
+
+    Signals that were held are received first.
+    """
     meant = [number for number in (*ENDING, HANGUP) if signal.getsignal(number) is not signal.SIG_IGN]
-    stray = [number for number in STRAY if signal.getsignal(number) is signal.SIG_DFL]
+    stray = [number for number in STRAY if has_no_handler(number)]
     with trio.open_signal_receiver(*meant, *stray) as received:
+        release()
         yield _without_stray(received)
 
 
