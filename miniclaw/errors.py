@@ -192,6 +192,10 @@ class RemovalPendingError(SessionFileError):
     """A removal or a move that continues after its caller stopped waiting; log and history report its outcome."""
 
 
+class NotRemovedError(SessionFileError):
+    """A session that was moved, but whose old file could not be removed; the file may still be captured."""
+
+
 class SessionExistsError(SessionFileError):
     """A session that would be restored or moved to the id of an existing one. Nothing was changed."""
 

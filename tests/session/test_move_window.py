@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.errors import SessionExistsError, SessionFileError
+from miniclaw.errors import NotRemovedError, SessionExistsError, SessionFileError
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.removal.relocation import NotRemovedError, relocate
+from miniclaw.session.removal.relocation import relocate
 from tests.fakes.clock import WallClock
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import read_contents, session_dict, write_session

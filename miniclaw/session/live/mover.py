@@ -15,6 +15,7 @@ from typing import Final
 
 from miniclaw.errors import (
     InvalidSessionIdError,
+    NotRemovedError,
     RemovalPendingError,
     SessionExistsError,
     SessionFileError,
@@ -28,7 +29,7 @@ from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SessionMemory
 from miniclaw.session.live.saver import SessionSaver
 from miniclaw.session.live.store_protocol import SessionStore
-from miniclaw.session.removal.relocation import CALLED_OFF, NotRemovedError, Relocation
+from miniclaw.session.removal.relocation import CALLED_OFF, Relocation
 from miniclaw.session.threads import Epilogue, Job, Late
 
 PENDING: Final = "the disk has not answered yet; the move goes on, and the log says how it ends"

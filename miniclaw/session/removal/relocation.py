@@ -18,7 +18,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from miniclaw.errors import SessionExistsError, SessionFileError, StoreError, StoreIOError
+from miniclaw.errors import NotRemovedError, SessionExistsError, SessionFileError, StoreError, StoreIOError
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import READ_FLAGS, fill, opened, store_errors
@@ -40,10 +40,6 @@ _STILL_HERE: Final = "the session was moved, and is still here as well"
 _GONE: Final = frozenset({"removed", "vanished"})
 
 log = get_logger("miniclaw.session.store")
-
-
-class NotRemovedError(SessionFileError):
-    """A session that has its new place, and whose old file could not be removed; the file may still be captured."""
 
 
 class Relocation(Struct, frozen=True):
