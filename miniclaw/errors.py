@@ -154,8 +154,7 @@ class RuntimeClosedError(StoreError):
 class UnsavedSessionsError(StoreError):
     """The session runtime has ended with sessions that could not be saved, `session_ids`; the log has the reasons.
 
-    It is raised on leaving the block of `open_runtime`. If the block raised as well, or was cancelled, a group of both
-    is raised.
+    It is raised on leaving the block of `open_runtime`, in a group with an error or a cancellation of the block.
     """
 
     def __init__(self, session_ids: Sequence[str]) -> None:
@@ -270,8 +269,7 @@ class StoreIOError(SessionFileError):
     def __init__(self, path: Path, operation: str, cause: OSError) -> None:
         self.operation = operation
         self.errno = cause.errno
-        text = cause.strerror or str(cause)
-        super().__init__(path, f"could not {operation}: {text}")
+        super().__init__(path, f"could not {operation}: {cause.strerror or cause}")
 
 
 class SessionsDirectoryError(SessionFileError):
@@ -316,8 +314,7 @@ class GatewayStalledError(GatewayError):
 
     def __init__(self, pid: int | None, *, sent: bool = False) -> None:
         self.pid = pid
-        who = "" if pid is None else f" (process {pid})"
-        hint = "" if pid is None else f" `kill -CONT {pid}` lets a stopped process go on."
+        who, hint = ("", "") if pid is None else (f" (process {pid})", f" `kill -CONT {pid}` continues a stopped one.")
         late = " It may still do what it was asked for; `miniclaw history` tells." if sent else ""
         super().__init__(f"The gateway{who} does not answer; is it stopped?{hint}{late}")
 
@@ -361,8 +358,7 @@ class WorkspaceHeldError(StoreError):
         path: The directory.
         holder: The process, as far as it is known.
         stopping: True if that process has recorded that it is about to end.
-        socket: The socket at which the process would take commands if it were a gateway, and takes none; None: that
-            was not tried.
+        socket: The socket of a gateway, at which the process takes no commands; None: that was not tried.
     """
 
     def __init__(self, path: Path, holder: str, *, stopping: bool = False, socket: Path | None = None) -> None:

@@ -61,8 +61,7 @@ class SessionManager:
         ages: Returns the ages of sessions; None: computed by `clock` alone.
         policy: The retention policy; None: 30 days.
         max_live_sessions: Bound on the sessions in memory, at least 1; dirty ones and those in use may exceed it.
-        max_live_bytes: Approximate bound on the bytes of memory that they take, at least 1; may be exceeded likewise,
-            and by the session used last alone.
+        max_live_bytes: Approximate bound on their bytes, at least 1; the session used last alone may exceed it as well.
         on_overfull: Called when memory exceeds a bound, so that a save makes room.
 
     Attributes:
@@ -79,7 +78,7 @@ class SessionManager:
         policy: RetentionPolicy | None = None,
         max_live_sessions: int = MAX_LIVE_SESSIONS,
         max_live_bytes: int = MAX_LIVE_BYTES,
-        on_overfull: Callable[[], None] | None = None,
+        on_overfull: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -128,8 +127,6 @@ class SessionManager:
         Raises:
             InvalidSessionIdError: The id is not of the form ``{channel}_{chat_id}``.
             StoreError: The session exists but could not be read.
-
-        Cancellation: as for `get_or_create_session`.
         """
         try:
             return self._touch(await self._loader.use(session_id))
@@ -155,7 +152,7 @@ class SessionManager:
         message = codec.check_message(message)
         entry = await self._loader.use(session_id)
         if self._memory.append(entry, message):
-            self._call_for_save()
+            self.on_overfull()
         return self._touch(entry)
 
     @asynccontextmanager
@@ -207,10 +204,7 @@ class SessionManager:
         await self._gate.drain()
 
     async def flush(self) -> None:
-        """Save until no session is dirty, or until a save of all dirty sessions has failed.
-
-        Cancellation: as for `save_all_sessions`.
-        """
+        """Save until no session is dirty, or until a save of all dirty sessions has failed."""
         self._store.check_process()
         while dirty := self.dirty_sessions():
             if not (await self._saver.save(dirty)).saved:
@@ -239,8 +233,7 @@ class SessionManager:
         return self._memory.bytes
 
     def _call_for_save(self) -> None:
-        if self.on_overfull:
-            self.on_overfull()
+        self.on_overfull()
 
     def _touch(self, entry: Entry) -> Session:
         session = entry.session
@@ -303,7 +296,7 @@ class SessionManager:
         and then finds no session.
 
         Args:
-            session_id: The session.
+            session_id: Its id.
             erase: If true, the session is deleted for good, even if the policy keeps a trash.
             by: The actor, for the trash and the log.
             late: Takes a deletion that happened after `RemovalPendingError`; log and statistics have it by then.
@@ -317,9 +310,8 @@ class SessionManager:
         Cancellation: as for `Job.run`: a deletion that ends within `threads.GRACE_SECONDS` is returned.
         """
         split_session_id(session_id)
-        await self._gate.enter()
-        keep_for = None if erase else self.policy.trash_for
-        with self._gate.under_way():
+        async with self.operation():
+            keep_for = None if erase else self.policy.trash_for
             return await self._remover.delete(session_id, keep_for=keep_for, by=by, late=late)
 
     async def restore_session(self, text: str) -> str:
@@ -336,8 +328,7 @@ class SessionManager:
 
         Cancellation: the session may be restored or not; the entry or the session exists.
         """
-        await self._gate.enter()
-        with self._gate.under_way():
+        async with self.operation():
             session_id, entry_id = await self._store.find_trashed(text)
             async with self.locked(session_id, vacant=True) as lease:
                 await self._store.restore(entry_id, self._clock(), finished=lease.join())
@@ -348,9 +339,7 @@ class SessionManager:
     async def locked(self, session_id: str, *, vacant: bool = False) -> AsyncIterator[Lease]:
         """Hold the lock of a session's file for a block and for all work that joins the lease.
 
-        Args:
-            session_id: The session.
-            vacant: If true, the session must not be in memory, because a file is about to be put into its place.
+        With `vacant`, the session must not be in memory, because a file is about to be put into its place.
 
         Raises:
             SessionExistsError: `vacant` is true, and the session is in memory.
@@ -389,8 +378,7 @@ class SessionManager:
         """
         for each in (session_id, target_id):
             split_session_id(each)
-        await self._gate.enter()
-        with self._gate.under_way():
+        async with self.operation():
             return await self._mover.move(session_id, target_id, by=by, late=late)
 
     async def set_pinned(self, session_id: str, pinned: bool) -> bool:

@@ -105,7 +105,7 @@ def test_acting_beside_a_stopped_gateway_is_exit_code_1_and_changes_nothing(
     assert (result.code, result.out) == (1, "")
     assert result.err == (
         f"miniclaw: The gateway (process {stopped.pid}) does not answer; is it stopped? "
-        f"`kill -CONT {stopped.pid}` lets a stopped process go on.\n"
+        f"`kill -CONT {stopped.pid}` continues a stopped one.\n"
     )
     assert stopped.program.content() == before
 
