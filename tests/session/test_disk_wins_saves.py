@@ -261,6 +261,33 @@ async def test_own_save_that_could_not_be_synced_is_no_change(
     assert quarantined(path) == []
 
 
+@pytest.mark.parametrize("change", ["deletion", "edit"])
+async def test_state_that_a_save_has_found_holds_also_if_it_could_not_be_synced(
+    manager: SessionManager, clock: WallClock, saved: Session, path: Path, fs: FaultyOs, logs: LogRecorder, change: str
+) -> None:
+    """Memory follows the file that is in place, whatever the save reports; the next one finds its own."""
+    logs.expect_error("Session could not be saved; it stays in memory for the next try")
+    await manager.get_session(WEB_1)
+    if change == "deletion":
+        await say(manager, clock, "accepted")
+        path.unlink()
+    else:
+        edit(path)
+    directory = os.stat(path.parent).st_ino
+
+    def refuse(name: str, args: tuple[object, ...]) -> None:
+        if name == "fsync" and isinstance(args[0], int) and os.fstat(args[0]).st_ino == directory:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    fs.on(refuse)
+    assert (await manager.save_all_sessions()).failed == (WEB_1,)
+    fs.clear()
+    await say(manager, clock, "more")
+    await manager.save_all_sessions()
+    assert texts(path) == (["accepted", "more"] if change == "deletion" else ["edited", "more"])
+    assert quarantined(path) == []
+
+
 async def test_place_that_cannot_be_cleared_fails_the_save_and_loses_nothing(
     manager: SessionManager, clock: WallClock, saved: Session, path: Path, fs: FaultyOs, logs: LogRecorder
 ) -> None:
