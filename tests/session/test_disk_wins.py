@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from miniclaw.errors import SessionNotFoundError
+from miniclaw.errors import SessionNotFoundError, StoreIOError
 from miniclaw.session.live.loader import LOOK_SECONDS
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
@@ -20,6 +20,7 @@ from miniclaw.session.types import Message, Session
 from tests.fakes.by_hand import WEB_1, damage, edit, link, misname, quarantined, replace, say, texts
 from tests.fakes.clock import WallClock
 from tests.fakes.os_calls import FaultyOs
+from tests.fakes.samples import write_session
 from tests.fakes.threads import wait_in_thread
 
 
@@ -127,6 +128,25 @@ async def test_session_that_is_evicted_during_the_look_is_saved_with_its_next_me
         gate.opened.set()
     await manager.save_all_sessions()
     assert texts(path) == ["secret", "more"]
+
+
+async def test_file_that_appears_during_an_adoption_is_not_overwritten(
+    manager: SessionManager, clock: WallClock, sessions_dir: Path, fs: FaultyOs
+) -> None:
+    """A file under an earlier name takes our own name only while that is free."""
+    ours = write_session(sessions_dir, "slack_U2", clock.now, messages=[])
+    new, earlier = ours.read_bytes(), ours.rename(sessions_dir / "slack_U2.json")
+    appearing = iter([new])
+
+    def hook(called: str, args: tuple[object, ...]) -> None:
+        if called == "open" and args[0] == earlier.name and (content := next(appearing, None)):
+            ours.write_bytes(content)
+
+    fs.on(hook)
+    with pytest.raises(StoreIOError):
+        await manager.get_session("slack_U2")
+    assert (ours.read_bytes(), earlier.exists()) == (new, True)
+    assert await manager.get_session("slack_U2") is not None
 
 
 async def test_held_session_that_left_memory_is_compared_as_well(

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
-from miniclaw.session.disk.atomic import store_errors
+from miniclaw.session.disk.atomic import rename_exclusively, store_errors
 from miniclaw.session.disk.spelling import is_spelled, spellings
 from miniclaw.session.files.ownable import OwnableDirectory
 from miniclaw.session.files.quarantine_folder import quarantine
@@ -23,11 +23,11 @@ def adopt(directory: OwnableDirectory, name: str, ours: str) -> None:
         ours: Our own name.
 
     Raises:
-        StoreIOError: The file still has its earlier name.
+        StoreIOError: The file still has its earlier name; another program may have made a file of our own name.
     """
     directory.check_owned()
     with store_errors(directory.path / name, f"rename to {ours}"), suppress(FileNotFoundError):
-        directory.fs.rename(name, ours, src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
+        rename_exclusively(directory.fs, name, ours, src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
 
 
 def make_way(directory: OwnableDirectory, ours: str) -> None:
