@@ -196,14 +196,14 @@ class NotRemovedError(SessionFileError):
 
 
 class SessionExistsError(SessionFileError):
-    """A session that would be restored or moved to the id of an existing one. Nothing was changed."""
+    """A session that would be restored or moved to a place that is taken. Nothing was changed."""
 
     def __init__(self, path: Path, session_id: str) -> None:
         self.session_id = session_id
         super().__init__(
             path,
-            f"there is a session {session_id!r}, and none is ever overwritten; delete it first (a damaged file can be "
-            "moved to quarantine), or leave both",
+            f"the place of the session {session_id!r} is taken, and nothing is ever overwritten; delete the session "
+            "there (what is no session can be moved to quarantine), or leave both",
         )
 
 

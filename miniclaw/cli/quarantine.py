@@ -146,10 +146,10 @@ def delete(settings: Settings, *, names: tuple[str, ...], erase: bool, dry_run: 
 def _what_happens(found: Sequence[QuarantinedFile], *, to_trash: bool) -> tuple[str, str]:
     """Return a question and a sentence about the deletion of files: for good, or to the trash."""
     what = f"{count(len(found), 'file')} in quarantine, {format_size(sum(file.size for file in found))},"
-    too_large = sum(file.size > MAX_SESSION_BYTES for file in found)
-    if not to_trash or too_large == len(found):
+    for_good = sum(file.size > MAX_SESSION_BYTES or not file.is_file for file in found)
+    if not to_trash or for_good == len(found):
         return f"Delete {what} for good?", f"{what} would be deleted for good"
-    rest = f" ({too_large:,} too large for it: for good)" if too_large else ""
+    rest = f" ({for_good:,} that it cannot hold: for good)" if for_good else ""
     return f"Move {what} to the trash{rest}?", f"{what} would be moved to the trash{rest}"
 
 
@@ -180,7 +180,8 @@ def _deleted(outcome: FileOutcome, trash_for: timedelta | None) -> str:
 def add(settings: Settings, files: tuple[str, ...]) -> None:
     """Move files out of the sessions' way, into quarantine: damaged ones, and copies that a sync program has made.
 
-    FILE is the name of a file in the sessions directory, or its path. A sound session in its place is refused.
+    FILE is the name of a file in the sessions directory, or its path; it may also be a directory or a link. A sound
+    session in its place is refused.
     """
     refuse_if_held(settings)
     log_to_terminal(settings)

@@ -94,7 +94,7 @@ class Leftover(Struct, frozen=True, gc=False):
         since: Time at which it was removed, quarantined or last written, aware; None: unknown.
         expires_at: Time from which an entry of the trash may be deleted, aware; None: unknown, or of another kind.
         header: Header of the session in a ``quarantined`` or ``legacy`` file; None: the file holds no usable session.
-        readable: False if the system refused to read a ``quarantined`` file; no rule deletes such a file.
+        readable: False if the content of a ``quarantined`` file is unknown; no rule deletes such a file.
         from_quarantine: True if an entry of the trash was removed from quarantine.
     """
 
@@ -179,7 +179,8 @@ class QuarantinedFile(Struct, frozen=True):
         size: Bytes.
         header: Header of the session that it holds; None: the session is not sound.
         problem: The problem, in a sentence; empty: the session is sound.
-        readable: False: the system refused to read the file, and its content is unknown.
+        readable: False: its content is unknown, because the system refused to read it, or because it is no file.
+        is_file: False: it is a directory, a link, a FIFO or the like, as `problem` says; its size counts as 0.
     """
 
     id: str
@@ -189,3 +190,4 @@ class QuarantinedFile(Struct, frozen=True):
     header: SessionHeader | None = None
     problem: str = ""
     readable: bool = True
+    is_file: bool = True

@@ -37,7 +37,7 @@ def test_move_to_a_chat_that_has_a_session_is_refused(program: Program) -> None:
     before = [path.read_bytes() for path in paths]
     result = program.run("sessions", "move", "web_anna", "web_bernd")
     assert (result.code, result.out) == (1, "")
-    assert "there is a session 'web_bernd', and none is ever overwritten" in result.err
+    assert "the place of the session 'web_bernd' is taken, and nothing is ever overwritten" in result.err
     assert [path.read_bytes() for path in paths] == before
     assert program.run("history", "--json").json == []
 

@@ -71,21 +71,44 @@ def test_list_tells_what_is_in_each_file_now_and_when_it_goes(program: Program) 
     assert [row[5] for row in cells[1:]] == [path.name.replace("\x1b", "\\x1b") for path in files]
 
 
-@pytest.mark.parametrize(
-    ("make", "what"),
-    [(lambda path: path.symlink_to("/etc/passwd"), "it is a symbolic link"), (os.mkfifo, "it is a FIFO"),
-     (os.mkdir, "it is a directory"), (lambda path: path.with_name("notes").write_text("mine"), "its name is not that")],
-    ids=["link", "FIFO", "folder", "note"],
-)  # fmt: skip
-def test_list_leaves_alone_what_is_not_ours(program: Program, make: Callable[[Path], Any], what: str) -> None:
-    """It is named on standard error, and neither listed nor followed."""
-    path = _lay(program, "web_a.json")
-    path.unlink()
-    make(path)
+def test_list_leaves_alone_what_is_not_ours(program: Program) -> None:
+    """An entry of another name is named on standard error, and not listed."""
+    _lay(program, "web_a.json").rename(program.sessions_dir / ".quarantine" / "notes")
     result = program.run("quarantine", "list")
     assert (result.code, len(result.lines)) == (0, 1)
-    assert result.err.startswith("left alone: .quarantine/")
-    assert what in result.err
+    assert result.err.startswith("left alone: .quarantine/notes: its name is not that")
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [(lambda path: path.symlink_to("/etc/passwd"), "a symbolic link"), (os.mkfifo, "a FIFO"), (os.mkdir, "a directory")],
+    ids=["link", "FIFO", "folder"],
+)  # fmt: skip
+def test_what_is_no_file_is_listed_and_deleted_for_good(
+    program: Program, make: Callable[[Path], Any], kind: str
+) -> None:
+    """It goes in as it stood in a chat's place, is shown as such, and out by hand alone; a full folder is refused."""
+    path = program.add("web_a", days=1)
+    path.unlink()
+    make(path)
+    assert program.run("quarantine", "add", path.name).code == 0
+    (kept,) = _lying(program)
+    (row,) = program.run("quarantine", "list", "--json").json
+    assert (row["problem"], row["bytes"], row["goes_at"]) == (f"it is {kind}, not a file", 0, None)
+    assert program.run("status", "--json").json["quarantine"] == {"files": 1, "bytes": 0}
+    for command in ("show", "restore"):
+        result = program.run("quarantine", command, "web_a")
+        assert (result.code, kind in result.err) == (1, True)
+    folder = program.sessions_dir / ".quarantine" / kept
+    if folder.is_dir() and not folder.is_symlink():
+        (folder / "important").write_text("x")
+        result = program.run("quarantine", "delete", "web_a", "--yes")
+        assert result.code == 1
+        assert "it is a directory with files in it" in result.err
+        (folder / "important").unlink()
+    result = program.run("quarantine", "delete", "web_a", "--yes")
+    assert (result.code, result.out) == (0, f"Deleted {kept}, 0 B; it is gone for good.\n")
+    assert _lying(program) == []
 
 
 def test_list_json_is_the_files(program: Program) -> None:
@@ -214,7 +237,7 @@ def test_restore_over_a_session_or_a_damaged_file_changes_nothing(program: Progr
         result = program.run("quarantine", "restore", "web_x")
         assert (result.code, result.out) == (1, "")
         assert str(place) in result.err
-        assert "none is ever overwritten" in result.err
+        assert "nothing is ever overwritten" in result.err
         assert place.read_bytes() == content
     assert program.run("quarantine", "add", "web_x.json").code == 0
     first = next(name for name in _lying(program) if name.endswith("-00000000"))

@@ -136,7 +136,7 @@ def test_restore_over_a_session_changes_nothing(program: Program) -> None:
     result = program.run("trash", "restore", "web_a")
     assert (result.code, result.out) == (1, "")
     assert str(path) in result.err
-    assert "none is ever overwritten" in result.err
+    assert "nothing is ever overwritten" in result.err
     after = program.content()
     assert after[str(path)] == before[str(path)]
     assert [name for name in after if name.endswith(".gz")] == [name for name in before if name.endswith(".gz")]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,3 +39,15 @@ def write_session(sessions_dir: Path, session_id: str, last_accessed: datetime, 
 def read_contents(path: Path) -> list[str]:
     """Return what the messages of a session file say, oldest first."""
     return [message["content"] for message in json.loads(path.read_bytes())["messages"]]
+
+
+def make_socket(path: Path) -> None:
+    """Make a socket, to which no process listens."""
+    cwd = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(path.parent)  # a socket's path may only be short
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(path.name)
+    finally:
+        os.fchdir(cwd)
+        os.close(cwd)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from miniclaw.session.trash.trash import TRASH_NAME
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
-from tests.fakes.samples import session_dict, write_session
+from tests.fakes.samples import make_socket, session_dict, write_session
 from tests.session.scans import scan
 
 OLD = "2020-01-01T00:00:00Z"
@@ -99,23 +98,12 @@ def _directory(path: Path) -> None:
     (path / "precious").write_text("x")
 
 
-def _socket(path: Path) -> None:
-    cwd = os.open(".", os.O_RDONLY)
-    try:
-        os.chdir(path.parent)  # a socket's path may only be short
-        with socket.socket(socket.AF_UNIX) as bound:
-            bound.bind(path.name)
-    finally:
-        os.fchdir(cwd)
-        os.close(cwd)
-
-
 @pytest.mark.parametrize(
     "make",
     [
         _directory,
         os.mkfifo,
-        _socket,
+        make_socket,
         lambda path: path.symlink_to("/etc/passwd"),
         lambda path: path.symlink_to("nowhere"),
         lambda path: path.symlink_to(path.name),

@@ -30,7 +30,7 @@ from miniclaw.session.types import Session
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
-from tests.fakes.samples import session_dict, write_session
+from tests.fakes.samples import make_socket, session_dict, write_session
 from tests.fakes.work_folder import left_in_work
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -291,9 +291,9 @@ def test_load_adoption_failing_leaves_the_file(sessions_dir: Path) -> None:
     assert bare.exists()
 
 
-@pytest.mark.parametrize("kind", ["link", "fifo", "directory", "dangling"])
+@pytest.mark.parametrize("kind", ["link", "fifo", "directory", "dangling", "socket"])
 def test_load_no_regular_file_is_refused(sessions_dir: Path, tmp_path: Path, kind: str) -> None:
-    """A link, a FIFO or a directory under a session's name is neither followed nor waited for nor taken as missing."""
+    """A link, a FIFO, a socket or a directory under a session's name is neither followed nor waited for nor taken as missing."""
     sessions_dir.mkdir(parents=True)
     path = sessions_dir / "telegram_1.json"
     if kind == "link":
@@ -302,6 +302,8 @@ def test_load_no_regular_file_is_refused(sessions_dir: Path, tmp_path: Path, kin
         path.symlink_to(tmp_path / "nowhere")
     elif kind == "fifo":
         os.mkfifo(path)
+    elif kind == "socket":
+        make_socket(path)
     else:
         path.mkdir()
     with SessionDirectory.open(sessions_dir) as directory:

@@ -28,7 +28,7 @@ from miniclaw.session.types import Message, Session, ToolCall
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
-from tests.fakes.samples import session_dict, write_session
+from tests.fakes.samples import make_socket, session_dict, write_session
 from tests.fakes.threads import until, wait_in_thread
 
 
@@ -219,7 +219,8 @@ def _too_large(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "put", [_another_chat, _too_large, Path.mkdir, os.mkfifo, lambda path: path.symlink_to("telegram_2.json")]
+    "put",
+    [_another_chat, _too_large, Path.mkdir, os.mkfifo, make_socket, lambda path: path.symlink_to("telegram_2.json")],
 )
 async def test_get_or_create_of_a_place_that_is_taken_keeps_what_is_there_and_begins_anew(
     manager: SessionManager, sessions_dir: Path, put: Callable[[Path], object], logs: LogRecorder

@@ -344,7 +344,7 @@ async def test_move_that_fails_after_its_caller_has_left_is_an_error(
     gate.opened.set()
     await until(lambda: not len(manager._locks))
     assert late == []
-    assert "there is a session" in logs.one("Move that outlasted its caller has failed")["error"]
+    assert "is taken" in logs.one("Move that outlasted its caller has failed")["error"]
     assert await manager.get_session(ID) is not None
     assert target.read_text() == "in the way"
 

@@ -24,7 +24,7 @@ from miniclaw.session.types import Session
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
-from tests.fakes.samples import session_dict, write_session
+from tests.fakes.samples import make_socket, session_dict, write_session
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 OLD = datetime(2026, 1, 1, tzinfo=UTC)
@@ -95,19 +95,34 @@ def test_name_that_is_no_file_of_the_directory_is_refused(directory: SessionDire
     assert quarantined(directory) == []
 
 
+@pytest.mark.parametrize("name", ["web_1.json", "notes"])
 @pytest.mark.parametrize(
-    "make", [lambda path: path.symlink_to("/etc/passwd"), os.mkfifo, os.mkdir], ids=["link", "FIFO", "folder"]
-)
-def test_what_is_no_file_is_refused(directory: SessionDirectory, make: Callable[[Path], Any]) -> None:
-    """A link, a FIFO and a folder stay, also where they take the place of a file at the last moment."""
-    path = directory.path / "web_1.json"
+    "make", [lambda path: path.symlink_to("/etc/passwd"), os.mkfifo, make_socket, os.mkdir],
+    ids=["link", "FIFO", "socket", "folder"],
+)  # fmt: skip
+def test_what_is_no_file_moves(directory: SessionDirectory, make: Callable[[Path], Any], name: str) -> None:
+    """Whatever stands in the way is moved as it is, a folder with its content, and no link is followed."""
+    path = directory.path / name
     make(path)
-    with pytest.raises(NotQuarantinedError, match="not a file"):
-        find_file(directory, path.name)
-    with pytest.raises(StoreError):
-        move_to_quarantine(directory, path.name)
-    assert os.path.lexists(path)
-    assert quarantined(directory) == []
+    if path.is_dir():
+        (path / "important").write_text("x")
+    before = path.lstat()
+    file_id, size = move_to_quarantine(directory, find_file(directory, name))
+    kept = directory.path / ".quarantine" / file_id
+    assert (size, kept.lstat().st_ino, kept.lstat().st_mode) == (0, before.st_ino, before.st_mode)
+    assert not os.path.lexists(path)
+    assert Path("/etc/passwd").exists()
+    assert not kept.is_dir() or (kept / "important").read_text() == "x"
+    assert directory.captured == {}
+
+
+@pytest.mark.parametrize("name", ["notes", "web_1.json.bak"])
+def test_file_of_another_name_is_never_captured(directory: SessionDirectory, fs: FaultyOs, name: str) -> None:
+    """A crash leaves it in its place or in quarantine: the recovery would not put it back."""
+    (directory.path / name).write_text("mine")
+    fs.calls.clear()
+    move_to_quarantine(directory, name)
+    assert [args[0] for called, args in fs.calls if called == "rename"] == [name]
 
 
 def test_name_that_is_no_text_is_found_as_it_is_shown(directory: SessionDirectory) -> None:

@@ -16,7 +16,6 @@ from miniclaw.errors import (
     AmbiguousQuarantineIdError,
     CorruptSessionError,
     QuarantinedFileNotFoundError,
-    StoreError,
     StoreIOError,
 )
 from miniclaw.session.files.directory import SessionDirectory
@@ -31,7 +30,7 @@ from miniclaw.session.removal.quarantine_files import (
 )
 from miniclaw.session.removal.quarantine_removal import leftover_of
 from tests.fakes.os_calls import FaultyOs
-from tests.fakes.samples import session_dict
+from tests.fakes.samples import make_socket, session_dict
 
 OLD = datetime(2026, 1, 1, tzinfo=UTC)
 STAMP = datetime(2026, 10, 1, 8, 30, 15, tzinfo=UTC)
@@ -95,21 +94,24 @@ def test_ids_of_any_kind_inside_a_file_make_no_path(directory: SessionDirectory,
 
 
 @pytest.mark.parametrize(
-    "make", [lambda path: path.symlink_to("/etc/passwd"), os.mkfifo, os.mkdir], ids=["link", "FIFO", "folder"]
-)
-def test_what_is_no_file_is_neither_listed_nor_found_nor_opened(
-    directory: SessionDirectory, make: Callable[[Path], Any]
+    ("make", "kind"),
+    [(lambda path: path.symlink_to("/etc/passwd"), "a symbolic link"), (os.mkfifo, "a FIFO"), (os.mkdir, "a directory"),
+     (make_socket, "a socket")],
+)  # fmt: skip
+def test_what_is_no_file_is_listed_and_found_and_not_opened(
+    directory: SessionDirectory, make: Callable[[Path], Any], kind: str
 ) -> None:
-    """A link, a FIFO and a folder in quarantine are nobody's sessions, and nothing waits for them."""
+    """A link, a FIFO, a socket or a folder is shown as such, no rule deletes it, and nothing waits for it."""
     path = lay(directory, f"web_1.json.{STAMPED}0")
     path.unlink()
     make(path)
-    assert list_quarantined(directory) == []
-    with pytest.raises(QuarantinedFileNotFoundError):
-        find_quarantined(directory, path.name)
-    with pytest.raises(StoreError):
+    (file,) = list_quarantined(directory)
+    assert (file.problem, file.size, file.is_file) == (f"it is {kind}, not a file", 0, False)
+    assert not leftover_of(file).readable
+    assert find_quarantined(directory, "web_1") == file
+    with pytest.raises(CorruptSessionError, match=kind):
         next(pieces_of(directory, path.name))
-    with pytest.raises(StoreError):
+    with pytest.raises(CorruptSessionError, match=kind):
         read_quarantined(directory, path.name)
 
 

@@ -150,7 +150,7 @@ def test_move_over_anything_is_refused(directory: SessionDirectory, name: str, m
     path = write_session(directory.path, ID, USED)
     make(directory.path / name)
     before = sorted(directory.path.iterdir()), path.read_bytes()
-    with pytest.raises(SessionExistsError, match="none is ever overwritten") as caught:
+    with pytest.raises(SessionExistsError, match="nothing is ever overwritten") as caught:
         relocate(directory, ID, "slack_U2", yes)
     assert (caught.value.path, caught.value.session_id) == (directory.path / name, "slack_U2")
     assert (sorted(directory.path.iterdir()), path.read_bytes()) == before

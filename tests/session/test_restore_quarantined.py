@@ -86,7 +86,7 @@ def test_restore_over_anything_is_refused(directory: SessionDirectory, name: str
     path = lay(directory, session("slack_U2"))
     make(directory.path / name)
     before = sorted(directory.path.iterdir())
-    with pytest.raises(SessionExistsError, match="quarantine add") as caught:
+    with pytest.raises(SessionExistsError, match="moved to quarantine") as caught:
         restore_quarantined(directory, ID, "slack_U2", NOW)
     assert (caught.value.path, caught.value.session_id) == (directory.path / name, "slack_U2")
     assert sorted(directory.path.iterdir()) == before

@@ -89,8 +89,8 @@ class SessionDirectory(OwnableDirectory):
         except FileNotFoundError:
             return None
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                return ProblemFile(name, "foreign", why_no_session_file(stat.S_IFLNK) or "")
+            if problem := self._why_no_file(name, dir_fd):
+                return ProblemFile(name, "foreign", problem)
             return ProblemFile(name, "unreadable", f"could not open it: {error.strerror}")
 
     def read_opened(
@@ -287,9 +287,15 @@ class SessionDirectory(OwnableDirectory):
                 with folder_opened(self.fs, folder, self.fd) as folder_fd:
                     return self._read_session_file_in(name, folder_fd)
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise NoSessionFileError(self.path / name, why_no_session_file(stat.S_IFLNK) or "") from error
+            if problem := self._why_no_file(name):
+                raise NoSessionFileError(self.path / name, problem) from error
             raise
+
+    def _why_no_file(self, name: str, dir_fd: int | None = None) -> str | None:
+        """Return the reason why an entry that cannot be opened, such as a link or a socket, can hold no session."""
+        with suppress(OSError, ValueError):
+            return why_no_session_file(self.fs.stat(name, dir_fd=self.fd if dir_fd is None else dir_fd).st_mode)
+        return None
 
     def _read_session_file_in(self, name: str, dir_fd: int) -> tuple[bytes, os.stat_result]:
         with opened(self.fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:

@@ -140,11 +140,19 @@ def _session_sizes(directory: SessionDirectory) -> Sizes:
 
 
 def _quarantine_sizes(directory: SessionDirectory) -> Sizes:
-    return _sizes(directory, QUARANTINE_NAME, lambda name: split_stamped(name) is not None)
+    return _sizes(directory, QUARANTINE_NAME, lambda name: split_stamped(name) is not None, only_files=False)
 
 
-def _sizes(directory: SessionDirectory, folder: str, is_wanted: Callable[[str], bool]) -> Sizes:
+def _sizes(
+    directory: SessionDirectory, folder: str, is_wanted: Callable[[str], bool], *, only_files: bool = True
+) -> Sizes:
     """Yield the sizes of the regular files with wanted names in a folder; a missing folder counts as empty.
+
+    Args:
+        directory: The sessions directory.
+        folder: The folder.
+        is_wanted: Selects by the name.
+        only_files: False: any other entry counts as well, with 0 bytes.
 
     Raises:
         StoreIOError: The folder cannot be listed.
@@ -163,5 +171,6 @@ def _sizes(directory: SessionDirectory, folder: str, is_wanted: Callable[[str], 
                 status = fs.stat(name, dir_fd=fd)
             except FileNotFoundError:
                 continue
-            if stat.S_ISREG(status.st_mode):
-                yield status.st_size
+            is_file = stat.S_ISREG(status.st_mode)
+            if is_file or not only_files:
+                yield status.st_size if is_file else 0

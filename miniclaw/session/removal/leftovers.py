@@ -1,9 +1,10 @@
 """Leftovers: files of ours that are no sessions in their places, found and removed. Synchronous, for threads.
 
-`miniclaw.session.entries.LeftoverKind` defines the kinds. A file belongs to a kind by its name *and* by being a regular
-file; a file that matches no pattern is foreign, and never touched. Retention decides if a leftover is old enough to be
-deleted (`miniclaw.session.retention`); this module only omits files that an earlier implementation or a save may still
-be writing. Quarantine age is the timestamp in the file name; the file's own times are the session's.
+`miniclaw.session.entries.LeftoverKind` defines the kinds. A file belongs to a kind by its name *and*, except in
+quarantine, by being a regular file; a file that matches no pattern is foreign, and never touched. Retention decides if
+a leftover is old enough to be deleted (`miniclaw.session.retention`); this module only omits files that an earlier
+implementation or a save may still be writing. Quarantine age is the timestamp in the file name; the file's own times
+are the session's.
 """
 
 from __future__ import annotations
@@ -134,17 +135,14 @@ def without_legacy_suffix(name: str) -> str:
 
 
 def list_foreign(directory: SessionDirectory, trash: Trash | None) -> list[ProblemFile]:
-    """Return the files in quarantine and in the trash that are not ours, for an administrator to examine.
+    """Return the entries of quarantine and trash that are not ours, for an administrator to examine.
 
     The key of each is its folder's name, a slash and its own name.
     """
     found: list[ProblemFile] = []
-    for name, status in _look(directory, [QUARANTINE_NAME], _any):
-        problem = why_no_session_file(status.st_mode)
-        if not is_quarantined(name):
-            problem = "its name is not that of a file in quarantine, which ends in .TIME-RANDOM"
-        if problem:
-            found.append(ProblemFile(f"{QUARANTINE_NAME}/{name}", "foreign", problem))
+    for name, _ in _look(directory, [QUARANTINE_NAME], lambda name: not is_quarantined(name)):
+        problem = "its name is not that of a file in quarantine, which ends in .TIME-RANDOM"
+        found.append(ProblemFile(f"{QUARANTINE_NAME}/{name}", "foreign", problem))
     if trash is not None:
         try:
             found += [ProblemFile(f"{trash.path.name}/{row.key}", row.kind, row.reason) for row in trash.foreign()]
@@ -311,10 +309,6 @@ def _unfinished(directory: SessionDirectory, refused: Refused) -> Iterator[Lefto
             # The captured name of a session that was already put back takes no space.
             size = status.st_size if status.st_nlink == 1 else 0
             yield Leftover("unfinished", f"{folder}/{name}", size, None)
-
-
-def _any(_: str) -> bool:
-    return True
 
 
 def _is_temporary(name: str) -> bool:

@@ -7,12 +7,13 @@ from the work folder.
 
 from __future__ import annotations
 
+import stat
 from typing import Final
 
 from miniclaw.errors import NotQuarantinedError
 from miniclaw.formats import printable
+from miniclaw.session import names
 from miniclaw.session.disk.atomic import store_errors
-from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.entries import ProblemFile, always
 from miniclaw.session.files.directory import SessionDirectory
@@ -30,31 +31,32 @@ def find_file(directory: SessionDirectory, text: str) -> str:
     """Return the name of the file in the sessions directory that a text names, literally or as `printable` shows it.
 
     Raises:
-        NotQuarantinedError: There is no such file, or the name is not that of a regular file.
+        NotQuarantinedError: There is no such file.
         StoreIOError: The directory cannot be searched.
     """
     if not text or "/" in text or "\0" in text or text.startswith("."):
         raise NotQuarantinedError(directory.path / printable(text), _NAME)
     with store_errors(directory.path, "look for", printable(text)):
-        if (problem := _why_no_file(directory, text)) is None or text in directory.captured:
+        if text in directory.captured or _is_there(directory, text):
             return text
-        if problem == _MISSING:
-            with directory.fs.scandir(directory.fd) as entries:
-                meant = [entry.name for entry in entries if printable(entry.name) == text]
-            if len(meant) == 1 and (problem := _why_no_file(directory, meant[0])) is None:
-                return meant[0]
-    raise NotQuarantinedError(directory.path / text, problem)
+        with directory.fs.scandir(directory.fd) as entries:
+            meant = [entry.name for entry in entries if printable(entry.name) == text]
+    if len(meant) == 1:
+        return meant[0]
+    raise NotQuarantinedError(directory.path / text, _MISSING)
 
 
-def _why_no_file(directory: SessionDirectory, name: str) -> str | None:
-    try:
-        return why_no_session_file(directory.fs.stat(name, dir_fd=directory.fd).st_mode)
-    except (FileNotFoundError, UnicodeEncodeError):
-        return _MISSING
+def _is_there(directory: SessionDirectory, name: str) -> bool:
+    try:  # another spelling of a session's name would not show that the session is sound and in its place
+        return directory.is_spelled(name) is True
+    except UnicodeEncodeError:
+        return False
 
 
 def move_to_quarantine(directory: SessionDirectory, name: str) -> tuple[str, int]:
     """Move a file into quarantine unless it is a sound session in its place; return its id there and its size.
+
+    A directory, a link, which is not followed, a FIFO or a socket is moved as well; its size is 0.
 
     Args:
         directory: Owned by this process. The caller holds the locks of the sessions whose file it may be.
@@ -72,15 +74,23 @@ def move_to_quarantine(directory: SessionDirectory, name: str) -> tuple[str, int
     with store_errors(directory.path, "move to quarantine", name):
         settle_captured(directory, name)  # an earlier attempt that the system refused may have left it captured
         _check(directory, name)
+        if not names.is_session_file(name):  # no save has this name, and no recovery would put it back
+            size = _size_of(directory, name, directory.fd)
+            return quarantine(directory, name).name, size
     with store_errors(directory.path, "move to quarantine", name), WorkFolders(directory).taken() as (folder, fd):
         fs.rename(name, name, src_dir_fd=directory.fd, dst_dir_fd=fd)
         try:
             _check(directory, name, dir_fd=fd)
-            size = fs.stat(name, dir_fd=fd).st_size
+            size = _size_of(directory, name, fd)
             return quarantine(directory, name, dir_fd=fd).name, size
         except BaseException:
             _settle(directory, folder, name, fd)
             raise
+
+
+def _size_of(directory: SessionDirectory, name: str, fd: int) -> int:
+    status = directory.fs.stat(name, dir_fd=fd)
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _check(directory: SessionDirectory, name: str, *, dir_fd: int | None = None) -> None:
@@ -96,8 +106,6 @@ def _check(directory: SessionDirectory, name: str, *, dir_fd: int | None = None)
         raise NotQuarantinedError(path, _MISSING)
     if not isinstance(row, ProblemFile):
         raise NotQuarantinedError(path, _SOUND)
-    if row.kind == "foreign":
-        raise NotQuarantinedError(path, row.reason)
     if row.kind == "unreadable" and directory.fs.stat(name, dir_fd=fd).st_size <= codec.MAX_SESSION_BYTES:
         raise NotQuarantinedError(path, f"it may be a sound session: {row.reason}")
 

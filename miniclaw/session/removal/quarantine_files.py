@@ -106,7 +106,7 @@ def _examined(directory: SessionDirectory, choose: Callable[[list[str]], list[st
 
 
 def examine(directory: SessionDirectory, file_id: str, *, dir_fd: int) -> QuarantinedFile | None:
-    """Return a file in quarantine as it is now; None if it is missing, not regular or not ours.
+    """Return a file in quarantine as it is now; None if it is missing or not ours.
 
     Args:
         directory: The sessions directory.
@@ -121,8 +121,10 @@ def examine(directory: SessionDirectory, file_id: str, *, dir_fd: int) -> Quaran
         status = directory.fs.stat(file_id, dir_fd=dir_fd)
     except FileNotFoundError:
         return None
-    if split is None or why_no_session_file(status.st_mode):
+    if split is None:
         return None
+    if problem := why_no_session_file(status.st_mode):
+        return QuarantinedFile(file_id, *split, 0, problem=problem, readable=False, is_file=False)
     header, problem, readable = read_header(directory, file_id, dir_fd=dir_fd)
     if not readable and status.st_size > codec.MAX_SESSION_BYTES:
         readable = True  # its size alone makes it unusable
@@ -155,18 +157,18 @@ def quarantined_opened(directory: SessionDirectory, file_id: str) -> Iterator[in
 
     Raises:
         QuarantinedFileNotFoundError: There is no file of this id.
+        CorruptSessionError: It is no file, but a directory, a link or the like.
         StoreIOError: The file cannot be opened or, within the block, cannot be read.
     """
-    folder = quarantine_folder(directory)
+    folder, fs = quarantine_folder(directory), directory.fs
     try:
-        with (
-            store_errors(folder.path, "read", file_id),
-            folder.opened() as folder_fd,
-            opened(directory.fs, file_id, READ_FLAGS, dir_fd=folder_fd) as fd,
-        ):
-            if problem := why_no_session_file(directory.fs.fstat(fd).st_mode):
-                raise OSError(problem)
-            yield fd
+        with store_errors(folder.path, "read", file_id), folder.opened() as folder_fd:
+            if problem := why_no_session_file(fs.stat(file_id, dir_fd=folder_fd).st_mode):
+                raise CorruptSessionError(folder.path / file_id, problem)
+            with opened(fs, file_id, READ_FLAGS, dir_fd=folder_fd) as fd:
+                if problem := why_no_session_file(fs.fstat(fd).st_mode):  # replaced meanwhile
+                    raise CorruptSessionError(folder.path / file_id, problem)
+                yield fd
     except StoreIOError as error:
         if error.errno == errno.ENOENT:
             raise QuarantinedFileNotFoundError(folder.path, file_id) from error

@@ -2,19 +2,21 @@
 
 Order on the disk, so that a crash or a power cut at any point leaves each file in quarantine or in the trash, maybe in
 both: copy to the trash · turn the copies into entries · unlink · sync the folder. A file that was changed after it was
-judged is kept.
+judged is kept. A link, a FIFO, a socket or an empty directory is removed for good; a directory that is not empty is
+kept.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
 from miniclaw.errors import StoreError
-from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.entries import Leftover, LeftoverRemoval, QuarantinedFile
@@ -26,6 +28,7 @@ from miniclaw.session.trash.entries import Prepared
 from miniclaw.session.trash.trash import Trash
 
 NOT_OURS: Final = "its name is not one that miniclaw gives to such a file"
+_NOT_EMPTY: Final = "it is a directory with files in it; move them elsewhere or delete them first"
 _CHANGED: Final = "it was changed since it was looked at"
 
 
@@ -120,8 +123,6 @@ class _Batch:
         if not is_quarantined(leftover.key):
             raise StoreError(NOT_OURS)
         status = self._fs.stat(leftover.key, dir_fd=self._folder)
-        if problem := why_no_session_file(status.st_mode):
-            raise StoreError(problem)
         file = examine(self._directory, leftover.key, dir_fd=self._folder)
         if file is None or leftover_of(file) != leftover:
             raise StoreError(_CHANGED)
@@ -129,7 +130,8 @@ class _Batch:
 
     def _copy(self, leftover: Leftover) -> None:
         trash, order = self._trash, self._order
-        if trash is not None and order is not None and leftover.key in order.reasons:
+        is_file = stat.S_ISREG(self._judged[leftover.key].st_mode)  # the trash can hold nothing else
+        if trash is not None and order is not None and leftover.key in order.reasons and is_file:
             self._copies[leftover.key] = trash.prepare(
                 leftover.key, leftover.header, dir_fd=self._folder, reason=order.reasons[leftover.key],
                 by=order.by, now=order.now, keep_for=order.keep_for, from_quarantine=True,
@@ -149,8 +151,16 @@ class _Batch:
         status = self._fs.stat(key, dir_fd=self._folder)
         if not is_same_file(status, self._judged[key]):
             raise StoreError(_CHANGED)
-        self._fs.unlink(key, dir_fd=self._folder)
-        return status.st_size if status.st_nlink == 1 else 0
+        if not stat.S_ISDIR(status.st_mode):
+            self._fs.unlink(key, dir_fd=self._folder)
+            return status.st_size if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else 0
+        try:
+            self._fs.rmdir(key, dir_fd=self._folder)
+        except OSError as error:
+            if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise StoreError(_NOT_EMPTY) from error
+            raise
+        return 0
 
 
 def _stays(leftover: Leftover, error: OSError | StoreError) -> LeftoverRemoval:
