@@ -120,5 +120,8 @@ def test_scan_file_that_finds_no_memory_is_a_problem_and_not_the_end(
     assert [(row.key, getattr(row, "kind", None)) for row in rows] == [
         ("telegram_1.json", None), ("telegram_2.json", "unreadable"),
     ]  # fmt: skip
-    with SessionDirectory.open(sessions_dir) as directory, pytest.raises(SessionFileError, match="not enough memory"):
+    with (
+        SessionDirectory.open(sessions_dir) as directory,
+        pytest.raises(SessionFileError, match="Cannot allocate memory"),
+    ):
         directory.load("telegram_2")

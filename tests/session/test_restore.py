@@ -289,6 +289,24 @@ def test_restore_of_what_would_be_too_large_is_refused(
     assert place(directory) == {}
 
 
+@pytest.mark.parametrize("part", ["codec.decode_session", "codec.encode_session"])
+def test_restore_without_memory_leaves_the_entry(
+    directory: SessionDirectory, trash: Trash, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """A session that is too large for the machine can be restored on a larger one; the error names the file."""
+    entry_id = discard(directory, trash, write_session(directory.path, ID, OLD))
+
+    def no_memory(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(f"miniclaw.session.format.{part}", no_memory)
+    with pytest.raises(StoreIOError, match="Cannot allocate memory"):
+        restore(directory, trash, entry_id, NOW)
+    monkeypatch.undo()
+    assert place(directory) == {}
+    restore(directory, trash, entry_id, NOW)
+
+
 def test_restore_on_a_full_disk_leaves_the_entry(directory: SessionDirectory, trash: Trash, fs: FaultyOs) -> None:
     """What cannot be written stays in the trash, and nothing is begun."""
     entry_id = discard(directory, trash, write_session(directory.path, ID, OLD))

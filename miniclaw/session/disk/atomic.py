@@ -50,7 +50,7 @@ NOT_GIVEN: Final = (
 
 @contextmanager
 def store_errors(path: Path, operation: str, name: str = "") -> Iterator[None]:
-    """Map `OSError` to `StoreIOError` for this path and operation.
+    """Map `OSError` to `StoreIOError` for this path and operation, and `MemoryError` as ENOMEM.
 
     Args:
         path: The file of the operation, or its folder.
@@ -61,6 +61,9 @@ def store_errors(path: Path, operation: str, name: str = "") -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreIOError(path / name, operation, error) from error
+    except MemoryError as error:
+        no_memory = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        raise StoreIOError(path / name, operation, no_memory) from error
 
 
 @contextmanager

@@ -20,7 +20,6 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
 
 from miniclaw.errors import (
     CorruptSessionError,
@@ -45,8 +44,6 @@ from miniclaw.session.format import codec
 from miniclaw.session.format.content import content_of, too_large
 from miniclaw.session.format.footprint import session_bytes
 from miniclaw.session.types import Session, SessionHeader
-
-_NO_MEMORY: Final = "there is not enough memory to read it"
 
 log = get_logger("miniclaw.session.store")
 
@@ -115,7 +112,7 @@ class SessionDirectory(OwnableDirectory):
         except ValueError as error:
             return ProblemFile(name, "corrupt", str(error)), None
         except MemoryError:
-            return ProblemFile(name, "unreadable", _NO_MEMORY), None
+            return ProblemFile(name, "unreadable", "there is not enough memory to read it"), None
         finally:
             close_quietly(self.fs, fd)
 
@@ -223,8 +220,7 @@ class SessionDirectory(OwnableDirectory):
             MismatchedSessionError: The content of the file names another session.
             SessionTooLargeError: The file is larger than `codec.MAX_SESSION_BYTES`.
             NoSessionFileError: It is no regular file.
-            StoreIOError: The file cannot be read.
-            SessionFileError: The memory does not suffice to read it.
+            StoreIOError: The file cannot be read, or the memory does not suffice.
             InvalidSessionIdError: The id names no session.
         """
         ours = names.file_name(session_id)
@@ -268,11 +264,9 @@ class SessionDirectory(OwnableDirectory):
         try:
             with store_errors(path, "read"):
                 data, status = self._read_session_file(name)
-            session = codec.decode_session(data, modified_at(status))
+                session = codec.decode_session(data, modified_at(status))
         except ValueError as error:
             raise CorruptSessionError(path, str(error)) from error
-        except MemoryError as error:
-            raise SessionFileError(path, _NO_MEMORY) from error
         remember(session, make_on_disk(status, session, inodes_last=self.inodes_last))
         return session, data
 
@@ -322,8 +316,8 @@ class SessionDirectory(OwnableDirectory):
             OwnershipLostError, ForkedRuntimeError: As `check_owned`; the old file is still there, whole.
         """
         name = names.file_name_of_live(session.session_id)
-        data = content_of(session, self.path, name)
         with self.work() as work, store_errors(self.path, "save", name):
+            data = content_of(session, self.path, name)
             status = replace_file(
                 self.fs, name, data, dir_fd=self.fd, work_fd=work, under_way=self.under_way, make_room=make_room
             )  # fmt: skip

@@ -95,7 +95,7 @@ def _place_of(directory: SessionDirectory, name: str, *, dir_fd: int) -> str:
 
 def _name_before(directory: SessionDirectory, name: str, *, dir_fd: int) -> str:
     """Return the name that a captured file had, as far as its content shows it."""
-    with suppress(OSError, ValueError, RecursionError), opened(directory.fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:
+    with suppress(OSError, ValueError, MemoryError), opened(directory.fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:
         if directory.fs.fstat(fd).st_size > codec.MAX_SESSION_BYTES:
             return name
         its_names = names.file_names(codec.decode_header(read_whole(directory.fs, fd), directory.now()).session_id)

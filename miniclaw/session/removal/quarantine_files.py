@@ -202,8 +202,6 @@ def read_quarantined(directory: SessionDirectory, file_id: str) -> tuple[Session
             session = codec.decode_session(read_whole(directory.fs, fd, size=status.st_size), modified_at(status))
         except ValueError as error:
             raise CorruptSessionError(path, str(error)) from error
-        except MemoryError as error:
-            raise StoreIOError(path, "read", OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))) from error
     if not names.agree(session.session_id, session.channel, session.chat_id):
         raise CorruptSessionError(path, DISAGREE)
     return session, status

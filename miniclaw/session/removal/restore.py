@@ -139,8 +139,9 @@ def return_to_quarantine(directory: SessionDirectory, trash: Trash, entry_id: st
 def _put_in_place(directory: SessionDirectory, session: Session, now: datetime, *, still_in: str) -> None:
     """Create a session's file in its place, durably, as used just now; raises as `restore`."""
     session.last_accessed = now.astimezone(UTC)
-    data = codec.encode_session(session)
     name = names.file_name(session.session_id)
+    with store_errors(directory.path / name, "restore"):
+        data = codec.encode_session(session)
     if len(data) > codec.MAX_SESSION_BYTES:
         raise SessionTooLargeError(directory.path / name, f"it would have {len(data)} bytes, which are too many")
     check_is_free(directory, session.session_id, "restore")
@@ -163,7 +164,8 @@ def _remove_entry(trash: Trash, entry_id: str, failure: str) -> None:
 
 def _decode(trash: Trash, entry_id: str, now: datetime) -> Session:
     try:
-        session = codec.decode_session(trash.read(entry_id), now)
+        with store_errors(trash.path_of(entry_id), "read"):
+            session = codec.decode_session(trash.read(entry_id), now)
         _check_ids(session, entry_id.removesuffix(SUFFIX))
     except ValueError as error:
         raise CorruptTrashError(trash.path_of(entry_id), f"it holds no session that can be used: {error}") from error
