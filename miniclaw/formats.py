@@ -186,10 +186,14 @@ def one_line(text: str) -> str:
 
 
 def escaped_json(document: bytes) -> bytes:
-    """Return an equivalent JSON document, with characters escaped that are invisible or control a terminal."""
+    """Return an equivalent JSON document, with characters escaped that are invisible or control a terminal.
+
+    Outside of strings, where there are no escapes, line feeds and spaces take the place of other white space.
+    """
+    document = document.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\t", b"    ")
     if document.isascii() and b"\x7f" not in document:
         return document
-    return _replaced(document.decode(errors="surrogateescape"), _as_utf_16, kept="\n\r\t", blanks=True).encode()
+    return _replaced(document.decode(errors="surrogateescape"), _as_utf_16, kept="\n", blanks=True).encode()
 
 
 def escaped_toml(value: str) -> str:

@@ -272,8 +272,15 @@ def test_escaped_toml_means_the_same_and_hides_nothing(text: str) -> None:
 
 def test_escaped_json_keeps_what_is_visible_and_how_it_is_laid_out() -> None:
     """A document for people to read stays one."""
-    document = '{\r\n\t"żółć": "中文 العربية 😀 ❤\ufe0f"\n}'.encode()
+    document = '{\n    "żółć": "中文 العربية 😀 ❤\ufe0f"\n}'.encode()
     assert escaped_json(document) == document
+
+
+@pytest.mark.parametrize("text", ["a", "ż"])
+def test_escaped_json_has_no_white_space_that_commands_a_terminal(text: str) -> None:
+    """A carriage return between tokens would overwrite a line, and none within a string is left to escape."""
+    document = f'{{\r\n\t"{text}":\r"\\r\\t" \n\n}}\r'.encode()
+    assert escaped_json(document) == f'{{\n    "{text}":\n"\\r\\t" \n\n}}\n'.encode()
 
 
 def test_escaped_json_of_bytes_that_are_no_unicode_is_ascii() -> None:
