@@ -174,6 +174,19 @@ def test_decode_session_with_duplicate_keys_takes_the_last() -> None:
     assert values(encode_session(session)) == values(text)
 
 
+@pytest.mark.parametrize("last", ["[]", "null", '[{"role":"user","content":"b","timestamp":"2026-02-14T10:30:00Z"}]'])
+def test_decode_session_with_messages_twice_has_all_of_them(last: str) -> None:
+    """A save drops no message, whichever program has put a second array into the file."""
+    session = decode_session(EARLIER.encode())
+    doubled = decode_session((EARLIER.rstrip().removesuffix("}") + f',"messages":{last}}}').encode())
+    count = len(session.messages)
+    assert count > 0
+    assert doubled.messages[:count] == session.messages
+    assert [message.content for message in doubled.messages[count:]] == (["b"] if "b" in last else [])
+    assert decode_session(bytes(encode_session(doubled))) == doubled
+    assert doubled.created_at == session.created_at
+
+
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 128, 129])
 def test_encode_session_of_many_messages_is_whole(count: int) -> None:
     """Encoding in steps loses no message and doubles none, at the steps' borders too."""
