@@ -207,6 +207,8 @@ def test_load_config_below_a_file_is_refused(tmp_path: Path) -> None:
         (b'[session]\nttl = "30d"\nttl = "40d"\n', "it is not TOML"),
         (b'[session]\nttl = 2026-02-30\n', "it is not TOML"),
         (b"\x00", "it is not TOML"),
+        (b"[web]\nport = " + b"9" * 5000, "it is not TOML: a number has too many digits$"),
+        (b"x = " + b"[" * 5000 + b"]" * 5000, "it is not TOML: nested too deeply$"),
     ],
 )  # fmt: skip
 def test_load_config_damaged_file_is_refused_by_name(tmp_path: Path, data: bytes, problem: str) -> None:

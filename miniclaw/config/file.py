@@ -38,8 +38,11 @@ def load_config(path: Path, *, required: bool, warnings: list[str] | None = None
         raise ConfigError(path, f"could not read it: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(path, "it is not UTF-8") from error
-    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError, but also an endless number or nesting
-        raise ConfigError(path, f"it is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # most are TOMLDecodeError; the others are in the interpreter's words
+        reason = {ValueError: "a number has too many digits", RecursionError: "nested too deeply"}.get(
+            type(error), error
+        )
+        raise ConfigError(path, f"it is not TOML: {reason}") from error
     return parse_config(values, path, warnings=warnings)
 
 
