@@ -130,7 +130,7 @@ def test_nothing_but_the_helper_syncs() -> None:
     """There is one place that knows which errors mean what; whoever syncs beside it would know another thing."""
     package = Path(miniclaw.__file__).parent
     syncing = {path.name for path in package.rglob("*.py") if ".fsync(" in path.read_text(encoding="utf-8")}
-    assert syncing == {"fs.py", "durability.py"}
+    assert syncing == {"sync.py", "syscalls.py"}
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF])

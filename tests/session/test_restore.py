@@ -130,7 +130,7 @@ def test_restore_over_anything_is_refused(
     entry_id = discard(directory, trash, path, "slack_U2")
     make(directory.path / name)
     before = sorted(directory.path.iterdir())
-    with pytest.raises(SessionExistsError, match="delete it first") as caught:
+    with pytest.raises(SessionExistsError, match="nothing is ever overwritten; delete the session there") as caught:
         restore(directory, trash, entry_id, NOW)
     assert (caught.value.path, caught.value.session_id) == (directory.path / name, "slack_U2")
     assert sorted(directory.path.iterdir()) == before
