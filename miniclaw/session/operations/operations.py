@@ -136,7 +136,7 @@ class SessionOperations(Acts):
         Raises:
             StoreError: The directory cannot be searched for files that an erasure leaves; nothing was deleted.
 
-        Cancellation: the receipt names the sessions deleted until then.
+        Cancellation: the receipt names the sessions deleted until then; an erasure that still searches deletes nothing.
         """
         gone = _Gone()
         async with self._manager.operation():
