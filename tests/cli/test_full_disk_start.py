@@ -20,9 +20,9 @@ main()
 @pytest.mark.parametrize(
     ("module", "name", "says"),
     [
-        ("web.token", "create_exclusively", "web-token: could not make a token: No space left on device"),
-        ("web.listening", "_bind_private", "gateway.sock: could not listen there: No space left on device"),
-        ("secret_files", "Path.mkdir", "workspace: could not make this directory: No space left on device"),
+        ("web.access.token", "create_exclusively", "web-token: could not make a token: No space left on device"),
+        ("web.server.listening", "_bind_private", "gateway.sock: could not listen there: No space left on device"),
+        ("secret", "Path.mkdir", "workspace: could not make this directory: No space left on device"),
     ],
 )
 def test_gateway_on_a_full_disk_has_failed(program: Program, module: str, name: str, says: str) -> None:

@@ -144,7 +144,7 @@ def restoring_quarantined() -> Operation:
     restored = bytes(codec.encode_session(session))
 
     def run(directory: SessionDirectory, report: Report) -> None:
-        restore_quarantined(directory, find_quarantined(directory, "telegram_600").id, session_id, NEW)
+        restore_quarantined(directory, find_quarantined(directory, QUARANTINED_ID).id, session_id, NEW)
         report.finish("telegram_601.json")
 
     fates = (*BYSTANDING, Fate(("telegram_601.json",), (None, restored), restored, quarantined=content))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -265,7 +264,7 @@ def test_remove_unsynced_keeps_the_entry(directory: SessionDirectory, trash: Tra
 
 def test_remove_damaged_never_comes_near_the_trash(directory: SessionDirectory, trash: Trash) -> None:
     """What cannot be read as a session is neither removed nor copied."""
-    (directory.path / NAME).write_text(json.dumps({"session_id": "telegram_1"}))
+    (directory.path / NAME).write_text('{"session_id": "telegram_1", "mess')
     (removal,) = remove(directory, trash, NAME)
     assert removal.outcome == "corrupt"
     assert files(trash) == []

@@ -316,8 +316,9 @@ class SessionDirectory(OwnableDirectory):
             OwnershipLostError, ForkedRuntimeError: As `check_owned`; the old file is still there, whole.
         """
         name = names.file_name_of_live(session.session_id)
-        with self.work() as work, store_errors(self.path, "save", name):
+        with store_errors(self.path, "save", name):
             data = content_of(session, self.path, name)
+        with self.work() as work, store_errors(self.path, "save", name):
             status = replace_file(
                 self.fs, name, data, dir_fd=self.fd, work_fd=work, under_way=self.under_way, make_room=make_room
             )  # fmt: skip
