@@ -54,9 +54,13 @@ class Cancelling:
         self._raised: list[trio.Cancelled] = []
         create = trio.Cancelled._create
 
+        main = threading.get_ident()
+
         def counted(*args: Any, **kwargs: Any) -> trio.Cancelled:
-            self._raised.append(create(*args, **kwargs))
-            return self._raised[-1]
+            cancelled: trio.Cancelled = create(*args, **kwargs)
+            if threading.get_ident() == main:  # another thread may have a loop of its own, as that of a fixture
+                self._raised.append(cancelled)
+            return cancelled
 
         monkeypatch.setattr(trio.Cancelled, "_create", counted, raising=False)
 
