@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import pytest
 import trio
 
+import miniclaw
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.threads import until
+
+PACKAGE: Final = Path(miniclaw.__file__).parent  # the folder of a checkout may have any name
 
 T = TypeVar("T")
 Work = Callable[[], Awaitable[object]]
@@ -54,13 +58,9 @@ class Cancelling:
         self._raised: list[trio.Cancelled] = []
         create = trio.Cancelled._create
 
-        main = threading.get_ident()
-
         def counted(*args: Any, **kwargs: Any) -> trio.Cancelled:
-            cancelled: trio.Cancelled = create(*args, **kwargs)
-            if threading.get_ident() == main:  # another thread may have a loop of its own, as that of a fixture
-                self._raised.append(cancelled)
-            return cancelled
+            self._raised.append(create(*args, **kwargs))
+            return self._raised[-1]
 
         monkeypatch.setattr(trio.Cancelled, "_create", counted, raising=False)
 
@@ -177,7 +177,7 @@ class Cancelling:
 def _was_in_package(error: BaseException) -> bool:
     step = error.__traceback__
     while step is not None:
-        if f"{os.sep}miniclaw{os.sep}" in step.tb_frame.f_code.co_filename:
+        if Path(step.tb_frame.f_code.co_filename).is_relative_to(PACKAGE):
             return True
         step = step.tb_next
     return False
