@@ -107,7 +107,7 @@ class Turn:
         except BaseException as error:  # cancelled, alone or in a group; or a bug
             if not self.is_recorded:
                 record = partial(record_unanswered, self._manager, self._clock, self._message, reason=_reason(error))
-                self.is_recorded = await self._record_in_time(record, NOT_RECORDED)
+                self.is_recorded = await self._record_in_time(record, NOT_RECORDED)  # noqa: ASYNC102 - as below
             raise
 
     async def _run(self) -> Delivery:
@@ -129,7 +129,7 @@ class Turn:
             await transcript.add_answer(reply.text, tuple(reply.tool_calls))  # waits for a slow disk
         except BaseException as error:
             record = partial(transcript.add_interrupted, reply.text, _reason(error))
-            await self._record_in_time(record, "Unfinished answer could not be recorded")
+            await self._record_in_time(record, "Unfinished answer could not be recorded")  # noqa: ASYNC102 - shielded
             raise
         if not reply.text.strip():
             names = one_line(", ".join(sorted({call.name for call in reply.tool_calls})))

@@ -277,7 +277,7 @@ class SessionOperations(Acts):
                     session_id, target_id, by=self._by, late=lambda moved: self._record_late(event("late", moved))
                 )
             except RemovalPendingError:
-                await self._tell(event("pending"))
+                await self._tell(event("pending"))  # noqa: ASYNC120 - shielded
                 raise
             await self._tell(event("moved", moved))
 
