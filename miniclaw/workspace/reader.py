@@ -163,7 +163,8 @@ def list_directory(place: Place, directory: SessionDirectory | None, on_progress
 
 def find_trash(place: Place, directory: SessionDirectory | None) -> Trash:
     """Return the trash, to read while the directory is open; it is empty if it does not exist yet."""
-    from miniclaw.session.trash.trash import TRASH_NAME, Trash  # noqa: PLC0415 - start-up time
+    from miniclaw.session.files.subdirectory import TRASH_NAME  # noqa: PLC0415 - start-up time
+    from miniclaw.session.trash.trash import Trash  # noqa: PLC0415 - start-up time
 
     return Trash(find_folder(place, directory, TRASH_NAME, place.home.earlier.trash))
 

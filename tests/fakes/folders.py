@@ -8,9 +8,9 @@ from pathlib import Path
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.ledger_file import LedgerFile
-from miniclaw.session.files.subdirectory import STATE_NAME, Folder
+from miniclaw.session.files.subdirectory import STATE_NAME, TRASH_NAME, Folder
 from miniclaw.session.records.state import StateDirectory
-from miniclaw.session.trash.trash import TRASH_NAME, Trash
+from miniclaw.session.trash.trash import Trash
 
 
 def hidden_folder(sessions_dir: Path, name: str, fs: OsCalls | None = None) -> Folder:

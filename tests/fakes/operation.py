@@ -18,11 +18,11 @@ from miniclaw.errors import MiniclawError
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.scan import DirectoryScan
-from miniclaw.session.files.subdirectory import Folder
+from miniclaw.session.files.subdirectory import TRASH_NAME, Folder
 from miniclaw.session.format import codec
 from miniclaw.session.removal.recovery import recover
 from miniclaw.session.trash.format import unpack
-from miniclaw.session.trash.trash import TRASH_NAME, Trash
+from miniclaw.session.trash.trash import Trash
 from tests.fakes.logs import LogRecorder
 from tests.fakes.point_os import Act, PointOs
 from tests.fakes.tree import Tree, take_tree

@@ -14,6 +14,7 @@ from typing import Final
 from miniclaw.errors import NotQuarantinedError
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
+from miniclaw.session.files.subdirectory import TRASH_NAME
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name
 from miniclaw.session.removal.quarantine_admission import move_to_quarantine
@@ -22,7 +23,6 @@ from miniclaw.session.removal.quarantine_removal import leftover_of, remove_quar
 from miniclaw.session.removal.restore import restore, restore_quarantined, return_to_quarantine
 from miniclaw.session.removal.transaction import TrashOrder, remove_batch
 from miniclaw.session.trash.format import EntryLine, pack_line, pack_session
-from miniclaw.session.trash.trash import TRASH_NAME
 from miniclaw.session.types import SessionHeader
 from tests.fakes.operation import Fate, Operation, Report, trash_of
 from tests.faults.operations import BYSTANDERS, BYSTANDING, NEW, OLD, OPERATIONS, TORN, TORN_NAME, if_old, many, text

@@ -13,11 +13,10 @@ from miniclaw.session.cleanup import Cleanup, CleanupResult
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.files.scan import OUR_OWN
 from miniclaw.session.files.stranded import WORK_NAME
-from miniclaw.session.files.subdirectory import STATE_NAME
+from miniclaw.session.files.subdirectory import STATE_NAME, TRASH_NAME
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.ownership.holder import LOCK_NAME
-from miniclaw.session.trash.trash import TRASH_NAME
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs

@@ -21,14 +21,14 @@ from msgspec import structs
 
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.files.subdirectory import Folder
+from miniclaw.session.files.subdirectory import TRASH_NAME, Folder
 from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.removal.leftovers import list_leftovers
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.trash.trash import TRASH_NAME, Trash
+from miniclaw.session.trash.trash import Trash
 from miniclaw.workspace.plan import scan_sync
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder

@@ -14,14 +14,14 @@ from miniclaw.errors import SessionsDirectoryError
 from miniclaw.session.disk.atomic import NOT_GIVEN
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import quarantine
-from miniclaw.session.files.subdirectory import Folder
+from miniclaw.session.files.subdirectory import TRASH_NAME, Folder
 from miniclaw.session.records.history import HistoryEvent
 from miniclaw.session.records.state import RetentionState, StateDirectory
 from miniclaw.session.removal.recovery import recover
 from miniclaw.session.removal.restore import restore
 from miniclaw.session.removal.transaction import TrashOrder, remove_batch
 from miniclaw.session.retention.noted import Noted
-from miniclaw.session.trash.trash import TRASH_NAME, Trash
+from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import Session
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs

@@ -15,7 +15,7 @@ from miniclaw.session.entries import Leftover
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.ownable import Place
 from miniclaw.session.files.quarantine_folder import quarantine
-from miniclaw.session.files.subdirectory import Folder
+from miniclaw.session.files.subdirectory import TRASH_NAME, Folder
 from miniclaw.session.ownership.holder import LOCK_NAME
 from miniclaw.session.records.history import HistoryEvent
 from miniclaw.session.records.state import RetentionState, StateDirectory
@@ -23,7 +23,7 @@ from miniclaw.session.removal.leftovers import remove_leftovers
 from miniclaw.session.removal.restore import restore
 from miniclaw.session.removal.transaction import remove_batch
 from miniclaw.session.retention.noted import Noted
-from miniclaw.session.trash.trash import TRASH_NAME, Trash
+from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import Session
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session

@@ -20,6 +20,10 @@ from miniclaw.session.entries import ProblemFile, ScanRow, StoredSession, Verify
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.header_reader import Found, HeaderReader
 from miniclaw.session.files.ledger import RACY_SECONDS, Ledger, can_be_told_apart, decode_use, encode_use, fingerprint
+from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
+from miniclaw.session.files.stranded import WORK_NAME
+from miniclaw.session.files.subdirectory import STATE_NAME, TRASH_NAME
+from miniclaw.session.ownership.holder import LOCK_NAME
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.policy import Staying
 from miniclaw.session.types import SessionHeader
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 CHUNK: Final = 4096
 """Number of files that are listed before they are examined in the order of their inodes; about 0.7 MB."""
 
-OUR_OWN: Final = frozenset({".lock", ".quarantine", ".state", ".trash", ".work"})
+OUR_OWN: Final = frozenset({LOCK_NAME, QUARANTINE_NAME, STATE_NAME, TRASH_NAME, WORK_NAME})
 """The entries of miniclaw beside the sessions; any other hidden entry is foreign."""
 
 _CLOCK_STEP: Final = 32  # entries between two looks at the clock

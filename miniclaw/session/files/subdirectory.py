@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 STATE_NAME: Final = ".state"
 """The hidden folder with the state of the services, the history and the ledger."""
 
+TRASH_NAME: Final = ".trash"
+"""The hidden folder of removed sessions."""
+
 _IN_THE_WAY: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
 
 

@@ -33,7 +33,7 @@ from miniclaw.session.files.ownable import Place
 from miniclaw.session.files.quarantine_folder import quarantine_session
 from miniclaw.session.files.saved_files import SavedFiles
 from miniclaw.session.files.scan import DirectoryScan
-from miniclaw.session.files.subdirectory import EarlierFolders, Folder
+from miniclaw.session.files.subdirectory import TRASH_NAME, EarlierFolders, Folder
 from miniclaw.session.live.save_job import SaveJob, SaveOutcome
 from miniclaw.session.live.store_protocol import StoreScan
 from miniclaw.session.live.store_scan import FileScan
@@ -48,7 +48,7 @@ from miniclaw.session.removal.transaction import Consent, Removal, TrashOrder, r
 from miniclaw.session.retention.policy import Staying
 from miniclaw.session.threads import Epilogue, run_in_thread, telling
 from miniclaw.session.trash.entries import TrashEntry
-from miniclaw.session.trash.trash import TRASH_NAME, Trash
+from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import Session, SessionHeader
 
 T = TypeVar("T")

@@ -34,11 +34,11 @@ from miniclaw.session.disk.folder_move import FolderMove
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.ledger_file import LEDGER_NAME
-from miniclaw.session.files.subdirectory import STATE_NAME, EarlierFolders, Folder
+from miniclaw.session.files.subdirectory import STATE_NAME, TRASH_NAME, EarlierFolders, Folder
 from miniclaw.session.records.history import HISTORY_NAME, merge_histories
 from miniclaw.session.records.state import EARLIER_NAMES, LAST_SEEN_NAME, StateDirectory
 from miniclaw.session.trash.folder import SUFFIX, entry_id_of, is_temporary
-from miniclaw.session.trash.trash import TRASH_NAME, Trash
+from miniclaw.session.trash.trash import Trash
 
 BATCH_FILES: Final = 100
 """Files that are moved between two syncs of the folders."""

@@ -53,8 +53,6 @@ from miniclaw.session.trash.format import EntryLine, pack_line, pack_session
 from miniclaw.session.trash.reader import read_entries, read_session
 from miniclaw.session.types import SessionHeader
 
-TRASH_NAME: Final = ".trash"
-
 _OPERATION: Final = "move the session to the trash"
 _PIECE_BYTES: Final = 256 * 1024
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
