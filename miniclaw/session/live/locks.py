@@ -94,3 +94,14 @@ class Lease:
         self._parties -= 1
         if not self._parties:
             self._locks.release(self._session_id)
+
+
+def join_all(leases: Iterable[Lease]) -> Callable[[], None]:
+    """Add a party to several leases; return the function with which it leaves them all, to be called exactly once."""
+    leave = [lease.join() for lease in leases]
+
+    def finished() -> None:
+        for each in leave:
+            each()
+
+    return finished

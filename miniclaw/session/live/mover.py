@@ -25,7 +25,7 @@ from miniclaw.errors import (
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
 from miniclaw.session.live.loader import SessionLoader
-from miniclaw.session.live.locks import FileLocks, Lease
+from miniclaw.session.live.locks import FileLocks, Lease, join_all
 from miniclaw.session.live.memory import Entry, SessionMemory
 from miniclaw.session.live.saver import SessionSaver
 from miniclaw.session.live.store_protocol import SessionStore
@@ -53,13 +53,7 @@ class Aside:
 
     def join(self) -> Callable[[], None]:
         """Add a party to all leases; return the function with which it leaves, to be called exactly once."""
-        leave = [lease.join() for lease in self._leases]
-
-        def finished() -> None:
-            for each in leave:
-                each()
-
-        return finished
+        return join_all(self._leases)
 
     def moved(self) -> None:
         """Have memory save its copy of the session as a whole: a file that this process moved is not a deleted one."""
@@ -148,7 +142,7 @@ class SessionMover:
         job: Job[Relocation | StoreError],
         leases: tuple[Lease, Lease],
     ) -> Relocation:
-        finished = Aside(self._memory, None, leases).join()
+        finished = join_all(leases)
 
         def settled(outcome: Relocation | StoreError) -> Epilogue:
             if entry is not None:
