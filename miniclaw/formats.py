@@ -56,6 +56,13 @@ _FLAG: Final = r"\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,6}\U00
 _Kind: TypeAlias = Literal["shown", "hidden", "selector", "blank"]
 
 
+INDENT: Final = "  "
+
+_TAB_COLUMNS: Final = 8
+
+_USUAL_COLUMNS: Final = 80  # of a terminal that does not report its width
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the end of a sentence that suggests the known name most similar to a name; empty if none is similar."""
     import difflib  # noqa: PLC0415 - start-up time: needed only after a typing error
@@ -262,12 +269,6 @@ def _as_utf_16(char: str) -> str:
     return "".join(f"\\u{unit}" for unit in units.split())
 
 
-INDENT: Final = "  "
-
-_TAB_COLUMNS: Final = 8
-_USUAL_COLUMNS: Final = 80  # of a terminal that does not report its width
-
-
 class Indented:
     """Indents one text, which may arrive in pieces, and escapes characters that would control the terminal.
 
@@ -328,6 +329,7 @@ def width_of(output: TextIO | int) -> int | None:
         return _USUAL_COLUMNS
 
 
+@lru_cache(maxsize=8192)
 def _columns(char: str) -> int:
     """Return the largest number of columns of a character: terminals differ about emoji and combining marks."""
     if char.isascii():

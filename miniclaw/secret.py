@@ -32,6 +32,12 @@ _LEAST_CHARS: Final = 4  # a shorter one would tear up ordinary words, and is no
 _known: tuple[str, ...] = ()
 
 
+MAX_SECRET_CHARS: Final = 4096
+"""Longest secret, inclusive."""
+
+_SECRET: Final = re.compile(rf"[!-~]{{1,{MAX_SECRET_CHARS}}}")  # characters that a header may contain
+
+
 class Secret:
     """A text that is not shown.
 
@@ -104,12 +110,6 @@ class StreamRedactor:
         """Return the part held back: the text has ended, so it is not the secret."""
         held, self._held = self._held, ""
         return held
-
-
-MAX_SECRET_CHARS: Final = 4096
-"""Longest secret, inclusive."""
-
-_SECRET: Final = re.compile(rf"[!-~]{{1,{MAX_SECRET_CHARS}}}")  # characters that a header may contain
 
 
 def load_secret(

@@ -46,6 +46,14 @@ _CUT_ESCAPE = re.compile(r"%[0-9A-F]?$")
 _FOREIGN_MAX_BYTES = 255
 
 
+STAMP_CHARS: Final = 26
+"""Characters of a stamp, with the full stop before it."""
+
+_STAMPED: Final = r"(?P<stem>.+)\.(?P<time>[0-9]{8}T[0-9]{6}Z)-[0-9a-f]{8}"  # compiled on first use
+
+_FORMAT: Final = "%Y%m%dT%H%M%SZ"
+
+
 def is_channel(text: str) -> bool:
     """Return whether a text can name a channel: ``[a-z0-9-]{1,32}``."""
     return isinstance(text, str) and _CHANNEL.fullmatch(text) is not None
@@ -226,13 +234,6 @@ def mismatch(inside: str) -> str:
     """Return the problem of a file whose content names this session, while its name belongs to another."""
     shown = inside if len(inside) <= 80 else inside[:80] + "…"
     return f"its content names the session {shown!r}, which belongs under another file name"
-
-
-STAMP_CHARS: Final = 26
-"""Characters of a stamp, with the full stop before it."""
-
-_STAMPED: Final = r"(?P<stem>.+)\.(?P<time>[0-9]{8}T[0-9]{6}Z)-[0-9a-f]{8}"  # compiled on first use
-_FORMAT: Final = "%Y%m%dT%H%M%SZ"
 
 
 def stamped(stem: str, now: datetime) -> str:

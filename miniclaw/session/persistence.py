@@ -29,6 +29,21 @@ PERSISTENCE_INTERVAL_SECS: Final = 30
 log = get_logger("miniclaw.session.persistence")
 
 
+GATHER_SECONDS: Final = 0.02
+"""Shortest wait for further requests before a round of saves begins."""
+
+REST_FACTOR: Final = 4
+"""Rest after a round, as a multiple of its duration."""
+
+MAX_REST_SECONDS: Final = 2
+
+RETRY_SECONDS: Final = 5
+"""Time until a session that could not be saved is tried again."""
+
+MAX_GOES: Final = 4
+"""Most rounds under way at once; with several, a round on a hung file delays no other session."""
+
+
 class Persistence:
     """Saves dirty sessions every `interval_seconds`, or sooner if memory is overfull.
 
@@ -115,21 +130,6 @@ class Persistence:
     def stop(self) -> None:
         """Stop the service after its present save, if any."""
         self._idle.stop()
-
-
-GATHER_SECONDS: Final = 0.02
-"""Shortest wait for further requests before a round of saves begins."""
-
-REST_FACTOR: Final = 4
-"""Rest after a round, as a multiple of its duration."""
-
-MAX_REST_SECONDS: Final = 2
-
-RETRY_SECONDS: Final = 5
-"""Time until a session that could not be saved is tried again."""
-
-MAX_GOES: Final = 4
-"""Most rounds under way at once; with several, a round on a hung file delays no other session."""
 
 
 class _Wish(Struct):

@@ -20,6 +20,20 @@ Epilogue: TypeAlias = Callable[[], None] | None
 """Blocking work that follows other work in the same thread; None: there is none."""
 
 
+GRACE_SECONDS: Final = 5
+"""Time after the beginning of a removal for which a cancelled caller still waits."""
+
+PATIENCE_SECONDS: Final = 60
+"""Time for which any caller waits: a slow disk takes some seconds, and one that takes longer is considered hung."""
+
+REFUSED: Final = f"the disk did not answer within {PATIENCE_SECONDS} s, or the program ends; nothing was removed"
+
+PENDING: Final = "the disk has not answered yet; the removal goes on, and the log tells how it ends"
+
+Late: TypeAlias = Callable[[T], Epilogue]
+"""Takes, on the trio thread, an outcome that no caller waits for any more; the epilogue may record it on disk."""
+
+
 class ThreadRunner(Protocol):
     """A function with the signature of `run_in_thread`, without `finished`."""
 
@@ -94,19 +108,6 @@ def soon(token: trio.lowlevel.TrioToken, callback: Callable[[], None]) -> None:
         token.run_sync_soon(callback)
     except trio.RunFinishedError:
         callback()
-
-
-GRACE_SECONDS: Final = 5
-"""Time after the beginning of a removal for which a cancelled caller still waits."""
-
-PATIENCE_SECONDS: Final = 60
-"""Time for which any caller waits: a slow disk takes some seconds, and one that takes longer is considered hung."""
-
-REFUSED: Final = f"the disk did not answer within {PATIENCE_SECONDS} s, or the program ends; nothing was removed"
-PENDING: Final = "the disk has not answered yet; the removal goes on, and the log tells how it ends"
-
-Late: TypeAlias = Callable[[T], Epilogue]
-"""Takes, on the trio thread, an outcome that no caller waits for any more; the epilogue may record it on disk."""
 
 
 class Job(Generic[T]):

@@ -24,6 +24,20 @@ _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _OWN_SITES: Final = frozenset({"same-origin", "none"})  # none: the person typed the address in
 
 
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# A name, an IPv4 address, or an IPv6 address in brackets; then a port. No user, no path.
+_HOST: Final = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
+
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+
+LOOPBACK_CLIENT: Final = "loopback"
+"""The client key of this machine, by any of its loopback addresses."""
+
+IPV6_CLIENT_BITS: Final = 64
+"""Prefix length of an IPv6 client's network: one client has all its addresses, so they count as one."""
+
+
 class HostRules:
     """The names by which this server may be called.
 
@@ -70,19 +84,6 @@ def check_origin(scope_type: str, method: str, headers: Headers) -> Response | N
     if headers.get("sec-fetch-site", "none") not in _OWN_SITES:
         return problem(403, "the page that asks for this is not of this server")
     return None
-
-
-_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-# A name, an IPv4 address, or an IPv6 address in brackets; then a port. No user, no path.
-_HOST: Final = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
-_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
-
-LOOPBACK_CLIENT: Final = "loopback"
-"""The client key of this machine, by any of its loopback addresses."""
-
-IPV6_CLIENT_BITS: Final = 64
-"""Prefix length of an IPv6 client's network: one client has all its addresses, so they count as one."""
 
 
 def parse_address(text: str) -> _Address | None:

@@ -34,6 +34,11 @@ _CLOSES: Final = re.compile(r" {0,3}(?P<marker>`{3,16}|~{3,16})\s*$")
 _LIKE_A_FENCE: Final = re.compile(r"\s*(```|~~~)")
 
 
+_JOINER: Final = "\u200d"
+
+_MAX_FLAGS: Final = 64  # how far back flags are counted
+
+
 def utf16_units(text: str) -> int:
     """Return the length of a text in UTF-16 code units, as Telegram counts it."""
     return len(text) + sum(char > "\uffff" for char in text)
@@ -215,10 +220,6 @@ def _fit(text: str, start: int, budget: int) -> int:
         end -= 1
         excess -= 1 + (text[end] > "\uffff")
     return end
-
-
-_JOINER: Final = "\u200d"
-_MAX_FLAGS: Final = 64  # how far back flags are counted
 
 
 def is_boundary(text: str, index: int) -> bool:

@@ -28,6 +28,11 @@ SETTLING: Final = timedelta(minutes=15)
 """No run begins this soon after the start of the machine: a time server may set the clock first."""
 
 
+_DAY: Final = timedelta(days=1)
+
+_SECOND: Final = timedelta(seconds=1)
+
+
 class Schedule:
     """The rule by which runs fall due.
 
@@ -101,10 +106,6 @@ class Schedule:
         if self._at is not None:
             return next_time_of_day(moment - MICROSECOND, self._at, self._tz)
         return next_run + -((next_run - moment) // self.interval) * self.interval
-
-
-_DAY: Final = timedelta(days=1)
-_SECOND: Final = timedelta(seconds=1)
 
 
 def next_time_of_day(now_utc: datetime, at: time, tz: tzinfo | None = None) -> datetime:

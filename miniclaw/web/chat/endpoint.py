@@ -27,6 +27,9 @@ MAX_CHAT_ID_CHARS: Final = 200
 `check_asked` admits, also with characters that cannot be printed."""
 
 
+CHAT_PATH = "/api/v1/chat"
+
+
 class ChatEndpoint:
     """Accepts clients and serves them; `chat_routes` describes the arguments."""
 
@@ -85,9 +88,6 @@ class ChatEndpoint:
         if not (chat_id.isprintable() and chat_id.strip()):
             raise InvalidSessionIdError(chat_id, "the id of a chat is made of characters that can be printed")
         return chat_id
-
-
-CHAT_PATH = "/api/v1/chat"
 
 
 def chat_routes(
