@@ -23,8 +23,7 @@ from miniclaw.errors import RemovalPendingError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.entries import ProblemFile, StoredSession
 from miniclaw.session.executor import carry_out
-from miniclaw.session.live.store import open_store
-from miniclaw.session.live.store_protocol import SessionStore
+from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.records.cleanup_log import CleanupLog, RunLog, log_removed
 from miniclaw.session.records.history import Actor, EventKind, History, HistoryEvent
@@ -97,7 +96,7 @@ class Cleanup:
         time: Timekeeper | None = None,
         schedule: Schedule | None = None,
         manager: SessionManager | None = None,
-        store: SessionStore | None = None,
+        store: FileSessionStore | None = None,
         history: History | None = None,
         by: Actor = "program",
         run: ThreadRunner = run_in_thread,
@@ -281,7 +280,7 @@ class Cleanup:
     async def _run(
         self,
         manager: SessionManager,
-        store: SessionStore,
+        store: FileSessionStore,
         count: RunCount,
         run_log: RunLog,
         *,
@@ -326,7 +325,7 @@ class Cleanup:
 
     async def _scan(
         self,
-        store: SessionStore,
+        store: FileSessionStore,
         manager: SessionManager,
         policy: RetentionPolicy,
         notice: Notice,
@@ -364,7 +363,7 @@ class Cleanup:
         return plan
 
     @asynccontextmanager
-    async def _opened(self, *, own: bool = True) -> AsyncIterator[tuple[SessionManager, SessionStore, Moment]]:
+    async def _opened(self, *, own: bool = True) -> AsyncIterator[tuple[SessionManager, FileSessionStore, Moment]]:
         if self._manager is not None and self._store is not None:
             async with self._manager.operation():
                 moment = by_wall_clock(self._clock) if self._time is None else self._time.moment()

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import trio
 
 from miniclaw.session.entries import Leftover, LeftoverRemoval, StoredSession
-from miniclaw.session.live.store_protocol import SessionStore
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.records.cleanup_log import RunLog
 from miniclaw.session.records.history import Actor
@@ -37,7 +37,7 @@ T = TypeVar("T")
 async def carry_out(
     progress: Progress,
     manager: SessionManager,
-    store: SessionStore,
+    store: FileSessionStore,
     *,
     by: Actor,
     log: RunLog,
@@ -102,7 +102,7 @@ def _file_of(row: PlanRow | LeftoverRow) -> StoredSession | Leftover:
 
 
 async def _sweep(
-    store: SessionStore,
+    store: FileSessionStore,
     leftovers: Sequence[Leftover],
     late: Callable[[list[LeftoverRemoval]], Epilogue],
     order: TrashOrder | None,

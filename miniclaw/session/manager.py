@@ -28,7 +28,7 @@ from miniclaw.session.live.mover import Aside, SessionMover
 from miniclaw.session.live.remover import Deletion, SessionRemover
 from miniclaw.session.live.save_job import SaveReport
 from miniclaw.session.live.saver import SessionSaver
-from miniclaw.session.live.store_protocol import SessionStore
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.names import make_session_id, split_session_id
 from miniclaw.session.records.stats import SessionStats
 from miniclaw.session.removal.relocation import Relocation
@@ -71,7 +71,7 @@ class SessionManager:
 
     def __init__(
         self,
-        store: SessionStore,
+        store: FileSessionStore,
         *,
         clock: Now = utc_now,
         ages: Callable[[], Ages] | None = None,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import trio
 
 from miniclaw.errors import RuntimeClosedError
-from miniclaw.session.live.store_protocol import SessionStore
+from miniclaw.session.live.store import FileSessionStore
 
 
 class Gate:
@@ -23,7 +23,7 @@ class Gate:
         store: Refuses an operation whose change it could not save any more.
     """
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, store: FileSessionStore) -> None:
         self._store = store
         self._closed = False
         self._sealed = False
@@ -35,7 +35,7 @@ class Gate:
 
         Raises:
             RuntimeClosedError: The runtime ends.
-            OwnershipLostError, ForkedRuntimeError: As in `SessionStore.check_owned`.
+            OwnershipLostError, ForkedRuntimeError: As in `FileSessionStore.check_owned`.
         """
         await trio.lowlevel.checkpoint()
         if self._closed:
@@ -58,7 +58,7 @@ class Gate:
 
         Raises:
             RuntimeClosedError: The gate is sealed: a change would not be saved.
-            OwnershipLostError, ForkedRuntimeError: As in `SessionStore.check_owned`.
+            OwnershipLostError, ForkedRuntimeError: As in `FileSessionStore.check_owned`.
         """
         if self._sealed:
             raise RuntimeClosedError

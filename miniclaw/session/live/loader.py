@@ -22,7 +22,7 @@ from miniclaw.session.files.on_disk import Difference
 from miniclaw.session.live.gate import Gate
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SessionMemory
-from miniclaw.session.live.store_protocol import SessionStore
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.names import split_session_id
 from miniclaw.session.types import Session, SessionHeader
 
@@ -43,7 +43,7 @@ class SessionLoader:
 
     def __init__(
         self,
-        store: SessionStore,
+        store: FileSessionStore,
         memory: SessionMemory,
         locks: FileLocks,
         gate: Gate,

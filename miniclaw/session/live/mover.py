@@ -28,7 +28,7 @@ from miniclaw.session.live.loader import SessionLoader
 from miniclaw.session.live.locks import FileLocks, Lease, join_all
 from miniclaw.session.live.memory import Entry, SessionMemory
 from miniclaw.session.live.saver import SessionSaver
-from miniclaw.session.live.store_protocol import SessionStore
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.removal.relocation import CALLED_OFF, Relocation
 from miniclaw.session.threads import Epilogue, Job, Late
 
@@ -65,7 +65,12 @@ class SessionMover:
     """The moving part of a `SessionManager`, whose store, memory, locks, saver and loader it shares."""
 
     def __init__(
-        self, store: SessionStore, memory: SessionMemory, locks: FileLocks, saver: SessionSaver, loader: SessionLoader
+        self,
+        store: FileSessionStore,
+        memory: SessionMemory,
+        locks: FileLocks,
+        saver: SessionSaver,
+        loader: SessionLoader,
     ) -> None:
         self._store = store
         self._memory = memory

@@ -28,7 +28,7 @@ from miniclaw.session.entries import StoredSession
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SessionMemory
 from miniclaw.session.live.saver import SessionSaver
-from miniclaw.session.live.store_protocol import SessionStore
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.records.stats import CleanupStats
 from miniclaw.session.removal.transaction import Removal, TrashOrder
 from miniclaw.session.threads import PENDING, REFUSED, Epilogue, Job, Late
@@ -73,7 +73,7 @@ class SessionRemover:
 
     def __init__(
         self,
-        store: SessionStore,
+        store: FileSessionStore,
         memory: SessionMemory,
         locks: FileLocks,
         saver: SessionSaver,

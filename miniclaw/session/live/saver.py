@@ -12,7 +12,7 @@ from miniclaw.session.format import codec
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SessionMemory
 from miniclaw.session.live.save_job import SaveOutcome, SaveReport, log_failed_save
-from miniclaw.session.live.store_protocol import SessionStore
+from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.records.stats import SaveStats
 from miniclaw.session.types import Session
 
@@ -29,7 +29,7 @@ class SessionSaver:
         stats: Counts the saves; shared with the manager.
     """
 
-    def __init__(self, store: SessionStore, memory: SessionMemory, locks: FileLocks, stats: SaveStats) -> None:
+    def __init__(self, store: FileSessionStore, memory: SessionMemory, locks: FileLocks, stats: SaveStats) -> None:
         self._store = store
         self._memory = memory
         self._locks = locks

@@ -1,8 +1,6 @@
-"""The session store over files.
+"""The session store over files: all that `SessionManager` and `Cleanup` know of the disk.
 
-`SessionManager` and `Cleanup` use the protocol only (`miniclaw.session.live.store_protocol`), so that another store can
-replace this one, such as a shared store for a fleet. The callbacks are synchronous and called on the trio thread, the
-only thread that may decide about the state in memory.
+The callbacks are synchronous and called on the trio thread, the only thread that may decide about the state in memory.
 """
 
 from __future__ import annotations
@@ -35,7 +33,6 @@ from miniclaw.session.files.saved_files import SavedFiles
 from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.files.subdirectory import TRASH_NAME, EarlierFolders, Folder
 from miniclaw.session.live.save_job import SaveJob, SaveOutcome
-from miniclaw.session.live.store_protocol import StoreScan
 from miniclaw.session.live.store_scan import FileScan
 from miniclaw.session.ownership.process import OpeningProcess
 from miniclaw.session.records.migration import move_in
@@ -98,19 +95,35 @@ class FileSessionStore:
         self.directory.saved_files = SavedFiles()
 
     async def load(self, session_id: str, *, finished: Callable[[], None] | None = None) -> Session:
-        """Load a session (`SessionStore.load`)."""
+        """Load a session, as `SessionDirectory.load` for the owner.
+
+        The caller holds the session's lock until `finished` is called. The call comes exactly once, when no work is
+        under way any more. The same holds for `compare`, `header`, `quarantine` and `restore`.
+        """
         return await self.run(partial(self.directory.load, session_id, adopt=True), self._load_limiter, finished)
 
     async def compare(self, session: Session, *, finished: Callable[[], None] | None = None) -> Difference:
-        """Compare a session with its file (`SessionStore.compare`)."""
+        """Compare a session that was loaded or saved with its file.
+
+        Raises:
+            StoreError: The file could not be examined.
+        """
         return await self.run(partial(compare, self.directory, session), self._load_limiter, finished)
 
     async def header(self, session_id: str, *, finished: Callable[[], None] | None = None) -> SessionHeader:
-        """Read only the header of a session (`SessionStore.header`)."""
+        """Read only the header of a session; raise the errors of `load`."""
         return await self.run(partial(self.directory.header, session_id), self._load_limiter, finished)
 
     async def save(self, sessions: Sequence[Session], settled: Callable[[SaveOutcome], None]) -> None:
-        """Save snapshots in up to `SAVE_THREADS` threads (`SessionStore.save`)."""
+        """Save snapshots of sessions, in up to `SAVE_THREADS` threads.
+
+        Args:
+            sessions: The snapshots; the caller holds the lock of each session.
+            settled: Called exactly once for each session, when no work on it is under way any more.
+
+        Cancellation: a save that has not begun is settled as an error at once. One that has begun continues in the
+        background and is settled when it ends.
+        """
         job = SaveJob(self.directory, sessions, settled)
         try:
             async with trio.open_nursery() as nursery:
@@ -120,8 +133,17 @@ class FileSessionStore:
             job.give_up()
 
     @asynccontextmanager
-    async def scan(self, verify: Verify | None = None, staying: Staying | None = None) -> AsyncIterator[StoreScan]:
-        """List the directory once, in batches (`SessionStore.scan`)."""
+    async def scan(self, verify: Verify | None = None, staying: Staying | None = None) -> AsyncIterator[FileScan]:
+        """List the whole directory once, in batches.
+
+        Args:
+            verify: Selects the headers to check against the whole session, as before a removal; called in a worker
+                thread.
+            staying: Selects the sessions that may be counted only and get no row.
+
+        Raises:
+            StoreError: The directory cannot be listed.
+        """
         scan = FileScan(
             lambda ledger: DirectoryScan(self.directory, verify, ledger=ledger, staying=staying),
             self._ledger_file,
@@ -133,33 +155,45 @@ class FileSessionStore:
             scan.close()
 
     def keys(self, session_id: str) -> Sequence[str]:
-        """Return the file names that the session may have (`SessionStore.keys`)."""
+        """Return the file names that the session may have."""
         return names.file_names(session_id)
 
     def check_process(self) -> None:
-        """Refuse to be used in a forked child (`SessionStore.check_process`)."""
+        """Refuse to be used in a forked child.
+
+        Raises:
+            ForkedRuntimeError: This process is a forked child.
+        """
         self._process.check()
 
     def check_owned(self) -> None:
-        """Refuse a change once ownership is lost (`SessionStore.check_owned`)."""
+        """Refuse a change that could not be saved, before it is accepted.
+
+        Raises:
+            OwnershipLostError: Another process owns the sessions by now.
+            ForkedRuntimeError: As `check_process`.
+        """
         self._process.check()
         self.directory.check_owned()
 
     async def check_place(self) -> Place:
-        """Check the directory's path and its owner (`SessionStore.check_place`)."""
+        """Check that the path still leads to the directory, and that this process still owns it."""
         return await self.run(self.directory.check_place, self._load_limiter)
 
     async def say_stopping(self) -> None:
-        """Announce that this process is stopping, for up to `SAYING_SECONDS` (`SessionStore.say_stopping`)."""
+        """Announce, for up to `SAYING_SECONDS`, that this process is stopping, so that the next owner waits for it.
+
+        Cancellation: the announcement is made nevertheless.
+        """
         with trio.move_on_after(SAYING_SECONDS, shield=True):
             await self.run(self.directory.say_stopping, self._load_limiter)
 
     def describe(self, key: str) -> str:
-        """Return the path of a file (`SessionStore.describe`)."""
+        """Return the path of a file."""
         return str(self.directory.path / key)
 
     async def examine(self, keys: Sequence[str]) -> dict[str, ScanRow | None]:
-        """Read whole sessions, one per thread call (`SessionStore.examine`)."""
+        """Read whole sessions, as a removal does, one per thread call; None for a vanished one."""
         found: dict[str, ScanRow | None] = {}
         for key in keys:
             work = partial(self.directory.read_row, key, verify=always)
@@ -175,7 +209,22 @@ class FileSessionStore:
         settled: Callable[[list[Removal]], Epilogue],
         order: TrashOrder | None = None,
     ) -> None:
-        """Remove a batch of sessions (`SessionStore.remove`)."""
+        """Remove sessions, each verified at the last moment, as `remove_batch`.
+
+        Args:
+            keys: The keys from the listing. The caller holds the lock of each session.
+            consent: Called once, with the headers of the sound sessions (maybe none). Nothing can come between its
+                answer and the removal.
+            finished: Called exactly once, after `settled`, when no work is under way any more.
+            settled: Called with one removal for each key, in the order of the keys; not called if nothing was begun.
+                The epilogue runs in the worker thread.
+            order: The sessions to move to the trash; None: none.
+
+        Raises:
+            StoreError: The batch could not be begun; nothing was removed.
+
+        Cancellation: the caller returns at once; a removal that has begun ends in the background and is settled then.
+        """
         token = trio.lowlevel.current_trio_token()
 
         def ask(headers: Sequence[SessionHeader]) -> Sequence[bool]:
@@ -186,19 +235,17 @@ class FileSessionStore:
         await self.run(telling(work, settled), self._sweep_limiter, finished)
 
     async def quarantine(self, session_id: str, *, finished: Callable[[], None] | None = None) -> str:
-        """Move an unreadable file to quarantine and return its new path (`SessionStore.quarantine`)."""
+        """Move an unreadable file from the session's place to quarantine, and return its new path.
+
+        Raises:
+            StoreError: The file was not moved.
+        """
         work = partial(quarantine_session, self.directory, session_id)
         return str(await self.run(work, self._load_limiter, finished))
 
     async def leftovers(self, now: datetime, names: Sequence[str]) -> list[Leftover]:
-        """List the leftovers beside the sessions (`SessionStore.leftovers`)."""
-        work = partial(
-            list_leftovers,
-            self.directory,
-            now=now,
-            trash=self.trash,
-            names=names,
-        )
+        """List the leftovers beside the sessions, as `list_leftovers`; `names` are those of no sessions in a scan."""
+        work = partial(list_leftovers, self.directory, now=now, trash=self.trash, names=names)
         return await self.run(work, self._sweep_limiter)
 
     async def remove_leftovers(
@@ -208,16 +255,21 @@ class FileSessionStore:
         *,
         order: TrashOrder | None = None,
     ) -> None:
-        """Remove a batch of leftovers (`SessionStore.remove_leftovers`)."""
+        """Remove leftovers, as the function of this name; `settled` and cancellation as for `remove`."""
         work = partial(remove_leftovers, self.directory, leftovers, trash=self.trash, order=order)
         await self.run(telling(work, settled), self._sweep_limiter)
 
     async def free_disk(self) -> int | None:
-        """Return the number of free bytes on the disk (`SessionStore.free_disk`)."""
+        """Return the number of free bytes on the disk of the sessions; None if it is unknown."""
         return await self.run(self.directory.free_disk, self._sweep_limiter)
 
     async def find_trashed(self, text: str) -> tuple[str, str]:
-        """Return the session id and the entry id that a text means (`SessionStore.find_trashed`)."""
+        """Return the session id and the entry id for a text: an entry's id, or a session's for its newest entry.
+
+        Raises:
+            TrashEntryNotFoundError: The trash has no such entry.
+            CorruptTrashError: The entry is damaged.
+        """
         entry = await self.find_entry(text)
         if entry.from_quarantine:
             raise CorruptTrashError(self.trash.path_of(entry.id), "it lay in quarantine, and goes back there only")
@@ -244,7 +296,7 @@ class FileSessionStore:
             raise TrashEntryNotFoundError(self.trash.path, text, outside.path) from None
 
     async def restore(self, entry_id: str, now: datetime, *, finished: Callable[[], None] | None = None) -> str:
-        """Restore a session from the trash (`SessionStore.restore`)."""
+        """Restore a session that is not in memory from the trash, as the function of this name."""
         work = partial(restore, self.directory, self.trash, entry_id, now)
         return await self.run(work, self._load_limiter, finished)
 
@@ -257,7 +309,17 @@ class FileSessionStore:
         finished: Callable[[], None],
         settled: Callable[[Relocation | StoreError], Epilogue],
     ) -> None:
-        """Give a session another id (`SessionStore.relocate`)."""
+        """Give a session another id and change nothing else, as the function of this name.
+
+        Args:
+            session_id: The session; the caller holds the locks of both ids until `finished` is called.
+            target_id: The new id.
+            may_begin: Asked before anything is changed.
+            finished: As for `remove`.
+            settled: Called with the outcome; as for `remove`.
+
+        Cancellation: as `remove`.
+        """
         token = trio.lowlevel.current_trio_token()
 
         def ask() -> bool:

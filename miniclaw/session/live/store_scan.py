@@ -43,7 +43,7 @@ class FileScan:
         return self._scan is not None and self._scan.complete
 
     async def next_batch(self) -> list[ScanRow]:
-        """Return the next rows (`StoreScan.next_batch`)."""
+        """Return the next rows; none, maybe, before the end, if every listed session is only counted."""
         self._busy = True
         return await self._run(self._read_on, self._done)
 
@@ -59,7 +59,7 @@ class FileScan:
         return rows
 
     def take_kept(self) -> tuple[int, int]:
-        """Return the number and the bytes of the sessions only counted (`StoreScan.take_kept`)."""
+        """Return the number and the bytes of the sessions that were only counted since the last call."""
         return (0, 0) if self._scan is None else self._scan.take_kept()
 
     def _done(self) -> None:
