@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 from miniclaw.clock import Now, utc_now
@@ -331,7 +330,7 @@ class SessionManager:
         async with self.operation():
             session_id, entry_id = await self._store.find_trashed(text)
             async with self.locked(session_id, vacant=True) as lease:
-                await self._store.restore(entry_id, self._clock(), finished=lease.join())
+                await self._store.restore(entry_id, self._clock(), lease)
         log.info("Session restored", session_id=session_id, trash_entry=entry_id)
         return session_id
 
@@ -346,7 +345,7 @@ class SessionManager:
         """
         async with self._locks.hold(session_id) as lease:
             if vacant and await self._loader.current(session_id, lease):
-                raise SessionExistsError(Path(self._store.describe(self._store.keys(session_id)[0])), session_id)
+                raise SessionExistsError(self._store.path_of(session_id), session_id)
             yield lease
 
     def moving_aside(self, name: str) -> AbstractAsyncContextManager[Aside]:

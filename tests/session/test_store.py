@@ -12,6 +12,7 @@ import trio
 
 from miniclaw.errors import SessionNotFoundError, StoreError, WorkspaceHeldError
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.live.locks import Lease
 from miniclaw.session.live.save_job import SaveOutcome
 from miniclaw.session.live.store import SAVE_THREADS, open_store
 from miniclaw.session.removal.transaction import Removal
@@ -200,6 +201,7 @@ async def test_remove_consent_is_asked_on_the_trio_thread(sessions_dir: Path) ->
     write_session(sessions_dir, "telegram_1", NOW)
     fs = FaultyOs()
     finished = trio.Event()
+    lease = Lease(finished.set)
     asked: list[str] = []
     told: list[Removal] = []
 
@@ -213,7 +215,10 @@ async def test_remove_consent_is_asked_on_the_trio_thread(sessions_dir: Path) ->
         async with trio.open_nursery() as nursery:
 
             async def remove() -> None:
-                await store.remove(["telegram_1.json"], consent, finished=finished.set, settled=told.extend)
+                try:
+                    await store.remove(["telegram_1.json"], consent, lease, settled=told.extend)
+                finally:
+                    lease.leave()
 
             nursery.start_soon(remove)
             await wait_in_thread(gate.reached)
@@ -233,7 +238,7 @@ async def test_open_store_recovers_before_anyone_reads(sessions_dir: Path) -> No
         assert (await store.load("telegram_1")).chat_id == "1"
         with pytest.raises(SessionNotFoundError):
             await store.header("telegram_2")
-        assert store.describe("x.json") == str(sessions_dir / "x.json")
+        assert store.path_of("telegram_2") == sessions_dir / "telegram_2.json"
 
 
 async def test_open_store_held_leaves_nothing_open(sessions_dir: Path) -> None:

@@ -103,7 +103,7 @@ class SessionLoader:
         async with self._locks.hold(session_id) as lease:
             if entry := self._memory.find(session_id):
                 return entry.session
-            return await self._store.header(session_id, finished=lease.join())
+            return await self._store.header(session_id, lease)
 
     async def current(self, session_id: str, lease: Lease) -> Entry | None:
         """Return a session in memory, a clean one as its file has it now; forget it and return None if that is gone.
@@ -124,11 +124,11 @@ class SessionLoader:
         try:
             difference: Difference = "same"
             with trio.move_on_after(LOOK_SECONDS), suppress(StoreError):  # the same error will refuse a save
-                difference = await self._store.compare(session, finished=lease.join())
+                difference = await self._store.compare(session, lease)
             if difference == "gone":
                 found = None
             elif difference == "changed":
-                found = await self._store.load(session_id, finished=lease.join())
+                found = await self._store.load(session_id, lease)
         except SessionNotFoundError:
             found = None
         except StoreError as error:
@@ -154,14 +154,14 @@ class SessionLoader:
     async def _load(self, session_id: str, lease: Lease, *, create: bool) -> Entry:
         # No local name for the entry: the frame of a caught error may outlive the call and keep the session alive.
         try:
-            return Entry(await self._store.load(session_id, finished=lease.join()), saved=True)
+            return Entry(await self._store.load(session_id, lease), saved=True)
         except SessionNotFoundError:
             if not create:
                 raise
         except _UNUSABLE as error:
             if not create:
                 raise
-            kept = await self._store.quarantine(session_id, finished=lease.join())
+            kept = await self._store.quarantine(session_id, lease)
             log.error(
                 "Session could not be read; begun anew",
                 session_id=session_id, path=str(error.path), reason=error.reason, kept=kept,

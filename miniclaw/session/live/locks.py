@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import trio
 
@@ -65,7 +66,7 @@ class FileLocks:
     async def hold(self, session_id: str) -> AsyncIterator[Lease]:
         """Hold the lock of one session for a block and for all work that joins the lease."""
         await self.acquire(session_id)
-        lease = Lease(self, session_id)
+        lease = Lease(partial(self.release, session_id))
         try:
             yield lease
         finally:
@@ -73,35 +74,30 @@ class FileLocks:
 
 
 class Lease:
-    """A lock held jointly by a task and its worker threads; free when the last of them has left.
+    """A hold that a task shares with its worker threads; given up when the last of them has left.
 
     A cancelled task leaves at once, while its worker thread may still be about to rename the file. The lock keeps other
     work off the file until that thread has ended.
+
+    Args:
+        give_up: Gives up what is held, such as a lock; called on the trio thread.
     """
 
-    def __init__(self, locks: FileLocks, session_id: str) -> None:
-        self._locks = locks
-        self._session_id = session_id
-        self._parties = 1
+    def __init__(self, give_up: Callable[[], None]) -> None:
+        self._give_up = give_up
+        self._parties = 1  # the task that has made it
 
-    def join(self) -> Callable[[], None]:
-        """Add a party; return the function with which it leaves, to be called exactly once."""
+    @property
+    def is_shared(self) -> bool:
+        """True if there is more than one party."""
+        return self._parties > 1
+
+    def join(self) -> None:
+        """Add a party."""
         self._parties += 1
-        return self.leave
 
     def leave(self) -> None:
-        """Leave; the last one releases the lock."""
+        """Leave, once for each party; the last one gives up what is held."""
         self._parties -= 1
         if not self._parties:
-            self._locks.release(self._session_id)
-
-
-def join_all(leases: Iterable[Lease]) -> Callable[[], None]:
-    """Add a party to several leases; return the function with which it leaves them all, to be called exactly once."""
-    leave = [lease.join() for lease in leases]
-
-    def finished() -> None:
-        for each in leave:
-            each()
-
-    return finished
+            self._give_up()

@@ -7,10 +7,9 @@ finds the old session gone, or the new one in place.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import (
@@ -25,7 +24,7 @@ from miniclaw.errors import (
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
 from miniclaw.session.live.loader import SessionLoader
-from miniclaw.session.live.locks import FileLocks, Lease, join_all
+from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SessionMemory
 from miniclaw.session.live.saver import SessionSaver
 from miniclaw.session.live.store import FileSessionStore
@@ -49,11 +48,7 @@ class Aside:
     def __init__(self, memory: SessionMemory, owner: str | None, leases: Sequence[Lease]) -> None:
         self._memory = memory
         self._owner = owner
-        self._leases = leases
-
-    def join(self) -> Callable[[], None]:
-        """Add a party to all leases; return the function with which it leaves, to be called exactly once."""
-        return join_all(self._leases)
+        self.leases = leases
 
     def moved(self) -> None:
         """Have memory save its copy of the session as a whole: a file that this process moved is not a deleted one."""
@@ -93,7 +88,7 @@ class SessionMover:
         first, second = sorted((session_id, target_id))
         async with self._locks.hold(first) as one, self._locks.hold(second) as other:
             if await self._loader.current(target_id, other if target_id == second else one) is not None:
-                raise SessionExistsError(self._path(target_id), target_id)
+                raise SessionExistsError(self._store.path_of(target_id), target_id)
             entry = self._memory.set_aside(session_id)
 
             def end_late(outcome: Relocation | StoreError) -> Epilogue:
@@ -137,7 +132,7 @@ class SessionMover:
         if entry.users:
             raise SessionInUseError(entry.session_id)
         if entry.dirty and not await self._saver.save_held(entry, lease):
-            raise SessionFileError(self._path(entry.session_id), "not moved: it could not be saved before")
+            raise SessionFileError(self._store.path_of(entry.session_id), "not moved: it could not be saved before")
 
     async def _relocate(
         self,
@@ -147,20 +142,18 @@ class SessionMover:
         job: Job[Relocation | StoreError],
         leases: tuple[Lease, Lease],
     ) -> Relocation:
-        finished = join_all(leases)
-
         def settled(outcome: Relocation | StoreError) -> Epilogue:
             if entry is not None:
                 self._end(entry, outcome)
             return job.settle(outcome)
 
         outcome = await job.run(
-            partial(self._store.relocate, session_id, target_id, job.commit, finished=finished, settled=settled)
+            partial(self._store.relocate, session_id, target_id, job.commit, *leases, settled=settled)
         )
         if outcome is None and job.committed:
-            raise RemovalPendingError(self._path(session_id), PENDING)
+            raise RemovalPendingError(self._store.path_of(session_id), PENDING)
         if outcome is None:
-            raise SessionFileError(self._path(session_id), CALLED_OFF)
+            raise SessionFileError(self._store.path_of(session_id), CALLED_OFF)
         if isinstance(outcome, StoreError):
             raise outcome
         return outcome
@@ -174,6 +167,3 @@ class SessionMover:
         # its place is not saved again, for it may have another program's change, which memory has not.
         entry.revision += isinstance(outcome, NotRemovedError)
         entry.leaving = False
-
-    def _path(self, session_id: str) -> Path:
-        return Path(self._store.describe(self._store.keys(session_id)[0]))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
@@ -24,6 +23,7 @@ from miniclaw.errors import (
     StoreError,
 )
 from miniclaw.loggers import get_logger
+from miniclaw.session import names
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SessionMemory
@@ -118,6 +118,7 @@ class SessionRemover:
             session_id = session.header.session_id
             if self._is_removable(session_id, is_expired) and self._locks.acquire_nowait(session_id):
                 locked[session.key] = session_id
+        lease = Lease(lambda: self._locks.release_all(locked.values()))
         job = Job(late)
 
         def consent(headers: Sequence[SessionHeader]) -> list[bool]:
@@ -130,17 +131,14 @@ class SessionRemover:
                 verdicts.append(may_go)
             return verdicts
 
-        def finished() -> None:
-            self._locks.release_all(locked.values())
-
         outcomes = {session.key: Removal(session.key, "active", header=session.header) for session in sessions}
         keys = list(locked)
         try:
-            removals = await job.run(
-                partial(self._store.remove, keys, consent, finished=finished, settled=job.settle, order=order)
-            )
+            removals = await job.run(partial(self._store.remove, keys, consent, lease, settled=job.settle, order=order))
         except StoreError as error:  # the batch could not be begun
             removals = [Removal(key, "failed", reason=str(error)) for key in keys]
+        finally:
+            lease.leave()
         if removals is None and job.committed:
             removals = [Removal(key, "pending", reason=PENDING) for key in keys]
         elif removals is None:
@@ -161,7 +159,7 @@ class SessionRemover:
         """
         order = None
         if keep_for is not None:
-            reasons = dict.fromkeys(self._store.keys(session_id), "deleted")
+            reasons = dict.fromkeys(names.file_names(session_id), "deleted")
             order = TrashOrder(reasons, by, self._clock(), keep_for)
 
         def tell_late(deletion: Deletion) -> Epilogue:
@@ -183,7 +181,7 @@ class SessionRemover:
             try:
                 if entry is not None and not await self._is_kept(entry, lease, order):
                     reason = "not deleted: it could not be saved before, and would go to the trash without"
-                    raise SessionFileError(self._path(session_id), reason)
+                    raise SessionFileError(self._store.path_of(session_id), reason)
                 return await self._delete(session_id, entry, job, lease, order)
             finally:
                 if entry is not None and not job.committed:
@@ -205,14 +203,12 @@ class SessionRemover:
                 self._end(entry, removals)
             return job.settle(removals)
 
-        keys = self._store.keys(session_id)
-        removals = await job.run(
-            partial(self._store.remove, keys, consent, finished=lease.join(), settled=settled, order=order)
-        )
+        keys = names.file_names(session_id)
+        removals = await job.run(partial(self._store.remove, keys, consent, lease, settled=settled, order=order))
         if removals is None and job.committed:
-            raise RemovalPendingError(self._path(session_id), PENDING)
+            raise RemovalPendingError(self._store.path_of(session_id), PENDING)
         if removals is None:
-            raise SessionFileError(self._path(session_id), REFUSED)
+            raise SessionFileError(self._store.path_of(session_id), REFUSED)
         return self._deletion(session_id, entry, removals)
 
     def _end(self, entry: Entry, removals: Sequence[Removal]) -> None:
@@ -233,7 +229,7 @@ class SessionRemover:
         """
         if bad := _first_bad(removals, session_id):
             kind = CorruptSessionError if bad.outcome == "corrupt" else SessionFileError
-            raise kind(Path(self._store.describe(bad.key)), bad.reason)
+            raise kind(self._store.directory.path / bad.key, bad.reason)
         if entry is None and not any(removal.outcome == "removed" for removal in removals):
             raise SessionNotFoundError(session_id)
         return Deletion(
@@ -254,9 +250,6 @@ class SessionRemover:
             log.error("Deletion that outlasted its caller has failed", session_id=session_id, error=str(error))
             return None
         return late(deletion)
-
-    def _path(self, session_id: str) -> Path:
-        return Path(self._store.describe(self._store.keys(session_id)[0]))
 
     def _is_removable(self, session_id: str, is_expired: Callable[[SessionHeader | Session], bool]) -> bool:
         entry = self._memory.find(session_id)

@@ -65,10 +65,10 @@ class SessionSaver:
         if problem != told and problem:
             log.error(
                 "Sessions directory is no longer in its place; sessions are saved where it is now",
-                path=self._store.describe(""), problem=problem,
+                path=str(self._store.directory.path), problem=problem,
             )  # fmt: skip
         elif problem != told:
-            log.info("Sessions directory is in its place again", path=self._store.describe(""))
+            log.info("Sessions directory is in its place again", path=str(self._store.directory.path))
 
     async def _save_in_turn(self, session_id: str, outcomes: dict[str, bool]) -> None:
         await self._locks.acquire(session_id)
@@ -80,8 +80,8 @@ class SessionSaver:
         Cancellation: as for `save`.
         """
         outcomes: dict[str, bool] = {}
-        leave = lease.join()
-        await self._write({entry.session_id: entry}, lambda _: leave(), outcomes)
+        lease.join()
+        await self._write({entry.session_id: entry}, lambda _: lease.leave(), outcomes)
         return outcomes[entry.session_id]
 
     async def _save_locked(self, session_ids: Sequence[str], outcomes: dict[str, bool]) -> None:

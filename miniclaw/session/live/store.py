@@ -18,7 +18,6 @@ from miniclaw.errors import (
     CorruptTrashError,
     SessionFileError,
     StoreError,
-    TrashEntryNotFoundError,
     WorkspaceHeldError,
 )
 from miniclaw.session import names
@@ -32,6 +31,7 @@ from miniclaw.session.files.quarantine_folder import quarantine_session
 from miniclaw.session.files.saved_files import SavedFiles
 from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.files.subdirectory import TRASH_NAME, EarlierFolders, Folder
+from miniclaw.session.live.locks import Lease
 from miniclaw.session.live.save_job import SaveJob, SaveOutcome
 from miniclaw.session.live.store_scan import FileScan
 from miniclaw.session.ownership.process import OpeningProcess
@@ -40,7 +40,7 @@ from miniclaw.session.records.state import StateDirectory
 from miniclaw.session.removal.leftovers import list_leftovers, remove_leftovers
 from miniclaw.session.removal.recovery import recover
 from miniclaw.session.removal.relocation import Relocation, relocate
-from miniclaw.session.removal.restore import restore
+from miniclaw.session.removal.restore import find_entry, restore
 from miniclaw.session.removal.transaction import Consent, Removal, TrashOrder, remove_batch
 from miniclaw.session.retention.policy import Staying
 from miniclaw.session.threads import Epilogue, run_in_thread, telling
@@ -84,9 +84,9 @@ class FileSessionStore:
         self._save_limiter = trio.CapacityLimiter(SAVE_THREADS)
         self._load_limiter = trio.CapacityLimiter(LOAD_THREADS)
         self._sweep_limiter = trio.CapacityLimiter(SWEEP_THREADS)
-        # Both changed on the trio thread only.
-        self._jobs_under_way = 0
-        self._closing = False
+        # A thread on a hung disk still uses the descriptors: if they were closed, their numbers could be reused, and it
+        # would work on other files. The directory also remains locked until then.
+        self._open = Lease(directory.close)
         self._process = OpeningProcess()
 
     def keep_ledger(self, file: LedgerFile) -> None:
@@ -94,25 +94,22 @@ class FileSessionStore:
         self._ledger_file = file
         self.directory.saved_files = SavedFiles()
 
-    async def load(self, session_id: str, *, finished: Callable[[], None] | None = None) -> Session:
+    async def load(self, session_id: str, *leases: Lease) -> Session:
         """Load a session, as `SessionDirectory.load` for the owner.
 
-        The caller holds the session's lock until `finished` is called. The call comes exactly once, when no work is
-        under way any more. The same holds for `compare`, `header`, `quarantine` and `restore`.
+        Args:
+            session_id: The session.
+            leases: The caller's hold on the session's lock, which the worker thread joins; as for all methods.
         """
-        return await self.run(partial(self.directory.load, session_id, adopt=True), self._load_limiter, finished)
+        return await self.run(partial(self.directory.load, session_id, adopt=True), self._load_limiter, *leases)
 
-    async def compare(self, session: Session, *, finished: Callable[[], None] | None = None) -> Difference:
-        """Compare a session that was loaded or saved with its file.
+    async def compare(self, session: Session, *leases: Lease) -> Difference:
+        """Compare a session that was loaded or saved with its file; `StoreError`: the file could not be examined."""
+        return await self.run(partial(compare, self.directory, session), self._load_limiter, *leases)
 
-        Raises:
-            StoreError: The file could not be examined.
-        """
-        return await self.run(partial(compare, self.directory, session), self._load_limiter, finished)
-
-    async def header(self, session_id: str, *, finished: Callable[[], None] | None = None) -> SessionHeader:
+    async def header(self, session_id: str, *leases: Lease) -> SessionHeader:
         """Read only the header of a session; raise the errors of `load`."""
-        return await self.run(partial(self.directory.header, session_id), self._load_limiter, finished)
+        return await self.run(partial(self.directory.header, session_id), self._load_limiter, *leases)
 
     async def save(self, sessions: Sequence[Session], settled: Callable[[SaveOutcome], None]) -> None:
         """Save snapshots of sessions, in up to `SAVE_THREADS` threads.
@@ -147,23 +144,19 @@ class FileSessionStore:
         scan = FileScan(
             lambda ledger: DirectoryScan(self.directory, verify, ledger=ledger, staying=staying),
             self._ledger_file,
-            lambda work, finished: self.run(work, self._sweep_limiter, finished),
+            lambda work, lease: self.run(work, self._sweep_limiter, lease),
         )
         try:
             yield scan
         finally:
             scan.close()
 
-    def keys(self, session_id: str) -> Sequence[str]:
-        """Return the file names that the session may have."""
-        return names.file_names(session_id)
+    def path_of(self, session_id: str) -> Path:
+        """Return the path of a session's own file."""
+        return self.directory.path / names.file_name(session_id)
 
     def check_process(self) -> None:
-        """Refuse to be used in a forked child.
-
-        Raises:
-            ForkedRuntimeError: This process is a forked child.
-        """
+        """Raise `ForkedRuntimeError` in a forked child."""
         self._process.check()
 
     def check_owned(self) -> None:
@@ -188,10 +181,6 @@ class FileSessionStore:
         with trio.move_on_after(SAYING_SECONDS, shield=True):
             await self.run(self.directory.say_stopping, self._load_limiter)
 
-    def describe(self, key: str) -> str:
-        """Return the path of a file."""
-        return str(self.directory.path / key)
-
     async def examine(self, keys: Sequence[str]) -> dict[str, ScanRow | None]:
         """Read whole sessions, as a removal does, one per thread call; None for a vanished one."""
         found: dict[str, ScanRow | None] = {}
@@ -204,18 +193,17 @@ class FileSessionStore:
         self,
         keys: Sequence[str],
         consent: Consent,
-        *,
-        finished: Callable[[], None],
+        *leases: Lease,
         settled: Callable[[list[Removal]], Epilogue],
         order: TrashOrder | None = None,
     ) -> None:
         """Remove sessions, each verified at the last moment, as `remove_batch`.
 
         Args:
-            keys: The keys from the listing. The caller holds the lock of each session.
+            keys: The keys from the listing.
             consent: Called once, with the headers of the sound sessions (maybe none). Nothing can come between its
                 answer and the removal.
-            finished: Called exactly once, after `settled`, when no work is under way any more.
+            leases: The caller's holds on the locks of the sessions; the worker thread leaves them after `settled`.
             settled: Called with one removal for each key, in the order of the keys; not called if nothing was begun.
                 The epilogue runs in the worker thread.
             order: The sessions to move to the trash; None: none.
@@ -232,16 +220,12 @@ class FileSessionStore:
             return trio.from_thread.run_sync(consent, headers, trio_token=token)
 
         work = partial(remove_batch, self.directory, keys, ask, trash=self.trash, order=order)
-        await self.run(telling(work, settled), self._sweep_limiter, finished)
+        await self.run(telling(work, settled), self._sweep_limiter, *leases)
 
-    async def quarantine(self, session_id: str, *, finished: Callable[[], None] | None = None) -> str:
-        """Move an unreadable file from the session's place to quarantine, and return its new path.
-
-        Raises:
-            StoreError: The file was not moved.
-        """
+    async def quarantine(self, session_id: str, *leases: Lease) -> str:
+        """Move an unreadable file from the session's place to quarantine, as `quarantine`, and return its new path."""
         work = partial(quarantine_session, self.directory, session_id)
-        return str(await self.run(work, self._load_limiter, finished))
+        return str(await self.run(work, self._load_limiter, *leases))
 
     async def leftovers(self, now: datetime, names: Sequence[str]) -> list[Leftover]:
         """List the leftovers beside the sessions, as `list_leftovers`; `names` are those of no sessions in a scan."""
@@ -279,43 +263,27 @@ class FileSessionStore:
 
     async def find_entry(self, text: str) -> TrashEntry:
         """Return the trash entry that a text means, by the rules and errors of `Trash.find`."""
-        return await self.run(partial(self._find_entry, text), self._load_limiter)
+        return await self.run(partial(find_entry, self.directory, self.trash, self.earlier, text), self._load_limiter)
 
-    def _find_entry(self, text: str) -> TrashEntry:
-        try:
-            return self.trash.find(text)
-        except TrashEntryNotFoundError as error:
-            # An entry in a folder that may be shared might belong to another sessions directory.
-            if self.earlier is None or self.earlier.trash is None or self.earlier.may_be_shared:
-                raise
-            outside = Trash(Folder(self.earlier.trash, fs=self.directory.fs))
-            try:
-                outside.find(text)
-            except TrashEntryNotFoundError:
-                raise error from None
-            raise TrashEntryNotFoundError(self.trash.path, text, outside.path) from None
-
-    async def restore(self, entry_id: str, now: datetime, *, finished: Callable[[], None] | None = None) -> str:
+    async def restore(self, entry_id: str, now: datetime, *leases: Lease) -> str:
         """Restore a session that is not in memory from the trash, as the function of this name."""
-        work = partial(restore, self.directory, self.trash, entry_id, now)
-        return await self.run(work, self._load_limiter, finished)
+        return await self.run(partial(restore, self.directory, self.trash, entry_id, now), self._load_limiter, *leases)
 
     async def relocate(
         self,
         session_id: str,
         target_id: str,
         may_begin: Callable[[], bool],
-        *,
-        finished: Callable[[], None],
+        *leases: Lease,
         settled: Callable[[Relocation | StoreError], Epilogue],
     ) -> None:
         """Give a session another id and change nothing else, as the function of this name.
 
         Args:
-            session_id: The session; the caller holds the locks of both ids until `finished` is called.
+            session_id: The session.
             target_id: The new id.
             may_begin: Asked before anything is changed.
-            finished: As for `remove`.
+            leases: The caller's holds on the locks of both ids; as for `remove`.
             settled: Called with the outcome; as for `remove`.
 
         Cancellation: as `remove`.
@@ -331,46 +299,34 @@ class FileSessionStore:
             except StoreError as error:
                 return error
             except Exception as error:  # noqa: BLE001 - out of memory, or trio has ended: also an outcome
-                path = self.directory.path / names.file_name(session_id)
-                return SessionFileError(path, f"could not move it: {error!r}")
+                return SessionFileError(self.path_of(session_id), f"could not move it: {error!r}")
 
-        await self.run(telling(work, settled), self._load_limiter, finished)
+        await self.run(telling(work, settled), self._load_limiter, *leases)
 
-    async def run(
-        self, work: Callable[[], T], limiter: trio.CapacityLimiter, finished: Callable[[], None] | None = None
-    ) -> T:
+    async def run(self, work: Callable[[], T], limiter: trio.CapacityLimiter, *leases: Lease) -> T:
         """Run work on the directory in a worker thread, as `miniclaw.session.threads.run_in_thread` does.
 
-        The directory remains open and locked until the thread has ended.
+        The leases are held, and the directory remains open and locked, until the thread has ended.
 
         Raises:
             ForkedRuntimeError: This process is a forked child, which has no worker threads.
         """
         self._process.check()
+        held = (*leases, self._open)
+        for lease in held:
+            lease.join()
 
-        def done() -> None:
-            if finished is not None:
-                finished()
-            self._jobs_under_way -= 1
-            self._close_when_idle()
+        def finished() -> None:
+            for lease in held:
+                lease.leave()
 
-        self._jobs_under_way += 1
-        return await run_in_thread(work, limiter=limiter, finished=done)
+        return await run_in_thread(work, limiter=limiter, finished=finished)
 
     def close(self) -> None:
-        """Close the directory: at once, or when the last worker thread has left it.
-
-        A thread on a hung disk still uses the descriptors. If they were closed, their numbers could be reused, and the
-        thread would work on other files. The directory also remains locked until then.
-        """
-        self._closing = True
-        if self._jobs_under_way:
+        """Close the directory: at once, or when the last worker thread has left it."""
+        if self._open.is_shared:
             log.warning("Sessions directory stays held by a hung operation", path=str(self.directory.path))
-        self._close_when_idle()
-
-    def _close_when_idle(self) -> None:
-        if self._closing and not self._jobs_under_way:
-            self.directory.close()
+        self._open.leave()
 
 
 async def _own(directory: SessionDirectory, limiter: trio.CapacityLimiter, *, briefly: bool) -> None:

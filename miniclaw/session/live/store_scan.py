@@ -9,6 +9,7 @@ from miniclaw.session.entries import ScanRow
 from miniclaw.session.files.ledger import Ledger
 from miniclaw.session.files.ledger_file import LedgerFile
 from miniclaw.session.files.scan import DirectoryScan
+from miniclaw.session.live.locks import Lease
 
 SCAN_BATCH_SECONDS: Final = 0.05
 """Duration of one batch in a worker thread; other work gets its turn between batches."""
@@ -20,22 +21,21 @@ class FileScan:
     Args:
         begin: Makes the listing, in a worker thread.
         ledger_file: The stored ledger; None: every file is read.
-        run: Runs work in a worker thread, and then a callback on the trio thread.
+        run: Runs work in a worker thread, which joins the lease.
     """
 
     def __init__(
         self,
         begin: Callable[[Ledger | None], DirectoryScan],
         ledger_file: LedgerFile | None,
-        run: Callable[[Callable[[], list[ScanRow]], Callable[[], None]], Awaitable[list[ScanRow]]],
+        run: Callable[[Callable[[], list[ScanRow]], Lease], Awaitable[list[ScanRow]]],
     ) -> None:
         self._begin = begin
         self._ledger_file = ledger_file
         self._run = run
         self._ledger: Ledger | None = None
         self._scan: DirectoryScan | None = None  # made in a thread, as its ledger is read there
-        self._busy = False
-        self._closing = False
+        self._lease = Lease(self._close)
 
     @property
     def complete(self) -> bool:
@@ -44,8 +44,7 @@ class FileScan:
 
     async def next_batch(self) -> list[ScanRow]:
         """Return the next rows; none, maybe, before the end, if every listed session is only counted."""
-        self._busy = True
-        return await self._run(self._read_on, self._done)
+        return await self._run(self._read_on, self._lease)
 
     def _read_on(self) -> list[ScanRow]:
         if self._scan is None:
@@ -62,13 +61,10 @@ class FileScan:
         """Return the number and the bytes of the sessions that were only counted since the last call."""
         return (0, 0) if self._scan is None else self._scan.take_kept()
 
-    def _done(self) -> None:
-        self._busy = False
-        if self._closing and self._scan is not None:
+    def _close(self) -> None:
+        if self._scan is not None:
             self._scan.close()
 
     def close(self) -> None:
         """End the scan: at once, or after the batch that a worker thread is reading."""
-        self._closing = True
-        if not self._busy and self._scan is not None:
-            self._scan.close()
+        self._lease.leave()

@@ -20,6 +20,7 @@ from miniclaw.errors import StoreError
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, store_errors
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
+from miniclaw.session.live.locks import Lease
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.names import is_session_file, split_stamped
 from miniclaw.session.trash.folder import Sizes
@@ -89,22 +90,25 @@ class UsageMeter:
         try:
             while not count.complete:
                 work = partial(count.go_on, seconds=self._batch_seconds)
-                count.begun()
-                await self._store.run(work, self._limiter, count.left)
+                await self._store.run(work, self._limiter, count.lease)
         except StoreError as error:
             problems.append(str(error))
             return None
         finally:
-            count.close()
+            count.lease.leave()
         return FileCount(count.files, count.bytes)
 
 
 class _Count:
-    """A listing in progress."""
+    """A listing in progress.
+
+    Attributes:
+        lease: Shared with the worker thread that uses the listing, and closes it.
+    """
 
     def __init__(self, sizes: Sizes) -> None:
         self._sizes = sizes
-        self._busy = self._closing = False  # changed on the trio thread only
+        self.lease = Lease(sizes.close)
         self.files = self.bytes = 0
         self.complete = False
 
@@ -117,22 +121,6 @@ class _Count:
             if perf_counter() > end:
                 return
         self.complete = True
-
-    def begun(self) -> None:
-        """Note that a worker thread is about to use the listing."""
-        self._busy = True
-
-    def left(self) -> None:
-        """Note that the worker thread has left the listing, and close it if that was requested meanwhile."""
-        self._busy = False
-        if self._closing:
-            self._sizes.close()
-
-    def close(self) -> None:
-        """Close the listing, now or when the worker thread has left it."""
-        self._closing = True
-        if not self._busy:
-            self._sizes.close()
 
 
 def _session_sizes(directory: SessionDirectory) -> Sizes:

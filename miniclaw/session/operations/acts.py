@@ -16,6 +16,7 @@ from miniclaw.clock import Now, utc_now
 from miniclaw.errors import StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup
+from miniclaw.session.live.locks import Lease
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.records.history import Actor, EventKind, FileTally, History, HistoryEvent, HistorySession, Tally
@@ -72,8 +73,8 @@ class Acts:
         other._by = by
         return other
 
-    async def _in_thread(self, work: Callable[[], T], finished: Callable[[], None] | None = None) -> T:
-        return await self._store.run(work, self._limiter, finished)
+    async def _in_thread(self, work: Callable[[], T], *leases: Lease) -> T:
+        return await self._store.run(work, self._limiter, *leases)
 
     async def _see_through(self, work: Callable[[], T], late: Callable[[T], HistoryEvent | None]) -> T | None:
         """Run a removal in a worker thread, as `Job.run` does; a late outcome is recorded in the history."""

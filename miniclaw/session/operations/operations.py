@@ -329,8 +329,7 @@ class SessionOperations(Acts):
         # Also without a change: since a failed save, the pin may be in memory only.
         unsaved = session_id in self._manager.dirty_sessions()
         if unsaved and session_id in (await self._manager.save_all_sessions()).failed:
-            path = Path(self._store.describe(self._store.keys(session_id)[0]))
-            raise SessionFileError(path, "it could not be saved; the log says why")
+            raise SessionFileError(self._store.path_of(session_id), "it could not be saved; the log says why")
         return changed
 
     async def cleanup(self, *, confirmed: bool = False, on_progress: OnProgress | None = None) -> CleanupResult:

@@ -125,7 +125,7 @@ class QuarantineOperations(Acts):
                     if not isinstance(outcome, NotQuarantinedError):  # after any other error it may be moved as well
                         aside.moved()
 
-                outcome = await self._in_thread(telling(work, settled), aside.join())
+                outcome = await self._in_thread(telling(work, settled), *aside.leases)
         except MiniclawError as error:
             return FileOutcome(text, error=error)
         if isinstance(outcome, StoreError):
@@ -157,7 +157,7 @@ class QuarantineOperations(Acts):
             session_id, now = file.header.session_id, self._clock()
             async with self._manager.locked(session_id, vacant=True) as lease:
                 work = partial(restore_quarantined, directory, file.id, session_id, now)
-                await self._in_thread(work, lease.join())
+                await self._in_thread(work, lease)
             log.info("Session restored", session_id=session_id, quarantined=file.id, by=self._by)
             session = HistorySession(session_id, now, file.size, "restored")
             await self._tell(self._event("restored", sessions=[session], because="from quarantine"))

@@ -17,6 +17,7 @@ from miniclaw.errors import (
     SessionTooLargeError,
     StoreError,
     StoreIOError,
+    TrashEntryNotFoundError,
 )
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
@@ -24,15 +25,33 @@ from miniclaw.session.disk.atomic import store_errors
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantine_folder, quarantined_stem
+from miniclaw.session.files.subdirectory import EarlierFolders, Folder
 from miniclaw.session.format import codec
 from miniclaw.session.names import split_stamped, stamped
 from miniclaw.session.removal.free_place import check_is_free, create
 from miniclaw.session.removal.quarantine_files import DISAGREE, is_same_file, read_quarantined
+from miniclaw.session.trash.entries import TrashEntry
 from miniclaw.session.trash.folder import SUFFIX, split_entry_id, stem_of
 from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import Session
 
 log = get_logger("miniclaw.session.trash")
+
+
+def find_entry(directory: SessionDirectory, trash: Trash, earlier: EarlierFolders | None, text: str) -> TrashEntry:
+    """Return the trash entry that a text means, as `Trash.find`; the error names an earlier folder that has it."""
+    try:
+        return trash.find(text)
+    except TrashEntryNotFoundError as error:
+        # An entry in a folder that may be shared might belong to another sessions directory.
+        if earlier is None or earlier.trash is None or earlier.may_be_shared:
+            raise
+        outside = Trash(Folder(earlier.trash, fs=directory.fs))
+        try:
+            outside.find(text)
+        except TrashEntryNotFoundError:
+            raise error from None
+        raise TrashEntryNotFoundError(trash.path, text, outside.path) from None
 
 
 def restore(directory: SessionDirectory, trash: Trash, entry_id: str, now: datetime) -> str:
