@@ -22,14 +22,13 @@ from miniclaw.clock import Clock, Now, SystemClock, as_clock
 from miniclaw.errors import RemovalPendingError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.entries import ProblemFile, StoredSession
-from miniclaw.session.executor import carry_out
-from miniclaw.session.live.store import FileSessionStore, open_store
+from miniclaw.session.executor import Executor
+from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.records.cleanup_log import CleanupLog, RunLog, log_removed
+from miniclaw.session.records.cleanup_log import CleanupLog, log_removed, record_late
 from miniclaw.session.records.history import Actor, EventKind, History, HistoryEvent
-from miniclaw.session.records.late_batches import LateBatches
 from miniclaw.session.records.moment import Moment, by_wall_clock, look_at
-from miniclaw.session.records.result import CleanupResult, Progress, planned_event
+from miniclaw.session.records.result import CleanupResult, Progress, plan_event
 from miniclaw.session.records.stats import CleanupStats, RunCount
 from miniclaw.session.removal.transaction import Removal, TrashOrder
 from miniclaw.session.retention.notice import Notice
@@ -37,7 +36,7 @@ from miniclaw.session.retention.planner import CleanupPlan, Planner
 from miniclaw.session.retention.policy import DAILY, SESSION_TTL_DAYS, RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.threads import ThreadRunner, run_in_thread
+from miniclaw.session.threads import Epilogue, run_in_thread
 from miniclaw.session.timekeeper import Timekeeper
 from miniclaw.session.types import Session, SessionHeader
 
@@ -77,10 +76,8 @@ class Cleanup:
         time: The timekeeper of a running program, in place of `clock`.
         schedule: The schedule of the daily runs; None: every 24 hours.
         manager: The manager of a running program, which owns the directory and knows the sessions in use.
-        store: The store of that manager; required with `manager`, and only then.
         history: The history in which each run is recorded; None: no record.
         by: The default actor of a run, for trash and history.
-        run: Runs the work on `history` in a worker thread.
 
     Attributes:
         schedule: The schedule in force; replaced by `change_rules`.
@@ -96,23 +93,17 @@ class Cleanup:
         time: Timekeeper | None = None,
         schedule: Schedule | None = None,
         manager: SessionManager | None = None,
-        store: FileSessionStore | None = None,
         history: History | None = None,
         by: Actor = "program",
-        run: ThreadRunner = run_in_thread,
     ) -> None:
-        if (manager is None) != (store is None):
-            raise ValueError("manager and store go together")
         self.sessions_dir = Path(sessions_dir)
         self._policy = policy
         self._clock = SystemClock() if clock is None else as_clock(clock)
         self._time = time
         self.schedule = schedule or Schedule(DAILY)
         self._manager = manager
-        self._store = store
         self._history = history
         self._by = by
-        self._run_in_thread = run
         self._log = CleanupLog(self.sessions_dir)
         self._limiter = trio.CapacityLimiter(1)
         self._turns = trio.Lock()  # held by the run under way
@@ -157,9 +148,9 @@ class Cleanup:
         Cancellation: returns at once.
         """
         stops, policy = self._stops, self.policy  # in one step with `notice`
-        async with self._opened(own=False) as (manager, store, moment):
+        async with self._opened(own=False) as (manager, moment):
             notice = notice or self._at_once(moment, policy)
-            return await self._scan(store, manager, policy, notice, verify=True, ends=lambda: self._stops != stops)
+            return await self._scan(manager, policy, notice, verify=True, ends=lambda: self._stops != stops)
 
     async def delete_session(self, session: StoredSession) -> int:
         """Remove one session if it is still expired, and return the bytes freed; 0 if it was kept or has vanished.
@@ -170,7 +161,7 @@ class Cleanup:
             StoreError: The system refused. `RemovalPendingError`: the removal goes on, its outcome is not known yet.
         """
         policy = self.policy
-        async with self._opened() as (manager, _, moment):
+        async with self._opened() as (manager, moment):
             ages = moment.ages
             order = None
             if policy.trash_for is not None:
@@ -220,6 +211,7 @@ class Cleanup:
         Cancellation: a batch that has begun is completed, no further one begins, and the removals so far are logged.
         """
         stops, changes, policy = self._stops, self._changes, self.policy  # in one step with `notice`
+        by = by or self._by
 
         def ends() -> bool:
             return self._interrupted or self._stops != stops or self._changes != changes
@@ -227,12 +219,28 @@ class Cleanup:
         async with self._turns:
             try:
                 with self.stats.counting() as count, self._log.run() as run_log:
-                    async with self._opened() as (manager, store, moment):
-                        result = await self._run(
-                            manager, store, count, run_log,
-                            policy=policy, notice=notice or self._at_once(moment, policy), on_plan=on_plan,
-                            confirmed=confirmed, on_progress=on_progress, by=by or self._by, ends=ends,
-                        )  # fmt: skip
+                    async with self._opened() as (manager, moment):
+                        manager.store.check_owned()
+                        started = trio.current_time()
+                        announced = notice or self._at_once(moment, policy)
+                        # If the number of removals affects other sessions, damaged files must not count as removals.
+                        verify = policy.has_budget or policy.max_removed_fraction is not None
+                        plan = await self._scan(
+                            manager, policy, announced, verify=verify, ends=ends, on_progress=on_progress
+                        )
+                        run_log.problems(plan)
+                        progress = Progress(plan, run_log)
+                        if on_plan is not None and not ends():
+                            await on_plan(plan)
+                            progress.announced = sum(due.noted is None for due in plan.due)
+                            progress.due = announced.due.count_renewed() - plan.notes + len(plan.due)
+                        if plan.held and not confirmed and not ends():
+                            result = progress.result(held=True, seconds=trio.current_time() - started)
+                            count.done(result)
+                            log.warning("Session cleanup held", because=plan.held, **asdict(result))
+                            await self.record(partial(plan_event, plan, "held", by, because=plan.held))
+                        else:
+                            result = await self._carry_out(progress, manager, count, by, ends=ends, started=started)
                     if self._time is not None and notice is None and not (result.held or result.interrupted):
                         await self._time.let_through()
                     return result
@@ -261,7 +269,8 @@ class Cleanup:
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run work that is slow for a large plan in a worker thread, one call at a time."""
-        return await self._run_in_thread(work, limiter=self._limiter)
+        run = run_in_thread if self._manager is None else self._manager.store.run
+        return await run(work, limiter=self._limiter)
 
     async def record(self, event: Callable[[], HistoryEvent]) -> None:
         """Write an event into the history, if there is one; log a failure as an ERROR.
@@ -277,42 +286,20 @@ class Cleanup:
         except StoreError as error:
             log.error("Cleanup could not be written into the history", error=str(error))
 
-    async def _run(
+    async def _carry_out(
         self,
+        progress: Progress,
         manager: SessionManager,
-        store: FileSessionStore,
         count: RunCount,
-        run_log: RunLog,
-        *,
-        policy: RetentionPolicy,
-        notice: Notice,
-        on_plan: OnPlan | None,
-        confirmed: bool,
-        on_progress: OnProgress | None,
         by: Actor,
+        *,
         ends: Callable[[], bool],
+        started: float,
     ) -> CleanupResult:
-        store.check_owned()
-        started = trio.current_time()
-        # If the number of removals affects other sessions, damaged files must not count as removals.
-        verify = policy.has_budget or policy.max_removed_fraction is not None
-        plan = await self._scan(store, manager, policy, notice, verify=verify, ends=ends, on_progress=on_progress)
-        run_log.problems(plan)
-        progress = Progress(plan)
-        if on_plan is not None and not ends():
-            await on_plan(plan)
-            progress.announced = sum(due.noted is None for due in plan.due)
-            progress.due = notice.due.count_renewed() - plan.notes + len(plan.due)
-        if plan.held and not confirmed and not ends():
-            result = progress.result(held=True, seconds=trio.current_time() - started)
-            count.done(result)
-            log.warning("Session cleanup held", because=plan.held, **asdict(result))
-            await self.record(partial(planned_event, plan, "held", by, because=plan.held))
-            return result
         done = False
         try:
-            late = LateBatches(plan, by, sessions_dir=self.sessions_dir, stats=self.stats, history=self._history)
-            done = await carry_out(progress, manager, store, by=by, log=run_log, late=late, ends=ends)
+            add_late = partial(self._add_late, progress.plan, by)
+            done = await Executor(progress, manager, by=by, add_late=add_late).carry_out(ends)
         finally:
             seconds = trio.current_time() - started
             result = progress.result(interrupted=not done, seconds=seconds)
@@ -320,12 +307,27 @@ class Cleanup:
             log.info("Session cleanup complete" if done else "Session cleanup interrupted", **asdict(result))
             with trio.move_on_after(RECORD_SECONDS, shield=True):
                 kind: EventKind = "cleanup" if done else "interrupted"
-                await self.record(partial(progress.event, kind, by, seconds=seconds, because=progress.pending()))
+                await self.record(partial(progress.event, kind, by, seconds=seconds))
         return result
+
+    def _add_late(self, plan: CleanupPlan, by: Actor, add: Callable[[Progress], None]) -> Epilogue:
+        """Count, log and record a batch for which the run no longer waits; on the trio thread."""
+        with CleanupLog(self.sessions_dir).run() as run_log:  # that of the run has ended
+            progress = Progress(plan, run_log)
+            add(progress)
+        result = progress.result()
+        if not (result.sessions_deleted or result.leftovers_removed):
+            return None
+        self.stats.gone(result.removed_by_reason, result.leftovers_removed, result.bytes_freed)
+        log.warning(
+            "Session cleanup has removed more after its end",
+            sessions_deleted=result.sessions_deleted, leftovers_removed=result.leftovers_removed,
+            bytes_freed=result.bytes_freed,
+        )  # fmt: skip
+        return partial(record_late, self._history, progress.event("late", by))
 
     async def _scan(
         self,
-        store: FileSessionStore,
         manager: SessionManager,
         policy: RetentionPolicy,
         notice: Notice,
@@ -334,7 +336,7 @@ class Cleanup:
         ends: Callable[[], bool],
         on_progress: OnProgress | None = None,
     ) -> CleanupPlan:
-        now = notice.ages.now
+        store = manager.store
         planner = Planner(policy, notice, live=manager.live)
         expired = partial(policy.is_expired, ages=notice.ages)
         staying = notice.staying(policy)
@@ -352,7 +354,7 @@ class Cleanup:
                 entries += len(rows) + kept
                 if on_progress is not None:
                     on_progress(entries)
-        planner.add_leftovers(await store.leftovers(now, foreign))
+        planner.add_leftovers(await store.leftovers(notice.ages.now, foreign))
         free_disk = await store.free_disk() if policy.min_free_disk is not None else None
         # In a worker thread: slow for a large plan, and the event loop has to serve chats meanwhile.
         finish = partial(planner.finish, free_disk=free_disk)
@@ -363,15 +365,15 @@ class Cleanup:
         return plan
 
     @asynccontextmanager
-    async def _opened(self, *, own: bool = True) -> AsyncIterator[tuple[SessionManager, FileSessionStore, Moment]]:
-        if self._manager is not None and self._store is not None:
+    async def _opened(self, *, own: bool = True) -> AsyncIterator[tuple[SessionManager, Moment]]:
+        if self._manager is not None:
             async with self._manager.operation():
                 moment = by_wall_clock(self._clock) if self._time is None else self._time.moment()
-                yield self._manager, self._store, moment
+                yield self._manager, moment
             return
         async with open_store(self.sessions_dir, create=False, own=own, briefly=True) as store:
             moment = await store.run(partial(look_at, store.state, self._clock), self._limiter)
-            yield SessionManager(store, clock=self._clock.wall), store, moment
+            yield SessionManager(store, clock=self._clock.wall), moment
 
     def _at_once(self, moment: Moment, policy: RetentionPolicy) -> Notice:
         """Return the notice of a run that deletes without a notice period."""

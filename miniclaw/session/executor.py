@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import trio
 
 from miniclaw.session.entries import Leftover, LeftoverRemoval, StoredSession
-from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.records.cleanup_log import RunLog
 from miniclaw.session.records.history import Actor
-from miniclaw.session.records.late_batches import LateBatches
 from miniclaw.session.records.result import Progress
-from miniclaw.session.removal.transaction import TrashOrder
+from miniclaw.session.removal.transaction import Removal, TrashOrder
 from miniclaw.session.retention.leftover_rules import LeftoverRow
-from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow
 from miniclaw.session.threads import PENDING, Epilogue, Job
 from miniclaw.session.types import Session, SessionHeader
@@ -31,106 +27,108 @@ TRASH_BATCH: Final = 8
 TRASHED_BYTES: Final = 1024 * 1024
 """Most bytes moved to the trash in one thread call, except for a single larger one: a board packs some MB a second."""
 
-T = TypeVar("T")
+AddLate: TypeAlias = Callable[[Callable[[Progress], None]], Epilogue]
+"""Called on the trio thread with a function that adds the outcomes of a late batch to a tally."""
+
+Row = TypeVar("Row", PlanRow, LeftoverRow)
 
 
-async def carry_out(
-    progress: Progress,
-    manager: SessionManager,
-    store: FileSessionStore,
-    *,
-    by: Actor,
-    log: RunLog,
-    late: LateBatches,
-    ends: Callable[[], bool],
-) -> bool:
-    """Remove the entries of a plan, leftovers first because they free space; return whether all batches were done.
-
-    The run ends if the disk does not answer, since each further batch would only wait again.
+class Executor:
+    """Removes the entries of a plan.
 
     Args:
-        progress: The plan; counts the outcome of each batch.
+        progress: The plan; counts and logs the outcome of each batch.
         manager: Asked for its consent to each session.
-        store: The store of the leftovers.
         by: The actor, for the trash.
-        log: The log of the run.
-        late: Takes the batches that outlast the run.
-        ends: Returns true if no further batch may begin.
-
-    Cancellation: a batch that has begun is completed, and no further one begins.
+        add_late: Takes the batches that outlast the run.
     """
-    plan = progress.plan
-    weigh = partial(_size_in_batch, plan=plan)
-    for leftovers in _batches(plan.leftovers, weigh):
-        if ends():
-            return False
-        await trio.lowlevel.checkpoint()
-        order = _order(leftovers, plan, by)
-        swept = await _sweep(store, [row.leftover for row in leftovers], late.leftovers, order)
-        progress.add_leftovers(swept)
-        log.leftovers(swept)
-        if any(done.outcome == "pending" for done in swept):
-            return False
-    for rows in _batches(plan.removals, weigh):
-        if ends():
-            return False
-        await trio.lowlevel.checkpoint()
-        removals = await manager.remove_sessions(
-            [row.session for row in rows], partial(_still_goes, plan, rows),
-            late=partial(late.removals, rows), order=_order(rows, plan, by),
-        )  # fmt: skip
-        progress.add_removals(rows, removals)
-        log.removals(removals, plan.ages)
-        if any(removal.outcome in {"pending", "unanswered"} for removal in removals):
-            return False
-    return not ends()
 
+    def __init__(self, progress: Progress, manager: SessionManager, *, by: Actor, add_late: AddLate) -> None:
+        self._progress = progress
+        self._plan = progress.plan
+        self._manager = manager
+        self._by = by
+        self._add_late = add_late
 
-def _order(rows: Sequence[PlanRow] | Sequence[LeftoverRow], plan: CleanupPlan, by: Actor) -> TrashOrder | None:
-    if plan.policy.trash_for is None:
-        return None
-    reasons = {_file_of(row).key: row.reason for row in rows if plan.trashes(row)}
-    return TrashOrder(reasons, by, plan.now, plan.policy.trash_for)
+    async def carry_out(self, ends: Callable[[], bool]) -> bool:
+        """Remove the leftovers first, because they free space, then the sessions; return whether all batches were done.
 
+        The run ends if the disk does not answer, since each further batch would only wait again.
 
-def _size_in_batch(row: PlanRow | LeftoverRow, *, plan: CleanupPlan) -> int:
-    return max(_file_of(row).size, TRASHED_BYTES // TRASH_BATCH) if plan.trashes(row) else 0
+        Args:
+            ends: Returns true if no further batch may begin.
+
+        Cancellation: a batch that has begun is completed, and no further one begins.
+        """
+        plan = self._plan
+        return (
+            await self._each(plan.leftovers, self._sweep, ends)
+            and await self._each(plan.removals, self._remove, ends)
+            and not ends()
+        )
+
+    async def _each(
+        self, rows: Sequence[Row], remove: Callable[[Sequence[Row]], Awaitable[bool]], ends: Callable[[], bool]
+    ) -> bool:
+        for batch in self._batches(rows):
+            if ends():
+                return False
+            await trio.lowlevel.checkpoint()
+            if not await remove(batch):
+                return False
+        return True
+
+    def _batches(self, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+        """Yield batches of up to `REMOVAL_BATCH` rows and up to `TRASHED_BYTES`; a single row may weigh more."""
+        batch: list[Row] = []
+        weight = 0
+        for row in rows:
+            size = max(_file_of(row).size, TRASHED_BYTES // TRASH_BATCH) if self._plan.trashes(row) else 0
+            if batch and (len(batch) == REMOVAL_BATCH or weight + size > TRASHED_BYTES):
+                yield batch
+                batch, weight = [], 0
+            batch.append(row)
+            weight += size
+        if batch:
+            yield batch
+
+    async def _sweep(self, rows: Sequence[LeftoverRow]) -> bool:
+        """Remove leftovers, as `Job.run` does; return False if the disk does not answer."""
+        leftovers = [row.leftover for row in rows]
+        job = Job[list[LeftoverRemoval]](lambda late: self._add_late(lambda progress: progress.add_leftovers(late)))
+        job.commit()
+        removals = await job.run(
+            partial(self._manager.store.remove_leftovers, leftovers, job.settle, order=self._order(rows))
+        )
+        if removals is None:
+            removals = [LeftoverRemoval(leftover, "pending", reason=PENDING) for leftover in leftovers]
+        self._progress.add_leftovers(removals)
+        return all(done.outcome != "pending" for done in removals)
+
+    async def _remove(self, rows: Sequence[PlanRow]) -> bool:
+        """Remove sessions; return False if the disk does not answer."""
+
+        def late(removals: list[Removal]) -> Epilogue:
+            return self._add_late(lambda progress: progress.add_removals(rows, removals))
+
+        def still_goes(session: SessionHeader | Session) -> bool:
+            # Judged at the time of the plan: a clock that jumps during the run must not expire a session.
+            same = (row for row in rows if row.session.header.session_id == session.session_id)
+            return any(self._plan.still_goes(row, session) for row in same)
+
+        removals = await self._manager.remove_sessions(
+            [row.session for row in rows], still_goes, late=late, order=self._order(rows)
+        )
+        self._progress.add_removals(rows, removals)
+        return all(removal.outcome not in {"pending", "unanswered"} for removal in removals)
+
+    def _order(self, rows: Sequence[PlanRow] | Sequence[LeftoverRow]) -> TrashOrder | None:
+        plan = self._plan
+        if plan.policy.trash_for is None:
+            return None
+        reasons = {_file_of(row).key: row.reason for row in rows if plan.trashes(row)}
+        return TrashOrder(reasons, self._by, plan.now, plan.policy.trash_for)
 
 
 def _file_of(row: PlanRow | LeftoverRow) -> StoredSession | Leftover:
     return row.leftover if isinstance(row, LeftoverRow) else row.session
-
-
-async def _sweep(
-    store: FileSessionStore,
-    leftovers: Sequence[Leftover],
-    late: Callable[[list[LeftoverRemoval]], Epilogue],
-    order: TrashOrder | None,
-) -> list[LeftoverRemoval]:
-    """Remove leftovers, as `Job.run` does; return them as pending if the disk takes too long."""
-    job = Job(late)
-    job.commit()
-    removals = await job.run(partial(store.remove_leftovers, leftovers, job.settle, order=order))
-    if removals is None:
-        return [LeftoverRemoval(leftover, "pending", reason=PENDING) for leftover in leftovers]
-    return removals
-
-
-def _batches(rows: Sequence[T], weigh: Callable[[T], int] = lambda _: 0) -> Iterator[Sequence[T]]:
-    """Yield batches of up to `REMOVAL_BATCH` rows and up to `TRASHED_BYTES`; a single row may weigh more."""
-    batch: list[T] = []
-    weight = 0
-    for row in rows:
-        if batch and (len(batch) == REMOVAL_BATCH or weight + weigh(row) > TRASHED_BYTES):
-            yield batch
-            batch, weight = [], 0
-        batch.append(row)
-        weight += weigh(row)
-    if batch:
-        yield batch
-
-
-def _still_goes(plan: CleanupPlan, batch: Sequence[PlanRow], session: SessionHeader | Session) -> bool:
-    # Judged at the time of the plan: a clock that jumps during the run must not expire a session.
-    rows = (row for row in batch if row.session.header.session_id == session.session_id)
-    return any(plan.still_goes(row, session) for row in rows)

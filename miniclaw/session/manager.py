@@ -64,6 +64,7 @@ class SessionManager:
         on_overfull: Called when memory exceeds a bound, so that a save makes room.
 
     Attributes:
+        store: As the argument.
         policy: The policy in force; replaced by `SessionRuntime.set_rules`.
         stats: Statistics of saves and removals since the start.
     """
@@ -79,7 +80,7 @@ class SessionManager:
         max_live_bytes: int = MAX_LIVE_BYTES,
         on_overfull: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store = store
+        self.store = store
         self._clock = clock
         self._ages = ages or (lambda: Ages.by_wall_clock(clock()))
         self.policy = policy or RetentionPolicy()
@@ -204,7 +205,7 @@ class SessionManager:
 
     async def flush(self) -> None:
         """Save until no session is dirty, or until a save of all dirty sessions has failed."""
-        self._store.check_process()
+        self.store.check_process()
         while dirty := self.dirty_sessions():
             if not (await self._saver.save(dirty)).saved:
                 return
@@ -245,12 +246,12 @@ class SessionManager:
 
     async def save_all_sessions(self) -> SaveReport:
         """Save every session with unsaved changes, as `SessionSaver.save` does."""
-        self._store.check_process()
+        self.store.check_process()
         return await self._saver.save(self.dirty_sessions())
 
     async def save_sessions(self, session_ids: Iterable[str]) -> SaveReport:
         """Save some sessions now, as far as they are in memory and dirty, as `SessionSaver.save` does."""
-        self._store.check_process()
+        self.store.check_process()
         return await self._saver.save(session_ids)
 
     def watch_save(self, session_id: str) -> Callable[[], SaveState]:
@@ -283,7 +284,7 @@ class SessionManager:
         order: TrashOrder | None = None,
     ) -> list[Removal]:
         """Remove expired sessions from disk and memory in one step, as `SessionRemover.remove` does."""
-        self._store.check_owned()
+        self.store.check_owned()
         return await self._remover.remove(sessions, may_go, late=late, order=order)
 
     async def delete_session(
@@ -328,9 +329,9 @@ class SessionManager:
         Cancellation: the session may be restored or not; the entry or the session exists.
         """
         async with self.operation():
-            session_id, entry_id = await self._store.find_trashed(text)
+            session_id, entry_id = await self.store.find_trashed(text)
             async with self.locked(session_id, vacant=True) as lease:
-                await self._store.restore(entry_id, self._clock(), lease)
+                await self.store.restore(entry_id, self._clock(), lease)
         log.info("Session restored", session_id=session_id, trash_entry=entry_id)
         return session_id
 
@@ -345,7 +346,7 @@ class SessionManager:
         """
         async with self._locks.hold(session_id) as lease:
             if vacant and await self._loader.current(session_id, lease):
-                raise SessionExistsError(self._store.path_of(session_id), session_id)
+                raise SessionExistsError(self.store.path_of(session_id), session_id)
             yield lease
 
     def moving_aside(self, name: str) -> AbstractAsyncContextManager[Aside]:

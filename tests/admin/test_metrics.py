@@ -132,9 +132,7 @@ async def test_metrics_cleanups_by_service_and_by_command_are_counted_together(
             write_session(sessions_dir, f"web_new{number}", clock.ago(days=1))
         (sessions_dir / "web_new0 (1).json").write_text("{")
         manager = watched.manager
-        by_command = Cleanup(
-            sessions_dir, policy=policy, clock=clock, manager=manager, store=manager._store, by="command"
-        )
+        by_command = Cleanup(sessions_dir, policy=policy, clock=clock, manager=manager, by="command")
         held = await watched.runtime.cleanup.run()
         families = await watched.scrape()
         assert labelled(families, "miniclaw_cleanup_runs_total", "outcome") == {"held": 1}

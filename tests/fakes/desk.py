@@ -35,10 +35,8 @@ class Desk:
             policy=POLICY,
             clock=clock,
             manager=self.manager,
-            store=store,
             history=self.history,
             by="command",
-            run=store.run,
         )
         self.cleanup = cleanup
         self.do = SessionOperations(self.manager, store, cleanup, self.history, clock=clock)

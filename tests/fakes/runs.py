@@ -25,7 +25,6 @@ class Runs:
             policy=policy,
             clock=self.clock,
             manager=self.manager,
-            store=self.store,
             history=self.history,
         )
 

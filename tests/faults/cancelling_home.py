@@ -80,7 +80,6 @@ class Home:
             policy=self.policy,
             clock=self.clock,
             manager=self.manager,
-            store=self.store,
             history=self.history(),
         )
 

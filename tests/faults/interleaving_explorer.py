@@ -51,9 +51,7 @@ class Explorer:
                 async with open_store(self._path, fs=fs) as store:
                     fs.shared_fd = store.directory.fd
                     manager = SessionManager(store, clock=self._clock, policy=policy)
-                    cleanup = partial(
-                        Cleanup, self._path, policy=policy, clock=self._clock, manager=manager, store=store
-                    )
+                    cleanup = partial(Cleanup, self._path, policy=policy, clock=self._clock, manager=manager)
                     world = World(manager, store, cleanup, self._clock)
                     if prepare is not None:
                         await prepare(world)

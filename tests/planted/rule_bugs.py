@@ -61,7 +61,7 @@ RULE_BUGS: Final = (
     ),
     bug_of_one(
         "guard ignored", "a wrong clock or a wrong rule removes nearly everything", CLEANUP,
-        "        if plan.held and not confirmed and not ends():\n", "        if False:\n",
+        "if plan.held and not confirmed and not ends():\n", "if False:\n",
         "session/test_cleanup_rules.py",
     ),
     bug_of_one(
@@ -98,7 +98,7 @@ RULE_BUGS: Final = (
     ),
     bug_of_one(
         "half a scan carried out", "a stop makes a run of half a plan", CARRYING_OUT,
-        "    plan = progress.plan\n", "    plan, ends = progress.plan, lambda: False\n",
+        "        plan = self._plan\n        return (", "        plan, ends = self._plan, lambda: False\n        return (",
         "session/test_cleanup_rules.py",
     ),
     bug_of_one(

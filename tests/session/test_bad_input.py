@@ -193,7 +193,7 @@ async def test_run_files_that_vanish_are_nobodys(
             (sessions_dir / "telegram_2.json").unlink(missing_ok=True)
 
     fs.on(vanish)
-    result = await Cleanup(sessions_dir, clock=clock, manager=manager, store=store).run()
+    result = await Cleanup(sessions_dir, clock=clock, manager=manager).run()
     assert (result.sessions_scanned, result.sessions_deleted) == (3, 2)
 
 
@@ -212,7 +212,7 @@ async def test_odd_chat_ids_live_a_whole_life(
     with_disk = SessionManager(store, clock=clock)
     assert await with_disk.get_session(session.session_id) == session
     clock.move(days=31)
-    result = await Cleanup(sessions_dir, clock=clock, manager=SessionManager(store, clock=clock), store=store).run()
+    result = await Cleanup(sessions_dir, clock=clock, manager=SessionManager(store, clock=clock)).run()
     assert result.sessions_deleted == 1
     assert not path.exists()
 

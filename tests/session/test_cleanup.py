@@ -153,7 +153,7 @@ async def test_delete_session_refused_is_an_error(
 ) -> None:
     """Where the system refuses, the caller hears of it."""
     write_session(sessions_dir, "telegram_1", clock.ago(days=31))
-    cleanup = Cleanup(sessions_dir, clock=clock, manager=manager, store=store)
+    cleanup = Cleanup(sessions_dir, clock=clock, manager=manager)
     (found,) = await cleanup.scan_expired_sessions()
     fs.fail("unlink", errno.EACCES)
     with pytest.raises(StoreError, match="Permission denied"):
@@ -173,7 +173,7 @@ async def test_run_goes_on_after_a_failure(
     for number in range(5):
         write_session(sessions_dir, f"telegram_{number}", clock.ago(days=31))
     fs.fail("unlink", errno.EIO, path="telegram_3.json")
-    result = await Cleanup(sessions_dir, clock=clock, manager=manager, store=store).run()
+    result = await Cleanup(sessions_dir, clock=clock, manager=manager).run()
     assert (result.sessions_deleted, result.failed) == (4, 1)
     assert logs.one("Session not removed")["path"] == str(sessions_dir / "telegram_3.json")
     assert left(sessions_dir) == ["telegram_3"]
@@ -186,7 +186,7 @@ async def test_run_keeps_what_memory_knows_to_be_used(
     write_session(sessions_dir, "telegram_1", clock.ago(days=31))
     write_session(sessions_dir, "telegram_2", clock.ago(days=31))
     await manager.get_session("telegram_1")
-    result = await Cleanup(sessions_dir, clock=clock, manager=manager, store=store).run()
+    result = await Cleanup(sessions_dir, clock=clock, manager=manager).run()
     assert (result.kept_active, result.sessions_deleted) == (1, 1)
     assert left(sessions_dir) == ["telegram_1"]
 
@@ -198,7 +198,7 @@ async def test_run_clock_that_jumps_condemns_nobody(
     write_session(sessions_dir, "telegram_1", clock.ago(days=31))
     write_session(sessions_dir, "telegram_2", clock.ago(days=1))
     fs.on(lambda name, _: setattr(clock, "now", clock.now + timedelta(days=1)) if name == "fstat" else None)
-    result = await Cleanup(sessions_dir, clock=clock, manager=manager, store=store).run()
+    result = await Cleanup(sessions_dir, clock=clock, manager=manager).run()
     assert result.sessions_deleted == 1
     assert left(sessions_dir) == ["telegram_2"]
 
@@ -216,7 +216,7 @@ async def test_run_cancelled_completes_its_batch_and_begins_no_other(
         write_session(sessions_dir, f"telegram_{number}", clock.ago(days=31))
     gate = fs.block("unlink", path="telegram_")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Cleanup(sessions_dir, clock=clock, manager=manager, store=store).run)
+        nursery.start_soon(Cleanup(sessions_dir, clock=clock, manager=manager).run)
         await wait_in_thread(gate.reached)
         nursery.cancel_scope.cancel()
         gate.opened.set()
@@ -232,7 +232,7 @@ async def test_stop_ends_a_run_after_its_batch(
     """Asked to stop, a run returns what it has done so far."""
     for number in range(REMOVAL_BATCH * 3):
         write_session(sessions_dir, f"telegram_{number}", clock.ago(days=31))
-    cleanup = Cleanup(sessions_dir, clock=clock, manager=manager, store=store)
+    cleanup = Cleanup(sessions_dir, clock=clock, manager=manager)
     gate = fs.block("unlink", path="telegram_")
     async with trio.open_nursery() as nursery:
 
@@ -253,7 +253,7 @@ async def test_run_directory_unlistable_is_an_error(
     """A directory that cannot be listed is no empty directory."""
     fs.fail("scandir", errno.EIO)
     with pytest.raises(StoreIOError, match="list"):
-        await Cleanup(sessions_dir, clock=clock, manager=manager, store=store).run()
+        await Cleanup(sessions_dir, clock=clock, manager=manager).run()
 
 
 async def test_run_missing_or_held_directory_is_an_error(sessions_dir: Path, store: FileSessionStore) -> None:
@@ -285,9 +285,3 @@ async def test_progress_is_told_while_scanning(sessions_dir: Path, clock: WallCl
     heard: list[int] = []
     await Cleanup(sessions_dir, clock=clock).run(on_progress=heard.append)
     assert heard[-1] == 1
-
-
-def test_cleanup_manager_without_store_is_refused(sessions_dir: Path) -> None:
-    """Half of a running program is a mistake that is told at once."""
-    with pytest.raises(ValueError, match="go together"):
-        Cleanup(sessions_dir, manager=SessionManager(None))  # type: ignore[arg-type]

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
+from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.entries import Leftover, LeftoverRemoval
 from miniclaw.session.records.cleanup_log import MOST_IN_LINE, MOST_NAMED
-from miniclaw.session.records.late_batches import LateBatches
-from miniclaw.session.records.stats import CleanupStats
 from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
@@ -201,8 +200,10 @@ def test_batch_that_outlasts_its_run_is_told_by_name(sessions_dir: Path, logs: L
     logs.expect_error(NOT_REMOVED)
     logs.expect_error("Leftover not removed")
     plan = CleanupPlan(ages_at(clock.now))
-    late = LateBatches(plan, "service", sessions_dir=sessions_dir, stats=CleanupStats(clock), history=None)
-    late.removals([], [Removal("telegram_1.json", "failed", reason="no")])
-    late.leftovers([LeftoverRemoval(Leftover("temporary", "tmp-1", 1, None), "failed", reason="no")])
+    removal = Removal("telegram_1.json", "failed", reason="no")
+    swept = LeftoverRemoval(Leftover("temporary", "tmp-1", 1, None), "failed", reason="no")
+    cleanup = Cleanup(sessions_dir, clock=clock)
+    cleanup._add_late(plan, "service", lambda progress: progress.add_removals([], [removal]))
+    cleanup._add_late(plan, "service", lambda progress: progress.add_leftovers([swept]))
     assert logs.one(NOT_REMOVED)["path"] == str(sessions_dir / "telegram_1.json")
     assert logs.one("Leftover not removed")["file"] == "tmp-1"

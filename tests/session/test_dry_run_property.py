@@ -110,7 +110,7 @@ class Bench:
                 for number in used:
                     await self._use(manager, workspace, number)
             history = store.state.history()
-            cleanup = Cleanup(path, policy=policy, clock=WallClock(NOW), manager=manager, store=store, history=history)
+            cleanup = Cleanup(path, policy=policy, clock=WallClock(NOW), manager=manager, history=history)
             plan = await cleanup.plan()
             assert listed is not None
             if manager.live_sessions():

@@ -249,7 +249,7 @@ async def test_cleanup_keeps_what_is_pinned_and_takes_what_was_unpinned(
 ) -> None:
     """At any age a pinned session stays, its pin saved or not; unpinned and saved, it goes with the next run."""
     write_session(sessions_dir, ID, clock.ago(days=400))
-    cleanup = Cleanup(sessions_dir, policy=POLICY, clock=clock, manager=manager, store=store)
+    cleanup = Cleanup(sessions_dir, policy=POLICY, clock=clock, manager=manager)
     await manager.set_pinned(ID, True)
     if saved:
         await manager.save_all_sessions()
@@ -265,7 +265,7 @@ async def test_pinned_after_the_plan_stays(
 ) -> None:
     """A pin that another program has put into the file since the scan counts at the last moment."""
     write_session(sessions_dir, ID, clock.ago(days=400))
-    cleanup = Cleanup(sessions_dir, policy=POLICY, clock=clock, manager=manager, store=store)
+    cleanup = Cleanup(sessions_dir, policy=POLICY, clock=clock, manager=manager)
 
     def pin(name: str, args: tuple[object, ...]) -> None:
         if name == "rename" and args[0] == f"{ID}.json":

@@ -137,6 +137,6 @@ async def test_full_disk_removes_all_the_same(sessions_dir: Path, clock: WallClo
     fs.fail("write", number)
     async with open_store(sessions_dir, fs=fs) as store:
         manager = SessionManager(store, clock=clock)
-        result = await Cleanup(sessions_dir, clock=clock, manager=manager, store=store).run()
+        result = await Cleanup(sessions_dir, clock=clock, manager=manager).run()
     assert result.sessions_deleted == 40
     assert left_in_work(sessions_dir) == []

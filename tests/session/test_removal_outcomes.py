@@ -76,7 +76,7 @@ def remove(
     manager: SessionManager, path: Path, clock: WallClock, late: list[Removal]
 ) -> Callable[[], Awaitable[list[Removal]]]:
     async def work() -> list[Removal]:
-        row = StoredSession(path.name, path.stat().st_size, await manager._store.header(ID))
+        row = StoredSession(path.name, path.stat().st_size, await manager.store.header(ID))
         return await manager.remove_sessions([row], lambda s: PLAIN.is_expired(s, ages_at(clock.now)), late=late.extend)
 
     return work
@@ -227,7 +227,7 @@ async def test_cleanup_delete_session_that_hangs_is_pending_and_counted_when_it_
 ) -> None:
     """Removing one expired session is no exception."""
     hanging = Hanging(fs, mock_clock)
-    cleanup = Cleanup(path.parent, manager=manager, store=store, clock=clock)
+    cleanup = Cleanup(path.parent, manager=manager, clock=clock)
     row = (await cleanup.scan_expired_sessions())[0]
     go_on = await hanging.run(lambda: cleanup.delete_session(row), "unlink", path.name)
     assert isinstance(hanging.result, RemovalPendingError)

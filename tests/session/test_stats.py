@@ -90,7 +90,7 @@ async def test_run_is_counted_with_what_it_did(
         write_session(sessions_dir, f"web_{number}", clock.ago(days=31))
     write_session(sessions_dir, "web_new", clock.now)
     (sessions_dir / "web_x.json.tmp").write_text("legacy")
-    result = await Cleanup(sessions_dir, manager=manager, store=store, clock=clock).run()
+    result = await Cleanup(sessions_dir, manager=manager, clock=clock).run()
     stats = manager.stats.cleanups
     assert some(stats.runs) == {"removed": 1}
     assert some(stats.removed) == {"ttl": 3} == result.removed_by_reason
@@ -104,7 +104,7 @@ async def test_run_that_cannot_list_failed(
 ) -> None:
     """A cleanup that an error ends is counted as failed, and its error goes on; so is one that only announces."""
     logs.expect_error("Session cleanup failed; the next one follows as planned")
-    cleanup = Cleanup(store.directory.path, manager=manager, store=store)
+    cleanup = Cleanup(store.directory.path, manager=manager)
     time = await open_time(store, clock, cleanup.policy)
     fs.fail("scandir", errno.EIO)
     with pytest.raises(StoreError):
@@ -120,7 +120,7 @@ async def test_run_that_is_stopped_was_interrupted(
 ) -> None:
     """Stopped or cancelled, in the middle of a listing, it is one interrupted run."""
     write_session(sessions_dir, "web_1", clock.ago(days=31))
-    cleanup = Cleanup(sessions_dir, manager=manager, store=store, clock=clock)
+    cleanup = Cleanup(sessions_dir, manager=manager, clock=clock)
     gate = fs.block("scandir")
 
     async def run() -> None:
@@ -141,7 +141,7 @@ async def test_announcing_run_that_is_stopped_was_interrupted(
 ) -> None:
     """A run of the mode that removes nothing is interrupted as any other; with other rules it is repeated at once."""
     write_session(sessions_dir, "web_1", clock.ago(days=24))
-    cleanup = Cleanup(sessions_dir, manager=manager, store=store)
+    cleanup = Cleanup(sessions_dir, manager=manager)
     service = CleanupService(cleanup, time=await open_time(store, clock, cleanup.policy), removes=False)
     gate = fs.block("scandir")
     async with trio.open_nursery() as nursery:
@@ -177,7 +177,7 @@ async def test_announcement_is_counted_where_there_is_something_to_announce(
     store: FileSessionStore, manager: SessionManager, sessions_dir: Path, clock: WallClock
 ) -> None:
     """Who found nothing that would go has announced nothing, though the time of the look is kept."""
-    cleanup = Cleanup(sessions_dir, manager=manager, store=store, clock=clock)
+    cleanup = Cleanup(sessions_dir, manager=manager, clock=clock)
     time = await open_time(store, clock, cleanup.policy)
     write_session(sessions_dir, "web_1", clock.ago(days=31))
     await announce_daily(cleanup, time)
@@ -212,7 +212,7 @@ async def test_session_that_a_program_removes_by_its_age_counts(
 ) -> None:
     """One expired session that is removed by itself is counted like one of a run."""
     size = write_session(sessions_dir, "web_1", clock.ago(days=31)).stat().st_size
-    cleanup = Cleanup(sessions_dir, manager=manager, store=store, clock=clock)
+    cleanup = Cleanup(sessions_dir, manager=manager, clock=clock)
     (session,) = await cleanup.scan_expired_sessions()
     await cleanup.delete_session(session)
     assert some(manager.stats.cleanups.removed) == {"ttl": 1}

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.records.result import announced_event
+from miniclaw.session.records.result import plan_event
 from miniclaw.session.retention.notice import DueFile, DueSession, Why
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.types import AwareDatetime
@@ -105,8 +105,12 @@ class Announcer:
             reasons=announcement.reasons,
             because=because,
         )
-        event = partial(announced_event, plan, new.late, new.files, because=because, goes_at=goes_at)
-        await self._cleanup.record(event)
+        await self._cleanup.record(
+            partial(
+                plan_event, plan, "announced", "service", sessions=new.late, files=[due.leftover for due in new.files],
+                because=because, announced=len(new.late), goes_at=goes_at,
+            )
+        )  # fmt: skip
         self.latest = self.untold = announcement
 
 

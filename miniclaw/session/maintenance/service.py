@@ -18,7 +18,7 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup, CleanupResult, OnPlan
 from miniclaw.session.maintenance.announcements import Announcement, Announcer, OnAnnounced
 from miniclaw.session.maintenance.wakeup import Idle
-from miniclaw.session.records.result import planned_event
+from miniclaw.session.records.result import plan_event
 from miniclaw.session.retention.notice import LastRun, Notice
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.schedule import Schedule
@@ -216,7 +216,7 @@ class CleanupService:
                 reasons={reason: count.sessions for reason, count in plan.by_reason().items()},
                 because=_ONLY_ANNOUNCES,
             )
-            await self._cleanup.record(partial(planned_event, plan, "announced", "service", because=_ONLY_ANNOUNCES))
+            await self._cleanup.record(partial(plan_event, plan, "announced", "service", because=_ONLY_ANNOUNCES))
         return True
 
     def _goes_at(self, stays: timedelta) -> datetime | None:

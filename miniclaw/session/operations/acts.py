@@ -19,8 +19,8 @@ from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup
 from miniclaw.session.live.locks import Lease
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.records.cleanup_log import record_late
 from miniclaw.session.records.history import Actor, EventKind, FileTally, History, HistoryEvent, HistorySession, Tally
-from miniclaw.session.records.late_batches import record_late
 from miniclaw.session.threads import Epilogue, Job, telling
 
 T = TypeVar("T")

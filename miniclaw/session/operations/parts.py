@@ -67,8 +67,6 @@ class SessionParts:
             time=time,
             schedule=schedule,
             manager=self.manager,
-            store=store,
             history=self.history,
             by=by,
-            run=store.run,
         )

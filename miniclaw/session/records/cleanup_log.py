@@ -13,8 +13,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from miniclaw.errors import StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.entries import BESIDE, LeftoverRemoval, ProblemKind
+from miniclaw.session.records.history import History, HistoryEvent
 from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.timeline import Ages
@@ -166,3 +168,13 @@ def _keys(plan: CleanupPlan, kind: ProblemKind) -> list[str]:
 
 def _level_of(event: str) -> Callable[..., None]:
     return log.warning if event in _WARNINGS else log.error
+
+
+def record_late(history: History | None, event: HistoryEvent) -> None:
+    """Append an event to the history, if there is one, in the calling thread; log a failure as an ERROR."""
+    if history is None:
+        return
+    try:
+        history.append(event)
+    except StoreError as error:
+        log.error("Late removal could not be written into the history", error=str(error))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from miniclaw.session.entries import Leftover, LeftoverRemoval
+from miniclaw.session.records.cleanup_log import RunLog
 from miniclaw.session.records.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
 from miniclaw.session.removal.transaction import Removal
-from miniclaw.session.retention.notice import DueFile, DueSession
+from miniclaw.session.retention.notice import DueSession
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow, Reason
+
+T = TypeVar("T")
 
 _ANNOUNCED: Final[tuple[Reason, ...]] = ("ttl", "max_sessions")
 
@@ -88,17 +92,21 @@ class CleanupResult(Struct, frozen=True):
 
 
 class Progress:
-    """Counts of a run so far, updated as it proceeds: at the end of a large run nothing is left to be added up.
+    """The tally of a run, which logs each outcome as it counts it: at the end of a large run nothing is left to add up.
+
+    Args:
+        plan: The plan of the run.
+        log: The log of the run.
 
     Attributes:
-        plan: The plan of the run.
-        announced: Sessions that it has announced.
+        announced: Sessions that the run has announced.
         due: Sessions that are announced, those that it removes among them.
     """
 
-    def __init__(self, plan: CleanupPlan) -> None:
+    def __init__(self, plan: CleanupPlan, log: RunLog) -> None:
         self.plan = plan
         self.announced = self.due = 0
+        self._log = log
         self._outcomes: Counter[str] = Counter()
         self._removed: list[PlanRow] = []
         self._pending: list[str] = []  # ids of sessions
@@ -109,7 +117,7 @@ class Progress:
         self._swept_to_trash = 0
 
     def add_removals(self, rows: Sequence[PlanRow], removals: Sequence[Removal]) -> None:
-        """Count the outcomes of some rows of the plan."""
+        """Count and log the outcomes of some rows of the plan."""
         row_of = {row.session.key: row for row in rows}
         for removal in removals:
             self._outcomes[removal.outcome] += 1
@@ -121,23 +129,16 @@ class Progress:
                 self._removed.append(row)
                 self._removed_by_reason[row.reason] += 1
                 self._trashed += bool(removal.entry_id)
+        self._log.removals(removals, self.plan.ages)
 
-    def add_leftovers(self, removals: Iterable[LeftoverRemoval]) -> None:
-        """Count the outcomes of some leftovers."""
+    def add_leftovers(self, removals: Sequence[LeftoverRemoval]) -> None:
+        """Count and log the outcomes of some leftovers."""
         for done in removals:
             self._bytes_freed += done.bytes_freed
             if done.outcome in {"removed", "moved"}:
                 self._swept.append(done.leftover)
                 self._swept_to_trash += bool(done.entry_id)
-
-    def pending(self) -> str:
-        """Return a sentence on the sessions that are still being removed; empty if there are none.
-
-        It is for the history: the program may end before their outcome.
-        """
-        if not self._pending:
-            return ""
-        return f"still being removed when the run ended: {', '.join(self._pending)}"
+        self._log.leftovers(removals)
 
     def result(self, *, interrupted: bool = False, held: bool = False, seconds: float = 0.0) -> CleanupResult:
         """Return the counts."""
@@ -168,59 +169,51 @@ class Progress:
             duration_seconds=round(seconds, 3),
         )
 
-    def event(self, kind: EventKind, by: Actor, *, seconds: float, because: str = "") -> HistoryEvent:
-        """Return the run's event for the history, in any thread; for a large run that takes a while."""
-        return HistoryEvent(
-            at=self.plan.now,
-            event=kind,
-            by=by,
-            reasons=_tally((row.reason, row.session.size) for row in self._removed),
-            bytes_freed=self._freed(),
-            duration_seconds=round(seconds, 3),
-            sessions_scanned=self.plan.sessions_scanned,
-            because=because,
-            sessions=[_session(row) for row in self._removed],
-            leftovers=_tally_files(self._swept),
-            announced=self.announced,
+    def event(self, kind: EventKind, by: Actor, *, seconds: float = 0.0) -> HistoryEvent:
+        """Return the event of the run for the history, as `plan_event`; it names the sessions that are pending."""
+        # The program may end before their outcome.
+        because = f"still being removed when the run ended: {', '.join(self._pending)}" if self._pending else ""
+        event = plan_event(
+            self.plan, kind, by, sessions=self._removed, files=self._swept, because=because, announced=self.announced
         )
+        return replace(event, bytes_freed=self._freed(), duration_seconds=round(seconds, 3))
 
     def _freed(self) -> int:
         return max(0, self._bytes_freed)  # small sessions may take a little more room in the trash than before
 
 
-def planned_event(plan: CleanupPlan, kind: EventKind, by: Actor, *, because: str) -> HistoryEvent:
-    """Return the history event of a run that only planned removals; may take a while, as `event`."""
+def plan_event(
+    plan: CleanupPlan,
+    kind: EventKind,
+    by: Actor,
+    *,
+    sessions: Sequence[PlanRow | DueSession] | None = None,
+    files: Iterable[Leftover] | None = None,
+    because: str = "",
+    announced: int = 0,
+    goes_at: datetime | None = None,
+) -> HistoryEvent:
+    """Return an event for the history, in any thread; for a large plan that takes a while.
+
+    Without `sessions` and `files` it names everything that the plan removes. `HistoryEvent` has the other arguments.
+    """
+    sessions = plan.removals if sessions is None else sessions
+    files = (row.leftover for row in plan.leftovers) if files is None else files
     return HistoryEvent(
         at=plan.now,
         event=kind,
         by=by,
-        reasons=_tally((row.reason, row.session.size) for row in plan.removals),
+        reasons=_tally(Tally, ((row.reason, row.session.size) for row in sessions)),
         sessions_scanned=plan.sessions_scanned,
         because=because,
-        sessions=[_session(row) for row in plan.removals],
-        leftovers=_tally_files(row.leftover for row in plan.leftovers),
-    )
-
-
-def announced_event(
-    plan: CleanupPlan,
-    sessions: Sequence[DueSession],
-    files: Sequence[DueFile],
-    *,
-    because: str,
-    goes_at: datetime | None,
-) -> HistoryEvent:
-    """Return the history event of announced sessions; may take a while, as `event`."""
-    return HistoryEvent(
-        at=plan.now,
-        event="announced",
-        by="service",
-        reasons=_tally((due.reason, due.session.size) for due in sessions),
-        sessions_scanned=plan.sessions_scanned,
-        because=because,
-        sessions=[_session(due) for due in sessions],
-        leftovers=_tally_files(due.leftover for due in files),
-        announced=len(sessions),
+        sessions=[
+            HistorySession(
+                row.session.header.session_id, row.session.header.last_accessed, row.session.size, row.reason
+            )
+            for row in sessions
+        ],
+        leftovers=_tally(FileTally, ((leftover.kind, leftover.size) for leftover in files)),
+        announced=announced,
         goes_at=goes_at,
     )
 
@@ -230,15 +223,8 @@ def _session(row: PlanRow | DueSession) -> HistorySession:
     return HistorySession(header.session_id, header.last_accessed, row.session.size, row.reason)
 
 
-def _tally(rows: Iterable[tuple[str, int]]) -> dict[str, Tally]:
+def _tally(tally: Callable[[int, int], T], rows: Iterable[tuple[str, int]]) -> dict[str, T]:
     found: dict[str, list[int]] = {}
-    for reason, size in rows:
-        found.setdefault(reason, []).append(size)
-    return {reason: Tally(len(sizes), sum(sizes)) for reason, sizes in found.items()}
-
-
-def _tally_files(leftovers: Iterable[Leftover]) -> dict[str, FileTally]:
-    found: dict[str, list[int]] = {}
-    for leftover in leftovers:
-        found.setdefault(leftover.kind, []).append(leftover.size)
-    return {kind: FileTally(len(sizes), sum(sizes)) for kind, sizes in found.items()}
+    for label, size in rows:
+        found.setdefault(label, []).append(size)
+    return {label: tally(len(sizes), sum(sizes)) for label, sizes in found.items()}
