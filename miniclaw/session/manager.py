@@ -24,7 +24,7 @@ from miniclaw.session.live.loader import SessionLoader
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SaveState, SessionMemory
 from miniclaw.session.live.mover import Aside, SessionMover
-from miniclaw.session.live.remover import Deletion, SessionRemover
+from miniclaw.session.live.remover import SessionRemover
 from miniclaw.session.live.save_job import SaveReport
 from miniclaw.session.live.saver import SessionSaver
 from miniclaw.session.live.store import FileSessionStore
@@ -288,8 +288,8 @@ class SessionManager:
         return await self._remover.remove(sessions, may_go, late=late, order=order)
 
     async def delete_session(
-        self, session_id: str, *, erase: bool = False, by: str = "program", late: Late[Deletion] | None = None
-    ) -> Deletion:
+        self, session_id: str, *, erase: bool = False, by: str = "program", late: Late[Removal] | None = None
+    ) -> Removal:
         """Delete one session now from disk and memory, regardless of its age and of a pin.
 
         Before a session is moved to the trash, its unsaved changes are saved. A message that arrives meanwhile waits,

@@ -12,8 +12,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from msgspec import Struct
-
 from miniclaw.clock import Now
 from miniclaw.errors import (
     CorruptSessionError,
@@ -35,22 +33,6 @@ from miniclaw.session.threads import PENDING, REFUSED, Epilogue, Job, Late
 from miniclaw.session.types import Session, SessionHeader
 
 log = get_logger("miniclaw.session.manager")
-
-
-class Deletion(Struct, frozen=True):
-    """The deletion of one session.
-
-    Attributes:
-        bytes_freed: Bytes freed on disk, at least 0.
-        entry_id: The trash entry from which it can be restored; empty if it was deleted for good.
-        header: Its header on disk; None if the session was only in memory.
-        size: Bytes of its file; 0 if the session was only in memory.
-    """
-
-    bytes_freed: int
-    entry_id: str = ""
-    header: SessionHeader | None = None
-    size: int = 0
 
 
 _GONE: Final = frozenset({"removed", "vanished"})
@@ -147,8 +129,8 @@ class SessionRemover:
         return [outcomes[session.key] for session in sessions]
 
     async def delete(
-        self, session_id: str, *, keep_for: timedelta | None, by: str, late: Late[Deletion] | None
-    ) -> Deletion:
+        self, session_id: str, *, keep_for: timedelta | None, by: str, late: Late[Removal] | None
+    ) -> Removal:
         """Delete one session now; `SessionManager.delete_session` has the errors and the rules.
 
         Args:
@@ -162,7 +144,7 @@ class SessionRemover:
             reasons = dict.fromkeys(names.file_names(session_id), "deleted")
             order = TrashOrder(reasons, by, self._clock(), keep_for)
 
-        def tell_late(deletion: Deletion) -> Epilogue:
+        def tell_late(deletion: Removal) -> Epilogue:
             self._tell(session_id, by, deletion)
             return late(deletion) if late is not None else None
 
@@ -170,11 +152,11 @@ class SessionRemover:
         self._tell(session_id, by, deletion)
         return deletion
 
-    def _tell(self, session_id: str, by: str, deletion: Deletion) -> None:
+    def _tell(self, session_id: str, by: str, deletion: Removal) -> None:
         self._stats.gone({"deleted": 1}, {}, deletion.bytes_freed)
         log.info("Session deleted", session_id=session_id, by=by, trash_entry=deletion.entry_id or None)
 
-    async def _delete_locked(self, session_id: str, order: TrashOrder | None, late: Late[Deletion]) -> Deletion:
+    async def _delete_locked(self, session_id: str, order: TrashOrder | None, late: Late[Removal]) -> Removal:
         async with self._locks.hold(session_id) as lease:
             entry = self._memory.set_aside(session_id)
             job = Job(partial(self._end_late, session_id, entry, late))
@@ -193,7 +175,7 @@ class SessionRemover:
 
     async def _delete(
         self, session_id: str, entry: Entry | None, job: Job[list[Removal]], lease: Lease, order: TrashOrder | None
-    ) -> Deletion:
+    ) -> Removal:
         def consent(headers: Sequence[SessionHeader]) -> list[bool]:
             in_time = job.commit()
             return [in_time and header.session_id == session_id for header in headers]
@@ -221,8 +203,8 @@ class SessionRemover:
             entry.revision += 1
             entry.leaving = False
 
-    def _deletion(self, session_id: str, entry: Entry | None, removals: Sequence[Removal]) -> Deletion:
-        """Return the deletion that the removals add up to.
+    def _deletion(self, session_id: str, entry: Entry | None, removals: Sequence[Removal]) -> Removal:
+        """Return the removals of a session's files as one, without a header if the session was only in memory.
 
         Raises:
             StoreError: The deletion failed, or is incomplete.
@@ -232,16 +214,16 @@ class SessionRemover:
             raise kind(self._store.directory.path / bad.key, bad.reason)
         if entry is None and not any(removal.outcome == "removed" for removal in removals):
             raise SessionNotFoundError(session_id)
-        return Deletion(
+        return Removal(
+            names.file_name(session_id),
+            "removed",
             max(0, sum(removal.bytes_freed for removal in removals)),
-            next((removal.entry_id for removal in removals if removal.entry_id), ""),
             next((removal.header for removal in removals if removal.header), None),
-            sum(removal.size for removal in removals),
+            entry_id=next((removal.entry_id for removal in removals if removal.entry_id), ""),
+            size=sum(removal.size for removal in removals),
         )
 
-    def _end_late(
-        self, session_id: str, entry: Entry | None, late: Late[Deletion], removals: list[Removal]
-    ) -> Epilogue:
+    def _end_late(self, session_id: str, entry: Entry | None, late: Late[Removal], removals: list[Removal]) -> Epilogue:
         if any(removal.outcome == "kept" for removal in removals):
             return None  # called off in time; the caller has got that as an error
         try:

@@ -23,7 +23,6 @@ from miniclaw.session.cleanup import RECORD_SECONDS, OnProgress
 from miniclaw.session.entries import ProblemFile
 from miniclaw.session.executor import REMOVAL_BATCH
 from miniclaw.session.files.subdirectory import EarlierFolders
-from miniclaw.session.live.remover import Deletion
 from miniclaw.session.live.store import open_store
 from miniclaw.session.operations.acts import Acts
 from miniclaw.session.operations.parts import SessionParts
@@ -32,6 +31,7 @@ from miniclaw.session.records.history import Actor, EventKind, FileTally, Histor
 from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.removal.erase import Remaining, Traces, erase_traces
 from miniclaw.session.removal.relocation import Relocation
+from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.threads import PENDING, Epilogue
 from miniclaw.session.timekeeper import open_time
@@ -223,7 +223,7 @@ class SessionOperations(Acts):
         traces = await self._see_through(work, partial(self._erased_late, session_id))
         return Traces(0, 0, [PENDING]) if traces is None else traces
 
-    def _deleted_late(self, session_id: str, deletion: Deletion) -> Epilogue:
+    def _deleted_late(self, session_id: str, deletion: Removal) -> Epilogue:
         session = _deleted_session(session_id, deletion)
         tally = {"deleted": Tally(1, session.size)}
         return self._record_late(
@@ -349,7 +349,7 @@ class SessionOperations(Acts):
         return self._cleanup.interrupt()
 
 
-def _deleted_session(session_id: str, deletion: Deletion | None = None) -> HistorySession:
+def _deleted_session(session_id: str, deletion: Removal | None = None) -> HistorySession:
     if deletion is None or deletion.header is None:
         return HistorySession(session_id, reason="deleted")
     return HistorySession(session_id, deletion.header.last_accessed, deletion.size, "deleted")
