@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.staging import StagingArea
 from tests.crashimages.disk import logged_disk
 from tests.crashimages.disk_log import DiskLog, Flush, Write
 from tests.crashimages.history import History
@@ -60,7 +60,7 @@ def record(kind: str, base: Path, directory: Path, chance: random.Random, broken
         fs.arm(_nothing, before=None, chance=chance)
         with SessionDirectory.open(image.mountpoint / SESSIONS_NAME, fs=fs) as sessions:
             sessions.own()
-            recover(sessions)
+            StagingArea(sessions).recover()
 
             def is_enough() -> bool:
                 return len(history.events) >= _EVENTS
@@ -84,7 +84,7 @@ def record_start_up(kind: str, base: Path, directory: Path) -> DiskLog:
             image.mount()
             with SessionDirectory.open(image.mountpoint / SESSIONS_NAME) as sessions:
                 sessions.own()
-                recover(sessions)
+                StagingArea(sessions).recover()
         return disk.log()
 
 

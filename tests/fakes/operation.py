@@ -20,7 +20,7 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.files.subdirectory import TRASH_NAME, Folder
 from miniclaw.session.format import codec
-from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.trash.format import unpack
 from miniclaw.session.trash.trash import Trash
 from tests.fakes.logs import LogRecorder
@@ -117,7 +117,7 @@ class Operation:
         try:
             with SessionDirectory.open(root / "sessions", create=True, fs=fs) as directory:
                 directory.own()
-                recover(directory)
+                StagingArea(directory).recover()
                 fs.act = act
                 try:
                     self.run(directory, report)
@@ -132,7 +132,7 @@ def start(root: Path, act: Act | None = None) -> None:
     """Do what the next start does with the directory."""
     with SessionDirectory.open(root / "sessions", create=True, fs=PointOs(act)) as directory:
         directory.own()
-        recover(directory)
+        StagingArea(directory).recover()
         trash_of(directory).sweep()
 
 

@@ -24,8 +24,8 @@ from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.records.history import History, HistoryEvent
 from miniclaw.session.records.migration import move_in
 from miniclaw.session.removal.leftovers import list_leftovers, remove_leftovers
-from miniclaw.session.removal.recovery import recover
 from miniclaw.session.removal.restore import restore
+from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.trash.entries import Prepared
 from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import SessionHeader
@@ -85,7 +85,7 @@ def start(root: Path) -> None:
     fs = SnapshotOs()
     with owned(root, fs) as directory:
         move_in(directory, EarlierFolders(root / "state", root / "trash"))
-        recover(directory)
+        StagingArea(directory).recover()
     trash_of(root, fs).sweep()
     state_in(root / "sessions", fs).sweep()
 

@@ -19,7 +19,7 @@ from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.stranded import WORK_NAME
 from miniclaw.session.format import codec
-from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.removal.transaction import Removal, remove_batch
 from miniclaw.session.types import Message, Session, SessionHeader
 from tests.fakes.logs import LogRecorder
@@ -55,7 +55,7 @@ class Place:
             shutil.rmtree(folder)
         self.directory.captured.clear()
         self.directory.free_folders = queue.SimpleQueue()
-        recover(self.directory)
+        StagingArea(self.directory).recover()
         (self.directory.path / NAME).write_bytes(codec.encode_session(session(version)))
         self.fs.trace.clear()
 
@@ -186,7 +186,7 @@ def test_two_removals_without_locks_lose_nothing_live(place: Place, initial: str
         assert found in expected
         assert place.now() == (None if initial == "old" else "new")
         # What one of them put back and the other captured at once may keep its second name until the next start.
-        recover(place.directory)
+        StagingArea(place.directory).recover()
         assert place.now() == (None if initial == "old" else "new")
         assert place.left_over() == []
 

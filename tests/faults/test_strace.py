@@ -15,7 +15,7 @@ import pytest
 
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.stranded import WORK_NAME
-from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.staging import StagingArea
 from tests.fakes.program import Result
 from tests.fakes.strace import Straced, why_no_strace
 from tests.fakes.work_folder import left_in_work
@@ -122,7 +122,7 @@ def assert_nothing_lost(program: Straced, before: dict[str, bytes], *, removed: 
     """All sessions are there, whole, but for so many expired ones; after the next start nothing temporary is."""
     with SessionDirectory.open(program.sessions_dir) as directory:
         directory.own()
-        recover(directory)
+        StagingArea(directory).recover()
     assert left_in_work(program.sessions_dir) == []
     after = read(program)
     assert set(before) - set(after) <= set(OLD)

@@ -17,11 +17,11 @@ from tests.planted.bug import (
     OWNERSHIP,
     PUTTING_BACK,
     QUARANTINE,
-    RECOVERY,
     REMOVAL,
     REMOVING,
     RETENTION,
     SAVER,
+    STAGING,
     Bug,
     Change,
     bug_of_one,
@@ -105,8 +105,8 @@ _REMOVAL: Final = (
         "session/test_removal.py",
     ),
     bug_of_one(
-        "recovery completes removals", "a crash deletes sessions that nobody judged", RECOVERY,
-        "        for name in captured:\n            put_back(directory, name, dir_fd=fd)\n", "",
+        "recovery completes removals", "a crash deletes sessions that nobody judged", STAGING,
+        "            for name in captured:\n                put_back(directory, name, dir_fd=fd)\n", "",
         "session/test_removal.py",
     ),
     bug_of_one(

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.staging import StagingArea
 from tests.powercut.ledger import Findings, Ledger
 
 
@@ -34,7 +34,7 @@ class StartUp:
         """
         self._errors.clear()
         directory.own()
-        recover(directory)
+        StagingArea(directory).recover()
 
     def check(self, path: Path, ledger: Ledger) -> Findings:
         """Compare what is there after `run` with what was acknowledged."""

@@ -20,7 +20,7 @@ from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.live import store as store_module
 from miniclaw.session.live.save_job import SaveJob, SaveOutcome
 from miniclaw.session.live.store import open_store
-from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.removal.transaction import TrashOrder, remove_batch
 from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.durable_os import DurableOs
@@ -165,7 +165,7 @@ def test_capture_goes_into_a_folder_that_is_on_the_disk(directory: SessionDirect
     """A session is moved aside only into a folder that a power cut cannot take, whether it was made just now or found."""
     for is_found in (False, True):
         if is_found:
-            recover(directory)
+            StagingArea(directory).recover()
         write_session(directory.path, "telegram_1", OLD)
         assert remove_batch(directory, ["telegram_1.json"], if_old)[0].outcome == "removed"
     assert fs.broken == []
@@ -173,12 +173,12 @@ def test_capture_goes_into_a_folder_that_is_on_the_disk(directory: SessionDirect
 
 def test_recover_puts_names_on_the_disk_before_it_unlinks(directory: SessionDirectory, fs: DurableOs) -> None:
     """A power cut during the recovery leaves a captured session under one of its names, or both."""
-    recover(directory)  # makes a folder that stays
+    StagingArea(directory).recover()  # makes a folder that stays
     left = directory.path / ".work" / "rm-0"
     left.mkdir()
     fs.forget()
     write_session(left, "telegram_1", OLD)
-    assert recover(directory).put_back == 1
+    assert StagingArea(directory).recover().put_back == 1
     assert fs.broken == []
     assert fs.names_are_durable
     assert left not in fs.unsynced

@@ -17,8 +17,8 @@ from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.files.subdirectory import TRASH_NAME, Folder
 from miniclaw.session.records.history import HistoryEvent
 from miniclaw.session.records.state import RetentionState, StateDirectory
-from miniclaw.session.removal.recovery import recover
 from miniclaw.session.removal.restore import restore
+from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.removal.transaction import TrashOrder, remove_batch
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.trash.trash import Trash
@@ -73,7 +73,7 @@ def work_as(fs: FaultyOs, sessions_dir: Path) -> None:
     """Do all that makes something."""
     with SessionDirectory.open(sessions_dir, create=True, fs=fs) as directory:
         directory.own()
-        recover(directory)
+        StagingArea(directory).recover()
         trash, state = Trash(Folder.within(directory, TRASH_NAME)), StateDirectory.within(directory)
         state.write_last_seen(b"x")
         state.write(RetentionState())

@@ -20,7 +20,7 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.format.content import content_of
 from miniclaw.session.format.footprint import session_bytes
-from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.types import Message, Session, ToolCall
 from tests.fakes.os_calls import FaultyOs
 
@@ -206,7 +206,7 @@ def test_too_large_file_of_an_odd_name_is_put_back_unread(sessions_dir: Path) ->
         aside.mkdir(parents=True)
         (aside / "web_Müller.json").touch()
         os.truncate(aside / "web_Müller.json", 3 * 2**30)
-        assert recover(directory).put_back == 1
+        assert StagingArea(directory).recover().put_back == 1
         assert (sessions_dir / "web_Müller.json").stat().st_size == 3 * 2**30
 
 

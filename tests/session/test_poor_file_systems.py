@@ -20,7 +20,7 @@ from miniclaw.session.disk.sync import DIRECTORIES_UNSYNCED
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.ownership.ownership import NO_LOCK
-from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.removal.transaction import remove_batch
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import open_runtime
@@ -193,7 +193,7 @@ def test_recover_leaves_what_a_share_keeps_of_a_deleted_file(directory: SessionD
     hidden = [folder / ".nfs000000000123456700000001", folder / ".fuse_hidden0000000100000001"]
     for path in hidden:
         path.write_bytes(b"{}")
-    assert recover(directory).put_back == 0
+    assert StagingArea(directory).recover().put_back == 0
     assert all(path.exists() for path in hidden)
     assert not list(directory.path.glob("*.json"))
     assert not list(directory.path.glob(".nfs*"))

@@ -18,8 +18,7 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name, file_names
 from miniclaw.session.removal.quarantine_admission import find_file, move_to_quarantine
-from miniclaw.session.removal.recovery import recover
-from miniclaw.session.removal.staging import WorkFolders
+from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.types import Session
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.logs import LogRecorder
@@ -208,7 +207,7 @@ def test_move_that_is_refused_keeps_the_file(
     """It is in its place, or captured and back at the next start, or in quarantine; and once only."""
     path = directory.path / "web_1.json"
     path.write_text("{")
-    recover(directory)
+    StagingArea(directory).recover()
     fs.fail(call, errno.EIO)
     with pytest.raises(StoreError) as caught:
         move_to_quarantine(directory, path.name)
@@ -241,11 +240,11 @@ def test_file_that_stays_captured_is_put_back_by_the_next_start(
     fs.clear()
     assert not path.exists()
     assert list(directory.captured) == [path.name]
-    with WorkFolders(directory).taken() as (folder, _):
+    with StagingArea(directory).taken() as (folder, _):
         assert folder != directory.captured[path.name]
     assert find_file(directory, path.name) == path.name
     directory.captured.clear()
-    recover(directory)
+    StagingArea(directory).recover()
     assert path.read_text() == "{"
 
 

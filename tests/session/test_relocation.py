@@ -26,8 +26,8 @@ from miniclaw.errors import (
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name, file_names, split_session_id
-from miniclaw.session.removal.recovery import recover
 from miniclaw.session.removal.relocation import CALLED_OFF, Relocation, relocate
+from miniclaw.session.removal.staging import StagingArea
 from tests.fakes.case_ignoring_os import CaseIgnoringOs
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.logs import LogRecorder
@@ -362,7 +362,7 @@ def test_new_file_is_durable_before_the_old_one_goes(sessions_dir: Path, links: 
     fs = DurableOs(sessions_dir)
     with SessionDirectory.open(sessions_dir, create=True, fs=fs) as directory:
         directory.own()
-        recover(directory)
+        StagingArea(directory).recover()
         path = write_session(sessions_dir, ID, USED)
         fs.forget()
         fs.links = links

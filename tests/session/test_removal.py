@@ -13,7 +13,7 @@ import pytest
 
 from miniclaw.errors import StoreError
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.removal.transaction import Removal, remove_batch
 from miniclaw.session.types import SessionHeader
 from tests.fakes.logs import LogRecorder
@@ -206,7 +206,7 @@ def test_remove_that_can_put_nothing_back_leaves_it_captured(directory: SessionD
     assert ".work/rm-" in removal.reason
     assert not path.exists()
     fs.clear()
-    assert recover(directory).put_back == 1
+    assert StagingArea(directory).recover().put_back == 1
     assert path.exists()
     assert work(directory) == []
 
@@ -230,14 +230,14 @@ def test_remove_unlink_refused_is_put_back(directory: SessionDirectory, fs: Faul
     assert (removal.outcome, removal.bytes_freed) == ("failed", 0)
     assert path.exists()
     fs.clear()
-    recover(directory)
+    StagingArea(directory).recover()
     assert path.stat().st_nlink == 1
     assert work(directory) == []
 
 
 def test_remove_first_sync_refused_removes_nothing(directory: SessionDirectory, fs: FaultyOs) -> None:
     """Without the sync that makes links durable nothing is unlinked."""
-    recover(directory)  # makes a folder that stays
+    StagingArea(directory).recover()  # makes a folder that stays
     path = write_session(directory.path, "telegram_1", OLD)
     fs.fail("fsync", errno.EIO)
     assert remove_one(directory).outcome == "failed"
@@ -246,7 +246,7 @@ def test_remove_first_sync_refused_removes_nothing(directory: SessionDirectory, 
 
 def test_remove_last_sync_refused_is_not_counted(directory: SessionDirectory, fs: FaultyOs) -> None:
     """What a power cut may bring back does not count as deleted."""
-    recover(directory)  # makes a folder that stays
+    StagingArea(directory).recover()  # makes a folder that stays
     write_session(directory.path, "telegram_1", OLD)
     syncs = 0
 
@@ -270,7 +270,7 @@ def test_remove_put_back_refused_says_where(directory: SessionDirectory, fs: Fau
     assert removal.outcome == "failed"
     assert "it lies at" in removal.reason
     fs.clear()
-    assert recover(directory).put_back == 1
+    assert StagingArea(directory).recover().put_back == 1
     assert path.exists()
 
 
@@ -332,7 +332,7 @@ def test_recover_puts_back_and_sweeps(directory: SessionDirectory, logs: LogReco
     write_session(batch, "telegram_1", OLD)
     (directory.path / ".work" / "tmp-4567").write_text("half")
     (directory.path / ".work" / "unknown").write_text("x")
-    found = recover(directory)
+    found = StagingArea(directory).recover()
     assert (found.put_back, found.temporary) == (1, 1)
     assert (directory.path / NAME).exists()
     assert work(directory) == [".work/unknown"]
@@ -343,7 +343,7 @@ def test_recover_after_put_back_unlinks_the_second_name(directory: SessionDirect
     """A crash between linking back and unlinking leaves two names of one file; one of them goes."""
     batch = directory.path / ".work" / "rm-0123"
     os.link(write_session(directory.path, "telegram_1", NEW), write_session(batch, "telegram_9", OLD).parent / NAME)
-    recover(directory)
+    StagingArea(directory).recover()
     assert (directory.path / NAME).stat().st_nlink == 1
     assert (directory.path / "telegram_9.json").exists()
     assert work(directory) == []
@@ -354,13 +354,13 @@ def test_recover_refused_is_logged_and_kept(directory: SessionDirectory, fs: Fau
     write_session(directory.path / ".work" / "rm-0123", "telegram_1", OLD)
     logs.expect_error("Unfinished removal could not be resolved")
     fs.fail("link", errno.EIO)
-    assert recover(directory).put_back == 0
+    assert StagingArea(directory).recover().put_back == 0
     assert f".work/rm-0123/{NAME}" in work(directory)
 
 
 def test_recover_twice_finds_nothing_more(directory: SessionDirectory) -> None:
     """A recovery leaves nothing for the next one."""
     write_session(directory.path / ".work" / "rm-0123", "telegram_1", OLD)
-    recover(directory)
-    found = recover(directory)
+    StagingArea(directory).recover()
+    found = StagingArea(directory).recover()
     assert (found.put_back, found.temporary) == (0, 0)

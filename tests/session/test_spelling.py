@@ -25,8 +25,8 @@ from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import file_name
 from miniclaw.session.removal.erase import erase_traces
 from miniclaw.session.removal.put_back import put_back
-from miniclaw.session.removal.recovery import recover
 from miniclaw.session.removal.restore import restore
+from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.removal.transaction import TrashOrder, remove_batch
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.trash.trash import Trash
@@ -326,7 +326,7 @@ def test_captured_file_of_another_session_is_recovered_under_the_name_that_it_ha
     folder = directory.path / ".work" / "rm-0123456789abcdef"
     folder.mkdir()
     write_bare(folder, "web_bob", name=BARE)
-    assert recover(directory).put_back == 1
+    assert StagingArea(directory).recover().put_back == 1
     assert files(directory.path) == [LOWER]
     assert directory.find("web_bob").key == LOWER
 
@@ -344,7 +344,7 @@ def test_put_back_leaves_a_file_that_is_spelled_alike_in_its_place(
     folder.mkdir()
     write_bare(folder, captured.removesuffix(".json"))
     write_bare(directory.path, there.removesuffix(".json"), NOW)
-    recover(directory)
+    StagingArea(directory).recover()
     assert files(directory.path) == sorted(expected)
     assert in_quarantine(directory.path) == []
     for name in expected:

@@ -12,7 +12,7 @@ from typing import Any
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.scan import DirectoryScan
-from miniclaw.session.removal.recovery import recover
+from miniclaw.session.removal.staging import StagingArea
 from tests.fakes.work_folder import left_in_work
 from tests.soak.driver import CHANNEL
 
@@ -69,7 +69,7 @@ class Ledger:
         """Start up once more, and read everything as the store does."""
         with SessionDirectory.open(self.sessions_dir) as directory:
             directory.own()
-            recover(directory)
+            StagingArea(directory).recover()
             self.totals.left += left_in_work(self.sessions_dir)
             with DirectoryScan(directory, lambda _: True) as scan:
                 while rows := scan.next_batch(seconds=1):

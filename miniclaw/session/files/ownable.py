@@ -61,7 +61,7 @@ class OwnableDirectory:
         self.now: Now = utc_now  # stamps quarantined files; set by the timekeeper; called by any thread
         self.ignores_case = False  # True: it finds a file under other spellings of its name; known once it is owned
         self.inodes_last = True  # True: a file keeps its inode over mounts; the timekeeper sets False if it does not
-        # Folders of `.work` that no removal is using; set while owned, and used only by `WorkFolders`.
+        # Folders of `.work` that no removal is using; set while owned, and used only by `StagingArea`.
         self.free_folders: SimpleQueue[str]
 
     @classmethod
@@ -150,7 +150,7 @@ class OwnableDirectory:
             StoreIOError: It cannot be opened or created.
             OwnershipLostError, ForkedRuntimeError: As `check_owned`.
         """
-        # Its name need not be on the disk for a temporary file; removals sync it (`WorkFolders`).
+        # Its name need not be on the disk for a temporary file; removals sync it (`StagingArea`).
         return self._work.made(durable=False)
 
     def holder(self) -> Holder | None:

@@ -1,6 +1,6 @@
 """Stranded sessions, left in the middle of a removal by a process that died, as a reader sees them.
 
-The next owner of the directory puts them back (`miniclaw.session.removal.recovery`). Until then a reader treats them
+The next owner of the directory puts them back (`miniclaw.session.removal.staging`). Until then a reader treats them
 as if they were back: a dry run lists all sessions that a run would remove, and a person who asks for their data gets
 all of it. While the directory has an owner, captured sessions are the owner's concern, and a reader ignores them.
 """

@@ -38,9 +38,9 @@ from miniclaw.session.ownership.process import OpeningProcess
 from miniclaw.session.records.migration import move_in
 from miniclaw.session.records.state import StateDirectory
 from miniclaw.session.removal.leftovers import list_leftovers, remove_leftovers
-from miniclaw.session.removal.recovery import recover
 from miniclaw.session.removal.relocation import Relocation, relocate
 from miniclaw.session.removal.restore import find_entry, restore
+from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.removal.transaction import Consent, Removal, TrashOrder, remove_batch
 from miniclaw.session.retention.policy import Staying
 from miniclaw.session.threads import Epilogue, run_in_thread, telling
@@ -384,7 +384,7 @@ async def open_store(
     def prepare() -> None:
         if earlier is not None:
             move_in(directory, earlier)
-        recover(directory)
+        StagingArea(directory).recover()
         try:
             store.trash.sweep()
         except StoreError as error:

@@ -15,7 +15,7 @@ from miniclaw.session.disk.atomic import (
 from miniclaw.session.disk.spelling import is_spelled
 from miniclaw.session.files.adoption import make_way
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.removal.put_back import settle_captured
+from miniclaw.session.removal.staging import StagingArea
 
 
 def check_is_free(directory: SessionDirectory, session_id: str, operation: str) -> None:
@@ -34,7 +34,7 @@ def check_is_free(directory: SessionDirectory, session_id: str, operation: str) 
     for name in names.file_names(session_id):
         path = directory.path / name
         with store_errors(path, operation):
-            settle_captured(directory, name)
+            StagingArea(directory).settle(name)
             is_spelled_so = is_spelled(directory.fs, directory.fd, name)
         if is_spelled_so:
             raise SessionExistsError(path, session_id)

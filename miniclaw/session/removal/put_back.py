@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import stat
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 from miniclaw.errors import SessionFileError
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import (
-    DIRECTORY_FLAGS,
     READ_FLAGS,
     name_exclusively,
     opened,
@@ -16,13 +15,11 @@ from miniclaw.session.disk.atomic import (
     rename_exclusively,
 )
 from miniclaw.session.disk.spelling import fold
-from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.entries import ProblemFile, StoredSession, always
 from miniclaw.session.files.adoption import make_way
 from miniclaw.session.files.directory import SessionDirectory, log
 from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.format import codec
-from miniclaw.session.removal.staging import WorkFolders
 
 
 def put_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
@@ -52,29 +49,6 @@ def put_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
             kept = quarantine(directory, place)
             _name_back(directory, place, name, dir_fd=dir_fd)
         log.error("Two files for one session; one is in quarantine", path=str(directory.path / place), kept=str(kept))
-
-
-def settle_captured(directory: SessionDirectory, name: str) -> None:
-    """Put back the file of a session that an earlier removal left captured, and unlink its captured name."""
-    folder = directory.captured.get(name)
-    if folder is None:
-        return
-    fs = directory.fs
-    with ExitStack() as resources:
-        work = resources.enter_context(directory.work())
-        try:
-            fd = resources.enter_context(opened(fs, folder, DIRECTORY_FLAGS, dir_fd=work))
-            fs.stat(name, dir_fd=fd)
-        except FileNotFoundError:
-            pass  # its folder, or the whole work folder, was removed as well
-        else:
-            put_back(directory, name, dir_fd=fd)
-            sync_directory(fs, directory.fd)
-            with suppress(FileNotFoundError):  # it was moved to quarantine
-                fs.unlink(name, dir_fd=fd)
-            sync_directory(fs, fd)
-    del directory.captured[name]
-    WorkFolders(directory).give_back(folder)
 
 
 def _place_of(directory: SessionDirectory, name: str, *, dir_fd: int) -> str:

@@ -19,8 +19,8 @@ from miniclaw.session.entries import ProblemFile, always
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.format import codec
-from miniclaw.session.removal.put_back import put_back, settle_captured
-from miniclaw.session.removal.staging import WorkFolders
+from miniclaw.session.removal.put_back import put_back
+from miniclaw.session.removal.staging import StagingArea
 
 _MISSING: Final = "there is no such file"
 _SOUND: Final = "it is a sound session in its place, which can be deleted like any other"
@@ -72,12 +72,12 @@ def move_to_quarantine(directory: SessionDirectory, name: str) -> tuple[str, int
     directory.check_owned()
     fs = directory.fs
     with store_errors(directory.path, "move to quarantine", name):
-        settle_captured(directory, name)  # an earlier attempt that the system refused may have left it captured
+        StagingArea(directory).settle(name)  # an earlier attempt that the system refused may have left it captured
         _check(directory, name)
         if not names.is_session_file(name):  # no save has this name, and no recovery would put it back
             size = _size_of(directory, name, directory.fd)
             return quarantine(directory, name).name, size
-    with store_errors(directory.path, "move to quarantine", name), WorkFolders(directory).taken() as (folder, fd):
+    with store_errors(directory.path, "move to quarantine", name), StagingArea(directory).taken() as (folder, fd):
         fs.rename(name, name, src_dir_fd=directory.fd, dst_dir_fd=fd)
         try:
             _check(directory, name, dir_fd=fd)

@@ -29,7 +29,7 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.format.content import content_of
 from miniclaw.session.removal.free_place import check_is_free, create
-from miniclaw.session.removal.put_back import settle_captured
+from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.removal.transaction import remove_checked
 from miniclaw.session.types import Session
 
@@ -101,7 +101,7 @@ def _load(directory: SessionDirectory, session_id: str) -> Session:
     own, *bare = names.file_names(session_id)
     with store_errors(directory.path / own, "move"):
         for name in (own, *bare):
-            settle_captured(directory, name)
+            StagingArea(directory).settle(name)
     session = directory.load(session_id, adopt=True)
     for name in bare:
         row = directory.read_row(name)

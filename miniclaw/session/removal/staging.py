@@ -1,6 +1,7 @@
-"""The folders in which removals happen: each is made once, synced before any file is moved into it, and reused.
+"""The staging area: the folders of the work folder in which removals happen, and the sessions captured in them.
 
-One of them always exists beforehand: a full disk has no room for a new folder, and needs removals most.
+Each folder is made once, synced before any file is moved into it, and reused. One of them always exists beforehand: a
+full disk has no room for a new folder, and needs removals most.
 """
 
 from __future__ import annotations
@@ -9,15 +10,26 @@ import errno
 import os
 import queue
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
+from msgspec import Struct
+
 from miniclaw.errors import StoreError
-from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, close_quietly, store_errors
+from miniclaw.session import names
+from miniclaw.session.disk.atomic import (
+    DIRECTORY_FLAGS,
+    TEMPORARY_PREFIX,
+    close_quietly,
+    opened,
+    store_errors,
+    unlink_quietly,
+)
 from miniclaw.session.disk.directories import open_subdirectory
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.files.directory import SessionDirectory, log
 from miniclaw.session.files.stranded import BATCH_PREFIX, WORK_NAME
+from miniclaw.session.removal.put_back import put_back
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -25,8 +37,15 @@ _OTHERS_SECONDS: Final = 5.0
 """How long a batch waits for the folder of another one if the disk has no room for its own."""
 
 
-class WorkFolders:
-    """The folders of one owned directory. Any thread may use them; `SessionDirectory` holds the free ones."""
+class Recovery(Struct, frozen=True):
+    """Counts of one recovery: sessions that were put back, and temporary files that were deleted."""
+
+    put_back: int = 0
+    temporary: int = 0
+
+
+class StagingArea:
+    """The staging area of one owned directory, which holds its state. Any thread may use it."""
 
     def __init__(self, directory: SessionDirectory) -> None:
         self._directory = directory
@@ -54,7 +73,81 @@ class WorkFolders:
         if name not in self._directory.captured.values():
             self._directory.free_folders.put(name)
 
-    def keep_one_ready(self, found: Sequence[str]) -> None:
+    def settle(self, name: str) -> None:
+        """Put back the file of a session that an earlier removal left captured, and unlink its captured name.
+
+        Raises:
+            OSError: The file is still captured.
+            StoreError: Likewise.
+        """
+        directory = self._directory
+        folder = directory.captured.get(name)
+        if folder is None:
+            return
+        fs = directory.fs
+        with ExitStack() as resources:
+            work = resources.enter_context(directory.work())
+            try:
+                fd = resources.enter_context(opened(fs, folder, DIRECTORY_FLAGS, dir_fd=work))
+                fs.stat(name, dir_fd=fd)
+            except FileNotFoundError:
+                pass  # its folder, or the whole work folder, was removed as well
+            else:
+                put_back(directory, name, dir_fd=fd)
+                sync_directory(fs, directory.fd)
+                with suppress(FileNotFoundError):  # it was moved to quarantine
+                    fs.unlink(name, dir_fd=fd)
+                sync_directory(fs, fd)
+        del directory.captured[name]
+        self.give_back(folder)
+
+    def recover(self) -> Recovery:
+        """Resolve the files that a dead process left in the work folder. None of them has a live owner.
+
+        Temporary files were never sessions, and are deleted. Captured sessions are put back: an unfinished removal was
+        not reported, and the next run decides anew.
+
+        Raises:
+            StoreIOError: The work folder cannot be read. A session that cannot be put back is logged and remains there.
+        """
+        fs, path = self._directory.fs, self._path
+        empty: list[str] = []
+        temporary = put = 0
+        with self._directory.work() as work:
+            with store_errors(path, "list"), fs.scandir(work) as entries:
+                found = [entry.name for entry in entries]
+            for name in found:
+                if name.startswith(TEMPORARY_PREFIX):
+                    unlink_quietly(fs, name, dir_fd=work)
+                    temporary += 1
+                elif name.startswith(BATCH_PREFIX):
+                    try:
+                        put += self._recover_folder(name, work)
+                        empty.append(name)
+                    except (OSError, StoreError) as error:
+                        log.error("Unfinished removal could not be resolved", path=str(path / name), error=str(error))
+        self._keep_one_ready(empty)
+        if temporary or put:
+            log.warning("Resolved what an earlier process left", put_back=put, temporary=temporary, path=str(path))
+        return Recovery(put, temporary)
+
+    def _recover_folder(self, folder: str, work: int) -> int:
+        directory, fs = self._directory, self._directory.fs
+        with opened(fs, folder, DIRECTORY_FLAGS, dir_fd=work) as fd:
+            with fs.scandir(fd) as entries:
+                # NFS and FUSE keep a file that was unlinked while open, under a hidden name: it is not captured.
+                captured = [entry.name for entry in entries if names.is_session_file(entry.name)]
+            if not captured:
+                return 0
+            for name in captured:
+                put_back(directory, name, dir_fd=fd)
+            sync_directory(fs, directory.fd)
+            for name in captured:
+                unlink_quietly(fs, name, dir_fd=fd)
+            sync_directory(fs, fd)
+        return len(captured)
+
+    def _keep_one_ready(self, found: Sequence[str]) -> None:
         """Keep one of the empty folders of an earlier process, or make one; a failure is logged as an ERROR."""
         directory = self._directory
         try:

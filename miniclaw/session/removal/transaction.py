@@ -6,8 +6,8 @@ removed. Between verification and unlinking, the owner of the memory state is as
 in the same step. A session in use is put back with a link, which cannot overwrite a newer file.
 
 Order on the disk, so that a power cut at any point leaves every kept session in its place or in the work folder, from
-which `recover` puts it back: rename aside · copy to the trash · link kept sessions back · sync the sessions directory ·
-unlink · sync the folder. A session counts as removed only after the last step.
+which `StagingArea.recover` puts it back: rename aside · copy to the trash · link kept sessions back · sync the sessions
+directory · unlink · sync the folder. A session counts as removed only after the last step.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.entries import ProblemFile, StoredSession, always
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.stranded import WORK_NAME
-from miniclaw.session.removal.put_back import put_back, settle_captured
-from miniclaw.session.removal.staging import WorkFolders
+from miniclaw.session.removal.put_back import put_back
+from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.trash.entries import Prepared
 from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import SessionHeader
@@ -112,7 +112,7 @@ def remove_batch(
     """
     if not keys:
         return []
-    with WorkFolders(directory).taken() as (folder, fd):
+    with StagingArea(directory).taken() as (folder, fd):
         return _Batch(directory, folder, fd, trash, order).run(keys, consent)
 
 
@@ -128,7 +128,7 @@ def remove_checked(directory: SessionDirectory, key: str, is_expected: Callable[
         StoreIOError: The removal could not be begun, or the captured file could not be read; it was put back.
     """
     path = directory.path / key
-    with WorkFolders(directory).taken() as (folder, fd):
+    with StagingArea(directory).taken() as (folder, fd):
 
         def consent(headers: Sequence[SessionHeader]) -> list[bool]:
             if not headers:
@@ -208,7 +208,7 @@ class _Batch:
 
     def _capture(self, key: str) -> StoredSession | ProblemFile | Removal:
         try:
-            settle_captured(self._directory, key)
+            StagingArea(self._directory).settle(key)
         except (OSError, StoreError) as error:
             return Removal(key, "failed", reason=f"an earlier removal of it is unfinished: {error}")
         if self._leads_to_another(key):
