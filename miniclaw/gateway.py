@@ -28,7 +28,7 @@ from miniclaw.agent.loop import AgentLoop
 from miniclaw.agent.models import Model
 from miniclaw.agent.providers import open_model
 from miniclaw.channels.base import Channel
-from miniclaw.channels.calls import ForeignCalls
+from miniclaw.channels.foreign_calls import ForeignCalls
 from miniclaw.channels.supervisor import channels_by_name, raise_ended, run_channels
 from miniclaw.clock import Clock, Now
 from miniclaw.config import Config, Home, SessionConfig

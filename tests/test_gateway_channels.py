@@ -14,7 +14,7 @@ from trio.testing import MockClock
 
 from miniclaw.agent.inbox import MAX_TURNS_PER_CHANNEL
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundMessage
-from miniclaw.channels.calls import OVERDUE_SECONDS
+from miniclaw.channels.foreign_calls import OVERDUE_SECONDS
 from miniclaw.channels.supervisor import FIRST_PAUSE_SECONDS
 from miniclaw.config import Config, Home, parse_config
 from miniclaw.errors import ChannelEndedError, ConfigError

@@ -41,7 +41,7 @@ LAYERS = """
     config
     http_client
     workspace
-    channels.base channels.calls channels.port
+    channels.base channels.foreign_calls channels.port
     agent.models agent.system_prompt agent.context_window
     agent.openai
     agent

@@ -22,7 +22,7 @@ from miniclaw.agent.stats import TurnCount, TurnStats
 from miniclaw.agent.transcript import STOPPED
 from miniclaw.agent.turn import FAILED, NOT_RECORDED, RECORDING_SECONDS, Turn, record_unanswered, try_to_record
 from miniclaw.channels.base import Channel, InboundMessage, OutboundMessage
-from miniclaw.channels.calls import OVERDUE_SECONDS, ForeignCalls
+from miniclaw.channels.foreign_calls import OVERDUE_SECONDS, ForeignCalls
 from miniclaw.channels.port import Port
 from miniclaw.clock import Now, utc_now
 from miniclaw.errors import InvalidMessageError, InvalidSessionIdError, MiniclawError, ModelBugError, ModelError

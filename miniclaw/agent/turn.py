@@ -16,7 +16,7 @@ from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
 from miniclaw.agent.transcript import STOPPED, Delivery, Transcript, question_of
 from miniclaw.channels.base import InboundMessage
-from miniclaw.channels.calls import ForeignCall
+from miniclaw.channels.foreign_calls import ForeignCall
 from miniclaw.clock import Now
 from miniclaw.errors import MiniclawError, ModelBugError, ModelError, SessionNotFoundError
 from miniclaw.foreign import Contained, name_of, only, text_of

@@ -19,7 +19,7 @@ from miniclaw.channels.base import (
     RefusingChannel,
     StreamingChannel,
 )
-from miniclaw.channels.calls import ForeignCalls
+from miniclaw.channels.foreign_calls import ForeignCalls
 from miniclaw.errors import ChannelError
 from miniclaw.foreign import Contained, name_of, only, text_of
 from miniclaw.loggers import get_logger

@@ -149,7 +149,7 @@ def test_gateway_logs_a_warning_for_a_channel_that_there_is_not_and_for_an_old_w
 
 def test_channels_that_miniclaw_has_are_those_of_the_views() -> None:
     """A channel that is added here is no unknown one there."""
-    from miniclaw.channels.telegram.interpreting import CHANNEL
+    from miniclaw.channels.telegram.meaning import CHANNEL
     from miniclaw.daemon.frontend import LIVE_CHANNELS
     from miniclaw.workspace.channels import CHANNELS
 

@@ -16,8 +16,8 @@ from miniclaw.agent.models import EchoModel, Model
 from miniclaw.channels.telegram.channel import TelegramChannel
 from miniclaw.channels.telegram.client import BotClient
 from miniclaw.channels.telegram.opening import open_telegram
-from miniclaw.channels.telegram.polling import Poller
-from miniclaw.channels.telegram.sending import Sender
+from miniclaw.channels.telegram.poller import Poller
+from miniclaw.channels.telegram.sender import Sender
 from miniclaw.config.telegram import TelegramConfig
 from miniclaw.http_client import open_http_client
 from miniclaw.secret import Secret

@@ -20,7 +20,7 @@ from typing import Final
 import httpx2
 import trio
 
-from miniclaw.agent import context_window as history
+from miniclaw.agent.context_window import TooLongError, fit
 from miniclaw.agent.models import ModelEvent
 from miniclaw.agent.openai.answer import MAX_ERROR_BYTES, Answer, open_content
 from miniclaw.agent.openai.wire import encode_request
@@ -133,10 +133,10 @@ class OpenAIModel:
         try:
             read = partial(read_system_prompt, self._system_prompt, budget // 2)
             system = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
-            fitting = history.fit(messages, budget - len(system or ""))
+            fitting = fit(messages, budget - len(system or ""))
         except SystemPromptError as error:
             raise ModelError(f"the system prompt cannot be used: {error}", kind="prompt") from error
-        except history.TooLongError:
+        except TooLongError:
             too_long = f"the message is longer than history_budget, {budget:,} characters"
             raise ModelError(too_long, kind="prompt") from None
         return encode_request(self._config.model or "", fitting, system)

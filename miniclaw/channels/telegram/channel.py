@@ -21,10 +21,10 @@ from msgspec import Raw
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundMessage
 from miniclaw.channels.telegram.client import BotClient, BotError
 from miniclaw.channels.telegram.deliveries import Deliveries, Delivery
-from miniclaw.channels.telegram.interpreting import CHANNEL, ForAgent, Notice, Stranger, interpret
+from miniclaw.channels.telegram.meaning import CHANNEL, ForAgent, Notice, Stranger, interpret
 from miniclaw.channels.telegram.offsets import Offsets
-from miniclaw.channels.telegram.polling import Poller
-from miniclaw.channels.telegram.sending import Sender
+from miniclaw.channels.telegram.poller import Poller
+from miniclaw.channels.telegram.sender import Sender
 from miniclaw.channels.telegram.wire import Update, UpdateFormatError, decode_update
 from miniclaw.config.telegram import TelegramConfig
 from miniclaw.errors import ChannelError

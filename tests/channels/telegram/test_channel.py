@@ -11,7 +11,7 @@ import trio
 from miniclaw.channels.base import ConfirmingChannel, OutboundMessage
 from miniclaw.channels.telegram import deliveries
 from miniclaw.channels.telegram.channel import POLL_INTERVAL_SECONDS
-from miniclaw.channels.telegram.interpreting import GREETING, NO_EDITS
+from miniclaw.channels.telegram.meaning import GREETING, NO_EDITS
 from miniclaw.errors import ChannelError
 from miniclaw.session.types import Message
 from tests.fakes.agent import ScriptedModel, StreamingModel

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from miniclaw.channels.telegram.opening import load_token, open_telegram
-from miniclaw.channels.telegram.polling import LONG_POLL_SECONDS
+from miniclaw.channels.telegram.poller import LONG_POLL_SECONDS
 from miniclaw.config import Config, Home
 from miniclaw.config.telegram import TelegramConfig
 from miniclaw.errors import ConfigError

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miniclaw.channels.telegram.splitting import LEAST_LIMIT, MAX_UNITS, is_blank, is_boundary, split_text, utf16_units
+from miniclaw.channels.telegram.splitter import LEAST_LIMIT, MAX_UNITS, is_blank, is_boundary, split_text, utf16_units
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
 SCOTLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"

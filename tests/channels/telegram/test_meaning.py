@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miniclaw.channels.telegram.interpreting import (
+from miniclaw.channels.telegram.meaning import (
     GREETING,
     MESSAGE_ID,
     NO_EDITS,

@@ -14,8 +14,8 @@ import trio
 
 from miniclaw.backoff import delay_seconds
 from miniclaw.channels.telegram.client import BotClient, BotError
-from miniclaw.channels.telegram.interpreting import MESSAGE_ID, THREAD_ID
-from miniclaw.channels.telegram.splitting import split_text
+from miniclaw.channels.telegram.meaning import MESSAGE_ID, THREAD_ID
+from miniclaw.channels.telegram.splitter import split_text
 from miniclaw.errors import ChannelError
 from miniclaw.formats import without_surrogates
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from miniclaw.channels.calls import OVERDUE_SECONDS, ForeignCalls
+from miniclaw.channels.foreign_calls import OVERDUE_SECONDS, ForeignCalls
 
 
 async def pass_time(mock_clock: MockClock, seconds: float) -> None:
