@@ -16,8 +16,6 @@ from miniclaw.agent.models import EchoModel, Model
 from miniclaw.channels.telegram.channel import TelegramChannel
 from miniclaw.channels.telegram.client import BotClient
 from miniclaw.channels.telegram.opening import open_telegram
-from miniclaw.channels.telegram.poller import Poller
-from miniclaw.channels.telegram.sender import Sender
 from miniclaw.config.telegram import TelegramConfig
 from miniclaw.http_client import open_http_client
 from miniclaw.secret import Secret
@@ -81,12 +79,7 @@ async def open_telegram_house(
     naps = Naps()
     with trio.fail_after(PATIENCE_SECONDS):
         async with open_store(sessions_dir) as store, open_bot_client(api) as client:
-            channel = TelegramChannel(
-                client,
-                telegram_config(api, **values),
-                poller=Poller(client, sleep=naps.sleep),
-                sender=Sender(client, sleep=naps.sleep),
-            )
+            channel = TelegramChannel(client, telegram_config(api, **values), sleep=naps.sleep)
             manager, inbox = SessionManager(store), Inbox()
             loop = AgentLoop(manager, model or EchoModel(), {channel.name: channel})
             try:

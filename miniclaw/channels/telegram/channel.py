@@ -12,7 +12,7 @@ latest confirmations to Telegram.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import trio
@@ -53,8 +53,7 @@ class TelegramChannel:
     Args:
         client: Calls the Bot API.
         config: The table ``[telegram]``.
-        poller: Polls for updates; None: one that uses the client.
-        sender: Sends messages; None: one that uses the client.
+        sleep: Waits between attempts of a call.
     """
 
     name = CHANNEL
@@ -64,17 +63,15 @@ class TelegramChannel:
         client: BotClient,
         config: TelegramConfig,
         *,
-        poller: Poller | None = None,
-        sender: Sender | None = None,
+        sleep: Callable[[float], Awaitable[None]] = trio.sleep,
     ) -> None:
-        self._poller = poller or Poller(client)
-        self._sender = sender or Sender(client)
+        self._poller = Poller(client, sleep=sleep)
+        self._sender = Sender(client, sleep=sleep)
         self._allowed_users = frozenset(config.allowed_users)  # replaced by `allow`
         self._bot_name: str | None = None
         # All of these are changed on the trio thread only, in synchronous steps.
         self._offsets = Offsets()
         self._deliveries = Deliveries()
-        self._typing: dict[int, trio.Event] = {}  # by update id; set when the indication has to end
         self._closed = trio.Event()  # set when an update was closed; replaced before each poll
         self._changed = trio.Event()  # set when there may be something to hand over; replaced before each look
         self._strangers: set[int] = set()  # ids that were logged
@@ -138,7 +135,7 @@ class TelegramChannel:
         if delivery is None:
             await self._sender.send(message.chat_id, message.content, _metadata(message))
             return
-        self._stop_typing(delivery)
+        delivery.turn_over.set()
         told = False
         try:
             if not (message.failed and delivery.told):
@@ -156,7 +153,7 @@ class TelegramChannel:
         if not answered:
             self._deliveries.save(delivery)
             return
-        self._stop_typing(delivery)
+        delivery.turn_over.set()
         self._deliveries.finish(delivery)
         self._close(delivery.update_id)
         self._changed.set()
@@ -273,14 +270,8 @@ class TelegramChannel:
             return
         self._deliveries.hand_over(delivery)
         if delivery.handed_over == 1:
-            over = self._typing[delivery.update_id] = trio.Event()
             message = delivery.message
-            nursery.start_soon(self._sender.type_until, over, message.chat_id, message.metadata)
-
-    def _stop_typing(self, delivery: Delivery) -> None:
-        over = self._typing.pop(delivery.update_id, None)
-        if over is not None:
-            over.set()
+            nursery.start_soon(self._sender.type_until, delivery.turn_over, message.chat_id, message.metadata)
 
 
 def _metadata(message: OutboundMessage) -> dict[str, str]:

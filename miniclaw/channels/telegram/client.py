@@ -18,7 +18,7 @@ import trio
 from msgspec import Raw
 
 from miniclaw.backoff import parse_retry_after
-from miniclaw.channels.telegram.wire import Answer, decode_answer
+from miniclaw.channels.telegram.wire import Answer, decode_as
 from miniclaw.clock import Now, utc_now
 from miniclaw.errors import ChannelError
 from miniclaw.http_client import describe, read_some, shorten
@@ -125,7 +125,7 @@ class BotClient:
         except httpx2.InvalidURL:
             raise BotError("refused", "the address of the Bot API is no address") from None
         retry_after = parse_retry_after(response.headers.get("retry-after"), self._clock())
-        answer = decode_answer(data) if complete else None
+        answer = decode_as(Answer, data) if complete else None
         return _result(status, answer, data, retry_after)
 
 

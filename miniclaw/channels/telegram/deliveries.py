@@ -11,9 +11,10 @@ A message whose turn failed, and that is not on disk, is handed over again, afte
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Literal
+from typing import Final
 
-from msgspec import Struct
+import trio
+from msgspec import Struct, field
 
 from miniclaw.backoff import delay_seconds
 from miniclaw.channels.base import InboundMessage
@@ -32,16 +33,16 @@ class Delivery(Struct, eq=False):
     Attributes:
         update_id: Id of the update that brought it.
         message: The message.
-        state: ``waiting``: it waits here; ``at the agent``: its turn is in progress; ``over``: its turn has ended.
+        turn_over: Set when its turn is over; the chat then shows no typing indication for it any more.
         saved: True if the message is on disk. The agent does not need it again, and confirms it by itself.
         told: True if the person was notified of the failure of its turn.
-        due: Earliest time of the next hand-over.
+        due: Earliest time of the next hand-over; `FOREVER`: the agent has it.
         handed_over: Number of hand-overs so far.
     """
 
     update_id: int
     message: InboundMessage
-    state: Literal["waiting", "at the agent", "over"] = "waiting"
+    turn_over: trio.Event = field(default_factory=trio.Event)
     saved: bool = False
     told: bool = False
     due: float = 0.0
@@ -70,15 +71,14 @@ class Deliveries:
 
     def due(self, now: float) -> list[Delivery]:
         """Return the deliveries to hand over now."""
-        return [first for first in self._firsts() if first.due <= now]
+        return [chat[0] for chat in self._chats.values() if chat[0].due <= now]
 
     def next_due(self) -> float:
         """Return the time of the next hand-over; `FOREVER`: there is none until a delivery is added or changes."""
-        return min((first.due for first in self._firsts()), default=FOREVER)
+        return min((chat[0].due for chat in self._chats.values()), default=FOREVER)
 
     def hand_over(self, delivery: Delivery) -> None:
         """Take note that the agent has a message."""
-        delivery.state = "at the agent"
         delivery.due = FOREVER
         delivery.handed_over += 1
 
@@ -95,7 +95,6 @@ class Deliveries:
             failed: True if the reply was no answer, or an unfinished one.
             told: True if the reply was sent to the person.
         """
-        delivery.state = "over"
         if failed:
             delivery.told = delivery.told or told
             if not delivery.saved:
@@ -107,8 +106,7 @@ class Deliveries:
         """Take note that a message is on disk."""
         delivery.saved = True
         delivery.told = False  # a failure from now on is another one, and is reported, too
-        if delivery.state == "over":
-            delivery.due = FOREVER
+        delivery.due = FOREVER
 
     def finish(self, delivery: Delivery) -> None:
         """Forget a message whose turn is over and on disk."""
@@ -117,6 +115,3 @@ class Deliveries:
         chat.remove(delivery)
         if not chat:
             del self._chats[delivery.message.chat_id]
-
-    def _firsts(self) -> list[Delivery]:
-        return [chat[0] for chat in self._chats.values() if chat[0].state != "at the agent"]

@@ -7,10 +7,12 @@ See https://core.telegram.org/bots/api.
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct, field
+
+T = TypeVar("T")
 
 ALLOWED_UPDATES: Final = ("message", "edited_message")
 """The kinds of update that a poll requests."""
@@ -159,25 +161,9 @@ class Answer(Struct, frozen=True):
     parameters: Parameters = Parameters()
 
 
-def decode_answer(data: bytes) -> Answer | None:
-    """Return the answer of the Bot API, or None if the data is none."""
+def decode_as(kind: type[T], data: bytes | Raw) -> T | None:
+    """Return the data as a value of a type, or None if the data is no such value."""
     try:
-        return msgspec.json.decode(data, type=Answer)
-    except (ValueError, RecursionError):
-        return None
-
-
-def decode_updates(result: Raw) -> list[Raw] | None:
-    """Return the undecoded updates of an answer, so that a bad one spoils no other; None if there is no list."""
-    try:
-        return msgspec.json.decode(result, type=list[Raw])
-    except (ValueError, RecursionError):
-        return None
-
-
-def decode_user(result: Raw) -> User | None:
-    """Return the user of an answer, or None if there is none."""
-    try:
-        return msgspec.json.decode(result, type=User)
+        return msgspec.json.decode(data, type=kind)
     except (ValueError, RecursionError):
         return None

@@ -97,7 +97,7 @@ async def test_gateway_with_telegram_survives_trouble_and_never_shows_the_token(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Through all kinds of trouble a message is answered, and the token is in no log, at DEBUG, and on no output."""
-    for module in ("backoff.FIRST_DELAY_SECONDS", "backoff.PERSON_DELAY_SECONDS"):
+    for module in ("poller.FIRST_DELAY_SECONDS", "poller.MAX_DELAY_SECONDS"):
         monkeypatch.setattr(f"miniclaw.channels.telegram.{module}", 0.01)
     logs.expect_error("Telegram cannot be asked; it is tried again")
     logs.expect_error("Reply could not be delivered")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
-from miniclaw.channels.telegram.backoff import MAX_DELAY_SECONDS, Bout
-from miniclaw.channels.telegram.client import BotError
+from miniclaw.channels.telegram.poller import MAX_DELAY_SECONDS, Poller
 from tests.fakes.bot_api import (
     BAD_GATEWAY,
     CONFLICT,
@@ -24,7 +24,7 @@ from tests.fakes.bot_api import (
     whole,
 )
 from tests.fakes.logs import LogRecorder
-from tests.fakes.telegram import open_telegram_house
+from tests.fakes.telegram import Naps, open_bot_client, open_telegram_house
 
 EVENT = "Telegram cannot be asked; it is tried again"
 
@@ -83,14 +83,23 @@ async def test_poller_trouble_of_another_kind_is_told_too(sessions_dir: Path, lo
     assert [event["error"][:21] for event in logs.named(EVENT)] == ["Telegram answered 502", "Telegram answered 409"]
 
 
-def test_bout_waits_longer_each_time_and_begins_anew_after_a_success() -> None:
+async def test_poller_waits_longer_each_time_and_begins_anew_after_a_success(
+    monkeypatch: pytest.MonkeyPatch, logs: LogRecorder
+) -> None:
     """From one second to a minute, spread by chance; where a person has to act, a minute at once."""
-    bout = Bout()
-    delays = [bout.failed(BotError("network", "no"), 1.0).delay_seconds for _ in range(9)]
-    assert delays == [1, 2, 4, 8, 16, 32, MAX_DELAY_SECONDS, MAX_DELAY_SECONDS, MAX_DELAY_SECONDS]
-    assert bout.failed(BotError("network", "no"), 0.0).delay_seconds == MAX_DELAY_SECONDS / 2
-    assert bout.ended()
-    assert not bout.ended()
-    verdict = bout.failed(BotError("network", "no"), 1.0)
-    assert (verdict.delay_seconds, verdict.level) == (1, "warning")
-    assert bout.failed(BotError("token", "no"), 1.0).delay_seconds == 60
+    logs.expect_error(EVENT)
+    naps, chances = Naps(), [1.0] * 9 + [0.0] + [1.0] * 2
+    monkeypatch.setattr(random, "random", lambda: chances.pop(0))
+    async with open_bot_api() as api, open_bot_client(api) as client:
+        poller = Poller(client, sleep=naps.sleep)
+        api.fail("getMe", *[BAD_GATEWAY] * 10)
+        await poller.get_me()
+        assert naps.seconds[:9] == [1, 2, 4, 8, 16, 32, MAX_DELAY_SECONDS, MAX_DELAY_SECONDS, MAX_DELAY_SECONDS]
+        assert naps.seconds[9:] == [MAX_DELAY_SECONDS / 2]
+        assert poller.is_well
+        await poller.get_me()
+        api.fail("getMe", BAD_GATEWAY, UNAUTHORIZED)
+        await poller.get_me()
+        assert naps.seconds[10:] == [1, 60]
+    assert [event["level"] for event in logs.named(EVENT)] == ["warning", "warning", "error"]
+    assert len(logs.named("Telegram can be asked again")) == 2
