@@ -6,8 +6,8 @@ Importing this needs httpx2, which comes with the extras ``openai`` and ``telegr
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
@@ -16,6 +16,12 @@ import trio
 
 from miniclaw.formats import one_line
 from miniclaw.secret import redact
+
+UNREACHABLE: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError)
+"""The errors of a call for which there is no connection."""
+
+END_SECONDS: Final = 0.1
+"""Longest time for which the end of a response is read, after all of its content."""
 
 _CLOSING_SECONDS: Final = 1
 _KEPT_CONNECTIONS: Final = 8
@@ -47,6 +53,29 @@ async def open_http_client(*, connect_seconds: float, direct: bool) -> AsyncIter
     finally:
         with trio.move_on_after(_CLOSING_SECONDS, shield=True):
             await client.aclose()
+
+
+@asynccontextmanager
+async def open_post(
+    client: httpx2.AsyncClient, url: str, body: bytes, headers: Mapping[str, str]
+) -> AsyncIterator[tuple[httpx2.Response, AsyncGenerator[bytes, None]]]:
+    """Post JSON, and give the response and its bytes for a block, which need not read them all.
+
+    The bytes are not decompressed, since their size would then have no bound; the request allows no compression.
+    """
+    headers = {"content-type": "application/json", "accept-encoding": "identity", **headers}
+    async with (
+        client.stream("POST", url, content=body, headers=headers) as response,
+        aclosing(response.aiter_raw()) as chunks,
+    ):
+        try:
+            yield response, chunks
+        finally:
+            # httpx2's inner generators end only by a further read: one that reaches the end, or one that is cancelled.
+            with trio.move_on_after(END_SECONDS, shield=True) as scope, suppress(httpx2.HTTPError):
+                scope.cancel()
+                async for _ in chunks:
+                    pass
 
 
 async def read_some(chunks: AsyncGenerator[bytes, None], most: int) -> tuple[bytes, bool]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Protocol, TypeAlias
 
 import trio
@@ -44,20 +44,10 @@ class EchoModel:
     async def stream(self, messages: Sequence[Message]) -> AsyncIterator[AsyncIterator[ModelEvent]]:
         """Give the text of the last message."""
         await trio.lowlevel.checkpoint()
-        yield _Given(messages[-1].content)
+        async with aclosing(_echo(messages[-1].content)) as pieces:
+            yield pieces
 
 
-class _Given:
-    """An asynchronous iterator over given events."""
-
-    def __init__(self, *events: ModelEvent) -> None:
-        self._events = iter(events)
-
-    def __aiter__(self) -> AsyncIterator[ModelEvent]:
-        return self
-
-    async def __anext__(self) -> ModelEvent:
-        await trio.lowlevel.checkpoint()
-        for event in self._events:
-            return event
-        raise StopAsyncIteration
+async def _echo(text: str) -> AsyncGenerator[ModelEvent]:
+    await trio.lowlevel.checkpoint()
+    yield text

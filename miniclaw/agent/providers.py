@@ -37,7 +37,8 @@ async def open_model(config: ModelConfig, workspace: Path) -> AsyncIterator[Mode
         yield EchoModel()
         return
     try:
-        from miniclaw.agent.openai.model import OpenAIModel, open_client  # noqa: PLC0415 - an extra, and start-up time
+        from miniclaw.agent.openai.model import OpenAIModel  # noqa: PLC0415 - an extra, and start-up time
+        from miniclaw.http_client import open_http_client  # noqa: PLC0415 - likewise
     except ImportError as error:
         raise ConfigError(None, missing_package('"openai"', "openai"), key="model.provider") from error
     load = partial(load_secret, "key", "model.api_key", variable=config.api_key_env, file=config.api_key_file)
@@ -52,7 +53,7 @@ async def open_model(config: ModelConfig, workspace: Path) -> AsyncIterator[Mode
     local = is_loopback(host)
     if key is not None and not local and url.scheme == "http":
         log.warning("Model's key goes over the network unencrypted; https would keep it secret", host=host)
-    async with open_client(config, direct=local) as client:
+    async with open_http_client(connect_seconds=config.connect_timeout.total_seconds(), direct=local) as client:
         yield OpenAIModel(client, config, key=key, system_prompt=prompt)
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from miniclaw.agent.models import ModelEvent
-from miniclaw.agent.openai.model import OpenAIModel, open_client
+from miniclaw.agent.openai.model import OpenAIModel
 from miniclaw.config.model import ModelConfig
 from miniclaw.errors import ModelError
+from miniclaw.http_client import open_http_client
 from miniclaw.secret import Secret
 from miniclaw.session.types import Message, ToolCall
 from tests.fakes.clock import WallClock
@@ -73,7 +74,7 @@ async def open_asker(
 ) -> AsyncIterator[Asker]:
     config = ModelConfig(**{"provider": "openai", "base_url": base_url, "model": "tiny", **values})
     asker = Asker()
-    async with open_client(config, direct=True) as client:
+    async with open_http_client(connect_seconds=config.connect_timeout.total_seconds(), direct=True) as client:
         asker.model = OpenAIModel(
             client,
             config,

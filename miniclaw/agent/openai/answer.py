@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Final
 
 import httpx2
@@ -17,7 +17,7 @@ from miniclaw.agent.models import ModelEvent
 from miniclaw.agent.openai.sse import EventDecoder
 from miniclaw.agent.openai.wire import ReplyDecoder, ServerError
 from miniclaw.errors import ModelError
-from miniclaw.http_client import describe, read_some, shorten
+from miniclaw.http_client import END_SECONDS, describe, read_some, shorten
 from miniclaw.secret import Secret, StreamRedactor
 
 MAX_STREAM_BYTES: Final = 64 * 1024 * 1024
@@ -29,7 +29,6 @@ MAX_WHOLE_BYTES: Final = 4 * 1024 * 1024
 MAX_ERROR_BYTES: Final = 64 * 1024
 """Most bytes read of a response that reports an error, inclusive."""
 
-_END_SECONDS: Final = 0.1
 _DONE: Final = "[DONE]"
 
 
@@ -99,7 +98,7 @@ class Answer:
 
     async def _read_end(self) -> None:
         """Read the end of the stream, which has no further content, so that the connection can be used again."""
-        with trio.move_on_after(_END_SECONDS), suppress(httpx2.HTTPError):
+        with trio.move_on_after(END_SECONDS), suppress(httpx2.HTTPError):
             await anext(self._chunks, None)
 
     async def _read(self) -> None:
@@ -171,28 +170,6 @@ class Answer:
     def _flush(self) -> None:
         if rest := self._redactor.flush():
             self._ready.append(rest)
-
-
-@asynccontextmanager
-async def open_content(response: httpx2.Response) -> AsyncIterator[AsyncGenerator[bytes, None]]:
-    """Give the bytes of a response for a block, which need not read them all.
-
-    The bytes are not decompressed: the request allows no compression.
-
-    Raises:
-        ModelError: The response is compressed all the same; decompressed, its size would have no bound.
-    """
-    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise no_answer("something compressed")
-    chunks = response.aiter_raw()
-    try:
-        yield chunks
-    finally:
-        # httpx2's inner generators end only by a further read: one that reaches the end, or one that is cancelled.
-        with trio.move_on_after(_END_SECONDS, shield=True) as scope, suppress(httpx2.HTTPError):
-            scope.cancel()
-            async for _ in chunks:
-                pass
 
 
 def _streams(response: httpx2.Response) -> bool:

@@ -1,9 +1,8 @@
 """Models behind an OpenAI-compatible server: Ollama, llama.cpp, vLLM, OpenRouter, OpenAI and others.
 
-One HTTP client serves all chats. A question is asked again after status 429, after 5xx, and after a connection that
+A question is asked again after status 429, after 5xx, and after a connection that
 failed, unless a part of the answer has come. It is never asked again after another 4xx, since the response would be the
-same. Redirects are not followed, since they would carry the key to another server.
-Cookies are not kept.
+same.
 
 Importing this module needs httpx2, the extra ``openai``.
 """
@@ -12,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,7 +21,7 @@ import trio
 
 from miniclaw.agent.context_window import TooLongError, fit
 from miniclaw.agent.models import ModelEvent
-from miniclaw.agent.openai.answer import MAX_ERROR_BYTES, Answer, open_content
+from miniclaw.agent.openai.answer import MAX_ERROR_BYTES, Answer, no_answer
 from miniclaw.agent.openai.wire import encode_request
 from miniclaw.agent.system_prompt import SystemPromptError, read_system_prompt
 from miniclaw.backoff import delay_seconds, parse_retry_after
@@ -30,7 +29,7 @@ from miniclaw.clock import Now, utc_now
 from miniclaw.config.model import ModelConfig
 from miniclaw.errors import ModelError, ModelErrorKind
 from miniclaw.formats import format_duration
-from miniclaw.http_client import describe, open_http_client, read_some, shorten
+from miniclaw.http_client import UNREACHABLE, describe, open_post, read_some, shorten
 from miniclaw.loggers import get_logger
 from miniclaw.secret import Secret
 from miniclaw.session.types import Message
@@ -42,18 +41,10 @@ MAX_DELAY_SECONDS: Final = 8.0
 log = get_logger("miniclaw.agent.openai")
 
 
-class _TryAgain(Exception):  # noqa: N818 - a request to try again, and no error
-    """A temporary failure of an attempt, before any part of the answer came.
+class _TemporaryError(ModelError):
+    """The failure of an attempt that may succeed the next time; no part of the answer has come."""
 
-    Attributes:
-        error: The error to raise if there is no further attempt.
-        after: Seconds that the server asks to wait; None: it does not ask.
-    """
-
-    def __init__(self, error: ModelError, after: float | None = None) -> None:
-        self.error = error
-        self.after = after
-        super().__init__(str(error))
+    retry_after: float | None = None  # seconds that the server asks to wait
 
 
 class OpenAIModel:
@@ -112,19 +103,17 @@ class OpenAIModel:
             attempt += 1
             try:
                 return await self._attempt(body, stack, turn)
-            except _TryAgain as failed:
-                if attempt > self._config.max_retries:
-                    raise failed.error from None
+            except _TemporaryError as error:
                 delay = delay_seconds(
                     attempt, first=FIRST_DELAY_SECONDS, longest=MAX_DELAY_SECONDS,
-                    chance=random.random(), retry_after=failed.after,  # noqa: S311 - not for secrets
+                    chance=random.random(), retry_after=error.retry_after,  # noqa: S311 - not for secrets
                 )  # fmt: skip
-                if trio.current_time() + delay >= first_token:
-                    raise failed.error from None
+                if attempt > self._config.max_retries or trio.current_time() + delay >= first_token:
+                    raise
                 log.info(
                     "Model is asked again",
                     model=self.name, attempt=attempt, delay_seconds=round(delay, 3),
-                    error=str(failed.error), detail=failed.error.detail,
+                    error=str(error), detail=error.detail,
                 )  # fmt: skip
             await self._sleep(delay)
 
@@ -142,15 +131,14 @@ class OpenAIModel:
         return encode_request(self._config.model or "", fitting, system)
 
     async def _attempt(self, body: bytes, stack: AsyncExitStack, turn: float) -> Answer:
-        headers = {"content-type": "application/json", "accept": "text/event-stream", "accept-encoding": "identity"}
+        headers = {"accept": "text/event-stream"}
         if self._key is not None:
             headers["authorization"] = f"Bearer {self._key.reveal()}"
         try:
             async with AsyncExitStack() as opened:
-                response = await opened.enter_async_context(
-                    self._client.stream("POST", self._url, content=body, headers=headers)
-                )
-                chunks = await opened.enter_async_context(open_content(response))
+                response, chunks = await opened.enter_async_context(open_post(self._client, self._url, body, headers))
+                if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+                    raise no_answer("something compressed")
                 if response.status_code != 200:
                     data, _ = await read_some(chunks, MAX_ERROR_BYTES)
                     raise self._refused(response, data)
@@ -165,32 +153,29 @@ class OpenAIModel:
                 await answer.wait_for_first()
                 stack.push_async_exit(opened.pop_all())
                 return answer
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
-            missing = ModelError("the model's server cannot be reached", detail=describe(error), kind="unreachable")
-            raise _TryAgain(missing) from error
+        except UNREACHABLE as error:
+            missing = "the model's server cannot be reached"
+            raise _TemporaryError(missing, detail=describe(error), kind="unreachable") from None
         except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
             broke = "the connection to the model's server broke off"
-            raise _TryAgain(ModelError(broke, detail=describe(error), kind="broken_off")) from error
+            raise _TemporaryError(broke, detail=describe(error), kind="broken_off") from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             not_asked = "the model's server could not be asked"
             raise ModelError(not_asked, detail=describe(error), kind="unreachable") from None
 
-    def _refused(self, response: httpx2.Response, data: bytes) -> Exception:
-        """Return the exception to raise for a response with an error status."""
+    def _refused(self, response: httpx2.Response, data: bytes) -> ModelError:
+        """Return the error to raise for a response with an error status."""
         status = response.status_code
         detail = shorten(f"HTTP {status}: {data.decode(errors='replace')}")
-        error = ModelError(self._reason(status), detail=detail, kind=_kind(status))
-        if is_worth_a_retry(status):
-            return _TryAgain(error, parse_retry_after(response.headers.get("retry-after"), self._clock()))
+        if not is_worth_a_retry(status):
+            return ModelError(self._reason(status), detail=detail, kind=_kind(status))
+        error = _TemporaryError(self._reason(status), detail=detail, kind=_kind(status))
+        error.retry_after = parse_retry_after(response.headers.get("retry-after"), self._clock())
         return error
 
     def _reason(self, status: int) -> str:
         if status in {401, 403}:
-            return (
-                f"the model's server refused the key (HTTP {status})"
-                if self._key
-                else (f"the model's server wants a key (HTTP {status})")
-            )
+            return f"the model's server {'refused the' if self._key else 'wants a'} key (HTTP {status})"
         if status == 404:
             return f"the model's server does not know {self._config.model!r}, or base_url is wrong (HTTP 404)"
         if status == 429:
@@ -208,16 +193,6 @@ def _kind(status: int) -> ModelErrorKind:
     if status == 429:
         return "rate_limited"
     return "server_error" if status >= 500 else "refused"
-
-
-def open_client(config: ModelConfig, *, direct: bool) -> AbstractAsyncContextManager[httpx2.AsyncClient]:
-    """Open the HTTP client for a block.
-
-    Args:
-        config: Has the deadline for connections; `OpenAIModel` sets all other deadlines.
-        direct: If true, no proxy of the environment is used.
-    """
-    return open_http_client(connect_seconds=config.connect_timeout.total_seconds(), direct=direct)
 
 
 def is_worth_a_retry(status: int) -> bool:

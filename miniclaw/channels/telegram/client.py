@@ -9,7 +9,6 @@ Importing this module needs httpx2, the extra ``telegram``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Any, Final, Literal, TypeAlias
 
 import httpx2
@@ -21,7 +20,7 @@ from miniclaw.backoff import parse_retry_after
 from miniclaw.channels.telegram.wire import Answer, decode_as
 from miniclaw.clock import Now, utc_now
 from miniclaw.errors import ChannelError
-from miniclaw.http_client import describe, read_some, shorten
+from miniclaw.http_client import UNREACHABLE, describe, open_post, read_some, shorten
 from miniclaw.secret import Secret
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
@@ -32,7 +31,6 @@ CALL_SECONDS: Final = 20
 
 CONNECT_SECONDS: Final = 10
 
-_END_SECONDS: Final = 0.1
 _MAX_RETRY_AFTER_SECONDS: Final = 3600.0
 
 Trouble: TypeAlias = Literal[
@@ -107,18 +105,10 @@ class BotClient:
 
     async def _call(self, method: str, values: Mapping[str, Any]) -> Raw:
         url = f"{self._api_base}/bot{self._token.reveal()}/{method}"
-        headers = {"content-type": "application/json", "accept-encoding": "identity"}
         status: int | None = None
         try:
-            async with AsyncExitStack() as opened:
-                body = msgspec.json.encode(values)
-                response = await opened.enter_async_context(
-                    self._http.stream("POST", url, content=body, headers=headers)
-                )
+            async with open_post(self._http, url, msgspec.json.encode(values), {}) as (response, chunks):
                 status = response.status_code
-                chunks = await opened.enter_async_context(aclosing(response.aiter_raw()))
-                # httpx2's inner generators end only by a further read: one that reaches the end, or is cancelled.
-                opened.push_async_callback(_read_end, chunks)
                 data, complete = await read_some(chunks, MAX_ANSWER_BYTES)
         except httpx2.HTTPError as error:
             raise _broken(error, status) from None  # its text and its request hold the address
@@ -129,15 +119,8 @@ class BotClient:
         return _result(status, answer, data, retry_after)
 
 
-async def _read_end(chunks: Any) -> None:
-    with trio.move_on_after(_END_SECONDS, shield=True) as scope, suppress(httpx2.HTTPError):
-        scope.cancel()
-        async for _ in chunks:
-            pass
-
-
 def _broken(error: httpx2.HTTPError, status: int | None) -> BotError:
-    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError):
+    if isinstance(error, UNREACHABLE):
         return BotError("network", f"Telegram cannot be reached ({describe(error)})")
     reason = f"the connection to Telegram broke off ({describe(error)})"
     return BotError("network", reason, accepted=status == 200)
