@@ -19,8 +19,8 @@ from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
 from miniclaw.agent.stats import TurnCount, TurnStats
-from miniclaw.agent.transcript import STOPPED
-from miniclaw.agent.turn import FAILED, NOT_RECORDED, RECORDING_SECONDS, Turn, record_unanswered, try_to_record
+from miniclaw.agent.transcript import STOPPED, Transcript
+from miniclaw.agent.turn import FAILED, NOT_RECORDED, RECORDING_SECONDS, Turn, try_to_record
 from miniclaw.channels.base import Channel, InboundMessage, OutboundMessage
 from miniclaw.channels.foreign_calls import OVERDUE_SECONDS, ForeignCalls
 from miniclaw.channels.port import Port
@@ -126,45 +126,45 @@ class AgentLoop:
         recorded = partial(self._confirm_saved, message, answered=False)
         asking = self.calls.call(f"{self.model_name}.stream")
         turn = Turn(self._manager, self._model, self._clock, message, reply, asking=asking, recorded=recorded)
-        outbound: OutboundMessage | None = None
+        failure: str | None = None  # the sentence for the person
+        refusal: str | None = None  # the reason that the message can never be recorded
+        is_kept = True
         try:
             delivery = await turn.run()
+            if delivery == "answered":
+                self._confirm_saved(message, answered=True)
+                return None
             if delivery == "interrupted":
-                outbound = _outbound(message, _SORRY_NO_REPLY.format(reason=STOPPED), failed=True)
-            elif delivery != "answered":
-                outbound = _outbound(message, reply.text)
+                failure = _SORRY_NO_REPLY.format(reason=STOPPED)
         except ModelError as error:
             self.stats.model_failed(error.kind)
             reason = redact(text_of(error))
             if not isinstance(error, ModelBugError):  # a bug was logged with its traceback
                 log.error("Model did not answer", model=self.model_name, error=reason, detail=_detail(error))
-            sorry = _SORRY_CUT if reply.text else _SORRY_NO_REPLY
-            outbound = _outbound(message, _behind(reply.text, sorry.format(reason=reason)), failed=True)
+            failure = (_SORRY_CUT if reply.text else _SORRY_NO_REPLY).format(reason=reason)
         except MiniclawError as error:
             log.error(NOT_RECORDED, channel=message.channel, error=str(error))
-            outbound = _outbound(message, _behind(reply.text, _SORRY_NOT_KEPT), failed=True)
-            await port.send(outbound)
-            if isinstance(
-                error, InvalidMessageError | InvalidSessionIdError
-            ):  # it never can be: another delivery would fail, too
-                port.refuse(message, error.problem)
-                port.confirm(message, answered=True)
-            return outbound
+            failure, is_kept = _SORRY_NOT_KEPT, False
+            if isinstance(error, InvalidMessageError | InvalidSessionIdError):
+                refusal = error.problem
         except Exception as error:  # noqa: BLE001 - a bug costs the answer to one message, and nothing else
             log.bug("Turn failed", error, channel=message.channel)
-            sorry = _SORRY_NO_REPLY.format(reason=FAILED) if turn.is_recorded else _SORRY_NOT_KEPT
-            outbound = _outbound(message, _behind(reply.text, sorry), failed=True)
-            if not turn.is_recorded:
-                await port.send(outbound)
-                return outbound
-        if outbound is not None:
-            await port.send(outbound)
-        self._confirm_saved(message, make_session_id(message.channel, message.chat_id), answered=True)
+            is_kept = turn.is_recorded
+            failure = _SORRY_NO_REPLY.format(reason=FAILED) if is_kept else _SORRY_NOT_KEPT
+        text = "\n\n".join(part for part in (reply.text, failure) if part)
+        outbound = OutboundMessage(message.channel, message.chat_id, text, message, failed=failure is not None)
+        await port.send(outbound)
+        if refusal is not None:  # another delivery would fail, too
+            port.refuse(message, refusal)
+            port.confirm(message, answered=True)
+        elif is_kept:
+            self._confirm_saved(message, answered=True)
         return outbound
 
-    def _confirm_saved(self, message: InboundMessage, session_id: str, *, answered: bool) -> None:
+    def _confirm_saved(self, message: InboundMessage, *, answered: bool) -> None:
         """Notify a `ConfirmingChannel` as soon as the session's present state is saved."""
         if self.ports[message.channel].confirms:
+            session_id = make_session_id(message.channel, message.chat_id)
             self._saver.want(session_id, partial(self._settle, message, answered=answered))
 
     def _settle(self, message: InboundMessage, saved: bool, *, answered: bool) -> None:
@@ -180,22 +180,14 @@ class AgentLoop:
             await inbox.until_idle()
         with trio.move_on_after(RECORDING_SECONDS, shield=True) as recording:
             for message in inbox.take_rest():
-                record = partial(record_unanswered, self._manager, self._clock, message)
-                await try_to_record(record, message, NOT_RECORDED)
+                transcript = Transcript(self._manager, self._clock, message)
+                await try_to_record(transcript.add_unanswered, message.channel, NOT_RECORDED)
         if recording.cancelled_caught:
             log.error("Messages that waited could not all be recorded before the end")
 
 
 def _tell_overdue(call: str) -> None:
     log.warning("Channel or model does not return; its chat waits for it", call=call, seconds=OVERDUE_SECONDS)
-
-
-def _outbound(message: InboundMessage, content: str, *, failed: bool = False) -> OutboundMessage:
-    return OutboundMessage(message.channel, message.chat_id, content, message, failed)
-
-
-def _behind(text: str, sentence: str) -> str:
-    return f"{text}\n\n{sentence}" if text else sentence
 
 
 def _detail(error: ModelError) -> str:

@@ -58,17 +58,13 @@ class Reply:
         if piece:
             self._pieces.append(piece)
             self._chars += len(piece)
-            await self._pass_on(piece)
+            if self._port is not None:
+                delta = OutboundDelta(self._message.channel, self._message.chat_id, piece, self._message)
+                if not await self._port.send_delta(delta):
+                    self._port = None
         if len(piece) < len(event):
             too_long = f"the model's answer is longer than {MAX_REPLY_CHARS:,} characters"
             raise ModelError(too_long, kind="invalid_answer")
-
-    async def _pass_on(self, piece: str) -> None:
-        if self._port is None:
-            return
-        delta = OutboundDelta(self._message.channel, self._message.chat_id, piece, self._message)
-        if not await self._port.send_delta(delta):
-            self._port = None
 
 
 def _checked(event: object) -> str | ToolCall:

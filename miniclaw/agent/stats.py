@@ -36,6 +36,9 @@ LATENCY_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 class TurnStats:
     """Counts of turns and model errors, and latencies.
 
+    Args:
+        channels: The names of the channels that the loop serves.
+
     Attributes:
         turns: Ended turns, by channel and outcome.
         in_flight: Turns in progress.
@@ -46,11 +49,6 @@ class TurnStats:
     """
 
     def __init__(self, channels: Iterable[str] = ()) -> None:
-        """Start all counts at zero.
-
-        Args:
-            channels: The names of the channels that the loop serves.
-        """
         self.turns: dict[tuple[str, TurnOutcome], int] = {
             (channel, outcome): 0 for channel in channels for outcome in TURN_OUTCOMES
         }
@@ -69,16 +67,12 @@ class TurnStats:
             yield turn
         finally:
             self.in_flight -= 1
-            self._count(channel, turn)
-
-    def _count(self, channel: str, turn: TurnCount) -> None:
-        if turn.outcome is None:
-            return
-        key = (channel if (channel, turn.outcome) in self.turns else OTHER, turn.outcome)
-        self.turns[key] = self.turns.get(key, 0) + 1
-        if turn.outcome == "answered":
-            self.last_duration_seconds = trio.current_time() - turn.began
-            self.duration.observe(self.last_duration_seconds)
+            if turn.outcome is not None:
+                key = (channel if (channel, turn.outcome) in self.turns else OTHER, turn.outcome)
+                self.turns[key] = self.turns.get(key, 0) + 1
+            if turn.outcome == "answered":
+                self.last_duration_seconds = trio.current_time() - turn.began
+                self.duration.observe(self.last_duration_seconds)
 
     def model_failed(self, kind: str) -> None:
         """Count an error of the model."""
@@ -94,7 +88,7 @@ class TurnCount:
 
     def __init__(self, stats: TurnStats) -> None:
         self._stats = stats
-        self._has_begun_to_answer = False
+        self._has_piece = False
         self.began = trio.current_time()
         self.outcome: TurnOutcome | None = "interrupted"  # None: the turn does not count
 
@@ -107,6 +101,6 @@ class TurnCount:
 
     def piece_came(self) -> None:
         """Note that a piece of the answer has come. Only the first one is observed."""
-        if not self._has_begun_to_answer:
-            self._has_begun_to_answer = True
+        if not self._has_piece:
+            self._has_piece = True
             self._stats.first_token.observe(trio.current_time() - self.began)

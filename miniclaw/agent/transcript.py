@@ -18,7 +18,7 @@ from miniclaw.errors import SessionNotFoundError
 from miniclaw.loggers import get_logger
 from miniclaw.session.format.codec import check_message
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.types import Message, Role, ToolCall
+from miniclaw.session.types import Message, Session, ToolCall
 
 INTERRUPTED: Final = "[interrupted]"
 """Beginning of a mark's content."""
@@ -69,76 +69,78 @@ def find_delivery(messages: Sequence[Message], inbound_id: str | None) -> Delive
     return "answered"
 
 
-def question_of(message: InboundMessage, clock: Now) -> Message:
-    """Return a person's message as its session has it. Called before the session is opened: a refused one creates none.
-
-    Raises:
-        InvalidMessageError: No session can have the message.
-    """
-    return check_message(Message("user", message.content, clock().astimezone(UTC), inbound_id=message.inbound_id))
-
-
 class Transcript:
-    """Writes the messages of one turn into its session.
+    """Writes the messages of one turn into the session of its chat.
 
     Args:
         manager: The session manager.
-        session_id: The session.
         clock: The wall clock.
+        message: The person's message.
     """
 
-    def __init__(self, manager: SessionManager, session_id: str, clock: Now) -> None:
+    def __init__(self, manager: SessionManager, clock: Now, message: InboundMessage) -> None:
         self._manager = manager
-        self._session_id = session_id
         self._clock = clock
+        self._message = message
+        # Both are set by `open`.
+        self._question: Message
+        self._session: Session
 
-    async def add_question(self, said: Sequence[Message], question: Message) -> Delivery:
+    async def open(self) -> Session:
+        """Return the session of the chat, and create a missing one, unless no session can have the message.
+
+        Raises:
+            InvalidMessageError: No session can have the message.
+            MiniclawError: The session could not be read, or its id is malformed.
+        """
+        message = self._message
+        question = Message("user", message.content, self._now(), inbound_id=message.inbound_id)
+        self._question = check_message(question)
+        self._session = await self._manager.get_or_create_session(message.channel, message.chat_id)
+        return self._session
+
+    async def add_question(self) -> Delivery:
         """Record the person's message, once however often it is delivered; return its state before that.
-
-        Args:
-            said: The session's messages.
-            question: The person's message, made by `question_of`.
 
         Raises:
             MiniclawError: The message could not be recorded.
         """
-        delivery = find_delivery(said, question.inbound_id)
+        delivery = find_delivery(self._session.messages, self._question.inbound_id)
         if delivery == "new":
-            await self._manager.add_message(self._session_id, question)
+            await self._manager.add_message(self._session.session_id, self._question)
         return delivery
 
     async def add_answer(self, text: str, tool_calls: tuple[ToolCall, ...] = ()) -> None:
-        """Record an answer.
-
-        A session that was deleted meanwhile is not created again.
+        """Record an answer, unless the session was deleted meanwhile.
 
         Raises:
             MiniclawError: The answer could not be recorded.
 
         Cancellation: the answer is not in the session.
         """
-        try:
-            await self._add("assistant", text, tool_calls or None)
-        except SessionNotFoundError:
-            log.info("Session was deleted during the turn", session_id=self._session_id)
+        await self._add(Message("assistant", text, self._now(), tool_calls or None))
 
     async def add_interrupted(self, text: str, reason: str) -> None:
-        """Record an unfinished answer, unless it is empty, and a mark with the reason.
+        """Record an unfinished answer, unless it is empty, and a mark with the reason, as `add_answer`."""
+        mark = Message("system", f"{INTERRUPTED} {reason}", self._now())
+        await self._add(*([Message("assistant", text, self._now())] if text else []), mark)
 
-        A session that was deleted meanwhile is not created again.
+    async def add_unanswered(self, reason: str = STOPPED) -> None:
+        """Record a message that will not be answered, with the reason; a message delivered again is recorded once.
 
         Raises:
-            MiniclawError: The answer or the mark could not be recorded.
+            MiniclawError: The message could not be recorded.
         """
-        try:
-            if text:
-                await self._add("assistant", text)
-            await self._add("system", f"{INTERRUPTED} {reason}")
-        except SessionNotFoundError:
-            log.info("Session was deleted during the turn", session_id=self._session_id)
+        await self.open()
+        if await self.add_question() in {"new", "unanswered"}:
+            await self.add_interrupted("", reason)
 
-    async def _add(self, role: Role, content: str, tool_calls: tuple[ToolCall, ...] | None = None) -> None:
-        await self._manager.add_message(self._session_id, Message(role, content, self._now(), tool_calls))
+    async def _add(self, *messages: Message) -> None:
+        try:
+            for message in messages:
+                await self._manager.add_message(self._session.session_id, message)
+        except SessionNotFoundError:
+            log.info("Session was deleted during the turn", session_id=self._session.session_id)
 
     def _now(self) -> datetime:
         return self._clock().astimezone(UTC)

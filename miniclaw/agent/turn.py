@@ -14,7 +14,7 @@ import trio
 
 from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
-from miniclaw.agent.transcript import STOPPED, Delivery, Transcript, question_of
+from miniclaw.agent.transcript import STOPPED, Delivery, Transcript
 from miniclaw.channels.base import InboundMessage
 from miniclaw.channels.foreign_calls import ForeignCall
 from miniclaw.clock import Now
@@ -54,7 +54,7 @@ class Turn:
         message: The person's message.
         reply: Collects the answer.
         asking: The call of the model, entered while the model is asked.
-        recorded: Called with the session's id once the message is in the session.
+        recorded: Called once the message is in the session.
 
     Attributes:
         is_recorded: True if the message is in the session.
@@ -69,13 +69,13 @@ class Turn:
         reply: Reply,
         *,
         asking: ForeignCall,
-        recorded: Callable[[str], None],
+        recorded: Callable[[], None],
     ) -> None:
         self._manager = manager
         self._model = model
         self._asking = asking
-        self._clock = clock
-        self._message = message
+        self._channel = message.channel
+        self._transcript = Transcript(manager, clock, message)
         self._reply = reply
         self._recorded = recorded
         self.is_recorded = False
@@ -106,29 +106,27 @@ class Turn:
             raise
         except BaseException as error:  # cancelled, alone or in a group; or a bug
             if not self.is_recorded:
-                record = partial(record_unanswered, self._manager, self._clock, self._message, reason=_reason(error))
+                record = partial(self._transcript.add_unanswered, _reason(error))
                 self.is_recorded = await self._record_in_time(record, NOT_RECORDED)  # noqa: ASYNC102 - as below
             raise
 
     async def _run(self) -> Delivery:
-        question = question_of(self._message, self._clock)
-        session = await self._manager.get_or_create_session(self._message.channel, self._message.chat_id)
+        session = await self._transcript.open()
         async with self._manager.using(session.session_id):
-            transcript = Transcript(self._manager, session.session_id, self._clock)
-            delivery = await transcript.add_question(session.messages, question)
+            delivery = await self._transcript.add_question()
             self.is_recorded = True
-            self._recorded(session.session_id)
+            self._recorded()
             if delivery in {"new", "unanswered"}:
-                await self._collect(session.messages, transcript)
+                await self._collect(session.messages)
             return delivery
 
-    async def _collect(self, messages: Sequence[Message], transcript: Transcript) -> None:
+    async def _collect(self, messages: Sequence[Message]) -> None:
         reply = self._reply
         try:
             await self._ask(messages)
-            await transcript.add_answer(reply.text, tuple(reply.tool_calls))  # waits for a slow disk
+            await self._transcript.add_answer(reply.text, tuple(reply.tool_calls))  # waits for a slow disk
         except BaseException as error:
-            record = partial(transcript.add_interrupted, reply.text, _reason(error))
+            record = partial(self._transcript.add_interrupted, reply.text, _reason(error))
             await self._record_in_time(record, "Unfinished answer could not be recorded")  # noqa: ASYNC102 - shielded
             raise
         if not reply.text.strip():
@@ -138,8 +136,8 @@ class Turn:
     async def _record_in_time(self, record: Callable[[], Awaitable[None]], event: str) -> bool:
         """Record as `try_to_record` does, within `RECORDING_SECONDS` and also when cancelled."""
         with trio.move_on_after(RECORDING_SECONDS, shield=True):
-            return await try_to_record(record, self._message, event)
-        log.error(event, channel=self._message.channel, error=f"the disk did not answer within {RECORDING_SECONDS} s")
+            return await try_to_record(record, self._channel, event)
+        log.error(event, channel=self._channel, error=f"the disk did not answer within {RECORDING_SECONDS} s")
         return False
 
     async def _ask(self, messages: Sequence[Message]) -> None:
@@ -174,38 +172,22 @@ def _model_error(error: BaseException) -> ModelError:
     return failure or ModelBugError(name_of(error))
 
 
-async def try_to_record(record: Callable[[], Awaitable[None]], message: InboundMessage, event: str) -> bool:
+async def try_to_record(record: Callable[[], Awaitable[None]], channel: str, event: str) -> bool:
     """Record at the end of a turn, and return whether it succeeded.
 
     A failure is logged and not raised: it would replace the error that has ended the turn, or cost other messages.
 
     Args:
         record: Records.
-        message: The person's message.
+        channel: The channel of the message.
         event: The sentence that is logged.
     """
     try:
         await record()
     except MiniclawError as error:
-        log.error(event, channel=message.channel, error=str(error))
+        log.error(event, channel=channel, error=str(error))
     except Exception as error:  # noqa: BLE001 - a bug costs one message, and not the others
-        log.bug(event, error, channel=message.channel)
+        log.bug(event, error, channel=channel)
     else:
         return True
     return False
-
-
-async def record_unanswered(
-    manager: SessionManager, clock: Now, message: InboundMessage, *, reason: str = STOPPED
-) -> None:
-    """Record a message that will not be answered, with the reason; a message delivered again is recorded once.
-
-    Raises:
-        MiniclawError: The message could not be recorded.
-    """
-    question = question_of(message, clock)
-    session = await manager.get_or_create_session(message.channel, message.chat_id)
-    transcript = Transcript(manager, session.session_id, clock)
-    delivery = await transcript.add_question(session.messages, question)
-    if delivery in {"new", "unanswered"}:
-        await transcript.add_interrupted("", reason)
