@@ -23,8 +23,8 @@ PICTURE: Final = DOCS / "images" / "dry-run-and-forecast.svg"
 
 _HEAD: Final = """# A day in an administrator's life
 
-Every line that begins with `$` was typed into the program, and what follows is what it showed; `nox -s transcript` runs
-the day again and writes this page.
+Every line that begins with `$` was typed into the program, and the lines below it are its output. `nox -s transcript`
+runs the day again and writes this page.
 
 ![Dry run and forecast](images/dry-run-and-forecast.svg)
 """

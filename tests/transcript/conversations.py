@@ -29,9 +29,10 @@ _CONSOLE_ID: Final = re.compile(r"\b[0-9a-f]{16}-(?=\d)")
 
 HEAD: Final = """# Conversations, each with kill -9 in its middle
 
-What a person sees on each channel when the gateway dies in the middle of an answer, and what is on the disk. A real
-`miniclaw gateway` talks to a model's server and a Bot API on this machine; `nox -s transcript` has these conversations and
-writes this page, and a test has them again and compares. Only times (`…`) and random ids are replaced.
+On each channel the gateway is killed in the middle of an answer. This page shows the view of the person and the content
+of the disk. A real `miniclaw gateway` talks to a model's server and a Bot API on this machine. `nox -s transcript` has
+these conversations and writes this page; a test has them again and compares. Only times (`…`) and random ids are
+replaced.
 """
 
 
@@ -151,8 +152,8 @@ async def tell_web(house: House) -> None:
     first, second, third = "What is on today?", "What could I cook?", "And for dessert?"
     house.say("## On the page")
     house.say(
-        "These are the frames of the page's websocket, `→` from the page, whose part a small client plays here (in "
-        "`tests/browser` it is the page, in a browser). A conversation begins:"
+        "These are the frames of the page's websocket, `→` from the page. A small client takes the part of the page "
+        "(in `tests/browser` it is the page, in a browser). A conversation begins:"
     )
     async with connect(house.gateway.url, "?chat=home", token=house.gateway.token) as client:
         wire = Wire(client)
@@ -173,16 +174,16 @@ async def tell_web(house: House) -> None:
         house.show("text", *wire.lines)
         await house.kill()
     house.say(
-        "Here the gateway is killed: `kill -9`. The page says *reconnecting…*; the half answer stays in view. The person "
-        f"goes on and writes “{third}”, which the page keeps (`Sending…`). On disk are the messages that had their tick:"
+        "Now the gateway is killed: `kill -9`. The page shows *reconnecting…* and still the half answer. The person "
+        f"continues and writes “{third}”, which the page keeps (`Sending…`). The disk has the messages with a tick:"
     )
     house.show_file("home", "web")
     house.model.let_end(second)
     house.model.let_end(third)
     await house.start()
     house.say(
-        "The gateway is started again. The page connects, sees what is there, and sends what was not confirmed. The "
-        "connection is bad, so it does that twice, with the same id (without the frames `message` and `saved`):"
+        "The gateway is started again. The page connects, gets the saved messages, and sends the unconfirmed one. The "
+        "connection is bad, and it sends it twice, with the same id (the frames `message` and `saved` are left out):"
     )
     async with connect(house.gateway.url, "?chat=home", token=house.gateway.token) as client:
         wire = Wire(client)
@@ -194,12 +195,12 @@ async def tell_web(house: House) -> None:
             await wire.until("saved")
     shown = [line for line in wire.lines if '"saved"' not in line and '"message"' not in line]
     house.show("text", shown[0], *['→ {"type": "message", "id": "m3", "text": "And for dessert?"}'] * 2, *shown[1:])
-    house.say("Nobody had to ask for the rest of the interrupted answer. The page shows, each thing once:")
+    house.say("The gateway has completed the interrupted answer by itself. The page shows each message once:")
     house.show(
         "text",
         *(line for text in (first, second, third) for line in (f"You       {text} ✓", f"miniclaw  {whole(text)}")),
     )
-    house.say("And so it is in `workspace/sessions/web_home.json`:")
+    house.say("`workspace/sessions/web_home.json` has the same:")
     await house.check("home", "web", first, second, third)
 
 
@@ -220,8 +221,8 @@ async def tell_telegram(house: House) -> None:
     await api.until_confirmed(update)
     house.show("text", f"Ann       {first}", *(f"claw_bot  {text}" for text in api.texts()))
     house.say(
-        f"Telegram delivered this as update {update}. Only when message and answer were on disk was it told that it may "
-        f"forget it: `getUpdates` with `offset={update + 1}`. The next question:"
+        f"Telegram delivered this as update {update}. The gateway confirmed it only when message and answer were on "
+        f"disk: `getUpdates` with `offset={update + 1}`. The next question:"
     )
     update = api.write(second)
     model.let_begin(second)
@@ -232,15 +233,15 @@ async def tell_telegram(house: House) -> None:
     await house.kill()
     assert update not in api.confirmed
     house.say(
-        f"`kill -9`, while the model is speaking. Ann's message is on disk, and Telegram still has update {update}. The "
-        "gateway is started again, is given the update a second time, recognises it, and answers:"
+        f"`kill -9`, while the model is answering. Ann's message is on disk, and Telegram still has update {update}. "
+        "The gateway is started again, gets the update a second time, recognises it, and answers:"
     )
     model.let_end(second)
     await house.start()
     await api.until_confirmed(update)
     assert api.texts() == [whole(first), whole(second)]
     house.show("text", f"Ann       {second}", f"claw_bot  {api.texts()[1]}")
-    house.say(f"In `workspace/sessions/telegram_{ME}.json` everything is there once:")
+    house.say(f"In `workspace/sessions/telegram_{ME}.json` has each message once:")
     await house.check(str(ME), "telegram", first, second)
 
 
@@ -271,7 +272,7 @@ async def tell_terminal(house: House) -> None:
     house.show("console", typed, half.decode())
     await house.kill()
     house.say(
-        "`kill -9`. The command waits; the gateway is started again, and the answer goes on where it was cut off:"
+        "`kill -9`. The command waits; the gateway is started again, and the answer continues where it was cut off:"
     )
     house.model.let_end(text)
     await house.start()
