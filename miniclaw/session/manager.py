@@ -65,6 +65,7 @@ class SessionManager:
 
     Attributes:
         store: As the argument.
+        clock: Likewise.
         policy: The policy in force; replaced by `SessionRuntime.set_rules`.
         stats: Statistics of saves and removals since the start.
     """
@@ -81,7 +82,7 @@ class SessionManager:
         on_overfull: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
-        self._clock = clock
+        self.clock = clock
         self._ages = ages or (lambda: Ages.by_wall_clock(clock()))
         self.policy = policy or RetentionPolicy()
         self.on_overfull = on_overfull
@@ -237,7 +238,7 @@ class SessionManager:
 
     def _touch(self, entry: Entry) -> Session:
         session = entry.session
-        session.last_accessed = self._clock()  # may go backwards: then the last stamp came from a wrong clock
+        session.last_accessed = self.clock()  # may go backwards: then the last stamp came from a wrong clock
         entry.revision += 1
         self._memory.used(entry)
         return session
@@ -331,7 +332,7 @@ class SessionManager:
         async with self.operation():
             session_id, entry_id = await self.store.find_trashed(text)
             async with self.locked(session_id, vacant=True) as lease:
-                await self.store.restore(entry_id, self._clock(), lease)
+                await self.store.restore(entry_id, self.clock(), lease)
         log.info("Session restored", session_id=session_id, trash_entry=entry_id)
         return session_id
 

@@ -18,7 +18,7 @@ from miniclaw.errors import UnsavedSessionsError
 from miniclaw.loggers import get_logger
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.subdirectory import EarlierFolders
-from miniclaw.session.live.store import open_store
+from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.maintenance.service import CleanupService, OnAnnounced
 from miniclaw.session.maintenance.usage import UsageMeter
 from miniclaw.session.maintenance.wakeup import check_interval
@@ -29,7 +29,7 @@ from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
 from miniclaw.session.records.history import Actor
 from miniclaw.session.retention.policy import DAILY, RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
-from miniclaw.session.timekeeper import longest_kept, open_time
+from miniclaw.session.timekeeper import Timekeeper, longest_kept, open_time
 
 GRACE_SECONDS: Final = 5
 """Time limit for the services and operations to end, and again for the final flush."""
@@ -47,10 +47,35 @@ _LEAVE_OUT: Final = "leave both out; what was there is moved in, or the log says
 log = get_logger("miniclaw.session.runtime")
 
 
-class SessionRuntime:
+class RuntimeRules(Struct, frozen=True, kw_only=True):
+    """All rules of a runtime, with the meanings of the arguments of `open_runtime`.
+
+    Attributes:
+        policy: The retention policy.
+        schedule: The schedule of the daily cleanup.
+        removes: If false, the daily cleanup only announces sessions.
+        notice: If true, the daily cleanup deletes only sessions announced by an earlier run.
+        persistence_interval_seconds: Time between two saves, positive, at most a hundred years.
+
+    Raises:
+        ValueError: `persistence_interval_seconds` is out of these bounds.
+    """
+
+    policy: RetentionPolicy = field(default_factory=RetentionPolicy)
+    schedule: Schedule = field(default_factory=lambda: Schedule(DAILY))
+    removes: bool = True
+    notice: bool = True
+    persistence_interval_seconds: float = PERSISTENCE_INTERVAL_SECS
+
+    def __post_init__(self) -> None:
+        check_interval(self.persistence_interval_seconds)
+
+
+class SessionRuntime(SessionParts):
     """A running session runtime, made by `open_runtime`.
 
     Attributes:
+        rules: The rules in force; replaced by `set_rules`.
         manager: The sessions in memory.
         time: The present, and the ages of sessions.
         persistence: The autosave service.
@@ -64,19 +89,27 @@ class SessionRuntime:
 
     def __init__(
         self,
-        parts: SessionParts,
-        persistence: Persistence,
-        cleanup_service: CleanupService,
-        usage: UsageMeter,
+        store: FileSessionStore,
+        time: Timekeeper,
+        rules: RuntimeRules,
+        *,
+        max_live_sessions: int,
+        max_live_bytes: int,
+        cleanup_waits: bool,
+        on_announced: OnAnnounced | None,
     ) -> None:
-        self._parts = parts
-        self.manager = parts.manager
-        self.time = parts.time
-        self.persistence = persistence
-        self.cleanup = parts.cleanup
-        self.cleanup_service = cleanup_service
-        self.usage = usage
-        self.sessions_dir = parts.cleanup.sessions_dir
+        super().__init__(
+            store, time, policy=rules.policy, by="service", schedule=rules.schedule,
+            max_live_sessions=max_live_sessions, max_live_bytes=max_live_bytes,
+        )  # fmt: skip
+        self.rules = rules
+        self.persistence = Persistence(self.manager, interval_seconds=rules.persistence_interval_seconds, time=time)
+        self.cleanup_service = CleanupService(
+            self.cleanup, time=time, removes=rules.removes, notice=rules.notice, waits=cleanup_waits,
+            on_announced=on_announced,
+        )  # fmt: skip
+        self.usage = UsageMeter(store)
+        self.sessions_dir = store.directory.path
         self.unsaved: tuple[str, ...] = ()
         self._in_haste = False
         self._grace: trio.CancelScope | None = None  # while the services are stopping
@@ -87,18 +120,7 @@ class SessionRuntime:
         Args:
             by: The actor, for trash and history.
         """
-        return SessionOperations.of(self._parts, by=by)
-
-    @property
-    def rules(self) -> RuntimeRules:
-        """The rules in force."""
-        return RuntimeRules(
-            policy=self.manager.policy,
-            schedule=self.cleanup.schedule,
-            removes=self.cleanup_service.removes,
-            notice=self.cleanup_service.notice,
-            persistence_interval_seconds=self.persistence.interval_seconds,
-        )
+        return SessionOperations(self.manager, self.cleanup, self.history, by=by)
 
     def set_rules(self, rules: RuntimeRules) -> None:
         """Apply other rules from now on; on the trio thread, in one step.
@@ -109,6 +131,7 @@ class SessionRuntime:
         Args:
             rules: All rules; `msgspec.structs.replace(runtime.rules, …)` changes a single one.
         """
+        self.rules = rules
         self.manager.policy = rules.policy
         self.time.keep(longest_kept(rules.policy))
         self.persistence.set_interval(rules.persistence_interval_seconds)
@@ -129,7 +152,7 @@ class SessionRuntime:
         Cancellation: the announcement is made nevertheless.
         """
         self.persistence.set_interval(min(STOPPING_INTERVAL_SECONDS, self.persistence.interval_seconds))
-        await self._parts.store.say_stopping()
+        await self.manager.store.say_stopping()
 
     def begin_grace(self, grace: trio.CancelScope) -> None:
         """Take the cancel scope of the services' grace period, and cancel it if the shutdown is in haste."""
@@ -224,29 +247,11 @@ async def open_runtime(
     async with open_store(sessions_dir, earlier=earlier, fs=fs) as store:
         keeper = await open_time(store, clock, rules.policy)
         await keeper.tick()
-        parts = SessionParts(
-            store,
-            policy=rules.policy,
-            by="service",
-            time=keeper,
-            schedule=rules.schedule,
-            max_live_sessions=max_live_sessions,
-            max_live_bytes=max_live_bytes,
-        )
-        manager = parts.manager
         runtime = SessionRuntime(
-            parts,
-            Persistence(manager, interval_seconds=rules.persistence_interval_seconds, time=keeper),
-            CleanupService(
-                parts.cleanup,
-                time=keeper,
-                removes=rules.removes,
-                notice=rules.notice,
-                waits=cleanup_waits,
-                on_announced=on_announced,
-            ),
-            UsageMeter(store),
-        )
+            store, keeper, rules, max_live_sessions=max_live_sessions, max_live_bytes=max_live_bytes,
+            cleanup_waits=cleanup_waits, on_announced=on_announced,
+        )  # fmt: skip
+        manager = runtime.manager
         errors: list[BaseException] = []
         try:
             async with _running_services(runtime):
@@ -346,27 +351,3 @@ async def _run_service(
         await service.run(task_status=task_status)
     finally:
         ended.set()
-
-
-class RuntimeRules(Struct, frozen=True, kw_only=True):
-    """All rules of a runtime, with the meanings of the arguments of `open_runtime`.
-
-    Attributes:
-        policy: The retention policy.
-        schedule: The schedule of the daily cleanup.
-        removes: If false, the daily cleanup only announces sessions.
-        notice: If true, the daily cleanup deletes only sessions announced by an earlier run.
-        persistence_interval_seconds: Time between two saves, positive, at most a hundred years.
-
-    Raises:
-        ValueError: `persistence_interval_seconds` is out of these bounds.
-    """
-
-    policy: RetentionPolicy = field(default_factory=RetentionPolicy)
-    schedule: Schedule = field(default_factory=lambda: Schedule(DAILY))
-    removes: bool = True
-    notice: bool = True
-    persistence_interval_seconds: float = PERSISTENCE_INTERVAL_SECS
-
-    def __post_init__(self) -> None:
-        check_interval(self.persistence_interval_seconds)

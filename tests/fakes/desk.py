@@ -39,7 +39,7 @@ class Desk:
             by="command",
         )
         self.cleanup = cleanup
-        self.do = SessionOperations(self.manager, store, cleanup, self.history, clock=clock)
+        self.do = SessionOperations(self.manager, cleanup, self.history)
 
     def told(self) -> list[HistoryEvent]:
         return self.history.read()[0]

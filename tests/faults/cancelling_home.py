@@ -87,7 +87,7 @@ class Home:
         return self.store.state.history()
 
     def operations(self) -> SessionOperations:
-        return SessionOperations(self.manager, self.store, self.cleanup(), self.history(), clock=self.clock)
+        return SessionOperations(self.manager, self.cleanup(), self.history())
 
     def trashed(self) -> set[str]:
         """Return the sessions in the trash; each has to be whole."""

@@ -12,12 +12,10 @@ from typing import Self, TypeVar
 
 import trio
 
-from miniclaw.clock import Now, utc_now
 from miniclaw.errors import StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup
 from miniclaw.session.live.locks import Lease
-from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.records.cleanup_log import record_late
 from miniclaw.session.records.history import Actor, EventKind, FileTally, History, HistoryEvent, HistorySession, Tally
@@ -32,30 +30,19 @@ class Acts:
     """Operations on one owned workspace.
 
     Args:
-        manager: The sessions in memory.
-        store: The sessions on the disk.
+        manager: The sessions in memory; it has the store and the clock.
         cleanup: The one cleanup of the workspace.
         history: The destination of the receipts.
         by: The actor, for trash and history.
-        clock: Returns the present.
     """
 
-    def __init__(
-        self,
-        manager: SessionManager,
-        store: FileSessionStore,
-        cleanup: Cleanup,
-        history: History,
-        *,
-        by: Actor = "command",
-        clock: Now = utc_now,
-    ) -> None:
+    def __init__(self, manager: SessionManager, cleanup: Cleanup, history: History, *, by: Actor = "command") -> None:
         self._manager = manager
-        self._store = store
+        self._store = manager.store
         self._cleanup = cleanup
         self._history = history
         self._by = by
-        self._clock = clock
+        self._clock = manager.clock
         # Two limiters: a thread that hangs must not block the event that reports it.
         self._limiter = trio.CapacityLimiter(1)
         self._history_limiter = trio.CapacityLimiter(1)
@@ -63,7 +50,7 @@ class Acts:
     @classmethod
     def beside(cls, other: Acts) -> Self:
         """Return operations of this class by the same actor on the same workspace; both share the thread limits."""
-        acts = cls(other._manager, other._store, other._cleanup, other._history, by=other._by, clock=other._clock)
+        acts = cls(other._manager, other._cleanup, other._history, by=other._by)
         acts._limiter, acts._history_limiter = other._limiter, other._history_limiter
         return acts
 

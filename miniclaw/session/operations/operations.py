@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 import trio
 from msgspec import Struct
@@ -111,11 +111,6 @@ class _Gone:
 
 class SessionOperations(Acts):
     """The operations on one owned workspace. Made by `open_operations` or `SessionRuntime.operations`."""
-
-    @classmethod
-    def of(cls, parts: SessionParts, *, by: Actor) -> Self:
-        """Return the operations of an actor on these parts."""
-        return cls(parts.manager, parts.store, parts.cleanup, parts.history, by=by, clock=parts.time.now)
 
     @property
     def quarantine(self) -> QuarantineOperations:
@@ -381,7 +376,8 @@ async def open_operations(
     async with open_store(sessions_dir, create=False, briefly=True, earlier=earlier) as store:
         time = await open_time(store, clock, policy)
         try:
-            yield SessionOperations.of(SessionParts(store, policy=policy, by=by, time=time), by=by)
+            parts = SessionParts(store, time, policy=policy, by=by)
+            yield SessionOperations(parts.manager, parts.cleanup, parts.history, by=by)
         finally:
             with trio.move_on_after(RECORD_SECONDS, shield=True):
                 await time.save()  # the stamps made here are read by the state saved here
