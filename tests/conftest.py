@@ -11,7 +11,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from miniclaw.session.disk import shortcomings
+from miniclaw.session.disk import sync
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.logs import LogRecorder
 
@@ -39,7 +39,7 @@ def logs() -> Iterator[LogRecorder]:
 @pytest.fixture(autouse=True)
 def nothing_logged_of_file_systems() -> None:
     """Make each test the first one of its process that meets the shortcomings of a file system."""
-    shortcomings._logged.clear()  # not by monkeypatch, which would be undone last then, whatever a test does with it
+    sync._logged.clear()  # not by monkeypatch, which would be undone last then, whatever a test does with it
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from miniclaw.errors import StoreIOError
-from miniclaw.session.disk.shortcomings import log_shortcoming
-from miniclaw.session.disk.sync import sync_file
+from miniclaw.session.disk.sync import log_shortcoming, sync_file
 from miniclaw.session.disk.syscalls import Bytes, OsCalls
 
 PRIVATE_DIR: Final = 0o700
@@ -86,17 +85,17 @@ def opened_to_write(fs: OsCalls, name: str, flags: int, *, dir_fd: int) -> Itera
         close_quietly(fs, fd)
 
 
-def read_whole(fs: OsCalls, fd: int, *, size: int = 0) -> bytes:
-    """Read an open file from beginning to end, regardless of its read position.
+def read_whole(fs: OsCalls, fd: int, *, size: int = 0, at: int = 0) -> bytes:
+    """Read an open file to its end, regardless of its read position.
 
     Args:
         fs: The system calls.
         fd: The file.
         size: Its size in bytes, if known; it may have changed since. That many bytes are read at once, which avoids a
             second copy of a large file.
+        at: The position of the first byte.
     """
     parts: list[bytes] = []
-    at = 0
     while part := fs.pread(fd, size - at if size > at else _READ_BYTES, at):
         parts.append(part)
         at += len(part)
@@ -129,14 +128,14 @@ def replace_file(
     data: Content,
     *,
     dir_fd: int,
-    work_fd: int,
+    work_fd: int | None = None,
     under_way: set[str] | None = None,
     make_room: Callable[[], object] = lambda: None,
 ) -> os.stat_result:
     """Replace the content of `name` atomically: at any moment the name shows the old content or the new one.
 
-    A temporary file with a unique name in the work directory is written, synced and renamed. Meanwhile its name is in
-    `under_way`, if given, by which a cleanup recognises that the file is in use.
+    A temporary file with a unique name in the work directory (`work_fd`, else `dir_fd`) is written, synced and renamed.
+    Meanwhile its name is in `under_way`, if given, by which a cleanup recognises that the file is in use.
 
     Durability: the content is on the disk when this returns; the name is once the caller has synced `dir_fd`.
 
@@ -149,6 +148,7 @@ def replace_file(
         OSError: Nothing has changed, except by `make_room`. The temporary file is deleted unless unlinking fails as
             well. The same holds for any exception from `make_room`, or from the pieces of `data`.
     """
+    work_fd = dir_fd if work_fd is None else work_fd
     with temporary_name(under_way) as temporary:
         status = create_exclusively(fs, temporary, data, dir_fd=work_fd)
         try:

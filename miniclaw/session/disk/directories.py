@@ -1,14 +1,16 @@
-"""Opening directories, creating them privately, and the sentences about other things in their place."""
+"""Opening directories and files, creating directories privately, and sentences about other things in their place."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from miniclaw.errors import SessionsDirectoryError, SessionsDirectoryMissingError
-from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, PRIVATE_DIR, ROOT, give_to_owner, opened
+from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, PRIVATE_DIR, READ_FLAGS, ROOT, give_to_owner, opened
 from miniclaw.session.disk.sync import sync_directory_at
 from miniclaw.session.disk.syscalls import OsCalls
 
@@ -98,6 +100,20 @@ def _why_no_directory(path: Path, error: OSError) -> str:
     if os.path.exists(path) and not os.path.isdir(path):
         return "it is not a directory"
     return f"could not open it: {error.strerror}"
+
+
+@contextmanager
+def opened_to_read(fs: OsCalls, name: str, *, dir_fd: int) -> Iterator[tuple[int, os.stat_result]]:
+    """Open a regular file, yield it with its status, and close it on leaving.
+
+    Raises:
+        OSError: It cannot be opened, or it is no regular file: a device may have no end.
+    """
+    with opened(fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:
+        status = fs.fstat(fd)
+        if problem := why_no_session_file(status.st_mode):
+            raise OSError(errno.EINVAL, problem)
+        yield fd, status
 
 
 def is_our_own(status: os.stat_result) -> bool:

@@ -8,16 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from miniclaw.session.disk.atomic import (
-    READ_FLAGS,
-    create_exclusively,
-    opened,
-    read_whole,
-    replace_file,
-    temporary_name,
-    unlink_quietly,
-)
-from miniclaw.session.disk.directories import why_no_session_file
+from miniclaw.session.disk.atomic import create_exclusively, read_whole, replace_file, temporary_name, unlink_quietly
+from miniclaw.session.disk.directories import opened_to_read
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.disk.syscalls import OsCalls
 
@@ -79,7 +71,7 @@ class FolderMove:
         here, there = self._read(name, self._target), self._read(name, self._source)
         merged = merge(here, there)
         if merged != here:
-            replace_file(self._fs, name, merged, dir_fd=self._target, work_fd=self._target)
+            replace_file(self._fs, name, merged, dir_fd=self._target)
 
     def drop(self, name: str, copy: str = "") -> None:
         """Schedule a file in the old place for deletion, once the new place is synced to the disk.
@@ -139,11 +131,10 @@ class FolderMove:
                 raise
 
     def _read(self, name: str, folder: int) -> bytes:
-        with self._opened(name, folder) as fd:
-            size = self._fs.fstat(fd).st_size
-            if size > _MAX_MERGED_BYTES:
-                raise OSError(errno.EFBIG, f"{size} bytes are too many to be merged")
-            return read_whole(self._fs, fd, size=size)
+        with opened_to_read(self._fs, name, dir_fd=folder) as (fd, status):
+            if status.st_size > _MAX_MERGED_BYTES:
+                raise OSError(errno.EFBIG, f"{status.st_size} bytes are too many to be merged")
+            return read_whole(self._fs, fd, size=status.st_size)
 
     def _pieces(self, fd: int) -> Iterator[bytes]:
         at = 0
@@ -168,7 +159,5 @@ class FolderMove:
 
     @contextmanager
     def _opened(self, name: str, folder: int) -> Iterator[int]:
-        with opened(self._fs, name, READ_FLAGS, dir_fd=folder) as fd:
-            if problem := why_no_session_file(self._fs.fstat(fd).st_mode):
-                raise OSError(errno.EINVAL, problem)
+        with opened_to_read(self._fs, name, dir_fd=folder) as (fd, _):
             yield fd

@@ -7,6 +7,8 @@ A refused sync means one of two things:
   would prevent every save.
 * The sync has *failed*: EIO, ENOSPC, EDQUOT, EROFS and any other error. It is raised, because the content of the disk
   is unknown.
+
+A file system may also lack other abilities: each shortcoming is logged once for each file system (`log_shortcoming`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import os
 from contextlib import suppress
 from typing import Final
 
-from miniclaw.session.disk.shortcomings import log, log_shortcoming
+from miniclaw.loggers import get_logger
 from miniclaw.session.disk.syscalls import OsCalls
 
 NO_FILE_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -31,6 +33,11 @@ FILES_UNSYNCED: Final = "File system cannot sync files; a power cut may take wha
 DIRECTORIES_UNSYNCED: Final = (
     "File system cannot sync directories; a power cut may undo what was saved or removed just before"
 )
+
+# Device and sentence -> a token of the call that logged them. Any thread may add one, in one atomic step.
+_logged: Final[dict[tuple[int, str], object]] = {}
+
+log = get_logger("miniclaw.session.store")
 
 
 def sync_file(fs: OsCalls, fd: int) -> None:
@@ -82,3 +89,24 @@ def _sync(fs: OsCalls, fd: int, cannot: frozenset[int], event: str) -> None:
         if error.errno not in cannot:
             raise
         log_shortcoming(fs, fd, event, error)
+
+
+def log_shortcoming(fs: OsCalls, fd: int, event: str, error: OSError) -> None:
+    """Log a WARNING, unless this process has already logged it for the same file system.
+
+    Args:
+        fs: The system calls.
+        fd: A file or directory on the file system.
+        event: A constant sentence: the missing ability, and the promise that is lost with it.
+        error: The file system's error.
+
+    Raises:
+        OSError: `fd` is no open descriptor.
+    """
+    device = fs.fstat(fd).st_dev
+    token = object()
+    if _logged.setdefault((device, event), token) is token:
+        path = ""
+        with suppress(OSError):  # /proc may not be mounted
+            path = fs.path_of(fd)
+        log.warning(event, path=path, error=error.strerror)

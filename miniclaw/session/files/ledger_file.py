@@ -45,7 +45,7 @@ class LedgerFile:
             return
         try:
             with self._folder.made(durable=False) as folder:
-                replace_file(self._folder.fs, LEDGER_NAME, iter(ledger.encoded()), dir_fd=folder, work_fd=folder)
+                replace_file(self._folder.fs, LEDGER_NAME, iter(ledger.encoded()), dir_fd=folder)
         except (OSError, StoreError) as error:
             log.warning("Ledger could not be written; the next scan reads more files", problem=str(error))
         else:

@@ -16,7 +16,6 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Final, Literal, TypeAlias
@@ -26,8 +25,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from miniclaw.loggers import get_logger
-from miniclaw.session.disk.atomic import READ_FLAGS, opened, opened_to_write, replace_file, store_errors, write_all
-from miniclaw.session.disk.directories import is_our_own, why_no_session_file
+from miniclaw.session.disk.atomic import opened_to_write, read_whole, replace_file, store_errors, write_all
+from miniclaw.session.disk.directories import is_our_own, opened_to_read, why_no_session_file
 from miniclaw.session.disk.sync import sync_directory, sync_file
 from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.types import AwareDatetime
@@ -186,7 +185,7 @@ class History:
             StoreIOError: The event is not in the history, or a power cut may delete it. The caller continues: nothing
                 else is affected.
         """
-        with self._one_at_a_time, self._errors("append to"):
+        with self._one_at_a_time, store_errors(self.path, "append to"):
             line = _encode_line(event)
             with self._folder.made() as folder:
                 self._append(folder, line)
@@ -203,37 +202,36 @@ class History:
                 line = b"\n" + line  # a line that a crash cut off remains separate
             if not is_our_own(status):
                 # A hard link, as from a backup: the content under its other name must not change.
-                replace_file(fs, HISTORY_NAME, self._tail(fd, size) + line, dir_fd=folder, work_fd=folder)
+                replace_file(fs, HISTORY_NAME, self._tail(fd, size) + line, dir_fd=folder)
                 self._name_is_durable = False
             else:
                 try:
                     write_all(fs, fd, line)
                     sync_file(fs, fd)
                 except BaseException:
-                    self._cut_back(fd, size)
+                    try:
+                        fs.ftruncate(fd, size)
+                    except OSError as error:
+                        log.warning(
+                            "History has an event that was not completed", path=str(self.path), error=error.strerror
+                        )
                     raise
         if not (size and self._name_is_durable):
             sync_directory(fs, folder)
             self._name_is_durable = True
 
-    def _cut_back(self, fd: int, size: int) -> None:
-        try:
-            self._fs.ftruncate(fd, size)
-        except OSError as error:
-            log.warning("History has an event that was not completed", path=str(self.path), error=str(error.strerror))
-
     def _bound(self, folder: int, now: datetime) -> None:
         """Rewrite the file if it exceeds its bounds. A failure is logged as a WARNING: the event itself is recorded."""
         try:
-            with opened(self._fs, HISTORY_NAME, READ_FLAGS, dir_fd=folder) as fd:
-                size = self._fs.fstat(fd).st_size
+            with opened_to_read(self._fs, HISTORY_NAME, dir_fd=folder) as (fd, status):
+                size = status.st_size
                 lines = _split(self._tail(fd, size))
-            if size <= MAX_BYTES and not _is_over_age(lines, now):
+            if size <= MAX_BYTES and not any(now - (_time_of(line) or now) > MAX_AGE for line in lines):
                 return
             kept = _newest(lines)
             if len(kept) == size:
                 return
-            replace_file(self._fs, HISTORY_NAME, kept, dir_fd=folder, work_fd=folder)
+            replace_file(self._fs, HISTORY_NAME, kept, dir_fd=folder)
             sync_directory(self._fs, folder)
         except OSError as error:
             log.warning("History could not be shortened", path=str(self.path), error=str(error.strerror))
@@ -249,7 +247,7 @@ class History:
         """
         events: list[HistoryEvent] = []
         damaged = 0
-        with self._errors("read"):
+        with store_errors(self.path, "read"):
             for line in self._lines():
                 try:
                     events.append(_decode(line))
@@ -259,28 +257,16 @@ class History:
 
     def _lines(self) -> list[bytes]:
         try:
-            with self._folder.opened() as folder, opened(self._fs, HISTORY_NAME, READ_FLAGS, dir_fd=folder) as fd:
-                status = self._fs.fstat(fd)
-                if problem := why_no_session_file(status.st_mode):
-                    raise OSError(problem)
+            with self._folder.opened() as folder, opened_to_read(self._fs, HISTORY_NAME, dir_fd=folder) as (fd, status):
                 return _split(self._tail(fd, status.st_size))
         except FileNotFoundError:
             return []
 
     def _tail(self, fd: int, size: int) -> bytes:
         """Return the file, or the end of a huge one, from the beginning of a line."""
-        at = max(0, size - _READ_BYTES)
-        parts: list[bytes] = []
-        end = size
-        begin = at
-        while at < end and (part := self._fs.pread(fd, end - at, at)):
-            parts.append(part)
-            at += len(part)
-        data = b"".join(parts)
+        begin = max(0, size - _READ_BYTES)
+        data = read_whole(self._fs, fd, size=size, at=begin)
         return data[data.find(b"\n") + 1 :] if begin else data
-
-    def _errors(self, operation: str) -> AbstractContextManager[None]:
-        return store_errors(self.path, operation)
 
 
 def _encode_line(event: HistoryEvent) -> bytes:
@@ -335,10 +321,6 @@ def _time_of(line: bytes) -> datetime | None:
         return _decode_moment(line).at
     except (ValueError, RecursionError):
         return None
-
-
-def _is_over_age(lines: list[bytes], now: datetime) -> bool:
-    return any(now - time > MAX_AGE for line in lines if (time := _time_of(line)) is not None)
 
 
 def _newest(lines: list[bytes]) -> bytes:

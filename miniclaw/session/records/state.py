@@ -29,7 +29,6 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.disk.atomic import (
     READ_FLAGS,
     TEMPORARY_PREFIX,
-    opened,
     opened_to_write,
     read_whole,
     replace_file,
@@ -37,7 +36,7 @@ from miniclaw.session.disk.atomic import (
     unlink_quietly,
     write_all,
 )
-from miniclaw.session.disk.directories import is_our_own, why_no_session_file
+from miniclaw.session.disk.directories import is_our_own, opened_to_read
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.disk.syscalls import Bytes
 from miniclaw.session.files.directory import SessionDirectory
@@ -238,9 +237,7 @@ class StateDirectory:
         Raises:
             StoreError: The old state is still there, or may return after a power cut.
         """
-        with self.folder.made() as fd, store_errors(self.path / STATE_FILE, "write"):
-            replace_file(self._fs, STATE_FILE, _seal(state), dir_fd=fd, work_fd=fd)
-            sync_directory(self._fs, fd)
+        self._replace(STATE_FILE, _seal(state))
 
     def write_due(self, state_id: str, due: Noted, ahead: Noted) -> None:
         """Write the lists of due sessions and of those ahead of the clock, durably.
@@ -252,10 +249,7 @@ class StateDirectory:
         """
         parts = [due.encoded(), ahead.encoded()]
         body = b"".join([state_id.encode(), *(len(part).to_bytes(8, "big") for part in parts), *parts])
-        data = _MAGIC + _ORDER + zlib.crc32(body).to_bytes(4, "big") + body
-        with self.folder.made() as fd, store_errors(self.path / DUE_NAME, "write"):
-            replace_file(self._fs, DUE_NAME, data, dir_fd=fd, work_fd=fd)
-            sync_directory(self._fs, fd)
+        self._replace(DUE_NAME, _MAGIC + _ORDER + zlib.crc32(body).to_bytes(4, "big") + body)
 
     def read_due(self, state: RetentionState) -> tuple[Noted, Noted]:
         """Return the lists of due sessions and of those ahead of the clock; empty if unreadable or of another state."""
@@ -301,19 +295,21 @@ class StateDirectory:
             status = self._fs.fstat(file)
             if not is_our_own(status):
                 # A hard link, as from a backup: the content under its other name must not change.
-                replace_file(self._fs, LAST_SEEN_NAME, text, dir_fd=fd, work_fd=fd)
+                replace_file(self._fs, LAST_SEEN_NAME, text, dir_fd=fd)
                 return
             write_all(self._fs, file, text)
             if status.st_size > len(text):
                 self._fs.ftruncate(file, len(text))
 
+    def _replace(self, name: str, data: bytes) -> None:
+        with self.folder.made() as fd, store_errors(self.path / name, "write"):
+            replace_file(self._fs, name, data, dir_fd=fd)
+            sync_directory(self._fs, fd)
+
     def _read(self, name: str) -> bytes | None:
         """Return the content of a file; None if there is none."""
         try:
-            with self.folder.opened() as folder, opened(self._fs, name, READ_FLAGS, dir_fd=folder) as fd:
-                status = self._fs.fstat(fd)
-                if problem := why_no_session_file(status.st_mode):
-                    raise OSError(problem)  # a device may have no end
+            with self.folder.opened() as folder, opened_to_read(self._fs, name, dir_fd=folder) as (fd, status):
                 if status.st_size > _MAX_READ_BYTES:
                     raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, which are too many")
                 return read_whole(self._fs, fd)
