@@ -9,12 +9,14 @@ import select
 import subprocess
 import sys
 import termios
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
+from tests.fakes.starter import Started, can_start, starter
 
 TIMEOUT_SECONDS = PATIENCE_SECONDS
 
@@ -52,7 +54,10 @@ class Result:
 
 
 class Program:
-    """Runs ``python -m miniclaw`` with a MINICLAW_HOME of its own. No run may ever show a traceback."""
+    """Runs ``python -m miniclaw`` with a MINICLAW_HOME of its own. No run may ever show a traceback.
+
+    Each run is a process, forked by `tests.fakes.starter`; `run_python` starts an interpreter.
+    """
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -83,16 +88,20 @@ class Program:
 
     def run(self, *args: str, stdin: str | bytes = b"", **environment: str) -> Result:
         """Run to the end, with pipes for the three standard streams."""
-        return self._run(["-m", "miniclaw", *args], stdin, environment)
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        if not can_start(environment):
+            return self._run(["-m", "miniclaw", *args], data, environment)
+        code, out, err = starter().run(args, self._environment(environment), data, TIMEOUT_SECONDS)
+        return Result(code, out.decode(), err.decode())
 
     def run_python(self, script: str, *args: str) -> Result:
         """Run a script with these arguments, as `run`; it may prepare the process and then call the program."""
         return self._run(["-c", script, *args], b"", {})
 
-    def _run(self, args: list[str], stdin: str | bytes, environment: dict[str, str]) -> Result:
+    def _run(self, args: list[str], stdin: bytes, environment: dict[str, str]) -> Result:
         done = subprocess.run(
             [sys.executable, *args],
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            input=stdin,
             capture_output=True,
             env=self._environment(environment),
             timeout=TIMEOUT_SECONDS,
@@ -108,24 +117,31 @@ class Program:
         master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (24, TERMINAL_COLUMNS))
         try:
-            process = subprocess.Popen(
-                [sys.executable, "-c", _ON_TERMINAL, *args],
-                stdin=slave,
-                stdout=slave,
-                stderr=slave,
-                env=self._environment(environment),
-                start_new_session=True,
-            )
+            process = self._start_on_terminal(args, slave, environment)
             os.close(slave)
-            with process:
-                try:
-                    shown = _converse(master, prompt.encode(), answer.encode())
-                    code = process.wait(TIMEOUT_SECONDS)
-                finally:
-                    process.kill()  # without effect on one that has ended
+            try:
+                shown = _converse(master, prompt.encode(), answer.encode())
+                code = process.wait(TIMEOUT_SECONDS)
+            finally:
+                process.kill()  # without effect on one that has ended
+                process.wait()
         finally:
             os.close(master)
         return Result(code, shown.decode().replace("\r\n", "\n"), "")
+
+    def _start_on_terminal(
+        self, args: Sequence[str], slave: int, environment: dict[str, str]
+    ) -> subprocess.Popen[bytes] | Started:
+        if can_start(environment):
+            return starter().start(args, self._environment(environment), [slave] * 3, terminal=True)
+        return subprocess.Popen(
+            [sys.executable, "-c", _ON_TERMINAL, *args],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=self._environment(environment),
+            start_new_session=True,
+        )
 
 
 def refusing_rename(name: str) -> str:

@@ -17,6 +17,7 @@ from miniclaw.errors import (
     WorkspaceHeldError,
 )
 from miniclaw.session.executor import REMOVAL_BATCH
+from miniclaw.session.live import store as store_module
 from miniclaw.session.operations.operations import open_operations
 from miniclaw.session.retention.notice import LastRun
 from miniclaw.session.trash.entries import Restored
@@ -199,8 +200,11 @@ async def test_cleanup_by_command_that_is_stopped_removes_nothing(desk: Desk) ->
     assert (result.interrupted, result.sessions_deleted) == (True, 0)
 
 
-async def test_open_operations_owns_the_workspace(tmp_path: Path, clock: WallClock) -> None:
+async def test_open_operations_owns_the_workspace(
+    tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """For the block nobody else owns it; what is done in it lies where the gateway looks for it."""
+    monkeypatch.setattr(store_module, "STOPPING_SECONDS", 0)  # commands wait for one another, as each soon stops
     sessions = tmp_path / "sessions"
     write_session(sessions, "telegram_1", clock.ago(days=2))
     opening = partial(open_operations, sessions, policy=POLICY)
