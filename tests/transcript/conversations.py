@@ -241,7 +241,7 @@ async def tell_telegram(house: House) -> None:
     await api.until_confirmed(update)
     assert api.texts() == [whole(first), whole(second)]
     house.show("text", f"Ann       {second}", f"claw_bot  {api.texts()[1]}")
-    house.say(f"In `workspace/sessions/telegram_{ME}.json` has each message once:")
+    house.say(f"`workspace/sessions/telegram_{ME}.json` has each message once:")
     await house.check(str(ME), "telegram", first, second)
 
 
