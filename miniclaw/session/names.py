@@ -170,11 +170,8 @@ def normal_forms(name: str) -> list[str]:
 
 def own_name_of_bare(name: str) -> str | None:
     """Return our own name for the session with this bare name; None: it is not the bare name of a session."""
-    try:
-        ours, *bare = file_names(name.removesuffix(SUFFIX))
-    except InvalidSessionIdError:
-        return None
-    return ours if name in bare else None
+    found = _file_names_or_none(name.removesuffix(SUFFIX))
+    return found[0] if name in found[1:] else None
 
 
 def ids_of(name: str) -> list[str]:
@@ -216,10 +213,7 @@ def belongs(name: str, session_id: str, channel: str, chat_id: str) -> bool:
         and "%" not in name and "~" not in name and "/" not in name and "\0" not in name
     ):  # fmt: skip
         return bool(chat_id) and _is_channel_cached(channel)
-    try:
-        return name in file_names(session_id)
-    except InvalidSessionIdError:
-        return False
+    return name in _file_names_or_none(session_id)
 
 
 def agree(session_id: str, channel: str, chat_id: str) -> bool:

@@ -26,9 +26,6 @@ from miniclaw.session.timekeeper import Timekeeper
 PERSISTENCE_INTERVAL_SECS: Final = 30
 """Default time between two saves."""
 
-log = get_logger("miniclaw.session.persistence")
-
-
 GATHER_SECONDS: Final = 0.02
 """Shortest wait for further requests before a round of saves begins."""
 
@@ -42,6 +39,9 @@ RETRY_SECONDS: Final = 5
 
 MAX_GOES: Final = 4
 """Most rounds under way at once; with several, a round on a hung file delays no other session."""
+
+
+log = get_logger("miniclaw.session.persistence")
 
 
 class Persistence:
@@ -181,7 +181,9 @@ class PromptSaver:
                 await self._until_due()
                 await trio.sleep(max(GATHER_SECONDS, min(self._rest, MAX_REST_SECONDS)))
                 await goes.acquire()
-                nursery.start_soon(self._go, self._take_due(), goes)
+                due = self._due()
+                self._saving |= due
+                nursery.start_soon(self._go, due, goes)
 
     async def settle(self) -> None:
         """Save all requested sessions now, once. Requests that fail here are never settled.
@@ -197,11 +199,6 @@ class PromptSaver:
             for wish in self._wishes
             if wish.session_id not in self._saving and self._retry_at.get(wish.session_id, now) <= now
         }
-
-    def _take_due(self) -> set[str]:
-        due = self._due()
-        self._saving |= due
-        return due
 
     async def _until_due(self) -> None:
         while not self._due():

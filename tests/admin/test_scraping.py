@@ -13,7 +13,8 @@ from trio.testing import MockClock
 
 from miniclaw.admin.monitoring.disk_cache import PATIENCE_SECONDS, REFRESH_SECONDS
 from miniclaw.admin.monitoring.metrics import OPEN_METRICS, PLAIN, Metrics, negotiate
-from miniclaw.session.maintenance.usage import DiskUsage, FileCount
+from miniclaw.session.maintenance.usage import DiskUsage
+from miniclaw.session.records.history import FileTally
 from tests.fakes.clock import WallClock
 from tests.fakes.metrics_rules import broken_rules
 from tests.fakes.os_calls import FaultyOs
@@ -126,7 +127,7 @@ async def test_scrape_with_many_files_leaves_the_loop_free(sessions_dir: Path, c
         files = value_of(families, "miniclaw_session_files")
         assert files in {None, MANY}, "all of them, or not known yet: a slow disk is not waited for"
         usage = await watched.runtime.usage.measure()
-        assert usage.sessions == FileCount(MANY, 2 * MANY)
+        assert usage.sessions == FileTally(MANY, 2 * MANY)
 
 
 async def test_scrape_disk_that_hangs_is_waited_for_once_and_not_for_long(

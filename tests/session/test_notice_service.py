@@ -316,7 +316,7 @@ async def test_on_announced_is_told_of_each_announcement(daily: Daily, days_pass
     daily.write(OLD, idle=31)
     async with daily.open(on_announced=hear) as runtime:
         at = daily.clock.now
-        assert heard == [runtime.cleanup_service.announcement]
+        assert heard == [runtime.cleanup_service.announcer.latest]
         await days_pass(1)
     [announcement] = heard
     assert (announcement.at, announcement.goes_at) == (at, at + DAY)

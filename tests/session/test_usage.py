@@ -10,8 +10,9 @@ import pytest
 import trio
 
 from miniclaw.session.live.store import FileSessionStore
-from miniclaw.session.maintenance.usage import FileCount, UsageMeter
+from miniclaw.session.maintenance.usage import UsageMeter
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.records.history import FileTally
 from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import WallClock
 from tests.fakes.descriptors import descriptors_below
@@ -20,7 +21,7 @@ from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 from tests.fakes.threads import until, wait_in_thread
 
-NOTHING = FileCount(0, 0)
+NOTHING = FileTally(0, 0)
 
 
 async def test_measure_empty_store_is_known_to_be_empty(store: FileSessionStore) -> None:
@@ -44,7 +45,7 @@ async def test_measure_counts_the_same_in_any_batches(
     (sessions_dir / "notes.txt").write_text("foreign")
     fs.calls.clear()
     usage = await UsageMeter(store, batch_seconds=batch_seconds).measure()
-    assert usage.sessions == FileCount(6, sum(sizes) + len("not a session"))
+    assert usage.sessions == FileTally(6, sum(sizes) + len("not a session"))
     opened = [args[0] for name, args in fs.calls if name == "open"]
     assert not [name for name in opened if str(name).endswith(".json")]
 
@@ -59,7 +60,7 @@ async def test_measure_trash_counts_entries(store: FileSessionStore, sessions_di
     (sessions_dir / ".trash" / "notes.gz").write_text("foreign")
     entries = list((sessions_dir / ".trash").glob("web*.gz"))
     usage = await UsageMeter(store).measure()
-    assert usage.trash == FileCount(3, sum(path.stat().st_size for path in entries))
+    assert usage.trash == FileTally(3, sum(path.stat().st_size for path in entries))
     assert usage.sessions == NOTHING
 
 

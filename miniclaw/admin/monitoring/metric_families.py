@@ -25,8 +25,8 @@ from miniclaw.channels.port import Port
 from miniclaw.histogram import Histogram
 from miniclaw.output_queue import dropped_records
 from miniclaw.session.maintenance.service import CleanupService
-from miniclaw.session.maintenance.usage import FileCount
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.records.history import FileTally
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.version import VERSION
 
@@ -73,7 +73,7 @@ def disk_families(measured: Measured | None) -> Iterator[Metric]:
         yield gauge("disk_free_bytes", "Bytes that are free on the disk of the sessions.", usage.free_bytes)
 
 
-def _files(count_name: str, bytes_name: str, what: str, count: FileCount | None) -> Iterator[Metric]:
+def _files(count_name: str, bytes_name: str, what: str, count: FileTally | None) -> Iterator[Metric]:
     if count is not None:
         yield gauge(count_name, f"{what}, as of the last look.", count.files)
         yield gauge(bytes_name, f"{what}: their sizes, as of the last look.", count.bytes)

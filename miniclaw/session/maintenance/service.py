@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import partial
+from math import isfinite
 from typing import Final
 
 import trio
@@ -49,8 +50,7 @@ class CleanupService:
         on_announced: Called after a run with an announcement of expired sessions; None: no call.
 
     Attributes:
-        removes: As the argument; replaced by `change_rules`.
-        notice: As the argument; replaced by `change_rules`.
+        removes: As the argument, like `notice`; both are replaced by `change_rules`.
         next_run_at: Time at which the next run is due; None: no run is scheduled.
         last_result: The result of the last deleting run; None: none since the start.
         runs: Number of runs attempted since the start.
@@ -87,11 +87,6 @@ class CleanupService:
     def held(self) -> str:
         """The reason why the guard against mass removal held the last run; empty if it was not held, or let through."""
         return self._time.state.held
-
-    @property
-    def announcement(self) -> Announcement | None:
-        """The latest announcement of expired sessions; None: none since the start."""
-        return self.announcer.latest
 
     @property
     def due(self) -> int:
@@ -159,9 +154,7 @@ class CleanupService:
             if delay <= 0:
                 await trio.lowlevel.checkpoint()
                 return not self._idle.stopping
-            await self._idle.until(
-                trio.current_time() + (delay if delay == float("inf") else min(delay, CHECK_SECONDS))
-            )
+            await self._idle.until(trio.current_time() + (min(delay, CHECK_SECONDS) if isfinite(delay) else delay))
         return False
 
     async def _turn(self) -> None:
@@ -205,7 +198,8 @@ class CleanupService:
             would_go = bool(plan.removals) or any(
                 row.leftover.kind in {"trash", "quarantined"} for row in plan.leftovers
             )
-            count.announced(plan.sessions_scanned, counts=would_go)
+            count.scanned = plan.sessions_scanned
+            count.outcome = "announced" if would_go else None
         await tell(plan)
         if would_go:
             log.warning(
@@ -229,10 +223,9 @@ class CleanupService:
 
     async def _tell_program(self) -> None:
         announcement, self.announcer.untold = self.announcer.untold, None
-        if announcement is None or self._on_announced is None:
-            return
-        with Contained(self._could_not_tell):
-            await self._on_announced(announcement)
+        if announcement is not None and self._on_announced is not None:
+            with Contained(self._could_not_tell):
+                await self._on_announced(announcement)
 
     def _could_not_tell(self, error: BaseException) -> None:
         self.failures += 1

@@ -22,23 +22,13 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.live.locks import Lease
 from miniclaw.session.live.store import FileSessionStore
-from miniclaw.session.names import is_session_file, split_stamped
+from miniclaw.session.names import is_session_file
+from miniclaw.session.records.history import FileTally
+from miniclaw.session.removal.quarantine_files import is_quarantined
 from miniclaw.session.trash.folder import Sizes
 
 BATCH_SECONDS: Final = 0.05
 """Duration of one batch in a worker thread; other work gets its turn between batches."""
-
-
-class FileCount(Struct, frozen=True):
-    """The number and the size of the files of one kind.
-
-    Attributes:
-        files: Number of files.
-        bytes: Sum of their sizes.
-    """
-
-    files: int
-    bytes: int
 
 
 class DiskUsage(Struct, frozen=True):
@@ -52,9 +42,9 @@ class DiskUsage(Struct, frozen=True):
         problems: One message for each folder that could not be listed.
     """
 
-    sessions: FileCount | None = None
-    trash: FileCount | None = None
-    quarantine: FileCount | None = None
+    sessions: FileTally | None = None
+    trash: FileTally | None = None
+    quarantine: FileTally | None = None
     free_bytes: int | None = None
     problems: tuple[str, ...] = ()
 
@@ -79,13 +69,14 @@ class UsageMeter:
         """
         directory = self._store.directory
         problems: list[str] = []
-        sessions = await self._count(lambda: _session_sizes(directory), problems)
-        quarantine = await self._count(lambda: _quarantine_sizes(directory), problems)
+        sessions = await self._count(partial(_sizes, directory, ".", is_session_file), problems)
+        kept = partial(_sizes, directory, QUARANTINE_NAME, is_quarantined, only_files=False)
+        quarantine = await self._count(kept, problems)
         trash = await self._count(self._store.trash.sizes, problems)
         free = await self._store.run(directory.free_disk, self._limiter)
         return DiskUsage(sessions, trash, quarantine, free, tuple(problems))
 
-    async def _count(self, sizes: Callable[[], Sizes], problems: list[str]) -> FileCount | None:
+    async def _count(self, sizes: Callable[[], Sizes], problems: list[str]) -> FileTally | None:
         count = _Count(sizes())
         try:
             while not count.complete:
@@ -96,7 +87,7 @@ class UsageMeter:
             return None
         finally:
             count.lease.leave()
-        return FileCount(count.files, count.bytes)
+        return FileTally(count.files, count.bytes)
 
 
 class _Count:
@@ -121,14 +112,6 @@ class _Count:
             if perf_counter() > end:
                 return
         self.complete = True
-
-
-def _session_sizes(directory: SessionDirectory) -> Sizes:
-    return _sizes(directory, ".", is_session_file)
-
-
-def _quarantine_sizes(directory: SessionDirectory) -> Sizes:
-    return _sizes(directory, QUARANTINE_NAME, lambda name: split_stamped(name) is not None, only_files=False)
 
 
 def _sizes(

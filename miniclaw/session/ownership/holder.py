@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import fcntl
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +23,7 @@ from msgspec import Struct
 from miniclaw.clock import machine_boot
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, READ_FLAGS, opened, store_errors
 from miniclaw.session.disk.syscalls import OsCalls
+from miniclaw.session.ownership.process import is_alive
 from miniclaw.session.types import AwareDatetime
 
 LOCK_NAME: Final = ".lock"
@@ -59,14 +59,12 @@ class Holder(Struct, frozen=True):
         return "another process" if self.pid is None else f"process {self.pid}"
 
     def __str__(self) -> str:
-        state = ", stopping" if self.stopping else ""
-        return f"{self.who}{state}" if self.since is None else f"{self.who}, since {_time(self.since)}{state}"
+        since = "" if self.since is None else f", since {self.since:%Y-%m-%d %H:%M:%S %Z}"
+        return f"{self.who}{since}{', stopping' if self.stopping else ''}"
 
 
 def is_running(holder: Holder) -> bool:
     """Return whether the process that `.lock` names runs on this machine; used where nothing can be locked."""
-    from miniclaw.session.ownership.process import is_alive  # noqa: PLC0415 - start-up time: few file systems have no locks
-
     return holder.pid is not None and holder.boot == machine_boot() != "" and is_alive(holder.pid)
 
 
@@ -85,7 +83,8 @@ def find_holder(fs: OsCalls, dir_fd: int, path: Path) -> Holder | None:
         StoreIOError: The locks cannot be probed.
     """
     with store_errors(path / LOCK_NAME, "look at"):
-        is_directory_locked = _is_directory_locked(fs, dir_fd)
+        with opened(fs, ".", DIRECTORY_FLAGS, dir_fd=dir_fd) as fd:
+            is_directory_locked = _is_locked(fs, fd)
         if is_directory_locked:
             return read_holder(fs, dir_fd)
         with suppress(FileNotFoundError), opened(fs, LOCK_NAME, READ_FLAGS, dir_fd=dir_fd) as fd:
@@ -104,11 +103,6 @@ def read_holder(fs: OsCalls, dir_fd: int) -> Holder:
             return _decode_holder(fs.read(fd, _READ_BYTES))
     except OSError:
         return Holder()
-
-
-def _is_directory_locked(fs: OsCalls, dir_fd: int) -> bool | None:
-    with opened(fs, ".", DIRECTORY_FLAGS, dir_fd=dir_fd) as fd:
-        return _is_locked(fs, fd)
 
 
 def _is_locked(fs: OsCalls, fd: int) -> bool | None:
@@ -131,7 +125,3 @@ def _decode_holder(text: bytes) -> Holder:
         return _decode(text.partition(b"\n")[0])
     except (ValueError, RecursionError):
         return Holder()
-
-
-def _time(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S %Z}"

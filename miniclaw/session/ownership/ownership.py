@@ -109,7 +109,9 @@ class Ownership:
                 self._directory_lock = self._lock_directory()
                 with store_errors(self._path / LOCK_NAME, "lock"):
                     self._file_lock, is_locked = self._lock_file()
-                self._tell_what_is_not_locked(is_locked)
+                if not is_locked or self._directory_lock == _NOT_LOCKED:
+                    event = NO_LOCK if self._goes_by_text else NO_DIRECTORY_LOCK if is_locked else NO_FILE_LOCK
+                    log.warning(event, path=str(self._path))
             except BaseException:
                 self._release()
                 raise
@@ -176,12 +178,7 @@ class Ownership:
             return _NOT_LOCKED
 
     def _lock_file(self) -> tuple[int, bool]:
-        """Return a descriptor of `.lock`, with this process's name in it, and whether it could be locked.
-
-        Raises:
-            WorkspaceHeldError: Another process has locked it, or is named in it where nothing can be locked.
-            OSError: It cannot be locked, although the file system has locks.
-        """
+        """Return a descriptor of `.lock`, with this process's name in it, and whether it could be locked."""
         for _ in range(_TRIES):
             fd = open_or_create(self._fs, LOCK_NAME, _LOCK_FLAGS, dir_fd=self._dir_fd)
             try:
@@ -202,11 +199,7 @@ class Ownership:
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
     def _refuse_if_anothers(self) -> None:
-        """Raise if `.lock` names another owner that is still there.
-
-        Raises:
-            WorkspaceHeldError: It names a process that runs, or another `Ownership` of this process.
-        """
+        """Raise `WorkspaceHeldError` if `.lock` names a process that runs, or another `Ownership` of this process."""
         holder = read_holder(self._fs, self._dir_fd)
         if holder.pid != os.getpid():
             is_held = is_running(holder)
@@ -214,11 +207,6 @@ class Ownership:
             is_held = any(other is not self and other._since == holder.since for other in list(_taken))
         if is_held:
             raise self._held()
-
-    def _tell_what_is_not_locked(self, is_file_locked: bool) -> None:
-        event = NO_LOCK if self._goes_by_text else NO_DIRECTORY_LOCK if is_file_locked else NO_FILE_LOCK
-        if not (is_file_locked and self._directory_lock != _NOT_LOCKED):
-            log.warning(event, path=str(self._path))
 
     def _is_in_place(self, fd: int) -> bool:
         try:
@@ -234,10 +222,9 @@ class Ownership:
         return (holder.pid, holder.since) == (self._process.pid, self._since)
 
     def _introduce(self, fd: int) -> None:
-        """Write the id and state of this process into `.lock`.
+        """Write the id and state of this process into `.lock`, unless the file has a second hard link.
 
         A failure is ignored, because the lock holds without the text: on a full disk, where a cleanup is needed most.
-        A file with a second hard link is not written.
         """
         told: dict[str, object] = {"pid": os.getpid(), "since": self._since}
         if self._stopping:

@@ -7,11 +7,12 @@ foreign entries: they are in no session's place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Self
 
 from miniclaw.errors import StoreError
 from miniclaw.loggers import get_logger
@@ -44,9 +45,6 @@ _MORE: Final = {
 }
 _WARNINGS: Final = frozenset({_AHEAD, _UNFINISHED})  # the others are ERRORs
 
-_Named: TypeAlias = Mapping[str, Set[tuple[str, str]]]
-"""Event -> the files of a run, each with the reason."""
-
 log = get_logger("miniclaw.session.cleanup")
 
 
@@ -59,43 +57,31 @@ class CleanupLog:
 
     def __init__(self, sessions_dir: Path) -> None:
         self._sessions_dir = sessions_dir
-        self._before: _Named = {}
+        # Event -> the files of a run, each with the reason: of the last run, and of the one under way.
+        self._before: dict[str, set[tuple[str, str]]] = {}
+        self._found: dict[str, set[tuple[str, str]]] = {}
+        self._named: Counter[str] = Counter()
+        self._counted: dict[str, list[str]] = {}
 
     @contextmanager
-    def run(self) -> Iterator[RunLog]:
-        """Log one run, for a block. Runs do not overlap."""
-        run = RunLog(self._sessions_dir, self._before)
+    def run(self) -> Iterator[Self]:
+        """Log one run, for a block; at its end, log the number of files that were only counted. Runs do not overlap."""
+        self._found, self._named, self._counted = {}, Counter(), {}
         try:
-            yield run
+            yield self
         finally:
-            self._before = run.end()
-
-
-class RunLog:
-    """The log of one run."""
-
-    def __init__(self, sessions_dir: Path, before: _Named) -> None:
-        self._sessions_dir = sessions_dir
-        self._before = before
-        self._found: dict[str, set[tuple[str, str]]] = {}
-        self._named: dict[str, int] = {}
-        self._counted: dict[str, list[str]] = {}
+            for event, keys in self._counted.items():
+                _level_of(event)(_MORE[event], more=len(keys), first=keys[:MOST_IN_LINE])
+            self._before = self._found
 
     def _name_or_count(self, event: str, key: str, why: str, /, **fields: object) -> None:
         """Log an event about one file, or count it."""
         self._found.setdefault(event, set()).add((key, why))
-        named = self._named.get(event, 0)
-        if named == MOST_NAMED or (key, why) in self._before.get(event, ()):
+        if self._named[event] == MOST_NAMED or (key, why) in self._before.get(event, ()):
             self._counted.setdefault(event, []).append(key)
             return
-        self._named[event] = named + 1
+        self._named[event] += 1
         _level_of(event)(event, **fields)
-
-    def end(self) -> _Named:
-        """Log the number of files that were counted, and return the files that the next run need not name."""
-        for event, keys in self._counted.items():
-            _level_of(event)(_MORE[event], more=len(keys), first=keys[:MOST_IN_LINE])
-        return self._found
 
     def problems(self, plan: CleanupPlan) -> None:
         """Log the files that cannot be judged as sessions, and the sessions ahead of the clock."""

@@ -105,29 +105,16 @@ def move_in(directory: SessionDirectory, earlier: EarlierFolders) -> None:
 
 
 class _EarlierFolder(Struct):
-    """One folder of an earlier version, to be emptied.
-
-    Attributes:
-        directory: The sessions directory to which its content belongs.
-        folder: The folder.
-        may_be_shared: See `EarlierFolders`.
-        files: Hidden folder -> the files that belong there, once they are listed.
-        moved: Hidden folder -> the number of files moved there.
-    """
+    """One folder of an earlier version, to be emptied into a sessions directory."""
 
     directory: SessionDirectory
     folder: Folder
-    may_be_shared: bool
-    files: dict[str, list[str]] = field(default_factory=dict)
-    moved: dict[str, int] = field(default_factory=dict)
+    may_be_shared: bool  # as in `EarlierFolders`
+    files: dict[str, list[str]] = field(default_factory=dict)  # hidden folder -> the files that belong there
+    moved: dict[str, int] = field(default_factory=dict)  # hidden folder -> the number of files moved there
 
     def empty(self) -> None:
-        """Move all files of ours, and delete the folder if it is empty then.
-
-        Raises:
-            OSError: The folder cannot be listed, or a folder cannot be synced; files not yet moved are unchanged.
-            StoreError: A folder cannot be opened or made; likewise.
-        """
+        """Move all files of ours, and delete the folder if it is empty then; an error leaves the rest unchanged."""
         if not self.folder.is_there():
             return  # it was emptied by an earlier start, or never made
         fs, path = self.directory.fs, self.folder.path
@@ -210,11 +197,7 @@ class _EarlierFolder(Struct):
 
 
 def _move_entry(move: FolderMove, name: str) -> None:
-    """Move an entry of the trash under its name or, if another entry has it, under one derived from its content.
-
-    Raises:
-        OSError: The entry is not moved.
-    """
+    """Move an entry of the trash under its name or, if another entry has it, under one derived from its content."""
     if _put(move, name, name):
         return
     stem = name[: -len("00000000" + SUFFIX)]
@@ -234,11 +217,7 @@ def _put(move: FolderMove, name: str, new_name: str) -> bool:
 
 
 def _move_state(move: FolderMove, name: str) -> None:
-    """Move a file of the services, merge it into the existing one, or drop it.
-
-    Raises:
-        OSError: The file is not moved.
-    """
+    """Move a file of the services, merge it into the existing one, or drop it."""
     if name not in _DROPPED:
         if not move.is_taken(name):
             move.put(name, name)

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from miniclaw.session.entries import Leftover, LeftoverRemoval
-from miniclaw.session.records.cleanup_log import RunLog
+from miniclaw.session.records.cleanup_log import CleanupLog
 from miniclaw.session.records.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
 from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.notice import DueSession
@@ -103,7 +103,7 @@ class Progress:
         due: Sessions that are announced, those that it removes among them.
     """
 
-    def __init__(self, plan: CleanupPlan, log: RunLog) -> None:
+    def __init__(self, plan: CleanupPlan, log: CleanupLog) -> None:
         self.plan = plan
         self.announced = self.due = 0
         self._log = log

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias, get_args
 
+from msgspec import Struct
+
 from miniclaw.clock import Now, utc_now
 from miniclaw.session.entries import LeftoverKind
 from miniclaw.session.records.result import CleanupResult
@@ -87,29 +89,24 @@ class SaveStats:
         return None if self._last_saved is None else max(0.0, self._monotonic() - self._last_saved)
 
 
-class RunCount:
-    """The count of one cleanup. A run that ends without a report counts as interrupted."""
+class RunCount(Struct):
+    """The count of one cleanup. A run that ends without a report counts as interrupted.
 
-    def __init__(self) -> None:
-        self.outcome: RunOutcome | None = "interrupted"  # None: not counted
-        self.result: CleanupResult | None = None
-        self.scanned = 0
+    Attributes:
+        outcome: Its outcome; None: it is not counted, because the run only announced and found nothing.
+        result: Its result; None: it has none.
+        scanned: Session files examined.
+    """
+
+    outcome: RunOutcome | None = "interrupted"
+    result: CleanupResult | None = None
+    scanned: int = 0
 
     def done(self, result: CleanupResult) -> None:
         """Report the result of the run."""
         self.result = result
         self.scanned = result.sessions_scanned
         self.outcome = "held" if result.held else "interrupted" if result.interrupted else "removed"
-
-    def announced(self, scanned: int, *, counts: bool) -> None:
-        """Report a complete run that only announced.
-
-        Args:
-            scanned: Session files examined.
-            counts: False if it found nothing to announce; then no outcome is counted.
-        """
-        self.scanned = scanned
-        self.outcome = "announced" if counts else None
 
 
 class CleanupStats:
@@ -149,22 +146,21 @@ class CleanupStats:
             run.outcome = "failed"
             raise
         finally:
-            self._count(run, self._monotonic() - began)
-
-    def _count(self, run: RunCount, seconds: float) -> None:
-        if run.outcome is not None:
-            self.runs[run.outcome] += 1
-        self.last_run_at = self._clock()
-        self.last_duration_seconds = seconds
-        self.last_scanned = run.scanned
-        if run.result is not None:
-            self.problems = run.result.problems()
-            self.gone(run.result.removed_by_reason, run.result.leftovers_removed, run.result.bytes_freed)
+            if run.outcome is not None:
+                self.runs[run.outcome] += 1
+            self.last_run_at = self._clock()
+            self.last_duration_seconds = self._monotonic() - began
+            self.last_scanned = run.scanned
+            if run.result is not None:
+                self.problems = run.result.problems()
+                self.gone(run.result.removed_by_reason, run.result.leftovers_removed, run.result.bytes_freed)
 
     def gone(self, reasons: Mapping[str, int], leftovers: Mapping[str, int], bytes_freed: int) -> None:
         """Count removals, by reason and by kind."""
-        _add(self.removed, reasons)
-        _add(self.leftovers, leftovers)
+        for counts, more in ((self.removed, reasons), (self.leftovers, leftovers)):
+            for label, count in more.items():
+                known = label if label in counts else OTHER
+                counts[known] = counts.get(known, 0) + count
         self.bytes_freed += max(0, bytes_freed)
 
 
@@ -174,9 +170,3 @@ class SessionStats:
     def __init__(self, clock: Now = utc_now) -> None:
         self.saves = SaveStats(clock)
         self.cleanups = CleanupStats(clock)
-
-
-def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
-    for label, count in more.items():
-        known = label if label in counts else OTHER
-        counts[known] = counts.get(known, 0) + count
