@@ -86,7 +86,7 @@ def test_commands_that_root_runs_leave_nothing_of_roots(home: Path) -> None:
 
 def test_gateway_that_root_runs_leaves_nothing_of_roots_and_answers_its_person(home: Path) -> None:
     """Also its socket is the person's, who can ask it, and who can start a gateway when it is gone."""
-    gateway = GatewayProcess(home, "http://127.0.0.1:9")
+    gateway = GatewayProcess(home, "http://127.0.0.1:9", forked=False)
     os.chown(home / "config.toml", UID, GID)
     (home / "log").touch()
     os.chown(home / "log", UID, GID)

@@ -19,12 +19,12 @@ from tests.fakes.states import UP_FOR_LONG, remember_run
 
 def _status(program: Program) -> tuple[dict[str, str], Any]:
     """Return what is shown, by its labels, and what the JSON says."""
-    result = program.run_python(UP_FOR_LONG, "status")
+    result = program.run_prepared(UP_FOR_LONG, "status")
     assert result.code == 0, result
     assert all("was not seen" in line for line in result.err.splitlines()), result  # of an owner without a socket
     assert len(result.lines) <= 24  # a screen
     shown = {line[:14].strip(): line[14:] for line in result.lines}
-    return shown, program.run_python(UP_FOR_LONG, "status", "--json").json
+    return shown, program.run_prepared(UP_FOR_LONG, "status", "--json").json
 
 
 def test_status_of_a_fresh_machine_is_no_error_and_makes_nothing(program: Program) -> None:

@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from miniclaw.admin.client.client import GatewayClient
 from miniclaw.web.access.token import TOKEN_NAME
 from tests.fakes.bot_api import TOKEN
 from tests.fakes.patience import PATIENCE_SECONDS
+from tests.fakes.program import CALL
+from tests.fakes.starter import Started, can_start, starter
 from tests.fakes.states import UP_FOR_LONG
 
 TOKEN_VARIABLE = "MINICLAW_TEST_BOT_TOKEN"  # noqa: S105 - the variable's name
@@ -30,16 +32,18 @@ class GatewayProcess:
         home: Where it lives; must not exist yet, or hold sessions only.
         model_url: Where its model's server is; None: the home has its configuration already.
         more_config: Behind the table of the model in its configuration.
+        forked: False for an interpreter of its own: what it needs and shows is its own, then.
 
     Attributes:
         url: Where it is served; the same after a restart.
     """
 
-    def __init__(self, home: Path, model_url: str | None = None, more_config: str = "") -> None:
+    def __init__(self, home: Path, model_url: str | None = None, more_config: str = "", *, forked: bool = True) -> None:
         self.home = home
+        self._forked = forked and can_start({})
         self.environment: Mapping[str, str] = os.environ | {"MINICLAW_HOME": str(home), TOKEN_VARIABLE: TOKEN}
         self._port = 0
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | Started | None = None
         self.url = ""
         if model_url is None:
             return
@@ -53,33 +57,36 @@ class GatewayProcess:
         return self._process.pid
 
     def start(self) -> None:
-        with (self.home / "log").open("a") as log:
-            process = self._process = subprocess.Popen(
-                [sys.executable, "-c", UP_FOR_LONG, "gateway", "--port", str(self._port)],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=self.environment,
-            )
-        assert process.stdout is not None
-        readable, _, _ = select.select([process.stdout], [], [], TIMEOUT_SECONDS)
-        line = process.stdout.readline() if readable else ""
+        reading, writing = os.pipe()
+        with open(reading) as said:
+            with open(writing, "wb") as out, (self.home / "log").open("a") as log, open(os.devnull) as stdin:
+                self._process = self._start([stdin.fileno(), out.fileno(), log.fileno()])
+            readable, _, _ = select.select([said], [], [], TIMEOUT_SECONDS)
+            line = said.readline() if readable else ""
         match = re.search(r"http://127\.0\.0\.1:(\d+)", line)
         assert match, f"{line!r}; {self.log}"
         self._port, self.url = int(match[1]), match[0]
+
+    def _start(self, streams: Sequence[int]) -> subprocess.Popen[bytes] | Started:
+        args = ["gateway", "--port", str(self._port)]
+        if self._forked:
+            return starter().start(args, self.environment, streams, prepared_by=UP_FOR_LONG)
+        stdin, stdout, stderr = streams
+        return subprocess.Popen(
+            [sys.executable, "-c", f"{UP_FOR_LONG}{CALL}", *args],
+            stdin=stdin, stdout=stdout, stderr=stderr, env=self.environment,
+        )  # fmt: skip
 
     def end(self, number: int) -> int:
         """End it by a signal; return its exit code."""
         process, self._process = self._process, None
         if process is None:
             return 0
-        assert process.stdout is not None
-        with process:
-            process.send_signal(number)
-            try:
-                return process.wait(TIMEOUT_SECONDS)
-            finally:
-                process.kill()  # without effect on one that has ended
+        process.send_signal(number)
+        try:
+            return process.wait(TIMEOUT_SECONDS)
+        finally:
+            process.kill()  # without effect on one that has ended
 
     def kill(self) -> None:
         self.end(signal.SIGKILL)

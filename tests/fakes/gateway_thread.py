@@ -109,6 +109,10 @@ class GatewayProgram(Program):
         with self._gateway(args):
             return super().run(*args, stdin=stdin, **environment)
 
+    def run_prepared(self, prepared_by: str, *args: str) -> Result:
+        with self._gateway(args):
+            return super().run_prepared(prepared_by, *args)
+
     def run_python(self, script: str, *args: str) -> Result:
         with self._gateway(args):
             return super().run_python(script, *args)

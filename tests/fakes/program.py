@@ -22,6 +22,9 @@ TIMEOUT_SECONDS = PATIENCE_SECONDS
 
 TERMINAL_COLUMNS = 80
 
+CALL = "from miniclaw.cli import main; main()"
+"""The program, as the end of a script."""
+
 # Makes the pseudo-terminal the controlling one, so that Ctrl-C typed on it is a signal, and becomes the program.
 _ON_TERMINAL = """
 import fcntl, os, sys, termios
@@ -91,12 +94,24 @@ class Program:
         data = stdin.encode() if isinstance(stdin, str) else stdin
         if not can_start(environment):
             return self._run(["-m", "miniclaw", *args], data, environment)
-        code, out, err = starter().run(args, self._environment(environment), data, TIMEOUT_SECONDS)
-        return Result(code, out.decode(), err.decode())
+        return self._run_forked(args, data, environment)
+
+    def run_prepared(self, prepared_by: str, *args: str) -> Result:
+        """Run to the end, as `run`, after some Python in the same process, which has imported everything already."""
+        if not can_start({}):
+            return self.run_python(f"{prepared_by}\n{CALL}", *args)
+        return self._run_forked(args, b"", {}, prepared_by)
 
     def run_python(self, script: str, *args: str) -> Result:
         """Run a script with these arguments, as `run`; it may prepare the process and then call the program."""
         return self._run(["-c", script, *args], b"", {})
+
+    def _run_forked(
+        self, args: Sequence[str], stdin: bytes, environment: dict[str, str], prepared_by: str = ""
+    ) -> Result:
+        environment = self._environment(environment)
+        code, out, err = starter().run(args, environment, stdin, TIMEOUT_SECONDS, prepared_by=prepared_by)
+        return Result(code, out.decode(), err.decode())
 
     def _run(self, args: list[str], stdin: bytes, environment: dict[str, str]) -> Result:
         done = subprocess.run(
@@ -152,7 +167,7 @@ def refusing_rename(name: str) -> str:
         f"    if source == {name!r}: raise OSError(1, 'Operation not permitted')\n"
         "    return rename(source, *args, **kwargs)\n"
         "os.rename = refuse\n"
-        "from miniclaw.cli import main; main()"
+        f"{CALL}"
     )
 
 

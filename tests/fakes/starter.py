@@ -68,11 +68,15 @@ class Started:
                 self._code = os.waitstatus_to_exitcode(int(self._told.readline()))
         return self._code
 
-    def kill(self) -> None:
-        """Kill it, if it has not ended."""
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, if it has not ended."""
         if self._code is None:
             with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it, if it has not ended."""
+        self.send_signal(signal.SIGKILL)
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -104,7 +108,13 @@ class Starter:
         atexit.register(self._end, os.getpid())
 
     def start(
-        self, args: Sequence[str], environment: Mapping[str, str], streams: Sequence[int], *, terminal: bool = False
+        self,
+        args: Sequence[str],
+        environment: Mapping[str, str],
+        streams: Sequence[int],
+        *,
+        terminal: bool = False,
+        prepared_by: str = "",
     ) -> Started:
         """Start the program.
 
@@ -113,8 +123,15 @@ class Starter:
             environment: All of its environment variables.
             streams: The descriptors that become its standard streams.
             terminal: Whether the first of them is to be its controlling terminal.
+            prepared_by: Python that is run in its process before.
         """
-        request = {"args": list(args), "environment": dict(environment), "cwd": os.getcwd(), "terminal": terminal}
+        request = {
+            "args": list(args),
+            "environment": dict(environment),
+            "cwd": os.getcwd(),
+            "terminal": terminal,
+            "prepared_by": prepared_by,
+        }
         data = json.dumps(request).encode()
         assert len(data) < _MAX_REQUEST_BYTES
         reading, writing = os.pipe()
@@ -124,7 +141,13 @@ class Starter:
         return Started(open(reading, "rb"))
 
     def run(
-        self, args: Sequence[str], environment: Mapping[str, str], data: bytes, timeout: float
+        self,
+        args: Sequence[str],
+        environment: Mapping[str, str],
+        data: bytes,
+        timeout: float,
+        *,
+        prepared_by: str = "",
     ) -> tuple[int, bytes, bytes]:
         """Run the program to the end, with pipes for its standard streams.
 
@@ -133,6 +156,7 @@ class Starter:
             environment: As of `start`.
             data: Its standard input.
             timeout: How many seconds it may take.
+            prepared_by: As of `start`.
 
         Returns:
             Its exit code, its standard output and its standard error.
@@ -141,7 +165,7 @@ class Starter:
             TimeoutExpired: It did not end; it is killed then.
         """
         (stdin, feeding), (showing, out), (telling, err) = os.pipe(), os.pipe(), os.pipe()
-        process = self.start(args, environment, [stdin, out, err])
+        process = self.start(args, environment, [stdin, out, err], prepared_by=prepared_by)
         for fd in (stdin, out, err):
             os.close(fd)
         with ThreadPoolExecutor(3) as pool:
@@ -240,6 +264,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     sys.stderr = _stream(2, "w", sys.stderr, buffering=1)
     sys.argv[:] = ["", *request["args"]]
     gc.enable()
+    exec(request["prepared_by"], {"__name__": "__main__"})  # noqa: S102 - a test's own text
     runpy.run_module("miniclaw", run_name="__main__", alter_sys=True)
 
 

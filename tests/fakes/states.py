@@ -19,9 +19,8 @@ UP_FOR_LONG: Final = (
     "from miniclaw.clock import SystemClock\n"
     "boottime = SystemClock.boottime\n"
     "SystemClock.boottime = lambda self: boottime(self) + 3600\n"
-    "from miniclaw.cli import main; main()"
 )
-"""The program, as `Program.run_python` takes it, on a machine that was not started just now: no run is put off."""
+"""Prepares a process for a machine that was not started just now: no run is put off."""
 
 
 def remember_run(

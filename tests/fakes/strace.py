@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.fakes.program import Program, Result
+from tests.fakes.program import CALL, Program, Result
 from tests.fakes.states import UP_FOR_LONG
 
 TIMEOUT_SECONDS = 60
@@ -57,7 +57,7 @@ class Straced(Program):
     def _command(self, *options: str, args: tuple[str, ...]) -> list[str]:
         strace = ["strace", "-f", "-y", "-qq", "-s", "4096", "-o", str(self._log_path), *options]
         # As a command it is the same; a gateway puts its first cleanup off where the machine was started just now.
-        return [*strace, sys.executable, "-c", UP_FOR_LONG, *args]
+        return [*strace, sys.executable, "-c", f"{UP_FOR_LONG}{CALL}", *args]
 
     def _environment(self, overrides: dict[str, str]) -> dict[str, str]:
         # A measured coverage would be a file outside of the home.

@@ -2,7 +2,7 @@
 
 The real runtime works in real threads on real files; trio runs in a thread of its own on a clock moved by hand. The
 model keeps, per chat, what memory must hold and what the disk must hold, and both are compared after every step.
-A failure prints the steps; the seed is in the test's name. `MINICLAW_SOAK` multiplies the examples. What the search may
+A failure prints the steps; the seed is in the test's name. `MINICLAW_SOAK` multiplies the examples, from 125 a seed. What the search may
 or may not draw, a test of its own does step by step: that something is removed, restored, quarantined, and crashes.
 """
 
@@ -38,8 +38,8 @@ from tests.fakes.snapshots import SnapshotOs
 SOAK = int(os.environ.get("MINICLAW_SOAK", "1"))
 SHARDS = 4  # tests that xdist spreads over the cores
 POOR_SHARDS = 2  # and on a file system that can little more than rename
-EXAMPLES = 125 * SOAK
-POOR_EXAMPLES = 50 * SOAK
+EXAMPLES = 50 if SOAK == 1 else 125 * SOAK
+POOR_EXAMPLES = 20 if SOAK == 1 else 50 * SOAK
 STEPS = 30
 TICK = timedelta(seconds=30)
 

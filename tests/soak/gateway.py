@@ -267,7 +267,7 @@ async def soak_gateway(minutes: float, seed: str, home: Path) -> Account:
     async with open_model_server(model.answer) as server, open_bot_api() as api:
         model.requests = server.requests
         more = _MODEL_TIMES + telegram_config(api.api_base, *BOT_USERS) + _SESSION_CONFIG
-        gateway = GatewayProcess(home, server.base_url, more)
+        gateway = GatewayProcess(home, server.base_url, more, forked=False)
         staying, going = furnish(gateway.sessions_dir, minutes)
         await trio.to_thread.run_sync(gateway.start)
         soak = Soak(gateway, api, account, seed)

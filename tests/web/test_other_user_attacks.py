@@ -35,7 +35,7 @@ def gateway() -> Iterator[GatewayProcess]:
             directory.mkdir()
             directory.chmod(0o777)
         write_session(home / "workspace" / "sessions", "web_main", datetime.now(UTC))
-        gateway = GatewayProcess(home, "http://127.0.0.1:1/v1")
+        gateway = GatewayProcess(home, "http://127.0.0.1:1/v1", forked=False)
         before = os.umask(0)
         try:
             gateway.start()
