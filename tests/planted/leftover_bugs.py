@@ -13,6 +13,7 @@ from tests.planted.bug import (
     RELOCATION,
     RESTORE,
     TRASH,
+    UNLINK,
     Bug,
     Change,
     bug_of_one,
@@ -45,9 +46,8 @@ LEFTOVER_BUGS: Final = (
         "session/test_trash.py",
     ),
     bug_of_one(
-        "links in the trash removed as entries", "emptying the trash removes what is no entry", TRASH,
-        "            if problem := why_no_session_file(status.st_mode):\n                return TrashRemoval(",
-        "            if problem := \"\":\n                return TrashRemoval(",
+        "links in the trash removed as entries", "emptying the trash removes what is no entry", UNLINK,
+        "    if problem := why_no_session_file(status.st_mode):\n        raise StoreError(problem)\n", "",
         "session/test_trash.py",
     ),
     Bug(

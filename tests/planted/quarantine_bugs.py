@@ -66,7 +66,7 @@ QUARANTINE_BUGS: Final[tuple[Bug, ...]] = (
     ),
     bug_of_one(
         "copies of files that stay kept", "a file is in quarantine and in the trash", QUARANTINE_REMOVAL,
-        "for key, copy in self._copies.items() if key not in removed]", "for key, copy in self._copies.items() if False]",
+        "for key in self._copies.prepared if key not in self._unlinked]", "for key in self._copies.prepared if False]",
         "session/test_quarantine_removal.py",
     ),
     bug_of_one(

@@ -25,23 +25,22 @@ RULE_BUGS: Final = (
     Bug(
         "trash committed after the unlink", "a crash in between leaves a session neither here nor there",
         (
-            Change(REMOVAL, "            self._trash.commit(list(self._copies.values()))\n", "            pass\n"),
+            Change(REMOVAL, "            self._copies.commit()\n", "            pass\n"),
             Change(
                 REMOVAL, "            self._remember(captured)\n",
-                "            self._remember(captured)\n            if self._trash is not None:\n"
-                "                self._trash.commit(list(self._copies.values()))\n",
+                "            self._remember(captured)\n            self._copies.commit()\n",
             ),
         ),
         ("session/test_durability_order.py",),
     ),
     bug_of_one(
         "trash not committed", "what was to go to the trash is gone for good", REMOVAL,
-        "            self._trash.commit(list(self._copies.values()))\n", "            pass\n",
+        "            self._copies.commit()\n", "            pass\n",
         "session/test_removal_trash.py",
     ),
     bug_of_one(
         "trash entry kept of a refused session", "a live session lies in the trash as well", REMOVAL,
-        "        self._abandon([key for key in self._copies if key not in going])\n", "",
+        "        self._copies.abandon([key for key in self._copies.prepared if key not in going])\n", "",
         "session/test_removal_trash.py",
     ),
     bug_of_one(

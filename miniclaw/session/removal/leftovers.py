@@ -21,14 +21,14 @@ from miniclaw.errors import SessionFileError, StoreError, StoreIOError
 from miniclaw.loggers import get_logger
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, TEMPORARY_PREFIX, opened
 from miniclaw.session.disk.directories import why_no_session_file
-from miniclaw.session.disk.syscalls import OsCalls
+from miniclaw.session.disk.unlink import unlink_all, unlink_file
 from miniclaw.session.entries import Leftover, LeftoverKind, LeftoverRemoval, ProblemFile, modified_at
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantine
 from miniclaw.session.files.stranded import BATCH_PREFIX, WORK_NAME
 from miniclaw.session.names import SUFFIX, is_channel, is_session_file, split_stamped
 from miniclaw.session.removal.quarantine_files import is_quarantined, list_quarantined, read_header
-from miniclaw.session.removal.quarantine_removal import NOT_OURS, leftover_of, remove_quarantined, synced
+from miniclaw.session.removal.quarantine_removal import NOT_OURS, leftover_of, remove_quarantined
 from miniclaw.session.removal.transaction import TrashOrder
 from miniclaw.session.trash.trash import Trash
 
@@ -185,7 +185,7 @@ def remove_leftovers(
         if kind == "quarantined":
             removals = remove_quarantined(directory, group, trash=trash, order=order)
         elif kind == "temporary":
-            removals = _unlink_all(directory, group)
+            removals = _unlink_temporary(directory, group)
         elif kind == "legacy":
             removals = [_move(directory, leftover) for leftover in group]
         elif kind == "trash":
@@ -197,33 +197,16 @@ def remove_leftovers(
     return [results[place] for place in range(len(leftovers))]
 
 
-def _unlink_all(directory: SessionDirectory, leftovers: list[Leftover]) -> list[LeftoverRemoval]:
-    """Unlink temporary files."""
-    fs = directory.fs
-    try:
-        with opened(fs, WORK_NAME, DIRECTORY_FLAGS, dir_fd=directory.fd) as fd:
-            removals = [_unlink(fs, fd, leftover) for leftover in leftovers]
-            return synced(fs, fd, removals)
-    except FileNotFoundError:
-        return [LeftoverRemoval(leftover, "vanished") for leftover in leftovers]
-    except OSError as error:
-        reason = f"could not open {directory.path / WORK_NAME}: {error.strerror}"
-        return [LeftoverRemoval(leftover, "failed", reason=reason) for leftover in leftovers]
+def _unlink_temporary(directory: SessionDirectory, leftovers: list[Leftover]) -> list[LeftoverRemoval]:
+    def unlink(folder: int, name: str) -> int:
+        if not _is_temporary(name):
+            raise StoreError(NOT_OURS)
+        return unlink_file(directory.fs, name, dir_fd=folder)
 
-
-def _unlink(fs: OsCalls, fd: int, leftover: Leftover) -> LeftoverRemoval:
-    if not _is_temporary(leftover.key):
-        return LeftoverRemoval(leftover, "failed", reason=NOT_OURS)
-    try:
-        status = fs.stat(leftover.key, dir_fd=fd)
-        if problem := why_no_session_file(status.st_mode):
-            return LeftoverRemoval(leftover, "failed", reason=problem)
-        fs.unlink(leftover.key, dir_fd=fd)
-    except FileNotFoundError:
-        return LeftoverRemoval(leftover, "vanished")
-    except OSError as error:
-        return LeftoverRemoval(leftover, "failed", reason=f"could not remove it: {error.strerror}")
-    return LeftoverRemoval(leftover, "removed", status.st_size if status.st_nlink == 1 else 0)
+    work = opened(directory.fs, WORK_NAME, DIRECTORY_FLAGS, dir_fd=directory.fd)
+    names = [leftover.key for leftover in leftovers]
+    done = unlink_all(directory.fs, work, directory.path / WORK_NAME, names, unlink)
+    return [LeftoverRemoval(leftover, *each) for leftover, each in zip(leftovers, done, strict=True)]
 
 
 def _move(directory: SessionDirectory, leftover: Leftover) -> LeftoverRemoval:

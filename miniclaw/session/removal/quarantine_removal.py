@@ -11,20 +11,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
-from msgspec.structs import replace
-
 from miniclaw.errors import StoreError
-from miniclaw.session.disk.sync import sync_directory
-from miniclaw.session.disk.syscalls import OsCalls
+from miniclaw.session.disk.unlink import unlink_all
 from miniclaw.session.entries import Leftover, LeftoverRemoval, QuarantinedFile
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.files.quarantine_folder import quarantine_folder
+from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantine_folder
 from miniclaw.session.removal.quarantine_files import examine, is_quarantined, is_same_file
-from miniclaw.session.removal.transaction import TrashOrder
-from miniclaw.session.trash.entries import Prepared
+from miniclaw.session.removal.transaction import TrashCopies, TrashOrder
 from miniclaw.session.trash.trash import Trash
 
 NOT_OURS: Final = "its name is not one that miniclaw gives to such a file"
@@ -35,21 +32,6 @@ _CHANGED: Final = "it was changed since it was looked at"
 def leftover_of(file: QuarantinedFile) -> Leftover:
     """Return a file in quarantine as a leftover."""
     return Leftover("quarantined", file.id, file.size, file.since, header=file.header, readable=file.readable)
-
-
-def synced(fs: OsCalls, folder: int, removals: list[LeftoverRemoval]) -> list[LeftoverRemoval]:
-    """Sync the folder of removed files; return the removals, with ``removed`` made ``failed`` if that fails."""
-    try:
-        sync_directory(fs, folder)
-    except OSError as error:
-        reason = f"removed, but a power cut may bring it back: {error.strerror}"
-        return [
-            replace(removal, outcome="failed", bytes_freed=0, reason=reason)
-            if removal.outcome == "removed"
-            else removal
-            for removal in removals
-        ]
-    return removals
 
 
 def remove_quarantined(
@@ -73,47 +55,50 @@ def remove_quarantined(
     Raises:
         OwnershipLostError, ForkedRuntimeError: As `SessionDirectory.check_owned`; nothing was removed.
     """
-    try:
-        with quarantine_folder(directory).opened(to_change=True) as folder:
-            return _Batch(directory, folder, trash, order).run(leftovers)
-    except FileNotFoundError:
-        return [LeftoverRemoval(leftover, "vanished") for leftover in leftovers]
-    except OSError as error:
-        reason = f"could not open {quarantine_folder(directory).path}: {error.strerror}"
-        return [LeftoverRemoval(leftover, "failed", reason=reason) for leftover in leftovers]
+    batch = _Batch(directory, leftovers, TrashCopies(trash, order))
+    path = directory.path / QUARANTINE_NAME
+    done = unlink_all(directory.fs, batch.opened(), path, [leftover.key for leftover in leftovers], batch.unlink)
+    return [
+        LeftoverRemoval(leftover, *each, "" if each[0] == "vanished" else batch.entry_id(leftover.key))
+        for leftover, each in zip(leftovers, done, strict=True)
+    ]
 
 
 class _Batch:
-    def __init__(self, directory: SessionDirectory, folder: int, trash: Trash | None, order: TrashOrder | None) -> None:
+    def __init__(self, directory: SessionDirectory, leftovers: Sequence[Leftover], copies: TrashCopies) -> None:
         self._directory = directory
         self._fs = directory.fs
-        self._folder = folder
-        self._trash = trash
-        self._order = order
+        self._leftovers = {leftover.key: leftover for leftover in leftovers}
         self._judged: dict[str, os.stat_result] = {}  # key -> status of a file that may be removed
-        self._copies: dict[str, Prepared] = {}
+        self._kept: dict[str, OSError | StoreError] = {}  # key -> why its file is kept
+        self._unlinked: set[str] = set()
+        self._copies = copies
 
-    def run(self, leftovers: Sequence[Leftover]) -> list[LeftoverRemoval]:
-        staying: dict[str, LeftoverRemoval] = {}
-        for leftover in {each.key: each for each in leftovers}.values():
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """Open the folder for a block that unlinks: before it, judge the files and copy them to the trash."""
+        with quarantine_folder(self._directory).opened(to_change=True) as folder:
+            for leftover in self._leftovers.values():
+                try:
+                    self._judged[leftover.key] = status = self._judge(leftover, folder)
+                    if stat.S_ISREG(status.st_mode):  # the trash can hold nothing else
+                        self._copies.add(leftover.key, leftover.header, dir_fd=folder, from_quarantine=True)
+                except (OSError, StoreError) as error:
+                    self._kept[leftover.key] = error
             try:
-                self._judged[leftover.key] = self._judge(leftover)
-                self._copy(leftover)
-            except (OSError, StoreError) as error:
-                staying[leftover.key] = _stays(leftover, error)
-        try:
-            if self._trash is not None:
-                self._trash.commit([*self._copies.values()])
-        except StoreError as error:
-            staying |= {each.key: _stays(each, error) for each in leftovers if each.key in self._copies}
-            self._copies.clear()
-        removals = [staying.get(leftover.key) or self._remove(leftover) for leftover in leftovers]
-        removed = {removal.leftover.key for removal in removals if removal.outcome == "removed"}
-        if self._trash is not None:
-            self._trash.abandon([copy for key, copy in self._copies.items() if key not in removed])
-        return synced(self._fs, self._folder, removals)
+                self._copies.commit()
+            except StoreError as error:
+                self._kept |= dict.fromkeys(self._copies.prepared, error)
+                self._copies.prepared.clear()
+            yield folder
+            self._copies.abandon([key for key in self._copies.prepared if key not in self._unlinked])
 
-    def _judge(self, leftover: Leftover) -> os.stat_result:
+    def entry_id(self, key: str) -> str:
+        """Return the id of a file's entry in the trash; empty: it has none."""
+        copy = self._copies.prepared.get(key)
+        return copy.entry_id if copy else ""
+
+    def _judge(self, leftover: Leftover, folder: int) -> os.stat_result:
         """Return the status of a file that may be removed.
 
         Raises:
@@ -122,50 +107,29 @@ class _Batch:
         """
         if not is_quarantined(leftover.key):
             raise StoreError(NOT_OURS)
-        status = self._fs.stat(leftover.key, dir_fd=self._folder)
-        file = examine(self._directory, leftover.key, dir_fd=self._folder)
+        status = self._fs.stat(leftover.key, dir_fd=folder)
+        file = examine(self._directory, leftover.key, dir_fd=folder)
         if file is None or leftover_of(file) != leftover:
             raise StoreError(_CHANGED)
         return status
 
-    def _copy(self, leftover: Leftover) -> None:
-        trash, order = self._trash, self._order
-        is_file = stat.S_ISREG(self._judged[leftover.key].st_mode)  # the trash can hold nothing else
-        if trash is not None and order is not None and leftover.key in order.reasons and is_file:
-            self._copies[leftover.key] = trash.prepare(
-                leftover.key, leftover.header, dir_fd=self._folder, reason=order.reasons[leftover.key],
-                by=order.by, now=order.now, keep_for=order.keep_for, from_quarantine=True,
-            )  # fmt: skip
-
-    def _remove(self, leftover: Leftover) -> LeftoverRemoval:
-        try:
-            freed = self._unlink(leftover.key)
-        except (OSError, StoreError) as error:
-            return _stays(leftover, error)
-        if copy := self._copies.get(leftover.key):
-            return LeftoverRemoval(leftover, "removed", freed - copy.stored_size, entry_id=copy.entry_id)
-        return LeftoverRemoval(leftover, "removed", freed)
-
-    def _unlink(self, key: str) -> int:
-        """Unlink a file, and return the bytes freed on the disk; raises as `_judge`."""
-        status = self._fs.stat(key, dir_fd=self._folder)
+    def unlink(self, folder: int, key: str) -> int:
+        """Unlink a file unless it is kept, and return the bytes that the disk gains; raises as `_judge`."""
+        if key in self._kept:
+            raise self._kept[key]
+        status = self._fs.stat(key, dir_fd=folder)
         if not is_same_file(status, self._judged[key]):
             raise StoreError(_CHANGED)
-        if not stat.S_ISDIR(status.st_mode):
-            self._fs.unlink(key, dir_fd=self._folder)
-            return status.st_size if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else 0
-        try:
-            self._fs.rmdir(key, dir_fd=self._folder)
-        except OSError as error:
-            if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
-                raise StoreError(_NOT_EMPTY) from error
-            raise
-        return 0
-
-
-def _stays(leftover: Leftover, error: OSError | StoreError) -> LeftoverRemoval:
-    """Return the removal of a file that is kept."""
-    if isinstance(error, FileNotFoundError):
-        return LeftoverRemoval(leftover, "vanished")
-    reason = f"could not remove it: {error.strerror}" if isinstance(error, OSError) else str(error)
-    return LeftoverRemoval(leftover, "failed", reason=reason)
+        if stat.S_ISDIR(status.st_mode):
+            try:
+                self._fs.rmdir(key, dir_fd=folder)
+            except OSError as error:
+                if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise StoreError(_NOT_EMPTY) from error
+                raise
+        else:
+            self._fs.unlink(key, dir_fd=folder)
+        self._unlinked.add(key)
+        freed = status.st_size if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else 0
+        copy = self._copies.prepared.get(key)
+        return freed - copy.stored_size if copy else freed

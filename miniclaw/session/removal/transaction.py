@@ -12,7 +12,7 @@ directory · unlink · sync the folder. A session counts as removed only after t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
@@ -87,6 +87,39 @@ class TrashOrder(Struct, frozen=True):
     keep_for: timedelta
 
 
+class TrashCopies:
+    """The copies in the trash of those sessions or files of a batch that its order names.
+
+    Attributes:
+        prepared: Key -> its copy, prepared or committed.
+    """
+
+    def __init__(self, trash: Trash | None, order: TrashOrder | None) -> None:
+        self._trash = trash
+        self._order = order
+        self.prepared: dict[str, Prepared] = {}
+
+    def add(self, key: str, header: SessionHeader | None, *, dir_fd: int, from_quarantine: bool = False) -> None:
+        """Copy a file, if the order names it; arguments and errors as for `Trash.prepare`."""
+        order = self._order
+        if self._trash is not None and order is not None and key in order.reasons:
+            self.prepared[key] = self._trash.prepare(
+                key, header, dir_fd=dir_fd, reason=order.reasons[key],
+                by=order.by, now=order.now, keep_for=order.keep_for, from_quarantine=from_quarantine,
+            )  # fmt: skip
+
+    def commit(self) -> None:
+        """Turn the copies into entries; raises as `Trash.commit`."""
+        if self._trash is not None:
+            self._trash.commit(list(self.prepared.values()))
+
+    def abandon(self, keys: Iterable[str]) -> None:
+        """Withdraw the copies of files that are kept."""
+        copies = [copy for key in keys if (copy := self.prepared.pop(key, None)) is not None]
+        if self._trash is not None:
+            self._trash.abandon(copies)
+
+
 def remove_batch(
     directory: SessionDirectory,
     keys: Sequence[str],
@@ -113,7 +146,7 @@ def remove_batch(
     if not keys:
         return []
     with StagingArea(directory).taken() as (folder, fd):
-        return _Batch(directory, folder, fd, trash, order).run(keys, consent)
+        return _Batch(directory, folder, fd, TrashCopies(trash, order)).run(keys, consent)
 
 
 def remove_checked(directory: SessionDirectory, key: str, is_expected: Callable[[bytes], bool]) -> Removal:
@@ -136,23 +169,19 @@ def remove_checked(directory: SessionDirectory, key: str, is_expected: Callable[
             with store_errors(path, "read"), opened(directory.fs, key, READ_FLAGS, dir_fd=fd) as file:
                 return [is_expected(read_whole(directory.fs, file))]
 
-        (removal,) = _Batch(directory, folder, fd, None, None).run([key], consent)
+        (removal,) = _Batch(directory, folder, fd, TrashCopies(None, None)).run([key], consent)
     return removal
 
 
 class _Batch:
-    def __init__(
-        self, directory: SessionDirectory, folder: str, fd: int, trash: Trash | None, order: TrashOrder | None
-    ) -> None:
+    def __init__(self, directory: SessionDirectory, folder: str, fd: int, copies: TrashCopies) -> None:
         self._directory = directory
         self._fs = directory.fs
         self._fd = fd
         self._folder = folder
         self._path = directory.path / WORK_NAME / folder
         self._put_back: list[str] = []  # are in their places again; their captured names still exist
-        self._trash = trash
-        self._order = order
-        self._copies: dict[str, Prepared] = {}  # in the trash: prepared, then committed for the sessions to be removed
+        self._copies = copies  # prepared, then committed for the sessions to be removed
         self._refused: dict[str, str] = {}  # key -> why it cannot be copied to the trash; it is kept
         self._astray: set[str] = set()  # to be kept, but not in their places; maybe still captured
 
@@ -167,7 +196,7 @@ class _Batch:
             results = {key: self._keep(key, row) for key, row in captured.items() if key not in going}
             results |= self._discard({key: sound[key] for key in going})
             self._remember(captured)
-            self._abandon([key for key in going if results[key].outcome == "failed" and key not in self._astray])
+            self._copies.abandon([key for key in going if results[key].outcome == "failed" and key not in self._astray])
         return [results[key] for key in keys]
 
     def _copy(self, row: StoredSession) -> bool:
@@ -176,35 +205,21 @@ class _Batch:
         The copy is made before consent is asked, because it takes a while, and nothing may come between consent and
         unlinking.
         """
-        order, trash = self._order, self._trash
-        if order is None or trash is None or row.key not in order.reasons:
-            return True
         try:
-            self._copies[row.key] = trash.prepare(
-                row.key, row.header, dir_fd=self._fd,
-                reason=order.reasons[row.key], by=order.by, now=order.now, keep_for=order.keep_for,
-            )  # fmt: skip
+            self._copies.add(row.key, row.header, dir_fd=self._fd)
         except StoreError as error:
             self._refused[row.key] = str(error)
         return row.key not in self._refused
 
     def _commit(self, going: list[str]) -> list[str]:
         """Commit the copies of the sessions with consent; return the keys that may really be removed."""
-        self._abandon([key for key in self._copies if key not in going])
-        if self._trash is None or not self._copies:
-            return going
+        self._copies.abandon([key for key in self._copies.prepared if key not in going])
         try:
-            self._trash.commit(list(self._copies.values()))
+            self._copies.commit()
         except StoreError as error:
-            self._refused |= dict.fromkeys(self._copies, str(error))
-            self._copies.clear()
+            self._refused |= dict.fromkeys(self._copies.prepared, str(error))
+            self._copies.prepared.clear()
         return [key for key in going if key not in self._refused]
-
-    def _abandon(self, keys: Sequence[str]) -> None:
-        """Withdraw the copies of sessions that are kept."""
-        if copies := [copy for key in keys if (copy := self._copies.pop(key, None)) is not None]:
-            assert self._trash is not None  # noqa: S101 - for mypy: without it there are no copies
-            self._trash.abandon(copies)
 
     def _capture(self, key: str) -> StoredSession | ProblemFile | Removal:
         try:
@@ -282,7 +297,7 @@ class _Batch:
 
     def _removed(self, key: str, row: StoredSession, *, is_last_link: bool) -> Removal:
         freed, entry_id = row.size if is_last_link else 0, ""
-        if copy := self._copies.get(key):
+        if copy := self._copies.prepared.get(key):
             freed, entry_id = freed - copy.stored_size, copy.entry_id
         return Removal(key, "removed", freed, row.header, entry_id=entry_id, size=row.size)
 
@@ -293,7 +308,7 @@ class _Batch:
         except (OSError, StoreError) as again:
             reason += f"; could not put it back, it lies at {self._path / key}: {again}"
             self._astray.add(key)
-            if copy := self._copies.get(key):
+            if copy := self._copies.prepared.get(key):
                 reason += f"; a copy is in the trash, as {copy.entry_id}"
         return Removal(key, "failed", header=row.header, reason=reason)
 

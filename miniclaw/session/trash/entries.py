@@ -61,11 +61,6 @@ class Prepared(Struct, frozen=True):
     size: int
     stored_size: int
 
-    @property
-    def bytes_freed(self) -> int:
-        """Bytes that the disk gains by the move to the trash; negative if the entry is larger than the file."""
-        return self.size - self.stored_size
-
 
 TrashOutcome: TypeAlias = Literal["removed", "vanished", "failed", "pending"]
 

@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from miniclaw.errors import InvalidSessionIdError, TrashEntryNotFoundError
+from miniclaw.errors import InvalidSessionIdError, StoreError, TrashEntryNotFoundError
 from miniclaw.formats import printable
 from miniclaw.session.disk.atomic import (
     READ_FLAGS,
@@ -34,6 +34,7 @@ from miniclaw.session.disk.atomic import (
 )
 from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.disk.sync import sync_directory, sync_file
+from miniclaw.session.disk.unlink import unlink_all, unlink_file
 from miniclaw.session.entries import Leftover, ProblemFile
 from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.names import stamped
@@ -284,43 +285,13 @@ class Trash:
             One removal for each id, in order. A file that is not an entry of ours is not touched.
         """
         ids = [entry_id.removesuffix(SUFFIX) for entry_id in entry_ids]
-        if not ids:
-            return []
-        try:
-            with self._folder.opened(to_change=True) as folder:
-                return self._remove(folder, ids)
-        except FileNotFoundError:
-            return [TrashRemoval(entry_id, "vanished") for entry_id in ids]
-        except OSError as error:
-            reason = f"could not open {self.path}: {error.strerror}"
-            return [TrashRemoval(entry_id, "failed", reason=reason) for entry_id in ids]
+        done = unlink_all(self._fs, self._folder.opened(to_change=True), self.path, ids, self._unlink)
+        return [TrashRemoval(entry_id, *each) for entry_id, each in zip(ids, done, strict=True)]
 
-    def _remove(self, folder: int, ids: Sequence[str]) -> list[TrashRemoval]:
-        removals = [self._unlink(folder, entry_id) for entry_id in ids]
-        try:
-            sync_directory(self._fs, folder)
-        except OSError as error:
-            reason = f"removed, but a power cut may bring it back: {error.strerror}"
-            return [
-                TrashRemoval(removal.entry_id, "failed", reason=reason) if removal.outcome == "removed" else removal
-                for removal in removals
-            ]
-        return removals
-
-    def _unlink(self, folder: int, entry_id: str) -> TrashRemoval:
-        name = entry_id + SUFFIX
+    def _unlink(self, folder: int, entry_id: str) -> int:
         if split_entry_id(entry_id) is None:
-            return TrashRemoval(entry_id, "failed", reason=f"its name is not that of an entry, {PATTERN}")
-        try:
-            status = self._fs.stat(name, dir_fd=folder)
-            if problem := why_no_session_file(status.st_mode):
-                return TrashRemoval(entry_id, "failed", reason=problem)
-            self._fs.unlink(name, dir_fd=folder)
-        except FileNotFoundError:
-            return TrashRemoval(entry_id, "vanished")
-        except OSError as error:
-            return TrashRemoval(entry_id, "failed", reason=f"could not remove it: {error.strerror}")
-        return TrashRemoval(entry_id, "removed", status.st_size if status.st_nlink == 1 else 0)
+            raise StoreError(f"its name is not that of an entry, {PATTERN}")
+        return unlink_file(self._fs, entry_id + SUFFIX, dir_fd=folder)
 
     def sweep(self) -> int:
         """Delete the copies that a dead process had prepared, and return their number. Only for the owner, at start.
