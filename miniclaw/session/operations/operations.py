@@ -67,36 +67,28 @@ class Operations(Protocol):
 
     async def delete(self, session_ids: Sequence[str], *, erase: bool = False) -> list[Deleted]:
         """Delete sessions now."""
-        ...
 
     @property
     def quarantine(self) -> QuarantineActs:
         """The operations on files in quarantine."""
-        ...
 
     async def restore(self, text: str) -> Restored:
         """Restore a session, or a file removed from quarantine, from the trash."""
-        ...
 
     async def empty_trash(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
         """Remove entries of the trash for good."""
-        ...
 
     async def set_pinned(self, session_id: str, pinned: bool) -> bool:
         """Pin a session, or unpin it; return whether that changed anything."""
-        ...
 
     async def move(self, session_id: str, target_id: str) -> None:
         """Move a session to another chat."""
-        ...
 
     async def cleanup(self, *, confirmed: bool = False, on_progress: OnProgress | None = None) -> CleanupResult:
         """Run a cleanup now."""
-        ...
 
     def stop_cleanup(self) -> bool:
         """End a run under way after its present batch; return whether one is known to be under way."""
-        ...
 
 
 class _Gone:

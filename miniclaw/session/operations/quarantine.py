@@ -66,15 +66,12 @@ class QuarantineActs(Protocol):
 
     async def add(self, files: Sequence[str]) -> list[FileOutcome]:
         """Move files from the sessions directory to quarantine."""
-        ...
 
     async def restore(self, text: str) -> str:
         """Restore the session in a file, and return its id."""
-        ...
 
     async def delete(self, texts: Sequence[str], *, erase: bool = False) -> list[FileOutcome]:
         """Delete files from quarantine."""
-        ...
 
 
 class QuarantineOperations(Acts):

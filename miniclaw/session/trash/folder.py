@@ -1,11 +1,11 @@
-"""The folder of the trash: opening, creating and listing it; and the names of its entries."""
+"""The folder of the trash: listing it, and the names of its entries."""
 
 from __future__ import annotations
 
 import re
 import stat
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -68,71 +68,47 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-class TrashFolder:
-    """The folder of the trash. Each use opens it anew, so that it needs no closing and listings share no position.
+def names_in(folder: Folder) -> list[tuple[str, bool]]:
+    """Return the names in the trash, each with a flag for regular files; none if there is no folder yet.
 
-    Attributes:
-        path: For messages.
-        fs: The system calls.
+    Raises:
+        StoreIOError: The folder cannot be listed.
     """
+    with trash_errors(folder.path, "list the trash"):
+        try:
+            with folder.opened() as fd, folder.fs.scandir(fd) as entries:
+                return [(entry.name, entry.is_file(follow_symlinks=False)) for entry in entries]
+        except FileNotFoundError:
+            return []
 
-    def __init__(self, folder: Folder) -> None:
-        self.path = folder.path
-        self.fs = folder.fs
-        self._folder = folder
 
-    def path_of(self, entry_id: str) -> Path:
-        """Return the path of an entry's file."""
-        return self.path / (entry_id + SUFFIX)
+def sizes_in(folder: Folder) -> Sizes:
+    """Yield the sizes of the entries in bytes; none if the folder does not exist yet.
 
-    def opened(self, *, create: bool = False, to_change: bool = False) -> AbstractContextManager[int]:
-        """Open the folder for a block; errors are those of `Folder`.
-
-        Args:
-            create: Create a missing folder; its own name is on the disk before anything can be put into it.
-            to_change: Files in it may be renamed or deleted.
-        """
-        return self._folder.made() if create else self._folder.opened(to_change=to_change)
-
-    def names(self) -> list[tuple[str, bool]]:
-        """Return the names in the folder, each with a flag for regular files; none if there is no folder yet.
-
-        Raises:
-            StoreIOError: The folder cannot be listed.
-        """
-        with self.errors(self.path, "list the trash"):
+    Raises:
+        StoreIOError: The folder cannot be listed.
+    """
+    with trash_errors(folder.path, "list the trash"), ExitStack() as resources:
+        try:
+            fd = resources.enter_context(folder.opened())
+        except FileNotFoundError:
+            return
+        for entry in resources.enter_context(folder.fs.scandir(fd)):
+            if entry_id_of(entry.name) is None:
+                continue
             try:
-                with self.opened() as folder, self.fs.scandir(folder) as entries:
-                    return [(entry.name, entry.is_file(follow_symlinks=False)) for entry in entries]
+                status = folder.fs.stat(entry.name, dir_fd=fd)
             except FileNotFoundError:
-                return []
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield status.st_size
 
-    def sizes(self) -> Sizes:
-        """Yield the sizes of the entries in bytes; none if the folder does not exist yet.
 
-        Raises:
-            StoreIOError: The folder cannot be listed.
-        """
-        with self.errors(self.path, "list the trash"), ExitStack() as resources:
-            try:
-                folder = resources.enter_context(self.opened())
-            except FileNotFoundError:
-                return
-            for entry in resources.enter_context(self.fs.scandir(folder)):
-                if entry_id_of(entry.name) is None:
-                    continue
-                try:
-                    status = self.fs.stat(entry.name, dir_fd=folder)
-                except FileNotFoundError:
-                    continue
-                if stat.S_ISREG(status.st_mode):
-                    yield status.st_size
-
-    @contextmanager
-    def errors(self, path: Path, operation: str) -> Iterator[None]:
-        """Map every error of files and values to `StoreIOError`."""
-        with store_errors(path, operation):
-            try:
-                yield
-            except ValueError as error:
-                raise OSError(str(error)) from error
+@contextmanager
+def trash_errors(path: Path, operation: str) -> Iterator[None]:
+    """Map every error of files and values to `StoreIOError`."""
+    with store_errors(path, operation):
+        try:
+            yield
+        except ValueError as error:
+            raise OSError(str(error)) from error

@@ -10,31 +10,33 @@ from miniclaw.session import names
 from miniclaw.session.disk.atomic import READ_FLAGS, opened
 from miniclaw.session.disk.directories import why_no_session_file
 from miniclaw.session.disk.syscalls import OsCalls
+from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.names import split_stamped
 from miniclaw.session.trash.entries import TrashEntry
 from miniclaw.session.trash.folder import (
     SUFFIX,
-    TrashFolder,
     entry_id_of,
     is_from_quarantine,
+    names_in,
     split_entry_id,
     stem_of,
+    trash_errors,
 )
 from miniclaw.session.trash.format import EntryLine, unpack, unpack_line
 
 
-def read_entries(folder: TrashFolder, stem: str | None = None) -> list[TrashEntry]:
+def read_entries(folder: Folder, stem: str | None = None) -> list[TrashEntry]:
     """Return the entries, the oldest first; with a stem, only those whose name has it.
 
     Raises:
         StoreIOError: The folder cannot be listed. An error in a single entry is reported in its `problem`.
     """
-    ids = [entry_id for name, is_file in folder.names() if is_file and (entry_id := entry_id_of(name))]
+    ids = [entry_id for name, is_file in names_in(folder) if is_file and (entry_id := entry_id_of(name))]
     if stem is not None:
         ids = [entry_id for entry_id in ids if split_entry_id(entry_id) == stem]
     if not ids:
         return []
-    with folder.errors(folder.path, "list the trash"), folder.opened() as fd:
+    with trash_errors(folder.path, "list the trash"), folder.opened() as fd:
         found = [entry for entry_id in ids if (entry := _read_entry(folder.fs, fd, entry_id))]
     return sorted(found, key=lambda entry: (entry.removed_at, entry.id))
 
@@ -84,7 +86,7 @@ def _key_of(entry_id: str) -> str:
     return split[0] if split else stem + names.SUFFIX
 
 
-def read_session(folder: TrashFolder, entry_id: str) -> bytes:
+def read_session(folder: Folder, entry_id: str) -> bytes:
     """Return the unchanged bytes of an entry's session, or of its file from quarantine.
 
     Raises:
@@ -92,12 +94,12 @@ def read_session(folder: TrashFolder, entry_id: str) -> bytes:
         CorruptTrashError: The entry is damaged, or contains another session than its name says.
         StoreIOError: The entry cannot be read.
     """
-    path = folder.path_of(entry_id)
+    path = folder.path / (entry_id + SUFFIX)
     if split_entry_id(entry_id) is None:
         raise TrashEntryNotFoundError(folder.path, entry_id)
     try:
         with (
-            folder.errors(path, "read"),
+            trash_errors(path, "read"),
             folder.opened() as folder_fd,
             opened(folder.fs, path.name, READ_FLAGS, dir_fd=folder_fd) as fd,
         ):

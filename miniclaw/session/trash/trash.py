@@ -43,12 +43,14 @@ from miniclaw.session.trash.folder import (
     PATTERN,
     SUFFIX,
     Sizes,
-    TrashFolder,
     entry_id_of,
     is_temporary,
+    names_in,
+    sizes_in,
     split_entry_id,
     stem_of,
     stem_of_quarantined,
+    trash_errors,
 )
 from miniclaw.session.trash.format import EntryLine, pack_line, pack_session
 from miniclaw.session.trash.reader import read_entries, read_session
@@ -68,12 +70,12 @@ class Trash:
     def __init__(self, folder: Folder) -> None:
         """Make a trash over a folder. The first write creates the folder; until then the trash is empty."""
         self.path = folder.path
-        self._folder = TrashFolder(folder)
+        self._folder = folder
         self._fs = folder.fs
 
     def path_of(self, entry_id: str) -> Path:
         """Return the path of an entry's file."""
-        return self._folder.path_of(entry_id.removesuffix(SUFFIX))
+        return self.path / (entry_id.removesuffix(SUFFIX) + SUFFIX)
 
     # Adding ---------------------------------------------------------------------------------------------------
 
@@ -106,13 +108,13 @@ class Trash:
         Raises:
             StoreIOError: There is no copy; a partial one is deleted unless that fails as well.
         """
-        with self._folder.errors(self.path, _OPERATION):
+        with trash_errors(self.path, _OPERATION):
             session_id = "" if header is None else header.session_id
             entry_id = stamped(stem_of_quarantined(key) if from_quarantine else stem_of(session_id), now)
         temporary = TEMPORARY_PREFIX + os.urandom(8).hex()
         with (
-            self._folder.errors(self.path_of(entry_id), _OPERATION),
-            self._folder.opened(create=True) as folder,
+            trash_errors(self.path_of(entry_id), _OPERATION),
+            self._folder.made() as folder,
             opened(self._fs, key, READ_FLAGS, dir_fd=dir_fd) as source,
         ):
             status = self._fs.fstat(source)
@@ -168,9 +170,9 @@ class Trash:
         if not prepared:
             return
         try:
-            with self._folder.errors(self.path, "sync the trash"), self._folder.opened(to_change=True) as folder:
+            with trash_errors(self.path, "sync the trash"), self._folder.opened(to_change=True) as folder:
                 for copy in prepared:
-                    with self._folder.errors(self.path_of(copy.entry_id), _OPERATION):
+                    with trash_errors(self.path_of(copy.entry_id), _OPERATION):
                         target = copy.entry_id + SUFFIX
                         self._fs.rename(copy.temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
                 sync_directory(self._fs, folder)
@@ -248,7 +250,7 @@ class Trash:
         Raises:
             StoreIOError: The folder cannot be listed.
         """
-        return self._folder.sizes()
+        return sizes_in(self._folder)
 
     def foreign(self) -> list[ProblemFile]:
         """Return the files in the folder that are neither entries nor temporary files of ours.
@@ -257,7 +259,7 @@ class Trash:
             StoreIOError: The folder cannot be listed.
         """
         found = []
-        for name, is_file in self._folder.names():
+        for name, is_file in names_in(self._folder):
             if entry_id_of(name) is None and not is_temporary(name):
                 found.append(ProblemFile(name, "foreign", f"its name is not that of an entry, {PATTERN}"))
             elif not is_file:
@@ -299,10 +301,10 @@ class Trash:
         Raises:
             StoreIOError: The folder cannot be listed. A copy that cannot be deleted is left in place.
         """
-        temporary = [name for name, is_file in self._folder.names() if is_file and is_temporary(name)]
+        temporary = [name for name, is_file in names_in(self._folder) if is_file and is_temporary(name)]
         swept = 0
         if temporary:
-            with self._folder.errors(self.path, "sweep the trash"), self._folder.opened(to_change=True) as folder:
+            with trash_errors(self.path, "sweep the trash"), self._folder.opened(to_change=True) as folder:
                 for name in temporary:
                     with suppress(OSError):
                         self._fs.unlink(name, dir_fd=folder)
