@@ -23,7 +23,7 @@ from miniclaw.session.live.gate import Gate
 from miniclaw.session.live.loader import SessionLoader
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SaveState, SessionMemory
-from miniclaw.session.live.mover import Aside, SessionMover
+from miniclaw.session.live.mover import SessionMover
 from miniclaw.session.live.remover import SessionRemover
 from miniclaw.session.live.save_job import SaveReport
 from miniclaw.session.live.saver import SessionSaver
@@ -350,7 +350,7 @@ class SessionManager:
                 raise SessionExistsError(self.store.path_of(session_id), session_id)
             yield lease
 
-    def moving_aside(self, name: str) -> AbstractAsyncContextManager[Aside]:
+    def moving_aside(self, name: str) -> AbstractAsyncContextManager[tuple[list[Lease], Callable[[], None]]]:
         """Hold the locks of the sessions whose file may have this name, as `SessionMover.aside` does."""
         return self._mover.aside(name)
 

@@ -116,7 +116,7 @@ QUARANTINE_BUGS: Final[tuple[Bug, ...]] = (
     ),
     bug_of_one(
         "deletion from quarantine without a receipt", "nobody knows who deleted the evidence", QUARANTINE_OPERATIONS,
-        '                await self._tell_files("deleted",', '                await self._tell_files("deleted", [] and',
+        '                    await self._tell_files("deleted",', '                    await self._tell_files("deleted", [] and',
         "session/test_quarantine_operations.py",
     ),
 )  # fmt: skip

@@ -7,7 +7,7 @@ finds the old session gone, or the new one in place.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
@@ -34,26 +34,6 @@ from miniclaw.session.threads import Epilogue, Job, Late
 PENDING: Final = "the disk has not answered yet; the move goes on, and the log says how it ends"
 
 log = get_logger("miniclaw.session.manager")
-
-
-class Aside:
-    """The locks of the sessions whose file is moved out of its place, held jointly by a task and a worker thread.
-
-    Args:
-        memory: The sessions in memory.
-        owner: The session whose own file it is; None: it is no session's own.
-        leases: The caller's holds on the locks.
-    """
-
-    def __init__(self, memory: SessionMemory, owner: str | None, leases: Sequence[Lease]) -> None:
-        self._memory = memory
-        self._owner = owner
-        self.leases = leases
-
-    def moved(self) -> None:
-        """Have memory save its copy of the session as a whole: a file that this process moved is not a deleted one."""
-        if self._owner is not None:
-            self._memory.lost_file(self._owner)
 
 
 class SessionMover:
@@ -111,25 +91,23 @@ class SessionMover:
         return moved
 
     @asynccontextmanager
-    async def aside(self, name: str) -> AsyncIterator[Aside]:
+    async def aside(self, name: str) -> AsyncIterator[tuple[list[Lease], Callable[[], None]]]:
         """Hold, for a block that moves a file to quarantine, the locks of the sessions whose file it may be.
 
         Args:
             name: The name of the file.
+
+        Yields the leases of these locks, and a function to be called once the file is moved: memory then saves its copy
+        of the session as a whole, for a file that this process moved is not a deleted one.
         """
         ids = names.ids_of(name) or sorted(each for each in self._memory.ids() if names.file_name(each) == name)
-        owner = next((each for each in ids if names.file_name(each) == name), None)
+        owner = next((each for each in ids if names.file_name(each) == name), "")  # empty: it is no session's own file
         async with AsyncExitStack() as stack:  # in the order of the ids, as in `move`
-            yield Aside(self._memory, owner, [await stack.enter_async_context(self._locks.hold(each)) for each in ids])
+            leases = [await stack.enter_async_context(self._locks.hold(each)) for each in ids]
+            yield leases, partial(self._memory.lost_file, owner)
 
     async def _save(self, entry: Entry, lease: Lease) -> None:
-        """Save a session if it is dirty.
-
-        Raises:
-            SessionInUseError: A turn holds the session, and would continue with one that no longer exists.
-            SessionFileError: The session could not be saved.
-        """
-        if entry.users:
+        if entry.users:  # a turn holds the session, and would continue with one that no longer exists
             raise SessionInUseError(entry.session_id)
         if entry.dirty and not await self._saver.save_held(entry, lease):
             raise SessionFileError(self._store.path_of(entry.session_id), "not moved: it could not be saved before")

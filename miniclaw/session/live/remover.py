@@ -40,14 +40,10 @@ _GONE: Final = frozenset({"removed", "vanished"})
 
 def _first_bad(removals: Sequence[Removal], session_id: str) -> Removal | None:
     """Return the first removal that left this session's file; files that hold another session are ignored."""
-    return next(
-        (
-            removal
-            for removal in removals
-            if removal.outcome not in _GONE and (removal.header is None or removal.header.session_id == session_id)
-        ),
-        None,
-    )
+    for removal in removals:
+        if removal.outcome not in _GONE and (removal.header is None or removal.header.session_id == session_id):
+            return removal
+    return None
 
 
 class SessionRemover:
@@ -204,11 +200,7 @@ class SessionRemover:
             entry.leaving = False
 
     def _deletion(self, session_id: str, entry: Entry | None, removals: Sequence[Removal]) -> Removal:
-        """Return the removals of a session's files as one, without a header if the session was only in memory.
-
-        Raises:
-            StoreError: The deletion failed, or is incomplete.
-        """
+        """Return the removals of a session's files as one; raise a `StoreError` if the deletion is not complete."""
         if bad := _first_bad(removals, session_id):
             kind = CorruptSessionError if bad.outcome == "corrupt" else SessionFileError
             raise kind(self._store.directory.path / bad.key, bad.reason)

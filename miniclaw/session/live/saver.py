@@ -20,14 +20,7 @@ log = get_logger("miniclaw.session.manager")
 
 
 class SessionSaver:
-    """The saving part of a `SessionManager`.
-
-    Args:
-        store: The destination.
-        memory: The source; shared with the manager.
-        locks: One per session; shared with the manager.
-        stats: Counts the saves; shared with the manager.
-    """
+    """The saving part of a `SessionManager`, whose store, memory, locks and statistics it shares."""
 
     def __init__(self, store: FileSessionStore, memory: SessionMemory, locks: FileLocks, stats: SaveStats) -> None:
         self._store = store

@@ -140,7 +140,6 @@ class SessionOperations(Acts):
                         await self._tell(self._event("pending", sessions=gone.pending, because="deleted"))
 
     async def _find_problems(self) -> list[ProblemFile]:
-        """Return the files among the sessions that are none, as a scan finds them."""
         problems: list[ProblemFile] = []
         async with self._store.scan() as scan:
             while not scan.complete:
@@ -148,7 +147,7 @@ class SessionOperations(Acts):
         return problems
 
     async def _delete(self, session_id: str, gone: _Gone, remaining: Remaining | None) -> Deleted:
-        """Delete a session; if `remaining` is given, erase it."""
+        """Delete a session; with `remaining`, erase it."""
         session, freed, entry_id, found = _deleted_session(session_id), 0, "", False
         try:
             late = partial(self._deleted_late, session_id)
@@ -172,15 +171,7 @@ class SessionOperations(Acts):
     async def _erase(
         self, session: HistorySession, freed: int, gone: _Gone, left: Sequence[ProblemFile], *, found: bool
     ) -> Deleted:
-        """Erase what is kept of a session that was deleted just now, or was not found.
-
-        Args:
-            session: The session.
-            freed: Bytes freed by its deletion.
-            gone: Takes the outcome, for the receipt.
-            left: The files beside the sessions that remain.
-            found: True if the session was deleted just now.
-        """
+        """Erase the copies of a session that was deleted just now, or was not `found`; `left` are files that remain."""
         session_id, files = session.session_id, 0
         problem = "broken off before all that is kept of it was erased"
         named = ", ".join(printable(each.key) for each in left)
@@ -205,7 +196,6 @@ class SessionOperations(Acts):
         return Deleted(session_id, freed, remaining=left)
 
     async def _erase_traces(self, session_id: str) -> Traces:
-        """Erase the copies of a session in trash and quarantine, as `Job.run` does."""
         work = partial(erase_traces, self._store.directory, self._store.trash, session_id, self._store.earlier)
         traces = await self._see_through(work, partial(self._erased_late, session_id))
         return Traces(0, 0, [PENDING]) if traces is None else traces

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
+import trio
 from msgspec import Struct
 
 from miniclaw.errors import (
@@ -22,6 +23,7 @@ from miniclaw.errors import (
     StoreError,
 )
 from miniclaw.formats import printable
+from miniclaw.session.cleanup import RECORD_SECONDS
 from miniclaw.session.entries import Leftover, LeftoverRemoval, QuarantinedFile
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.operations.acts import Acts, log
@@ -104,13 +106,14 @@ class QuarantineOperations(Acts):
             try:
                 return [await self._add(file, moved) for file in files]
             finally:
-                await self._tell_files("quarantined", moved)  # noqa: ASYNC102 - it has a shield and a deadline of its own
+                with trio.move_on_after(RECORD_SECONDS, shield=True):
+                    await self._tell_files("quarantined", moved)
 
     async def _add(self, text: str, moved: list[tuple[str, int]]) -> FileOutcome:
         directory = self._store.directory
         try:
             name = await self._in_thread(partial(find_file, directory, text))
-            async with self._manager.moving_aside(name) as aside:
+            async with self._manager.moving_aside(name) as (leases, moved_aside):
 
                 def work() -> tuple[str, int] | StoreError:
                     try:
@@ -120,9 +123,9 @@ class QuarantineOperations(Acts):
 
                 def settled(outcome: tuple[str, int] | StoreError) -> None:
                     if not isinstance(outcome, NotQuarantinedError):  # after any other error it may be moved as well
-                        aside.moved()
+                        moved_aside()
 
-                outcome = await self._in_thread(telling(work, settled), *aside.leases)
+                outcome = await self._in_thread(telling(work, settled), *leases)
         except MiniclawError as error:
             return FileOutcome(text, error=error)
         if isinstance(outcome, StoreError):
@@ -196,11 +199,11 @@ class QuarantineOperations(Acts):
             finally:
                 gone = [removal for removal in removals if removal.outcome == "removed"]
                 self._count(gone)
-                freed = sum(each.bytes_freed for each in gone)
-                await self._tell_files("deleted", _named(gone), freed=freed)  # noqa: ASYNC102 - as above
                 # The program may exit before the outcome of these is known.
-                pending = _named(each for each in removals if each.outcome == "pending")
-                await self._tell_files("pending", pending)  # noqa: ASYNC102 - as above
+                pending = [removal for removal in removals if removal.outcome == "pending"]
+                with trio.move_on_after(2 * RECORD_SECONDS, shield=True):
+                    await self._tell_files("deleted", _named(gone), freed=sum(each.bytes_freed for each in gone))
+                    await self._tell_files("pending", _named(pending))
 
     async def _delete(self, text: str, removals: list[LeftoverRemoval], *, erase: bool) -> FileOutcome:
         directory, trash = self._store.directory, self._store.trash

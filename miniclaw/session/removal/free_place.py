@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from miniclaw.errors import SessionExistsError
+import errno
+
+from miniclaw.errors import SessionExistsError, StoreIOError
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import (
     Content,
@@ -41,8 +43,25 @@ def check_is_free(directory: SessionDirectory, session_id: str, operation: str) 
     make_way(directory, names.file_name(session_id))
 
 
+def create_session(directory: SessionDirectory, session_id: str, content: Content, operation: str) -> None:
+    """Create a session's own file, as `create`; the operation is an infinitive, for errors.
+
+    Raises:
+        SessionExistsError: The name is taken; the file there is unchanged.
+        StoreIOError: The file was not created.
+    """
+    name = names.file_name(session_id)
+    try:
+        with store_errors(directory.path / name, operation):
+            create(directory, name, content)
+    except StoreIOError as error:
+        if error.errno == errno.EEXIST:
+            raise SessionExistsError(directory.path / name, session_id) from error
+        raise
+
+
 def create(directory: SessionDirectory, name: str, content: Content, *, dir_fd: int | None = None) -> None:
-    """Create a session's file, synced, in a free place: at any moment it is absent or whole.
+    """Create a file, synced, in a free place: at any moment it is absent or whole.
 
     Args:
         directory: Owned by this process. The caller holds the lock of the session's file.

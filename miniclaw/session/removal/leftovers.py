@@ -78,7 +78,7 @@ def list_leftovers(
     except SessionFileError as error:
         refused(error)
     for name, status in _look(directory, [WORK_NAME], _is_temporary, refused=refused):
-        if _is_file(status) and _is_older(status, now, TEMPORARY_AGE) and name not in directory.under_way:
+        if _is_old_file(status, now, TEMPORARY_AGE) and name not in directory.under_way:
             found.append(Leftover("temporary", name, status.st_size, modified_at(status)))
     found += _unfinished(directory, refused)
     found += list_legacy(directory, now=now, names=names, refused=refused)
@@ -98,18 +98,10 @@ def list_legacy(
     age: timedelta = LEGACY_AGE,
     refused: Refused = log_refused,
 ) -> list[Leftover]:
-    """Return the files of an earlier implementation, as `list_leftovers`.
-
-    Args:
-        directory: The sessions directory.
-        now: The present, aware.
-        names: As for `list_leftovers`.
-        age: Age beyond which a file is listed, exclusive.
-        refused: As for `list_leftovers`.
-    """
+    """Return the files of an earlier implementation that are older than `age`, exclusive; else as `list_leftovers`."""
     found: list[Leftover] = []
     for name, status in _look(directory, ["."], _is_legacy, names, refused=refused):
-        if _is_file(status) and _is_older(status, now, age):
+        if _is_old_file(status, now, age):
             header, _, _ = read_header(directory, name)
             found.append(Leftover("legacy", name, status.st_size, modified_at(status), header=header))
     return found
@@ -284,7 +276,7 @@ def _unfinished(directory: SessionDirectory, refused: Refused) -> Iterator[Lefto
             folders.setdefault(folder, []).append(name)
     elif directory.is_nobodys():
         stranded = directory.stranded()
-        for folder, _ in _look(directory, [WORK_NAME], _is_batch, refused=refused):
+        for folder, _ in _look(directory, [WORK_NAME], lambda name: name.startswith(BATCH_PREFIX), refused=refused):
             names = [name for name, _ in _look(directory, [WORK_NAME, folder], is_session_file, refused=refused)]
             folders[folder] = [name for name in names if stranded.get(name) != folder]
     for folder, captured in folders.items():
@@ -298,18 +290,10 @@ def _is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-def _is_batch(name: str) -> bool:
-    return name.startswith(BATCH_PREFIX)
-
-
 def _is_legacy(name: str) -> bool:
     channel, underscore, _ = name.partition("_")
     return name.endswith(_LEGACY) and bool(underscore) and is_channel(channel) and "/" not in name
 
 
-def _is_file(status: os.stat_result) -> bool:
-    return stat.S_ISREG(status.st_mode)
-
-
-def _is_older(status: os.stat_result, now: datetime, age: timedelta) -> bool:
-    return now - modified_at(status) > age
+def _is_old_file(status: os.stat_result, now: datetime, age: timedelta) -> bool:
+    return stat.S_ISREG(status.st_mode) and now - modified_at(status) > age

@@ -94,11 +94,7 @@ def _size_of(directory: SessionDirectory, name: str, fd: int) -> int:
 
 
 def _check(directory: SessionDirectory, name: str, *, dir_fd: int | None = None) -> None:
-    """Check that a file is certainly no sound session in its place.
-
-    Raises:
-        NotQuarantinedError: The file is a sound session, or may be one.
-    """
+    """Raise `NotQuarantinedError` if a file is, or may be, a sound session in its place."""
     fd = directory.fd if dir_fd is None else dir_fd
     row = directory.read_row(name, dir_fd=fd, verify=always)
     path = directory.path / name

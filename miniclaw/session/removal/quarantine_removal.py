@@ -99,12 +99,7 @@ class _Batch:
         return copy.entry_id if copy else ""
 
     def _judge(self, leftover: Leftover, folder: int) -> os.stat_result:
-        """Return the status of a file that may be removed.
-
-        Raises:
-            OSError: The file cannot be examined.
-            StoreError: The file is kept for another reason.
-        """
+        """Return the status of a file that may be removed; an `OSError` or a `StoreError` says why it is kept."""
         if not is_quarantined(leftover.key):
             raise StoreError(NOT_OURS)
         status = self._fs.stat(leftover.key, dir_fd=folder)

@@ -11,14 +11,13 @@ an edit by another program meanwhile is kept.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
 
-from miniclaw.errors import NotRemovedError, SessionExistsError, SessionFileError, StoreError, StoreIOError
+from miniclaw.errors import NotRemovedError, SessionExistsError, SessionFileError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import READ_FLAGS, fill, opened, store_errors
@@ -28,7 +27,7 @@ from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.format.content import content_of
-from miniclaw.session.removal.free_place import check_is_free, create
+from miniclaw.session.removal.free_place import check_is_free, create_session
 from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.removal.transaction import remove_checked
 from miniclaw.session.types import Session
@@ -86,13 +85,9 @@ def relocate(directory: SessionDirectory, session_id: str, target_id: str, may_b
     if not may_begin():
         raise SessionFileError(directory.path / source, CALLED_OFF)
     if not is_there:
-        try:
-            with store_errors(directory.path / target, "create"):
-                create(directory, target, content_of(moved, directory.path, target))
-        except StoreIOError as error:
-            if error.errno == errno.EEXIST:
-                raise SessionExistsError(directory.path / target, target_id) from error
-            raise
+        with store_errors(directory.path / target, "create"):
+            content = content_of(moved, directory.path, target)
+        create_session(directory, target_id, content, "create")
     return Relocation(session.last_accessed, _remove(directory, session_id, target_id))
 
 
@@ -112,11 +107,7 @@ def _load(directory: SessionDirectory, session_id: str) -> Session:
 
 
 def _is_there(directory: SessionDirectory, moved: Session) -> bool:
-    """Return whether the new file already exists, left by an interrupted move.
-
-    Raises:
-        SessionExistsError: Another file has the place.
-    """
+    """Return whether the new file already exists, left by an interrupted move; another file there is an error."""
     try:
         check_is_free(directory, moved.session_id, "move")
     except SessionExistsError as error:
@@ -150,11 +141,7 @@ def _is_written(directory: SessionDirectory, session: Session) -> bool:
 
 
 def _remove(directory: SessionDirectory, session_id: str, target_id: str) -> int:
-    """Remove the old file, if the new one has all of it, and return its size.
-
-    Raises:
-        NotRemovedError, SessionFileError: As `relocate`.
-    """
+    """Remove the old file, if the new one has all of it, and return its size; raises as `relocate`."""
 
     def is_moved(data: bytes) -> bool:
         try:

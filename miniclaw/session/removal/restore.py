@@ -6,17 +6,14 @@ whole new file · link its name, which fails if the name exists · sync the dire
 
 from __future__ import annotations
 
-import errno
 import os
 from datetime import UTC, datetime
 
 from miniclaw.errors import (
     CorruptTrashError,
-    SessionExistsError,
     SessionFileError,
     SessionTooLargeError,
     StoreError,
-    StoreIOError,
     TrashEntryNotFoundError,
 )
 from miniclaw.loggers import get_logger
@@ -28,7 +25,7 @@ from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantine
 from miniclaw.session.files.subdirectory import EarlierFolders, Folder
 from miniclaw.session.format import codec
 from miniclaw.session.names import split_stamped, stamped
-from miniclaw.session.removal.free_place import check_is_free, create
+from miniclaw.session.removal.free_place import check_is_free, create, create_session
 from miniclaw.session.removal.quarantine_files import DISAGREE, is_same_file, read_quarantined
 from miniclaw.session.trash.entries import TrashEntry
 from miniclaw.session.trash.folder import SUFFIX, split_entry_id, stem_of
@@ -156,7 +153,6 @@ def return_to_quarantine(directory: SessionDirectory, trash: Trash, entry_id: st
 
 
 def _put_in_place(directory: SessionDirectory, session: Session, now: datetime, *, still_in: str) -> None:
-    """Create a session's file in its place, durably, as used just now; raises as `restore`."""
     session.last_accessed = now.astimezone(UTC)
     name = names.file_name(session.session_id)
     with store_errors(directory.path / name, "restore"):
@@ -164,13 +160,7 @@ def _put_in_place(directory: SessionDirectory, session: Session, now: datetime, 
     if len(data) > codec.MAX_SESSION_BYTES:
         raise SessionTooLargeError(directory.path / name, f"it would have {len(data)} bytes, which are too many")
     check_is_free(directory, session.session_id, "restore")
-    try:
-        with store_errors(directory.path / name, "restore"):
-            create(directory, name, data)
-    except StoreIOError as error:
-        if error.errno == errno.EEXIST:
-            raise SessionExistsError(directory.path / name, session.session_id) from error
-        raise
+    create_session(directory, session.session_id, data, "restore")
     with store_errors(directory.path, f"sync; the session is in its place and in {still_in} as well"):
         sync_directory(directory.fs, directory.fd)
 

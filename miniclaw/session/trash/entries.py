@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from msgspec import Struct
 
@@ -62,9 +62,6 @@ class Prepared(Struct, frozen=True):
     stored_size: int
 
 
-TrashOutcome: TypeAlias = Literal["removed", "vanished", "failed", "pending"]
-
-
 class TrashRemoval(Struct, frozen=True):
     """The outcome of deleting one entry.
 
@@ -77,7 +74,7 @@ class TrashRemoval(Struct, frozen=True):
     """
 
     entry_id: str
-    outcome: TrashOutcome
+    outcome: Literal["removed", "vanished", "failed", "pending"]
     bytes_freed: int = 0
     reason: str = ""
 

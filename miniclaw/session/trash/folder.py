@@ -69,11 +69,7 @@ def is_temporary(name: str) -> bool:
 
 
 def names_in(folder: Folder) -> list[tuple[str, bool]]:
-    """Return the names in the trash, each with a flag for regular files; none if there is no folder yet.
-
-    Raises:
-        StoreIOError: The folder cannot be listed.
-    """
+    """Return the names in the trash, each with a flag for regular files; none if there is no folder yet."""
     with trash_errors(folder.path, "list the trash"):
         try:
             with folder.opened() as fd, folder.fs.scandir(fd) as entries:
@@ -83,11 +79,7 @@ def names_in(folder: Folder) -> list[tuple[str, bool]]:
 
 
 def sizes_in(folder: Folder) -> Sizes:
-    """Yield the sizes of the entries in bytes; none if the folder does not exist yet.
-
-    Raises:
-        StoreIOError: The folder cannot be listed.
-    """
+    """Yield the sizes of the entries in bytes, as `Trash.sizes`; none if the folder does not exist yet."""
     with trash_errors(folder.path, "list the trash"), ExitStack() as resources:
         try:
             fd = resources.enter_context(folder.opened())

@@ -26,11 +26,7 @@ from miniclaw.session.trash.format import EntryLine, unpack, unpack_line
 
 
 def read_entries(folder: Folder, stem: str | None = None) -> list[TrashEntry]:
-    """Return the entries, the oldest first; with a stem, only those whose name has it.
-
-    Raises:
-        StoreIOError: The folder cannot be listed. An error in a single entry is reported in its `problem`.
-    """
+    """Return the entries as `Trash.entries`; with a stem, only those whose name has it."""
     ids = [entry_id for name, is_file in names_in(folder) if is_file and (entry_id := entry_id_of(name))]
     if stem is not None:
         ids = [entry_id for entry_id in ids if split_entry_id(entry_id) == stem]
@@ -42,7 +38,6 @@ def read_entries(folder: Folder, stem: str | None = None) -> list[TrashEntry]:
 
 
 def _read_entry(fs: OsCalls, folder_fd: int, entry_id: str) -> TrashEntry | None:
-    """Return an entry; None if it has vanished."""
     stored_size = 0
     try:
         with opened(fs, entry_id + SUFFIX, READ_FLAGS, dir_fd=folder_fd) as fd:
@@ -71,7 +66,6 @@ def _read_entry(fs: OsCalls, folder_fd: int, entry_id: str) -> TrashEntry | None
 
 
 def _damaged(entry_id: str, stored_size: int, problem: str) -> TrashEntry | None:
-    """Return a damaged entry, with the facts that its name gives."""
     split = split_stamped(entry_id)
     return split and TrashEntry(
         id=entry_id, key=_key_of(entry_id), removed_at=split[1], stored_size=stored_size, problem=problem,
@@ -87,13 +81,7 @@ def _key_of(entry_id: str) -> str:
 
 
 def read_session(folder: Folder, entry_id: str) -> bytes:
-    """Return the unchanged bytes of an entry's session, or of its file from quarantine.
-
-    Raises:
-        TrashEntryNotFoundError: There is no such entry.
-        CorruptTrashError: The entry is damaged, or contains another session than its name says.
-        StoreIOError: The entry cannot be read.
-    """
+    """Return the unchanged bytes of an entry's session, or of its file from quarantine; raises as `Trash.read`."""
     path = folder.path / (entry_id + SUFFIX)
     if split_entry_id(entry_id) is None:
         raise TrashEntryNotFoundError(folder.path, entry_id)
