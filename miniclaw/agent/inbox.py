@@ -102,7 +102,7 @@ class Inbox:
     def close(self) -> None:
         """Take no more messages; the agent still gets those that wait."""
         self._closed = True
-        self._notify()
+        self._changed.set()
 
     def _room(self, channel: str) -> trio.Semaphore:
         return self._rooms.setdefault(channel, trio.Semaphore(MAX_WAITING_PER_CHANNEL))
@@ -116,7 +116,7 @@ class Inbox:
         if not chat.busy:
             chat.busy = True
             self._ready.append(key)
-            self._notify()
+            self._changed.set()
 
     # For the agent --------------------------------------------------------------------------------------------
 
@@ -150,7 +150,7 @@ class Inbox:
         else:
             chat.busy = False
             self._forget_idle(key)
-        self._notify()
+        self._changed.set()
 
     async def until_idle(self) -> None:
         """Wait until no message is being answered. Only the task that calls `next_message` may wait."""
@@ -180,6 +180,3 @@ class Inbox:
         # A message between `acquire` and `_put` is counted in `room` alone.
         if not (chat.busy or chat.waiting or chat.senders) and chat.room.value == MAX_WAITING_PER_CHAT:
             del self._chats[key]
-
-    def _notify(self) -> None:
-        self._changed.set()

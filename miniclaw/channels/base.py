@@ -30,8 +30,6 @@ class OutboundMessage(Struct, frozen=True):
     """A message of the agent.
 
     Attributes:
-        channel: The channel that carries it.
-        chat_id: The chat.
         content: The text; it begins with the pieces that were streamed.
         reply_to: The message that it answers, if any.
         failed: If true, the text is no answer, or an unfinished one, and gives the reason.
@@ -48,8 +46,6 @@ class OutboundDelta(Struct, frozen=True):
     """The next piece of an answer that is being produced.
 
     Attributes:
-        channel: The channel that carries it.
-        chat_id: The chat.
         text: The continuation of the pieces before it; not empty.
         reply_to: The message that is being answered.
     """

@@ -22,8 +22,9 @@ class ForeignCalls:
     """The calls under way. Changed on the trio thread only."""
 
     def __init__(self) -> None:
-        self._calls: dict[ForeignCall, None] = {}  # a set, in the order of entering
-        self._changed = trio.Event()
+        # Both are changed by the calls themselves. A set, in the order of entering:
+        self.under_way: dict[ForeignCall, None] = {}
+        self.changed = trio.Event()
 
     def __repr__(self) -> str:
         return f"<ForeignCalls {' '.join(self.names())}>"
@@ -39,30 +40,21 @@ class ForeignCalls:
 
     def names(self) -> list[str]:
         """Return the names of the calls under way, each once; a model that waits for its channel is left out."""
-        return list(dict.fromkeys(call.name for call in self._calls if not call.is_paused))
+        return list(dict.fromkeys(call.name for call in self.under_way if not call.is_paused))
 
     async def watch(self, report: Callable[[str], object]) -> None:
         """Report each overdue call once, by its name, until cancelled."""
         while True:
-            overdue_at = min((call.overdue_at for call in self._calls), default=_NEVER)
+            overdue_at = min((call.overdue_at for call in self.under_way), default=_NEVER)
             if overdue_at == _NEVER:
-                self._changed = trio.Event()
-                await self._changed.wait()
+                self.changed = trio.Event()
+                await self.changed.wait()
                 continue
             await trio.sleep_until(overdue_at)  # a call that begins meanwhile is overdue later
-            for call in list(self._calls):
+            for call in list(self.under_way):
                 if call.overdue_at <= trio.current_time():
                     call.overdue_at = _NEVER
                     report(call.name)
-
-    def add(self, call: ForeignCall) -> None:
-        """Take note that a call begins, or goes on."""
-        self._calls[call] = None
-        self._changed.set()
-
-    def discard(self, call: ForeignCall) -> None:
-        """Take note that a call has ended."""
-        del self._calls[call]
 
 
 class ForeignCall:
@@ -86,7 +78,7 @@ class ForeignCall:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._calls.discard(self)
+        del self._calls.under_way[self]
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -100,4 +92,5 @@ class ForeignCall:
     def _go_on(self) -> None:
         self.is_paused = False
         self.overdue_at = _NEVER if self._lasts else trio.current_time() + OVERDUE_SECONDS
-        self._calls.add(self)
+        self._calls.under_way[self] = None
+        self._calls.changed.set()

@@ -28,12 +28,7 @@ log = get_logger("miniclaw.channels.live")
 
 
 class AnswerSoFar(Struct, frozen=True):
-    """An answer that is being produced.
-
-    Attributes:
-        to: Id of the message that it answers.
-        text: The text so far.
-    """
+    """The text so far of an answer that is being produced, and the id of the message that it answers."""
 
     to: str | None
     text: str
@@ -71,14 +66,6 @@ class _Chat:
         self.pieces: list[str] = []  # of that answer
         # Notices that the clients have got, by inbound id; kept until the answer is saved.
         self.told: dict[str, Saved | Refused] = {}
-
-    def tell(self, event: Event) -> bool:
-        """Put an event into all subscriptions; return whether that left a client behind."""
-        for subscription in self.subscriptions:
-            subscription.put(event)
-        before = len(self.subscriptions)
-        self.subscriptions = [one for one in self.subscriptions if not one.left_behind]
-        return len(self.subscriptions) < before
 
 
 class LiveChannel:
@@ -126,14 +113,12 @@ class LiveChannel:
         if chat is None:
             return UnderWay()
         waiting = tuple(_said(posted.message) for posted in chat.posted.values() if posted.taken)
-        if chat.answering is None:
-            return UnderWay(waiting)
-        return UnderWay(waiting, AnswerSoFar(chat.answering.inbound_id, "".join(chat.pieces)))
+        answering = chat.answering
+        return UnderWay(waiting, AnswerSoFar(answering.inbound_id, "".join(chat.pieces)) if answering else None)
 
     def is_in_flight(self, chat_id: str, inbound_id: str) -> bool:
         """Return whether a message was posted and is not answered yet."""
-        chat = self._chats.get(chat_id)
-        return chat is not None and inbound_id in chat.posted
+        return self._posted(chat_id, inbound_id) is not None
 
     async def post(self, chat_id: str, inbound_id: str, text: str) -> None:
         """Hand over a person's message; wait while the chat or the channel has too many waiting messages.
@@ -257,7 +242,6 @@ class LiveChannel:
         self._forget_idle(message.chat_id)
 
     def _inform(self, message: InboundMessage, event: Saved | Refused) -> None:
-        """Notify the clients, once, that a message is saved or refused."""
         self._take(message)
         chat = self._chats[message.chat_id]
         if event.id in chat.told:
@@ -268,9 +252,16 @@ class LiveChannel:
         self._tell(message.chat_id, event)
 
     def _tell(self, chat_id: str, event: Event) -> None:
+        """Put an event into all subscriptions of a chat."""
         chat = self._chats.get(chat_id)
-        if chat is not None and chat.tell(event):
+        if chat is None:
+            return
+        for subscription in chat.subscriptions:
+            subscription.put(event)
+        keeping_up = [one for one in chat.subscriptions if not one.left_behind]
+        if len(keeping_up) < len(chat.subscriptions):
             log.warning("Client left behind; it does not take what it is sent", channel=self.name)
+        chat.subscriptions = keeping_up
 
     def _forget_idle(self, chat_id: str) -> None:
         chat = self._chats.get(chat_id)

@@ -6,7 +6,7 @@ A channel may be foreign code. docs/embedding.md lists the exceptions that it ma
 from __future__ import annotations
 
 from functools import partial
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import trio
 
@@ -28,8 +28,6 @@ from miniclaw.secret import redact
 ChannelCall: TypeAlias = Literal["run", "send", "send_delta", "confirm", "refuse"]
 """A method of a channel; failures are counted by method."""
 
-CHANNEL_CALLS: Final[tuple[ChannelCall, ...]] = get_args(ChannelCall)
-
 ChannelPhase: TypeAlias = Literal["starting", "running", "failed", "ended"]
 """The state of a channel.
 
@@ -45,12 +43,10 @@ class Port:
 
     Args:
         name: The channel's name.
-        channel: The channel.
+        channel: The channel; only the supervisor calls its `run`.
         calls: Gets the calls under way.
 
     Attributes:
-        channel: The channel; only the supervisor calls its `run`.
-        calls: As the argument.
         streams: True if the channel is a `StreamingChannel`.
         confirms: True if the channel is a `ConfirmingChannel`.
         phase: The channel's state. Only the supervisor changes this attribute and the next two.
@@ -72,7 +68,7 @@ class Port:
         self.phase: ChannelPhase = "starting"
         self.starts_at = 0.0
         self.ended_by: ChannelError | None = None
-        self.failures: dict[ChannelCall, int] = dict.fromkeys(CHANNEL_CALLS, 0)
+        self.failures: dict[ChannelCall, int] = dict.fromkeys(get_args(ChannelCall), 0)
         self.last_failure: str | None = None
 
     def __repr__(self) -> str:

@@ -1,8 +1,10 @@
 """The events for a connected client, and the queue in which they wait for it.
 
-The events are plain Structs with a ``type`` when they are encoded, so that they can be sent over a wire unchanged. A
-queue is bounded, in events and in characters. A client that does not take its events in time is left behind and has to
-connect again; no task waits for it.
+The events are plain Structs with a ``type`` when they are encoded, so that they can be sent over a wire unchanged.
+``id`` is the channel's own id of a message, and ``to`` that of the message that is answered.
+
+A queue is bounded, in events and in characters. A client that does not take its events in time is left behind and has
+to connect again; no task waits for it.
 """
 
 from __future__ import annotations
@@ -32,46 +34,27 @@ SAVED_GATHER_SECONDS: Final = 0.25
 
 
 class PersonSaid(Struct, frozen=True, tag="message"):
-    """A person's message was taken; it will be answered.
-
-    Attributes:
-        id: The channel's own id of the message.
-        text: The message.
-    """
+    """A person's message was taken; it will be answered."""
 
     id: str
     text: str
 
 
 class Saved(Struct, frozen=True, tag="saved"):
-    """A person's message is on disk.
-
-    Attributes:
-        id: The channel's own id of the message.
-    """
+    """A person's message is on disk."""
 
     id: str
 
 
 class Refused(Struct, frozen=True, tag="error"):
-    """A person's message is in no session and never will be; it must not be sent again.
-
-    Attributes:
-        detail: The reason.
-        id: The channel's own id of the message.
-    """
+    """A person's message is in no session and never will be, with the reason; it must not be sent again."""
 
     detail: str
     id: str
 
 
 class Delta(Struct, frozen=True, tag="delta"):
-    """The next piece of an answer.
-
-    Attributes:
-        text: The continuation of the pieces before it.
-        to: Id of the message that is being answered.
-    """
+    """The next piece of an answer: the continuation of the pieces before it."""
 
     text: str
     to: str | None
@@ -83,7 +66,6 @@ class Replied(Struct, frozen=True, tag="reply"):
     Attributes:
         text: The whole answer; it replaces all of its pieces.
         failed: If true, the text is no answer, or an unfinished one, and gives the reason.
-        to: Id of the message that is answered.
     """
 
     text: str
@@ -102,17 +84,6 @@ _GATHERED: Final[dict[type[Event], float]] = {
 }
 
 
-class _Pieces:
-    """Queued pieces of one answer; the client gets them as one."""
-
-    def __init__(self, first: Delta) -> None:
-        self.to = first.to
-        self.texts = [first.text]
-
-    def joined(self) -> Delta:
-        return Delta("".join(self.texts), self.to)
-
-
 class Subscription:
     """The queue of one client. Only the hub calls `put`; all methods run on the trio thread.
 
@@ -122,7 +93,7 @@ class Subscription:
 
     def __init__(self) -> None:
         self.left_behind = False
-        self._waiting: deque[PersonSaid | Saved | Refused | Replied | _Pieces] = deque()
+        self._waiting: deque[list[Event]] = deque()  # one event each, or pieces that the client gets as one
         self._chars = 0  # in `_waiting`
         self._due = math.inf  # when the first of them is due, on trio's clock
         self._in_haste = False
@@ -136,16 +107,14 @@ class Subscription:
         """Queue an event, or leave the client behind if the queue exceeds a bound."""
         if self.left_behind:
             return
-        last = self._waiting[-1] if self._waiting else None
-        if isinstance(event, Delta):
-            if isinstance(last, _Pieces) and last.to == event.to:
-                last.texts.append(event.text)
-            else:
-                self._waiting.append(_Pieces(event))
+        last = self._waiting[-1][0] if self._waiting else None
+        goes_on = isinstance(last, Delta) and isinstance(event, Delta | Replied) and last.to == event.to
+        if goes_on and isinstance(event, Delta):
+            self._waiting[-1].append(event)
         else:
-            if isinstance(event, Replied) and isinstance(last, _Pieces) and last.to == event.to:
-                self._forget(self._waiting.pop())  # the whole answer contains them
-            self._waiting.append(event)
+            if goes_on:
+                self._chars -= sum(map(_chars, self._waiting.pop()))  # the whole answer contains these pieces
+            self._waiting.append([event])
         self._chars += _chars(event)
         if len(self._waiting) > MAX_QUEUED_EVENTS or self._chars > MAX_QUEUED_CHARS:
             self.left_behind = True
@@ -175,11 +144,11 @@ class Subscription:
         events: list[Event] = []
         chars = 0
         while self._waiting and (not events or chars < MAX_TAKEN_CHARS):
-            event = self._waiting.popleft()
-            self._forget(event)
-            taken = event.joined() if isinstance(event, _Pieces) else event
-            chars += _chars(taken)
-            events.append(taken)
+            together = self._waiting.popleft()
+            first = together[0]
+            events.append(Delta("".join(map(_text, together)), first.to) if isinstance(first, Delta) else first)
+            chars += _chars(events[-1])
+        self._chars -= chars
         if not self._waiting:
             self._due = math.inf
             self._emptied.set()
@@ -194,9 +163,10 @@ class Subscription:
             self._emptied = trio.Event()
             await self._emptied.wait()
 
-    def _forget(self, event: PersonSaid | Saved | Refused | Replied | _Pieces) -> None:
-        self._chars -= sum(map(len, event.texts)) if isinstance(event, _Pieces) else _chars(event)
+
+def _text(event: Event) -> str:
+    return event.text if isinstance(event, (PersonSaid, Delta, Replied)) else ""
 
 
 def _chars(event: Event) -> int:
-    return len(event.text) if isinstance(event, (PersonSaid, Delta, Replied)) else 0
+    return len(_text(event))

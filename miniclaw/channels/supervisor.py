@@ -100,11 +100,6 @@ def _some_go_on(ports: Mapping[str, Port]) -> bool:
 class _Run:
     """Runs one channel until it ends, and again after each failure; implements `trio.TaskStatus` and `InboundSender`.
 
-    Args:
-        port: The channel.
-        ports: All channels.
-        inbox: Takes the messages of the channel.
-
     Attributes:
         settled: Set when the channel accepts messages, has failed or has ended for the first time.
     """
@@ -156,28 +151,15 @@ class _Run:
     # For the channel ------------------------------------------------------------------------------------------
 
     def started(self, _value: None = None) -> None:
-        """Take note that the channel accepts messages."""
         if self._port.phase == "starting":
             self._port.phase = "running"
         self.settled.set()
 
     async def send(self, message: InboundMessage, /) -> None:
-        """Pass a message to the inbox (`InboundSender.send`).
-
-        Raises:
-            ForeignMessageError: The message bears the name of another channel; it was not taken.
-            trio.ClosedResourceError: The gateway ends; the message was not taken.
-        """
         self._check(message)
         await self._inbox.send(message)
 
     def send_nowait(self, message: InboundMessage, /) -> None:
-        """Pass a message to the inbox without waiting (`InboundSender.send_nowait`).
-
-        Raises:
-            ForeignMessageError: The message bears the name of another channel; it was not taken.
-            trio.ClosedResourceError: The gateway ends; the message was not taken.
-        """
         self._check(message)
         self._inbox.send_nowait(message)
 

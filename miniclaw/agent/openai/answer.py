@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
+from datetime import timedelta
 from typing import Final
 
 import httpx2
@@ -17,6 +18,7 @@ from miniclaw.agent.models import ModelEvent
 from miniclaw.agent.openai.sse import EventDecoder
 from miniclaw.agent.openai.wire import ReplyDecoder, ServerError
 from miniclaw.errors import ModelError
+from miniclaw.formats import format_duration
 from miniclaw.http_client import END_SECONDS, describe, read_some, shorten
 from miniclaw.secret import Secret, StreamRedactor
 
@@ -39,8 +41,8 @@ class Answer:
         response: The response, with its head read and status 200; the caller closes it.
         chunks: The response's content; the caller closes it.
         secret: Removed from the text, should the server send it back.
-        deadline: Time on trio's clock by which the answer has to be complete.
-        too_slow: Message to the person when the deadline has passed.
+        asked: Time on trio's clock of the question.
+        turn_timeout: Time limit for the whole answer, from the question on.
     """
 
     def __init__(
@@ -49,12 +51,12 @@ class Answer:
         chunks: AsyncGenerator[bytes, None],
         *,
         secret: Secret | None,
-        deadline: float,
-        too_slow: str,
+        asked: float,
+        turn_timeout: timedelta,
     ) -> None:
         self._chunks = chunks
-        self._deadline = deadline
-        self._too_slow = too_slow
+        self._asked = asked
+        self._turn_timeout = turn_timeout
         self._streams = _streams(response)
         self._events = EventDecoder()
         self._reply = ReplyDecoder()
@@ -72,13 +74,16 @@ class Answer:
             if self._failure is not None:
                 raise self._failure
             if self._ended:
-                await self._read_end()
+                # The stream has no further content: its end is read so that the connection can be used again.
+                with trio.move_on_after(END_SECONDS), suppress(httpx2.HTTPError):
+                    await anext(self._chunks, None)
                 raise StopAsyncIteration
             try:
-                with trio.fail_at(self._deadline):
+                with trio.fail_at(self._asked + self._turn_timeout.total_seconds()):
                     await self._read()
             except trio.TooSlowError:
-                self._fail(ModelError(self._too_slow, kind="timeout"))
+                within = format_duration(self._turn_timeout)
+                self._fail(ModelError(f"the model did not finish its answer within {within}", kind="timeout"))
             except httpx2.HTTPError as error:
                 broke = "the connection to the model's server broke off"
                 self._fail(ModelError(broke, detail=describe(error), kind="broken_off"))
@@ -95,11 +100,6 @@ class Answer:
             await self._read()
         if self._failure is not None and not self._ready:
             raise self._failure
-
-    async def _read_end(self) -> None:
-        """Read the end of the stream, which has no further content, so that the connection can be used again."""
-        with trio.move_on_after(END_SECONDS), suppress(httpx2.HTTPError):
-            await anext(self._chunks, None)
 
     async def _read(self) -> None:
         """Read the next bytes, or the end of the content."""

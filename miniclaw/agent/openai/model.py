@@ -81,34 +81,31 @@ class OpenAIModel:
     @asynccontextmanager
     async def stream(self, messages: Sequence[Message]) -> AsyncIterator[AsyncIterator[ModelEvent]]:
         """Ask the server for the answer (`Model.stream`). It has begun, or is over, when the block begins."""
-        now = trio.current_time()
-        first_token = now + self._config.first_token_timeout.total_seconds()
-        turn = now + self._config.turn_timeout.total_seconds()
+        asked = trio.current_time()
         async with AsyncExitStack() as stack:
             try:
-                with trio.fail_at(first_token):
-                    answer = await self._ask(messages, stack, first_token=first_token, turn=turn)
+                with trio.fail_at(asked + self._config.first_token_timeout.total_seconds()):
+                    answer = await self._ask(messages, stack, asked)
             except trio.TooSlowError:
                 within = format_duration(self._config.first_token_timeout)
                 raise ModelError(f"the model did not begin to answer within {within}", kind="timeout") from None
             yield answer
 
-    async def _ask(
-        self, messages: Sequence[Message], stack: AsyncExitStack, *, first_token: float, turn: float
-    ) -> Answer:
+    async def _ask(self, messages: Sequence[Message], stack: AsyncExitStack, asked: float) -> Answer:
         """Ask until the answer begins; resources to be closed after the answer are pushed to the stack."""
         body = await self._body(messages)
+        deadline = asked + self._config.first_token_timeout.total_seconds()
         attempt = 0
         while True:
             attempt += 1
             try:
-                return await self._attempt(body, stack, turn)
+                return await self._attempt(body, stack, asked)
             except _TemporaryError as error:
                 delay = delay_seconds(
                     attempt, first=FIRST_DELAY_SECONDS, longest=MAX_DELAY_SECONDS,
                     chance=random.random(), retry_after=error.retry_after,  # noqa: S311 - not for secrets
                 )  # fmt: skip
-                if attempt > self._config.max_retries or trio.current_time() + delay >= first_token:
+                if attempt > self._config.max_retries or trio.current_time() + delay >= deadline:
                     raise
                 log.info(
                     "Model is asked again",
@@ -130,7 +127,7 @@ class OpenAIModel:
             raise ModelError(too_long, kind="prompt") from None
         return encode_request(self._config.model or "", fitting, system)
 
-    async def _attempt(self, body: bytes, stack: AsyncExitStack, turn: float) -> Answer:
+    async def _attempt(self, body: bytes, stack: AsyncExitStack, asked: float) -> Answer:
         headers = {"accept": "text/event-stream"}
         if self._key is not None:
             headers["authorization"] = f"Bearer {self._key.reveal()}"
@@ -142,14 +139,7 @@ class OpenAIModel:
                 if response.status_code != 200:
                     data, _ = await read_some(chunks, MAX_ERROR_BYTES)
                     raise self._refused(response, data)
-                within = format_duration(self._config.turn_timeout)
-                answer = Answer(
-                    response,
-                    chunks,
-                    secret=self._key,
-                    deadline=turn,
-                    too_slow=f"the model did not finish its answer within {within}",
-                )
+                answer = Answer(response, chunks, secret=self._key, asked=asked, turn_timeout=self._config.turn_timeout)
                 await answer.wait_for_first()
                 stack.push_async_exit(opened.pop_all())
                 return answer
@@ -166,33 +156,31 @@ class OpenAIModel:
     def _refused(self, response: httpx2.Response, data: bytes) -> ModelError:
         """Return the error to raise for a response with an error status."""
         status = response.status_code
+        kind, reason = self._trouble(status)
         detail = shorten(f"HTTP {status}: {data.decode(errors='replace')}")
         if not is_worth_a_retry(status):
-            return ModelError(self._reason(status), detail=detail, kind=_kind(status))
-        error = _TemporaryError(self._reason(status), detail=detail, kind=_kind(status))
+            return ModelError(reason, detail=detail, kind=kind)
+        error = _TemporaryError(reason, detail=detail, kind=kind)
         error.retry_after = parse_retry_after(response.headers.get("retry-after"), self._clock())
         return error
 
-    def _reason(self, status: int) -> str:
+    def _trouble(self, status: int) -> tuple[ModelErrorKind, str]:
         if status in {401, 403}:
-            return f"the model's server {'refused the' if self._key else 'wants a'} key (HTTP {status})"
+            return "unauthorized", f"the model's server {'refused the' if self._key else 'wants a'} key (HTTP {status})"
         if status == 404:
-            return f"the model's server does not know {self._config.model!r}, or base_url is wrong (HTTP 404)"
+            return (
+                "refused",
+                f"the model's server does not know {self._config.model!r}, or base_url is wrong (HTTP 404)",
+            )
         if status == 429:
-            return "the model's server is asked too often or its quota is used up (HTTP 429); try again later"
+            busy = "the model's server is asked too often or its quota is used up (HTTP 429); try again later"
+            return "rate_limited", busy
         if 300 <= status <= 399:
-            return f"the model's server sends elsewhere (HTTP {status}); base_url has to be the address itself"
+            elsewhere = f"the model's server sends elsewhere (HTTP {status}); base_url has to be the address itself"
+            return "refused", elsewhere
         if status >= 500:
-            return f"the model's server has trouble (HTTP {status}); try again later"
-        return f"the model's server refused the question (HTTP {status})"
-
-
-def _kind(status: int) -> ModelErrorKind:
-    if status in {401, 403}:
-        return "unauthorized"
-    if status == 429:
-        return "rate_limited"
-    return "server_error" if status >= 500 else "refused"
+            return "server_error", f"the model's server has trouble (HTTP {status}); try again later"
+        return "refused", f"the model's server refused the question (HTTP {status})"
 
 
 def is_worth_a_retry(status: int) -> bool:

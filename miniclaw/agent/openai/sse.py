@@ -25,8 +25,7 @@ class EventDecoder:
     """
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []  # of the unfinished line
-        self._part_bytes = 0
+        self._rest = bytearray()  # the unfinished line
         self._data: list[bytes] = []
         self._data_bytes = 0
         self._skip_newline = False  # the bytes so far ended in CR, which may be half of CRLF
@@ -44,17 +43,14 @@ class EventDecoder:
             data = data.removeprefix(b"\n")
             self._skip_newline = False
         self._skip_newline = data.endswith(b"\r")
-        *lines, rest = _LINE_END.split(data)
-        for line in lines:
-            self._parts.append(line)
-            whole = b"".join(self._parts)
-            self._parts, self._part_bytes = [], 0
-            if (event := self._take_line(whole)) is not None:
+        begin, *others = _LINE_END.split(data)
+        self._rest += begin
+        for following in others:
+            line, self._rest = bytes(self._rest), bytearray()
+            if (event := self._take_line(line)) is not None:
                 yield event
-        if rest:
-            self._parts.append(rest)
-            self._part_bytes += len(rest)
-            self._check_size()
+            self._rest += following
+        self._check_size()
 
     def _take_line(self, line: bytes) -> str | None:
         if not self._began:
@@ -71,7 +67,7 @@ class EventDecoder:
         return None
 
     def _check_size(self) -> None:
-        if self._data_bytes + self._part_bytes > MAX_EVENT_BYTES:
+        if self._data_bytes + len(self._rest) > MAX_EVENT_BYTES:
             raise ValueError(f"an event of more than {MAX_EVENT_BYTES:,} bytes")
 
 

@@ -20,8 +20,8 @@ from msgspec import Raw
 
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundMessage
 from miniclaw.channels.telegram.client import BotClient, BotError
-from miniclaw.channels.telegram.deliveries import Deliveries, Delivery
-from miniclaw.channels.telegram.meaning import CHANNEL, ForAgent, Notice, Stranger, interpret
+from miniclaw.channels.telegram.deliveries import Deliveries
+from miniclaw.channels.telegram.meaning import CHANNEL, Notice, Stranger, interpret
 from miniclaw.channels.telegram.offsets import Offsets
 from miniclaw.channels.telegram.poller import Poller
 from miniclaw.channels.telegram.sender import Sender
@@ -132,14 +132,15 @@ class TelegramChannel:
         handed over.
         """
         delivery = self._deliveries.find(message.reply_to)
+        metadata = message.reply_to.metadata if message.reply_to is not None else {}
         if delivery is None:
-            await self._sender.send(message.chat_id, message.content, _metadata(message))
+            await self._sender.send(message.chat_id, message.content, metadata)
             return
         delivery.turn_over.set()
         told = False
         try:
             if not (message.failed and delivery.told):
-                await self._sender.send(message.chat_id, message.content, _metadata(message))
+                await self._sender.send(message.chat_id, message.content, metadata)
                 told = True
         finally:
             self._deliveries.end_turn(delivery, trio.current_time(), failed=message.failed, told=told)
@@ -200,8 +201,8 @@ class TelegramChannel:
 
     def _act(self, update: Update, nursery: trio.Nursery) -> None:
         meaning = interpret(update, self._allowed_users, self._bot_name)
-        if isinstance(meaning, ForAgent):
-            self._deliveries.add(update.update_id, meaning.message)
+        if isinstance(meaning, InboundMessage):
+            self._deliveries.add(update.update_id, meaning)
             self._changed.set()
             return
         if isinstance(meaning, Notice) and self._is_news(meaning.once):
@@ -258,24 +259,17 @@ class TelegramChannel:
         while True:
             self._changed = trio.Event()
             for delivery in self._deliveries.due(trio.current_time()):
-                self._try_to_hand_over(delivery, inbound, nursery)
+                message = delivery.message
+                try:
+                    inbound.send_nowait(message)
+                except (trio.WouldBlock, trio.ClosedResourceError):
+                    self._deliveries.refuse(delivery, trio.current_time())
+                    continue
+                self._deliveries.hand_over(delivery)
+                if delivery.handed_over == 1:
+                    nursery.start_soon(self._sender.type_until, delivery.turn_over, message.chat_id, message.metadata)
             with trio.move_on_at(self._deliveries.next_due()):
                 await self._changed.wait()
-
-    def _try_to_hand_over(self, delivery: Delivery, inbound: InboundSender, nursery: trio.Nursery) -> None:
-        try:
-            inbound.send_nowait(delivery.message)
-        except (trio.WouldBlock, trio.ClosedResourceError):
-            self._deliveries.refuse(delivery, trio.current_time())
-            return
-        self._deliveries.hand_over(delivery)
-        if delivery.handed_over == 1:
-            message = delivery.message
-            nursery.start_soon(self._sender.type_until, delivery.turn_over, message.chat_id, message.metadata)
-
-
-def _metadata(message: OutboundMessage) -> dict[str, str]:
-    return message.reply_to.metadata if message.reply_to is not None else {}
 
 
 def _printable_name(name: str | None) -> str | None:

@@ -110,20 +110,16 @@ class BotClient:
             async with open_post(self._http, url, msgspec.json.encode(values), {}) as (response, chunks):
                 status = response.status_code
                 data, complete = await read_some(chunks, MAX_ANSWER_BYTES)
-        except httpx2.HTTPError as error:
-            raise _broken(error, status) from None  # its text and its request hold the address
+        except UNREACHABLE as error:  # its text and its request hold the address
+            raise BotError("network", f"Telegram cannot be reached ({describe(error)})") from None
+        except httpx2.HTTPError as error:  # likewise
+            broke = f"the connection to Telegram broke off ({describe(error)})"
+            raise BotError("network", broke, accepted=status == 200) from None
         except httpx2.InvalidURL:
             raise BotError("refused", "the address of the Bot API is no address") from None
         retry_after = parse_retry_after(response.headers.get("retry-after"), self._clock())
         answer = decode_as(Answer, data) if complete else None
         return _result(status, answer, data, retry_after)
-
-
-def _broken(error: httpx2.HTTPError, status: int | None) -> BotError:
-    if isinstance(error, UNREACHABLE):
-        return BotError("network", f"Telegram cannot be reached ({describe(error)})")
-    reason = f"the connection to Telegram broke off ({describe(error)})"
-    return BotError("network", reason, accepted=status == 200)
 
 
 def _result(status: int, answer: Answer | None, data: bytes, retry_after: float | None) -> Raw:
@@ -152,8 +148,5 @@ def _trouble(code: int, said: str) -> Trouble:
     if code == 409:
         return "webhook" if "webhook" in said.lower() else "conflict"
     known: dict[int, Trouble] = {401: "token", 403: "forbidden", 404: "token", 429: "busy"}
-    if code in known:
-        return known[code]
-    if 500 <= code <= 599:
-        return "server"
-    return "refused" if 400 <= code <= 499 else "answer"
+    families: dict[int, Trouble] = {4: "refused", 5: "server"}
+    return known.get(code) or families.get(code // 100, "answer")

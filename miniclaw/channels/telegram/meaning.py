@@ -30,12 +30,6 @@ _COMMAND: Final = re.compile(r"/(?P<name>[A-Za-z0-9_]{1,64})(@(?P<bot>[A-Za-z0-9
 _GROUPS: Final = frozenset({"group", "supergroup"})
 
 
-class ForAgent(Struct, frozen=True):
-    """A message for the agent."""
-
-    message: InboundMessage
-
-
 class Notice(Struct, frozen=True):
     """A sentence that the channel itself says.
 
@@ -71,7 +65,7 @@ class Nothing(Struct, frozen=True):
     reason: str
 
 
-Meaning: TypeAlias = ForAgent | Notice | Stranger | Nothing
+Meaning: TypeAlias = InboundMessage | Notice | Stranger | Nothing
 
 
 def interpret(update: Update, allowed_users: Container[int], bot_name: str | None) -> Meaning:
@@ -113,7 +107,7 @@ def _from_friend(update: Update, message: TelegramMessage, private: bool, bot_na
     if command and command["name"].lower() == "start":
         return Notice(inbound, GREETING)
     if content.strip():
-        return ForAgent(inbound)
+        return inbound
     if media:
         once = f"album {message.chat.id} {message.media_group_id}" if message.media_group_id else None
         return Notice(inbound, ONLY_TEXT.format(media=media), once=once)

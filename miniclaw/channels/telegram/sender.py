@@ -67,14 +67,14 @@ class Sender:
                 reply = {"message_id": int(metadata[MESSAGE_ID]), "allow_sending_without_reply": True}
                 values["reply_parameters"] = reply
             try:
-                moved_to = await self._send_part(values)
+                await self._send_part(values)
             except ChannelError as error:
                 behind = f"{number} of {len(parts)} parts were sent; " if number else ""
                 raise ChannelError(f"{behind}{error}") from None
-            address["chat_id"] = moved_to
+            address["chat_id"] = values["chat_id"]
 
-    async def _send_part(self, values: dict[str, Any]) -> int:
-        """Send a part; return the chat's present id."""
+    async def _send_part(self, values: dict[str, Any]) -> None:
+        """Send a part. Afterwards `values` has the chat's present id."""
         deadline = trio.current_time() + SENDING_SECONDS
         attempt = 0
         while True:
@@ -83,7 +83,7 @@ class Sender:
                 await self._client.call("sendMessage", values)
             except BotError as error:
                 if error.accepted:
-                    break
+                    return
                 if error.moved_to is not None and error.moved_to != values["chat_id"]:  # a group became a supergroup
                     values.pop("reply_parameters", None)  # messages have other ids there
                     values["chat_id"] = error.moved_to
@@ -98,9 +98,7 @@ class Sender:
                     raise
                 await self._sleep(delay)
             else:
-                break
-        chat_id: int = values["chat_id"]
-        return chat_id
+                return
 
     async def type_until(self, over: trio.Event, chat_id: str, metadata: Mapping[str, str]) -> None:
         """Show the typing indication until `over` is set. Failures are ignored."""

@@ -33,10 +33,10 @@ _OPENS: Final = re.compile(r" {0,3}(?P<marker>`{3,16}(?=[^`\n]{0,100}$)(?!`)|~{3
 _CLOSES: Final = re.compile(r" {0,3}(?P<marker>`{3,16}|~{3,16})\s*$")
 _LIKE_A_FENCE: Final = re.compile(r"\s*(```|~~~)")
 
-
 _JOINER: Final = "\u200d"
 
-_MAX_FLAGS: Final = 64  # how far back flags are counted
+_FLAG_HALVES: Final = "".join(map(chr, range(0x1F1E6, 0x1F200)))
+_MAX_FLAG_HALVES: Final = 64  # counted back from a place
 
 
 def utf16_units(text: str) -> int:
@@ -231,11 +231,9 @@ def is_boundary(text: str, index: int) -> bool:
         return not (before == "\r" and after == "\n")
     if _extends(after) or before == _JOINER:
         return False
-    if _is_flag_half(before) and _is_flag_half(after):
-        halves = 0
-        while halves < _MAX_FLAGS and halves < index and _is_flag_half(text[index - 1 - halves]):
-            halves += 1
-        return halves % 2 == 0
+    if before in _FLAG_HALVES and after in _FLAG_HALVES:
+        behind = text[max(0, index - _MAX_FLAG_HALVES) : index]
+        return (len(behind) - len(behind.rstrip(_FLAG_HALVES))) % 2 == 0
     return not _is_hangul_syllable(before, after)
 
 
@@ -246,10 +244,6 @@ def _extends(char: str) -> bool:
         or "\U0001f3fb" <= char <= "\U0001f3ff"  # skin tones
         or "\U000e0020" <= char <= "\U000e007f"  # tags, of the flags of regions
     )
-
-
-def _is_flag_half(char: str) -> bool:
-    return "\U0001f1e6" <= char <= "\U0001f1ff"
 
 
 def _is_hangul_syllable(before: str, after: str) -> bool:

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from miniclaw.channels.base import InboundMessage
 from miniclaw.channels.telegram.meaning import (
     GREETING,
     MESSAGE_ID,
     NO_EDITS,
     THREAD_ID,
-    ForAgent,
     Meaning,
     Nothing,
     Notice,
@@ -36,8 +36,8 @@ def written(text: str | None = None, **fields: Any) -> Meaning:
     return read(message=FakeBotApi().message(text, **fields))
 
 
-def for_agent(meaning: Meaning) -> ForAgent:
-    assert isinstance(meaning, ForAgent), meaning
+def for_agent(meaning: Meaning) -> InboundMessage:
+    assert isinstance(meaning, InboundMessage), meaning
     return meaning
 
 
@@ -48,7 +48,7 @@ def notice(meaning: Meaning) -> Notice:
 
 def test_interpret_text_is_for_the_agent() -> None:
     """The session is that of Telegram's chat, and the update's id is the message's."""
-    message = for_agent(written("hello")).message
+    message = for_agent(written("hello"))
     assert (message.channel, message.chat_id, message.content) == ("telegram", str(ME), "hello")
     assert message.inbound_id == "update-7"
     assert message.metadata == {}
@@ -56,7 +56,7 @@ def test_interpret_text_is_for_the_agent() -> None:
 
 def test_interpret_group_message_is_replied_to() -> None:
     """In a group the answer says what it answers, in the same topic."""
-    message = for_agent(written("hello", chat=GROUP, message_thread_id=5, is_topic_message=True)).message
+    message = for_agent(written("hello", chat=GROUP, message_thread_id=5, is_topic_message=True))
     assert message.chat_id == "-100123"
     assert message.metadata == {MESSAGE_ID: "2", THREAD_ID: "5"}
 
@@ -92,18 +92,18 @@ def test_interpret_start_is_greeted_and_other_commands_are_for_the_agent() -> No
     for text in ("/start", "/start deep-link", "/START@Claw_Bot"):
         assert notice(written(text)).text == GREETING
     for text in ("/help", "/started", "/start/now", "please /start"):
-        assert for_agent(written(text)).message.content == text
+        assert for_agent(written(text)).content == text
 
 
 def test_interpret_command_for_another_bot_is_nothing() -> None:
     """In a group with several bots each gets its own."""
     assert isinstance(written("/help@other_bot", chat=GROUP), Nothing)
-    assert isinstance(written("/help@claw_bot", chat=GROUP), ForAgent)
+    assert isinstance(written("/help@claw_bot", chat=GROUP), InboundMessage)
 
 
 def test_interpret_caption_is_text_with_a_note() -> None:
     """The model gets the caption and knows that there was something to see."""
-    content = for_agent(written(caption="what is this?", **PHOTO)).message.content
+    content = for_agent(written(caption="what is this?", **PHOTO)).content
     assert content == "what is this?\n\n[This came with a photo, which cannot be seen here.]"
 
 
