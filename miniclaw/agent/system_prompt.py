@@ -32,15 +32,12 @@ def read_system_prompt(path: Path, most_chars: int) -> str | None:
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo must not block
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise SystemPromptError(f"{path.name} could not be read: {error.strerror}") from error
-    try:
         with open(fd, "rb") as file:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise SystemPromptError(f"{path.name} is not a file")
             data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise SystemPromptError(f"{path.name} could not be read: {error.strerror}") from error
     if len(data) > MAX_BYTES:

@@ -89,10 +89,7 @@ class Channel(Protocol):
     name: str
 
     async def run(
-        self,
-        inbound: InboundSender,
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+        self, inbound: InboundSender, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Receive messages until there are no more, or until cancelled.
 

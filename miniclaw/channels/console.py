@@ -65,10 +65,7 @@ class ConsoleChannel:
         self.failures = 0
 
     async def run(
-        self,
-        inbound: InboundSender,
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+        self, inbound: InboundSender, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Send each line, and wait for its answer, until the input ends (`Channel.run`).
 

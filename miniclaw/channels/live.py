@@ -102,23 +102,20 @@ class LiveChannel:
         try:
             yield subscription
         finally:
-            chat = self._chats.get(chat_id)
-            if chat is not None and subscription in chat.subscriptions:
-                chat.subscriptions.remove(subscription)
+            if subscription in self._look(chat_id).subscriptions:
+                self._look(chat_id).subscriptions.remove(subscription)
             self._forget_idle(chat_id)
 
     def under_way(self, chat_id: str) -> UnderWay:
         """Return the unanswered messages of a chat, and the answer in progress."""
-        chat = self._chats.get(chat_id)
-        if chat is None:
-            return UnderWay()
+        chat = self._look(chat_id)
         waiting = tuple(_said(posted.message) for posted in chat.posted.values() if posted.taken)
         answering = chat.answering
         return UnderWay(waiting, AnswerSoFar(answering.inbound_id, "".join(chat.pieces)) if answering else None)
 
     def is_in_flight(self, chat_id: str, inbound_id: str) -> bool:
         """Return whether a message was posted and is not answered yet."""
-        return self._posted(chat_id, inbound_id) is not None
+        return inbound_id in self._look(chat_id).posted
 
     async def post(self, chat_id: str, inbound_id: str, text: str) -> None:
         """Hand over a person's message; wait while the chat or the channel has too many waiting messages.
@@ -131,10 +128,10 @@ class LiveChannel:
         Cancellation: the message was not taken.
         """
         await trio.lowlevel.checkpoint()
-        while (earlier := self._posted(chat_id, inbound_id)) is not None:
+        while (earlier := self._look(chat_id).posted.get(inbound_id)) is not None:
             if earlier.taken:
                 # A client that posts again has missed the notice.
-                if event := self._chat(chat_id).told.get(inbound_id):
+                if event := self._look(chat_id).told.get(inbound_id):
                     self._tell(chat_id, event)
                 return
             await earlier.settled.wait()
@@ -148,7 +145,7 @@ class LiveChannel:
             with scope:
                 await self._inbound.send(message)
                 self._take(message)
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
+        except trio.ClosedResourceError:
             raise ChannelNotRunningError(self.name, "stopping") from None
         finally:
             self._sending.discard(scope)
@@ -161,10 +158,7 @@ class LiveChannel:
     # For the agent --------------------------------------------------------------------------------------------
 
     async def run(
-        self,
-        inbound: InboundSender,
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+        self, inbound: InboundSender, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Accept posts until cancelled (`Channel.run`). A post that still waits for room then fails."""
         self._inbound, self._phase = inbound, "running"
@@ -217,25 +211,23 @@ class LiveChannel:
     def _chat(self, chat_id: str) -> _Chat:
         return self._chats.setdefault(chat_id, _Chat())
 
-    def _posted(self, chat_id: str, inbound_id: str | None) -> _Posted | None:
-        chat = self._chats.get(chat_id)
-        return None if chat is None else chat.posted.get(inbound_id)
+    def _look(self, chat_id: str) -> _Chat:
+        """Return the state of a chat, for reading: an idle chat gets none."""
+        return self._chats.get(chat_id) or _Chat()
 
     def _take(self, message: InboundMessage) -> None:
         """Note that a message was taken, and notify the clients once; the loop may do so before the posting task."""
-        posted = self._posted(message.chat_id, message.inbound_id)
+        waiting = self._look(message.chat_id).posted
+        posted = waiting.get(message.inbound_id)
         if posted is not None and not posted.taken:
             posted.taken = True
             # Moved to the end: the order is that of taking, which need not be that of posting.
-            waiting = self._chats[message.chat_id].posted
             waiting[message.inbound_id] = waiting.pop(message.inbound_id)
             self._tell(message.chat_id, _said(message))
 
     def _end(self, message: InboundMessage) -> None:
         """Forget a message that is answered, or that was not taken."""
-        chat = self._chats.get(message.chat_id)
-        if chat is None:
-            return
+        chat = self._look(message.chat_id)
         chat.posted.pop(message.inbound_id, None)
         if chat.answering == message:
             chat.answering, chat.pieces = None, []
@@ -253,9 +245,7 @@ class LiveChannel:
 
     def _tell(self, chat_id: str, event: Event) -> None:
         """Put an event into all subscriptions of a chat."""
-        chat = self._chats.get(chat_id)
-        if chat is None:
-            return
+        chat = self._look(chat_id)
         for subscription in chat.subscriptions:
             subscription.put(event)
         keeping_up = [one for one in chat.subscriptions if not one.left_behind]
@@ -264,9 +254,9 @@ class LiveChannel:
         chat.subscriptions = keeping_up
 
     def _forget_idle(self, chat_id: str) -> None:
-        chat = self._chats.get(chat_id)
-        if chat is not None and not chat.subscriptions and not chat.posted and chat.answering is None:
-            del self._chats[chat_id]
+        chat = self._look(chat_id)
+        if not (chat.subscriptions or chat.posted or chat.answering):
+            self._chats.pop(chat_id, None)
 
 
 def _said(message: InboundMessage) -> PersonSaid:

@@ -114,18 +114,14 @@ class _Run:
         self._began = 0.0
 
     async def run(self) -> None:
-        while not await self._run_once():  # noqa: ASYNC110 - it waits for a time, and not for a condition
-            await trio.sleep_until(self._port.starts_at)
-
-    async def _run_once(self) -> bool:
-        """Run the channel; return whether it has ended for good."""
         port = self._port
-        port.phase, self._began = "starting", trio.current_time()
-        with Contained(self._failed), port.calls.call(f"{self.name}.run", lasts=True):
-            await port.channel.run(self, task_status=self)
-            port.phase = "ended"
-        self.settled.set()
-        return port.phase == "ended"
+        while port.phase != "ended":
+            await trio.sleep_until(port.starts_at)  # not at all, at first
+            port.phase, self._began = "starting", trio.current_time()
+            with Contained(self._failed), port.calls.call(f"{self.name}.run", lasts=True):
+                await port.channel.run(self, task_status=self)
+                port.phase = "ended"
+            self.settled.set()
 
     def _failed(self, error: BaseException) -> None:
         port, now = self._port, trio.current_time()

@@ -59,11 +59,7 @@ class TelegramChannel:
     name = CHANNEL
 
     def __init__(
-        self,
-        client: BotClient,
-        config: TelegramConfig,
-        *,
-        sleep: Callable[[float], Awaitable[None]] = trio.sleep,
+        self, client: BotClient, config: TelegramConfig, *, sleep: Callable[[float], Awaitable[None]] = trio.sleep
     ) -> None:
         self._poller = Poller(client, sleep=sleep)
         self._sender = Sender(client, sleep=sleep)
@@ -84,10 +80,7 @@ class TelegramChannel:
     # For the gateway ------------------------------------------------------------------------------------------
 
     async def run(
-        self,
-        inbound: InboundSender,
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+        self, inbound: InboundSender, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Receive updates until cancelled (`Channel.run`). The start does not wait for a connection to Telegram.
 

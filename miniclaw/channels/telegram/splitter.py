@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
@@ -134,7 +135,7 @@ class _Splitter:
         self._text = text
         self._limit = limit
         self._lines = read_lines(text)
-        self._at = 0  # the line in which the part begins
+        self._starts = [*(line.start for line in self._lines), len(text)]
         self._reserve = 1 + _MAX_MARKER if any(line.opens for line in self._lines) else 0
 
     def parts(self) -> Iterator[str]:
@@ -154,15 +155,11 @@ class _Splitter:
 
     def _cut(self, start: int, end: int) -> _Cut:
         """Return the best place for a cut, not after `end`."""
-        while self._at + 1 < len(self._lines) and self._lines[self._at + 1].start <= start:
-            self._at += 1
-        last = self._at  # the line in which `end` is
-        while last + 1 < len(self._lines) and self._lines[last + 1].start <= end + 1:
-            last += 1
+        last = self._line_at(end + 1)
         quarter, half = start + (end - start) // 4, start + (end - start) // 2
         outside: Line | None = None
         inside: Line | None = None
-        for index in range(last, self._at, -1):
+        for index in range(last, self._line_at(start), -1):
             line, before = self._lines[index], self._lines[index - 1]
             if line.start < quarter:
                 break
@@ -192,17 +189,19 @@ class _Splitter:
 
     def _skip(self, cut: _Cut) -> tuple[int, Fence | None]:
         """Return the start of the next part, and its code block, past the end of a block and past blank lines."""
-        index, lines = self._at, self._lines
-        while index + 1 < len(lines) and lines[index + 1].start <= cut.next_start:
-            index += 1
+        index, lines = self._line_at(cut.next_start), self._lines
         start, fence = cut.next_start, cut.fence
         if lines[index].start == start and lines[index].closes:  # it is closed already
             index += 1
-            start, fence = (lines[index].start if index < len(lines) else len(self._text)), None
+            start, fence = self._starts[index], None
         while fence is None and index < len(lines) and not self._text[start : lines[index].end].strip():
             index += 1
-            start = lines[index].start if index < len(lines) else len(self._text)
+            start = self._starts[index]
         return start, fence
+
+    def _line_at(self, index: int) -> int:
+        """Return the number of the line in which a place is; its line feed belongs to it."""
+        return bisect_right(self._starts, index, hi=len(self._lines)) - 1
 
     def _looks_like_a_fence(self, index: int, line: Line) -> bool:
         """Return whether the rest of a line would be read as the beginning or the end of a code block."""
