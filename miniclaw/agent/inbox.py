@@ -128,7 +128,7 @@ class Inbox:
         Cancellation: no message was taken.
         """
         await trio.lowlevel.checkpoint()
-        while (key := self._next_ready()) is None:
+        while (key := next((key for key in self._ready if self._turns[key[0]] < MAX_TURNS_PER_CHANNEL), None)) is None:
             if self._closed and not any(chat.waiting for chat in self._chats.values()):
                 return None
             self._changed = trio.Event()
@@ -136,9 +136,6 @@ class Inbox:
         self._ready.remove(key)
         self._turns[key[0]] += 1
         return self._take(key)
-
-    def _next_ready(self) -> ChatKey | None:
-        return next((key for key in self._ready if self._turns[key[0]] < MAX_TURNS_PER_CHANNEL), None)
 
     def done(self, message: InboundMessage) -> None:
         """Note that a message is answered. A chat with more messages joins the end of the line again."""

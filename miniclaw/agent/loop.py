@@ -18,7 +18,7 @@ import trio
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
-from miniclaw.agent.stats import TurnCount, TurnStats
+from miniclaw.agent.stats import TurnStats
 from miniclaw.agent.transcript import STOPPED, Transcript
 from miniclaw.agent.turn import FAILED, NOT_RECORDED, RECORDING_SECONDS, Turn, try_to_record
 from miniclaw.channels.base import Channel, InboundMessage, OutboundMessage
@@ -116,49 +116,46 @@ class AgentLoop:
         Cancellation: the person's message, the answer so far and a mark of the interruption are recorded.
         """
         with self.stats.turn(message.channel) as count:
-            outbound = await self._handle(message, count)
-            count.ended(outbound)
-        return outbound
-
-    async def _handle(self, message: InboundMessage, count: TurnCount) -> OutboundMessage | None:
-        port = self.ports[message.channel]
-        reply = Reply(message, port if port.streams else None, came=count.piece_came)
-        recorded = partial(self._confirm_saved, message, answered=False)
-        asking = self.calls.call(f"{self.model_name}.stream")
-        turn = Turn(self._manager, self._model, self._clock, message, reply, asking=asking, recorded=recorded)
-        failure: str | None = None  # the sentence for the person
-        refusal: str | None = None  # the reason that the message can never be recorded
-        is_kept = True
-        try:
-            delivery = await turn.run()
-            if delivery == "answered":
+            port = self.ports[message.channel]
+            reply = Reply(message, port if port.streams else None, came=count.piece_came)
+            recorded = partial(self._confirm_saved, message, answered=False)
+            asking = self.calls.call(f"{self.model_name}.stream")
+            turn = Turn(self._manager, self._model, self._clock, message, reply, asking=asking, recorded=recorded)
+            failure: str | None = None  # the sentence for the person
+            refusal: str | None = None  # the reason that the message can never be recorded
+            is_kept = True
+            try:
+                delivery = await turn.run()
+                if delivery == "answered":
+                    count.outcome = None
+                    self._confirm_saved(message, answered=True)
+                    return None
+                if delivery == "interrupted":
+                    failure = _SORRY_NO_REPLY.format(reason=STOPPED)
+            except ModelError as error:
+                self.stats.model_failed(error.kind)
+                reason = redact(text_of(error))
+                if not isinstance(error, ModelBugError):  # a bug was logged with its traceback
+                    log.error("Model did not answer", model=self.model_name, error=reason, detail=_detail(error))
+                failure = (_SORRY_CUT if reply.text else _SORRY_NO_REPLY).format(reason=reason)
+            except MiniclawError as error:
+                log.error(NOT_RECORDED, channel=message.channel, error=str(error))
+                failure, is_kept = _SORRY_NOT_KEPT, False
+                if isinstance(error, InvalidMessageError | InvalidSessionIdError):
+                    refusal = error.problem
+            except Exception as error:  # noqa: BLE001 - a bug costs the answer to one message, and nothing else
+                log.bug("Turn failed", error, channel=message.channel)
+                is_kept = turn.is_recorded
+                failure = _SORRY_NO_REPLY.format(reason=FAILED) if is_kept else _SORRY_NOT_KEPT
+            text = "\n\n".join(part for part in (reply.text, failure) if part)
+            outbound = OutboundMessage(message.channel, message.chat_id, text, message, failed=failure is not None)
+            await port.send(outbound)
+            if refusal is not None:  # another delivery would fail, too
+                port.refuse(message, refusal)
+                port.confirm(message, answered=True)
+            elif is_kept:
                 self._confirm_saved(message, answered=True)
-                return None
-            if delivery == "interrupted":
-                failure = _SORRY_NO_REPLY.format(reason=STOPPED)
-        except ModelError as error:
-            self.stats.model_failed(error.kind)
-            reason = redact(text_of(error))
-            if not isinstance(error, ModelBugError):  # a bug was logged with its traceback
-                log.error("Model did not answer", model=self.model_name, error=reason, detail=_detail(error))
-            failure = (_SORRY_CUT if reply.text else _SORRY_NO_REPLY).format(reason=reason)
-        except MiniclawError as error:
-            log.error(NOT_RECORDED, channel=message.channel, error=str(error))
-            failure, is_kept = _SORRY_NOT_KEPT, False
-            if isinstance(error, InvalidMessageError | InvalidSessionIdError):
-                refusal = error.problem
-        except Exception as error:  # noqa: BLE001 - a bug costs the answer to one message, and nothing else
-            log.bug("Turn failed", error, channel=message.channel)
-            is_kept = turn.is_recorded
-            failure = _SORRY_NO_REPLY.format(reason=FAILED) if is_kept else _SORRY_NOT_KEPT
-        text = "\n\n".join(part for part in (reply.text, failure) if part)
-        outbound = OutboundMessage(message.channel, message.chat_id, text, message, failed=failure is not None)
-        await port.send(outbound)
-        if refusal is not None:  # another delivery would fail, too
-            port.refuse(message, refusal)
-            port.confirm(message, answered=True)
-        elif is_kept:
-            self._confirm_saved(message, answered=True)
+            count.outcome = "failed" if outbound.failed else "answered"
         return outbound
 
     def _confirm_saved(self, message: InboundMessage, *, answered: bool) -> None:

@@ -12,7 +12,6 @@ from typing import Final, Literal, TypeAlias, get_args
 
 import trio
 
-from miniclaw.channels.base import OutboundMessage
 from miniclaw.errors import ModelErrorKind
 from miniclaw.histogram import Histogram
 
@@ -60,7 +59,7 @@ class TurnStats:
 
     @contextmanager
     def turn(self, channel: str) -> Iterator[TurnCount]:
-        """Count a turn for the length of a block. Without a call of `TurnCount.ended` it counts as interrupted."""
+        """Count a turn for the length of a block, which sets its outcome."""
         turn = TurnCount(self)
         self.in_flight += 1
         try:
@@ -84,20 +83,17 @@ class TurnStats:
 
 
 class TurnCount:
-    """The count of one turn in progress."""
+    """The count of one turn in progress.
+
+    Attributes:
+        outcome: The outcome so far; None: the turn does not count, since the message had been answered before.
+    """
 
     def __init__(self, stats: TurnStats) -> None:
         self._stats = stats
         self._has_piece = False
         self.began = trio.current_time()
-        self.outcome: TurnOutcome | None = "interrupted"  # None: the turn does not count
-
-    def ended(self, outbound: OutboundMessage | None) -> None:
-        """Set the outcome by the message sent. None: the question was answered before, and the turn does not count."""
-        if outbound is None:
-            self.outcome = None
-        else:
-            self.outcome = "failed" if outbound.failed else "answered"
+        self.outcome: TurnOutcome | None = "interrupted"
 
     def piece_came(self) -> None:
         """Note that a piece of the answer has come. Only the first one is observed."""

@@ -61,7 +61,6 @@ class ForeignCall:
     """A context manager around one call; made by `ForeignCalls.call`.
 
     Attributes:
-        name: The channel or the model, and its method.
         overdue_at: Time on trio's clock at which the call is reported.
         is_paused: True while our own code runs inside of the call.
     """

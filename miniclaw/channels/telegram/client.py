@@ -97,19 +97,15 @@ class BotClient:
         Raises:
             BotError: The call failed.
         """
-        try:
-            with trio.fail_after(within_seconds):
-                return await self._call(method, values)
-        except trio.TooSlowError:
-            raise BotError("network", f"Telegram did not answer within {within_seconds:g} s") from None
-
-    async def _call(self, method: str, values: Mapping[str, Any]) -> Raw:
         url = f"{self._api_base}/bot{self._token.reveal()}/{method}"
         status: int | None = None
         try:
-            async with open_post(self._http, url, msgspec.json.encode(values), {}) as (response, chunks):
-                status = response.status_code
-                data, complete = await read_some(chunks, MAX_ANSWER_BYTES)
+            with trio.fail_after(within_seconds):
+                async with open_post(self._http, url, msgspec.json.encode(values), {}) as (response, chunks):
+                    status = response.status_code
+                    data, complete = await read_some(chunks, MAX_ANSWER_BYTES)
+        except trio.TooSlowError:
+            raise BotError("network", f"Telegram did not answer within {within_seconds:g} s") from None
         except UNREACHABLE as error:  # its text and its request hold the address
             raise BotError("network", f"Telegram cannot be reached ({describe(error)})") from None
         except httpx2.HTTPError as error:  # likewise

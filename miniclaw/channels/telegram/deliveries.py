@@ -32,7 +32,6 @@ class Delivery(Struct, eq=False):
 
     Attributes:
         update_id: Id of the update that brought it.
-        message: The message.
         turn_over: Set when its turn is over; the chat then shows no typing indication for it any more.
         saved: True if the message is on disk. The agent does not need it again, and confirms it by itself.
         told: True if the person was notified of the failure of its turn.

@@ -10,7 +10,6 @@ updates.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
 MAX_REMEMBERED: Final = 1000
@@ -22,7 +21,7 @@ class Offsets:
 
     def __init__(self) -> None:
         self._open: set[int] = set()
-        self._closed: OrderedDict[int, None] = OrderedDict()  # the newest last
+        self._closed: dict[int, None] = {}  # the newest last
         self._unheard: set[int] = set()  # closed, and Telegram may not know yet
 
     def __repr__(self) -> str:
@@ -58,7 +57,7 @@ class Offsets:
         self._unheard.add(update_id)
         self._closed[update_id] = None
         if len(self._closed) > MAX_REMEMBERED:
-            self._closed.popitem(last=False)
+            del self._closed[next(iter(self._closed))]
 
     def heard(self, offset: int | None) -> None:
         """Take note that Telegram has heard an offset: updates below it are not delivered again."""
