@@ -116,9 +116,7 @@ class Cleanup:
     @property
     def policy(self) -> RetentionPolicy:
         """The retention policy in force."""
-        if self._policy is None and self._manager is not None:
-            return self._manager.policy
-        return self._policy or RetentionPolicy()
+        return self._policy or (RetentionPolicy() if self._manager is None else self._manager.policy)
 
     def is_expired(self, session: SessionHeader | Session) -> bool:
         """Return whether a session may be removed now: if its age exceeds its TTL, exclusive."""
@@ -275,8 +273,7 @@ class Cleanup:
     async def record(self, event: Callable[[], HistoryEvent]) -> None:
         """Write an event into the history, if there is one; log a failure as an ERROR.
 
-        Args:
-            event: Makes the event, in a worker thread: it is slow for a large plan.
+        The event is made in a worker thread: that is slow for a large plan.
         """
         history = self._history
         if history is None:

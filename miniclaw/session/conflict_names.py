@@ -52,12 +52,7 @@ _OTHERS: Final = "it is a temporary file of a sync program, an editor or the sys
 
 
 def by_name(name: str, *, is_file: bool) -> ProblemFile:
-    """Classify an entry of the sessions directory whose name is not that of a session.
-
-    Args:
-        name: The entry.
-        is_file: True if it is a regular file.
-    """
+    """Classify an entry of the sessions directory whose name is not that of a session."""
     if is_temporary(name):
         return ProblemFile(name, "foreign", _OTHERS)
     if is_file and (original := original_of(name)) is not None:
@@ -90,9 +85,6 @@ def original_of(name: str) -> str | None:
     """Return the name of the original of a conflict copy, by the copy's name alone; None: the name is not of that form.
 
     If a name has several additions, all of them are left out.
-
-    Args:
-        name: A name in the sessions directory.
     """
     if names.is_of_our_form(name):
         return None
@@ -125,9 +117,7 @@ def whose(name: str) -> frozenset[str]:
 def is_copy_of(name: str, session_id: str) -> bool:
     """Return whether a file of this name, whose content names this session, is a conflict copy of the session's file.
 
-    Args:
-        name: A name in the sessions directory that is not the session's own.
-        session_id: The id in its content, which need not be a valid session id.
+    The name is not the session's own; the id need not be valid.
     """
     try:
         stems = [_folded(own.removesuffix(names.SUFFIX)) for own in names.file_names(session_id)]

@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
 from miniclaw.clock import from_microseconds, to_microseconds
 from miniclaw.session.types import AwareDatetime, SessionHeader
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+class Tally(Struct, frozen=True):
+    """The number of sessions, and their total bytes."""
+
+    sessions: int = 0
+    bytes: int = 0
+
+
+class FileTally(Struct, frozen=True):
+    """The number of files, and their total bytes."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+def tally_by(tally: Callable[[int, int], T], sizes: Iterable[tuple[K, int]]) -> dict[K, T]:
+    """Return a tally for each label, from pairs of a label and a size, in the order in which the labels appear."""
+    found: dict[K, list[int]] = {}
+    for label, size in sizes:
+        found.setdefault(label, []).append(size)
+    return {label: tally(len(each), sum(each)) for label, each in found.items()}
+
 
 ProblemKind: TypeAlias = Literal["unreadable", "corrupt", "mismatched", "conflict", "foreign"]
 """The reason why a directory entry is not a session that retention may judge.

@@ -96,11 +96,8 @@ class Persistence:
     def set_interval(self, seconds: float) -> None:
         """Save at another interval, counted from now; on the trio thread.
 
-        Args:
-            seconds: The interval, positive, at most a hundred years.
-
         Raises:
-            ValueError: The interval is out of these bounds.
+            ValueError: The interval is not positive, or longer than a hundred years.
         """
         check_interval(seconds)
         self.interval_seconds = seconds
@@ -108,11 +105,7 @@ class Persistence:
         self._idle.wake()  # for an early save, after which the wait has the new deadline
 
     async def tick(self, *, early: bool = False) -> SaveReport:
-        """Save once, now.
-
-        Args:
-            early: If true, this save comes between two regular ones; its failure does not count as a failed interval.
-        """
+        """Save once, now; the failure of an early save, between two regular ones, counts as no failed interval."""
         complete = False
         try:
             report = await self._manager.save_all_sessions()

@@ -19,7 +19,8 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.live.store import FileSessionStore, open_store
-from miniclaw.session.maintenance.service import CleanupService, OnAnnounced
+from miniclaw.session.maintenance.announcements import OnAnnounced
+from miniclaw.session.maintenance.service import CleanupService
 from miniclaw.session.maintenance.usage import UsageMeter
 from miniclaw.session.maintenance.wakeup import check_interval
 from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, SessionManager
@@ -72,17 +73,15 @@ class RuntimeRules(Struct, frozen=True, kw_only=True):
 
 
 class SessionRuntime(SessionParts):
-    """A running session runtime, made by `open_runtime`.
+    """A running session runtime, made by `open_runtime`: the parts and the services that work on them.
 
     Attributes:
         rules: The rules in force; replaced by `set_rules`.
-        manager: The sessions in memory.
-        time: The present, and the ages of sessions.
         persistence: The autosave service.
-        cleanup: The cleanup; its `run` starts a run at once.
         cleanup_service: The daily cleanup, with the time of its next run.
         usage: Measures the disk usage.
         sessions_dir: The sessions directory.
+        grace: The cancel scope of the services' grace period at the end.
         unsaved: After the end: the ids of sessions that the final flush could not save; if there are any, the block
             raises `UnsavedSessionsError`.
     """
@@ -111,15 +110,10 @@ class SessionRuntime(SessionParts):
         self.usage = UsageMeter(store)
         self.sessions_dir = store.directory.path
         self.unsaved: tuple[str, ...] = ()
-        self._in_haste = False
-        self._grace: trio.CancelScope | None = None  # while the services are stopping
+        self.grace = trio.CancelScope(shield=True)  # entered while the services are stopping
 
     def operations(self, *, by: Actor = "program") -> SessionOperations:
-        """Return the operations of an administrator on the sessions of this runtime.
-
-        Args:
-            by: The actor, for trash and history.
-        """
+        """Return the operations of an administrator, named as this actor in trash and history, on these sessions."""
         return SessionOperations(self.manager, self.cleanup, self.history, by=by)
 
     def set_rules(self, rules: RuntimeRules) -> None:
@@ -139,9 +133,7 @@ class SessionRuntime(SessionParts):
 
     def hurry(self) -> None:
         """Make the shutdown skip the services' grace period and begin the flush; callable before or during it."""
-        self._in_haste = True
-        if self._grace is not None:
-            self._grace.cancel()
+        self.grace.cancel()
 
     async def say_stopping(self) -> None:
         """Announce that this process is stopping; a process that wants to own the directory then waits.
@@ -153,12 +145,6 @@ class SessionRuntime(SessionParts):
         """
         self.persistence.set_interval(min(STOPPING_INTERVAL_SECONDS, self.persistence.interval_seconds))
         await self.manager.store.say_stopping()
-
-    def begin_grace(self, grace: trio.CancelScope) -> None:
-        """Take the cancel scope of the services' grace period, and cancel it if the shutdown is in haste."""
-        self._grace = grace
-        if self._in_haste:
-            grace.cancel()
 
 
 @asynccontextmanager
@@ -237,13 +223,17 @@ async def open_runtime(
     if announce_first is not None:
         log.warning(_OLD_WORD, what_to_do=f"write notice={announce_first}")
         notice = announce_first
-    rules = rules or RuntimeRules(
-        policy=policy or RetentionPolicy(),
-        schedule=Schedule(_duration(cleanup_interval_seconds), cleanup_at),
-        removes=removes,
-        notice=notice,
-        persistence_interval_seconds=persistence_interval_seconds,
-    )
+    if rules is None:
+        if cleanup_interval_seconds is not None:
+            check_interval(cleanup_interval_seconds)
+        interval = None if cleanup_interval_seconds is None else timedelta(seconds=cleanup_interval_seconds)
+        rules = RuntimeRules(
+            policy=policy or RetentionPolicy(),
+            schedule=Schedule(interval, cleanup_at),
+            removes=removes,
+            notice=notice,
+            persistence_interval_seconds=persistence_interval_seconds,
+        )
     async with open_store(sessions_dir, earlier=earlier, fs=fs) as store:
         keeper = await open_time(store, clock, rules.policy)
         await keeper.tick()
@@ -284,18 +274,6 @@ def _raise(errors: Sequence[BaseException]) -> None:
         raise BaseExceptionGroup("the session runtime did not end well", errors)
 
 
-def _duration(seconds: float | None) -> timedelta | None:
-    """Return an interval as a `timedelta`; None remains None.
-
-    Raises:
-        ValueError: The interval is not positive, or longer than a hundred years.
-    """
-    if seconds is None:
-        return None
-    check_interval(seconds)
-    return timedelta(seconds=seconds)
-
-
 def _absolute(path: Path | str) -> Path:
     """Return an absolute path, which a change of the working directory does not affect."""
     return Path(os.path.abspath(path))
@@ -322,8 +300,8 @@ async def _running_services(runtime: SessionRuntime) -> AsyncIterator[None]:
             runtime.manager.close()
             for service in services:
                 service.stop()
-            with trio.move_on_after(GRACE_SECONDS, shield=True) as grace:
-                runtime.begin_grace(grace)
+            runtime.grace.deadline = trio.current_time() + GRACE_SECONDS
+            with runtime.grace:
                 for event in ended:
                     await event.wait()
                 await runtime.manager.drain()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Final, Generic, Protocol, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import trio
 
@@ -18,7 +18,6 @@ T = TypeVar("T")
 
 Epilogue: TypeAlias = Callable[[], None] | None
 """Blocking work that follows other work in the same thread; None: there is none."""
-
 
 GRACE_SECONDS: Final = 5
 """Time after the beginning of a removal for which a cancelled caller still waits."""
@@ -32,14 +31,6 @@ PENDING: Final = "the disk has not answered yet; the removal goes on, and the lo
 
 Late: TypeAlias = Callable[[T], Epilogue]
 """Takes, on the trio thread, an outcome that no caller waits for any more; the epilogue may record it on disk."""
-
-
-class ThreadRunner(Protocol):
-    """A function with the signature of `run_in_thread`, without `finished`."""
-
-    async def __call__(self, work: Callable[[], T], *, limiter: trio.CapacityLimiter) -> T:
-        """Run `work` in a worker thread, within the limiter's bound, and return its result."""
-        ...
 
 
 async def run_in_thread(

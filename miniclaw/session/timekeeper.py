@@ -25,7 +25,7 @@ from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Notice
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.session.threads import ThreadRunner, run_in_thread
+from miniclaw.session.threads import run_in_thread
 
 T = TypeVar("T")
 
@@ -45,7 +45,8 @@ class Timekeeper:
         state: The folder in which the state is stored.
         clock: The clocks.
         keeps: The longest time for which anything is kept, as returned by `longest_kept`.
-        run: Runs the work on `state` in a worker thread.
+        store: The store to which `state` belongs; it remains open while a worker thread works on that. None: there is
+            none.
 
     Attributes:
         state: The state so far; changed by each reading of the clocks.
@@ -55,12 +56,12 @@ class Timekeeper:
     """
 
     def __init__(
-        self, state: StateDirectory, clock: Clock, keeps: timedelta, *, run: ThreadRunner = run_in_thread
+        self, state: StateDirectory, clock: Clock, keeps: timedelta, *, store: FileSessionStore | None = None
     ) -> None:
         self._directory = state
         self._clock = clock
         self.keep(keeps)
-        self._run = run
+        self._store = store
         self._limiter = trio.CapacityLimiter(1)
         self._looking = RLock()
         self._refused: set[str] = set()  # errors logged since the last write that succeeded
@@ -194,7 +195,8 @@ class Timekeeper:
         return True
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await self._run(work, limiter=self._limiter)
+        run = run_in_thread if self._store is None else self._store.run
+        return await run(work, limiter=self._limiter)
 
 
 INODES_CHANGE: Final = (
@@ -203,15 +205,12 @@ INODES_CHANGE: Final = (
 
 
 async def open_time(store: FileSessionStore, clock: Clock | Now | None, policy: RetentionPolicy) -> Timekeeper:
-    """Return the timekeeper of a program that owns a store, with the state stored there.
+    """Return the timekeeper of a program that owns a store, with the state stored there; None: this machine's clocks.
 
-    Args:
-        store: The store; its directory gets the clock, and an indication if inodes do not last.
-        clock: The clocks; a plain function serves as the wall clock; None: those of this machine.
-        policy: The retention policy, for the longest time for which anything is kept.
+    The store's directory gets the clock, and an indication if inodes do not last.
     """
     clock = SystemClock() if clock is None else as_clock(clock)
-    time = Timekeeper(store.state, clock, longest_kept(policy), run=store.run)
+    time = Timekeeper(store.state, clock, longest_kept(policy), store=store)
     store.directory.now = time.now
     if not await time.start():
         store.directory.inodes_last = False

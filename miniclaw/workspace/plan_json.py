@@ -14,11 +14,10 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from miniclaw.formats import encodable, one_line
-from miniclaw.session.entries import LeftoverKind, ProblemFile, ProblemKind
-from miniclaw.session.records.history import FileTally, HistoryEvent, Tally
+from miniclaw.session.entries import FileTally, LeftoverKind, ProblemFile, ProblemKind, Tally, tally_by
+from miniclaw.session.records.history import HistoryEvent
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.notice import DueFile, DueSession
-from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason
 from miniclaw.session.trash.entries import TrashEntry
 from miniclaw.session.types import AwareDatetime
@@ -102,10 +101,10 @@ class ShownPlan(Struct, frozen=True, kw_only=True):
     sessions_scanned: int
     readable: int
     sessions_bytes: int
-    remove: Count
-    by_reason: dict[Reason, Count]
+    remove: Tally
+    by_reason: dict[Reason, Tally]
     sessions: list[SessionRow]
-    due: Count
+    due: Tally
     due_sessions: list[DueRow]
     due_files: list[DueFileRow]
     leftovers_by_kind: dict[LeftoverKind, FileTally]
@@ -132,13 +131,13 @@ def shown_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> ShownPlan:
         sessions_scanned=plan.sessions_scanned,
         readable=plan.readable,
         sessions_bytes=plan.sessions_bytes,
-        remove=Count(len(plan.removals), plan.bytes),
+        remove=Tally(len(plan.removals), plan.bytes),
         by_reason=plan.by_reason(),
         sessions=[shown(row) for row in plan.removals],
         due=plan.due_count,
         due_sessions=[due_row(due, outlook.timetable.goes_at(due)) for due in in_order(plan.due)],
         due_files=[_due_file(due, outlook.timetable.goes_at(due)) for due in plan.due_files],
-        leftovers_by_kind=_by_kind(plan.leftovers),
+        leftovers_by_kind=tally_by(FileTally, ((row.leftover.kind, row.leftover.size) for row in plan.leftovers)),
         leftovers=[_leftover(row, to_trash=plan.trashes(row)) for row in plan.leftovers],
         pinned=plan.pinned,
         min_idle=plan.min_idle,
@@ -182,13 +181,6 @@ def due_row(due: DueSession, goes_at: datetime | None) -> DueRow:
 def _due_file(due: DueFile, goes_at: datetime | None) -> DueFileRow:
     file = due.leftover
     return DueFileRow(file=encodable(file.key), bytes=file.size, announced=due.noted is not None, goes_at=goes_at)
-
-
-def _by_kind(rows: Iterable[LeftoverRow]) -> dict[LeftoverKind, FileTally]:
-    groups: dict[LeftoverKind, list[int]] = {}
-    for row in rows:
-        groups.setdefault(row.leftover.kind, []).append(row.leftover.size)
-    return {kind: FileTally(len(sizes), sum(sizes)) for kind, sizes in groups.items()}
 
 
 def _leftover(row: LeftoverRow, *, to_trash: bool) -> ShownLeftover:

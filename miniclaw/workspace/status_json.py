@@ -9,10 +9,8 @@ from msgspec import Struct
 
 from miniclaw.config import Mode, show_config
 from miniclaw.formats import encodable
-from miniclaw.session.entries import Leftover
+from miniclaw.session.entries import FileTally, Leftover, Tally
 from miniclaw.session.ownership.holder import Holder
-from miniclaw.session.records.history import FileTally
-from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason
 from miniclaw.session.types import AwareDatetime
 from miniclaw.workspace.plan_json import ShownEvent, shown_event
@@ -35,7 +33,7 @@ class WouldRemove(Struct, frozen=True):
     sessions: int
     bytes: int
     leftovers: int
-    by_reason: dict[Reason, Count]
+    by_reason: dict[Reason, Tally]
 
 
 class ShownAnnouncement(Struct, frozen=True):
@@ -66,7 +64,7 @@ class ShownWorkspace(Struct, frozen=True, kw_only=True):
     last_run_at: AwareDatetime | None
     next_run_at: AwareDatetime | None
     would_remove: WouldRemove
-    due: Count
+    due: Tally
     announcement: ShownAnnouncement | None
     held: str | None
     would_be_held: str | None

@@ -13,8 +13,8 @@ from trio.testing import MockClock
 
 from miniclaw.admin.monitoring.disk_cache import PATIENCE_SECONDS, REFRESH_SECONDS
 from miniclaw.admin.monitoring.metrics import OPEN_METRICS, PLAIN, Metrics, negotiate
+from miniclaw.session.entries import FileTally
 from miniclaw.session.maintenance.usage import DiskUsage
-from miniclaw.session.records.history import FileTally
 from tests.fakes.clock import WallClock
 from tests.fakes.metrics_rules import broken_rules
 from tests.fakes.os_calls import FaultyOs

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.session.records.history import FileTally, HistoryEvent, HistorySession, Tally
+from miniclaw.session.entries import FileTally, Tally
+from miniclaw.session.records.history import HistoryEvent, HistorySession
 from tests.fakes.folders import state_in
 from tests.fakes.program import Program
 

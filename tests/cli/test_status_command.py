@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from miniclaw.session.entries import FileTally, Tally
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.records.history import FileTally, HistoryEvent, Tally
+from miniclaw.session.records.history import HistoryEvent
 from tests.cli.test_history_command import record
 from tests.fakes.program import Program
 from tests.fakes.states import UP_FOR_LONG, remember_run

@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.entries import FileTally
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.records.history import FileTally
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.threads import PATIENCE_SECONDS
 from tests.fakes.clock import WallClock

@@ -17,8 +17,9 @@ from msgspec.structs import replace
 
 from miniclaw.errors import StoreIOError
 from miniclaw.session.disk.syscalls import OsCalls
+from miniclaw.session.entries import FileTally, Tally
 from miniclaw.session.records import history as history_module
-from miniclaw.session.records.history import FileTally, History, HistoryEvent, HistorySession, Tally
+from miniclaw.session.records.history import History, HistoryEvent, HistorySession
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.folders import hidden_folder
 from tests.fakes.logs import LogRecorder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from miniclaw.session.maintenance.service import Announcement
+from miniclaw.session.maintenance.announcements import Announcement
 from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.daily import COMPLETE, Daily

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from miniclaw.session.entries import Leftover, LeftoverKind, ProblemFile
-from miniclaw.session.retention.planner import Count, LeftoverRow, LiveSession, Planner
+from miniclaw.session.entries import Leftover, LeftoverKind, ProblemFile, Tally
+from miniclaw.session.retention.planner import LeftoverRow, LiveSession, Planner
 from miniclaw.session.retention.policy import DEFAULT_MIN_IDLE, GUARD_LEAST_SESSIONS, RetentionPolicy
 from tests.fakes.moments import at_once
 from tests.fakes.plans import DAY, HOUR, NOW, going, plan, stored
@@ -52,7 +52,7 @@ def test_plan_max_sessions_after_ttl_counts_only_what_stays() -> None:
     """What the TTL removes is not removed once more, and counts for the budget."""
     made = plan(stored(1, 31 * DAY), stored(2, 3 * DAY), stored(3, 2 * DAY), max_sessions=2)
     assert going(made) == [("1", "ttl")]
-    assert made.by_reason() == {"ttl": Count(1, 100)}
+    assert made.by_reason() == {"ttl": Tally(1, 100)}
 
 
 def test_plan_max_sessions_exactly_met_removes_nothing() -> None:
@@ -322,9 +322,9 @@ def test_plan_by_reason_lists_the_rules_in_order() -> None:
         *sessions, max_sessions=3, max_disk_bytes=4096 * 2, low_water=4096 * 2 - 1, min_free_disk=4096 * 14, free_disk=0
     )
     assert list(made.by_reason().items()) == [
-        ("ttl", Count(10, 40_960)),
-        ("max_sessions", Count(1, 4096)),
-        ("max_disk_bytes", Count(2, 8192)),
-        ("min_free_disk", Count(1, 4096)),
+        ("ttl", Tally(10, 40_960)),
+        ("max_sessions", Tally(1, 4096)),
+        ("max_disk_bytes", Tally(2, 8192)),
+        ("min_free_disk", Tally(1, 4096)),
     ]
     assert made.bytes == 14 * 4096

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 
 from miniclaw.clock import MICROSECOND, to_microseconds
-from miniclaw.session.entries import Leftover, StoredSession
+from miniclaw.session.entries import Leftover, StoredSession, Tally
 from miniclaw.session.retention.forecast import forecast
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Notice
-from miniclaw.session.retention.planner import CleanupPlan, Count, LiveSession, Planner
+from miniclaw.session.retention.planner import CleanupPlan, LiveSession, Planner
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages, Frame
 from tests.fakes.moments import rules_of
@@ -74,7 +74,7 @@ def test_plan_takes_only_what_was_announced_for_its_notice() -> None:
         ("2", "ttl", NOTICE, "new_file"),
         ("3", "ttl", 6 * DAY, None),
     ]
-    assert made.due_count == Count(3, 300)
+    assert made.due_count == Tally(3, 300)
 
 
 @pytest.mark.parametrize(("ago", "goes"), [(NOTICE, True), (NOTICE - timedelta(seconds=1), False)])
@@ -181,7 +181,7 @@ def test_forecast_of_run_that_waits_has_what_is_not_announced_go_a_day_later() -
     announced, late, soon = stored(1, 31 * DAY), stored(2, 31 * DAY), stored(3, 28 * DAY + HOUR)
     told = forecast([announced, late, soon], POLICY, notice(POLICY, announced), 3)
     assert [day.sessions for day in told.days] == [1, 1, 1, 0]
-    assert told.due == Count(3, 300)
+    assert told.due == Tally(3, 300)
 
 
 def test_forecast_of_run_that_waits_with_too_many_sessions_begins_a_day_later() -> None:

@@ -22,10 +22,10 @@ from miniclaw.errors import (
     SessionExistsError,
     SessionFileError,
 )
+from miniclaw.session.entries import FileTally
 from miniclaw.session.format import codec
 from miniclaw.session.names import file_name
 from miniclaw.session.operations.quarantine import FileOutcome
-from miniclaw.session.records.history import FileTally
 from miniclaw.session.runtime import open_runtime
 from miniclaw.session.threads import PATIENCE_SECONDS
 from miniclaw.session.trash.entries import Restored

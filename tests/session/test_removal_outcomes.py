@@ -14,11 +14,10 @@ from trio.testing import MockClock
 
 from miniclaw.errors import MiniclawError, RemovalPendingError, SessionFileError
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.entries import StoredSession
+from miniclaw.session.entries import FileTally, StoredSession
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.operations.operations import Deleted
-from miniclaw.session.records.history import FileTally
 from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.threads import PATIENCE_SECONDS

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import trio
 
+from miniclaw.session.entries import FileTally
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.maintenance.usage import UsageMeter
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.records.history import FileTally
 from miniclaw.session.retention.policy import RetentionPolicy
 from tests.fakes.clock import WallClock
 from tests.fakes.descriptors import descriptors_below

@@ -24,9 +24,9 @@ from miniclaw.agent.stats import TurnStats
 from miniclaw.channels.port import Port
 from miniclaw.histogram import Histogram
 from miniclaw.output_queue import dropped_records
+from miniclaw.session.entries import FileTally
 from miniclaw.session.maintenance.service import CleanupService
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.records.history import FileTally
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.version import VERSION
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -65,20 +65,18 @@ def store_errors(path: Path, operation: str, name: str = "") -> Iterator[None]:
         raise StoreIOError(path / name, operation, no_memory) from error
 
 
-@contextmanager
-def opened(fs: OsCalls, name: str, flags: int, *, dir_fd: int | None = None) -> Iterator[int]:
-    """Open a file and close it on leaving."""
-    fd = fs.open(name, flags, PRIVATE_FILE, dir_fd=dir_fd)
-    try:
-        yield fd
-    finally:
-        close_quietly(fs, fd)
+def opened(fs: OsCalls, name: str, flags: int, *, dir_fd: int | None = None) -> AbstractContextManager[int]:
+    """Open a file, and close it on leaving."""
+    return _closed(fs, fs.open(name, flags, PRIVATE_FILE, dir_fd=dir_fd))
 
 
-@contextmanager
-def opened_to_write(fs: OsCalls, name: str, flags: int, *, dir_fd: int) -> Iterator[int]:
+def opened_to_write(fs: OsCalls, name: str, flags: int, *, dir_fd: int) -> AbstractContextManager[int]:
     """Open a file with `open_or_create`, and close it on leaving."""
-    fd = open_or_create(fs, name, flags, dir_fd=dir_fd)
+    return _closed(fs, open_or_create(fs, name, flags, dir_fd=dir_fd))
+
+
+@contextmanager
+def _closed(fs: OsCalls, fd: int) -> Iterator[int]:
     try:
         yield fd
     finally:
@@ -164,9 +162,7 @@ def replace_file(
 def temporary_name(under_way: set[str] | None) -> Iterator[str]:
     """Yield a unique name for a temporary file; it is in `under_way` until the block ends."""
     temporary = TEMPORARY_PREFIX + os.urandom(8).hex()  # like `secrets`, which is slow to import
-    if under_way is None:
-        yield temporary
-        return
+    under_way = set() if under_way is None else under_way
     under_way.add(temporary)
     try:
         yield temporary
@@ -258,14 +254,7 @@ def create_file(fs: OsCalls, name: str, *, dir_fd: int) -> int:
 
 
 def open_or_create(fs: OsCalls, name: str, flags: int, *, dir_fd: int) -> int:
-    """Open one of our own files to write in place; a missing one is created with mode 0600.
-
-    Args:
-        fs: The system calls.
-        name: The file.
-        flags: Those of open(), without O_CREAT.
-        dir_fd: Its directory.
-    """
+    """Open one of our own files to write in place, with the flags of open(); create a missing one with mode 0600."""
     with suppress(FileNotFoundError):
         return fs.open(name, flags, PRIVATE_FILE, dir_fd=dir_fd)
     try:

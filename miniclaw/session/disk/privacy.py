@@ -22,12 +22,7 @@ log = get_logger("miniclaw.files")
 
 
 def keep_others_out(fs: OsCalls, fd: int, path: Path) -> None:
-    """Make an open directory private, mode 0700; log a WARNING if it is still open to others.
-
-    Args:
-        fs: The system calls.
-        fd: The directory.
-        path: Its path, for messages.
+    """Make an open directory private, mode 0700; log a WARNING with its path if it is still open to others.
 
     Raises:
         OSError: Its mode cannot be read.

@@ -92,13 +92,9 @@ def _sync(fs: OsCalls, fd: int, cannot: frozenset[int], event: str) -> None:
 
 
 def log_shortcoming(fs: OsCalls, fd: int, event: str, error: OSError) -> None:
-    """Log a WARNING, unless this process has already logged it for the same file system.
+    """Log a WARNING, unless this process has already logged it for the file system of this file or directory.
 
-    Args:
-        fs: The system calls.
-        fd: A file or directory on the file system.
-        event: A constant sentence: the missing ability, and the promise that is lost with it.
-        error: The file system's error.
+    The event is a constant sentence: the missing ability, and the promise that is lost with it.
 
     Raises:
         OSError: `fd` is no open descriptor.

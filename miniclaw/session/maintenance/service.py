@@ -17,7 +17,7 @@ from miniclaw.errors import RuntimeClosedError, StoreError
 from miniclaw.foreign import Contained
 from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup, CleanupResult, OnPlan
-from miniclaw.session.maintenance.announcements import Announcement, Announcer, OnAnnounced
+from miniclaw.session.maintenance.announcements import Announcer, OnAnnounced
 from miniclaw.session.maintenance.wakeup import Idle
 from miniclaw.session.records.result import plan_event
 from miniclaw.session.retention.notice import LastRun, Notice
@@ -34,8 +34,6 @@ The wall clock may be set, and trio's clock stands still while the machine sleep
 _ONLY_ANNOUNCES: Final = "the mode is to announce"
 
 log = get_logger("miniclaw.session.cleanup")
-
-__all__ = ["Announcement", "CleanupService", "OnAnnounced"]
 
 
 class CleanupService:

@@ -18,12 +18,12 @@ from msgspec import Struct
 
 from miniclaw.errors import StoreError
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, store_errors
+from miniclaw.session.entries import FileTally
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.live.locks import Lease
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.names import is_session_file
-from miniclaw.session.records.history import FileTally
 from miniclaw.session.removal.quarantine_files import is_quarantined
 from miniclaw.session.trash.folder import Sizes
 
@@ -77,41 +77,30 @@ class UsageMeter:
         return DiskUsage(sessions, trash, quarantine, free, tuple(problems))
 
     async def _count(self, sizes: Callable[[], Sizes], problems: list[str]) -> FileTally | None:
-        count = _Count(sizes())
+        listing = sizes()
+        lease = Lease(listing.close)  # shared with the worker thread that uses the listing
+        files = total = 0
+
+        def go_on() -> bool:
+            """Continue the listing for about the given time; return whether it is complete."""
+            nonlocal files, total
+            end = perf_counter() + self._batch_seconds
+            for size in listing:
+                files += 1
+                total += size
+                if perf_counter() > end:
+                    return False
+            return True
+
         try:
-            while not count.complete:
-                work = partial(count.go_on, seconds=self._batch_seconds)
-                await self._store.run(work, self._limiter, count.lease)
+            while not await self._store.run(go_on, self._limiter, lease):
+                pass
         except StoreError as error:
             problems.append(str(error))
             return None
         finally:
-            count.lease.leave()
-        return FileTally(count.files, count.bytes)
-
-
-class _Count:
-    """A listing in progress.
-
-    Attributes:
-        lease: Shared with the worker thread that uses the listing, and closes it.
-    """
-
-    def __init__(self, sizes: Sizes) -> None:
-        self._sizes = sizes
-        self.lease = Lease(sizes.close)
-        self.files = self.bytes = 0
-        self.complete = False
-
-    def go_on(self, *, seconds: float) -> None:
-        """Continue the count for about the given time; in a worker thread."""
-        end = perf_counter() + seconds
-        for size in self._sizes:
-            self.files += 1
-            self.bytes += size
-            if perf_counter() > end:
-                return
-        self.complete = True
+            lease.leave()
+        return FileTally(files, total)
 
 
 def _sizes(

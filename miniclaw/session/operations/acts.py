@@ -15,10 +15,11 @@ import trio
 from miniclaw.errors import StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup
+from miniclaw.session.entries import FileTally, Tally
 from miniclaw.session.live.locks import Lease
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.records.cleanup_log import record_late
-from miniclaw.session.records.history import Actor, EventKind, FileTally, History, HistoryEvent, HistorySession, Tally
+from miniclaw.session.records.history import Actor, EventKind, History, HistoryEvent, HistorySession
 from miniclaw.session.threads import Epilogue, Job, telling
 
 T = TypeVar("T")

@@ -20,14 +20,14 @@ from miniclaw.errors import MiniclawError, RemovalPendingError, SessionFileError
 from miniclaw.formats import printable
 from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup import RECORD_SECONDS, OnProgress
-from miniclaw.session.entries import ProblemFile
+from miniclaw.session.entries import FileTally, ProblemFile, Tally
 from miniclaw.session.executor import REMOVAL_BATCH
 from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.live.store import open_store
 from miniclaw.session.operations.acts import Acts
 from miniclaw.session.operations.parts import SessionParts
 from miniclaw.session.operations.quarantine import QuarantineActs, QuarantineOperations
-from miniclaw.session.records.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
+from miniclaw.session.records.history import Actor, EventKind, HistoryEvent, HistorySession
 from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.removal.erase import Remaining, Traces, erase_traces
 from miniclaw.session.removal.relocation import Relocation

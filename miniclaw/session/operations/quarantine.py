@@ -24,10 +24,10 @@ from miniclaw.errors import (
 )
 from miniclaw.formats import printable
 from miniclaw.session.cleanup import RECORD_SECONDS
-from miniclaw.session.entries import Leftover, LeftoverRemoval, QuarantinedFile
+from miniclaw.session.entries import FileTally, Leftover, LeftoverRemoval, QuarantinedFile
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.operations.acts import Acts, log
-from miniclaw.session.records.history import EventKind, FileTally, HistoryEvent, HistorySession
+from miniclaw.session.records.history import EventKind, HistoryEvent, HistorySession
 from miniclaw.session.removal.quarantine_admission import find_file, move_to_quarantine
 from miniclaw.session.removal.quarantine_files import find_quarantined, list_quarantined
 from miniclaw.session.removal.quarantine_removal import leftover_of, remove_quarantined

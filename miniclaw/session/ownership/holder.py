@@ -74,10 +74,7 @@ _decode: Final = msgspec.json.Decoder(Holder).decode
 def find_holder(fs: OsCalls, dir_fd: int, path: Path) -> Holder | None:
     """Return the process that owns a directory, or None.
 
-    Args:
-        fs: The system calls.
-        dir_fd: The directory. This descriptor itself is not locked, because it may be the owner's.
-        path: Its path, for messages.
+    The descriptor itself is not locked, because it may be the owner's.
 
     Raises:
         StoreIOError: The locks cannot be probed.

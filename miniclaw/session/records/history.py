@@ -28,6 +28,7 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.disk.atomic import opened_to_write, read_whole, replace_file, store_errors, write_all
 from miniclaw.session.disk.directories import is_our_own, opened_to_read, why_no_session_file
 from miniclaw.session.disk.sync import sync_directory, sync_file
+from miniclaw.session.entries import FileTally, Tally
 from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.types import AwareDatetime
 
@@ -89,29 +90,8 @@ Actor: TypeAlias = Literal["service", "command", "api", "program"]
 """The actor of an event: the cleanup service, a user's command, an API client, or a program that embeds the runtime."""
 
 
-class Tally(Struct, frozen=True):
-    """The number of sessions, and their total bytes."""
-
-    sessions: int = 0
-    bytes: int = 0
-
-
-class FileTally(Struct, frozen=True):
-    """The number of files, and their total bytes."""
-
-    files: int = 0
-    bytes: int = 0
-
-
 class HistorySession(Struct, frozen=True):
-    """A session that an event names.
-
-    Attributes:
-        session_id: The session.
-        last_accessed: Last use of the session; None if it was not known.
-        size: Bytes of its file.
-        reason: The rule or the command.
-    """
+    """A session that an event names, with the bytes of its file and the rule or the command; None: not known."""
 
     session_id: str
     last_accessed: AwareDatetime | None = None
@@ -123,13 +103,9 @@ class HistoryEvent(Struct, frozen=True, kw_only=True):
     """One line of the history.
 
     Attributes:
-        version: The version of this format.
-        at: Time of the event.
-        event: See `EventKind`; a newer version may know more kinds.
-        by: See `Actor`.
+        event: A newer version may know more kinds.
         reasons: Reason -> the sessions removed for it, or to be removed.
         bytes_freed: Bytes freed on the disk.
-        duration_seconds: Duration in seconds.
         sessions_scanned: Session files examined.
         because: An explanation, if the event needs one, as for a run that was held.
         sessions: The sessions of the event, at most `MAX_SESSIONS`.
@@ -237,10 +213,7 @@ class History:
             log.warning("History could not be shortened", path=str(self.path), error=str(error.strerror))
 
     def read(self, limit: int | None = None) -> tuple[list[HistoryEvent], int]:
-        """Return the events, the newest last, and the number of unreadable lines.
-
-        Args:
-            limit: At most so many of the newest; None: all.
+        """Return the events, at most so many of the newest, the newest last; and the number of unreadable lines.
 
         Raises:
             StoreIOError: The file cannot be read. A missing file counts as empty.

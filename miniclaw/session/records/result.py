@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from miniclaw.session.entries import Leftover, LeftoverRemoval
+from miniclaw.session.entries import FileTally, Leftover, LeftoverRemoval, Tally, tally_by
 from miniclaw.session.records.cleanup_log import CleanupLog
-from miniclaw.session.records.history import Actor, EventKind, FileTally, HistoryEvent, HistorySession, Tally
+from miniclaw.session.records.history import Actor, EventKind, HistoryEvent, HistorySession
 from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.notice import DueSession
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow, Reason
-
-T = TypeVar("T")
 
 _ANNOUNCED: Final[tuple[Reason, ...]] = ("ttl", "max_sessions")
 
@@ -203,7 +201,7 @@ def plan_event(
         at=plan.now,
         event=kind,
         by=by,
-        reasons=_tally(Tally, ((row.reason, row.session.size) for row in sessions)),
+        reasons=tally_by(Tally, ((row.reason, row.session.size) for row in sessions)),
         sessions_scanned=plan.sessions_scanned,
         because=because,
         sessions=[
@@ -212,7 +210,7 @@ def plan_event(
             )
             for row in sessions
         ],
-        leftovers=_tally(FileTally, ((leftover.kind, leftover.size) for leftover in files)),
+        leftovers=tally_by(FileTally, ((leftover.kind, leftover.size) for leftover in files)),
         announced=announced,
         goes_at=goes_at,
     )
@@ -221,10 +219,3 @@ def plan_event(
 def _session(row: PlanRow | DueSession) -> HistorySession:
     header = row.session.header
     return HistorySession(header.session_id, header.last_accessed, row.session.size, row.reason)
-
-
-def _tally(tally: Callable[[int, int], T], rows: Iterable[tuple[str, int]]) -> dict[str, T]:
-    found: dict[str, list[int]] = {}
-    for label, size in rows:
-        found.setdefault(label, []).append(size)
-    return {label: tally(len(sizes), sum(sizes)) for label, sizes in found.items()}

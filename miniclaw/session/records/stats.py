@@ -67,12 +67,7 @@ class SaveStats:
             self.failed += 1
 
     def ticked(self, *, complete: bool, early: bool) -> None:
-        """Count one autosave.
-
-        Args:
-            complete: True if it saved everything, and in time.
-            early: True if it came between two regular ones; its failure does not count as that of an interval.
-        """
+        """Count one autosave, which saved everything in time if it is complete; as `Persistence.tick` does."""
         if complete:
             self.failing_ticks = 0
         elif not early:

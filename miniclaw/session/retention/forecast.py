@@ -14,11 +14,10 @@ from typing import Final
 
 from msgspec import Struct
 
-from miniclaw.session.entries import Leftover, StoredSession
+from miniclaw.session.entries import Leftover, StoredSession, Tally
 from miniclaw.session.retention.budgets import Candidate, Stock, Taken, exceeded, lru_first, oldest_first, take
 from miniclaw.session.retention.leftover_rules import goes_to_trash, judge_leftover, waits
 from miniclaw.session.retention.notice import Notice
-from miniclaw.session.retention.plan import Count
 from miniclaw.session.retention.policy import Reason, RetentionPolicy, lead_of, notice_of
 
 MAX_FORECAST_DAYS: Final = 36_500
@@ -60,7 +59,7 @@ class Forecast(Struct, frozen=True):
     now: datetime
     bytes_now: int
     sessions_now: int
-    due: Count
+    due: Tally
     days: list[ForecastDay]
 
 
@@ -150,9 +149,9 @@ class _Course:
             )
 
     @property
-    def due(self) -> Count:
+    def due(self) -> Tally:
         """The sessions announced already, and those that the first run announces or removes."""
-        return Count(len(self._due), sum(self._due.values()))
+        return Tally(len(self._due), sum(self._due.values()))
 
     def bytes_left(self) -> int:
         """Return the sum of the sizes of all that remains."""

@@ -9,19 +9,12 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
-from miniclaw.session.entries import Leftover, LeftoverKind, ProblemFile
+from miniclaw.session.entries import Leftover, LeftoverKind, ProblemFile, Tally, tally_by
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.policy import GUARD_LEAST_SESSIONS, REMOVING, PlanRow, Reason, RetentionPolicy
 from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.types import Session, SessionHeader
-
-
-class Count(Struct, frozen=True):
-    """A number of sessions, and the sum of their sizes."""
-
-    sessions: int = 0
-    bytes: int = 0
 
 
 class CleanupPlan(Struct):
@@ -79,16 +72,14 @@ class CleanupPlan(Struct):
         return sum(row.session.size for row in self.removals)
 
     @property
-    def due_count(self) -> Count:
+    def due_count(self) -> Tally:
         """The number of due sessions, and the sum of their sizes."""
-        return Count(len(self.due), sum(due.session.size for due in self.due))
+        return Tally(len(self.due), sum(due.session.size for due in self.due))
 
-    def by_reason(self) -> dict[Reason, Count]:
+    def by_reason(self) -> dict[Reason, Tally]:
         """Return the counts of removed sessions by rule, in the order of the rules; a rule without any is absent."""
-        rows: dict[Reason, list[int]] = {reason: [] for reason in REMOVING}
-        for row in self.removals:
-            rows[row.reason].append(row.session.size)
-        return {reason: Count(len(sizes), sum(sizes)) for reason, sizes in rows.items() if sizes}
+        found = tally_by(Tally, ((row.reason, row.session.size) for row in self.removals))
+        return {reason: found[reason] for reason in REMOVING if reason in found}
 
     def leftovers_of(self, kind: LeftoverKind) -> list[Leftover]:
         """Return the leftovers of this kind that are to be removed."""

@@ -18,10 +18,10 @@ from miniclaw.session.entries import BESIDE, Leftover, ProblemFile, ScanRow, Sto
 from miniclaw.session.retention.budgets import Candidate, Stock, Taken, lru_first, oldest_first, take
 from miniclaw.session.retention.leftover_rules import LeftoverRow, judge_leftovers
 from miniclaw.session.retention.notice import DueSession, Notice
-from miniclaw.session.retention.plan import CleanupPlan, Count, why_held
+from miniclaw.session.retention.plan import CleanupPlan, why_held
 from miniclaw.session.retention.policy import PlanRow, RetentionPolicy, lead_of, notice_of
 
-__all__ = ["CleanupPlan", "Count", "FindLive", "LeftoverRow", "LiveSession", "Planner"]
+__all__ = ["CleanupPlan", "FindLive", "LeftoverRow", "LiveSession", "Planner"]
 
 _ZERO: Final = timedelta(0)
 
