@@ -6,7 +6,7 @@ A workspace whose owner takes no commands, such as a program that embeds the run
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import click
 
@@ -21,7 +21,10 @@ from miniclaw.workspace.reader import sessions_opened
 
 if TYPE_CHECKING:
     from miniclaw.admin.client.client import GatewayClient
-    from miniclaw.session.operations.operations import Operations
+    from miniclaw.admin.client.remote import RemoteOperations
+    from miniclaw.session.operations.operations import SessionOperations
+
+    Operations: TypeAlias = SessionOperations | RemoteOperations
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from miniclaw.formats import format_size
 from miniclaw.session.retention.plan import CleanupPlan
 
 if TYPE_CHECKING:
-    from miniclaw.session.operations.operations import Operations
+    from miniclaw.cli.access.operating import Operations
     from miniclaw.session.records.result import CleanupResult
 
 _HELD = "Session cleanup held"  # an event of the log that the printed result reports at its end

@@ -16,7 +16,7 @@ from miniclaw.formats import one_line
 from miniclaw.session import names
 
 if TYPE_CHECKING:
-    from miniclaw.session.operations.operations import Operations
+    from miniclaw.cli.access.operating import Operations
 
 _ids = click.argument("session_ids", metavar="ID...", nargs=-1, required=True)
 

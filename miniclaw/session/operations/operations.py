@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import trio
 from msgspec import Struct
@@ -26,7 +25,7 @@ from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.live.store import open_store
 from miniclaw.session.operations.acts import Acts
 from miniclaw.session.operations.parts import SessionParts
-from miniclaw.session.operations.quarantine import QuarantineActs, QuarantineOperations
+from miniclaw.session.operations.quarantine import QuarantineOperations
 from miniclaw.session.records.history import Actor, EventKind, HistoryEvent, HistorySession
 from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.removal.erase import Remaining, Traces, erase_traces
@@ -57,38 +56,6 @@ class Deleted(Struct, frozen=True):
     entry_id: str = ""
     error: MiniclawError | None = None
     remaining: Sequence[ProblemFile] = ()
-
-
-class Operations(Protocol):
-    """The operations of an administrator, in this process or in a gateway.
-
-    `SessionOperations` has the rules, the errors and the effects of a cancellation.
-    """
-
-    async def delete(self, session_ids: Sequence[str], *, erase: bool = False) -> list[Deleted]:
-        """Delete sessions now."""
-
-    @property
-    def quarantine(self) -> QuarantineActs:
-        """The operations on files in quarantine."""
-
-    async def restore(self, text: str) -> Restored:
-        """Restore a session, or a file removed from quarantine, from the trash."""
-
-    async def empty_trash(self, entry_ids: Sequence[str]) -> list[TrashRemoval]:
-        """Remove entries of the trash for good."""
-
-    async def set_pinned(self, session_id: str, pinned: bool) -> bool:
-        """Pin a session, or unpin it; return whether that changed anything."""
-
-    async def move(self, session_id: str, target_id: str) -> None:
-        """Move a session to another chat."""
-
-    async def cleanup(self, *, confirmed: bool = False, on_progress: OnProgress | None = None) -> CleanupResult:
-        """Run a cleanup now."""
-
-    def stop_cleanup(self) -> bool:
-        """End a run under way after its present batch; return whether one is known to be under way."""
 
 
 class _Gone:

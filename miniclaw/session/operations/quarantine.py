@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 from msgspec import Struct
@@ -58,22 +58,6 @@ class FileOutcome(Struct, frozen=True):
     bytes_freed: int = 0
     entry_id: str = ""
     error: MiniclawError | None = None
-
-
-class QuarantineActs(Protocol):
-    """The operations on files in quarantine, in this process or in a gateway.
-
-    `QuarantineOperations` has the rules, the errors and the effects of a cancellation.
-    """
-
-    async def add(self, files: Sequence[str]) -> list[FileOutcome]:
-        """Move files from the sessions directory to quarantine."""
-
-    async def restore(self, text: str) -> str:
-        """Restore the session in a file, and return its id."""
-
-    async def delete(self, texts: Sequence[str], *, erase: bool = False) -> list[FileOutcome]:
-        """Delete files from quarantine."""
 
 
 class QuarantineOperations(Acts):
