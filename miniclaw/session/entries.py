@@ -57,7 +57,6 @@ class StoredSession(Struct, frozen=True, gc=False):  # gc=False: it can be part 
     Attributes:
         key: The store's own name for it; here the file name.
         size: Bytes.
-        header: Its header.
         file: Number that distinguishes this file from another one of the same name; 0: no such number is known.
         mark: Number of 31 bits that changes with any change of the file, also of its links or its mode.
     """
@@ -85,7 +84,6 @@ class ProblemFile(Struct, frozen=True):
 
     Attributes:
         key: The store's own name for it, as in `StoredSession`.
-        kind: The kind of the problem.
         reason: The problem, in a sentence.
         header: Header of the session that the content names, if the file is ``mismatched``; else None.
     """
@@ -114,7 +112,6 @@ class Leftover(Struct, frozen=True, gc=False):
     """A file of miniclaw in the sessions directory that is not a session in its place.
 
     Attributes:
-        kind: Its kind.
         key: Its name in its folder; folder/name for ``unfinished``.
         size: Bytes.
         since: Time at which it was removed, quarantined or last written, aware; None: unknown.
@@ -141,7 +138,6 @@ class LeftoverRemoval(Struct, frozen=True):
     """The outcome of the removal of a leftover.
 
     Attributes:
-        leftover: The leftover.
         outcome: ``removed``: durably removed. ``moved``: moved to quarantine, where its age begins anew. ``vanished``:
             the file no longer existed. ``failed``: the file still exists, or may reappear; `reason` says why.
             ``pending``: the disk takes too long; the outcome is reported when it is known.

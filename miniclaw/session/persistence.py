@@ -48,7 +48,6 @@ class Persistence:
     """Saves dirty sessions every `interval_seconds`, or sooner if memory is overfull.
 
     Args:
-        manager: The manager of the sessions.
         interval_seconds: Time between two saves, positive, at most a hundred years.
         time: Records at each tick that the program is running; None: no record.
 
@@ -132,11 +131,7 @@ class _Wish(Struct):
 
 
 class PromptSaver:
-    """Saves sessions soon after a request, and reports the outcome to the caller.
-
-    Args:
-        manager: The manager of the sessions.
-    """
+    """Saves sessions soon after a request, and reports the outcome to the caller."""
 
     def __init__(self, manager: SessionManager) -> None:
         self._manager = manager

@@ -52,14 +52,9 @@ class RuntimeRules(Struct, frozen=True, kw_only=True):
     """All rules of a runtime, with the meanings of the arguments of `open_runtime`.
 
     Attributes:
-        policy: The retention policy.
-        schedule: The schedule of the daily cleanup.
         removes: If false, the daily cleanup only announces sessions.
         notice: If true, the daily cleanup deletes only sessions announced by an earlier run.
-        persistence_interval_seconds: Time between two saves, positive, at most a hundred years.
-
-    Raises:
-        ValueError: `persistence_interval_seconds` is out of these bounds.
+        persistence_interval_seconds: Time between two saves, positive, at most a hundred years, else a `ValueError`.
     """
 
     policy: RetentionPolicy = field(default_factory=RetentionPolicy)
@@ -79,8 +74,6 @@ class SessionRuntime(SessionParts):
         rules: The rules in force; replaced by `set_rules`.
         persistence: The autosave service.
         cleanup_service: The daily cleanup, with the time of its next run.
-        usage: Measures the disk usage.
-        sessions_dir: The sessions directory.
         grace: The cancel scope of the services' grace period at the end.
         unsaved: After the end: the ids of sessions that the final flush could not save; if there are any, the block
             raises `UnsavedSessionsError`.

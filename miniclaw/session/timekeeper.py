@@ -43,7 +43,6 @@ class Timekeeper:
 
     Args:
         state: The folder in which the state is stored.
-        clock: The clocks.
         keeps: The longest time for which anything is kept, as returned by `longest_kept`.
         store: The store to which `state` belongs; it remains open while a worker thread works on that. None: there is
             none.

@@ -28,7 +28,6 @@ class ToolCall(Struct, frozen=True):
 
     Attributes:
         id: The model's name for this call.
-        name: The tool.
         arguments: JSON text, exactly as the model wrote it, so it may be invalid.
     """
 
@@ -44,9 +43,6 @@ class Message(Struct, frozen=True, dict=True, omit_defaults=True):
     order) keeps its source text outside of its fields, and is written back unchanged.
 
     Attributes:
-        role: The author.
-        content: The text.
-        timestamp: Time of the message.
         tool_calls: The tool calls that the assistant requested, if any.
         tool_call_id: For a tool's result: the call that it answers.
         inbound_id: The channel's own id of a message from a person, if any. It identifies a message that is delivered
@@ -70,7 +66,6 @@ class Session(Struct, dict=True, weakref=True):
         session_id: ``{channel}_{chat_id}``.
         channel: ``[a-z0-9-]{1,32}``.
         chat_id: The channel's name of the chat; any non-empty text.
-        created_at: Time at which the session was created.
         last_accessed: Time of the last use, from which retention computes the age.
         messages: The messages, oldest first.
         pinned: If true, retention never removes the session. In the file it precedes the messages; false is left out.

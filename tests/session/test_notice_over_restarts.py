@@ -48,8 +48,8 @@ async def test_expired_session_is_announced_and_goes_with_the_next_run_of_any_st
     """The run that finds it only announces it; a restart in between costs nothing, and it is announced once."""
     async with running(sessions_dir, clock) as runtime:
         assert old.exists()
-        assert runtime.cleanup_service.announcer.latest is not None
-        assert runtime.cleanup_service.announcer.latest.session_ids == ("web_old",)
+        assert runtime.cleanup_service.announcement is not None
+        assert runtime.cleanup_service.announcement.session_ids == ("web_old",)
         await days_pass(5 * HOURS)
     async with running(sessions_dir, clock) as runtime:
         assert old.exists()
@@ -149,8 +149,8 @@ async def test_run_that_was_stopped_while_it_listed_is_not_remembered(
     assert state is not None
     assert state.last_run is None
     async with running(sessions_dir, clock) as runtime:
-        assert runtime.cleanup_service.announcer.latest is not None
-        assert runtime.cleanup_service.announcer.latest.reasons == {"first_run": 1}
+        assert runtime.cleanup_service.announcement is not None
+        assert runtime.cleanup_service.announcement.reasons == {"first_run": 1}
 
 
 async def test_run_that_was_stopped_while_it_removed_goes_on_with_the_next_start(

@@ -50,7 +50,7 @@ async def test_first_installation_announces_once_and_deletes_a_day_later(daily: 
         assert warning["goes_at"] == goes_tomorrow(daily)
         assert daily.reasons() == [{"first_run": 3}]
         assert len(daily.told()[0].sessions) == 3
-        assert (runtime.cleanup_service.due, runtime.cleanup_service.announcer.unexpected) == (3, 3)
+        assert (runtime.cleanup_service.due, runtime.cleanup_service.announced_late) == (3, 3)
         await goes_by_the_next_run(daily, days_pass, "telegram_young")
         assert len(daily.warnings()) == 1
 
@@ -165,7 +165,7 @@ async def test_expected_announcement_is_a_count_and_no_warning(daily: Daily, day
         assert daily.left() == []
         await days_pass(1)
         assert service.due == 0
-        assert (service.announcer.expected, service.announcer.unexpected) == (1, 0)
+        assert (service.announced_in_time, service.announced_late) == (1, 0)
     assert [event["announced"] for event in daily.logs.named(COMPLETE)] == [0, 1, *[0] * 8]
     assert [event.announced for event in daily.told("cleanup")] == [0, 1, *[0] * 8]
     assert daily.reasons() == []
@@ -316,7 +316,7 @@ async def test_on_announced_is_told_of_each_announcement(daily: Daily, days_pass
     daily.write(OLD, idle=31)
     async with daily.open(on_announced=hear) as runtime:
         at = daily.clock.now
-        assert heard == [runtime.cleanup_service.announcer.latest]
+        assert heard == [runtime.cleanup_service.announcement]
         await days_pass(1)
     [announcement] = heard
     assert (announcement.at, announcement.goes_at) == (at, at + DAY)

@@ -203,11 +203,11 @@ class ChangesInRun:
 
     def __init__(self, runtime: SessionRuntime, rules: RuntimeRules) -> None:
         self._runtime, self._rules = runtime, rules
-        self._tell = runtime.cleanup_service.announcer.tell
-        runtime.cleanup_service.announcer.tell = self  # type: ignore[method-assign]
+        self._tell = runtime.cleanup_service.announce
+        runtime.cleanup_service.announce = self  # type: ignore[method-assign]
 
     async def __call__(self, plan: Any) -> None:
-        self._runtime.cleanup_service.announcer.tell = self._tell  # type: ignore[method-assign]
+        self._runtime.cleanup_service.announce = self._tell  # type: ignore[method-assign]
         await self._tell(plan)
         self._runtime.set_rules(self._rules)
 

@@ -99,7 +99,7 @@ def cleanup_families(manager: SessionManager, service: CleanupService) -> Iterat
     if service.next_run_at is not None:
         yield timestamp("cleanup_next_run_timestamp_seconds", "When the next cleanup is due.", service.next_run_at)
     yield gauge("sessions_due", "Sessions that go soon if nobody uses them, as of the last cleanup.", service.due)
-    announced = {"expected": service.announcer.expected, "unexpected": service.announcer.unexpected}
+    announced = {"expected": service.announced_in_time, "unexpected": service.announced_late}
     yield counters(
         "sessions_announced", "Sessions that were announced: in time, or after they had expired.", "kind", announced
     )

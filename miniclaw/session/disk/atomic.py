@@ -58,11 +58,9 @@ def store_errors(path: Path, operation: str, name: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        raise StoreIOError(path / name, operation, error) from error
-    except MemoryError as error:
-        no_memory = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-        raise StoreIOError(path / name, operation, no_memory) from error
+    except (OSError, MemoryError) as error:
+        cause = error if isinstance(error, OSError) else OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        raise StoreIOError(path / name, operation, cause) from error
 
 
 def opened(fs: OsCalls, name: str, flags: int, *, dir_fd: int | None = None) -> AbstractContextManager[int]:

@@ -17,7 +17,7 @@ from miniclaw.errors import RuntimeClosedError, StoreError
 from miniclaw.foreign import Contained
 from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup, CleanupResult, OnPlan
-from miniclaw.session.maintenance.announcements import Announcer, OnAnnounced
+from miniclaw.session.maintenance.announcements import WHY, Announcement, OnAnnounced, find_new
 from miniclaw.session.maintenance.wakeup import Idle
 from miniclaw.session.records.result import plan_event
 from miniclaw.session.retention.notice import LastRun, Notice
@@ -53,7 +53,9 @@ class CleanupService:
         last_result: The result of the last deleting run; None: none since the start.
         runs: Number of runs attempted since the start.
         failures: Number of calls of `on_announced` that raised.
-        announcer: The announcements since the start.
+        announcement: The latest announcement of expired sessions; None: none since the start.
+        announced_in_time: Number of sessions announced before they had expired, since the start.
+        announced_late: Number of sessions announced after they had expired, since the start.
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class CleanupService:
         self.next_run_at: datetime | None = None
         self.last_result: CleanupResult | None = None
         self.runs = self.failures = 0
-        self.announcer = Announcer(cleanup, self._goes_at)
+        self.announcement: Announcement | None = None
+        self._untold: Announcement | None = None  # the same, until the program is called with it
+        self.announced_in_time = self.announced_late = 0
 
     @property
     def held(self) -> str:
@@ -167,7 +171,7 @@ class CleanupService:
         async def tell(plan: CleanupPlan) -> None:
             nonlocal told
             if notice.on:
-                await self.announcer.tell(plan)
+                await self.announce(plan)
             told = True
 
         held, complete = "", False
@@ -211,6 +215,33 @@ class CleanupService:
             await self._cleanup.record(partial(plan_event, plan, "announced", "service", because=_ONLY_ANNOUNCES))
         return True
 
+    async def announce(self, plan: CleanupPlan) -> None:
+        """Count the sessions that a plan announces, and report those that have expired in the log and the history."""
+        new = await self._cleanup.in_thread(partial(find_new, plan))
+        self.announced_in_time += new.in_time
+        self.announced_late += len(new.late)
+        if not (new.late or new.files):
+            return
+        goes_at = self._goes_at(new.stays)
+        announcement = new.announcement(plan.now, goes_at)
+        because = "; ".join(WHY[why] for why in new.reasons)
+        log.warning(
+            "Sessions announced that have expired; they go if nobody uses them",
+            sessions=announcement.sessions,
+            bytes=announcement.bytes,
+            quarantined=announcement.files,
+            goes_at="not by itself" if goes_at is None else goes_at.isoformat(timespec="minutes"),
+            reasons=announcement.reasons,
+            because=because,
+        )
+        await self._cleanup.record(
+            partial(
+                plan_event, plan, "announced", "service", sessions=new.late, files=[due.leftover for due in new.files],
+                because=because, announced=len(new.late), goes_at=goes_at,
+            )
+        )  # fmt: skip
+        self.announcement = self._untold = announcement
+
     def _goes_at(self, stays: timedelta) -> datetime | None:
         """Return the time of the first run at least `stays` from now; None: no run is scheduled, or none deletes."""
         ages = self._time.ages()
@@ -220,7 +251,7 @@ class CleanupService:
         return None if delay is None else self._cleanup.schedule.run_from(ages.now + delay, ages.now + stays)
 
     async def _tell_program(self) -> None:
-        announcement, self.announcer.untold = self.announcer.untold, None
+        announcement, self._untold = self._untold, None
         if announcement is not None and self._on_announced is not None:
             with Contained(self._could_not_tell):
                 await self._on_announced(announcement)

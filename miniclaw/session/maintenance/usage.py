@@ -53,7 +53,6 @@ class UsageMeter:
     """Measures the store of a running program.
 
     Args:
-        store: The store.
         batch_seconds: Duration of one batch, positive.
     """
 
@@ -108,14 +107,7 @@ def _sizes(
 ) -> Sizes:
     """Yield the sizes of the regular files with wanted names in a folder; a missing folder counts as empty.
 
-    Args:
-        directory: The sessions directory.
-        folder: The folder.
-        is_wanted: Selects by the name.
-        only_files: False: any other entry counts as well, with 0 bytes.
-
-    Raises:
-        StoreIOError: The folder cannot be listed.
+    Without `only_files` any other entry counts as well, with 0 bytes.
     """
     fs = directory.fs
     with store_errors(directory.path / folder, "list"), ExitStack() as resources:

@@ -77,9 +77,7 @@ class Ownership:
     """The locks of one directory that this process owns. Any thread may call its methods.
 
     Args:
-        fs: The system calls.
         dir_fd: The directory, open for as long as this object is used.
-        path: Its path, for messages.
         briefly: True if the process exits in a moment; it then writes from the beginning on that it is stopping.
     """
 

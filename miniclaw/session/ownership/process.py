@@ -21,11 +21,7 @@ def is_alive(pid: int) -> bool:
 
 
 class OpeningProcess:
-    """The process that created this object.
-
-    Attributes:
-        pid: Its process id.
-    """
+    """The process that created this object, and its id."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()

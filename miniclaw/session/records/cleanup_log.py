@@ -49,11 +49,7 @@ log = get_logger("miniclaw.session.cleanup")
 
 
 class CleanupLog:
-    """The log of the runs of one cleanup; it remembers the files that the last run logged.
-
-    Args:
-        sessions_dir: For messages.
-    """
+    """The log of the runs of one cleanup; it remembers the files that the last run logged."""
 
     def __init__(self, sessions_dir: Path) -> None:
         self._sessions_dir = sessions_dir

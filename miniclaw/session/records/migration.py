@@ -198,22 +198,14 @@ class _EarlierFolder(Struct):
 
 def _move_entry(move: FolderMove, name: str) -> None:
     """Move an entry of the trash under its name or, if another entry has it, under one derived from its content."""
-    if _put(move, name, name):
-        return
-    stem = name[: -len("00000000" + SUFFIX)]
-    if not _put(move, name, f"{stem}{move.checksum(name):08x}{SUFFIX}"):
-        raise FileExistsError(errno.EEXIST, "two other entries have the names that it could get")
-
-
-def _put(move: FolderMove, name: str, new_name: str) -> bool:
-    """Move a file to a name, unless another file has it; return whether the file is moved."""
-    if not move.is_taken(new_name):
-        move.put(name, new_name)
-    elif move.is_copy(name, new_name):
-        move.drop(name, new_name)
-    else:
-        return False
-    return True
+    new_name = name
+    while move.is_taken(new_name):
+        if move.is_copy(name, new_name):
+            return move.drop(name, new_name)
+        if new_name != name:
+            raise FileExistsError(errno.EEXIST, "two other entries have the names that it could get")
+        new_name = f"{name[: -len('00000000' + SUFFIX)]}{move.checksum(name):08x}{SUFFIX}"
+    return move.put(name, new_name)
 
 
 def _move_state(move: FolderMove, name: str) -> None:

@@ -18,7 +18,6 @@ class Moment(Struct, frozen=True):
     """The facts known at one moment about the time, earlier runs, and the sessions and files due.
 
     Attributes:
-        ages: The ages at this moment.
         boottime: Time since the start of the machine, in microseconds.
         last_run: The last run of the daily cleanup; None: none is known.
         due: The sessions and files that it found due.

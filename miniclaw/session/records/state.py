@@ -78,7 +78,6 @@ class RetentionState(Struct):
     Attributes:
         id: The identity of this state, by which its other two files are recognised.
         serial: Counts the writes of the state and its ticks; it distinguishes an earlier tick from a later one.
-        timeline: The time.
         last_run: The last run of the daily cleanup that came to its end; None: none is known.
         held: Why it was held, if it was; see `miniclaw.session.retention.plan.why_held`.
         landmark: The landmark at the last start.
@@ -171,10 +170,9 @@ def _with_tick(state: RetentionState, data: bytes) -> None:
 
 
 class StateDirectory:
-    """The state directory, synchronously. Its methods may be called from any thread, one at a time.
+    """The state directory, synchronously; the first write creates it.
 
-    Args:
-        folder: The folder, which the first write creates.
+    Its methods may be called from any thread, one at a time.
     """
 
     def __init__(self, folder: Folder) -> None:

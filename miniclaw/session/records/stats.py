@@ -26,13 +26,6 @@ RunOutcome: TypeAlias = Literal["removed", "announced", "held", "interrupted", "
 ``interrupted``: it was stopped. ``failed``: the sessions could not be listed.
 """
 
-RUN_OUTCOMES: Final[tuple[RunOutcome, ...]] = get_args(RunOutcome)
-
-REMOVAL_REASONS: Final[tuple[str, ...]] = (*REMOVING, "deleted")
-"""Reasons of removals: the rules, and ``deleted`` for a deletion on request."""
-
-LEFTOVER_KINDS: Final[tuple[LeftoverKind, ...]] = get_args(LeftoverKind)
-
 OTHER: Final = "other"
 """The label for a value that is in no closed set, which would be a bug."""
 
@@ -109,7 +102,7 @@ class CleanupStats:
 
     Attributes:
         runs: Outcome -> runs.
-        removed: Reason -> sessions removed.
+        removed: Reason -> sessions removed; the rules, and ``deleted`` for a deletion on request.
         leftovers: Kind -> leftovers removed, or moved to quarantine.
         bytes_freed: Bytes freed on the disk by all of these.
         last_run_at: Time at which the last run ended, or found nothing to announce, by the wall clock; None: there was
@@ -122,9 +115,9 @@ class CleanupStats:
     def __init__(self, clock: Now = utc_now, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._monotonic = monotonic
-        self.runs: dict[str, int] = dict.fromkeys(RUN_OUTCOMES, 0)
-        self.removed: dict[str, int] = dict.fromkeys(REMOVAL_REASONS, 0)
-        self.leftovers: dict[str, int] = dict.fromkeys(LEFTOVER_KINDS, 0)
+        self.runs: dict[str, int] = dict.fromkeys(get_args(RunOutcome), 0)
+        self.removed: dict[str, int] = dict.fromkeys((*REMOVING, "deleted"), 0)
+        self.leftovers: dict[str, int] = dict.fromkeys(get_args(LeftoverKind), 0)
         self.bytes_freed = 0
         self.last_run_at: datetime | None = None
         self.last_duration_seconds = 0.0
