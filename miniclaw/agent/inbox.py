@@ -59,11 +59,7 @@ class Inbox:
     # For the channels -----------------------------------------------------------------------------------------
 
     async def send(self, message: InboundMessage, /) -> None:
-        """Queue a message; wait while its chat or its channel is at its bound (`InboundSender.send`).
-
-        Raises:
-            trio.ClosedResourceError: The inbox is closed.
-        """
+        """Queue a message; wait while its chat or its channel is at its bound (`InboundSender.send`)."""
         key = (message.channel, message.chat_id)
         chat = self._chats.setdefault(key, _Chat())
         chat.senders += 1
@@ -81,12 +77,7 @@ class Inbox:
         self._put(key, message)
 
     def send_nowait(self, message: InboundMessage, /) -> None:
-        """Queue a message without waiting (`InboundSender.send_nowait`).
-
-        Raises:
-            trio.WouldBlock: The chat or the channel is at its bound.
-            trio.ClosedResourceError: The inbox is closed.
-        """
+        """Queue a message without waiting (`InboundSender.send_nowait`)."""
         key = (message.channel, message.chat_id)
         room = self._room(message.channel)
         chat = self._chats.get(key) or _Chat()

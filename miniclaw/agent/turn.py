@@ -175,12 +175,8 @@ def _model_error(error: BaseException) -> ModelError:
 async def try_to_record(record: Callable[[], Awaitable[None]], channel: str, event: str) -> bool:
     """Record at the end of a turn, and return whether it succeeded.
 
-    A failure is logged and not raised: it would replace the error that has ended the turn, or cost other messages.
-
-    Args:
-        record: Records.
-        channel: The channel of the message.
-        event: The sentence that is logged.
+    A failure is logged, by the sentence `event`, and not raised: it would replace the error that has ended the turn, or
+    cost other messages.
     """
     try:
         await record()

@@ -87,12 +87,7 @@ class BotClient:
         self._clock = clock
 
     async def call(self, method: str, values: Mapping[str, Any], *, within_seconds: float = CALL_SECONDS) -> Raw:
-        """Call a method and return its result.
-
-        Args:
-            method: The method's name.
-            values: The method's parameters.
-            within_seconds: Time limit for the whole answer.
+        """Call a method with these parameters, within a time limit for the whole answer, and return its result.
 
         Raises:
             BotError: The call failed.

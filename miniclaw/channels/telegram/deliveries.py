@@ -88,11 +88,7 @@ class Deliveries:
     def end_turn(self, delivery: Delivery, now: float, *, failed: bool, told: bool) -> None:
         """Take note that the turn of a message has ended.
 
-        Args:
-            delivery: The message.
-            now: The time.
-            failed: True if the reply was no answer, or an unfinished one.
-            told: True if the reply was sent to the person.
+        It has failed if the reply was no answer, or an unfinished one. The person is told if the reply was sent.
         """
         if failed:
             delivery.told = delivery.told or told

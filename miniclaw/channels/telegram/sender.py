@@ -47,12 +47,7 @@ class Sender:
         self._sleep = sleep
 
     async def send(self, chat_id: str, text: str, metadata: Mapping[str, str]) -> None:
-        """Send a text as plain text; in a group the first part is a reply to the message that it answers.
-
-        Args:
-            chat_id: The chat.
-            text: The text.
-            metadata: The metadata of the message that it answers.
+        """Send a text as plain text; in a group the first part is a reply to the message with this metadata.
 
         Raises:
             ChannelError: The text was not sent, or not the whole of it.

@@ -62,7 +62,7 @@ def is_blank(text: str) -> bool:
     return not any(char.isprintable() and not char.isspace() for char in text)
 
 
-class Fence(Struct, frozen=True):
+class _Fence(Struct, frozen=True):
     """An open code block."""
 
     marker: str
@@ -70,16 +70,14 @@ class Fence(Struct, frozen=True):
 
     @property
     def opening(self) -> str:
-        """The line that opens the block again."""
         return f"{self.marker}{self.language}\n"
 
     @property
     def closing(self) -> str:
-        """The text that closes the block after a line."""
         return f"\n{self.marker}"
 
 
-class Line(Struct, frozen=True):
+class _Line(Struct, frozen=True):
     """A line: its start, its end (exclusive, without the line feed), and the code block that contains it.
 
     A block contains the line that closes it, but not the line that opens it.
@@ -87,20 +85,20 @@ class Line(Struct, frozen=True):
 
     start: int
     end: int
-    fence: Fence | None
+    fence: _Fence | None
     opens: bool
     closes: bool
 
 
-def read_lines(text: str) -> list[Line]:
+def _read_lines(text: str) -> list[_Line]:
     """Return the lines of a text, each with its code block."""
     lines = []
-    fence: Fence | None = None
+    fence: _Fence | None = None
     start = 0
     for content in text.split("\n"):
         opened = _opened(content) if fence is None else None
-        closes = fence is not None and _is_closed(content, fence)
-        lines.append(Line(start, start + len(content), fence, opened is not None, closes))
+        closes = bool(fence and (end := _CLOSES.match(content)) and end["marker"].startswith(fence.marker))
+        lines.append(_Line(start, start + len(content), fence, opened is not None, closes))
         if opened is not None:
             fence = opened
         elif closes:
@@ -109,17 +107,12 @@ def read_lines(text: str) -> list[Line]:
     return lines
 
 
-def _opened(content: str) -> Fence | None:
+def _opened(content: str) -> _Fence | None:
     match = _OPENS.match(content)
     if match is None:
         return None
     words = match["info"].split()
-    return Fence(match["marker"], words[0].lstrip("~")[:_LANGUAGE_CHARS] if words else "")
-
-
-def _is_closed(content: str, fence: Fence) -> bool:
-    match = _CLOSES.match(content)
-    return match is not None and match["marker"].startswith(fence.marker)
+    return _Fence(match["marker"], words[0].lstrip("~")[:_LANGUAGE_CHARS] if words else "")
 
 
 class _Cut(Struct, frozen=True):
@@ -127,14 +120,14 @@ class _Cut(Struct, frozen=True):
 
     end: int
     next_start: int
-    fence: Fence | None
+    fence: _Fence | None
 
 
 class _Splitter:
     def __init__(self, text: str, limit: int) -> None:
         self._text = text
         self._limit = limit
-        self._lines = read_lines(text)
+        self._lines = _read_lines(text)
         self._starts = [*(line.start for line in self._lines), len(text)]
         self._reserve = 1 + _MAX_MARKER if any(line.opens for line in self._lines) else 0
 
@@ -157,8 +150,8 @@ class _Splitter:
         """Return the best place for a cut, not after `end`."""
         last = self._line_at(end + 1)
         quarter, half = start + (end - start) // 4, start + (end - start) // 2
-        outside: Line | None = None
-        inside: Line | None = None
+        outside: _Line | None = None
+        inside: _Line | None = None
         for index in range(last, self._line_at(start), -1):
             line, before = self._lines[index], self._lines[index - 1]
             if line.start < quarter:
@@ -174,7 +167,7 @@ class _Splitter:
             return _Cut(best.start - 1, best.start, best.fence)
         return self._cut_line(self._lines[last], half, end)
 
-    def _cut_line(self, line: Line, half: int, end: int) -> _Cut:
+    def _cut_line(self, line: _Line, half: int, end: int) -> _Cut:
         """Return the best place for a cut within a line."""
         text = self._text
         if line.closes:  # only white space follows
@@ -187,7 +180,7 @@ class _Splitter:
                 return _Cut(index, index, line.fence)
         return _Cut(end, end, line.fence)
 
-    def _skip(self, cut: _Cut) -> tuple[int, Fence | None]:
+    def _skip(self, cut: _Cut) -> tuple[int, _Fence | None]:
         """Return the start of the next part, and its code block, past the end of a block and past blank lines."""
         index, lines = self._line_at(cut.next_start), self._lines
         start, fence = cut.next_start, cut.fence
@@ -203,11 +196,11 @@ class _Splitter:
         """Return the number of the line in which a place is; its line feed belongs to it."""
         return bisect_right(self._starts, index, hi=len(self._lines)) - 1
 
-    def _looks_like_a_fence(self, index: int, line: Line) -> bool:
+    def _looks_like_a_fence(self, index: int, line: _Line) -> bool:
         """Return whether the rest of a line would be read as the beginning or the end of a code block."""
         return _LIKE_A_FENCE.match(self._text, index, line.end) is not None
 
-    def _is_blank(self, line: Line) -> bool:
+    def _is_blank(self, line: _Line) -> bool:
         return not self._text[line.start : line.end].strip()
 
 
