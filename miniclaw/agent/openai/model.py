@@ -9,7 +9,6 @@ Importing this module needs httpx2, the extra ``openai``.
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -102,9 +101,12 @@ class OpenAIModel:
                 return await self._attempt(body, stack, asked)
             except _TemporaryError as error:
                 delay = delay_seconds(
-                    attempt, first=FIRST_DELAY_SECONDS, longest=MAX_DELAY_SECONDS,
-                    chance=random.random(), retry_after=error.retry_after,  # noqa: S311 - not for secrets
-                )  # fmt: skip
+                    attempt,
+                    first=FIRST_DELAY_SECONDS,
+                    longest=MAX_DELAY_SECONDS,
+                    chance=None,
+                    retry_after=error.retry_after,
+                )
                 if attempt > self._config.max_retries or trio.current_time() + delay >= deadline:
                     raise
                 log.info(

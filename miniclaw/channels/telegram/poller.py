@@ -5,7 +5,6 @@ A bout of trouble lasts from the first failure to the next success. Each kind of
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -100,9 +99,8 @@ class Poller:
     async def _wait(self, error: BotError) -> None:
         self._failures += 1
         first = MAX_DELAY_SECONDS if error.trouble in {"token", "webhook"} else FIRST_DELAY_SECONDS
-        chance = random.random()  # noqa: S311 - not a secret
         delay = delay_seconds(
-            self._failures, first=first, longest=MAX_DELAY_SECONDS, chance=chance, retry_after=error.retry_after
+            self._failures, first=first, longest=MAX_DELAY_SECONDS, chance=None, retry_after=error.retry_after
         )
         if error.trouble not in self._logged:
             self._logged.add(error.trouble)

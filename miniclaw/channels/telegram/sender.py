@@ -6,7 +6,6 @@ twice is better than one that is lost.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -86,9 +85,12 @@ class Sender:
                 if error.trouble not in _MAY_PASS:
                     raise
                 delay = delay_seconds(
-                    attempt, first=FIRST_DELAY_SECONDS, longest=MAX_DELAY_SECONDS,
-                    chance=random.random(), retry_after=error.retry_after,  # noqa: S311 - not a secret
-                )  # fmt: skip
+                    attempt,
+                    first=FIRST_DELAY_SECONDS,
+                    longest=MAX_DELAY_SECONDS,
+                    chance=None,
+                    retry_after=error.retry_after,
+                )
                 if trio.current_time() + delay > deadline:
                     raise
                 await self._sleep(delay)
