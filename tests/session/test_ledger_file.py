@@ -47,8 +47,8 @@ async def test_cleanup_removes_by_the_file_and_not_by_the_ledger(tmp_path: Path,
     path = write_session(sessions, "telegram_1", clock.now)
     status = path.stat()
     lying = Ledger()
-    times = fingerprint(status.st_mtime_ns, status.st_ctime_ns)
-    lying.add(status.st_ino, times, status.st_size, encode_use(clock.ago(days=400), pinned=False))
+    state = fingerprint(status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+    lying.add(status.st_ino, state, encode_use(clock.ago(days=400), pinned=False))
     lying.settle()
     ledger_in(sessions).save(lying)
     async with open_operations(sessions, policy=POLICY, clock=clock) as operations:
@@ -56,7 +56,7 @@ async def test_cleanup_removes_by_the_file_and_not_by_the_ledger(tmp_path: Path,
     assert path.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"miniclaw-ledger-1\n" + b"x" * 100])
+@pytest.mark.parametrize("content", [b"", b"{}", b"miniclaw-ledger-2\n" + b"x" * 100])
 def test_ledger_file_damaged_is_an_empty_ledger(tmp_path: Path, logs: LogRecorder, content: bytes) -> None:
     """A damaged ledger costs a slower scan, and is told as no more than that."""
     (tmp_path / ".state").mkdir()
@@ -76,7 +76,7 @@ def test_ledger_file_that_cannot_be_written_is_a_warning(tmp_path: Path, clock: 
     fs = FaultyOs()
     fs.fail("fsync")
     ledger = Ledger()
-    ledger.add(1, 2, 3, 4)
+    ledger.add(1, 2, 4)
     ledger.settle()
     ledger_in(tmp_path, fs).save(ledger)
     assert logs.one("Ledger could not be written; the next scan reads more files")["level"] == "warning"
@@ -86,12 +86,12 @@ def test_ledger_file_that_cannot_be_written_is_a_warning(tmp_path: Path, clock: 
 def test_ledger_too_large_to_be_loaded_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that the next start would refuse is not written; the earlier one, and the ledger in memory, are kept."""
     ledger = Ledger()
-    ledger.add(1, 2, 3, 4)
+    ledger.add(1, 2, 4)
     ledger.settle()
     ledger_in(tmp_path).save(ledger)
-    monkeypatch.setattr(ledger_module, "_MOST_CAPACITY", 2048)
+    monkeypatch.setattr(ledger_module, "_MOST_ENTRIES", 2048)
     for inode in range(1, 3000):
-        ledger.add(inode, 2, 3, 4)
+        ledger.add(inode, 2, 4)
     ledger.settle()
     ledger_in(tmp_path).save(ledger)
     assert len(ledger_in(tmp_path).load()) == 1

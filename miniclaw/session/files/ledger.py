@@ -1,17 +1,17 @@
 """The ledger, a stat cache: the header facts that earlier scans read, so that a scan opens only changed files.
 
-An entry maps the inode, times and size of a file to the time of its session's last use and to its pin. Any write,
-rename or replacement of a file changes its inode, its size, or its change time, which no program can set. A file with
-two names gets no entry, because only one of them can be a session's. A file that was changed less than `RACY_SECONDS`
-before it was read gets none either, because another change within the clock's tick would look the same. Files that this
-process itself has saved are known without reading, see `miniclaw.session.files.saved_files`.
+An entry maps the inode of a file, and a fingerprint of its times and size, to the time of its session's last use and to
+its pin. Any write, rename or replacement of a file changes its inode, its size, or its change time, which no program can
+set. A file with two names gets no entry, because only one of them can be a session's. A file that was changed less than
+`RACY_SECONDS` before it was read gets none either, because another change within the clock's tick would look the same.
+Files that this process itself has saved are known without reading, see `miniclaw.session.files.saved_files`.
 
 The ledger only ever saves a read. A ledger that is missing, damaged, or of another version counts as empty. No entry
 leads to a removal, because each removal reads the real file.
 
-In memory and in the file alike it is a hash table in flat arrays, 40 bytes a session: it has to fit beside a scan of a
-hundred thousand sessions on a small machine. For that reason a scan looks up in one table, which it does not change,
-and adds new entries in columns beside it, until `settle` merges both into one table.
+In memory and in the file alike it is three columns, sorted by inode, 24 bytes a session: it has to fit beside a scan of
+a hundred thousand sessions on a small machine. A scan looks up in columns that it does not change, and adds new entries
+beside them, until `settle` merges both.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from itertools import compress
-from typing import Final, Self, TypeAlias
+from heapq import merge
+from itertools import chain, compress, pairwise
+from typing import Final, Self
 
 from miniclaw.clock import from_microseconds, to_microseconds
 from miniclaw.session.disk.syscalls import Bytes
@@ -32,41 +34,28 @@ RACY_SECONDS: Final = 2
 
 _FAT_STEP: Final = 10_000_000  # ns; of exFAT
 
-MAGIC: Final = b"miniclaw-ledger-1\n"
+MAGIC: Final = b"miniclaw-ledger-2\n"
 
 _ORDER: Final = b"<" if sys.byteorder == "little" else b">"
-_HEAD_BYTES: Final = len(MAGIC) + 1 + 4 + 8 + 8
-_LEAST_CAPACITY: Final = 1024
-_MOST_CAPACITY: Final = 10_000_000
+_HEAD_BYTES: Final = len(MAGIC) + 1 + 4 + 8
+_TYPES: Final = "QQq"  # of the columns: inodes in ascending order, fingerprints, and uses as `encode_use` encodes them
+_ENTRY_BYTES: Final = 24
+_MOST_ENTRIES: Final = 10_000_000
 
-MAX_FILE_BYTES: Final = _HEAD_BYTES + 28 * _MOST_CAPACITY
+MAX_FILE_BYTES: Final = _HEAD_BYTES + _ENTRY_BYTES * _MOST_ENTRIES
 """Largest file of a ledger, inclusive."""
 
 _MASK: Final = (1 << 64) - 1
-_MAX_SIZE: Final = (1 << 32) - 1
-_EMPTY: Final = 0  # no file has the inode 0
-_SPREAD: Final = 2_654_435_761  # inodes come in ranges, which would form long chains (Knuth's multiplicative hash)
-_BLOCK: Final = 16_384  # entries; the allocator returns columns of 128 KB to the system when they are freed
-_STALE_PART: Final = 8  # up to one in this many entries may be stale before a new table is made
+_PLACE_BITS: Final = 32
 
 
-def fingerprint(mtime_ns: int, ctime_ns: int) -> int:
-    """Return both times of a file, mixed into one number of 64 bits."""
-    return (mtime_ns * 1_000_003 ^ ctime_ns) & _MASK
+def fingerprint(mtime_ns: int, ctime_ns: int, size: int) -> int:
+    """Return both times and the size of a file, mixed into one number of 64 bits."""
+    return (mtime_ns * 1_000_003 ^ ctime_ns) + size * 0x9E3779B97F4A7C15 & _MASK
 
 
-_Columns: TypeAlias = "list[array[int]]"
-"""Entries in flat arrays: inodes, times, sizes, and `used` as `Ledger.find` returns it."""
-
-_TYPES: Final = "QQIq"
-
-
-def _columns(length: int) -> _Columns:
-    return [_column(code, length) for code in _TYPES]
-
-
-def _column(code: str, length: int) -> array[int]:
-    return array(code, [0]) * length
+def _columns(values: list[int] | tuple[()] = ()) -> list[array[int]]:
+    return [array(code, values) for code in _TYPES]
 
 
 def encode_use(last_accessed: datetime, *, pinned: bool) -> int:
@@ -95,148 +84,91 @@ class Ledger:
     """
 
     def __init__(self) -> None:
-        self._count = 0
-        self._table = _columns(_LEAST_CAPACITY)  # open addressing, linear probing
-        self._seen = bytearray(_LEAST_CAPACITY)
-        self._added: list[_Columns] = []  # in blocks; arrays that grow side by side would leave holes as large
-        self._place = _BLOCK  # the next free one in the last block
-        self._recent: Mapping[int, tuple[int, int, int]] = {}
+        self._columns = _columns()
+        self._seen = bytearray()  # one byte an entry: 1 if it was found
+        self._added = _columns()  # in the order of `add`
+        self._recent: Mapping[int, tuple[int, int]] = {}
         self.changed = False
 
     def __len__(self) -> int:
         """Return how many files can be found, without those that were added since `settle`."""
-        return self._count + len(self._recent)
+        return len(self._seen) + len(self._recent)
 
     def __repr__(self) -> str:
-        return f"<Ledger entries={self._count} added={self._added_count()} capacity={len(self._seen)}>"
+        return f"<Ledger entries={len(self._seen)} added={len(self._added[0])}>"
 
     @property
     def can_be_loaded(self) -> bool:
         """False if the ledger has so many entries that `read` would refuse its file."""
-        return len(self._seen) <= _MOST_CAPACITY
+        return len(self._seen) <= _MOST_ENTRIES
 
-    def recall(self, recent: Mapping[int, tuple[int, int, int]]) -> None:
-        """Make newer files known to `find`, too.
-
-        Args:
-            recent: Inode -> `times`, `size` and the result of `find`.
-        """
+    def recall(self, recent: Mapping[int, tuple[int, int]]) -> None:
+        """Make newer files known to `find`, too: by inode, their fingerprint and the result."""
         self._recent = recent
 
-    def find(self, inode: int, times: int, size: int) -> int | None:
+    def find(self, inode: int, state: int) -> int | None:
         """Return the last use and the pin of a file's session, as `encode_use` encodes them.
 
         Args:
             inode: The file's.
-            times: Its `fingerprint`.
-            size: In bytes.
+            state: Its `fingerprint`.
 
         Returns:
             None if the file is not known in this state. An entry that was found survives `settle`.
         """
-        inodes, its_times, sizes, used = self._table
-        capacity = len(inodes)
-        slot = inode * _SPREAD % capacity
-        while (found := inodes[slot]) != inode:
-            if found == _EMPTY:
-                return self._find_recent(inode, times, size)
-            slot = (slot + 1) % capacity
-        if its_times[slot] != times or sizes[slot] != size:
-            return self._find_recent(inode, times, size)
-        self._seen[slot] = 1
-        return used[slot]
-
-    def _find_recent(self, inode: int, times: int, size: int) -> int | None:
+        inodes, states, used = self._columns
+        place = bisect_left(inodes, inode)
+        if place < len(inodes) and inodes[place] == inode and states[place] == state:
+            self._seen[place] = 1
+            return used[place]
         recent = self._recent.get(inode)
-        if recent is None or recent[:2] != (times, size):
+        if recent is None or recent[0] != state:
             return None
-        self.add(inode, times, size, recent[2])
-        return recent[2]
+        self.add(inode, *recent)
+        return recent[1]
 
-    def add(self, inode: int, times: int, size: int, used: int) -> None:
+    def add(self, inode: int, state: int, used: int) -> None:
         """Enter a file, in place of the earlier entry for its inode; `find` knows it after `settle`.
 
         Args:
             inode: The file's; a file is left out if this is 0 or exceeds 64 bits.
-            times: Its `fingerprint`.
-            size: In bytes; a file is left out if this exceeds 32 bits.
+            state: Its `fingerprint`.
             used: The result for `find`.
         """
-        if size > _MAX_SIZE or not 0 < inode <= _MASK:
-            return
-        place = self._place
-        if place == _BLOCK:
-            self._added.append(_columns(_BLOCK))
-            place = 0
-        inodes, its_times, sizes, its_used = self._added[-1]
-        inodes[place] = inode
-        its_times[place] = times
-        sizes[place] = size
-        its_used[place] = used
-        self._place = place + 1
+        if 0 < inode <= _MASK:
+            inodes, states, its_used = self._added
+            inodes.append(inode)
+            states.append(state)
+            its_used.append(used)
 
     def settle(self) -> None:
         """Merge the added entries, and drop entries neither found nor added: their files are gone or changed.
 
-        To be called after a whole scan. Stale entries remain in the table until a new one is made, see `_STALE_PART`.
+        To be called after a whole scan.
         """
-        seen, count = sum(self._seen), self._added_count()
-        added, self._added, self._recent = self._added, [], {}
-        if added:
-            added[-1] = [column[: self._place] for column in added[-1]]
-        self._place = _BLOCK
-        stale = self._count - seen
-        if not count and not stale:
+        added, self._added, self._recent = self._added, _columns(), {}
+        if not added[0] and all(self._seen):
             return
         self.changed = True
-        if stale * _STALE_PART <= self._count and (self._count + count) * 10 <= len(self._seen) * 7:
-            for block in added:
-                slots = self._slots_for(block[0])
-                for column, values in zip(self._table, block, strict=True):
-                    _put(column, slots, values)
-        else:
-            self._rebuild(added, max(_LEAST_CAPACITY, (seen + count) * 10 // 7 + 1))
-        self._seen = bytearray(len(self._table[0]))
-
-    def _added_count(self) -> int:
-        return max(0, len(self._added) - 1) * _BLOCK + (self._place if self._added else 0)
-
-    def _rebuild(self, added: list[_Columns], capacity: int) -> None:
-        """Make a new table of the seen and the added entries, column by column: there are never two whole tables."""
-        blocks = [[array(column.typecode, compress(column, self._seen)) for column in self._table], *added]
-        self._table = [_column(_TYPES[0], capacity)]
-        self._count = 0
-        slots = [self._slots_for(block[0]) for block in blocks]
-        for code in _TYPES[1:]:
-            column = _column(code, capacity)
-            for block, its_slots in zip(blocks, slots, strict=True):
-                del block[0]
-                _put(column, its_slots, block[0])
-            self._table.append(column)
-
-    def _slots_for(self, inodes: array[int]) -> array[int]:
-        """Return the slot of each inode in the table, which has room for all; an inode without a slot gets one."""
-        table = self._table[0]
-        capacity = len(table)
-        slots = array("I")
-        for inode in inodes:
-            slot = inode * _SPREAD % capacity
-            while (found := table[slot]) != inode:
-                if found == _EMPTY:
-                    table[slot] = inode
-                    self._count += 1
-                    break
-                slot = (slot + 1) % capacity
-            slots.append(slot)
-        return slots
+        order: array[int] | None = None
+        for number, more in enumerate(added):
+            # One column after the other: there are never two whole ledgers.
+            column = array(more.typecode, compress(self._columns[number], self._seen))
+            if more:
+                column.extend(more)
+                order = order or array("I", _last_in_order(column))
+                column = array(more.typecode, map(column.__getitem__, order))
+                del more[:]
+            self._columns[number] = column
+        self._seen = bytearray(len(self._columns[0]))
 
     # As a file ------------------------------------------------------------------------------------------------
 
     def encoded(self) -> list[Bytes]:
         """Return the content of the ledger's file in pieces; the ledger must not be changed until they are written."""
-        body = [memoryview(column).cast("B") for column in self._table]
-        numbers = len(self._seen).to_bytes(8, "big") + self._count.to_bytes(8, "big")
-        return [MAGIC + _ORDER + _checksum(numbers, body) + numbers, *body]
+        body = [memoryview(column).cast("B") for column in self._columns]
+        count = len(self._seen).to_bytes(8, "big")
+        return [MAGIC + _ORDER + _checksum(count, body) + count, *body]
 
     @classmethod
     def read(cls, size: int, fill: Callable[[memoryview], None]) -> Self:
@@ -255,34 +187,41 @@ class Ledger:
         fill(memoryview(head))
         if not head.startswith(MAGIC):
             raise ValueError("it is no ledger of this version")
-        order, checksum, numbers = (bytes(part) for part in (head[-21:-20], head[-20:-16], head[-16:]))
+        order, checksum, number = (bytes(part) for part in (head[-13:-12], head[-12:-8], head[-8:]))
         if order != _ORDER:
             raise ValueError("it was written by another kind of machine")
-        capacity = int.from_bytes(numbers[:8], "big")
-        if not _LEAST_CAPACITY <= capacity <= _MOST_CAPACITY or size != _HEAD_BYTES + 28 * capacity:
+        count = int.from_bytes(number, "big")
+        if count > _MOST_ENTRIES or size != _HEAD_BYTES + _ENTRY_BYTES * count:
             raise ValueError("its size is wrong")
-        table = _columns(capacity)
-        body = [memoryview(column).cast("B") for column in table]
+        ledger = cls()
+        ledger._columns = [column * count for column in _columns([0])]
+        ledger._seen = bytearray(count)
+        body = [memoryview(column).cast("B") for column in ledger._columns]
         for column in body:
             fill(column)
-        if _checksum(numbers, body) != checksum:
+        if _checksum(number, body) != checksum:
             raise ValueError("its checksum is wrong")
-        ledger = cls()
-        ledger._table = table
-        ledger._count = int.from_bytes(numbers[8:], "big")
-        ledger._seen = bytearray(capacity)
-        if ledger._count * 10 > capacity * 7 + 10 or ledger._count != capacity - table[0].count(_EMPTY):
-            raise ValueError("it does not add up")
         return ledger
 
 
-def _put(column: array[int], slots: array[int], values: array[int]) -> None:
-    for slot, value in zip(slots, values, strict=True):
-        column[slot] = value
+def _last_in_order(inodes: array[int]) -> Iterator[int]:
+    """Yield the places of some inodes in ascending order; of equal ones, the last place.
+
+    A scan enters files in long ascending runs, which are merged.
+    """
+    starts = [0, *(place for place, (one, other) in enumerate(pairwise(inodes), 1) if one > other), len(inodes)]
+    runs = (_numbered(inodes, start, end) for start, end in pairwise(starts))
+    for one, other in pairwise(chain(merge(*runs), [0])):
+        if one >> _PLACE_BITS != other >> _PLACE_BITS:
+            yield one & ((1 << _PLACE_BITS) - 1)
 
 
-def _checksum(numbers: Bytes, body: list[memoryview]) -> bytes:
-    checksum = zlib.crc32(_ORDER + numbers)
+def _numbered(inodes: array[int], start: int, end: int) -> Iterator[int]:
+    return (inodes[place] << _PLACE_BITS | place for place in range(start, end))
+
+
+def _checksum(count: Bytes, body: list[memoryview]) -> bytes:
+    checksum = zlib.crc32(_ORDER + count)
     for column in body:
         checksum = zlib.crc32(column, checksum)
     return checksum.to_bytes(4, "big")

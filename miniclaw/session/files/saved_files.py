@@ -25,11 +25,11 @@ class SavedFile(Struct, frozen=True, gc=False):
 
     Attributes:
         inode: The file's.
-        entry: Its entry in the ledger: times, size, and the encoded use.
+        entry: Its entry in the ledger: the fingerprint, and the encoded use.
     """
 
     inode: int
-    entry: tuple[int, int, int]
+    entry: tuple[int, int]
 
 
 class SavedFiles:
@@ -53,8 +53,8 @@ class SavedFiles:
             return
         if name in self._files or len(self._files) < MAX_NOTES:
             used = encode_use(session.last_accessed, pinned=bool(session.pinned))
-            times = fingerprint(status.st_mtime_ns, status.st_ctime_ns)
-            self._files[name] = SavedFile(status.st_ino, (times, status.st_size, used))
+            state = fingerprint(status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+            self._files[name] = SavedFile(status.st_ino, (state, used))
 
     def all(self) -> dict[str, SavedFile]:
         """Return a copy of all entries, for a scan."""

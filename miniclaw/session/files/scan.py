@@ -160,7 +160,7 @@ class DirectoryScan:
             except OSError:  # it is gone, or the attempt to read it reports the problem
                 unread.append(file)
                 continue
-            used = ledger.find(status.st_ino, fingerprint(status.st_mtime_ns, status.st_ctime_ns), status.st_size)
+            used = ledger.find(status.st_ino, fingerprint(status.st_mtime_ns, status.st_ctime_ns, status.st_size))
             if used is None:
                 unread.append(file)
             elif not used & 1 and (least <= used <= most or (used < least and self._is_announced(status, used))):
@@ -205,7 +205,7 @@ class DirectoryScan:
                 header = row.header
                 used = encode_use(header.last_accessed, pinned=header.pinned)
                 if ledger is not None and mtime < newest and ctime < newest and can_be_told_apart(mtime, ctime):
-                    ledger.add(inode, fingerprint(mtime, ctime), row.size, used)
+                    ledger.add(inode, fingerprint(mtime, ctime, row.size), used)
                 if least <= used <= most and not used & 1:
                     self._kept += 1
                     self._kept_bytes += row.size
