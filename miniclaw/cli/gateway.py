@@ -89,10 +89,11 @@ def _listening_at(config: Config, host: str | None, port: int | None) -> Config:
     Raises:
         ConfigError: The address is invalid.
     """
-    from miniclaw.config.web import parse_web_values  # noqa: PLC0415 - start-up time
+    from miniclaw.config.values import parse_values  # noqa: PLC0415 - start-up time
+    from miniclaw.config.web import WEB_RULES  # noqa: PLC0415 - likewise
 
     given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    return replace(config, web=replace(config.web, **parse_web_values(given, None)))
+    return replace(config, web=replace(config.web, **parse_values(WEB_RULES, "web", given, None)))
 
 
 async def _run(settings: Settings, config: Config, reload: Callable[[], Config]) -> None:

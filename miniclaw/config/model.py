@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
-from msgspec.structs import asdict
 
 from miniclaw.config.values import (
     ValueRule,
     base_url_rule,
     count_rule,
     duration_rule,
-    parse_values,
     path_rule,
-    show_values,
+    typed,
     variable_rule,
 )
 from miniclaw.errors import BrokenConfigError, ConfigError
@@ -58,14 +56,15 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 def _text_rule(most: int) -> ValueRule:
     def read(value: object) -> str:
-        if not isinstance(value, str) or not 1 <= len(value) <= most or not value.isprintable() or not value.strip():
+        text = typed(value, str)
+        if not 1 <= len(text) <= most or not text.isprintable() or not text.strip():
             raise ValueError("not such a text")
-        return value
+        return text
 
     return ValueRule(f"a text of 1 to {most} printable characters", read, str)
 
 
-_RULES: Final[dict[str, ValueRule]] = {
+MODEL_RULES: Final[dict[str, ValueRule]] = {
     "base_url": base_url_rule("http://127.0.0.1:11434/v1"),
     "model": _text_rule(200),
     "api_key_env": variable_rule("key"),
@@ -76,15 +75,6 @@ _RULES: Final[dict[str, ValueRule]] = {
     "max_retries": count_rule(0, 10),
     "history_budget": count_rule(1000, 10_000_000),
 }
-
-
-def parse_model_values(values: dict[str, Any], path: Path | None) -> dict[str, Any]:
-    """Return the table's values as `ModelConfig` takes them; unknown keys are left for it to refuse.
-
-    Raises:
-        ConfigError: A value breaks its rule.
-    """
-    return parse_values(_RULES, "model", values, path)
 
 
 def check_model(model: ModelConfig, path: Path | None) -> None:
@@ -101,8 +91,3 @@ def check_model(model: ModelConfig, path: Path | None) -> None:
         missing = [f"model.{key}" for key in ("base_url", "model") if getattr(model, key) is None]
         if missing:
             raise BrokenConfigError([ConfigError(path, 'provider = "openai" needs it', key=key) for key in missing])
-
-
-def show_model(model: ModelConfig) -> dict[str, Any]:
-    """Return the table in the file's form; without the keys whose default cannot be written."""
-    return show_values(_RULES, asdict(model))

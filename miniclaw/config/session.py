@@ -26,9 +26,10 @@ from miniclaw.config.values import (
     time_of_day_rule,
 )
 from miniclaw.errors import ConfigError
-from miniclaw.formats import NEVER, format_duration
+from miniclaw.formats import NEVER
 from miniclaw.session.names import is_channel
-from miniclaw.session.retention.policy import DAILY, QUARANTINE_DAYS, SESSION_TTL_DAYS, PolicyError, RetentionPolicy
+from miniclaw.session.retention.policy import QUARANTINE_DAYS, SESSION_TTL_DAYS, PolicyError, RetentionPolicy
+from miniclaw.session.retention.schedule import Schedule
 
 TRASH_DAYS: Final = 7
 """Days for which the gateway keeps removed sessions in the trash, unless configured otherwise."""
@@ -64,9 +65,9 @@ class SessionConfig(Struct, frozen=True, forbid_unknown_fields=True):
     mode: Mode = "enforce"
 
     @property
-    def interval(self) -> timedelta | None:
-        """The time between two cleanups; None: there is no automatic one."""
-        return DAILY if self.cleanup_at is not None else self.cleanup_interval
+    def schedule(self) -> Schedule:
+        """The schedule of the cleanups that these keys define."""
+        return Schedule(self.cleanup_interval, self.cleanup_at)
 
     def retention_policy(self) -> RetentionPolicy:
         """Return the retention policy that these keys define.
@@ -154,12 +155,6 @@ def check_session(session: SessionConfig, said: Container[str], path: Path | Non
     """
     if "cleanup_at" in said and "cleanup_interval" in said:
         raise ConfigError(path, "it does not go with cleanup_interval; say one of the two", key="session.cleanup_at")
-    if session.min_idle is not None:
-        ttls = {"ttl": session.ttl, **{f"ttl_by_channel.{name}": ttl for name, ttl in session.ttl_by_channel.items()}}
-        for name, ttl in ttls.items():
-            if ttl is not None and session.min_idle > ttl:
-                longer = f"{format_duration(session.min_idle)} is more than {name}, {format_duration(ttl)}"
-                raise ConfigError(path, f"{longer}: nothing would be idle", key="session.min_idle")
     try:
         session.retention_policy()
     except PolicyError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar, get_args, get_origin
 
@@ -12,7 +13,7 @@ from msgspec.structs import asdict
 
 from miniclaw.config.log import LogConfig, LogFormat, LogLevel
 from miniclaw.config.misfits import find_misfit
-from miniclaw.config.model import ModelConfig, Provider, check_model, parse_model_values, show_model
+from miniclaw.config.model import MODEL_RULES, ModelConfig, Provider, check_model
 from miniclaw.config.notify import NotifyConfig, check_notify
 from miniclaw.config.session import (
     Mode,
@@ -23,9 +24,9 @@ from miniclaw.config.session import (
     read_old_words,
     show_session,
 )
-from miniclaw.config.telegram import TelegramConfig, check_telegram, parse_telegram_values, show_telegram
-from miniclaw.config.values import OFF, as_toml
-from miniclaw.config.web import WebConfig, parse_web_values, show_web
+from miniclaw.config.telegram import TELEGRAM_RULES, TelegramConfig, check_telegram
+from miniclaw.config.values import OFF, as_toml, parse_values, show_values
+from miniclaw.config.web import WEB_RULES, WebConfig
 from miniclaw.errors import BrokenConfigError, ConfigError
 from miniclaw.formats import NEVER, did_you_mean, format_duration
 
@@ -47,9 +48,9 @@ _Parse: TypeAlias = Callable[[dict[str, Any], Path | None], dict[str, Any]]
 
 _PARSERS: Final[dict[str, _Parse]] = {
     "session": parse_session_values,
-    "model": parse_model_values,
-    "web": parse_web_values,
-    "telegram": parse_telegram_values,
+    "model": partial(parse_values, MODEL_RULES, "model"),
+    "web": partial(parse_values, WEB_RULES, "web"),
+    "telegram": partial(parse_values, TELEGRAM_RULES, "telegram"),
 }
 
 
@@ -71,7 +72,9 @@ def parse_config(values: dict[str, Any], path: Path | None = None, *, warnings: 
         values["session"] = read_old_words(session, path, [] if warnings is None else warnings)
     for table, parse in _PARSERS.items():
         if isinstance(values.get(table), dict):
-            values[table] = problems.collect(values, _parse_table, table, parse, path)
+            values[table] = problems.collect(
+                values, lambda values, table, parse: parse(values.get(table, {}), path), table, parse
+            )
     config = problems.collect(values, _convert, path)
     said = session_keys if isinstance(session_keys := values.get("session"), dict) else {}
     checks: dict[str, Callable[[Config], None]] = {
@@ -83,7 +86,7 @@ def parse_config(values: dict[str, Any], path: Path | None = None, *, warnings: 
     wrong = problems.tables()
     for table, check in checks.items():
         if table not in wrong:
-            problems.collect(values, _check_table, check, path)
+            problems.collect(values, lambda values, check: check(_convert(values, path)), check)
     if problems.found:
         raise problems.error()
     return config
@@ -140,14 +143,6 @@ def _drop(values: dict[str, Any], key: str) -> bool:
     return False
 
 
-def _parse_table(values: dict[str, Any], table: str, parse: _Parse, path: Path | None) -> dict[str, Any]:
-    return parse(values.get(table, {}), path)
-
-
-def _check_table(values: dict[str, Any], check: Callable[[Config], None], path: Path | None) -> None:
-    check(_convert(values, path))
-
-
 def _copy(value: Any) -> Any:
     return {name: _copy(item) for name, item in value.items()} if isinstance(value, dict) else value
 
@@ -165,9 +160,9 @@ def show_config(config: Config) -> dict[str, dict[str, Any]]:
     return {
         "session": show_session(config.session),
         "session.ttl_by_channel": {channel: format_duration(ttl) for channel, ttl in by_channel.items()},
-        "model": show_model(config.model),
-        "web": show_web(config.web),
-        "telegram": show_telegram(config.telegram),
+        "model": show_values(MODEL_RULES, asdict(config.model)),
+        "web": show_values(WEB_RULES, asdict(config.web)),
+        "telegram": show_values(TELEGRAM_RULES, asdict(config.telegram)),
         "notify": {"command": list(config.notify.command)},
         "log": asdict(config.log),
     }

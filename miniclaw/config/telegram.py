@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import asdict
 
-from miniclaw.config.values import ValueRule, base_url_rule, parse_values, path_rule, show_values, variable_rule
+from miniclaw.config.values import ValueRule, base_url_rule, path_rule, typed, variable_rule
 from miniclaw.errors import ConfigError
 
 API_BASE: Final = "https://api.telegram.org"
@@ -39,28 +38,20 @@ class TelegramConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 def _users_rule() -> ValueRule:
     def read(value: object) -> tuple[int, ...]:
-        if not isinstance(value, list) or not all(type(user) is int and 0 < user < _MAX_ID for user in value):
-            raise ValueError("not such a list")
-        return tuple(dict.fromkeys(value))
+        users = typed(value, list)
+        if not all(0 < typed(user, int) < _MAX_ID for user in users):
+            raise ValueError("no such ids")
+        return tuple(dict.fromkeys(users))
 
     return ValueRule("a list of user ids, which are positive whole numbers, such as [123456789]", read, list)
 
 
-_RULES: Final[dict[str, ValueRule]] = {
+TELEGRAM_RULES: Final[dict[str, ValueRule]] = {
     "bot_token_env": variable_rule("token"),
     "bot_token_file": path_rule("token"),
     "allowed_users": _users_rule(),
     "api_base": base_url_rule(API_BASE),
 }
-
-
-def parse_telegram_values(values: dict[str, Any], path: Path | None) -> dict[str, Any]:
-    """Return the table's values as `TelegramConfig` takes them; unknown keys are left for it to refuse.
-
-    Raises:
-        ConfigError: A value breaks its rule.
-    """
-    return parse_values(_RULES, "telegram", values, path)
 
 
 def check_telegram(telegram: TelegramConfig, path: Path | None) -> None:
@@ -75,8 +66,3 @@ def check_telegram(telegram: TelegramConfig, path: Path | None) -> None:
     if telegram.allowed_users and not telegram.enabled:
         problem = "there is no bot: bot_token_env or bot_token_file names its token"
         raise ConfigError(path, problem, key="telegram.allowed_users")
-
-
-def show_telegram(telegram: TelegramConfig) -> dict[str, Any]:
-    """Return the table in the file's form; without the keys whose default cannot be written."""
-    return show_values(_RULES, asdict(telegram))

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,6 +22,7 @@ from miniclaw.formats import NEVER, format_duration, format_exact_size, parse_du
 _TIME_OF_DAY: Final = r"([01][0-9]|2[0-3]):([0-5][0-9])"
 _VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
 
+T = TypeVar("T")
 
 OFF: Final = "off"
 """The word that switches off a feature that protects data, such as the trash."""
@@ -38,12 +39,14 @@ class ValueRule(Struct, frozen=True):
         read: Returns the parsed value, or raises ValueError.
         show: Returns the file's form of a parsed value.
         off: The words that switch the rule off; the first is the one that is shown.
+        may_be_secret: True if a refused value is not shown, as it may be a secret by mistake.
     """
 
     right: str
     read: Callable[[object], object]
     show: Callable[[Any], object]
     off: tuple[str, ...] = ()
+    may_be_secret: bool = False
 
     def parse(self, value: object, key: str, path: Path | None) -> Any:
         """Return the parsed value; None: off.
@@ -56,15 +59,16 @@ class ValueRule(Struct, frozen=True):
         try:
             return self.read(value)
         except ValueError:
+            refused = "it" if self.may_be_secret else as_toml(value)
             off = f', or "{self.off[0]}"' if self.off else ""
-            raise ConfigError(path, f"{as_toml(value)} is not {self.right}{off}", key=key) from None
+            raise ConfigError(path, f"{refused} is not {self.right}{off}", key=key) from None
 
 
 def duration_rule(least: str, most: str, *, off: tuple[str, ...] = ()) -> ValueRule:
     """Return the rule for a duration; the bounds are inclusive."""
 
     def read(value: object) -> timedelta:
-        duration = parse_duration(_text(value))
+        duration = parse_duration(typed(value, str))
         _check(parse_duration(least) <= duration <= parse_duration(most))
         return duration
 
@@ -76,7 +80,7 @@ def size_rule(least: str, most: str, *, off: tuple[str, ...] = ()) -> ValueRule:
     """Return the rule for a number of bytes; the bounds are inclusive."""
 
     def read(value: object) -> int:
-        size = parse_size(_text(value))
+        size = parse_size(typed(value, str))
         _check(parse_size(least) <= size <= parse_size(most))
         return size
 
@@ -88,31 +92,29 @@ def count_rule(least: int, most: int, *, off: tuple[str, ...] = ()) -> ValueRule
     """Return the rule for a whole number; the bounds are inclusive."""
 
     def read(value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise ValueError("not a whole number")  # noqa: TRY004 - `read` raises ValueError only
-        _check(least <= value <= most)
-        return value
+        count = typed(value, int)
+        _check(least <= count <= most)
+        return count
 
-    return ValueRule(f"a whole number from {least:,} to {most:,}", read, _as_it_is, off)
+    return ValueRule(f"a whole number from {least:,} to {most:,}", read, int, off)
 
 
 def fraction_rule(*, off: tuple[str, ...] = ()) -> ValueRule:
     """Return the rule for a fraction, neither nothing nor all."""
 
     def read(value: object) -> float:
-        if not isinstance(value, float):
-            raise ValueError("not a number with a point")  # noqa: TRY004 - `read` raises ValueError only
-        _check(0 < value < 1)  # NaN is neither
-        return value
+        fraction = typed(value, float)
+        _check(0 < fraction < 1)  # NaN is neither
+        return fraction
 
-    return ValueRule("a number between 0 and 1, both exclusive, such as 0.5", read, _as_it_is, off)
+    return ValueRule("a number between 0 and 1, both exclusive, such as 0.5", read, float, off)
 
 
 def time_of_day_rule() -> ValueRule:
     """Return the rule for a time of day, in minutes."""
 
     def read(value: object) -> time:
-        match = re.fullmatch(_TIME_OF_DAY, _text(value))
+        match = re.fullmatch(_TIME_OF_DAY, typed(value, str))
         if match is None:
             raise ValueError("not a time of day")
         return time(int(match[1]), int(match[2]))
@@ -124,51 +126,38 @@ def base_url_rule(example: str) -> ValueRule:
     """Return the rule for the address of an HTTP API. A refused value is not shown: it could hold a key."""
 
     def read(value: object) -> str:
-        if not isinstance(value, str) or not value.isascii() or re.search(r"[\s\x00-\x1f\x7f?#@\\]", value):
-            raise ValueError("not such a text")
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-            raise ValueError("not such an address")
-        return value.rstrip("/")
+        text = typed(value, str)
+        _check(text.isascii() and not re.search(r"[\s\x00-\x1f\x7f?#@\\]", text))
+        parts = urlsplit(text)
+        _check(parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0)
+        return text.rstrip("/")
 
     right = f'an address such as "{example}": http or https, without user, password, "?" and "#"'
-    return _unseen(ValueRule(right, read, str))
+    return ValueRule(right, read, str, may_be_secret=True)
 
 
 def variable_rule(what: str) -> ValueRule:
     """Return the rule for the name of an environment variable that holds a secret, such as a key."""
 
     def read(value: object) -> str:
-        if not isinstance(value, str) or not re.fullmatch(_VARIABLE, value):
-            raise ValueError("not such a name")
-        return value
+        name = typed(value, str)
+        _check(re.fullmatch(_VARIABLE, name) is not None)
+        return name
 
-    return _unseen(ValueRule(f"the name of an environment variable; the {what} itself does not stand here", read, str))
+    right = f"the name of an environment variable; the {what} itself does not stand here"
+    return ValueRule(right, read, str, may_be_secret=True)
 
 
 def path_rule(what: str) -> ValueRule:
     """Return the rule for the path of a file that holds a secret."""
 
     def read(value: object) -> Path:
-        if not isinstance(value, str) or "\0" in value or not Path(value).is_absolute():
-            raise ValueError("not such a path")
-        return Path(value)
+        path = Path(typed(value, str))
+        _check("\0" not in str(path) and path.is_absolute())
+        return path
 
-    return _unseen(ValueRule(f"the absolute path of a file; the {what} itself does not stand here", read, str))
-
-
-class _UnseenRule(ValueRule, frozen=True):
-    """A rule for a value that may be a secret by mistake: a refused value is not shown."""
-
-    def parse(self, value: object, key: str, path: Path | None) -> Any:
-        try:
-            return self.read(value)
-        except ValueError:
-            raise ConfigError(path, f"it is not {self.right}", key=key) from None
-
-
-def _unseen(rule: ValueRule) -> ValueRule:
-    return _UnseenRule(rule.right, rule.read, rule.show)
+    right = f"the absolute path of a file; the {what} itself does not stand here"
+    return ValueRule(right, read, str, may_be_secret=True)
 
 
 def parse_values(
@@ -196,16 +185,17 @@ def as_toml(value: object) -> str:
     return text if len(text) <= 60 else text[:60] + "…"
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("not a text")  # noqa: TRY004 - `read` raises ValueError only
+def typed(value: object, kind: type[T]) -> T:
+    """Return a value of this type; a bool is no number.
+
+    Raises:
+        ValueError: The value has another type.
+    """
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise ValueError(f"not of the type {kind.__name__}")  # noqa: TRY004 - a rule's `read` raises ValueError only
     return value
 
 
 def _check(right: bool) -> None:
     if not right:
         raise ValueError("out of bounds")
-
-
-def _as_it_is(value: object) -> object:
-    return value

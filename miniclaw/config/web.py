@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import asdict
 
-from miniclaw.config.values import ValueRule, count_rule, parse_values, show_values
+from miniclaw.config.values import ValueRule, count_rule, typed
 
 DEFAULT_PORT: Final = 8765
 
@@ -46,26 +44,20 @@ class WebConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 def _address_rule() -> ValueRule:
     def read(value: object) -> str:
-        if not isinstance(value, str):
-            raise ValueError("not a text")  # noqa: TRY004 - `read` raises ValueError only
-        address = ipaddress.ip_address("127.0.0.1" if value == "localhost" else value)
-        return str(address)
+        text = typed(value, str)
+        return str(ipaddress.ip_address("127.0.0.1" if text == "localhost" else text))
 
     return ValueRule('an IP address such as "127.0.0.1", "::1" or "0.0.0.0"', read, str)
 
 
 def _hosts_rule() -> ValueRule:
     def read(value: object) -> tuple[str, ...]:
-        if not isinstance(value, list):
-            raise ValueError("not a list")  # noqa: TRY004 - `read` raises ValueError only
-        return tuple(_host(entry) for entry in value)
+        return tuple(_host(typed(entry, str)) for entry in typed(value, list))
 
     return ValueRule('a list of host names, without port and without "*", such as ["claw.lan"]', read, list)
 
 
-def _host(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("not a text")  # noqa: TRY004 - `read` raises ValueError only
+def _host(value: str) -> str:
     try:
         return str(ipaddress.ip_address(value))
     except ValueError:
@@ -74,22 +66,8 @@ def _host(value: object) -> str:
         return value.lower()
 
 
-_RULES: Final[dict[str, ValueRule]] = {
+WEB_RULES: Final[dict[str, ValueRule]] = {
     "host": _address_rule(),
     "port": count_rule(0, 65535),
     "allowed_hosts": _hosts_rule(),
 }
-
-
-def parse_web_values(values: dict[str, Any], path: Path | None) -> dict[str, Any]:
-    """Return the table's values as `WebConfig` takes them; unknown keys are left for it to refuse.
-
-    Raises:
-        ConfigError: A value breaks its rule.
-    """
-    return parse_values(_RULES, "web", values, path)
-
-
-def show_web(web: WebConfig) -> dict[str, Any]:
-    """Return the table in the file's form."""
-    return show_values(_RULES, asdict(web))

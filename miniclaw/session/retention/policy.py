@@ -17,6 +17,7 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct, field
 
 from miniclaw.clock import from_microseconds
+from miniclaw.formats import format_duration
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.names import is_channel
 from miniclaw.session.retention.noted import Noted
@@ -142,16 +143,17 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
         self._check_contradictions()
 
     def _check_contradictions(self) -> None:
+        if self.min_idle is not None:
+            ttls = {"ttl": self.ttl, **{f"ttl_by_channel.{name}": ttl for name, ttl in self.ttl_by_channel.items()}}
+            for name, ttl in ttls.items():
+                if ttl is not None and self.min_idle > ttl:
+                    longer = f"{format_duration(self.min_idle)} is more than {name}, {format_duration(ttl)}"
+                    raise PolicyError("min_idle", f"{longer}: nothing would be idle")
         if self.low_water is not None:
             if self.max_disk_bytes is None:
                 raise PolicyError("low_water", "it goes with max_disk_bytes, which is not set")
             if self.low_water >= self.max_disk_bytes:
                 raise PolicyError("low_water", "it has to be less than max_disk_bytes")
-        if self.min_idle is not None:
-            ttls = {"ttl": self.ttl, **{f"ttl_by_channel.{name}": ttl for name, ttl in self.ttl_by_channel.items()}}
-            for name, ttl in ttls.items():
-                if ttl is not None and self.min_idle > ttl:
-                    raise PolicyError("min_idle", f"{self.min_idle} is more than {name}, {ttl}: nothing would be idle")
 
     def ttl_of(self, channel: str) -> timedelta | None:
         """Return the TTL of a channel's sessions; None: they never expire."""
