@@ -207,7 +207,7 @@ def _rules(session: SessionConfig, *, cleans_up: bool) -> RuntimeRules:
     """Return the rules of the runtime that a table defines."""
     return RuntimeRules(
         policy=session.retention_policy(),
-        schedule=Schedule(session.cleanup_interval, session.cleanup_at) if cleans_up else Schedule(None),
+        schedule=session.schedule if cleans_up else Schedule(None),
         removes=session.mode == "enforce",
         notice=session.notice == "on",
         persistence_interval_seconds=session.persistence_interval.total_seconds(),

@@ -271,12 +271,10 @@ class Outlook(Struct, frozen=True):
 
 def find_timetable(place: Place, moment: Moment) -> Timetable:
     """Return the times of the daily runs as of a moment, by the rules of a place."""
-    from miniclaw.session.retention.schedule import Schedule  # noqa: PLC0415 - start-up time
-
-    session, now = place.config.session, moment.ages.now
-    schedule = Schedule(session.cleanup_interval, session.cleanup_at) if session.mode == "enforce" else None
-    delay = None if schedule is None else schedule.delay(moment.ages, moment.last_run, moment.boottime)
-    return Timetable(now, schedule, None if delay is None else now + delay, session.notice == "on")
+    session = place.config.session
+    schedule = session.schedule if session.mode == "enforce" else None
+    next_run = None if schedule is None else schedule.next_run(moment.ages, moment.last_run, moment.boottime)
+    return Timetable(moment.ages.now, schedule, next_run, session.notice == "on")
 
 
 def look_ahead(place: Place, moment: Moment, on_progress: Progress | None = None, *, waits: bool = False) -> Outlook:
@@ -332,7 +330,7 @@ def notice_at(place: Place, moment: Moment, *, waits: bool = False) -> Notice:
         waits: If true, the run deletes only announced sessions, as the daily run does.
     """
     session = place.config.session
-    return moment.notice(session.retention_policy(), session.interval, waits=waits, on=session.notice == "on")
+    return moment.notice(session.retention_policy(), session.schedule.interval, waits=waits, on=session.notice == "on")
 
 
 def read_history(place: Place, limit: int | None = None) -> tuple[list[HistoryEvent], int]:

@@ -21,7 +21,6 @@ from miniclaw.session.records.moment import Moment, by_wall_clock, look_at
 from miniclaw.session.removal.leftovers import list_leftovers, log_refused
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
-from miniclaw.session.retention.schedule import Schedule
 from miniclaw.workspace.channels import channel_warnings
 from miniclaw.workspace.reader import Place, Progress, find_state, find_trash, make_plan, notice_at, sessions_opened
 
@@ -158,9 +157,7 @@ def _unread_if_refused(unread: dict[Part, str], part: Part) -> Iterator[None]:
 
 def next_run(session: SessionConfig, moment: Moment) -> datetime | None:
     """Return the time of the next cleanup, by the files; one not later than now runs at the next start. None: never."""
-    schedule = Schedule(session.cleanup_interval, session.cleanup_at)
-    delay = schedule.delay(moment.ages, moment.last_run, moment.boottime)
-    return None if delay is None else moment.ages.now + delay
+    return session.schedule.next_run(moment.ages, moment.last_run, moment.boottime)
 
 
 def rules_in_force(place: Place) -> dict[str, Any]:

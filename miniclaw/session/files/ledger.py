@@ -1,10 +1,11 @@
 """The ledger, a stat cache: the header facts that earlier scans read, so that a scan opens only changed files.
 
-An entry maps the inode of a file, and a fingerprint of its times and size, to the time of its session's last use and to
-its pin. Any write, rename or replacement of a file changes its inode, its size, or its change time, which no program can
-set. A file with two names gets no entry, because only one of them can be a session's. A file that was changed less than
-`RACY_SECONDS` before it was read gets none either, because another change within the clock's tick would look the same.
-Files that this process itself has saved are known without reading, see `miniclaw.session.files.saved_files`.
+An entry maps the inode of a file, and a fingerprint of its times and size, to the time of its session's last use and
+to its pin. Any write, rename or replacement of a file changes its inode, its size, or its change time, which no
+program can set. A file with two names gets no entry, because only one of them can be a session's. A file that was
+changed less than `RACY_SECONDS` before it was read gets none either, because another change within the clock's tick
+would look the same. Files that this process itself has saved are known without reading, see
+`miniclaw.session.files.saved_files`.
 
 The ledger only ever saves a read. A ledger that is missing, damaged, or of another version counts as empty. No entry
 leads to a removal, because each removal reads the real file.

@@ -145,9 +145,8 @@ class CleanupService:
         """Update `next_run_at`, and return the seconds until the next run; infinite if none is scheduled."""
         moment = self._time.moment()
         last = moment.last_run if self._began is None else self._began
-        delay = self._cleanup.schedule.delay(moment.ages, last, moment.boottime)
-        self.next_run_at = None if delay is None else moment.ages.now + delay
-        return float("inf") if delay is None else delay.total_seconds()
+        self.next_run_at = self._cleanup.schedule.next_run(moment.ages, last, moment.boottime)
+        return float("inf") if self.next_run_at is None else (self.next_run_at - moment.ages.now).total_seconds()
 
     async def _is_due(self) -> bool:
         """Wait until the next run is due; return False if the service is stopping."""
@@ -247,8 +246,8 @@ class CleanupService:
         ages = self._time.ages()
         if not self.removes:
             return None
-        delay = self._cleanup.schedule.delay(ages, self._began, self._time.look())
-        return None if delay is None else self._cleanup.schedule.run_from(ages.now + delay, ages.now + stays)
+        schedule = self._cleanup.schedule
+        return schedule.run_from(schedule.next_run(ages, self._began, self._time.look()), ages.now + stays)
 
     async def _tell_program(self) -> None:
         announcement, self._untold = self._untold, None

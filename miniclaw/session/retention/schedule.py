@@ -27,9 +27,7 @@ CLEANUP_INTERVAL_SECS: Final = 24 * 60 * 60
 SETTLING: Final = timedelta(minutes=15)
 """No run begins this soon after the start of the machine: a time server may set the clock first."""
 
-
 _DAY: Final = timedelta(days=1)
-
 _SECOND: Final = timedelta(seconds=1)
 
 
@@ -67,6 +65,11 @@ class Schedule:
         """
         delay = self._delay(ages, last)
         return None if delay is None else max(timedelta(0), delay, SETTLING - boottime * MICROSECOND)
+
+    def next_run(self, ages: Ages, last: LastRun | None, boottime: int) -> datetime | None:
+        """Return the time of the next run; now: it is due. None: there is none. Arguments as for `delay`."""
+        delay = self.delay(ages, last, boottime)
+        return None if delay is None else ages.now + delay
 
     def _delay(self, ages: Ages, last: LastRun | None) -> timedelta | None:
         if self.interval is None or last is None:
