@@ -32,7 +32,8 @@ from miniclaw.session.records.result import CleanupResult, Progress, plan_event
 from miniclaw.session.records.stats import CleanupStats, RunCount
 from miniclaw.session.removal.transaction import Removal, TrashOrder
 from miniclaw.session.retention.notice import Notice
-from miniclaw.session.retention.planner import CleanupPlan, Planner
+from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.session.retention.planner import Planner
 from miniclaw.session.retention.policy import DAILY, SESSION_TTL_DAYS, RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
 from miniclaw.session.retention.timeline import Ages

@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from miniclaw.session.entries import Leftover, LeftoverKind, ScanRow, StoredSession
-from miniclaw.session.retention.planner import CleanupPlan, LiveSession, Planner
+from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.session.retention.planner import LiveSession, Planner
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.types import SessionHeader
 from tests.fakes.moments import at_once

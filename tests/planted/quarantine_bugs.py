@@ -7,7 +7,6 @@ from typing import Final
 from tests.planted.bug import (
     BUDGETS,
     LEFTOVER_RULES,
-    PLAN,
     QUARANTINE_ADMISSION,
     QUARANTINE_FILES,
     QUARANTINE_OPERATIONS,
@@ -45,8 +44,8 @@ QUARANTINE_BUGS: Final[tuple[Bug, ...]] = (
         "session/test_plan_quarantine.py",
     ),
     bug_of_one(
-        "sessions pay for a damaged file", "a large damaged file in the trash removes conversations", PLAN,
-        ' and not entry.from_quarantine),\n            free_disk,\n', "),\n            free_disk,\n",
+        "sessions pay for a damaged file", "a large damaged file in the trash removes conversations", BUDGETS,
+        ' if entry.kind == "trash" and not entry.from_quarantine)', ' if entry.kind == "trash")',
         "session/test_plan_quarantine.py",
     ),
     bug_of_one(

@@ -44,7 +44,9 @@ def plans_day_by_day(
         sessions = [session for session in sessions if session.key not in gone]
         leftovers = [each for each in leftovers if id(each) not in swept]
         leftovers += [
-            Leftover("quarantined", each.key, each.size, at, header=each.header) for each in plan.leftovers_of("legacy")
+            Leftover("quarantined", each.key, each.size, at, header=each.header)
+            for each in (row.leftover for row in plan.leftovers)
+            if each.kind == "legacy"
         ]
         leftovers += [
             Leftover("trash", row.leftover.key, row.leftover.size, at, from_quarantine=True)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from miniclaw.session.entries import Leftover, LeftoverKind, ProblemFile, Tally
-from miniclaw.session.retention.planner import LeftoverRow, LiveSession, Planner
+from miniclaw.session.retention.leftover_rules import LeftoverRow
+from miniclaw.session.retention.planner import LiveSession, Planner
 from miniclaw.session.retention.policy import DEFAULT_MIN_IDLE, GUARD_LEAST_SESSIONS, RetentionPolicy
 from tests.fakes.moments import at_once
 from tests.fakes.plans import DAY, HOUR, NOW, going, plan, stored
@@ -277,7 +278,7 @@ def test_plan_of_leftovers_goes_by_their_kind_and_age(
     each = leftover(kind, "x", age, **fields)
     made = plan(leftovers=[each], **rules)
     assert [(row.leftover, row.reason) for row in made.leftovers] == ([(each, reason)] if reason else [])
-    assert made.leftovers_of(kind) == ([each] if reason else [])
+    assert [row.leftover for row in made.leftovers if row.leftover.kind == kind] == ([each] if reason else [])
 
 
 def test_plan_of_leftovers_counts_as_free_only_what_is_deleted() -> None:

@@ -14,7 +14,8 @@ from miniclaw.session.entries import Leftover, StoredSession, Tally
 from miniclaw.session.retention.forecast import forecast
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.notice import LastRun, Notice
-from miniclaw.session.retention.planner import CleanupPlan, LiveSession, Planner
+from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.session.retention.planner import LiveSession, Planner
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages, Frame
 from tests.fakes.moments import rules_of

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from miniclaw.session.entries import Leftover, StoredSession
 from miniclaw.session.retention.budgets import on_disk
-from miniclaw.session.retention.planner import CleanupPlan, LiveSession, Planner
+from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.session.retention.planner import LiveSession, Planner
 from miniclaw.session.retention.policy import GUARD_LEAST_SESSIONS, PlanRow, RetentionPolicy
 from tests.fakes.moments import ages_at, at_once
 from tests.fakes.plans import NOW, ages, free_disks, leftover_lists, policies, session_lists

@@ -13,7 +13,8 @@ from miniclaw.session.format.codec import MAX_SESSION_BYTES
 from miniclaw.session.retention.forecast import forecast
 from miniclaw.session.retention.leftover_rules import foresee
 from miniclaw.session.retention.notice import LastRun, Notice
-from miniclaw.session.retention.planner import CleanupPlan, Planner
+from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.session.retention.planner import Planner
 from miniclaw.session.retention.policy import MOST_NOTICE, RetentionPolicy
 from miniclaw.session.types import SessionHeader
 from tests.fakes.moments import ages_at, at_once, rules_of

@@ -12,15 +12,15 @@ anything else: no session pays for a damaged file.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
-from miniclaw.session.entries import Leftover, StoredSession
+from miniclaw.session.entries import Leftover, StoredSession, Tally
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.policy import PlanRow, RetentionPolicy
 
@@ -76,30 +76,6 @@ class Stock(Struct):
             self.free_bytes += on_disk(size)
 
 
-class Taken(Struct):
-    """The result of the budgets: removals and the remaining stock.
-
-    Attributes:
-        stock: The stock after the removals.
-        removals: The sessions, in the order of their removal.
-        trash: The entries of the trash, likewise.
-        for_good: Keys of sessions and files that a disk budget keeps out of the trash, to which other rules move them.
-        in_use: Keys of sessions that would have been removed, were they not in use.
-        min_idle: Keys of sessions that would have been removed, had they been idle for longer.
-        waiting: Sessions that `max_sessions` will remove at the end of their notice period.
-        unmet: Budgets that are not met after all.
-    """
-
-    stock: Stock
-    removals: list[PlanRow] = field(default_factory=list)
-    trash: list[LeftoverRow] = field(default_factory=list)
-    for_good: set[str] = field(default_factory=set)
-    in_use: set[str] = field(default_factory=set)
-    min_idle: set[str] = field(default_factory=set)
-    waiting: list[Candidate] = field(default_factory=list)
-    unmet: list[Budget] = field(default_factory=list)
-
-
 def on_disk(size: int) -> int:
     """Return the estimated bytes that a file of this size occupies on the disk."""
     return -(-size // BLOCK_BYTES) * BLOCK_BYTES
@@ -128,46 +104,59 @@ def exceeded(policy: RetentionPolicy, stock: Stock) -> bool:
     )
 
 
-def take(
+def stock_after_ttl(
     policy: RetentionPolicy,
-    stock: Stock,
-    candidates: Sequence[Candidate],
-    trash: Sequence[Leftover],
+    sessions: Tally,
     *,
-    in_use: AbstractSet[str] = frozenset(),
-    trashing: Sequence[StoredSession] = (),
-    moving: Sequence[Leftover] = (),
-    is_ready: Callable[[Candidate], bool] = lambda _: True,
-    later: timedelta = timedelta(0),
-) -> Taken:
-    """Apply the budgets of a policy.
+    expired: Sequence[StoredSession],
+    kept: Iterable[Leftover],
+    freed: Iterable[int],
+    free_bytes: int | None,
+) -> Stock:
+    """Return the stock before the budgets.
+
+    Args:
+        policy: The rules.
+        sessions: The readable sessions before the run.
+        expired: Those of them that the TTL removes.
+        kept: The leftovers that remain.
+        freed: The sizes of removed leftovers.
+        free_bytes: Bytes free on the disk before the run; None: not known.
+    """
+    deleted = [] if policy.trashes("ttl") else [session.size for session in expired]
+    trashed = sum(entry.size for entry in kept if entry.kind == "trash" and not entry.from_quarantine)
+    stock = Stock(sessions.sessions - len(expired), sessions.bytes - sum(deleted) + trashed, free_bytes)
+    for size in (*freed, *deleted):
+        stock.freed(size)
+    return stock
+
+
+class Taken:
+    """The budgets of a policy, applied: their removals and the remaining stock.
 
     Args:
         policy: The budgets.
         stock: The stock before them; not changed.
-        candidates: The sessions that nothing but `min_idle` and `in_use` protects, as `lru_first` sorts them.
+        candidates: The sessions that nothing but `min_idle` and `busy` protects, as `lru_first` sorts them.
         trash: Its entries, as `oldest_first` sorts them.
-        in_use: Keys of candidates that memory is using.
+        busy: Keys of candidates that memory is using.
         trashing: Sessions that the TTL moves to the trash, in the order in which a disk budget deletes them for good
             instead.
         moving: Files that move to the trash out of quarantine, in any order.
         is_ready: Called with a session; true if its notice period is over, so that `max_sessions` may remove it.
         later: Time that has passed since the candidates' ages were measured.
+
+    Attributes:
+        stock: The stock after the removals.
+        removals: The sessions, in the order of their removal.
+        gone: The keys of these sessions.
+        trash: The entries of the trash, likewise.
+        for_good: Keys of sessions and files that a disk budget keeps out of the trash, to which other rules move them.
+        in_use: Keys of sessions that would have been removed, were they not in use.
+        min_idle: Keys of sessions that would have been removed, had they been idle for longer.
+        waiting: Sessions that `max_sessions` will remove at the end of their notice period.
+        unmet: Budgets that are not met after all.
     """
-    taking = _Taking(
-        policy, replace(stock), candidates, trash,
-        in_use=in_use, trashing=trashing, moving=moving, is_ready=is_ready, later=later,
-    )  # fmt: skip
-    taking.max_sessions()
-    taking.max_disk_bytes()
-    taking.min_free_disk()
-    gone = taking.gone
-    taking.taken.waiting = [waiting for waiting in taking.taken.waiting if waiting.key not in gone]
-    return taking.taken
-
-
-class _Taking:
-    """One application of all budgets."""
 
     def __init__(
         self,
@@ -176,47 +165,57 @@ class _Taking:
         candidates: Sequence[Candidate],
         trash: Sequence[Leftover],
         *,
-        in_use: AbstractSet[str],
-        trashing: Sequence[StoredSession],
-        moving: Sequence[Leftover],
-        is_ready: Callable[[Candidate], bool],
-        later: timedelta,
+        busy: AbstractSet[str] = frozenset(),
+        trashing: Sequence[StoredSession] = (),
+        moving: Sequence[Leftover] = (),
+        is_ready: Callable[[Candidate], bool] = lambda _: True,
+        later: timedelta = timedelta(0),
     ) -> None:
+        self.stock = replace(stock)
+        self.removals: list[PlanRow] = []
+        self.gone: set[str] = set()
+        self.trash: list[LeftoverRow] = []
+        self.for_good: set[str] = set()
+        self.in_use: set[str] = set()
+        self.min_idle: set[str] = set()
+        self.waiting: list[Candidate] = []
+        self.unmet: list[Budget] = []
         self._policy = policy
         self._most_recent = policy.least_idle - later  # the greatest age, inclusive, that protects a session
         self._candidates = candidates
-        self._trash = deque(entry for entry in trash if not entry.from_quarantine)
+        self._entries = deque(entry for entry in trash if not entry.from_quarantine)
         self._damaged = [entry for entry in trash if entry.from_quarantine]
         self._damaged += sorted(moving, key=lambda file: file.key)
-        self._in_use = in_use
+        self._busy = busy
         self._trashing = [*trashing]  # sessions that this plan moves to the trash
         self._is_ready = is_ready
-        self.gone: set[str] = set()  # keys of the sessions in taken.removals
-        self._stock = stock
-        self.taken = Taken(stock)
+        self._max_sessions()
+        self._max_disk_bytes()
+        self._min_free_disk()
+        self.waiting = [each for each in self.waiting if each.key not in self.gone]
 
-    def max_sessions(self) -> None:
+    def _max_sessions(self) -> None:
         if (most := self._policy.max_sessions) is not None:
-            self._take_sessions("max_sessions", self._stock.sessions - most, lambda _: 1)
-            if self._stock.sessions - len(self.taken.waiting) > most:
-                self.taken.unmet.append("max_sessions")
+            self._take_sessions("max_sessions", self.stock.sessions - most, lambda _: 1)
+            if self.stock.sessions - len(self.waiting) > most:
+                self.unmet.append("max_sessions")
 
-    def max_disk_bytes(self) -> None:
+    def _max_disk_bytes(self) -> None:
         most, low_water = self._policy.max_disk_bytes, self._policy.low_water_bytes
-        if most is None or low_water is None or self._stock.disk_bytes <= most:
+        if most is None or low_water is None or self.stock.disk_bytes <= most:
             return
-        need = self._take_trash("max_disk_bytes", self._stock.disk_bytes - low_water, lambda size: size)
+        need = self._take_trash("max_disk_bytes", self.stock.disk_bytes - low_water, lambda size: size)
         self._take_sessions("max_disk_bytes", need, lambda size: size)
-        if self._stock.disk_bytes > most:
-            self.taken.unmet.append("max_disk_bytes")
+        if self.stock.disk_bytes > most:
+            self.unmet.append("max_disk_bytes")
 
-    def min_free_disk(self) -> None:
-        least, free = self._policy.min_free_disk, self._stock.free_bytes
+    def _min_free_disk(self) -> None:
+        least, free = self._policy.min_free_disk, self.stock.free_bytes
         if least is None or free is None or free >= least:
             return
         # If all that may be removed is not enough, another program fills the disk: nothing is removed in vain.
         if least - free > self._in_reach():
-            self.taken.unmet.append("min_free_disk")
+            self.unmet.append("min_free_disk")
             return
         need = self._take_damaged(least - free)
         need = self._take_trash("min_free_disk", need, on_disk)
@@ -224,12 +223,12 @@ class _Taking:
 
     def _in_reach(self) -> int:
         """Return the bytes that the trash and all unprotected sessions would free."""
-        sizes = [entry.size for entry in (*self._damaged, *self._trash)]
-        sizes += [session.size for session in self._trashing if session.key not in self.taken.for_good]
+        sizes = [entry.size for entry in (*self._damaged, *self._entries)]
+        sizes += [session.size for session in self._trashing if session.key not in self.for_good]
         sizes += [
             each.session.size
             for each in self._candidates
-            if each.key not in self.gone and each.key not in self._in_use and each.age > self._most_recent
+            if each.key not in self.gone and each.key not in self._busy and each.age > self._most_recent
         ]
         return sum(map(on_disk, sizes))
 
@@ -239,10 +238,10 @@ class _Taking:
             if need <= 0:
                 break
             if file.kind == "trash":
-                self.taken.trash.append(LeftoverRow(file, "min_free_disk"))
+                self.trash.append(LeftoverRow(file, "min_free_disk"))
             else:
-                self.taken.for_good.add(file.key)
-            self._stock.freed(file.size)
+                self.for_good.add(file.key)
+            self.stock.freed(file.size)
             need -= on_disk(file.size)
         return need
 
@@ -250,19 +249,19 @@ class _Taking:
         self, budget: Literal["max_disk_bytes", "min_free_disk"], need: int, weigh: Callable[[int], int]
     ) -> int:
         """Empty the trash, then keep sessions out of it, as far as needed; return the rest of the need."""
-        while self._trash and need > 0:
-            entry = self._trash.popleft()
-            self.taken.trash.append(LeftoverRow(entry, budget))
-            self._stock.disk_bytes -= entry.size
-            self._stock.freed(entry.size)
+        while self._entries and need > 0:
+            entry = self._entries.popleft()
+            self.trash.append(LeftoverRow(entry, budget))
+            self.stock.disk_bytes -= entry.size
+            self.stock.freed(entry.size)
             need -= weigh(entry.size)
         for session in self._trashing:
             if need <= 0:
                 break
-            if session.key not in self.taken.for_good:
-                self.taken.for_good.add(session.key)
-                self._stock.disk_bytes -= session.size
-                self._stock.freed(session.size)
+            if session.key not in self.for_good:
+                self.for_good.add(session.key)
+                self.stock.disk_bytes -= session.size
+                self.stock.freed(session.size)
                 need -= weigh(session.size)
         return need
 
@@ -278,21 +277,21 @@ class _Taking:
             too_recent = candidate.age <= self._most_recent
             if too_recent and blocked >= need and candidate.noted is None:
                 break  # all that follow are too recent as well, and none of them is needed
-            if too_recent or key in self._in_use:
+            if too_recent or key in self._busy:
                 if blocked < need:
-                    (self.taken.in_use if key in self._in_use else self.taken.min_idle).add(key)
+                    (self.in_use if key in self._busy else self.min_idle).add(key)
                     blocked += weigh(session.size)
                 continue
             need -= weigh(session.size)
             if budget == "max_sessions" and not self._is_ready(candidate):
-                self.taken.waiting.append(candidate)
+                self.waiting.append(candidate)
                 continue
             self.gone.add(key)
-            self.taken.removals.append(PlanRow(session, budget, candidate.age, candidate.used))
-            self._stock.sessions -= 1
+            self.removals.append(PlanRow(session, budget, candidate.age, candidate.used))
+            self.stock.sessions -= 1
             if self._policy.trashes(budget):
                 self._trashing.append(session)
             else:
-                self._stock.disk_bytes -= session.size
-                self._stock.freed(session.size)
+                self.stock.disk_bytes -= session.size
+                self.stock.freed(session.size)
         return need

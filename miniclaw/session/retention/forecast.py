@@ -10,12 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from msgspec import Struct
 
 from miniclaw.session.entries import Leftover, StoredSession, Tally
-from miniclaw.session.retention.budgets import Candidate, Stock, Taken, exceeded, lru_first, oldest_first, take
+from miniclaw.session.retention.budgets import (
+    Candidate,
+    Stock,
+    Taken,
+    exceeded,
+    lru_first,
+    oldest_first,
+    stock_after_ttl,
+)
 from miniclaw.session.retention.leftover_rules import goes_to_trash, judge_leftover, waits
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.retention.policy import Reason, RetentionPolicy, lead_of, notice_of
@@ -163,21 +172,10 @@ class _Course:
         expired = [session for session in self._expiring[day] if session.key not in self._gone]
         gone: list[tuple[Reason, StoredSession]] = [("ttl", session) for session in expired]
         freed, moving = self._sweep(notice, is_first=day == 0)
-        freed += [] if self._policy.trashes("ttl") else [session.size for session in expired]
-        stock = Stock(
-            self.sessions - len(expired),
-            self._sessions_bytes
-            - (0 if self._policy.trashes("ttl") else sum(session.size for session in expired))
-            + sum(
-                entry.size
-                for group in self._groups
-                for entry in group
-                if entry.kind == "trash" and not entry.from_quarantine
-            ),
-            self._free,
+        before = Tally(self.sessions, self._sessions_bytes)
+        stock = stock_after_ttl(
+            self._policy, before, expired=expired, kept=chain(*self._groups), freed=freed, free_bytes=self._free
         )
-        for size in freed:
-            stock.freed(size)
         for_good: set[str] = set()
         if self._policy.has_budget:
             if expired:
@@ -231,7 +229,7 @@ class _Course:
         trash = [entry for group in self._groups if group[0].kind == "trash" for entry in group]
         oldest_first(trash)
         trashing.sort(key=lambda session: (session.header.last_accessed, session.key))
-        taken = take(
+        taken = Taken(
             self._policy, stock, self._candidates, trash,
             trashing=trashing, moving=moving, is_ready=partial(self._is_ready, day), later=day * _DAY,
         )  # fmt: skip
@@ -243,9 +241,8 @@ class _Course:
             groups = ([entry for entry in group if id(entry) not in emptied] for group in self._groups)
             self._groups = [group for group in groups if group]
         if taken.removals:
-            keys = {row.session.key for row in taken.removals}
-            self._gone |= keys
-            self._candidates = [candidate for candidate in self._candidates if candidate.key not in keys]
+            self._gone |= taken.gone
+            self._candidates = [candidate for candidate in self._candidates if candidate.key not in taken.gone]
         return taken
 
     def _is_ready(self, day: int, candidate: Candidate) -> bool:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
-from miniclaw.session.entries import Leftover, LeftoverKind, ProblemFile, Tally, tally_by
+from miniclaw.session.entries import ProblemFile, Tally, tally_by
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.policy import GUARD_LEAST_SESSIONS, REMOVING, PlanRow, Reason, RetentionPolicy
@@ -80,10 +80,6 @@ class CleanupPlan(Struct):
         """Return the counts of removed sessions by rule, in the order of the rules; a rule without any is absent."""
         found = tally_by(Tally, ((row.reason, row.session.size) for row in self.removals))
         return {reason: found[reason] for reason in REMOVING if reason in found}
-
-    def leftovers_of(self, kind: LeftoverKind) -> list[Leftover]:
-        """Return the leftovers of this kind that are to be removed."""
-        return [row.leftover for row in self.leftovers if row.leftover.kind == kind]
 
     def trashes(self, row: PlanRow | LeftoverRow) -> bool:
         """Return whether a session or a file in quarantine is moved to the trash on removal."""

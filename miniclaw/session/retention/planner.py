@@ -14,14 +14,12 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
-from miniclaw.session.entries import BESIDE, Leftover, ProblemFile, ScanRow, StoredSession
-from miniclaw.session.retention.budgets import Candidate, Stock, Taken, lru_first, oldest_first, take
-from miniclaw.session.retention.leftover_rules import LeftoverRow, judge_leftovers
+from miniclaw.session.entries import BESIDE, Leftover, ProblemFile, ScanRow, StoredSession, Tally
+from miniclaw.session.retention.budgets import Candidate, Taken, lru_first, oldest_first, stock_after_ttl
+from miniclaw.session.retention.leftover_rules import judge_leftovers
 from miniclaw.session.retention.notice import DueSession, Notice
 from miniclaw.session.retention.plan import CleanupPlan, why_held
 from miniclaw.session.retention.policy import PlanRow, RetentionPolicy, lead_of, notice_of
-
-__all__ = ["CleanupPlan", "FindLive", "LeftoverRow", "LiveSession", "Planner"]
 
 _ZERO: Final = timedelta(0)
 
@@ -175,27 +173,17 @@ class Planner:
         """
         found, policy = self._found, self._policy
         leftovers, staying, due_files = judge_leftovers(self._leftovers, policy, self._notice)
-        stock = Stock(
-            found.readable - len(found.removals),
-            found.sessions_bytes
-            - (0 if policy.trashes("ttl") else found.bytes)
-            + sum(entry.size for entry in staying if entry.kind == "trash" and not entry.from_quarantine),
-            free_disk,
-        )
-        for freeing in leftovers:
-            if freeing.frees:
-                stock.freed(freeing.leftover.size)
-        if not policy.trashes("ttl"):
-            for row in found.removals:
-                stock.freed(row.session.size)
+        expired = [row.session for row in sorted(found.removals, key=lambda row: (-row.age, row.session.key))]
+        freed = [row.leftover.size for row in leftovers if row.frees]
+        scanned = Tally(found.readable, found.sessions_bytes)
+        stock = stock_after_ttl(policy, scanned, expired=expired, kept=staying, freed=freed, free_bytes=free_disk)
         moving = {row.leftover.key for row in leftovers if row.reason == "legacy"}
         trash = [entry for entry in staying if entry.kind == "trash"]
         lru_first(self._candidates)
         oldest_first(trash)
-        trashing = [row.session for row in sorted(found.removals, key=lambda row: (-row.age, row.session.key))]
-        taken = take(
+        taken = Taken(
             policy, stock, self._candidates, trash,
-            in_use=self._in_use, trashing=trashing if policy.trashes("ttl") else [],
+            busy=self._in_use, trashing=expired if policy.trashes("ttl") else [],
             moving=[row.leftover for row in leftovers if row.trashes], is_ready=self._is_ready,
         )  # fmt: skip
         plan = CleanupPlan(
