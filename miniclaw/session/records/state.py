@@ -79,7 +79,7 @@ class RetentionState(Struct):
         id: The identity of this state, by which its other two files are recognised.
         serial: Counts the writes of the state and its ticks; it distinguishes an earlier tick from a later one.
         last_run: The last run of the daily cleanup that came to its end; None: none is known.
-        held: Why it was held, if it was; see `miniclaw.session.retention.plan.why_held`.
+        held: Why it was held, if it was; see `miniclaw.session.retention.plan.CleanupPlan.held`.
         landmark: The landmark at the last start.
         inodes_last: True if files keep their inodes from one start to the next.
     """

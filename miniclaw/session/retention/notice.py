@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from miniclaw.clock import MICROSECOND, from_microseconds
 from miniclaw.session.entries import Leftover, StoredSession
@@ -65,10 +66,10 @@ class LastRun(Struct, frozen=True):
     rules: Rules
 
 
-class Notice:
+class Notice(Struct, eq=False):
     """The announcements of earlier runs, and those that this run makes.
 
-    Args:
+    Attributes:
         ages: The moment.
         rules: The rules of this run.
         last: The run before; None: none is known.
@@ -78,24 +79,13 @@ class Notice:
         on: If true, the daily runs wait for a notice period.
     """
 
-    def __init__(
-        self,
-        ages: Ages,
-        rules: Rules,
-        last: LastRun | None = None,
-        due: Noted | None = None,
-        ahead: Noted | None = None,
-        *,
-        waits: bool = True,
-        on: bool = True,
-    ) -> None:
-        self.ages = ages
-        self.rules = rules
-        self.last = last
-        self.due = Noted() if due is None else due
-        self.ahead = Noted() if ahead is None else ahead
-        self.waits = waits
-        self.on = on
+    ages: Ages
+    rules: Rules
+    last: LastRun | None = None
+    due: Noted = field(default_factory=Noted)
+    ahead: Noted = field(default_factory=Noted)
+    waits: bool = True
+    on: bool = True
 
     def age(self, stamp: datetime, which: int, announced: int | None = None) -> timedelta | None:
         """Return the age of something, as `Ages.age` does; ahead of the clock, it counts from the first finding.
@@ -181,7 +171,7 @@ class Notice:
 
     def after(self, by: timedelta) -> Notice:
         """Return the notice of a run that comes this much later, if the machine keeps running."""
-        return Notice(self.ages.after(by), self.rules, self.last, self.due, self.ahead, waits=self.waits, on=self.on)
+        return replace(self, ages=self.ages.after(by))
 
     def ended(self) -> LastRun:
         """Return the record of this run for the next one."""

@@ -38,7 +38,6 @@ class CleanupPlan(Struct):
         due: Sessions that their TTL or `max_sessions` removes unless they are used: soon, or by this plan.
         due_files: Files in quarantine likewise.
         notes: Entries added to or kept in the list of due sessions and files; each rule has its own.
-        held: Why the plan needs a confirmation before it is carried out; None: it needs none.
         policy: The rules of the plan.
     """
 
@@ -58,13 +57,23 @@ class CleanupPlan(Struct):
     due: list[DueSession] = field(default_factory=list)
     due_files: list[DueFile] = field(default_factory=list)
     notes: int = 0
-    held: str | None = None
     policy: RetentionPolicy = RetentionPolicy(ttl=None)  # under which nothing expires
 
     @property
     def now(self) -> datetime:
         """The moment."""
         return self.ages.now
+
+    @property
+    def held(self) -> str | None:
+        """Why the plan needs a confirmation: it would remove too much at once. None: it needs none."""
+        fraction, going = self.policy.max_removed_fraction, len(self.removals)
+        if fraction is None or self.readable < GUARD_LEAST_SESSIONS or going / self.readable <= fraction:
+            return None
+        return (
+            f"it would remove {going:,} of {self.readable:,} sessions, "
+            f"more than max_removed_fraction = {fraction} allows"
+        )
 
     @property
     def bytes(self) -> int:
@@ -104,13 +113,3 @@ class CleanupPlan(Struct):
         return (
             not header.pinned and row.removes and header.last_accessed in {row.session.header.last_accessed, row.used}
         )
-
-
-def why_held(plan: CleanupPlan) -> str | None:
-    """Return why a plan needs a confirmation: it would remove too much at once. None: it needs none."""
-    fraction, going = plan.policy.max_removed_fraction, len(plan.removals)
-    if fraction is None or plan.readable < GUARD_LEAST_SESSIONS or going / plan.readable <= fraction:
-        return None
-    return (
-        f"it would remove {going:,} of {plan.readable:,} sessions, more than max_removed_fraction = {fraction} allows"
-    )

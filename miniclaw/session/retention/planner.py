@@ -18,7 +18,7 @@ from miniclaw.session.entries import BESIDE, Leftover, ProblemFile, ScanRow, Sto
 from miniclaw.session.retention.budgets import Candidate, Taken, lru_first, oldest_first, stock_after_ttl
 from miniclaw.session.retention.leftover_rules import judge_leftovers
 from miniclaw.session.retention.notice import DueSession, Notice
-from miniclaw.session.retention.plan import CleanupPlan, why_held
+from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow, RetentionPolicy, lead_of, notice_of
 
 _ZERO: Final = timedelta(0)
@@ -186,19 +186,15 @@ class Planner:
             busy=self._in_use, trashing=expired if policy.trashes("ttl") else [],
             moving=[row.leftover for row in leftovers if row.trashes], is_ready=self._is_ready,
         )  # fmt: skip
-        plan = CleanupPlan(
-            found.ages,
-            found.removals + taken.removals,
+        return replace(
+            found,
+            removals=found.removals + taken.removals,
             # A file that moves to quarantine is ours, and so not foreign.
-            [problem for problem in found.problems if problem.kind != "foreign" or problem.key not in moving],
-            found.future.copy(),
-            found.sessions_scanned,
-            leftovers + taken.trash,
-            pinned=found.pinned,
+            problems=[each for each in found.problems if each.kind != "foreign" or each.key not in moving],
+            future=found.future.copy(),
+            leftovers=leftovers + taken.trash,
             in_use=len(self._spared | taken.in_use),
             min_idle=len(taken.min_idle),
-            readable=found.readable,
-            sessions_bytes=found.sessions_bytes,
             unmet=[*taken.unmet],
             for_good=frozenset(taken.for_good),
             due=self._all_due(taken),
@@ -207,10 +203,7 @@ class Planner:
             + len(taken.waiting)
             + sum(row.reason == "max_sessions" for row in taken.removals)
             + len(due_files),
-            policy=policy,
         )
-        plan.held = why_held(plan)
-        return plan
 
     def _is_ready(self, candidate: Candidate) -> bool:
         return self._notice.is_ready(candidate.by_number, notice_of(None, self._notice.rules.interval))
