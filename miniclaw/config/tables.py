@@ -72,10 +72,8 @@ def parse_config(values: dict[str, Any], path: Path | None = None, *, warnings: 
         values["session"] = read_old_words(session, path, [] if warnings is None else warnings)
     for table, parse in _PARSERS.items():
         if isinstance(values.get(table), dict):
-            values[table] = problems.collect(
-                values, lambda values, table, parse: parse(values.get(table, {}), path), table, parse
-            )
-    config = problems.collect(values, _convert, path)
+            values[table] = problems.collect(values, partial(_parse_table, table, parse, path))
+    config = problems.collect(values, partial(_convert, path))
     said = session_keys if isinstance(session_keys := values.get("session"), dict) else {}
     checks: dict[str, Callable[[Config], None]] = {
         "session": lambda config: check_session(config.session, said, path),
@@ -86,7 +84,7 @@ def parse_config(values: dict[str, Any], path: Path | None = None, *, warnings: 
     wrong = problems.tables()
     for table, check in checks.items():
         if table not in wrong:
-            problems.collect(values, lambda values, check: check(_convert(values, path)), check)
+            problems.collect(values, partial(_check_table, check, path))
     if problems.found:
         raise problems.error()
     return config
@@ -98,17 +96,16 @@ class _Problems:
     def __init__(self) -> None:
         self.found: list[ConfigError] = []
 
-    def collect(self, values: dict[str, Any], attempt: Callable[..., T], *args: object) -> T:
+    def collect(self, values: dict[str, Any], attempt: Callable[[dict[str, Any]], T]) -> T:
         """Return the result of the first attempt that succeeds.
 
         Args:
             values: The document; refused keys are removed from it.
             attempt: Called with it; raises a ConfigError for the first problem.
-            args: Further arguments of `attempt`.
         """
         while True:
             try:
-                return attempt(values, *args)
+                return attempt(values)
             except ConfigError as error:
                 self.found += error.errors
                 # A missing key cannot be removed, but its table can.
@@ -143,11 +140,19 @@ def _drop(values: dict[str, Any], key: str) -> bool:
     return False
 
 
+def _parse_table(table: str, parse: _Parse, path: Path | None, values: dict[str, Any]) -> dict[str, Any]:
+    return parse(values.get(table, {}), path)
+
+
+def _check_table(check: Callable[[Config], None], path: Path | None, values: dict[str, Any]) -> None:
+    check(_convert(path, values))
+
+
 def _copy(value: Any) -> Any:
     return {name: _copy(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
-def _convert(values: dict[str, Any], path: Path | None) -> Config:
+def _convert(path: Path | None, values: dict[str, Any]) -> Config:
     try:
         return msgspec.convert(values, Config)
     except msgspec.ValidationError as error:

@@ -203,7 +203,7 @@ _BORDERS: Final = (
     ),
     bug_of_one(
         "state found by the path", "a link in place of the sessions directory lets the state out", FOLDER,
-        "            if self._dir_fd is None:\n                return self.fs.open(", "            if True:\n                return self.fs.open(",
+        "self.fs.open(self._name(), DIRECTORY_FLAGS", "self.fs.open(str(self.path), DIRECTORY_FLAGS",
         "session/test_state.py",
     ),
     bug_of_one(

@@ -100,7 +100,7 @@ def test_saved_files_are_bounded(tmp_path: Path, clock: WallClock, monkeypatch: 
         saved.note(f"web_{number}.json", session, status)
     session.pinned = True
     saved.note("web_0.json", session, status)
-    assert [file.entry[1] & 1 for file in saved.all().values()] == [1, 0, 0]
+    assert [used & 1 for _, (_, used) in saved.all().values()] == [1, 0, 0]
 
 
 def test_forget_keeps_what_was_saved_again_meanwhile(tmp_path: Path, clock: WallClock) -> None:
@@ -113,4 +113,4 @@ def test_forget_keeps_what_was_saved_again_meanwhile(tmp_path: Path, clock: Wall
     session.pinned = True
     saved.note("web_1.json", session, status)
     saved.forget(seen)
-    assert [file.entry[1] & 1 for file in saved.all().values()] == [1]
+    assert [used & 1 for _, (_, used) in saved.all().values()] == [1]

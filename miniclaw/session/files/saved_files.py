@@ -9,9 +9,7 @@ with all entries of the ledger, this leads to no removal.
 from __future__ import annotations
 
 import os
-from typing import Final
-
-from msgspec import Struct
+from typing import Final, TypeAlias
 
 from miniclaw.session.files.ledger import can_be_told_apart, encode_use, fingerprint
 from miniclaw.session.types import Session
@@ -20,16 +18,8 @@ MAX_NOTES: Final = 4096
 """Maximum number of entries, about 1.5 MB; the next scan opens files that are saved beyond it."""
 
 
-class SavedFile(Struct, frozen=True, gc=False):
-    """A session file as it was just after it was saved.
-
-    Attributes:
-        inode: The file's.
-        entry: Its entry in the ledger: the fingerprint, and the encoded use.
-    """
-
-    inode: int
-    entry: tuple[int, int]
+SavedFile: TypeAlias = tuple[int, tuple[int, int]]
+"""The inode of a file just after it was saved, and its entry in the ledger: the fingerprint, and the encoded use."""
 
 
 class SavedFiles:
@@ -54,7 +44,7 @@ class SavedFiles:
         if name in self._files or len(self._files) < MAX_NOTES:
             used = encode_use(session.last_accessed, pinned=bool(session.pinned))
             state = fingerprint(status.st_mtime_ns, status.st_ctime_ns, status.st_size)
-            self._files[name] = SavedFile(status.st_ino, (state, used))
+            self._files[name] = status.st_ino, (state, used)
 
     def all(self) -> dict[str, SavedFile]:
         """Return a copy of all entries, for a scan."""

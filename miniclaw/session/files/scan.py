@@ -69,7 +69,7 @@ class DirectoryScan:
         self._recent: dict[str, SavedFile] = {}
         if ledger is not None and directory.saved_files is not None:
             self._recent = directory.saved_files.all()
-            ledger.recall({file.inode: file.entry for file in self._recent.values()})
+            ledger.recall(dict(self._recent.values()))
         self._staying = staying
         self._least, self._most = 0, -1  # encoded by `encode_use`; an empty range
         self._due: Noted | None = None

@@ -127,9 +127,7 @@ class Folder:
 
     def _open(self) -> int:
         try:
-            if self._dir_fd is None:
-                return self.fs.open(str(self.path), DIRECTORY_FLAGS)
-            return self.fs.open(self.path.name, DIRECTORY_FLAGS, dir_fd=self._dir_fd())
+            return self.fs.open(self._name(), DIRECTORY_FLAGS, dir_fd=self._dir_fd and self._dir_fd())
         except OSError as error:
             if error.errno in _IN_THE_WAY and (problem := self._why_no_directory()):
                 raise OSError(error.errno, f"{problem}; move it out of the way") from error
@@ -151,9 +149,10 @@ class Folder:
             return None
 
     def _status(self) -> os.stat_result:
-        if self._dir_fd is None:
-            return self.fs.stat(str(self.path))
-        return self.fs.stat(self.path.name, dir_fd=self._dir_fd())
+        return self.fs.stat(self._name(), dir_fd=self._dir_fd and self._dir_fd())
+
+    def _name(self) -> str:
+        return str(self.path) if self._dir_fd is None else self.path.name
 
 
 class EarlierFolders(Struct, frozen=True):
