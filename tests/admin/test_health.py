@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from miniclaw.admin.monitoring.health import HEALTH_PATHS, Phase, health_routes
 from miniclaw.admin.monitoring.metrics import metrics_routes
 from miniclaw.config.web import WebConfig
+from miniclaw.errors import ChannelEndedError
 from miniclaw.secret import Secret
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS
 from miniclaw.web.access.security import Security
@@ -222,3 +223,19 @@ async def test_readyz_turns_while_a_channel_has_failed_and_names_none(sessions_d
         assert "2 channels have failed" in watched.health.reasons()[0].detail
         irc.phase = web.phase = "running"
         assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_readyz_turns_when_a_channel_has_ended_for_good_and_names_it(
+    sessions_dir: Path, clock: WallClock
+) -> None:
+    """Nothing starts such a channel again, so the answer says which one an administrator has to mend."""
+    async with open_watched(sessions_dir, clock, channels=["irc", "web"]) as watched, served(watched) as client:
+        irc, web = watched.loop.ports.values()
+        irc.phase, irc.ended_by, web.phase = "ended", ChannelEndedError("the key was revoked"), "running"
+        answer = await client.get("/readyz")
+        assert (answer.status_code, codes(watched)) == (503, ["channel_ended"])
+        assert "the channel irc has ended" in answer.json()["reasons"][0]["detail"]
+        assert "revoked" not in answer.text
+        assert watched.status().not_ready == (answer.json()["reasons"][0]["detail"],)
+        web.phase, web.ended_by = "ended", ChannelEndedError("so was this one")
+        assert "the channels irc, web have ended" in watched.health.reasons()[0].detail

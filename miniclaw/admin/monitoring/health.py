@@ -2,7 +2,7 @@
 
 A gateway is alive if its event loop runs, so every answer means alive. It is ready if it accepts messages and saves
 them. Neither path needs a token. If the other paths need one, a caller without it gets the status and no detail. The
-detail contains no names and no paths, because the answer may be passed on; the log contains them.
+detail contains no session and no path, because the answer may be passed on; the log contains them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ Phase: TypeAlias = Literal["starting", "running", "draining"]
 """Phase of the gateway: it accepts nothing yet, it serves, or it accepts nothing more and completes its work."""
 
 ReasonCode: TypeAlias = Literal[
-    "starting", "draining", "channel_failed", "saving_fails", "sessions_dir_misplaced", "ownership_lost"
-]
+    "starting", "draining", "channel_failed", "channel_ended", "saving_fails", "sessions_dir_misplaced",
+    "ownership_lost",
+]  # fmt: skip
 
 FAILING_TICKS: Final = 2
 """Number of consecutive incomplete autosaves that makes the gateway not ready, inclusive."""
@@ -91,6 +92,9 @@ class Health:
         if failed := sum(port.phase == "failed" for port in self._ports):
             who = "a channel has" if failed == 1 else f"{failed} channels have"
             found.append(Reason("channel_failed", f"{who} failed; a new start is tried soon; see the log"))
+        if ended := [port.name for port in self._ports if port.ended_by is not None]:
+            who = f"the channel {ended[0]} has" if len(ended) == 1 else f"the channels {', '.join(ended)} have"
+            found.append(Reason("channel_ended", f"{who} ended, and no new start is tried; see the log"))
         if (ticks := self._stats.failing_ticks) >= FAILING_TICKS:
             found.append(Reason("saving_fails", f"the last {ticks} autosaves have not saved everything; see the log"))
         if self._stats.misplaced is not None:
