@@ -30,6 +30,7 @@ def _document() -> bytes:
 
 
 async def _openapi(_: Call[NoQuery, None]) -> RawJson:
+    """Return this document."""
     return RawJson(_document())
 
 
@@ -39,7 +40,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *TRASH,
     *QUARANTINE,
     *GATEWAY,
-    Endpoint("GET", "/openapi.json", _openapi, dict[str, Any], "Return this document."),
+    Endpoint("GET", "/openapi.json", _openapi, dict[str, Any]),
 )
 """Endpoints at the addresses and at the Unix socket; the socket has `ENTRANCE` as well."""
 

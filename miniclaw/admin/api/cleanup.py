@@ -118,13 +118,9 @@ async def history(call: Call[HistoryQuery, None]) -> HistoryAnswer:
 
 
 CLEANUP: Final = (
-    Endpoint("GET", "/cleanup/plan", plan, PlanAnswer, "Return what a cleanup would do now. Nothing is changed.",
-             query=PlanQuery, refuses=(503,)),
-    Endpoint("POST", "/cleanup/run", run, CleanupResult, "Run a cleanup to its end.", body=CleanupOrder,
-             refuses=(503,)),
-    Endpoint("POST", "/cleanup/stop", stop, Stopping, "Have the cleanup that is going end after the batch it is at."),
-    Endpoint("GET", "/cleanup/forecast", forecast, Forecast, "Return what will expire in the next days.",
-             query=ForecastQuery, refuses=(503,)),
-    Endpoint("GET", "/history", history, HistoryAnswer, "Return what was removed, when, by whom and why.",
-             query=HistoryQuery, refuses=(503,)),
-)  # fmt: skip
+    Endpoint("GET", "/cleanup/plan", plan),
+    Endpoint("POST", "/cleanup/run", run),
+    Endpoint("POST", "/cleanup/stop", stop),
+    Endpoint("GET", "/cleanup/forecast", forecast),
+    Endpoint("GET", "/history", history),
+)

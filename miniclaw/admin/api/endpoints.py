@@ -5,10 +5,11 @@ The routes and the OpenAPI document are made from the same table, so that they c
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from types import NoneType
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args, get_type_hints
 from urllib.parse import quote
 
 import msgspec
@@ -64,29 +65,26 @@ Handler: TypeAlias = Callable[[Call[Any, Any]], Awaitable[object]]
 Method: TypeAlias = Literal["GET", "PUT", "POST", "DELETE"]
 
 
-@dataclass(frozen=True)
 class Endpoint:
-    """One method at one path.
+    """One method at one path. The types and the sentence for the document are those of the handler.
 
-    Attributes:
+    Args:
         method: The method; ``GET`` includes ``HEAD``.
         path: Below `PREFIX`, with at most one part in braces.
-        handle: Handles the request, and returns the answer, which is encoded as JSON.
-        answer: The type of the answer, for the document.
-        summary: One sentence for the document.
-        query: The type of the parameters.
-        body: The type of the body; None: there is none.
-        refuses: Statuses of its refusals, besides those of every request.
+        handle: Handles the request, and returns the answer, which is encoded as JSON. Its signature is
+            ``(call: Call[query, body]) -> answer``, where a body of None means that there is none.
+        answer: The type of the answer; None: that of the handler.
     """
 
-    method: Method
-    path: str
-    handle: Handler
-    answer: Any
-    summary: str
-    query: type[Struct] = NoQuery
-    body: type[Struct] | None = None
-    refuses: Sequence[int] = ()
+    def __init__(self, method: Method, path: str, handle: Handler, answer: Any = None) -> None:
+        self.method = method
+        self.path = path
+        self.handle = handle
+        call, returned = get_type_hints(handle).values()
+        self.query, body = get_args(call)
+        self.body = None if body is NoneType else body
+        self.answer = answer or returned
+        self.summary = handle.__doc__
 
 
 def make_routes(context: AdminContext, endpoints: Iterable[Endpoint], *, by: Actor) -> list[BaseRoute]:

@@ -53,15 +53,12 @@ async def entrance(call: Call[NoQuery, None]) -> Entrance:
     return call.context.entrance()
 
 
-ENTRANCE: Final = (
-    Endpoint("POST", "/entrance", entrance, Entrance, "Make a one-time code, with which a browser can log in."),
-)
+ENTRANCE: Final = (Endpoint("POST", "/entrance", entrance),)
 """Endpoints at the Unix socket alone, for the user who owns the workspace."""
 
 GATEWAY: Final = (
-    Endpoint("POST", "/save", save, Saved, "Save all sessions that have unsaved changes, now."),
-    Endpoint("GET", "/status", status, StatusAnswer, "Return how things stand, and how the gateway is.",
-             refuses=(503,)),
-    Endpoint("GET", "/gateway", gateway, LiveStatus, "Return how the gateway is, without looking at the disk."),
-    Endpoint("GET", "/config", config, ConfigAnswer, "Return the configuration in force."),
-)  # fmt: skip
+    Endpoint("POST", "/save", save),
+    Endpoint("GET", "/status", status),
+    Endpoint("GET", "/gateway", gateway),
+    Endpoint("GET", "/config", config),
+)

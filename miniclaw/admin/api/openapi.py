@@ -18,17 +18,32 @@ from miniclaw.web.problems import MEDIA_TYPE
 _REFERENCES: Final = "#/components/schemas/{name}"
 
 _REFUSALS: Final = {
-    400: "The request is not right; the detail says what would be.",
+    400: "The path, the query, the JSON or the `Host` header is invalid; the detail says what would be valid.",
     401: "The token is missing or wrong; only at an address that needs one.",
-    403: "The request comes from a page or under a name that may not call this.",
-    404: "There is no such thing.",
-    409: "It does not go with how things are.",
+    403: "The page that sends the request has another origin.",
+    405: "The path does not have this method; the header `allow` has its methods.",
+    408: "The body took too long.",
     413: "The body is too long.",
-    415: "The body is not said to be JSON.",
-    422: "The body is JSON, but not what is expected.",
-    429: "Too many requests; `retry-after` says when to come again.",
-    503: "The disk refuses, or the gateway is ending.",
+    414: "The path or the query is too long.",
+    421: "The server is not called by this host name.",
+    429: "Too many requests; the header `retry-after` has the seconds to wait.",
+    431: "The head of the request is too long.",
+    500: "A bug; the log has the traceback.",
+    503: "The disk refuses, the gateway is stopping, or too many requests are in progress.",
 }
+"""Refusals of any request, by status."""
+
+_NAMED_REFUSALS: Final = {
+    404: "There is no such session, entry or file.",
+    409: "The session exists already or is in use, the file is damaged, or the id matches several files.",
+}
+"""Refusals of a request that names one session, entry or file in its path."""
+
+_BODY_REFUSALS: Final = {
+    415: "The content type is not JSON.",
+    422: "The body is JSON, but not of the expected form.",
+}
+"""Refusals of a request with a body."""
 
 _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "session_id": {
@@ -62,7 +77,8 @@ def make_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             "title": "miniclaw",
             "version": VERSION,
             "description": "The sessions of a running miniclaw gateway: looking, deleting, pinning, cleaning up. "
-            f"Every answer has `{VERSION_HEADER}: {API_VERSION}`.",
+            f"Every answer of an endpoint has `{VERSION_HEADER}: {API_VERSION}`; the refusal of a request that reaches "
+            "no endpoint may lack it.",
         },
         "servers": [{"url": PREFIX}],
         "paths": _paths(endpoints),
@@ -78,6 +94,7 @@ def _paths(endpoints: Iterable[Endpoint]) -> dict[str, dict[str, Any]]:
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    refusal = {MEDIA_TYPE: {"schema": {"$ref": _REFERENCES.format(name="Problem")}}}
     operation: dict[str, Any] = {
         "operationId": f"{endpoint.method.lower()}{re.sub(r'[^a-z]+', '_', endpoint.path).rstrip('_')}",
         "summary": endpoint.summary,
@@ -89,8 +106,12 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
             *_query(endpoint.query),
         ],
         "responses": {
-            "200": {"description": "Done.", "content": {"application/json": {"schema": _schema(endpoint.answer)}}},
-            **{str(status): _refusal(status) for status in sorted(_refusals_of(endpoint))},
+            "200": {
+                "description": "Done.",
+                "headers": {VERSION_HEADER: {"required": True, "schema": {"const": str(API_VERSION)}}},
+                "content": {"application/json": {"schema": _schema(endpoint.answer)}},
+            },
+            **{str(status): {"description": text, "content": refusal} for status, text in _refusals_of(endpoint)},
         },
     }
     if endpoint.body is not None:
@@ -101,14 +122,10 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     return operation
 
 
-def _refusals_of(endpoint: Endpoint) -> set[int]:
-    with_body = {413, 415, 422} if endpoint.body is not None else {413}
-    return {400, 401, 403, 429, *endpoint.refuses, *with_body}
-
-
-def _refusal(status: int) -> dict[str, Any]:
-    content = {MEDIA_TYPE: {"schema": {"$ref": _REFERENCES.format(name="Problem")}}}
-    return {"description": _REFUSALS[status], "content": content}
+def _refusals_of(endpoint: Endpoint) -> Iterable[tuple[int, str]]:
+    named = _NAMED_REFUSALS if "{" in endpoint.path else {}
+    found = _REFUSALS | named | ({} if endpoint.body is None else _BODY_REFUSALS)
+    return sorted(found.items())
 
 
 def _schema(kind: Any) -> dict[str, Any]:

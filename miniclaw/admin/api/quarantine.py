@@ -72,17 +72,17 @@ def _content(context: AdminContext, name: str, _: Progress) -> FileContent:
 
 
 async def add(call: Call[NoQuery, QuarantineOrder]) -> QuarantineOutcomes:
-    """Move files of the sessions directory to quarantine, and report on each."""
+    """Move files that are no sound sessions in their places to quarantine, and report on each."""
     return _outcomes(await call.operations.quarantine.add(list(dict.fromkeys(call.body.files))))
 
 
 async def restore(call: Call[NoQuery, None]) -> RestoredFile:
-    """Restore the session in a file to its place. Never overwrites a session."""
+    """Restore the session in a file to its place. Overwrites no session."""
     return RestoredFile(await call.operations.quarantine.restore(call.name))
 
 
 async def delete(call: Call[NoQuery, QuarantineDeleteOrder]) -> QuarantineOutcomes:
-    """Delete files, and report on each."""
+    """Delete files in quarantine, and report on each."""
     files = list(dict.fromkeys(call.body.files))
     return _outcomes(await call.operations.quarantine.delete(files, erase=call.body.erase))
 
@@ -98,15 +98,9 @@ def _outcome(done: FileOutcome) -> QuarantineOutcome:
 
 
 QUARANTINE: Final = (
-    Endpoint("GET", "/quarantine", list_quarantine, QuarantinePage, "List the quarantine, page by page.",
-             query=PageQuery, refuses=(503,)),
-    Endpoint("POST", "/quarantine/add", add, QuarantineOutcomes,
-             "Move files that are no sound sessions in their places to quarantine.", body=QuarantineOrder,
-             refuses=(503,)),
-    Endpoint("POST", "/quarantine/delete", delete, QuarantineOutcomes, "Delete files in quarantine.",
-             body=QuarantineDeleteOrder, refuses=(503,)),
-    Endpoint("GET", "/quarantine/{file}", show_file, FileContent, "Return the content of a file, as text.",
-             refuses=(404, 409, 503)),
-    Endpoint("POST", "/quarantine/{file}/restore", restore, RestoredFile,
-             "Put the session in a file into its place.", refuses=(404, 409, 503)),
-)  # fmt: skip
+    Endpoint("GET", "/quarantine", list_quarantine),
+    Endpoint("POST", "/quarantine/add", add),
+    Endpoint("POST", "/quarantine/delete", delete),
+    Endpoint("GET", "/quarantine/{file}", show_file),
+    Endpoint("POST", "/quarantine/{file}/restore", restore),
+)

@@ -159,7 +159,7 @@ async def delete_session(call: Call[EraseQuery, None]) -> DeletedSession:
 
 
 async def delete_sessions(call: Call[NoQuery, DeleteOrder]) -> DeletedSessions:
-    """Delete some sessions, and report on each."""
+    """Delete some sessions, whatever their age, and report on each."""
     done = await call.operations.delete(list(dict.fromkeys(call.body.session_ids)), erase=call.body.erase)
     return DeletedSessions(_all_deleted(done), sum(deleted.bytes_freed for deleted in done))
 
@@ -175,7 +175,7 @@ def _deleted(deleted: Deleted) -> DeletedSession:
 
 
 async def pin(call: Call[NoQuery, None]) -> Pinned:
-    """Pin a session, so that no rule removes it."""
+    """Pin a session: no rule removes it."""
     return Pinned(call.name, True, await call.operations.set_pinned(call.name, True))
 
 
@@ -185,24 +185,17 @@ async def unpin(call: Call[NoQuery, None]) -> Pinned:
 
 
 async def move(call: Call[NoQuery, MoveOrder]) -> Moved:
-    """Move a session to another chat. Nothing else of it is changed."""
+    """Move a session to another chat. Overwrites no session."""
     await call.operations.move(call.name, call.body.to)
     return Moved(call.name, call.body.to)
 
 
 SESSIONS: Final = (
-    Endpoint("GET", "/sessions", list_sessions, SessionPage, "List the sessions, page by page.", query=ListQuery,
-             refuses=(503,)),
-    Endpoint("POST", "/sessions/delete", delete_sessions, DeletedSessions,
-             "Delete some sessions, whatever their age.", body=DeleteOrder, refuses=(503,)),
-    Endpoint("GET", "/sessions/{session_id}", show_session, Session,
-             "Return a session, whole. Does not count as using it.", refuses=(404, 409, 503)),
-    Endpoint("DELETE", "/sessions/{session_id}", delete_session, DeletedSession,
-             "Delete a session, whatever its age.", query=EraseQuery, refuses=(404, 409, 503)),
-    Endpoint("POST", "/sessions/{session_id}/move", move, Moved,
-             "Move a session to another chat. Never overwrites one.", body=MoveOrder, refuses=(404, 409, 503)),
-    Endpoint("PUT", "/sessions/{session_id}/pin", pin, Pinned, "Pin a session: no rule removes it.",
-             refuses=(404, 409, 503)),
-    Endpoint("DELETE", "/sessions/{session_id}/pin", unpin, Pinned, "Leave a session to the rules again.",
-             refuses=(404, 409, 503)),
-)  # fmt: skip
+    Endpoint("GET", "/sessions", list_sessions),
+    Endpoint("POST", "/sessions/delete", delete_sessions),
+    Endpoint("GET", "/sessions/{session_id}", show_session, Session),
+    Endpoint("DELETE", "/sessions/{session_id}", delete_session),
+    Endpoint("POST", "/sessions/{session_id}/move", move),
+    Endpoint("PUT", "/sessions/{session_id}/pin", pin),
+    Endpoint("DELETE", "/sessions/{session_id}/pin", unpin),
+)

@@ -50,7 +50,7 @@ def _page(context: AdminContext, query: PageQuery, _: Progress) -> TrashPage:
 
 
 async def restore(call: Call[NoQuery, None]) -> Restored:
-    """Restore a session to its place, or a file to quarantine. Never overwrites a session."""
+    """Restore an entry by its id, or the newest entry of a session by the session's id. Overwrites no session."""
     return await call.operations.restore(call.name)
 
 
@@ -61,12 +61,7 @@ async def empty(call: Call[NoQuery, EmptyOrder]) -> Emptied:
 
 
 TRASH: Final = (
-    Endpoint("GET", "/trash", list_trash, TrashPage, "List the trash, page by page.", query=PageQuery,
-             refuses=(503,)),
-    Endpoint("POST", "/trash/empty", empty, Emptied, "Delete entries of the trash for good.", body=EmptyOrder,
-             refuses=(503,)),
-    Endpoint("POST", "/trash/{entry}/restore", restore, Restored,
-             "Put a session back, by the id of an entry, or of a session for its newest entry. A file that lay in "
-             "quarantine goes back there.",
-             refuses=(404, 409, 503)),
-)  # fmt: skip
+    Endpoint("GET", "/trash", list_trash),
+    Endpoint("POST", "/trash/empty", empty),
+    Endpoint("POST", "/trash/{entry}/restore", restore),
+)
