@@ -11,11 +11,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 
 from miniclaw import errors
 from miniclaw.admin.client import client as client_module
 from miniclaw.admin.client.client import GatewayClient
 from miniclaw.admin.client.messages import Failure, error_of, failure
+from miniclaw.admin.client.remote import RemoteOperations
 from miniclaw.errors import (
     ConfigError,
     GatewayBusyError,
@@ -148,14 +150,14 @@ def test_client_of_an_answer_that_was_delayed_takes_its_real_status(tmp_path: Pa
     problem = '{"title":"","status":404,"detail":"no session \'web_a\'","error":"SessionNotFoundError"}'
     late = f'\n\n{{"status":404,"body":{problem}}}'
     with answering(tmp_path, http(200, late, OURS, "miniclaw-progress: 1")), pytest.raises(SessionNotFoundError):
-        GatewayClient(tmp_path).set_pinned("web_a", True)
+        trio.run(RemoteOperations(GatewayClient(tmp_path)).set_pinned, "web_a", True)
 
 
 @pytest.mark.parametrize("call", ["delete", "config"])
 def test_client_of_a_silent_gateway_says_what_may_still_happen(tmp_path: Path, call: str) -> None:
     """An order that reached a stopped process is carried out when that goes on; a question is not."""
     client = GatewayClient(tmp_path, silence_seconds=0.05)
-    ask = partial(client.delete, ["web_a"], erase=False) if call == "delete" else client.config
+    ask = partial(trio.run, RemoteOperations(client).delete, ["web_a"]) if call == "delete" else client.config
     with answering(tmp_path, b"", stays=True), pytest.raises(GatewayStalledError) as caught:
         ask()
     assert ("It may still do what it was asked for" in str(caught.value)) == (call == "delete")
@@ -165,7 +167,7 @@ def test_client_raises_again_what_the_gateway_tells(tmp_path: Path) -> None:
     """The same class, so that the exit code is the same, and the same text."""
     problem = '{"title":"","status":404,"detail":"no session \'web_a\'","error":"SessionNotFoundError"}'
     with answering(tmp_path, http(404, problem, OURS)), pytest.raises(SessionNotFoundError) as caught:
-        GatewayClient(tmp_path).set_pinned("web_a/b", True)
+        trio.run(RemoteOperations(GatewayClient(tmp_path)).set_pinned, "web_a/b", True)
     assert str(caught.value) == "no session 'web_a'"
 
 

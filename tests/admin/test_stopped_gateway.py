@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
 from miniclaw.admin.client.client import GatewayClient
+from miniclaw.admin.client.messages import Stopping
+from miniclaw.admin.client.remote import RemoteOperations, RemoteQuarantine
 from miniclaw.errors import GatewayError, GatewayStalledError
 from miniclaw.session.files.directory import SessionDirectory
 
@@ -57,17 +60,17 @@ CALLS: dict[str, Callable[[GatewayClient], object]] = {
     "config": GatewayClient.config,
     "gateway": GatewayClient.gateway,
     "save": GatewayClient.save,
-    "delete": lambda client: client.delete(["web_a"], erase=False),
+    "delete": lambda client: trio.run(RemoteOperations(client).delete, ["web_a"]),
     # More than the buffers of a socket take, so that it cannot even be sent.
-    "delete many": lambda client: client.delete(["x" * 1000] * 1000, erase=False),
-    "pin": lambda client: client.set_pinned("web_a", True),
-    "cleanup": lambda client: client.cleanup(confirmed=False),
-    "stop": GatewayClient.stop_cleanup,
-    "restore": lambda client: client.restore("web_a"),
-    "empty": lambda client: client.empty_trash(["a"]),
-    "add": lambda client: client.add_to_quarantine(["web_a.json"]),
-    "restore quarantined": lambda client: client.restore_quarantined("web_a"),
-    "delete quarantined": lambda client: client.delete_quarantined(["web_a"], erase=False),
+    "delete many": lambda client: trio.run(RemoteOperations(client).delete, ["x" * 1000] * 1000),
+    "pin": lambda client: trio.run(RemoteOperations(client).set_pinned, "web_a", True),
+    "cleanup": lambda client: trio.run(RemoteOperations(client).cleanup),
+    "stop": lambda client: client.ask("POST", "/cleanup/stop", Stopping),
+    "restore": lambda client: trio.run(RemoteOperations(client).restore, "web_a"),
+    "empty": lambda client: trio.run(RemoteOperations(client).empty_trash, ["a"]),
+    "add": lambda client: trio.run(RemoteQuarantine(client).add, ["web_a.json"]),
+    "restore quarantined": lambda client: trio.run(RemoteQuarantine(client).restore, "web_a"),
+    "delete quarantined": lambda client: trio.run(RemoteQuarantine(client).delete, ["web_a"]),
 }
 
 

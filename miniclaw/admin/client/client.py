@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import http.client
 import socket
+import struct
 import time
-from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final, TypeVar
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -23,35 +23,31 @@ from miniclaw.admin.client.messages import (
     PREFIX,
     PROGRESS_HEADER,
     VERSION_HEADER,
-    CleanupOrder,
     ConfigAnswer,
     Delayed,
-    DeletedSessions,
-    DeleteOrder,
-    Emptied,
-    EmptyOrder,
     Entrance,
     Failure,
-    Moved,
-    MoveOrder,
-    Pinned,
     Problem,
-    QuarantineDeleteOrder,
-    QuarantineOrder,
-    QuarantineOutcomes,
-    RestoredFile,
     Saved,
-    Stopping,
     error_of,
 )
-from miniclaw.admin.client.stalled import find_stalled
 from miniclaw.admin.monitoring.live_status import LiveStatus
 from miniclaw.config.web import SOCKET_NAME
-from miniclaw.errors import GatewayBusyError, GatewayError, GatewayStalledError, NoGatewayError, NoSocketError
-from miniclaw.formats import printable
-from miniclaw.session.records.result import CleanupResult
-from miniclaw.session.trash.entries import Restored
+from miniclaw.errors import (
+    GatewayBusyError,
+    GatewayError,
+    GatewayStalledError,
+    MiniclawError,
+    NoGatewayError,
+    NoSocketError,
+    StoreError,
+)
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.ownership.process import is_alive
 from miniclaw.web.server.listening import short_address
+
+if TYPE_CHECKING:
+    import trio
 
 T = TypeVar("T")
 
@@ -79,15 +75,15 @@ class GatewayClient:
 
     def config(self) -> dict[str, dict[str, Any]]:
         """Return the configuration in force in the gateway, in the form of its file."""
-        return self._ask("GET", "/config", ConfigAnswer).config
+        return self.ask("GET", "/config", ConfigAnswer).config
 
     def gateway(self) -> LiveStatus:
         """Return the live status of the gateway."""
-        return self._ask("GET", "/gateway", LiveStatus)
+        return self.ask("GET", "/gateway", LiveStatus)
 
     def entrance(self) -> Entrance:
         """Have the gateway make a one-time code for a browser."""
-        return self._ask("POST", "/entrance", Entrance)
+        return self.ask("POST", "/entrance", Entrance)
 
     def save(self) -> Saved:
         """Have the gateway save its dirty sessions.
@@ -95,50 +91,9 @@ class GatewayClient:
         Raises:
             GatewayBusyError: The save takes longer than `SAVE_SECONDS`; the gateway continues it.
         """
-        return self._ask("POST", "/save", Saved, most_seconds=SAVE_SECONDS)
+        return self.ask("POST", "/save", Saved, most_seconds=SAVE_SECONDS)
 
-    def delete(self, session_ids: Sequence[str], *, erase: bool) -> DeletedSessions:
-        """Have the gateway delete sessions, at most `miniclaw.admin.client.messages.MAX_PAGE`; without a time limit."""
-        return self._ask("POST", "/sessions/delete", DeletedSessions, DeleteOrder(list(session_ids), erase))
-
-    def set_pinned(self, session_id: str, pinned: bool) -> Pinned:
-        """Have the gateway pin or unpin a session."""
-        return self._ask("PUT" if pinned else "DELETE", f"/sessions/{quote(session_id, safe='')}/pin", Pinned)
-
-    def move(self, session_id: str, target_id: str) -> Moved:
-        """Have the gateway move a session to another chat."""
-        return self._ask("POST", f"/sessions/{quote(session_id, safe='')}/move", Moved, MoveOrder(target_id))
-
-    def cleanup(self, *, confirmed: bool) -> CleanupResult:
-        """Have the gateway run a cleanup; without a time limit."""
-        return self._ask("POST", "/cleanup/run", CleanupResult, CleanupOrder(confirmed))
-
-    def stop_cleanup(self) -> bool:
-        """Stop the cleanup in progress after its present batch; return whether there is one."""
-        return self._ask("POST", "/cleanup/stop", Stopping).stopping
-
-    def restore(self, text: str) -> Restored:
-        """Have the gateway restore a session, or a file from quarantine, from the trash."""
-        return self._ask("POST", f"/trash/{quote(text, safe='')}/restore", Restored)
-
-    def empty_trash(self, entry_ids: Sequence[str]) -> Emptied:
-        """Have the gateway delete entries of the trash, at most `miniclaw.admin.client.messages.MAX_PAGE`."""
-        return self._ask("POST", "/trash/empty", Emptied, EmptyOrder(list(entry_ids)))
-
-    def add_to_quarantine(self, files: Sequence[str]) -> QuarantineOutcomes:
-        """Have the gateway move files to quarantine, at most `miniclaw.admin.client.messages.MAX_PAGE`."""
-        return self._ask("POST", "/quarantine/add", QuarantineOutcomes, QuarantineOrder([*map(_sendable, files)]))
-
-    def restore_quarantined(self, text: str) -> str:
-        """Have the gateway restore the session in a file in quarantine; return the session's id."""
-        return self._ask("POST", f"/quarantine/{quote(_sendable(text), safe='')}/restore", RestoredFile).session_id
-
-    def delete_quarantined(self, files: Sequence[str], *, erase: bool) -> QuarantineOutcomes:
-        """Have the gateway delete files in quarantine, at most `miniclaw.admin.client.messages.MAX_PAGE`."""
-        order = QuarantineDeleteOrder([*map(_sendable, files)], erase)
-        return self._ask("POST", "/quarantine/delete", QuarantineOutcomes, order)
-
-    def _ask(
+    def ask(
         self, method: str, path: str, answer: type[T], body: object = None, *, most_seconds: float | None = None
     ) -> T:
         """Send a request, and return its answer.
@@ -152,7 +107,7 @@ class GatewayClient:
         """
         status, version, data = self._request(method, path, body, most_seconds)
         if status >= HTTPStatus.BAD_REQUEST:
-            self._refused(status, version, data)
+            raise self._refused(status, version, data)
         if version != str(API_VERSION):
             raise self._of_another_version(version)
         try:
@@ -189,17 +144,16 @@ class GatewayClient:
         finally:
             connection.close()
 
-    def _refused(self, status: int, version: str | None, data: bytes) -> None:
-        """Raise the error of a refusal; never returns."""
+    def _refused(self, status: int, version: str | None, data: bytes) -> MiniclawError:
         try:
             problem = msgspec.json.decode(data, type=Problem)
         except (ValueError, RecursionError):
             problem = Problem("", status, f"it answers {status}, and does not say why")
         if problem.error:
-            raise error_of(Failure(problem.error, problem.detail))
+            return error_of(Failure(problem.error, problem.detail))
         if version != str(API_VERSION) and status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
-            raise self._of_another_version(version)
-        raise GatewayError(f"the gateway refuses: {problem.detail}")
+            return self._of_another_version(version)
+        return GatewayError(f"the gateway refuses: {problem.detail}")
 
     def _ended(self) -> GatewayError:
         told = "the gateway ended before it had answered; `miniclaw history` tells what was done until then"
@@ -214,15 +168,6 @@ class GatewayClient:
             f"{self.path}: the gateway that runs has another version of miniclaw than this command (its API is "
             f"{theirs}, not version {API_VERSION}); restart it"
         )
-
-
-def _sendable(file_name: str) -> str:
-    """Return the name of a file as it can be sent; a name that is not UTF-8 is sent as `printable` shows it."""
-    try:
-        file_name.encode()
-    except UnicodeEncodeError:
-        return printable(file_name)
-    return file_name
 
 
 def _read_late(response: http.client.HTTPResponse, most_seconds: float | None) -> bytes:
@@ -283,3 +228,37 @@ class _Connection(http.client.HTTPConnection):
                 time.sleep(min(_BACKLOG_PAUSE_SECONDS, self._seconds))
             else:
                 return
+
+
+def find_stalled(
+    path: Path, sock: socket.socket | trio.socket.SocketType | None, *, sent: bool = False
+) -> GatewayStalledError | None:
+    """Return the error about a gateway that does not answer; None: its process has ended meanwhile.
+
+    Args:
+        path: The gateway's socket.
+        sock: The connection to it; if it is None or unconnected, the process is the holder of the sessions directory.
+        sent: True if the gateway has received an order.
+    """
+    pid = None if sock is None else _peer(sock)
+    if pid is not None and not is_alive(pid):
+        return None
+    return GatewayStalledError(pid or _owner(path.parent / "sessions"), sent=sent)
+
+
+def _peer(sock: socket.socket | trio.socket.SocketType) -> int | None:
+    """Return the process at the other end; None if the system does not report it."""
+    if not hasattr(socket, "SO_PEERCRED"):  # Linux only
+        return None
+    try:
+        pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    except OSError:
+        return None
+    return int(pid) or None  # 0: it is in another PID namespace
+
+
+def _owner(sessions_dir: Path) -> int | None:
+    with suppress(StoreError), SessionDirectory.open(sessions_dir) as directory:
+        holder = directory.holder()
+        return None if holder is None else holder.pid
+    return None

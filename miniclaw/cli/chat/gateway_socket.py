@@ -18,8 +18,8 @@ import msgspec
 import trio
 import trio_websocket
 
+from miniclaw.admin.client.client import find_stalled
 from miniclaw.admin.client.messages import PROGRESS_SECONDS, SILENCE_SECONDS, Problem
-from miniclaw.admin.client.stalled import find_stalled
 from miniclaw.errors import ChannelError, GatewayStalledError, NoSocketError
 from miniclaw.foreign import leaves
 from miniclaw.web.server.listening import short_address
