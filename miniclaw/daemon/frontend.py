@@ -33,7 +33,7 @@ from miniclaw.session.runtime import SessionRuntime
 from miniclaw.web.access.codes import CODE_SECONDS
 from miniclaw.web.access.security import Security, open_security
 from miniclaw.web.app import build_app
-from miniclaw.web.chat.endpoint import chat_routes
+from miniclaw.web.chat.endpoint import ChatEndpoint
 from miniclaw.web.chat.static_files import static_paths
 from miniclaw.web.hosts import HostRules, page_address
 from miniclaw.web.server.server import open_server
@@ -160,8 +160,9 @@ async def open_front(
     open_paths = static_paths().union(HEALTH_PATHS)
 
     def make_app(trusted: bool) -> ASGIApp:
+        chat = ChatEndpoint(channels.live, runtime.manager, drain=drain, trusted=trusted, model_name=loop.model_name)
         routes: list[BaseRoute] = [
-            *chat_routes(channels.live, runtime.manager, drain=drain, trusted=trusted, model_name=loop.model_name),
+            *chat.routes(),
             *api_routes(admin, trusted=trusted),
             *health_routes(health),
             *metrics_routes(metrics),

@@ -15,7 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from miniclaw.loggers import get_logger
 from miniclaw.web.access.guard import Guard
 from miniclaw.web.access.security import Security, SecurityMiddleware
-from miniclaw.web.headers import StrictHeaders
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
 from miniclaw.web.problems import problem, refuse
 from miniclaw.web.server.bodies import UnreadBodies, WholeBodies
@@ -48,7 +47,7 @@ def build_app(
     app: ASGIApp = WholeBodies(starlette, limits)
     if security is not None:
         app = SecurityMiddleware(app, security, open_paths)
-    return UnreadBodies(StrictHeaders(Errors(Guard(app, limits))), limits)
+    return UnreadBodies(Errors(Guard(app, limits)), limits)
 
 
 class Errors:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, TypeAlias
-
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+from typing import Final
 
 STRICT_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (
@@ -24,25 +20,8 @@ STRICT_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
 )
 
 
-def with_strict_headers(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+def with_strict_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return an answer's headers, and each strict header that it does not set itself."""
     given = [(bytes(name), bytes(value)) for name, value in headers]
     names = {name.lower() for name, _ in given}
     return given + [header for header in STRICT_HEADERS if header[0] not in names]
-
-
-class StrictHeaders:
-    """Adds the strict headers to each answer of an application, including the refusal of a websocket."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-
-        async def sending(message: Message) -> None:
-            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
-                message = {**message, "headers": with_strict_headers(message.get("headers", []))}
-            await send(message)
-
-        await self._app(scope, receive, sending)

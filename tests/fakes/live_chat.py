@@ -22,7 +22,7 @@ from miniclaw.config.web import WebConfig
 from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.web.app import build_app
-from miniclaw.web.chat.endpoint import chat_routes
+from miniclaw.web.chat.endpoint import ChatEndpoint
 from miniclaw.web.server.server import Server, open_server
 from tests.fakes.clock import WallClock
 from tests.fakes.patience import PATIENCE_SECONDS
@@ -148,8 +148,9 @@ async def open_live_house(
             manager = SessionManager(store, clock=clock)
 
             def make_app(trusted: bool) -> ASGIApp:
-                routes = chat_routes(hubs, manager, drain=drain, trusted=trusted or trusts_all, model_name=model.name)
-                return build_app(routes, security=None)
+                trusts = trusted or trusts_all
+                chat = ChatEndpoint(hubs, manager, drain=drain, trusted=trusts, model_name=model.name)
+                return build_app(chat.routes(), security=None)
 
             async with (
                 open_server(WebConfig(port=0), sessions_dir.parent, make_app, drain=drain) as server,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -12,7 +12,6 @@ from miniclaw.channels.live import LiveChannel, UnderWay
 from miniclaw.channels.subscription import Subscription
 from miniclaw.errors import ChannelNotRunningError, RuntimeClosedError, StoreError
 from miniclaw.loggers import get_logger
-from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import make_session_id
 from miniclaw.session.types import Message
 from miniclaw.web.chat.frames import (
@@ -27,7 +26,10 @@ from miniclaw.web.chat.frames import (
     encode_frames,
     history_page,
 )
-from miniclaw.web.rates import Pace
+from miniclaw.web.rates import Rates
+
+if TYPE_CHECKING:
+    from miniclaw.web.chat.endpoint import ChatEndpoint
 
 GOING_AWAY: Final = 1001
 POLICY: Final = 1008
@@ -50,32 +52,18 @@ class ChatConnection:
     """Serves one client until it disconnects, is left behind, or the server stops.
 
     Args:
+        endpoint: The endpoint, with the sessions.
         websocket: The accepted websocket.
         hub: The channel.
-        manager: The source of the chat's history.
         chat_id: The chat, by a valid id.
-        drain: Set when the server stops.
-        model_name: The model that answers.
     """
 
-    def __init__(
-        self,
-        websocket: WebSocket,
-        hub: LiveChannel,
-        manager: SessionManager,
-        chat_id: str,
-        *,
-        drain: trio.Event,
-        model_name: str,
-    ) -> None:
+    def __init__(self, endpoint: ChatEndpoint, websocket: WebSocket, hub: LiveChannel, chat_id: str) -> None:
+        self._endpoint = endpoint
         self._websocket = websocket
         self._hub = hub
-        self._manager = manager
         self._chat_id = chat_id
-        self._session_id = make_session_id(hub.name, chat_id)
-        self._drain = drain
-        self._model_name = model_name
-        self._pace = Pace(BURST_FRAMES, FRAMES_PER_SECOND)
+        self._pace = Rates(FRAMES_PER_SECOND, BURST_FRAMES)
         self._one_at_a_time = trio.Lock()  # two tasks send frames
         self._close: tuple[int, str] | None = None  # code and reason, if this side closes
         self._serving = trio.CancelScope()
@@ -109,11 +97,12 @@ class ChatConnection:
     # The history ----------------------------------------------------------------------------------------------
 
     async def _load(self) -> tuple[list[Message], list[ErrorFrame]]:
+        session_id = make_session_id(self._hub.name, self._chat_id)
         try:
-            session = await self._manager.get_session(self._session_id)
+            session = await self._endpoint.manager.get_session(session_id)
         except StoreError as error:
             if not isinstance(error, RuntimeClosedError):
-                log.warning("History of a chat cannot be shown", session_id=self._session_id, error=str(error))
+                log.warning("History of a chat cannot be shown", session_id=session_id, error=str(error))
             return [], [ErrorFrame(_UNREADABLE)]
         return (session.messages if session else []), []
 
@@ -122,9 +111,8 @@ class ChatConnection:
         now = under_way.answer
         if now is not None and messages and _is_answered(messages, now.to):
             now = None  # it is among the messages, as the last one; only its `reply` is still to come
-        return HelloFrame(
-            self._chat_id, self._hub.name, page.messages, page.more, self._model_name, now, under_way.waiting
-        )
+        model = self._endpoint.model_name
+        return HelloFrame(self._chat_id, self._hub.name, page.messages, page.more, model, now, under_way.waiting)
 
     def _unanswered(self, messages: list[Message]) -> MessageFrame | None:
         """Return the last message if it is a person's and not under way: the process that took it was killed."""
@@ -152,7 +140,7 @@ class ChatConnection:
             await self._websocket.send_text(encode_frames(frames))
 
     async def _watch_drain(self, subscription: Subscription, reading: trio.CancelScope) -> None:
-        await self._drain.wait()
+        await self._endpoint.drain.wait()
         reading.cancel()
         with trio.move_on_after(FAREWELL_SECONDS):
             await subscription.emptied()

@@ -31,7 +31,15 @@ CHAT_PATH = "/api/v1/chat"
 
 
 class ChatEndpoint:
-    """Accepts clients and serves them; `chat_routes` describes the arguments."""
+    """Accepts clients and serves them.
+
+    Args:
+        hubs: The live channels by their names; every client may use "web".
+        manager: The sessions.
+        drain: Once it is set, every websocket is closed, with code 1001.
+        trusted: If true, the clients come over the Unix socket; they may ask for another channel by ``channel=NAME``.
+        model_name: The model that answers, for the page.
+    """
 
     def __init__(
         self,
@@ -42,11 +50,15 @@ class ChatEndpoint:
         trusted: bool,
         model_name: str,
     ) -> None:
+        self.manager = manager
+        self.drain = drain
+        self.model_name = model_name
         self._hubs = hubs
-        self._manager = manager
-        self._drain = drain
         self._trusted = trusted
-        self._model_name = model_name
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes of the page ``/``, its files below ``/static/``, and the websocket ``/api/v1/chat``."""
+        return [*static_routes(), WebSocketRoute(CHAT_PATH, self.serve, name="chat")]
 
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one client to its end.
@@ -57,7 +69,7 @@ class ChatEndpoint:
         # A browser that offers subprotocols breaks the connection off if none of them is accepted.
         offered = websocket.scope.get("subprotocols", ())
         await websocket.accept(CHAT_PROTOCOL if CHAT_PROTOCOL in offered else None)
-        if self._drain.is_set():
+        if self.drain.is_set():
             await websocket.close(GOING_AWAY, "the gateway is stopping")
             return
         try:
@@ -68,10 +80,7 @@ class ChatEndpoint:
                 await websocket.send_text(encode_frames([ErrorFrame(str(error))]))
                 await websocket.close(POLICY, "there is no such chat")
             return
-        connection = ChatConnection(
-            websocket, hub, self._manager, chat_id, drain=self._drain, model_name=self._model_name
-        )
-        await connection.serve()
+        await ChatConnection(self, websocket, hub, chat_id).serve()
 
     def _hub(self, name: str) -> LiveChannel:
         allowed = sorted(self._hubs) if self._trusted else [DEFAULT_CHANNEL]
@@ -88,24 +97,3 @@ class ChatEndpoint:
         if not (chat_id.isprintable() and chat_id.strip()):
             raise InvalidSessionIdError(chat_id, "the id of a chat is made of characters that can be printed")
         return chat_id
-
-
-def chat_routes(
-    hubs: Mapping[str, LiveChannel],
-    manager: SessionManager,
-    *,
-    drain: trio.Event,
-    trusted: bool,
-    model_name: str = "",
-) -> list[BaseRoute]:
-    """Return the routes of the page ``/``, its files below ``/static/``, and the websocket ``/api/v1/chat``.
-
-    Args:
-        hubs: The live channels by their names; every client may use "web".
-        manager: The sessions.
-        drain: Once it is set, every websocket is closed, with code 1001.
-        trusted: If true, the clients come over the Unix socket; they may ask for another channel by ``channel=NAME``.
-        model_name: The model that answers, for the page.
-    """
-    endpoint = ChatEndpoint(hubs, manager, drain=drain, trusted=trusted, model_name=model_name)
-    return [*static_routes(), WebSocketRoute(CHAT_PATH, endpoint.serve, name="chat")]
