@@ -47,9 +47,7 @@ class Reading(Struct, frozen=True):
     """A reading of a machine's clocks at one moment.
 
     Attributes:
-        wall: The wall clock, in microseconds since 1970.
         boottime: Time since the start of the machine, in microseconds.
-        boot: The name of this run of the machine.
         synchronised: True if a time server vouches for `wall`.
     """
 
@@ -106,11 +104,7 @@ def as_clock(clock: Clock | Now) -> Clock:
 
 
 class PlainClock:
-    """A wall clock alone: trio's clock replaces the time since the start, and the start is that of this object.
-
-    Args:
-        wall: The wall clock.
-    """
+    """A wall clock alone: trio's clock replaces the time since the start, and the start is that of this object."""
 
     def __init__(self, wall: Now) -> None:
         self.wall = wall

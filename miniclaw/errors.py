@@ -355,8 +355,6 @@ class WorkspaceHeldError(StoreError):
     """Another process owns the sessions directory.
 
     Attributes:
-        path: The directory.
-        holder: The process, as far as it is known.
         stopping: True if that process has recorded that it is about to end.
         socket: The socket of a gateway, at which the process takes no commands; None: that was not tried.
     """

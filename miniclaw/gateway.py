@@ -86,12 +86,7 @@ class _Shutdown:
 
 
 class Running(Struct, frozen=True):
-    """A running gateway.
-
-    Attributes:
-        runtime: The sessions.
-        front: Its HTTP server; None: there is none.
-    """
+    """A running gateway."""
 
     runtime: SessionRuntime
     front: Front | None = None

@@ -39,11 +39,7 @@ _SECRET: Final = re.compile(rf"[!-~]{{1,{MAX_SECRET_CHARS}}}")  # characters tha
 
 
 class Secret:
-    """A text that is not shown.
-
-    Args:
-        value: The text; not empty.
-    """
+    """A text that is not shown."""
 
     def __init__(self, value: str) -> None:
         global _known  # noqa: PLW0603 - secrets are kept from the log of the whole process

@@ -32,16 +32,7 @@ SAVE_SECONDS: Final = 5
 
 @dataclass(frozen=True, kw_only=True)
 class AdminContext:
-    """The parts of a running gateway that the API uses.
-
-    Attributes:
-        in_force: The configuration in force.
-        home: The home directory, which contains the workspace.
-        runtime: The session runtime.
-        operations: The operations of an administrator; the API sets the actor itself.
-        live: Returns the live status of the gateway.
-        entrance: Makes a one-time code for a browser.
-    """
+    """The parts of a running gateway that the API uses."""
 
     in_force: ConfigInForce
     home: Home

@@ -60,11 +60,7 @@ class OwnChannels:
 
 
 class Front:
-    """The HTTP server, for users and administrators.
-
-    Attributes:
-        addresses: Its URLs, with the real ports.
-    """
+    """The HTTP server, for users and administrators."""
 
     def __init__(self, health: Health, web: WebConfig, security: Security) -> None:
         self.addresses: tuple[str, ...] = ()
@@ -114,48 +110,23 @@ async def open_front(
 ) -> AsyncIterator[Front]:
     """Serve for a block. On leaving, connections have a few seconds to end; websockets are closed with 1001.
 
-    Args:
-        in_force: The configuration in force, with address and access.
-        home: The workspace, which this process owns.
-        runtime: The sessions.
-        channels: Their live ones carry the chats.
-        inbox: The messages that wait for an answer.
-        loop: The agent that answers.
-
     Raises:
         ConfigError: The server cannot be opened as configured.
         StoreIOError: Token or socket cannot be created.
     """
     web = in_force.config.web
     health = Health(runtime, loop.ports.values())
-    metrics = Metrics(runtime, turns=loop.stats, inbox=inbox, health=health, ports=loop.ports.values())
+    metrics = Metrics(health, loop.stats, inbox)
     security = await trio.to_thread.run_sync(partial(open_security, web, home.workspace))
     front = Front(health, web, security)
     drain = trio.Event()
     operations = runtime.operations()
-    started_at = runtime.time.now()
 
     def live() -> LiveStatus:
-        return live_status(
-            runtime=runtime,
-            health=health,
-            metrics=metrics,
-            turns=loop.stats,
-            inbox=inbox,
-            model=loop.model_name,
-            ports=loop.ports.values(),
-            addresses=front.addresses,
-            now=runtime.time.now(),
-            started_at=started_at,
-        )
+        return live_status(metrics, model=loop.model_name, addresses=front.addresses)
 
     admin = AdminContext(
-        in_force=in_force,
-        home=home,
-        runtime=runtime,
-        operations=operations,
-        live=live,
-        entrance=front.entrance,
+        in_force=in_force, home=home, runtime=runtime, operations=operations, live=live, entrance=front.entrance
     )
     open_paths = static_paths().union(HEALTH_PATHS)
 

@@ -19,7 +19,6 @@ class Reload:
     """Reads the configuration at each request; reloads never overlap.
 
     Args:
-        in_force: The configuration in force.
         read: Reads the configuration; called in a thread.
     """
 

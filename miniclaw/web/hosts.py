@@ -39,11 +39,7 @@ IPV6_CLIENT_BITS: Final = 64
 
 
 class HostRules:
-    """The names by which this server may be called.
-
-    Args:
-        config: The server's address and its further names.
-    """
+    """The names by which this server may be called."""
 
     def __init__(self, config: WebConfig) -> None:
         self._names = {*_LOOPBACK_NAMES, config.host, *(name.lower().rstrip(".") for name in config.allowed_hosts)}

@@ -26,15 +26,12 @@ class Limits(Struct, frozen=True, kw_only=True):
         drain_send_seconds: `send_seconds` while the server stops.
         ping_seconds: Time between two pings of a websocket.
         max_frame_bytes: Longest message of a websocket, inclusive; counted in characters if it is text.
-        max_head_bytes: Longest head of a request.
         max_path_bytes: Longest path, inclusive, as it is sent.
         max_query_bytes: Longest query, inclusive, as it is sent.
         max_body_bytes: Longest body of a request, inclusive.
         max_bodies_bytes: Bytes that the bodies of all requests may take together, inclusive.
         body_seconds: Time within which a body has to arrive.
-        max_requests: Requests that are answered at the same time.
         max_requests_per_client: Likewise, of one client that is not this machine.
-        requests_per_second: Requests of one client in the long run.
         request_burst: Requests of one client at once, after a pause.
         loopback_requests_per_second: As `requests_per_second`, for this machine.
         loopback_request_burst: As `request_burst`, for this machine.

@@ -12,6 +12,7 @@ from prometheus_client.metrics_core import Metric
 from trio.testing import MockClock
 
 from miniclaw.admin.monitoring.disk_cache import PATIENCE_SECONDS, REFRESH_SECONDS
+from miniclaw.admin.monitoring.health import Health
 from miniclaw.admin.monitoring.metrics import OPEN_METRICS, PLAIN, Metrics, negotiate
 from miniclaw.session.entries import FileTally
 from miniclaw.session.maintenance.usage import DiskUsage
@@ -153,7 +154,7 @@ async def test_scrape_disk_that_hangs_is_waited_for_once_and_not_for_long(
 async def test_scrape_before_anything_runs_answers(sessions_dir: Path, clock: WallClock) -> None:
     """Metrics that nobody has started say what is known without the disk."""
     async with open_watched(sessions_dir, clock) as watched:
-        idle = Metrics(watched.runtime, turns=watched.loop.stats, inbox=watched.inbox, health=watched.health, ports=())
+        idle = Metrics(Health(watched.runtime, ()), watched.loop.stats, watched.inbox)
         families = parse((await idle.text()).decode())
         assert value_of(families, "miniclaw_sessions_live") == 0
         assert value_of(families, "miniclaw_disk_scan_ok") == 0

@@ -52,14 +52,10 @@ async def open_gateway(
         fs=fs,
     ) as runtime:
         addresses: list[str] = []
-        health, inbox, turns, started_at = Health(runtime, ()), Inbox(), TurnStats(()), runtime.time.now()
-        metrics = Metrics(runtime, turns=turns, inbox=inbox, health=health, ports=())
+        metrics = Metrics(Health(runtime, ()), TurnStats(()), Inbox())
 
         def live() -> LiveStatus:
-            return live_status(
-                runtime=runtime, health=health, metrics=metrics, turns=turns, inbox=inbox, model="echo",
-                ports=(), addresses=addresses, now=runtime.time.now(), started_at=started_at,
-            )  # fmt: skip
+            return live_status(metrics, model="echo", addresses=addresses)
 
         security = open_security(web, home.workspace)
         context = AdminContext(

@@ -47,9 +47,8 @@ class Watched:
         self.model = model
         self.inbox = Inbox()
         self.loop = AgentLoop(runtime.manager, model, channels, clock=clock)
-        ports = self.loop.ports.values()
-        self.health = Health(runtime, ports)
-        self.metrics = Metrics(runtime, turns=self.loop.stats, inbox=self.inbox, health=self.health, ports=ports)
+        self.health = Health(runtime, self.loop.ports.values())
+        self.metrics = Metrics(self.health, self.loop.stats, self.inbox)
         self.app = Starlette(routes=[*health_routes(self.health), *metrics_routes(self.metrics)])
 
     @property
@@ -69,18 +68,7 @@ class Watched:
         await until(lambda: self.runtime.cleanup_service.runs > 0)
 
     def status(self) -> LiveStatus:
-        return live_status(
-            runtime=self.runtime,
-            health=self.health,
-            metrics=self.metrics,
-            turns=self.loop.stats,
-            inbox=self.inbox,
-            model=self.model.name,
-            ports=self.loop.ports.values(),
-            addresses=["http://127.0.0.1:8765"],
-            started_at=self.clock(),
-            now=self.clock(),
-        )
+        return live_status(self.metrics, model=self.model.name, addresses=["http://127.0.0.1:8765"])
 
 
 @asynccontextmanager

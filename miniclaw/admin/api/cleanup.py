@@ -103,7 +103,6 @@ class HistoryAnswer(Struct, frozen=True):
     """The history of removals, the newest last.
 
     Attributes:
-        events: The newest events.
         damaged: Number of lines of the file that could not be read.
     """
 

@@ -43,11 +43,8 @@ class Call(Generic[Q, B]):
     """One request, read and checked.
 
     Attributes:
-        context: The parts of the gateway.
         operations: The operations, with the caller as actor.
         name: The variable part of the path; empty if there is none.
-        query: The parameters.
-        body: The body; None if there is none.
     """
 
     context: AdminContext

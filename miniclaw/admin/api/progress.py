@@ -28,12 +28,6 @@ _HEADERS = {
 async def respond(work: Callable[[Request], Awaitable[Response]], scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request, with signs of life if the client wants them.
 
-    Args:
-        work: Makes the answer.
-        scope: The scope of the request.
-        receive: Its ``receive``.
-        send: Its ``send``.
-
     Cancellation: as `work`; the answer remains incomplete.
     """
     request = Request(scope, receive)

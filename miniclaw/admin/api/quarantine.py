@@ -37,7 +37,6 @@ class QuarantinePage(Struct, frozen=True):
     """One page of the files in quarantine.
 
     Attributes:
-        files: The files, the newest first.
         next: The cursor of the next page; null: there is none.
     """
 

@@ -16,7 +16,6 @@ class RequestRefusedError(MiniclawError):
     """An invalid request.
 
     Attributes:
-        status: The HTTP status.
         field: The invalid part: a parameter, a header, or a member of the body; empty: the request as a whole.
     """
 

@@ -185,12 +185,7 @@ def _read_late(response: http.client.HTTPResponse, most_seconds: float | None) -
 
 
 class _Connection(http.client.HTTPConnection):
-    """HTTP over a Unix socket.
-
-    Args:
-        path: The socket.
-        seconds: Longest wait for the next byte, and for the connection.
-    """
+    """HTTP over a Unix socket."""
 
     def __init__(self, path: Path, seconds: float) -> None:
         super().__init__("localhost", timeout=seconds)

@@ -48,7 +48,6 @@ class Failure(Struct, frozen=True):
 
     Attributes:
         error: The class of the error, such as ``SessionNotFoundError``.
-        detail: The reason, in one sentence.
     """
 
     error: str
@@ -77,9 +76,6 @@ class Problem(Struct, frozen=True):
     """Problem details of a refused request, after RFC 9457.
 
     Attributes:
-        title: The status in words.
-        status: The HTTP status.
-        detail: The error, and how to correct it.
         error: The class of the error, if it is one of miniclaw's own.
         field: The invalid parameter, or the invalid member of the body.
     """
@@ -96,7 +92,6 @@ class Delayed(Struct, frozen=True):
 
     Attributes:
         status: The HTTP status of the answer, which is sent as 200.
-        body: The body of the answer, JSON.
     """
 
     status: int
@@ -116,13 +111,7 @@ class DeleteOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RemainingFile(Struct, frozen=True):
-    """A file that an erasure leaves, and that holds messages of the session or may hold some.
-
-    Attributes:
-        file: Its name in the sessions directory.
-        kind: Its kind, as in the plan of a cleanup.
-        reason: The reason why it is no session, in one sentence.
-    """
+    """A file that an erasure leaves, and that holds messages of the session or may hold some."""
 
     file: str
     kind: ProblemKind
@@ -133,8 +122,6 @@ class DeletedSession(Struct, frozen=True):
     """The outcome of the deletion of one session.
 
     Attributes:
-        session_id: The session.
-        bytes_freed: Bytes freed on the disk.
         trash_entry: The entry of the trash, by which it can be restored; null: there is none.
         error: The reason why it was not deleted, or not for good; null: it was.
         remaining: The files that an erasure leaves, and that hold messages of the session or may hold some.
@@ -230,9 +217,7 @@ class QuarantineOutcome(Struct, frozen=True):
     """The outcome of moving a file to quarantine, or of deleting it there.
 
     Attributes:
-        name: The name in the order.
         id: Its id in quarantine; null: it is not known.
-        bytes_freed: Bytes freed on the disk.
         trash_entry: The entry of the trash, by which it can be restored; null: there is none.
         error: The reason why it was not done; null: it was.
     """
@@ -295,10 +280,6 @@ class Entrance(Struct, frozen=True):
 
 
 class ConfigAnswer(Struct, frozen=True):
-    """The configuration in force, in the form of its file. It contains the locations of secrets, and no secret itself.
-
-    Attributes:
-        config: Table -> key -> value.
-    """
+    """The configuration in force, in the form of its file. It has the locations of secrets, and no secret itself."""
 
     config: dict[str, dict[str, Any]]

@@ -22,9 +22,7 @@ class Measured(Struct, frozen=True):
     """A measurement.
 
     Attributes:
-        usage: The disk usage.
         ended: Its end, on trio's clock.
-        duration_seconds: Its duration.
     """
 
     usage: DiskUsage

@@ -41,12 +41,7 @@ _RETRY_AFTER_SECONDS: Final = 5
 
 
 class Reason(Struct, frozen=True):
-    """A reason why the gateway is not ready.
-
-    Attributes:
-        code: For programs.
-        detail: A sentence, for people.
-    """
+    """A reason why the gateway is not ready."""
 
     code: ReasonCode
     detail: str
@@ -55,17 +50,15 @@ class Reason(Struct, frozen=True):
 class Health:
     """Phase and readiness of the gateway.
 
-    Args:
-        runtime: The session runtime.
-        ports: The channels.
-
     Attributes:
         phase: Set by the gateway, on the trio thread.
     """
 
     def __init__(self, runtime: SessionRuntime, ports: Collection[Port]) -> None:
         self.phase: Phase = "starting"
-        self._ports = ports
+        self.runtime = runtime
+        self.ports = ports
+        self.started_at = runtime.time.now()
         self._stats = runtime.manager.stats.saves
         self._began = trio.current_time()
 
@@ -89,10 +82,10 @@ class Health:
             found.append(Reason("starting", "the gateway is starting"))
         elif self.phase == "draining":
             found.append(Reason("draining", "the gateway is stopping and takes no more messages"))
-        if failed := sum(port.phase == "failed" for port in self._ports):
+        if failed := sum(port.phase == "failed" for port in self.ports):
             who = "a channel has" if failed == 1 else f"{failed} channels have"
             found.append(Reason("channel_failed", f"{who} failed; a new start is tried soon; see the log"))
-        if ended := [port.name for port in self._ports if port.ended_by is not None]:
+        if ended := [port.name for port in self.ports if port.ended_by is not None]:
             who = f"the channel {ended[0]} has" if len(ended) == 1 else f"the channels {', '.join(ended)} have"
             found.append(Reason("channel_ended", f"{who} ended, and no new start is tried; see the log"))
         if (ticks := self._stats.failing_ticks) >= FAILING_TICKS:

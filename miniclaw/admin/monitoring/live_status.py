@@ -7,8 +7,8 @@ server.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -19,19 +19,14 @@ from miniclaw.session.types import AwareDatetime
 from miniclaw.version import VERSION
 
 if TYPE_CHECKING:
-    from miniclaw.admin.monitoring.health import Health
     from miniclaw.admin.monitoring.metrics import Metrics
-    from miniclaw.agent.inbox import Inbox
-    from miniclaw.agent.stats import TurnStats
     from miniclaw.channels.port import Port
-    from miniclaw.session.runtime import SessionRuntime
 
 
 class ChannelStatus(Struct, frozen=True):
     """Status of one channel of a running gateway.
 
     Attributes:
-        name: The channel.
         phase: A `miniclaw.channels.port.ChannelPhase`.
         failures: Number of failures since the start, by method; methods without failures are left out.
         last_failure: A word or a sentence about the last failure to receive; None: there was none.
@@ -49,24 +44,10 @@ class LiveStatus(Struct, frozen=True):
     """Status of a running gateway.
 
     Attributes:
-        version: The version of miniclaw.
         now: The time of this status, by the gateway's clock.
-        started_at: The time of the gateway's start, by its clock.
-        pid: The gateway's process.
         phase: A `miniclaw.admin.monitoring.health.Phase`.
-        uptime_seconds: Seconds since the start.
         not_ready: The reasons why the gateway is not ready, in sentences; empty if it is ready.
-        model: The model that answers.
-        addresses: The addresses at which the gateway is served.
-        sessions_live: Sessions in memory.
-        sessions_dirty: Sessions in memory with unsaved changes.
-        saved: Durable saves of a session since the start.
-        save_failures: Failed saves of a session since the start.
         last_save_age_seconds: Seconds since the last save; None: there was none.
-        waiting: Messages that wait to be answered.
-        turns_in_flight: Messages that are being answered.
-        turns_answered: Messages answered since the start.
-        turns_failed: Messages since the start whose answer failed.
         turn_p50_seconds: Median duration of an answer; None: there was none.
         turn_p95_seconds: 95th percentile of the duration; None likewise.
         last_turn_seconds: Duration of the last answer; None likewise.
@@ -74,8 +55,6 @@ class LiveStatus(Struct, frozen=True):
         loop_lag_max_seconds: Longest delay of the event loop in the last minute; None: not measured.
         next_cleanup_at: The time of the next cleanup; None: no cleanup starts by itself.
         cleanup_runs: Cleanups since the start, by outcome; outcomes without cleanups are left out.
-        sessions_removed: Sessions removed since the start.
-        bytes_freed: Bytes freed since the start.
         memory_bytes: Resident memory; None: the system does not report it.
         log_records_dropped: Log records dropped since the start, because the log was not read.
         channels: The channels; empty for an earlier version, which does not report them.
@@ -113,25 +92,14 @@ class LiveStatus(Struct, frozen=True):
     channels: tuple[ChannelStatus, ...] = ()
 
 
-def live_status(
-    *,
-    runtime: SessionRuntime,
-    health: Health,
-    metrics: Metrics,
-    turns: TurnStats,
-    inbox: Inbox,
-    model: str,
-    ports: Iterable[Port],
-    addresses: Sequence[str],
-    now: datetime,
-    started_at: datetime,
-) -> LiveStatus:
+def live_status(metrics: Metrics, *, model: str, addresses: Sequence[str]) -> LiveStatus:
     """Gather the status of the gateway; on the trio thread, in one step."""
+    health, turns, runtime = metrics.health, metrics.turns, metrics.health.runtime
     saves, cleanups = runtime.manager.stats.saves, runtime.manager.stats.cleanups
     return LiveStatus(
         version=VERSION,
-        now=now,
-        started_at=started_at,
+        now=runtime.time.now(),
+        started_at=health.started_at,
         pid=os.getpid(),
         phase=health.phase,
         uptime_seconds=_rounded(health.uptime_seconds) or 0.0,
@@ -143,7 +111,7 @@ def live_status(
         saved=saves.saved,
         save_failures=saves.failed,
         last_save_age_seconds=_rounded(saves.last_save_age()),
-        waiting=inbox.waiting(),
+        waiting=metrics.inbox.waiting(),
         turns_in_flight=turns.in_flight,
         turns_answered=turns.total("answered"),
         turns_failed=turns.total("failed"),
@@ -158,7 +126,7 @@ def live_status(
         bytes_freed=cleanups.bytes_freed,
         memory_bytes=resident_bytes(),
         log_records_dropped=dropped_records(),
-        channels=tuple(map(_channel_status, ports)),
+        channels=tuple(map(_channel_status, health.ports)),
     )
 
 

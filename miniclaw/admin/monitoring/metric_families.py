@@ -25,7 +25,6 @@ from miniclaw.channels.port import Port
 from miniclaw.histogram import Histogram
 from miniclaw.output_queue import dropped_records
 from miniclaw.session.entries import FileTally
-from miniclaw.session.maintenance.service import CleanupService
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.version import VERSION
@@ -79,9 +78,11 @@ def _files(count_name: str, bytes_name: str, what: str, count: FileTally | None)
         yield gauge(bytes_name, f"{what}: their sizes, as of the last look.", count.bytes)
 
 
-def cleanup_families(manager: SessionManager, service: CleanupService) -> Iterator[Metric]:
-    """Yield the metrics of the cleanup, and of all removals."""
-    stats = manager.stats.cleanups
+def cleanup_families(runtime: SessionRuntime) -> Iterator[Metric]:
+    """Yield the metrics of the cleanup, of all removals, and of the hooks of an embedding program."""
+    stats, service = runtime.manager.stats.cleanups, runtime.cleanup_service
+    failures = {"clock": runtime.time.failures, "on_announced": service.failures}
+    yield counters("hook_failures", "Calls of code of the program that raised, by what was called.", "hook", failures)
     yield counters("cleanup_runs", "Cleanups that ended, by how.", "outcome", stats.runs)
     yield counters("sessions_removed", "Sessions that were removed, by the rule or the deed.", "reason", stats.removed)
     yield counters(
@@ -137,12 +138,6 @@ def channel_families(ports: Collection[Port]) -> Iterator[Metric]:
         for call, count in port.failures.items():
             failures.add_metric([port.name, call], count)
     yield failures
-
-
-def hook_families(runtime: SessionRuntime) -> Iterator[Metric]:
-    """Yield the metrics of an embedding program's code that the runtime calls, other than its channels."""
-    failures = {"clock": runtime.time.failures, "on_announced": runtime.cleanup_service.failures}
-    yield counters("hook_failures", "Calls of code of the program that raised, by what was called.", "hook", failures)
 
 
 def loop_families(lag: LoopLag) -> Iterator[Metric]:

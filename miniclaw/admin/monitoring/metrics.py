@@ -7,7 +7,7 @@ worker thread, and concurrent scrapes share it. The disk usage is measured in th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
 
@@ -28,8 +28,6 @@ from miniclaw.admin.monitoring.health import Health
 from miniclaw.admin.monitoring.loop_lag import LoopLag
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.stats import TurnStats
-from miniclaw.channels.port import Port
-from miniclaw.session.runtime import SessionRuntime
 
 PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -41,30 +39,14 @@ _WRITERS: Final[dict[str, Callable[[CollectorRegistry], bytes]]] = {
 
 
 class Metrics:
-    """The metrics of a gateway, as a text for Prometheus.
+    """The metrics of a gateway, as a text for Prometheus."""
 
-    Args:
-        runtime: The session runtime.
-        turns: The counts of the agent loop.
-        inbox: The messages that wait for the agent loop.
-        health: Phase and readiness of the gateway.
-        ports: The channels.
-
-    Attributes:
-        lag: The event-loop lag.
-        disk: The disk usage.
-    """
-
-    def __init__(
-        self, runtime: SessionRuntime, *, turns: TurnStats, inbox: Inbox, health: Health, ports: Collection[Port]
-    ) -> None:
-        self._runtime = runtime
-        self._turns = turns
-        self._inbox = inbox
-        self._health = health
-        self._ports = ports
+    def __init__(self, health: Health, turns: TurnStats, inbox: Inbox) -> None:
+        self.health = health
+        self.turns = turns
+        self.inbox = inbox
         self.lag = LoopLag()
-        self.disk = DiskCache(runtime.usage.measure)
+        self.disk = DiskCache(health.runtime.usage.measure)
         self._limiter = trio.CapacityLimiter(1)
         self._process = ProcessCollector(registry=None)
         # Changed on the trio thread only. `_asked` counts the scrapes; a text answers all scrapes that were counted
@@ -102,14 +84,13 @@ class Metrics:
             return last.text
 
     def _families(self) -> Iterator[Metric]:
-        manager = self._runtime.manager
-        yield from metric_families.health_families(self._health)
-        yield from metric_families.session_families(manager)
+        runtime = self.health.runtime
+        yield from metric_families.health_families(self.health)
+        yield from metric_families.session_families(runtime.manager)
         yield from metric_families.disk_families(self.disk.last)
-        yield from metric_families.cleanup_families(manager, self._runtime.cleanup_service)
-        yield from metric_families.turn_families(self._turns, self._inbox)
-        yield from metric_families.channel_families(self._ports)
-        yield from metric_families.hook_families(self._runtime)
+        yield from metric_families.cleanup_families(runtime)
+        yield from metric_families.turn_families(self.turns, self.inbox)
+        yield from metric_families.channel_families(self.health.ports)
         yield from metric_families.loop_families(self.lag)
 
     def _write(self, content_type: str, families: list[Metric]) -> bytes:

@@ -18,12 +18,7 @@ _THIS_MACHINE: Final = frozenset({SOCKET_CLIENT, LOOPBACK_CLIENT})
 
 
 class Guard:
-    """Refuses requests beyond the limits. The number of websockets is not limited here, but as that of connections.
-
-    Args:
-        app: The application, which answers the others.
-        limits: The limits.
-    """
+    """Refuses requests beyond the limits. The number of websockets is not limited here, but as that of connections."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app = app

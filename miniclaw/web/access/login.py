@@ -69,12 +69,8 @@ class Access:
     """Admission of requests that show the token, or a login that was given for it.
 
     Args:
-        token: The token.
         limits: The rate at which wrong tokens of one client are compared.
         now: The wall clock, in seconds of the epoch.
-
-    Attributes:
-        codes: The codes of the one-time links.
     """
 
     def __init__(self, token: Secret, limits: Limits, *, now: Callable[[], float] = time.time) -> None:

@@ -30,7 +30,6 @@ class Security:
     """The access rules of an address.
 
     Args:
-        config: The address and the names of the server.
         token: The token that a client has to show; None: none is needed.
         limits: The rate at which wrong tokens of one client are compared.
         now: The wall clock, in seconds of the epoch.
@@ -91,8 +90,6 @@ class SecurityMiddleware:
     """Refuses requests that the access rules do not admit.
 
     Args:
-        app: The application, which answers the others.
-        security: The rules.
         open_paths: The exact paths that need neither token nor login; all others do.
     """
 

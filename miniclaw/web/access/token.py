@@ -94,12 +94,7 @@ def is_token(token: Secret, shown: str) -> bool:
 
 
 def make_login(token: Secret, now: float) -> str:
-    """Return the login of a browser that has shown the token, or a one-time code.
-
-    Args:
-        token: The token.
-        now: Seconds of the epoch.
-    """
+    """Return the login of a browser that has shown the token, or a one-time code."""
     until = str(int(now) + LOGIN_SECONDS)
     return f"v2.{until}.{_code(token, until)}"
 

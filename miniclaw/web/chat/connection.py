@@ -49,14 +49,7 @@ log = get_logger("miniclaw.web.chat")
 
 
 class ChatConnection:
-    """Serves one client until it disconnects, is left behind, or the server stops.
-
-    Args:
-        endpoint: The endpoint, with the sessions.
-        websocket: The accepted websocket.
-        hub: The channel.
-        chat_id: The chat, by a valid id.
-    """
+    """Serves one client until it disconnects, is left behind, or the server stops."""
 
     def __init__(self, endpoint: ChatEndpoint, websocket: WebSocket, hub: LiveChannel, chat_id: str) -> None:
         self._endpoint = endpoint

@@ -35,10 +35,8 @@ class ChatEndpoint:
 
     Args:
         hubs: The live channels by their names; every client may use "web".
-        manager: The sessions.
         drain: Once it is set, every websocket is closed, with code 1001.
         trusted: If true, the clients come over the Unix socket; they may ask for another channel by ``channel=NAME``.
-        model_name: The model that answers, for the page.
     """
 
     def __init__(

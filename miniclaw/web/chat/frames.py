@@ -56,7 +56,6 @@ class OldMessage(Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         index: Its place in the session; the first one is 0.
-        at: The time at which it was sent.
         id: The channel's own id, if a person sent it and it has one.
     """
 
@@ -73,9 +72,6 @@ class HelloFrame(Struct, frozen=True, tag="hello"):
     """The first frame to a client: its chat, the latest messages, and the messages and answer under way.
 
     Attributes:
-        more: True if there are older messages.
-        model: The model that answers.
-        now: The answer in progress.
         waiting: Messages that are not answered yet; the first one may be among `messages`.
     """
 
@@ -99,7 +95,6 @@ class ErrorFrame(Struct, frozen=True, omit_defaults=True, tag="error"):
     """To a client: one of its frames was refused, or the history cannot be read.
 
     Attributes:
-        detail: The mistake and its correction, or the reason.
         id: The message that was refused for good, so that it is not sent again.
     """
 

@@ -66,12 +66,7 @@ def descriptor_limit() -> int:
 
 
 class Admission:
-    """Counts the connections of one listener. Only the trio thread touches it.
-
-    Args:
-        limits: The bounds for one client.
-        most: The bound for all clients together, inclusive.
-    """
+    """Counts the connections of one listener. Only the trio thread touches it."""
 
     def __init__(self, limits: Limits, most: int) -> None:
         self.most = most
@@ -120,9 +115,7 @@ class BoundedListener(trio.abc.Listener[BoundedStream]):
     """A listener that returns admitted connections only; the others are answered with status 503 and closed.
 
     Args:
-        listener: The listening socket.
         admission: The count of connections. The caller of `accept` has to call `released` when the stream has ended.
-        limits: The limits of the streams.
     """
 
     def __init__(self, listener: trio.SocketListener, admission: Admission, limits: Limits) -> None:

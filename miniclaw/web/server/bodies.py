@@ -19,12 +19,7 @@ class _ClientGoneError(Exception):
 
 
 class WholeBodies:
-    """Calls the application once the body has arrived, or refuses the request.
-
-    Args:
-        app: The application.
-        limits: The size of one body and of all together, and the time in which one has to arrive.
-    """
+    """Calls the application once the body has arrived, or refuses the request."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app = app
@@ -94,10 +89,6 @@ class UnreadBodies:
     The connection is closed then. Until the client has seen the answer, its further input is read and discarded:
     unread input would make the system discard the answer. It would also fill hypercorn's bounded queue, and hypercorn
     would wait for ever.
-
-    Args:
-        app: The application.
-        limits: The time for which the input is read.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:

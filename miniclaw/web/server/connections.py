@@ -156,13 +156,7 @@ class _Connection(TCPServer):
 
 
 class Serving:
-    """Serves the connections of one listener.
-
-    Args:
-        app: The application.
-        listener: The listener that accepts them.
-        limits: The limits of each connection.
-    """
+    """Serves the connections of one listener."""
 
     def __init__(self, app: ASGIApp, listener: BoundedListener, limits: Limits) -> None:
         self._app = app
@@ -178,12 +172,7 @@ class Serving:
         return not self._accepts and not self._streams
 
     async def run(self, connections: trio.Nursery, *, task_status: trio.TaskStatus[None]) -> None:
-        """Accept connections until this is cancelled.
-
-        Args:
-            connections: The nursery of the connections' tasks.
-            task_status: Started when connections are accepted.
-        """
+        """Accept connections until this is cancelled."""
         try:
             async with self._listener:
                 task_status.started()

@@ -99,12 +99,7 @@ def url_of(listener: socket.socket) -> str:
 
 
 class UnixListener:
-    """A Unix socket that listens at a path.
-
-    Attributes:
-        path: The path of its file.
-        socket: The listening socket.
-    """
+    """A Unix socket that listens at a path."""
 
     def __init__(self, path: Path, listener: socket.socket) -> None:
         self.path = path

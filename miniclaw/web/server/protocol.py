@@ -48,7 +48,6 @@ class ConnectionContext(WorkerContext):
 
     Args:
         terminated: Set when the server stops.
-        stream: The connection's stream.
     """
 
     def __init__(self, terminated: EventWrapper, stream: BoundedStream) -> None:

@@ -48,10 +48,6 @@ class Server:
 class UnixSocket:
     """The Unix socket of a server: reached by its path, and made again if the path has no socket any more.
 
-    Args:
-        path: The path of its file.
-        opened: The stack that closes it, and removes its file.
-
     Raises:
         ConfigError: The path has a file that is no socket, or its directory is another user's link.
         NoSocketError: The path can have no socket.

@@ -16,7 +16,6 @@ class BoundedStream(trio.abc.HalfCloseableStream):
     The deadline is the stream's own, so that it also holds within a shield, such as hypercorn's around sending.
 
     Attributes:
-        socket: The socket.
         scope: The cancel scope of all work for the connection.
         lingers: If true, the client's input is read before the socket is closed: unread input would make the system
             discard the last data sent.
