@@ -117,7 +117,7 @@ def open_runtime(sessions_dir: Path | str, **options: Any) -> Iterator[BlockingS
     with ExitStack() as resources:
         portal = resources.enter_context(_PortalThread())
         opening = partial(trio_runtime.open_runtime, sessions_dir, **options)
-        runtime = resources.enter_context(portal.wrap_async_context_manager(portal.call(_call, opening)))
+        runtime = resources.enter_context(portal.wrap_async_context_manager(portal.call(opening)))
         blocking = BlockingSessionRuntime(portal, runtime)
         try:
             yield blocking
@@ -158,7 +158,3 @@ class _PortalThread:
             if started.done():
                 raise
             started.set_exception(error)
-
-
-async def _call(function: Any) -> Any:
-    return function()

@@ -17,7 +17,7 @@ runtime saves every second.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import trio
@@ -47,7 +47,7 @@ from miniclaw.session.threads import run_in_thread
 from miniclaw.workspace.channels import CHANNELS, strange_channels
 
 if TYPE_CHECKING:
-    from miniclaw.daemon.frontend import Front, OwnChannels
+    from miniclaw.daemon.frontend import Front
 
 log = get_logger("miniclaw.gateway")
 
@@ -143,9 +143,12 @@ async def run_gateway(
     in_force = ConfigInForce(config)
     reloading = None if reload is None else Reload(in_force, reload)
     shutdown = _Shutdown(None if reloading is None else reloading.request)
+    if serves:
+        from miniclaw.daemon import frontend  # noqa: PLC0415 - start-up time: needed only to serve
     async with (
-        _open_model(config, home, model) as answering,
-        _open_channels(config, serves=serves) as own,
+        # Closed last, so that it cannot delay the flush.
+        nullcontext(model) if model is not None else open_model(config.model, home.workspace) as answering,
+        frontend.open_channels(config) if serves else nullcontext() as own,
         trio.open_nursery() as nursery,
     ):
         await nursery.start(shutdown.watch)
@@ -179,18 +182,20 @@ async def run_gateway(
             loop = AgentLoop(runtime.manager, answering, by_name, clock=runtime.time.now)
             nursery.start_soon(_name_hanging, loop.calls, shutdown)
             async with (
-                _open_front(in_force, home, runtime, channels=own, inbox=inbox, loop=loop) as front,
+                frontend.open_front(in_force, home, runtime, channels=own, inbox=inbox, loop=loop)
+                if own
+                else nullcontext() as front,
                 _serving(loop, inbox, shutdown),
                 _reloading(reloading, put_in_force),
             ):
                 if front:
-                    front.tell("running")
+                    front.health.phase = "running"
                 runtime.cleanup_service.release()
                 _log_started(runtime, home, config, answering, front)
                 task_status.started(Running(runtime, front))
                 await shutdown.requested.wait()
                 if front:
-                    front.tell("draining")
+                    front.health.phase = "draining"
                 await runtime.say_stopping()
             log.info("Gateway stopping", unsaved=len(runtime.manager.dirty_sessions()))
         log.info("Gateway stopped")
@@ -224,35 +229,6 @@ async def _warn_of_strange_channels(config: Config, home: Home, channels: Sequen
         return
     for key, problem in found.items():
         log.warning("TTL of an unknown channel", key=key, problem=problem)
-
-
-def _open_model(config: Config, home: Home, given: Model | None) -> AbstractAsyncContextManager[Model]:
-    """Open the model for a block; it is closed last, so that it cannot delay the flush."""
-    return nullcontext(given) if given is not None else open_model(config.model, home.workspace)
-
-
-def _open_channels(config: Config, *, serves: bool) -> AbstractAsyncContextManager[OwnChannels | None]:
-    if not serves:
-        return nullcontext()
-    from miniclaw.daemon.frontend import open_channels  # noqa: PLC0415 - start-up time: needed only to serve
-
-    return open_channels(config)
-
-
-def _open_front(
-    in_force: ConfigInForce,
-    home: Home,
-    runtime: SessionRuntime,
-    *,
-    channels: OwnChannels | None,
-    inbox: Inbox,
-    loop: AgentLoop,
-) -> AbstractAsyncContextManager[Front | None]:
-    if channels is None:
-        return nullcontext()
-    from miniclaw.daemon.frontend import open_front  # noqa: PLC0415 - as above
-
-    return open_front(in_force, home, runtime, channels=channels, inbox=inbox, loop=loop)
 
 
 @asynccontextmanager

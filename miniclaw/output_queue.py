@@ -95,7 +95,11 @@ class OutputQueue:
             self._bytes += size
             waits = self._forked and len(self._records) == 1
             self._changed.notify_all()
-            self._start()
+            if self._thread is None:
+                thread = Thread(target=self._run, name="miniclaw output", daemon=True)
+                with suppress(RuntimeError):  # no thread can be started: the next record tries again
+                    thread.start()
+                    self._thread = thread
         if waits:
             self.flush(FLUSH_SECONDS)
 
@@ -114,20 +118,15 @@ class OutputQueue:
         self.dropped += 1
         self._untold += 1
 
-    def _start(self) -> None:
-        if self._thread is None:
-            thread = Thread(target=self._run, name="miniclaw output", daemon=True)
-            with suppress(RuntimeError):  # no thread can be started: the next record tries again
-                thread.start()
-                self._thread = thread
-
     def _run(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._records)
                 record = self._records[0]
-            written = self._write(record)
-            untold = 0
+            written, untold = False, 0
+            with suppress(OSError):
+                write_all(self._fd, record)
+                written = True
             with self._changed:
                 if not written:
                     self._drop()
@@ -141,13 +140,6 @@ class OutputQueue:
                 self._records.popleft()
                 self._bytes -= len(record) + _RECORD_BYTES
                 self._changed.notify_all()
-
-    def _write(self, record: bytes) -> bool:
-        try:
-            write_all(self._fd, record)
-        except OSError:
-            return False
-        return True
 
 
 class _QueuedFile(io.RawIOBase):

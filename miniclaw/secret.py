@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from miniclaw.errors import ConfigError, StoreIOError
-from miniclaw.session.disk.atomic import PRIVATE_DIR
+from miniclaw.session.disk.atomic import PRIVATE_DIR, opened
 from miniclaw.session.disk.directories import why_not_followed
 from miniclaw.session.disk.privacy import OTHERS, keep_others_out, keeps_modes
 from miniclaw.session.disk.syscalls import OsCalls
@@ -91,14 +91,8 @@ class StreamRedactor:
         if len(self._secret) < _LEAST_CHARS:
             return piece
         text = (self._held + piece).replace(self._secret, HIDDEN)
-        held = next(
-            (
-                size
-                for size in range(min(len(self._secret) - 1, len(text)), 0, -1)
-                if self._secret.startswith(text[-size:])
-            ),
-            0,
-        )
+        most = min(len(self._secret) - 1, len(text))
+        held = next((size for size in range(most, 0, -1) if self._secret.startswith(text[-size:])), 0)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
 
@@ -176,8 +170,8 @@ def read_private(path: Path, key: str | None = None, *, made_here: bool = False)
         ConfigError: It cannot be read, is no file, or others can read it.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # does not block on a FIFO
-        try:
+        # It does not block on a FIFO.
+        with opened(OsCalls(), str(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK) as fd:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise ConfigError(path, "it is not a file", key=key)
@@ -185,8 +179,6 @@ def read_private(path: Path, key: str | None = None, *, made_here: bool = False)
                 mode = stat.S_IMODE(status.st_mode)
                 raise ConfigError(path, f"others can read it (mode {mode:04o}); chmod 600 it", key=key)
             return os.read(fd, MAX_SECRET_CHARS + 100).decode("ascii", "replace")
-        finally:
-            os.close(fd)
     except OSError as error:
         raise ConfigError(path, f"could not read it: {error.strerror}", key=key) from error
 

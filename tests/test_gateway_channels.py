@@ -174,7 +174,7 @@ async def test_run_gateway_that_serves_shows_a_channel_that_has_failed(home: Hom
     async with trio.open_nursery() as nursery:
         running: Running = await nursery.start(partial(run_gateway, config, home, channels=[channel], serves=True))
         assert running.front is not None
-        assert [reason.code for reason in running.front._health.reasons()] == ["channel_failed"]
+        assert [reason.code for reason in running.front.health.reasons()] == ["channel_failed"]
         nursery.cancel_scope.cancel()
 
 

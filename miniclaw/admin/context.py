@@ -13,7 +13,6 @@ from miniclaw.admin.client.messages import Entrance
 from miniclaw.admin.monitoring.live_status import LiveStatus
 from miniclaw.config import Config, Home
 from miniclaw.config.in_force import ConfigInForce
-from miniclaw.session.live.save_job import SaveReport
 from miniclaw.session.operations.operations import SessionOperations
 from miniclaw.session.records.moment import Moment
 from miniclaw.session.retention.notice import Notice
@@ -70,7 +69,7 @@ class AdminContext:
         """
         if saves:
             with trio.move_on_after(SAVE_SECONDS):
-                await self.save()
+                await self.runtime.manager.save_all_sessions()
         given_up = False
 
         def step(_entries: int) -> None:
@@ -81,10 +80,6 @@ class AdminContext:
             return await run_in_thread(partial(work, step), limiter=self._limiter)
         finally:
             given_up = True
-
-    async def save(self) -> SaveReport:
-        """Save all dirty sessions. A failure is logged as an ERROR, and is part of the report."""
-        return await self.runtime.manager.save_all_sessions()
 
 
 class _GivenUpError(Exception):

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from miniclaw.admin.api import api_routes
 from miniclaw.admin.client.messages import Entrance
 from miniclaw.admin.context import AdminContext
-from miniclaw.admin.monitoring.health import HEALTH_PATHS, Health, Phase, health_routes
+from miniclaw.admin.monitoring.health import HEALTH_PATHS, Health, health_routes
 from miniclaw.admin.monitoring.live_status import LiveStatus, live_status
 from miniclaw.admin.monitoring.metrics import Metrics, metrics_routes
 from miniclaw.agent.inbox import Inbox
@@ -64,7 +64,7 @@ class Front:
 
     def __init__(self, health: Health, web: WebConfig, security: Security) -> None:
         self.addresses: tuple[str, ...] = ()
-        self._health = health
+        self.health = health
         self._web = web
         self._security = security
 
@@ -77,10 +77,6 @@ class Front:
         """Apply the part of a table that can be exchanged: more names by which a browser may call the server."""
         self._web = web
         self._security.hosts = HostRules(web)
-
-    def tell(self, phase: Phase) -> None:
-        """Set the phase that health reports."""
-        self._health.phase = phase
 
 
 @asynccontextmanager

@@ -37,13 +37,21 @@ def build_app(
         open_paths: The paths of the routes that need no token.
         limits: The limits on clients.
     """
-    own = security.routes() if security is not None else []
+    own = security.access.routes() if security is not None and security.access is not None else []
     starlette = Starlette(
         routes=[*own, *routes],
-        exception_handlers={HTTPException: _answer_exception, Exception: _answer_failure},
+        exception_handlers={HTTPException: _answer_exception, Exception: _failure},
     )
     starlette.router.redirect_slashes = False
-    starlette.router.default = _Nothing(starlette.router.default)
+    default = starlette.router.default
+
+    async def answer_nothing(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await refuse(problem(404, f"there is no websocket at {scope['path']}"), scope, receive, send)
+        else:
+            await default(scope, receive, send)
+
+    starlette.router.default = answer_nothing
     app: ASGIApp = WholeBodies(starlette, limits)
     if security is not None:
         app = SecurityMiddleware(app, security, open_paths)
@@ -73,25 +81,8 @@ class Errors:
                 await refuse(_failure(), scope, receive, send)
 
 
-class _Nothing:
-    """The answer at a path without a route, for requests and for websockets."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await refuse(problem(404, f"there is no websocket at {scope['path']}"), scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-
-def _failure() -> Response:
+def _failure(*_: object) -> Response:
     return problem(500, "something went wrong in the gateway; its log says what")
-
-
-async def _answer_failure(_request: Request, _error: Exception) -> Response:
-    return _failure()  # Starlette raises it again after this, so that `Errors` logs it
 
 
 async def _answer_exception(request: Request, error: Exception) -> Response:

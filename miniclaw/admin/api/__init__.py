@@ -25,13 +25,13 @@ __all__ = ["ENDPOINTS", "api_routes"]
 
 
 @cache
-def _document() -> bytes:
-    return msgspec.json.encode(make_document(ENDPOINTS))
+def _document() -> RawJson:
+    return RawJson(msgspec.json.encode(make_document(ENDPOINTS)))
 
 
 async def _openapi(_: Call[NoQuery, None]) -> RawJson:
     """Return this document."""
-    return RawJson(_document())
+    return _document()
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (

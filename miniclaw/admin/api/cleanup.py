@@ -6,6 +6,7 @@ from functools import partial
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
 from miniclaw.admin.api.sessions import Limit
@@ -63,8 +64,7 @@ def _plan(place: Place, moment: Moment, limit: int, on_progress: Progress) -> Pl
     found = shown_plan(look_ahead(place, moment, on_progress))
     lists = {name: getattr(found, name) for name in Omitted.__struct_fields__}
     omitted = Omitted(**{name: max(0, len(rows) - limit) for name, rows in lists.items()})
-    fields = {name: getattr(found, name) for name in ShownPlan.__struct_fields__}
-    return PlanAnswer(**fields | {name: rows[:limit] for name, rows in lists.items()}, omitted=omitted)
+    return PlanAnswer(**asdict(found) | {name: rows[:limit] for name, rows in lists.items()}, omitted=omitted)
 
 
 async def run(call: Call[NoQuery, CleanupOrder]) -> CleanupResult:

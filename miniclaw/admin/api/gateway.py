@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import trio
+from msgspec.structs import asdict
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
 from miniclaw.admin.client.messages import ConfigAnswer, Entrance, Saved
@@ -18,7 +19,7 @@ _MAX_NAMED: Final = 100  # sessions that could not be saved
 
 async def save(call: Call[NoQuery, None]) -> Saved:
     """Save all sessions that have unsaved changes, now."""
-    report = await call.context.save()
+    report = await call.context.runtime.manager.save_all_sessions()
     return Saved(report.saved, len(report.failed), list(report.failed[:_MAX_NAMED]))
 
 
@@ -32,8 +33,7 @@ async def status(call: Call[NoQuery, None]) -> StatusAnswer:
     """Return the status of the workspace and of the gateway."""
     context, place, moment = call.context, call.context.place(), call.context.moment()
     found = await context.look(lambda on_progress: shown_workspace(place, look(place, on_progress, moment=moment)))
-    fields = {name: getattr(found, name) for name in ShownWorkspace.__struct_fields__}
-    return StatusAnswer(**fields, gateway=context.live())
+    return StatusAnswer(**asdict(found), gateway=context.live())
 
 
 async def gateway(call: Call[NoQuery, None]) -> LiveStatus:

@@ -71,6 +71,9 @@ def make_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     for schema in schemas.values():
         if "description" in schema:
             schema["description"] = pyinspect.cleandoc(schema["description"])
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -81,20 +84,16 @@ def make_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             "no endpoint may lack it.",
         },
         "servers": [{"url": PREFIX}],
-        "paths": _paths(endpoints),
+        "paths": paths,
         "components": {"schemas": schemas},
     }
 
 
-def _paths(endpoints: Iterable[Endpoint]) -> dict[str, dict[str, Any]]:
-    paths: dict[str, dict[str, Any]] = {}
-    for endpoint in endpoints:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
-    return paths
-
-
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
     refusal = {MEDIA_TYPE: {"schema": {"$ref": _REFERENCES.format(name="Problem")}}}
+    refusals = _REFUSALS | (_NAMED_REFUSALS if "{" in endpoint.path else {})
+    if endpoint.body is not None:
+        refusals |= _BODY_REFUSALS
     operation: dict[str, Any] = {
         "operationId": f"{endpoint.method.lower()}{re.sub(r'[^a-z]+', '_', endpoint.path).rstrip('_')}",
         "summary": endpoint.summary,
@@ -111,7 +110,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
                 "headers": {VERSION_HEADER: {"required": True, "schema": {"const": str(API_VERSION)}}},
                 "content": {"application/json": {"schema": _schema(endpoint.answer)}},
             },
-            **{str(status): {"description": text, "content": refusal} for status, text in _refusals_of(endpoint)},
+            **{str(status): {"description": text, "content": refusal} for status, text in sorted(refusals.items())},
         },
     }
     if endpoint.body is not None:
@@ -120,12 +119,6 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
             "content": {"application/json": {"schema": _schema(endpoint.body)}},
         }
     return operation
-
-
-def _refusals_of(endpoint: Endpoint) -> Iterable[tuple[int, str]]:
-    named = _NAMED_REFUSALS if "{" in endpoint.path else {}
-    found = _REFUSALS | named | ({} if endpoint.body is None else _BODY_REFUSALS)
-    return sorted(found.items())
 
 
 def _schema(kind: Any) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from starlette.types import Receive, Scope, Send
 from miniclaw.admin.client.messages import API_VERSION, PROGRESS_HEADER, PROGRESS_SECONDS, VERSION_HEADER, Delayed
 
 _SIGN = b"\n"
-_HEADERS = {
-    "content-type": "application/json",
-    "cache-control": "no-store",
-    VERSION_HEADER: str(API_VERSION),
-    PROGRESS_HEADER: "1",
-}
+_HEADERS = [
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (VERSION_HEADER.encode(), str(API_VERSION).encode()),
+    (PROGRESS_HEADER.encode(), b"1"),
+]
 
 
 async def respond(work: Callable[[Request], Awaitable[Response]], scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,8 +46,7 @@ async def respond(work: Callable[[Request], Awaitable[Response]], scope: Scope, 
                 return
             if not begun:
                 begun = True
-                headers = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             await send({"type": "http.response.body", "body": _SIGN, "more_body": True})
 
     async with trio.open_nursery() as nursery:

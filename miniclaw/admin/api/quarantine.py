@@ -87,13 +87,18 @@ async def delete(call: Call[NoQuery, QuarantineDeleteOrder]) -> QuarantineOutcom
 
 
 def _outcomes(done: Sequence[FileOutcome]) -> QuarantineOutcomes:
-    return QuarantineOutcomes([_outcome(each) for each in done])
-
-
-def _outcome(done: FileOutcome) -> QuarantineOutcome:
-    error = None if done.error is None else failure(done.error)
-    file_id = printable(done.file_id) or None
-    return QuarantineOutcome(done.name, file_id, done.bytes_freed, done.entry_id or None, error)
+    return QuarantineOutcomes(
+        [
+            QuarantineOutcome(
+                each.name,
+                printable(each.file_id) or None,
+                each.bytes_freed,
+                each.entry_id or None,
+                None if each.error is None else failure(each.error),
+            )
+            for each in done
+        ]
+    )
 
 
 QUARANTINE: Final = (

@@ -1,4 +1,7 @@
-"""Decoding of a request: path, query and body; a refusal names the invalid part."""
+"""Decoding of a request: path, query and body; a refusal names the invalid part.
+
+`miniclaw.web.server.bodies` bounds the length of a body.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,6 @@ from miniclaw.config.misfits import find_misfit
 
 S = TypeVar("S", bound=Struct)
 
-MAX_BODY_BYTES: Final = 1024 * 1024
-"""Longest body, inclusive."""
-
 _MAX_PARAMETERS: Final = 20
 _SHOWN_CHARS: Final = 60
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
@@ -28,11 +28,8 @@ _BOOLEANS: Final = {"true": True, "false": False}
 def read_segment(segment: str) -> str:
     """Return a segment of the path, decoded.
 
-    Args:
-        segment: The segment as sent, percent-encoded.
-
     Raises:
-        RequestRefusedError: The segment is not UTF-8.
+        RequestRefusedError: The segment is not percent-encoded UTF-8.
     """
     try:
         return unquote_to_bytes(segment).decode()
@@ -110,12 +107,12 @@ async def read_body(request: Request, kind: type[S]) -> S:
         kind: The type of the body; the `Meta.extra` of each member describes its valid values.
 
     Raises:
-        RequestRefusedError: The body is no JSON, longer than `MAX_BODY_BYTES`, or not of this type.
+        RequestRefusedError: The body is no JSON, or not of this type.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
         raise RequestRefusedError(415, "the body is JSON: content-type: application/json", field="content-type")
-    body = await _read(request)
+    body = await request.body()
     try:
         document = msgspec.json.decode(body)
         return msgspec.convert(document, kind)
@@ -126,24 +123,9 @@ async def read_body(request: Request, kind: type[S]) -> S:
 
 
 async def refuse_body(request: Request) -> None:
-    """Refuse a request with a body.
-
-    Raises:
-        RequestRefusedError: There is a body.
-    """
-    if await _read(request):
+    """Raise `RequestRefusedError` if a request has a body."""
+    if await request.body():
         raise RequestRefusedError(400, "this takes no body")
-
-
-async def _read(request: Request) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise RequestRefusedError(413, f"the body is longer than {MAX_BODY_BYTES:,} bytes")
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _refusal(document: object, kind: type[Struct]) -> RequestRefusedError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Final
 
@@ -161,11 +160,7 @@ async def delete_session(call: Call[EraseQuery, None]) -> DeletedSession:
 async def delete_sessions(call: Call[NoQuery, DeleteOrder]) -> DeletedSessions:
     """Delete some sessions, whatever their age, and report on each."""
     done = await call.operations.delete(list(dict.fromkeys(call.body.session_ids)), erase=call.body.erase)
-    return DeletedSessions(_all_deleted(done), sum(deleted.bytes_freed for deleted in done))
-
-
-def _all_deleted(done: Sequence[Deleted]) -> list[DeletedSession]:
-    return [_deleted(deleted) for deleted in done]
+    return DeletedSessions([_deleted(deleted) for deleted in done], sum(deleted.bytes_freed for deleted in done))
 
 
 def _deleted(deleted: Deleted) -> DeletedSession:

@@ -201,10 +201,12 @@ class _Connection(http.client.HTTPConnection):
             GatewayError: The system refuses the connection, as without permission.
         """
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
+        self.sock.settimeout(self._seconds)
+        give_up_at = time.monotonic() + self._seconds
         try:
             with short_address(self._path) as address:
-                self._connect(address)
+                while not _connected(self.sock, address, gives_up=time.monotonic() >= give_up_at):
+                    time.sleep(min(_BACKLOG_PAUSE_SECONDS, self._seconds))
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError, NoSocketError) as error:
             raise NoGatewayError(self._path) from error
         except TimeoutError:
@@ -212,17 +214,16 @@ class _Connection(http.client.HTTPConnection):
         except OSError as error:
             raise GatewayError(f"{self._path}: could not connect: {error.strerror or error}") from error
 
-    def _connect(self, address: str) -> None:
-        give_up_at = time.monotonic() + self._seconds
-        while True:
-            try:
-                self.sock.connect(address)
-            except BlockingIOError:  # the backlog is full; the kernel has no event for room in it
-                if time.monotonic() >= give_up_at:
-                    raise TimeoutError from None
-                time.sleep(min(_BACKLOG_PAUSE_SECONDS, self._seconds))
-            else:
-                return
+
+def _connected(sock: socket.socket, address: str, *, gives_up: bool) -> bool:
+    """Connect; return False if the backlog is full, for whose room the kernel has no event."""
+    try:
+        sock.connect(address)
+    except BlockingIOError:
+        if gives_up:
+            raise TimeoutError from None
+        return False
+    return True
 
 
 def find_stalled(

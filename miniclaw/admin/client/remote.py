@@ -41,7 +41,7 @@ from miniclaw.session.trash.entries import Restored, TrashRemoval
 
 T = TypeVar("T")
 
-_ORDER_CHARS: Final = 200_000  # of the names in one order; at 4 bytes each they fit `MAX_BODY_BYTES` of the API
+_ORDER_CHARS: Final = 200_000  # of the names in one order; at 4 bytes each they fit `Limits.max_body_bytes`
 
 
 class _Remote:

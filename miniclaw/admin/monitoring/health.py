@@ -70,11 +70,6 @@ class Health:
         """Seconds since the start of the gateway."""
         return trio.current_time() - self._began
 
-    @property
-    def is_ready(self) -> bool:
-        """True if `reasons` returns none."""
-        return not self.reasons()
-
     def reasons(self) -> list[Reason]:
         """Return the reasons why the gateway is not ready; none if it is ready."""
         found: list[Reason] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import trio
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
@@ -114,12 +114,8 @@ def turn_families(turns: TurnStats, inbox: Inbox) -> Iterator[Metric]:
     """Yield the metrics of the messages and the model."""
     yield gauge("inbox_messages", "Messages that wait to be answered.", inbox.waiting())
     yield gauge("turns_in_flight", "Messages that are being answered.", turns.in_flight)
-    ended = CounterMetricFamily(
-        f"{PREFIX}turns", "Messages that were dealt with, by channel and how that ended.", labels=["channel", "outcome"]
-    )
-    for (channel, outcome), count in turns.turns.items():
-        ended.add_metric([channel, outcome], count)
-    yield ended
+    meaning = "Messages that were dealt with, by channel and how that ended."
+    yield counters("turns", meaning, "channel outcome", turns.turns)
     yield histogram("turn_duration_seconds", "From taking a message to sending its whole answer.", turns.duration)
     first = turns.first_token
     yield histogram("turn_first_token_seconds", "From taking a message to the first piece of its answer.", first)
@@ -130,14 +126,9 @@ def channel_families(ports: Collection[Port]) -> Iterator[Metric]:
     """Yield the metrics of the channels."""
     up = {port.name: port.phase == "running" for port in ports}
     yield gauges("channel_up", "1 if the channel accepts messages, else 0.", "channel", up)
-    failures = CounterMetricFamily(
-        f"{PREFIX}channel_failures", "Calls of a channel that it has failed, by channel and method.",
-        labels=["channel", "call"],
-    )  # fmt: skip
-    for port in ports:
-        for call, count in port.failures.items():
-            failures.add_metric([port.name, call], count)
-    yield failures
+    failures = {(port.name, str(call)): count for port in ports for call, count in port.failures.items()}
+    meaning = "Calls of a channel that it has failed, by channel and method."
+    yield counters("channel_failures", meaning, "channel call", failures)
 
 
 def loop_families(lag: LoopLag) -> Iterator[Metric]:
@@ -152,7 +143,7 @@ def health_families(health: Health) -> Iterator[Metric]:
     yield counter(
         "log_records_dropped", "Log records that were dropped because the log was not read.", dropped_records()
     )
-    yield gauge("ready", "1 if /readyz says that the gateway is ready, else 0.", health.is_ready)
+    yield gauge("ready", "1 if /readyz says that the gateway is ready, else 0.", not health.reasons())
     phases = {phase: health.phase == phase for phase in get_args(Phase)}
     yield gauges("phase", "1 for the phase that the gateway is in, else 0.", "phase", phases)
     versions = {"version": VERSION, "python": platform.python_version(), "trio": trio.__version__}
@@ -185,11 +176,11 @@ def counter(name: str, meaning: str, value: float) -> Metric:
     return CounterMetricFamily(PREFIX + name, meaning, value=value, unit=_unit(name))
 
 
-def counters(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
-    """Return a counter with a series for each value of a label."""
-    family = CounterMetricFamily(PREFIX + name, meaning, labels=[label], unit=_unit(name))
-    for text, value in values.items():
-        family.add_metric([text], value)
+def counters(name: str, meaning: str, labels: str, values: Mapping[Any, float]) -> Metric:
+    """Return a counter with a series for each value of a label, or for each tuple of the values of several labels."""
+    family = CounterMetricFamily(PREFIX + name, meaning, labels=labels.split(), unit=_unit(name))
+    for texts, value in values.items():
+        family.add_metric([texts] if isinstance(texts, str) else list(texts), value)
     return family
 
 

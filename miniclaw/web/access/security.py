@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from starlette.datastructures import Headers
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from miniclaw.config.web import WebConfig
@@ -48,10 +47,6 @@ class Security:
     ) -> None:
         self.hosts = HostRules(config)
         self.access = Access(token, limits, now=now) if token is not None else None
-
-    def routes(self) -> list[BaseRoute]:
-        """Return the routes that the rules themselves need."""
-        return self.access.routes() if self.access is not None else []
 
     def make_code(self) -> str | None:
         """Return a new one-time code; None if no token is needed."""

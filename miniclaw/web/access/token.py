@@ -16,7 +16,7 @@ from typing import Final
 from miniclaw.errors import ConfigError, StoreIOError
 from miniclaw.loggers import get_logger
 from miniclaw.secret import MAX_SECRET_CHARS, Secret, read_private
-from miniclaw.session.disk.atomic import create_exclusively
+from miniclaw.session.disk.atomic import create_exclusively, opened
 from miniclaw.session.disk.directories import make_private
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.disk.syscalls import OsCalls
@@ -79,13 +79,10 @@ def _write(path: Path, text: str) -> None:
     """Write a new file: it is whole, private and on disk, or does not exist."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)  # left by a start that was killed
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(OsCalls(), str(path.parent), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as directory:
         create_exclusively(OsCalls(), temporary.name, f"{text}\n".encode(), dir_fd=directory)
         os.rename(temporary, path)
         sync_directory(OsCalls(), directory)
-    finally:
-        os.close(directory)
 
 
 def is_token(token: Secret, shown: str) -> bool:

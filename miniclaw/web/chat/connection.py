@@ -165,13 +165,10 @@ class ChatConnection:
                     await self._send(ErrorFrame(str(error)))
                     continue
                 if isinstance(frame, HistoryFrame):
-                    await self._show(frame)
+                    messages, trouble = await self._load()
+                    await self._send(trouble[0] if trouble else history_page(messages, frame.before))
                 else:
                     await self._take(frame)
-
-    async def _show(self, frame: HistoryFrame) -> None:
-        messages, trouble = await self._load()
-        await self._send(trouble[0] if trouble else history_page(messages, frame.before))
 
     async def _take(self, frame: MessageFrame) -> None:
         if not frame.text.strip():

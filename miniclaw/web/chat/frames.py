@@ -137,12 +137,8 @@ def history_page(messages: Sequence[Message], before: int) -> HistoryPage:
         if chars > PAGE_CHARS and start < end:
             break
         start -= 1
-    page = [_old_message(index, messages[index]) for index in range(start, end)]
+    page = [
+        OldMessage(index, each.role, each.content, each.timestamp, each.inbound_id, each.tool_calls, each.tool_call_id)
+        for index, each in enumerate(messages[start:end], start)
+    ]
     return HistoryPage(page, more=start > 0)
-
-
-def _old_message(index: int, message: Message) -> OldMessage:
-    return OldMessage(
-        index, message.role, message.content, message.timestamp,
-        message.inbound_id, message.tool_calls, message.tool_call_id,
-    )  # fmt: skip

@@ -88,7 +88,9 @@ class Admission:
         """
         key = "" if host is None else client_key(host)
         if len(self) >= self.most or self._clients[key] >= self._share(host):
-            self._warn(host)
+            if trio.current_time() - self._warned_at >= _WARNING_PAUSE_SECONDS:
+                self._warned_at = trio.current_time()
+                log.warning("Too many connections; more are refused", client=host or "socket", connections=len(self))
             return None
         self._clients[key] += 1
         return key
@@ -104,11 +106,6 @@ class Admission:
             return self.most
         limits = self._limits
         return limits.max_loopback_connections if is_loopback(host) else limits.max_connections_per_client
-
-    def _warn(self, host: str | None) -> None:
-        if trio.current_time() - self._warned_at >= _WARNING_PAUSE_SECONDS:
-            self._warned_at = trio.current_time()
-            log.warning("Too many connections; more are refused", client=host or "socket", connections=len(self))
 
 
 class BoundedListener(trio.abc.Listener[BoundedStream]):

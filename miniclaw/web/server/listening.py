@@ -20,6 +20,7 @@ from typing import Final, Literal, TypeAlias
 
 from miniclaw.errors import ConfigError, NoSocketError, StoreIOError
 from miniclaw.loggers import get_logger
+from miniclaw.session.disk.atomic import opened
 from miniclaw.session.disk.directories import make_private, why_not_followed
 from miniclaw.session.disk.syscalls import OsCalls
 
@@ -191,14 +192,13 @@ def _give_to_owner(path: Path) -> None:
     if folder.st_uid == 0:
         return
     # Through a descriptor of this very file: its name may lead to another one by now.
-    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        if stat.S_ISSOCK(os.fstat(fd).st_mode):
-            os.chown(f"{_DESCRIPTORS}/{fd}", folder.st_uid, folder.st_gid)
-    except OSError as error:
-        log.warning("Gateway's socket cannot be given to the directory's owner", path=str(path), error=error.strerror)
-    finally:
-        os.close(fd)
+    with opened(OsCalls(), str(path), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC) as fd:
+        try:
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                os.chown(f"{_DESCRIPTORS}/{fd}", folder.st_uid, folder.st_gid)
+        except OSError as error:
+            reason = error.strerror
+            log.warning("Gateway's socket cannot be given to the directory's owner", path=str(path), error=reason)
 
 
 def _answers(path: Path) -> bool:
@@ -225,8 +225,5 @@ def short_address(path: Path) -> Iterator[str]:
         return
     if not os.path.isdir(_DESCRIPTORS):
         raise NoSocketError(path, f"its path has more than {MAX_ADDRESS_BYTES} bytes; choose a shorter workspace")
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(OsCalls(), str(path.parent), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as directory:
         yield f"{_DESCRIPTORS}/{directory}/{path.name}"
-    finally:
-        os.close(directory)

@@ -35,12 +35,7 @@ _CLOSING_SECONDS: Final = 2.0
 
 
 class RefusedRequestError(Exception):
-    """A request that is answered before any application sees it, by `status` and `detail`."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        self.status = status
-        self.detail = detail
-        super().__init__(detail)
+    """A request that is answered before any application sees it; the arguments are a status and a detail."""
 
 
 class ConnectionContext(WorkerContext):
@@ -71,7 +66,7 @@ class Protocol(H11Protocol):
         try:
             await super().handle(event)
         except RefusedRequestError as refused:
-            await self._refuse(refused.status, refused.detail)
+            await self._refuse(*refused.args)
             await self.send(Closed())
 
     async def stream_send(self, event: Event) -> None:

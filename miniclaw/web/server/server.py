@@ -48,10 +48,7 @@ class Server:
 class UnixSocket:
     """The Unix socket of a server: reached by its path, and made again if the path has no socket any more.
 
-    Raises:
-        ConfigError: The path has a file that is no socket, or its directory is another user's link.
-        NoSocketError: The path can have no socket.
-        StoreIOError: The socket cannot be made for another reason.
+    Raises the errors of `unix_listener`.
     """
 
     def __init__(self, path: Path, opened: ExitStack) -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from miniclaw import errors
 from miniclaw.admin.api import ENDPOINTS
-from miniclaw.admin.api.reading import MAX_BODY_BYTES
 from miniclaw.admin.api.refusals import refusal
 from miniclaw.errors import MiniclawError
+from miniclaw.web.limits import DEFAULT_LIMITS
 from tests.admin.api.conftest import Office
 
 JSON = {"content-type": "application/json"}
@@ -121,7 +121,9 @@ async def test_json_may_have_a_charset(office: Office) -> None:
 
 async def test_body_that_is_too_long_is_413(office: Office) -> None:
     """However it comes."""
-    answer = await office.api.ask("POST", "/cleanup/run", content=b" " * (MAX_BODY_BYTES + 1), headers=JSON)
+    answer = await office.api.ask(
+        "POST", "/cleanup/run", content=b" " * (DEFAULT_LIMITS.max_body_bytes + 1), headers=JSON
+    )
     answer.refused(413)
 
 
