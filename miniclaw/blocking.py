@@ -103,11 +103,7 @@ class BlockingSessionRuntime:
 
 @contextmanager
 def open_runtime(sessions_dir: Path | str, **options: Any) -> Iterator[BlockingSessionRuntime]:
-    """Run the session runtime around a block.
-
-    Args:
-        sessions_dir: The sessions directory, as in `miniclaw.session.runtime.open_runtime`.
-        options: Its other arguments.
+    """Run the session runtime around a block, with the arguments of `miniclaw.session.runtime.open_runtime`.
 
     Raises:
         MiniclawError: As `miniclaw.session.runtime.open_runtime`, at the beginning and on leaving.

@@ -86,10 +86,7 @@ LATEST: Final = to_microseconds(datetime(9000, 1, 1, tzinfo=UTC))
 
 
 def read_clock(clock: Clock) -> Reading:
-    """Return a reading of the clocks, within bounds.
-
-    A clock of an embedder may raise anything, or return no time; then this raises.
-    """
+    """Return a reading of the clocks, within bounds. A clock of an embedder may raise anything, which then passes."""
     wall = min(to_microseconds(clock.wall()), LATEST)
     boottime = min(max(0, round(clock.boottime() * 1_000_000)), LATEST)
     boot_id = clock.boot_id()

@@ -162,11 +162,8 @@ def printable(text: str, *, before: str = "") -> str:
     """Return a text for people, with characters escaped that control a terminal or change the direction of writing.
 
     Line ends, tabs and characters that languages need are kept, such as the joiners in emoji and in Persian. The result
-    can be encoded, even if the text is a file name that is not UTF-8.
-
-    Args:
-        text: The text.
-        before: The character before it, if it arrives in pieces.
+    can be encoded, even if the text is a file name that is not UTF-8. If the text arrives in pieces, `before` is the
+    character before this one.
     """
     if text.isascii() and text.isprintable():
         return text

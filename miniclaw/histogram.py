@@ -42,10 +42,8 @@ class Histogram:
     def quantile(self, part: float) -> float | None:
         """Return the value below which a part of all values is, as exactly as the buckets permit; None without values.
 
-        Within a bucket the values are assumed to be uniform, as in Prometheus. Beyond the last bound, that bound.
-
-        Args:
-            part: From 0 to 1, inclusive, such as 0.95.
+        The part is from 0 to 1, inclusive, such as 0.95. Within a bucket the values are assumed to be uniform, as in
+        Prometheus. Beyond the last bound, that bound.
         """
         count = self.count
         if not count:

@@ -36,9 +36,8 @@ for _name in ("httpx2", "httpcore2"):
 async def open_http_client(*, connect_seconds: float, direct: bool) -> AsyncIterator[httpx2.AsyncClient]:
     """Open an HTTP client for a block. It keeps no cookies and follows no redirects, which would carry a secret along.
 
-    Args:
-        connect_seconds: The time limit for connections; all others are the caller's.
-        direct: If true, it uses no proxy of the environment.
+    `connect_seconds` limits connections; all other limits are the caller's. If `direct`, it uses no proxy of the
+    environment.
     """
     client = httpx2.AsyncClient(
         timeout=httpx2.Timeout(None, connect=connect_seconds),

@@ -104,11 +104,7 @@ class OutputQueue:
             self.flush(FLUSH_SECONDS)
 
     def flush(self, seconds: float) -> bool:
-        """Wait until all records are written; return whether they are.
-
-        Args:
-            seconds: The longest wait.
-        """
+        """Wait until all records are written, at most so many seconds; return whether they are."""
         if os.getpid() != self._pid:
             return True
         with self._changed:

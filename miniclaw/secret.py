@@ -74,12 +74,9 @@ def redact(text: str) -> str:
 
 
 class StreamRedactor:
-    """Removes one secret from a text that arrives in pieces.
+    """Removes one secret, if there is one, from a text that arrives in pieces.
 
     A possible beginning of the secret is held back until more is known.
-
-    Args:
-        secret: The secret; None: nothing is hidden.
     """
 
     def __init__(self, secret: Secret | None) -> None:

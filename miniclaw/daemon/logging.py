@@ -57,20 +57,14 @@ class _Logger:
 
 
 def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002 - the configuration's word
-    """Set up logging for the process.
-
-    Args:
-        level: The lowest that is logged.
-        format: ``auto`` is ``console`` on a terminal and ``json`` elsewhere.
-    """
+    """Set up logging for the process. The format ``auto`` is ``console`` on a terminal and ``json`` elsewhere."""
     if format == "auto":
         format = "console" if sys.stderr.isatty() else "json"  # noqa: A001 - as above
     renderer: list[Any]
     if format == "json":
-        renderer = [structlog.processors.format_exc_info, _escape(encodable), structlog.processors.JSONRenderer(_json)]
+        renderer = [_escape(encodable), structlog.processors.JSONRenderer(_json)]
     else:
         renderer = [
-            structlog.processors.format_exc_info,
             _escape(one_line, below=_below),
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
@@ -87,6 +81,7 @@ def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002
             structlog.processors.add_log_level,
             _advise,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
             *renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
@@ -101,13 +96,10 @@ def _advise(_logger: Any, _level: str, event: MutableMapping[str, Any]) -> Mutab
 
 
 def _escape(escape: Callable[[str], str], *, below: Callable[[str], str] | None = None) -> Processor:
-    """Return a processor that escapes texts: names come from strangers, and file names need not be Unicode.
+    """Return a processor that redacts the secrets of the process, and escapes texts.
 
-    It also redacts the secrets of the process.
-
-    Args:
-        escape: Called for a text in a line.
-        below: Called for a traceback, which is then printed below the line.
+    Names come from strangers, and file names need not be Unicode. `escape` is called for a text in a line, and `below`
+    for a traceback, which is then printed below the line.
     """
 
     def process(_logger: Any, _level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

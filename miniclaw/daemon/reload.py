@@ -16,11 +16,7 @@ log = get_logger("miniclaw.gateway")
 
 
 class Reload:
-    """Reads the configuration at each request; reloads never overlap.
-
-    Args:
-        read: Reads the configuration; called in a thread.
-    """
+    """Reads the configuration at each request, in a thread; reloads never overlap."""
 
     def __init__(self, in_force: ConfigInForce, read: Callable[[], Config]) -> None:
         self._in_force = in_force

@@ -29,13 +29,9 @@ def build_app(
     open_paths: Collection[str] = (),
     limits: Limits = DEFAULT_LIMITS,
 ) -> ASGIApp:
-    """Return an application.
+    """Return an application of the routes of all parts.
 
-    Args:
-        routes: The routes of all parts.
-        security: The access rules of an address; None: only the user can reach the server.
-        open_paths: The paths of the routes that need no token.
-        limits: The limits on clients.
+    Without `security` only the user can reach the server. The `open_paths` need no token.
     """
     own = security.access.routes() if security is not None and security.access is not None else []
     starlette = Starlette(

@@ -59,14 +59,9 @@ class HostRules:
 
 
 def check_origin(scope_type: str, method: str, headers: Headers) -> Response | None:
-    """Return the refusal of a request that a stranger's page makes, or None.
+    """Return the refusal of a request that a stranger's page makes, or None; the header ``host`` was checked.
 
     Reading is harmless: browsers hide the answer from a stranger's page. That protection does not cover websockets.
-
-    Args:
-        scope_type: ``http`` or ``websocket``.
-        method: The request's method.
-        headers: The request's headers; its ``host`` was checked.
     """
     if scope_type == "http" and method in _SAFE_METHODS:
         return None
@@ -93,11 +88,10 @@ def parse_address(text: str) -> _Address | None:
 
 
 def page_address(served: str, names: Sequence[str]) -> str:
-    """Return the address at which a browser opens a page.
+    """Return the address at which a browser opens the page that is served at a URL.
 
-    Args:
-        served: The URL at which it is served. A browser cannot open an unspecified address (``0.0.0.0``, ``::``).
-        names: The server's further names; the first one, or else loopback, replaces an unspecified address.
+    A browser cannot open an unspecified address (``0.0.0.0``, ``::``); the first of the server's further names, or else
+    loopback, replaces it.
     """
     host, port = urlsplit(served).hostname or "", urlsplit(served).port
     if not ipaddress.ip_address(host).is_unspecified:

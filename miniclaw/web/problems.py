@@ -22,14 +22,9 @@ MEDIA_TYPE: Final = "application/problem+json"
 def problem(
     status: int, detail: str, *, error: str = "", headers: Mapping[str, str] | None = None, **members: object
 ) -> Response:
-    """Return the answer to a request that cannot be fulfilled.
+    """Return the answer to a request that cannot be fulfilled; `detail` names the mistake and its correction.
 
-    Args:
-        status: The HTTP status, 400 to 599.
-        detail: One sentence with the mistake and its correction.
-        error: The class of the error, such as ``SessionNotFoundError``.
-        headers: More headers, such as ``retry-after``.
-        members: More members of the object, such as ``field``.
+    `error` is the class of the error, such as ``SessionNotFoundError``, and `members` are more members of the object.
     """
     document: dict[str, object] = {
         "title": HTTPStatus(status).phrase,

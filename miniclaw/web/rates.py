@@ -38,11 +38,7 @@ class Rates:
         return self._burst - max(0.0, self._even_at.get(client, now) - now) / self._interval_seconds
 
     def take(self, client: str) -> int:
-        """Take one action of a client.
-
-        Returns:
-            0, or the whole seconds after which the client may try again; then nothing was taken.
-        """
+        """Take one action of a client, and return 0; or take none, and return the whole seconds until a next try."""
         left = self.left(client)
         if left < 1:
             return max(1, math.ceil((1 - left) * self._interval_seconds))

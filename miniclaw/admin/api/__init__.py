@@ -46,11 +46,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 
 
 def api_routes(context: AdminContext, *, trusted: bool) -> list[BaseRoute]:
-    """Return the routes of the API, without the chat.
-
-    Args:
-        context: The parts of the gateway.
-        trusted: True for the routes of the Unix socket, which the commands use; false for those of an address.
-    """
+    """Return the routes of the API without the chat: of the Unix socket if `trusted`, else of an address."""
     endpoints = (*ENDPOINTS, *ENTRANCE) if trusted else ENDPOINTS
     return make_routes(context, endpoints, by="command" if trusted else "api")

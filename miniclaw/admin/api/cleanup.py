@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
-from miniclaw.admin.api.sessions import Limit
+from miniclaw.admin.api.paging import Limit
 from miniclaw.admin.client.messages import MAX_PAGE, CleanupOrder, Stopping
 from miniclaw.session.records.history import HistoryEvent
 from miniclaw.session.records.moment import Moment

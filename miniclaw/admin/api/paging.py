@@ -9,14 +9,31 @@ from __future__ import annotations
 import base64
 import heapq
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from miniclaw.admin.api.refusals import RequestRefusedError
+from miniclaw.admin.client.messages import MAX_PAGE
 
 T = TypeVar("T")
+
+Limit = Annotated[
+    int,
+    Meta(ge=1, le=MAX_PAGE, description="At most so many.", extra={"right": f"a whole number from 1 to {MAX_PAGE}"}),
+]
+Cursor = Annotated[
+    str | None,
+    Meta(description="The `next` of the page before.", extra={"right": "the `next` of the page before"}),
+]
+
+
+class PageQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limit and beginning of a page of a list."""
+
+    limit: Limit = 100
+    cursor: Cursor = None
 
 
 class _Cursor(Struct, array_like=True, forbid_unknown_fields=True):
@@ -26,26 +43,21 @@ class _Cursor(Struct, array_like=True, forbid_unknown_fields=True):
 
 
 def page(
-    rows: Iterable[T],
-    key: Callable[[T], tuple[Any, str]],
-    *,
-    order: str,
-    limit: int,
-    cursor: str | None,
+    rows: Iterable[T], key: Callable[[T], tuple[Any, str]], query: PageQuery, *, order: str
 ) -> tuple[list[T], str | None]:
     """Return the rows of one page, in their order, and the cursor of the next page; None: there is none.
 
     Args:
         rows: All rows, in any order.
         key: Returns the sort key of a row, a number or a text, and its name, which is unique.
+        query: The limit, at least 1, and the cursor of this page; None: the first page.
         order: The name of the order.
-        limit: Most rows of the page, at least 1.
-        cursor: The cursor of this page; None: the first page.
 
     Raises:
         RequestRefusedError: The text is no cursor, or one of another order.
     """
-    after = None if cursor is None else _read(cursor, order)
+    limit = query.limit
+    after = None if query.cursor is None else _read(query.cursor, order)
     try:
         rest = rows if after is None else (row for row in rows if key(row) > after)
         # Not sorted() as a whole: a sort of a hundred thousand rows would hold the GIL until it ends.

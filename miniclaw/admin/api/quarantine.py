@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Final
 
 from msgspec import Struct
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
-from miniclaw.admin.api.paging import page
-from miniclaw.admin.api.sessions import PageQuery
+from miniclaw.admin.api.paging import PageQuery, page
 from miniclaw.admin.client.messages import (
     QuarantineDeleteOrder,
     QuarantineOrder,
@@ -19,10 +17,8 @@ from miniclaw.admin.client.messages import (
     RestoredFile,
     failure,
 )
-from miniclaw.admin.context import AdminContext
 from miniclaw.formats import printable
 from miniclaw.session.operations.quarantine import FileOutcome
-from miniclaw.session.records.moment import Moment
 from miniclaw.workspace.quarantine import (
     FileContent,
     ShownFile,
@@ -46,28 +42,23 @@ class QuarantinePage(Struct, frozen=True):
 
 async def list_quarantine(call: Call[PageQuery, None]) -> QuarantinePage:
     """List the quarantine, page by page."""
-    return await call.context.look(partial(_page, call.context, call.context.moment(), call.query), saves=False)
+    context, moment = call.context, call.context.moment()
 
+    def read(_: Progress) -> QuarantinePage:
+        files = look_at_quarantine(context, moment)
+        return QuarantinePage(*page(files, lambda file: (-file.since.timestamp(), file.id), call.query, order="newest"))
 
-def _page(context: AdminContext, moment: Moment, query: PageQuery, _: Progress) -> QuarantinePage:
-    found, following = page(
-        look_at_quarantine(context, moment),
-        lambda file: (-file.since.timestamp(), file.id),
-        order="newest",
-        limit=query.limit,
-        cursor=query.cursor,
-    )
-    return QuarantinePage(found, following)
+    return await context.look(read, saves=False)
 
 
 async def show_file(call: Call[NoQuery, None]) -> FileContent:
     """Return the content of a file, as text."""
-    return await call.context.look(partial(_content, call.context, call.name), saves=False)
 
+    def read(_: Progress) -> FileContent:
+        with quarantined_file(call.context, call.name) as (directory, file):
+            return read_content(directory, file)
 
-def _content(context: AdminContext, name: str, _: Progress) -> FileContent:
-    with quarantined_file(context, name) as (directory, file):
-        return read_content(directory, file)
+    return await call.context.look(read, saves=False)
 
 
 async def add(call: Call[NoQuery, QuarantineOrder]) -> QuarantineOutcomes:

@@ -38,11 +38,7 @@ def read_segment(segment: str) -> str:
 
 
 def read_query(query: bytes, kind: type[S]) -> S:
-    """Return the parameters of a query.
-
-    Args:
-        query: The query as sent.
-        kind: The type of the parameters; the `Meta.extra` of each describes its valid values.
+    """Return the parameters of a query; the `Meta.extra` of each field of their type describes its valid values.
 
     Raises:
         RequestRefusedError: A parameter is unknown, given twice, or invalid.
@@ -100,11 +96,7 @@ def _members(kind: type[Struct]) -> dict[str, inspect.Field]:
 
 
 async def read_body(request: Request, kind: type[S]) -> S:
-    """Return the body of a request.
-
-    Args:
-        request: The request.
-        kind: The type of the body; the `Meta.extra` of each member describes its valid values.
+    """Return the body of a request; the `Meta.extra` of each member of its type describes its valid values.
 
     Raises:
         RequestRefusedError: The body is no JSON, or not of this type.

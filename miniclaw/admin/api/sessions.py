@@ -9,10 +9,9 @@ import trio
 from msgspec import Meta, Struct
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery, RawJson
-from miniclaw.admin.api.paging import page
+from miniclaw.admin.api.paging import PageQuery, page
 from miniclaw.admin.api.refusals import RequestRefusedError
 from miniclaw.admin.client.messages import (
-    MAX_PAGE,
     DeletedSession,
     DeletedSessions,
     DeleteOrder,
@@ -34,24 +33,8 @@ from miniclaw.workspace.reader import Place, Progress, sessions_opened
 from miniclaw.workspace.rows import SessionRow, shown
 from miniclaw.workspace.sessions import ORDERS, Order, State, Wanted, judged_sessions
 
-Limit = Annotated[
-    int,
-    Meta(ge=1, le=MAX_PAGE, description="At most so many.", extra={"right": f"a whole number from 1 to {MAX_PAGE}"}),
-]
-Cursor = Annotated[
-    str | None,
-    Meta(description="The `next` of the page before.", extra={"right": "the `next` of the page before"}),
-]
 
-
-class PageQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Limit and beginning of a page of a list."""
-
-    limit: Limit = 100
-    cursor: Cursor = None
-
-
-class ListQuery(Struct, frozen=True, forbid_unknown_fields=True):
+class ListQuery(PageQuery, frozen=True, forbid_unknown_fields=True):
     """Filters, order, limit and beginning of a page of sessions."""
 
     channel: Annotated[
@@ -80,8 +63,6 @@ class ListQuery(Struct, frozen=True, forbid_unknown_fields=True):
             extra={"right": "one of recent, age, size, name"},
         ),
     ] = "recent"
-    limit: Limit = 100
-    cursor: Cursor = None
 
 
 class SessionPage(Struct, frozen=True):
@@ -116,9 +97,8 @@ def _page(place: Place, notice: Notice, query: ListQuery, on_progress: Progress)
     found, following = page(
         (row for row in rows if wanted.takes(row)),
         lambda row: (sort_by(row), row.session.header.session_id),
+        query,
         order=query.sort,
-        limit=query.limit,
-        cursor=query.cursor,
     )
     return SessionPage([shown(row) for row in found], following, len(listing.problems), len(listing.conflicts))
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 from msgspec import Struct
 
 from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
-from miniclaw.admin.api.paging import page
-from miniclaw.admin.api.sessions import PageQuery
+from miniclaw.admin.api.paging import PageQuery, page
 from miniclaw.admin.client.messages import Emptied, EmptyOrder
-from miniclaw.admin.context import AdminContext
 from miniclaw.session.trash.entries import Restored, TrashEntry
 from miniclaw.workspace.plan_json import shown_entry
 from miniclaw.workspace.reader import Progress, trash_opened
@@ -33,20 +30,16 @@ class TrashPage(Struct, frozen=True):
 
 async def list_trash(call: Call[PageQuery, None]) -> TrashPage:
     """List the trash, page by page."""
-    return await call.context.look(partial(_page, call.context, call.query), saves=False)
 
+    def read(_: Progress) -> TrashPage:
+        with trash_opened(call.context) as trash:
+            entries, foreign = trash.entries(), trash.foreign()
+        found, following = page(
+            entries, lambda entry: (-entry.removed_at.timestamp(), entry.id), call.query, order="newest"
+        )
+        return TrashPage([shown_entry(entry) for entry in found], following, len(foreign))
 
-def _page(context: AdminContext, query: PageQuery, _: Progress) -> TrashPage:
-    with trash_opened(context) as trash:
-        entries, foreign = trash.entries(), trash.foreign()
-    found, following = page(
-        entries,
-        lambda entry: (-entry.removed_at.timestamp(), entry.id),
-        order="newest",
-        limit=query.limit,
-        cursor=query.cursor,
-    )
-    return TrashPage([shown_entry(entry) for entry in found], following, len(foreign))
+    return await call.context.look(read, saves=False)
 
 
 async def restore(call: Call[NoQuery, None]) -> Restored:

@@ -98,12 +98,8 @@ class GatewayClient:
     ) -> T:
         """Send a request, and return its answer.
 
-        Args:
-            method: The HTTP method.
-            path: The path below `PREFIX`, percent-encoded.
-            answer: The type of the answer.
-            body: The body, which is sent as JSON; None: there is none.
-            most_seconds: Longest time that the gateway may work on it; None: no limit.
+        The path is below `PREFIX`, and percent-encoded. The body is sent as JSON; None: there is none. The gateway may
+        work on the request for `most_seconds`; None: without limit.
         """
         status, version, data = self._request(method, path, body, most_seconds)
         if status >= HTTPStatus.BAD_REQUEST:

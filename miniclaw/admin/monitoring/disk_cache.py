@@ -80,11 +80,7 @@ class DiskCache:
         self.last = Measured(usage, ended, ended - began)
 
     async def current(self) -> Measured | None:
-        """Return the last measurement; if it is stale or missing, wait up to `PATIENCE_SECONDS` for a new one.
-
-        Returns:
-            The measurement; None: there is none yet.
-        """
+        """Return the last measurement, if any; if it is stale or missing, wait `PATIENCE_SECONDS` for a new one."""
         last = self.last
         if self._running and (last is None or last.age_seconds() >= REFRESH_SECONDS):
             if self._began is None:

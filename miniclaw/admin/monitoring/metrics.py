@@ -65,9 +65,6 @@ class Metrics:
     async def text(self, content_type: str = PLAIN) -> bytes:
         """Return the metrics as a text; all numbers but the disk usage are read after this call began.
 
-        Args:
-            content_type: `PLAIN` or `OPEN_METRICS`.
-
         Cancellation: a text in progress in a worker thread is completed first, which takes milliseconds.
         """
         self._asked += 1

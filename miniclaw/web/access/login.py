@@ -66,12 +66,7 @@ class Login(Struct, frozen=True):
 
 
 class Access:
-    """Admission of requests that show the token, or a login that was given for it.
-
-    Args:
-        limits: The rate at which wrong tokens of one client are compared.
-        now: The wall clock, in seconds of the epoch.
-    """
+    """Admission of requests that show the token, or a login that was given for it. `now` is in seconds of the epoch."""
 
     def __init__(self, token: Secret, limits: Limits, *, now: Callable[[], float] = time.time) -> None:
         self.codes = OneTimeCodes()
@@ -83,9 +78,7 @@ class Access:
     def check(self, scope: Scope, *, is_open: bool = False) -> Response | None:
         """Return the refusal of a request that shows neither the token nor a login, or None.
 
-        Args:
-            scope: The request.
-            is_open: If true, its path needs neither. A wrong token is refused even there, since it may be a guess.
+        If `is_open`, its path needs neither. A wrong token is refused even there, since it may be a guess.
         """
         headers = Headers(scope=scope)
         scheme, _, shown = headers.get("authorization", "").partition(" ")

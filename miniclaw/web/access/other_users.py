@@ -22,12 +22,7 @@ def other_users() -> Collection[str]:
 
 
 def people(accounts: Iterable[pwd.struct_passwd], own_uid: int) -> set[str]:
-    """Return the names of the accounts that belong to other people.
-
-    Args:
-        accounts: The machine's accounts.
-        own_uid: The uid of this program's user; each account of this uid is the user's own.
-    """
+    """Return the names of the accounts that belong to other people; each account of our own uid is our own."""
     return {
         account.pw_name
         for account in accounts

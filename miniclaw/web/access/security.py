@@ -26,12 +26,7 @@ log = get_logger("miniclaw.web")
 
 
 class Security:
-    """The access rules of an address.
-
-    Args:
-        token: The token that a client has to show; None: none is needed.
-        limits: The rate at which wrong tokens of one client are compared.
-        now: The wall clock, in seconds of the epoch.
+    """The access rules of an address. Without a token, a client needs none.
 
     Attributes:
         hosts: The names by which the server may be called; replaced by a reload, on the trio thread.
@@ -60,11 +55,6 @@ def open_security(
 
     The workspace is made private first: the Unix socket in it is served without a token.
 
-    Args:
-        config: The address and the names of the server.
-        workspace: The folder of the token's file and the Unix socket.
-        find_users: Returns the names of the machine's other users.
-
     Raises:
         ConfigError: The token's file cannot be used; the server must not start.
         StoreIOError: The token's file or the workspace cannot be made; likewise.
@@ -82,11 +72,7 @@ def open_security(
 
 
 class SecurityMiddleware:
-    """Refuses requests that the access rules do not admit.
-
-    Args:
-        open_paths: The exact paths that need neither token nor login; all others do.
-    """
+    """Refuses requests that the access rules do not admit. All paths but the `open_paths` need the token or a login."""
 
     def __init__(self, app: ASGIApp, security: Security, open_paths: Collection[str] = ()) -> None:
         self._app = app

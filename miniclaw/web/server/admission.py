@@ -48,12 +48,7 @@ log = get_logger("miniclaw.web")
 
 
 def plan_connections(limits: Limits, descriptors: int) -> tuple[int, int]:
-    """Return the most connections over TCP, and over the Unix socket, both inclusive. Pure.
-
-    Args:
-        limits: The bounds if the process may open enough files.
-        descriptors: The number of files that the process may have open.
-    """
+    """Return the most connections over TCP, and over the Unix socket, both inclusive, for so many open files. Pure."""
     available = max(_LEAST_CONNECTIONS, descriptors - RESERVED_DESCRIPTORS)
     over_socket = min(limits.max_socket_connections, max(1, available // 5))
     return min(limits.max_connections, available - over_socket), over_socket
@@ -78,10 +73,7 @@ class Admission:
         return self._clients.total()
 
     def enter(self, host: str | None) -> str | None:
-        """Admit a connection, if there is room.
-
-        Args:
-            host: The client's address; None over the Unix socket.
+        """Admit a connection from an address, or over the Unix socket (None), if there is room.
 
         Returns:
             The key to give to `leave` when the connection has ended; None if there is no room.

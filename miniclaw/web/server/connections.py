@@ -6,7 +6,6 @@ hypercorn's own server is not used: it accepts without limit, and a client that 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
 from typing import Any, Final, cast
 
 import h11
@@ -91,8 +90,7 @@ class _Application:
         scope: Any,
         receive: Any,
         send: Any,
-        sync_spawn: Callable[..., Any],  # noqa: ARG002 - hypercorn's interface
-        call_soon: Callable[..., Any],  # noqa: ARG002 - likewise
+        *_spawners: Any,
     ) -> None:
         """Serve one request, or one websocket."""
 
@@ -186,8 +184,7 @@ class Serving:
     async def stop(self, last_moment: float) -> None:
         """Close the connections that wait for a request, and each other one as soon as its request is answered.
 
-        Args:
-            last_moment: The time from which nothing can be sent, on trio's clock.
+        From `last_moment`, on trio's clock, nothing can be sent.
         """
         await self._terminated.set()
         for stream in self._streams:
@@ -197,7 +194,7 @@ class Serving:
         try:
             with stream.scope:
                 context = ConnectionContext(self._terminated, stream)
-                app = _Application(self._app, stream)
+                app = cast("Any", _Application(self._app, stream))
                 await _Connection(app, self._config, context, ConnectionState({}), cast("Any", stream)).run()
         except* _CLIENTS_FAULTS as errors:
             log.debug("Connection broken off", reason=repr(errors.exceptions[0]))

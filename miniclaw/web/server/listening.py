@@ -48,11 +48,7 @@ log = get_logger("miniclaw.web")
 
 @contextmanager
 def tcp_listener(host: str, port: int) -> Iterator[socket.socket]:
-    """Listen at an address for a block.
-
-    Args:
-        host: An IP address; ``::`` means every address, of IPv4 too.
-        port: From 0 to 65535, inclusive; 0 takes any port that is free.
+    """Listen at an IP address for a block; ``::`` means every address, of IPv4 too. Port 0 takes any port that is free.
 
     Raises:
         ConfigError: The address or the port cannot be used.

@@ -27,12 +27,7 @@ log = get_logger("miniclaw.web")
 
 
 class Server:
-    """A running server.
-
-    Attributes:
-        addresses: Its URLs, with the port that it really has; none if the page is not served at an address.
-        socket_path: Its Unix socket; None: there can be none.
-    """
+    """A running server; without a Unix socket, `socket_path` is None."""
 
     def __init__(self, addresses: tuple[str, ...], socket_path: Path | None, admissions: tuple[Admission, ...]) -> None:
         self.addresses = addresses

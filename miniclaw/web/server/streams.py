@@ -128,11 +128,7 @@ class BoundedStream(trio.abc.HalfCloseableStream):
         self.scope.deadline = min(self.scope.deadline, trio.current_time() + seconds)
 
     def hasten(self, last_moment: float) -> None:
-        """Shorten the deadlines to those of a server that stops.
-
-        Args:
-            last_moment: The time from which nothing can be sent, on trio's clock.
-        """
+        """Shorten the deadlines to those of a server that stops, with a last moment for sending on trio's clock."""
         self._send_seconds = self._limits.drain_send_seconds
         self._wind_up_seconds = min(self._wind_up_seconds, self._limits.drain_send_seconds)
         self._last_moment = last_moment
