@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from miniclaw.loggers import get_logger
 from miniclaw.web.access.guard import Guard
-from miniclaw.web.access.security import Security, SecurityMiddleware
+from miniclaw.web.access.login import LOGIN_PATH
+from miniclaw.web.access.security import Security
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
 from miniclaw.web.problems import problem, refuse
 from miniclaw.web.server.bodies import UnreadBodies, WholeBodies
@@ -48,10 +49,18 @@ def build_app(
             await default(scope, receive, send)
 
     starlette.router.default = answer_nothing
-    app: ASGIApp = WholeBodies(starlette, limits)
-    if security is not None:
-        app = SecurityMiddleware(app, security, open_paths)
-    return UnreadBodies(Errors(Guard(app, limits)), limits)
+    whole = WholeBodies(starlette, limits)
+    exempt = frozenset({LOGIN_PATH, *open_paths})
+
+    async def admit(scope: Scope, receive: Receive, send: Send) -> None:
+        # A Unix socket has no rules, and a lifespan no headers.
+        checks = security.check if security is not None and scope["type"] != "lifespan" else None
+        if checks is not None and (refusal := checks(scope, exempt)):
+            await refuse(refusal, scope, receive, send)
+        else:
+            await whole(scope, receive, send)
+
+    return UnreadBodies(Errors(Guard(admit, limits)), limits)
 
 
 class Errors:

@@ -32,13 +32,13 @@ class Guard:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        refusal = self._check(scope)
+        client = client_key(scope["client"][0]) if scope.get("client") else SOCKET_CLIENT
+        refusal = self._check(scope, client)
         if refusal is not None:
             await refuse(refusal, scope, receive, send)
         elif scope["type"] == "websocket":
             await self._app(scope, receive, send)
         else:
-            client = _client(scope)
             self._running[client] += 1
             try:
                 await self._app(scope, receive, send)
@@ -47,30 +47,18 @@ class Guard:
                 if not self._running[client]:
                     del self._running[client]
 
-    def _check(self, scope: Scope) -> Response | None:
-        limits = self._limits
+    def _check(self, scope: Scope, client: str) -> Response | None:
+        limits, is_ours = self._limits, client in _THIS_MACHINE
         raw_path = scope.get("raw_path") or scope["path"].encode()
         if len(raw_path) > limits.max_path_bytes:
             return problem(414, f"a path has {limits.max_path_bytes} bytes at most")
         if len(scope["query_string"]) > limits.max_query_bytes:
             return problem(414, f"a query has {limits.max_query_bytes} bytes at most")
-        wait = self._wait(scope)
-        if wait:
+        rates = self._loopback if is_ours else self._rates
+        if client != SOCKET_CLIENT and (wait := rates.take(client)):
             return problem(429, f"too many requests; try again in {wait} s", headers={"retry-after": str(wait)})
-        if scope["type"] == "http" and self._is_full(_client(scope)):
+        most = limits.max_requests if is_ours else limits.max_requests_per_client
+        is_full = self._running.total() >= limits.max_requests or self._running[client] >= most
+        if scope["type"] == "http" and is_full:
             return problem(503, "too many requests are being answered; try again later", headers={"retry-after": "1"})
         return None
-
-    def _is_full(self, client: str) -> bool:
-        most = self._limits.max_requests_per_client if client not in _THIS_MACHINE else self._limits.max_requests
-        return self._running.total() >= self._limits.max_requests or self._running[client] >= most
-
-    def _wait(self, scope: Scope) -> int:
-        client = _client(scope)
-        if client == SOCKET_CLIENT:
-            return 0
-        return (self._loopback if client in _THIS_MACHINE else self._rates).take(client)
-
-
-def _client(scope: Scope) -> str:
-    return client_key(scope["client"][0]) if scope.get("client") else SOCKET_CLIENT

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Final
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import Scope
 
 from miniclaw.config.web import WebConfig
 from miniclaw.loggers import get_logger
 from miniclaw.secret import Secret, make_private
-from miniclaw.web.access.login import LOGIN_PATH, Access
+from miniclaw.web.access.login import Access
 from miniclaw.web.access.other_users import other_users
 from miniclaw.web.access.token import load_token
 from miniclaw.web.hosts import HostRules, check_origin
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
-from miniclaw.web.problems import refuse
 
 _MAX_NAMED: Final = 5  # users in a warning
 
@@ -42,6 +42,15 @@ class Security:
     ) -> None:
         self.hosts = HostRules(config)
         self.access = Access(token, limits, now=now) if token is not None else None
+
+    def check(self, scope: Scope, open_paths: Collection[str]) -> Response | None:
+        """Return the refusal of a request, or None. All paths but the open ones need the token or a login."""
+        headers = Headers(scope=scope)
+        refusal = self.hosts.check(headers) or check_origin(scope["type"], scope.get("method", "GET"), headers)
+        if refusal is None and self.access is not None:
+            is_open = scope["type"] == "http" and scope["path"] in open_paths
+            refusal = self.access.check(scope, is_open=is_open)
+        return refusal
 
     def make_code(self) -> str | None:
         """Return a new one-time code; None if no token is needed."""
@@ -69,26 +78,3 @@ def open_security(
             users=", ".join(users[:_MAX_NAMED]) + (", …" if len(users) > _MAX_NAMED else ""),
         )
     return Security(config, None)
-
-
-class SecurityMiddleware:
-    """Refuses requests that the access rules do not admit. All paths but the `open_paths` need the token or a login."""
-
-    def __init__(self, app: ASGIApp, security: Security, open_paths: Collection[str] = ()) -> None:
-        self._app = app
-        self._security = security
-        self._open_paths = frozenset({LOGIN_PATH, *open_paths})
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] in {"http", "websocket"}:
-            headers = Headers(scope=scope)
-            refusal = self._security.hosts.check(headers)
-            refusal = refusal or check_origin(scope["type"], scope.get("method", "GET"), headers)
-            if refusal is None and self._security.access is not None:
-                is_open = scope["type"] == "http" and scope["path"] in self._open_paths
-                refusal = self._security.access.check(scope, is_open=is_open)
-            if refusal is not None:
-                await refuse(refusal, scope, receive, send)
-                return
-        await self._app(scope, receive, send)

@@ -41,17 +41,14 @@ def static_routes() -> list[Route]:
     routes = []
     for file in sorted(files(__package__).joinpath("static").iterdir(), key=lambda file: file.name):
         suffix = file.name[file.name.rfind(".") :]
-        routes.append(Route(_path(file.name), _serve(file.read_bytes(), _MEDIA_TYPES[suffix]), methods=["GET"]))
+        path = _PAGES.get(file.name, f"/static/{file.name}")
+        routes.append(Route(path, _serve(file.read_bytes(), _MEDIA_TYPES[suffix]), methods=["GET"]))
     return routes
 
 
 def static_paths() -> frozenset[str]:
     """Return the paths of `static_routes`."""
-    return frozenset(_path(file.name) for file in files(__package__).joinpath("static").iterdir())
-
-
-def _path(name: str) -> str:
-    return _PAGES.get(name, f"/static/{name}")
+    return frozenset(route.path for route in static_routes())
 
 
 def _serve(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:

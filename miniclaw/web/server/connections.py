@@ -132,18 +132,8 @@ class _Connection(TCPServer):
             server = parse_socket_addr(connection.family, connection.getsockname())
             async with TaskGroup() as group:
                 self._task_group = group
-                protocol = Protocol(
-                    self.app,
-                    self.config,
-                    self.context,
-                    group,
-                    ConnectionState({}),
-                    False,
-                    client,
-                    server,
-                    self.protocol_send,
-                )
-                self.protocol = cast("ProtocolWrapper", protocol)
+                parts = (self.app, self.config, self.context, group, ConnectionState({}), False, client, server)
+                self.protocol = cast("ProtocolWrapper", Protocol(*parts, self.protocol_send))
                 await self.idle_task.restart(group, self._idle_timeout)
                 await self._read_data()
         except OSError:

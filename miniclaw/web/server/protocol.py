@@ -96,17 +96,8 @@ class Protocol(H11Protocol):
             kind = BoundedWebsocket
             self.connection = H11WSConnection(cast("h11.Connection", self.connection))
             self.context.stream.lingers = True
-        self.stream = kind(
-            self.app,
-            self.config,
-            self.context,
-            self.task_group,
-            self.ssl,
-            self.client,
-            self.server,
-            self.stream_send,
-            STREAM_ID,
-        )
+        connection = (self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server)
+        self.stream = kind(*connection, self.stream_send, STREAM_ID)
         begun = Request(
             stream_id=STREAM_ID,
             headers=[(name, value) for name, value in request.headers if name != b"sec-websocket-extensions"],
