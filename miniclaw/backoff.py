@@ -35,9 +35,7 @@ def delay_seconds(
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """Return the seconds that a server asks to wait, at least 0; None: the header gives no time.
 
-    Args:
-        value: The header ``Retry-After``: seconds or a date (RFC 9110, section 10.2.3).
-        now: The wall clock, aware.
+    The header ``Retry-After`` has seconds or a date (RFC 9110, section 10.2.3); `now` is aware.
     """
     text = (value or "").strip()
     if _SECONDS.fullmatch(text):

@@ -44,12 +44,7 @@ class Clock(Protocol):
 
 
 class Reading(Struct, frozen=True):
-    """A reading of a machine's clocks at one moment.
-
-    Attributes:
-        boottime: Time since the start of the machine, in microseconds.
-        synchronised: True if a time server vouches for `wall`.
-    """
+    """A reading of a machine's clocks in microseconds. If it is `synchronised`, a time server vouches for `wall`."""
 
     wall: int
     boottime: int

@@ -307,9 +307,7 @@ class NoSocketError(MiniclawError):
 class GatewayStalledError(GatewayError):
     """A running gateway that did not send a byte in time; `pid` is its process, None if that is not known.
 
-    Args:
-        pid: The process.
-        sent: True if the gateway has received an order, which it carries out as soon as it continues.
+    If an order was `sent`, the gateway carries it out as soon as it continues.
     """
 
     def __init__(self, pid: int | None, *, sent: bool = False) -> None:

@@ -72,10 +72,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def parse_duration(text: str) -> timedelta:
-    """Parse a duration.
-
-    Args:
-        text: Digits and one of ``s m h d w``; a bare number is refused.
+    """Parse a duration: digits and one of ``s m h d w``; a bare number is refused.
 
     Raises:
         ValueError: The text is not of that form, or the duration is longer than the calendar.
@@ -99,14 +96,10 @@ def format_duration(duration: timedelta | None) -> str:
 
 
 def parse_size(text: str) -> int:
-    """Parse a size; return bytes.
+    """Parse a size; return bytes. A bare number is refused; anything but this form raises ValueError.
 
-    Args:
-        text: Digits and one of ``B``, ``KB``, ``MB``, ``GB``, ``TB`` (powers of 1000), ``KiB``, ``MiB``, ``GiB``,
-            ``TiB`` (powers of 1024); a bare number is refused.
-
-    Raises:
-        ValueError: The text is not of that form.
+    The form is digits and one of ``B``, ``KB``, ``MB``, ``GB``, ``TB`` (powers of 1000), ``KiB``, ``MiB``, ``GiB``,
+    ``TiB`` (powers of 1024).
     """
     match = re.fullmatch(_SIZE, text.strip())
     unit = _SIZE_UNITS.get(match[2]) if match else None

@@ -53,11 +53,7 @@ log = get_logger("miniclaw.gateway")
 
 
 class _Shutdown:
-    """Receives the signals: the first one requests the end, the next one haste.
-
-    Args:
-        on_hangup: Called for SIGHUP; None: SIGHUP requests the end as well.
-    """
+    """Receives the signals: the first one requests the end, the next one haste; so does SIGHUP without `on_hangup`."""
 
     def __init__(self, on_hangup: Callable[[], None] | None) -> None:
         self.requested = trio.Event()

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 class Histogram:
     """Counts values by size. Changed and read on the trio thread only.
 
-    Args:
-        bounds: The upper bounds of the buckets, inclusive, ascending. One more bucket counts the values beyond them.
+    The `bounds` of the buckets are upper ones, inclusive, ascending. One more bucket counts the values beyond them.
     """
 
     def __init__(self, bounds: Sequence[float]) -> None:

@@ -36,11 +36,7 @@ log = get_logger("miniclaw.log")
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write to a descriptor, and wait for its reader.
-
-    Raises:
-        OSError: The write failed; a part may be written.
-    """
+    """Write to a descriptor, and wait for its reader; raises OSError if the write failed, perhaps after a part."""
     rest = memoryview(data)
     while rest:
         try:

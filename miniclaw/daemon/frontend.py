@@ -81,11 +81,7 @@ class Front:
 
 @asynccontextmanager
 async def open_channels(config: Config) -> AsyncIterator[OwnChannels]:
-    """Open the gateway's own channels for a block.
-
-    Raises:
-        ConfigError: One of them cannot be opened as configured.
-    """
+    """Open the gateway's own channels for a block; raises `ConfigError` if one cannot be opened as configured."""
     live = {name: LiveChannel(name) for name in LIVE_CHANNELS}
     async with AsyncExitStack() as opened:
         telegram = None

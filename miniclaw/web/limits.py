@@ -31,7 +31,9 @@ class Limits(Struct, frozen=True, kw_only=True):
         max_body_bytes: Longest body of a request, inclusive.
         max_bodies_bytes: Bytes that the bodies of all requests may take together, inclusive.
         body_seconds: Time within which a body has to arrive.
+        max_requests: Requests that are answered at the same time.
         max_requests_per_client: Likewise, of one client that is not this machine.
+        requests_per_second: Requests of one client in the long run.
         request_burst: Requests of one client at once, after a pause.
         loopback_requests_per_second: As `requests_per_second`, for this machine.
         loopback_request_burst: As `request_burst`, for this machine.

@@ -100,11 +100,7 @@ class HistoryQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HistoryAnswer(Struct, frozen=True):
-    """The history of removals, the newest last.
-
-    Attributes:
-        damaged: Number of lines of the file that could not be read.
-    """
+    """The history of removals, the newest last; `damaged` is the number of lines that could not be read."""
 
     events: list[HistoryEvent]
     damaged: int

@@ -40,11 +40,9 @@ class NoQuery(Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Call(Generic[Q, B]):
-    """One request, read and checked.
+    """One request, read and checked, with the operations of its caller as actor.
 
-    Attributes:
-        operations: The operations, with the caller as actor.
-        name: The variable part of the path; empty if there is none.
+    `name` is the variable part of the path, and empty if there is none.
     """
 
     context: AdminContext

@@ -30,11 +30,7 @@ from miniclaw.workspace.reader import Progress
 
 
 class QuarantinePage(Struct, frozen=True):
-    """One page of the files in quarantine.
-
-    Attributes:
-        next: The cursor of the next page; null: there is none.
-    """
+    """One page of the files in quarantine, and the cursor of the next page; null: there is none."""
 
     files: list[ShownFile]
     next: str | None

@@ -26,11 +26,7 @@ _BOOLEANS: Final = {"true": True, "false": False}
 
 
 def read_segment(segment: str) -> str:
-    """Return a segment of the path, decoded.
-
-    Raises:
-        RequestRefusedError: The segment is not percent-encoded UTF-8.
-    """
+    """Return a segment of the path, decoded; raises `RequestRefusedError` if it is not percent-encoded UTF-8."""
     try:
         return unquote_to_bytes(segment).decode()
     except UnicodeDecodeError:

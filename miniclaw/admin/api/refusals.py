@@ -13,11 +13,7 @@ from miniclaw.web.problems import problem
 
 
 class RequestRefusedError(MiniclawError):
-    """An invalid request.
-
-    Attributes:
-        field: The invalid part: a parameter, a header, or a member of the body; empty: the request as a whole.
-    """
+    """An invalid request: a parameter, a header or a member of the body; without `field`, the request as a whole."""
 
     def __init__(self, status: int, detail: str, *, field: str = "") -> None:
         self.status = status

@@ -61,11 +61,8 @@ class GatewayClient:
     """Client of a workspace's gateway. Each call has a connection of its own; calls from any thread are allowed.
 
     All calls raise `NoGatewayError` if no gateway is at the socket, `GatewayStalledError` if no byte comes from it in
-    time, `GatewayError` if it does not carry out the call, and the errors in its answers.
-
-    Args:
-        workspace: The directory that contains the socket.
-        silence_seconds: Longest wait for the next byte; None: `miniclaw.admin.client.messages.SILENCE_SECONDS`.
+    time, `GatewayError` if it does not carry out the call, and the errors in its answers. The longest wait for the next
+    byte is `silence_seconds`; None: `miniclaw.admin.client.messages.SILENCE_SECONDS`.
     """
 
     def __init__(self, workspace: Path, *, silence_seconds: float | None = None) -> None:
@@ -88,8 +85,7 @@ class GatewayClient:
     def save(self) -> Saved:
         """Have the gateway save its dirty sessions.
 
-        Raises:
-            GatewayBusyError: The save takes longer than `SAVE_SECONDS`; the gateway continues it.
+        After `SAVE_SECONDS`, raises `GatewayBusyError`; the gateway continues the save.
         """
         return self.ask("POST", "/save", Saved, most_seconds=SAVE_SECONDS)
 

@@ -44,11 +44,7 @@ _Truth = Annotated[bool, Meta(extra={"right": "true or false"})]
 
 
 class Failure(Struct, frozen=True):
-    """Reason why one of several items was not processed.
-
-    Attributes:
-        error: The class of the error, such as ``SessionNotFoundError``.
-    """
+    """Reason why one of several items was not processed; `error` is a class, such as ``SessionNotFoundError``."""
 
     error: str
     detail: str
@@ -88,11 +84,7 @@ class Problem(Struct, frozen=True):
 
 
 class Delayed(Struct, frozen=True):
-    """An answer that took longer than `PROGRESS_SECONDS`, with white space before it.
-
-    Attributes:
-        status: The HTTP status of the answer, which is sent as 200.
-    """
+    """An answer that took longer than `PROGRESS_SECONDS`, with white space before it, sent with status 200."""
 
     status: int
     body: Raw
@@ -150,11 +142,7 @@ class Pinned(Struct, frozen=True):
 
 
 class MoveOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """The new id of a session.
-
-    Attributes:
-        to: The id of the chat that continues the session, ``{channel}_{chat_id}``; the chat has no session yet.
-    """
+    """The new id of a session: of the chat that continues it, ``{channel}_{chat_id}``, and that has no session yet."""
 
     to: Annotated[str, Meta(extra={"right": "the id that the session gets, {channel}_{chat_id}"})]
 
@@ -167,11 +155,7 @@ class Moved(Struct, frozen=True):
 
 
 class CleanupOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """An order to run a cleanup now.
-
-    Attributes:
-        confirmed: If true, `max_removed_fraction` does not hold the cleanup.
-    """
+    """An order to run a cleanup now; if it is `confirmed`, `max_removed_fraction` does not hold the cleanup."""
 
     confirmed: _Truth = False
 
@@ -269,11 +253,7 @@ class Entrance(Struct, frozen=True):
     seconds: int
 
     def link(self, address: str | None = None) -> str:
-        """Return the link to open.
-
-        Args:
-            address: Another address of the same page; None: `self.address`.
-        """
+        """Return the link to open: at `self.address`, or at another address of the same page."""
         # In the fragment, which a browser sends to no server: no log, referrer or preview contains the code.
         at = address or self.address or ""
         return f"{at}/" if self.code is None else f"{at}/login#{self.code}"

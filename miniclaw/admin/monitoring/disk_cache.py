@@ -19,11 +19,7 @@ PATIENCE_SECONDS: Final = 1.0
 
 
 class Measured(Struct, frozen=True):
-    """A measurement.
-
-    Attributes:
-        ended: Its end, on trio's clock.
-    """
+    """A measurement that ended at a time on trio's clock."""
 
     usage: DiskUsage
     ended: float
@@ -37,11 +33,7 @@ class Measured(Struct, frozen=True):
 class DiskCache:
     """The last measurement, renewed on request if it is stale; concurrent callers share one measurement.
 
-    Args:
-        measure: Measures the disk usage, without blocking the event loop.
-
-    Attributes:
-        last: The last measurement; None: there is none yet.
+    `measure` does not block the event loop. Before the first measurement, `last` is None.
     """
 
     def __init__(self, measure: Callable[[], Awaitable[DiskUsage]]) -> None:

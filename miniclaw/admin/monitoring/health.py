@@ -48,11 +48,7 @@ class Reason(Struct, frozen=True):
 
 
 class Health:
-    """Phase and readiness of the gateway.
-
-    Attributes:
-        phase: Set by the gateway, on the trio thread.
-    """
+    """Phase and readiness of the gateway, which sets the phase on the trio thread."""
 
     def __init__(self, runtime: SessionRuntime, ports: Collection[Port]) -> None:
         self.phase: Phase = "starting"

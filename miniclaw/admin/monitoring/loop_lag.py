@@ -23,11 +23,7 @@ LAG_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1
 
 
 class LoopLag:
-    """Measures the lag of the event loop that it runs on.
-
-    Attributes:
-        seconds: All delays since the start.
-    """
+    """Measures the lag of the event loop that it runs on; `seconds` has all delays since the start."""
 
     def __init__(self) -> None:
         self.seconds = Histogram(LAG_SECONDS)

@@ -24,11 +24,7 @@ _CODE_BYTES: Final = 32
 
 
 class OneTimeCodes:
-    """The valid codes. Only the trio thread touches them.
-
-    Args:
-        now: A monotonic clock, in seconds. It may stand still while the machine sleeps.
-    """
+    """The valid codes, by a monotonic clock that may stand still during sleep. Only the trio thread touches them."""
 
     def __init__(self, *, now: Callable[[], float] = trio.current_time) -> None:
         self._now = now

@@ -28,8 +28,7 @@ log = get_logger("miniclaw.web")
 class Security:
     """The access rules of an address. Without a token, a client needs none.
 
-    Attributes:
-        hosts: The names by which the server may be called; replaced by a reload, on the trio thread.
+    A reload replaces `hosts`, the names by which the server may be called, on the trio thread.
     """
 
     def __init__(

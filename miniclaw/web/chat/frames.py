@@ -52,11 +52,9 @@ class BadFrameError(ValueError):
 
 
 class OldMessage(Struct, frozen=True, omit_defaults=True):
-    """A message of the history.
+    """A message of the history; `index` is its place in the session, from 0.
 
-    Attributes:
-        index: Its place in the session; the first one is 0.
-        id: The channel's own id, if a person sent it and it has one.
+    `id` is the channel's own, if a person sent the message and it has one.
     """
 
     index: int
@@ -71,8 +69,7 @@ class OldMessage(Struct, frozen=True, omit_defaults=True):
 class HelloFrame(Struct, frozen=True, tag="hello"):
     """The first frame to a client: its chat, the latest messages, and the messages and answer under way.
 
-    Attributes:
-        waiting: Messages that are not answered yet; the first one may be among `messages`.
+    The first of the messages that wait for an answer may be among `messages`.
     """
 
     chat: str
@@ -94,8 +91,7 @@ class HistoryPage(Struct, frozen=True, tag="history"):
 class ErrorFrame(Struct, frozen=True, omit_defaults=True, tag="error"):
     """To a client: one of its frames was refused, or the history cannot be read.
 
-    Attributes:
-        id: The message that was refused for good, so that it is not sent again.
+    With an `id`, the message of that id was refused for good, and is not to be sent again.
     """
 
     detail: str
@@ -110,11 +106,7 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 def decode_frame(text: str) -> ClientFrame:
-    """Return the frame that a client sent.
-
-    Raises:
-        BadFrameError: The text is no frame.
-    """
+    """Return the frame that a client sent; raises `BadFrameError` if the text is no frame."""
     try:
         return _decoder.decode(text)
     except msgspec.ValidationError as error:

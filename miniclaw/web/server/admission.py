@@ -103,8 +103,7 @@ class Admission:
 class BoundedListener(trio.abc.Listener[BoundedStream]):
     """A listener that returns admitted connections only; the others are answered with status 503 and closed.
 
-    Args:
-        admission: The count of connections. The caller of `accept` has to call `released` when the stream has ended.
+    The caller of `accept` has to call `released` when the stream has ended.
     """
 
     def __init__(self, listener: trio.SocketListener, admission: Admission, limits: Limits) -> None:

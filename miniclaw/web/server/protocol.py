@@ -39,11 +39,7 @@ class RefusedRequestError(Exception):
 
 
 class ConnectionContext(WorkerContext):
-    """hypercorn's view of the server, for one connection.
-
-    Args:
-        terminated: Set when the server stops.
-    """
+    """hypercorn's view of the server, for one connection; `terminated` is set when the server stops."""
 
     def __init__(self, terminated: EventWrapper, stream: BoundedStream) -> None:
         super().__init__(None)

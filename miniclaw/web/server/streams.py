@@ -40,11 +40,7 @@ class BoundedStream(trio.abc.HalfCloseableStream):
         self._ended = trio.Event()  # set when the client sends nothing more
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send data in pieces, each with a deadline.
-
-        Raises:
-            trio.BrokenResourceError: The client did not take a piece in time, or is gone.
-        """
+        """Send data in pieces; raise `trio.BrokenResourceError` if the client is gone or takes no piece in time."""
         if self.closed.is_set():
             raise trio.BrokenResourceError("the client was cut")
         rest = memoryview(data)
