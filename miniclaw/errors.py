@@ -313,7 +313,7 @@ class GatewayStalledError(GatewayError):
     def __init__(self, pid: int | None, *, sent: bool = False) -> None:
         self.pid = pid
         who, hint = ("", "") if pid is None else (f" (process {pid})", f" `kill -CONT {pid}` continues a stopped one.")
-        late = " It may still do what it was asked for; `miniclaw history` tells." if sent else ""
+        late = " It may still carry out the order; `miniclaw history` shows the outcome." if sent else ""
         super().__init__(f"The gateway{who} does not answer; is it stopped?{hint}{late}")
 
 

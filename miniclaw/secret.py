@@ -183,6 +183,6 @@ def read_private(path: Path, key: str | None = None, *, made_here: bool = False)
 def _check(text: str, path: Path | None, what: str, key: str) -> Secret:
     text = text.strip()
     if not _SECRET.fullmatch(text):
-        problem = f"what is there is no {what}: 1 to {MAX_SECRET_CHARS} visible ASCII characters"
+        problem = f"it is no {what}: 1 to {MAX_SECRET_CHARS} visible ASCII characters"
         raise ConfigError(path, problem, key=key)
     return Secret(text)

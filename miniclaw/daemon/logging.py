@@ -56,12 +56,12 @@ class _Logger:
     debug = info = warning = error = critical = write
 
 
-def configure_logging(level: LogLevel, format: LogFormat) -> None:  # noqa: A002 - the configuration's word
-    """Set up logging for the process. The format ``auto`` is ``console`` on a terminal and ``json`` elsewhere."""
-    if format == "auto":
-        format = "console" if sys.stderr.isatty() else "json"  # noqa: A001 - as above
+def configure_logging(level: LogLevel, form: LogFormat) -> None:
+    """Set up logging for the process. The form ``auto`` is ``console`` on a terminal and ``json`` elsewhere."""
+    if form == "auto":
+        form = "console" if sys.stderr.isatty() else "json"
     renderer: list[Any]
-    if format == "json":
+    if form == "json":
         renderer = [_escape(encodable), structlog.processors.JSONRenderer(_json)]
     else:
         renderer = [

@@ -103,14 +103,14 @@ def test_client_reaches_a_socket_whose_path_is_too_long(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (b"", "the gateway ended before it had answered; `miniclaw history` tells what was done until then"),
+        (b"", "the gateway ended before it had answered; `miniclaw history` shows what it removed until then"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{", "the gateway ended before it had answered"),
         (b"SSH-2.0\r\n", "the gateway ended before it had answered"),
         (http(200, "{}"), "has another version of miniclaw than this command (its API is none that this command knows"),
         (http(200, "{}", "miniclaw-api: 2"), "(its API is version 2, not version 1); restart it"),
         (http(404, "Not Found"), "has another version of miniclaw"),
-        (http(200, "[]", OURS), "what the gateway answers is not understood"),
-        (http(200, "\x00", OURS), "what the gateway answers is not understood"),
+        (http(200, "[]", OURS), "the answer of the gateway is not understood"),
+        (http(200, "\x00", OURS), "the answer of the gateway is not understood"),
         (http(500, "oops"), "the gateway refuses: it answers 500, and does not say why"),
         (http(429, '{"title":"","status":429,"detail":"too many"}'), "the gateway refuses: too many"),
     ],
@@ -160,7 +160,7 @@ def test_client_of_a_silent_gateway_says_what_may_still_happen(tmp_path: Path, c
     ask = partial(trio.run, RemoteOperations(client).delete, ["web_a"]) if call == "delete" else client.config
     with answering(tmp_path, b"", stays=True), pytest.raises(GatewayStalledError) as caught:
         ask()
-    assert ("It may still do what it was asked for" in str(caught.value)) == (call == "delete")
+    assert ("It may still carry out the order" in str(caught.value)) == (call == "delete")
 
 
 def test_client_raises_again_what_the_gateway_tells(tmp_path: Path) -> None:

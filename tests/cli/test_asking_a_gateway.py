@@ -198,7 +198,7 @@ def test_gateway_killed_in_the_middle_is_told_in_a_sentence(program: Program, co
     assert (result.code, result.out) == (1, "")
     assert result.err == (
         f"miniclaw: {program.home / 'workspace' / 'gateway.sock'}: the gateway ended before it had answered; "
-        "`miniclaw history` tells what was done until then\n"
+        "`miniclaw history` shows what it removed until then\n"
     )
     assert program.run("sessions", *command, "--yes").code == 0
     assert program.files() == set()

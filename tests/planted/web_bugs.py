@@ -24,7 +24,7 @@ WEB_BUGS: Final = (
     ),
     bug_of_one(
         "open path opens everything", "a websocket is opened without a token", SECURITY,
-        'scope["type"] == "http" and scope["path"] in self._open_paths', 'scope["path"] in self._open_paths',
+        'scope["type"] == "http" and scope["path"] in open_paths', 'scope["path"] in open_paths',
         "web/test_token.py",
     ),
     bug_of_one(

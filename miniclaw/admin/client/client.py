@@ -148,11 +148,11 @@ class GatewayClient:
         return GatewayError(f"the gateway refuses: {problem.detail}")
 
     def _ended(self) -> GatewayError:
-        told = "the gateway ended before it had answered; `miniclaw history` tells what was done until then"
+        told = "the gateway ended before it had answered; `miniclaw history` shows what it removed until then"
         return GatewayError(f"{self.path}: {told}")
 
     def _not_understood(self, error: Exception) -> GatewayError:
-        return GatewayError(f"{self.path}: what the gateway answers is not understood: {error}")
+        return GatewayError(f"{self.path}: the answer of the gateway is not understood: {error}")
 
     def _of_another_version(self, version: str | None) -> GatewayError:
         theirs = "none that this command knows" if version is None else f"version {version}"

@@ -126,7 +126,7 @@ class RemoteOperations(_Remote):
         """Move a session to another chat, as `SessionOperations.move`."""
         await self._ask("POST", f"/sessions/{_quoted(session_id)}/move", Moved, MoveOrder(target_id))
 
-    async def cleanup(self, *, confirmed: bool = False, on_progress: OnProgress | None = None) -> CleanupResult:  # noqa: ARG002
+    async def cleanup(self, *, confirmed: bool = False, on_progress: OnProgress | None = None) -> CleanupResult:  # noqa: ARG002 - as `SessionOperations`
         """Run a cleanup, as `SessionOperations.cleanup`, but without calls of `on_progress`."""
         return await self._ask("POST", "/cleanup/run", CleanupResult, CleanupOrder(confirmed))
 

@@ -38,15 +38,17 @@ def session_families(manager: SessionManager) -> Iterator[Metric]:
     """Yield the metrics of the sessions in memory, and of saving them."""
     saves = manager.stats.saves
     yield gauge("sessions_live", "Sessions in memory.", manager.live_sessions())
-    yield gauge("sessions_live_bytes", "What the sessions in memory take, about.", manager.live_bytes())
+    yield gauge("sessions_live_bytes", "Memory that the sessions in memory take, approximately.", manager.live_bytes())
     yield gauge("sessions_dirty", "Sessions with changes that are not saved.", len(manager.dirty_sessions()))
     yield counter("session_saves", "Saves of a session that are durable.", saves.saved)
     yield counter("session_save_failures", "Saves of a session that failed.", saves.failed)
     yield gauge(
-        "autosave_failing_ticks", "Autosaves in a row, up to now, that have not saved everything.", saves.failing_ticks
+        "autosave_failing_ticks",
+        "Latest consecutive autosaves that have not saved everything.",
+        saves.failing_ticks,
     )
     if (age := saves.last_save_age()) is not None:
-        yield gauge("last_save_age_seconds", "For how long no session has been saved.", age)
+        yield gauge("last_save_age_seconds", "Seconds since a session was last saved.", age)
     if saves.last_saved_at is not None:
         yield timestamp("last_save_timestamp_seconds", "When a session was last saved.", saves.last_saved_at)
     in_place = saves.misplaced is None
@@ -59,12 +61,12 @@ def disk_families(measured: Measured | None) -> Iterator[Metric]:
     """Yield the metrics of the disk usage, as far as it is measured."""
     usage = measured.usage if measured is not None else None
     is_ok = usage is not None and not usage.problems
-    yield gauge("disk_scan_ok", "1 if the last look at the files could list all of them, else 0.", is_ok)
+    yield gauge("disk_scan_ok", "1 if the last listing of the files was complete, else 0.", is_ok)
     if measured is None or usage is None:
         return
-    yield gauge("disk_scan_age_seconds", "How old the numbers about the disk are.", measured.age_seconds())
+    yield gauge("disk_scan_age_seconds", "Age of the last listing of the files.", measured.age_seconds())
     took = measured.duration_seconds
-    yield gauge("disk_scan_duration_seconds", "How long the last look at the files took.", took)
+    yield gauge("disk_scan_duration_seconds", "Duration of the last listing of the files.", took)
     yield from _files("session_files", "session_bytes", "Session files on the disk", usage.sessions)
     yield from _files("trash_files", "trash_bytes", "Entries of the trash", usage.trash)
     yield from _files("quarantine_files", "quarantine_bytes", "Files in quarantine", usage.quarantine)
@@ -74,32 +76,30 @@ def disk_families(measured: Measured | None) -> Iterator[Metric]:
 
 def _files(count_name: str, bytes_name: str, what: str, count: FileTally | None) -> Iterator[Metric]:
     if count is not None:
-        yield gauge(count_name, f"{what}, as of the last look.", count.files)
-        yield gauge(bytes_name, f"{what}: their sizes, as of the last look.", count.bytes)
+        yield gauge(count_name, f"{what}, as of the last listing.", count.files)
+        yield gauge(bytes_name, f"{what}: their sizes, as of the last listing.", count.bytes)
 
 
 def cleanup_families(runtime: SessionRuntime) -> Iterator[Metric]:
     """Yield the metrics of the cleanup, of all removals, and of the hooks of an embedding program."""
     stats, service = runtime.manager.stats.cleanups, runtime.cleanup_service
     failures = {"clock": runtime.time.failures, "on_announced": service.failures}
-    yield counters("hook_failures", "Calls of code of the program that raised, by what was called.", "hook", failures)
-    yield counters("cleanup_runs", "Cleanups that ended, by how.", "outcome", stats.runs)
-    yield counters("sessions_removed", "Sessions that were removed, by the rule or the deed.", "reason", stats.removed)
-    yield counters(
-        "leftovers_removed", "Files beside the sessions that were removed, by their kind.", "kind", stats.leftovers
-    )
-    yield counter("freed_bytes", "Bytes that the disk got back by all removals.", stats.bytes_freed)
+    yield counters("hook_failures", "Calls of the embedding program's code that raised, by hook.", "hook", failures)
+    yield counters("cleanup_runs", "Cleanups that ended, by outcome.", "outcome", stats.runs)
+    yield counters("sessions_removed", "Sessions that were removed, by reason.", "reason", stats.removed)
+    yield counters("leftovers_removed", "Leftovers that were removed, by kind.", "kind", stats.leftovers)
+    yield counter("freed_bytes", "Bytes that all removals have freed.", stats.bytes_freed)
     if stats.last_run_at is not None:
         yield timestamp("cleanup_last_run_timestamp_seconds", "When the last cleanup ended.", stats.last_run_at)
         took = stats.last_duration_seconds
-        yield gauge("cleanup_last_run_duration_seconds", "How long the last cleanup took.", took)
+        yield gauge("cleanup_last_run_duration_seconds", "Duration of the last cleanup.", took)
         scanned = stats.last_scanned
-        yield gauge("cleanup_last_run_scanned_files", "Session files that the last cleanup looked at.", scanned)
+        yield gauge("cleanup_last_run_scanned_files", "Session files that the last cleanup scanned.", scanned)
         meaning = "Files that the last cleanup left alone because they are no sessions it can judge, by their kind."
         yield gauges("cleanup_last_run_problem_files", meaning, "kind", stats.problems)
     if service.next_run_at is not None:
         yield timestamp("cleanup_next_run_timestamp_seconds", "When the next cleanup is due.", service.next_run_at)
-    yield gauge("sessions_due", "Sessions that go soon if nobody uses them, as of the last cleanup.", service.due)
+    yield gauge("sessions_due", "Sessions that expire soon unless they are used, as of the last cleanup.", service.due)
     announced = {"expected": service.announced_in_time, "unexpected": service.announced_late}
     yield counters(
         "sessions_announced", "Sessions that were announced: in time, or after they had expired.", "kind", announced
@@ -107,19 +107,19 @@ def cleanup_families(runtime: SessionRuntime) -> Iterator[Metric]:
     yield gauge(
         "cleanup_held", "1 if the guard against mass removal held the last cleanup, else 0.", bool(service.held)
     )
-    yield gauge("clock_behind", "1 if the wall clock is behind what was known before, else 0.", service.is_behind)
+    yield gauge("clock_behind", "1 if the wall clock is behind an earlier reading, else 0.", service.is_behind)
 
 
 def turn_families(turns: TurnStats, inbox: Inbox) -> Iterator[Metric]:
     """Yield the metrics of the messages and the model."""
     yield gauge("inbox_messages", "Messages that wait to be answered.", inbox.waiting())
     yield gauge("turns_in_flight", "Messages that are being answered.", turns.in_flight)
-    meaning = "Messages that were dealt with, by channel and how that ended."
+    meaning = "Messages that were processed, by channel and outcome."
     yield counters("turns", meaning, "channel outcome", turns.turns)
     yield histogram("turn_duration_seconds", "From taking a message to sending its whole answer.", turns.duration)
     first = turns.first_token
     yield histogram("turn_first_token_seconds", "From taking a message to the first piece of its answer.", first)
-    yield counters("model_errors", "Questions that the model did not answer, by why.", "kind", turns.model_errors)
+    yield counters("model_errors", "Requests that the model did not answer, by error.", "kind", turns.model_errors)
 
 
 def channel_families(ports: Collection[Port]) -> Iterator[Metric]:
@@ -127,13 +127,13 @@ def channel_families(ports: Collection[Port]) -> Iterator[Metric]:
     up = {port.name: port.phase == "running" for port in ports}
     yield gauges("channel_up", "1 if the channel accepts messages, else 0.", "channel", up)
     failures = {(port.name, str(call)): count for port in ports for call, count in port.failures.items()}
-    meaning = "Calls of a channel that it has failed, by channel and method."
+    meaning = "Calls of a channel that have failed, by channel and method."
     yield counters("channel_failures", meaning, "channel call", failures)
 
 
 def loop_families(lag: LoopLag) -> Iterator[Metric]:
     """Yield the metrics of the event loop."""
-    yield histogram("event_loop_lag_seconds", "How late the event loop wakes a task.", lag.seconds)
+    yield histogram("event_loop_lag_seconds", "Delay with which the event loop wakes a task.", lag.seconds)
     if (worst := lag.worst_recent()) is not None:
         yield gauge("event_loop_lag_max_seconds", "The longest such delay of the last minute.", worst)
 
@@ -147,7 +147,7 @@ def health_families(health: Health) -> Iterator[Metric]:
     phases = {phase: health.phase == phase for phase in get_args(Phase)}
     yield gauges("phase", "1 for the phase that the gateway is in, else 0.", "phase", phases)
     versions = {"version": VERSION, "python": platform.python_version(), "trio": trio.__version__}
-    yield InfoMetricFamily(f"{PREFIX}build", "What runs here.", value=versions)
+    yield InfoMetricFamily(f"{PREFIX}build", "Versions of the running program.", value=versions)
 
 
 # Constructors -------------------------------------------------------------------------------------------------
