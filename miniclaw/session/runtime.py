@@ -278,10 +278,8 @@ async def _running_services(runtime: SessionRuntime) -> AsyncIterator[None]:
     # The nursery is an internal detail: an error of the block is raised as itself, not in its group.
     error_of_block: BaseException | None = None
     async with trio.open_nursery() as nursery:
-        ended = []
-        for service in services:
-            event = trio.Event()
-            ended.append(event)
+        ended = [trio.Event() for _ in services]
+        for service, event in zip(services, ended, strict=True):
             await nursery.start(partial(_run_service, service, event))
         try:
             yield

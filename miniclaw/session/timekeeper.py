@@ -204,9 +204,10 @@ INODES_CHANGE: Final = (
 
 
 async def open_time(store: FileSessionStore, clock: Clock | Now | None, policy: RetentionPolicy) -> Timekeeper:
-    """Return the timekeeper of a program that owns a store, with the state stored there; None: this machine's clocks.
+    """Return the timekeeper of a program that owns a store, with the state stored there.
 
-    The store's directory gets the clock, and an indication if inodes do not last.
+    Without `clock` it reads the clocks of this machine. The store's directory gets the clock, and an indication if
+    inodes do not last.
     """
     clock = SystemClock() if clock is None else as_clock(clock)
     time = Timekeeper(store.state, clock, longest_kept(policy), store=store)

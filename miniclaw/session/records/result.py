@@ -140,18 +140,18 @@ class Progress:
 
     def result(self, *, interrupted: bool = False, held: bool = False, seconds: float = 0.0) -> CleanupResult:
         """Return the counts."""
-        plan, outcomes = self.plan, self._outcomes
+        plan, outcomes, problems = self.plan, self._outcomes, Counter(each.kind for each in self.plan.problems)
         return CleanupResult(
             sessions_scanned=plan.sessions_scanned,
             sessions_deleted=len(self._removed),
             bytes_freed=self._freed(),
             kept_active=plan.in_use + outcomes["active"] + outcomes["kept"],
             future=len(plan.future),
-            unreadable=plan.problem_count("unreadable") + outcomes["unreadable"],
-            corrupt=plan.problem_count("corrupt") + outcomes["corrupt"],
-            mismatched=plan.problem_count("mismatched"),
-            conflicts=plan.problem_count("conflict"),
-            foreign=plan.problem_count("foreign"),
+            unreadable=problems["unreadable"] + outcomes["unreadable"],
+            corrupt=problems["corrupt"] + outcomes["corrupt"],
+            mismatched=problems["mismatched"],
+            conflicts=problems["conflict"],
+            foreign=problems["foreign"],
             failed=outcomes["failed"] + outcomes["unsynced"] + outcomes["unanswered"],
             pending=outcomes["pending"],
             pinned=plan.pinned,
@@ -204,12 +204,7 @@ def plan_event(
         reasons=tally_by(Tally, ((row.reason, row.session.size) for row in sessions)),
         sessions_scanned=plan.sessions_scanned,
         because=because,
-        sessions=[
-            HistorySession(
-                row.session.header.session_id, row.session.header.last_accessed, row.session.size, row.reason
-            )
-            for row in sessions
-        ],
+        sessions=[_session(row) for row in sessions],
         leftovers=tally_by(FileTally, ((leftover.kind, leftover.size) for leftover in files)),
         announced=announced,
         goes_at=goes_at,
