@@ -251,7 +251,7 @@ def test_remove_of_a_legacy_file_that_is_written_again_leaves_it(
     """An earlier implementation that is still running keeps its file."""
     lay(directory.path / LEGACY, b"new", mtime=NOW)
     (removal,) = remove_leftovers(directory, [laid[3]], trash=None)
-    assert (removal.outcome, removal.reason) == ("failed", "somebody has written to it since")
+    assert (removal.outcome, removal.reason) == ("failed", "another program has changed it since")
     assert (directory.path / LEGACY).read_bytes() == b"new"
 
 

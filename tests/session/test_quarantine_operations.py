@@ -371,7 +371,7 @@ async def test_manager_alone_does_not_take_a_damaged_file_for_a_session(desk: De
     """What lay in quarantine has no place among the sessions, whoever asks for it."""
     lay(desk, "web_1.json", session("web_1", desk.clock.now))
     (done,) = await desk.do.quarantine.delete(["web_1"])
-    with pytest.raises(CorruptTrashError, match="lay in quarantine"):
+    with pytest.raises(CorruptTrashError, match="a file from quarantine"):
         await desk.manager.restore_session(done.entry_id)
     assert desk.left() == ["telegram_1", "telegram_2"]
 

@@ -268,7 +268,7 @@ def test_remove_put_back_refused_says_where(directory: SessionDirectory, fs: Fau
     fs.fail("link", errno.EIO)
     removal = remove_one(directory)
     assert removal.outcome == "failed"
-    assert "it lies at" in removal.reason
+    assert "it is at" in removal.reason
     fs.clear()
     assert StagingArea(directory).recover().put_back == 1
     assert path.exists()
@@ -282,7 +282,7 @@ def test_remove_unlink_and_put_back_refused_says_where(directory: SessionDirecto
     removal = remove_one(directory)
     assert removal.outcome == "failed"
     assert "could not remove it" in removal.reason
-    assert "it lies at" in removal.reason
+    assert "it is at" in removal.reason
 
 
 def test_remove_consent_fails_everything_is_put_back(directory: SessionDirectory) -> None:

@@ -53,14 +53,14 @@ class SessionSaver:
         """Log once that the sessions directory has left its path, and once that it is back."""
         place = await self._store.check_place()
         problem = place.problem
-        told, self._stats.misplaced = self._stats.misplaced, problem
+        before, self._stats.misplaced = self._stats.misplaced, problem
         self._stats.lost_to = place.lost_to
-        if problem != told and problem:
+        if problem != before and problem:
             log.error(
                 "Sessions directory is no longer in its place; sessions are saved where it is now",
                 path=str(self._store.directory.path), problem=problem,
             )  # fmt: skip
-        elif problem != told:
+        elif problem != before:
             log.info("Sessions directory is in its place again", path=str(self._store.directory.path))
 
     async def _save_in_turn(self, session_id: str, outcomes: dict[str, bool]) -> None:

@@ -243,8 +243,8 @@ class QuarantineOperations(Acts):
         named = ", ".join(printable(file_id) for file_id, _ in files[:_NAMED])
         more = f" and {len(files) - _NAMED:,} more" if len(files) > _NAMED else ""
         tally = FileTally(len(files), sum(size for _, size in files))
-        told = self._event(event, freed=max(0, freed), leftovers={"quarantined": tally}, because=named + more)
-        await self._tell(told)
+        receipt = self._event(event, freed=max(0, freed), leftovers={"quarantined": tally}, because=named + more)
+        await self._tell(receipt)
 
     def _path(self, file_id: str) -> Path:
         return self._store.directory.path / QUARANTINE_NAME / file_id

@@ -208,7 +208,7 @@ def _move(directory: SessionDirectory, leftover: Leftover) -> LeftoverRemoval:
         status = directory.fs.stat(leftover.key, dir_fd=directory.fd)
         problem = why_no_session_file(status.st_mode)
         if problem is None and modified_at(status) != leftover.since:
-            problem = "somebody has written to it since"
+            problem = "another program has changed it since"
         if problem is not None:
             return LeftoverRemoval(leftover, "failed", reason=problem)
         quarantine(directory, leftover.key)

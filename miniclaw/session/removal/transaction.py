@@ -255,7 +255,7 @@ class _Batch:
             put_back(self._directory, key, dir_fd=self._fd)
         except (OSError, StoreError) as error:
             where = self._path / key
-            return Removal(key, "failed", reason=f"could not put it back, it lies at {where}: {error}")
+            return Removal(key, "failed", reason=f"could not put it back, it is at {where}: {error}")
         self._put_back.append(key)
         if isinstance(row, ProblemFile) and row.kind == "mismatched" and names.own_name_of_bare(key) is not None:
             return Removal(key, "vanished")  # an earlier name counts only for a file with the session in it
@@ -306,7 +306,7 @@ class _Batch:
         try:
             put_back(self._directory, key, dir_fd=self._fd)
         except (OSError, StoreError) as again:
-            reason += f"; could not put it back, it lies at {self._path / key}: {again}"
+            reason += f"; could not put it back, it is at {self._path / key}: {again}"
             self._astray.add(key)
             if copy := self._copies.prepared.get(key):
                 reason += f"; a copy is in the trash, as {copy.entry_id}"

@@ -116,7 +116,7 @@ def _line(members: _Members) -> EntryLine:
     except RecursionError as error:
         raise ValueError("its line is nested too deeply") from error
     except ValueError as error:  # UnicodeDecodeError is one
-        raise ValueError(f"its line says nothing of a session: {error}") from error
+        raise ValueError(f"its line describes no session: {error}") from error
 
 
 class _Members:
