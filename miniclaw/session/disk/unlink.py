@@ -18,7 +18,7 @@ Unlinked: TypeAlias = tuple[Literal["removed", "vanished", "failed"], int, str]
 
 def unlink_all(
     fs: OsCalls,
-    folder: AbstractContextManager[int],
+    folder: Callable[[], AbstractContextManager[int]],
     path: Path,
     names: Sequence[str],
     unlink: Callable[[int, str], int],
@@ -27,7 +27,7 @@ def unlink_all(
 
     Args:
         fs: The system calls.
-        folder: Opens the folder.
+        folder: Opens the folder for a block.
         path: The folder, for messages.
         names: The files.
         unlink: Unlinks one file in the open folder and returns the bytes freed; with an `OSError` or a `StoreError`,
@@ -41,7 +41,7 @@ def unlink_all(
     if not names:
         return []
     try:
-        with folder as fd:
+        with folder() as fd:
             done = [_unlink(unlink, fd, name) for name in names]
             try:
                 sync_directory(fs, fd)

@@ -256,7 +256,7 @@ class FileSessionStore:
         """
         entry = await self.find_entry(text)
         if entry.from_quarantine:
-            raise CorruptTrashError(self.trash.path_of(entry.id), "it is a file from quarantine, and returns only there")
+            raise CorruptTrashError(self.trash.path_of(entry.id), "it is a file from quarantine and returns only there")
         if entry.session_id is None:
             raise CorruptTrashError(self.trash.path_of(entry.id), entry.problem)
         return entry.session_id, entry.id

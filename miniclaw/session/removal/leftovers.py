@@ -15,6 +15,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, TypeAlias
 
 from miniclaw.errors import SessionFileError, StoreError, StoreIOError
@@ -195,7 +196,7 @@ def _unlink_temporary(directory: SessionDirectory, leftovers: list[Leftover]) ->
             raise StoreError(NOT_OURS)
         return unlink_file(directory.fs, name, dir_fd=folder)
 
-    work = opened(directory.fs, WORK_NAME, DIRECTORY_FLAGS, dir_fd=directory.fd)
+    work = partial(opened, directory.fs, WORK_NAME, DIRECTORY_FLAGS, dir_fd=directory.fd)
     names = [leftover.key for leftover in leftovers]
     done = unlink_all(directory.fs, work, directory.path / WORK_NAME, names, unlink)
     return [LeftoverRemoval(leftover, *each) for leftover, each in zip(leftovers, done, strict=True)]

@@ -57,7 +57,7 @@ def remove_quarantined(
     """
     batch = _Batch(directory, leftovers, TrashCopies(trash, order))
     path = directory.path / QUARANTINE_NAME
-    done = unlink_all(directory.fs, batch.opened(), path, [leftover.key for leftover in leftovers], batch.unlink)
+    done = unlink_all(directory.fs, batch.opened, path, [leftover.key for leftover in leftovers], batch.unlink)
     return [
         LeftoverRemoval(leftover, *each, "" if each[0] == "vanished" else batch.entry_id(leftover.key))
         for leftover, each in zip(leftovers, done, strict=True)

@@ -17,6 +17,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -287,7 +288,7 @@ class Trash:
             One removal for each id, in order. A file that is not an entry of ours is not touched.
         """
         ids = [entry_id.removesuffix(SUFFIX) for entry_id in entry_ids]
-        done = unlink_all(self._fs, self._folder.opened(to_change=True), self.path, ids, self._unlink)
+        done = unlink_all(self._fs, partial(self._folder.opened, to_change=True), self.path, ids, self._unlink)
         return [TrashRemoval(entry_id, *each) for entry_id, each in zip(ids, done, strict=True)]
 
     def _unlink(self, folder: int, entry_id: str) -> int:
