@@ -156,12 +156,9 @@ class Timekeeper:
             self._is_saved = False
 
     async def remember(self, notice: Notice, run: LastRun | None, *, held: str) -> None:
-        """Store a run; log a failure as an ERROR: due sessions are then announced anew after the next start.
+        """Store a run with its announcements; without a `run` it was not completed, without `held` it was not held.
 
-        Args:
-            notice: The notice of the run, with its announcements.
-            run: The run; None: it was not completed.
-            held: The reason why the guard held it; empty if it was not held.
+        A failure is logged as an ERROR: due sessions are then announced anew after the next start.
         """
         if run is None and self.state.last_run is None:
             return  # no run to store the rules with; without them, a tightened rule could not be detected later

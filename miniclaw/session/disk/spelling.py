@@ -5,7 +5,8 @@ casefold, some mounts of containers) finds ``web_bob.json`` as ``web_Bob.json``;
 (macOS) behaves likewise. Our own names differ in more than case and normal form, but the names of earlier
 implementations do not. A file that is found under one name and listed under another one belongs to another session.
 
-The listing is read only if a name is found, and is found in another spelling as well.
+The listing is read only if a name is found, and is found in another spelling as well. A lookup or listing that fails is
+an `OSError`.
 """
 
 from __future__ import annotations
@@ -22,32 +23,20 @@ NO_SUCH_NAME: Final = frozenset({errno.ENOENT, errno.ENAMETOOLONG, errno.EILSEQ,
 
 
 def is_spelled(fs: OsCalls, dir_fd: int, name: str) -> bool | None:
-    """Return whether a directory spells a name exactly so; None if it finds no file by it.
-
-    Raises:
-        OSError: The lookup failed.
-    """
+    """Return whether a directory spells a name exactly so; None if it finds no file by it."""
     if not _is_found(fs, dir_fd, name):
         return None
     return tells_apart(fs, dir_fd, name) or name in spellings(fs, dir_fd, name)
 
 
 def tells_apart(fs: OsCalls, dir_fd: int, name: str) -> bool:
-    """Return whether a directory finds no file by the other spellings of a name by which it finds one.
-
-    Raises:
-        OSError: The lookup failed.
-    """
+    """Return whether a directory finds no file by the other spellings of a name by which it finds one."""
     others = [name.swapcase(), *names.normal_forms(name)]
     return not any(other != name and _is_found(fs, dir_fd, other) for other in others)
 
 
 def spellings(fs: OsCalls, dir_fd: int, name: str) -> list[str]:
-    """Return the names in a directory that differ from this one in case and normal form at most.
-
-    Raises:
-        OSError: The directory cannot be listed.
-    """
+    """Return the names in a directory that differ from this one in case and normal form at most."""
     folded = fold(name)
     with opened(fs, ".", DIRECTORY_FLAGS, dir_fd=dir_fd) as fd, fs.scandir(fd) as entries:
         return [entry.name for entry in entries if fold(entry.name) == folded]

@@ -11,11 +11,7 @@ MAX_INTERVAL_SECONDS: Final = 100 * 365 * 24 * 60 * 60
 
 
 def check_interval(seconds: float) -> None:
-    """Check the time between two turns.
-
-    Raises:
-        ValueError: It is not positive, or longer than a hundred years.
-    """
+    """Raise `ValueError` unless the time between two turns is positive, and at most a hundred years."""
     if not (isfinite(seconds) and 0 < seconds <= MAX_INTERVAL_SECONDS):
         raise ValueError(f"interval_seconds is positive and at most {MAX_INTERVAL_SECONDS}, not {seconds}")
 

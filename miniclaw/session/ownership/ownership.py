@@ -133,8 +133,7 @@ class Ownership:
     def check(self) -> str | None:
         """Compare `.lock` with the owner's descriptor, and act by the table in this module's docstring.
 
-        Returns:
-            The process to which ownership is lost; None: it is not lost.
+        Return the process to which ownership is lost; None: it is not lost.
         """
         with self._one_at_a_time:
             if self._lost_to is None and self._file_lock != _NOT_LOCKED:

@@ -32,10 +32,6 @@ class OpeningProcess:
         return os.getpid() == self.pid
 
     def check(self) -> None:
-        """Raise in a forked child, in which a call would wait for threads that do not exist.
-
-        Raises:
-            ForkedRuntimeError: This is a forked child.
-        """
+        """Raise `ForkedRuntimeError` in a forked child, in which a call would wait for threads that do not exist."""
         if not self.is_this_one:
             raise ForkedRuntimeError(self.pid)

@@ -33,13 +33,9 @@ class Moment(Struct, frozen=True):
     held: str = ""
 
     def notice(self, policy: RetentionPolicy, interval: timedelta | None, *, waits: bool, on: bool = True) -> Notice:
-        """Return the notice for a run at this moment.
+        """Return the notice for a run at this moment; without an `interval` there are no scheduled runs.
 
-        Args:
-            policy: The rules.
-            interval: Time between two runs; None: there are no scheduled runs.
-            waits: True if the run deletes only sessions and files that were announced.
-            on: True if the daily runs do so.
+        With `waits` the run deletes only sessions and files that were announced; with `on` the daily runs do so.
         """
         rules = Rules(
             DAILY if interval is None else interval, policy.ttl, dict(policy.ttl_by_channel), policy.quarantine_for,
