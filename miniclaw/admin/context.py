@@ -18,7 +18,7 @@ from miniclaw.session.records.moment import Moment
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.session.threads import run_in_thread
-from miniclaw.workspace.reader import FixedPlace, Progress, notice_at
+from miniclaw.workspace.workspace import FixedPlace, Progress, notice_at
 
 T = TypeVar("T")
 

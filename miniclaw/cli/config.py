@@ -79,7 +79,7 @@ def check(settings: Settings, file: Path | None, as_json: bool) -> None:
 
     from miniclaw.config import differences, show_config  # noqa: PLC0415 - likewise
     from miniclaw.workspace.channels import channel_warnings  # noqa: PLC0415 - start-up time
-    from miniclaw.workspace.reader import sessions_opened  # noqa: PLC0415 - likewise
+    from miniclaw.workspace.workspace import sessions_opened  # noqa: PLC0415 - likewise
 
     with sessions_opened(settings) as directory:
         warnings += channel_warnings(found.session, directory)

@@ -14,7 +14,7 @@ from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.timeline import Ages
 from miniclaw.workspace.plan_json import shown_plan, shown_problem
-from miniclaw.workspace.reader import Outlook
+from miniclaw.workspace.workspace import Outlook
 
 CONFIRM: Final = "miniclaw sessions cleanup --confirm"
 

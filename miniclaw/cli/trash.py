@@ -24,7 +24,7 @@ from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.trash.entries import TrashEntry
 from miniclaw.session.trash.trash import Trash
 from miniclaw.workspace.plan_json import shown_entry
-from miniclaw.workspace.reader import sessions_opened
+from miniclaw.workspace.workspace import sessions_opened
 
 
 @click.group()

@@ -21,8 +21,8 @@ from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.policy import Reason
 from miniclaw.session.trash.entries import TrashEntry
 from miniclaw.session.types import AwareDatetime
-from miniclaw.workspace.reader import Outlook
 from miniclaw.workspace.rows import SessionRow, shown
+from miniclaw.workspace.workspace import Outlook
 
 PLAN_VERSION: Final = 2
 """Version of a plan's JSON, raised when a field changes its meaning or is removed."""

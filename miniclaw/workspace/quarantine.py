@@ -17,13 +17,13 @@ from miniclaw.session.removal.quarantine_removal import leftover_of
 from miniclaw.session.retention.leftover_rules import foresee
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.types import AwareDatetime
-from miniclaw.workspace.reader import Timetable, find_timetable, notice_at, sessions_opened
+from miniclaw.workspace.workspace import Timetable, find_timetable, notice_at, sessions_opened
 
 if TYPE_CHECKING:
     from miniclaw.session.entries import QuarantinedFile
     from miniclaw.session.files.directory import SessionDirectory
     from miniclaw.session.records.moment import Moment
-    from miniclaw.workspace.reader import Place
+    from miniclaw.workspace.workspace import Place
 
 MOST_SHOWN: Final = 1024 * 1024
 """Most bytes that are shown of a file without a usable session, inclusive."""

@@ -13,11 +13,11 @@ from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.retention.policy import PlanRow, Reason, RetentionPolicy, plan_retention
 from miniclaw.session.types import AwareDatetime
-from miniclaw.workspace.reader import find_leftovers
+from miniclaw.workspace.workspace import find_leftovers
 
 if TYPE_CHECKING:
     from miniclaw.session.retention.notice import Notice
-    from miniclaw.workspace.reader import Place
+    from miniclaw.workspace.workspace import Place
 
 
 def judge(

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from msgspec import Struct
 
 from miniclaw.session.retention.policy import PlanRow
-from miniclaw.workspace.reader import Listing, Progress, find_leftovers, list_directory, sessions_opened
 from miniclaw.workspace.rows import judge
+from miniclaw.workspace.workspace import Listing, Progress, find_leftovers, list_directory, sessions_opened
 
 if TYPE_CHECKING:
     from miniclaw.session.retention.forecast import Forecast
     from miniclaw.session.retention.notice import Notice
-    from miniclaw.workspace.reader import Place
+    from miniclaw.workspace.workspace import Place
 
 Order: TypeAlias = Literal["recent", "age", "size", "name"]
 """The session that comes first: the most recently used, the least recently used, the largest, or the first by id."""

@@ -22,7 +22,7 @@ from miniclaw.session.removal.leftovers import list_leftovers, log_refused
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.workspace.channels import channel_warnings
-from miniclaw.workspace.reader import Place, Progress, find_state, find_trash, make_plan, notice_at, sessions_opened
+from miniclaw.workspace.workspace import Place, Progress, find_state, find_trash, make_plan, notice_at, sessions_opened
 
 RUNS = frozenset({"cleanup", "held", "interrupted"})
 """The kinds of history events that record a cleanup run."""

@@ -14,8 +14,8 @@ from miniclaw.session.ownership.holder import Holder
 from miniclaw.session.retention.policy import Reason
 from miniclaw.session.types import AwareDatetime
 from miniclaw.workspace.plan_json import ShownEvent, shown_event
-from miniclaw.workspace.reader import Place
 from miniclaw.workspace.status import Part, WorkspaceState, next_run, rules_in_force
+from miniclaw.workspace.workspace import Place
 
 
 class ShownSessions(Struct, frozen=True):

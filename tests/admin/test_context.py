@@ -10,9 +10,9 @@ import trio
 
 from miniclaw.admin.context import LOOKING_THREADS
 from miniclaw.config import Home
-from miniclaw.workspace import reader as looking
-from miniclaw.workspace.reader import Progress
+from miniclaw.workspace import workspace as looking
 from miniclaw.workspace.sessions import judged_sessions
+from miniclaw.workspace.workspace import Progress
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import at_once
 from tests.fakes.samples import write_session

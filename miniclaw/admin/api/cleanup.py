@@ -16,8 +16,8 @@ from miniclaw.session.records.moment import Moment
 from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.retention.forecast import Forecast
 from miniclaw.workspace.plan_json import ShownPlan, shown_plan
-from miniclaw.workspace.reader import Place, Progress, look_ahead, read_history
 from miniclaw.workspace.sessions import foresee
+from miniclaw.workspace.workspace import Place, Progress, look_ahead, read_history
 
 MAX_DAYS: Final = 3650
 """Most days of a forecast, inclusive; `miniclaw sessions forecast` allows more."""

@@ -26,7 +26,7 @@ from miniclaw.workspace.quarantine import (
     quarantined_file,
     read_content,
 )
-from miniclaw.workspace.reader import Progress
+from miniclaw.workspace.workspace import Progress
 
 
 class QuarantinePage(Struct, frozen=True):

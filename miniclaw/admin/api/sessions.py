@@ -29,9 +29,9 @@ from miniclaw.session.format import codec
 from miniclaw.session.operations.operations import Deleted
 from miniclaw.session.retention.notice import Notice
 from miniclaw.session.types import Session
-from miniclaw.workspace.reader import Place, Progress, sessions_opened
 from miniclaw.workspace.rows import SessionRow, shown
 from miniclaw.workspace.sessions import ORDERS, Order, State, Wanted, judged_sessions
+from miniclaw.workspace.workspace import Place, Progress, sessions_opened
 
 
 class ListQuery(PageQuery, frozen=True, forbid_unknown_fields=True):

@@ -11,7 +11,7 @@ from miniclaw.admin.api.paging import PageQuery, page
 from miniclaw.admin.client.messages import Emptied, EmptyOrder
 from miniclaw.session.trash.entries import Restored, TrashEntry
 from miniclaw.workspace.plan_json import shown_entry
-from miniclaw.workspace.reader import Progress, trash_opened
+from miniclaw.workspace.workspace import Progress, trash_opened
 
 
 class TrashPage(Struct, frozen=True):

@@ -22,7 +22,7 @@ _OPTIONS = frozenset({"web.host", "web.port"})
 
 
 class InForce(Struct, frozen=True):
-    """A home and the configuration in force; a `miniclaw.workspace.reader.Place`.
+    """A home and the configuration in force; a `miniclaw.workspace.workspace.Place`.
 
     Attributes:
         home: The home directory, which contains the workspace.

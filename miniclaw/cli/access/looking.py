@@ -1,4 +1,4 @@
-"""Reads of the workspace by a command: `miniclaw.workspace.reader`, with progress on a terminal.
+"""Reads of the workspace by a command: `miniclaw.workspace.workspace`, with progress on a terminal.
 
 A running gateway saves its dirty sessions first, so that the read includes them.
 """
@@ -16,8 +16,8 @@ from miniclaw.cli.access.in_force import find_rules
 from miniclaw.cli.output import scan_progress
 from miniclaw.errors import ConfigError
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.workspace import reader as views
-from miniclaw.workspace.reader import (
+from miniclaw.workspace import workspace as views
+from miniclaw.workspace.workspace import (
     Listing,
     Outlook,
     find_leftovers,

@@ -17,7 +17,7 @@ from miniclaw.cli.output import has_terminal
 from miniclaw.config.web import SOCKET_NAME
 from miniclaw.errors import NoGatewayError, UnconfirmedError, WorkspaceHeldError
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.workspace.reader import sessions_opened
+from miniclaw.workspace.workspace import sessions_opened
 
 if TYPE_CHECKING:
     from miniclaw.admin.client.client import GatewayClient

@@ -11,7 +11,7 @@ from miniclaw.cli.options import json_option
 from miniclaw.cli.output import count, echo_json, print_table
 from miniclaw.formats import format_age, format_size
 from miniclaw.workspace.plan_json import due_row, in_order
-from miniclaw.workspace.reader import Outlook
+from miniclaw.workspace.workspace import Outlook
 
 _BY_ITSELF = "not by itself"
 

@@ -15,7 +15,7 @@ from miniclaw.config import Config, SessionConfig
 from miniclaw.session.executor import REMOVAL_BATCH
 from miniclaw.session.live.save_job import SaveReport
 from miniclaw.workspace.plan_json import shown_plan
-from miniclaw.workspace.reader import look_ahead
+from miniclaw.workspace.workspace import look_ahead
 from tests.admin.api.conftest import Office
 from tests.fakes.api import Answer
 from tests.fakes.threads import wait_in_thread
