@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
@@ -14,11 +15,9 @@ from miniclaw.admin.monitoring.live_status import LiveStatus
 from miniclaw.config import Config, Home
 from miniclaw.config.in_force import ConfigInForce
 from miniclaw.session.operations.operations import SessionOperations
-from miniclaw.session.records.moment import Moment
-from miniclaw.session.retention.notice import Notice
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.session.threads import run_in_thread
-from miniclaw.workspace.workspace import FixedPlace, Progress, notice_at
+from miniclaw.workspace.workspace import Workspace
 
 T = TypeVar("T")
 
@@ -43,30 +42,21 @@ class AdminContext:
 
     @property
     def config(self) -> Config:
-        """The configuration in force now; a worker thread uses that of `place`."""
+        """The configuration in force now; a worker thread uses that of its `Workspace`."""
         return self.in_force.config
 
-    def place(self) -> FixedPlace:
-        """Return the home and the present configuration: for a read during which the configuration may be replaced."""
-        return FixedPlace(self.home, self.config)
+    async def look(self, work: Callable[[Workspace], T], *, saves: bool = True) -> T:
+        """Read the workspace in a worker thread, and return the result.
 
-    def notice(self, *, waits: bool = False) -> Notice:
-        """Return the notice of a run that begins now, as `notice_at`; on the trio thread."""
-        return notice_at(self, self.moment(), waits=waits)
-
-    def moment(self) -> Moment:
-        """Return the present time, and the records of earlier runs; on the trio thread."""
-        return self.runtime.time.moment()
-
-    async def look(self, work: Callable[[Progress], T], *, saves: bool = True) -> T:
-        """Read the disk in a worker thread, and return the result.
+        The moment and the configuration are those of the call; a reload meanwhile does not change them.
 
         Args:
-            work: Called in the thread with a callback that it calls now and then; the callback ends an abandoned read.
+            work: Called in the thread.
             saves: If true, dirty sessions are saved first; if that fails, the disk is read as it is.
 
-        Cancellation: returns at once; the thread ends at its next call of the callback.
+        Cancellation: returns at once; the thread ends at the next step of a scan.
         """
+        config, moment = self.config, self.runtime.time.moment()
         if saves:
             with trio.move_on_after(SAVE_SECONDS):
                 await self.runtime.manager.save_all_sessions()
@@ -76,8 +66,12 @@ class AdminContext:
             if given_up:
                 raise _GivenUpError
 
+        def read() -> T:
+            with Workspace(self.home, lambda: config, moment, scanning=lambda: nullcontext(step)) as workspace:
+                return work(workspace)
+
         try:
-            return await run_in_thread(partial(work, step), limiter=self._limiter)
+            return await run_in_thread(read, limiter=self._limiter)
         finally:
             given_up = True
 

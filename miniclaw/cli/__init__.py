@@ -1,6 +1,6 @@
 """The commands, one module or package each. A command imports its parts when it is called, so that it starts quickly.
 
-Exit codes: 0 done, 1 failed, 2 used or configured wrongly.
+Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from miniclaw.formats import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from miniclaw.admin.client.client import GatewayClient
-    from miniclaw.cli.access.in_force import InForce
     from miniclaw.config import Config, Home
 
 EXIT_FAILED: Final = 1
@@ -34,18 +32,24 @@ _USED_WRONGLY: Final = (ConfigError, InvalidSessionIdError, UnconfirmedError)
 _COMMANDS: Final = {
     "gateway": ("miniclaw.cli.gateway:gateway", "Run the gateway until SIGTERM or Ctrl-C."),
     "open": ("miniclaw.cli.open_page:open_page", "Open the chat page in a browser, logged in."),
-    "chat": ("miniclaw.cli.chat.chat:chat", "Chat with the agent here, in the terminal."),
-    "sessions": ("miniclaw.cli.sessions.group:sessions", "List, show, export, pin, delete and clean up sessions."),
-    "trash": ("miniclaw.cli.trash:trash", "List, restore and empty what was removed."),
-    "quarantine": ("miniclaw.cli.quarantine:quarantine", "List, show, restore and delete files that are no sessions."),
-    "history": ("miniclaw.cli.history:history", "Show what was removed, when and why."),
-    "status": ("miniclaw.cli.status:status", "Show on one screen how things stand."),
-    "config": ("miniclaw.cli.config:config", "Show the configuration, or check one."),
+    "chat": ("miniclaw.cli.chat.chat:chat", "Chat with the agent in the terminal."),
+    "sessions": (
+        "miniclaw.cli.sessions.group:sessions",
+        "List, show, export, move, pin, delete and clean up sessions.",
+    ),
+    "trash": ("miniclaw.cli.trash:trash", "List and restore removed sessions, or delete them for good."),
+    "quarantine": (
+        "miniclaw.cli.quarantine:quarantine",
+        "List, show, restore and delete files that are no sound sessions.",
+    ),
+    "history": ("miniclaw.cli.history:history", "Show past removals: when, by whom and why."),
+    "status": ("miniclaw.cli.status:status", "Show the state of sessions, cleanup and gateway on one screen."),
+    "config": ("miniclaw.cli.config:config", "Show the configuration in force, or check a file."),
 }
 
 
 class Settings:
-    """State that the commands share: the home directory, the configuration, and the client of the gateway.
+    """State that the commands share: the home directory and the configuration.
 
     Attributes:
         take_warnings: Called with the warnings about the configuration when it is read.
@@ -53,10 +57,6 @@ class Settings:
 
     def __init__(self, config_path: Path | None) -> None:
         self._config_path = config_path
-        self.asked_to_save = False  # this and the next two are changed in `cli.access.asking` only
-        self.told_stalled = False
-        self.client: GatewayClient | None = None
-        self.in_force: InForce | None = None  # changed in `cli.access.in_force` only
         self.take_warnings: Callable[[Sequence[str]], None] = _tell_warnings
 
     @cached_property
@@ -111,15 +111,15 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 @click.group(cls=LazyGroup, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path), metavar="FILE",
-    help="Configuration to use instead of config.toml in MINICLAW_HOME (~/.miniclaw).",
+    help="The configuration file, instead of config.toml in MINICLAW_HOME (~/.miniclaw).",
 )  # fmt: skip
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
               help="Show the version and exit.")  # fmt: skip
 @click.pass_context
 def cli(ctx: click.Context, config_path: Path | None) -> None:
-    """miniclaw: a personal AI-agent gateway whose chat sessions look after themselves.
+    """miniclaw: a personal AI-agent gateway whose chat sessions persist, and expire by themselves.
 
-    Exit codes: 0 done, 1 failed, 2 used or configured wrongly.
+    Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
     """
     ctx.obj = Settings(config_path)
 

@@ -9,37 +9,37 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from miniclaw.cli import EXIT_USAGE, Settings
+from miniclaw.cli import EXIT_USAGE
+from miniclaw.cli.access import CommandWorkspace, InForce, pass_workspace, warn
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import count, echo_error, echo_json
+from miniclaw.config import differences, load_config, show_config
+from miniclaw.config.in_force import needs_restart
+from miniclaw.errors import ConfigError
 from miniclaw.formats import encodable, escaped_toml, one_line
+from miniclaw.workspace.channels import channel_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from miniclaw.errors import ConfigError
-
 
 _GATEWAY = "the running gateway"
 
 
 @click.group()
 def config() -> None:
-    """Show the configuration, or check one."""
+    """Show the configuration in force, or check a file."""
 
 
 @config.command()
 @json_option
-@click.pass_obj
-def show(settings: Settings, as_json: bool) -> None:
-    """Show the configuration in force, defaults included, as its file would say it.
+@pass_workspace
+def show(workspace: CommandWorkspace, as_json: bool) -> None:
+    """Show the configuration in force, with all defaults, in the form of its file.
 
-    Where a gateway runs it is the gateway's, unless --config names a file.
+    If a gateway runs, its configuration is shown, unless --config names a file.
     """
-    from miniclaw.cli.access.in_force import InForce, find_rules  # noqa: PLC0415 - start-up time
-    from miniclaw.config import show_config  # noqa: PLC0415 - likewise
-
-    in_force = InForce(settings.home, settings.config) if settings.names_config else find_rules(settings)
+    settings = workspace.settings
+    in_force = InForce(settings.config) if settings.names_config else workspace.in_force
     in_force.warn()
     tables = show_config(in_force.config)
     if as_json:
@@ -59,16 +59,14 @@ def show(settings: Settings, as_json: bool) -> None:
 @config.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @json_option
-@click.pass_obj
-def check(settings: Settings, file: Path | None, as_json: bool) -> None:
-    """Check a configuration: say all that is wrong in it, or what it would change.
+@pass_workspace
+def check(workspace: CommandWorkspace, file: Path | None, as_json: bool) -> None:
+    """Check a configuration file: report its errors, or the changes that it would make.
 
-    FILE is the one in force unless it is given. It is compared with what the running gateway goes by, or without a
-    gateway with the file in force. What is wrong is exit code 2.
+    FILE is the usual file by default. It is compared with the configuration of the running gateway; without a gateway,
+    with the usual file. If there are errors, the exit code is 2.
     """
-    from miniclaw.config import load_config  # noqa: PLC0415 - start-up time
-    from miniclaw.errors import ConfigError  # noqa: PLC0415 - likewise
-
+    settings = workspace.settings
     path = settings.config_path if file is None else file
     warnings: list[str] = []
     try:
@@ -76,14 +74,8 @@ def check(settings: Settings, file: Path | None, as_json: bool) -> None:
     except ConfigError as error:
         _print_errors(path, error, as_json=as_json)
         sys.exit(EXIT_USAGE)
-
-    from miniclaw.config import differences, show_config  # noqa: PLC0415 - likewise
-    from miniclaw.workspace.channels import channel_warnings  # noqa: PLC0415 - start-up time
-    from miniclaw.workspace.workspace import sessions_opened  # noqa: PLC0415 - likewise
-
-    with sessions_opened(settings) as directory:
-        warnings += channel_warnings(found.session, directory)
-    base, tables = _in_force(settings)
+    warnings += channel_warnings(found.session, workspace.directory)
+    base, tables = _in_force(workspace)
     changes = [] if tables is None else differences(tables, show_config(found))
     if as_json:
         _print_json(path, base, changes, warnings)
@@ -91,14 +83,11 @@ def check(settings: Settings, file: Path | None, as_json: bool) -> None:
         _print_changes(path, base, changes, warnings)
 
 
-def _in_force(settings: Settings) -> tuple[str, dict[str, dict[str, Any]] | None]:
+def _in_force(workspace: CommandWorkspace) -> tuple[str, dict[str, dict[str, Any]] | None]:
     """Return the source of the configuration in force, and its tables; None: they are unknown."""
-    from miniclaw.cli.access.asking import ask_for_config, warn  # noqa: PLC0415 - start-up time
-    from miniclaw.config import show_config  # noqa: PLC0415 - likewise
-    from miniclaw.errors import ConfigError  # noqa: PLC0415 - likewise
-
-    if (theirs := ask_for_config(settings)) is not None:
+    if (theirs := workspace.ask_for_config()) is not None:
         return _GATEWAY, theirs
+    settings = workspace.settings
     settings.take_warnings = lambda _: None  # they concern another file, or are printed already
     try:
         return str(settings.config_path), show_config(settings.config)
@@ -122,8 +111,6 @@ def _print_errors(path: Path, error: ConfigError, *, as_json: bool) -> None:
 
 
 def _print_json(path: Path, base: str, changes: Sequence[tuple[str, object, object]], warnings: Sequence[str]) -> None:
-    from miniclaw.config.in_force import needs_restart  # noqa: PLC0415 - start-up time
-
     document = {
         "file": encodable(str(path)),
         "errors": [],
@@ -140,8 +127,6 @@ def _print_json(path: Path, base: str, changes: Sequence[tuple[str, object, obje
 def _print_changes(
     path: Path, base: str, changes: Sequence[tuple[str, object, object]], warnings: Sequence[str]
 ) -> None:
-    from miniclaw.config.in_force import needs_restart  # noqa: PLC0415 - start-up time
-
     for warning in warnings:
         click.echo(f"warning: {one_line(warning)}")
     if not changes:

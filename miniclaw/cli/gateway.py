@@ -23,16 +23,16 @@ log = get_logger("miniclaw.gateway")
 
 
 @click.command()
-@click.option("--host", metavar="ADDRESS", help="The address to listen at, instead of the configuration's.")
+@click.option("--host", metavar="ADDRESS", help="Listen at this address instead of web.host.")
 @click.option("--port", type=click.IntRange(0, 65535), metavar="N",
-              help="The port, instead of the configuration's; 0 takes any that is free.")  # fmt: skip
+              help="Listen at this port instead of web.port; 0: any free port.")  # fmt: skip
 @click.pass_obj
 def gateway(settings: Settings, *, host: str | None, port: int | None) -> None:
     """Run the gateway until SIGTERM or Ctrl-C.
 
-    The chat page is at the address that it prints; on a terminal that is a link which logs a browser in, once. Sessions
-    are saved and cleaned up in the background. On a signal they are flushed; a second signal skips what is left of the
-    five seconds that each part may take. SIGHUP has it read the configuration again.
+    It prints the address of the chat page; on a terminal, as a link that logs one browser in. It saves sessions and
+    cleans them up in the background. On a signal it flushes them and exits; each part may take five seconds, and a
+    second signal ends these waits. On SIGHUP it reads the configuration again.
     """
     gc.disable()  # until the gateway runs: imports leave no garbage
     try:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from miniclaw.cli import Settings
-from miniclaw.cli.access.looking import log_to_terminal, read_history
+from miniclaw.cli.access import CommandWorkspace, pass_workspace
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import count, echo_json, print_table
 from miniclaw.formats import format_size, format_time
@@ -18,13 +17,13 @@ _NAMED_SESSIONS = 3  # an event with at most so many sessions names them
 
 @click.command()
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",
-              help="At most so many of the newest.")  # fmt: skip
+              help="Show only the newest N events.")  # fmt: skip
 @json_option
-@click.pass_obj
-def history(settings: Settings, limit: int, as_json: bool) -> None:
-    """Show what was removed, when, by whom and why, the newest last."""
-    log_to_terminal(settings)
-    events, damaged = read_history(settings, limit)
+@pass_workspace
+def history(workspace: CommandWorkspace, limit: int, as_json: bool) -> None:
+    """Show past removals: when, by whom and why. The newest is the last."""
+    workspace.log_to_terminal()
+    events, damaged = workspace.history(limit)
     if as_json:
         echo_json(events)
     else:

@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from miniclaw.cli import Settings
-from miniclaw.cli.access.asking import find_unreachable
+from miniclaw.cli.access import CommandWorkspace, pass_workspace
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import echo_json
 from miniclaw.errors import ConfigError, GatewayError, NoGatewayError
@@ -49,25 +48,25 @@ def _address(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
 
 
 @click.command("open")
-@click.option("--print", "only_prints", is_flag=True, help="Only print the link.")
+@click.option("--print", "only_prints", is_flag=True, help="Print the link, and open no browser.")
 @click.option(
     "--at", "address", callback=_address, metavar="ADDRESS",
-    help="By which address you reach it, such as https://claw.example.org; without it, as configured.",
+    help="The address at which you reach the gateway, such as https://claw.example.org; default: as configured.",
 )  # fmt: skip
 @json_option
-@click.pass_obj
-def open_page(settings: Settings, *, only_prints: bool, address: str | None, as_json: bool) -> None:
+@pass_workspace
+def open_page(workspace: CommandWorkspace, *, only_prints: bool, address: str | None, as_json: bool) -> None:
     """Open the chat page in a browser, logged in.
 
-    The gateway that runs makes a link, which is printed, too. It logs one browser in, within ten minutes; that browser
-    stays logged in for 30 days. Over ssh and without a desktop the link is printed only.
+    The running gateway makes a link, which is printed as well. The link logs one browser in, within ten minutes; that
+    browser stays logged in for 30 days. Over ssh, or without a desktop, the link is only printed.
     """
     from miniclaw.admin.client.client import GatewayClient  # noqa: PLC0415 - start-up time
 
     try:
-        entrance = GatewayClient(settings.home.workspace).entrance()
+        entrance = GatewayClient(workspace.home.workspace).entrance()
     except NoGatewayError as error:
-        if (holder := find_unreachable(settings)) is None:
+        if (holder := workspace.find_unreachable()) is None:
             raise
         raise GatewayError(
             f"{error}, and {holder.who} holds the workspace: if it is a gateway that can have no socket there, it has "
@@ -86,7 +85,7 @@ def open_page(settings: Settings, *, only_prints: bool, address: str | None, as_
         return
     if seconds is not None:
         click.echo(f"The link works once, for {seconds // 60} minutes.", err=True)
-    _browse(link, settings.home.workspace)
+    _browse(link, workspace.home.workspace)
 
 
 def has_desktop(environment: Mapping[str, str], platform: str) -> bool:

@@ -10,6 +10,7 @@ from datetime import timedelta
 import click
 import msgspec
 
+from miniclaw.errors import UnconfirmedError
 from miniclaw.formats import escaped_json, format_age, one_line
 
 LIST_DUE = "`miniclaw sessions due` lists them"
@@ -104,14 +105,39 @@ def bar(value: int, most: int, width: int) -> str:
     return block * (max(1, round(value / most * width)) if value else 0)
 
 
-def has_terminal() -> bool:
-    """Return whether standard input is a terminal, so that a person can be asked."""
-    return sys.stdin is not None and sys.stdin.isatty()
+def confirm(question: str, what: str, *, yes: bool, matters: bool) -> None:
+    """Ask a person at a terminal to confirm a removal; without a terminal, `--yes` is required.
+
+    Args:
+        question: The question for the person.
+        what: The items and their number, for the error without a terminal.
+        yes: True if `--yes` is given.
+        matters: True if there is anything to remove; else a person is not asked. A script without `--yes` fails even
+            then, and not only on the day when there is something to remove.
+
+    Raises:
+        click.Abort: The answer is not yes.
+        UnconfirmedError: There is no terminal, and no `--yes`.
+    """
+    if yes:
+        return
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UnconfirmedError(what)
+    if matters:
+        click.confirm(question, abort=True, err=True, show_default=False, prompt_suffix=" [y/N]: ")
 
 
 def echo_error(error: Exception | str) -> None:
     """Report an error about one of several items, in the form of an error that ends a command."""
     click.echo(one_line(f"miniclaw: {error}"), err=True)
+
+
+def exit_if_failed(errors: Sequence[Exception | str]) -> None:
+    """Report errors about some of several items; if there are any, exit with code 1."""
+    for error in errors:
+        echo_error(error)
+    if errors:
+        sys.exit(1)
 
 
 def ago(age: timedelta | None) -> str:

@@ -1,4 +1,4 @@
-"""The plan of a cleanup as ``cleanup --dry-run`` prints it: for a person, or as JSON for scripts."""
+"""The plan of a cleanup as ``cleanup --dry-run`` prints it for a person."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Final
 
 import click
 
-from miniclaw.cli.output import LIST_DUE, count, echo_json, entries, print_table
+from miniclaw.cli.output import LIST_DUE, count, entries, print_table
 from miniclaw.formats import format_age, format_size, one_line
 from miniclaw.session.entries import ProblemFile
 from miniclaw.session.retention.leftover_rules import LeftoverRow
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.timeline import Ages
-from miniclaw.workspace.plan_json import shown_plan, shown_problem
-from miniclaw.workspace.workspace import Outlook
+from miniclaw.workspace.plan import Outlook
+from miniclaw.workspace.plan_json import shown_problem
 
 CONFIRM: Final = "miniclaw sessions cleanup --confirm"
 
@@ -41,7 +41,9 @@ def print_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> None:
     """
     plan = outlook.plan
     if plan.removals:
-        _print_reasons(plan)
+        reasons = plan.by_reason().items()
+        cells = [(reason, f"{tally.sessions:,}", format_size(tally.bytes)) for reason, tally in reasons]
+        print_table(("REASON", "SESSIONS", "SIZE"), cells, right=("SESSIONS", "SIZE"))
         click.echo()
         _print_rows(plan)
         click.echo()
@@ -76,11 +78,6 @@ def unmet_budgets(unmet: Sequence[str]) -> str:
     """Return the text about budgets that cannot be met, with the reason."""
     pronoun = "it" if len(unmet) == 1 else "they"
     return f"{', '.join(unmet)}: {pronoun} cannot be met, what is left is protected or would not be enough"
-
-
-def _print_reasons(plan: CleanupPlan) -> None:
-    cells = [(reason, f"{tally.sessions:,}", format_size(tally.bytes)) for reason, tally in plan.by_reason().items()]
-    print_table(("REASON", "SESSIONS", "SIZE"), cells, right=("SESSIONS", "SIZE"))
 
 
 def _print_rows(plan: CleanupPlan) -> None:
@@ -124,8 +121,3 @@ def kept_line(problem: ProblemFile) -> str:
     shown = shown_problem(problem)
     way_out = f"; `{shown.way_out}` moves it out of the way" if shown.way_out else ""
     return f"kept: {one_line(shown.file)}: {shown.kind}, {one_line(shown.reason + way_out)}"
-
-
-def print_plan_json(outlook: Outlook, warnings: Sequence[str] = ()) -> None:
-    """Print a plan as JSON, for scripts; ``docs/commands.md`` describes the fields."""
-    echo_json(shown_plan(outlook, warnings))

@@ -11,19 +11,18 @@ import click
 import msgspec
 
 from miniclaw.admin.monitoring.live_status import LiveStatus, status_lines
-from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.access.asking import ask_how_it_is, ask_to_save
-from miniclaw.cli.access.in_force import InForce, find_rules
-from miniclaw.cli.access.looking import log_to_terminal
+from miniclaw.cli import EXIT_FAILED
+from miniclaw.cli.access import CommandWorkspace, InForce, pass_workspace
 from miniclaw.cli.history import details_of
 from miniclaw.cli.options import json_option
-from miniclaw.cli.output import DRY_RUN_NAMES, LIST_DUE, conflict_copies, count, echo_json, scan_progress
+from miniclaw.cli.output import DRY_RUN_NAMES, LIST_DUE, conflict_copies, count, echo_json
 from miniclaw.cli.plan_output import CONFIRM, unmet_budgets
 from miniclaw.formats import format_remaining, format_size, format_time, one_line
 from miniclaw.session.entries import Leftover
 from miniclaw.session.ownership.holder import Holder
+from miniclaw.workspace.plan import next_run
 from miniclaw.workspace.plan_json import sessions_of
-from miniclaw.workspace.status import WorkspaceState, look, next_run, rules_in_force
+from miniclaw.workspace.status import WorkspaceState, look, rules_in_force
 from miniclaw.workspace.status_json import shown_workspace
 
 _UNKNOWN = "not known"
@@ -31,33 +30,32 @@ _UNKNOWN = "not known"
 
 @click.command()
 @json_option
-@click.pass_obj
-def status(settings: Settings, as_json: bool) -> None:
-    """Show on one screen how things stand: what is there, what was removed last, and what will be next.
+@pass_workspace
+def status(workspace: CommandWorkspace, as_json: bool) -> None:
+    """Show on one screen the sessions, the last cleanup and the next, the rules, and the gateway.
 
-    It needs no running gateway. One that runs is asked to save before, how it is, and by which rules it goes. Where
-    trash, quarantine, history or state cannot be read, the rest is shown, and the exit code is 1.
+    No gateway need run. A running gateway first saves its sessions, and its rules are the ones shown. If trash,
+    quarantine, history or state cannot be read, the rest is shown, and the exit code is 1.
     """
-    log_to_terminal(settings)
-    ask_to_save(settings)
-    live = ask_how_it_is(settings)
-    rules = find_rules(settings)
-    with scan_progress() as progress:
-        found = look(rules, progress)
+    workspace.log_to_terminal()
+    workspace.ask_to_save()
+    live = workspace.ask_how_it_is()
+    rules = workspace.in_force
+    found = look(workspace)
     if as_json:
-        document = shown_workspace(rules, found, rules_of=rules.of, warnings=rules.notes)
+        document = shown_workspace(workspace, found, rules_of=rules.of, warnings=rules.notes)
         shown: dict[str, Any] = msgspec.structs.asdict(document)
         echo_json(shown | {"gateway": live})
     else:
-        for label, text in [*(status_lines(live) if live else ()), *_lines(rules, found, live)]:
+        for label, text in [*(status_lines(live) if live else ()), *_lines(workspace, found, live)]:
             click.echo(f"{label:<13} {one_line(text)}")
     if found.unread:
         sys.exit(EXIT_FAILED)
 
 
-def _lines(rules: InForce, found: WorkspaceState, live: LiveStatus | None) -> Iterator[tuple[str, str]]:
-    plan, session = found.plan, rules.config.session
-    yield "workspace", str(rules.home.workspace)
+def _lines(workspace: CommandWorkspace, found: WorkspaceState, live: LiveStatus | None) -> Iterator[tuple[str, str]]:
+    plan, session = found.plan, workspace.config.session
+    yield "workspace", str(workspace.home.workspace)
     yield "held by", _held_by(found.holder)
     yield "sessions", f"{plan.readable:,}, {format_size(plan.sessions_bytes)}"
     if bad := plan.sessions_scanned - plan.readable:
@@ -84,7 +82,7 @@ def _lines(rules: InForce, found: WorkspaceState, live: LiveStatus | None) -> It
         yield "history", f"{count(found.damaged_lines, 'line')} could not be read"
     for problem in found.unread.values():
         yield "not read", problem
-    yield from _rules_lines(rules, found)
+    yield from _rules_lines(workspace.in_force, found)
 
 
 def _due_lines(found: WorkspaceState) -> Iterator[tuple[str, str]]:
@@ -101,7 +99,7 @@ def _due_lines(found: WorkspaceState) -> Iterator[tuple[str, str]]:
 
 def _rules_lines(rules: InForce, found: WorkspaceState) -> Iterator[tuple[str, str]]:
     yield "mode", rules.config.session.mode
-    shown = ", ".join(f"{name} = {value}" for name, value in rules_in_force(rules).items())
+    shown = ", ".join(f"{name} = {value}" for name, value in rules_in_force(rules.config).items())
     yield "rules", f"{shown} (the gateway's)" if rules.of == "gateway" else shown
     for warning in (*rules.notes, *found.warnings):
         yield "warning", warning

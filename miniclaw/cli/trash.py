@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 from datetime import timedelta
 
 import click
 
-from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.access.in_force import find_rules
-from miniclaw.cli.access.looking import find_trashes, log_to_terminal, moment_of, notice_at, trash_opened
-from miniclaw.cli.access.operating import confirm, operate, refuse_if_held
+from miniclaw.cli.access import CommandWorkspace, pass_workspace
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
-from miniclaw.cli.output import ago, echo_error, echo_json, entries, print_table
+from miniclaw.cli.output import ago, confirm, echo_json, entries, exit_if_failed, print_table
 from miniclaw.errors import TrashEntryNotFoundError
 from miniclaw.formats import format_remaining, format_size, one_line
 from miniclaw.session.entries import Leftover
@@ -24,23 +20,21 @@ from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.trash.entries import TrashEntry
 from miniclaw.session.trash.trash import Trash
 from miniclaw.workspace.plan_json import shown_entry
-from miniclaw.workspace.workspace import sessions_opened
 
 
 @click.group()
 def trash() -> None:
-    """List, restore and empty what was removed."""
+    """List and restore removed sessions, or delete them for good."""
 
 
 @trash.command("list")
 @json_option
-@click.pass_obj
-def list_entries(settings: Settings, as_json: bool) -> None:
+@pass_workspace
+def list_entries(workspace: CommandWorkspace, as_json: bool) -> None:
     """List the trash, the newest last."""
-    log_to_terminal(settings)
-    ages = moment_of(settings).ages
-    with trash_opened(settings) as bin_:
-        found, foreign = bin_.entries(), bin_.foreign()
+    workspace.log_to_terminal()
+    ages, bin_ = workspace.moment.ages, workspace.trash
+    found, foreign = bin_.entries(), bin_.foreign()
     if as_json:
         echo_json([shown_entry(entry) for entry in found])
     else:
@@ -51,18 +45,17 @@ def list_entries(settings: Settings, as_json: bool) -> None:
 
 @trash.command()
 @click.argument("name", metavar="ID")
-@click.pass_obj
-def restore(settings: Settings, name: str) -> None:
-    """Put a session back into its place; ID is the session's, for the newest entry of it, or an entry's.
+@pass_workspace
+def restore(workspace: CommandWorkspace, name: str) -> None:
+    """Restore a session from the trash.
 
-    It counts as used just now. Where there is a session of that ID already, nothing is changed. A file that lay in
-    quarantine goes back there.
+    ID is that of an entry, or of a session for its newest entry. The session counts as used just now. If a session of
+    that ID exists, nothing is changed. A file from quarantine returns to quarantine.
     """
-    log_to_terminal(settings)
-    with sessions_opened(settings) as directory:
-        # A missing entry is reported without ownership. All trashes are searched: an owner first moves earlier ones in.
-        entry_id = _find(find_trashes(settings, directory), name)
-    restored = operate(settings, lambda operations: operations.restore(entry_id))  # a session id may be very long
+    workspace.log_to_terminal()
+    # A missing entry is reported without ownership. All trashes are searched: an owner first moves earlier ones in.
+    entry_id = _find(workspace.trashes, name)
+    restored = workspace.operate(lambda operations: operations.restore(entry_id))  # a session id may be very long
     if restored.session_id is not None:
         click.echo(f"Restored {one_line(restored.session_id)}; it counts as used just now.")
     else:
@@ -71,27 +64,25 @@ def restore(settings: Settings, name: str) -> None:
 
 @trash.command()
 @click.argument("names", metavar="[ID]...", nargs=-1)
-@click.option("--expired", is_flag=True, help="Only those whose time is over; a cleanup removes them as well.")
+@click.option("--expired", is_flag=True, help="Only expired entries, which a cleanup removes as well.")
 @dry_run_option
 @yes_option
-@click.pass_obj
-def empty(settings: Settings, *, names: tuple[str, ...], expired: bool, dry_run: bool, yes: bool) -> None:
-    """Delete what is in the trash for good: all of it, or some entries.
+@pass_workspace
+def empty(workspace: CommandWorkspace, *, names: tuple[str, ...], expired: bool, dry_run: bool, yes: bool) -> None:
+    """Delete entries of the trash for good: all, or some.
 
-    ID is an entry's, or a session's for all entries of it. Asks first on a terminal; without one it needs --yes.
+    ID is that of an entry, or of a session for all its entries. The command asks for confirmation; without a terminal
+    it requires --yes.
     """
     if names and expired:
         raise click.UsageError("say which entries: IDs or --expired, not both")
     if not dry_run:
-        refuse_if_held(settings, by_rules=expired)
-    log_to_terminal(settings)
-    moment = moment_of(settings)
-    ages = moment.ages
-    with trash_opened(settings) as bin_:
-        found = _named(bin_, names) if names else bin_.entries()
+        workspace.refuse_if_held(by_rules=expired)
+    workspace.log_to_terminal()
+    ages, bin_ = workspace.moment.ages, workspace.trash
+    found = _named(bin_, names) if names else bin_.entries()
     if expired:
-        rules = find_rules(settings)
-        policy, notice = rules.config.session.retention_policy(), notice_at(rules, moment)
+        policy, notice = workspace.policy, workspace.notice()
         found = [entry for entry in found if _is_expired(entry, policy, notice)]
     size = sum(entry.stored_size for entry in found)
     would_go = f"{entries(len(found))} of the trash would be deleted for good, {format_size(size)}"
@@ -105,15 +96,12 @@ def empty(settings: Settings, *, names: tuple[str, ...], expired: bool, dry_run:
         click.echo("There is nothing to delete.")
         return
     ids = [entry.id for entry in found]
-    removals = operate(settings, lambda operations: operations.empty_trash(ids), by_rules=expired)
+    removals = workspace.operate(lambda operations: operations.empty_trash(ids), by_rules=expired)
     removed = [removal for removal in removals if removal.outcome == "removed"]
-    failed = [removal for removal in removals if removal.outcome in {"failed", "pending"}]
     freed = format_size(sum(removal.bytes_freed for removal in removed))
     click.echo(f"{entries(len(removed))} deleted, {freed} freed; gone for good.")
-    for removal in failed:
-        echo_error(f"{bin_.path_of(removal.entry_id)}: {removal.reason}")
-    if failed:
-        sys.exit(EXIT_FAILED)
+    failed = [removal for removal in removals if removal.outcome in {"failed", "pending"}]
+    exit_if_failed([f"{bin_.path_of(removal.entry_id)}: {removal.reason}" for removal in failed])
 
 
 def _find(trashes: list[Trash], name: str) -> str:

@@ -21,8 +21,8 @@ from miniclaw.session.retention.notice import DueFile, DueSession
 from miniclaw.session.retention.policy import Reason
 from miniclaw.session.trash.entries import TrashEntry
 from miniclaw.session.types import AwareDatetime
-from miniclaw.workspace.rows import SessionRow, shown
-from miniclaw.workspace.workspace import Outlook
+from miniclaw.workspace.plan import Outlook
+from miniclaw.workspace.sessions import SessionRow, shown
 
 PLAN_VERSION: Final = 2
 """Version of a plan's JSON, raised when a field changes its meaning or is removed."""
@@ -43,8 +43,6 @@ class ShownProblem(Struct, frozen=True):
     """A file that is no readable session; a cleanup keeps it.
 
     Attributes:
-        file: Its name.
-        kind: Its kind.
         reason: Why retention does not judge it.
         way_out: The command that moves it out of the way; null: its kind has none.
     """
@@ -59,10 +57,7 @@ class DueRow(Struct, frozen=True, kw_only=True):
     """A session that is due: a run will delete it unless it is used before.
 
     Attributes:
-        session_id: The session.
-        last_accessed: The time of its last use.
         age_days: Days since its last use.
-        bytes: The size of its file.
         reason: The rule that deletes it.
         announced: True if an earlier run has announced it.
         goes_at: The time of the first scheduled run that may delete it; null: none is scheduled.
@@ -82,7 +77,6 @@ class DueFileRow(Struct, frozen=True, kw_only=True):
 
     Attributes:
         file: Its id in quarantine.
-        bytes: Its size.
         announced: True if an earlier run has announced it.
         goes_at: The time of the first scheduled run that may remove it; null: none is scheduled.
     """

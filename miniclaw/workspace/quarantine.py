@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -16,14 +15,14 @@ from miniclaw.session.removal.quarantine_files import find_quarantined, list_qua
 from miniclaw.session.removal.quarantine_removal import leftover_of
 from miniclaw.session.retention.leftover_rules import foresee
 from miniclaw.session.retention.notice import Notice
+from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.types import AwareDatetime
-from miniclaw.workspace.workspace import Timetable, find_timetable, notice_at, sessions_opened
+from miniclaw.workspace.plan import Timetable, find_timetable
+from miniclaw.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from miniclaw.session.entries import QuarantinedFile
     from miniclaw.session.files.directory import SessionDirectory
-    from miniclaw.session.records.moment import Moment
-    from miniclaw.workspace.workspace import Place
 
 MOST_SHOWN: Final = 1024 * 1024
 """Most bytes that are shown of a file without a usable session, inclusive."""
@@ -38,7 +37,6 @@ class ShownFile(Struct, frozen=True, kw_only=True):
         session_id: The session that it holds; null: it holds no usable session.
         last_accessed: The time of that session's last use.
         since: The time at which the file was quarantined.
-        bytes: Its size.
         problem: Why it cannot be restored as it is, in a sentence; empty: it can.
         announced: True if a run has announced its deletion.
         goes_at: The time of the first scheduled run that may delete it; null: none will.
@@ -55,27 +53,23 @@ class ShownFile(Struct, frozen=True, kw_only=True):
     goes_at: AwareDatetime | None
 
 
-def look_at_quarantine(place: Place, moment: Moment) -> list[ShownFile]:
+def look_at_quarantine(workspace: Workspace) -> list[ShownFile]:
     """Return the files in quarantine, the oldest first.
-
-    Args:
-        place: The workspace and its rules.
-        moment: The time, and the announcements of earlier runs.
 
     Raises:
         StoreError: The files cannot be listed.
     """
-    notice, timetable = notice_at(place, moment), find_timetable(place, moment)
-    with sessions_opened(place) as directory:
-        if directory is None:
-            return []
-        return [_shown(place, directory, file, notice, timetable) for file in list_quarantined(directory)]
+    directory, notice, timetable = workspace.directory, workspace.notice(), find_timetable(workspace)
+    if directory is None:
+        return []
+    policy = workspace.policy
+    return [_shown(directory, file, policy, notice, timetable) for file in list_quarantined(directory)]
 
 
 def _shown(
-    place: Place, directory: SessionDirectory, file: QuarantinedFile, notice: Notice, timetable: Timetable
+    directory: SessionDirectory, file: QuarantinedFile, policy: RetentionPolicy, notice: Notice, timetable: Timetable
 ) -> ShownFile:
-    due, header = foresee(leftover_of(file), place.config.session.retention_policy(), notice), file.header
+    due, header = foresee(leftover_of(file), policy, notice), file.header
     return ShownFile(
         id=printable(file.id),
         file=printable(file.file),
@@ -106,10 +100,8 @@ class FileContent(Struct, frozen=True):
     """The content of a file in quarantine.
 
     Attributes:
-        id: The id of the file.
-        bytes: Its size.
         text: Its beginning, as text; bytes that are not UTF-8 and characters that command a terminal are escaped.
-        omitted: The number of bytes after that beginning.
+        omitted: Number of bytes after that beginning.
     """
 
     id: str
@@ -118,18 +110,16 @@ class FileContent(Struct, frozen=True):
     omitted: int
 
 
-@contextmanager
-def quarantined_file(place: Place, text: str) -> Iterator[tuple[SessionDirectory, QuarantinedFile]]:
-    """Open the sessions directory to read, for a block, and find the file in quarantine that a text identifies.
+def find_file(workspace: Workspace, text: str) -> tuple[SessionDirectory, QuarantinedFile]:
+    """Return the file in quarantine that a text identifies, and the directory that holds it.
 
     Raises:
         QuarantinedFileNotFoundError: No file matches; `AmbiguousQuarantineIdError`: several do.
         StoreError: The file cannot be examined.
     """
-    with sessions_opened(place) as directory:
-        if directory is None:
-            raise QuarantinedFileNotFoundError(place.home.sessions_dir / QUARANTINE_NAME, text)
-        yield directory, find_quarantined(directory, text)
+    if workspace.directory is None:
+        raise QuarantinedFileNotFoundError(workspace.home.sessions_dir / QUARANTINE_NAME, text)
+    return workspace.directory, find_quarantined(workspace.directory, text)
 
 
 def read_content(directory: SessionDirectory, file: QuarantinedFile) -> FileContent:

@@ -9,20 +9,21 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct, field
 
-from miniclaw.clock import SystemClock, from_microseconds
-from miniclaw.config import SessionConfig, show_config
+from miniclaw.clock import from_microseconds
+from miniclaw.config import Config, show_config
 from miniclaw.errors import SessionFileError, StoreError
 from miniclaw.formats import NEVER
 from miniclaw.session.entries import Leftover
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.ownership.holder import Holder
 from miniclaw.session.records.history import HistoryEvent
-from miniclaw.session.records.moment import Moment, by_wall_clock, look_at
+from miniclaw.session.records.moment import Moment
 from miniclaw.session.removal.leftovers import list_leftovers, log_refused
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.workspace.channels import channel_warnings
-from miniclaw.workspace.workspace import Place, Progress, find_state, find_trash, make_plan, notice_at, sessions_opened
+from miniclaw.workspace.plan import make_plan
+from miniclaw.workspace.workspace import Workspace
 
 RUNS = frozenset({"cleanup", "held", "interrupted"})
 """The kinds of history events that record a cleanup run."""
@@ -36,11 +37,8 @@ class WorkspaceState(Struct):
     """The state of a workspace at one moment.
 
     Attributes:
-        moment: The moment, with the last run as far as it is known.
         holder: The process that owns the sessions; None: there is none.
         plan: The plan of a cleanup at this moment.
-        trash: The trash's entries.
-        quarantine: The files in quarantine.
         free_disk: Free bytes on the disk; None: unknown.
         last_run: The history's latest event of a cleanup; None: there is none, as in the next two.
         last_cleanup: The latest event of a cleanup that was carried out.
@@ -88,13 +86,8 @@ class WorkspaceState(Struct):
         return self.last_run.because if self.last_run is not None and self.last_run.event == "held" else None
 
 
-def look(place: Place, on_progress: Progress | None = None, *, moment: Moment | None = None) -> WorkspaceState:
+def look(workspace: Workspace) -> WorkspaceState:
     """Return the state of a workspace.
-
-    Args:
-        place: The workspace and its rules.
-        on_progress: Called during the scan, as `Progress` describes.
-        moment: The moment as a running gateway knows it; None: it is read from the state's files.
 
     Raises:
         StoreError: The sessions cannot be read. Other parts that cannot be read are in `WorkspaceState.unread`.
@@ -103,45 +96,38 @@ def look(place: Place, on_progress: Progress | None = None, *, moment: Moment | 
     trash: list[Leftover] = []
     events: list[HistoryEvent] = []
     damaged = 0
-    with sessions_opened(place) as directory:
-        with _unread_if_refused(unread, "trash"):
-            trash = find_trash(place, directory).leftovers()
-        holder = None if directory is None else directory.holder()
-        remembered = find_state(place, directory)
-        if moment is None:
-            moment = by_wall_clock(SystemClock())
-            with _unread_if_refused(unread, "state"):
-                moment = look_at(remembered, SystemClock())
-        now = moment.ages.now
+    directory = workspace.directory
+    with _unread_if_refused(unread, "trash"):
+        trash = workspace.trash.leftovers()
+    with _unread_if_refused(unread, "state"):
+        workspace.load_moment()
+    moment = workspace.moment
 
-        def refused(error: SessionFileError) -> None:
-            if error.path.name != QUARANTINE_NAME:
-                log_refused(error)
-            else:
-                unread["quarantine"] = str(error)
+    def refused(error: SessionFileError) -> None:
+        if error.path.name != QUARANTINE_NAME:
+            log_refused(error)
+        else:
+            unread["quarantine"] = str(error)
 
-        beside = [] if directory is None else list_leftovers(directory, now=now, trash=None, refused=refused)
-        leftovers = [*beside, *trash]
-        free = None if directory is None else directory.free_disk()
-        plan = make_plan(place, directory, notice_at(place, moment), leftovers, on_progress)
-        with _unread_if_refused(unread, "history"):
-            events, damaged = remembered.history().read()
-        warnings = channel_warnings(place.config.session, directory)
+    beside = [] if directory is None else list_leftovers(directory, now=moment.ages.now, trash=None, refused=refused)
+    plan = make_plan(workspace, workspace.notice(), [*beside, *trash])
+    with _unread_if_refused(unread, "history"):
+        events, damaged = workspace.history()
     runs = [event for event in events if event.event in RUNS]
     carried_out = [event for event in runs if event.event in {"cleanup", "interrupted"}]
     announced = [event for event in events if event.event == "announced" and event.announced]
     return WorkspaceState(
         moment,
-        holder,
+        workspace.holder,
         plan,
         trash,
         [entry for entry in beside if entry.kind == "quarantined"],
-        free,
+        workspace.free_disk,
         runs[-1] if runs else None,
         carried_out[-1] if carried_out else None,
         announced[-1] if announced else None,
         damaged,
-        warnings,
+        channel_warnings(workspace.config.session, directory),
         unread,
     )
 
@@ -155,14 +141,9 @@ def _unread_if_refused(unread: dict[Part, str], part: Part) -> Iterator[None]:
         unread[part] = str(error)
 
 
-def next_run(session: SessionConfig, moment: Moment) -> datetime | None:
-    """Return the time of the next cleanup, by the files; one not later than now runs at the next start. None: never."""
-    return session.schedule.next_run(moment.ages, moment.last_run, moment.boottime)
-
-
-def rules_in_force(place: Place) -> dict[str, Any]:
+def rules_in_force(config: Config) -> dict[str, Any]:
     """Return the rules that are on, in the words of the configuration file."""
-    shown = show_config(place.config)
+    shown = show_config(config)
     rules = {name: shown["session"].get(name, NEVER) for name in RetentionPolicy.__struct_fields__}
     del rules["ttl_by_channel"]
     rules |= {f"ttl_by_channel.{channel}": ttl for channel, ttl in shown["session.ttl_by_channel"].items()}

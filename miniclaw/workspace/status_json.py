@@ -13,9 +13,10 @@ from miniclaw.session.entries import FileTally, Leftover, Tally
 from miniclaw.session.ownership.holder import Holder
 from miniclaw.session.retention.policy import Reason
 from miniclaw.session.types import AwareDatetime
+from miniclaw.workspace.plan import next_run
 from miniclaw.workspace.plan_json import ShownEvent, shown_event
-from miniclaw.workspace.status import Part, WorkspaceState, next_run, rules_in_force
-from miniclaw.workspace.workspace import Place
+from miniclaw.workspace.status import Part, WorkspaceState, rules_in_force
+from miniclaw.workspace.workspace import Workspace
 
 
 class ShownSessions(Struct, frozen=True):
@@ -78,7 +79,7 @@ class ShownWorkspace(Struct, frozen=True, kw_only=True):
 
 
 def shown_workspace(
-    place: Place,
+    workspace: Workspace,
     found: WorkspaceState,
     *,
     rules_of: Literal["gateway", "file"] = "gateway",
@@ -87,15 +88,15 @@ def shown_workspace(
     """Return the state of a workspace, for JSON.
 
     Args:
-        place: The workspace and its rules.
+        workspace: The workspace and its rules.
         found: The state.
         rules_of: The source of the rules: a running gateway, or the configuration file.
         warnings: Further warnings; they come first.
     """
-    plan, session = found.plan, place.config.session
+    plan, session = found.plan, workspace.config.session
     return ShownWorkspace(
         now=found.now,
-        workspace=encodable(str(place.home.workspace)),
+        workspace=encodable(str(workspace.home.workspace)),
         held_by=found.holder,
         sessions=ShownSessions(
             plan.readable,
@@ -120,8 +121,8 @@ def shown_workspace(
         warnings=[encodable(warning) for warning in (*warnings, *found.warnings)],
         mode=session.mode,
         rules_of=rules_of,
-        rules=rules_in_force(place),
-        config=show_config(place.config),
+        rules=rules_in_force(workspace.config),
+        config=show_config(workspace.config),
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,8 @@ from miniclaw.admin.context import LOOKING_THREADS
 from miniclaw.config import Home
 from miniclaw.workspace import workspace as looking
 from miniclaw.workspace.sessions import judged_sessions
-from miniclaw.workspace.workspace import Progress
+from miniclaw.workspace.workspace import Progress, Workspace
 from tests.fakes.clock import WallClock
-from tests.fakes.moments import at_once
 from tests.fakes.samples import write_session
 from tests.fakes.serving import open_gateway
 from tests.fakes.threads import wait_in_thread
@@ -25,7 +26,7 @@ async def test_look_is_in_a_thread_and_never_more_than_a_few(tmp_path: Path) -> 
     at_once, most, lock = 0, 0, threading.Lock()
     gate = threading.Event()
 
-    def work(_: Progress) -> int:
+    def work(_: Workspace) -> int:
         nonlocal at_once, most
         with lock:
             at_once += 1
@@ -54,22 +55,32 @@ async def test_look_that_is_cancelled_leaves_at_once_and_its_thread_ends_at_its_
     tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A listing of a hundred thousand sessions does not hold up the end of the gateway."""
-    monkeypatch.setattr(looking, "_STEP_SECONDS", 0)
+    monkeypatch.setattr(looking, "STEP_SECONDS", 0)
     home = Home(tmp_path / "home")
     for number in range(20):
         write_session(home.sessions_dir, f"web_{number}", clock.ago(days=1))
     began, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
     steps: list[int] = []
 
-    def work(step: Progress) -> None:
-        def on_progress(entries: int) -> None:
-            steps.append(entries)
-            began.set()
-            assert goes_on.wait(30)
-            step(entries)
+    def work(workspace: Workspace) -> None:
+        scanning = workspace.scanning
 
+        @contextmanager
+        def slowly() -> Iterator[Progress]:
+            with scanning() as step:
+                assert step is not None
+
+                def on_progress(entries: int) -> None:
+                    steps.append(entries)
+                    began.set()
+                    assert goes_on.wait(30)
+                    step(entries)
+
+                yield on_progress
+
+        workspace.scanning = slowly
         try:
-            judged_sessions(context, at_once(clock()), on_progress)
+            judged_sessions(workspace)
         finally:
             ended.set()
 

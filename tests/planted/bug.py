@@ -75,8 +75,8 @@ FOLDER_MOVE: Final = "session/disk/folder_move.py"
 LOOKING: Final = "workspace/workspace.py"
 CLIENT: Final = "admin/client/client.py"
 PROGRESS: Final = "admin/api/progress.py"
-IN_FORCE: Final = "cli/access/in_force.py"
-OPERATING: Final = "cli/access/operating.py"
+COMMAND_ACCESS: Final = "cli/access.py"
+COMMAND_OUTPUT: Final = "cli/output.py"
 SESSION_CONFIG: Final = "config/session.py"
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.planted.bug import CLIENT, IN_FORCE, OPERATING, PROGRESS, SESSION_CONFIG, Bug, Change, bug_of_one
+from tests.planted.bug import CLIENT, COMMAND_ACCESS, COMMAND_OUTPUT, PROGRESS, SESSION_CONFIG, Bug, Change, bug_of_one
 
 COMMAND_BUGS: Final = (
     bug_of_one(
         "no --yes needed without a terminal", "a script, or a command over ssh, deletes what nobody was asked about",
-        OPERATING, "        raise UnconfirmedError(what)\n", "        return\n",
+        COMMAND_OUTPUT, "        raise UnconfirmedError(what)\n", "        return\n",
         "cli/test_delete_command.py::test_deleting_without_a_terminal_and_without_yes_is_exit_code_2_with_the_count",
     ),
     Bug(
@@ -39,8 +39,8 @@ COMMAND_BUGS: Final = (
         "admin/api/test_progress.py::test_respond_that_takes_long_says_so_each_second_and_has_its_status_in_the_body",
     ),
     bug_of_one(
-        "dry run by the file", "a person sees other removals than the gateway will make", IN_FORCE,
-        "    theirs = ask_for_config(settings)\n", "    theirs = None\n",
+        "dry run by the file", "a person sees other removals than the gateway will make", COMMAND_ACCESS,
+        "        theirs = self.ask_for_config()\n", "        theirs = None\n",
         "cli/test_rules_in_force.py::test_commands_that_judge_go_by_the_rules_of_the_gateway",
     ),
 )  # fmt: skip

@@ -38,7 +38,7 @@ MIGRATION_BUGS: Final = (
     ),
     bug_of_one(
         "looking does not see the old places", "after an update trash and history look empty", LOOKING,
-        "    if not folder.is_there():\n        return before\n", "",
+        "        if not folder.is_there():\n            return before\n", "",
         "cli/test_earlier_workspace.py",
     ),
 )  # fmt: skip

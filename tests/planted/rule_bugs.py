@@ -149,7 +149,7 @@ RULE_BUGS: Final = (
     ),
     bug_of_one(
         "copies in quarantine not erased", "what a person asked to be erased is kept", ERASING,
-        "if is_of.quarantined(each)]", "if False]",
+        "if wish.kept(_id_in(file), file.file)]", "if False]",
         "session/test_erasing.py",
     ),
     Bug(

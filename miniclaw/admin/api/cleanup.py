@@ -12,12 +12,12 @@ from miniclaw.admin.api.endpoints import Call, Endpoint, NoQuery
 from miniclaw.admin.api.paging import Limit
 from miniclaw.admin.client.messages import MAX_PAGE, CleanupOrder, Stopping
 from miniclaw.session.records.history import HistoryEvent
-from miniclaw.session.records.moment import Moment
 from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.retention.forecast import Forecast
+from miniclaw.workspace.plan import look_ahead
 from miniclaw.workspace.plan_json import ShownPlan, shown_plan
 from miniclaw.workspace.sessions import foresee
-from miniclaw.workspace.workspace import Place, Progress, look_ahead, read_history
+from miniclaw.workspace.workspace import Workspace
 
 MAX_DAYS: Final = 3650
 """Most days of a forecast, inclusive; `miniclaw sessions forecast` allows more."""
@@ -56,12 +56,11 @@ class PlanAnswer(ShownPlan, frozen=True, kw_only=True):
 
 async def plan(call: Call[PlanQuery, None]) -> PlanAnswer:
     """Return the plan of a cleanup that begins now. Nothing is changed."""
-    context = call.context
-    return await context.look(partial(_plan, context.place(), context.moment(), call.query.limit))
+    return await call.context.look(partial(_plan, call.query.limit))
 
 
-def _plan(place: Place, moment: Moment, limit: int, on_progress: Progress) -> PlanAnswer:
-    found = shown_plan(look_ahead(place, moment, on_progress))
+def _plan(limit: int, workspace: Workspace) -> PlanAnswer:
+    found = shown_plan(look_ahead(workspace))
     lists = {name: getattr(found, name) for name in Omitted.__struct_fields__}
     omitted = Omitted(**{name: max(0, len(rows) - limit) for name, rows in lists.items()})
     return PlanAnswer(**asdict(found) | {name: rows[:limit] for name, rows in lists.items()}, omitted=omitted)
@@ -88,9 +87,7 @@ class ForecastQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 async def forecast(call: Call[ForecastQuery, None]) -> Forecast:
     """Return the sessions that will expire in the next days if none is used."""
-    context, place = call.context, call.context.place()
-    notice = context.notice(waits=place.config.session.notice == "on")
-    return await context.look(lambda on_progress: foresee(place, notice, call.query.days, on_progress))
+    return await call.context.look(lambda workspace: foresee(workspace, call.query.days))
 
 
 class HistoryQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,8 +105,8 @@ class HistoryAnswer(Struct, frozen=True):
 
 async def history(call: Call[HistoryQuery, None]) -> HistoryAnswer:
     """Return the history of removals: sessions, time, actor and reason."""
-    context, limit = call.context, call.query.limit
-    return await context.look(lambda _: HistoryAnswer(*read_history(context, limit)), saves=False)
+    limit = call.query.limit
+    return await call.context.look(lambda workspace: HistoryAnswer(*workspace.history(limit)), saves=False)
 
 
 CLEANUP: Final = (

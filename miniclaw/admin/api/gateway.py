@@ -31,9 +31,8 @@ class StatusAnswer(ShownWorkspace, frozen=True, kw_only=True):
 
 async def status(call: Call[NoQuery, None]) -> StatusAnswer:
     """Return the status of the workspace and of the gateway."""
-    context, place, moment = call.context, call.context.place(), call.context.moment()
-    found = await context.look(lambda on_progress: shown_workspace(place, look(place, on_progress, moment=moment)))
-    return StatusAnswer(**asdict(found), gateway=context.live())
+    found = await call.context.look(lambda workspace: shown_workspace(workspace, look(workspace)))
+    return StatusAnswer(**asdict(found), gateway=call.context.live())
 
 
 async def gateway(call: Call[NoQuery, None]) -> LiveStatus:

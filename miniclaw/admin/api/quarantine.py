@@ -19,14 +19,8 @@ from miniclaw.admin.client.messages import (
 )
 from miniclaw.formats import printable
 from miniclaw.session.operations.quarantine import FileOutcome
-from miniclaw.workspace.quarantine import (
-    FileContent,
-    ShownFile,
-    look_at_quarantine,
-    quarantined_file,
-    read_content,
-)
-from miniclaw.workspace.workspace import Progress
+from miniclaw.workspace.quarantine import FileContent, ShownFile, find_file, look_at_quarantine, read_content
+from miniclaw.workspace.workspace import Workspace
 
 
 class QuarantinePage(Struct, frozen=True):
@@ -38,23 +32,17 @@ class QuarantinePage(Struct, frozen=True):
 
 async def list_quarantine(call: Call[PageQuery, None]) -> QuarantinePage:
     """List the quarantine, page by page."""
-    context, moment = call.context, call.context.moment()
 
-    def read(_: Progress) -> QuarantinePage:
-        files = look_at_quarantine(context, moment)
+    def read(workspace: Workspace) -> QuarantinePage:
+        files = look_at_quarantine(workspace)
         return QuarantinePage(*page(files, lambda file: (-file.since.timestamp(), file.id), call.query, order="newest"))
 
-    return await context.look(read, saves=False)
+    return await call.context.look(read, saves=False)
 
 
 async def show_file(call: Call[NoQuery, None]) -> FileContent:
     """Return the content of a file, as text."""
-
-    def read(_: Progress) -> FileContent:
-        with quarantined_file(call.context, call.name) as (directory, file):
-            return read_content(directory, file)
-
-    return await call.context.look(read, saves=False)
+    return await call.context.look(lambda workspace: read_content(*find_file(workspace, call.name)), saves=False)
 
 
 async def add(call: Call[NoQuery, QuarantineOrder]) -> QuarantineOutcomes:

@@ -21,17 +21,14 @@ from miniclaw.admin.client.messages import (
     RemainingFile,
     failure,
 )
-from miniclaw.admin.context import AdminContext
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.formats import encodable, parse_duration
 from miniclaw.session import names
 from miniclaw.session.format import codec
 from miniclaw.session.operations.operations import Deleted
-from miniclaw.session.retention.notice import Notice
 from miniclaw.session.types import Session
-from miniclaw.workspace.rows import SessionRow, shown
-from miniclaw.workspace.sessions import ORDERS, Order, State, Wanted, judged_sessions
-from miniclaw.workspace.workspace import Place, Progress, sessions_opened
+from miniclaw.workspace.sessions import ORDERS, Order, SessionRow, State, Wanted, judged_sessions, shown
+from miniclaw.workspace.workspace import Workspace
 
 
 class ListQuery(PageQuery, frozen=True, forbid_unknown_fields=True):
@@ -83,15 +80,15 @@ class SessionPage(Struct, frozen=True):
 
 async def list_sessions(call: Call[ListQuery, None]) -> SessionPage:
     """List sessions, page by page."""
-    return await call.context.look(partial(_page, call.context.place(), call.context.notice(), call.query))
+    return await call.context.look(partial(_page, call.query))
 
 
-def _page(place: Place, notice: Notice, query: ListQuery, on_progress: Progress) -> SessionPage:
+def _page(query: ListQuery, workspace: Workspace) -> SessionPage:
     try:
         older_than = None if query.older_than is None else parse_duration(query.older_than)
     except ValueError as error:
         raise RequestRefusedError(400, str(error), field="older_than") from error
-    rows, listing = judged_sessions(place, notice, on_progress)
+    rows, listing = judged_sessions(workspace)
     wanted = Wanted(query.channel, older_than, query.state)
     sort_by = ORDERS[query.sort]
     found, following = page(
@@ -108,15 +105,14 @@ async def show_session(call: Call[NoQuery, None]) -> RawJson:
     names.split_session_id(call.name)
     await trio.lowlevel.checkpoint()
     live = call.context.runtime.manager.peek(call.name)
-    return await call.context.look(partial(_session, call.context, call.name, live), saves=False)
+    return await call.context.look(partial(_session, call.name, live), saves=False)
 
 
-def _session(context: AdminContext, session_id: str, live: Session | None, _: Progress) -> RawJson:
+def _session(session_id: str, live: Session | None, workspace: Workspace) -> RawJson:
     if live is None:
-        with sessions_opened(context) as directory:
-            if directory is None:
-                raise SessionNotFoundError(session_id)
-            live = directory.load(session_id)
+        if workspace.directory is None:
+            raise SessionNotFoundError(session_id)
+        live = workspace.directory.load(session_id)
     return RawJson(codec.plainly(codec.encode_session(live)))
 
 

@@ -11,7 +11,7 @@ from miniclaw.admin.api.paging import PageQuery, page
 from miniclaw.admin.client.messages import Emptied, EmptyOrder
 from miniclaw.session.trash.entries import Restored, TrashEntry
 from miniclaw.workspace.plan_json import shown_entry
-from miniclaw.workspace.workspace import Progress, trash_opened
+from miniclaw.workspace.workspace import Workspace
 
 
 class TrashPage(Struct, frozen=True):
@@ -31,9 +31,8 @@ class TrashPage(Struct, frozen=True):
 async def list_trash(call: Call[PageQuery, None]) -> TrashPage:
     """List the trash, page by page."""
 
-    def read(_: Progress) -> TrashPage:
-        with trash_opened(call.context) as trash:
-            entries, foreign = trash.entries(), trash.foreign()
+    def read(workspace: Workspace) -> TrashPage:
+        entries, foreign = workspace.trash.entries(), workspace.trash.foreign()
         found, following = page(
             entries, lambda entry: (-entry.removed_at.timestamp(), entry.id), call.query, order="newest"
         )

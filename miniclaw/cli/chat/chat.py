@@ -21,14 +21,14 @@ _HISTORY = 20
 
 
 @click.command()
-@click.option("-m", "--message", metavar="TEXT", help="Send this one message, print the answer and end.")
-@click.option("--as", "name", metavar="NAME", help="Whose conversation it is; your login name if not given.")
+@click.option("-m", "--message", metavar="TEXT", help="Send this message, print the answer and exit.")
+@click.option("--as", "name", metavar="NAME", help="Your name in the conversation; default: your login name.")
 @click.pass_obj
 def chat(settings: Settings, message: str | None, name: str | None) -> None:
-    """Chat with the agent here, in the terminal.
+    """Chat with the agent in the terminal.
 
-    Without -m, each line is a message; what was said before is shown first. Ctrl-D or Ctrl-C ends. Where a gateway
-    runs, it is the gateway's agent that answers.
+    Without -m, the latest messages are shown first, and each line that you type is a message. Ctrl-D or Ctrl-C ends the
+    chat. If a gateway runs, its agent answers.
     """
     import trio  # noqa: PLC0415 - start-up time
 

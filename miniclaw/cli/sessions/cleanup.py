@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import MutableMapping
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.access.in_force import find_rules
-from miniclaw.cli.access.looking import leave_out_of_log, log_to_terminal, look_ahead, sessions_opened
-from miniclaw.cli.access.operating import confirm, operate, refuse_if_held
+from miniclaw import loggers as logs
+from miniclaw.cli import EXIT_FAILED
+from miniclaw.cli.access import CommandWorkspace, pass_workspace
 from miniclaw.cli.options import dry_run_option, json_option, yes_option
-from miniclaw.cli.output import RESTORE_HINT, conflict_copies, count, echo_json, entries, scan_progress
-from miniclaw.cli.plan_output import CONFIRM, LEGACY, print_plan, print_plan_json, unmet_budgets
+from miniclaw.cli.output import RESTORE_HINT, confirm, conflict_copies, count, echo_json, entries, scan_progress
+from miniclaw.cli.plan_output import CONFIRM, LEGACY, print_plan, unmet_budgets
 from miniclaw.formats import format_size
+from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.workspace.plan import look_ahead
+from miniclaw.workspace.plan_json import shown_plan
 
 if TYPE_CHECKING:
-    from miniclaw.cli.access.operating import Operations
-    from miniclaw.session.records.result import CleanupResult
+    from miniclaw.cli.access import Operations
 
 _HELD = "Session cleanup held"  # an event of the log that the printed result reports at its end
 
@@ -28,30 +30,33 @@ _HELD = "Session cleanup held"  # an event of the log that the printed result re
 @click.command()
 @dry_run_option
 @click.option("--confirm", "confirmed", is_flag=True,
-              help="Let through what max_removed_fraction would hold. Asks all the same, without --yes.")  # fmt: skip
+              help="Run a cleanup that max_removed_fraction would hold. Does not replace --yes.")  # fmt: skip
 @yes_option
 @json_option
-@click.pass_obj
-def cleanup(settings: Settings, *, dry_run: bool, confirmed: bool, yes: bool, as_json: bool) -> None:
-    """Remove now what the rules remove: sessions, and what is left over beside them.
+@pass_workspace
+def cleanup(workspace: CommandWorkspace, *, dry_run: bool, confirmed: bool, yes: bool, as_json: bool) -> None:
+    """Run a cleanup now: remove expired sessions and leftover files, and keep to the budgets.
 
-    Asks first on a terminal; without one it needs --yes. Acts at once, where the daily cleanup announces first. A
-    cleanup that max_removed_fraction holds removes nothing, and is exit code 1.
+    It asks for confirmation; without a terminal it requires --yes. Unlike the daily cleanup, it does not wait for an
+    announcement. A cleanup held by max_removed_fraction removes nothing, and the exit code is 1.
     """
     if dry_run:
-        log_to_terminal(settings)
-        outlook, notes = look_ahead(settings), find_rules(settings).notes
-        print_plan_json(outlook, notes) if as_json else print_plan(outlook, notes)
+        workspace.log_to_terminal()
+        workspace.ask_to_save()
+        outlook, notes = look_ahead(workspace), workspace.in_force.notes
+        echo_json(shown_plan(outlook, notes)) if as_json else print_plan(outlook, notes)
         return
-    refuse_if_held(settings, by_rules=True)
-    log_to_terminal(settings)
     if not yes:
-        plan = look_ahead(settings).plan
+        workspace.refuse_if_held(by_rules=True)
+    workspace.log_to_terminal()
+    if not yes:
+        workspace.ask_to_save()
+        plan = look_ahead(workspace).plan
         much = f" That is much: {plan.held}." if plan.held is not None else ""
         # A held cleanup is reported by `_run`.
         matters = bool(plan.removals or plan.leftovers) and (plan.held is None or confirmed)
         confirm(f"Remove {_removals(plan)}?{much}", f"{_removals(plan)} would be removed", yes=yes, matters=matters)
-    _run(settings, confirmed=confirmed, as_json=as_json)
+    _run(workspace, confirmed=confirmed, as_json=as_json)
 
 
 def _removals(plan: CleanupPlan) -> str:
@@ -62,19 +67,14 @@ def _removals(plan: CleanupPlan) -> str:
     return f"{count(len(plan.removals), 'session')}, {format_size(plan.bytes)}{leftovers}"
 
 
-def _run(settings: Settings, *, confirmed: bool, as_json: bool) -> None:
-    from miniclaw.session.records.result import CleanupResult  # noqa: PLC0415 - start-up time
-
-    with sessions_opened(settings) as directory:
-        is_there = directory is not None  # a missing directory is not created
-    done = _Done(CleanupResult())
-    if is_there:
-        done = operate(settings, partial(_run_until_signal, confirmed=confirmed), by_rules=True)
-    result = done.result
+def _run(workspace: CommandWorkspace, *, confirmed: bool, as_json: bool) -> None:
+    result = CleanupResult()
+    if workspace.directory is not None:  # a missing directory is not created
+        result = workspace.operate(partial(_run_until_signal, confirmed=confirmed), by_rules=True)
     if as_json:
         echo_json(result)
     else:
-        _print_result(result, log=done.log)
+        _print_result(result, log=workspace.log_place)
     if result.held:
         click.echo(f"Held: {result.held}. Nothing was removed; to let it through: `{CONFIRM}`", err=True)
         sys.exit(EXIT_FAILED)
@@ -85,14 +85,7 @@ def _run(settings: Settings, *, confirmed: bool, as_json: bool) -> None:
         sys.exit(EXIT_FAILED)
 
 
-class _Done(NamedTuple):
-    """The result of a cleanup, and the place of its log."""
-
-    result: CleanupResult
-    log: str = "the log above"
-
-
-async def _run_until_signal(operations: Operations, *, confirmed: bool) -> _Done:
+async def _run_until_signal(operations: Operations, *, confirmed: bool) -> CleanupResult:
     """Run a cleanup; a signal stops it after its present batch, and a second signal ends the wait for that.
 
     Raises:
@@ -100,10 +93,9 @@ async def _run_until_signal(operations: Operations, *, confirmed: bool) -> _Done
     """
     import trio  # noqa: PLC0415 - start-up time
 
-    from miniclaw.admin.client.remote import RemoteOperations  # noqa: PLC0415
     from miniclaw.daemon.signals import receiving  # noqa: PLC0415
 
-    leave_out_of_log(_HELD)
+    _leave_out_of_log(_HELD)
     result: CleanupResult | None = None
     with receiving() as signals, scan_progress() as progress:
         async with trio.open_nursery() as nursery:
@@ -121,8 +113,21 @@ async def _run_until_signal(operations: Operations, *, confirmed: bool) -> _Done
             nursery.cancel_scope.cancel()
     if result is None:
         raise KeyboardInterrupt
-    log = "the gateway's log" if isinstance(operations, RemoteOperations) else "the log above"
-    return _Done(result, log)
+    return result
+
+
+def _leave_out_of_log(event: str) -> None:
+    """Drop an event from the log, because the command prints it itself; until logging is set up anew."""
+    import structlog  # noqa: PLC0415 - start-up time
+
+    logs.set_up_now()
+
+    def process(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if fields["event"] == event:
+            raise structlog.DropEvent
+        return fields
+
+    structlog.configure(processors=[process, *structlog.get_config()["processors"]])
 
 
 def _print_result(result: CleanupResult, *, log: str) -> None:

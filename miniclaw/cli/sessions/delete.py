@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.access.in_force import find_rules
-from miniclaw.cli.access.looking import log_to_terminal, moment_of, sessions_opened
-from miniclaw.cli.access.operating import confirm, operate, refuse_if_held
+from miniclaw.cli import EXIT_FAILED
+from miniclaw.cli.access import CommandWorkspace, pass_workspace
 from miniclaw.cli.options import channel_option, dry_run_option, json_option, yes_option
-from miniclaw.cli.output import RESTORE_HINT, count, echo_error, echo_json, print_table
+from miniclaw.cli.output import RESTORE_HINT, confirm, count, echo_error, echo_json, print_table
 from miniclaw.cli.plan_output import kept_line
 from miniclaw.cli.sessions.selection import Selection, select_by_chat, select_by_id
 from miniclaw.formats import encodable, format_age, format_duration, format_size, one_line
@@ -31,15 +29,15 @@ _MOST_TOLD = 20  # sessions reported one by one
 @click.command()
 @click.argument("session_ids", metavar="[ID]...", nargs=-1)
 @channel_option
-@click.option("--chat", "chat_id", metavar="CHAT_ID", help="Only those of this chat, on whatever channel.")
+@click.option("--chat", "chat_id", metavar="CHAT_ID", help="Only sessions of this chat, on any channel.")
 @click.option("--erase", is_flag=True,
-              help="For good, and out of trash and quarantine as well: for a person who asks for it.")  # fmt: skip
+              help="Delete for good, with all copies in trash and quarantine; for a person who asks.")  # fmt: skip
 @dry_run_option
 @yes_option
 @json_option
-@click.pass_obj
+@pass_workspace
 def delete(
-    settings: Settings,
+    workspace: CommandWorkspace,
     *,
     session_ids: tuple[str, ...],
     channel: str | None,
@@ -49,28 +47,27 @@ def delete(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Delete sessions now, whatever their age: those of some IDs, of a channel, or of a chat.
+    """Delete sessions of any age: those with the given IDs, or all of a channel or chat.
 
-    Asks first on a terminal; without one it needs --yes. They go to the trash, unless it is switched off; what went is
-    written into the history.
+    It asks for confirmation; without a terminal it requires --yes. The sessions are moved to the trash, unless it is
+    switched off. The history records them.
     """
     selects = channel is not None or chat_id is not None
     if bool(session_ids) == selects:
         raise click.UsageError("say which sessions: one or more IDs, or --channel or --chat or both of these")
     if not dry_run:
-        refuse_if_held(settings, by_rules=True)
-    log_to_terminal(settings)
-    rules = find_rules(settings)
-    trash_for = rules.config.session.trash_for
+        workspace.refuse_if_held(by_rules=True)
+    workspace.log_to_terminal()
+    workspace.ask_to_save()
+    trash_for = workspace.config.session.trash_for
     goes_to_trash = trash_for is not None and not erase
-    ages = moment_of(settings).ages
-    with sessions_opened(settings) as directory:
-        if selects:
-            selection = select_by_chat(settings, directory, channel, chat_id, ages.now, erase=erase)
-        else:
-            selection = select_by_id(settings, directory, session_ids, ages.now, erase=erase)
+    ages = workspace.moment.ages
+    if selects:
+        selection = select_by_chat(workspace, channel, chat_id, erase=erase)
+    else:
+        selection = select_by_id(workspace, session_ids, erase=erase, dry_run=dry_run)
     if dry_run:
-        rules.warn()
+        workspace.in_force.warn()
         _print_selection(selection, ages, goes_to_trash=goes_to_trash, as_json=as_json)
         return
     ids = selection.session_ids
@@ -78,8 +75,9 @@ def delete(
     confirm(question, _would_go(selection, goes_to_trash=goes_to_trash), yes=yes, matters=bool(ids))
     done: list[Deleted] = []
     if ids:
-        done = operate(settings, lambda operations: operations.delete(ids, erase=erase), by_rules=True)
-    kept = list({encodable(each.key): each for each in (*_remaining(done), *selection.kept)}.values())
+        done = workspace.operate(lambda operations: operations.delete(ids, erase=erase), by_rules=True)
+    remaining = [problem for deleted in done for problem in deleted.remaining]
+    kept = list({encodable(each.key): each for each in (*remaining, *selection.kept)}.values())
     if as_json:
         _print_result_json(done, kept)
     else:
@@ -159,11 +157,6 @@ def _print_selection_json(selection: Selection) -> None:
 
 def _kept(kept: Sequence[ProblemFile]) -> list[dict[str, Any]]:
     return [{"file": encodable(problem.key), "reason": encodable(problem.reason)} for problem in kept]
-
-
-def _remaining(done: Sequence[Deleted]) -> list[ProblemFile]:
-    """Return the files that an erasure leaves."""
-    return [problem for deleted in done for problem in deleted.remaining]
 
 
 def _print_result(done: Sequence[Deleted], trash_for: timedelta | None) -> None:

@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import click
 
-from miniclaw.cli import Settings
-from miniclaw.cli.access.in_force import find_rules
-from miniclaw.cli.access.looking import log_to_terminal, look_ahead
+from miniclaw.cli.access import CommandWorkspace, pass_workspace
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import count, echo_json, print_table
 from miniclaw.formats import format_age, format_size
+from miniclaw.workspace.plan import Outlook, look_ahead
 from miniclaw.workspace.plan_json import due_row, in_order
-from miniclaw.workspace.workspace import Outlook
 
 _BY_ITSELF = "not by itself"
 
 
 @click.command()
 @json_option
-@click.pass_obj
-def due(settings: Settings, as_json: bool) -> None:
-    """List the sessions that go soon if nobody uses them, and when.
+@pass_workspace
+def due(workspace: CommandWorkspace, as_json: bool) -> None:
+    """List the sessions that will be deleted soon unless they are used, and when.
 
-    The daily cleanup announces a session before it deletes it: about a week before its TTL is over, or, where it had
-    expired before anybody announced it, 20 hours. A message to it keeps it, and so does `miniclaw sessions pin ID`.
+    The daily cleanup announces each deletion: about a week before the session's TTL is over, or, if the session has
+    expired without an announcement, 20 hours before. A message to the session keeps it, and so does `miniclaw sessions
+    pin ID`.
     """
-    log_to_terminal(settings)
-    outlook = look_ahead(settings, waits=True)
-    rules = find_rules(settings)
-    rules.warn()
+    workspace.log_to_terminal()
+    workspace.ask_to_save()
+    outlook = look_ahead(workspace, as_daily=True)
+    workspace.in_force.warn()
     if as_json:
         echo_json([due_row(each, outlook.timetable.goes_at(each)) for each in in_order(outlook.plan.due)])
         return
     _print(outlook)
-    if rules.config.session.mode == "announce":
+    if workspace.config.session.mode == "announce":
         click.echo("The mode is to announce: nothing is deleted by itself.")
 
 

@@ -17,8 +17,8 @@ from typing import Final, Literal, TypeAlias
 
 import click
 
-from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.access.looking import list_directory, sessions_opened
+from miniclaw.cli import EXIT_FAILED
+from miniclaw.cli.access import CommandWorkspace, pass_workspace
 from miniclaw.cli.options import channel_option
 from miniclaw.cli.output import count, echo_error, echo_json_document
 from miniclaw.errors import MiniclawError, OutputFileError, SessionNotFoundError, StoreError
@@ -29,6 +29,7 @@ from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.types import Message, Session
+from miniclaw.workspace.workspace import Workspace
 
 Format: TypeAlias = Literal["json", "markdown"]
 Write: TypeAlias = Callable[[bytes], object]
@@ -40,36 +41,41 @@ _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os
 @click.argument("session_ids", metavar="[ID]...", nargs=-1)
 @channel_option
 @click.option("--format", "as_format", type=click.Choice(["json", "markdown"]), default="json", show_default=True,
-              help="JSON is what the files hold; Markdown is for reading.")  # fmt: skip
+              help="JSON as in the session files, or Markdown to read.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
-              help="A file to make, for you alone to read; one that is there is never overwritten.")  # fmt: skip
-@click.pass_obj
+              help="Create this file, readable by you alone. An existing file is never overwritten.")  # fmt: skip
+@pass_workspace
 def export(
-    settings: Settings, *, session_ids: tuple[str, ...], channel: str | None, as_format: Format, output: Path | None
+    workspace: CommandWorkspace,
+    *,
+    session_ids: tuple[str, ...],
+    channel: str | None,
+    as_format: Format,
+    output: Path | None,
 ) -> None:
-    """Write sessions as JSON or Markdown. Does not count as using them.
+    """Write sessions as JSON or Markdown. This does not count as a use.
 
-    One ID makes one JSON document; several, or a channel, an array. A FILE has the bytes as they are; JSON that is
-    printed means the same, with invisible characters escaped. What cannot be read is told, and is exit code 1; the
-    others are written all the same.
+    As JSON, one ID gives one document; several IDs, or a channel, give an array. FILE gets the bytes unchanged; printed
+    JSON has invisible characters escaped. A session that cannot be read is reported, and the exit code is 1; the others
+    are written nevertheless.
     """
     if bool(session_ids) == (channel is not None):
         raise click.UsageError("say which sessions: one or more IDs, or --channel")
     problems: list[MiniclawError | str] = []
     wanted: Sequence[str] = list(dict.fromkeys(session_ids))
-    with sessions_opened(settings) as directory:
-        if channel is not None:
-            wanted = _ids_of(settings, channel, directory, problems)
-        in_array = as_format == "json" and (channel is not None or len(wanted) > 1)
-        form = _AS["plain" if as_format == "json" and (in_array or output is None) else as_format]
-        documents = _documents(wanted, directory, form, problems)
-        # The first document is read before the file is created: if all fail, there is no empty file.
-        first = next(documents, None)
-        written = 0
-        if first is not None or not problems:
-            with _opened(output, as_format) as write:
-                together = chain([] if first is None else [first], documents)
-                written = _write_array(write, together) if in_array else _write_one_by_one(write, together)
+    workspace.ask_to_save()
+    if channel is not None:
+        wanted = _ids_of(workspace, channel, problems)
+    in_array = as_format == "json" and (channel is not None or len(wanted) > 1)
+    form = _AS["plain" if as_format == "json" and (in_array or output is None) else as_format]
+    documents = _documents(wanted, workspace.directory, form, problems)
+    # The first document is read before the file is created: if all fail, there is no empty file.
+    first = next(documents, None)
+    written = 0
+    if first is not None or not problems:
+        with _opened(output, as_format) as write:
+            together = chain([] if first is None else [first], documents)
+            written = _write_array(write, together) if in_array else _write_one_by_one(write, together)
     for problem in problems:
         echo_error(problem)
     if channel is not None and not (wanted or problems):
@@ -80,14 +86,11 @@ def export(
         sys.exit(EXIT_FAILED)
 
 
-def _ids_of(
-    settings: Settings, channel: str, directory: SessionDirectory | None, problems: list[MiniclawError | str]
-) -> list[str]:
+def _ids_of(workspace: Workspace, channel: str, problems: list[MiniclawError | str]) -> list[str]:
     """Return the ids of a channel's sessions, sorted; its unreadable files are added to `problems`."""
-    listing = list_directory(settings, directory)
-    if directory is not None:
-        mine = (problem for problem in listing.problems if problem.key.startswith(f"{channel}_"))
-        problems += [f"{directory.path / problem.key}: {problem.reason}" for problem in mine]
+    listing, folder = workspace.listing(), workspace.home.sessions_dir
+    mine = (problem for problem in listing.problems if problem.key.startswith(f"{channel}_"))
+    problems += [f"{folder / problem.key}: {problem.reason}" for problem in mine]
     return sorted(row.header.session_id for row in listing.sessions if row.header.channel == channel)
 
 

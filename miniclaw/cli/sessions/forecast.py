@@ -7,12 +7,9 @@ import sys
 
 import click
 
-from miniclaw.cli import Settings
-from miniclaw.cli.access.asking import ask_to_save
-from miniclaw.cli.access.in_force import find_rules
-from miniclaw.cli.access.looking import log_to_terminal, moment_of, notice_at
+from miniclaw.cli.access import CommandWorkspace, pass_workspace
 from miniclaw.cli.options import json_option
-from miniclaw.cli.output import LIST_DUE, bar, count, echo_json, print_table, scan_progress
+from miniclaw.cli.output import LIST_DUE, bar, count, echo_json, print_table
 from miniclaw.formats import format_size
 from miniclaw.session.retention.forecast import MAX_FORECAST_DAYS, Forecast
 from miniclaw.workspace.sessions import foresee
@@ -29,23 +26,19 @@ def _days(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 
 @click.command()
 @click.option("--days", callback=_days, default="30", show_default=True, metavar="N",
-              help=f"How many days to look ahead, from 0 to {MAX_FORECAST_DAYS}.")  # fmt: skip
+              help=f"The number of days, from 0 to {MAX_FORECAST_DAYS}.")  # fmt: skip
 @json_option
-@click.pass_obj
-def forecast(settings: Settings, days: int, as_json: bool) -> None:
-    """Show for each of the next days what will expire, if nobody comes back.
+@pass_workspace
+def forecast(workspace: CommandWorkspace, days: int, as_json: bool) -> None:
+    """Show for each of the next days how many sessions will expire if none is used.
 
-    The first row is what the daily cleanup would remove now; each of the others is what one 24 hours later would. What
-    is not announced yet goes with the second one at the earliest.
+    The first row shows the sessions that the daily cleanup would remove now; each further row is 24 hours later.
+    Sessions that are not announced yet appear in the second row at the earliest.
     """
-    log_to_terminal(settings)
-    ask_to_save(settings)
-    moment = moment_of(settings)
-    rules = find_rules(settings)
-    notice = notice_at(rules, moment, waits=rules.config.session.notice == "on")
-    rules.warn()
-    with scan_progress() as progress:
-        course = foresee(rules, notice, days, progress)
+    workspace.log_to_terminal()
+    workspace.ask_to_save()
+    workspace.in_force.warn()
+    course = foresee(workspace, days)
     if as_json:
         echo_json(course)
         return

@@ -10,17 +10,23 @@ from miniclaw.cli.lazy import LazyGroup
 @click.group(
     cls=LazyGroup,
     lazy={
-        "list": ("miniclaw.cli.sessions.list:list_sessions", "List the sessions, and what will become of each."),
-        "show": ("miniclaw.cli.sessions.show:show", "Show one session."),
-        "stats": ("miniclaw.cli.sessions.stats:stats", "Show how many and how large they are, and how old."),
+        "list": ("miniclaw.cli.sessions.list:list_sessions", "List the sessions, and when each expires."),
+        "show": ("miniclaw.cli.sessions.show:show", "Show one session with its messages."),
+        "stats": ("miniclaw.cli.sessions.stats:stats", "Show number, sizes and ages of the sessions."),
         "export": ("miniclaw.cli.sessions.export:export", "Write sessions as JSON or Markdown."),
-        "due": ("miniclaw.cli.sessions.due:due", "List what goes soon if nobody uses it, and when."),
-        "forecast": ("miniclaw.cli.sessions.forecast:forecast", "Show what will expire in the next days."),
-        "cleanup": ("miniclaw.cli.sessions.cleanup:cleanup", "Remove now what the rules remove."),
-        "delete": ("miniclaw.cli.sessions.delete:delete", "Delete sessions, whatever their age."),
+        "due": ("miniclaw.cli.sessions.due:due", "List the sessions that will be deleted soon unless they are used."),
+        "forecast": (
+            "miniclaw.cli.sessions.forecast:forecast",
+            "Show how many sessions will expire on each of the next days.",
+        ),
+        "cleanup": (
+            "miniclaw.cli.sessions.cleanup:cleanup",
+            "Run a cleanup now: remove expired sessions, and keep to the budgets.",
+        ),
+        "delete": ("miniclaw.cli.sessions.delete:delete", "Delete sessions of any age."),
         "move": ("miniclaw.cli.sessions.move:move", "Move a session to another chat."),
-        "pin": ("miniclaw.cli.sessions.pin:pin", "Keep sessions, whatever their age."),
-        "unpin": ("miniclaw.cli.sessions.pin:unpin", "Leave sessions to the rules again."),
+        "pin": ("miniclaw.cli.sessions.pin:pin", "Protect sessions from every cleanup."),
+        "unpin": ("miniclaw.cli.sessions.pin:unpin", "End that protection."),
     },
 )
 def sessions() -> None:

@@ -6,27 +6,23 @@ from datetime import timedelta
 
 import click
 
-from miniclaw.cli import Settings
-from miniclaw.cli.access.asking import ask_to_save
-from miniclaw.cli.access.in_force import find_rules
-from miniclaw.cli.access.looking import log_to_terminal, moment_of, notice_at
+from miniclaw.cli.access import CommandWorkspace, pass_workspace
 from miniclaw.cli.options import channel_option, json_option, older_than_option
-from miniclaw.cli.output import DRY_RUN_NAMES, conflict_copies, count, echo_json, print_table, scan_progress
+from miniclaw.cli.output import DRY_RUN_NAMES, conflict_copies, count, echo_json, print_table
 from miniclaw.formats import format_age, format_size
-from miniclaw.workspace.rows import fate, shown
-from miniclaw.workspace.sessions import ORDERS, Order, Wanted, judged_sessions
+from miniclaw.workspace.sessions import ORDERS, Order, Wanted, fate, judged_sessions, shown
 
 
 @click.command("list")
 @channel_option
 @older_than_option
 @click.option("--sort", "order", type=click.Choice(["age", "size", "name"]),
-              help="The oldest, the largest or the first by name at the top; else the most recently used.")  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
+              help="Begin with the oldest, the largest or the first by name; default: the most recent.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show only the first N.")
 @json_option
-@click.pass_obj
+@pass_workspace
 def list_sessions(
-    settings: Settings,
+    workspace: CommandWorkspace,
     *,
     channel: str | None,
     older_than: timedelta | None,
@@ -34,15 +30,12 @@ def list_sessions(
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """List the sessions, the most recently used first, and what will become of each."""
-    log_to_terminal(settings)
-    ask_to_save(settings)
-    moment = moment_of(settings)
-    rules = find_rules(settings)
-    rules.warn()
-    policy = rules.config.session.retention_policy()
-    with scan_progress() as progress:
-        rows, listing = judged_sessions(rules, notice_at(rules, moment), progress)
+    """List the sessions, and when each expires. The most recently used comes first."""
+    workspace.log_to_terminal()
+    workspace.ask_to_save()
+    workspace.in_force.warn()
+    policy = workspace.policy
+    rows, listing = judged_sessions(workspace)
     wanted = Wanted(channel, older_than)
     rows = [row for row in rows if wanted.takes(row)]
     rows.sort(key=lambda row: (ORDERS[order or "recent"](row), row.session.header.session_id))

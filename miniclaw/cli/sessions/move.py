@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import click
 
-from miniclaw.cli import Settings
-from miniclaw.cli.access.looking import sessions_opened
-from miniclaw.cli.access.operating import operate, refuse_if_held
+from miniclaw.cli.access import CommandWorkspace, pass_workspace
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.formats import one_line
 from miniclaw.session import names
@@ -15,18 +13,17 @@ from miniclaw.session import names
 @click.command()
 @click.argument("session_id", metavar="ID")
 @click.argument("target_id", metavar="NEW")
-@click.pass_obj
-def move(settings: Settings, session_id: str, target_id: str) -> None:
-    """Move a session to another chat, which goes on with the conversation.
+@pass_workspace
+def move(workspace: CommandWorkspace, session_id: str, target_id: str) -> None:
+    """Move a session to another chat, where the conversation continues.
 
-    NEW is CHANNEL_CHAT, and has no session. Nothing but the ids changes, and it does not count as using the session. A
-    message to ID begins a new conversation then.
+    NEW is CHANNEL_CHAT, and must have no session. Only the ids change, and the move does not count as a use. The next
+    message to ID begins a new conversation.
     """
     for each in (session_id, target_id):
         names.check_asked(each)  # a mistyped id is reported before anything is done
-    refuse_if_held(settings)
-    with sessions_opened(settings) as directory:
-        if directory is None:  # a missing directory is not created
-            raise SessionNotFoundError(session_id)
-    operate(settings, lambda operations: operations.move(session_id, target_id))
+    workspace.refuse_if_held()
+    if workspace.directory is None:  # a missing directory is not created
+        raise SessionNotFoundError(session_id)
+    workspace.operate(lambda operations: operations.move(session_id, target_id))
     click.echo(f"Moved {one_line(session_id)} to {one_line(target_id)}.")

@@ -2,53 +2,45 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from miniclaw.cli import EXIT_FAILED, Settings
-from miniclaw.cli.access.looking import sessions_opened
-from miniclaw.cli.access.operating import operate, refuse_if_held
-from miniclaw.cli.output import echo_error
+from miniclaw.cli.access import CommandWorkspace, pass_workspace
+from miniclaw.cli.output import exit_if_failed
 from miniclaw.errors import GatewayError, MiniclawError, SessionNotFoundError, StoreError
 from miniclaw.formats import one_line
 from miniclaw.session import names
 
 if TYPE_CHECKING:
-    from miniclaw.cli.access.operating import Operations
+    from miniclaw.cli.access import Operations
 
 _ids = click.argument("session_ids", metavar="ID...", nargs=-1, required=True)
 
 
 @click.command()
 @_ids
-@click.pass_obj
-def pin(settings: Settings, session_ids: tuple[str, ...]) -> None:
-    """Pin sessions: no rule removes them, whatever their age. Does not count as using them."""
-    _set_pinned(settings, session_ids, True)
+@pass_workspace
+def pin(workspace: CommandWorkspace, session_ids: tuple[str, ...]) -> None:
+    """Pin sessions: no cleanup removes them, at any age. This does not count as a use."""
+    _set_pinned(workspace, session_ids, True)
 
 
 @click.command()
 @_ids
-@click.pass_obj
-def unpin(settings: Settings, session_ids: tuple[str, ...]) -> None:
+@pass_workspace
+def unpin(workspace: CommandWorkspace, session_ids: tuple[str, ...]) -> None:
     """Unpin sessions: the rules apply to them again."""
-    _set_pinned(settings, session_ids, False)
+    _set_pinned(workspace, session_ids, False)
 
 
-def _set_pinned(settings: Settings, session_ids: tuple[str, ...], pinned: bool) -> None:
+def _set_pinned(workspace: CommandWorkspace, session_ids: tuple[str, ...], pinned: bool) -> None:
     for session_id in session_ids:
         names.check_asked(session_id)  # an invalid id is reported before anything is done
-    refuse_if_held(settings)
-    with sessions_opened(settings) as directory:
-        if directory is None:  # a missing directory is not created
-            raise SessionNotFoundError(session_ids[0])
-    problems = operate(settings, lambda operations: _set_all(operations, session_ids, pinned))
-    for problem in problems:
-        echo_error(problem)
-    if problems:
-        sys.exit(EXIT_FAILED)
+    workspace.refuse_if_held()
+    if workspace.directory is None:  # a missing directory is not created
+        raise SessionNotFoundError(session_ids[0])
+    exit_if_failed(workspace.operate(lambda operations: _set_all(operations, session_ids, pinned)))
 
 
 async def _set_all(operations: Operations, session_ids: tuple[str, ...], pinned: bool) -> list[MiniclawError]:

@@ -6,23 +6,22 @@ copy is assigned to a session by its name alone; see `miniclaw.session.names`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import unquote
 
 from msgspec import Struct, field
 
-from miniclaw.cli import Settings
-from miniclaw.cli.access.looking import Listing, find_leftovers, find_trashes, list_directory
 from miniclaw.errors import InvalidSessionIdError, SessionFileError, SessionNotFoundError
-from miniclaw.session import conflict_names, names
+from miniclaw.session import names
 from miniclaw.session.entries import Leftover, ProblemFile, StoredSession
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantined_stem
-from miniclaw.session.removal.leftovers import LEGACY_SUFFIXES, session_file_of, without_legacy_suffix
+from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
+from miniclaw.session.removal.erase import ByIds, Remaining, Wish, is_long
+from miniclaw.session.removal.leftovers import session_file_of, without_legacy_suffix
 from miniclaw.session.trash.trash import Trash
+from miniclaw.workspace.workspace import Workspace
 
 _NO_ID: Final = "its name does not tell whose it is; give the session's ID"
 _CUT: Final = (
@@ -36,7 +35,6 @@ class Copy(Struct):
     Attributes:
         session_id: The session of which it is a copy.
         place: Its folder and its name there, for a person; its name alone if it is among the sessions.
-        size: Its size in bytes.
         since: The time since which it is there, aware.
     """
 
@@ -72,38 +70,6 @@ class Selection(Struct):
         return sum(session.size for session in self.sessions) + sum(copy.size for copy in self.copies)
 
 
-class _Wish(Protocol):
-    def is_for(self, session_id: str) -> bool:
-        """Return whether a session is selected."""
-        ...
-
-    def whose(self, name: str) -> str | None:
-        """Return the selected session whose file has this name; None: there is none, or the name is not certain."""
-        ...
-
-    def may_be_for(self, name: str) -> bool:
-        """Return whether a file of this name may belong to a selected session."""
-        ...
-
-
-class _ByIds:
-    def __init__(self, session_ids: Iterable[str]) -> None:
-        self._names = {name: session_id for session_id in session_ids for name in names.file_names(session_id)}
-        self._ids = frozenset(self._names.values())
-        cut = [(stem, sure, session_id) for session_id in self._ids for stem, sure in _cut_names(session_id).items()]
-        self._names |= {stem: session_id for stem, sure, session_id in cut if sure}
-        self._in_doubt = frozenset(stem for stem, sure, _ in cut if not sure)
-
-    def is_for(self, session_id: str) -> bool:
-        return session_id in self._ids
-
-    def whose(self, name: str) -> str | None:
-        return self._names.get(name)
-
-    def may_be_for(self, name: str) -> bool:
-        return name in self._names or name in self._in_doubt
-
-
 class _ByChat:
     """All sessions of a channel, of a chat, or of a chat on one channel."""
 
@@ -127,37 +93,20 @@ class _ByChat:
         session = self._session(name.partition("_")[0], self._chat_id)
         return session is not None and session.may_be_for(name)
 
-    def _session(self, channel: str, chat_id: str) -> _ByIds | None:
+    def _session(self, channel: str, chat_id: str) -> ByIds | None:
         """Return the wish for this session alone; None if it is not selected, or its id is invalid."""
         session_id = f"{channel}_{chat_id}"
         try:
-            return _ByIds([session_id]) if self.is_for(session_id) else None
+            return ByIds([session_id]) if self.is_for(session_id) else None
         except InvalidSessionIdError:
             return None
 
 
-def _cut_names(session_id: str) -> dict[str, bool]:
-    """Return the names in quarantine, without stamps, of those files of a session whose names are too long for it.
-
-    The value is True if the name is certain to be this session's. A long name of an earlier implementation is cut
-    within the chat id, and may be another session's as well; of our own names, only the suffix after them is cut.
-    """
-    return {
-        quarantined_stem(name + suffix): not _is_long(name)
-        for name in names.file_names(session_id)
-        for suffix in ("", *LEGACY_SUFFIXES)
-        if _is_long(name + suffix)
-    }
-
-
-def _is_long(name: str) -> bool:
-    return len(os.fsencode(name)) > names.MAX_NAME_BYTES
-
-
-def select_by_id(
-    settings: Settings, directory: SessionDirectory | None, session_ids: Sequence[str], now: datetime, *, erase: bool
-) -> Selection:
+def select_by_id(workspace: Workspace, session_ids: Sequence[str], *, erase: bool, dry_run: bool) -> Selection:
     """Select sessions by their ids.
+
+    Without `dry_run`, files that an erasure leaves are searched for only if an id has nothing else: the erasure itself
+    names them.
 
     Raises:
         InvalidSessionIdError: A text is no session id.
@@ -165,24 +114,27 @@ def select_by_id(
         SessionFileError: A session cannot be read, and will not be deleted.
     """
     selection = Selection()
-    leftovers: list[Leftover] = []
-    listing = Listing()
-    if erase:
-        listing = list_directory(settings, directory)
-        selection.kept += _beside(_ByIds(session_ids), listing)
-        leftovers = _add_copies(selection, settings, directory, _ByIds(session_ids), now)
+    leftovers = _add_copies(selection, workspace, ByIds(session_ids)) if erase else []
     with_copies = {copy.session_id for copy in selection.copies}
+    missing: list[str] = []
     for session_id in dict.fromkeys(session_ids):
-        session = _find(directory, session_id)
+        session = _find(workspace.directory, session_id)
         if session is not None:
             selection.sessions.append(session)
-        elif session_id not in with_copies and not _kept_for(_ByIds([session_id]), leftovers, listing):
-            raise SessionNotFoundError(session_id)
+        elif session_id not in with_copies:
+            missing.append(session_id)
+    if erase and (dry_run or missing):
+        remaining = Remaining(workspace.listing().others)
+        selection.kept = remaining.of(ByIds(session_ids)) + selection.kept
+        wishes = [(each, ByIds([each])) for each in missing]
+        missing = [
+            each
+            for each, wish in wishes
+            if not (_add_leftovers(Selection(), leftovers, wish).kept or remaining.of(wish))
+        ]
+    if missing:
+        raise SessionNotFoundError(missing[0])
     return selection
-
-
-def _kept_for(wish: _Wish, leftovers: list[Leftover], listing: Listing) -> bool:
-    return bool(_add_leftovers(Selection(), leftovers, wish).kept or _beside(wish, listing))
 
 
 def _find(directory: SessionDirectory | None, session_id: str) -> StoredSession | None:
@@ -193,34 +145,24 @@ def _find(directory: SessionDirectory | None, session_id: str) -> StoredSession 
         return None
 
 
-def select_by_chat(
-    settings: Settings,
-    directory: SessionDirectory | None,
-    channel: str | None,
-    chat_id: str | None,
-    now: datetime,
-    *,
-    erase: bool,
-) -> Selection:
+def select_by_chat(workspace: Workspace, channel: str | None, chat_id: str | None, *, erase: bool) -> Selection:
     """Select all sessions of a channel, of a chat on any channel, or of a chat on one channel."""
     wish = _ByChat(channel, chat_id)
-    listing = list_directory(settings, directory)
+    listing = workspace.listing()
     selection = Selection(
         [row for row in listing.sessions if wish.is_for(row.header.session_id)],
         kept=[problem for problem in listing.problems if wish.may_be_for(problem.key)],
     )
     selection.sessions.sort(key=lambda row: row.header.session_id)
     if erase:
-        selection.kept += [each for each in _beside(wish, listing) if each not in selection.kept]
-        _add_copies(selection, settings, directory, wish, now)
+        selection.kept += [each for each in Remaining(listing.others).of(wish) if each not in selection.kept]
+        _add_copies(selection, workspace, wish)
     return selection
 
 
-def _add_copies(
-    selection: Selection, settings: Settings, directory: SessionDirectory | None, wish: _Wish, now: datetime
-) -> list[Leftover]:
-    leftovers = find_leftovers(settings, directory, now, refused=_refuse)
-    for bin_ in find_trashes(settings, directory):
+def _add_copies(selection: Selection, workspace: Workspace, wish: Wish) -> list[Leftover]:
+    leftovers = workspace.leftovers(refused=_refuse)
+    for bin_ in workspace.trashes:
         _add_trash(selection, bin_, wish)
     _add_leftovers(selection, leftovers, wish)
     return leftovers
@@ -231,17 +173,7 @@ def _refuse(error: SessionFileError) -> None:
     raise error
 
 
-def _beside(wish: _Wish, listing: Listing) -> list[ProblemFile]:
-    """Return the files among the sessions that hold messages of selected sessions, or may hold some, and remain."""
-    return [
-        each
-        for each in (*listing.problems, *listing.conflicts, *listing.foreign)
-        if without_legacy_suffix(each.key) == each.key
-        and ((each.inside and wish.is_for(each.inside)) or any(map(wish.may_be_for, conflict_names.whose(each.key))))
-    ]
-
-
-def _add_trash(selection: Selection, bin_: Trash, wish: _Wish) -> None:
+def _add_trash(selection: Selection, bin_: Trash, wish: Wish) -> None:
     for entry in bin_.entries():
         place = f"{bin_.path.name}/{entry.id}"
         name = without_legacy_suffix(entry.key)
@@ -255,7 +187,7 @@ def _add_trash(selection: Selection, bin_: Trash, wish: _Wish) -> None:
             selection.kept.append(_unknown(place))
 
 
-def _add_leftovers(selection: Selection, leftovers: Iterable[Leftover], wish: _Wish) -> Selection:
+def _add_leftovers(selection: Selection, leftovers: Iterable[Leftover], wish: Wish) -> Selection:
     """Add the files in quarantine, and the files of an earlier implementation, which a cleanup moves there.
 
     A file in quarantine that contains a session belongs to that session, under any name. Any other file belongs to the
@@ -271,10 +203,10 @@ def _add_leftovers(selection: Selection, leftovers: Iterable[Leftover], wish: _W
         if header is not None and leftover.kind == "quarantined":
             if wish.is_for(header.session_id):
                 selection.copies.append(Copy(header.session_id, place, leftover.size, leftover.since))
-        elif session_id is not None and not _is_long(name):
+        elif session_id is not None and not is_long(name):
             selection.copies.append(Copy(session_id, place, leftover.size, leftover.since))
         elif wish.may_be_for(name):
-            is_whole = name.endswith(names.SUFFIX) and not _is_long(name)
+            is_whole = name.endswith(names.SUFFIX) and not is_long(name)
             selection.kept.append(_unknown(place, _NO_ID if is_whole else _CUT))
     return selection
 

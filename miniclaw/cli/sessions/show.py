@@ -6,8 +6,7 @@ import sys
 
 import click
 
-from miniclaw.cli import Settings
-from miniclaw.cli.access.looking import sessions_opened
+from miniclaw.cli.access import CommandWorkspace, pass_workspace
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import echo_json_document
 from miniclaw.errors import SessionNotFoundError
@@ -19,16 +18,16 @@ from miniclaw.session.types import Session
 @click.command()
 @click.argument("session_id", metavar="ID")
 @json_option
-@click.pass_obj
-def show(settings: Settings, session_id: str, as_json: bool) -> None:
-    """Show one session; ID is CHANNEL_CHAT, as `list` shows it. Does not count as using it.
+@pass_workspace
+def show(workspace: CommandWorkspace, session_id: str, as_json: bool) -> None:
+    """Show one session with its messages. This does not count as a use.
 
-    What was said is indented, so that no message passes for the next one.
+    ID is CHANNEL_CHAT, as `list` shows it. The text of each message is indented, so that it cannot imitate another one.
     """
-    with sessions_opened(settings) as directory:
-        if directory is None:
-            raise SessionNotFoundError(session_id)
-        session = directory.load(session_id)
+    workspace.ask_to_save()
+    if workspace.directory is None:
+        raise SessionNotFoundError(session_id)
+    session = workspace.directory.load(session_id)
     if as_json:
         echo_json_document(codec.plainly(codec.encode_session(session)))
         return

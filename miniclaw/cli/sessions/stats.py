@@ -8,8 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from miniclaw.cli import Settings
-from miniclaw.cli.access.looking import find_leftovers, list_directory, log_to_terminal, moment_of, sessions_opened
+from miniclaw.cli.access import CommandWorkspace, pass_workspace
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import conflict_copies, count, echo_json, print_table
 from miniclaw.formats import format_age, format_size
@@ -25,17 +24,17 @@ _FOLDERS: Final[dict[str, LeftoverKind]] = {"trash": "trash", "quarantine": "qua
 
 @click.command()
 @json_option
-@click.pass_obj
-def stats(settings: Settings, as_json: bool) -> None:
-    """Show how many sessions there are, how large they are and how long ago they were used.
+@pass_workspace
+def stats(workspace: CommandWorkspace, as_json: bool) -> None:
+    """Show the number of sessions, their sizes, and the time since their last use, by channel and in all.
 
-    By channel and in all. Of a percentage, p50 say, so many of the sessions are not older, or not larger.
+    P50 is the median: half of the sessions are at most that old, or that large. P90 and P99 say the same of 90 % and of
+    99 %.
     """
-    log_to_terminal(settings)
-    ages = moment_of(settings).ages
-    with sessions_opened(settings) as directory:
-        listing = list_directory(settings, directory)
-        leftovers = find_leftovers(settings, directory, ages.now)
+    workspace.log_to_terminal()
+    workspace.ask_to_save()
+    ages = workspace.moment.ages
+    listing, leftovers = workspace.listing(), workspace.leftovers()
     groups = _by_channel(listing.sessions)
     folders = {
         name: [entry.size for entry in leftovers if entry.kind == kind] for name, kind in _FOLDERS.items()

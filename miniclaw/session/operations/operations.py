@@ -28,7 +28,7 @@ from miniclaw.session.operations.parts import SessionParts
 from miniclaw.session.operations.quarantine import QuarantineOperations
 from miniclaw.session.records.history import Actor, EventKind, HistoryEvent, HistorySession
 from miniclaw.session.records.result import CleanupResult
-from miniclaw.session.removal.erase import Remaining, Traces, erase_traces
+from miniclaw.session.removal.erase import ByIds, Remaining, Traces, erase_traces
 from miniclaw.session.removal.relocation import Relocation
 from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.policy import RetentionPolicy
@@ -131,7 +131,7 @@ class SessionOperations(Acts):
                 gone.pending.append(session)
             return Deleted(session_id, error=error)
         if remaining is not None:
-            return await self._erase(session, freed, gone, remaining.of(session_id), found=found)
+            return await self._erase(session, freed, gone, remaining.of(ByIds([session_id])), found=found)
         gone.complete.append((session, freed))
         return Deleted(session_id, freed, entry_id)
 

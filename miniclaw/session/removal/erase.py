@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -12,15 +13,14 @@ from miniclaw.clock import utc_now
 from miniclaw.errors import StoreError
 from miniclaw.session import names
 from miniclaw.session.conflict_names import whose
-from miniclaw.session.entries import Leftover, LeftoverRemoval, ProblemFile
+from miniclaw.session.entries import LeftoverRemoval, ProblemFile, QuarantinedFile
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import quarantined_stem
 from miniclaw.session.files.subdirectory import EarlierFolders, Folder
-from miniclaw.session.names import split_stamped
-from miniclaw.session.removal.leftovers import LEGACY_SUFFIXES, list_legacy, remove_leftovers
+from miniclaw.session.removal.leftovers import LEGACY_SUFFIXES, list_legacy, remove_leftovers, without_legacy_suffix
 from miniclaw.session.removal.quarantine_files import list_quarantined
 from miniclaw.session.removal.quarantine_removal import leftover_of
-from miniclaw.session.trash.entries import TrashEntry, TrashRemoval
+from miniclaw.session.trash.entries import TrashRemoval
 from miniclaw.session.trash.trash import Trash
 
 _SHARED: Final = "not erased: other sessions directories may use this folder; remove it by hand if it is not theirs"
@@ -57,7 +57,7 @@ def erase_traces(
         OwnershipLostError, ForkedRuntimeError: As `SessionDirectory.check_owned`.
     """
     directory.check_owned()
-    is_of = _Whose(session_id)
+    wish = ByIds([session_id])
     failed: list[str] = []
     removed: list[TrashRemoval] = []
 
@@ -66,7 +66,9 @@ def erase_traces(
 
     try:
         entries = [entry.id for entry in trash.find_all(session_id)]
-        entries += [entry.id for entry in trash.entries() if is_of.entry(entry)]
+        entries += [
+            entry.id for entry in trash.entries() if entry.from_quarantine and wish.kept(entry.session_id, entry.key)
+        ]
         removed += trash.remove(entries)
         failed += _name_failed(trash, removed)
     except StoreError as error:
@@ -82,12 +84,12 @@ def erase_traces(
         except StoreError as error:
             refused(error)
     # Files of an earlier implementation move to quarantine first, whatever their age, and are deleted from there.
-    old = list_legacy(directory, now=utc_now(), names=sorted(is_of.legacy), age=timedelta.min, refused=refused)
+    old = list_legacy(directory, now=utc_now(), names=wish.legacy(), age=timedelta.min, refused=refused)
     old = [each for each in old if directory.is_spelled(each.key)]
     done: list[TrashRemoval | LeftoverRemoval] = [*removed, *remove_leftovers(directory, old, trash=None)]
     try:
-        quarantined = [leftover_of(file) for file in list_quarantined(directory)]
-        done += remove_leftovers(directory, [each for each in quarantined if is_of.quarantined(each)], trash=None)
+        quarantined = [file for file in list_quarantined(directory) if wish.kept(_id_in(file), file.file)]
+        done += remove_leftovers(directory, [leftover_of(file) for file in quarantined], trash=None)
     except StoreError as error:
         refused(error)
     gone = [each for each in done if each.outcome == "removed"]
@@ -105,6 +107,85 @@ def erase_traces(
     )
 
 
+class Wish(Protocol):
+    """The sessions to delete, as their files show them."""
+
+    def is_for(self, session_id: str) -> bool:
+        """Return whether a session is meant."""
+        ...
+
+    def whose(self, name: str) -> str | None:
+        """Return the meant session whose file has this name; None: there is none, or the name is not certain."""
+        ...
+
+    def may_be_for(self, name: str) -> bool:
+        """Return whether a file of this name may belong to a meant session."""
+        ...
+
+
+class ByIds:
+    """The sessions of some ids; a `Wish`.
+
+    The names in quarantine, without stamps, of files whose names are too long for it, count as well. A long name of an
+    earlier implementation is cut within the chat id there, and may be another session's; of our own names, only the
+    suffix after them is cut.
+
+    Raises:
+        InvalidSessionIdError: A text is no session id.
+    """
+
+    def __init__(self, session_ids: Iterable[str]) -> None:
+        self._ids = frozenset(session_ids)
+        self._names: dict[str, str] = {}
+        self._in_doubt: set[str] = set()
+        for session_id in self._ids:
+            for name in names.file_names(session_id):
+                self._names[name] = session_id
+                cut = {quarantined_stem(name + suffix) for suffix in ("", *LEGACY_SUFFIXES) if is_long(name + suffix)}
+                if is_long(name):
+                    self._in_doubt |= cut
+                else:
+                    self._names |= dict.fromkeys(cut, session_id)
+
+    def is_for(self, session_id: str) -> bool:
+        """Return whether a session is meant."""
+        return session_id in self._ids
+
+    def whose(self, name: str) -> str | None:
+        """Return the meant session whose file has this name; None: there is none, or the name is not certain."""
+        return self._names.get(name)
+
+    def may_be_for(self, name: str) -> bool:
+        """Return whether a file of this name may belong to a meant session."""
+        return name in self._names or name in self._in_doubt
+
+    def kept(self, inside: str | None, name: str) -> bool:
+        """Return whether a file of trash or quarantine belongs to a meant session.
+
+        Args:
+            inside: The id in the file; None: it holds no session, and its name decides.
+            name: The file's name, without its stamp.
+        """
+        if inside is not None:
+            return self.is_for(inside)
+        stem = without_legacy_suffix(name)
+        return self.whose(stem) is not None and not is_long(stem)
+
+    def legacy(self) -> list[str]:
+        """Return the names that an earlier implementation may have given to its other files of the sessions, sorted."""
+        own = [name for session_id in self._ids for name in names.file_names(session_id) if not is_long(name)]
+        return sorted(name + suffix for name in own for suffix in LEGACY_SUFFIXES)
+
+
+def is_long(name: str) -> bool:
+    """Return whether the name of a file is cut in quarantine."""
+    return len(os.fsencode(name)) > names.MAX_NAME_BYTES
+
+
+def _id_in(file: QuarantinedFile) -> str | None:
+    return None if file.header is None else file.header.session_id
+
+
 class Remaining:
     """Finds the files beside the sessions that hold messages of an erased session, or may hold some, and remain.
 
@@ -115,41 +196,19 @@ class Remaining:
     def __init__(self, problems: Iterable[ProblemFile]) -> None:
         self._problems = [(each, whose(each.key)) for each in problems]
 
-    def of(self, session_id: str) -> list[ProblemFile]:
-        """Return the files of one session; those that an erasure deletes are left out."""
-        own = names.file_names(session_id)
-        erased = {name + suffix for name in own for suffix in LEGACY_SUFFIXES}
+    def of(self, wish: Wish) -> list[ProblemFile]:
+        """Return the files of some sessions; those that an erasure deletes are left out."""
         return [
             each
             for each, originals in self._problems
-            if each.key not in erased and (each.inside == session_id or not originals.isdisjoint(own))
+            if not _is_erased(each.key, wish)
+            and ((each.inside and wish.is_for(each.inside)) or any(map(wish.may_be_for, originals)))
         ]
 
 
-class _Whose:
-    """Finds the files kept of a session: by the id in a file that holds a session, else by the file's name.
-
-    Attributes:
-        legacy: Names that an earlier implementation may have given to its other files of the session.
-    """
-
-    def __init__(self, session_id: str) -> None:
-        # A longer name of an earlier implementation is cut in quarantine, and may be another session's as well.
-        own = [name for name in names.file_names(session_id) if len(name.encode()) <= names.MAX_NAME_BYTES]
-        self.legacy = {name + suffix for name in own for suffix in LEGACY_SUFFIXES}
-        self._session_id = session_id
-        self._cut = {quarantined_stem(name) for name in {*own, *self.legacy}}
-
-    def quarantined(self, leftover: Leftover) -> bool:
-        split = split_stamped(leftover.key) if leftover.kind == "quarantined" else None
-        header = leftover.header
-        return split is not None and self._is_it(None if header is None else header.session_id, split[0])
-
-    def entry(self, entry: TrashEntry) -> bool:
-        return entry.from_quarantine and self._is_it(entry.session_id, entry.key)
-
-    def _is_it(self, inside: str | None, name: str) -> bool:
-        return name in self._cut if inside is None else inside == self._session_id
+def _is_erased(name: str, wish: Wish) -> bool:
+    stem = without_legacy_suffix(name)
+    return stem != name and wish.may_be_for(stem)
 
 
 def _name_failed(trash: Trash, removals: Sequence[TrashRemoval]) -> list[str]:

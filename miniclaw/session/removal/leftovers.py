@@ -275,9 +275,11 @@ def _unfinished(directory: SessionDirectory, refused: Refused) -> Iterator[Lefto
     if directory.is_owned:
         for name, folder in list(directory.captured.items()):
             folders.setdefault(folder, []).append(name)
-    elif directory.is_nobodys():
+    elif (
+        batches := _look(directory, [WORK_NAME], lambda name: name.startswith(BATCH_PREFIX), refused=refused)
+    ) and directory.is_nobodys():
         stranded = directory.stranded()
-        for folder, _ in _look(directory, [WORK_NAME], lambda name: name.startswith(BATCH_PREFIX), refused=refused):
+        for folder, _ in batches:
             names = [name for name, _ in _look(directory, [WORK_NAME, folder], is_session_file, refused=refused)]
             folders[folder] = [name for name in names if stranded.get(name) != folder]
     for folder, captured in folders.items():

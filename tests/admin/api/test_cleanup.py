@@ -14,8 +14,9 @@ import trio
 from miniclaw.config import Config, SessionConfig
 from miniclaw.session.executor import REMOVAL_BATCH
 from miniclaw.session.live.save_job import SaveReport
+from miniclaw.workspace.plan import look_ahead
 from miniclaw.workspace.plan_json import shown_plan
-from miniclaw.workspace.workspace import look_ahead
+from miniclaw.workspace.workspace import Workspace
 from tests.admin.api.conftest import Office
 from tests.fakes.api import Answer
 from tests.fakes.threads import wait_in_thread
@@ -34,7 +35,9 @@ async def test_plan_is_what_the_dry_run_tells(office: Office) -> None:
     told = (await office.api.get("/cleanup/plan")).json
     lists = ("sessions", "due_sessions", "due_files", "leftovers", "future", "problems")
     assert told.pop("omitted") == dict.fromkeys(lists, 0)
-    expected = shown_plan(look_ahead(office.context, office.context.moment()))
+    context = office.context
+    with Workspace(context.home, lambda: context.config, context.runtime.time.moment()) as workspace:
+        expected = shown_plan(look_ahead(workspace))
     assert told == msgspec.to_builtins(expected) | {"now": office.clock().isoformat().replace("+00:00", "Z")}
     assert [row["session_id"] for row in told["sessions"]] == ["web_31", "web_40"] or told["remove"]["sessions"] == 2
     assert office.left() == {"web_1.json", "web_31.json", "web_40.json", "web_bad.json"}
@@ -100,8 +103,8 @@ async def test_run_removes_what_the_rules_say_at_once_and_puts_off_no_daily_run(
     assert (result["sessions_scanned"], result["sessions_deleted"], result["trashed"]) == (3, 1, 1)
     assert (result["held"], result["interrupted"], result["announced"], result["due"]) == ("", False, 0, 0)
     assert office.left() == {"web_due.json", "web_new.json"}
-    assert office.context.moment().last_run is None
-    assert len(office.context.moment().due) == 0
+    assert office.context.runtime.time.moment().last_run is None
+    assert len(office.context.runtime.time.moment().due) == 0
 
 
 async def test_run_that_is_held_says_so_and_confirmed_lets_it_through(office: Office) -> None:
@@ -161,7 +164,9 @@ async def test_stop_does_not_hide_sessions_from_the_next_announcement(office: Of
     office.add("web_old", days=31)
     await office.api.post("/cleanup/stop")
     office.context.operations.stop_cleanup()
-    plan = await office.context.runtime.cleanup.plan(office.context.notice(waits=True))
+    session = office.context.config.session
+    policy, moment = session.retention_policy(), office.context.runtime.time.moment()
+    plan = await office.context.runtime.cleanup.plan(moment.notice(policy, session.schedule.interval, waits=True))
     assert [due.session.header.session_id for due in plan.due] == ["web_old"]
     assert plan.removals == []
 

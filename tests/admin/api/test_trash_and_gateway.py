@@ -12,6 +12,7 @@ from miniclaw.config import Config, SessionConfig
 from miniclaw.config.model import ModelConfig
 from miniclaw.workspace.status import look
 from miniclaw.workspace.status_json import shown_workspace
+from miniclaw.workspace.workspace import Workspace
 from tests.admin.api.conftest import Office
 from tests.fakes.logs import LogRecorder
 
@@ -102,9 +103,9 @@ async def test_status_is_what_the_command_tells_and_how_the_gateway_is(office: O
     office.clock.move(minutes=5)
     told = (await office.api.get("/status")).json
     gateway = told.pop("gateway")
-    expected = msgspec.json.decode(
-        msgspec.json.encode(shown_workspace(office.context, look(office.context, moment=office.context.moment())))
-    )
+    context = office.context
+    with Workspace(context.home, lambda: context.config, context.runtime.time.moment()) as workspace:
+        expected = msgspec.json.decode(msgspec.json.encode(shown_workspace(workspace, look(workspace))))
     assert told.pop("free_disk") > 0  # others write to the disk, too
     del expected["free_disk"]
     assert told == expected

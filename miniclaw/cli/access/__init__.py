@@ -1,1 +1,0 @@
-"""Access of a command to a workspace: directly, or through the gateway that owns it."""
