@@ -189,7 +189,7 @@ _BORDERS: Final = (
     bug_of_one(
         "follows links", "a link makes another program's file a session", FILES,
         "READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW |", "READ_FLAGS: Final = os.O_RDONLY |",
-        "session/test_directory.py",
+        "session/test_directory_load.py",
     ),
     bug_of_one(
         "follows a linked directory", "sessions of another directory are removed", FILES,
@@ -234,7 +234,7 @@ _BORDERS: Final = (
         "            fits = session.session_id == session_id and names.belongs(\n"
         "                name, session.session_id, session.channel, session.chat_id\n            )\n",
         "            fits = True\n",
-        "session/test_directory.py",
+        "session/test_directory_load.py",
     ),
     bug_of_one(
         "id inside the file trusted by the cleanup", "a copied file removes another session from memory", DIRECTORY,

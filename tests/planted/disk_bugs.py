@@ -37,7 +37,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         ON_DISK,
         "        if _state(directory, _look(directory, name)) != _state(directory, status):\n",
         "        if False:\n",
-        "session/test_disk_wins_saves.py",
+        "session/test_disk_wins_during_saves.py",
     ),
     bug_of_one(
         "a save that fails after it has cleared the place takes that for a deletion",
@@ -45,7 +45,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         ON_DISK,
         "            remember(session, None)  # from now on a missing file is no deletion by another program\n",
         "",
-        "session/test_disk_wins_saves.py",
+        "session/test_disk_wins_during_saves.py",
     ),
     bug_of_one(
         "a use beats an edit",

@@ -139,7 +139,7 @@ DURABILITY: Final = (
         "                log_failed_save(session_id, outcome.error)\n",
         "                log_failed_save(session_id, outcome.error)\n"
         "                saving[session_id][0].saved_revision = saving[session_id][1]\n",
-        "session/test_manager.py",
+        "session/test_manager_memory.py",
     ),
     bug_of_one(
         "newest revision counts as saved", "what is said during a save is lost", SAVER,

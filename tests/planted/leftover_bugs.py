@@ -43,12 +43,12 @@ LEFTOVER_BUGS: Final = (
     bug_of_one(
         "foreign files emptied", "emptying the trash removes what somebody has put there", TRASH,
         "        if split_entry_id(entry_id) is None:\n", "        if False:\n",
-        "session/test_trash.py",
+        "session/test_trash_listing.py",
     ),
     bug_of_one(
         "links in the trash removed as entries", "emptying the trash removes what is no entry", UNLINK,
         "    if problem := why_no_session_file(status.st_mode):\n        raise StoreError(problem)\n", "",
-        "session/test_trash.py",
+        "session/test_trash_listing.py",
     ),
     Bug(
         "restore overwrites", "a newer session is replaced by the one from the trash",

@@ -61,7 +61,7 @@ TIME_BUGS: Final = (
     bug_of_one(
         "tick of another state believed", "a restored state lives on at a time that is not its own", STATE,
         "tick.id != state.id or tick.serial <= state.serial", "tick.serial <= state.serial",
-        "session/test_state.py",
+        "session/test_state_tick.py",
     ),
     bug_of_one(
         "damaged number believed", "one bit that flips on a disk deletes sessions in use", STATE,
@@ -71,7 +71,7 @@ TIME_BUGS: Final = (
     bug_of_one(
         "state set back by an older tick", "a crash after a run makes sessions younger, and the notice longer", STATE,
         "tick.id != state.id or tick.serial <= state.serial", "tick.id != state.id",
-        "session/test_state.py",
+        "session/test_state_tick.py",
     ),
     bug_of_one(
         "jump not written down at once", "after a crash, stamps of a wrong clock are read with the right one", TIMEKEEPER,

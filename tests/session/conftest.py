@@ -22,8 +22,9 @@ from tests.fakes.runs import Runs
 
 # What has to hold on every file system is tried on one that lacks all it can lack as well.
 EVERYWHERE = {
-    "test_store", "test_manager", "test_manager_removing", "test_manager_trash", "test_removal", "test_removal_outcomes",
-    "test_removal_trash", "test_trash", "test_restore", "test_migration", "test_directory", "test_erasing",
+    "test_store", "test_manager", "test_manager_memory", "test_manager_removing", "test_manager_trash",
+    "test_removal", "test_removal_outcomes", "test_removal_trash", "test_trash", "test_trash_listing",
+    "test_restore", "test_migration", "test_directory", "test_directory_load", "test_erasing",
     "test_bad_input", "test_leftovers", "test_operations", "test_stranded", "test_runtime",
 }  # fmt: skip
 
