@@ -5,7 +5,7 @@ loop, imports everything once and forks as often as it likes. It prints its find
 
 First it kills the operation before and after each of its system calls, and half way through each of its writes. Each
 directory that comes of it is started over and checked. Then every such directory with unfinished work in it is taken
-as the beginning of a start that is killed at *its* calls: at every third one, in turns. With MINICLAW_SOAK above 1 at
+as the beginning of a start that is killed at *its* calls: at every eighth one, in turns. With MINICLAW_SOAK above 1 at
 each, and what that leaves is taken likewise, and so on until no start leaves anything new (but for random names).
 """
 
@@ -35,7 +35,7 @@ WHEN: Final = ("before", "after", "half")
 # What a start over a conflict reports, as it should; any other ERROR is a finding.
 LEGITIMATE_ERROR: Final = "Two files for one session; one is in quarantine"
 
-CALLS_PER_KILL: Final = 3 if SOAK == 1 else 1
+CALLS_PER_KILL: Final = 8 if SOAK == 1 else 1
 
 Work = Callable[[Act, Report], None]
 

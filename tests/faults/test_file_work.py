@@ -7,11 +7,10 @@ temporary.
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -19,23 +18,14 @@ import pytest
 
 from miniclaw.errors import StoreError
 from tests.fakes.logs import LogRecorder
-from tests.fakes.point_os import Act, Fault, PointOs, ShortThenFull
+from tests.fakes.point_os import PointOs
 from tests.fakes.snapshots import SnapshotOs
+from tests.faults.fault_kinds import FAULTS, calls_of
 from tests.faults.file_work import WORKS, Told, Work, start
 from tests.faults.migration_work import MIGRATIONS
 from tests.faults.state_work import STATE_WORKS
 
 ALL_WORKS: Final = WORKS | MIGRATIONS | STATE_WORKS
-ERRNOS: Final = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EMFILE, errno.EINTR)
-FOR_GOOD: Final = 10**9
-
-FAULTS: Final[dict[str, Callable[[int], Act]]] = {
-    **{errno.errorcode[number]: lambda k, number=number: Fault(k, number) for number in ERRNOS},  # type: ignore[misc]
-    "short": lambda k: Fault(k, None),
-    "short, then full": lambda k: ShortThenFull(k, errno.ENOSPC),
-    "EIO for good": lambda k: Fault(k, errno.EIO, more=FOR_GOOD),
-    "EIO twice": lambda k: Fault(k, errno.EIO, gap=1),
-}
 
 
 def perform(work: Work, root: Path, fs: PointOs | SnapshotOs) -> Iterator[str]:
@@ -69,7 +59,7 @@ def test_work_with_faults_loses_nothing(name: str, tmp_path: Path, logs: LogReco
     wrong: list[str] = []
     number = 0
     for kind, make in FAULTS.items():
-        for k in itertools.count(1):
+        for k in calls_of(kind):
             number += 1
             root = tmp_path / str(number)
             root.mkdir()

@@ -23,11 +23,11 @@ TIMEOUT_SECONDS: Final = 300
 
 # What they were when this was written is a little more; a loop that ends early shows here.
 LEAST_POINTS: Final = {
-    "save": 45, "save batch": 170, "load": 28, "adopt": 28, "scan": 65, "cleanup": 200, "delete": 30,
+    "save": 45, "save batch": 170, "load": 28, "adopt": 28, "scan": 65, "cleanup": 180, "delete": 30,
     "keep, delete": 60, "quarantine": 12, "save over": 60, "recover": 450, "first start": 24,
-    "cleanup to trash": 850, "delete to trash": 250, "restore": 95,
-    "move to quarantine": 90, "restore quarantined": 140, "quarantine to trash": 480, "back to quarantine": 140,
-    "move": 170, "move again": 75,
+    "cleanup to trash": 700, "delete to trash": 250, "restore": 95,
+    "move to quarantine": 70, "restore quarantined": 105, "quarantine to trash": 280, "back to quarantine": 92,
+    "move": 130, "move again": 75,
     "save, work folder gone": 40, "delete, work folder gone": 40,
 }  # fmt: skip
 
