@@ -343,22 +343,22 @@ class Cleanup:
         async with store.scan(expired if verify else None, staying) as scan:
             while not (scan.complete or ends()):
                 rows = await scan.next_batch()
-                kept, kept_bytes = scan.take_kept()
+                kept = scan.take_kept()
+                planner.feed([], kept)
                 for start in range(0, len(rows), ROWS_IN_STEP):
-                    planner.add(rows[start : start + ROWS_IN_STEP])
+                    planner.feed(rows[start : start + ROWS_IN_STEP])
                     await trio.lowlevel.checkpoint()  # each due row takes some microseconds
-                planner.add_kept(kept, kept_bytes)
                 foreign += [row.key for row in rows if isinstance(row, ProblemFile) and row.kind == "foreign"]
-                entries += len(rows) + kept
+                entries += len(rows) + kept.sessions
                 if on_progress is not None:
                     on_progress(entries)
-        planner.add_leftovers(await store.leftovers(notice.ages.now, foreign))
+        planner.feed_leftovers(await store.leftovers(notice.ages.now, foreign))
         free_disk = await store.free_disk() if policy.min_free_disk is not None else None
         # In a worker thread: slow for a large plan, and the event loop has to serve chats meanwhile.
-        finish = partial(planner.finish, free_disk=free_disk)
+        finish = partial(planner.plan, free_disk=free_disk)
         plan = await self.in_thread(finish)
-        while sessions := planner.unconfirmed(plan):
-            planner.confirm(await store.examine([session.key for session in sessions]))
+        while sessions := planner.wants(plan):
+            planner.feed_whole(await store.examine([session.key for session in sessions]))
             plan = await self.in_thread(finish)
         return plan
 

@@ -89,8 +89,8 @@ def make_plan(workspace: Workspace, notice: Notice, leftovers: Sequence[Leftover
     """Return the plan of a cleanup at the moment of `notice`."""
     if workspace.directory is None:
         planner = Planner(workspace.policy, notice)
-        planner.add_leftovers(leftovers)
-        return planner.finish()
+        planner.feed_leftovers(leftovers)
+        return planner.plan()
     with workspace.scanning() as on_progress:
         return scan_sync(
             workspace.directory,
@@ -130,21 +130,20 @@ def scan_sync(
         StoreIOError: The directory cannot be listed.
     """
     planner = Planner(policy, notice)
-    planner.add_leftovers(leftovers)
+    planner.feed_leftovers(leftovers)
     entries = 0
     expired = partial(policy.is_expired, ages=notice.ages)
     staying = policy.surely_staying(notice.ages, notice.rules.interval)
     with DirectoryScan(directory, expired, ledger=ledger, staying=staying) as scan:
         while not scan.complete:
             rows = scan.next_batch(seconds=STEP_SECONDS)
-            kept, kept_bytes = scan.take_kept()
-            planner.add(rows)
-            planner.add_kept(kept, kept_bytes)
-            entries += len(rows) + kept
+            kept = scan.take_kept()
+            planner.feed(rows, kept)
+            entries += len(rows) + kept.sessions
             if on_progress is not None:
                 on_progress(entries)
-    plan = planner.finish(free_disk=free_disk)
-    while sessions := planner.unconfirmed(plan):
-        planner.confirm({each.key: directory.read_row(each.key, verify=lambda _: True) for each in sessions})
-        plan = planner.finish(free_disk=free_disk)
+    plan = planner.plan(free_disk=free_disk)
+    while sessions := planner.wants(plan):
+        planner.feed_whole({each.key: directory.read_row(each.key, verify=lambda _: True) for each in sessions})
+        plan = planner.plan(free_disk=free_disk)
     return plan

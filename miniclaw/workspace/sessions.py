@@ -80,9 +80,9 @@ def _judge(workspace: Workspace, sessions: Sequence[StoredSession], notice: Noti
         from miniclaw.session.retention.planner import Planner  # noqa: PLC0415 - start-up time
 
         planner = Planner(policy, notice)
-        planner.add(sessions)
-        planner.add_leftovers(workspace.leftovers())
-        plan = planner.finish(free_disk=workspace.free_disk)
+        planner.feed(sessions)
+        planner.feed_leftovers(workspace.leftovers())
+        plan = planner.plan(free_disk=workspace.free_disk)
         taken = {row.session.key: row for row in plan.removals}
     return [taken.get(row.session.key, row) for row in plan_retention(sessions, policy, notice.ages)]
 

@@ -39,9 +39,9 @@ def plan(
     """Return the plan over these rows by some rules, of a run that acts at once."""
     policy = RetentionPolicy(**rules)
     planner = Planner(policy, at_once(NOW, policy), live=live.get if live is not None else None)
-    planner.add(rows)
-    planner.add_leftovers(leftovers)
-    return planner.finish(free_disk=free_disk)
+    planner.feed(rows)
+    planner.feed_leftovers(leftovers)
+    return planner.plan(free_disk=free_disk)
 
 
 def going(made: CleanupPlan) -> list[tuple[str, str]]:

@@ -59,8 +59,8 @@ class ProductRule:
         rules = Rules(DAILY, ttl=self._policy.ttl, quarantine_for=self._policy.quarantine_for)
         notice = Notice(ages, rules, self._last, self._due, self._ahead)
         planner = Planner(self._policy, notice)
-        planner.add([_stored(session, file.stamp, file.inode) for session, file in trial.files.items()])
-        plan = planner.finish()
+        planner.feed([_stored(session, file.stamp, file.inode) for session, file in trial.files.items()])
+        plan = planner.plan()
         for due in plan.due:
             if due.noted is None:
                 trial.announce(due.session.header.chat_id)

@@ -28,7 +28,8 @@ def scan(path: Path, ledger: Ledger | None, **options: object) -> tuple[list[Sca
         rows: list[ScanRow] = []
         while not scanning.complete:
             rows += scanning.next_batch(seconds=1)
-        return sorted(rows, key=lambda row: row.key), scanning.take_kept(), scanning.opened
+        kept = scanning.take_kept()
+        return sorted(rows, key=lambda row: row.key), (kept.sessions, kept.bytes), scanning.opened
 
 
 def plan(path: Path, clock: WallClock, ledger: Ledger | None, policy: RetentionPolicy = POLICY) -> CleanupPlan:

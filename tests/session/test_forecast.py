@@ -29,9 +29,9 @@ def plans_day_by_day(
     for day in range(days + 1):
         at = NOW + day * DAY
         planner = Planner(policy, at_once(at, policy))
-        planner.add(sessions)
-        planner.add_leftovers(leftovers)
-        plan = planner.finish(free_disk=free)
+        planner.feed(sessions)
+        planner.feed_leftovers(leftovers)
+        plan = planner.plan(free_disk=free)
         gone = {row.session.key for row in plan.removals}
         swept = {id(row.leftover) for row in plan.leftovers}
         if free is not None:

@@ -244,9 +244,9 @@ def test_plan_for_the_ttl_alone_asks_memory_only_about_what_expired() -> None:
         return None
 
     planner = Planner(RetentionPolicy(), at_once(NOW), live=live)
-    planner.add([stored(number, DAY) for number in range(50)] + [stored(99, 31 * DAY)])
+    planner.feed([stored(number, DAY) for number in range(50)] + [stored(99, 31 * DAY)])
     assert asked == ["web_99"]
-    assert going(planner.finish()) == [("99", "ttl")]
+    assert going(planner.plan()) == [("99", "ttl")]
 
 
 @pytest.mark.parametrize(

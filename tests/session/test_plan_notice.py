@@ -52,9 +52,9 @@ def plan(
     leftovers: Sequence[Leftover] = (),
 ) -> CleanupPlan:
     planner = Planner(policy, at, live=live.get if live is not None else None)
-    planner.add(sessions)
-    planner.add_leftovers(leftovers)
-    return planner.finish()
+    planner.feed(sessions)
+    planner.feed_leftovers(leftovers)
+    return planner.plan()
 
 
 def due(made: CleanupPlan) -> list[tuple[Any, ...]]:
@@ -159,15 +159,15 @@ def test_plan_of_run_that_waits_takes_for_age_or_number_only_what_was_announced(
     """Whatever the rules, the first run takes nothing but for the disk; all it would have taken is due."""
     at = notice(policy, last=None)
     planner = Planner(policy, at)
-    planner.add(sessions)
-    planner.add_leftovers(leftovers)
-    made = planner.finish(free_disk=free)
+    planner.feed(sessions)
+    planner.feed_leftovers(leftovers)
+    made = planner.plan(free_disk=free)
     assert {row.reason for row in made.removals} <= {"max_disk_bytes", "min_free_disk"}
     assert all(row.reason != "quarantine_expired" for row in made.leftovers)
     due_or_gone = {each.session.key for each in made.due} | {row.session.key for row in made.removals}
     hasty = Planner(policy, Notice(at.ages, at.rules, waits=False))
-    hasty.add(sessions)
-    expired = {row.session.key for row in hasty.finish().removals if row.reason == "ttl"}
+    hasty.feed(sessions)
+    expired = {row.session.key for row in hasty.plan().removals if row.reason == "ttl"}
     assert expired <= due_or_gone
     renewed = at.due.renewed()
     for each in made.due:

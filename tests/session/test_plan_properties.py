@@ -40,9 +40,9 @@ def make_plan(
     live: Mapping[str, LiveSession] | None = None,
 ) -> CleanupPlan:
     planner = Planner(policy, at_once(NOW, policy), live=live.get if live is not None else None)
-    planner.add(sessions)
-    planner.add_leftovers(leftovers)
-    return planner.finish(free_disk=free_disk)
+    planner.feed(sessions)
+    planner.feed_leftovers(leftovers)
+    return planner.plan(free_disk=free_disk)
 
 
 def used(session: StoredSession, live: Mapping[str, LiveSession]) -> timedelta:
@@ -187,10 +187,10 @@ def test_plan_does_not_depend_on_the_order_of_what_is_added(
     random.shuffle(other_leftovers)
     planner = Planner(policy, at_once(NOW, policy))
     cut = random.randint(0, len(shuffled))
-    planner.add(shuffled[:cut])
-    planner.add_leftovers(other_leftovers)
-    planner.add(shuffled[cut:])
-    other = planner.finish(free_disk=free)
+    planner.feed(shuffled[:cut])
+    planner.feed_leftovers(other_leftovers)
+    planner.feed(shuffled[cut:])
+    other = planner.plan(free_disk=free)
 
     def normal(made: CleanupPlan) -> CleanupPlan:
         return replace(

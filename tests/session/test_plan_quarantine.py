@@ -69,8 +69,8 @@ def at_run(policy: RetentionPolicy, *, last: bool = True) -> Notice:
 
 def made_at(at: Notice, policy: RetentionPolicy, *files: Leftover) -> CleanupPlan:
     planner = Planner(policy, at)
-    planner.add_leftovers(files)
-    return planner.finish()
+    planner.feed_leftovers(files)
+    return planner.plan()
 
 
 def next_run(at: Notice) -> Notice:

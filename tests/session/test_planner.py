@@ -44,19 +44,19 @@ def test_planner_confirm_puts_another_session_in_the_place_of_one_that_is_damage
     """What turns out otherwise when it is read whole is left out, and the budget is met by the next one."""
     sessions = [stored(number, (9 - number) * DAY) for number in range(5)]
     planner = Planner(RetentionPolicy(max_sessions=3), at_once(NOW))
-    planner.add(sessions)
-    first = planner.finish()
-    assert planner.unconfirmed(first) == sessions[:2]
+    planner.feed(sessions)
+    first = planner.plan()
+    assert planner.wants(first) == sessions[:2]
     pinned = replace(sessions[1], header=replace(sessions[1].header, pinned=True))
-    planner.confirm({sessions[0].key: sessions[0], sessions[1].key: pinned})
-    second = planner.finish()
+    planner.feed_whole({sessions[0].key: sessions[0], sessions[1].key: pinned})
+    second = planner.plan()
     assert (going(second), second.pinned, second.readable) == ([("0", "max_sessions"), ("2", "max_sessions")], 1, 5)
-    assert planner.unconfirmed(second) == [sessions[2]]
-    planner.confirm({sessions[2].key: None})
-    third = planner.finish()
+    assert planner.wants(second) == [sessions[2]]
+    planner.feed_whole({sessions[2].key: None})
+    third = planner.plan()
     assert (going(third), third.readable, third.sessions_bytes) == ([("0", "max_sessions")], 4, 400)
-    planner.confirm({sessions[0].key: ProblemFile(sessions[0].key, "corrupt", "torn")})
-    fourth = planner.finish()
+    planner.feed_whole({sessions[0].key: ProblemFile(sessions[0].key, "corrupt", "torn")})
+    fourth = planner.plan()
     assert (going(fourth), fourth.readable, fourth.sessions_scanned) == ([], 3, 4)
     assert [problem.key for problem in fourth.problems] == [sessions[0].key]
 
@@ -65,20 +65,20 @@ def test_planner_confirm_of_what_is_as_it_seemed_changes_nothing() -> None:
     """A plan that is confirmed is the plan."""
     sessions = [stored(number, (9 - number) * DAY) for number in range(5)]
     planner = Planner(RetentionPolicy(max_sessions=3), at_once(NOW))
-    planner.add(sessions)
-    made = planner.finish()
-    planner.confirm({each.key: each for each in planner.unconfirmed(made)})
-    assert planner.finish() == made
-    assert planner.unconfirmed(made) == []
+    planner.feed(sessions)
+    made = planner.plan()
+    planner.feed_whole({each.key: each for each in planner.wants(made)})
+    assert planner.plan() == made
+    assert planner.wants(made) == []
 
 
 def test_planner_finish_twice_is_the_same_and_independent() -> None:
     """A plan is not changed by what is added after it."""
     planner = Planner(RetentionPolicy(max_sessions=1), at_once(NOW))
-    planner.add([stored(1, 31 * DAY), stored(2, 9 * DAY), stored(3, 2 * DAY)])
-    made = planner.finish()
-    assert planner.finish() == made
-    planner.add([stored(4, 33 * DAY), stored(5, -DAY), ProblemFile("x.json", "corrupt", "")])
+    planner.feed([stored(1, 31 * DAY), stored(2, 9 * DAY), stored(3, 2 * DAY)])
+    made = planner.plan()
+    assert planner.plan() == made
+    planner.feed([stored(4, 33 * DAY), stored(5, -DAY), ProblemFile("x.json", "corrupt", "")])
     assert going(made) == [("1", "ttl"), ("2", "max_sessions")]
     assert (made.future, made.problems) == ([], [])
-    assert going(planner.finish())[:2] == [("1", "ttl"), ("4", "ttl")]
+    assert going(planner.plan())[:2] == [("1", "ttl"), ("4", "ttl")]

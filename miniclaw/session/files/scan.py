@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, store_errors
 from miniclaw.session.disk.directories import why_no_session_file
-from miniclaw.session.entries import ProblemFile, ScanRow, StoredSession, Verify, identity
+from miniclaw.session.entries import ProblemFile, ScanRow, StoredSession, Tally, Verify, identity
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.header_reader import Found, HeaderReader
 from miniclaw.session.files.ledger import RACY_SECONDS, Ledger, can_be_told_apart, decode_use, encode_use, fingerprint
@@ -124,9 +124,9 @@ class DirectoryScan:
                     break
         return rows
 
-    def take_kept(self) -> tuple[int, int]:
-        """Return the number of kept sessions that got no row since the last call, and their bytes."""
-        kept, self._kept, self._kept_bytes = (self._kept, self._kept_bytes), 0, 0
+    def take_kept(self) -> Tally:
+        """Return the kept sessions that got no row since the last call."""
+        kept, self._kept, self._kept_bytes = Tally(self._kept, self._kept_bytes), 0, 0
         return kept
 
     def _list(self, rows: list[ScanRow], end: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from miniclaw.session.entries import ScanRow
+from miniclaw.session.entries import ScanRow, Tally
 from miniclaw.session.files.ledger import Ledger
 from miniclaw.session.files.ledger_file import LedgerFile
 from miniclaw.session.files.scan import DirectoryScan
@@ -57,9 +57,9 @@ class FileScan:
             self._ledger = None
         return rows
 
-    def take_kept(self) -> tuple[int, int]:
-        """Return the number and the bytes of the sessions that were only counted since the last call."""
-        return (0, 0) if self._scan is None else self._scan.take_kept()
+    def take_kept(self) -> Tally:
+        """Return the sessions that were only counted since the last call."""
+        return Tally() if self._scan is None else self._scan.take_kept()
 
     def _close(self) -> None:
         if self._scan is not None:

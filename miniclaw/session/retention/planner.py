@@ -1,5 +1,8 @@
 """The planner, which judges scanned sessions and plans their removal. A dry run and a run use it alike.
 
+It reads nothing itself. A caller feeds it the results of a scan and the leftovers, and takes a `plan`. As long as the
+planner `wants` sessions to be read in full before that plan stands, the caller feeds it these, and takes a new plan.
+
 The rules are applied in one order, and each removal names the one that decided: `ttl` judges each session alone, then
 the budgets (`miniclaw.session.retention.budgets`) judge all that it keeps. Nothing here needs trio, so that a read-only
 command starts quickly.
@@ -22,6 +25,7 @@ from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow, RetentionPolicy, lead_of, notice_of
 
 _ZERO: Final = timedelta(0)
+_NONE: Final = Tally()
 
 
 class LiveSession(Struct, frozen=True, gc=False):
@@ -68,8 +72,14 @@ class Planner:
         self._leftovers: list[Leftover] = []
         self._confirmed: set[str] = set()
 
-    def add(self, rows: Iterable[ScanRow]) -> None:
-        """Judge a batch of scan results."""
+    def feed(self, rows: Iterable[ScanRow], kept: Tally = _NONE) -> None:
+        """Judge a batch of scan results.
+
+        Args:
+            rows: The results.
+            kept: Further sessions, which no rule can remove; they are counted only.
+        """
+        self._count(kept.sessions, kept.bytes)
         found, budgets = self._found, self._policy.has_budget
         since, until = self._recent_since if budgets else self._young.since, self._young.until
         for row in rows:
@@ -77,17 +87,14 @@ class Planner:
                 found.problems.append(row)
                 found.sessions_scanned += row.kind not in BESIDE
                 continue
-            found.sessions_scanned += 1
-            found.readable += 1
-            found.sessions_bytes += row.size
+            self._count(1, row.size)
             header = row.header
             if header.pinned or not since <= header.last_accessed <= until:
                 self._judge(row)
             elif budgets:
                 self._add_recent(row)
 
-    def add_kept(self, sessions: int, size: int) -> None:
-        """Count sessions that no rule can remove, and their bytes."""
+    def _count(self, sessions: int, size: int) -> None:
         self._found.sessions_scanned += sessions
         self._found.readable += sessions
         self._found.sessions_bytes += size
@@ -161,12 +168,12 @@ class Planner:
         else:
             due.keep(which, mark)
 
-    def add_leftovers(self, leftovers: Iterable[Leftover]) -> None:
+    def feed_leftovers(self, leftovers: Iterable[Leftover]) -> None:
         """Add a batch of leftovers."""
         self._leftovers += leftovers
 
-    def finish(self, *, free_disk: int | None = None) -> CleanupPlan:
-        """Return the plan over everything added; may be called again after further additions.
+    def plan(self, *, free_disk: int | None = None) -> CleanupPlan:
+        """Return the plan over everything fed so far; may be called again.
 
         Args:
             free_disk: Bytes that are free on the disk; None: not known, and `min_free_disk` removes nothing.
@@ -225,27 +232,24 @@ class Planner:
                 due[each.key] = DueSession(each.session, "max_sessions", each.age, each.by_number, stays, why)
         return [*due.values()]
 
-    def unconfirmed(self, plan: CleanupPlan) -> list[StoredSession]:
+    def wants(self, plan: CleanupPlan) -> list[StoredSession]:
         """Return the sessions that this planner's plan removes for a budget and that were not read in full.
 
-        A session that differs on a full read is replaced in the plan by another. The caller therefore reads these in
-        full, passes them to `confirm` and makes the plan anew, until there are none.
+        A session that differs on a full read is replaced in the plan by another.
         """
         return [row.session for row in plan.removals if row.reason != "ttl" and row.session.key not in self._confirmed]
 
-    def confirm(self, found: Mapping[str, ScanRow | None]) -> None:
+    def feed_whole(self, found: Mapping[str, ScanRow | None]) -> None:
         """Correct the plan by sessions that were read in full.
 
         Args:
-            found: By the keys of sessions that `unconfirmed` returned; None: the session no longer exists.
+            found: By the keys of sessions that `wants` returned; None: the session no longer exists.
         """
         self._confirmed.update(found)
         changed = {each.key for each in self._candidates if each.key in found and found[each.key] != each.session}
         for each in self._candidates:
             if each.key in changed:
-                self._found.sessions_scanned -= 1
-                self._found.readable -= 1
-                self._found.sessions_bytes -= each.session.size
+                self._count(-1, -each.session.size)
         self._candidates = [each for each in self._candidates if each.key not in changed]
         self._found.due = [each for each in self._found.due if each.session.key not in changed]
-        self.add(row for key in changed if (row := found[key]) is not None)
+        self.feed(row for key in changed if (row := found[key]) is not None)
