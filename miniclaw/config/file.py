@@ -47,12 +47,7 @@ def load_config(path: Path, *, required: bool, warnings: list[str] | None = None
 
 
 def _read(path: Path) -> bytes:
-    """Return the content of a regular file; symbolic links are followed.
-
-    Raises:
-        ConfigError: It is no regular file, such as a FIFO, on which a read would block; or it exceeds `MAX_BYTES`.
-        OSError: It cannot be read.
-    """
+    """Return the content of a regular file, not of a FIFO, on which a read would block; links are followed."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         if problem := why_no_session_file(os.fstat(fd).st_mode):

@@ -72,15 +72,7 @@ class SessionDirectory(OwnableDirectory):
         return self.read_opened(fd, name, verify=verify)[0] if isinstance(fd, int) else fd
 
     def open_entry(self, name: str, *, dir_fd: int | None = None) -> int | ProblemFile | None:
-        """Open one file for `read_opened`, which closes it.
-
-        Args:
-            name: As for `read_row`.
-            dir_fd: Likewise.
-
-        Returns:
-            The descriptor, or the problem with the file; None if there is no such file.
-        """
+        """Return the descriptor of a file, for `read_opened`, or its problem; None if there is no such file."""
         try:
             return self.fs.open(name, READ_FLAGS, dir_fd=self.fd if dir_fd is None else dir_fd)
         except FileNotFoundError:
@@ -97,8 +89,8 @@ class SessionDirectory(OwnableDirectory):
 
         Args:
             fd: From `open_entry`.
-            name: As for `read_row`.
-            verify: Likewise.
+            name: The file.
+            verify: As for `read_row`.
             buffer: A buffer of `codec.HEADER_PREFIX_BYTES`, which many files may use one after another.
 
         Returns:

@@ -83,13 +83,7 @@ def _decoding() -> Iterator[None]:
 def _decoded(data: bytes, usual: Callable[[bytes], _T], unusual: Callable[[Outline], _T]) -> _T:
     """Decode a file by msgspec; if it refuses, without byte order mark and padding; if that fails, in parts.
 
-    Args:
-        data: The file.
-        usual: Decodes it by msgspec.
-        unusual: Decodes its parts.
-
-    Raises:
-        ValueError: It cannot be decoded; if it is damaged, this is the error of msgspec.
+    The error about a damaged file is that of msgspec.
     """
     with _decoding():
         try:
@@ -211,13 +205,13 @@ def _decode_usual(data: bytes) -> Session:
 def _header_of(parts: Outline, modified: datetime | None) -> SessionHeader:
     from miniclaw.session.format import unusual_forms  # noqa: PLC0415 - as above
 
-    return unusual_forms.header_of(_values(parts), modified)
+    return unusual_forms.header_of(parts.values(), modified)
 
 
 def _decode_unusual(parts: Outline, modified: datetime | None) -> Session:
     from miniclaw.session.format import unusual_forms  # noqa: PLC0415 - as above
 
-    values = _values(parts)
+    values = parts.values()
     header = unusual_forms.header_of(values, modified)
     created_at = unusual_forms.field_time(values, "created_at") or header.last_accessed
     messages = [Raw(source) for source in parts.elements]
@@ -243,10 +237,6 @@ def _session(
     times = {key: (getattr(session, key), fields[key].copy()) for key in _TIMES if key in fields}
     vars(session)[SOURCE] = SessionSource(extra, times, "pinned" in fields)
     return session
-
-
-def _values(parts: Outline) -> dict[str, bytes]:
-    return {name: value for name, (_, value) in parts.members.items()}
 
 
 def _read_message(raw: Raw, otherwise: datetime) -> Message:

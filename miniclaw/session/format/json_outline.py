@@ -74,6 +74,10 @@ class Outline(NamedTuple):
     members: dict[str, tuple[bytes, bytes]]
     elements: list[bytes]
 
+    def values(self) -> dict[str, bytes]:
+        """Return the source texts of the values, by name."""
+        return {name: value for name, (_, value) in self.members.items()}
+
 
 def as_utf8(data: bytes) -> bytes:
     """Return a document without byte order mark and padding, as UTF-8 where a mark names another encoding.

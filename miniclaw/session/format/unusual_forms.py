@@ -96,7 +96,7 @@ def message_of(source: bytes, otherwise: datetime) -> Message:
         otherwise: Its time if it has none: that of the message before it.
     """
     try:
-        fields = {name: value for name, (_, value) in json_outline.outline(source).members.items()}
+        fields = json_outline.outline(source).values()
         known = fields.keys() & set(Message.__struct_fields__)
         return _message({name: _field(fields, name) for name in known}, otherwise)
     except ValueError:
@@ -176,13 +176,9 @@ def _field(fields: Mapping[str, bytes], name: str) -> object:
 
 
 def _id(value: object, otherwise: str) -> str:
-    """Return an id, which may be an integer, as a text; `otherwise` for a value of another type.
-
-    Raises:
-        UnicodeEncodeError: The id is not valid Unicode.
-    """
+    """Return an id, which may be an integer, as a text; `otherwise` for a value of another type."""
     text = str(value) if type(value) in {str, int} else otherwise
-    text.encode()
+    text.encode()  # raises a ValueError if the id is not valid Unicode
     return text
 
 
@@ -209,11 +205,7 @@ def _message(value: Mapping[str, object], otherwise: datetime) -> Message:
 
 
 def _content(value: object) -> str:
-    """Return the text of a content: empty for null; for a list, each part's text, or its type if it has no text.
-
-    Raises:
-        ValueError: The content is an object, or nested too deeply.
-    """
+    """Return the text of a content: empty for null; for a list, each part's text, or its type if it has no text."""
     if isinstance(value, list):
         return "\n".join(_part(part) for part in value)
     if value is not _TOO_DEEP and not isinstance(value, dict):
@@ -228,11 +220,7 @@ def _part(part: object) -> str:
 
 
 def _calls(value: object) -> Iterator[ToolCall]:
-    """Yield the tool calls of a message, in miniclaw's form or in OpenAI's.
-
-    Raises:
-        ValueError: A call has another form.
-    """
+    """Yield the tool calls of a message, in miniclaw's form or in OpenAI's."""
     for call in value if isinstance(value, list) else [] if value is None else [value]:
         function = call.get("function", call) if isinstance(call, dict) else None
         if not isinstance(call, dict) or not isinstance(function, dict) or not _text(function.get("name")):
