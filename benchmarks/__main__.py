@@ -37,13 +37,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name, form in FORMS.items():
         text = f"up to {form.many:,} sessions, {form.rounds} rounds"
         _add_options(commands.add_parser(name, help=text, description=f"Measure with {text}."))
-    text = "what a change did: ours at BASE and now, in turns"
+    text = "the effect of a change: miniclaw at BASE and now, in turns"
     comparing = commands.add_parser("compare", help=text, description=text)
     comparing.add_argument("base", metavar="BASE", help="a git revision")
     comparing.add_argument("--form", choices=FORMS, default="short", help="(default: short)")
     _add_options(comparing)
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # The short form is what is meant where no command stands.
+    # Without a command: the short form.
     if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help"}):
         given.insert(0, "short")
     options = parser.parse_args(given)
@@ -54,13 +54,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", choices=FIGURES, default=[], metavar="NAME", help=", ".join(FIGURES))
-    parser.add_argument("--seed", type=int, default=1, help="what the files follow from (default: 1)")
-    parser.add_argument("--rounds", type=_positive, metavar="N", help="instead of the form's")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the generated files (default: 1)")
+    parser.add_argument("--rounds", type=_positive, metavar="N", help="number of rounds, instead of the form's")
     parser.add_argument(
         "--dir",
         type=Path,
         default=Path(gettempdir()),
-        help="where files are made, and removed again (default: %(default)s)",
+        help="folder for the files, which are removed at the end (default: %(default)s)",
     )
     if not parser.prog.endswith("compare"):
         parser.add_argument("--write", action="store_true", help="put a full report into docs/performance.md")

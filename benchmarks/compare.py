@@ -84,20 +84,9 @@ def _measure(
     root: Path, name: str, folder: Path, options: argparse.Namespace
 ) -> tuple[list[tuple[str, str, float]], str]:
     """Return title, unit and sample of each figure, and why there is none."""
-    arguments = [
-        options.form,
-        "--only",
-        name,
-        "--rounds",
-        "1",
-        "--seed",
-        str(options.seed),
-        "--dir",
-        str(folder),
-        "--json",
-    ]
+    arguments = [options.form, "--only", name, "--rounds", "1", "--seed", str(options.seed), "--dir", str(folder)]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *arguments],
+        [sys.executable, "-m", "benchmarks", *arguments, "--json"],
         cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     try:

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Final
@@ -19,6 +20,7 @@ from typing import Final
 from msgspec import Struct
 
 from benchmarks.child import child_environment
+from benchmarks.figure import interleave
 from benchmarks.gateway import started
 
 MOST_OF_IMPORTING: Final = 1.3
@@ -48,8 +50,8 @@ class StartTimes(Struct, frozen=True):
         modules: How many modules were imported.
     """
 
-    gateway: list[float]
-    importing: list[float]
+    gateway: tuple[float, ...]
+    importing: tuple[float, ...]
     modules: int
 
     @property
@@ -67,15 +69,7 @@ def measure(rounds: int = ROUNDS) -> StartTimes:
     modules = modules_of_others()
     _time_gateway()
     _time_importing(modules)
-    gateway: list[float] = []
-    importing: list[float] = []
-    for number in range(rounds):
-        if number % 2:  # nobody always follows the same one
-            importing.append(_time_importing(modules))
-            gateway.append(_time_gateway())
-        else:
-            gateway.append(_time_gateway())
-            importing.append(_time_importing(modules))
+    gateway, importing = interleave(rounds, _time_gateway, partial(_time_importing, modules))
     return StartTimes(gateway, importing, len(modules))
 
 

@@ -11,7 +11,8 @@ from benchmarks import ours
 from benchmarks.bench import USUAL_BYTES, Bench
 from benchmarks.data import Corpus, generate
 from benchmarks.disk import ColdDisk, cold_disk
-from benchmarks.figure import Figure, interleave, timed
+from benchmarks.figure import Figure, interleave
+from benchmarks.figures.warm import per_file
 from benchmarks.peers import walks
 
 UNCHANGED = "cold scan, nothing changed"
@@ -60,4 +61,4 @@ def _cold_sessions(bench: Bench) -> Iterator[tuple[ColdDisk, Corpus]]:
 
 def _cold(disk: ColdDisk, corpus: Corpus, run: Callable[[Path], object]) -> float:
     disk.forget()
-    return timed(lambda: run(corpus.directory)) / corpus.count * 1e6
+    return per_file(corpus, run)

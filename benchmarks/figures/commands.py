@@ -5,16 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from shutil import copytree
 
 from benchmarks import ours
 from benchmarks.bench import Bench
 from benchmarks.child import child_environment
 from benchmarks.figure import Figure, interleave, timed
-from miniclaw.config import Home
 
 _LIST = ("sessions", "list", "--limit", "20")
 
@@ -27,10 +24,7 @@ def commands(bench: Bench) -> Iterator[Figure]:
     small, large = bench.form.listed, bench.form.many
     for count in (small, large):
         workspace = bench.home(count) / "workspace"
-        with suppress(ImportError):  # a revision that has none
-            ours.write_ledger(workspace / "sessions", workspace / "sessions")
-            if hasattr(Home, "state_dir"):  # a revision that `compare` meets, and that looks beside the sessions
-                copytree(workspace / "sessions" / ours.STATE_NAME, workspace / "state", dirs_exist_ok=True)
+        ours.write_ledger(workspace / "sessions", workspace / "sessions")
     listed = "`miniclaw sessions list --limit 20`"
     for title, home, arguments, goal in (
         ("`miniclaw --version`", bench.home(small), ("--version",), 3),

@@ -14,6 +14,7 @@ from benchmarks.bench import Bench
 from benchmarks.figure import Figure, UnavailableError, interleave
 from benchmarks.gateway import started
 from benchmarks.memory import Memory, memory_of, processor_ticks
+from miniclaw.session.files.subdirectory import STATE_NAME
 
 _IDLE_SECONDS: Final = 3
 _IDLE_TICKS: Final = 2  # so much of the processor within these seconds is idle: hundredths of a second
@@ -63,8 +64,7 @@ def _leave(_home: Path) -> None:
 
 def _forget_state(home: Path) -> None:
     """Start it as if no cleanup had ever run, and without a ledger."""
-    for state in (home / "workspace" / "sessions" / ".state", home / "workspace" / "state"):  # of an earlier revision
-        rmtree(state, ignore_errors=True)
+    rmtree(home / "workspace" / "sessions" / STATE_NAME, ignore_errors=True)
 
 
 def _start_seconds(home: Path, prepare: Callable[[Path], None]) -> float:

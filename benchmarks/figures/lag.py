@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from shutil import rmtree
 
-from benchmarks import ours
 from benchmarks.bench import SMALL_BYTES, Bench
 from benchmarks.child import run_child
 from benchmarks.data import EXPIRED, generate
 from benchmarks.figure import Figure
+from miniclaw.session.files.subdirectory import STATE_NAME
 
 LAG = "event-loop lag"
 
@@ -25,7 +25,7 @@ def loop_lag(bench: Bench) -> Iterator[Figure]:
     for number in range(form.few_rounds):
         first = form.many + number * form.expired
         generate(sessions, form.expired, SMALL_BYTES, seed=bench.seed, ages=EXPIRED, first=first)
-        rmtree(sessions / ours.STATE_NAME, ignore_errors=True)  # no round knows of the files of another one
+        rmtree(sessions / STATE_NAME, ignore_errors=True)  # no round knows of the files of another one
         os.sync()
         lag = run_child("loop_lag", sessions)
         found, wanted = (lag["scanned"], lag["removed"]), (form.many + form.expired, form.expired)

@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from benchmarks import ours, texts
+from benchmarks import texts
 from benchmarks.bench import USUAL_BYTES, Bench
 from benchmarks.data import Corpus, generate
 from benchmarks.figure import Figure
@@ -20,7 +20,7 @@ from benchmarks.peers import raw_save
 from miniclaw.clock import utc_now
 from miniclaw.session import names
 from miniclaw.session.files.ledger_file import LedgerFile
-from miniclaw.session.files.subdirectory import Folder
+from miniclaw.session.files.subdirectory import STATE_NAME, Folder
 from miniclaw.session.format import codec
 from miniclaw.session.live.store import SAVE_THREADS, open_store
 from miniclaw.session.manager import SessionManager
@@ -115,8 +115,7 @@ async def loaded(corpus: Corpus) -> AsyncIterator[tuple[SessionManager, list[str
         if path.suffix == ".json"
     ]
     async with open_store(corpus.directory, create=False) as store:
-        if keep_ledger := getattr(store, "keep_ledger", None):  # `compare` may meet a revision without it
-            keep_ledger(LedgerFile(Folder.within(store.directory, ours.STATE_NAME)))
+        store.keep_ledger(LedgerFile(Folder.within(store.directory, STATE_NAME)))
         manager = SessionManager(store, max_live_sessions=corpus.count + 1)
         for session_id in session_ids:
             await manager.get_session(session_id)

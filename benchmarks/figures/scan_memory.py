@@ -10,6 +10,7 @@ from benchmarks import ours
 from benchmarks.bench import SMALL_BYTES, Bench
 from benchmarks.child import run_child
 from benchmarks.figure import Figure
+from miniclaw.session.files.subdirectory import STATE_NAME
 
 _FEW: Final = 100
 
@@ -20,7 +21,7 @@ def scan_memory(bench: Bench) -> Iterator[Figure]:
     for title in ("absent", "current"):
         growth = []
         for _ in range(bench.form.few_rounds):
-            rmtree(many / ours.STATE_NAME, ignore_errors=True)
+            rmtree(many / STATE_NAME, ignore_errors=True)
             if title == "current":
                 ours.write_ledger(many, many)
             growth.append(run_child("scan_peak", many, few)["bytes"] / 1e6)
