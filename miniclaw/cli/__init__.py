@@ -137,7 +137,6 @@ def main() -> None:
 
 
 def _run() -> int:
-    """Run the command line; return the exit code."""
     try:
         cli.main(standalone_mode=True)
     except SystemExit as exit_:

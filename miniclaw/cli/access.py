@@ -136,11 +136,7 @@ class CommandWorkspace(Workspace):
         return self._ask(lambda client: client.gateway(), "how it is, is not shown")
 
     def ask_for_config(self) -> dict[str, dict[str, Any]] | None:
-        """Return the configuration in force in the gateway, in the form of its file.
-
-        Returns:
-            The tables; None: no gateway runs, or it does not answer, which is a warning.
-        """
+        """Return the gateway's configuration in the form of its file; None if none runs, or after a warning."""
         return self._ask(lambda client: client.config(), "the rules shown are those of the file")
 
     @cached_property
@@ -214,8 +210,7 @@ class CommandWorkspace(Workspace):
         """Refuse a call that `operate` would refuse, before the workspace is read or a person is asked.
 
         Raises:
-            WorkspaceHeldError: The owner of the workspace takes no commands.
-            DifferentRulesError: As `operate`.
+            WorkspaceHeldError, DifferentRulesError: As `operate`.
             MiniclawError: The workspace cannot be read, or the gateway's answer is invalid.
         """
         self._find_gateway(by_rules=by_rules)
@@ -252,8 +247,7 @@ class CommandWorkspace(Workspace):
     def _find_gateway(self, *, by_rules: bool) -> GatewayClient | None:
         """Return the client of the gateway that owns the workspace, and answers.
 
-        Returns:
-            The client; None: the workspace has no owner, or one that is stopping or is a command, which is waited for.
+        None: the workspace has no owner, or one that is stopping or is a command, which is waited for.
         """
         was_known, holder = "holder" in vars(self), self.holder
         if holder is None:
@@ -281,12 +275,7 @@ class CommandWorkspace(Workspace):
             vars(self).pop(name, None)
 
     def _refuse_other_rules(self, theirs: Mapping[str, Mapping[str, Any]]) -> None:
-        """Refuse a removal by a gateway whose rules of retention differ from the command's configuration.
-
-        Raises:
-            DifferentRulesError: A rule of retention differs.
-            ConfigError: The configuration of the command is invalid.
-        """
+        """Refuse a removal by a gateway whose rules of retention differ from the command's configuration."""
         for key, mine, other in differences(show_config(self.settings.config), theirs):
             table, _, name = key.rpartition(".")
             if table == "session.ttl_by_channel" or (table == "session" and name in RetentionPolicy.__struct_fields__):

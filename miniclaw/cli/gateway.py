@@ -66,14 +66,7 @@ def _log_warnings(warnings: Sequence[str]) -> None:
 def _read_again(settings: Settings, required: bool, host: str | None, port: int | None) -> Config:
     """Return the configuration as its file is now, under the same options.
 
-    Args:
-        settings: The settings of the command.
-        required: If true, a missing file is an error: it existed at the start, and an editor may be replacing it.
-        host: The option ``--host`` of `gateway`.
-        port: The option ``--port`` of `gateway`.
-
-    Raises:
-        ConfigError: The configuration is invalid.
+    With `required`, a missing file is an error: it existed at the start, and an editor may be replacing it.
     """
     from miniclaw.config import load_config  # noqa: PLC0415 - start-up time
 
@@ -84,11 +77,6 @@ def _read_again(settings: Settings, required: bool, host: str | None, port: int 
 
 
 def _listening_at(config: Config, host: str | None, port: int | None) -> Config:
-    """Return the configuration with the address of the options.
-
-    Raises:
-        ConfigError: The address is invalid.
-    """
     from miniclaw.config.values import parse_values  # noqa: PLC0415 - start-up time
     from miniclaw.config.web import WEB_RULES  # noqa: PLC0415 - likewise
 

@@ -18,7 +18,6 @@ class LazyGroup(click.Group):
 
     Args:
         lazy: For each command, in the order of the help: ``module:attribute``, and a sentence.
-        settings: Arguments of `click.Group`.
     """
 
     def __init__(self, *, lazy: Mapping[str, tuple[str, str]], **settings: Any) -> None:

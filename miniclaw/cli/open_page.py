@@ -77,8 +77,7 @@ def open_page(workspace: CommandWorkspace, *, only_prints: bool, address: str | 
     link = entrance.link(address)
     seconds = None if entrance.code is None else entrance.seconds
     if as_json:
-        told = {"link": link, "address": address or entrance.address, "seconds": seconds}
-        echo_json(told)
+        echo_json({"link": link, "address": address or entrance.address, "seconds": seconds})
     else:
         click.echo(link)
     if only_prints or as_json or not has_desktop(os.environ, sys.platform):

@@ -36,7 +36,7 @@ def print_table(
 
     Args:
         headings: One for each column.
-        rows: Texts; characters that command a terminal are escaped.
+        rows: Texts; control characters are escaped.
         right: The headings of columns that are aligned right, and never folded.
         whole: The headings of other columns that are never folded.
     """

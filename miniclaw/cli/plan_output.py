@@ -33,12 +33,7 @@ _KINDS: Final = {
 
 
 def print_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> None:
-    """Print a plan for a person: sessions by reason, then each session, then leftovers and kept sessions.
-
-    Args:
-        outlook: The plan, with foreign files and warnings.
-        warnings: Further warnings, which are printed first.
-    """
+    """Print a plan for a person: sessions by reason, then each session, leftovers, kept sessions, and all warnings."""
     plan = outlook.plan
     if plan.removals:
         reasons = plan.by_reason().items()

@@ -12,7 +12,7 @@ import msgspec
 
 from miniclaw.admin.monitoring.live_status import LiveStatus, status_lines
 from miniclaw.cli import EXIT_FAILED
-from miniclaw.cli.access import CommandWorkspace, InForce, pass_workspace
+from miniclaw.cli.access import CommandWorkspace, pass_workspace
 from miniclaw.cli.history import details_of
 from miniclaw.cli.options import json_option
 from miniclaw.cli.output import DRY_RUN_NAMES, LIST_DUE, conflict_copies, count, echo_json
@@ -72,17 +72,15 @@ def _lines(workspace: CommandWorkspace, found: WorkspaceState, live: LiveStatus 
         yield "next cleanup", _next_run(next_run(session, found.moment), found)
     yield "would remove", _would_remove(found)
     yield from _due_lines(found)
-    if found.held is not None and found.last_run is not None:
-        yield "held", f"the cleanup of {format_time(found.last_run.at)}: {found.held}; `{CONFIRM}` lets it through"
-    elif plan.held is not None:
-        yield "would be held", f"{plan.held}; `{CONFIRM}` lets it through"
-    if plan.unmet:
-        yield "unmet", unmet_budgets(plan.unmet)
     if found.damaged_lines:
         yield "history", f"{count(found.damaged_lines, 'line')} could not be read"
     for problem in found.unread.values():
         yield "not read", problem
-    yield from _rules_lines(workspace.in_force, found)
+    yield "mode", session.mode
+    rules = ", ".join(f"{name} = {value}" for name, value in rules_in_force(workspace.config).items())
+    yield "rules", f"{rules} (the gateway's)" if workspace.in_force.of == "gateway" else rules
+    for warning in (*workspace.in_force.notes, *found.warnings):
+        yield "warning", warning
 
 
 def _due_lines(found: WorkspaceState) -> Iterator[tuple[str, str]]:
@@ -95,14 +93,12 @@ def _due_lines(found: WorkspaceState) -> Iterator[tuple[str, str]]:
             goes = f"deleted from {format_time(event.goes_at)} on, if nobody uses them"
         what = f"{count(event.announced, 'session')} that had expired; {event.because}"
         yield "announced", f"{format_time(event.at)}: {what}; {goes}"
-
-
-def _rules_lines(rules: InForce, found: WorkspaceState) -> Iterator[tuple[str, str]]:
-    yield "mode", rules.config.session.mode
-    shown = ", ".join(f"{name} = {value}" for name, value in rules_in_force(rules.config).items())
-    yield "rules", f"{shown} (the gateway's)" if rules.of == "gateway" else shown
-    for warning in (*rules.notes, *found.warnings):
-        yield "warning", warning
+    if found.held is not None and found.last_run is not None:
+        yield "held", f"the cleanup of {format_time(found.last_run.at)}: {found.held}; `{CONFIRM}` lets it through"
+    elif plan.held is not None:
+        yield "would be held", f"{plan.held}; `{CONFIRM}` lets it through"
+    if plan.unmet:
+        yield "unmet", unmet_budgets(plan.unmet)
 
 
 def _held_by(holder: Holder | None) -> str:

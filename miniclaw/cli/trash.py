@@ -105,11 +105,7 @@ def empty(workspace: CommandWorkspace, *, names: tuple[str, ...], expired: bool,
 
 
 def _find(trashes: list[Trash], name: str) -> str:
-    """Return the id of the entry that a name means, in the first trash that has one.
-
-    Raises:
-        TrashEntryNotFoundError: None of them has one; the error names the first trash.
-    """
+    """Return the id of the entry that a name means, in the first trash that has one; an error names the first trash."""
     try:
         return trashes[0].find(name).id
     except TrashEntryNotFoundError as error:
@@ -120,11 +116,6 @@ def _find(trashes: list[Trash], name: str) -> str:
 
 
 def _named(bin_: Trash, names: tuple[str, ...]) -> list[TrashEntry]:
-    """Return the entries that the names identify, each once.
-
-    Raises:
-        TrashEntryNotFoundError: A name identifies no entry.
-    """
     found: dict[str, TrashEntry] = {}
     for name in names:
         meant = bin_.find_all(name) or [bin_.find(name)]
@@ -143,12 +134,8 @@ def _print_entries(found: list[TrashEntry], ages: Ages) -> None:
          _expiry(entry, ages), format_size(entry.stored_size), _reason(entry), entry.id)
         for entry in found
     ]  # fmt: skip
-    print_table(
-        ("SESSION", "REMOVED", "EXPIRES", "SIZE", "REASON", "ENTRY"),
-        rows,
-        right=("SIZE",),
-        whole=("REMOVED", "EXPIRES"),
-    )
+    headings = ("SESSION", "REMOVED", "EXPIRES", "SIZE", "REASON", "ENTRY")
+    print_table(headings, rows, right=("SIZE",), whole=("REMOVED", "EXPIRES"))
 
 
 def _reason(entry: TrashEntry) -> str:

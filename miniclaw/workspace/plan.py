@@ -28,7 +28,6 @@ class Timetable(Struct, frozen=True):
     """The times of the daily runs.
 
     Attributes:
-        now: The moment at which it was made.
         schedule: The schedule of the runs; None: no scheduled run deletes anything.
         next_run: The time of the next run; None: none is scheduled.
         waits: If true, a run deletes only sessions and files that an earlier run has announced.

@@ -113,12 +113,7 @@ class ShownPlan(Struct, frozen=True, kw_only=True):
 
 
 def shown_plan(outlook: Outlook, warnings: Sequence[str] = ()) -> ShownPlan:
-    """Return a plan for JSON.
-
-    Args:
-        outlook: The plan, with its timetable, warnings and foreign files.
-        warnings: Further warnings; they come first.
-    """
+    """Return a plan for JSON; `warnings` are further ones, which come first."""
     plan = outlook.plan
     return ShownPlan(
         now=plan.now,

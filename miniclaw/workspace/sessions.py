@@ -44,13 +44,7 @@ _STATES: Final[dict[State, Callable[[PlanRow], bool]]] = {
 
 
 class Wanted(Struct, frozen=True):
-    """A filter of sessions; an attribute that is None admits all.
-
-    Attributes:
-        channel: Admits the sessions of this channel.
-        older_than: Admits the sessions whose last use is longer ago than this, exclusive.
-        state: Admits the sessions of this state.
-    """
+    """A filter of sessions; an attribute that is None admits all. The age `older_than` is exclusive."""
 
     channel: str | None = None
     older_than: timedelta | None = None

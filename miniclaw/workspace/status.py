@@ -113,9 +113,7 @@ def look(workspace: Workspace) -> WorkspaceState:
     plan = make_plan(workspace, workspace.notice(), [*beside, *trash])
     with _unread_if_refused(unread, "history"):
         events, damaged = workspace.history()
-    runs = [event for event in events if event.event in RUNS]
-    carried_out = [event for event in runs if event.event in {"cleanup", "interrupted"}]
-    announced = [event for event in events if event.event == "announced" and event.announced]
+    events.reverse()
     return WorkspaceState(
         moment,
         workspace.holder,
@@ -123,9 +121,9 @@ def look(workspace: Workspace) -> WorkspaceState:
         trash,
         [entry for entry in beside if entry.kind == "quarantined"],
         workspace.free_disk,
-        runs[-1] if runs else None,
-        carried_out[-1] if carried_out else None,
-        announced[-1] if announced else None,
+        next((event for event in events if event.event in RUNS), None),
+        next((event for event in events if event.event in RUNS - {"held"}), None),
+        next((event for event in events if event.event == "announced" and event.announced), None),
         damaged,
         channel_warnings(workspace.config.session, directory),
         unread,

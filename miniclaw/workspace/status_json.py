@@ -85,14 +85,7 @@ def shown_workspace(
     rules_of: Literal["gateway", "file"] = "gateway",
     warnings: Sequence[str] = (),
 ) -> ShownWorkspace:
-    """Return the state of a workspace, for JSON.
-
-    Args:
-        workspace: The workspace and its rules.
-        found: The state.
-        rules_of: The source of the rules: a running gateway, or the configuration file.
-        warnings: Further warnings; they come first.
-    """
+    """Return the state of a workspace, for JSON; `warnings` are further ones, which come first."""
     plan, session = found.plan, workspace.config.session
     return ShownWorkspace(
         now=found.now,

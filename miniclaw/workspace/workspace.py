@@ -76,7 +76,6 @@ class Workspace:
     The directory is opened, and its owner probed, when either is first needed.
 
     Args:
-        home: The home, which names all folders.
         find_config: Returns the configuration in force, when it is first needed.
         moment: The moment as a running gateway knows it; None: it is read from the state's files.
         scanning: Shows the progress of a scan, or ends it.

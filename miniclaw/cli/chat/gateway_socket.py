@@ -48,8 +48,6 @@ class GatewaySocket:
 
     Args:
         path: The gateway's socket.
-        channel: The channel of the chat.
-        chat_id: The chat.
         silence_seconds: Longest silence of the gateway while something is awaited of it.
 
     Attributes:
@@ -199,7 +197,6 @@ class _Stream(trio.abc.Stream):
     """A stream whose end is an error until the websocket is open: trio_websocket would wait for an answer for ever.
 
     Attributes:
-        socket: The socket.
         is_open: True once the gateway has accepted the websocket; set by `GatewaySocket`.
     """
 

@@ -83,10 +83,7 @@ class _Awaited:
 class RemoteChat:
     """Sends the console's messages to the gateway, and its answers to the console; implements `InboundSender`.
 
-    Args:
-        socket: The connection to the gateway.
-        console: Reads messages and prints answers.
-        history: Number of earlier messages that are shown first.
+    The latest `history` messages of the conversation are shown first.
     """
 
     def __init__(self, socket: GatewaySocket, console: ConsoleChannel, *, history: int) -> None:

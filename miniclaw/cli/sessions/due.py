@@ -11,8 +11,6 @@ from miniclaw.formats import format_age, format_size
 from miniclaw.workspace.plan import Outlook, look_ahead
 from miniclaw.workspace.plan_json import due_row, in_order
 
-_BY_ITSELF = "not by itself"
-
 
 @click.command()
 @json_option
@@ -44,7 +42,7 @@ def _print(outlook: Outlook) -> None:
         rows.append(
             (each.session.header.session_id, format_age(each.age), format_size(each.session.size), each.reason,
              "yes" if each.noted is not None else "next run",
-             _BY_ITSELF if goes_at is None else f"{goes_at:%Y-%m-%d %H:%M}")
+             "not by itself" if goes_at is None else f"{goes_at:%Y-%m-%d %H:%M}")
         )  # fmt: skip
     if rows:
         headings = ("SESSION", "LAST USED", "SIZE", "REASON", "ANNOUNCED", "GOES (UTC)")

@@ -75,7 +75,7 @@ def export(
     if first is not None or not problems:
         with _opened(output, as_format) as write:
             together = chain([] if first is None else [first], documents)
-            written = _write_array(write, together) if in_array else _write_one_by_one(write, together)
+            written = _write(write, together, in_array=in_array)
     for problem in problems:
         echo_error(problem)
     if channel is not None and not (wanted or problems):
@@ -119,24 +119,19 @@ _AS: Final[dict[str, Callable[[Session, bytes], bytes]]] = {
 }
 
 
-def _write_array(write: Write, documents: Iterator[bytes]) -> int:
-    """Write a JSON array, and return its length."""
+def _write(write: Write, documents: Iterator[bytes], *, in_array: bool) -> int:
+    """Write documents as a JSON array, or with an empty line between two, and return their number."""
     number = 0
-    write(b"[")
+    if in_array:
+        write(b"[")
     for number, document in enumerate(documents, 1):
-        write(b",\n" if number > 1 else b"\n")
-        write(document.strip())
-    write(b"\n]\n")
-    return number
-
-
-def _write_one_by_one(write: Write, documents: Iterator[bytes]) -> int:
-    """Write documents with an empty line between two, and return their number."""
-    number = 0
-    for number, document in enumerate(documents, 1):
-        if number > 1:
-            write(b"\n")
-        write(document if document.endswith(b"\n") else document + b"\n")
+        if in_array:
+            write(b",\n" if number > 1 else b"\n")
+            write(document.strip())
+        else:
+            write(b"\n" * (number > 1) + document.removesuffix(b"\n") + b"\n")
+    if in_array:
+        write(b"\n]\n")
     return number
 
 
@@ -163,13 +158,11 @@ def _opened(path: Path | None, as_format: Format) -> Iterator[Write]:
             yield file.write
             file.flush()
             sync_file(OsCalls(), file.fileno())
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             os.unlink(path)
-        raise OutputFileError(path, f"could not write it: {error.strerror}") from error
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(path)
+        if isinstance(error, OSError):
+            raise OutputFileError(path, f"could not write it: {error.strerror}") from error
         raise
 
 

@@ -33,7 +33,6 @@ class Copy(Struct):
     """A file of the trash, of the quarantine, or of an earlier implementation.
 
     Attributes:
-        session_id: The session of which it is a copy.
         place: Its folder and its name there, for a person; its name alone if it is among the sessions.
         since: The time since which it is there, aware.
     """
@@ -184,7 +183,7 @@ def _add_trash(selection: Selection, bin_: Trash, wish: Wish) -> None:
         if session_id is not None:
             selection.copies.append(Copy(session_id, place, entry.stored_size, entry.removed_at))
         elif entry.session_id is None and wish.may_be_for(name):
-            selection.kept.append(_unknown(place))
+            selection.kept.append(ProblemFile(place, "unreadable", _NO_ID))
 
 
 def _add_leftovers(selection: Selection, leftovers: Iterable[Leftover], wish: Wish) -> Selection:
@@ -207,9 +206,5 @@ def _add_leftovers(selection: Selection, leftovers: Iterable[Leftover], wish: Wi
             selection.copies.append(Copy(session_id, place, leftover.size, leftover.since))
         elif wish.may_be_for(name):
             is_whole = name.endswith(names.SUFFIX) and not is_long(name)
-            selection.kept.append(_unknown(place, _NO_ID if is_whole else _CUT))
+            selection.kept.append(ProblemFile(place, "unreadable", _NO_ID if is_whole else _CUT))
     return selection
-
-
-def _unknown(place: str, reason: str = _NO_ID) -> ProblemFile:
-    return ProblemFile(place, "unreadable", reason)
