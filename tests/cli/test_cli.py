@@ -1,8 +1,9 @@
-"""The program as a whole: help, version, exit codes, configuration. Each test runs it in a process of its own."""
+"""The program as a whole: help, version, exit codes, configuration. Each test runs it in a process of its own, which most fork."""
 
 from __future__ import annotations
 
 import gc
+import json
 import tomllib
 from importlib.metadata import version
 
@@ -56,6 +57,24 @@ def test_version_is_that_of_the_package(program: Program) -> None:
     """The version that is shown is the one that is installed."""
     result = program.run("--version")
     assert (result.code, result.out) == (0, f"miniclaw {version('trio-miniclaw')}\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["--version"], ["sessions", "list", "--help"], ["sessions", "purge"], ["sessions", "list"], ["sessions", "delete"],
+     ["sessions", "pin", "web_a"], ["sessions", "show", "web_b"], ["chat", "--as", "me", "-m", "hi"], ["status"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_program_that_is_forked_does_what_one_does_that_an_interpreter_runs(
+    program: Program, command: list[str]
+) -> None:
+    """What the other tests fork is the program that a user starts: exit code, both outputs, and the files."""
+    seen = []
+    for run in (program.run, program.run_interpreter):
+        path = program.add("web_a", days=40, pinned=False)
+        result = run(*command)
+        seen.append((result.code, result.out, result.err, json.loads(path.read_text()).get("pinned"), program.files()))
+    assert seen[0] == seen[1]
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])

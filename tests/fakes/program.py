@@ -96,6 +96,10 @@ class Program:
             return self._run(["-m", "miniclaw", *args], data, environment)
         return self._run_forked(args, data, environment)
 
+    def run_interpreter(self, *args: str) -> Result:
+        """Run to the end, as `run`, in an interpreter that is started for it."""
+        return self._run(["-m", "miniclaw", *args], b"", {})
+
     def run_prepared(self, prepared_by: str, *args: str) -> Result:
         """Run to the end, as `run`, after some Python in the same process, which has imported everything already."""
         if not can_start({}):
