@@ -59,8 +59,12 @@ def store_errors(path: Path, operation: str, name: str = "") -> Iterator[None]:
     try:
         yield
     except (OSError, MemoryError) as error:
-        cause = error if isinstance(error, OSError) else OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-        raise StoreIOError(path / name, operation, cause) from error
+        # No variable holds the error: it would hold itself by its traceback, and with it all that its frames hold.
+        raise StoreIOError(
+            path / name,
+            operation,
+            error if isinstance(error, OSError) else OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+        ) from error
 
 
 def opened(fs: OsCalls, name: str, flags: int, *, dir_fd: int | None = None) -> AbstractContextManager[int]:
