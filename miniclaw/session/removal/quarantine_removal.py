@@ -92,6 +92,7 @@ class _Batch:
                 self._copies.prepared.clear()
             yield folder
             self._copies.abandon([key for key in self._copies.prepared if key not in self._unlinked])
+            self._kept.clear()  # the frames of these errors hold this batch
 
     def entry_id(self, key: str) -> str:
         """Return the id of a file's entry in the trash; empty: it has none."""
