@@ -67,4 +67,3 @@ def test_missing_directory_is_no_sessions_yet_and_is_not_created(program: Progra
     for command in ("sessions list", "sessions cleanup --yes", "status"):
         assert _count(program, command)[1] == 0
     assert not program.home.exists()
-

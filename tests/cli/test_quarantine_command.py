@@ -21,7 +21,7 @@ from tests.fakes.samples import session_dict
 BOTH_WAYS = True
 
 
-def _lay(program: Program, name: str, content: str | bytes = "{", *, days: float = 0, number: int = 0) -> Path:
+def lay(program: Program, name: str, content: str | bytes = "{", *, days: float = 0, number: int = 0) -> Path:
     folder = program.sessions_dir / ".quarantine"
     folder.mkdir(exist_ok=True, parents=True, mode=0o700)
     stamp = datetime.now(UTC) - timedelta(days=days)
@@ -34,7 +34,7 @@ def _session(session_id: str, *, days: float = 1, **fields: Any) -> str:
     return json.dumps(session_dict(session_id, datetime.now(UTC) - timedelta(days=days), **fields))
 
 
-def _lying(program: Program) -> list[str]:
+def lying(program: Program) -> list[str]:
     folder = program.sessions_dir / ".quarantine"
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
@@ -46,11 +46,11 @@ def test_list_tells_what_is_in_each_file_now_and_when_it_goes(program: Program) 
     """Whose it is, since when, what is wrong with it, and when it is deleted; the newest last."""
     program.add("web_here", days=1)
     files = [
-        _lay(program, "web_bad.json", days=80.5),
-        _lay(program, "web_x.json", _session("web_anna", days=30), days=20.5),
-        _lay(program, "web_here.json", _session("web_here", days=30), days=3.5),
-        _lay(program, "web_\x1b[31m.json", b"\0", days=2.5),
-        _lay(program, "web_p.json", _session("web_p", pinned=True), days=1.5),
+        lay(program, "web_bad.json", days=80.5),
+        lay(program, "web_x.json", _session("web_anna", days=30), days=20.5),
+        lay(program, "web_here.json", _session("web_here", days=30), days=3.5),
+        lay(program, "web_\x1b[31m.json", b"\0", days=2.5),
+        lay(program, "web_p.json", _session("web_p", pinned=True), days=1.5),
     ]
     result = program.run("quarantine", "list")
     assert (result.code, result.err) == (0, "")
@@ -73,7 +73,7 @@ def test_list_tells_what_is_in_each_file_now_and_when_it_goes(program: Program) 
 
 def test_list_leaves_alone_what_is_not_ours(program: Program) -> None:
     """An entry of another name is named on standard error, and not listed."""
-    _lay(program, "web_a.json").rename(program.sessions_dir / ".quarantine" / "notes")
+    lay(program, "web_a.json").rename(program.sessions_dir / ".quarantine" / "notes")
     result = program.run("quarantine", "list")
     assert (result.code, len(result.lines)) == (0, 1)
     assert result.err.startswith("left alone: .quarantine/notes: its name is not that")
@@ -92,7 +92,7 @@ def test_what_is_no_file_is_listed_and_deleted_for_good(
     path.unlink()
     make(path)
     assert program.run("quarantine", "add", path.name).code == 0
-    (kept,) = _lying(program)
+    (kept,) = lying(program)
     (row,) = program.run("quarantine", "list", "--json").json
     assert (row["problem"], row["bytes"], row["goes_at"]) == (f"it is {kind}, not a file", 0, None)
     assert program.run("status", "--json").json["quarantine"] == {"files": 1, "bytes": 0}
@@ -108,12 +108,12 @@ def test_what_is_no_file_is_listed_and_deleted_for_good(
         (folder / "important").unlink()
     result = program.run("quarantine", "delete", "web_a", "--yes")
     assert (result.code, result.out) == (0, f"Deleted {kept}, 0 B; it is gone for good.\n")
-    assert _lying(program) == []
+    assert lying(program) == []
 
 
 def test_list_json_is_the_files(program: Program) -> None:
     """For programs: everything that is known of each."""
-    path = _lay(program, "web_x.json", _session("web_anna"), days=1)
+    path = lay(program, "web_x.json", _session("web_anna"), days=1)
     (file,) = program.run("quarantine", "list", "--json").json
     assert (file["id"], file["file"], file["session_id"]) == (path.name, "web_x.json", "web_anna")
     assert (file["bytes"], file["problem"], file["announced"]) == (path.stat().st_size, "", False)
@@ -130,7 +130,7 @@ def test_list_of_nothing_is_no_error_and_makes_nothing(program: Program, command
 
 def test_show_of_a_session_is_as_it_is_shown_in_its_place(program: Program) -> None:
     """By whatever means the file; what would command the terminal is escaped."""
-    path = _lay(program, "web_x.json", _session("web_anna", messages=[
+    path = lay(program, "web_x.json", _session("web_anna", messages=[
         {"role": "user", "content": "red \x1b[31m", "timestamp": "2026-02-14T10:30:00Z"},
     ]))  # fmt: skip
     shown = [program.run("quarantine", "show", text) for text in (path.name, "web_anna", path.name[-8:])]
@@ -142,11 +142,11 @@ def test_show_of_a_session_is_as_it_is_shown_in_its_place(program: Program) -> N
 
 def test_show_of_anything_else_is_its_text_made_safe(program: Program) -> None:
     """Controls, and bytes that are no text, are shown escaped; standard error says that it is no session, and why."""
-    _lay(program, "web_x.json", b'{"session_id": \x1b]0;title\x07 \xff \xe2\x80\xae\nnext')
+    lay(program, "web_x.json", b'{"session_id": \x1b]0;title\x07 \xff \xe2\x80\xae\nnext')
     result = program.run("quarantine", "show", "web_x")
     assert result.out == '{"session_id": \\x1b]0;title\\x07 \\xff \\u202e\nnext\n'
     assert result.err.startswith("not a session: ")
-    _lay(program, "web_y.json", b"y" * (2**20 + 5))
+    lay(program, "web_y.json", b"y" * (2**20 + 5))
     result = program.run("quarantine", "show", "web_y")
     assert len(result.out) == 2**20 + 1
     assert "5 bytes more; `--raw` writes all of them." in result.err
@@ -156,7 +156,7 @@ def test_show_of_anything_else_is_its_text_made_safe(program: Program) -> None:
 def test_show_raw_writes_the_bytes_into_a_pipe(program: Program) -> None:
     """As they are, whatever they are, and nothing besides; on a terminal that is refused."""
     content = bytes(range(256)) * 5000
-    _lay(program, "web_x.json", content)
+    lay(program, "web_x.json", content)
     done = subprocess.run(
         [sys.executable, "-m", "miniclaw", "quarantine", "show", "--raw", "web_x"],
         env=os.environ | {"MINICLAW_HOME": str(program.home)}, capture_output=True, check=True,
@@ -181,21 +181,21 @@ def test_what_is_not_there_is_said_and_makes_nothing(program: Program, command: 
 @pytest.mark.parametrize("command", [["show"], ["restore"], ["delete", "--yes"]], ids=str)
 def test_what_means_several_is_not_guessed(program: Program, command: list[str]) -> None:
     """The sentence names them, and nothing happens."""
-    one, two = _lay(program, "web_x.json", number=1), _lay(program, "web_x.json", number=2)
+    one, two = lay(program, "web_x.json", number=1), lay(program, "web_x.json", number=2)
     result = program.run("quarantine", *command, "web_x")
     assert (result.code, result.out) == (1, "")
     assert "means 2 files" in result.err
     assert one.name in result.err
-    assert _lying(program) == sorted([one.name, two.name])
+    assert lying(program) == sorted([one.name, two.name])
 
 
 def test_delete_by_a_session_takes_the_row_that_shows_it(program: Program) -> None:
     """The id of one session never means the file of another whose name begins with it."""
-    other, meant = _lay(program, "web_anna2.json"), _lay(program, "web_lena.json", _session("web_anna"))
+    other, meant = lay(program, "web_anna2.json"), lay(program, "web_lena.json", _session("web_anna"))
     assert program.run("quarantine", "delete", "web_ann", "--erase", "--yes").code == 1
     result = program.run("quarantine", "delete", "web_anna", "--erase", "--yes")
     assert result.out.startswith(f"Deleted {meant.name}, ")
-    assert _lying(program) == [other.name]
+    assert lying(program) == [other.name]
 
 
 # Restoring ------------------------------------------------------------------------------------------------------
@@ -204,20 +204,20 @@ def test_delete_by_a_session_takes_the_row_that_shows_it(program: Program) -> No
 def test_restore_puts_a_session_where_its_content_belongs(program: Program) -> None:
     """Also out of another session's name: all that it held is there, and it counts as used now."""
     content = _session("web_anna", days=400, mood="good")
-    path = _lay(program, "web_x.json", content)
+    path = lay(program, "web_x.json", content)
     start = datetime.now(UTC)
     result = program.run("quarantine", "restore", path.name[-8:])
     assert (result.code, result.out, result.err) == (0, "Restored web_anna; it counts as used just now.\n", "")
     after = json.loads((program.sessions_dir / "web_anna.json").read_bytes())
     assert start <= datetime.fromisoformat(after["last_accessed"]) <= datetime.now(UTC)
     assert {**after, "last_accessed": ""} == {**json.loads(content), "last_accessed": ""}
-    assert _lying(program) == []
+    assert lying(program) == []
     assert program.run("history", "--json").json[-1]["because"] == "from quarantine"
 
 
 def test_restore_of_what_cannot_be_used_says_why_and_what_to_do(program: Program) -> None:
     """It stays; edited rightly, it comes back."""
-    path = _lay(program, "web_x.json", _session("web_x")[:-1])
+    path = lay(program, "web_x.json", _session("web_x")[:-1])
     result = program.run("quarantine", "restore", "web_x")
     assert (result.code, result.out) == (1, "")
     assert str(path) in result.err
@@ -230,7 +230,7 @@ def test_restore_of_what_cannot_be_used_says_why_and_what_to_do(program: Program
 
 def test_restore_over_a_session_or_a_damaged_file_changes_nothing(program: Program) -> None:
     """What stands there stays; the sentence says how both come about: delete it, or move it aside."""
-    _lay(program, "web_x.json", _session("web_x"))
+    lay(program, "web_x.json", _session("web_x"))
     place = program.add("web_x", days=1)
     for content in (place.read_bytes(), b"{"):
         place.write_bytes(content)
@@ -240,71 +240,8 @@ def test_restore_over_a_session_or_a_damaged_file_changes_nothing(program: Progr
         assert "nothing is ever overwritten" in result.err
         assert place.read_bytes() == content
     assert program.run("quarantine", "add", "web_x.json").code == 0
-    first = next(name for name in _lying(program) if name.endswith("-00000000"))
+    first = next(name for name in lying(program) if name.endswith("-00000000"))
     assert program.run("quarantine", "restore", first).code == 0
-
-
-# Deleting -------------------------------------------------------------------------------------------------------
-
-
-def test_delete_moves_to_the_trash_and_restore_brings_back(program: Program) -> None:
-    """The receipt says how it comes back; the trash says what it is; it comes back to where it was."""
-    path = _lay(program, "web_x.json", "damaged")
-    result = program.run("quarantine", "delete", "--yes", "web_x")
-    assert (result.code, result.err) == (0, "")
-    (entry,) = program.run("trash", "list", "--json").json
-    assert entry["from_quarantine"]
-    assert f"Moved {path.name} to the trash" in result.out
-    assert f"`miniclaw trash restore {entry['id']}` puts it back into quarantine within 7d." in result.out
-    row = program.run("trash", "list").lines[1].split("\t")
-    assert (row[0], row[4], row[5]) == ("web_x.json", "deleted, from quarantine", entry["id"])
-    result = program.run("trash", "restore", entry["id"])
-    assert result.code == 0
-    (back,) = _lying(program)
-    assert result.out == f"Put back into quarantine, as {back}.\n"
-    assert (program.sessions_dir / ".quarantine" / back).read_text() == "damaged"
-
-
-@pytest.mark.parametrize("way", ["--erase", "no trash"])
-def test_delete_for_good_leaves_nothing(program: Program, way: str) -> None:
-    """Where it is asked for, or where there is no trash, it is gone, and the receipt says so."""
-    if way == "no trash":
-        program.write_config('[session]\ntrash_for = "off"\n')
-    path = _lay(program, "web_x.json", "damaged")
-    options = ["--erase"] if way == "--erase" else []
-    assert "deleted for good" in program.run("quarantine", "delete", "--dry-run", *options, "web_x").out
-    result = program.run("quarantine", "delete", "--yes", *options, "web_x")
-    assert (result.code, result.out) == (0, f"Deleted {path.name}, 7 B; it is gone for good.\n")
-    assert _lying(program) == program.run("trash", "list", "--json").json == []
-
-
-def test_delete_says_beforehand_what_would_go(program: Program) -> None:
-    """A dry run names each file once, however often it is meant, and changes nothing."""
-    one, two = _lay(program, "web_x.json", number=1), _lay(program, "web_y.json", number=2)
-    result = program.run("quarantine", "delete", "--dry-run", "web_x", "00000001", "web_y")
-    assert result.lines == [
-        one.name, two.name, "2 files in quarantine, 2 B, would be moved to the trash. Nothing was changed.",
-    ]  # fmt: skip
-    assert len(_lying(program)) == 2
-
-
-def test_delete_without_a_terminal_needs_yes(program: Program) -> None:
-    """A script says so beforehand, or nothing is deleted."""
-    _lay(program, "web_x.json")
-    result = program.run("quarantine", "delete", "web_x")
-    assert (result.code, result.out) == (2, "")
-    assert "--yes" in result.err
-    assert len(_lying(program)) == 1
-
-
-@pytest.mark.parametrize(("answer", "goes"), [("n\n", False), ("\n", False), ("y\n", True)])
-def test_delete_asks_on_a_terminal(program: Program, answer: str, goes: bool) -> None:
-    """Only a yes deletes."""
-    _lay(program, "web_x.json")
-    result = program.run_on_terminal("quarantine", "delete", "web_x", prompt="[y/N]: ", answer=answer)
-    assert result.code == (0 if goes else 1)
-    assert "Move 1 file in quarantine, 1 B, to the trash?" in result.out
-    assert len(_lying(program)) == (not goes)
 
 
 # Adding ---------------------------------------------------------------------------------------------------------
@@ -320,8 +257,8 @@ def test_add_moves_files_out_of_the_way(program: Program) -> None:
         "quarantine", "add", "web_bad.json", str(copy), "web_a.json", str(program.config_path), "x.json"
     )
     assert result.code == 1
-    lying = _lying(program)
-    assert [name.rsplit(".", 1)[0] for name in lying] == [copy.name, "web_bad.json"]
+    kept = lying(program)
+    assert [name.rsplit(".", 1)[0] for name in kept] == [copy.name, "web_bad.json"]
     assert result.lines == [
         f"Moved web_bad.json to quarantine, as {lying[1]}.", f"Moved {copy.name} to quarantine, as {lying[0]}.",
     ]  # fmt: skip
@@ -356,7 +293,7 @@ def test_file_whose_name_is_no_text_goes_through_all_of_it(program: Program) -> 
     (entry,) = program.run("trash", "list", "--json").json
     assert program.run("trash", "restore", entry["id"]).code == 0
     assert program.run("quarantine", "delete", "--yes", "--erase", r"web_\udcff.json").code == 0
-    assert _lying(program) == []
+    assert lying(program) == []
 
 
 # All of them ----------------------------------------------------------------------------------------------------
@@ -367,21 +304,21 @@ def test_file_whose_name_is_no_text_goes_through_all_of_it(program: Program) -> 
 )
 def test_quarantine_while_another_program_owns_the_workspace_is_refused(program: Program, command: list[str]) -> None:
     """Two processes never write to one workspace; what was there is there."""
-    _lay(program, "web_x.json", _session("web_x"))
+    lay(program, "web_x.json", _session("web_x"))
     (program.sessions_dir / "web_bad.json").write_text("{")
     with SessionDirectory.open(program.sessions_dir) as directory:
         directory.own()
         result = program.run("quarantine", *command)
     assert (result.code, result.out) == (1, "")
     assert f"is held by process {os.getpid()}; stop it first" in result.err
-    assert (len(_lying(program)), program.files()) == (1, {"web_bad.json"})
+    assert (len(lying(program)), program.files()) == (1, {"web_bad.json"})
 
 
 def test_cleanup_of_quarantine_is_the_same_before_and_after(program: Program) -> None:
     """The dry run says which rule takes what, and where it goes; the run does that, and so say trash and history."""
-    _lay(program, "web_bad.json", days=91, number=1)
-    _lay(program, "web_x.json", _session("web_anna", days=40), days=31, number=2)
-    _lay(program, "web_p.json", _session("web_p", days=400, pinned=True), days=400, number=3)
+    lay(program, "web_bad.json", days=91, number=1)
+    lay(program, "web_x.json", _session("web_anna", days=40), days=31, number=2)
+    lay(program, "web_p.json", _session("web_p", days=400, pinned=True), days=400, number=3)
     dry = program.run("sessions", "cleanup", "--dry-run", "--json").json
     assert {row["file"][-8:]: row["reason"] for row in dry["leftovers"]} == {
         "00000001": "quarantine_expired", "00000002": "ttl",
@@ -390,7 +327,7 @@ def test_cleanup_of_quarantine_is_the_same_before_and_after(program: Program) ->
     assert sorted(row["file"] for row in dry["due_files"]) == sorted(row["file"] for row in dry["leftovers"])
     result = program.run("sessions", "cleanup", "--yes")
     assert "leftovers removed: 2 quarantined; 2 of them in the trash." in result.lines
-    assert [name[-8:] for name in _lying(program)] == ["00000003"]
+    assert [name[-8:] for name in lying(program)] == ["00000003"]
     entries = program.run("trash", "list", "--json").json
     assert {entry["key"]: (entry["session_id"], entry["reason"]) for entry in entries} == {
         "web_bad.json": (None, "quarantine_expired"), "web_x.json": ("web_anna", "ttl"),
@@ -404,7 +341,7 @@ def test_status_and_due_point_to_the_quarantine(program: Program) -> None:
     """Where there is something in it, or something of it goes soon."""
     program.add("web_a", days=1)
     assert "quarantine list" not in program.run("status").out
-    _lay(program, "web_bad.json", days=88)
+    lay(program, "web_bad.json", days=88)
     assert "quarantine    1, 1 B; `miniclaw quarantine list` names them" in program.run("status").lines
     assert program.run("sessions", "due").lines[-1] == (
         "1 file in quarantine due as well; `miniclaw quarantine list` says when."
