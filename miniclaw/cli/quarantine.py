@@ -39,7 +39,7 @@ def quarantine() -> None:
 def list_files(workspace: CommandWorkspace, as_json: bool) -> None:
     """List the files in quarantine, the newest last.
 
-    NOW says whether a file can be restored, and GOES when a cleanup removes it. The commands below accept an ID, the
+    NOW says whether a file can be restored, and GOES when a cleanup removes it. The other commands accept an ID, the
     eight digits at its end, or a session or file name that only one row has.
     """
     workspace.log_to_terminal()

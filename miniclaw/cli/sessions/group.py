@@ -21,12 +21,12 @@ from miniclaw.cli.lazy import LazyGroup
         ),
         "cleanup": (
             "miniclaw.cli.sessions.cleanup:cleanup",
-            "Run a cleanup now: remove expired sessions, and keep to the budgets.",
+            "Run a cleanup now, by the rules in force.",
         ),
         "delete": ("miniclaw.cli.sessions.delete:delete", "Delete sessions of any age."),
         "move": ("miniclaw.cli.sessions.move:move", "Move a session to another chat."),
         "pin": ("miniclaw.cli.sessions.pin:pin", "Protect sessions from every cleanup."),
-        "unpin": ("miniclaw.cli.sessions.pin:unpin", "End that protection."),
+        "unpin": ("miniclaw.cli.sessions.pin:unpin", "Apply the rules to sessions again."),
     },
 )
 def sessions() -> None:
