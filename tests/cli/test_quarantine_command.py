@@ -260,7 +260,7 @@ def test_add_moves_files_out_of_the_way(program: Program) -> None:
     kept = lying(program)
     assert [name.rsplit(".", 1)[0] for name in kept] == [copy.name, "web_bad.json"]
     assert result.lines == [
-        f"Moved web_bad.json to quarantine, as {lying[1]}.", f"Moved {copy.name} to quarantine, as {lying[0]}.",
+        f"Moved web_bad.json to quarantine, as {kept[1]}.", f"Moved {copy.name} to quarantine, as {kept[0]}.",
     ]  # fmt: skip
     assert len(result.err.splitlines()) == 3
     assert "it is a sound session in its place" in result.err
