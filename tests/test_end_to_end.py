@@ -37,7 +37,7 @@ async def test_gateway_thousand_sessions_announced_then_exactly_the_unused_old_o
     write_to = set(sorted(come_back)[::2])  # the others are only looked at
 
     async def live(runtime: SessionRuntime) -> None:
-        announcement = logs.one("Sessions announced that have expired; they go if nobody uses them")
+        announcement = logs.one("Expired sessions announced; they are deleted unless they are used")
         assert announcement["sessions"] == 300
         assert announcement["goes_at"] == (clock.now + timedelta(days=1)).isoformat(timespec="minutes")
         assert len(list(home.sessions_dir.glob("*.json"))) == 1000

@@ -140,8 +140,10 @@ def test_auto_without_a_terminal_is_json(capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().err)["event"] == "Event"
 
 
-def test_auto_on_a_terminal_is_console(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person at a terminal gets lines for people, in colours."""
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_auto_on_a_terminal_is_console(monkeypatch: pytest.MonkeyPatch, no_color: str, *, coloured: bool) -> None:
+    """A person at a terminal gets lines for people, in colours unless NO_COLOR is set."""
+    monkeypatch.setenv("NO_COLOR", no_color)
     terminal = _Terminal(io.BytesIO(), encoding="utf-8")
     monkeypatch.setattr(sys, "stderr", terminal)
     configure_logging("info", "auto")
@@ -149,7 +151,7 @@ def test_auto_on_a_terminal_is_console(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal.flush()
     shown = terminal.buffer.getvalue().decode()  # type: ignore[attr-defined]  # it is the BytesIO from above
     assert "Event" in shown
-    assert "\x1b[" in shown
+    assert ("\x1b[" in shown) is coloured
     assert not shown.startswith("{")
 
 

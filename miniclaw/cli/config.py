@@ -130,9 +130,9 @@ def _print_changes(
     for warning in warnings:
         click.echo(f"warning: {one_line(warning)}")
     if not changes:
-        click.echo(one_line(f"{path} is right, and changes nothing of what holds ({base})."))
+        click.echo(one_line(f"{path} is valid, and changes nothing compared with {base}."))
         return
-    click.echo(one_line(f"{path} is right. Of what holds ({base}) it changes:"))
+    click.echo(one_line(f"{path} is valid. Compared with {base}, it changes:"))
     for key, before, after in changes:
         restart = " (needs a restart)" if base == _GATEWAY and needs_restart(key) else ""
         click.echo(one_line(f"{key} = {_or_nothing(before)} -> {_or_nothing(after)}{restart}"))

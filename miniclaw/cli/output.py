@@ -17,7 +17,7 @@ LIST_DUE = "`miniclaw sessions due` lists them"
 
 DRY_RUN_NAMES = "`miniclaw sessions cleanup --dry-run` names them"
 
-RESTORE_HINT = "`miniclaw trash list` shows them, and `miniclaw trash restore ID` brings one back"
+RESTORE_HINT = "`miniclaw trash list` shows them, and `miniclaw trash restore ID` restores one"
 """How to undo a removal of several, as part of a receipt."""
 
 _MAX_DRAWN_ROWS = 500  # a drawn table of thousands takes seconds, and is too long to read

@@ -147,7 +147,7 @@ def _what_happens(found: Sequence[QuarantinedFile], *, to_trash: bool) -> tuple[
 def _deleted(outcome: FileOutcome, trash_for: timedelta | None) -> str:
     shown, freed = one_line(outcome.file_id), format_size(max(0, outcome.bytes_freed))
     if not outcome.entry_id:
-        return f"Deleted {shown}, {freed}; it is gone for good."
+        return f"Deleted {shown}, {freed}; it cannot be restored."
     back = f"`miniclaw trash restore {shlex.quote(outcome.entry_id)}` puts it back into quarantine"
     return f"Moved {shown} to the trash, {freed} freed; {back} within {format_duration(trash_for)}."
 

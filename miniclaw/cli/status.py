@@ -90,7 +90,7 @@ def _due_lines(found: WorkspaceState) -> Iterator[tuple[str, str]]:
     if (event := found.announced) is not None:
         goes = "nothing is deleted by itself"
         if event.goes_at is not None:
-            goes = f"deleted from {format_time(event.goes_at)} on, if nobody uses them"
+            goes = f"deleted from {format_time(event.goes_at)} on, unless they are used"
         what = f"{count(event.announced, 'session')} that had expired; {event.because}"
         yield "announced", f"{format_time(event.at)}: {what}; {goes}"
     if found.held is not None and found.last_run is not None:
@@ -103,7 +103,7 @@ def _due_lines(found: WorkspaceState) -> Iterator[tuple[str, str]]:
 
 def _held_by(holder: Holder | None) -> str:
     if holder is None:
-        return "nobody"
+        return "none"
     state = ", stopping" if holder.stopping else ""
     return holder.who + state if holder.since is None else f"{holder.who}, since {format_time(holder.since)}{state}"
 

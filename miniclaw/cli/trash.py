@@ -99,7 +99,7 @@ def empty(workspace: CommandWorkspace, *, names: tuple[str, ...], expired: bool,
     removals = workspace.operate(lambda operations: operations.empty_trash(ids), by_rules=expired)
     removed = [removal for removal in removals if removal.outcome == "removed"]
     freed = format_size(sum(removal.bytes_freed for removal in removed))
-    click.echo(f"{entries(len(removed))} deleted, {freed} freed; gone for good.")
+    click.echo(f"{entries(len(removed))} deleted for good, {freed} freed.")
     failed = [removal for removal in removals if removal.outcome in {"failed", "pending"}]
     exit_if_failed([f"{bin_.path_of(removal.entry_id)}: {removal.reason}" for removal in failed])
 

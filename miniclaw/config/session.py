@@ -124,7 +124,7 @@ def read_old_words(session: dict[str, Any], path: Path | None, warnings: list[st
     if session.get("trash_for") != NEVER:
         return session
     warnings.append(
-        f'{where}session.trash_for: "{NEVER}" is read as "{OFF}": what is removed is gone for good. '
+        f'{where}session.trash_for: "{NEVER}" is read as "{OFF}": what is removed cannot be restored. '
         f'The next release refuses it; write trash_for = "{OFF}", or a duration such as "{TRASH_DAYS}d"'
     )
     return session | {"trash_for": OFF}

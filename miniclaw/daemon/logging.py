@@ -5,6 +5,7 @@ The session runtime logs through structlog once this is set up (see `miniclaw.lo
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
@@ -67,7 +68,7 @@ def configure_logging(level: LogLevel, form: LogFormat) -> None:
         renderer = [
             _escape(one_line, below=_below),
             structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(),
+                colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),  # https://no-color.org
                 pad_event_to=0,
                 sort_keys=False,
                 exception_formatter=structlog.dev.plain_traceback,

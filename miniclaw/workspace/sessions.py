@@ -102,7 +102,7 @@ def fate(row: PlanRow, policy: RetentionPolicy) -> str:
         case "ttl":
             return "expired"
         case "max_sessions" | "max_disk_bytes" | "min_free_disk":
-            return f"goes for {row.reason}"
+            return f"due, {row.reason}"
     ttl = policy.ttl_of(row.session.header.channel)
     return f"expires in {format_remaining(ttl - row.age)}" if ttl else ""
 

@@ -129,7 +129,7 @@ def test_cleanup_does_what_the_dry_run_says(full: Program) -> None:
     assert result.lines[0].startswith("7 sessions scanned, 4 removed, ")
     assert result.lines[1:] == [
         "removed: 2 ttl, 2 max_sessions.",
-        "4 in the trash; `miniclaw trash list` shows them, and `miniclaw trash restore ID` brings one back.",
+        "4 in the trash; `miniclaw trash list` shows them, and `miniclaw trash restore ID` restores one.",
         "leftovers removed: 1 quarantined; 1 of them in the trash.",
         "moved to quarantine: 1 of an earlier implementation.",
         "1 kept: pinned.",

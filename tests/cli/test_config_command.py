@@ -48,7 +48,7 @@ def test_check_without_a_gateway_compares_with_the_file_in_force(program: Progra
     result = program.run("config", "check", str(other))
     assert (result.code, result.err) == (0, "")
     assert result.lines == [
-        f"{other} is right. Of what holds ({program.config_path}) it changes:",
+        f"{other} is valid. Compared with {program.config_path}, it changes:",
         'session.ttl = "30d" -> "7d"',
         'session.max_sessions = 5 -> "never"',
         'session.ttl_by_channel.web = "1d" -> (not set)',
@@ -62,7 +62,7 @@ def test_check_of_what_is_shown_changes_nothing_and_warns_of_nothing(program: Pr
     other.write_text(program.run("config", "show").out)
     result = program.run("config", "check", str(other))
     assert (result.code, result.err) == (0, "")
-    assert result.lines == [f"{other} is right, and changes nothing of what holds ({program.config_path})."]
+    assert result.lines == [f"{other} is valid, and changes nothing compared with {program.config_path}."]
 
 
 def test_check_beside_a_gateway_compares_with_what_it_goes_by(program: Program) -> None:
@@ -124,7 +124,7 @@ def test_old_word_for_no_trash_is_a_warning_at_every_command_and_still_means_non
     program.write_config('[session]\ntrash_for = "never"\n')
     program.add("web_a", days=1)
     result = program.run("sessions", "delete", "--yes", "web_a")
-    assert (result.code, "it is gone for good" in result.out) == (0, True)
+    assert (result.code, "it cannot be restored" in result.out) == (0, True)
     assert result.err.startswith(
         f'miniclaw: warning: {program.config_path}: session.trash_for: "never" is read as "off"'
     )

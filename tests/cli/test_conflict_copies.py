@@ -121,7 +121,7 @@ def test_erasure_names_every_file_with_messages_of_the_session(program: Program)
     for name in left:
         assert result.err.count(f"kept: {name}: ") == planned.out.count(f"kept: {name}: ") == 1
     assert "5 files with messages of these sessions may remain; delete them by hand" in result.err
-    assert "gone for good" not in result.out
+    assert "cannot be restored" not in result.out
     assert program.run("history", "--json").json[-1]["event"] == "deleted"
 
 

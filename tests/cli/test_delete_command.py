@@ -29,7 +29,7 @@ def test_delete_with_the_trash_off_says_that_it_is_for_good(program: Program) ->
     program.write_config('[session]\ntrash_for = "off"\n')
     size = program.add("web_a", days=0).stat().st_size
     result = program.run("sessions", "delete", "web_a", "--yes")
-    assert (result.code, result.out, result.err) == (0, f"Deleted web_a, {size} B; it is gone for good.\n", "")
+    assert (result.code, result.out, result.err) == (0, f"Deleted web_a, {size} B; it cannot be restored.\n", "")
     assert not program.trash_dir.exists()
 
 

@@ -101,7 +101,7 @@ def test_delete_of_several_says_that_they_are_gone_for_good(six: Program) -> Non
     result = six.run("sessions", "delete", "--yes", "--channel", "web")
     size = six.run("history", "--json").json[-1]["bytes_freed"]
     assert result.lines[0].startswith("Deleted web_ann, ")
-    assert result.lines[0].endswith("; it is gone for good.")
+    assert result.lines[0].endswith("; it cannot be restored.")
     assert result.lines[-1] == f"2 sessions deleted for good, {size} B freed."
 
 
@@ -117,9 +117,7 @@ def test_delete_to_the_trash_says_how_to_restore(six: Program) -> None:
     assert "2 sessions would be moved to the trash, " in dry.lines[-1]
     both = six.run("sessions", "delete", "--yes", "--chat", "ann")
     assert both.lines[-1].startswith("2 sessions moved to the trash, ")
-    assert both.lines[-1].endswith(
-        "; `miniclaw trash list` shows them, and `miniclaw trash restore ID` brings one back."
-    )
+    assert both.lines[-1].endswith("; `miniclaw trash list` shows them, and `miniclaw trash restore ID` restores one.")
     document = six.run("sessions", "delete", "--yes", "web_bob", "--json").json
     (entry,) = [row["id"] for row in six.run("trash", "list", "--json").json if row["session_id"] == "web_bob"]
     assert document["sessions"][0]["trash_entry"] == entry

@@ -35,7 +35,7 @@ def test_forecast_tells_what_goes_on_which_day(three: Program) -> None:
     first = datetime.fromisoformat(cells[1][0]).date()
     assert [row[0] for row in cells[1:]] == [(first + timedelta(days=day)).isoformat() for day in range(4)]
     assert result.lines[-3:] == [
-        "If nobody comes back, 3 of 3 sessions will go in 3 days.",
+        "Without further use, 3 of 3 sessions will be deleted in 3 days.",
         f"3 sessions due, {sum(sizes.values())} B; `miniclaw sessions due` lists them.",
         f"On disk: {sum(sizes.values())} B now, 0 B then.",
     ]
@@ -84,7 +84,7 @@ def test_forecast_of_nothing_is_no_error(program: Program) -> None:
     """Before the first session nothing will go, and nothing is made."""
     result = program.run("sessions", "forecast", "--days", "1")
     assert (result.code, result.err) == (0, "")
-    assert result.lines[-2] == "If nobody comes back, 0 of 0 sessions will go in 1 day."
+    assert result.lines[-2] == "Without further use, 0 of 0 sessions will be deleted in 1 day."
     assert not program.home.exists()
 
 

@@ -90,7 +90,7 @@ def test_list_shows_what_a_budget_will_take_as_the_dry_run_does(program: Program
         line.split("\t")[0]: line.split("\t")[3]
         for line in program.run("sessions", "list", "--channel", "web").lines[1:]
     }
-    assert fates == {"web_2": "expires in 28d", "web_3": "expires in 27d", "web_4": "goes for max_sessions"}
+    assert fates == {"web_2": "expires in 28d", "web_3": "expires in 27d", "web_4": "due, max_sessions"}
     planned = program.run("sessions", "cleanup", "--dry-run", "--json").json
     listed = program.run("sessions", "list", "--json").json
     assert {row["session_id"] for row in listed if row["removes"]} == {

@@ -107,7 +107,7 @@ def test_what_is_no_file_is_listed_and_deleted_for_good(
         assert "it is a directory with files in it" in result.err
         (folder / "important").unlink()
     result = program.run("quarantine", "delete", "web_a", "--yes")
-    assert (result.code, result.out) == (0, f"Deleted {kept}, 0 B; it is gone for good.\n")
+    assert (result.code, result.out) == (0, f"Deleted {kept}, 0 B; it cannot be restored.\n")
     assert lying(program) == []
 
 

@@ -39,7 +39,7 @@ def test_delete_for_good_leaves_nothing(program: Program, way: str) -> None:
     options = ["--erase"] if way == "--erase" else []
     assert "deleted for good" in program.run("quarantine", "delete", "--dry-run", *options, "web_x").out
     result = program.run("quarantine", "delete", "--yes", *options, "web_x")
-    assert (result.code, result.out) == (0, f"Deleted {path.name}, 7 B; it is gone for good.\n")
+    assert (result.code, result.out) == (0, f"Deleted {path.name}, 7 B; it cannot be restored.\n")
     assert lying(program) == program.run("trash", "list", "--json").json == []
 
 

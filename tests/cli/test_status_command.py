@@ -32,7 +32,7 @@ def test_status_of_a_fresh_machine_is_no_error_and_makes_nothing(program: Progra
     """Nothing is there, nobody holds it, and the first cleanup is due with the first gateway."""
     shown, document = _status(program)
     assert shown["workspace"] == str(program.home / "workspace")
-    assert shown["held by"] == "nobody"
+    assert shown["held by"] == "none"
     assert shown["sessions"] == "0, 0 B"
     assert shown["last cleanup"] == "never"
     assert shown["next cleanup"] == "due, at the next start of the gateway"
@@ -79,7 +79,7 @@ def test_status_names_the_holder_without_disturbing_it(program: Program) -> None
         shown, document = _status(program)
         assert shown["held by"].startswith(f"process {os.getpid()}, since ")
         assert document["held_by"]["pid"] == os.getpid()
-    assert _status(program)[0]["held by"] == "nobody"
+    assert _status(program)[0]["held by"] == "none"
 
 
 def test_status_tells_the_last_cleanup_and_the_next(program: Program) -> None:
@@ -157,7 +157,7 @@ def test_status_tells_what_was_announced_after_it_had_expired(program: Program) 
     shown, document = _status(program)
     assert shown["announced"] == (
         f"{at:%Y-%m-%d %H:%M:%S} UTC: 3 sessions that had expired; no earlier run is known; "
-        f"deleted from {goes_at:%Y-%m-%d %H:%M:%S} UTC on, if nobody uses them"
+        f"deleted from {goes_at:%Y-%m-%d %H:%M:%S} UTC on, unless they are used"
     )
     said = document["announcement"]
     assert (said["sessions"], said["bytes"], said["because"]) == (3, 1000, "no earlier run is known")

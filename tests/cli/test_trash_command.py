@@ -192,7 +192,7 @@ def test_empty_says_how_much_came_free(program: Program) -> None:
     _throw_away(program, "web_a", "web_b")
     size = sum(path.stat().st_size for path in program.trash_dir.iterdir())
     result = program.run("trash", "empty", "--yes")
-    assert (result.code, result.out) == (0, f"2 entries deleted, {size} B freed; gone for good.\n")
+    assert (result.code, result.out) == (0, f"2 entries deleted for good, {size} B freed.\n")
     assert program.run("history", "--json").json[-1]["event"] == "trash_emptied"
 
 

@@ -17,7 +17,7 @@ from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session
 from tests.fakes.threads import settle
 
-ANNOUNCED = "Sessions announced that have expired; they go if nobody uses them"
+ANNOUNCED = "Expired sessions announced; they are deleted unless they are used"
 COMPLETE = "Session cleanup complete"
 
 

@@ -25,7 +25,7 @@ from tests.fakes.samples import write_session
 from tests.fakes.threads import settle, wait_in_thread
 
 HOURS = 1 / 24
-ANNOUNCED = "Sessions announced that have expired; they go if nobody uses them"
+ANNOUNCED = "Expired sessions announced; they are deleted unless they are used"
 
 
 @asynccontextmanager

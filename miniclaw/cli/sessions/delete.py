@@ -171,7 +171,7 @@ def _print_result(done: Sequence[Deleted], trash_for: timedelta | None) -> None:
         elif deleted.remaining:
             click.echo(f"Deleted {shown}, {freed}; files with its messages may remain.")
         else:
-            click.echo(f"Deleted {shown}, {freed}; it is gone for good.")
+            click.echo(f"Deleted {shown}, {freed}; it cannot be restored.")
     for deleted in done:
         if deleted.error is not None:
             echo_error(deleted.error)

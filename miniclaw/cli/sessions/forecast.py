@@ -62,7 +62,7 @@ def _print(course: Forecast) -> None:
     last = course.days[-1]
     going = sum(day.sessions for day in course.days)
     click.echo(
-        f"If nobody comes back, {going:,} of {count(course.sessions_now, 'session')} will go "
+        f"Without further use, {going:,} of {count(course.sessions_now, 'session')} will be deleted "
         f"in {count(len(course.days) - 1, 'day')}."
     )
     if course.due.sessions:

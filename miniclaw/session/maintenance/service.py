@@ -225,7 +225,7 @@ class CleanupService:
         announcement = new.announcement(plan.now, goes_at)
         because = "; ".join(WHY[why] for why in new.reasons)
         log.warning(
-            "Sessions announced that have expired; they go if nobody uses them",
+            "Expired sessions announced; they are deleted unless they are used",
             sessions=announcement.sessions,
             bytes=announcement.bytes,
             quarantined=announcement.files,
