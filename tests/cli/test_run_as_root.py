@@ -20,7 +20,7 @@ UID, GID = 12345, 23456
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("setpriv") is None,
-    reason="giving files away needs root; tests/session/test_files_of_root.py has the rules for everybody",
+    reason="giving files away needs root; tests/session/disk/test_files_of_root.py has the rules for everybody",
 )
 
 # Python may be where only root can read: the person may read all, and write only what is theirs.

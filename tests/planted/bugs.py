@@ -66,7 +66,7 @@ _REMOVAL: Final = (
                 "                self._fs.unlink(key, dir_fd=self._directory.fd)\n",
             ),
         ),
-        ("session/test_removal.py",),
+        ("session/removal/test_removal.py",),
     ),
     bug_of_one(
         "judged by the listing only", "a session used since the scan is deleted", REMOVING,
@@ -102,12 +102,12 @@ _REMOVAL: Final = (
         "put back overwrites", "a newer session is replaced by the older one", PUTTING_BACK,
         "    give(fs, name, place, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)\n",
         "    fs.rename(name, place, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)\n",
-        "session/test_removal.py",
+        "session/removal/test_removal.py",
     ),
     bug_of_one(
         "recovery completes removals", "a crash deletes sessions that nobody judged", STAGING,
         "            for name in captured:\n                put_back(directory, name, dir_fd=fd)\n", "",
-        "session/test_removal.py",
+        "session/removal/test_removal.py",
     ),
     bug_of_one(
         "batch cancelled midway", "a shutdown tells a batch that ran as not begun", JOB,
@@ -121,7 +121,7 @@ _REMOVAL: Final = (
         '        if isinstance(row, ProblemFile) and row.kind == "corrupt":\n'
         "            self._fs.unlink(key, dir_fd=self._fd)\n"
         "            return Removal(key, row.kind, reason=row.reason)\n        try:\n",
-        "session/test_removal.py",
+        "session/removal/test_removal.py",
     ),
     bug_of_one(
         "corrupt file deleted by the chat", "a damaged conversation is beyond rescue", QUARANTINE,
@@ -138,17 +138,17 @@ _REMOVAL: Final = (
     bug_of_one(
         "unsaved sessions leave memory", "a full memory loses messages", MEMORY,
         "if not (entry.dirty or entry.users or entry.leaving):", "if not (entry.users or entry.leaving):",
-        "session/test_memory.py",
+        "session/live/test_memory.py",
     ),
     bug_of_one(
         "bytes in memory not bounded", "long conversations fill the memory", MEMORY,
         "return len(self._live) > self._bound or self.bytes > self._max_bytes", "return len(self._live) > self._bound",
-        "session/test_memory.py",
+        "session/live/test_memory.py",
     ),
     bug_of_one(
         "what leaves still counts", "after a while no session may stay in memory", MEMORY,
         "            self.bytes -= session_bytes(entry.session)\n", "            pass\n",
-        "session/test_memory.py",
+        "session/live/test_memory.py",
     ),
 )  # fmt: skip
 
@@ -156,12 +156,12 @@ _JUDGEMENT: Final = (
     bug_of_one(
         ">= for >", "a session is deleted at its TTL, not after it", RETENTION,
         'return "ttl" if age > ttl else', 'return "ttl" if age >= ttl else',
-        "session/test_retention.py",
+        "session/retention/test_retention.py",
     ),
     bug_of_one(
         "TTL of zero accepted", "a configuration deletes everything", RETENTION,
         "and value > timedelta(0)", "and value >= timedelta(0)",
-        "session/test_retention.py",
+        "session/retention/test_retention.py",
     ),
     bug_of_one(
         "access does not touch", "a session that is only read is deleted", MANAGER,
@@ -189,12 +189,12 @@ _BORDERS: Final = (
     bug_of_one(
         "follows links", "a link makes another program's file a session", FILES,
         "READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW |", "READ_FLAGS: Final = os.O_RDONLY |",
-        "session/test_directory_load.py",
+        "session/files/test_directory_load.py",
     ),
     bug_of_one(
         "follows a linked directory", "sessions of another directory are removed", FILES,
         "os.O_DIRECTORY | os.O_NOFOLLOW |", "os.O_DIRECTORY |",
-        "session/test_directory.py",
+        "session/files/test_directory.py",
     ),
     bug_of_one(
         "waits for a FIFO", "a FIFO among the sessions stops the cleanup for ever", FILES,
@@ -204,7 +204,7 @@ _BORDERS: Final = (
     bug_of_one(
         "state found by the path", "a link in place of the sessions directory lets the state out", FOLDER,
         "self.fs.open(self._name(), DIRECTORY_FLAGS", "self.fs.open(str(self.path), DIRECTORY_FLAGS",
-        "session/test_state.py",
+        "session/records/test_state.py",
     ),
     bug_of_one(
         "moved directory unnoticed", "conversations are saved where nobody looks", SAVER,
@@ -217,7 +217,7 @@ _BORDERS: Final = (
             Change(OWNERSHIP, "os.O_RDWR | os.O_NOFOLLOW |", "os.O_RDWR |"),
             Change(OWNERSHIP, "                if self._is_in_place(fd):\n", "                if True:\n"),
         ),
-        ("session/test_directory.py",),
+        ("session/files/test_directory.py",),
     ),
     bug_of_one(
         "unescaped name", "a chat id with ../ writes outside of the directory", NAMES,
@@ -234,27 +234,27 @@ _BORDERS: Final = (
         "            fits = session.session_id == session_id and names.belongs(\n"
         "                name, session.session_id, session.channel, session.chat_id\n            )\n",
         "            fits = True\n",
-        "session/test_directory_load.py",
+        "session/files/test_directory_load.py",
     ),
     bug_of_one(
         "id inside the file trusted by the cleanup", "a copied file removes another session from memory", DIRECTORY,
         "        if not names.belongs(name, header.session_id, header.channel, header.chat_id):\n", "        if False:\n",
-        "session/test_removal.py",
+        "session/removal/test_removal.py",
     ),
     bug_of_one(
         "second gateway allowed", "two gateways overwrite each other's sessions", OWNERSHIP,
         "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB",
-        "session/test_directory.py",
+        "session/files/test_directory.py",
     ),
     bug_of_one(
         "readable by all", "other users of the machine read conversations", FILES,
         "PRIVATE_FILE: Final = 0o600", "PRIVATE_FILE: Final = 0o644",
-        "session/test_directory.py",
+        "session/files/test_directory.py",
     ),
     bug_of_one(
         "unknown fields dropped", "what another version wrote is lost by a save", CODEC,
         "    if source is not None and source.extra:\n", "    if source is not None and not source.extra:\n",
-        "session/test_codec.py",
+        "session/format/test_codec.py",
     ),
 )  # fmt: skip
 

@@ -13,7 +13,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         LOADER,
         "        if entry is None or entry.dirty:\n            return entry\n",
         "        if entry is not None:\n            return entry\n",
-        "session/test_disk_wins.py",
+        "session/live/test_disk_wins.py",
     ),
     bug_of_one(
         "a damaged file is left in the place of the copy in memory",
@@ -21,7 +21,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         LOADER,
         "        if problem:\n            entry.revision += 1\n",
         "        if problem:\n",
-        "session/test_disk_wins.py",
+        "session/live/test_disk_wins.py",
     ),
     bug_of_one(
         "a save does not look",
@@ -29,7 +29,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         ON_DISK,
         "    difference = _difference(directory, name, on_disk_of(session), status)\n",
         '    difference: Difference = "same"\n',
-        "session/test_disk_wins_saves.py",
+        "session/live/test_disk_wins_saves.py",
     ),
     bug_of_one(
         "a save looks only before it writes",
@@ -37,7 +37,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         ON_DISK,
         "        if _state(directory, _look(directory, name)) != _state(directory, status):\n",
         "        if False:\n",
-        "session/test_disk_wins_during_saves.py",
+        "session/live/test_disk_wins_during_saves.py",
     ),
     bug_of_one(
         "a save that fails after it has cleared the place takes that for a deletion",
@@ -45,7 +45,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         ON_DISK,
         "            remember(session, None)  # from now on a missing file is no deletion by another program\n",
         "",
-        "session/test_disk_wins_during_saves.py",
+        "session/live/test_disk_wins_during_saves.py",
     ),
     bug_of_one(
         "a use beats an edit",
@@ -53,7 +53,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         ON_DISK,
         "    if _has_unsaved(session, known):\n",
         "    if True:\n",
-        "session/test_disk_wins_saves.py",
+        "session/live/test_disk_wins_saves.py",
     ),
     bug_of_one(
         "a session that is evicted during a look is used",
@@ -61,7 +61,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         LOADER,
         "        entry = self._memory.find(session_id)  # once more: it may be evicted meanwhile\n",
         "",
-        "session/test_disk_wins.py",
+        "session/live/test_disk_wins.py",
     ),
     bug_of_one(
         "only messages are compared",
@@ -69,7 +69,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         ON_DISK,
         "    return is_same_content(part, found)\n",
         "    return part.messages == found.messages\n",
-        "session/test_disk_wins_saves.py",
+        "session/live/test_disk_wins_saves.py",
     ),
     bug_of_one(
         "a file that is gone takes nothing with it",
@@ -77,7 +77,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         SIZES,
         "    del session.messages[:count]\n",
         "    del session.messages[:0]\n",
-        "session/test_disk_wins_saves.py",
+        "session/live/test_disk_wins_saves.py",
     ),
     bug_of_one(
         "memory does not follow a file that is gone",
@@ -85,7 +85,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         SAVER,
         "        self._memory.follow(entry, before, written.session)\n",
         "",
-        "session/test_disk_wins_saves.py",
+        "session/live/test_disk_wins_saves.py",
     ),
     bug_of_one(
         "an error counts as a deletion",
@@ -93,7 +93,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         ON_DISK,
         "        except FileNotFoundError:\n            return None\n",
         "        except OSError:\n            return None\n",
-        "session/test_disk_wins.py",
+        "session/live/test_disk_wins.py",
     ),
     bug_of_one(
         "an unsynced save is forgotten",
@@ -101,7 +101,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         SAVER,
         "            written = outcome.written\n",
         "            written = outcome.written if outcome.error is None else None\n",
-        "session/test_disk_wins_saves.py",
+        "session/live/test_disk_wins_saves.py",
     ),
     bug_of_one(
         "an unusual message loses its source",
@@ -109,7 +109,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         CODEC,
         "        vars(message)[SOURCE] = raw.copy()\n        return message\n",
         "        return message\n",
-        "session/test_unusual_forms.py",
+        "session/format/test_unusual_forms.py",
     ),
     bug_of_one(
         "0 is a time",
@@ -117,6 +117,6 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         UNUSUAL_FORMS,
         "        if _EARLIEST_NUMBER <= number / unit <= _LATEST_NUMBER:\n",
         "        if number / unit <= _LATEST_NUMBER:\n",
-        "session/test_unusual_forms.py",
+        "session/format/test_unusual_forms.py",
     ),
 )

@@ -23,7 +23,7 @@ DURABILITY: Final = (
     bug_of_one(
         "no file sync", "a power cut leaves an empty session", FILES,
         "needs a new file, not a retry.\n            sync_file(fs, fd)\n", "needs a new file, not a retry.\n",
-        "session/test_durability_order.py",
+        "session/disk/test_durability_order.py",
     ),
     Bug(
         "named before synced", "a power cut leaves an empty session",
@@ -37,13 +37,13 @@ DURABILITY: Final = (
                 "            with opened(fs, name, READ_FLAGS, dir_fd=dir_fd) as fd:\n                fs.fsync(fd)\n",
             ),
         ),
-        ("session/test_durability_order.py",),
+        ("session/disk/test_durability_order.py",),
     ),
     bug_of_one(
         "no directory sync", "a power cut takes what counts as saved", DIRECTORY,
         '        with store_errors(self.path, "sync"):\n            sync_directory(self.fs, self.fd)',
         '        with store_errors(self.path, "sync"):\n            pass',
-        "session/test_durability_order.py",
+        "session/disk/test_durability_order.py",
     ),
     Bug(
         "synced before collected", "a power cut takes what another thread named during the sync",
@@ -62,25 +62,25 @@ DURABILITY: Final = (
                 "            return  # another thread syncs them\n",
             ),
         ),
-        ("session/test_durability_order.py",),
+        ("session/disk/test_durability_order.py",),
     ),
     bug_of_one(
         "unlinked before synced", "a power cut takes a session that was kept", REMOVAL,
         "        try:\n            sync_directory(self._fs, self._directory.fd)\n        except OSError as error:\n"
         "            # Without",
         "        try:\n            pass\n        except OSError as error:\n            # Without",
-        "session/test_durability_order.py",
+        "session/disk/test_durability_order.py",
     ),
     bug_of_one(
         "captured into a folder that is not synced", "a power cut takes a session in the middle of a removal",
         STAGING,
         "                self._sync_names(work)\n            except", "                pass\n            except",
-        "session/test_durability_order.py",
+        "session/disk/test_durability_order.py",
     ),
     bug_of_one(
         "quarantine not synced", "a power cut takes the name of a damaged file out of both folders", QUARANTINE,
         "for fd in (folder, source_fd):", "for fd in (folder,):",
-        "session/test_durability_order.py",
+        "session/disk/test_durability_order.py",
     ),
     bug_of_one(
         "deletion that may be undone is put back into memory", "what was deleted is saved again", REMOVING,
@@ -95,12 +95,12 @@ DURABILITY: Final = (
     bug_of_one(
         "removal not synced", "a power cut brings back what was reported as removed", REMOVAL,
         "        try:\n            sync_directory(self._fs, self._fd)", "        try:\n            pass",
-        "session/test_durability_order.py",
+        "session/disk/test_durability_order.py",
     ),
     bug_of_one(
         "short write believed", "a full disk tears a session", FILES,
         "    while view:\n        view = view[fs.write(fd, view) :]", "    fs.write(fd, view)",
-        "session/test_directory.py",
+        "session/files/test_directory.py",
     ),
     bug_of_one(
         "written in place", "a crash tears a session", DIRECTORY,
@@ -110,29 +110,29 @@ DURABILITY: Final = (
         "            with opened(self.fs, name, flags, dir_fd=self.fd) as fd:\n"
         "                write_all(self.fs, fd, data)\n                self.fs.fsync(fd)\n"
         "                status = self.fs.fstat(fd)\n",
-        "session/test_directory.py",
+        "session/files/test_directory.py",
     ),
     bug_of_one(
         "one temporary name", "two saves at once fail or mix", FILES,
         "temporary = TEMPORARY_PREFIX + os.urandom(8).hex()", 'temporary = TEMPORARY_PREFIX + "session"',
-        "session/test_store.py",
+        "session/live/test_store.py",
     ),
     bug_of_one(
         "temporary file left on failure", "a full disk stays full", FILES,
         "        unlink_quietly(fs, name, dir_fd=dir_fd)\n", "        pass\n",
-        "session/test_directory.py",
+        "session/files/test_directory.py",
     ),
     bug_of_one(
         "temporary files not swept", "each crash costs disk space for ever", STAGING,
         "                    unlink_quietly(fs, name, dir_fd=work)\n", "",
-        "session/test_removal.py",
+        "session/removal/test_removal.py",
     ),
     bug_of_one(
         "ENOSPC swallowed", "a full disk loses what counts as saved", SAVING,
         "            except StoreError as error:\n                self._settle([SaveOutcome(session, error)])\n",
         "            except StoreError as error:\n"
         '                self._settle([SaveOutcome(session, None if getattr(error, "errno", 0) == 28 else error)])\n',
-        "session/test_store.py",
+        "session/live/test_store.py",
     ),
     bug_of_one(
         "failed save counts as saved", "an error of the disk loses a message", SAVER,

@@ -31,32 +31,32 @@ RULE_BUGS: Final = (
                 "            self._remember(captured)\n            self._copies.commit()\n",
             ),
         ),
-        ("session/test_durability_order.py",),
+        ("session/disk/test_durability_order.py",),
     ),
     bug_of_one(
         "trash not committed", "what was to go to the trash is gone for good", REMOVAL,
         "            self._copies.commit()\n", "            pass\n",
-        "session/test_removal_trash.py",
+        "session/removal/test_removal_trash.py",
     ),
     bug_of_one(
         "trash entry kept of a refused session", "a live session lies in the trash as well", REMOVAL,
         "        self._copies.abandon([key for key in self._copies.prepared if key not in going])\n", "",
-        "session/test_removal_trash.py",
+        "session/removal/test_removal_trash.py",
     ),
     bug_of_one(
         "trash entry kept of a session that stays", "a session that could not be removed lies in the trash as well",
         REMOVAL, 'if results[key].outcome == "failed" and key not in self._astray])', "if False])",
-        "session/test_removal_trash.py",
+        "session/removal/test_removal_trash.py",
     ),
     bug_of_one(
         "only copy withdrawn from the trash", "an unlink that says it failed costs the session", REMOVAL,
         ' and key not in self._astray])', "])",
-        "session/test_removal_trash.py",
+        "session/removal/test_removal_trash.py",
     ),
     bug_of_one(
         "full trash ignored", "without room for the trash sessions are gone for good", REMOVAL,
         "        return row.key not in self._refused\n", "        return True\n",
-        "session/test_removal_trash.py",
+        "session/removal/test_removal_trash.py",
     ),
     bug_of_one(
         "guard ignored", "a wrong clock or a wrong rule removes nearly everything", CLEANUP,
@@ -103,17 +103,17 @@ RULE_BUGS: Final = (
     bug_of_one(
         "mode announce removes", "who only wanted to know loses sessions", CLEANUP_SERVICE,
         "            if self.removes:\n", "            if True:\n",
-        "session/test_stats.py",
+        "session/records/test_stats.py",
     ),
     bug_of_one(
         "held run not remembered as held", "nobody learns from the state that a run was held", CLEANUP_SERVICE,
         "began if complete else None, held=held)", 'began if complete else None, held="")',
-        "session/test_notice_over_restarts.py",
+        "session/maintenance/test_notice_over_restarts.py",
     ),
     bug_of_one(
         "stopped run remembered", "the next start takes what was not yet seen for new", CLEANUP_SERVICE,
         "began if complete else None, held=held)", "began, held=held)",
-        "session/test_notice_over_restarts.py",
+        "session/maintenance/test_notice_over_restarts.py",
     ),
     bug_of_one(
         "changed rules let a run go on", "a rule that was taken back goes on deleting", CLEANUP,
@@ -129,7 +129,7 @@ RULE_BUGS: Final = (
         "restore over memory", "a restored session meets a live one that was never saved", MANAGER,
         "            if vacant and await self._loader.current(session_id, lease):\n",
         "            if False:\n",
-        "session/test_manager_trash.py", "session/test_quarantine_operations.py",
+        "session/test_manager_trash.py", "session/operations/test_quarantine_operations.py",
     ),
     bug_of_one(
         "pin counts as a use", "pinning makes an old session look fresh", MANAGER,
@@ -145,12 +145,12 @@ RULE_BUGS: Final = (
     bug_of_one(
         "half an erasure told as erased", "a receipt that is not true", OPERATIONS,
         "            if problems and (found or files):\n", "            if False:\n",
-        "session/test_erasing.py",
+        "session/removal/test_erasing.py",
     ),
     bug_of_one(
         "copies in quarantine not erased", "what a person asked to be erased is kept", ERASING,
         "if wish.kept(_id_in(file), file.file)]", "if False]",
-        "session/test_erasing.py",
+        "session/removal/test_erasing.py",
     ),
     Bug(
         "receipt lost to a cancellation", "a session that was deleted is in no record",
@@ -164,6 +164,6 @@ RULE_BUGS: Final = (
                 "        with trio.move_on_after(RECORD_SECONDS):\n            try:\n",
             ),
         ),
-        ("session/test_operations.py",),
+        ("session/operations/test_operations.py",),
     ),
 )  # fmt: skip

@@ -21,57 +21,57 @@ TIME_BUGS: Final = (
     bug_of_one(
         "announced and deleted in one run", "an upgrade deletes old sessions in silence", PLAN,
         "            if expired and notice.is_ready(", "            if expired or notice.is_ready(",
-        "session/test_notice_over_restarts.py",
+        "session/maintenance/test_notice_over_restarts.py",
     ),
     bug_of_one(
         "notice period not waited for", "a clock that jumps deletes what was announced a minute ago", NOTICE,
         "(announced is not None and self.stays(announced, period) <= timedelta(0))", "announced is not None",
-        "session/test_notice_over_restarts.py",
+        "session/maintenance/test_notice_over_restarts.py",
     ),
     bug_of_one(
         "new file recognised as announced", "what a person has restored is deleted by the next run", ROWS,
         "identity(self.file or name_identity(self.key), 2 * used)", "identity(name_identity(self.key), 2 * used)",
-        "session/test_notice_over_restarts.py",
+        "session/maintenance/test_notice_over_restarts.py",
     ),
     bug_of_one(
         "list of another state read", "with its state lost, a program deletes what nobody knows to be announced", STATE,
         "    if body[: len(state_id)] != state_id.encode():\n", "    if False:\n",
-        "session/test_state_files.py",
+        "session/records/test_state_files.py",
     ),
     bug_of_one(
         "checksum of the list not compared", "a wrong bit makes the announcement of one session another's", STATE,
         " or zlib.crc32(body).to_bytes(4, \"big\") != data[head + 1 : head + 5]:", ":",
-        "session/test_state_files.py",
+        "session/records/test_state_files.py",
     ),
     bug_of_one(
         "list not written", "after each restart all is announced anew, and nothing ever goes", TIMEKEEPER,
         "        await self._write(partial(self._directory.write_due, self.state.id, self.due, self.ahead))\n", "",
-        "session/test_notice_over_restarts.py",
+        "session/maintenance/test_notice_over_restarts.py",
     ),
     bug_of_one(
         "changing inodes not noticed", "on such a disk all is announced anew at each start, and nothing ever goes", STATE,
         "return state.inodes_last and not (is_another and is_the_same)", "return True",
-        "session/test_notice_over_restarts.py",
+        "session/maintenance/test_notice_over_restarts.py",
     ),
     bug_of_one(
         "copy taken for changing inodes", "a restored backup costs the recognition of files for ever", STATE,
         "not (is_another and is_the_same)", "not is_another",
-        "session/test_state_files.py",
+        "session/records/test_state_files.py",
     ),
     bug_of_one(
         "tick of another state believed", "a restored state lives on at a time that is not its own", STATE,
         "tick.id != state.id or tick.serial <= state.serial", "tick.serial <= state.serial",
-        "session/test_state_tick.py",
+        "session/records/test_state_tick.py",
     ),
     bug_of_one(
         "damaged number believed", "one bit that flips on a disk deletes sessions in use", STATE,
         "    if _checksum(content) != sealed.checksum:\n", "    if False:\n",
-        "session/test_state_files.py",
+        "session/records/test_state_files.py",
     ),
     bug_of_one(
         "state set back by an older tick", "a crash after a run makes sessions younger, and the notice longer", STATE,
         "tick.id != state.id or tick.serial <= state.serial", "tick.id != state.id",
-        "session/test_state_tick.py",
+        "session/records/test_state_tick.py",
     ),
     bug_of_one(
         "jump not written down at once", "after a crash, stamps of a wrong clock are read with the right one", TIMEKEEPER,
@@ -112,17 +112,17 @@ TIME_BUGS: Final = (
     bug_of_one(
         "trash by the wall clock", "a wrong clock empties the trash", LEFTOVER_RULES,
         "notice.age(leftover.since, which)", "notice.ages.now - leftover.since",
-        "session/test_notice_over_restarts.py",
+        "session/maintenance/test_notice_over_restarts.py",
     ),
     bug_of_one(
         "run before the clock is set", "a run comes before the time server, and by a wrong clock", SCHEDULE,
         "max(timedelta(0), delay, SETTLING - boottime * MICROSECOND)", "max(timedelta(0), delay)",
-        "session/test_notice_over_restarts.py",
+        "session/maintenance/test_notice_over_restarts.py",
     ),
     bug_of_one(
         "run in the future believed", "a clock that was corrected costs years without a cleanup", SCHEDULE,
         "        return self.interval - max(passed, ages.now - began)\n",
         "        return self.interval - (ages.now - from_microseconds(last.at))\n",
-        "session/test_notice_over_restarts.py",
+        "session/maintenance/test_notice_over_restarts.py",
     ),
 )  # fmt: skip

@@ -42,7 +42,7 @@ TOLD_BUGS: Final[tuple[Bug, ...]] = (
         MEMORY,
         "            if not (entry.dirty or entry.users or entry.leaving):\n",
         "            if not (entry.dirty or entry.users):\n",
-        "session/test_memory.py",
+        "session/live/test_memory.py",
     ),
     bug_of_one(
         "deleted counts as saved",
@@ -66,7 +66,7 @@ TOLD_BUGS: Final[tuple[Bug, ...]] = (
         JOB,
         "        self.committed = self.committed or not self._given_up\n        return self.committed\n",
         "        self.committed = True\n        return True\n",
-        "session/test_removal_outcomes.py",
+        "session/removal/test_removal_outcomes.py",
     ),
     bug_of_one(
         "late outcome dropped",
@@ -74,7 +74,7 @@ TOLD_BUGS: Final[tuple[Bug, ...]] = (
         JOB,
         "        return self._late(outcome) if self._given_up else None\n",
         "        return None\n",
-        "session/test_removal_outcomes.py",
+        "session/removal/test_removal_outcomes.py",
     ),
     bug_of_one(
         "late deletion without a receipt",
@@ -82,7 +82,7 @@ TOLD_BUGS: Final[tuple[Bug, ...]] = (
         ACTS,
         "        return None if event is None else partial(record_late, self._history, event)\n",
         "        return None\n",
-        "session/test_removal_outcomes.py",
+        "session/removal/test_removal_outcomes.py",
     ),
     bug_of_one(
         "pending told as failed",

@@ -19,7 +19,7 @@ from miniclaw.session.trash.trash import Trash
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.poor_os import PoorOs
 from tests.fakes.samples import session_dict, write_session
-from tests.session.test_spelling import BARE, LOWER, NOW, OLD, OURS, Unchanged, files, in_quarantine, write_bare
+from tests.session.files.test_spelling import BARE, LOWER, NOW, OLD, OURS, Unchanged, files, in_quarantine, write_bare
 
 
 @pytest.fixture(params=[True, False], ids=["case only", "poor"])

@@ -26,7 +26,7 @@ from tests.fakes.clock import WallClock
 from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs, OtherInodes
-from tests.session.test_state import COULD_NOT_READ, known
+from tests.session.records.test_state import COULD_NOT_READ, known
 
 NOT_LISTED = "List of what is due could not be read; it is announced anew"
 DUE = {7: 60, 1 << 63: 61, (1 << 64) - 1: 0}

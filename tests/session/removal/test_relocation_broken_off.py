@@ -20,7 +20,7 @@ from miniclaw.session.removal.relocation import relocate
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import session_dict, write_session
-from tests.session.test_relocation import ID, NEW, USED, left, place, yes
+from tests.session.removal.test_relocation import ID, NEW, USED, left, place, yes
 
 # A move that was broken off ---------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from tests.fakes.logs import LogRecorder
 from tests.fakes.moments import rules_of
 from tests.fakes.samples import write_session
 from tests.fakes.threads import wait_in_thread
-from tests.session.test_state_files import noted
+from tests.session.records.test_state_files import noted
 
 UNWRITTEN = "Event could not be written into the history"
 NOT_SAVED = "Session could not be saved; it stays in memory for the next try"

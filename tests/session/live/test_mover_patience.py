@@ -25,7 +25,7 @@ from tests.fakes.os_calls import FaultyOs, Gate
 from tests.fakes.samples import read_contents, write_session
 from tests.fakes.threads import until, wait_in_thread
 from tests.fakes.work_folder import left_in_work
-from tests.session.test_mover import ID, NEW
+from tests.session.live.test_mover import ID, NEW
 
 
 @pytest.fixture

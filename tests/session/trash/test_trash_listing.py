@@ -14,7 +14,7 @@ from miniclaw.errors import CorruptTrashError, StoreIOError, TrashEntryNotFoundE
 from miniclaw.session.entries import Leftover
 from miniclaw.session.trash.trash import Trash
 from tests.fakes.os_calls import FaultyOs
-from tests.session.test_trash import NOW, put
+from tests.session.trash.test_trash import NOW, put
 
 
 @pytest.fixture

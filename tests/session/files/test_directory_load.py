@@ -21,7 +21,7 @@ from miniclaw.session.entries import ProblemFile, StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import make_socket, session_dict, write_session
-from tests.session.test_directory import NOW, rows
+from tests.session.files.test_directory import NOW, rows
 
 
 def test_load_missing_is_not_found(sessions_dir: Path) -> None:

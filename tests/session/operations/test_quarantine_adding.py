@@ -17,7 +17,7 @@ from miniclaw.session.types import Message
 from tests.fakes.desk import Desk
 from tests.fakes.logs import LogRecorder
 from tests.fakes.threads import until, wait_in_thread
-from tests.session.test_quarantine_operations import BEGUN_ANEW, lying, session
+from tests.session.operations.test_quarantine_operations import BEGUN_ANEW, lying, session
 
 # Adding ---------------------------------------------------------------------------------------------------------
 

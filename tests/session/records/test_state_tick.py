@@ -13,7 +13,7 @@ from miniclaw.session.records.state import LAST_SEEN_NAME, StateDirectory, tick_
 from tests.fakes.clock import WallClock
 from tests.fakes.folders import state_in
 from tests.fakes.os_calls import FaultyOs
-from tests.session.test_state import NOW, failing, known, look, names
+from tests.session.records.test_state import NOW, failing, known, look, names
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from miniclaw.session.records.history import History, HistorySession
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
-from tests.session.test_history import EVENT, days, history_at, on
+from tests.session.records.test_history import EVENT, days, history_at, on
 
 NOT_SHORTENED = "History could not be shortened"
 
