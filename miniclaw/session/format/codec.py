@@ -326,7 +326,7 @@ def is_plain_json(data: bytes | bytearray) -> bool:
 
 def plainly(data: bytes | bytearray) -> bytes:
     """Return a session's file for any JSON decoder: as it is, or with the parts that some refuse in another form."""
-    from miniclaw.session.format.plain_json import plain  # noqa: PLC0415 - as above
+    from miniclaw.session.format.json_outline import plain  # noqa: PLC0415 - as above
 
     return bytes(data) if is_plain_json(data) else plain(bytes(data))
 

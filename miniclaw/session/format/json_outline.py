@@ -1,4 +1,4 @@
-"""JSON that other programs write and msgspec refuses: the parts of an object as source text.
+"""JSON that other programs write and msgspec refuses: its parts as source text, and a form that every decoder accepts.
 
 Admitted beyond RFC 8259, https://www.rfc-editor.org/rfc/rfc8259: a byte order mark, UTF-16 and UTF-32 with one, NUL
 bytes after the end (of a file that a crash has extended), bytes that are not UTF-8, control characters and lone
@@ -16,6 +16,10 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
+
+import msgspec
+
+from miniclaw.formats import without_surrogates
 
 MAX_DEPTH: Final = 100
 """Deepest nesting of a value that is understood, inclusive. A deeper one is kept as its source text."""
@@ -46,6 +50,7 @@ _TOKENS: Final = rb"(\[)|(\{)|(\])|(\})|(,)|(:)"
 _TOKEN: Final = re.compile(_S + rb"(?:(" + STRING + rb")|(" + _SCALAR + rb")|" + _TOKENS + rb")")
 _DEEP_TOKEN: Final = re.compile(_S + rb"(?:(" + STRING + rb")|(" + _SCALAR + rb"|" + _FLAT + rb")|" + _TOKENS + rb")")
 _TEXT, _PLAIN, _ARRAY, _OBJECT, _ARRAY_END, _OBJECT_END, _COMMA, _COLON = range(1, 9)  # the groups of both patterns
+_STRING_OR_WORD: Final = re.compile(STRING + rb"|-?Infinity|NaN")
 _VALUE: Final = (_TEXT, _PLAIN, _ARRAY, _OBJECT)
 # For each state, the tokens that may follow and the state after each; a container's is the state after its end.
 _STEPS: Final[dict[str, dict[int, str]]] = {
@@ -180,3 +185,39 @@ def _integer(digits: str) -> int | str:
         return int(digits)
     except ValueError:
         return digits
+
+
+def plain(document: bytes) -> bytes:
+    """Return a document in a form that every JSON decoder accepts.
+
+    ``NaN`` and ``Infinity`` become strings, and so does an array or object that is nested more deeply than `MAX_DEPTH`:
+    its source text. In strings, control characters are escaped, and lone surrogates and bytes that are not UTF-8 become
+    U+FFFD. A byte order mark and padding are removed. Nothing else is changed.
+
+    Raises:
+        ValueError: The document is not even JSON in the wider sense.
+    """
+    document = as_utf8(document)
+    made = bytearray()
+    done = 0
+    for depth, start, end in parts(document, MAX_DEPTH):
+        if depth == MAX_DEPTH and document[start] in b"[{":
+            made += _STRING_OR_WORD.sub(_plain_token, document[done:start]) + _string(document[start:end])
+            done = end
+    return bytes(made + _STRING_OR_WORD.sub(_plain_token, document[done:]))
+
+
+def _plain_token(token: re.Match[bytes]) -> bytes:
+    source = token[0]
+    if not source.startswith(b'"'):
+        return _string(source)
+    try:
+        msgspec.json.decode(source, type=str)
+    except ValueError:
+        return msgspec.json.encode(without_surrogates(str(value_of(source))))
+    return source
+
+
+def _string(source: bytes) -> bytes:
+    """Return a source text as a JSON string."""
+    return msgspec.json.encode(without_surrogates(source.decode(errors="surrogateescape")))
