@@ -67,7 +67,7 @@ def test_all_that_needs_the_workspace_goes_through_the_gateway(running: Program)
     assert running.run("sessions", "delete", "--yes", "web_a").out.startswith("Moved web_a to the trash, ")
     assert running.run("trash", "restore", "web_a").out == "Restored web_a; it counts as used just now.\n"
     assert running.run("sessions", "delete", "--yes", "web_a").code == 0
-    assert running.run("trash", "empty", "--yes", "web_a").out.startswith("1 entry deleted, ")
+    assert running.run("trash", "empty", "--yes", "web_a").out.startswith("1 entry deleted for good, ")
     assert running.run("sessions", "cleanup", "--yes").lines[0].startswith("3 sessions scanned, 1 removed, ")
     assert running.run("sessions", "unpin", "web_b").out == "Unpinned web_b.\n"
     assert running.files() == {"web_seed.json", "web_b.json"}
