@@ -12,8 +12,7 @@ import trio
 from miniclaw import RetentionPolicy
 from miniclaw.clock import SystemClock
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.files.ledger import Ledger
-from miniclaw.session.files.ledger_file import LedgerFile
+from miniclaw.session.files.ledger import Ledger, LedgerFile
 from miniclaw.session.files.subdirectory import STATE_NAME, Folder
 from miniclaw.session.operations.operations import open_operations
 from miniclaw.session.records.moment import by_wall_clock

@@ -19,7 +19,7 @@ from benchmarks.figure import Figure
 from benchmarks.peers import raw_save
 from miniclaw.clock import utc_now
 from miniclaw.session import names
-from miniclaw.session.files.ledger_file import LedgerFile
+from miniclaw.session.files.ledger import LedgerFile
 from miniclaw.session.files.subdirectory import STATE_NAME, Folder
 from miniclaw.session.format import codec
 from miniclaw.session.live.store import SAVE_THREADS, open_store

@@ -19,7 +19,7 @@ from miniclaw.errors import SessionsDirectoryMissingError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.entries import Leftover, ProblemFile, StoredSession
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.files.ledger_file import LedgerFile
+from miniclaw.session.files.ledger import LedgerFile
 from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.files.subdirectory import STATE_NAME, TRASH_NAME, Folder
 from miniclaw.session.records.moment import Moment, by_wall_clock, look_at

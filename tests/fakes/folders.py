@@ -7,7 +7,7 @@ from pathlib import Path
 
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.files.ledger_file import LedgerFile
+from miniclaw.session.files.ledger import LedgerFile
 from miniclaw.session.files.subdirectory import STATE_NAME, TRASH_NAME, Folder
 from miniclaw.session.records.state import StateDirectory
 from miniclaw.session.trash.trash import Trash

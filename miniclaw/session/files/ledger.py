@@ -12,7 +12,8 @@ leads to a removal, because each removal reads the real file.
 
 In memory and in the file alike it is three columns, sorted by inode, 24 bytes a session: it has to fit beside a scan of
 a hundred thousand sessions on a small machine. A scan looks up in columns that it does not change, and adds new entries
-beside them, until `settle` merges both.
+beside them, until `settle` merges both. Its file is in the state directory; one that cannot be read or written costs
+only time.
 """
 
 from __future__ import annotations
@@ -23,12 +24,19 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from heapq import merge
 from itertools import chain, compress, pairwise
 from typing import Final, Self
 
 from miniclaw.clock import from_microseconds, to_microseconds
+from miniclaw.errors import StoreError
+from miniclaw.loggers import get_logger
+from miniclaw.session.disk.atomic import READ_FLAGS, fill, opened, replace_file
 from miniclaw.session.disk.syscalls import Bytes
+from miniclaw.session.files.subdirectory import Folder
+
+LEDGER_NAME: Final = "sessions.ledger"
 
 RACY_SECONDS: Final = 2
 """The step of the coarsest clock of a file system, FAT's."""
@@ -48,6 +56,8 @@ MAX_FILE_BYTES: Final = _HEAD_BYTES + _ENTRY_BYTES * _MOST_ENTRIES
 
 _MASK: Final = (1 << 64) - 1
 _PLACE_BITS: Final = 32
+
+log = get_logger("miniclaw.session.ledger")
 
 
 def fingerprint(mtime_ns: int, ctime_ns: int, size: int) -> int:
@@ -87,6 +97,7 @@ class Ledger:
     def __init__(self) -> None:
         self._columns = _columns()
         self._seen = bytearray()  # one byte an entry: 1 if it was found
+        self._next = 0  # the place after the entry found last: a scan asks in the order of inodes
         self._added = _columns()  # in the order of `add`
         self._recent: Mapping[int, tuple[int, int]] = {}
         self.changed = False
@@ -118,9 +129,12 @@ class Ledger:
             None if the file is not known in this state. An entry that was found survives `settle`.
         """
         inodes, states, used = self._columns
-        place = bisect_left(inodes, inode)
+        place = self._next
+        if place >= len(inodes) or inodes[place] != inode:
+            place = bisect_left(inodes, inode)
         if place < len(inodes) and inodes[place] == inode and states[place] == state:
             self._seen[place] = 1
+            self._next = place + 1
             return used[place]
         recent = self._recent.get(inode)
         if recent is None or recent[0] != state:
@@ -203,6 +217,42 @@ class Ledger:
         if _checksum(number, body) != checksum:
             raise ValueError("its checksum is wrong")
         return ledger
+
+
+class LedgerFile:
+    """The file of the ledger. Its methods block; one thread at a time.
+
+    Args:
+        folder: The folder of the file.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def load(self) -> Ledger:
+        """Return the ledger; an empty one if its file is missing or cannot be read."""
+        fs = self._folder.fs
+        try:
+            with self._folder.opened() as folder, opened(fs, LEDGER_NAME, READ_FLAGS, dir_fd=folder) as fd:
+                size = fs.fstat(fd).st_size
+                return Ledger.read(size if size <= MAX_FILE_BYTES else 0, partial(fill, fs, fd))
+        except FileNotFoundError:
+            return Ledger()
+        except (OSError, StoreError, ValueError, MemoryError) as error:
+            log.info("Ledger is begun anew; this scan reads every file", problem=str(error) or "not enough memory")
+            return Ledger()
+
+    def save(self, ledger: Ledger) -> None:
+        """Write the ledger, if it has changed since it was loaded; one that is too large is kept in memory only."""
+        if not (ledger.changed and ledger.can_be_loaded):
+            return
+        try:
+            with self._folder.made(durable=False) as folder:
+                replace_file(self._folder.fs, LEDGER_NAME, iter(ledger.encoded()), dir_fd=folder)
+        except (OSError, StoreError) as error:
+            log.warning("Ledger could not be written; the next scan reads more files", problem=str(error))
+        else:
+            ledger.changed = False
 
 
 def _last_in_order(inodes: array[int]) -> Iterator[int]:

@@ -24,7 +24,7 @@ from miniclaw.session import names
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.entries import Leftover, LeftoverRemoval, ScanRow, Verify, always
 from miniclaw.session.files.directory import SessionDirectory, log
-from miniclaw.session.files.ledger_file import LedgerFile
+from miniclaw.session.files.ledger import LedgerFile
 from miniclaw.session.files.on_disk import Difference, compare
 from miniclaw.session.files.ownable import Place
 from miniclaw.session.files.quarantine_folder import quarantine_session

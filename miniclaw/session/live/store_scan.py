@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from miniclaw.session.entries import ScanRow, Tally
-from miniclaw.session.files.ledger import Ledger
-from miniclaw.session.files.ledger_file import LedgerFile
+from miniclaw.session.files.ledger import Ledger, LedgerFile
 from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.live.locks import Lease
 

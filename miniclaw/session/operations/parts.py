@@ -6,7 +6,7 @@ A running program and a command that owns the workspace for a moment consist of 
 from __future__ import annotations
 
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.files.ledger_file import LedgerFile
+from miniclaw.session.files.ledger import LedgerFile
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, SessionManager
 from miniclaw.session.records.history import Actor

@@ -33,7 +33,7 @@ from miniclaw.session.disk.atomic import unlink_quietly
 from miniclaw.session.disk.folder_move import FolderMove
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.files.ledger_file import LEDGER_NAME
+from miniclaw.session.files.ledger import LEDGER_NAME
 from miniclaw.session.files.subdirectory import STATE_NAME, TRASH_NAME, EarlierFolders, Folder
 from miniclaw.session.records.history import HISTORY_NAME, merge_histories
 from miniclaw.session.records.state import EARLIER_NAMES, LAST_SEEN_NAME, StateDirectory

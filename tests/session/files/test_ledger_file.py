@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from miniclaw.session.files import ledger as ledger_module
-from miniclaw.session.files.ledger import Ledger, encode_use, fingerprint
-from miniclaw.session.files.ledger_file import LEDGER_NAME
+from miniclaw.session.files.ledger import LEDGER_NAME, Ledger, encode_use, fingerprint
 from miniclaw.session.operations.operations import open_operations
 from tests.fakes.clock import WallClock
 from tests.fakes.folders import ledger_in

@@ -8,7 +8,7 @@ import pytest
 
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.files.ledger_file import LedgerFile
+from miniclaw.session.files.ledger import LedgerFile
 from miniclaw.session.files.saved_files import SavedFiles
 from miniclaw.session.files.subdirectory import STATE_NAME, Folder
 from miniclaw.session.live.store import FileSessionStore, open_store
