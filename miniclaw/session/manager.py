@@ -350,7 +350,7 @@ class SessionManager:
                 raise SessionExistsError(self.store.path_of(session_id), session_id)
             yield lease
 
-    def moving_aside(self, name: str) -> AbstractAsyncContextManager[tuple[list[Lease], Callable[[], None]]]:
+    def moving_aside(self, name: str) -> AbstractAsyncContextManager[tuple[Lease, Callable[[], None]]]:
         """Hold the locks of the sessions whose file may have this name, as `SessionMover.aside` does."""
         return self._mover.aside(name)
 

@@ -103,6 +103,7 @@ class SessionRuntime(SessionParts):
         self.usage = UsageMeter(store)
         self.sessions_dir = store.directory.path
         self.unsaved: tuple[str, ...] = ()
+        self._stopping = False
         self.grace = trio.CancelScope(shield=True)  # entered while the services are stopping
 
     def operations(self, *, by: Actor = "program") -> SessionOperations:
@@ -121,7 +122,7 @@ class SessionRuntime(SessionParts):
         self.rules = rules
         self.manager.policy = rules.policy
         self.time.keep(longest_kept(rules.policy))
-        self.persistence.set_interval(rules.persistence_interval_seconds)
+        self._pace_saves()
         self.cleanup_service.change_rules(rules.schedule, removes=rules.removes, notice=rules.notice)
 
     def hurry(self) -> None:
@@ -136,8 +137,13 @@ class SessionRuntime(SessionParts):
 
         Cancellation: the announcement is made nevertheless.
         """
-        self.persistence.set_interval(min(STOPPING_INTERVAL_SECONDS, self.persistence.interval_seconds))
+        self._stopping = True
+        self._pace_saves()
         await self.manager.store.say_stopping()
+
+    def _pace_saves(self) -> None:
+        interval = self.rules.persistence_interval_seconds
+        self.persistence.set_interval(min(STOPPING_INTERVAL_SECONDS, interval) if self._stopping else interval)
 
 
 @asynccontextmanager
@@ -173,7 +179,8 @@ async def open_runtime(
         sessions_dir: The sessions directory; a missing one is created with mode 0700. Its last component may not be a
             link.
         policy: The retention policy; None: 30 days.
-        rules: All rules in one, in place of `policy`, the intervals, `cleanup_at`, `removes` and `notice`.
+        rules: All rules in one, in place of `policy`, the intervals, `cleanup_at`, `removes` and `notice`, which are
+            left out then.
         state_dir: Deprecated: the state folder of an earlier version. Its content is moved into `sessions_dir`.
         trash_dir: Deprecated: the trash folder of an earlier version. The entries that were removed here according to
             the history are moved into `sessions_dir`, by the rules of `miniclaw.session.records.migration`.
@@ -197,7 +204,7 @@ async def open_runtime(
         fs: The system calls, for tests.
 
     Raises:
-        ValueError: An interval or `cleanup_at` is invalid; nothing is opened.
+        ValueError: An interval or `cleanup_at` is invalid, or given beside `rules`; nothing is opened.
         SessionsDirectoryError: The directory cannot be used.
         WorkspaceHeldError: Another process owns the directory. The caller waits up to 25 s for an owner that is
             stopping, before this is raised.
@@ -227,6 +234,10 @@ async def open_runtime(
             notice=notice,
             persistence_interval_seconds=persistence_interval_seconds,
         )
+    elif (policy, cleanup_at, removes, notice) != (None, None, True, True) or (
+        (persistence_interval_seconds, cleanup_interval_seconds) != (PERSISTENCE_INTERVAL_SECS, CLEANUP_INTERVAL_SECS)
+    ):
+        raise ValueError("open_runtime: beside `rules`, give no policy, interval, cleanup_at, removes or notice")
     async with open_store(sessions_dir, earlier=earlier, fs=fs) as store:
         keeper = await open_time(store, clock, rules.policy)
         await keeper.tick()

@@ -37,7 +37,7 @@ def build_app(
     own = security.access.routes() if security is not None and security.access is not None else []
     starlette = Starlette(
         routes=[*own, *routes],
-        exception_handlers={HTTPException: _answer_exception, Exception: _failure},
+        exception_handlers={HTTPException: _answer_exception, Exception: _answer_failure},
     )
     starlette.router.redirect_slashes = False
     default = starlette.router.default
@@ -86,8 +86,12 @@ class Errors:
                 await refuse(_failure(), scope, receive, send)
 
 
-def _failure(*_: object) -> Response:
+def _failure() -> Response:
     return problem(500, "something went wrong in the gateway; its log says what")
+
+
+async def _answer_failure(_request: Request, _error: Exception) -> Response:
+    return _failure()  # Starlette raises the error again after this, so that `Errors` logs it
 
 
 async def _answer_exception(request: Request, error: Exception) -> Response:

@@ -12,7 +12,7 @@ from time import monotonic
 
 from tests.planted.bug import Bug
 from tests.planted.bugs import BUGS
-from tests.planted.plant import Outcome, broken_files, try_bug
+from tests.planted.plant import TIMEOUT_SECONDS, Outcome, broken_files, try_bug
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with TemporaryDirectory(prefix="miniclaw-planted-") as folder:
         place = Path(folder).resolve()
         tests = sorted({file for bug in bugs for file in bug.tests})
-        unbroken = try_bug(None, tests, place / "unbroken")
+        unbroken = try_bug(None, tests, place / "unbroken", seconds=TIMEOUT_SECONDS * len(tests))
         if unbroken.failed or unbroken.trouble:
             _tell(unbroken.output)
             _tell(f"The tests do not pass without a bug: {unbroken.failed or unbroken.trouble}")

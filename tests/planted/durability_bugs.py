@@ -136,8 +136,8 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "failed save counts as saved", "an error of the disk loses a message", SAVER,
-        "                log_failed_save(session_id, outcome.error)\n",
-        "                log_failed_save(session_id, outcome.error)\n"
+        "                log_failed_save(session_id, error)\n",
+        "                log_failed_save(session_id, error)\n"
         "                saving[session_id][0].saved_revision = saving[session_id][1]\n",
         "session/test_manager_memory.py",
     ),

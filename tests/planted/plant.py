@@ -91,8 +91,8 @@ def copy_package(target: Path) -> None:
         raise PlantError(f"not the copy is imported: {done.stdout.split()} instead of {expected}")
 
 
-def try_bug(bug: Bug | None, tests: Sequence[str], target: Path) -> Outcome:
-    """Plant a bug, or none, in a copy of its own, and run test files against it.
+def try_bug(bug: Bug | None, tests: Sequence[str], target: Path, *, seconds: float = TIMEOUT_SECONDS) -> Outcome:
+    """Plant a bug, or none, in a copy of its own, and run test files against it, for at most so many seconds.
 
     Raises:
         PlantError: It cannot be planted.
@@ -107,10 +107,10 @@ def try_bug(bug: Bug | None, tests: Sequence[str], target: Path) -> Outcome:
         done = subprocess.run(
             [*command, *(f"tests/{file}" for file in tests)],
             cwd=target, env=_environment(target), capture_output=True, text=True, check=False,
-            timeout=TIMEOUT_SECONDS,
+            timeout=seconds,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Outcome(None, f"no end within {TIMEOUT_SECONDS} s", monotonic() - begun, "")
+        return Outcome(None, f"no end within {seconds:.0f} s", monotonic() - begun, "")
     output = done.stdout + done.stderr
     failed = _FAILED.search(done.stdout)
     trouble = "" if done.returncode in {0, 1} else f"pytest ended with {done.returncode}"

@@ -271,3 +271,20 @@ def test_manager_without_room_is_refused(bound: str, value: object) -> None:
     """A bound of nothing, or one that is no number of anything, is refused by name."""
     with pytest.raises(ValueError, match=f"{bound} is a whole number from 1"):
         SessionManager(None, **{bound: value})  # type: ignore[arg-type]
+
+
+async def test_save_of_a_session_that_a_program_has_broken_fails_alone(
+    manager: SessionManager, clock: WallClock, logs: LogRecorder
+) -> None:
+    """A wrong value in one session holds no lock, and keeps no other session from its file."""
+    logs.expect_error("Session could not be saved; it stays in memory for the next try")
+    for chat_id in ("1", "2", "3"):
+        await manager.get_or_create_session("web", chat_id)
+    broken = await manager.get_session("web_2")
+    assert broken is not None
+    messages, broken.messages = broken.messages, None  # type: ignore[assignment]  # the mistake
+    assert (await manager.save_all_sessions()).failed == ("web_2",)
+    assert len(manager._locks) == 0
+    broken.messages = messages
+    assert (await manager.save_all_sessions()).saved == 1
+    assert manager.dirty_sessions() == []

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.schedule import Schedule
-from miniclaw.session.runtime import RuntimeRules, SessionRuntime
+from miniclaw.session.runtime import RuntimeRules, SessionRuntime, open_runtime
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.daily import COMPLETE, Daily
 from tests.fakes.logs import LogRecorder
@@ -103,6 +103,28 @@ async def test_set_rules_of_saving_hold_for_the_tick_that_is_waited_for(daily: D
         later = runtime.persistence.ticks
         await days_pass(3599 * SECOND)
         assert runtime.persistence.ticks == later
+
+
+async def test_set_rules_while_the_program_stops_leave_saving_in_haste(daily: Daily, days_pass: DaysPass) -> None:
+    """A reload in the middle of a stop does not make a program that may be killed save every 30 seconds again."""
+    async with daily.open(persistence_interval_seconds=3600) as runtime:
+        await runtime.say_stopping()
+        await change(runtime, persistence_interval_seconds=1800)
+        ticks = runtime.persistence.ticks
+        await days_pass(SECOND)
+        assert runtime.persistence.ticks == ticks + 1
+        assert runtime.rules.persistence_interval_seconds == 1800
+
+
+@pytest.mark.parametrize(
+    "other", [{"policy": STRICT}, {"notice": False}, {"removes": False}, {"cleanup_interval_seconds": None}]
+)
+async def test_open_with_rules_and_one_of_them_beside_is_refused(sessions_dir: Path, other: dict[str, Any]) -> None:
+    """A rule that would be ignored in silence is an error, and nothing is opened."""
+    with pytest.raises(ValueError, match="beside `rules`"):
+        async with open_runtime(sessions_dir, rules=RuntimeRules(), **other):
+            pass
+    assert not sessions_dir.exists()
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])

@@ -77,7 +77,8 @@ def delete(
     if ids:
         done = workspace.operate(lambda operations: operations.delete(ids, erase=erase), by_rules=True)
     remaining = [problem for deleted in done for problem in deleted.remaining]
-    kept = list({encodable(each.key): each for each in (*remaining, *selection.kept)}.values())
+    by_key = {encodable(each.key): each for each in (*remaining, *selection.kept)}
+    kept = [by_key[key] for key in sorted(by_key)]
     if as_json:
         _print_result_json(done, kept)
     else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
 from urllib.parse import unquote
 
 from msgspec import Struct, field
@@ -18,15 +17,10 @@ from miniclaw.session import names
 from miniclaw.session.entries import Leftover, ProblemFile, StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
-from miniclaw.session.removal.erase import ByIds, Remaining, Wish, is_long
+from miniclaw.session.removal.erase import CUT, NO_ID, ByIds, Remaining, Wish, is_long
 from miniclaw.session.removal.leftovers import session_file_of, without_legacy_suffix
 from miniclaw.session.trash.trash import Trash
 from miniclaw.workspace.workspace import Workspace
-
-_NO_ID: Final = "its name does not tell whose it is; give the session's ID"
-_CUT: Final = (
-    f"its name was longer than {names.MAX_NAME_BYTES} bytes, is cut in quarantine, and may be another session's as well"
-)
 
 
 class Copy(Struct):
@@ -183,7 +177,7 @@ def _add_trash(selection: Selection, bin_: Trash, wish: Wish) -> None:
         if session_id is not None:
             selection.copies.append(Copy(session_id, place, entry.stored_size, entry.removed_at))
         elif entry.session_id is None and wish.may_be_for(name):
-            selection.kept.append(ProblemFile(place, "unreadable", _NO_ID))
+            selection.kept.append(ProblemFile(place, "unreadable", NO_ID))
 
 
 def _add_leftovers(selection: Selection, leftovers: Iterable[Leftover], wish: Wish) -> Selection:
@@ -206,5 +200,5 @@ def _add_leftovers(selection: Selection, leftovers: Iterable[Leftover], wish: Wi
             selection.copies.append(Copy(session_id, place, leftover.size, leftover.since))
         elif wish.may_be_for(name):
             is_whole = name.endswith(names.SUFFIX) and not is_long(name)
-            selection.kept.append(ProblemFile(place, "unreadable", _NO_ID if is_whole else _CUT))
+            selection.kept.append(ProblemFile(place, "unreadable", NO_ID if is_whole else CUT))
     return selection

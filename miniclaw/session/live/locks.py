@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from functools import partial
 
 import trio
 
@@ -63,11 +62,17 @@ class FileLocks:
             self.release(session_id)
 
     @asynccontextmanager
-    async def hold(self, session_id: str) -> AsyncIterator[Lease]:
-        """Hold the lock of one session for a block and for all work that joins the lease."""
-        await self.acquire(session_id)
-        lease = Lease(partial(self.release, session_id))
+    async def hold(self, *session_ids: str) -> AsyncIterator[Lease]:
+        """Hold the locks of sessions for a block and for all work that joins the lease.
+
+        The locks are taken in the order of the ids, so that two tasks never wait for each other.
+        """
+        taken: list[str] = []
+        lease = Lease(lambda: self.release_all(taken))
         try:
+            for session_id in sorted(set(session_ids)):
+                await self.acquire(session_id)
+                taken.append(session_id)
             yield lease
         finally:
             lease.leave()

@@ -8,7 +8,7 @@ finds the old session gone, or the new one in place.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -65,9 +65,8 @@ class SessionMover:
         if session_id == target_id:
             raise InvalidSessionIdError(target_id, "it is the session itself; name another chat")
         log_it = partial(log.info, "Session moved", session_id=session_id, to=target_id, by=by)
-        first, second = sorted((session_id, target_id))
-        async with self._locks.hold(first) as one, self._locks.hold(second) as other:
-            if await self._loader.current(target_id, other if target_id == second else one) is not None:
+        async with self._locks.hold(session_id, target_id) as lease:
+            if await self._loader.current(target_id, lease) is not None:
                 raise SessionExistsError(self._store.path_of(target_id), target_id)
             entry = self._memory.set_aside(session_id)
 
@@ -82,8 +81,8 @@ class SessionMover:
             job = Job(end_late)
             try:
                 if entry is not None:
-                    await self._save(entry, one if session_id == first else other)
-                moved = await self._relocate(session_id, target_id, entry, job, (one, other))
+                    await self._save(entry, lease)
+                moved = await self._relocate(session_id, target_id, entry, job, lease)
             finally:
                 if entry is not None and not job.committed:
                     entry.leaving = False
@@ -91,20 +90,19 @@ class SessionMover:
         return moved
 
     @asynccontextmanager
-    async def aside(self, name: str) -> AsyncIterator[tuple[list[Lease], Callable[[], None]]]:
+    async def aside(self, name: str) -> AsyncIterator[tuple[Lease, Callable[[], None]]]:
         """Hold, for a block that moves a file to quarantine, the locks of the sessions whose file it may be.
 
         Args:
             name: The name of the file.
 
-        Yields the leases of these locks, and a function to be called once the file is moved: memory then saves its copy
+        Yields the lease of these locks, and a function to be called once the file is moved: memory then saves its copy
         of the session as a whole, for a file that this process moved is not a deleted one.
         """
         ids = names.ids_of(name) or sorted(each for each in self._memory.ids() if names.file_name(each) == name)
         owner = next((each for each in ids if names.file_name(each) == name), "")  # empty: it is no session's own file
-        async with AsyncExitStack() as stack:  # in the order of the ids, as in `move`
-            leases = [await stack.enter_async_context(self._locks.hold(each)) for each in ids]
-            yield leases, partial(self._memory.lost_file, owner)
+        async with self._locks.hold(*ids) as lease:
+            yield lease, partial(self._memory.lost_file, owner)
 
     async def _save(self, entry: Entry, lease: Lease) -> None:
         if entry.users:  # a turn holds the session, and would continue with one that no longer exists
@@ -118,7 +116,7 @@ class SessionMover:
         target_id: str,
         entry: Entry | None,
         job: Job[Relocation | StoreError],
-        leases: tuple[Lease, Lease],
+        lease: Lease,
     ) -> Relocation:
         def settled(outcome: Relocation | StoreError) -> Epilogue:
             if entry is not None:
@@ -126,7 +124,7 @@ class SessionMover:
             return job.settle(outcome)
 
         outcome = await job.run(
-            partial(self._store.relocate, session_id, target_id, job.commit, *leases, settled=settled)
+            partial(self._store.relocate, session_id, target_id, job.commit, lease, settled=settled)
         )
         if outcome is None and job.committed:
             raise RemovalPendingError(self._store.path_of(session_id), PENDING)

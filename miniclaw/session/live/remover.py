@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from miniclaw.clock import Now
@@ -153,9 +154,16 @@ class SessionRemover:
         log.info("Session deleted", session_id=session_id, by=by, trash_entry=deletion.entry_id or None)
 
     async def _delete_locked(self, session_id: str, order: TrashOrder | None, late: Late[Removal]) -> Removal:
-        async with self._locks.hold(session_id) as lease:
+        keys = names.file_names(session_id)
+        # A bare name may be another session's, whose Unicode text differs in its normal form only.
+        async with self._locks.hold(session_id, *chain.from_iterable(map(names.ids_of, keys))) as lease:
             entry = self._memory.set_aside(session_id)
-            job = Job(partial(self._end_late, session_id, entry, late))
+
+            def end_late(removals: list[Removal]) -> Epilogue:
+                # One that was called off in time has been reported to the caller as an error.
+                return self._end_late(session_id, entry, late, removals) if job.committed else None
+
+            job = Job(end_late)
             try:
                 if entry is not None and not await self._is_kept(entry, lease, order):
                     reason = "not deleted: it could not be saved before, and would go to the trash without"
@@ -216,8 +224,6 @@ class SessionRemover:
         )
 
     def _end_late(self, session_id: str, entry: Entry | None, late: Late[Removal], removals: list[Removal]) -> Epilogue:
-        if any(removal.outcome == "kept" for removal in removals):
-            return None  # called off in time; the caller has got that as an error
         try:
             deletion = self._deletion(session_id, entry, removals)
         except StoreError as error:

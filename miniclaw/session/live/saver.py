@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import trio
 
+from miniclaw.errors import SessionFileError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.files.on_disk import Written, on_disk_of, remember
 from miniclaw.session.format import codec
@@ -93,7 +94,13 @@ class SessionSaver:
         self, entries: Mapping[str, Entry], release: Callable[[str], None], outcomes: dict[str, bool]
     ) -> None:
         saving = {session_id: (entry, entry.revision) for session_id, entry in entries.items()}
-        snapshots = [codec.snapshot_session(entry.session, session_id) for session_id, entry in entries.items()]
+
+        def ended(session_id: str, error: StoreError | None) -> None:
+            release(session_id)
+            outcomes[session_id] = error is None
+            self._stats.settled(saved=error is None)
+            if error is not None:
+                log_failed_save(session_id, error)
 
         def settled(outcome: SaveOutcome) -> None:
             session_id = outcome.session.session_id
@@ -107,12 +114,15 @@ class SessionSaver:
             if outcome.error is None and not entry.removed:
                 # Only up to the revision that was written: changes made meanwhile are still unsaved.
                 entry.saved_revision = revision
-            release(session_id)
-            outcomes[session_id] = outcome.error is None
-            self._stats.settled(saved=outcome.error is None)
-            if outcome.error is not None:
-                log_failed_save(session_id, outcome.error)
+            ended(session_id, outcome.error)
 
+        snapshots = []
+        for session_id, entry in entries.items():
+            try:
+                snapshots.append(codec.snapshot_session(entry.session, session_id))
+            except Exception as error:  # noqa: BLE001 - a session that a program has broken fails its own save only
+                path = self._store.path_of(session_id)
+                ended(session_id, SessionFileError(path, f"could not encode it: {error!r}"))
         await self._store.save(snapshots, settled)
 
     def _follow(self, entry: Entry, before: Session, written: Written) -> None:

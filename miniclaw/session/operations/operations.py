@@ -141,15 +141,16 @@ class SessionOperations(Acts):
         """Erase the copies of a session that was deleted just now, or was not `found`; `left` are files that remain."""
         session_id, files = session.session_id, 0
         problem = "broken off before all that is kept of it was erased"
-        named = ", ".join(printable(each.key) for each in left)
-        remain = f"files with its messages may remain: {named}" if left else ""
         try:
             traces = await self._erase_traces(session_id)
+            left = [*left, *traces.remaining]
             freed, files, problem = freed + traces.bytes_freed, traces.files, "; ".join(traces.failed)
             self._cleanup.stats.gone({}, {}, traces.bytes_freed)
         except StoreError as error:
             problem = str(error)
         finally:
+            named = ", ".join(printable(each.key) for each in left)
+            remain = f"files with its messages may remain: {named}" if left else ""
             problems = "; ".join(filter(None, (problem, remain)))
             if problems and (found or files):
                 gone.partly.append((session, freed))
@@ -202,7 +203,7 @@ class SessionOperations(Acts):
             entry = await self._store.find_entry(text)
             if entry.from_quarantine:
                 return Restored(None, await self.quarantine.take_back(entry))
-            session_id = await self._manager.restore_session(text)
+            session_id = await self._manager.restore_session(entry.id)
             session = HistorySession(session_id, self._clock(), reason="restored")
             await self._tell(self._event("restored", sessions=[session]))
         return Restored(session_id)

@@ -97,7 +97,7 @@ class QuarantineOperations(Acts):
         directory = self._store.directory
         try:
             name = await self._in_thread(partial(find_file, directory, text))
-            async with self._manager.moving_aside(name) as (leases, moved_aside):
+            async with self._manager.moving_aside(name) as (lease, moved_aside):
 
                 def work() -> tuple[str, int] | StoreError:
                     try:
@@ -109,7 +109,7 @@ class QuarantineOperations(Acts):
                     if not isinstance(outcome, NotQuarantinedError):  # after any other error it may be moved as well
                         moved_aside()
 
-                outcome = await self._in_thread(telling(work, settled), *leases)
+                outcome = await self._in_thread(telling(work, settled), lease)
         except MiniclawError as error:
             return FileOutcome(text, error=error)
         if isinstance(outcome, StoreError):

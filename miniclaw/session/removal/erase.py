@@ -15,14 +15,18 @@ from miniclaw.session import names
 from miniclaw.session.conflict_names import whose
 from miniclaw.session.entries import LeftoverRemoval, ProblemFile, QuarantinedFile
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.files.quarantine_folder import quarantined_stem
-from miniclaw.session.files.subdirectory import EarlierFolders, Folder
+from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantined_stem
+from miniclaw.session.files.subdirectory import TRASH_NAME, EarlierFolders, Folder
 from miniclaw.session.removal.leftovers import LEGACY_SUFFIXES, list_legacy, remove_leftovers, without_legacy_suffix
 from miniclaw.session.removal.quarantine_files import list_quarantined
 from miniclaw.session.removal.quarantine_removal import leftover_of
 from miniclaw.session.trash.entries import TrashRemoval
 from miniclaw.session.trash.trash import Trash
 
+NO_ID: Final = "its name does not tell whose it is; give the session's ID"
+CUT: Final = (
+    f"its name was longer than {names.MAX_NAME_BYTES} bytes, is cut in quarantine, and may be another session's as well"
+)
 _SHARED: Final = "not erased: other sessions directories may use this folder; remove it by hand if it is not theirs"
 
 
@@ -34,11 +38,13 @@ class Traces(Struct, frozen=True):
         bytes_freed: Bytes freed on the disk.
         failed: For each file that is still there, and each folder that cannot be listed, a sentence with its name and
             the cause.
+        remaining: Files of which neither name nor content shows for certain that they are the session's.
     """
 
     files: int
     bytes_freed: int
     failed: Sequence[str]
+    remaining: Sequence[ProblemFile] = ()
 
 
 def erase_traces(
@@ -60,6 +66,17 @@ def erase_traces(
     wish = ByIds([session_id])
     failed: list[str] = []
     removed: list[TrashRemoval] = []
+    remaining: list[ProblemFile] = []
+
+    def erases(place: str, inside: str | None, name: str) -> bool:
+        is_theirs = wish.kept(inside, name)
+        if inside is None and not is_theirs and wish.may_be_for(without_legacy_suffix(name)):
+            remaining.append(ProblemFile(place, "unreadable", CUT))
+        return is_theirs
+
+    def erases_quarantined(file: QuarantinedFile) -> bool:
+        inside = None if file.header is None else file.header.session_id
+        return erases(f"{QUARANTINE_NAME}/{file.id}", inside, file.file)
 
     def refused(error: StoreError) -> None:  # a folder that cannot be listed; the rest is deleted nevertheless
         failed.append(str(error))
@@ -67,7 +84,9 @@ def erase_traces(
     try:
         entries = [entry.id for entry in trash.find_all(session_id)]
         entries += [
-            entry.id for entry in trash.entries() if entry.from_quarantine and wish.kept(entry.session_id, entry.key)
+            entry.id
+            for entry in trash.entries()
+            if entry.from_quarantine and erases(f"{TRASH_NAME}/{entry.id}", entry.session_id, entry.key)
         ]
         removed += trash.remove(entries)
         failed += _name_failed(trash, removed)
@@ -88,7 +107,7 @@ def erase_traces(
     old = [each for each in old if directory.is_spelled(each.key)]
     done: list[TrashRemoval | LeftoverRemoval] = [*removed, *remove_leftovers(directory, old, trash=None)]
     try:
-        quarantined = [file for file in list_quarantined(directory) if wish.kept(_id_in(file), file.file)]
+        quarantined = filter(erases_quarantined, list_quarantined(directory))
         done += remove_leftovers(directory, [leftover_of(file) for file in quarantined], trash=None)
     except StoreError as error:
         refused(error)
@@ -104,6 +123,7 @@ def erase_traces(
                 if isinstance(each, LeftoverRemoval) and each.outcome == "failed"
             ),
         ],
+        remaining,
     )
 
 
@@ -182,10 +202,6 @@ def is_long(name: str) -> bool:
     return len(os.fsencode(name)) > names.MAX_NAME_BYTES
 
 
-def _id_in(file: QuarantinedFile) -> str | None:
-    return None if file.header is None else file.header.session_id
-
-
 class Remaining:
     """Finds the files beside the sessions that hold messages of an erased session, or may hold some, and remain.
 
@@ -208,7 +224,7 @@ class Remaining:
 
 def _is_erased(name: str, wish: Wish) -> bool:
     stem = without_legacy_suffix(name)
-    return stem != name and wish.may_be_for(stem)
+    return stem != name and wish.may_be_for(stem) and not is_long(stem)
 
 
 def _name_failed(trash: Trash, removals: Sequence[TrashRemoval]) -> list[str]:

@@ -112,7 +112,18 @@ async def test_erase_of_a_cut_name_leaves_what_may_be_anothers(desk: Desk) -> No
     write_session(desk.store.directory.path, f"telegram_{chat}", desk.clock.now)
     (done,) = await desk.do.delete([f"telegram_{chat}"], erase=True)
     assert done.error is None
+    assert [each.key for each in done.remaining] == [f".quarantine/{cut.name}"]
     assert cut.exists()
+
+
+async def test_erase_names_an_earlier_copy_whose_name_is_too_long_for_quarantine(desk: Desk) -> None:
+    """A file of an earlier implementation that no erasure deletes, because its name would be cut, is named."""
+    session_id = f"telegram_{'c' * 220}"
+    old = lay(desk.store.directory.path / f"{session_id}.json.corrupted", clock=desk.clock)
+    write_session(desk.store.directory.path, session_id, desk.clock.now)
+    (done,) = await desk.do.delete([session_id], erase=True)
+    assert [each.key for each in done.remaining] == [old.name]
+    assert old.exists()
 
 
 @pytest.mark.parametrize("call", ["trash", "quarantine", "list"])

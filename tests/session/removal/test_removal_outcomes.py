@@ -144,6 +144,24 @@ async def test_delete_that_hangs_behind_its_consent_is_pending_and_told_when_it_
     assert manager.stats.cleanups.removed["deleted"] == 1
 
 
+async def test_delete_beside_a_session_of_another_normal_form_is_told_when_it_ends(
+    manager: SessionManager, sessions_dir: Path, clock: WallClock, fs: FaultyOs, mock_clock: MockClock
+) -> None:
+    """The bare file of the other session is put back, and counts neither as a refusal nor as deleted."""
+    mine, other = "web_\u00e9", "web_e\u0301"
+    path = write_session(sessions_dir, mine, clock.now)
+    write_session(sessions_dir, other, clock.now).rename(sessions_dir / f"{other}.json")
+    hanging = Hanging(fs, mock_clock)
+    late: list[Removal] = []
+    go_on = await hanging.run(lambda: manager.delete_session(mine, late=late.append), "unlink", path.name)
+    assert isinstance(hanging.result, RemovalPendingError)
+    assert manager._locks.is_held(other)  # no message begins it anew while its file is aside
+    go_on()
+    assert await manager.get_session(other) is not None
+    assert [removal.outcome for removal in late] == ["removed"]
+    assert not path.exists()
+
+
 async def test_delete_that_fails_late_is_an_error_and_the_session_is_kept(
     manager: SessionManager, path: Path, clock: WallClock, mock_clock: MockClock, logs: LogRecorder, fs: FaultyOs
 ) -> None:
