@@ -131,7 +131,7 @@ class Turn:
             raise
         if not reply.text.strip():
             names = one_line(", ".join(sorted({call.name for call in reply.tool_calls})))
-            raise ModelError(f"the model asked for a tool that there is not ({names})", kind="invalid_answer")
+            raise ModelError(f"the model asked for an unknown tool ({names})", kind="invalid_answer")
 
     async def _record_in_time(self, record: Callable[[], Awaitable[None]], event: str) -> bool:
         """Record as `try_to_record` does, within `RECORDING_SECONDS` and also when cancelled."""

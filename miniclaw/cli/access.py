@@ -133,7 +133,7 @@ class CommandWorkspace(Workspace):
 
     def ask_how_it_is(self) -> LiveStatus | None:
         """Return the live status of the gateway; None if none runs, or after a warning if it does not answer."""
-        return self._ask(lambda client: client.gateway(), "how it is, is not shown")
+        return self._ask(lambda client: client.gateway(), "its live status is not shown")
 
     def ask_for_config(self) -> dict[str, dict[str, Any]] | None:
         """Return the gateway's configuration in the form of its file; None if none runs, or after a warning."""
@@ -159,16 +159,16 @@ class CommandWorkspace(Workspace):
             ours = show_config(settings.config)
         except ConfigError as error:
             broken = "; ".join(str(error).splitlines())
-            note = f"{broken}. The gateway goes by what it read before, and so does what is shown."
+            note = f"{broken}. The gateway uses the configuration that it read before, and so does this output."
             return InForce(config, "gateway", (note,))
         keys = [key for key, _, _ in differences(ours, show_config(config)) if key not in _OPTIONS]
         if not keys:
             return InForce(config, "gateway")
         from miniclaw.config.in_force import needs_restart  # noqa: PLC0415 - start-up time: they seldom differ
 
-        differs = f"{settings.config_path} differs from what the gateway goes by: {', '.join(keys)}"
+        differs = f"{settings.config_path} differs from the gateway's configuration: {', '.join(keys)}"
         way = "a restart" if any(map(needs_restart, keys)) else "SIGHUP, or a restart,"
-        note = f"{differs}. What is shown goes by the gateway's; {way} puts the file in force."
+        note = f"{differs}. This output uses the gateway's; {way} puts the file in force."
         return InForce(config, "gateway", (note,))
 
     def _ask(self, call: Callable[[GatewayClient], T], otherwise: str) -> T | None:

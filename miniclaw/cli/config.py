@@ -48,7 +48,7 @@ def show(workspace: CommandWorkspace, as_json: bool) -> None:
     state = "" if settings.config_path.exists() else " (there is none: these are the defaults)"
     click.echo(one_line(f"# {settings.config_path}{state}"))
     if in_force.of == "gateway":
-        click.echo("# as the running gateway goes by it")
+        click.echo("# as the running gateway uses it")
     click.echo(one_line(f"# workspace: {settings.home.workspace}"))
     for table, values in tables.items():
         click.echo(f"\n[{table}]")

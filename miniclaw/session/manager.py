@@ -284,7 +284,7 @@ class SessionManager:
         late: Late[list[Removal]],
         order: TrashOrder | None = None,
     ) -> list[Removal]:
-        """Remove expired sessions from disk and memory in one step, as `SessionRemover.remove` does."""
+        """Remove sessions that the rules select from disk and memory in one step, as `SessionRemover.remove` does."""
         self.store.check_owned()
         return await self._remover.remove(sessions, may_go, late=late, order=order)
 

@@ -27,7 +27,7 @@ PATIENCE_SECONDS: Final = 60
 
 REFUSED: Final = f"the disk did not answer within {PATIENCE_SECONDS} s, or the program ends; nothing was removed"
 
-PENDING: Final = "the disk has not answered yet; the removal goes on, and the log tells how it ends"
+PENDING: Final = "the disk has not answered yet; the removal continues, and the log reports its outcome"
 
 Late: TypeAlias = Callable[[T], Epilogue]
 """Takes, on the trio thread, an outcome that no caller waits for any more; the epilogue may record it on disk."""

@@ -127,7 +127,7 @@ async def test_loop_calls_of_tools_are_recorded_with_the_answer(
         await serve(house.loop(StreamingModel("Let me see.", call)), inbound("hi"))
         await serve(house.loop(StreamingModel(call)), inbound("hi"))
         assert [sent.failed for sent in house.channel.sent] == [False, True]
-        assert "a tool that there is not (clock)" in house.channel.sent[1].content
+        assert "an unknown tool (clock)" in house.channel.sent[1].content
         session = await house.manager.get_session("web_a")
         assert session is not None
         assert [message.tool_calls for message in session.messages] == [None, (call,), None, (call,)]

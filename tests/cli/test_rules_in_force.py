@@ -54,7 +54,7 @@ def test_commands_that_judge_go_by_the_file_without_a_gateway(program: Program) 
 
 def test_file_that_differs_is_told_by_its_keys(running: Program) -> None:
     """In a line of `status`, in the dry run, and as a warning of the others."""
-    says = f"{running.config_path} differs from what the gateway goes by: session.ttl. "
+    says = f"{running.config_path} differs from the gateway's configuration: session.ttl. "
     (line,) = (line for line in running.run("status").lines if line.startswith("warning"))
     assert says in line
     assert f"warning: {says}" in running.run("sessions", "cleanup", "--dry-run").out
@@ -76,7 +76,7 @@ def test_config_show_beside_a_gateway_shows_what_it_goes_by(running: Program, te
     """What is in force, and not what would be; the file is a warning. A file that is named is shown itself."""
     running.write_config(text)
     result = running.run("config", "show")
-    assert ('ttl = "5d"' in result.lines, "# as the running gateway goes by it" in result.lines) == (True, True)
+    assert ('ttl = "5d"' in result.lines, "# as the running gateway uses it" in result.lines) == (True, True)
     assert result.err.startswith(f"miniclaw: warning: {running.config_path}")
     shown = running.run("config", "show", "--json").json
     assert (shown["of"], shown["config"]["session"]["ttl"]) == ("gateway", "5d")

@@ -88,8 +88,8 @@ class TelegramChannel:
         """
         if not self._allowed_users:
             log.warning(
-                "Nobody may talk to the Telegram bot: telegram.allowed_users is empty",
-                advice="write to the bot; the log then tells the id to put there",
+                "The Telegram bot answers no user: telegram.allowed_users is empty",
+                advice="write to the bot; the log then names the id to add there",
             )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hand_over, inbound, nursery)

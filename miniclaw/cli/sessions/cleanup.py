@@ -143,7 +143,7 @@ def _print_result(result: CleanupResult, *, log: str) -> None:
     _print_leftovers(result.leftovers_removed, result.leftovers_trashed)
     for number, what in [
         (result.pinned, "pinned"),
-        (result.kept_active, "in use, or not to go when they were read whole"),
+        (result.kept_active, "in use, or not expired on a full read"),
         (result.future, "ahead of the clock"),
         (result.unreadable, "unreadable"),
         (result.corrupt, "corrupt"),

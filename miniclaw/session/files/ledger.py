@@ -243,7 +243,7 @@ class LedgerFile:
             return Ledger()
 
     def save(self, ledger: Ledger) -> None:
-        """Write the ledger, if it has changed since it was loaded; one that is too large is kept in memory only."""
+        """Write the ledger, if it has changed since it was loaded; one that is too large is not written."""
         if not (ledger.changed and ledger.can_be_loaded):
             return
         try:

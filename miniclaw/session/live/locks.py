@@ -85,7 +85,7 @@ class Lease:
     work off the file until that thread has ended.
 
     Args:
-        give_up: Gives up what is held, such as a lock; called on the trio thread.
+        give_up: Gives up what is held, such as a lock; on the trio thread, or in a worker thread if trio has ended.
     """
 
     def __init__(self, give_up: Callable[[], None]) -> None:

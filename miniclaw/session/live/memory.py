@@ -23,7 +23,7 @@ trash. ``removed``: the session was deleted for good before the revision was sav
 
 
 class Entry:
-    """A live session. Changed by the manager.
+    """A live session. Changed by the manager and its parts, on the trio thread.
 
     Attributes:
         session: The one object that all users share.

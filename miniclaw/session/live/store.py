@@ -1,4 +1,4 @@
-"""The session store over files: all that `SessionManager` and `Cleanup` know of the disk.
+"""The store of a running program: each call runs in a worker thread, and holds its leases until the thread has ended.
 
 The callbacks are synchronous and called on the trio thread, the only thread that may decide about the state in memory.
 """
@@ -20,10 +20,11 @@ from miniclaw.errors import (
     StoreError,
     WorkspaceHeldError,
 )
+from miniclaw.loggers import get_logger
 from miniclaw.session import names
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.entries import Leftover, LeftoverRemoval, ScanRow, Verify, always
-from miniclaw.session.files.directory import SessionDirectory, log
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.ledger import LedgerFile
 from miniclaw.session.files.on_disk import Difference, compare
 from miniclaw.session.files.ownable import Place
@@ -49,6 +50,7 @@ from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import Session, SessionHeader
 
 T = TypeVar("T")
+log = get_logger("miniclaw.session.store")
 
 SAVE_THREADS: Final = 4
 LOAD_THREADS: Final = 8
@@ -201,9 +203,8 @@ class FileSessionStore:
 
         Args:
             keys: The keys from the listing.
-            consent: Called once, with the headers of the sound sessions (maybe none). Nothing can come between its
-                answer and the removal.
-            leases: The caller's holds on the locks of the sessions; the worker thread leaves them after `settled`.
+            consent: Called once, with the headers of the sound sessions, maybe none; the removal follows at once.
+            leases: The caller's holds on the locks of the sessions.
             settled: Called with one removal for each key, in the order of the keys; not called if nothing was begun.
                 The epilogue runs in the worker thread.
             order: The sessions to move to the trash; None: none.

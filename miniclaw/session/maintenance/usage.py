@@ -81,7 +81,7 @@ class UsageMeter:
         files = total = 0
 
         def go_on() -> bool:
-            """Continue the listing for about the given time; return whether it is complete."""
+            """Continue the listing for about `batch_seconds`; return whether it is complete."""
             nonlocal files, total
             end = perf_counter() + self._batch_seconds
             for size in listing:

@@ -6,6 +6,7 @@ import stat
 from contextlib import suppress
 
 from miniclaw.errors import SessionFileError
+from miniclaw.loggers import get_logger
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import (
     READ_FLAGS,
@@ -17,9 +18,11 @@ from miniclaw.session.disk.atomic import (
 from miniclaw.session.disk.spelling import fold
 from miniclaw.session.entries import ProblemFile, StoredSession, always
 from miniclaw.session.files.adoption import make_way
-from miniclaw.session.files.directory import SessionDirectory, log
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.format import codec
+
+log = get_logger("miniclaw.session.store")
 
 
 def put_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:

@@ -16,6 +16,7 @@ from typing import Final
 from msgspec import Struct
 
 from miniclaw.errors import StoreError
+from miniclaw.loggers import get_logger
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import (
     DIRECTORY_FLAGS,
@@ -27,9 +28,11 @@ from miniclaw.session.disk.atomic import (
 )
 from miniclaw.session.disk.directories import open_subdirectory
 from miniclaw.session.disk.sync import sync_directory
-from miniclaw.session.files.directory import SessionDirectory, log
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.stranded import BATCH_PREFIX, WORK_NAME
 from miniclaw.session.removal.put_back import put_back
+
+log = get_logger("miniclaw.session.store")
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -45,7 +48,7 @@ class Recovery(Struct, frozen=True):
 
 
 class StagingArea:
-    """The staging area of one owned directory, which holds its state. Any thread may use it."""
+    """The staging area of one owned directory. `SessionDirectory` holds its state. Any thread may use it."""
 
     def __init__(self, directory: SessionDirectory) -> None:
         self._directory = directory

@@ -52,7 +52,7 @@ class Removal(Struct, frozen=True):
     """The outcome of removing one session, with its details.
 
     Attributes:
-        key: The store's name for the session.
+        key: The name of its file.
         outcome: See `RemovalOutcome`.
         bytes_freed: Bytes freed on the disk; 0 unless removed, and 0 for a file that has another hard link. Negative if
             the entry in the trash is larger than the file.

@@ -176,7 +176,7 @@ async def test_channel_without_allowed_users_says_how_to_add_oneself(sessions_di
     async with open_bot_api() as api, open_telegram_house(api, sessions_dir, allowed_users=()):
         await api.until_confirmed(api.write("hello"))
         assert api.sent == []
-    assert logs.one("Nobody may talk to the Telegram bot: telegram.allowed_users is empty")["level"] == "warning"
+    assert logs.one("The Telegram bot answers no user: telegram.allowed_users is empty")["level"] == "warning"
     assert logs.one("Telegram message of a stranger is ignored")["user_id"] == ME
 
 
