@@ -13,6 +13,7 @@ import pytest
 
 from miniclaw.errors import StoreError
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.removal import staging
 from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.removal.transaction import Removal, remove_batch
 from miniclaw.session.types import SessionHeader
@@ -298,8 +299,11 @@ def test_remove_consent_fails_everything_is_put_back(directory: SessionDirectory
     assert work(directory) == []
 
 
-def test_remove_batch_cannot_begin_is_an_error(directory: SessionDirectory, fs: FaultyOs) -> None:
+def test_remove_batch_cannot_begin_is_an_error(
+    directory: SessionDirectory, fs: FaultyOs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where the folder of the batch cannot be made, nothing is moved."""
+    monkeypatch.setattr(staging, "_OTHERS_SECONDS", 0)  # there is no other batch
     path = write_session(directory.path, "telegram_1", OLD)
     fs.fail("mkdir", errno.ENOSPC)
     with pytest.raises(StoreError, match="could not make a folder for removals"):
