@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -24,24 +20,10 @@ from miniclaw.session.removal.restore import restore
 from miniclaw.session.removal.transaction import remove_batch
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.trash.trash import Trash
-from miniclaw.session.types import Session
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session
 from tests.fakes.tree import take_tree
-
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-WEEK = timedelta(days=7)
-SESSION = Session("telegram_1", "telegram", "1", NOW, NOW)
-LOST = "Sessions directory is owned by another process; nothing is saved or removed any more until a restart"
-
-
-@contextmanager
-def held_elsewhere(path: Path, text: bytes = b'{"pid":4711}') -> Iterator[None]:
-    """Have a file locked by somebody else, as an earlier version does: with flock, by its name alone."""
-    path.write_bytes(text)
-    with path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+from tests.session.ownership.test_ownership import LOST, NOW, SESSION, WEEK, held_elsewhere
 
 
 def test_check_of_a_file_that_another_process_holds_loses_ownership_for_good(
