@@ -70,6 +70,8 @@ async def test_remove_expired_in_memory_is_forgotten_in_the_same_step(
     await manager.save_all_sessions()
     clock.move(days=31, seconds=1)
     assert await outcome(manager, old, expired) == "removed"
+    with pytest.raises(SessionNotFoundError):
+        await manager.is_session_expired("telegram_1")  # asks memory, and reads the disk only without it
     await manager.save_all_sessions()
     assert list(sessions_dir.glob("*.json")) == []
     assert await manager.get_or_create_session("telegram", "1") is not held
