@@ -100,6 +100,8 @@ async def test_object_of_the_old_session_is_no_session_any_more(
     held = await manager.get_or_create_session("telegram", "1")
     await manager.move_session(ID, NEW)
     with pytest.raises(SessionNotFoundError):
+        await manager.is_session_expired(ID)  # asks memory, and reads the disk only without it
+    with pytest.raises(SessionNotFoundError):
         await manager.add_message(ID, message("late", clock))
     with pytest.raises(SessionNotFoundError):
         async with manager.using(ID):
