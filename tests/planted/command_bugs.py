@@ -30,7 +30,7 @@ COMMAND_BUGS: Final = (
     ),
     bug_of_one(
         "no limit to a gateway's silence", "a stopped gateway makes every command wait for ever", CLIENT,
-        'super().__init__("localhost", timeout=seconds)', 'super().__init__("localhost", timeout=None)',
+        "        self.sock.settimeout(self._seconds)\n", "        self.sock.settimeout(None)\n",
         "cli/test_stopped_gateway.py::test_acting_beside_a_stopped_gateway_is_exit_code_1_and_changes_nothing",
     ),
     bug_of_one(

@@ -180,7 +180,7 @@ class _Connection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path: Path, seconds: float) -> None:
-        super().__init__("localhost", timeout=seconds)
+        super().__init__("localhost")
         self._path = path
         self._seconds = seconds
 
