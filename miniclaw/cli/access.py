@@ -270,8 +270,8 @@ class CommandWorkspace(Workspace):
         return client
 
     def _forget_owner(self) -> None:
-        """Have the owner probed, and its socket and a missing directory looked for, again."""
-        for name in ("holder", "client", *(["directory"] if self.directory is None else [])):
+        """Have directory, owner and socket looked for again: each may be another one by now."""
+        for name in ("directory", "holder", "client"):
             vars(self).pop(name, None)
 
     def _refuse_other_rules(self, theirs: Mapping[str, Mapping[str, Any]]) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from miniclaw.cli import Settings
+from miniclaw.cli.access import CommandWorkspace
+from miniclaw.session.files.directory import SessionDirectory
 from tests.fakes.program import Program
 
 _COUNTED = """
@@ -67,3 +70,19 @@ def test_missing_directory_is_no_sessions_yet_and_is_not_created(program: Progra
     for command in ("sessions list", "sessions cleanup --yes", "status"):
         assert _count(program, command)[1] == 0
     assert not program.home.exists()
+
+
+def test_owner_is_asked_again_of_the_directory_that_is_there_by_then(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a person was asked, a backup may have been put into the directory's place, and a gateway started on it."""
+    program.add("web_a", days=1)
+    monkeypatch.setenv("MINICLAW_HOME", str(program.home))
+    with CommandWorkspace(Settings(None)) as workspace:
+        assert workspace.holder is None
+        sessions = workspace.home.sessions_dir
+        sessions.rename(sessions.with_name("before"))
+        with SessionDirectory.open(sessions, create=True) as restored:
+            restored.own()
+            workspace._forget_owner()
+            assert workspace.holder is not None

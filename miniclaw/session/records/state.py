@@ -255,7 +255,8 @@ class StateDirectory:
             data = self._read(DUE_NAME)
             return (Noted(), Noted()) if data is None else _decode_due(data, state.id)
         except (OSError, StoreError, ValueError) as error:
-            log.warning("List of what is due could not be read; it is announced anew", error=str(error))
+            problem = str(getattr(error, "strerror", None) or error)
+            log.warning("List of what is due could not be read; it is announced anew", error=problem)
             return Noted(), Noted()
 
     def inodes_last(self, state: RetentionState) -> bool:

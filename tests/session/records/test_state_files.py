@@ -140,6 +140,16 @@ def test_due_that_is_refused_is_nothing(state: StateDirectory, seen: RetentionSt
     assert told(state.read_due(seen)) == ALL
 
 
+def test_due_in_whose_place_is_a_directory_is_nothing(
+    state: StateDirectory, seen: RetentionState, logs: LogRecorder
+) -> None:
+    """The WARNING has a sentence, and no number of an error."""
+    state.write(seen)
+    (state.path / DUE_NAME).mkdir()
+    assert told(state.read_due(seen)) == NOTHING
+    assert logs.one(NOT_LISTED)["error"] == "it is a directory, not a file"
+
+
 @pytest.mark.parametrize("name", [DUE_NAME, STATE_FILE])
 def test_huge_file_is_not_read(state: StateDirectory, seen: RetentionState, logs: LogRecorder, name: str) -> None:
     """A file that is too large is one that cannot be read, whatever the memory would hold."""
