@@ -133,7 +133,7 @@ class Cleanup:
         return [row.session for row in (await self.plan()).removals]
 
     async def plan(self, notice: Notice | None = None) -> CleanupPlan:
-        """Return the plan of a run that would begin now. Changes nothing.
+        """Return the plan of a run that would begin now, or, after a `stop`, of its scan until then. Changes nothing.
 
         Each file to be removed is read whole, as by the removal itself, so that damaged files are not taken for expired
         sessions.
