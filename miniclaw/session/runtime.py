@@ -104,7 +104,7 @@ class SessionRuntime(SessionParts):
         self.sessions_dir = store.directory.path
         self.unsaved: tuple[str, ...] = ()
         self._stopping = False
-        self.grace = trio.CancelScope(shield=True)  # entered while the services are stopping
+        self.grace = trio.CancelScope()  # entered while the services are stopping
 
     def operations(self, *, by: Actor = "program") -> SessionOperations:
         """Return the operations of an administrator, named as this actor in trash and history, on these sessions."""
@@ -302,8 +302,7 @@ async def _running_services(runtime: SessionRuntime) -> AsyncIterator[None]:
             runtime.manager.close()
             for service in services:
                 service.stop()
-            runtime.grace.deadline = trio.current_time() + GRACE_SECONDS
-            with runtime.grace:
+            with trio.move_on_after(GRACE_SECONDS, shield=True), runtime.grace:
                 for event in ended:
                     await event.wait()
                 await runtime.manager.drain()

@@ -158,11 +158,13 @@ def _opened(path: Path | None, as_format: Format) -> Iterator[Write]:
             yield file.write
             file.flush()
             sync_file(OsCalls(), file.fileno())
-    except BaseException as error:
+    except OSError as error:
         with suppress(OSError):
             os.unlink(path)
-        if isinstance(error, OSError):
-            raise OutputFileError(path, f"could not write it: {error.strerror}") from error
+        raise OutputFileError(path, f"could not write it: {error.strerror}") from error
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(path)
         raise
 
 
