@@ -130,7 +130,8 @@ def _print_changes(
     for warning in warnings:
         click.echo(f"warning: {one_line(warning)}")
     if not changes:
-        click.echo(one_line(f"{path} is valid, and changes nothing compared with {base}."))
+        compared = "" if base == str(path) else f", and changes nothing compared with {base}"
+        click.echo(one_line(f"{path} is valid{compared}."))
         return
     click.echo(one_line(f"{path} is valid. Compared with {base}, it changes:"))
     for key, before, after in changes:
