@@ -57,12 +57,6 @@ def clock() -> WallClock:
     return WallClock(NOW)
 
 
-@pytest.fixture
-def state(sessions_dir: Path) -> StateDirectory:
-    """A state directory that is not made yet."""
-    return state_in(sessions_dir)
-
-
 # The state ------------------------------------------------------------------------------------------------------
 
 

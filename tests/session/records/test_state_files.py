@@ -46,12 +46,6 @@ ALL = told((noted(DUE), noted(AHEAD)))
 
 
 @pytest.fixture
-def state(sessions_dir: Path) -> StateDirectory:
-    """A state directory that is not made yet."""
-    return state_in(sessions_dir)
-
-
-@pytest.fixture
 def seen(clock: WallClock) -> RetentionState:
     return known(clock)
 

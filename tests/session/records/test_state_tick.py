@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -19,12 +18,6 @@ from tests.session.records.test_state import NOW, failing, known, look, names
 @pytest.fixture
 def clock() -> WallClock:
     return WallClock(NOW)
-
-
-@pytest.fixture
-def state(sessions_dir: Path) -> StateDirectory:
-    """A state directory that is not made yet."""
-    return state_in(sessions_dir)
 
 
 # The tick -------------------------------------------------------------------------------------------------------
