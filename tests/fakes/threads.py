@@ -8,10 +8,12 @@ from collections.abc import Callable
 
 import trio
 
+from tests.fakes.patience import PATIENCE_SECONDS
+
 
 async def wait_in_thread(event: threading.Event) -> None:
-    """Wait until another thread sets an event; 30 seconds at the most."""
-    assert await trio.to_thread.run_sync(event.wait, 30, abandon_on_cancel=True), "the thread never came there"
+    """Wait until another thread sets an event, `PATIENCE_SECONDS` at the most."""
+    assert await trio.to_thread.run_sync(event.wait, PATIENCE_SECONDS, abandon_on_cancel=True), "the thread never came there"
 
 
 async def settle() -> None:
@@ -24,8 +26,8 @@ async def settle() -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let the other tasks go on until a condition holds that they bring about; 30 seconds of real time at the most."""
+    """Let the other tasks go on until a condition holds that they bring about, `PATIENCE_SECONDS` at the most."""
     began = time.monotonic()
     while not condition():
-        assert time.monotonic() - began < 30, "the condition never came"
+        assert time.monotonic() - began < PATIENCE_SECONDS, "the condition never came"
         await trio.lowlevel.checkpoint()
