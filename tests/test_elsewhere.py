@@ -18,12 +18,15 @@ ELSEWHERE = "from tests.fakes.elsewhere import forget_linux; forget_linux()\n"
 COMMAND = f"{ELSEWHERE}from miniclaw.cli import main; main()"
 
 RUNTIME = f"""{ELSEWHERE}
+import os
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 import trio
 import miniclaw
 from miniclaw.clock import SystemClock
+from miniclaw.session.disk.sync import sync_data
+from miniclaw.session.disk.syscalls import OsCalls
 from tests.fakes.samples import write_session
 
 async def live(path):
@@ -42,6 +45,10 @@ async def live(path):
         await manager.delete_session("web_Bob")
         assert (await runtime.usage.measure()).sessions.files == 2
     assert clock.boot_id() and clock.boottime() >= begun and not clock.synchronised()
+    with open(path / "web_1.json", "r+b") as file:
+        OsCalls().read_ahead(file.fileno(), 1)
+        sync_data(OsCalls(), file.fileno())
+    assert not hasattr(os, "fdatasync") and not hasattr(os, "posix_fadvise")
     print(sorted(each.name for each in path.glob("*.json")))
 
 trio.run(live, Path(sys.argv[1]))

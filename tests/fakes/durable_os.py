@@ -47,6 +47,15 @@ class DurableOs(OsCalls):
         self.unsynced.add(_path(fd))
         return count
 
+    def pwrite(self, fd: int, data: Bytes, offset: int) -> int:
+        count = super().pwrite(fd, data, offset)
+        self.unsynced.add(_path(fd))
+        return count
+
+    def sync_data(self, fd: int) -> None:
+        super().sync_data(fd)
+        self.unsynced.discard(_path(fd))
+
     def fsync(self, fd: int) -> None:
         super().fsync(fd)
         self.unsynced.discard(_path(fd))

@@ -1,6 +1,6 @@
 """System calls with a point before each, counted: there one can fail, come back short, or kill the process.
 
-The reading of a directory's entries counts as calls too (``readdir``). `fsync` does nothing here: neither an error nor
+The reading of a directory's entries counts as calls too (``readdir``). `fsync` and `sync_data` do nothing here: neither an error nor
 a kill can show what it is for (power cuts do, in tests of their own), and thousands of points would wait for the disk.
 """
 
@@ -139,6 +139,9 @@ class PointOs(OsCalls):
         return call
 
     def fsync(self, fd: int) -> None:
+        os.fstat(fd)
+
+    def sync_data(self, fd: int) -> None:
         os.fstat(fd)
 
     def scandir(self, fd: int) -> Any:

@@ -37,7 +37,7 @@ def copy_tree(source: Path, target: Path) -> None:
 class SnapshotOs(OsCalls):
     """The real calls, one at a time, without the wait for the disk; before the n-th one a copy of the tree is made.
 
-    A copy can tell what a crash of the process leaves, and nothing about power cuts: so `fsync` does nothing here.
+    A copy can tell what a crash of the process leaves, and nothing about power cuts: so `fsync` and `sync_data` do nothing here.
     """
 
     def __init__(self) -> None:
@@ -58,6 +58,9 @@ class SnapshotOs(OsCalls):
 
     def fsync(self, fd: int) -> None:
         os.fstat(fd)  # it has to be open
+
+    def sync_data(self, fd: int) -> None:
+        os.fstat(fd)
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)

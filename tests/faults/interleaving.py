@@ -40,6 +40,7 @@ nobody else meets them. The fewer stops reach the same states; the more are ther
 _ON_OWN_DESCRIPTOR: Final = frozenset(
     {"read", "readv", "pread", "read_ahead", "write", "fstat", "close", "fchmod", "ftruncate", "flock"}
 )
+_SYNCS: Final = frozenset({"fsync", "sync_data"})
 _STUCK_SECONDS: Final = 30
 _ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)
 
@@ -96,7 +97,7 @@ def explore(run: Callable[[Schedule], None], *, preemptions: int | None = None) 
 
 
 class PausingOs(OsCalls):
-    """The real calls, with a stop before each and a trace of what they did. An fsync does nothing: no power is cut here.
+    """The real calls, with a stop before each and a trace of what they did. A sync does nothing: no power is cut here.
 
     Args:
         level: See `Level`.
@@ -137,7 +138,7 @@ class PausingOs(OsCalls):
                 self.pause()
             succeeded = False
             try:
-                result = None if name == "fsync" else value(*args, **kwargs)
+                result = None if name in _SYNCS else value(*args, **kwargs)
                 succeeded = True
             finally:
                 self.trace.append((actor, name, args, succeeded))

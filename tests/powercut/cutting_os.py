@@ -62,6 +62,9 @@ class NoFsync(CuttingOs):
     def fsync(self, fd: int) -> None:
         os.fstat(fd)
 
+    def sync_data(self, fd: int) -> None:
+        os.fstat(fd)
+
 
 class NoDirectoryFsync(CuttingOs):
     """Broken: files are synced, directories are not."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -22,7 +23,7 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.disk.syscalls import OsCalls
 
 NO_FILE_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-"""Error numbers of fsync() on a file system that cannot sync files."""
+"""Error numbers of fsync() and fdatasync() on a file system that cannot sync files."""
 
 NO_DIRECTORY_SYNC: Final = NO_FILE_SYNC | {errno.EBADF}
 """The same for directories: CIFS has no handle of a directory that it could sync."""
@@ -46,7 +47,16 @@ def sync_file(fs: OsCalls, fd: int) -> None:
     Raises:
         OSError: The content is not on the disk.
     """
-    _sync(fs, fd, NO_FILE_SYNC, FILES_UNSYNCED)
+    _sync(fs, fd, fs.fsync, NO_FILE_SYNC, FILES_UNSYNCED)
+
+
+def sync_data(fs: OsCalls, fd: int) -> None:
+    """Sync the content of an open file as `sync_file`, but not its times; cheaper where the file does not grow.
+
+    Raises:
+        OSError: The content is not on the disk.
+    """
+    _sync(fs, fd, fs.sync_data, NO_FILE_SYNC, FILES_UNSYNCED)
 
 
 def sync_directory(fs: OsCalls, fd: int) -> None:
@@ -55,7 +65,7 @@ def sync_directory(fs: OsCalls, fd: int) -> None:
     Raises:
         OSError: The names are not on the disk.
     """
-    _sync(fs, fd, NO_DIRECTORY_SYNC, DIRECTORIES_UNSYNCED)
+    _sync(fs, fd, fs.fsync, NO_DIRECTORY_SYNC, DIRECTORIES_UNSYNCED)
 
 
 def sync_directory_at(fs: OsCalls, path: str) -> None:
@@ -82,9 +92,9 @@ def sync_directory_at(fs: OsCalls, path: str) -> None:
             fs.close(fd)
 
 
-def _sync(fs: OsCalls, fd: int, cannot: frozenset[int], event: str) -> None:
+def _sync(fs: OsCalls, fd: int, sync: Callable[[int], None], cannot: frozenset[int], event: str) -> None:
     try:
-        fs.fsync(fd)
+        sync(fd)
     except OSError as error:
         if error.errno not in cannot:
             raise

@@ -56,15 +56,13 @@ class OsCalls:
         return os.pwrite(fd, data, offset)
 
     def fsync(self, fd: int) -> None:
-        if FULL_SYNC is not None:
-            try:
-                fcntl.fcntl(fd, FULL_SYNC)
-            except OSError as error:
-                if error.errno not in _NO_FULL_SYNC:
-                    raise
-            else:
-                return
-        os.fsync(fd)
+        if not _full_sync(fd):
+            os.fsync(fd)
+
+    def sync_data(self, fd: int) -> None:
+        """Sync the content, and of the metadata only as much as reading it needs: `fdatasync`, which macOS lacks."""
+        if not _full_sync(fd):
+            getattr(os, "fdatasync", os.fsync)(fd)
 
     def ftruncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)
@@ -109,3 +107,16 @@ class OsCalls:
         if GET_PATH is not None:
             return os.fsdecode(fcntl.fcntl(fd, GET_PATH, bytes(1024)).rstrip(b"\0"))
         return os.readlink(f"/proc/self/fd/{fd}")
+
+
+def _full_sync(fd: int) -> bool:
+    """Flush the content and the drive's cache by `FULL_SYNC`; return False if this system or file system has none."""
+    if FULL_SYNC is None:
+        return False
+    try:
+        fcntl.fcntl(fd, FULL_SYNC)
+    except OSError as error:
+        if error.errno not in _NO_FULL_SYNC:
+            raise
+        return False
+    return True

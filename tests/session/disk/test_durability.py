@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -19,6 +21,7 @@ from miniclaw.session.disk.sync import (
     FILES_UNSYNCED,
     NO_DIRECTORY_SYNC,
     NO_FILE_SYNC,
+    sync_data,
     sync_directory,
     sync_directory_at,
     sync_file,
@@ -31,6 +34,8 @@ from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+Sync: TypeAlias = Callable[[OsCalls, int], None]
+
 FAILED = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
@@ -71,21 +76,24 @@ def test_sync_of_a_directory_that_cannot_be_synced_goes_on_and_says_so_once(
 
 
 @pytest.mark.parametrize("name", names(NO_FILE_SYNC))
+@pytest.mark.parametrize(("call", "sync"), [("fsync", sync_file), ("sync_data", sync_data)])
 def test_sync_of_a_file_that_cannot_be_synced_goes_on_and_says_so_once(
-    fs: FaultyOs, file: int, logs: LogRecorder, name: str
+    fs: FaultyOs, file: int, logs: LogRecorder, call: str, sync: Sync, name: str
 ) -> None:
-    """Likewise of a file; the sentence is another one, for what may be lost is."""
-    fs.fail("fsync", getattr(errno, name))
+    """Likewise of a file, whole or its content alone; the sentence is another one, for what may be lost is."""
+    fs.fail(call, getattr(errno, name))
     for _ in range(3):
-        sync_file(fs, file)
+        sync(fs, file)
     assert logs.one(FILES_UNSYNCED)["level"] == "warning"
+    assert [name for name, _ in fs.calls].count(call) == 3
 
 
 @pytest.mark.parametrize("name", names(FAILED))
 def test_sync_that_fails_is_raised(fs: FaultyOs, folder: int, file: int, logs: LogRecorder, name: str) -> None:
     """A disk that is full, broken or read-only is no lack of its file system."""
-    fs.fail("fsync", getattr(errno, name))
-    for sync, fd in ((sync_directory, folder), (sync_file, file)):
+    for call in ("fsync", "sync_data"):
+        fs.fail(call, getattr(errno, name))
+    for sync, fd in ((sync_directory, folder), (sync_file, file), (sync_data, file)):
         with pytest.raises(OSError, match=os.strerror(getattr(errno, name))):
             sync(fs, fd)
     assert logs.events == []
@@ -95,7 +103,7 @@ def test_sync_of_a_descriptor_that_is_none_is_raised(fs: FaultyOs, tmp_path: Pat
     """EBADF of a directory is believed only of one that is open; of a file never."""
     fd = os.open(tmp_path, os.O_RDONLY)
     os.close(fd)
-    for sync in (sync_directory, sync_file):
+    for sync in (sync_directory, sync_file, sync_data):
         with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
             sync(fs, fd)
     assert logs.events == []
@@ -129,7 +137,8 @@ def test_sync_by_path_of_a_directory_that_may_not_be_read_goes_on(fs: FaultyOs, 
 def test_nothing_but_the_helper_syncs() -> None:
     """There is one place that knows which errors mean what; whoever syncs beside it would know another thing."""
     package = Path(miniclaw.__file__).parent
-    syncing = {path.name for path in package.rglob("*.py") if ".fsync(" in path.read_text(encoding="utf-8")}
+    calls = re.compile(r"\b(fs|os)\.(fsync|fdatasync|sync_data)\b")
+    syncing = {path.name for path in package.rglob("*.py") if calls.search(path.read_text(encoding="utf-8"))}
     assert syncing == {"sync.py", "syscalls.py"}
 
 
@@ -175,7 +184,8 @@ F_FULLFSYNC = 51  # macOS's
 
 
 @pytest.mark.parametrize("name", ["EINVAL", "ENOTSUP", "ENOTTY", "EIO", ""])
-def test_sync_on_macos_reaches_the_drive(file: int, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize("sync", [OsCalls.fsync, OsCalls.sync_data])
+def test_sync_on_macos_reaches_the_drive(file: int, monkeypatch: pytest.MonkeyPatch, sync: Sync, name: str) -> None:
     """There fsync alone leaves the content in the drive's cache; it is what is left where the fcntl is not known."""
     calls: list[str] = []
 
@@ -189,12 +199,28 @@ def test_sync_on_macos_reaches_the_drive(file: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(seam, "FULL_SYNC", F_FULLFSYNC)
     monkeypatch.setattr(fcntl, "fcntl", control)
     monkeypatch.setattr(os, "fsync", lambda fd: calls.append("fsync"))
+    monkeypatch.delattr(os, "fdatasync")
     if name == "EIO":
         with pytest.raises(OSError, match=os.strerror(errno.EIO)):
-            OsCalls().fsync(file)
+            sync(OsCalls(), file)
     else:
-        OsCalls().fsync(file)
+        sync(OsCalls(), file)
     assert calls == ["fcntl", "fsync"] if name not in {"", "EIO"} else calls == ["fcntl"]
+
+
+def test_sync_of_the_content_alone_is_fdatasync_on_linux(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not wait for the times of the file, as fsync would."""
+    calls: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", calls.append)
+    monkeypatch.setattr(os, "fsync", lambda fd: calls.append(-1))
+    sync_data(OsCalls(), file)
+    assert calls == [file]
+
+
+def test_read_ahead_without_posix_fadvise_reads_all_the_same(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is advice; macOS takes none."""
+    monkeypatch.delattr(os, "posix_fadvise")
+    OsCalls().read_ahead(file, 1)
 
 
 def test_path_of_an_open_file_on_macos(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
