@@ -13,7 +13,9 @@ from tests.fakes.patience import PATIENCE_SECONDS
 
 async def wait_in_thread(event: threading.Event) -> None:
     """Wait until another thread sets an event, `PATIENCE_SECONDS` at the most."""
-    assert await trio.to_thread.run_sync(event.wait, PATIENCE_SECONDS, abandon_on_cancel=True), "the thread never came there"
+    assert await trio.to_thread.run_sync(event.wait, PATIENCE_SECONDS, abandon_on_cancel=True), (
+        "the thread never came there"
+    )
 
 
 async def settle() -> None:
