@@ -272,6 +272,23 @@ class StoreIOError(SessionFileError):
         super().__init__(path, f"could not {operation}: {cause.strerror or cause}")
 
 
+class JournalFormatError(SessionFileError):
+    """A newer version has written the journal; this one would lose what it holds."""
+
+    def __init__(self, path: Path, found: int, known: int) -> None:
+        reason = f"it has format {found}, and this version reads up to {known}; start the version that wrote it"
+        super().__init__(path, reason)
+
+
+class NotConfirmedError(StoreError):
+    """The disk has not confirmed a message in time; it is in memory, and is saved as soon as the disk answers."""
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        self.session_id = session_id
+        self.reason = reason
+        super().__init__(f"{session_id}: not confirmed, {reason}; it is in memory, and the next save tries again")
+
+
 class SessionsDirectoryError(SessionFileError):
     """The sessions directory itself cannot be used."""
 

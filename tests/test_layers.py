@@ -22,7 +22,9 @@ LAYERS = """
     session.format
     session.ownership
     session.retention
+    session.journal
     session.files
+    session.journal.journal session.journal.replay
     session.trash
     session.removal
     session.records

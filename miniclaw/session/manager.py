@@ -15,10 +15,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 from miniclaw.clock import Now, utc_now
-from miniclaw.errors import SessionExistsError, SessionNotFoundError
+from miniclaw.errors import NotConfirmedError, SessionExistsError, SessionNotFoundError
 from miniclaw.loggers import get_logger
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.format import codec
+from miniclaw.session.live.committer import Committer
 from miniclaw.session.live.gate import Gate
 from miniclaw.session.live.loader import SessionLoader
 from miniclaw.session.live.locks import FileLocks, Lease
@@ -89,15 +90,18 @@ class SessionManager:
         self._memory = SessionMemory(max_live_sessions, max_live_bytes)
         self._locks = FileLocks()
         self.stats = SessionStats(clock)
-        self._saver = SessionSaver(store, self._memory, self._locks, self.stats.saves)
+        self.committer = Committer(store, self._memory)
+        self._saver = SessionSaver(store, self._memory, self._locks, self.committer, self.stats.saves)
         self._remover = SessionRemover(
             store, self._memory, self._locks, self._saver, clock=clock, stats=self.stats.cleanups
         )
         self._gate = Gate(store)
         self._loader = SessionLoader(
-            store, self._memory, self._locks, self._gate, clock=clock, call_for_save=self._call_for_save
+            store, self._memory, self._locks, self._saver, self._gate, clock=clock, call_for_save=self._call_for_save
         )
         self._mover = SessionMover(store, self._memory, self._locks, self._saver, self._loader)
+        for session in store.unsaved:
+            self._memory.add_replayed(session, store.journal)
 
     def __repr__(self) -> str:
         return f"<SessionManager live={len(self._memory)} dirty={len(self.dirty_sessions())} {self._locks!r}>"
@@ -134,27 +138,31 @@ class SessionManager:
         except SessionNotFoundError:
             return None
 
-    async def add_message(self, session_id: str, message: Message) -> Session:
+    async def add_message(self, session_id: str, message: Message, *, durable: bool = False) -> Session:
         """Append a message to a session. Counts as an access.
 
-        The message is in memory when this returns, and on disk after the next save.
+        The message is in memory when this returns, and on disk after the next autosave.
 
         Args:
             session_id: An existing session.
             message: The message; its time is kept, in UTC.
+            durable: If true, it is on disk when this returns, as after `durable`, whose errors this raises as well.
 
         Raises:
             InvalidMessageError: The message could not be saved; the session is unchanged.
             SessionNotFoundError: The session does not exist; it may have been removed just now.
             StoreError: The session exists but could not be read.
 
-        Cancellation: the message is not in the session.
+        Cancellation: the message is not in the session; with `durable`, it may be.
         """
         message = codec.check_message(message)
         entry = await self._loader.use(session_id)
         if self._memory.append(entry, message):
             self.on_overfull()
-        return self._touch(entry)
+        session = self._touch(entry)
+        if durable:
+            await self.durable(session_id)
+        return session
 
     @asynccontextmanager
     async def using(self, session_id: str) -> AsyncIterator[Session]:
@@ -205,16 +213,14 @@ class SessionManager:
         await self._gate.drain()
 
     async def flush(self) -> None:
-        """Save until no session is dirty, or until a save of all dirty sessions has failed."""
+        """Save until no session is dirty, or until a save of all dirty sessions has failed, as `SessionSaver.flush`."""
         self.store.check_process()
-        while dirty := self.dirty_sessions():
-            if not (await self._saver.save(dirty)).saved:
-                return
+        await self._saver.flush()
 
     def seal(self) -> tuple[str, ...]:
-        """Make operations still under way fail, and return the ids of the dirty sessions."""
+        """Make operations still under way fail; return the ids of the sessions with changes that are not on disk."""
         self._gate.seal()
-        return tuple(self.dirty_sessions())
+        return tuple(self._memory.unsaved())
 
     def dirty_sessions(self) -> list[str]:
         """Return the ids of the sessions with unsaved changes."""
@@ -250,10 +256,38 @@ class SessionManager:
         self.store.check_process()
         return await self._saver.save(self.dirty_sessions())
 
+    async def save_due(self, interval_seconds: float) -> SaveReport:
+        """Make every change durable, in a file or in the journal, as `SessionSaver.save_due` does."""
+        self.store.check_process()
+        return await self._saver.save_due(interval_seconds)
+
     async def save_sessions(self, session_ids: Iterable[str]) -> SaveReport:
         """Save some sessions now, as far as they are in memory and dirty, as `SessionSaver.save` does."""
         self.store.check_process()
         return await self._saver.save(session_ids)
+
+    async def commit(self, session_ids: Iterable[str]) -> SaveReport:
+        """Make the present state of some sessions durable, as `SessionSaver.commit` does."""
+        self.store.check_process()
+        return await self._saver.commit(session_ids)
+
+    async def durable(self, session_id: str) -> None:
+        """Return when the present state of a session survives a power cut.
+
+        Raises:
+            SessionNotFoundError: The session was deleted before that.
+            NotConfirmedError: The disk refuses, or has not answered in time. The state is in memory, and the next
+                autosave tries again.
+
+        Cancellation: the state may be durable or not.
+        """
+        state = self.watch_save(session_id)
+        if state() == "unsaved":
+            await self.commit([session_id])
+        if state() == "unsaved":
+            raise NotConfirmedError(session_id, "the disk refuses it or does not answer")
+        if state() == "removed":
+            raise SessionNotFoundError(session_id)
 
     def watch_save(self, session_id: str) -> Callable[[], SaveState]:
         """Return a function that reports the `SaveState` of the session's present revision.

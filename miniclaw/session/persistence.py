@@ -11,6 +11,7 @@ fifth of the time, and of the disk's.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import trio
@@ -107,7 +108,8 @@ class Persistence:
         """Save once, now; the failure of an early save, between two regular ones, counts as no failed interval."""
         complete = False
         try:
-            report = await self._manager.save_all_sessions()
+            save = self._manager.save_all_sessions if early else partial(self._manager.save_due, self.interval_seconds)
+            report = await save()
             if report.saved:
                 log.debug("Sessions saved", saved=report.saved, failed=len(report.failed))
             if self._time is not None:
@@ -207,7 +209,7 @@ class PromptSaver:
             goes.release()
 
     async def _save(self, session_ids: set[str]) -> None:
-        report = await self._manager.save_sessions(session_ids)
+        report = await self._manager.commit(session_ids)
         for session_id in session_ids:
             self._retry_at.pop(session_id, None)
         for session_id in report.failed:

@@ -245,29 +245,50 @@ async def open_runtime(
             store, keeper, rules, max_live_sessions=max_live_sessions, max_live_bytes=max_live_bytes,
             cleanup_waits=cleanup_waits, on_announced=on_announced,
         )  # fmt: skip
-        manager = runtime.manager
         errors: list[BaseException] = []
-        try:
-            async with _running_services(runtime):
-                try:
-                    yield runtime
-                finally:
-                    await store.say_stopping()  # noqa: ASYNC102 - it has a shield and a deadline of its own
-        except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, with the errors of the end
-            errors.append(error)
-        store.check_process()  # a forked child has neither the threads nor the right to flush
-        try:
-            with trio.move_on_after(GRACE_SECONDS, shield=True):
-                await manager.flush()
-                await keeper.save()
-                await manager.check_place()
-        except Exception as error:  # noqa: BLE001 - raised below
-            errors.append(error)
-        runtime.unsaved = unsaved = manager.seal()
-        if unsaved:
-            log.error("Sessions could not be saved before the end", sessions=len(unsaved), session_ids=unsaved[:100])
-            errors.append(UnsavedSessionsError(unsaved))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(runtime.manager.committer.run)
+            try:
+                async with _running_services(runtime):
+                    try:
+                        yield runtime
+                    finally:
+                        await store.say_stopping()  # noqa: ASYNC102 - it has a shield and a deadline of its own
+            except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, with the errors of the end
+                errors.append(error)
+            try:
+                await _end(runtime)
+            except Exception as error:  # noqa: BLE001 - raised below
+                errors.append(error)
+            await runtime.manager.committer.stop()
         _raise(errors)
+
+
+async def _end(runtime: SessionRuntime) -> None:
+    """Flush within `GRACE_SECONDS`, and seal the manager.
+
+    Raises:
+        UnsavedSessionsError: Some sessions are neither in their files nor in the journal.
+        ForkedRuntimeError: This is a forked child, which has neither the threads nor the right to flush.
+    """
+    manager = runtime.manager
+    manager.store.check_process()
+    try:
+        with trio.move_on_after(GRACE_SECONDS, shield=True):
+            await manager.flush()
+            await runtime.time.save()
+            await manager.check_place()
+    finally:
+        runtime.unsaved = manager.seal()
+    if manager.dirty_sessions() and not runtime.unsaved:
+        log.info("Session files could not be written in time; the next start takes the rest from the journal",
+                 sessions=len(manager.dirty_sessions()))  # fmt: skip
+    if runtime.unsaved:
+        log.error(
+            "Sessions could not be saved before the end",
+            sessions=len(runtime.unsaved), session_ids=runtime.unsaved[:100],
+        )  # fmt: skip
+        raise UnsavedSessionsError(runtime.unsaved)
 
 
 def _raise(errors: Sequence[BaseException]) -> None:

@@ -5,6 +5,7 @@ Every access is relative to one descriptor of the directory. `miniclaw.session.f
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -61,6 +62,9 @@ class OwnableDirectory:
         self.now: Now = utc_now  # stamps quarantined files; set by the timekeeper; called by any thread
         self.ignores_case = False  # True: it finds a file under other spellings of its name; known once it is owned
         self.inodes_last = True  # True: a file keeps its inode over mounts; the timekeeper sets False if it does not
+        # Makes the journal's records of session files of these names count no more, before the files vanish or others
+        # take their places; any thread. Set by the store of an owner.
+        self.void: Callable[[Iterable[str]], None] = lambda _: None
         # Folders of `.work` that no removal is using; set while owned, and used only by `StagingArea`.
         self.free_folders: SimpleQueue[str]
 

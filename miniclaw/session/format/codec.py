@@ -231,7 +231,7 @@ def _session(
     )
     time = created_at
     for raw in messages:
-        message = _read_message(raw, time)
+        message = read_message(raw, time)
         time = message.timestamp
         session.messages.append(message)
     times = {key: (getattr(session, key), fields[key].copy()) for key in _TIMES if key in fields}
@@ -239,7 +239,7 @@ def _session(
     return session
 
 
-def _read_message(raw: Raw, otherwise: datetime) -> Message:
+def read_message(raw: Raw, otherwise: datetime) -> Message:
     """Decode a message; `otherwise` is its time if it has none that is understood."""
     try:
         message = _decode_message(raw)
@@ -258,6 +258,18 @@ def _read_message(raw: Raw, otherwise: datetime) -> Message:
     if text != (bytes(view) if len(view) < PIECE_BYTES else view):
         vars(message)[SOURCE] = raw.copy()
     return message
+
+
+def encode_message(message: Message) -> bytes:
+    """Encode the fields of a message, on one line; unknown fields and the form of its source are left out.
+
+    Raises:
+        ValueError: It has a text that is no Unicode, and only its source can be written.
+    """
+    from miniclaw.session.format.encoding_steps import apart  # noqa: PLC0415 - start-up time: a reader encodes nothing
+
+    plain = message.tool_calls is None and message.content.isascii()
+    return _encode(message if plain else apart(message))
 
 
 def check_message(message: Message) -> Message:

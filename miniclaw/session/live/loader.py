@@ -22,6 +22,7 @@ from miniclaw.session.files.on_disk import Difference
 from miniclaw.session.live.gate import Gate
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SessionMemory
+from miniclaw.session.live.saver import SessionSaver
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.names import split_session_id
 from miniclaw.session.types import Session, SessionHeader
@@ -29,13 +30,16 @@ from miniclaw.session.types import Session, SessionHeader
 LOOK_SECONDS: Final = 1
 """Longest time that a hung disk delays the use of a session in memory."""
 
+PAUSE_SECONDS: Final = 30
+"""Time after which a session that the journal holds, and its file does not yet, is compared with its file again."""
+
 _UNUSABLE: Final = (CorruptSessionError, MismatchedSessionError, NoSessionFileError, SessionTooLargeError)
 
 log = get_logger("miniclaw.session.manager")
 
 
 class SessionLoader:
-    """The loading part of a `SessionManager`, whose store, memory, locks and gate it shares.
+    """The loading part of a `SessionManager`, whose store, memory, locks, saver and gate it shares.
 
     Args:
         call_for_save: Called when memory is over its bounds.
@@ -46,6 +50,7 @@ class SessionLoader:
         store: FileSessionStore,
         memory: SessionMemory,
         locks: FileLocks,
+        saver: SessionSaver,
         gate: Gate,
         *,
         clock: Now,
@@ -54,6 +59,7 @@ class SessionLoader:
         self._store = store
         self._memory = memory
         self._locks = locks
+        self._saver = saver
         self._gate = gate
         self._clock = clock
         self._call_for_save = call_for_save
@@ -77,7 +83,7 @@ class SessionLoader:
         await self._gate.enter()
         entry = self._memory.find(session_id)
         # No wait for the lock: a save under way compares the file itself, and a removal asks memory once more.
-        if entry is not None and (entry.dirty or self._locks.is_held(session_id)):
+        if entry is not None and (self._is_sure(entry) or self._locks.is_held(session_id)):
             return entry
         split_session_id(session_id)
         with self._gate.under_way():
@@ -89,6 +95,10 @@ class SessionLoader:
                         self._call_for_save()
         self._gate.check()
         return entry
+
+    def _is_sure(self, entry: Entry) -> bool:
+        """Return whether a session need not be compared with its file now: its next save compares it soon."""
+        return entry.dirty and not (entry.durable and trio.current_time() > entry.looked_at + PAUSE_SECONDS)
 
     async def header(self, session_id: str) -> SessionHeader | Session:
         """Return the header of a session, from memory or else from the disk. Does not count as an access.
@@ -116,39 +126,46 @@ class SessionLoader:
             lease: The caller's hold on its lock.
         """
         entry = self._memory.find(session_id)
-        if entry is None or entry.dirty:
+        if entry is None or self._is_sure(entry):
             return entry
         session = entry.session
         found: Session | None = session
-        problem = ""
         try:
             difference: Difference = "same"
             with trio.move_on_after(LOOK_SECONDS), suppress(StoreError):  # the same error will refuse a save
                 difference = await self._store.compare(session, lease)
-            if difference == "gone":
-                found = None
+            entry.looked_at = trio.current_time()
+            if entry.dirty and difference != "same":  # the journal has the rest, and its save decides what remains
+                await self._saver.save_held(entry, lease)
             elif difference == "changed":
                 found = await self._store.load(session_id, lease)
+            elif difference == "gone":
+                found = None
         except SessionNotFoundError:
             found = None
         except StoreError as error:
-            problem = str(error)
+            return self._doubted(session_id, str(error))
         entry = self._memory.find(session_id)  # once more: it may be evicted meanwhile
-        if entry is None or entry.dirty:  # dirty by now: its save compares again
+        if entry is None or entry.dirty or found is session:  # dirty by now: its save compares again
             return entry
-        if problem:
+        self._saver.committer.note_saved(session_id, 0)
+        if found is None:
+            self._memory.forget(session_id)
+            log.info("Session file is gone; memory forgets the session", session_id=session_id)
+            return None
+        self._memory.follow(entry, session, found)
+        log.info("Session file was changed by another program; it is read again", session_id=session_id)
+        return entry
+
+    def _doubted(self, session_id: str, problem: str) -> Entry | None:
+        """Keep a session in memory whose file cannot be read any more: its save moves the file to quarantine."""
+        entry = self._memory.find(session_id)
+        if entry is not None and not entry.dirty:
             entry.revision += 1
             log.warning(
                 "Session file was changed by another program and cannot be read; the session in memory is kept",
                 session_id=session_id, reason=problem,
             )  # fmt: skip
-        elif found is None:
-            self._memory.forget(session_id)
-            log.info("Session file is gone; memory forgets the session", session_id=session_id)
-            return None
-        elif found is not session:
-            self._memory.follow(entry, session, found)
-            log.info("Session file was changed by another program; it is read again", session_id=session_id)
         return entry
 
     async def _load(self, session_id: str, lease: Lease, *, create: bool) -> Entry:
@@ -166,5 +183,6 @@ class SessionLoader:
                 "Session could not be read; begun anew",
                 session_id=session_id, path=str(error.path), reason=error.reason, kept=kept,
             )  # fmt: skip
+        self._saver.committer.note_begun(session_id)
         now = self._clock()
         return Entry(Session(session_id, *split_session_id(session_id), now, now), saved=False)

@@ -7,19 +7,45 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 from weakref import WeakValueDictionary
 
-from miniclaw.session.files.on_disk import remember
+from miniclaw.session.files.on_disk import on_disk_of, remember
 from miniclaw.session.format.footprint import append_message, session_bytes
+from miniclaw.session.journal.journal import Journal
 from miniclaw.session.types import Message, Session
+
+CHECKPOINT_BYTES_PER_SECOND: Final = 4096
+"""Bytes of a session for each second that passes between two writes of its file, if the journal holds the rest."""
+
+MAX_CHECKPOINT_SECONDS: Final = 1800
+"""Longest time between two such writes."""
 
 SaveState: TypeAlias = Literal["unsaved", "saved", "removed"]
 """The state of one revision of a session.
 
-``unsaved``: the revision is in memory alone. ``saved``: it is on disk, in the session or, if that was removed, in the
-trash. ``removed``: the session was deleted for good before the revision was saved.
+``unsaved``: the revision is in memory alone. ``saved``: it is on disk, in the session's file or in the journal or, if
+the session was removed, in the trash. ``removed``: the session was deleted for good before the revision was saved.
 """
+
+
+class Recorded:
+    """What the journal or the synced file holds of a session in memory.
+
+    Attributes:
+        revision: The last revision that the journal holds; -1: none.
+        messages: The number of messages, the first ones of the session, that the journal or the file holds.
+        digest: The digest of the last of them (`miniclaw.session.journal.records`); None: not computed yet.
+        pinned: The pin by the last record that may be in the journal; None: there is no such record.
+    """
+
+    __slots__ = ("digest", "messages", "pinned", "revision")
+
+    def __init__(self, messages: int) -> None:
+        self.revision = -1
+        self.messages = messages
+        self.digest: str | None = None
+        self.pinned: bool | None = None
 
 
 class Entry:
@@ -32,9 +58,16 @@ class Entry:
         users: Number of blocks that hold it in use.
         leaving: True while it is being deleted or moved; no other operation gets it before that has ended.
         removed: True once it is deleted or moved.
+        recorded: What the journal or the synced file holds of it.
+        looked_at: Time on trio's clock at which its file was last compared with it.
+        due_at: Time on trio's clock from which an autosave writes its file, though the journal holds all; None: the
+            next autosave decides.
     """
 
-    __slots__ = ("leaving", "removed", "revision", "saved_revision", "session", "session_id", "users")
+    __slots__ = (
+        "due_at", "leaving", "looked_at", "recorded", "removed", "revision", "saved_revision", "session", "session_id",
+        "users",
+    )  # fmt: skip
 
     def __init__(self, session: Session, *, saved: bool) -> None:
         self.session = session
@@ -44,18 +77,33 @@ class Entry:
         self.users = 0
         self.leaving = False
         self.removed = False
+        self.recorded = Recorded(len(session.messages) if saved else 0)
+        self.looked_at = float("-inf")
+        self.due_at: float | None = None
 
     @property
     def dirty(self) -> bool:
-        """True if some changes are not on disk."""
+        """True if some changes are not in its file."""
         return self.revision != self.saved_revision
+
+    @property
+    def durable(self) -> bool:
+        """True if all changes survive a power cut, in its file or in the journal."""
+        return max(self.saved_revision, self.recorded.revision) >= self.revision
+
+    def saved(self, revision: int, messages: int) -> None:
+        """Enter that a synced file holds this revision, with so many messages; 0: memory follows the file."""
+        self.saved_revision = revision
+        self.due_at = None
+        if messages > self.recorded.messages:
+            self.recorded.messages, self.recorded.digest = messages, None
 
     def watch(self) -> Callable[[], SaveState]:
         """Return a function that reports the state of the present revision."""
         revision = self.revision
 
         def state() -> SaveState:
-            if self.saved_revision >= revision:
+            if max(self.saved_revision, self.recorded.revision) >= revision:
                 return "saved"
             return "removed" if self.removed else "unsaved"
 
@@ -159,11 +207,14 @@ class SessionMemory:
         vars(session).update(vars(after))
         if is_live:
             self._enter(entry)
+        on_disk = on_disk_of(session)
+        entry.recorded = Recorded(0 if on_disk is None else on_disk.messages)
 
     def lost_file(self, session_id: str) -> None:
         """Mark a session in memory as unsaved, all of it, because this process has moved its file aside."""
         if (entry := self._find(session_id)) is not None:
             remember(entry.session, None)
+            entry.recorded = Recorded(0)
             entry.revision += 1
 
     def ids(self) -> set[str]:
@@ -183,6 +234,36 @@ class SessionMemory:
     def dirty(self) -> list[str]:
         """Return the ids of the sessions with unsaved changes."""
         return [session_id for session_id, entry in self._live.items() if entry.dirty]
+
+    def due(self, now: float, interval_seconds: float) -> set[str]:
+        """Return the ids of the dirty sessions whose files an autosave writes now.
+
+        Args:
+            now: The time on trio's clock.
+            interval_seconds: Time between two autosaves.
+        """
+        due: set[str] = set()
+        for session_id, entry in self._live.items():
+            if not entry.dirty:
+                continue
+            if entry.due_at is None:
+                wait = min(session_bytes(entry.session) / CHECKPOINT_BYTES_PER_SECOND, MAX_CHECKPOINT_SECONDS)
+                entry.due_at = now + wait if wait > interval_seconds else now
+            if now >= entry.due_at:
+                due.add(session_id)
+        return due
+
+    def add_replayed(self, session: Session, journal: Journal) -> None:
+        """Add a session that the journal of an earlier process has, and its file not yet."""
+        entry = Entry(session, saved=False)
+        entry.recorded = Recorded(len(session.messages))
+        entry.recorded.revision = entry.revision
+        journal.need(entry.session_id, lambda: entry.removed or entry.saved_revision > 0)
+        self.add(entry)
+
+    def unsaved(self) -> list[str]:
+        """Return the ids of the sessions with changes that a power cut would take."""
+        return [session_id for session_id, entry in self._live.items() if entry.dirty and not entry.durable]
 
     def set_aside(self, session_id: str) -> Entry | None:
         """Withdraw a session that is about to be deleted or moved; None: it is not in memory.

@@ -10,6 +10,7 @@ from miniclaw.errors import SessionFileError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.files.on_disk import Written, on_disk_of, remember
 from miniclaw.session.format import codec
+from miniclaw.session.live.committer import Committer
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SessionMemory
 from miniclaw.session.live.save_job import SaveOutcome, SaveReport, log_failed_save
@@ -21,9 +22,17 @@ log = get_logger("miniclaw.session.manager")
 
 
 class SessionSaver:
-    """The saving part of a `SessionManager`, whose store, memory, locks and statistics it shares."""
+    """The saving part of a `SessionManager`, whose store, memory, locks, committer and statistics it shares."""
 
-    def __init__(self, store: FileSessionStore, memory: SessionMemory, locks: FileLocks, stats: SaveStats) -> None:
+    def __init__(
+        self,
+        store: FileSessionStore,
+        memory: SessionMemory,
+        locks: FileLocks,
+        committer: Committer,
+        stats: SaveStats,
+    ) -> None:
+        self.committer = committer
         self._store = store
         self._memory = memory
         self._locks = locks
@@ -49,6 +58,58 @@ class SessionSaver:
             await self._save_locked(free, outcomes)
         failed = tuple(session_id for session_id, saved in outcomes.items() if not saved)
         return SaveReport(len(outcomes) - len(failed), failed)
+
+    async def save_due(self, interval_seconds: float) -> SaveReport:
+        """Make every change durable: in the files that are due, and else in the journal.
+
+        A small session is due at each call. A large one, of which the journal holds all, is due in proportion to its
+        size, at the latest after `MAX_CHECKPOINT_SECONDS`; and at once if it keeps old segments of the journal.
+
+        Args:
+            interval_seconds: Time between two calls.
+
+        Cancellation: as for `save`.
+        """
+        due = self._memory.due(trio.current_time(), interval_seconds) | self._store.journal.wanting()
+        due |= await self._committed(set(self._memory.dirty()) - due)
+        report = await self.save(due.intersection(self._memory.dirty()))
+        await self.committer.tidy()
+        return report
+
+    async def commit(self, session_ids: Iterable[str]) -> SaveReport:
+        """Make the present state of some sessions durable, in the journal or, where that is impossible, in their files.
+
+        A disk that does not answer makes this fail, not wait.
+
+        Cancellation: what has begun goes on in the background.
+        """
+        wanted = set(session_ids).intersection(self._memory.unsaved())
+        answers = await self.committer.commit(wanted)
+        left = wanted.intersection(self._memory.unsaved())
+        if not answers:
+            return SaveReport(len(wanted) - len(left), tuple(left))
+        report = await self.save(left)
+        return SaveReport(len(wanted) - len(left) + report.saved, report.failed)
+
+    async def flush(self) -> None:
+        """Save until no session is dirty, or until a save of all dirty sessions has failed.
+
+        All is in the journal first, in one commit. Its segments are deleted once the files hold all of them.
+
+        Cancellation: as for `save`.
+        """
+        await self._committed(self._memory.dirty())
+        while dirty := self._memory.dirty():
+            if not (await self.save(dirty)).saved:
+                break
+        await self.committer.tidy(whole=True)
+
+    async def _committed(self, session_ids: Iterable[str]) -> set[str]:
+        """Commit sessions to the journal; return the ids of those that are not durable then."""
+        wanted = set(session_ids)
+        if news := wanted.intersection(self._memory.unsaved()):
+            await self.committer.commit(news)
+        return wanted.intersection(self._memory.unsaved())
 
     async def check_place(self) -> None:
         """Log once that the sessions directory has left its path, and once that it is back."""
@@ -93,7 +154,14 @@ class SessionSaver:
     async def _write(
         self, entries: Mapping[str, Entry], release: Callable[[str], None], outcomes: dict[str, bool]
     ) -> None:
+        try:
+            behind = await self._commit_pins(entries)
+        except BaseException:
+            for session_id in entries:
+                release(session_id)
+            raise
         saving = {session_id: (entry, entry.revision) for session_id, entry in entries.items()}
+        upto = self._store.journal.last_record
 
         def ended(session_id: str, error: StoreError | None) -> None:
             release(session_id)
@@ -104,26 +172,42 @@ class SessionSaver:
 
         def settled(outcome: SaveOutcome) -> None:
             session_id = outcome.session.session_id
-            entry, revision = saving[session_id]
-            written = outcome.written
-            remember(entry.session, on_disk_of(outcome.session if written is None else written.session))
-            if written is not None and written.session is not outcome.session:
-                self._follow(entry, outcome.session, written)
-                if on_disk_of(written.session) is None and entry.revision == revision:
-                    self._memory.drop(entry)
-            if outcome.error is None and not entry.removed:
-                # Only up to the revision that was written: changes made meanwhile are still unsaved.
-                entry.saved_revision = revision
+            self._settle(*saving[session_id], outcome, upto)
             ended(session_id, outcome.error)
 
         snapshots = []
         for session_id, entry in entries.items():
+            if session_id in behind:
+                ended(session_id, SessionFileError(self._store.path_of(session_id), "its pin is not in the journal"))
+                continue
             try:
                 snapshots.append(codec.snapshot_session(entry.session, session_id))
             except Exception as error:  # noqa: BLE001 - a session that a program has broken fails its own save only
                 path = self._store.path_of(session_id)
                 ended(session_id, SessionFileError(path, f"could not encode it: {error!r}"))
         await self._store.save(snapshots, settled)
+
+    def _settle(self, entry: Entry, revision: int, outcome: SaveOutcome, upto: int) -> None:
+        """Enter the outcome of a save of this revision, copied after the record `upto`."""
+        session, written = outcome.session, outcome.written
+        remember(entry.session, on_disk_of(session if written is None else written.session))
+        is_followed = written is not None and written.session is not session
+        if written is not None and is_followed:
+            self._follow(entry, session, written)
+            if on_disk_of(written.session) is None and entry.revision == revision:
+                self._memory.drop(entry)
+        if outcome.error is None:
+            if not entry.removed:
+                # Only up to the revision that was written: changes made meanwhile are still unsaved.
+                entry.saved(revision, 0 if is_followed else len(session.messages))
+            self.committer.note_saved(entry.session_id, 0 if is_followed else upto)
+
+    async def _commit_pins(self, entries: Mapping[str, Entry]) -> set[str]:
+        """Commit changed pins that older records would undo; return the ids of the sessions where that failed."""
+        behind = {each: entry.revision for each, entry in entries.items() if self.committer.is_behind(entry)}
+        if behind:
+            await self.committer.commit(behind)
+        return {each for each, revision in behind.items() if entries[each].recorded.revision < revision}
 
     def _follow(self, entry: Entry, before: Session, written: Written) -> None:
         """Adapt a session in memory, of which a snapshot was to be saved, to the file that the save has found."""

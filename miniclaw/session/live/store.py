@@ -32,6 +32,8 @@ from miniclaw.session.files.quarantine_folder import quarantine_session
 from miniclaw.session.files.saved_files import SavedFiles
 from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.files.subdirectory import TRASH_NAME, EarlierFolders, Folder
+from miniclaw.session.journal.journal import Journal
+from miniclaw.session.journal.replay import replay
 from miniclaw.session.live.locks import Lease
 from miniclaw.session.live.save_job import SaveJob, SaveOutcome
 from miniclaw.session.live.store_scan import FileScan
@@ -74,6 +76,8 @@ class FileSessionStore:
         trash: The removed sessions that can be restored.
         state: The persistent state of the services.
         earlier: Folders of an earlier version; entries that could not be moved into `directory` are still there.
+        journal: The journal of what is not in the session files yet.
+        unsaved: Sessions that the journal of an earlier process has, and that could not be saved at the start.
     """
 
     def __init__(self, directory: SessionDirectory, earlier: EarlierFolders | None = None) -> None:
@@ -81,6 +85,8 @@ class FileSessionStore:
         self.earlier = earlier
         self.trash = Trash(Folder.within(directory, TRASH_NAME))
         self.state = StateDirectory.within(directory)
+        self.journal = Journal(directory)
+        self.unsaved: list[Session] = []
         self._ledger_file: LedgerFile | None = None
         # Separate limiters: saves that hang must not block loads.
         self._save_limiter = trio.CapacityLimiter(SAVE_THREADS)
@@ -88,7 +94,7 @@ class FileSessionStore:
         self._sweep_limiter = trio.CapacityLimiter(SWEEP_THREADS)
         # A thread on a hung disk still uses the descriptors: if they were closed, their numbers could be reused, and it
         # would work on other files. The directory also remains locked until then.
-        self._open = Lease(directory.close)
+        self._open = Lease(self._close)
         self._process = OpeningProcess()
 
     def keep_ledger(self, file: LedgerFile) -> None:
@@ -323,6 +329,16 @@ class FileSessionStore:
 
         return await run_in_thread(work, limiter=limiter, finished=finished)
 
+    def replay(self) -> None:
+        """Apply the journal of an earlier process, as the function of this name; blocks."""
+        replayed = replay(self.directory)
+        self.journal, self.unsaved = replayed.journal, replayed.unsaved
+        self.directory.void = self.journal.void
+
+    def _close(self) -> None:
+        self.journal.close()
+        self.directory.close()
+
     def close(self) -> None:
         """Close the directory: at once, or when the last worker thread has left it."""
         if self._open.is_shared:
@@ -386,6 +402,7 @@ async def open_store(
         if earlier is not None:
             move_in(directory, earlier)
         StagingArea(directory).recover()
+        store.replay()
         try:
             store.trash.sweep()
         except StoreError as error:

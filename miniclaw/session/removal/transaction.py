@@ -272,6 +272,10 @@ class _Batch:
         except OSError as error:
             # Without the sync, a kept session's new link may be lost: its captured name must not be unlinked.
             return {key: self._failed(key, row, error) for key, row in going.items()}
+        try:
+            self._directory.void(going)
+        except StoreError as error:
+            return {key: self._failed(key, row, error) for key, row in going.items()}
         results = {}
         for key, row in going.items():
             try:
@@ -301,8 +305,8 @@ class _Batch:
             freed, entry_id = freed - copy.stored_size, copy.entry_id
         return Removal(key, "removed", freed, row.header, entry_id=entry_id, size=row.size)
 
-    def _failed(self, key: str, row: StoredSession, error: OSError) -> Removal:
-        reason = f"could not remove it: {error.strerror}"
+    def _failed(self, key: str, row: StoredSession, error: OSError | StoreError) -> Removal:
+        reason = f"could not remove it: {error.strerror if isinstance(error, OSError) else error}"
         try:
             put_back(self._directory, key, dir_fd=self._fd)
         except (OSError, StoreError) as again:

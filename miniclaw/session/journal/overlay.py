@@ -1,0 +1,234 @@
+"""The journal over the session files: what a session is when the records that its file lacks are added to it.
+
+Who owns the sessions directory applies the journal once, at the start (`miniclaw.session.journal.replay`), and has the
+sessions in memory from then on. Every other reader sees the files through an `Overlay`. Both use `continued`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from miniclaw.errors import JournalFormatError, StoreIOError
+from miniclaw.loggers import get_logger
+from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, read_whole
+from miniclaw.session.disk.directories import opened_to_read
+from miniclaw.session.disk.syscalls import OsCalls
+from miniclaw.session.entries import StoredSession
+from miniclaw.session.format import codec
+from miniclaw.session.format.footprint import append_message
+from miniclaw.session.journal.records import (
+    FORMAT,
+    JOURNAL_NAME,
+    SEGMENT_SUFFIX,
+    Record,
+    digest,
+    live_records,
+    read_segment,
+)
+from miniclaw.session.names import file_name, parts_of
+from miniclaw.session.types import NO_TIME, Session, SessionHeader
+
+log = get_logger("miniclaw.session.store")
+
+
+class Segment(Struct):
+    """A segment as it was read.
+
+    Attributes:
+        name: The name of its file.
+        records: The records that count.
+        problem: Why records may be missing that were acknowledged, in a sentence; empty: none are.
+    """
+
+    name: str
+    records: list[Record]
+    problem: str = ""
+
+    @property
+    def number(self) -> int:
+        """The number of the segment, in its name."""
+        return number_of(self.name) or 0
+
+
+class Continuation(Struct):
+    """A session with the records that its file lacks.
+
+    Attributes:
+        session: The session; None: there is none.
+        changed: True if it is not as its file has it.
+        unfit: The records that do not fit the file, because somebody has changed, restored or deleted it.
+    """
+
+    session: Session | None
+    changed: bool
+    unfit: Sequence[Record]
+
+
+def number_of(name: str) -> int | None:
+    """Return the number of the segment of this name; None: it is no segment."""
+    stem = name.removesuffix(SEGMENT_SUFFIX)
+    return int(stem) if stem != name and stem.isascii() and stem.isdecimal() else None
+
+
+def read_segments(fs: OsCalls, dir_fd: int, path: Path) -> list[Segment]:
+    """Read the segments of a sessions directory, oldest first; none if it has no journal.
+
+    Args:
+        fs: The system calls.
+        dir_fd: The sessions directory.
+        path: Its path, for messages.
+
+    Raises:
+        JournalFormatError: A segment was written by a newer version.
+        StoreIOError: The journal cannot be listed.
+    """
+    try:
+        with opened(fs, JOURNAL_NAME, DIRECTORY_FLAGS, dir_fd=dir_fd) as folder:
+            with fs.scandir(folder) as entries:
+                found = sorted((number, entry.name) for entry in entries if (number := number_of(entry.name)))
+            read = (_read(fs, name, folder, path / JOURNAL_NAME) for _, name in found)
+            return [segment for segment in read if segment is not None]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreIOError(path / JOURNAL_NAME, "list", error) from error
+
+
+def _read(fs: OsCalls, name: str, folder: int, path: Path) -> Segment | None:
+    try:
+        with opened_to_read(fs, name, dir_fd=folder) as (fd, status):
+            records, is_damaged = read_segment(read_whole(fs, fd, size=status.st_size))
+    except FileNotFoundError:
+        return None  # its owner has just deleted it, because files hold all of it
+    except OSError as error:
+        return Segment(name, [], f"could not read it: {error.strerror}")
+    if records and records[0].v > FORMAT:
+        raise JournalFormatError(path / name, records[0].v, FORMAT)
+    return Segment(name, records, "some of its lines are damaged" if is_damaged else "")
+
+
+def continued(session: Session | None, records: Sequence[Record]) -> Continuation:
+    """Apply the live records of a session to what its file has.
+
+    A record fits where the file ends as the journal says that it did. What the file holds already is passed over, and
+    earlier messages may have been edited by hand. A missing file is made only of records that begin with the first
+    message, and only if there never was a file: otherwise it was deleted by hand.
+
+    Args:
+        session: The content of the file, which is changed; None: there is no file.
+        records: The live records of the session, in their order (`live_records`).
+    """
+    had_file = any(record.op == "saved" for record in records)
+    rest = [record for record in records if record.op != "saved"]
+    is_changed = False
+    joins = _ends_as_recorded(session, rest)
+    for at, record in enumerate(rest):
+        if session is None and record.n == 0 and not had_file and record.life and record.la:
+            session, is_changed = Session(record.s, *parts_of(record.s), record.life, record.la), True
+        if session is None or session.created_at != record.life or not _fits(session, record, joins=joins):
+            unfit = rest[at:]
+            return Continuation(session, is_changed, unfit if any(each.op == "add" for each in unfit) else ())
+        if record.op == "add" and record.n == len(session.messages):
+            append_message(session, codec.read_message(record.m, session.last_accessed))
+            is_changed = True
+        used = max(session.last_accessed, record.la or session.last_accessed)
+        is_changed |= (session.last_accessed, session.pinned) != (used, record.pinned)
+        session.last_accessed, session.pinned = used, record.pinned
+    return Continuation(session, is_changed, ())
+
+
+def _fits(session: Session, record: Record, *, joins: bool) -> bool:
+    """Return whether the session has what a record adds, or ends where it goes on."""
+    count = len(session.messages)
+    if record.op != "add":
+        return True
+    if record.n < count:
+        return joins or digest(session.messages[record.n]) == _digest_of(record)
+    return record.n == count and record.prev == _last_digest(session)
+
+
+def _ends_as_recorded(session: Session | None, records: Sequence[Record]) -> bool:
+    """Return whether the records go on where the file ends, or end where it does."""
+    if session is None:
+        return False
+    count, last = len(session.messages), None
+    for record in records:
+        if record.op == "add":
+            last = record
+            if record.n >= count:
+                return record.n == count and record.prev == _last_digest(session)
+    return last is not None and digest(session.messages[last.n]) == _digest_of(last)
+
+
+def _last_digest(session: Session) -> str:
+    return digest(session.messages[-1]) if session.messages else ""
+
+
+def _digest_of(record: Record) -> str:
+    return digest(codec.read_message(record.m, record.la or NO_TIME))
+
+
+class Overlay:
+    """The live records of a journal, for a reader who does not own the sessions directory.
+
+    Read before any file: what a save writes into a file meanwhile is passed over then.
+
+    Args:
+        records: The live records, by session id.
+    """
+
+    def __init__(self, records: Mapping[str, Sequence[Record]]) -> None:
+        self._records = records
+        self._ids = {file_name(session_id): session_id for session_id in records}
+
+    @classmethod
+    def read(cls, fs: OsCalls, dir_fd: int, path: Path) -> Self:
+        """Read the journal of a sessions directory; arguments and errors as for `read_segments`.
+
+        A segment that cannot be read, or is damaged, is a WARNING: the next owner reports it.
+        """
+        segments = read_segments(fs, dir_fd, path)
+        for segment in segments:
+            if segment.problem:
+                log.warning("Journal cannot be read as a whole; sessions may be shown as they were before",
+                            path=str(path / JOURNAL_NAME / segment.name), reason=segment.problem)  # fmt: skip
+        return cls(live_records([record for segment in segments for record in segment.records]))
+
+    def session(self, session_id: str, session: Session | None) -> Session | None:
+        """Return a session with its records; None: there is none. `session` is the content of its file, or None."""
+        records = self._records.get(session_id)
+        return session if records is None else continued(session, records).session
+
+    def row(self, row: StoredSession) -> StoredSession:
+        """Return a row of a listing with the last use and the pin by the records."""
+        records = self._records.get(row.header.session_id)
+        if records is None:
+            return row
+        header = row.header
+        used = max([header.last_accessed, *(record.la for record in records if record.la is not None)])
+        is_pinned = header.pinned if records[-1].op == "saved" else records[-1].pinned
+        header = replace(header, last_accessed=used, pinned=is_pinned)
+        return replace(row, header=header)
+
+    def unsaved(self, session_id: str) -> StoredSession | None:
+        """Return the row of a session that has no file yet; None: the journal has no such session."""
+        session = self.session(session_id, None)
+        if session is None:
+            return None
+        header = SessionHeader(session_id, session.channel, session.chat_id, session.last_accessed, session.pinned)
+        return StoredSession(file_name(session_id), len(codec.encode_session(session)), header)
+
+    def without_file(self, names: set[str]) -> list[StoredSession]:
+        """Return the rows of the sessions whose file is not among these names, because it was never written."""
+        missing = [session_id for name, session_id in self._ids.items() if name not in names]
+        return [row for session_id in missing if (row := self.unsaved(session_id)) is not None]
+
+    @property
+    def names(self) -> set[str]:
+        """The names of the files of all its sessions."""
+        return set(self._ids)

@@ -1,0 +1,176 @@
+"""The records of the journal: JSON lines with a checksum, in segments of the folder ``.journal``.
+
+A line is the JSON object of a `Record`; its first member is the CRC-32 of all that follows it. A JSON text holds no raw
+line feed, so a damaged line costs itself only. A segment is filled with line feeds before it is used, which every
+reader skips: a commit then changes no metadata of the file.
+
+A batch is written only after the one before is synced. So only the last batch of a segment may be torn, and such a
+batch was never acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, TypeAlias
+from zlib import crc32
+
+import msgspec
+from msgspec import Raw, Struct
+
+from miniclaw.session.format import codec
+from miniclaw.session.format.footprint import SOURCE
+from miniclaw.session.types import AwareDatetime, Message, Session
+
+FORMAT: Final = 1
+"""The version of the format; a segment of a newer one is not read."""
+
+JOURNAL_NAME: Final = ".journal"
+SEGMENT_SUFFIX: Final = ".jsonl"
+
+_PREFIX: Final = b'{"crc":"'
+_CHECKED_FROM: Final = 18  # the first byte behind `{"crc":"01234567",`
+
+Operation: TypeAlias = Literal["open", "add", "use", "saved", "void"]
+"""What a record says.
+
+``open``: the segment begins, with its first batch. ``add``: a message was added. ``use``: the session was used, or its
+pin changed. ``saved``: a synced file holds all of the session up to the record `upto`. ``void``: the session has no
+file any more, or another one; its earlier records count no more.
+"""
+
+
+class Record(Struct, frozen=True, omit_defaults=True):
+    """A record; most members belong to some operations only.
+
+    Attributes:
+        i: Its number. Numbers rise by 1 within a segment, and no number is used twice.
+        b: The number of the first record of its batch.
+        s: The session id.
+        n: For ``add`` and ``use``: the number of messages that precede it.
+        prev: For ``add``: the digest of the message before it; empty: it is the first one.
+        m: For ``add``: the message, as a session file holds it.
+        life: The session's `created_at`.
+        la: The session's `last_accessed`.
+        pinned: The session's pin; the last record tells it.
+        upto: For ``saved``: the number of the last record that the file holds; 0: it holds all before this one.
+        v: For ``open``: the version of the format.
+    """
+
+    i: int
+    b: int
+    op: Operation
+    s: str = ""
+    n: int = 0
+    prev: str = ""
+    m: Raw = Raw(b"")
+    life: AwareDatetime | None = None
+    la: AwareDatetime | None = None
+    pinned: bool = False
+    upto: int = 0
+    v: int = 0
+
+
+Body: TypeAlias = bytes
+"""A record without its checksum and numbers: the rest of its line, from the member ``op`` on."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Record).decode
+
+
+def body(op: Operation, members: Mapping[str, object]) -> Body:
+    """Return the body of a record."""
+    return b'"op":"' + op.encode() + (b'",' + _encode(members)[1:] if members else b'"}')
+
+
+def add_body(session: Session, n: int, before: str) -> tuple[Body, str]:
+    """Return the body of an ``add`` of a session's message number `n`, from 0, and the digest of that message.
+
+    Args:
+        session: The session.
+        n: The number of messages before it.
+        before: The digest of the message before it; empty: it is the first one.
+
+    Raises:
+        ValueError: Only the source of the message can be written.
+    """
+    text = codec.encode_message(session.messages[n])
+    return body("add", {**_state_of(session, n), "prev": before, "m": Raw(text)}), f"{crc32(text):08x}"
+
+
+def use_body(session: Session) -> Body:
+    """Return the body of a ``use`` of a session."""
+    return body("use", _state_of(session, len(session.messages)))
+
+
+def _state_of(session: Session, n: int) -> dict[str, object]:
+    state: dict[str, object] = {
+        "s": session.session_id, "n": n, "life": session.created_at, "la": session.last_accessed
+    }  # fmt: skip
+    return {**state, "pinned": True} if session.pinned else state
+
+
+def digest(message: Message) -> str:
+    """Return the checksum of a message, by its fields; unknown fields and the form of its source do not count."""
+    try:
+        text = codec.encode_message(message)
+    except ValueError:  # it was read from a file, and has a source
+        text = bytes(getattr(message, SOURCE, b""))
+    return f"{crc32(text):08x}"
+
+
+def lines(first: int, bodies: Sequence[Body]) -> bytes:
+    """Return the lines of one batch, whose first record has this number."""
+    return b"".join([_line(b'"i":%d,"b":%d,%b' % (first + k, first, each)) for k, each in enumerate(bodies)])
+
+
+def _line(rest: bytes) -> bytes:
+    return b'{"crc":"%08x",%b\n' % (crc32(rest), rest)
+
+
+def read_line(line: bytes) -> Record | None:
+    """Return the record of a line; None if the line is damaged."""
+    if line[:8] != _PREFIX or b"%08x" % crc32(memoryview(line)[_CHECKED_FROM:]) != line[8:16]:
+        return None
+    try:
+        return _decode(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def read_segment(data: bytes) -> tuple[list[Record], bool]:
+    """Return the records of a segment that count, and whether records are missing that may have been acknowledged.
+
+    A hole in the last batch is a torn commit: what follows it does not count, and none of that batch was acknowledged.
+    A hole before the last batch is damage.
+    """
+    found = [record for line in data.rstrip(b"\n").split(b"\n") if line and (record := read_line(line)) is not None]
+    last_batch = max((record.b for record in found), default=0)
+    kept: list[Record] = []
+    is_damaged = False
+    expected = found[0].b if found else 0
+    for record in found:
+        if record.i != expected or (not kept and record.op != "open"):
+            if expected >= last_batch:
+                break
+            is_damaged = True
+        kept.append(record)
+        expected = record.i + 1
+    return kept, is_damaged
+
+
+def live_records(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Return the records that still count, by session id: those behind its last ``void``.
+
+    Of records that a synced file holds, only the ``saved`` remains: it tells that there was a file.
+    """
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        if record.op == "void":
+            found.pop(record.s, None)
+        elif record.op == "saved":
+            upto = record.upto or record.i
+            rest = [each for each in found.get(record.s, ()) if each.i > upto and each.op != "saved"]
+            found[record.s] = [record, *rest]
+        elif record.op != "open":
+            found.setdefault(record.s, []).append(record)
+    return found

@@ -1,0 +1,159 @@
+"""The start of an owner: the records of an earlier process are applied to the session files, and its segments deleted.
+
+A file is written only where it ends as the journal says that it did (`miniclaw.session.journal.overlay`). All else is
+left alone: records that do not fit go to quarantine, as a session of their own, and a file that was deleted by hand is
+not made again. Every step can be cut off and repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from msgspec import Struct, field
+
+from miniclaw.errors import SessionNotFoundError, StoreError
+from miniclaw.loggers import get_logger
+from miniclaw.session.disk.atomic import replace_file, store_errors
+from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.quarantine_folder import quarantine_folder, quarantined_stem
+from miniclaw.session.files.subdirectory import Folder
+from miniclaw.session.format import codec
+from miniclaw.session.journal.journal import Journal
+from miniclaw.session.journal.overlay import Continuation, Segment, continued, read_segments
+from miniclaw.session.journal.records import JOURNAL_NAME, Record, live_records
+from miniclaw.session.names import file_name, parts_of, stamped
+from miniclaw.session.types import NO_TIME, Session
+
+SAVE_THREADS: Final = 4
+
+log = get_logger("miniclaw.session.store")
+
+
+class Replay(Struct):
+    """The outcome of a replay.
+
+    Attributes:
+        journal: The journal, for the commits of this process.
+        unsaved: The sessions that could not be saved, because the disk may be full; their segments remain.
+    """
+
+    journal: Journal
+    unsaved: list[Session] = field(default_factory=list)
+
+
+def replay(directory: SessionDirectory) -> Replay:
+    """Apply the journal to the session files, and delete its segments.
+
+    Args:
+        directory: Owned by this process; captured files are back in their places.
+
+    Raises:
+        JournalFormatError: A newer version has written the journal.
+        StoreError: The journal cannot be listed.
+    """
+    segments = read_segments(directory.fs, directory.fd, directory.path)
+    records = [record for segment in segments for record in segment.records]
+    live = live_records(records)
+    changed: list[Session] = []
+    stuck: set[str] = set()  # ids of sessions whose records could not be kept anywhere else
+    for session_id, its_records in live.items():
+        found = _continued(directory, session_id, its_records)
+        if found.changed and found.session is not None:
+            changed.append(found.session)
+        if found.unfit and not _keep(directory, session_id, found.unfit):
+            stuck.add(session_id)
+    unsaved = _save(directory, changed)
+    old = {segment.number: {record.s for record in segment.records if record.s} for segment in segments}
+    journal = Journal(directory, old, next_record=max((record.i for record in records), default=0) + 1)
+    for session_id in stuck:
+        journal.need(session_id, lambda: False)
+    if changed:
+        log.info("Journal applied to the session files", sessions=len(changed) - len(unsaved), failed=len(unsaved))
+    if not unsaved:
+        _clear(directory, journal, segments)
+    return Replay(journal, unsaved)
+
+
+def _continued(directory: SessionDirectory, session_id: str, records: Sequence[Record]) -> Continuation:
+    try:
+        session: Session | None = directory.load(session_id, adopt=True)
+    except SessionNotFoundError:
+        session = None
+    except StoreError as error:
+        log.error("Session file cannot be read, so the journal cannot be applied to it",
+                  session_id=session_id, error=str(error))  # fmt: skip
+        return Continuation(None, False, [record for record in records if record.op != "saved"])
+    return continued(session, records)
+
+
+def _keep(directory: SessionDirectory, session_id: str, records: Sequence[Record]) -> bool:
+    """Put records that do not fit into quarantine, as a session; return whether they are there."""
+    first = records[0]
+    created_at, used = first.life or NO_TIME, max(record.la or NO_TIME for record in records)
+    session = Session(session_id, *parts_of(session_id), created_at, used)
+    session.messages += [codec.read_message(record.m, used) for record in records if record.op == "add"]
+    name = stamped(quarantined_stem(file_name(session_id)), directory.now())
+    folder = quarantine_folder(directory)
+    try:
+        with folder.made() as fd, store_errors(folder.path, "write", name):
+            replace_file(directory.fs, name, codec.encode_session(session), dir_fd=fd)
+            sync_directory(directory.fs, fd)
+    except StoreError as error:
+        log.error("Messages in the journal do not fit their session file, and cannot be put into quarantine",
+                  session_id=session_id, messages=len(session.messages), error=str(error))  # fmt: skip
+        return False
+    log.error("Messages in the journal do not fit their session file, which was changed or deleted; they are in "
+              "quarantine, as a session", session_id=session_id, messages=len(session.messages),
+              kept=str(folder.path / name))  # fmt: skip
+    return True
+
+
+def _save(directory: SessionDirectory, sessions: Sequence[Session]) -> list[Session]:
+    """Save sessions in several threads; return those that could not be saved."""
+    if not sessions:
+        return []
+    with ThreadPoolExecutor(SAVE_THREADS) as pool:
+        errors = list(pool.map(lambda session: _attempt(lambda: directory.write(session)), sessions))
+    failed = [session for session, error in zip(sessions, errors, strict=True) if error is not None]
+    errors.append(_attempt(directory.sync))
+    for error in errors:
+        if error is not None:
+            log.error("Session of the journal could not be saved; it stays in memory for the next try",
+                      error=str(error))  # fmt: skip
+    return list(sessions) if errors[-1] is not None else failed
+
+
+def _attempt(work: Callable[[], object]) -> StoreError | None:
+    try:
+        work()
+    except StoreError as error:
+        return error
+    return None
+
+
+def _clear(directory: SessionDirectory, journal: Journal, segments: Sequence[Segment]) -> None:
+    """Delete the segments; damaged ones go to quarantine. What remains is tried again by the first cleanup of them."""
+    try:
+        for segment in segments:
+            if segment.problem:
+                _quarantine(directory, segment)
+        journal.delete(journal.spent())
+    except StoreError as error:
+        log.warning("Journal segments could not be deleted; it is tried again", error=str(error))
+
+
+def _quarantine(directory: SessionDirectory, segment: Segment) -> None:
+    folder, name = quarantine_folder(directory), stamped(segment.name, directory.now())
+    with (
+        store_errors(directory.path / JOURNAL_NAME, "move to quarantine", segment.name),
+        folder.made() as target,
+        Folder.within(directory, JOURNAL_NAME).opened(to_change=True) as source,
+    ):
+        directory.fs.rename(segment.name, name, src_dir_fd=source, dst_dir_fd=target)
+        for fd in (target, source):
+            sync_directory(directory.fs, fd)
+    log.error("Journal is damaged; acknowledged messages may be missing, and the segment is in quarantine",
+              segment=segment.name, reason=segment.problem, kept=str(folder.path / name))  # fmt: skip
