@@ -38,6 +38,7 @@ Content: TypeAlias = Bytes | Iterator[Bytes]
 """The content of a file to write: all of it, or its pieces, each made only after those before it are written."""
 
 _READ_BYTES: Final = 1024 * 1024
+_END_BYTES: Final = 4096  # read where a file is expected to end
 
 ROOT: Final = 0
 """The user id of root."""
@@ -96,7 +97,7 @@ def read_whole(fs: OsCalls, fd: int, *, size: int = 0, at: int = 0) -> bytes:
         at: The position of the first byte.
     """
     parts: list[bytes] = []
-    while part := fs.pread(fd, size - at if size > at else _READ_BYTES, at):
+    while part := fs.pread(fd, size - at if size > at else _END_BYTES if size == at else _READ_BYTES, at):
         parts.append(part)
         at += len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
