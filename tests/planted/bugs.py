@@ -256,6 +256,16 @@ _BORDERS: Final = (
         "    if source is not None and source.extra:\n", "    if source is not None and not source.extra:\n",
         "session/format/test_codec.py",
     ),
+    bug_of_one(
+        "verified by the first page", "a damaged session counts as an expired one, and is removed", DIRECTORY,
+        "if header is None or (verify is not None and verify(header)):", "if header is None:",
+        "session/format/test_verification.py",
+    ),
+    bug_of_one(
+        "verified by times that the loader refuses", "a session is removed by a time that it has not once it is loaded", CODEC,
+        "if not NO_TIME < header.last_accessed <= _LAST or", "if header.last_accessed <= NO_TIME or",
+        "session/format/test_verification.py",
+    ),
 )  # fmt: skip
 
 BUGS: Final = (

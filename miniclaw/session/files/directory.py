@@ -121,7 +121,7 @@ class SessionDirectory(OwnableDirectory):
             prefix = buffer
         else:
             prefix = buffer[:size]
-        header = data = None
+        header = None
         if len(prefix) < status.st_size:
             header = codec.decode_header_prefix(prefix)
         if header is None or (verify is not None and verify(header)):
@@ -134,8 +134,6 @@ class SessionDirectory(OwnableDirectory):
             is_whole = len(prefix) == status.st_size > 0
             data = bytes(prefix) if is_whole else read_whole(fs, fd, size=status.st_size)
             header = codec.decode_header(data, modified_at(status))
-        if data is not None and verify is not None and verify(header):
-            header = codec.check_whole(data, modified_at(status))
         if not names.belongs(name, header.session_id, header.channel, header.chat_id):
             return ProblemFile(name, "mismatched", names.mismatch(header.session_id), header)
         return StoredSession(name, status.st_size, header, self.file_of(status), self.mark_of(status))

@@ -44,6 +44,7 @@ HEADER_PREFIX_BYTES: Final = 4096
 _COMMA = ord(",")
 # White space, or a byte order mark, may precede the object; the mark of UTF-32-LE begins with that of UTF-16-LE.
 _BEGINNINGS = (b"{", b" ", b"\t", b"\r", b"\n", BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE, BOM_UTF32_BE)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)  # a time after it, in a zone of the west, cannot be written in UTC
 _KNOWN_FIELDS = frozenset(Session.__struct_fields__)
 _TIMES = ("created_at", "last_accessed")
 
@@ -65,7 +66,6 @@ _encode_into = msgspec.json.Encoder().encode_into
 _decode_header = msgspec.json.Decoder(SessionHeader).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
-_decode_whole = msgspec.json.Decoder(Session).decode
 _decode_any = msgspec.json.Decoder(Raw).decode
 _decode_message = msgspec.json.Decoder(Message).decode
 
@@ -110,8 +110,10 @@ def can_begin(prefix: bytes | bytearray) -> bool:
 def decode_header(data: bytes, modified: datetime | None = None) -> SessionHeader:
     """Decode the header from a whole file.
 
-    The syntax of the whole document is checked, and of doubled keys the last counts, as in `decode_session`. The texts
-    and types of skipped values are not checked.
+    A file from which this returns a header can be loaded, and the loaded session has the same header: any syntactically
+    valid value can stand among the messages, since `decode_session` makes a note of a message that it does not
+    understand. A removal decides by this, and thus takes no damaged session for an expired one. The messages are
+    parsed, but no object is made of them.
 
     Args:
         data: The file.
@@ -121,22 +123,6 @@ def decode_header(data: bytes, modified: datetime | None = None) -> SessionHeade
         ValueError: The file is not JSON, a field is missing or not understood, or no time is known.
     """
     return _decoded(data, _decode_usual_header, lambda parts: _header_of(parts, modified))
-
-
-def check_whole(data: bytes, modified: datetime | None = None) -> SessionHeader:
-    """Decode a whole session, types and texts of all messages included, and return its header.
-
-    A session that passes can be loaded. A removal checks this, and thus takes no damaged session for an expired one.
-
-    Args:
-        data: The file.
-        modified: As for `decode_header`.
-
-    Raises:
-        ValueError: The session cannot be loaded.
-    """
-    session = _decoded(data, _decode_usual_whole, lambda parts: _decode_unusual(parts, modified))
-    return SessionHeader(session.session_id, session.channel, session.chat_id, session.last_accessed, session.pinned)
 
 
 def decode_header_prefix(prefix: bytes | bytearray) -> SessionHeader | None:
@@ -153,7 +139,7 @@ def decode_header_prefix(prefix: bytes | bytearray) -> SessionHeader | None:
     if cut < 0:
         return None
     try:
-        return _decode_usual_header(prefix[:cut].rstrip(b" \t\r\n,") + b"}")
+        return _usual(_decode_header(prefix[:cut].rstrip(b" \t\r\n,") + b"}"))
     except (ValueError, RecursionError):
         return None
 
@@ -173,20 +159,19 @@ def decode_session(data: bytes, modified: datetime | None = None) -> Session:
 
 
 def _decode_usual_header(data: bytes | bytearray) -> SessionHeader:
-    header = _decode_header(data)
-    _check_times(header.last_accessed)
+    return _usual(_decode_header(data))
+
+
+def _usual(header: SessionHeader) -> SessionHeader:
+    """Return a header on which the unusual forms agree; leave its file to them if its time is none, or its id."""
+    if not NO_TIME < header.last_accessed <= _LAST or "_" not in header.session_id:
+        raise ValueError("the time of the last use is none, or the id")
     return header
 
 
-def _decode_usual_whole(data: bytes) -> Session:
-    session = _decode_whole(data)
-    _check_times(session.created_at, session.last_accessed)
-    return session
-
-
-def _check_times(*times: datetime) -> None:
-    """Leave a file to the unusual forms if one of its times is none."""
-    if min(times) <= NO_TIME:
+def _check_time(time: datetime) -> None:
+    """Leave a file, or a message, to the unusual forms if its time is none."""
+    if time <= NO_TIME:
         raise ValueError("a time is none")
 
 
@@ -194,9 +179,9 @@ def _decode_usual(data: bytes) -> Session:
     if data.count(b'"messages"') > 1:
         raise ValueError("it may have messages twice")  # msgspec drops those that come first
     envelope, fields = _decode_envelope(data), _decode_fields(data)
-    _check_times(envelope.created_at, envelope.last_accessed)
-    header = SessionHeader(
-        envelope.session_id, envelope.channel, envelope.chat_id, envelope.last_accessed, envelope.pinned
+    _check_time(envelope.created_at)
+    header = _usual(
+        SessionHeader(envelope.session_id, envelope.channel, envelope.chat_id, envelope.last_accessed, envelope.pinned)
     )
     extra = _encode({key: raw for key, raw in fields.items() if key not in _KNOWN_FIELDS})[1:-1]
     return _session(header, envelope.created_at, envelope.messages, fields, extra)
@@ -243,7 +228,7 @@ def read_message(raw: Raw, otherwise: datetime) -> Message:
     """Decode a message; `otherwise` is its time if it has none that is understood."""
     try:
         message = _decode_message(raw)
-        _check_times(message.timestamp)
+        _check_time(message.timestamp)
     except (ValueError, RecursionError):
         from miniclaw.session.format.unusual_forms import message_of  # noqa: PLC0415 - as above
 

@@ -240,7 +240,7 @@ def test_not_enough_memory_is_no_verdict(directory: SessionDirectory, monkeypatc
     def no_memory(*_: Any, **__: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(codec, "check_whole", no_memory)
+    monkeypatch.setattr(codec, "decode_header", no_memory)
     monkeypatch.setattr(codec, "decode_session", no_memory)
     (file,) = list_quarantined(directory)
     assert (file.header, file.readable) == (None, False)
