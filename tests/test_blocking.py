@@ -28,6 +28,7 @@ from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 
 
@@ -276,7 +277,11 @@ except ForkedRuntimeError:  # the child that leaves the block
 def test_blocking_runtime_in_a_forked_child_is_refused_instead_of_hanging(sessions_dir: Path, how: str) -> None:
     """A child has not the thread that answers: its calls, and leaving the block, raise; the parent notices nothing."""
     done = subprocess.run(
-        [sys.executable, "-c", FORKING, str(sessions_dir), how], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", FORKING, str(sessions_dir), how],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (0, "done\n"), done
     assert (sessions_dir / "web_1.json").exists()

@@ -165,7 +165,9 @@ def test_chat_command_without_its_key_is_configured_wrongly(tmp_path: Path) -> N
         "[model]\nprovider = 'openai'\nbase_url = 'http://127.0.0.1:1'\nmodel = 'm'\napi_key_env = 'NO_SUCH_KEY'\n"
     )
     environment = {**os.environ, "MINICLAW_HOME": str(tmp_path)}
-    done = subprocess.run(chat_command("-m", "hello"), env=environment, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(
+        chat_command("-m", "hello"), env=environment, capture_output=True, check=False, timeout=PATIENCE_SECONDS
+    )
     assert done.returncode == 2
     assert done.stderr == b"miniclaw: model.api_key_env: the environment variable NO_SUCH_KEY is not set\n"
 

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import miniclaw
+from tests.fakes.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,7 +24,7 @@ _IS_LOADED = "import sys; print('trio' in sys.modules)"
 def _python(code: str, home: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS,
         env={"MINICLAW_HOME": str(home), "HOME": str(home), "PATH": ""},
     )  # fmt: skip
     return done.stdout.splitlines()[-1]

@@ -28,6 +28,7 @@ from miniclaw.errors import (
     SessionExistsError,
     SessionNotFoundError,
 )
+from tests.fakes.patience import PATIENCE_SECONDS
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def answering(workspace: Path, answer: bytes, *, stays: bool = False) -> Iterato
             asked.append(connection.recv(65_536))
             connection.sendall(answer)
             if stays:
-                done.wait(30)
+                done.wait(PATIENCE_SECONDS)
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -55,7 +56,7 @@ def answering(workspace: Path, answer: bytes, *, stays: bool = False) -> Iterato
         yield asked
     finally:
         done.set()
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
         listener.close()
 
 

@@ -16,6 +16,7 @@ from miniclaw.workspace import workspace as looking
 from miniclaw.workspace.sessions import judged_sessions
 from miniclaw.workspace.workspace import Progress, Workspace
 from tests.fakes.clock import WallClock
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 from tests.fakes.serving import open_gateway
 from tests.fakes.threads import wait_in_thread
@@ -33,7 +34,7 @@ async def test_look_is_in_a_thread_and_never_more_than_a_few(tmp_path: Path) -> 
             most = max(most, at_once)
         if at_once == LOOKING_THREADS:
             gate.set()
-        assert gate.wait(30)
+        assert gate.wait(PATIENCE_SECONDS)
         with lock:
             at_once -= 1
         return threading.get_ident()
@@ -73,7 +74,7 @@ async def test_look_that_is_cancelled_leaves_at_once_and_its_thread_ends_at_its_
                 def on_progress(entries: int) -> None:
                     steps.append(entries)
                     began.set()
-                    assert goes_on.wait(30)
+                    assert goes_on.wait(PATIENCE_SECONDS)
                     step(entries)
 
                 yield on_progress

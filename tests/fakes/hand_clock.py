@@ -10,6 +10,7 @@ from typing import TypeVar
 import trio
 
 from tests.fakes.clock import WallClock
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.threads import settle
 
 T = TypeVar("T")
@@ -49,7 +50,7 @@ class TrioThread:
         self._failed: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="trio under test")
         self._thread.start()
-        assert self._started.wait(30)
+        assert self._started.wait(PATIENCE_SECONDS)
 
     def _run(self) -> None:
         try:
@@ -93,7 +94,7 @@ class TrioThread:
         """End it, and raise what ended it before."""
         if self._thread.is_alive():
             self._token.run_sync_soon(self._ended.set)
-        self._thread.join(30)
+        self._thread.join(PATIENCE_SECONDS)
         assert not self._thread.is_alive()
         if self._failed is not None:
             raise self._failed

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from miniclaw.session.disk.syscalls import OsCalls
+from tests.fakes.patience import PATIENCE_SECONDS
 
 Hook = Callable[[str, tuple[Any, ...]], None]
 
@@ -84,7 +85,7 @@ class FaultyOs(OsCalls):
                 return
             if called == name and not gate.reached.is_set() and any(path in str(arg) for arg in args):
                 gate.reached.set()
-                assert gate.opened.wait(30), "nobody opened the gate"
+                assert gate.opened.wait(PATIENCE_SECONDS), "nobody opened the gate"
 
         self.on(hook)
         return gate

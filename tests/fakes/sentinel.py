@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.fakes.patience import PATIENCE_SECONDS
+
 Snapshot: TypeAlias = dict[str, tuple[object, ...]]
 
 
@@ -62,4 +64,4 @@ def small_disk(path: Path, options: str = "size=256k,nr_inodes=64") -> Iterator[
 
 def mount(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run mount or umount."""
-    return subprocess.run(command, check=check, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, check=check, capture_output=True, text=True, timeout=PATIENCE_SECONDS)

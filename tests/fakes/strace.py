@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.program import CALL, Program, Result
 from tests.fakes.states import UP_FOR_LONG
 
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = PATIENCE_SECONDS
 
 _CALL = re.compile(r"^\d+ +(\w+)\((.*)(?:\) += (-?)\d.*| <unfinished \.\.\.>)$")
 _TEXT = re.compile(r'(?:(?:AT_FDCWD|\d+)<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')

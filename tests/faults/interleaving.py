@@ -25,6 +25,7 @@ from trio._core import _run as trio_run
 
 from miniclaw.session.disk.syscalls import OsCalls
 from tests.fakes.os_calls import CALLS
+from tests.fakes.patience import PATIENCE_SECONDS
 
 SOAK = int(os.environ.get("MINICLAW_SOAK", "1"))
 
@@ -41,7 +42,7 @@ _ON_OWN_DESCRIPTOR: Final = frozenset(
     {"read", "readv", "pread", "read_ahead", "write", "fstat", "close", "fchmod", "ftruncate", "flock"}
 )
 _SYNCS: Final = frozenset({"fsync", "sync_data"})
-_STUCK_SECONDS: Final = 30
+_STUCK_SECONDS: Final = PATIENCE_SECONDS
 _ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)
 
 

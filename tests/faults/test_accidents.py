@@ -23,6 +23,7 @@ from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import MISPLACED, LogRecorder
 from tests.fakes.os_calls import FaultyOs
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 from tests.fakes.sentinel import Sentinel, mount, small_disk
 from tests.fakes.work_folder import left_in_work
@@ -217,7 +218,7 @@ def test_file_of_another_user_is_kept_unless_it_can_be_read(tmp_path: Path, mode
         env=os.environ | {"MINICLAW_HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=True,
     )
     shown = done.stdout + done.stderr

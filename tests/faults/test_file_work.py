@@ -8,7 +8,6 @@ temporary.
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Final
 import pytest
 
 from miniclaw.errors import StoreError
+from tests.fakes.descriptors import open_descriptors
 from tests.fakes.logs import LogRecorder
 from tests.fakes.point_os import PointOs
 from tests.fakes.snapshots import SnapshotOs
@@ -31,7 +31,7 @@ ALL_WORKS: Final = WORKS | MIGRATIONS | STATE_WORKS
 def perform(work: Work, root: Path, fs: PointOs | SnapshotOs) -> Iterator[str]:
     """Do the work, and yield what is wrong with what it said."""
     told = Told()
-    before = set(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     try:
         work.run(root, fs, told)
     except StoreError as error:
@@ -41,8 +41,8 @@ def perform(work: Work, root: Path, fs: PointOs | SnapshotOs) -> Iterator[str]:
     except OSError as error:
         told.failed = str(error)
         yield f"a foreign error came out: {error!r}"
-    if leaked := len(os.listdir("/proc/self/fd")) - len(before):
-        yield f"{leaked} descriptors leaked"
+    if leaked := open_descriptors() - before:
+        yield f"descriptors leaked: {leaked}"
     yield from work.check(root, told, False)
     start(root)
     yield from (f"after the start: {sentence}" for sentence in work.check(root, told, True))

@@ -27,6 +27,7 @@ from miniclaw.session.types import Message
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs, Gate
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 from tests.fakes.snapshots import SnapshotOs
 from tests.fakes.threads import settle, until, wait_in_thread
@@ -133,7 +134,7 @@ def hang_fsync(fs: FaultyOs, text: bytes) -> Gate:
             suspects.add(args[0])
         if name == "fsync" and args[0] in suspects and not gate.reached.is_set():
             gate.reached.set()
-            assert gate.opened.wait(30), "nobody opened the gate"
+            assert gate.opened.wait(PATIENCE_SECONDS), "nobody opened the gate"
 
     fs.on(hook)
     return gate
@@ -211,7 +212,7 @@ async def test_hung_sync_of_the_directory_lets_chat_go_on_and_the_end_come(
     def hook(name: str, args: tuple[Any, ...]) -> None:
         if name == "fsync" and os.path.isdir(f"/proc/self/fd/{args[0]}") and not gate.reached.is_set():
             gate.reached.set()
-            assert gate.opened.wait(30), "nobody opened the gate"
+            assert gate.opened.wait(PATIENCE_SECONDS), "nobody opened the gate"
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(end_unsaved, run, "web_1", ended)

@@ -12,6 +12,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from miniclaw.session.threads import GRACE_SECONDS, PATIENCE_SECONDS, Epilogue, Job, run_in_thread, telling
+from tests.fakes import patience
 from tests.fakes.threads import settle, until, wait_in_thread
 
 
@@ -37,9 +38,9 @@ class Disk:
 
         def remove() -> str:
             self.begun.set()
-            assert self.asks.wait(30)
+            assert self.asks.wait(patience.PATIENCE_SECONDS)
             self.answers.append(trio.from_thread.run_sync(self.job.commit, trio_token=token))
-            assert self.ends.wait(30)
+            assert self.ends.wait(patience.PATIENCE_SECONDS)
             return "removed" if self.answers[0] else "kept"
 
         await run_in_thread(telling(remove, self.job.settle), limiter=trio.CapacityLimiter(1))
@@ -187,7 +188,7 @@ def test_telling_after_trio_has_ended_settles_in_the_thread() -> None:
 
     async def main() -> None:
         def work() -> str:
-            assert ends.wait(30)
+            assert ends.wait(patience.PATIENCE_SECONDS)
             return "removed"
 
         thread = threading.Thread(target=telling(work, told.append))
@@ -196,5 +197,5 @@ def test_telling_after_trio_has_ended_settles_in_the_thread() -> None:
 
     trio.run(main)
     ends.set()
-    threads[0].join(30)
+    threads[0].join(patience.PATIENCE_SECONDS)
     assert told == ["removed"]

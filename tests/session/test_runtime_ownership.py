@@ -20,6 +20,7 @@ from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 from tests.fakes.tree import Tree, take_tree
 
@@ -149,7 +150,11 @@ print("parent: done")
 def test_runtime_that_forks_for_real_goes_on_in_the_parent(sessions_dir: Path) -> None:
     """The child is refused, and the parent, whose descriptors it had, saves and ends as if nothing had been."""
     done = subprocess.run(
-        [sys.executable, "-c", FORKING_TRIO, str(sessions_dir)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", FORKING_TRIO, str(sessions_dir)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     assert "child: the session runtime belongs to process" in done.stdout, done
     assert "parent: done" in done.stdout, done

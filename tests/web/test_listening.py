@@ -15,6 +15,7 @@ from miniclaw.config.web import WebConfig
 from miniclaw.errors import ConfigError, NoSocketError, StoreIOError
 from miniclaw.web.server import listening
 from miniclaw.web.server.listening import MAX_ADDRESS_BYTES, short_address, tcp_listener, unix_listener, url_of
+from tests.fakes.descriptors import open_descriptors
 from tests.fakes.logs import LogRecorder
 from tests.fakes.web_server import open_test_server
 
@@ -191,12 +192,12 @@ def test_unix_listener_removes_only_its_own_socket(tmp_path: Path) -> None:
 async def test_unix_socket_with_a_long_path_is_served(tmp_path: Path, length: int) -> None:
     """A path beyond the 107 bytes of a socket address can be bound and connected to, and no descriptor is left open."""
     workspace = tmp_path / ("w" * (length // 2)) / ("x" * (length // 2))
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     async with open_test_server(workspace) as running:
         assert len(str(running.server.socket_path)) > 107
         assert (await running.get(over="unix")).status == 200
     assert not (workspace / "gateway.sock").exists()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert not open_descriptors() - before
 
 
 def test_short_address_of_a_short_path_is_the_path(tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ async def test_open_server_where_there_are_no_sockets_serves_the_address_and_say
         raise OSError(getattr(errno, name), os.strerror(getattr(errno, name)))
 
     monkeypatch.setattr(listening, "_bind_private", refuse)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     async with open_test_server(tmp_path) as running:
         assert (await running.get()).status == 200
         assert running.server.socket_path is None
@@ -236,7 +237,7 @@ async def test_open_server_where_there_are_no_sockets_serves_the_address_and_say
     event = logs.one(NO_SOCKET)
     assert (event["level"], event["socket"]) == ("warning", str(tmp_path / "gateway.sock"))
     assert event["problem"] == os.strerror(getattr(errno, name))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert not open_descriptors() - before
 
 
 async def test_open_server_with_a_long_path_elsewhere_serves_the_address(

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.gateway_process import GatewayProcess
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 from tests.fakes.web_server import Answer, handshake, request
 
@@ -73,7 +74,7 @@ def as_other_user(work: Callable[[], object]) -> Any:
 def ask(url: str, data: bytes) -> int:
     """Send a request; return the status."""
     host, _, port = url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(data)
         answer = b""
         while piece := connection.recv(65_536):

@@ -26,6 +26,7 @@ from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.folders import trash_in
 from tests.fakes.os_calls import FaultyOs, Gate
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 from tests.fakes.threads import wait_in_thread
 
@@ -84,15 +85,15 @@ async def test_save_named_during_anothers_sync_waits_for_its_own(
 
     def hook(called: str, args: tuple[Any, ...]) -> None:
         if called == "rename" and args[1] == "telegram_1.json":
-            assert both_named.wait(30)  # each has a thread of its own
+            assert both_named.wait(PATIENCE_SECONDS)  # each has a thread of its own
         elif called == "rename" and args[1] == "telegram_2.json":
             both_named.set()
-            assert syncs[0].reached.wait(30)
+            assert syncs[0].reached.wait(PATIENCE_SECONDS)
         elif called == "fsync" and args[0] == store.directory.fd:
             begun.append("sync")
             gate = syncs[len(begun) - 1]
             gate.reached.set()
-            assert gate.opened.wait(30)
+            assert gate.opened.wait(PATIENCE_SECONDS)
 
     settled: list[str] = []
     ended = threading.Event()

@@ -260,7 +260,7 @@ async def test_moves_that_cross_do_not_wait_for_one_another(
         except (SessionExistsError, SessionNotFoundError):
             refused += 1
 
-    with trio.fail_after(60):
+    with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
             for source in ids:
                 for to in ids:

@@ -23,6 +23,7 @@ from miniclaw.session.records.history import History, HistoryEvent, HistorySessi
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.folders import hidden_folder
 from tests.fakes.os_calls import FaultyOs
+from tests.fakes.patience import PATIENCE_SECONDS
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 EVENT = HistoryEvent(
@@ -142,7 +143,7 @@ def test_appends_of_two_threads_are_both_there(history: History, monkeypatch: py
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
     events, damaged = history.read()
     assert damaged == 0
     assert len(events) == 2900 // len(history_module._encode_line(EVENT))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.records.state import LAST_SEEN_NAME, STATE_FILE, RetentionState, StateDirectory, tick_of
 from miniclaw.session.retention.notice import LastRun, Rules
 from tests.fakes.clock import WallClock
+from tests.fakes.descriptors import open_descriptors
 from tests.fakes.folders import state_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
@@ -210,13 +210,12 @@ def test_write_closes_what_it_opened(state: StateDirectory, clock: WallClock, na
     state.write(written)
     fs = failing(name, path=path)
     refusing = state_in(state.path.parent, fs)
-    gc.collect()  # directories of other tests, which would be closed in between
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     tick = partial(refusing.write_last_seen, tick_of(written))
     for write in (partial(refusing.write, written), partial(refusing.inodes_last, written), tick):
         with suppress(StoreError):
             write()
-    assert os.listdir("/proc/self/fd") == before
+    assert not open_descriptors() - before
     assert names(fs).count("close") >= 2
 
 

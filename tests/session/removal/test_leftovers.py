@@ -19,6 +19,7 @@ from miniclaw.session.types import Session, SessionHeader
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -119,7 +120,7 @@ def test_temporary_file_of_a_save_outlives_a_clock_that_jumps(directory: Session
     gate = fs.block("rename", path="tmp-")
     saving = threading.Thread(target=directory.write, args=[Session("web_1", "web", "1", NOW, NOW)])
     saving.start()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(PATIENCE_SECONDS)
     far_ahead = datetime(2100, 1, 1, tzinfo=UTC)
     found = list_leftovers(directory, now=far_ahead, trash=None)
     gate.opened.set()

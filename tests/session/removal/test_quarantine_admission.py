@@ -23,6 +23,7 @@ from miniclaw.session.types import Session
 from tests.fakes.durable_os import DurableOs
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import make_socket, session_dict, write_session
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -255,10 +256,10 @@ def test_move_while_the_session_is_saved_loses_nothing(directory: SessionDirecto
     gate = fs.block("rename", path="tmp-")
     saving = threading.Thread(target=directory.write, args=[Session("web_1", "web", "1", NOW, NOW)])
     saving.start()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(PATIENCE_SECONDS)
     move_to_quarantine(directory, path.name)
     gate.opened.set()
-    saving.join(30)
+    saving.join(PATIENCE_SECONDS)
     assert directory.load("web_1").last_accessed == NOW
     assert quarantined(directory) == ["{"]
 

@@ -23,6 +23,7 @@ from tests.fakes.durable_os import DurableOs
 from tests.fakes.folders import trash_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import session_dict
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -229,10 +230,10 @@ def test_two_removals_of_one_file_make_one_entry(directory: SessionDirectory, tr
 
     thread = threading.Thread(target=remove)
     thread.start()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(PATIENCE_SECONDS)
     remove()
     gate.opened.set()
-    thread.join(30)
+    thread.join(PATIENCE_SECONDS)
     assert sorted(removal.outcome for removal in outcomes) == ["removed", "vanished"]
     assert [entry.id for entry in trash.entries()] == [each.entry_id for each in outcomes if each.entry_id]
     assert (

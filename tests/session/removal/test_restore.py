@@ -38,6 +38,7 @@ from tests.fakes.durable_os import DurableOs
 from tests.fakes.folders import trash_in
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import session_dict, write_session
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -223,10 +224,10 @@ def test_two_restores_of_one_entry_make_one_session(directory: SessionDirectory,
 
     thread = threading.Thread(target=first)
     thread.start()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(PATIENCE_SECONDS)
     assert restore(directory, trash, entry_id, NOW) == ID
     gate.opened.set()
-    thread.join(30)
+    thread.join(PATIENCE_SECONDS)
     assert outcomes == [SessionExistsError]
     assert list(place(directory)) == [f"{ID}.json"]
     assert left(directory) == os.listdir(trash.path) == []
