@@ -25,9 +25,6 @@ from miniclaw.session.names import file_name_of_live
 MAX_THREADS: Final = 2
 """Most commits under way at once; more than one only where an earlier one hangs."""
 
-PACE_SECONDS: Final = 0.005
-"""Shortest time between the beginnings of two commits, so that many sessions share one sync and few frames."""
-
 MAX_NEWS_BYTES: Final = SEGMENT_BYTES // 2
 """Most bytes of one session in a commit; a session with more news is saved as a whole instead."""
 
@@ -75,10 +72,8 @@ class Committer:
                 task_status.started()
                 while True:
                     await self._wanted.wait()
-                    began = trio.current_time()
                     self._wanted = trio.Event()
                     await self._round()
-                    await trio.sleep_until(began + PACE_SECONDS)
         finally:
             self.is_running = False
             self._ended.set()
