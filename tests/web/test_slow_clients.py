@@ -112,11 +112,12 @@ async def test_websocket_that_sends_without_reading_is_cut(tmp_path: Path, over:
 
 
 @OVER
+@pytest.mark.parametrize("linger_seconds", [0, 0.1], ids=["unread at the end", "read to the end"])
 async def test_websocket_whose_queue_is_full_does_not_hold_its_connection(
-    tmp_path: Path, over: str, jumping_clock: MockClock
+    tmp_path: Path, linger_seconds: float, over: str, jumping_clock: MockClock
 ) -> None:
     """A handler that closes without having read what was sent ends the connection; hypercorn would wait for ever."""
-    limits = Limits(linger_seconds=0.1, wind_up_seconds=1000)  # so that no deadline helps
+    limits = Limits(linger_seconds=linger_seconds, wind_up_seconds=1000)  # so that no deadline helps
     async with open_test_server(tmp_path, limits=limits) as running, await running.connect(over) as stream:
         await stream.send_all(handshake("/ws/deaf"))
         await read_head(stream)

@@ -174,7 +174,7 @@ class BoundedWebsocket(WSStream):
                 await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def _take(self, event: Message[Any]) -> None:
-        if self._told:
+        if self._told or self.closed:  # no application reads the queue, and a full one would hold the connection
             return
         try:
             self.buffer.extend(event)
