@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
-from benchmarks.figure import UnavailableError
+from benchmarks.peers.c_program import build
 
 
 class CScan:
@@ -20,16 +19,7 @@ class CScan:
     """
 
     def __init__(self, folder: Path) -> None:
-        compiler = shutil.which("cc")
-        if compiler is None:
-            raise UnavailableError("there is no C compiler (`cc`) in PATH")
-        self._program = folder / "scan"
-        source = Path(__file__).with_name("scan.c")
-        done = subprocess.run(
-            [compiler, "-O2", "-o", str(self._program), str(source)], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise UnavailableError(f"`cc` failed: {done.stderr.strip().splitlines()[:1]}")
+        self._program = build(folder, "scan")
 
     def seconds(self, directory: Path, count: int) -> float:
         """Return how long it takes by its own clock, without the start of the process.
