@@ -132,6 +132,30 @@ class InvalidMessageError(MiniclawError, ValueError):
         super().__init__(f"message refused: {problem}")
 
 
+class SessionFullError(MiniclawError):
+    """A message for which its session has no room; the session is unchanged. A repetition fails as well.
+
+    Attributes:
+        session_id: The session.
+        size: The size of its file without the message, in bytes.
+        bound: The largest size that it may have, in bytes, inclusive.
+        problem: The reason and the remedy, for the person; also the text of the error.
+    """
+
+    def __init__(self, session_id: str, size: int, bound: int, *, is_configured: bool = True) -> None:
+        self.session_id = session_id
+        self.size = size
+        self.bound = bound
+        allowed, remedy = "a session may have", "begin a new chat, or move or delete this one"
+        if is_configured:
+            allowed, remedy = "session.max_session_bytes allows", f"{remedy}, or raise that bound"
+        self.problem = (
+            f"the session {session_id!r} is full: it has {size:,} bytes, and with this message it would have more than "
+            f"the {bound:,} that {allowed}; {remedy}"
+        )
+        super().__init__(self.problem)
+
+
 class StoreError(MiniclawError):
     """Base of errors between a session and its store."""
 

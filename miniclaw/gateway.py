@@ -207,6 +207,7 @@ def _rules(session: SessionConfig, *, cleans_up: bool) -> RuntimeRules:
         removes=session.mode == "enforce",
         notice=session.notice == "on",
         persistence_interval_seconds=session.persistence_interval.total_seconds(),
+        max_session_bytes=session.max_session_bytes,
     )
 
 

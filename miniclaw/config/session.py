@@ -27,6 +27,7 @@ from miniclaw.config.values import (
 )
 from miniclaw.errors import ConfigError
 from miniclaw.formats import NEVER
+from miniclaw.session.format.growth import GROWTH_BYTES
 from miniclaw.session.names import is_channel
 from miniclaw.session.retention.policy import QUARANTINE_DAYS, SESSION_TTL_DAYS, PolicyError, RetentionPolicy
 from miniclaw.session.retention.schedule import Schedule
@@ -59,6 +60,7 @@ class SessionConfig(Struct, frozen=True, forbid_unknown_fields=True):
     trash_for: timedelta | None = timedelta(days=TRASH_DAYS)
     quarantine_for: timedelta | None = timedelta(days=QUARANTINE_DAYS)
     persistence_interval: timedelta = timedelta(seconds=30)
+    max_session_bytes: int = GROWTH_BYTES
     cleanup_interval: timedelta | None = timedelta(hours=24)
     cleanup_at: time | None = None
     notice: NoticeMode = "on"
@@ -91,6 +93,7 @@ _RULES: Final[dict[str, ValueRule]] = {
     "trash_for": duration_rule("1h", "36500d", off=(OFF,)),
     "quarantine_for": duration_rule("1d", "36500d", off=OFF_WORDS),
     "persistence_interval": duration_rule("1s", "1h"),
+    "max_session_bytes": size_rule("1MiB", "192MiB"),
     "cleanup_interval": duration_rule("1m", "365d", off=OFF_WORDS),
     "cleanup_at": time_of_day_rule(),
 }

@@ -12,18 +12,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
 
 from miniclaw.clock import Now, utc_now
 from miniclaw.errors import NotConfirmedError, SessionExistsError, SessionNotFoundError
 from miniclaw.loggers import get_logger
 from miniclaw.session.entries import StoredSession
-from miniclaw.session.format import codec
+from miniclaw.session.format import codec, growth
 from miniclaw.session.live.committer import Committer
 from miniclaw.session.live.gate import Gate
 from miniclaw.session.live.loader import SessionLoader
 from miniclaw.session.live.locks import FileLocks, Lease
-from miniclaw.session.live.memory import Entry, SaveState, SessionMemory
+from miniclaw.session.live.memory import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, Entry, SaveState, SessionMemory
 from miniclaw.session.live.mover import SessionMover
 from miniclaw.session.live.remover import SessionRemover
 from miniclaw.session.live.save_job import SaveReport
@@ -39,16 +38,6 @@ from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.threads import Late
 from miniclaw.session.types import Message, Session, SessionHeader
 
-MAX_LIVE_SESSIONS: Final = 1000
-"""Default bound on the sessions in memory. Dirty sessions are never evicted for it."""
-
-MAX_LIVE_BYTES: Final = 32 * 1024 * 1024
-"""Default bound on their bytes. Dirty sessions are never evicted for it.
-
-The rest of a gateway takes 50 MB, and a session being loaded the size of its file once more: half of a board's 256 MB
-remains free.
-"""
-
 log = get_logger("miniclaw.session.manager")
 
 
@@ -62,12 +51,14 @@ class SessionManager:
         policy: The retention policy; None: 30 days.
         max_live_sessions: Bound on the sessions in memory, at least 1; dirty ones and those in use may exceed it.
         max_live_bytes: Approximate bound on their bytes, at least 1; the session used last alone may exceed it as well.
+        max_session_bytes: Bound on the growth of each session, from 1 to `growth.MOST_GROWTH_BYTES`.
         on_overfull: Called when memory exceeds a bound, so that a save makes room.
 
     Attributes:
         store: As the argument.
         clock: Likewise.
         policy: The policy in force; replaced by `SessionRuntime.set_rules`.
+        max_session_bytes: The bound in force; replaced likewise. A larger session is loaded and kept as any other.
         stats: Statistics of saves and removals since the start.
     """
 
@@ -80,12 +71,15 @@ class SessionManager:
         policy: RetentionPolicy | None = None,
         max_live_sessions: int = MAX_LIVE_SESSIONS,
         max_live_bytes: int = MAX_LIVE_BYTES,
+        max_session_bytes: int = growth.GROWTH_BYTES,
         on_overfull: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
         self.clock = clock
         self._ages = ages or (lambda: Ages.by_wall_clock(clock()))
         self.policy = policy or RetentionPolicy()
+        growth.check_bound(max_session_bytes)
+        self.max_session_bytes = max_session_bytes
         self.on_overfull = on_overfull
         self._memory = SessionMemory(max_live_sessions, max_live_bytes)
         self._locks = FileLocks()
@@ -150,14 +144,16 @@ class SessionManager:
 
         Raises:
             InvalidMessageError: The message could not be saved; the session is unchanged.
+            SessionFullError: It is a person's, and would pass `max_session_bytes`; the session is unchanged.
             SessionNotFoundError: The session does not exist; it may have been removed just now.
             StoreError: The session exists but could not be read.
 
         Cancellation: the message is not in the session; with `durable`, it may be.
         """
-        message = codec.check_message(message)
+        message, size = codec.measure_message(message)
         entry = await self._loader.use(session_id)
-        if self._memory.append(entry, message):
+        growth.check_room(entry.session, message, size, self.max_session_bytes)
+        if self._memory.append(entry, message, size):
             self.on_overfull()
         session = self._touch(entry)
         if durable:

@@ -18,12 +18,14 @@ from miniclaw.errors import UnsavedSessionsError
 from miniclaw.loggers import get_logger
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.subdirectory import EarlierFolders
+from miniclaw.session.format.growth import GROWTH_BYTES, check_bound
+from miniclaw.session.live.memory import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS
 from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.maintenance.announcements import OnAnnounced
 from miniclaw.session.maintenance.service import CleanupService
 from miniclaw.session.maintenance.usage import UsageMeter
 from miniclaw.session.maintenance.wakeup import check_interval
-from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, SessionManager
+from miniclaw.session.manager import SessionManager
 from miniclaw.session.operations.operations import SessionOperations
 from miniclaw.session.operations.parts import SessionParts
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
@@ -55,6 +57,7 @@ class RuntimeRules(Struct, frozen=True, kw_only=True):
         removes: If false, the daily cleanup only announces sessions.
         notice: If true, the daily cleanup deletes only sessions announced by an earlier run.
         persistence_interval_seconds: Time between two saves, positive, at most a hundred years, else a `ValueError`.
+        max_session_bytes: Bound on the growth of each session, from 1 to `growth.MOST_GROWTH_BYTES`, likewise.
     """
 
     policy: RetentionPolicy = field(default_factory=RetentionPolicy)
@@ -62,9 +65,11 @@ class RuntimeRules(Struct, frozen=True, kw_only=True):
     removes: bool = True
     notice: bool = True
     persistence_interval_seconds: float = PERSISTENCE_INTERVAL_SECS
+    max_session_bytes: int = GROWTH_BYTES
 
     def __post_init__(self) -> None:
         check_interval(self.persistence_interval_seconds)
+        check_bound(self.max_session_bytes)
 
 
 class SessionRuntime(SessionParts):
@@ -93,6 +98,7 @@ class SessionRuntime(SessionParts):
         super().__init__(
             store, time, policy=rules.policy, by="service", schedule=rules.schedule,
             max_live_sessions=max_live_sessions, max_live_bytes=max_live_bytes,
+            max_session_bytes=rules.max_session_bytes,
         )  # fmt: skip
         self.rules = rules
         self.persistence = Persistence(self.manager, interval_seconds=rules.persistence_interval_seconds, time=time)
@@ -121,6 +127,7 @@ class SessionRuntime(SessionParts):
         """
         self.rules = rules
         self.manager.policy = rules.policy
+        self.manager.max_session_bytes = rules.max_session_bytes
         self.time.keep(longest_kept(rules.policy))
         self._pace_saves()
         self.cleanup_service.change_rules(rules.schedule, removes=rules.removes, notice=rules.notice)
@@ -164,6 +171,7 @@ async def open_runtime(
     cleanup_waits: bool = False,
     max_live_sessions: int = MAX_LIVE_SESSIONS,
     max_live_bytes: int = MAX_LIVE_BYTES,
+    max_session_bytes: int = GROWTH_BYTES,
     clock: Clock | Now | None = None,
     earlier: EarlierFolders | None = None,
     fs: OsCalls | None = None,
@@ -179,8 +187,8 @@ async def open_runtime(
         sessions_dir: The sessions directory; a missing one is created with mode 0700. Its last component may not be a
             link.
         policy: The retention policy; None: 30 days.
-        rules: All rules in one, in place of `policy`, the intervals, `cleanup_at`, `removes` and `notice`, which are
-            left out then.
+        rules: All rules in one, in place of `policy`, the intervals, `cleanup_at`, `removes`, `notice` and
+            `max_session_bytes`, which are left out then.
         state_dir: Deprecated: the state folder of an earlier version. Its content is moved into `sessions_dir`.
         trash_dir: Deprecated: the trash folder of an earlier version. The entries that were removed here according to
             the history are moved into `sessions_dir`, by the rules of `miniclaw.session.records.migration`.
@@ -197,6 +205,8 @@ async def open_runtime(
         max_live_sessions: Bound on the sessions in memory, at least 1; unsaved ones may exceed it.
         max_live_bytes: Approximate bound on the bytes of memory that they take, at least 1; the session used last may
             take more.
+        max_session_bytes: Bound on the size to which people's messages let a session's file grow
+            (`miniclaw.session.format.growth`), from 1 to 192 MiB. A larger session from before is loaded and kept.
         clock: The clocks of the machine (`miniclaw.clock.Clock`); None: the real ones. A plain function serves as the
             wall clock, and trio's clock measures the time that passes. All waits are on trio's clock in any case.
         earlier: The folders of an earlier version that belong to this sessions directory alone, in place of `state_dir`
@@ -204,7 +214,7 @@ async def open_runtime(
         fs: The system calls, for tests.
 
     Raises:
-        ValueError: An interval or `cleanup_at` is invalid, or given beside `rules`; nothing is opened.
+        ValueError: An interval, `cleanup_at` or a bound is invalid, or given beside `rules`; nothing is opened.
         SessionsDirectoryError: The directory cannot be used.
         WorkspaceHeldError: Another process owns the directory. The caller waits up to 25 s for an owner that is
             stopping, before this is raised.
@@ -233,11 +243,14 @@ async def open_runtime(
             removes=removes,
             notice=notice,
             persistence_interval_seconds=persistence_interval_seconds,
+            max_session_bytes=max_session_bytes,
         )
-    elif (policy, cleanup_at, removes, notice) != (None, None, True, True) or (
+    elif (policy, cleanup_at, removes, notice, max_session_bytes) != (None, None, True, True, GROWTH_BYTES) or (
         (persistence_interval_seconds, cleanup_interval_seconds) != (PERSISTENCE_INTERVAL_SECS, CLEANUP_INTERVAL_SECS)
     ):
-        raise ValueError("open_runtime: beside `rules`, give no policy, interval, cleanup_at, removes or notice")
+        raise ValueError(
+            "open_runtime: beside `rules`, give no policy, interval, cleanup_at, removes, notice or max_session_bytes"
+        )
     async with open_store(sessions_dir, earlier=earlier, fs=fs) as store:
         keeper = await open_time(store, clock, rules.policy)
         await keeper.tick()

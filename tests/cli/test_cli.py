@@ -197,7 +197,7 @@ def test_config_show_json_holds_every_key_that_has_a_default(program: Program) -
     assert result.json["config"]["session"] == {
         "ttl": "30d", "max_sessions": "never", "max_disk_bytes": "never", "min_free_disk": "never",
         "max_removed_fraction": "never", "trash_for": "7d", "quarantine_for": "90d",
-        "persistence_interval": "30s", "cleanup_interval": "1d", "notice": "on", "mode": "enforce",
+        "persistence_interval": "30s", "max_session_bytes": "64MiB", "cleanup_interval": "1d", "notice": "on", "mode": "enforce",
     }  # fmt: skip
     assert result.json["config"]["log"] == {"level": "info", "format": "auto"}
 

@@ -177,8 +177,8 @@ _JUDGEMENT: Final = (
                 "        self._memory.used(entry)\n",
             ),
             Change(
-                MANAGER, "        if self._memory.append(entry, message):\n",
-                "        entry.revision += 1\n        if self._memory.append(entry, message):\n",
+                MANAGER, "        if self._memory.append(entry, message, size):\n",
+                "        entry.revision += 1\n        if self._memory.append(entry, message, size):\n",
             ),
         ),
         ("session/test_manager.py",),

@@ -43,6 +43,7 @@ from miniclaw.session.files.stranded import find_stranded, folder_opened
 from miniclaw.session.format import codec
 from miniclaw.session.format.content import content_of, too_large
 from miniclaw.session.format.footprint import session_bytes
+from miniclaw.session.format.growth import set_file_bytes
 from miniclaw.session.types import Session, SessionHeader
 
 log = get_logger("miniclaw.session.store")
@@ -258,6 +259,7 @@ class SessionDirectory(OwnableDirectory):
         except ValueError as error:
             raise CorruptSessionError(path, str(error)) from error
         remember(session, make_on_disk(status, session, inodes_last=self.inodes_last))
+        set_file_bytes(session, len(data))
         return session, data
 
     def _read_session_file(self, name: str) -> tuple[bytes, os.stat_result]:

@@ -258,7 +258,12 @@ def encode_message(message: Message) -> bytes:
 
 
 def check_message(message: Message) -> Message:
-    """Return the message in UTC, ready to be added to a session.
+    """Return the message in UTC, ready to be added to a session; raises as `measure_message`."""
+    return measure_message(message)[0]
+
+
+def measure_message(message: Message) -> tuple[Message, int]:
+    """Return the message in UTC, ready to be added to a session, and by how many bytes the session's file grows.
 
     Raises:
         InvalidMessageError: The message could not be saved and loaded again.
@@ -276,11 +281,12 @@ def check_message(message: Message) -> Message:
         with _decoding():
             text = _encode(message)
             decoded = _decode_message(text)
-        if not text.isascii() and getattr(message, SOURCE, None) is None:
+        source: Raw | None = getattr(message, SOURCE, None)
+        if not text.isascii() and source is None:
             message = decoded  # its strings were never encoded; see `apart`
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidMessageError(str(error)) from error
-    return message
+    return message, len(text if source is None else memoryview(source)) + 1  # and a comma
 
 
 def snapshot_session(session: Session, session_id: str) -> Session:

@@ -19,6 +19,9 @@ from miniclaw.session.types import Message, Session
 SOURCE: Final = "_source"
 """Key in ``__dict__`` for the parts of a file beside the fields; msgspec does not write it, as it is no field."""
 
+FILE_BYTES: Final = "_file_bytes"
+"""Likewise, for the size of the session's file (`miniclaw.session.format.growth`)."""
+
 _BYTES: Final = "_bytes"  # likewise, for the count of a session
 
 _SESSION_BYTES: Final = 1110  # the object, two times, list and dict, and the known state of its file
@@ -79,13 +82,21 @@ def forget_first(session: Session, count: int) -> None:
     del session.messages[:count]
     session.created_at = session.messages[0].timestamp if session.messages else session.last_accessed
     session.pinned = False
-    for key in (SOURCE, _BYTES):
+    for key in (SOURCE, _BYTES, FILE_BYTES):
         vars(session).pop(key, None)
 
 
-def append_message(session: Session, message: Message) -> int:
-    """Append a message to a session, and return by how many bytes the session grows."""
+def append_message(session: Session, message: Message, size: int) -> int:
+    """Append a message to a session, and return by how many bytes the session grows in memory.
+
+    Args:
+        session: The session.
+        message: The message.
+        size: The bytes by which the session's file grows.
+    """
     more = message_bytes(message)
+    if FILE_BYTES in vars(session):
+        vars(session)[FILE_BYTES] += size
     vars(session)[_BYTES] = session_bytes(session) + more
     session.messages.append(message)
     return more

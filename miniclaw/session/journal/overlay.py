@@ -134,7 +134,8 @@ def continued(session: Session | None, records: Sequence[Record]) -> Continuatio
             unfit = rest[at:]
             return Continuation(session, is_changed, unfit if any(each.op == "add" for each in unfit) else ())
         if record.op == "add" and record.n == len(session.messages):
-            append_message(session, codec.read_message(record.m, session.last_accessed))
+            size = len(memoryview(record.m)) + 1  # and a comma
+            append_message(session, codec.read_message(record.m, session.last_accessed), size)
             is_changed = True
         used = max(session.last_accessed, record.la or session.last_accessed)
         is_changed |= (session.last_accessed, session.pinned) != (used, record.pinned)

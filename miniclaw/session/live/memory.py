@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 from miniclaw.session.files.on_disk import on_disk_of, remember
 from miniclaw.session.format.footprint import append_message, session_bytes
+from miniclaw.session.format.growth import file_bytes, set_file_bytes
 from miniclaw.session.journal.journal import Journal
 from miniclaw.session.types import Message, Session
 
@@ -20,6 +21,16 @@ CHECKPOINT_BYTES_PER_SECOND: Final = 4096
 
 MAX_CHECKPOINT_SECONDS: Final = 1800
 """Longest time between two such writes."""
+
+MAX_LIVE_SESSIONS: Final = 1000
+"""Default bound on the sessions in memory. Dirty sessions are never evicted for it."""
+
+MAX_LIVE_BYTES: Final = 32 * 1024 * 1024
+"""Default bound on their bytes. Dirty sessions are never evicted for it.
+
+The rest of a gateway takes 50 MB, and a session being loaded the size of its file once more: half of a board's 256 MB
+remains free.
+"""
 
 SaveState: TypeAlias = Literal["unsaved", "saved", "removed"]
 """The state of one revision of a session.
@@ -165,9 +176,15 @@ class SessionMemory:
         ran_over = self._enter(entry)
         return ran_over or len(self._live) > self._bound
 
-    def append(self, entry: Entry, message: Message) -> bool:
-        """Append a message to a live session; return whether the bytes crossed their bound by it."""
-        return self._grow(append_message(entry.session, message))
+    def append(self, entry: Entry, message: Message, size: int) -> bool:
+        """Append a message to a live session; return whether the bytes in memory crossed their bound by it.
+
+        Args:
+            entry: The session.
+            message: The message.
+            size: The bytes by which the session's file grows.
+        """
+        return self._grow(append_message(entry.session, message, size))
 
     def _enter(self, entry: Entry) -> bool:
         self._leave(entry.session_id)
@@ -194,8 +211,9 @@ class SessionMemory:
             after: The content of the file, with its known state; not to be used any more.
         """
         session = entry.session
+        set_file_bytes(after, file_bytes(after) + file_bytes(session) - file_bytes(before))
         for message in session.messages[len(before.messages) :]:
-            append_message(after, message)
+            append_message(after, message, 0)
         for name in ("last_accessed", "pinned"):
             if getattr(session, name) == getattr(before, name):
                 setattr(session, name, getattr(after, name))

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.files.ledger import LedgerFile
+from miniclaw.session.format.growth import GROWTH_BYTES
+from miniclaw.session.live.memory import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS
 from miniclaw.session.live.store import FileSessionStore
-from miniclaw.session.manager import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, SessionManager
+from miniclaw.session.manager import SessionManager
 from miniclaw.session.records.history import Actor
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.schedule import Schedule
@@ -35,6 +37,7 @@ class SessionParts:
         schedule: Schedule | None = None,
         max_live_sessions: int = MAX_LIVE_SESSIONS,
         max_live_bytes: int = MAX_LIVE_BYTES,
+        max_session_bytes: int = GROWTH_BYTES,
     ) -> None:
         """Put the parts together; `SessionManager` and `Cleanup` have the meanings of the arguments."""
         store.keep_ledger(LedgerFile(store.state.folder))
@@ -47,6 +50,7 @@ class SessionParts:
             policy=policy,
             max_live_sessions=max_live_sessions,
             max_live_bytes=max_live_bytes,
+            max_session_bytes=max_session_bytes,
         )
         self.cleanup = Cleanup(
             store.directory.path, time=time, schedule=schedule, manager=self.manager, history=self.history, by=by

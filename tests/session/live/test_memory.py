@@ -103,7 +103,7 @@ def test_bytes_follow_what_is_live() -> None:
     """What is added, grows, leaves, comes back and is forgotten is counted each time, so that nothing adds up."""
     memory = SessionMemory(1, PLENTY)
     held = add(memory, "held", saved=True, chars=1_000)
-    memory.append(held, Message("user", "y" * 5_000, NOW))
+    memory.append(held, Message("user", "y" * 5_000, NOW), 5_000)
     assert memory.bytes == live_bytes(memory) > 6_000
     add(memory, "other", saved=True, chars=100)
     memory.evict()
@@ -134,5 +134,5 @@ def test_append_tells_once_that_the_bytes_have_run_over() -> None:
     """Messages alone can make a memory too full, and it is said once, when they do."""
     memory = SessionMemory(100, 100_000)
     entry = add(memory, "1", saved=False)
-    told = [memory.append(entry, Message("user", "x" * 30_000, NOW)) for _ in range(5)]
+    told = [memory.append(entry, Message("user", "x" * 30_000, NOW), 30_000) for _ in range(5)]
     assert told == [False, False, False, True, False]

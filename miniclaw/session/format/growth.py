@@ -1,0 +1,73 @@
+"""The bound on a session's growth, and the size of its file, by which it is judged.
+
+The size is counted once, and each message adds its own encoded size, so no session is encoded for it. A loaded session
+has the size of its file; a session that was begun here is encoded while it is short. The count differs from the next
+file by the header, some bytes, and after another program's file also by what a save leaves out (indentation, UTF-16),
+until the session is loaded again.
+
+Only a person's message is refused at the bound. An answer belongs to a message that was accepted, and is added beyond
+it; a session therefore exceeds the bound by one answer at most. Every message is refused that would make the file too
+large to be loaded.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from miniclaw.errors import SessionFullError
+from miniclaw.session.format.footprint import FILE_BYTES
+from miniclaw.session.types import Message, Session
+
+GROWTH_BYTES: Final = 64 * 1024 * 1024
+"""Default bound, in bytes, inclusive."""
+
+MOST_GROWTH_BYTES: Final = 192 * 1024 * 1024
+"""Largest bound, in bytes, inclusive: the longest answer fits between it and `codec.MAX_SESSION_BYTES`."""
+
+_HEADER_BYTES: Final = 1024  # by which the header may grow: a pin, or a time with microseconds
+
+
+def check_bound(bound: int) -> None:
+    """Refuse a bound that is none.
+
+    Raises:
+        ValueError: It is no whole number from 1 to `MOST_GROWTH_BYTES`.
+    """
+    # A bool is an int, but no count.
+    if not isinstance(bound, int) or isinstance(bound, bool) or not 1 <= bound <= MOST_GROWTH_BYTES:
+        raise ValueError(f"max_session_bytes is a whole number from 1 to {MOST_GROWTH_BYTES}, not {bound!r}")
+
+
+def file_bytes(session: Session) -> int:
+    """Return the size of a session's file, as counted."""
+    size: int | None = vars(session).get(FILE_BYTES)
+    if size is None:
+        from miniclaw.session.format.codec import encode_in_pieces  # noqa: PLC0415 - start-up time of the configuration
+
+        size = vars(session)[FILE_BYTES] = sum(map(len, encode_in_pieces(session)))
+    return size
+
+
+def set_file_bytes(session: Session, size: int) -> None:
+    """Store the size of a session's file with the session."""
+    vars(session)[FILE_BYTES] = size
+
+
+def check_room(session: Session, message: Message, size: int, bound: int) -> None:
+    """Refuse a message for which a session has no room.
+
+    Args:
+        session: The session.
+        message: The message.
+        size: Its encoded size.
+        bound: The bound in force.
+
+    Raises:
+        SessionFullError: The message would make the session's file larger than the bound, or too large to be loaded.
+    """
+    from miniclaw.session.format.codec import MAX_SESSION_BYTES  # noqa: PLC0415 - as above
+
+    before = file_bytes(session)
+    most = bound if message.role == "user" else MAX_SESSION_BYTES - _HEADER_BYTES
+    if before + size > most:
+        raise SessionFullError(session.session_id, before, most, is_configured=message.role == "user")
