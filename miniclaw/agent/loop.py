@@ -20,12 +20,19 @@ from miniclaw.agent.models import Model
 from miniclaw.agent.reply import Reply
 from miniclaw.agent.stats import TurnStats
 from miniclaw.agent.transcript import STOPPED, Transcript
-from miniclaw.agent.turn import FAILED, NOT_RECORDED, RECORDING_SECONDS, Turn, try_to_record
+from miniclaw.agent.turn import FAILED, NOT_RECORDED, RECORDING_SECONDS, Turn, log_failure, try_to_record
 from miniclaw.channels.base import Channel, InboundMessage, OutboundMessage
 from miniclaw.channels.foreign_calls import OVERDUE_SECONDS, ForeignCalls
 from miniclaw.channels.port import Port
 from miniclaw.clock import Now, utc_now
-from miniclaw.errors import InvalidMessageError, InvalidSessionIdError, MiniclawError, ModelBugError, ModelError
+from miniclaw.errors import (
+    InvalidMessageError,
+    InvalidSessionIdError,
+    MiniclawError,
+    ModelBugError,
+    ModelError,
+    SessionFullError,
+)
 from miniclaw.foreign import text_of
 from miniclaw.loggers import get_logger
 from miniclaw.secret import redact
@@ -37,6 +44,7 @@ SETTLING_SECONDS: Final = 1
 """Time limit for the last saves and their confirmations to the channels when the loop ends."""
 
 _SORRY_NOT_KEPT: Final = "Your message could not be recorded, so it was not answered. Please try again later."
+_SORRY_REFUSED: Final = "Your message was not recorded, so it was not answered: {reason}."
 _SORRY_NO_REPLY: Final = "Your message is recorded, but there is no answer: {reason}"
 _DELETED: Final = "the conversation was deleted before the message was saved"
 _SORRY_CUT: Final = "The answer ends here: {reason}"
@@ -139,10 +147,9 @@ class AgentLoop:
                     log.error("Model did not answer", model=self.model_name, error=reason, detail=_detail(error))
                 failure = (_SORRY_CUT if reply.text else _SORRY_NO_REPLY).format(reason=reason)
             except MiniclawError as error:
-                log.error(NOT_RECORDED, channel=message.channel, error=str(error))
-                failure, is_kept = _SORRY_NOT_KEPT, False
-                if isinstance(error, InvalidMessageError | InvalidSessionIdError):
-                    refusal = error.problem
+                log_failure(NOT_RECORDED, message.channel, error)
+                refusal, is_kept = _refusal(error), False
+                failure = _SORRY_NOT_KEPT if refusal is None else _SORRY_REFUSED.format(reason=refusal)
             except Exception as error:  # noqa: BLE001 - a bug costs the answer to one message, and nothing else
                 log.bug("Turn failed", error, channel=message.channel)
                 is_kept = turn.is_recorded
@@ -185,6 +192,13 @@ class AgentLoop:
 
 def _tell_overdue(call: str) -> None:
     log.warning("Channel or model does not return; its chat waits for it", call=call, seconds=OVERDUE_SECONDS)
+
+
+def _refusal(error: MiniclawError) -> str | None:
+    """Return the reason that a message can never be recorded; None: a later delivery may succeed."""
+    if isinstance(error, InvalidMessageError | InvalidSessionIdError | SessionFullError):
+        return error.problem
+    return None
 
 
 def _detail(error: ModelError) -> str:

@@ -18,7 +18,7 @@ from miniclaw.agent.transcript import STOPPED, Delivery, Transcript
 from miniclaw.channels.base import InboundMessage
 from miniclaw.channels.foreign_calls import ForeignCall
 from miniclaw.clock import Now
-from miniclaw.errors import MiniclawError, ModelBugError, ModelError, SessionNotFoundError
+from miniclaw.errors import MiniclawError, ModelBugError, ModelError, SessionFullError, SessionNotFoundError
 from miniclaw.foreign import Contained, name_of, only, text_of
 from miniclaw.formats import one_line
 from miniclaw.loggers import get_logger
@@ -172,6 +172,15 @@ def _model_error(error: BaseException) -> ModelError:
     return failure or ModelBugError(name_of(error))
 
 
+def log_failure(event: str, channel: str, error: MiniclawError) -> None:
+    """Log, by the sentence `event`, that a message could not be recorded; a full session is no fault of the program."""
+    if isinstance(error, SessionFullError):
+        log.warning("Session is full; a message was refused",
+                    session_id=error.session_id, bytes=error.size, bound=error.bound)  # fmt: skip
+    else:
+        log.error(event, channel=channel, error=str(error))
+
+
 async def try_to_record(record: Callable[[], Awaitable[None]], channel: str, event: str) -> bool:
     """Record at the end of a turn, and return whether it succeeded.
 
@@ -181,7 +190,7 @@ async def try_to_record(record: Callable[[], Awaitable[None]], channel: str, eve
     try:
         await record()
     except MiniclawError as error:
-        log.error(event, channel=channel, error=str(error))
+        log_failure(event, channel, error)
     except Exception as error:  # noqa: BLE001 - a bug costs one message, and not the others
         log.bug(event, error, channel=channel)
     else:

@@ -187,9 +187,7 @@ class RemoteChat:
                 self._settle(frame.id)
                 await self._finish(awaited, f"The message was not sent: {frame.detail}", failed=True)
             case "error":
-                if frame.id:
-                    self._settle(frame.id)  # it is refused for good
-                log.warning("The gateway reports", detail=frame.detail)
+                self._report(frame)
 
     async def _begin(self, hello: _Frame) -> None:
         if self._history:
@@ -229,6 +227,13 @@ class RemoteChat:
             await self._console.begin_anew()
         message = awaited.message
         await self._console.send(OutboundMessage(message.channel, message.chat_id, text, message, failed))
+
+    def _report(self, error: _Frame) -> None:
+        """Report an error frame, unless its message has an answer with the reason."""
+        if error.id not in self._lost:
+            log.warning("The gateway reports", detail=error.detail)
+        if error.id:
+            self._settle(error.id)  # it is refused for good
 
     def _settle(self, inbound_id: str) -> None:
         self._unsaved.pop(inbound_id, None)

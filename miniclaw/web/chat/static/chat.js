@@ -75,7 +75,8 @@ const HANDLERS = {
   error(frame) {
     if (frame.id) {
       outbox.remove(frame.id);
-      keepingPlace(() => log.state(frame.id, "refused", frame.detail));
+      // An answer has given the reason already.
+      keepingPlace(() => log.state(frame.id, "refused", log.hasAnswer(frame.id) ? "" : frame.detail));
     } else {
       showTrouble(frame.detail);
     }

@@ -121,6 +121,11 @@ export class Log {
     return this.#people.get(id)?.dataset.state ?? null;
   }
 
+  /** Return whether an answer to a message is shown. */
+  hasAnswer(id) {
+    return this.#answers.has(id);
+  }
+
   /** Show the next piece of an answer. */
   delta(to, text) {
     this.#answer(to).add(text);
