@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from miniclaw import blocking
 from miniclaw.errors import SessionFullError, StoreError
 from miniclaw.session.format import codec, growth
 from miniclaw.session.format.growth import file_bytes
+from miniclaw.session.journal.overlay import continued
+from miniclaw.session.journal.records import Record, add_body, digest
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.runtime import RuntimeRules, open_runtime
@@ -254,6 +257,19 @@ async def test_count_follows_a_file_that_another_program_has_changed(
     await manager.add_message("web_1", said("more", clock))
     assert len(codec.encode_session(session)) < 500
     assert abs(file_bytes(session) - len(codec.encode_session(session))) <= HEADER_BYTES
+
+
+def test_count_of_a_session_with_messages_of_the_journal_has_them() -> None:
+    """After a crash the journal's messages are added to the content of the file, and so are their sizes."""
+    whole = Session("web_1", "web", "1", WHEN, WHEN, [Message("user", "hi", WHEN), Message("user", "hi, é", WHEN)])
+    body, _ = add_body(whole, 1, digest(whole.messages[0]))
+    record = msgspec.json.decode(b'{"i":1,"b":1,' + body, type=Record)
+    data = codec.encode_session(Session("web_1", "web", "1", WHEN, WHEN, whole.messages[:1]))
+    session = codec.decode_session(bytes(data))
+    growth.set_file_bytes(session, len(data))
+    assert continued(session, [record]).session is session
+    assert session.messages == whole.messages
+    assert file_bytes(session) == len(codec.encode_session(whole))
 
 
 async def test_count_of_what_is_left_of_a_deleted_file_is_that_of_the_rest(

@@ -113,6 +113,6 @@ def test_append_message_counts_as_counting_anew() -> None:
     ]
     for message in messages:
         before = session_bytes(session)
-        assert append_message(session, message) == message_bytes(message) == session_bytes(session) - before
+        assert append_message(session, message, 1) == message_bytes(message) == session_bytes(session) - before
     assert session.messages == messages
     assert session_bytes(session) == session_bytes(Session("telegram_1", "telegram", "1", NOW, NOW, messages))
