@@ -142,7 +142,7 @@ async def _commits(path: Path) -> float:
     async with open_store(path) as store:
         session = await SessionManager(store).get_or_create_session("web", "a")
         session.messages.append(new_message())
-        body, _ = add_body(session, 0, "")
+        body, _ = add_body(session.session_id, session, 0, "")
         for _ in range(_TIMES):
             began = perf_counter()
             store.journal.commit(Batch([body], {session.session_id}))

@@ -55,13 +55,13 @@ class Batch(Struct):
         bodies: The records.
         ids: The ids of their sessions.
         needs: Id -> whether a synced file holds what the batch has of that session; asked on the trio thread.
-        last: The number of the last record, once it is written.
+        is_given_up: True once it may not be written any more: its caller has written it again.
     """
 
     bodies: list[Body] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
     needs: dict[str, Callable[[], bool]] = field(default_factory=dict)
-    last: int = 0
+    is_given_up: bool = False
 
 
 class _Segment(Struct):
@@ -155,8 +155,6 @@ class Journal:
                             error=error.strerror)  # fmt: skip
                 self._distrust(writer)
                 with store_errors(self.path, "write"):
-                    if writer.is_given_up:
-                        raise
                     try:
                         self._write(writer, batch, size)
                     except OSError:
@@ -222,8 +220,10 @@ class Journal:
 
     def _write(self, writer: _Writer, batch: Batch, size: int) -> None:
         fs = self._directory.fs
-        if writer.fd < 0 or writer.at + size > SEGMENT_BYTES:
+        _check_time(writer, batch)
+        if writer.fd < 0 or (writer.at and writer.at + size > SEGMENT_BYTES):
             self._rotate(writer)
+            _check_time(writer, batch)
         bodies = batch.bodies if writer.at else [body("open", {"v": FORMAT}), *batch.bodies]
         with self._index:
             segment = self._segments[writer.number]
@@ -240,7 +240,6 @@ class Journal:
         if not fs.fstat(writer.fd).st_nlink:
             raise FileNotFoundError(errno.ENOENT, "somebody has deleted it")
         writer.at = at
-        batch.last = first + len(bodies) - 1
         with self._index:
             for session_id, is_saved in batch.needs.items():
                 segment.needs.setdefault(session_id, []).append(is_saved)
@@ -253,8 +252,6 @@ class Journal:
             return
         writer.number = self._take_number()
         writer.fd = self._make(writer.number)
-        if writer.is_given_up:
-            raise TimeoutError(errno.ETIMEDOUT, "the disk took too long")
 
     def _take_number(self) -> int:
         with self._index:
@@ -320,6 +317,10 @@ class Journal:
                 if session_id in segment.ids:
                     segment.needs.setdefault(session_id, []).append(is_saved)
 
+    def keep(self, number: int) -> None:
+        """Keep a segment, and all later ones, until the next start."""
+        self._segments[number].needs[""] = [lambda: False]
+
     def wanting(self) -> set[str]:
         """Return the ids of the sessions to be saved at once, due or not: those that keep old or suspect segments."""
         with self._index:
@@ -365,6 +366,12 @@ class Journal:
         if self._spare is not None:
             close_quietly(self._directory.fs, self._spare[1])
             self._spare = None
+
+
+def _check_time(writer: _Writer, batch: Batch) -> None:
+    """Raise if the caller has given up and has written its batch again: records must not come behind later ones."""
+    if batch.is_given_up or writer.is_given_up:
+        raise TimeoutError(errno.ETIMEDOUT, "the disk took too long")
 
 
 def _name(number: int) -> str:

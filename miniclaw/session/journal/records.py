@@ -82,31 +82,36 @@ def body(op: Operation, members: Mapping[str, object]) -> Body:
     return b'"op":"' + op.encode() + (b'",' + _encode(members)[1:] if members else b'"}')
 
 
-def add_body(session: Session, n: int, before: str) -> tuple[Body, str]:
+def add_body(session_id: str, session: Session, n: int, before: str) -> tuple[Body, str]:
     """Return the body of an ``add`` of a session's message number `n`, from 0, and the digest of that message.
 
     Args:
+        session_id: Its id, also if a caller has changed that of the object.
         session: The session.
         n: The number of messages before it.
         before: The digest of the message before it; empty: it is the first one.
 
     Raises:
-        ValueError: Only the source of the message can be written.
+        ValueError: The record could not be read again; TypeError, AttributeError: a caller has broken the session.
     """
     text = codec.encode_message(session.messages[n])
-    return body("add", {**_state_of(session, n), "prev": before, "m": Raw(text)}), f"{crc32(text):08x}"
+    members = {**_state_of(session_id, session, n), "prev": before, "m": Raw(text)}
+    return _checked(body("add", members)), f"{crc32(text):08x}"
 
 
-def use_body(session: Session) -> Body:
-    """Return the body of a ``use`` of a session."""
-    return body("use", _state_of(session, len(session.messages)))
+def use_body(session_id: str, session: Session) -> Body:
+    """Return the body of a ``use`` of a session; arguments and errors as for `add_body`."""
+    return _checked(body("use", _state_of(session_id, session, len(session.messages))))
 
 
-def _state_of(session: Session, n: int) -> dict[str, object]:
-    state: dict[str, object] = {
-        "s": session.session_id, "n": n, "life": session.created_at, "la": session.last_accessed
-    }  # fmt: skip
+def _state_of(session_id: str, session: Session, n: int) -> dict[str, object]:
+    state: dict[str, object] = {"s": session_id, "n": n, "life": session.created_at, "la": session.last_accessed}
     return {**state, "pinned": True} if session.pinned else state
+
+
+def _checked(made: Body) -> Body:
+    _decode(b'{"i":0,"b":0,' + made)
+    return made
 
 
 def digest(message: Message) -> str:

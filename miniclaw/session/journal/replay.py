@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from msgspec import Struct, field
@@ -116,7 +117,7 @@ def _save(directory: SessionDirectory, sessions: Sequence[Session]) -> list[Sess
     if not sessions:
         return []
     with ThreadPoolExecutor(SAVE_THREADS) as pool:
-        errors = list(pool.map(lambda session: _attempt(lambda: directory.write(session)), sessions))
+        errors = list(pool.map(lambda session: _attempt(partial(directory.write, session)), sessions))
     failed = [session for session, error in zip(sessions, errors, strict=True) if error is not None]
     errors.append(_attempt(directory.sync))
     for error in errors:
@@ -136,12 +137,11 @@ def _attempt(work: Callable[[], object]) -> StoreError | None:
 
 def _clear(directory: SessionDirectory, journal: Journal, segments: Sequence[Segment]) -> None:
     """Delete the segments; damaged ones go to quarantine. What remains is tried again by the first cleanup of them."""
-    try:
-        for segment in segments:
-            if segment.problem:
-                _quarantine(directory, segment)
-        journal.delete(journal.spent())
-    except StoreError as error:
+    for segment in segments:
+        if segment.problem and (error := _attempt(partial(_quarantine, directory, segment))) is not None:
+            journal.keep(segment.number)
+            log.error("Damaged journal segment stays; the next start tries again", error=str(error))
+    if (error := _attempt(lambda: journal.delete(journal.spent()))) is not None:
         log.warning("Journal segments could not be deleted; it is tried again", error=str(error))
 
 

@@ -178,11 +178,11 @@ class Committer:
             if last is None:
                 last = digest(session.messages[recorded.messages - 1]) if recorded.messages else ""
             for n in range(recorded.messages, count):
-                found, last = add_body(session, n, last)
+                found, last = add_body(session_id, session, n, last)
                 bodies.append(found)
                 if sum(map(len, bodies)) > MAX_NEWS_BYTES:
                     return None
-            bodies = bodies or [use_body(session)]
+            bodies = bodies or [use_body(session_id, session)]
         except (ValueError, TypeError, AttributeError):  # what its save reports
             return None
         recorded.pinned = bool(session.pinned)  # also if the commit fails: its record may be on the disk
@@ -217,6 +217,7 @@ class Committer:
             if not waiting.cancelled_caught:
                 return True
             journal.give_up_writer()
+            copy.is_given_up = True
             log.error("Journal does not answer; messages are not confirmed", path=str(journal.path),
                       seconds=WAIT_SECONDS)  # fmt: skip
         return False
