@@ -20,7 +20,10 @@ from miniclaw.session.retention.policy import RetentionPolicy
 
 PATH = Path("/etc/miniclaw/config.toml")
 DURATIONS = {"min_idle": ("1h", "36500d"), "trash_for": ("1h", "36500d"), "quarantine_for": ("1d", "36500d")}
-SIZES = {"max_disk_bytes": ("1MiB", "1000TB"), "low_water": ("1MiB", "1000TB"), "min_free_disk": ("1MiB", "1000TB")}
+SIZES = {
+    "max_disk_bytes": ("1MiB", "1000TB"), "low_water": ("1MiB", "1000TB"), "min_free_disk": ("1MiB", "1000TB"),
+    "max_session_bytes": ("1MiB", "192MiB"),
+}  # fmt: skip
 MAY_BE_NEVER = {
     "max_sessions",
     "max_disk_bytes",
@@ -40,6 +43,7 @@ WRONG: dict[str, list[Any]] = {
     "max_disk_bytes": ["1048575B", "1001TB", "1MB", "1024KB", "500", "1.5GB", "5 gb", "Never"],
     "low_water": ["1048575B", "1001TB", "never"],
     "min_free_disk": ["1048575B", "1001TB", "10%"],
+    "max_session_bytes": ["1048575B", "193MiB", "never", "off", "64", "64 mb"],
     "max_sessions": [1_000_000_001, "100", "1k", "never "],
     "max_removed_fraction": [1.0, 0.0, -0.1, 1.1, "0.5", "50%", -0.0],
     "cleanup_at": ["24:00", "4:00", "04:60", "04:00:00", "0400", "never", "04:00Z", "\u0660\u0664:00", time(4)],

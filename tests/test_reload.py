@@ -217,6 +217,7 @@ async def test_run_gateway_reloads_at_sighup_and_tells_its_program(tmp_path: Pat
         mode="announce",
         notice="off",
         persistence_interval=timedelta(seconds=5),
+        max_session_bytes=2**20,
         cleanup_interval=None,
     )
     config = Config(session=session)
@@ -225,11 +226,13 @@ async def test_run_gateway_reloads_at_sighup_and_tells_its_program(tmp_path: Pat
         rules = running.runtime.rules
         assert rules.policy == session.retention_policy()
         assert (rules.removes, rules.notice, rules.persistence_interval_seconds) == (False, False, 5)
+        assert running.runtime.manager.max_session_bytes == rules.max_session_bytes == 2**20
         assert rules.schedule.interval is None
         assert running.runtime.cleanup_service.next_run_at is None
     assert told == [config]
     assert set(logs.one(RELOADED)["keys"]) == {
         "session.ttl", "session.mode", "session.notice", "session.persistence_interval", "session.cleanup_interval",
+        "session.max_session_bytes",
     }  # fmt: skip
 
 
