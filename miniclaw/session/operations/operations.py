@@ -272,8 +272,7 @@ class SessionOperations(Acts):
         """
         changed = await self._manager.set_pinned(session_id, pinned)
         # Also without a change: since a failed save, the pin may be in memory only.
-        unsaved = session_id in self._manager.dirty_sessions()
-        if unsaved and session_id in (await self._manager.save_all_sessions()).failed:
+        if (await self._manager.save_sessions([session_id])).failed:
             raise SessionFileError(self._store.path_of(session_id), "it could not be saved; the log says why")
         return changed
 
