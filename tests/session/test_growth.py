@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 from msgspec.structs import replace
 
 from miniclaw import blocking
@@ -18,7 +18,7 @@ from miniclaw.errors import SessionFullError, StoreError
 from miniclaw.session.format import codec, growth
 from miniclaw.session.format.growth import file_bytes
 from miniclaw.session.journal.overlay import continued
-from miniclaw.session.journal.records import Record, add_body, digest
+from miniclaw.session.journal.records import Record, digest
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.runtime import RuntimeRules, open_runtime
@@ -262,8 +262,8 @@ async def test_count_follows_a_file_that_another_program_has_changed(
 def test_count_of_a_session_with_messages_of_the_journal_has_them() -> None:
     """After a crash the journal's messages are added to the content of the file, and so are their sizes."""
     whole = Session("web_1", "web", "1", WHEN, WHEN, [Message("user", "hi", WHEN), Message("user", "hi, é", WHEN)])
-    body, _ = add_body(whole, 1, digest(whole.messages[0]))
-    record = msgspec.json.decode(b'{"i":1,"b":1,' + body, type=Record)
+    text = Raw(codec.encode_message(whole.messages[1]))
+    record = Record(1, 1, "add", "web_1", 1, digest(whole.messages[0]), text, life=WHEN, la=WHEN)
     data = codec.encode_session(Session("web_1", "web", "1", WHEN, WHEN, whole.messages[:1]))
     session = codec.decode_session(bytes(data))
     growth.set_file_bytes(session, len(data))
