@@ -6,12 +6,15 @@ hypercorn's own server is not used: it accepts without limit, and a client that 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 import h11
 import trio
 import wsproto.utilities
 from hypercorn.config import Config
+from hypercorn.events import Closed, RawData
+from hypercorn.events import Event as WireEvent
 from hypercorn.logging import Logger
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.trio.task_group import TaskGroup
@@ -28,6 +31,7 @@ from miniclaw.web.server.protocol import ConnectionContext, Protocol
 from miniclaw.web.server.streams import BoundedStream
 
 _CLOSE_SECONDS: Final = 1.0
+_MOST_READ_BYTES: Final = 64 * 1024
 
 # Errors that a client can cause, by sending nonsense or by disconnecting.
 _CLIENTS_FAULTS: Final = (
@@ -95,9 +99,11 @@ class _Application:
         """Serve one request, or one websocket."""
 
         async def sending(message: Message) -> None:
-            # For a client that has disconnected, hypercorn takes messages without a checkpoint: a handler that only
-            # sends would let no other task run.
-            await trio.lowlevel.checkpoint()
+            # For a client that has disconnected, hypercorn takes messages without a checkpoint, and so does
+            # `send_now` for a quick one: a handler that only sends would let no other task run. That of a websocket
+            # waits for events.
+            if scope["type"] != "websocket" or self._stream.closed.is_set():
+                await trio.lowlevel.checkpoint()
             await send(message)
 
         try:
@@ -118,6 +124,23 @@ async def _discard(receive: Receive) -> None:
         await receive()
 
 
+class _Tasks(TaskGroup):
+    """The tasks of one connection. Input reaches the application without a checkpoint, while its queue has room."""
+
+    async def spawn_app(self, app: Any, config: Config, scope: Any, send: Any) -> Callable[[Any], Awaitable[None]]:
+        """Start the application, and return a function that passes input to it."""
+        to_app, from_client = trio.open_memory_channel[Any](config.max_app_queue_size)
+        self.spawn(app.__call__, scope, from_client.receive, send)  # a method: it has a name
+
+        async def put(event: Any) -> None:
+            try:
+                to_app.send_nowait(event)
+            except trio.WouldBlock:
+                await to_app.send(event)
+
+        return put
+
+
 class _Connection(TCPServer):
     """One connection."""
 
@@ -130,7 +153,7 @@ class _Connection(TCPServer):
             connection = self.stream.socket
             client = parse_socket_addr(connection.family, connection.getpeername())
             server = parse_socket_addr(connection.family, connection.getsockname())
-            async with TaskGroup() as group:
+            async with _Tasks() as group:
                 self._task_group = group
                 parts = (self.app, self.config, self.context, group, ConnectionState({}), False, client, server)
                 self.protocol = cast("ProtocolWrapper", Protocol(*parts, self.protocol_send))
@@ -141,6 +164,27 @@ class _Connection(TCPServer):
         finally:
             with trio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await self._close()
+
+    async def protocol_send(self, event: WireEvent) -> None:
+        """Send; data that the system takes at once costs neither a checkpoint nor a cancel scope."""
+        if isinstance(event, RawData) and not self.send_lock.locked():
+            rest = self.stream.send_now(event.data)
+            if rest:  # shielded: after a part of a frame, nothing but its rest may be sent
+                with trio.CancelScope(shield=True):
+                    await super().protocol_send(RawData(rest))
+        else:
+            await super().protocol_send(event)
+
+    async def _read_data(self) -> None:
+        """Process the client's input to its end, as hypercorn does, without a cancel scope for each piece."""
+        data = b"?"
+        while data:
+            try:
+                data = await self.stream.receive_some(_MOST_READ_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                break
+            await self.protocol.handle(RawData(data))
+        await self.protocol.handle(Closed())
 
 
 class Serving:

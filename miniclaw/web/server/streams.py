@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from contextlib import suppress
 
 import trio
@@ -38,6 +39,18 @@ class BoundedStream(trio.abc.HalfCloseableStream):
         self._reads = False  # true while a task waits for data
         self._discards = False  # true once `_hear_out` reads, which no other task may then
         self._ended = trio.Event()  # set when the client sends nothing more
+
+    def send_now(self, data: bytes) -> bytes:
+        """Send the part of some data that the system takes at once, and return the rest, for `send_all`.
+
+        No other task may be in `send_all`. An error is not raised: `send_all` finds it again.
+        """
+        if self.closed.is_set():
+            return data
+        try:
+            return data[os.write(self.socket.fileno(), data) :]
+        except OSError:  # BlockingIOError too
+            return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send data in pieces; raise `trio.BrokenResourceError` if the client is gone or takes no piece in time."""
