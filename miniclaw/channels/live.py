@@ -15,7 +15,17 @@ import trio
 from msgspec import Struct
 
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundDelta, OutboundMessage
-from miniclaw.channels.subscription import Delta, Event, PersonSaid, Refused, Replied, Saved, Subscription
+from miniclaw.channels.subscription import (
+    GATHER_SECONDS,
+    NOTICE_SECONDS,
+    Delta,
+    Event,
+    PersonSaid,
+    Refused,
+    Replied,
+    Saved,
+    Subscription,
+)
 from miniclaw.errors import ChannelNotRunningError
 from miniclaw.loggers import get_logger
 from miniclaw.session.names import is_channel
@@ -125,35 +135,45 @@ class LiveChannel:
         Raises:
             ChannelNotRunningError: The channel does not run yet, or no longer; the message was not taken.
 
-        Cancellation: the message was not taken.
+        Cancellation: the message was not taken. There is no checkpoint if there is room.
         """
-        await trio.lowlevel.checkpoint()
         while (earlier := self._look(chat_id).posted.get(inbound_id)) is not None:
             if earlier.taken:
                 # A client that posts again has missed the notice.
                 if event := self._look(chat_id).told.get(inbound_id):
                     self._tell(chat_id, event)
+                await trio.lowlevel.checkpoint()
                 return
             await earlier.settled.wait()
         if self._inbound is None:
+            await trio.lowlevel.checkpoint()
             raise ChannelNotRunningError(self.name, self._phase)
         message = InboundMessage(self.name, chat_id, text, inbound_id=inbound_id)
         posted = self._chat(chat_id).posted[inbound_id] = _Posted(message)
+        try:
+            try:
+                self._inbound.send_nowait(message)
+            except trio.WouldBlock:
+                await self._wait_for_room(self._inbound, message)
+            self._take(message)
+        except trio.ClosedResourceError:
+            raise ChannelNotRunningError(self.name, "stopping") from None
+        finally:
+            if not posted.taken:
+                self._end(message)
+            posted.settled.set()
+
+    async def _wait_for_room(self, inbound: InboundSender, message: InboundMessage) -> None:
+        """Hand over a message once there is room; raises `trio.ClosedResourceError` if the channel stops first."""
         scope = trio.CancelScope()
         self._sending.add(scope)
         try:
             with scope:
-                await self._inbound.send(message)
-                self._take(message)
-        except trio.ClosedResourceError:
-            raise ChannelNotRunningError(self.name, "stopping") from None
+                await inbound.send(message)
         finally:
             self._sending.discard(scope)
-            if not posted.taken:
-                self._end(message)
-            posted.settled.set()
         if scope.cancelled_caught:
-            raise ChannelNotRunningError(self.name, "stopping")
+            raise trio.ClosedResourceError
 
     # For the agent --------------------------------------------------------------------------------------------
 
@@ -171,18 +191,16 @@ class LiveChannel:
                 scope.cancel()
 
     async def send_delta(self, delta: OutboundDelta) -> None:
-        """Queue the next piece for all clients, without waiting for any (`StreamingChannel.send_delta`)."""
-        await trio.lowlevel.checkpoint()
+        """Queue the next piece for all clients, without a checkpoint (`StreamingChannel.send_delta`)."""
         self._take(delta.reply_to)
         chat = self._chat(delta.chat_id)
         if chat.answering != delta.reply_to:
             chat.answering, chat.pieces = delta.reply_to, []
         chat.pieces.append(delta.text)
-        self._tell(delta.chat_id, Delta(delta.text, delta.reply_to.inbound_id))
+        self._tell(delta.chat_id, Delta(delta.text, delta.reply_to.inbound_id), within=GATHER_SECONDS)
 
     async def send(self, message: OutboundMessage) -> None:
-        """Queue an answer for all clients (`Channel.send`); without a client, it is in the session alone."""
-        await trio.lowlevel.checkpoint()
+        """Queue an answer for all clients, without a checkpoint; without a client, it is in the session alone."""
         to = message.reply_to
         if to is not None:
             self._take(to)
@@ -209,7 +227,10 @@ class LiveChannel:
     # ----------------------------------------------------------------------------------------------------------
 
     def _chat(self, chat_id: str) -> _Chat:
-        return self._chats.setdefault(chat_id, _Chat())
+        chat = self._chats.get(chat_id)
+        if chat is None:
+            chat = self._chats[chat_id] = _Chat()
+        return chat
 
     def _look(self, chat_id: str) -> _Chat:
         """Return the state of a chat, for reading: an idle chat gets none."""
@@ -223,7 +244,7 @@ class LiveChannel:
             posted.taken = True
             # Moved to the end: the order is that of taking, which need not be that of posting.
             waiting[message.inbound_id] = waiting.pop(message.inbound_id)
-            self._tell(message.chat_id, _said(message))
+            self._tell(message.chat_id, _said(message), within=NOTICE_SECONDS)
 
     def _end(self, message: InboundMessage) -> None:
         """Forget a message that is answered, or that was not taken."""
@@ -241,13 +262,14 @@ class LiveChannel:
         if len(chat.told) >= _MAX_TOLD:
             chat.told.clear()
         chat.told[event.id] = event
-        self._tell(message.chat_id, event)
+        # Without a message under way there is no answer that could take the notice along.
+        self._tell(message.chat_id, event, within=NOTICE_SECONDS if chat.posted else 0)
 
-    def _tell(self, chat_id: str, event: Event) -> None:
-        """Put an event into all subscriptions of a chat."""
+    def _tell(self, chat_id: str, event: Event, *, within: float = 0) -> None:
+        """Put an event into all subscriptions of a chat, to be sent within so many seconds."""
         chat = self._look(chat_id)
         for subscription in chat.subscriptions:
-            subscription.put(event)
+            subscription.put(event, within=within)
         keeping_up = [one for one in chat.subscriptions if not one.left_behind]
         if len(keeping_up) < len(chat.subscriptions):
             log.warning("Client left behind; it does not take what it is sent", channel=self.name)

@@ -86,7 +86,6 @@ class Port:
     async def send_delta(self, delta: OutboundDelta) -> bool:
         """Show the next piece of an answer; return whether the channel did, and takes further pieces."""
         if self._streaming is None:
-            await trio.lowlevel.checkpoint()
             return False
         with Contained(partial(self._failed, "send_delta")), self.calls.call(f"{self.name}.send_delta"):
             await self._streaming.send_delta(delta)

@@ -26,11 +26,11 @@ MAX_TAKEN_CHARS: Final = 200_000
 """Characters of text in one batch; the event that reaches or exceeds this number ends the batch."""
 
 GATHER_SECONDS: Final = 0.02
-"""How long a person's message or a piece of an answer waits for others, to form one batch; the whole answer replaces
-the pieces at the end of the queue."""
+"""Longest time that a piece of an answer waits for others, to form one batch; the whole answer replaces the pieces at
+the end of the queue, and is due at once."""
 
-SAVED_GATHER_SECONDS: Final = 0.25
-"""How long the notice that a message is saved or refused waits for others, to form one batch."""
+NOTICE_SECONDS: Final = 0.25
+"""Longest time that a notice (a message was taken, saved or refused) waits for the answer that is under way."""
 
 
 class PersonSaid(Struct, frozen=True, tag="message"):
@@ -75,14 +75,6 @@ class Replied(Struct, frozen=True, tag="reply"):
 
 Event: TypeAlias = PersonSaid | Saved | Refused | Delta | Replied
 
-_GATHERED: Final[dict[type[Event], float]] = {
-    PersonSaid: GATHER_SECONDS,
-    Delta: GATHER_SECONDS,
-    Saved: SAVED_GATHER_SECONDS,
-    Refused: SAVED_GATHER_SECONDS,
-    Replied: 0.0,
-}
-
 
 class Subscription:
     """The queue of one client. Only the hub calls `put`; all methods run on the trio thread.
@@ -96,16 +88,22 @@ class Subscription:
         self._waiting: deque[list[Event]] = deque()  # one event each, or pieces that the client gets as one
         self._chars = 0  # in `_waiting`
         self._due = math.inf  # when the first of them is due, on trio's clock
-        self._in_haste = False
-        self._changed = trio.Event()
-        self._emptied = trio.Event()
+        self._ended = False
+        self._ready = trio.Event()
+        self._waits = trio.CancelScope()  # of `next_events`; its deadline is `_due`
 
     def __repr__(self) -> str:
         return f"<Subscription waiting={len(self._waiting)} left_behind={self.left_behind}>"
 
-    def put(self, event: Event) -> None:
-        """Queue an event, or leave the client behind if the queue exceeds a bound."""
-        if self.left_behind:
+    def put(self, event: Event, *, within: float = 0) -> None:
+        """Queue an event, or leave the client behind if the queue exceeds a bound.
+
+        Args:
+            event: The event.
+            within: Longest time in seconds that it waits for others, to form one batch. All that wait go together, once
+                the first of them is due.
+        """
+        if self.left_behind or self._ended:
             return
         last = self._waiting[-1][0] if self._waiting else None
         goes_on = isinstance(last, Delta) and isinstance(event, Delta | Replied) and last.to == event.to
@@ -119,27 +117,25 @@ class Subscription:
         if len(self._waiting) > MAX_QUEUED_EVENTS or self._chars > MAX_QUEUED_CHARS:
             self.left_behind = True
             self._waiting.clear()
-            self._emptied.set()
-            self._changed.set()
-        due = trio.current_time() + _GATHERED[type(event)]
-        if due < self._due:
-            self._due = due
-            self._changed.set()
+            self._ready.set()
+        elif not within:
+            self._due = -math.inf
+            self._ready.set()
+        elif (due := trio.current_time() + within) < self._due:
+            self._due = self._waits.deadline = due  # moved without a step of the task that waits
 
     async def next_events(self) -> list[Event] | None:
-        """Return the next batch, at least one event, in order; None if the client was left behind.
+        """Return the next batch, at least one event, in order; None if the client was left behind, or after `end`.
 
         Cancellation: no event was taken.
         """
-        await trio.lowlevel.checkpoint()
-        while not self.left_behind and not (self._waiting and (self._in_haste or self._due <= trio.current_time())):
-            self._changed = trio.Event()
-            if self._due == math.inf:  # the usual case; a cancel scope costs more than the event
-                await self._changed.wait()
-            else:
-                with trio.move_on_at(self._due):
-                    await self._changed.wait()
-        if self.left_behind:
+        if self._is_ready():
+            await trio.lowlevel.checkpoint()
+        while not self._is_ready():
+            self._ready = trio.Event()
+            with trio.CancelScope(deadline=self._due) as self._waits:
+                await self._ready.wait()
+        if self.left_behind or not self._waiting:
             return None
         events: list[Event] = []
         chars = 0
@@ -151,17 +147,15 @@ class Subscription:
         self._chars -= chars
         if not self._waiting:
             self._due = math.inf
-            self._emptied.set()
         return events
 
-    async def emptied(self) -> None:
-        """Wait until the queue is empty; from now on events do not wait to form a batch."""
-        self._in_haste = True
-        self._changed.set()
-        await trio.lowlevel.checkpoint()
-        while self._waiting:
-            self._emptied = trio.Event()
-            await self._emptied.wait()
+    def _is_ready(self) -> bool:
+        return self.left_behind or self._ended or self._due <= trio.current_time()
+
+    def end(self) -> None:
+        """Take no more events; those that wait are due now."""
+        self._ended = True
+        self._ready.set()
 
 
 def _text(event: Event) -> str:

@@ -46,10 +46,11 @@ class Rates:
         return 0
 
     async def wait(self, client: str = "") -> None:
-        """Take one action of a client, and wait for its turn."""
+        """Take one action of a client, and wait for its turn; there is no checkpoint if that is now."""
         seconds = (1 - self.left(client)) * self._interval_seconds
         self._count(client)
-        await trio.sleep(max(0.0, seconds))
+        if seconds > 0:
+            await trio.sleep(seconds)
 
     def _count(self, client: str) -> None:
         now = self._now()

@@ -7,11 +7,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from miniclaw.channels.subscription import (
-    GATHER_SECONDS,
     MAX_QUEUED_CHARS,
     MAX_QUEUED_EVENTS,
     MAX_TAKEN_CHARS,
-    SAVED_GATHER_SECONDS,
     Delta,
     Event,
     PersonSaid,
@@ -19,6 +17,7 @@ from miniclaw.channels.subscription import (
     Saved,
     Subscription,
 )
+from tests.fakes.steps import Steps
 
 DELTA = Delta("Hel", "1")
 REPLY = Replied("Hello", False, "1")
@@ -54,38 +53,55 @@ async def test_subscription_pieces_that_wait_go_as_one(
     assert await taken(subscription) == expected
 
 
-@pytest.mark.parametrize(
-    ("first", "seconds"),
-    [(DELTA, GATHER_SECONDS), (PersonSaid("1", "hi"), GATHER_SECONDS), (Saved("1"), SAVED_GATHER_SECONDS)],
-)
-async def test_subscription_first_event_waits_a_moment_and_no_longer(
-    mock_clock: MockClock, first: Event, seconds: float
-) -> None:
-    """What comes at about the same time goes together, and nothing waits long for it."""
+async def test_subscription_event_waits_for_others_within_its_time(mock_clock: MockClock) -> None:
+    """What comes at about the same time goes together, and nothing waits longer than it may."""
     subscription = Subscription()
     found: list[list[Event] | None] = []
 
     async def take() -> None:
         found.append(await subscription.next_events())
+        found.append(await subscription.next_events())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(take)
         await wait_all_tasks_blocked()
-        subscription.put(first)
+        subscription.put(Saved("1"), within=10)
+        mock_clock.jump(7)
+        subscription.put(DELTA, within=2)
+        subscription.put(Saved("2"), within=10)
         await wait_all_tasks_blocked()
-        mock_clock.jump(seconds * 0.99)
+        mock_clock.jump(1.9)
         await wait_all_tasks_blocked()
         assert found == []
-        mock_clock.jump(seconds * 0.02)
-    assert found == [[first]]
+        mock_clock.jump(0.2)
+        await wait_all_tasks_blocked()
+        assert found == [[Saved("1"), DELTA, Saved("2")]]
+        subscription.put(Saved("3"), within=10)  # nothing is due from before
+        mock_clock.jump(9.9)
+        await wait_all_tasks_blocked()
+        assert len(found) == 1
+        mock_clock.jump(0.2)
+    assert found[1] == [Saved("3")]
 
 
 async def test_subscription_answer_takes_all_along_that_waits(mock_clock: MockClock) -> None:
-    """The whole answer waits for nothing, and what waited for company has it."""
+    """The whole answer waits for nothing, and what waited for company has it: the task that sends is woken once."""
     subscription = Subscription()
-    for event in (Saved("0"), PersonSaid("1", "hi"), DELTA, REPLY):
-        subscription.put(event)
-    assert await subscription.next_events() == [Saved("0"), PersonSaid("1", "hi"), REPLY]
+    steps = Steps()
+
+    async def take() -> None:
+        trio.lowlevel.add_instrument(steps)
+        assert await subscription.next_events() == [Saved("0"), PersonSaid("1", "hi"), REPLY]
+        trio.lowlevel.remove_instrument(steps)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take, name="take")
+        await wait_all_tasks_blocked()
+        for event in (Saved("0"), PersonSaid("1", "hi"), DELTA):
+            subscription.put(event, within=10)
+        await wait_all_tasks_blocked()
+        subscription.put(REPLY)
+    assert steps.of["take"] == 1
 
 
 async def test_subscription_much_text_is_taken_in_parts(mock_clock: MockClock) -> None:
@@ -127,18 +143,20 @@ async def test_subscription_pieces_that_are_joined_count_as_one(autojump_clock: 
         assert await subscription.next_events() == [Replied("whole", False, "1")]
 
 
-async def test_subscription_emptied_waits_for_the_last_event() -> None:
-    """Who waits for the end of what waits is woken when it was taken, or dropped; nothing gathers any more then."""
+async def test_subscription_end_gives_what_waits_and_no_more(mock_clock: MockClock) -> None:
+    """Who takes the events learns of the end once the last one was given, and nothing gathers any more then."""
     subscription = Subscription()
-    await subscription.emptied()
-    for drop in (False, True):
-        subscription.put(Saved("1"))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(subscription.emptied)
-            await wait_all_tasks_blocked()
-            assert len(nursery.child_tasks) == 1
-            if drop:
-                for _ in range(MAX_QUEUED_EVENTS):
-                    subscription.put(Saved("1"))
-            else:
-                assert await subscription.next_events() == [Saved("1")]
+    found: list[list[Event] | None] = []
+
+    async def take() -> None:
+        while (events := await subscription.next_events()) is not None:
+            found.append(events)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take)
+        await wait_all_tasks_blocked()
+        subscription.put(Saved("1"), within=10)
+        subscription.end()
+        subscription.put(Saved("2"))
+    assert found == [[Saved("1")]]
+    assert not subscription.left_behind

@@ -57,9 +57,9 @@ class ChatConnection:
         self._hub = hub
         self._chat_id = chat_id
         self._pace = Rates(FRAMES_PER_SECOND, BURST_FRAMES)
-        self._one_at_a_time = trio.Lock()  # two tasks send frames
         self._close: tuple[int, str] | None = None  # code and reason, if this side closes
         self._serving = trio.CancelScope()
+        self._told = trio.Event()  # set when the last events are sent
 
     async def serve(self) -> None:
         """Serve the client; afterwards the websocket is closed, or the client has disconnected.
@@ -67,14 +67,13 @@ class ChatConnection:
         Cancellation: the websocket is not closed here, and the client gets no reason.
         """
         messages, trouble = await self._load()
-        # No checkpoint from here to `_tell`: the history, the messages under way and the events have to fit together.
+        # No checkpoint from here to `_hello`: the history, the messages under way and the events have to fit together.
         async with self._hub.attach(self._chat_id) as subscription:
-            under_way = self._hub.under_way(self._chat_id)
-            first: list[ServerFrame] = [self._hello(messages, under_way), *trouble]
-            with self._serving:
+            with self._serving, suppress(WebSocketDisconnect):
+                await self._send(self._hello(messages, self._hub.under_way(self._chat_id)), *trouble)
                 async with trio.open_nursery() as nursery:
                     reading = trio.CancelScope()
-                    nursery.start_soon(self._tell, first, subscription)
+                    nursery.start_soon(self._tell, subscription)
                     nursery.start_soon(self._watch_drain, subscription, reading)
                     with reading:
                         # Before the client's own messages: behind another message it would count as answered.
@@ -118,27 +117,26 @@ class ChatConnection:
 
     # To the client --------------------------------------------------------------------------------------------
 
-    async def _tell(self, first: list[ServerFrame], subscription: Subscription) -> None:
+    async def _tell(self, subscription: Subscription) -> None:
         try:
-            await self._send(*first)
             while (events := await subscription.next_events()) is not None:
                 await self._send(*events)
         except WebSocketDisconnect:
             self._serving.cancel()
         else:
-            self._end(TRY_AGAIN_LATER, "too much waited for this client; connect again")
+            self._told.set()
+            if subscription.left_behind:
+                self._end(TRY_AGAIN_LATER, "too much waited for this client; connect again")
 
     async def _send(self, *frames: ServerFrame) -> None:
-        async with self._one_at_a_time:
-            await self._websocket.send_text(encode_frames(frames))
+        await self._websocket.send_text(encode_frames(frames))
 
     async def _watch_drain(self, subscription: Subscription, reading: trio.CancelScope) -> None:
         await self._endpoint.drain.wait()
         reading.cancel()
+        subscription.end()
         with trio.move_on_after(FAREWELL_SECONDS):
-            await subscription.emptied()
-            async with self._one_at_a_time:  # until the last frame is sent
-                pass
+            await self._told.wait()
         self._end(GOING_AWAY, "the gateway is stopping")
 
     def _end(self, code: int, reason: str) -> None:
