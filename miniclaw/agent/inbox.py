@@ -61,7 +61,7 @@ class Inbox:
     async def send(self, message: InboundMessage, /) -> None:
         """Queue a message; wait while its chat or its channel is at its bound (`InboundSender.send`)."""
         key = (message.channel, message.chat_id)
-        chat = self._chats.setdefault(key, _Chat())
+        chat = self._chat(key)
         chat.senders += 1
         try:
             # The chat's room first: a chat never has more than its share of the tasks that wait for its channel.
@@ -80,14 +80,17 @@ class Inbox:
         """Queue a message without waiting (`InboundSender.send_nowait`)."""
         key = (message.channel, message.chat_id)
         room = self._room(message.channel)
-        chat = self._chats.get(key) or _Chat()
-        chat.room.acquire_nowait()
+        chat = self._chat(key)
         try:
-            room.acquire_nowait()
+            chat.room.acquire_nowait()
+            try:
+                room.acquire_nowait()
+            except trio.WouldBlock:
+                chat.room.release()
+                raise
         except trio.WouldBlock:
-            chat.room.release()
+            self._forget_idle(key)
             raise
-        self._chats[key] = chat
         self._put(key, message)
 
     def close(self) -> None:
@@ -96,10 +99,19 @@ class Inbox:
         self._changed.set()
 
     def _room(self, channel: str) -> trio.Semaphore:
-        return self._rooms.setdefault(channel, trio.Semaphore(MAX_WAITING_PER_CHANNEL))
+        room = self._rooms.get(channel)
+        if room is None:
+            room = self._rooms[channel] = trio.Semaphore(MAX_WAITING_PER_CHANNEL)
+        return room
+
+    def _chat(self, key: ChatKey) -> _Chat:
+        chat = self._chats.get(key)
+        if chat is None:
+            chat = self._chats[key] = _Chat()
+        return chat
 
     def _put(self, key: ChatKey, message: InboundMessage) -> None:
-        chat = self._chats.setdefault(key, _Chat())
+        chat = self._chat(key)
         if self._closed:
             self._release(key, chat)
             raise trio.ClosedResourceError("the agent takes no more messages")
@@ -107,7 +119,8 @@ class Inbox:
         if not chat.busy:
             chat.busy = True
             self._ready.append(key)
-            self._changed.set()
+            if self._turns[key[0]] < MAX_TURNS_PER_CHANNEL:
+                self._changed.set()
 
     # For the agent --------------------------------------------------------------------------------------------
 
@@ -118,15 +131,22 @@ class Inbox:
 
         Cancellation: no message was taken.
         """
-        await trio.lowlevel.checkpoint()
-        while (key := next((key for key in self._ready if self._turns[key[0]] < MAX_TURNS_PER_CHANNEL), None)) is None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while (message := self.next_nowait()) is None:
             if self._closed and not any(chat.waiting for chat in self._chats.values()):
                 return None
             self._changed = trio.Event()
             await self._changed.wait()
-        self._ready.remove(key)
-        self._turns[key[0]] += 1
-        return self._take(key)
+        return message
+
+    def next_nowait(self) -> InboundMessage | None:
+        """Return the next message as `next_message` does, or None if none may be answered now."""
+        for key in self._ready:
+            if self._turns[key[0]] < MAX_TURNS_PER_CHANNEL:
+                self._ready.remove(key)
+                self._turns[key[0]] += 1
+                return self._take(key)
+        return None
 
     def done(self, message: InboundMessage) -> None:
         """Note that a message is answered. A chat with more messages joins the end of the line again."""
@@ -138,7 +158,8 @@ class Inbox:
         else:
             chat.busy = False
             self._forget_idle(key)
-        self._changed.set()
+        if self._ready or self._closed:
+            self._changed.set()
 
     async def until_idle(self) -> None:
         """Wait until no message is being answered. Only the task that calls `next_message` may wait."""

@@ -98,7 +98,7 @@ class AgentLoop:
                 task_status.started()
                 try:
                     while (message := await inbox.next_message()) is not None:
-                        nursery.start_soon(self._run_turn, message, inbox)
+                        nursery.start_soon(self._run_turns, message, inbox)
                 finally:
                     inbox.close()
                     if inbox.waiting():
@@ -107,11 +107,15 @@ class AgentLoop:
                 await self._saver.settle()
             saving.cancel_scope.cancel()
 
-    async def _run_turn(self, message: InboundMessage, inbox: Inbox) -> None:
-        try:
-            await self.handle(message)
-        finally:
-            inbox.done(message)
+    async def _run_turns(self, first: InboundMessage, inbox: Inbox) -> None:
+        """Run a turn, and then those that wait for their turn: a task of its own for each would cost more."""
+        message: InboundMessage | None = first
+        while message is not None:
+            try:
+                await self.handle(message)
+            finally:
+                inbox.done(message)
+            message = inbox.next_nowait()
 
     async def handle(self, message: InboundMessage) -> OutboundMessage | None:
         """Run one turn: record, ask, record, send.
