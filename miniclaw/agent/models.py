@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol, TypeAlias
 
 import trio
@@ -43,11 +43,20 @@ class EchoModel:
     @asynccontextmanager
     async def stream(self, messages: Sequence[Message]) -> AsyncIterator[AsyncIterator[ModelEvent]]:
         """Give the text of the last message."""
+        yield _Echo(messages[-1].content)
+
+
+class _Echo:
+    """An answer of one piece. A generator would have to be closed, which costs more than the answer."""
+
+    def __init__(self, text: str) -> None:
+        self._pieces = [text]
+
+    def __aiter__(self) -> _Echo:
+        return self
+
+    async def __anext__(self) -> ModelEvent:
+        if not self._pieces:
+            raise StopAsyncIteration
         await trio.lowlevel.checkpoint()
-        async with aclosing(_echo(messages[-1].content)) as pieces:
-            yield pieces
-
-
-async def _echo(text: str) -> AsyncGenerator[ModelEvent]:
-    await trio.lowlevel.checkpoint()
-    yield text
+        return self._pieces.pop()

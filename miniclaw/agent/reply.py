@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import trio
+
 from miniclaw.channels.base import InboundMessage, OutboundDelta
 from miniclaw.channels.port import Port
 from miniclaw.errors import ModelBugError, ModelError
@@ -56,6 +58,8 @@ class Reply:
             return
         piece = event[: MAX_REPLY_CHARS - self._chars]
         if piece:
+            if self._pieces:  # a model that has its pieces ready, and a channel that takes them, let others run
+                await trio.lowlevel.checkpoint()
             self._pieces.append(piece)
             self._chars += len(piece)
             if self._port is not None:

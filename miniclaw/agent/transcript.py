@@ -8,7 +8,8 @@ session file, and no text of a model can be mistaken for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
 
@@ -18,6 +19,7 @@ from miniclaw.errors import SessionNotFoundError
 from miniclaw.loggers import get_logger
 from miniclaw.session.format.codec import check_message
 from miniclaw.session.manager import SessionManager
+from miniclaw.session.names import make_session_id
 from miniclaw.session.types import Message, Session, ToolCall
 
 INTERRUPTED: Final = "[interrupted]"
@@ -86,8 +88,9 @@ class Transcript:
         self._question: Message
         self._session: Session
 
-    async def open(self) -> Session:
-        """Return the session of the chat, and create a missing one, unless no session can have the message.
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Session]:
+        """Hold the session of the chat in use for a block, and create a missing one, unless none can have the message.
 
         Raises:
             InvalidMessageError: No session can have the message.
@@ -96,8 +99,9 @@ class Transcript:
         message = self._message
         question = Message("user", message.content, self._now(), inbound_id=message.inbound_id)
         self._question = check_message(question)
-        self._session = await self._manager.get_or_create_session(message.channel, message.chat_id)
-        return self._session
+        session_id = make_session_id(message.channel, message.chat_id)
+        async with self._manager.using(session_id, create=True) as self._session:
+            yield self._session
 
     async def add_question(self) -> Delivery:
         """Record the person's message, once however often it is delivered; return its state before that.
@@ -131,9 +135,9 @@ class Transcript:
         Raises:
             MiniclawError: The message could not be recorded.
         """
-        await self.open()
-        if await self.add_question() in {"new", "unanswered"}:
-            await self.add_interrupted("", reason)
+        async with self.open():
+            if await self.add_question() in {"new", "unanswered"}:
+                await self.add_interrupted("", reason)
 
     async def _add(self, *messages: Message) -> None:
         try:

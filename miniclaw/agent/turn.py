@@ -71,7 +71,6 @@ class Turn:
         asking: ForeignCall,
         recorded: Callable[[], None],
     ) -> None:
-        self._manager = manager
         self._model = model
         self._asking = asking
         self._channel = message.channel
@@ -111,8 +110,7 @@ class Turn:
             raise
 
     async def _run(self) -> Delivery:
-        session = await self._transcript.open()
-        async with self._manager.using(session.session_id):
+        async with self._transcript.open() as session:
             delivery = await self._transcript.add_question()
             self.is_recorded = True
             self._recorded()

@@ -161,16 +161,20 @@ class SessionManager:
         return session
 
     @asynccontextmanager
-    async def using(self, session_id: str) -> AsyncIterator[Session]:
+    async def using(self, session_id: str, *, create: bool = False) -> AsyncIterator[Session]:
         """Hold a session in use for a block, such as a turn of the agent. Counts as an access.
 
         A session in use is not evicted from memory and not removed by the cleanup, however long the block takes.
 
+        Args:
+            session_id: The session.
+            create: If true, a missing session is created, as by `get_or_create_session`.
+
         Raises:
-            SessionNotFoundError: The session does not exist.
+            SessionNotFoundError: The session does not exist, and `create` is false.
             StoreError: The session could not be read.
         """
-        entry = await self._loader.use(session_id)
+        entry = await self._loader.use(session_id, create=create)
         session = self._touch(entry)
         entry.users += 1
         try:

@@ -128,10 +128,10 @@ async def test_loop_bug_in_a_turn_is_logged_also_where_the_message_cannot_be_rec
     async with open_house(sessions_dir, clock) as house:
         errors = [ZeroDivisionError(), StoreIOError(sessions_dir, "read", OSError(5, "the disk is broken"))]
 
-        async def fail(*_: Any) -> Any:
+        def fail(*_: Any, **__: Any) -> Any:
             raise errors.pop(0)
 
-        monkeypatch.setattr(house.manager, "get_or_create_session", fail)
+        monkeypatch.setattr(house.manager, "using", fail)
         await serve(house.loop(EchoModel()), inbound("hi"))
         assert "ZeroDivisionError" in logs.one("Turn failed")["traceback"]
         assert "the disk is broken" in logs.one("Message could not be recorded")["error"]
