@@ -245,9 +245,14 @@ def python(script: str, *, stderr: int = subprocess.PIPE, stdout: int = subproce
         return process.returncode, (out or b"").decode(), (error or b"").decode()
 
 
+PATIENT = f"from miniclaw import output_queue; output_queue.FLUSH_SECONDS = {PATIENCE_SECONDS}\n"
+"""Begins a script whose output is read: a busy reader needs more than a second for it."""
+
+
 def test_process_that_ends_has_written_everything() -> None:
     """An ordinary end loses nothing, by whichever way it was written; an error at the end is told."""
     code, out, error = python(
+        f"{PATIENT}"
         "import logging, warnings\n"
         "from miniclaw.daemon.logging import configure_logging\n"
         "from miniclaw.loggers import get_logger\n"
@@ -309,7 +314,7 @@ log.info("After", code=code)
 
 def test_process_that_is_forked_while_it_logs_logs_in_the_child() -> None:
     """The child has neither the thread nor a lock that it waits for; what it logs is there, and the parent's once."""
-    code, _, error = python(FORK)
+    code, _, error = python(PATIENT + FORK)
     events = [json.loads(line) for line in error.splitlines()]
     assert [event["number"] for event in events if event["event"] == "Child"] == list(range(100))
     assert [event["event"] for event in events if event["event"] != "Child"] == ["Before", "After"]

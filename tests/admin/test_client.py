@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -46,7 +46,8 @@ def answering(workspace: Path, answer: bytes, *, stays: bool = False) -> Iterato
         connection, _ = listener.accept()
         with connection:
             asked.append(connection.recv(65_536))
-            connection.sendall(answer)
+            with suppress(BrokenPipeError):  # a client that has given up already
+                connection.sendall(answer)
             if stays:
                 done.wait(PATIENCE_SECONDS)
 

@@ -63,7 +63,7 @@ async def test_body_in_the_smallest_chunks_is_bounded(tmp_path: Path, jumping_cl
 
 
 @pytest.mark.parametrize("over", ["tcp", "unix"])
-async def test_body_that_comes_too_slowly_is_refused(tmp_path: Path, over: str) -> None:
+async def test_body_that_comes_too_slowly_is_refused(tmp_path: Path, over: str, jumping_clock: MockClock) -> None:
     """A body that is not whole in time is answered by 408, however steadily it drips."""
     async with open_test_server(tmp_path, limits=SMALL) as running, await running.connect(over) as stream:
         await stream.send_all(request("POST", "/api", content_length="1000"))
@@ -73,7 +73,7 @@ async def test_body_that_comes_too_slowly_is_refused(tmp_path: Path, over: str) 
                 with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                     while True:
                         await stream.send_all(b"x")
-                        await trio.sleep(0.02)
+                        await trio.sleep(SMALL.body_seconds / 6)
 
             nursery.start_soon(drip)
             with trio.fail_after(PATIENCE_SECONDS):

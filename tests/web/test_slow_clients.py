@@ -19,7 +19,9 @@ OVER = pytest.mark.parametrize("over", ["tcp", "unix"])
 
 @OVER
 @pytest.mark.parametrize("said", [b"", b"G", request()[:-2], request("POST", "/api", content_length="3")[:20]])
-async def test_connection_without_a_whole_head_is_cut(tmp_path: Path, said: bytes, over: str) -> None:
+async def test_connection_without_a_whole_head_is_cut(
+    tmp_path: Path, said: bytes, over: str, jumping_clock: MockClock
+) -> None:
     """Who says nothing, or only half a head, is cut without an answer."""
     async with open_test_server(tmp_path, limits=QUICK) as running, await running.connect(over) as stream:
         if said:
@@ -30,7 +32,9 @@ async def test_connection_without_a_whole_head_is_cut(tmp_path: Path, said: byte
 
 
 @OVER
-async def test_connection_that_drips_its_head_is_cut_in_time(tmp_path: Path, over: str) -> None:
+async def test_connection_that_drips_its_head_is_cut_in_time(
+    tmp_path: Path, over: str, jumping_clock: MockClock
+) -> None:
     """A byte now and then does not prolong the time for a head."""
     async with open_test_server(tmp_path, limits=QUICK) as running, await running.connect(over) as stream:
         sent = 0
@@ -38,7 +42,7 @@ async def test_connection_that_drips_its_head_is_cut_in_time(tmp_path: Path, ove
             for byte in request(x="y" * 5000):
                 await stream.send_all(bytes([byte]))
                 sent += 1
-                await trio.sleep(0.01)
+                await trio.sleep(QUICK.idle_seconds / 6)
         assert 0 < sent < 5000
         await running.forgotten()
 
