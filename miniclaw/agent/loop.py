@@ -45,6 +45,7 @@ SETTLING_SECONDS: Final = 1
 
 _SORRY_NOT_KEPT: Final = "Your message could not be recorded, so it was not answered. Please try again later."
 _SORRY_REFUSED: Final = "Your message was not recorded, so it was not answered: {reason}."
+_SORRY_NO_ROOM: Final = "Your message is recorded, but its answer is not: {reason}."
 _SORRY_NO_REPLY: Final = "Your message is recorded, but there is no answer: {reason}"
 _DELETED: Final = "the conversation was deleted before the message was saved"
 _SORRY_CUT: Final = "The answer ends here: {reason}"
@@ -152,8 +153,7 @@ class AgentLoop:
                 failure = (_SORRY_CUT if reply.text else _SORRY_NO_REPLY).format(reason=reason)
             except MiniclawError as error:
                 log_failure(NOT_RECORDED, message.channel, error)
-                refusal, is_kept = _refusal(error), False
-                failure = _SORRY_NOT_KEPT if refusal is None else _SORRY_REFUSED.format(reason=refusal)
+                failure, refusal, is_kept = _judge(error, is_recorded=turn.is_recorded)
             except Exception as error:  # noqa: BLE001 - a bug costs the answer to one message, and nothing else
                 log.bug("Turn failed", error, channel=message.channel)
                 is_kept = turn.is_recorded
@@ -198,11 +198,18 @@ def _tell_overdue(call: str) -> None:
     log.warning("Channel or model does not return; its chat waits for it", call=call, seconds=OVERDUE_SECONDS)
 
 
-def _refusal(error: MiniclawError) -> str | None:
-    """Return the reason that a message can never be recorded; None: a later delivery may succeed."""
+def _judge(error: MiniclawError, *, is_recorded: bool) -> tuple[str, str | None, bool]:
+    """Judge a failure to record a message or its answer.
+
+    Returns:
+        The sentence for the person; the reason that the message can never be recorded, or None if a later delivery may
+        succeed; and whether the message is kept, so that no delivery is needed.
+    """
+    if isinstance(error, SessionFullError) and is_recorded:  # no file has room for the answer
+        return _SORRY_NO_ROOM.format(reason=error.problem), None, True
     if isinstance(error, InvalidMessageError | InvalidSessionIdError | SessionFullError):
-        return error.problem
-    return None
+        return _SORRY_REFUSED.format(reason=error.problem), error.problem, False
+    return _SORRY_NOT_KEPT, None, False
 
 
 def _detail(error: ModelError) -> str:

@@ -124,7 +124,8 @@ class Turn:
             await self._ask(messages)
             await self._transcript.add_answer(reply.text, tuple(reply.tool_calls))  # waits for a slow disk
         except BaseException as error:
-            record = partial(self._transcript.add_interrupted, reply.text, _reason(error))
+            kept = "" if isinstance(error, SessionFullError) else reply.text  # there is no room for it
+            record = partial(self._transcript.add_interrupted, kept, _reason(error))
             await self._record_in_time(record, "Unfinished answer could not be recorded")  # noqa: ASYNC102 - shielded
             raise
         if not reply.text.strip():
@@ -159,6 +160,8 @@ def _reason(error: BaseException) -> str:
     """Return the reason in the mark of a turn that an error cut short."""
     if isinstance(error, ModelError):
         return redact(text_of(error))
+    if isinstance(error, SessionFullError):
+        return error.problem
     return FAILED if isinstance(error, Exception) else STOPPED  # the latter: cancelled, alone or in a group
 
 

@@ -13,6 +13,7 @@ from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.models import EchoModel
 from miniclaw.agent.turn import NOT_RECORDED
 from miniclaw.channels.base import InboundMessage
+from miniclaw.session.format import codec, growth
 from miniclaw.session.format.growth import file_bytes
 from miniclaw.session.types import Message
 from tests.fakes.agent import ConfirmingMailbox, House, ScriptedModel, StreamingModel, inbound, open_house, serve
@@ -86,6 +87,30 @@ async def test_loop_answer_beyond_the_bound_is_shown_and_recorded_and_the_next_m
         assert (await house.said("web_a"))[1:] == [("user", "hello"), ("assistant", "y" * 5_000)]
         await house.manager.save_all_sessions()
     assert "y" * 5_000 in (sessions_dir / "web_a.json").read_text()
+
+
+async def test_loop_answer_for_which_no_file_has_room_is_shown_and_marked(
+    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The person reads the answer and that it is not recorded; the mark ends the turn, and no later delivery asks again."""
+
+    async def script(_: Sequence[Message]) -> str:
+        return "y" * 5_000
+
+    async with open_house(sessions_dir, clock) as house:
+        size = await fill(house, room=200)
+        monkeypatch.setattr(codec, "MAX_SESSION_BYTES", size + 1_000 + growth._HEADER_BYTES + growth._MARKS_BYTES)
+        house.channel = channel = ConfirmingMailbox()
+        await serve(house.loop(ScriptedModel(script)), delivered("1"), delivered("1"))
+        (sent,) = channel.sent
+        assert sent.failed
+        assert sent.content.startswith("y" * 5_000 + "\n\nYour message is recorded, but its answer is not: the session")
+        *_, question, mark = await house.said("web_a")
+        assert question == ("user", "hello")
+        assert mark[0] == "system"
+        assert "a session may have; begin a new chat, or move or delete this one" in mark[1]
+        assert {(id_, answered) for id_, answered, _ in channel.confirmed} == {("1", False), ("1", True)}
+        assert channel.refused == []
 
 
 async def test_loop_message_that_was_recorded_before_the_bound_was_lowered_is_answered(

@@ -117,7 +117,7 @@ async def test_any_message_for_which_no_file_has_room_is_refused(
     full: SessionManager, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A session that could not be loaded again is not made, whoever writes; the sentence promises no way by the bound."""
-    monkeypatch.setattr(codec, "MAX_SESSION_BYTES", 2 * BOUND + 1024)
+    monkeypatch.setattr(codec, "MAX_SESSION_BYTES", 2 * BOUND + growth._HEADER_BYTES + growth._MARKS_BYTES)
     with pytest.raises(SessionFullError, match=r"4,000 that a session may have; begin .* or move or delete this one$"):
         await full.add_message("web_1", Message("assistant", "y" * 2 * BOUND, clock.now))
     await full.add_message("web_1", Message("assistant", "y" * BOUND, clock.now))

@@ -7,7 +7,7 @@ until the session is loaded again.
 
 Only a person's message is refused at the bound. An answer belongs to a message that was accepted, and is added beyond
 it; a session therefore exceeds the bound by one answer at most. Every message is refused that would make the file too
-large to be loaded.
+large to be loaded; a mark, of the role ``system``, finds room behind an answer that does not.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ MOST_GROWTH_BYTES: Final = 192 * 1024 * 1024
 """Largest bound, in bytes, inclusive: the longest answer fits between it and `codec.MAX_SESSION_BYTES`."""
 
 _HEADER_BYTES: Final = 1024  # by which the header may grow: a pin, or a time with microseconds
+_MARKS_BYTES: Final = 64 * 1024  # of the largest file: for marks alone
 
 
 def check_bound(bound: int) -> None:
@@ -68,6 +69,8 @@ def check_room(session: Session, message: Message, size: int, bound: int) -> Non
     from miniclaw.session.format.codec import MAX_SESSION_BYTES  # noqa: PLC0415 - as above
 
     before = file_bytes(session)
-    most = bound if message.role == "user" else MAX_SESSION_BYTES - _HEADER_BYTES
+    most = MAX_SESSION_BYTES - _HEADER_BYTES - (0 if message.role == "system" else _MARKS_BYTES)
+    if message.role == "user":
+        most = min(most, bound)
     if before + size > most:
         raise SessionFullError(session.session_id, before, most, is_configured=message.role == "user")
