@@ -99,7 +99,7 @@ async def test_loop_answer_for_which_no_file_has_room_is_shown_and_marked(
 
     async with open_house(sessions_dir, clock) as house:
         size = await fill(house, room=200)
-        monkeypatch.setattr(codec, "MAX_SESSION_BYTES", size + 1_000 + growth._HEADER_BYTES + growth._MARKS_BYTES)
+        monkeypatch.setattr(codec, "MAX_SESSION_BYTES", size + 200 + growth._HEADER_BYTES + growth._MARKS_BYTES)
         house.channel = channel = ConfirmingMailbox()
         await serve(house.loop(ScriptedModel(script)), delivered("1"), delivered("1"))
         (sent,) = channel.sent

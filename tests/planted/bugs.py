@@ -29,6 +29,7 @@ from tests.planted.bug import (
 from tests.planted.command_bugs import COMMAND_BUGS
 from tests.planted.disk_bugs import DISK_BUGS
 from tests.planted.durability_bugs import DURABILITY
+from tests.planted.growth_bugs import GROWTH_BUGS
 from tests.planted.leftover_bugs import LEFTOVER_BUGS
 from tests.planted.migration_bugs import MIGRATION_BUGS
 from tests.planted.owner_bugs import OWNER_BUGS
@@ -274,6 +275,7 @@ BUGS: Final = (
     *_REMOVAL,
     *_JUDGEMENT,
     *_BORDERS,
+    *GROWTH_BUGS,
     *LEFTOVER_BUGS,
     *MIGRATION_BUGS,
     *OWNER_BUGS,
