@@ -12,6 +12,7 @@ from miniclaw.agent.openai.model import is_worth_a_retry
 from miniclaw.errors import ModelErrorKind
 from tests.fakes.model_server import Exchange, Script, open_model_server, unused_port
 from tests.fakes.openai import open_asker
+from tests.fakes.patience import PATIENCE_SECONDS
 
 
 def failing(status: int) -> Script:
@@ -72,7 +73,7 @@ KINDS: dict[str, tuple[Script, ModelErrorKind]] = {
 @pytest.mark.parametrize(("script", "kind"), KINDS.values(), ids=KINDS)
 async def test_openai_error_has_its_kind(script: Script, kind: ModelErrorKind) -> None:
     """Whatever a server does, the error says of which kind that is."""
-    patience = timedelta(seconds=0.2 if script is silence else 20)
+    patience = timedelta(seconds=0.2 if script is silence else PATIENCE_SECONDS)
     async with (
         open_model_server(script) as server,
         open_asker(server.base_url, max_retries=0, first_token_timeout=patience) as asker,

@@ -17,6 +17,7 @@ from miniclaw.channels.subscription import (
     Saved,
     Subscription,
 )
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.steps import Steps
 
 DELTA = Delta("Hel", "1")
@@ -26,7 +27,7 @@ REPLY = Replied("Hello", False, "1")
 async def taken(subscription: Subscription) -> list[Event]:
     """Return all that waits."""
     found: list[Event] = []
-    with trio.move_on_after(60):
+    with trio.move_on_after(PATIENCE_SECONDS):
         while (events := await subscription.next_events()) is not None:
             found += events
     return found

@@ -29,10 +29,11 @@ from tests.fakes.bot_api import (
     whole,
 )
 from tests.fakes.model_server import Exchange, unused_port
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.telegram import open_bot_client
 
 
-async def failing(api: FakeBotApi, trouble: Trouble, *, within_seconds: float = 5) -> BotError:
+async def failing(api: FakeBotApi, trouble: Trouble, *, within_seconds: float = PATIENCE_SECONDS) -> BotError:
     """Return the error that a call raises."""
     api.fail("getMe", trouble)
     async with open_bot_client(api) as client:
