@@ -29,7 +29,8 @@ from miniclaw.session.disk.atomic import close_quietly, create_exclusively, stor
 from miniclaw.session.disk.sync import sync_data, sync_directory
 from miniclaw.session.files.ownable import OwnableDirectory
 from miniclaw.session.files.subdirectory import Folder
-from miniclaw.session.journal.records import FORMAT, JOURNAL_NAME, SEGMENT_SUFFIX, Body, body, lines
+from miniclaw.session.journal.overlay import segment_name
+from miniclaw.session.journal.records import FORMAT, JOURNAL_NAME, Body, body, lines
 from miniclaw.session.names import file_name_of_live
 
 SEGMENT_BYTES: Final = 1024 * 1024
@@ -104,6 +105,7 @@ class Journal:
         self._last_number = max(self._segments, default=0)
         # File name -> session id, and number of segments that may hold records of the session.
         self._held: dict[str, tuple[str, int]] = {}
+        self._kept: set[str] = set()  # file names, by `keep_records`
         for segment in self._segments.values():
             self._hold(segment.ids)
         self._writer = _Writer()
@@ -133,8 +135,8 @@ class Journal:
     # Any thread -----------------------------------------------------------------------------------------------
 
     def holds(self, name: str) -> bool:
-        """Return whether a segment may hold records of the session with a file of this name."""
-        return name in self._held
+        """Return whether a segment may hold records of the session with a file of this name, unless they are kept."""
+        return name in self._held and name not in self._kept
 
     def commit(self, batch: Batch) -> None:
         """Write records and sync them.
@@ -204,7 +206,7 @@ class Journal:
         with self._folder.made() as folder, store_errors(self.path, "delete a segment"):
             for number in numbers:
                 with suppress(FileNotFoundError):
-                    fs.unlink(_name(number), dir_fd=folder)
+                    fs.unlink(segment_name(number), dir_fd=folder)
                 sync_directory(fs, folder)
                 with self._index:
                     self._let_go(self._segments.pop(number).ids)
@@ -264,9 +266,9 @@ class Journal:
         fs = self._directory.fs
         try:
             with self._folder.made() as folder:
-                create_exclusively(fs, _name(number), _filling(), dir_fd=folder)
+                create_exclusively(fs, segment_name(number), _filling(), dir_fd=folder)
                 sync_directory(fs, folder)
-                return fs.open(_name(number), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                return fs.open(segment_name(number), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
         except StoreIOError as error:
             raise OSError(error.errno, error.reason) from error
 
@@ -296,7 +298,7 @@ class Journal:
                 self._held[name] = session_id, count - 1
 
     def _name_of(self, writer: _Writer) -> str:
-        return str(self.path / _name(writer.number))
+        return str(self.path / segment_name(writer.number))
 
     # The trio thread ------------------------------------------------------------------------------------------
 
@@ -316,6 +318,14 @@ class Journal:
             for segment in self._segments.values():
                 if session_id in segment.ids:
                     segment.needs.setdefault(session_id, []).append(is_saved)
+
+    def keep_records(self, session_id: str) -> None:
+        """Keep the records of a session until the next start: they fit no file, and quarantine has no room for them.
+
+        No save makes them count no more.
+        """
+        self._kept.add(file_name_of_live(session_id))
+        self.need(session_id, lambda: False)
 
     def keep(self, number: int) -> None:
         """Keep a segment, and all later ones, until the next start."""
@@ -372,10 +382,6 @@ def _check_time(writer: _Writer, batch: Batch) -> None:
     """Raise if the caller has given up and has written its batch again: records must not come behind later ones."""
     if batch.is_given_up or writer.is_given_up:
         raise TimeoutError(errno.ETIMEDOUT, "the disk took too long")
-
-
-def _name(number: int) -> str:
-    return f"{number:012}{SEGMENT_SUFFIX}"
 
 
 def _filling() -> Iterator[bytes]:

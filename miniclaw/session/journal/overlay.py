@@ -6,9 +6,9 @@ sessions in memory from then on. Every other reader sees the files through an `O
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, read_whole
 from miniclaw.session.disk.directories import opened_to_read
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.entries import StoredSession
+from miniclaw.session.entries import StoredSession, Verify
 from miniclaw.session.format import codec
 from miniclaw.session.format.footprint import append_message
 from miniclaw.session.journal.records import (
@@ -72,7 +72,15 @@ class Continuation(Struct):
 def number_of(name: str) -> int | None:
     """Return the number of the segment of this name; None: it is no segment."""
     stem = name.removesuffix(SEGMENT_SUFFIX)
-    return int(stem) if stem != name and stem.isascii() and stem.isdecimal() else None
+    if not (stem.isascii() and stem.isdecimal()):
+        return None
+    number = int(stem)
+    return number if name == segment_name(number) else None
+
+
+def segment_name(number: int) -> str:
+    """Return the name of the segment of this number."""
+    return f"{number:012}{SEGMENT_SUFFIX}"
 
 
 def read_segments(fs: OsCalls, dir_fd: int, path: Path) -> list[Segment]:
@@ -131,8 +139,7 @@ def continued(session: Session | None, records: Sequence[Record]) -> Continuatio
         if session is None and record.n == 0 and not had_file and record.life and record.la:
             session, is_changed = Session(record.s, *parts_of(record.s), record.life, record.la), True
         if session is None or session.created_at != record.life or not _fits(session, record, joins=joins):
-            unfit = rest[at:]
-            return Continuation(session, is_changed, unfit if any(each.op == "add" for each in unfit) else ())
+            return Continuation(session, is_changed, unfit_of(rest[at:]))
         if record.op == "add" and record.n == len(session.messages):
             size = len(memoryview(record.m)) + 1  # and a comma
             append_message(session, codec.read_message(record.m, session.last_accessed), size)
@@ -143,11 +150,17 @@ def continued(session: Session | None, records: Sequence[Record]) -> Continuatio
     return Continuation(session, is_changed, ())
 
 
+def unfit_of(records: Sequence[Record]) -> Sequence[Record]:
+    """Return those of records that fit nowhere which have to be kept: all, or none if they have no message."""
+    rest = [record for record in records if record.op != "saved"]
+    return rest if any(record.op == "add" for record in rest) else ()
+
+
 def _fits(session: Session, record: Record, *, joins: bool) -> bool:
     """Return whether the session has what a record adds, or ends where it goes on."""
     count = len(session.messages)
     if record.op != "add":
-        return True
+        return record.n <= count
     if record.n < count:
         return joins or digest(session.messages[record.n]) == _digest_of(record)
     return record.n == count and record.prev == _last_digest(session)
@@ -181,11 +194,19 @@ class Overlay:
 
     Args:
         records: The live records, by session id.
+
+    Attributes:
+        ids: The ids of the sessions that have records, by the names of their files.
     """
 
     def __init__(self, records: Mapping[str, Sequence[Record]]) -> None:
-        self._records = records
-        self._ids = {file_name(session_id): session_id for session_id in records}
+        # If a file holds all of them, they change nothing.
+        self._records = {
+            session_id: its_records
+            for session_id, its_records in records.items()
+            if any(record.op != "saved" for record in its_records)
+        }
+        self.ids = {file_name(session_id): session_id for session_id in self._records}
 
     @classmethod
     def read(cls, fs: OsCalls, dir_fd: int, path: Path) -> Self:
@@ -194,42 +215,56 @@ class Overlay:
         A segment that cannot be read, or is damaged, is a WARNING: the next owner reports it.
         """
         segments = read_segments(fs, dir_fd, path)
+        if any(segment.problem for segment in segments):
+            segments = read_segments(fs, dir_fd, path)  # its owner may have written two batches during the first read
         for segment in segments:
             if segment.problem:
                 log.warning("Journal cannot be read as a whole; sessions may be shown as they were before",
                             path=str(path / JOURNAL_NAME / segment.name), reason=segment.problem)  # fmt: skip
         return cls(live_records([record for segment in segments for record in segment.records]))
 
-    def session(self, session_id: str, session: Session | None) -> Session | None:
-        """Return a session with its records; None: there is none. `session` is the content of its file, or None."""
-        records = self._records.get(session_id)
-        return session if records is None else continued(session, records).session
+    def __contains__(self, session_id: str) -> bool:
+        return session_id in self._records
 
-    def row(self, row: StoredSession) -> StoredSession:
-        """Return a row of a listing with the last use and the pin by the records."""
-        records = self._records.get(row.header.session_id)
+    def session(self, session_id: str, session: Session | None) -> Continuation:
+        """Return a session with its records, as `continued`."""
+        return continued(session, self._records.get(session_id, ()))
+
+    def header(self, header: SessionHeader, load: Callable[[], Session] | None = None) -> SessionHeader:
+        """Return the header of a session with its records.
+
+        Args:
+            header: That of its file.
+            load: Returns the content of the file, to judge if the records fit; None: that is assumed.
+        """
+        records = self._records.get(header.session_id)
         if records is None:
-            return row
-        header = row.header
+            return header
+        if load is not None:
+            session = continued(load(), records).session
+            return header if session is None else _header_of(session)
         used = max([header.last_accessed, *(record.la for record in records if record.la is not None)])
-        is_pinned = header.pinned if records[-1].op == "saved" else records[-1].pinned
-        header = replace(header, last_accessed=used, pinned=is_pinned)
-        return replace(row, header=header)
+        return replace(header, last_accessed=used, pinned=records[-1].pinned)
+
+    def verify(self, verify: Verify | None) -> Verify | None:
+        """Return a `Verify` that is also true for each session with records: its whole file shows if they fit."""
+        if verify is None or not self._records:
+            return verify
+        return lambda header: header.session_id in self._records or verify(header)
 
     def unsaved(self, session_id: str) -> StoredSession | None:
         """Return the row of a session that has no file yet; None: the journal has no such session."""
-        session = self.session(session_id, None)
+        session = self.session(session_id, None).session
         if session is None:
             return None
-        header = SessionHeader(session_id, session.channel, session.chat_id, session.last_accessed, session.pinned)
-        return StoredSession(file_name(session_id), len(codec.encode_session(session)), header)
+        return StoredSession(file_name(session_id), len(codec.encode_session(session)), _header_of(session))
 
-    def without_file(self, names: set[str]) -> list[StoredSession]:
-        """Return the rows of the sessions whose file is not among these names, because it was never written."""
-        missing = [session_id for name, session_id in self._ids.items() if name not in names]
-        return [row for session_id in missing if (row := self.unsaved(session_id)) is not None]
 
-    @property
-    def names(self) -> set[str]:
-        """The names of the files of all its sessions."""
-        return set(self._ids)
+NOTHING: Final = Overlay({})
+"""The overlay of an owner, whose memory is newer than the journal."""
+
+
+def _header_of(session: Session) -> SessionHeader:
+    return SessionHeader(
+        session.session_id, session.channel, session.chat_id, session.last_accessed, bool(session.pinned)
+    )

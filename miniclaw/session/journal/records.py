@@ -6,19 +6,24 @@ reader skips: a commit then changes no metadata of the file.
 
 A batch is written only after the one before is synced. So only the last batch of a segment may be torn, and such a
 batch was never acknowledged.
+
+Every version writes the record ``open`` in this form, so that an earlier one refuses the segment and deletes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 from zlib import crc32
 
 import msgspec
 from msgspec import Raw, Struct
 
+from miniclaw.errors import InvalidSessionIdError
 from miniclaw.session.format import codec
 from miniclaw.session.format.footprint import SOURCE
+from miniclaw.session.names import split_session_id
 from miniclaw.session.types import AwareDatetime, Message, Session
 
 FORMAT: Final = 1
@@ -94,7 +99,10 @@ def add_body(session_id: str, session: Session, n: int, before: str) -> tuple[Bo
     Raises:
         ValueError: The record could not be read again; TypeError, AttributeError: a caller has broken the session.
     """
-    text = codec.encode_message(session.messages[n])
+    message = session.messages[n]
+    if getattr(message, SOURCE, None) is not None:
+        raise ValueError("its source has more than its fields")
+    text = codec.encode_message(message)
     members = {**_state_of(session_id, session, n), "prev": before, "m": Raw(text)}
     return _checked(body("add", members)), f"{crc32(text):08x}"
 
@@ -148,19 +156,34 @@ def read_segment(data: bytes) -> tuple[list[Record], bool]:
     A hole in the last batch is a torn commit: what follows it does not count, and none of that batch was acknowledged.
     A hole before the last batch is damage.
     """
-    found = [record for line in data.rstrip(b"\n").split(b"\n") if line and (record := read_line(line)) is not None]
+    lines_of_it = data.rstrip(b"\n").split(b"\n")
+    found = [record for line in lines_of_it if line and (record := read_line(line)) is not None and _is_usable(record)]
     last_batch = max((record.b for record in found), default=0)
     kept: list[Record] = []
-    is_damaged = False
+    # The first batch has the `open`. A later one was written after that one was synced.
+    is_damaged = bool(found) and found[0].op != "open" and found[0].i == found[0].b
     expected = found[0].b if found else 0
     for record in found:
-        if record.i != expected or (not kept and record.op != "open"):
+        if record.i != expected:
             if expected >= last_batch:
                 break
             is_damaged = True
         kept.append(record)
         expected = record.i + 1
     return kept, is_damaged
+
+
+def _is_usable(record: Record) -> bool:
+    return record.op == "open" or _is_session_id(record.s)
+
+
+@lru_cache(maxsize=1024)
+def _is_session_id(text: str) -> bool:
+    try:
+        split_session_id(text)
+    except InvalidSessionIdError:
+        return False
+    return True
 
 
 def live_records(records: Sequence[Record]) -> dict[str, list[Record]]:

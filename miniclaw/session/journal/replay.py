@@ -7,25 +7,27 @@ not made again. Every step can be cut off and repeated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 
 from miniclaw.errors import SessionNotFoundError, StoreError
 from miniclaw.loggers import get_logger
-from miniclaw.session.disk.atomic import replace_file, store_errors
+from miniclaw.session.disk.atomic import read_whole, replace_file, store_errors
+from miniclaw.session.disk.directories import opened_to_read
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import quarantine_folder, quarantined_stem
 from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.format import codec
 from miniclaw.session.journal.journal import Journal
-from miniclaw.session.journal.overlay import Continuation, Segment, continued, read_segments
+from miniclaw.session.journal.overlay import Continuation, Segment, continued, read_segments, unfit_of
 from miniclaw.session.journal.records import JOURNAL_NAME, Record, live_records
-from miniclaw.session.names import file_name, parts_of, stamped
+from miniclaw.session.names import file_name, parts_of, split_stamped, stamped
 from miniclaw.session.types import NO_TIME, Session
 
 SAVE_THREADS: Final = 4
@@ -53,29 +55,41 @@ def replay(directory: SessionDirectory) -> Replay:
 
     Raises:
         JournalFormatError: A newer version has written the journal.
-        StoreError: The journal cannot be listed.
+        StoreError: The journal cannot be listed; or a segment that cannot be read cannot be put into quarantine, and a
+            later start could take its records for saved.
     """
     segments = read_segments(directory.fs, directory.fd, directory.path)
+    for segment in segments:
+        if segment.problem and not segment.records:
+            _quarantine(directory, segment)
     records = [record for segment in segments for record in segment.records]
-    live = live_records(records)
+    changed, stuck = _apply(directory, live_records(records))
+    unsaved = _save(directory, changed)
+    if changed:
+        log.info("Journal applied to the session files", sessions=len(changed) - len(unsaved), failed=len(unsaved))
+    old = {segment.number: {record.s for record in segment.records if record.s} for segment in segments}
+    journal = Journal(directory, old, next_record=max((record.i for record in records), default=0) + 1)
+    for session_id in stuck:
+        journal.keep_records(session_id)
+    for segment in segments:
+        if segment.problem and segment.records and (unsaved or stuck or not _put_away(directory, journal, segment)):
+            journal.keep(segment.number)
+    if not unsaved:
+        _delete_spent(journal)
+    return Replay(journal, unsaved)
+
+
+def _apply(directory: SessionDirectory, live: Mapping[str, Sequence[Record]]) -> tuple[list[Session], list[str]]:
+    """Return the sessions to save, and the ids of those with records that fit nowhere and are not in quarantine."""
     changed: list[Session] = []
-    stuck: set[str] = set()  # ids of sessions whose records could not be kept anywhere else
+    stuck: list[str] = []
     for session_id, its_records in live.items():
         found = _continued(directory, session_id, its_records)
         if found.changed and found.session is not None:
             changed.append(found.session)
         if found.unfit and not _keep(directory, session_id, found.unfit):
-            stuck.add(session_id)
-    unsaved = _save(directory, changed)
-    old = {segment.number: {record.s for record in segment.records if record.s} for segment in segments}
-    journal = Journal(directory, old, next_record=max((record.i for record in records), default=0) + 1)
-    for session_id in stuck:
-        journal.need(session_id, lambda: False)
-    if changed:
-        log.info("Journal applied to the session files", sessions=len(changed) - len(unsaved), failed=len(unsaved))
-    if not unsaved:
-        _clear(directory, journal, segments)
-    return Replay(journal, unsaved)
+            stuck.append(session_id)
+    return changed, stuck
 
 
 def _continued(directory: SessionDirectory, session_id: str, records: Sequence[Record]) -> Continuation:
@@ -86,7 +100,7 @@ def _continued(directory: SessionDirectory, session_id: str, records: Sequence[R
     except StoreError as error:
         log.error("Session file cannot be read, so the journal cannot be applied to it",
                   session_id=session_id, error=str(error))  # fmt: skip
-        return Continuation(None, False, [record for record in records if record.op != "saved"])
+        return Continuation(None, False, unfit_of(records))
     return continued(session, records)
 
 
@@ -95,12 +109,16 @@ def _keep(directory: SessionDirectory, session_id: str, records: Sequence[Record
     first = records[0]
     created_at, used = first.life or NO_TIME, max(record.la or NO_TIME for record in records)
     session = Session(session_id, *parts_of(session_id), created_at, used)
-    session.messages += [codec.read_message(record.m, used) for record in records if record.op == "add"]
-    name = stamped(quarantined_stem(file_name(session_id)), directory.now())
+    # A commit that failed is repeated by the next one, and both may be there.
+    added = dict.fromkeys((record.n, bytes(record.m)) for record in records if record.op == "add")
+    session.messages += [codec.read_message(Raw(message), used) for _, message in added]
+    data, stem = codec.encode_session(session), quarantined_stem(file_name(session_id))
+    name = stamped(stem, directory.now())
     folder = quarantine_folder(directory)
     try:
-        with folder.made() as fd, store_errors(folder.path, "write", name):
-            replace_file(directory.fs, name, codec.encode_session(session), dir_fd=fd)
+        with folder.made() as fd, directory.work() as work, store_errors(folder.path, "write", name):
+            if (kept := _find(directory, fd, stem, data)) is None:  # else a start that was cut off has put it there
+                replace_file(directory.fs, name, data, dir_fd=fd, work_fd=work)
             sync_directory(directory.fs, fd)
     except StoreError as error:
         log.error("Messages in the journal do not fit their session file, and cannot be put into quarantine",
@@ -108,8 +126,20 @@ def _keep(directory: SessionDirectory, session_id: str, records: Sequence[Record
         return False
     log.error("Messages in the journal do not fit their session file, which was changed or deleted; they are in "
               "quarantine, as a session", session_id=session_id, messages=len(session.messages),
-              kept=str(folder.path / name))  # fmt: skip
+              kept=str(folder.path / (kept or name)))  # fmt: skip
     return True
+
+
+def _find(directory: SessionDirectory, folder: int, stem: str, data: bytes | bytearray) -> str | None:
+    """Return the name of a file in quarantine with this stem and this content; None: there is none."""
+    fs = directory.fs
+    with fs.scandir(folder) as entries:
+        found = [entry.name for entry in entries if (split := split_stamped(entry.name)) and split[0] == stem]
+    for name in found:
+        with suppress(OSError), opened_to_read(fs, name, dir_fd=folder) as (fd, status):
+            if status.st_size == len(data) and read_whole(fs, fd, size=status.st_size) == data:
+                return name
+    return None
 
 
 def _save(directory: SessionDirectory, sessions: Sequence[Session]) -> list[Session]:
@@ -135,12 +165,19 @@ def _attempt(work: Callable[[], object]) -> StoreError | None:
     return None
 
 
-def _clear(directory: SessionDirectory, journal: Journal, segments: Sequence[Segment]) -> None:
-    """Delete the segments; damaged ones go to quarantine. What remains is tried again by the first cleanup of them."""
-    for segment in segments:
-        if segment.problem and (error := _attempt(partial(_quarantine, directory, segment))) is not None:
-            journal.keep(segment.number)
-            log.error("Damaged journal segment stays; the next start tries again", error=str(error))
+def _put_away(directory: SessionDirectory, journal: Journal, segment: Segment) -> bool:
+    """Put a damaged segment into quarantine, after the deletion of the older ones; return whether it is there.
+
+    Its `void` must not vanish before the records that it makes count no more.
+    """
+    older = [number for number in journal.spent() if number < segment.number]
+    error = _attempt(lambda: journal.delete(older)) or _attempt(partial(_quarantine, directory, segment))
+    if error is not None:
+        log.error("Damaged journal segment stays; the next start tries again", error=str(error))
+    return error is None
+
+
+def _delete_spent(journal: Journal) -> None:
     if (error := _attempt(lambda: journal.delete(journal.spent()))) is not None:
         log.warning("Journal segments could not be deleted; it is tried again", error=str(error))
 
