@@ -30,7 +30,7 @@ def strange_channels(
         more: Channels of the program besides `CHANNELS`.
 
     Raises:
-        StoreIOError: The directory cannot be listed.
+        StoreIOError, JournalFormatError: As `channels_of`.
     """
     known = CHANNELS.union(more)
     if directory is not None and session.ttl_by_channel.keys() - known:
@@ -43,12 +43,13 @@ def strange_channels(
 
 
 def channels_of(directory: SessionDirectory) -> set[str]:
-    """Return the channels that the names of the session files contain.
+    """Return the channels that the names of the session files contain, and those of sessions that have no file yet.
 
     Raises:
-        StoreIOError: The directory cannot be listed.
+        StoreIOError: The directory, or its journal, cannot be listed; `JournalFormatError`: a newer version has written
+            the journal.
     """
-    found: set[str] = set()
+    found = {names.parts_of(session_id)[0] for session_id in directory.overlay.ids.values()}
     fs = directory.fs
     with (
         store_errors(directory.path, "list"),

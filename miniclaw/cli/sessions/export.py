@@ -21,7 +21,7 @@ from miniclaw.cli import EXIT_FAILED
 from miniclaw.cli.access import CommandWorkspace, pass_workspace
 from miniclaw.cli.options import channel_option
 from miniclaw.cli.output import count, echo_error, echo_json_document
-from miniclaw.errors import MiniclawError, OutputFileError, SessionNotFoundError, StoreError
+from miniclaw.errors import JournalFormatError, MiniclawError, OutputFileError, SessionNotFoundError, StoreError
 from miniclaw.formats import format_time, one_line, printable
 from miniclaw.session.disk.atomic import PRIVATE_FILE
 from miniclaw.session.disk.sync import sync_file
@@ -106,6 +106,8 @@ def _documents(
             if directory is None:
                 raise SessionNotFoundError(session_id)
             session, source = directory.load_source(session_id)
+        except JournalFormatError:
+            raise  # it concerns all of them
         except StoreError as error:
             problems.append(error)
         else:

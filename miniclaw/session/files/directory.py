@@ -11,6 +11,7 @@ Beside the session files the directory has a lock and hidden folders::
     .quarantine   files that had the place of a session and could not be read as one
     .trash        removed sessions, kept for a while (`miniclaw.session.trash`)
     .state        the state of the services, the history and the ledger
+    .journal      what was said since the session files were written (`miniclaw.session.journal`)
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from miniclaw.errors import (
     CorruptSessionError,
@@ -44,6 +46,7 @@ from miniclaw.session.format import codec
 from miniclaw.session.format.content import content_of, too_large
 from miniclaw.session.format.footprint import session_bytes
 from miniclaw.session.format.growth import set_file_bytes
+from miniclaw.session.journal.overlay import NOTHING, Overlay
 from miniclaw.session.types import Session, SessionHeader
 
 log = get_logger("miniclaw.session.store")
@@ -52,7 +55,8 @@ log = get_logger("miniclaw.session.store")
 class SessionDirectory(OwnableDirectory):
     """One open sessions directory. Its methods block and may be called from any thread.
 
-    Opened without `own`, it only reads and needs no lock: a reader sees each file whole, old or new.
+    Opened without `own`, it only reads and needs no lock: a reader sees each file whole, old or new, and over it the
+    records of the journal that the file lacks.
     """
 
     # Reading --------------------------------------------------------------------------------------------------
@@ -62,15 +66,33 @@ class SessionDirectory(OwnableDirectory):
 
         Args:
             name: The file.
-            dir_fd: Its folder, if not the sessions directory itself.
+            dir_fd: Its folder; None: the sessions directory itself, or that of the stranded session. Only then, a
+                reader sees the file with the journal over it.
             verify: Returns True for a header, read from the beginning, that is to be checked against the whole file,
                 as before a removal; None: never.
 
         Returns:
             The session, or the problem with the file; None if there is no such file.
         """
+        if dir_fd is not None:
+            return self._read_row(name, dir_fd, verify, NOTHING)
+        overlay = self.overlay
+        row = self._read_stored(name, verify)
+        if row is None and (session_id := overlay.ids.get(name)) is not None:
+            return overlay.unsaved(session_id)
+        return row
+
+    def _read_stored(self, name: str, verify: Verify | None = None) -> ScanRow | None:
+        row = self._read_row(name, self.fd, verify, self.overlay)
+        if row is None and (folder := self.stranded().get(name)):
+            return self.read_stranded(name, folder, verify=verify)
+        return row
+
+    def _read_row(self, name: str, dir_fd: int, verify: Verify | None, overlay: Overlay) -> ScanRow | None:
         fd = self.open_entry(name, dir_fd=dir_fd)
-        return self.read_opened(fd, name, verify=verify)[0] if isinstance(fd, int) else fd
+        if not isinstance(fd, int):
+            return fd
+        return self.read_opened(fd, name, verify=overlay.verify(verify), overlay=overlay)[0]
 
     def open_entry(self, name: str, *, dir_fd: int | None = None) -> int | ProblemFile | None:
         """Return the descriptor of a file, for `read_opened`, or its problem; None if there is no such file."""
@@ -84,7 +106,13 @@ class SessionDirectory(OwnableDirectory):
             return ProblemFile(name, "unreadable", f"could not open it: {error.strerror}")
 
     def read_opened(
-        self, fd: int, name: str, *, verify: Verify | None = None, buffer: bytearray | None = None
+        self,
+        fd: int,
+        name: str,
+        *,
+        verify: Verify | None = None,
+        buffer: bytearray | None = None,
+        overlay: Overlay = NOTHING,
     ) -> tuple[ScanRow | None, os.stat_result | None]:
         """Read the header of an open file as `read_row`, and close it.
 
@@ -93,13 +121,14 @@ class SessionDirectory(OwnableDirectory):
             name: The file.
             verify: As for `read_row`.
             buffer: A buffer of `codec.HEADER_PREFIX_BYTES`, which many files may use one after another.
+            overlay: The journal over the file.
 
         Returns:
             The row, and the status of the file just before it was read; None after an error.
         """
         try:
             status = self.fs.fstat(fd)
-            return self._read_row_from(fd, name, status, verify, buffer), status
+            return self._read_row_from(fd, name, status, verify=verify, buffer=buffer, overlay=overlay), status
         except OSError as error:
             return ProblemFile(name, "unreadable", f"could not read it: {error.strerror}"), None
         except ValueError as error:
@@ -110,7 +139,14 @@ class SessionDirectory(OwnableDirectory):
             close_quietly(self.fs, fd)
 
     def _read_row_from(
-        self, fd: int, name: str, status: os.stat_result, verify: Verify | None, buffer: bytearray | None
+        self,
+        fd: int,
+        name: str,
+        status: os.stat_result,
+        *,
+        verify: Verify | None,
+        buffer: bytearray | None,
+        overlay: Overlay,
     ) -> ScanRow:
         fs = self.fs
         if not stat.S_ISREG(status.st_mode):
@@ -123,6 +159,7 @@ class SessionDirectory(OwnableDirectory):
         else:
             prefix = buffer[:size]
         header = None
+        load = None
         if len(prefix) < status.st_size:
             header = codec.decode_header_prefix(prefix)
         if header is None or (verify is not None and verify(header)):
@@ -135,8 +172,10 @@ class SessionDirectory(OwnableDirectory):
             is_whole = len(prefix) == status.st_size > 0
             data = bytes(prefix) if is_whole else read_whole(fs, fd, size=status.st_size)
             header = codec.decode_header(data, modified_at(status))
+            load = partial(codec.decode_session, data, modified_at(status))
         if not names.belongs(name, header.session_id, header.channel, header.chat_id):
             return ProblemFile(name, "mismatched", names.mismatch(header.session_id), header)
+        header = overlay.header(header, load)
         return StoredSession(name, status.st_size, header, self.file_of(status), self.mark_of(status))
 
     def file_of(self, status: os.stat_result) -> int:
@@ -157,7 +196,7 @@ class SessionDirectory(OwnableDirectory):
         """Read the header of a stranded session, as `read_row`; None also if its folder cannot be opened."""
         try:
             with folder_opened(self.fs, folder, self.fd) as fd:
-                return self.read_row(name, dir_fd=fd, verify=verify)
+                return self._read_row(name, fd, verify, self.overlay)
         except OSError:
             return None
 
@@ -167,16 +206,17 @@ class SessionDirectory(OwnableDirectory):
 
     def find(self, session_id: str) -> StoredSession:
         """Read the header of one session, and return it as it is stored; raises as `load`."""
+        overlay = self.overlay
         for name in names.file_names(session_id):
-            row = self.read_row(name)
-            if row is None and (folder := self.stranded().get(name)):
-                row = self.read_stranded(name, folder)
+            row = self._read_stored(name)
             if isinstance(row, StoredSession):
                 if row.header.session_id == session_id and self._counts(name, session_id):
                     return row
             elif row is not None and self._stands_for(name, session_id, is_mismatched=row.kind == "mismatched"):
                 kinds = {"corrupt": CorruptSessionError, "mismatched": MismatchedSessionError}
                 raise kinds.get(row.kind, SessionFileError)(self.path / name, row.reason)
+        if (unsaved := overlay.unsaved(session_id)) is not None:
+            return unsaved
         raise SessionNotFoundError(session_id)
 
     def _counts(self, name: str, session_id: str) -> bool:
@@ -197,7 +237,7 @@ class SessionDirectory(OwnableDirectory):
             return True
 
     def load(self, session_id: str, *, adopt: bool = False) -> Session:
-        """Load a session.
+        """Load a session; a reader gets it with the journal over its file.
 
         Args:
             session_id: The session.
@@ -227,11 +267,30 @@ class SessionDirectory(OwnableDirectory):
         return session
 
     def load_source(self, session_id: str) -> tuple[Session, bytes]:
-        """Load a session, and return it with the unchanged content of its file; raises as `load`."""
+        """Load a session, and return it with the unchanged content of its file; raises as `load`.
+
+        If the journal changes it, the content is the encoded session.
+        """
         return self._load(session_id)[:2]
 
     def _load(self, session_id: str) -> tuple[Session, bytes, str]:
         """Return a session, the content of its file, and the file's name."""
+        overlay = self.overlay
+        found: tuple[Session | None, bytes, str] = None, b"", names.file_name(session_id)
+        try:
+            found = self._load_stored(session_id)
+        except SessionNotFoundError:
+            if session_id not in overlay:
+                raise
+        session, data, name = found
+        continuation = overlay.session(session_id, session)
+        if continuation.session is None:
+            raise SessionNotFoundError(session_id)
+        if continuation.changed:
+            data = bytes(codec.encode_session(continuation.session))
+        return continuation.session, data, name
+
+    def _load_stored(self, session_id: str) -> tuple[Session, bytes, str]:
         for name in names.file_names(session_id):
             try:
                 session, data = self._load_from(name)

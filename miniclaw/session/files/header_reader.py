@@ -39,11 +39,12 @@ class HeaderReader:
 
     Args:
         directory: The directory of the files.
-        verify: As for `SessionDirectory.read_row`.
+        verify: As for `SessionDirectory.read_opened`.
     """
 
     def __init__(self, directory: SessionDirectory, verify: Verify | None) -> None:
         self._directory = directory
+        self._overlay = directory.overlay
         self._verify = verify
         self._buffer = bytearray(HEADER_PREFIX_BYTES)
         self._goes = 0  # runs of read-ahead until the next probe
@@ -108,7 +109,9 @@ class HeaderReader:
         if not isinstance(fd, int):
             found.append((fd, 0, 0, 0))
             return
-        row, status = self._directory.read_opened(fd, name, verify=self._verify, buffer=self._buffer)
+        row, status = self._directory.read_opened(
+            fd, name, verify=self._verify, buffer=self._buffer, overlay=self._overlay
+        )
         if status is not None and status.st_nlink == 1:
             # Not the status itself: a thousand of them take a megabyte.
             found.append((row, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))

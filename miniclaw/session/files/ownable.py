@@ -20,6 +20,7 @@ from miniclaw.session.disk.spelling import tells_apart
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.stranded import WORK_NAME
 from miniclaw.session.files.subdirectory import Folder
+from miniclaw.session.journal.overlay import NOTHING, Overlay
 from miniclaw.session.ownership.holder import Holder, find_holder
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class OwnableDirectory:
         # Makes the journal's records of session files of these names count no more, before the files vanish or others
         # take their places; any thread. Set by the store of an owner.
         self.void: Callable[[Iterable[str]], None] = lambda _: None
+        self._overlay: Overlay | None = None  # read by the first thread that needs it
         # Folders of `.work` that no removal is using; set while owned, and used only by `StagingArea`.
         self.free_folders: SimpleQueue[str]
 
@@ -127,6 +129,22 @@ class OwnableDirectory:
     def is_owned(self) -> bool:
         """True if this process has become the owner."""
         return self._ownership is not None
+
+    @property
+    def overlay(self) -> Overlay:
+        """The journal over the files, read once, at the first use, which has to precede that of any file.
+
+        The owner's is empty: its memory is newer.
+
+        Raises:
+            JournalFormatError: A newer version has written the journal.
+            StoreIOError: The journal cannot be listed.
+        """
+        if self.is_owned:
+            return NOTHING
+        if self._overlay is None:
+            self._overlay = Overlay.read(self.fs, self.fd, self.path)
+        return self._overlay
 
     def check_owned(self) -> None:
         """Raise if this process has lost its ownership; called before each change of the directory.

@@ -1,7 +1,8 @@
 """The listing of a sessions directory, header by header, in batches that are bounded in time.
 
 A file that the ledger knows is not opened. Files are examined, and read if necessary, in the order of their inodes,
-which is about their order on the disk.
+which is about their order on the disk. A reader who does not own the directory sees them with the journal over them;
+each session in the journal gets a row.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Final, Self
 
+from miniclaw.errors import StoreError
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, store_errors
 from miniclaw.session.disk.directories import why_no_session_file
@@ -23,6 +25,7 @@ from miniclaw.session.files.ledger import RACY_SECONDS, Ledger, can_be_told_apar
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.files.stranded import WORK_NAME
 from miniclaw.session.files.subdirectory import STATE_NAME, TRASH_NAME
+from miniclaw.session.journal.records import JOURNAL_NAME
 from miniclaw.session.ownership.holder import LOCK_NAME
 from miniclaw.session.retention.noted import Noted
 from miniclaw.session.retention.policy import Staying
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 CHUNK: Final = 4096
 """Number of files that are listed before they are examined in the order of their inodes; about 0.7 MB."""
 
-OUR_OWN: Final = frozenset({LOCK_NAME, QUARANTINE_NAME, STATE_NAME, TRASH_NAME, WORK_NAME})
+OUR_OWN: Final = frozenset({JOURNAL_NAME, LOCK_NAME, QUARANTINE_NAME, STATE_NAME, TRASH_NAME, WORK_NAME})
 """The entries of miniclaw beside the sessions; any other hidden entry is foreign."""
 
 _CLOCK_STEP: Final = 32  # entries between two looks at the clock
@@ -53,6 +56,9 @@ class DirectoryScan:
     Attributes:
         complete: True if all files were listed and read.
         opened: Number of files that had to be read.
+
+    Raises:
+        JournalFormatError, StoreIOError: As `SessionDirectory.overlay`.
     """
 
     def __init__(
@@ -64,7 +70,9 @@ class DirectoryScan:
         staying: Staying | None = None,
     ) -> None:
         self._directory = directory
-        self._verify = verify
+        self._overlay = directory.overlay  # read before any file
+        self._without_file = set(self._overlay.ids)  # names of files that are not listed so far
+        self._verify = self._overlay.verify(verify)
         self._ledger = ledger
         self._recent: dict[str, SavedFile] = {}
         if ledger is not None and directory.saved_files is not None:
@@ -119,7 +127,7 @@ class DirectoryScan:
                 elif not self._listed:
                     self._list(rows, end)
                 else:
-                    self._read_stranded(rows)
+                    self._read_unlisted(rows)
                 if (rows or self._staying is not None) and perf_counter() > end:
                     break
         return rows
@@ -144,6 +152,8 @@ class DirectoryScan:
                 break
         else:
             self._listed = True
+        if self._without_file:
+            self._without_file.difference_update(name for _, name in found)
         found.sort()
         # An empty ledger is only filled: a lookup would find no file, since `find` does not see this scan's entries.
         (self._unknown if self._ledger else self._unread).extend(found)
@@ -152,7 +162,7 @@ class DirectoryScan:
         """Judge files by the ledger; files that it does not know have to be read."""
         ledger, unknown, unread, least, most = self._ledger, self._unknown, self._unread, self._least, self._most
         assert ledger is not None  # noqa: S101 - for mypy: there is one where this is called
-        stat, fd = self._directory.fs.stat, self._directory.fd
+        stat, fd, in_journal = self._directory.fs.stat, self._directory.fd, self._overlay.ids
         for number in range(1, len(unknown) + 1):
             file = unknown.popleft()
             try:
@@ -163,7 +173,11 @@ class DirectoryScan:
             used = ledger.find(status.st_ino, fingerprint(status.st_mtime_ns, status.st_ctime_ns, status.st_size))
             if used is None:
                 unread.append(file)
-            elif not used & 1 and (least <= used <= most or (used < least and self._is_announced(status, used))):
+            elif (
+                not used & 1
+                and file[1] not in in_journal
+                and (least <= used <= most or (used < least and self._is_announced(status, used)))
+            ):
                 self._kept += 1
                 self._kept_bytes += status.st_size
             elif (row := self._known(file[1], status, used)) is not None:
@@ -191,6 +205,7 @@ class DirectoryScan:
         header = SessionHeader(session_id, *names.parts_of(session_id), *decode_use(used))
         if self._verify is not None and self._verify(header):
             return None
+        header = self._overlay.header(header)
         return StoredSession(
             name, status.st_size, header, self._directory.file_of(status), self._directory.mark_of(status)
         )
@@ -201,7 +216,8 @@ class DirectoryScan:
         newest = time_ns() - RACY_SECONDS * 1_000_000_000
         self.opened += len(found)
         for row, inode, mtime, ctime in found:
-            if inode and type(row) is StoredSession:
+            # The ledger knows files alone.
+            if inode and type(row) is StoredSession and row.header.session_id not in self._overlay:
                 header = row.header
                 used = encode_use(header.last_accessed, pinned=header.pinned)
                 if ledger is not None and mtime < newest and ctime < newest and can_be_told_apart(mtime, ctime):
@@ -221,10 +237,16 @@ class DirectoryScan:
         least, most = staying.since, staying.until
         return lambda header: not least <= header.last_accessed <= most and verify(header)
 
-    def _read_stranded(self, rows: list[ScanRow]) -> None:
-        for name, folder in self._directory.stranded().items():
+    def _read_unlisted(self, rows: list[ScanRow]) -> None:
+        """Read the sessions without a file in its place: the stranded ones, and those that only the journal has."""
+        stranded = self._directory.stranded()
+        for name, folder in stranded.items():
             if row := self._directory.read_stranded(name, folder, verify=self._verify):
                 rows.append(row)
+        for name in sorted(self._without_file - stranded.keys()):
+            with suppress(StoreError):  # there is none, or something else has its place, and was listed
+                if (found := self._directory.find(self._overlay.ids[name])).key == name:
+                    rows.append(found)
         self.complete = True
         if self._ledger is not None:
             self._ledger.settle()

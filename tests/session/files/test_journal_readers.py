@@ -1,0 +1,406 @@
+"""Readers who do not own the directory see the files with the journal over them: all of them, on every path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from miniclaw.errors import JournalFormatError, SessionNotFoundError, StoreError
+from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.disk.syscalls import OsCalls
+from miniclaw.session.entries import ProblemFile, ScanRow, StoredSession, always
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.ledger import Ledger
+from miniclaw.session.files.scan import DirectoryScan
+from miniclaw.session.format import codec
+from miniclaw.session.journal.records import JOURNAL_NAME, body
+from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.session.retention.policy import RetentionPolicy, Staying
+from miniclaw.workspace.channels import channels_of
+from miniclaw.workspace.plan import scan_sync
+from tests.fakes.clock import WallClock
+from tests.fakes.journalled import FILLING, NOW, OLD, CountingOs, Journalled, crashed, segment_of, texts, write_segment
+from tests.fakes.logs import LogRecorder
+from tests.fakes.moments import at_once
+from tests.fakes.samples import write_session
+
+LATER = NOW + timedelta(minutes=1)
+DAMAGED = "Journal cannot be read as a whole; sessions may be shown as they were before"
+MISFIT = (
+    "Messages in the journal do not fit their session file, which was changed or deleted; they are in quarantine, "
+    "as a session"
+)
+
+Look = Callable[[SessionDirectory], object]
+
+
+@pytest.fixture
+def nothing_is_racy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of a test are new, and the ledger is to know them nevertheless."""
+    monkeypatch.setattr("miniclaw.session.files.scan.RACY_SECONDS", -1)
+
+
+def scanned(directory: SessionDirectory, ledger: Ledger | None = None) -> dict[str, StoredSession]:
+    with DirectoryScan(directory, ledger=ledger) as scan:
+        rows = rows_of(scan)
+    return {row.header.session_id: row for row in rows if isinstance(row, StoredSession)}
+
+
+def rows_of(scan: DirectoryScan) -> list[ScanRow]:
+    rows: list[ScanRow] = []
+    while not scan.complete:
+        rows += scan.next_batch(seconds=9)
+    return rows
+
+
+def dry_run(path: Path, policy: RetentionPolicy | None = None) -> CleanupPlan:
+    policy = policy or RetentionPolicy()
+    with SessionDirectory.open(path) as reader:
+        return scan_sync(reader, policy, at_once(LATER, policy))
+
+
+async def run(path: Path, clock: WallClock, policy: RetentionPolicy | None = None) -> set[str]:
+    """Run a cleanup as the next owner; return the names of the removed files."""
+    clock.now = LATER
+    before = {row.key for row in rows_at(path)}
+    await Cleanup(path, policy=policy, clock=clock).run(confirmed=True)
+    return before - {row.key for row in rows_at(path)}
+
+
+def rows_at(path: Path) -> list[StoredSession]:
+    with SessionDirectory.open(path) as reader:
+        return list(scanned(reader).values())
+
+
+def removed_by(plan: CleanupPlan) -> set[str]:
+    return {row.session.key for row in plan.removals}
+
+
+def test_load_has_the_messages_of_the_journal(sessions_dir: Path) -> None:
+    """A person who asks for a conversation gets all that was confirmed."""
+    crashed(sessions_dir)
+    with SessionDirectory.open(sessions_dir) as reader:
+        session = reader.load("web_a")
+    assert (texts(session), session.last_accessed) == (["one", "two"], NOW)
+
+
+def test_source_is_the_encoded_session_where_the_journal_has_more(sessions_dir: Path) -> None:
+    """An export has what was confirmed; a file that has all of it is exported byte for byte."""
+    crashed(sessions_dir)
+    write_session(sessions_dir, "web_b", OLD, note="kept as it is")
+    with SessionDirectory.open(sessions_dir) as reader:
+        session, source = reader.load_source("web_a")
+        assert texts(codec.decode_session(source)) == texts(session) == ["one", "two"]
+        assert reader.load_source("web_b")[1] == (sessions_dir / "web_b.json").read_bytes()
+
+
+@pytest.mark.parametrize("long", [False, True], ids=["small", "large"])
+@pytest.mark.parametrize(
+    "find",
+    [
+        lambda reader: reader.find("web_a").header,
+        lambda reader: reader.header("web_a"),
+        lambda reader: reader.read_row("web_a.json").header,
+        lambda reader: reader.read_row("web_a.json", verify=always).header,
+        lambda reader: scanned(reader)["web_a"].header,
+    ],
+    ids=["find", "header", "row", "whole row", "scan"],
+)
+def test_header_has_the_use_and_the_pin_of_the_journal(
+    sessions_dir: Path, find: Callable[[SessionDirectory], object], long: bool
+) -> None:
+    """Also where only the beginning of the file is read."""
+    told = crashed(sessions_dir, saved=["x" * 9000 if long else "x"])
+    write_segment(sessions_dir, told.use(pinned=True).take(), number=2, first=10)
+    with SessionDirectory.open(sessions_dir) as reader:
+        header = find(reader)
+    assert (header.last_accessed, header.pinned) == (NOW, True)  # type: ignore[attr-defined]
+
+
+def test_session_without_a_file_is_found_and_listed(sessions_dir: Path) -> None:
+    """A chat that began after the last save is in no file: the journal alone has it."""
+    crashed(sessions_dir, saved=[])
+    write_session(sessions_dir, "web_b", NOW)
+    with SessionDirectory.open(sessions_dir) as reader:
+        assert texts(reader.load("web_a")) == ["two"]
+        assert texts(codec.decode_session(reader.load_source("web_a")[1])) == ["two"]
+        found = reader.find("web_a")
+        assert (found.key, found.header.last_accessed) == ("web_a.json", NOW)
+        assert reader.read_row("web_a.json") == found
+        assert scanned(reader) == {"web_a": found, "web_b": reader.find("web_b")}
+        with pytest.raises(SessionNotFoundError):
+            reader.load("web_c")
+
+
+def test_session_that_was_removed_is_not_found(sessions_dir: Path) -> None:
+    """After its `void`, the journal has the session no more."""
+    told = Journalled().add("one")
+    write_segment(sessions_dir, told.take(), told.note_void().take())
+    with SessionDirectory.open(sessions_dir) as reader:
+        assert scanned(reader) == {}
+        with pytest.raises(SessionNotFoundError):
+            reader.find("web_a")
+
+
+def test_file_in_the_place_is_listed_once(sessions_dir: Path) -> None:
+    """A session that the journal could make anew, and its file, are one session; so is what cannot be read as one."""
+    crashed(sessions_dir, saved=[])
+    Journalled().add("two", at=NOW).save(sessions_dir)
+    with SessionDirectory.open(sessions_dir) as reader, DirectoryScan(reader) as scan:
+        assert [row.key for row in rows_of(scan)] == ["web_a.json"]
+    (sessions_dir / "web_a.json").write_text("{")
+    with SessionDirectory.open(sessions_dir) as reader, DirectoryScan(reader) as scan:
+        assert [type(row) for row in rows_of(scan)] == [ProblemFile]
+
+
+def test_scan_by_the_ledger_has_the_journal(sessions_dir: Path, nothing_is_racy: None) -> None:
+    """A file that is not opened is seen with the journal as well."""
+    crashed(sessions_dir)
+    ledger, fs = Ledger(), CountingOs()
+    with SessionDirectory.open(sessions_dir) as owner:
+        owner.own()
+        scanned(owner, ledger)
+    with SessionDirectory.open(sessions_dir, fs=fs) as reader:
+        assert scanned(reader, ledger)["web_a"].header.last_accessed == NOW
+    assert "web_a.json" not in fs.opened
+
+
+def test_ledger_knows_the_use_that_the_file_has(sessions_dir: Path, nothing_is_racy: None) -> None:
+    """It tells of files: what a reader has seen over them is not remembered as theirs."""
+    crashed(sessions_dir)
+    ledger = Ledger()
+    with SessionDirectory.open(sessions_dir) as reader:
+        scanned(reader, ledger)
+    with SessionDirectory.open(sessions_dir) as owner:
+        owner.own()
+        assert scanned(owner, ledger)["web_a"].header.last_accessed == OLD
+
+
+def test_session_that_stays_by_its_file_gets_a_row_if_it_is_in_the_journal(sessions_dir: Path) -> None:
+    """A pin that only the journal has counts as one."""
+    told = Journalled(begun=NOW).add("one").forget_records()
+    told.save(sessions_dir)
+    write_session(sessions_dir, "web_b", NOW)
+    write_segment(sessions_dir, told.use(pinned=True).take())
+    plan = dry_run(sessions_dir)
+    assert (plan.pinned, plan.readable) == (1, 2)
+
+
+def test_reader_of_an_owned_directory_sees_the_journal_and_the_owner_does_not(sessions_dir: Path) -> None:
+    """The memory of the owner is newer; who only looks beside it sees what is on the disk."""
+    crashed(sessions_dir)
+    with SessionDirectory.open(sessions_dir) as owner, SessionDirectory.open(sessions_dir) as reader:
+        owner.own()
+        assert texts(owner.load("web_a")) == ["one"]
+        assert owner.find("web_a").header.last_accessed == OLD
+        assert scanned(owner)["web_a"].header.last_accessed == OLD
+        assert texts(reader.load("web_a")) == ["one", "two"]
+
+
+def test_stranded_session_has_the_journal(sessions_dir: Path) -> None:
+    """A removal that was killed before its `void` is undone by the next owner, who then applies the journal."""
+    crashed(sessions_dir)
+    folder = sessions_dir / ".work" / "rm-0123456789abcdef"
+    folder.mkdir(parents=True)
+    (sessions_dir / "web_a.json").rename(folder / "web_a.json")
+    with SessionDirectory.open(sessions_dir) as reader:
+        found = reader.find("web_a")
+        assert found.header.last_accessed == NOW
+        assert scanned(reader) == {"web_a": found}
+        assert reader.read_row("web_a.json", verify=always) == found
+        assert texts(reader.load("web_a")) == ["one", "two"]
+
+
+def test_file_in_quarantine_is_seen_as_it_is(sessions_dir: Path) -> None:
+    """The journal continues the session in its place, and no other file."""
+    crashed(sessions_dir)
+    folder = sessions_dir / ".quarantine"
+    folder.mkdir()
+    (folder / "web_a.json").write_bytes((sessions_dir / "web_a.json").read_bytes())
+    with SessionDirectory.open(sessions_dir) as reader, SessionDirectory.open(folder) as inside:
+        row = reader.read_row("web_a.json", dir_fd=inside.fd, verify=always)
+    assert isinstance(row, StoredSession)
+    assert row.header.last_accessed == OLD
+
+
+# The cleanup ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("long", [False, True], ids=["small", "large"])
+async def test_session_that_is_fresh_by_the_journal_is_not_listed_for_deletion(
+    sessions_dir: Path, clock: WallClock, long: bool
+) -> None:
+    """Its file alone says that it has expired; the next owner applies the journal and keeps it."""
+    crashed(sessions_dir, saved=["x" * 9000 if long else "x"])
+    write_session(sessions_dir, "web_b", OLD)
+    assert removed_by(dry_run(sessions_dir)) == {"web_b.json"}
+    assert [row.key for row in await Cleanup(sessions_dir, clock=WallClock(LATER)).scan_expired_sessions()] == [
+        "web_b.json"
+    ]
+    assert await run(sessions_dir, clock) == {"web_b.json"}
+
+
+async def test_session_that_is_unpinned_by_the_journal_is_listed_for_deletion(
+    sessions_dir: Path, clock: WallClock
+) -> None:
+    """The file still has the pin; the next owner's run deletes the session, and the dry run says so."""
+    told = Journalled().add("x" * 9000).use(pinned=True).forget_records()
+    told.save(sessions_dir)
+    write_segment(sessions_dir, told.use(pinned=False).take())
+    assert removed_by(dry_run(sessions_dir)) == {"web_a.json"}
+    assert await run(sessions_dir, clock) == {"web_a.json"}
+
+
+@pytest.mark.parametrize("policy", [RetentionPolicy(), RetentionPolicy(ttl=None, max_sessions=1, min_idle=None)])
+async def test_records_that_do_not_fit_the_file_keep_no_session(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder, policy: RetentionPolicy
+) -> None:
+    """Somebody has put another session in its place: the next owner leaves that as it is, and judges it alone."""
+    logs.expect_error(MISFIT)
+    crashed(sessions_dir)
+    write_session(sessions_dir, "web_a", OLD - timedelta(days=1), messages=[{"role": "user", "content": "x" * 9000}])
+    write_session(sessions_dir, "web_b", NOW - timedelta(days=1))
+    assert removed_by(dry_run(sessions_dir, policy)) == {"web_a.json"}
+    assert await run(sessions_dir, clock, policy) == {"web_a.json"}
+
+
+async def test_budget_spares_the_session_that_the_journal_makes_the_youngest(
+    sessions_dir: Path, clock: WallClock
+) -> None:
+    """Which sessions are beyond `max_sessions` depends on uses that only the journal has, also without a file."""
+    crashed(sessions_dir)
+    other = Journalled("web_c").add("only in the journal", at=NOW)
+    write_segment(sessions_dir, other.take(), number=2, first=10)
+    for name in ("web_b", "web_d"):
+        write_session(sessions_dir, name, NOW - timedelta(days=1))
+    policy = RetentionPolicy(ttl=None, max_sessions=2, min_idle=None)
+    assert removed_by(dry_run(sessions_dir, policy)) == {"web_b.json", "web_d.json"}
+    assert await run(sessions_dir, clock, policy) == {"web_b.json", "web_d.json"}
+
+
+async def test_session_without_a_file_that_has_expired_is_listed_and_deleted(
+    sessions_dir: Path, clock: WallClock
+) -> None:
+    """A gateway that died long ago, and nobody has started it since."""
+    crashed(sessions_dir, saved=[], at=OLD)
+    plan = dry_run(sessions_dir)
+    assert (removed_by(plan), plan.readable) == ({"web_a.json"}, 1)
+    assert await run(sessions_dir, clock) == {"web_a.json"}
+
+
+def test_channel_of_a_session_without_a_file_is_known(sessions_dir: Path) -> None:
+    """A TTL for it is no misspelling."""
+    crashed(sessions_dir, saved=[])
+    with SessionDirectory.open(sessions_dir) as reader:
+        assert channels_of(reader) == {"web"}
+
+
+def test_staying_sessions_are_counted_without_rows(sessions_dir: Path) -> None:
+    """Only those in the journal get rows for its sake."""
+    crashed(sessions_dir)
+    write_session(sessions_dir, "web_b", NOW)
+    staying = Staying(NOW - timedelta(days=1), LATER)
+    with SessionDirectory.open(sessions_dir) as reader, DirectoryScan(reader, staying=staying) as scan:
+        assert [row.key for row in rows_of(scan)] == ["web_a.json"]
+        assert scan.take_kept().sessions == 1
+
+
+# The journal itself --------------------------------------------------------------------------------------------
+
+
+LOOKS: list[Look] = [
+    lambda reader: reader.load("web_a"),
+    lambda reader: reader.load_source("web_a"),
+    lambda reader: reader.find("web_a"),
+    lambda reader: reader.read_row("web_a.json"),
+    scanned,
+]
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=["load", "source", "find", "row", "scan"])
+def test_journal_is_read_once_and_before_any_file(sessions_dir: Path, look: Look) -> None:
+    """In the other order, a save between the two would take its messages from both."""
+    crashed(sessions_dir)
+    fs = CountingOs()
+    with SessionDirectory.open(sessions_dir, fs=fs) as reader:
+        look(reader)
+        look(reader)
+    names = [name for name in fs.opened if name in {JOURNAL_NAME, "web_a.json"}]
+    assert names[0] == JOURNAL_NAME
+    assert names.count(JOURNAL_NAME) == 1
+
+
+def test_directory_without_a_journal_costs_one_failed_open(sessions_dir: Path) -> None:
+    """Most directories have none: an earlier version's, or one that nobody chats in."""
+    write_session(sessions_dir, "web_a", NOW)
+    fs = CountingOs()
+    with SessionDirectory.open(sessions_dir, fs=fs) as reader:
+        scanned(reader)
+        assert texts(reader.load("web_a")) == ["hello from a"]
+    assert fs.opened.count(JOURNAL_NAME) == 1
+    assert not (sessions_dir / JOURNAL_NAME).exists()
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=["load", "source", "find", "row", "scan"])
+def test_journal_of_a_newer_version_is_an_error(sessions_dir: Path, look: Look) -> None:
+    """Nothing is shown that might lack what was confirmed."""
+    told = crashed(sessions_dir)
+    path = write_segment(sessions_dir, told.take(), number=2, first=10, version=2)
+    with SessionDirectory.open(sessions_dir) as reader, pytest.raises(JournalFormatError, match="start the version"):
+        look(reader)
+    path.unlink()
+    with SessionDirectory.open(sessions_dir) as reader:
+        look(reader)
+
+
+def test_damaged_journal_is_a_warning_and_the_rest_is_shown(sessions_dir: Path, logs: LogRecorder) -> None:
+    """The next owner reports what is missing; who looks is told that it is not all."""
+    told = crashed(sessions_dir)
+    batches = [told.take(), told.add("three", at=NOW).take(), told.add("four", at=NOW).take()]
+    path = write_segment(sessions_dir, *batches, number=2, first=10)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b'"three"', b'"three?'))
+    with SessionDirectory.open(sessions_dir) as reader:
+        assert texts(reader.load("web_a")) == ["one", "two"]
+        reader.find("web_a")
+    (warning,) = [event for event in logs.events if event["event"] == DAMAGED]
+    assert warning["path"] == str(path)
+
+
+def test_segment_that_seems_damaged_while_it_is_written_is_read_again(sessions_dir: Path, logs: LogRecorder) -> None:
+    """A reader beside an owner may see a later batch and not the one before, which was written behind its back."""
+    told = Journalled()
+    batches = [told.add("one").take(), told.add("two").take(), told.add("three").take()]
+    path = write_segment(sessions_dir, *batches)
+    whole = segment_of(batches)
+    torn = whole.replace(whole.split(b"\n")[2], b"\n" * len(whole.split(b"\n")[2]))
+    path.write_bytes(torn + FILLING)
+
+    class Overtaken(OsCalls):
+        def pread(self, fd: int, size: int, at: int) -> bytes:
+            data = super().pread(fd, size, at)
+            if at == 0 and b'"op":"open"' in data:
+                path.write_bytes(whole + FILLING)
+            return data
+
+    with SessionDirectory.open(sessions_dir, fs=Overtaken()) as reader:
+        assert texts(reader.load("web_a")) == ["one", "two", "three"]
+    assert not [event for event in logs.events if event["event"] == DAMAGED]
+
+
+def test_journal_is_no_foreign_file(sessions_dir: Path) -> None:
+    """It is not told to an administrator as something that is not ours."""
+    write_segment(sessions_dir, [body("void", {"s": "web_a"})])
+    with SessionDirectory.open(sessions_dir) as reader, DirectoryScan(reader) as scan:
+        assert rows_of(scan) == []
+
+
+def test_journal_that_cannot_be_listed_is_an_error(sessions_dir: Path) -> None:
+    """A file in its place: what is shown might be older than what was confirmed."""
+    write_session(sessions_dir, "web_a", NOW)
+    (sessions_dir / JOURNAL_NAME).touch()
+    with SessionDirectory.open(sessions_dir) as reader, pytest.raises(StoreError, match="could not list"):
+        reader.load("web_a")
