@@ -165,4 +165,4 @@ async def open_live_house(
                 yield LiveHouse(manager, server, hubs, drain)
                 accepting.cancel_scope.cancel()
                 inbox.close()
-                agent.cancel_scope.deadline = trio.current_time() + 1  # until what was said is saved
+                agent.cancel_scope.deadline = trio.current_time() + seconds / 2  # until what was said is saved

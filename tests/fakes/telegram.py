@@ -48,7 +48,7 @@ def telegram_config(api: FakeBotApi, **values: Any) -> TelegramConfig:
 
 @asynccontextmanager
 async def open_bot_client(api: FakeBotApi, *, token: str = TOKEN) -> AsyncIterator[BotClient]:
-    async with open_http_client(connect_seconds=5, direct=True) as http:
+    async with open_http_client(connect_seconds=PATIENCE_SECONDS, direct=True) as http:
         yield BotClient(http, api.api_base, Secret(token))
 
 
@@ -90,7 +90,7 @@ async def open_telegram_house(
                         yield TelegramHouse(channel, manager, naps, accepting.cancel_scope)
                         accepting.cancel_scope.cancel()
                     inbox.close()
-                    agent.cancel_scope.deadline = trio.current_time() + 5
+                    agent.cancel_scope.deadline = trio.current_time() + PATIENCE_SECONDS / 2
             finally:
                 with trio.move_on_after(PATIENCE_SECONDS, shield=True):
                     await manager.save_all_sessions()
