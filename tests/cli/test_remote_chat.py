@@ -76,16 +76,27 @@ def test_chat_through_a_gateway_that_is_killed_and_comes_back_loses_and_doubles_
     assert gateway.said("me", "console") == [("user", "hold"), ("assistant", HOLDING + REST)]
 
 
+IMPATIENT = """
+import os
+from miniclaw.cli.chat.gateway_socket import GatewaySocket
+silence = property(lambda self: 1 if os.path.exists({mark!r}) else 20, lambda self, seconds: None)
+GatewaySocket._silence_seconds = silence
+from miniclaw.cli import main; main()
+"""
+"""The program, which bears less silence once a file is there: until then its gateway is only slow."""
+
+
 def test_chat_through_a_gateway_that_is_stopped_in_an_answer_gives_up(
-    program: Program, gateway: GatewayProcess, model: ToldModel
+    program: Program, gateway: GatewayProcess, model: ToldModel, tmp_path: Path
 ) -> None:
     """An answer may take its time, but a stopped process answers no ping; the sentence names it."""
-    impatient = "from miniclaw.admin.client import messages; messages.SILENCE_SECONDS = 2; from miniclaw.cli import main; main()"
-    command = [sys.executable, "-c", impatient, "chat", "--as", "me", "-m", "hold"]
+    mark = tmp_path / "stopped"
+    command = [sys.executable, "-c", IMPATIENT.format(mark=str(mark)), "chat", "--as", "me", "-m", "hold"]
     environment = os.environ | {"MINICLAW_HOME": str(program.home)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         read_until(process, HOLDING)
         os.kill(gateway.pid, signal.SIGSTOP)
+        mark.touch()
         _, err = process.communicate(timeout=TIMEOUT_SECONDS)
     model.go_on.set()
     assert process.returncode == 1
