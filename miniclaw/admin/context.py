@@ -52,14 +52,14 @@ class AdminContext:
 
         Args:
             work: Called in the thread.
-            saves: If true, dirty sessions are saved first; if that fails, the disk is read as it is.
+            saves: If true, all changes are made durable first; if that fails, the disk is read as it is.
 
         Cancellation: returns at once; the thread ends at the next step of a scan.
         """
         config, moment = self.config, self.runtime.time.moment()
         if saves:
             with trio.move_on_after(SAVE_SECONDS):
-                await self.runtime.manager.save_all_sessions()
+                await self.runtime.manager.commit_all()
         given_up = False
 
         def step(_entries: int) -> None:

@@ -220,11 +220,15 @@ class SessionManager:
     def seal(self) -> tuple[str, ...]:
         """Make operations still under way fail; return the ids of the sessions with changes that are not on disk."""
         self._gate.seal()
-        return tuple(self._memory.unsaved())
+        return tuple(self.unsaved_sessions())
 
     def dirty_sessions(self) -> list[str]:
-        """Return the ids of the sessions with unsaved changes."""
+        """Return the ids of the sessions whose files lack changes."""
         return self._memory.dirty()
+
+    def unsaved_sessions(self) -> list[str]:
+        """Return the ids of the sessions with changes that are in memory alone."""
+        return self._memory.unsaved()
 
     def peek(self, session_id: str) -> Session | None:
         """Return a copy of a session with unsaved changes; None: it has none. Does not count as an access."""
@@ -270,6 +274,10 @@ class SessionManager:
         """Make the present state of some sessions durable, as `SessionSaver.commit` does."""
         self.store.check_process()
         return await self._saver.commit(session_ids)
+
+    async def commit_all(self) -> SaveReport:
+        """Make all changes durable, as `commit`; who reads the disk then sees them."""
+        return await self.commit(self.unsaved_sessions())
 
     async def durable(self, session_id: str) -> None:
         """Return when the present state of a session survives a power cut.

@@ -39,7 +39,8 @@ def session_families(manager: SessionManager) -> Iterator[Metric]:
     saves = manager.stats.saves
     yield gauge("sessions_live", "Sessions in memory.", manager.live_sessions())
     yield gauge("sessions_live_bytes", "Memory that the sessions in memory take, approximately.", manager.live_bytes())
-    yield gauge("sessions_dirty", "Sessions with changes that are not saved.", len(manager.dirty_sessions()))
+    yield gauge("sessions_dirty", "Sessions whose files lack changes.", len(manager.dirty_sessions()))
+    yield gauge("journal_segments", "Segments of the journal, of 1 MiB.", manager.store.journal.segments)
     yield counter("session_saves", "Saves of a session that are durable.", saves.saved)
     yield counter("session_save_failures", "Saves of a session that failed.", saves.failed)
     yield gauge(

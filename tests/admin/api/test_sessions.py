@@ -89,11 +89,11 @@ async def test_pages_have_each_session_that_stays_once_while_others_come_and_go(
 
 
 async def test_list_sees_what_was_in_memory_only(office: Office) -> None:
-    """Who looks sees the present: it is saved first."""
+    """Who looks sees the present: it is made durable first."""
     office.add("web_a", days=3)
     await office.say("web", "b", "hello")
     assert await ids(office) == ["web_b", "web_a"]
-    assert office.manager.dirty_sessions() == []
+    assert office.manager.unsaved_sessions() == []
 
 
 async def test_list_without_a_save_shows_the_disk(office: Office, logs: LogRecorder) -> None:
@@ -101,6 +101,7 @@ async def test_list_without_a_save_shows_the_disk(office: Office, logs: LogRecor
     office.add("web_a", days=3)
     await office.say("web", "b", "hello")
     logs.expect_error(NOT_SAVED)
+    logs.expect_error("Journal could not be written; sessions are saved as a whole")
     office.fs.fail("write", errno.ENOSPC)
     assert await ids(office) == ["web_a"]
     office.fs.clear()
