@@ -131,9 +131,9 @@ def _append(program: Path, file: Path) -> float:
 @asynccontextmanager
 async def _committing(corpus: Corpus) -> AsyncIterator[tuple[SessionManager, list[str]]]:
     async with loaded(corpus) as (manager, ids), trio.open_nursery() as nursery:
-        await nursery.start(manager.committer.run)
+        await nursery.start(manager.saver.committer.run)
         yield manager, ids
-        await manager.committer.stop()
+        manager.saver.committer.stop()
 
 
 async def _commits(path: Path) -> float:
@@ -145,7 +145,7 @@ async def _commits(path: Path) -> float:
         body, _ = add_body(session.session_id, session, 0, "")
         for _ in range(_TIMES):
             began = perf_counter()
-            store.journal.commit(Batch([body], {session.session_id}))
+            store.journal.commit(Batch([(session.session_id, body)]))
             took.append(perf_counter() - began)
     return median(took) * 1000
 
@@ -238,7 +238,7 @@ async def _crash(corpus: Corpus) -> None:
         for _ in range(_RECORDS // len(ids)):
             for session_id in ids:
                 await manager.add_message(session_id, message)
-            await manager.commit(ids)
+            await manager.saver.committer.commit(ids)
 
 
 async def _start(corpus: Corpus) -> float:

@@ -11,10 +11,10 @@ another program has changed or deleted the file. The disk wins over a clean copy
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from miniclaw.clock import Now, utc_now
-from miniclaw.errors import NotConfirmedError, SessionExistsError, SessionNotFoundError
+from miniclaw.errors import SessionExistsError, SessionNotFoundError
 from miniclaw.loggers import get_logger
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.format import codec, growth
@@ -55,11 +55,11 @@ class SessionManager:
         on_overfull: Called when memory exceeds a bound, so that a save makes room.
 
     Attributes:
-        store: As the argument.
-        clock: Likewise.
+        store, clock: As the arguments.
         policy: The policy in force; replaced by `SessionRuntime.set_rules`.
         max_session_bytes: The bound in force; replaced likewise. A larger session is loaded and kept as any other.
         stats: Statistics of saves and removals since the start.
+        saver: The saving part, for the runtime; `mover`, for the operations, is the moving part.
     """
 
     def __init__(
@@ -84,16 +84,15 @@ class SessionManager:
         self._memory = SessionMemory(max_live_sessions, max_live_bytes)
         self._locks = FileLocks()
         self.stats = SessionStats(clock)
-        self.committer = Committer(store, self._memory)
-        self._saver = SessionSaver(store, self._memory, self._locks, self.committer, self.stats.saves)
+        self.saver = SessionSaver(store, self._memory, self._locks, Committer(store, self._memory), self.stats.saves)
         self._remover = SessionRemover(
-            store, self._memory, self._locks, self._saver, clock=clock, stats=self.stats.cleanups
+            store, self._memory, self._locks, self.saver, clock=clock, stats=self.stats.cleanups
         )
         self._gate = Gate(store)
         self._loader = SessionLoader(
-            store, self._memory, self._locks, self._saver, self._gate, clock=clock, call_for_save=self._call_for_save
+            store, self._memory, self._locks, self.saver, self._gate, clock=clock, call_for_save=self._call_for_save
         )
-        self._mover = SessionMover(store, self._memory, self._locks, self._saver, self._loader)
+        self.mover = SessionMover(store, self._memory, self._locks, self.saver, self._loader)
         for session in store.unsaved:
             self._memory.add_replayed(session, store.journal)
 
@@ -212,11 +211,6 @@ class SessionManager:
         """Wait until no operation is under way."""
         await self._gate.drain()
 
-    async def flush(self) -> None:
-        """Save until no session is dirty, or until a save of all dirty sessions has failed, as `SessionSaver.flush`."""
-        self.store.check_process()
-        await self._saver.flush()
-
     def seal(self) -> tuple[str, ...]:
         """Make operations still under way fail; return the ids of the sessions with changes that are not on disk."""
         self._gate.seal()
@@ -256,24 +250,12 @@ class SessionManager:
     # Saving ---------------------------------------------------------------------------------------------------
 
     async def save_all_sessions(self) -> SaveReport:
-        """Save every session with unsaved changes, as `SessionSaver.save` does."""
-        self.store.check_process()
-        return await self._saver.save(self.dirty_sessions())
-
-    async def save_due(self, interval_seconds: float) -> SaveReport:
-        """Make every change durable, in a file or in the journal, as `SessionSaver.save_due` does."""
-        self.store.check_process()
-        return await self._saver.save_due(interval_seconds)
+        """Save the files of all dirty sessions, as `SessionSaver.save` does."""
+        return await self.saver.save(self.dirty_sessions())
 
     async def save_sessions(self, session_ids: Iterable[str]) -> SaveReport:
-        """Save some sessions now, as far as they are in memory and dirty, as `SessionSaver.save` does."""
-        self.store.check_process()
-        return await self._saver.save(session_ids)
-
-    async def commit(self, session_ids: Iterable[str]) -> SaveReport:
-        """Make the present state of some sessions durable, as `SessionSaver.commit` does."""
-        self.store.check_process()
-        return await self._saver.commit(session_ids)
+        """Save the files of some sessions, likewise."""
+        return await self.saver.save(session_ids)
 
     async def commit_all(self) -> SaveReport:
         """Make all changes durable, as `commit`; who reads the disk then sees them."""
@@ -286,16 +268,8 @@ class SessionManager:
             SessionNotFoundError: The session was deleted before that.
             NotConfirmedError: The disk refuses, or has not answered in time. The state is in memory, and the next
                 autosave tries again.
-
-        Cancellation: the state may be durable or not.
         """
-        state = self.watch_save(session_id)
-        if state() == "unsaved":
-            await self.commit([session_id])
-        if state() == "unsaved":
-            raise NotConfirmedError(session_id, "the disk refuses it or does not answer")
-        if state() == "removed":
-            raise SessionNotFoundError(session_id)
+        await self.saver.make_durable(session_id, self.watch_save(session_id))
 
     def watch_save(self, session_id: str) -> Callable[[], SaveState]:
         """Return a function that reports the `SaveState` of the session's present revision.
@@ -304,10 +278,6 @@ class SessionManager:
         """
         entry = self._memory.peek(session_id)
         return entry.watch() if entry is not None else lambda: "saved"
-
-    async def check_place(self) -> None:
-        """Log once that the sessions directory has left its path, and once that it is back."""
-        await self._saver.check_place()
 
     # Removal --------------------------------------------------------------------------------------------------
 
@@ -392,10 +362,6 @@ class SessionManager:
                 raise SessionExistsError(self.store.path_of(session_id), session_id)
             yield lease
 
-    def moving_aside(self, name: str) -> AbstractAsyncContextManager[tuple[Lease, Callable[[], None]]]:
-        """Hold the locks of the sessions whose file may have this name, as `SessionMover.aside` does."""
-        return self._mover.aside(name)
-
     async def move_session(
         self, session_id: str, target_id: str, *, by: str = "program", late: Late[Relocation] | None = None
     ) -> Relocation:
@@ -422,7 +388,7 @@ class SessionManager:
         for each in (session_id, target_id):
             split_session_id(each)
         async with self.operation():
-            return await self._mover.move(session_id, target_id, by=by, late=late)
+            return await self.mover.move(session_id, target_id, by=by, late=late)
 
     async def set_pinned(self, session_id: str, pinned: bool) -> bool:
         """Pin a session, which exempts it from all rules of retention, or unpin it. Does not count as an access.

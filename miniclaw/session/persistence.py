@@ -3,15 +3,15 @@
 A save that fails is logged and tried again at the next tick. A save that hangs delays no other one, and the next tick
 comes on time.
 
-A chat that has to confirm a saved message does not wait for a tick. Sessions requested at about the same time are saved
-together. After each round the saver rests four times as long as the round took, so that prompt saves take at most a
-fifth of the time, and of the disk's.
+A chat that has to confirm a saved message does not wait for a tick: what it has said is committed to the journal at
+once, together with all that waits. Sessions that the journal does not take are saved as a whole. After each round of
+such saves the saver rests four times as long as the round took, so that they take at most a fifth of the time, and of
+the disk's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
@@ -27,20 +27,16 @@ from miniclaw.session.timekeeper import Timekeeper
 PERSISTENCE_INTERVAL_SECS: Final = 30
 """Default time between two saves."""
 
-GATHER_SECONDS: Final = 0.02
-"""Shortest wait for further requests before a round of saves begins."""
-
 REST_FACTOR: Final = 4
-"""Rest after a round, as a multiple of its duration."""
+"""Rest after a round of saves as a whole, as a multiple of its duration."""
 
 MAX_REST_SECONDS: Final = 2
 
+ROUND_SECONDS: Final = 10
+"""Longest wait for such a round; saves that hang end in the background."""
+
 RETRY_SECONDS: Final = 5
 """Time until a session that could not be saved is tried again."""
-
-MAX_GOES: Final = 4
-"""Most rounds under way at once; with several, a round on a hung file delays no other session."""
-
 
 log = get_logger("miniclaw.session.persistence")
 
@@ -108,13 +104,13 @@ class Persistence:
         """Save once, now; the failure of an early save, between two regular ones, counts as no failed interval."""
         complete = False
         try:
-            save = self._manager.save_all_sessions if early else partial(self._manager.save_due, self.interval_seconds)
-            report = await save()
+            manager = self._manager
+            report = await (manager.save_all_sessions() if early else manager.saver.save_due(self.interval_seconds))
             if report.saved:
                 log.debug("Sessions saved", saved=report.saved, failed=len(report.failed))
             if self._time is not None:
                 await self._time.tick()
-            await self._manager.check_place()
+            await manager.saver.check_place()
             complete = not report.failed
         finally:
             self._manager.stats.saves.ticked(complete=complete, early=early)
@@ -133,19 +129,19 @@ class _Wish(Struct):
 
 
 class PromptSaver:
-    """Saves sessions soon after a request, and reports the outcome to the caller."""
+    """Saves sessions as soon as they are wished for, and reports the outcome to the caller."""
 
     def __init__(self, manager: SessionManager) -> None:
         self._manager = manager
         # Changed on the trio thread only, in synchronous steps.
         self._wishes: list[_Wish] = []
-        self._saving: set[str] = set()
+        self._whole: set[str] = set()  # ids of sessions that the journal does not take, until they were saved once
         self._retry_at: dict[str, float] = {}  # by session, on trio's clock
-        self._rest = 0.0
         self._changed = trio.Event()
+        self._refused = trio.Event()
 
     def __repr__(self) -> str:
-        return f"<PromptSaver wishes={len(self._wishes)} saving={len(self._saving)}>"
+        return f"<PromptSaver wishes={len(self._wishes)} whole={len(self._whole)}>"
 
     def want(self, session_id: str, settled: Callable[[bool], None]) -> None:
         """Request a save of the session's present revision.
@@ -164,60 +160,71 @@ class PromptSaver:
 
         Cancellation: saves that have begun end in the background, without a call of `settled`.
         """
-        goes = trio.Semaphore(MAX_GOES)
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._save_as_a_whole)
             task_status.started()
             while True:
-                await self._until_due()
-                await trio.sleep(max(GATHER_SECONDS, min(self._rest, MAX_REST_SECONDS)))
-                await goes.acquire()
-                due = self._due()
-                self._saving |= due
-                nursery.start_soon(self._go, due, goes)
+                while not (due := self._due()):
+                    self._changed = trio.Event()
+                    retries = [at for session_id, at in self._retry_at.items() if session_id not in self._whole]
+                    with trio.move_on_at(min(retries, default=float("inf"))):
+                        await self._changed.wait()
+                await self._commit(due)
 
     async def settle(self) -> None:
         """Save all requested sessions now, once. Requests that fail here are never settled.
 
         Cancellation: as for `run`.
         """
-        await self._save({wish.session_id for wish in self._wishes})
+        await self._commit({wish.session_id for wish in self._wishes})
+        await self._save()
 
     def _due(self) -> set[str]:
         now = trio.current_time()
-        return {
-            wish.session_id
-            for wish in self._wishes
-            if wish.session_id not in self._saving and self._retry_at.get(wish.session_id, now) <= now
-        }
+        wished = {wish.session_id for wish in self._wishes}
+        return {each for each in wished if each not in self._whole and self._retry_at.get(each, now) <= now}
 
-    async def _until_due(self) -> None:
-        while not self._due():
-            self._changed = trio.Event()
-            # Ids that are being saved are out: their time has passed, and the end of their round sets the event.
-            waiting = [at for session_id, at in self._retry_at.items() if session_id not in self._saving]
-            with trio.move_on_at(min(waiting, default=float("inf"))):
-                await self._changed.wait()
+    async def _commit(self, session_ids: set[str]) -> None:
+        wishes = [wish for wish in self._wishes if wish.session_id in session_ids]
+        answers = await self._manager.saver.committer.commit(session_ids)
+        left = self._tell(wishes)
+        if answers:
+            self._whole |= left
+            self._refused.set()
+        else:
+            self._retry_later(left)
 
-    async def _go(self, session_ids: set[str], goes: trio.Semaphore) -> None:
-        try:
+    async def _save_as_a_whole(self) -> None:
+        while True:
+            self._refused = trio.Event()
+            if not self._whole:
+                await self._refused.wait()
             began = trio.current_time()
-            await self._save(session_ids)
-            self._rest = REST_FACTOR * (trio.current_time() - began)
-        finally:
-            self._saving -= session_ids
-            self._changed.set()
-            goes.release()
+            with trio.move_on_after(ROUND_SECONDS):
+                await self._save()
+            await trio.sleep(min(REST_FACTOR * (trio.current_time() - began), MAX_REST_SECONDS))
 
-    async def _save(self, session_ids: set[str]) -> None:
-        report = await self._manager.commit(session_ids)
+    async def _save(self) -> None:
+        session_ids = set(self._whole)
+        wishes = [wish for wish in self._wishes if wish.session_id in session_ids]
+        try:
+            await self._manager.save_sessions(session_ids)
+        finally:
+            self._whole -= session_ids
+            self._retry_later(self._tell(wishes))
+            self._changed.set()
+
+    def _retry_later(self, session_ids: set[str]) -> None:
         for session_id in session_ids:
-            self._retry_at.pop(session_id, None)
-        for session_id in report.failed:
             self._retry_at[session_id] = trio.current_time() + RETRY_SECONDS
+
+    def _tell(self, wishes: Sequence[_Wish]) -> set[str]:
+        """Settle all wishes that can be settled; return the ids of the sessions of those that cannot, of these."""
         states = [(wish, wish.state()) for wish in self._wishes]
         self._wishes = [wish for wish, state in states if state == "unsaved"]
         wished = {wish.session_id for wish in self._wishes}
-        self._retry_at = {session_id: at for session_id, at in self._retry_at.items() if session_id in wished}
+        self._retry_at = {each: at for each, at in self._retry_at.items() if each in wished}
         for wish, state in states:
             if state != "unsaved":
                 wish.settled(state == "saved")
+        return {wish.session_id for wish in wishes if wish.state() == "unsaved"}

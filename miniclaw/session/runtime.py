@@ -260,7 +260,7 @@ async def open_runtime(
         )  # fmt: skip
         errors: list[BaseException] = []
         async with trio.open_nursery() as nursery:
-            await nursery.start(runtime.manager.committer.run)
+            await nursery.start(runtime.manager.saver.committer.run)
             try:
                 async with _running_services(runtime):
                     try:
@@ -273,7 +273,8 @@ async def open_runtime(
                 await _end(runtime)
             except Exception as error:  # noqa: BLE001 - raised below
                 errors.append(error)
-            await runtime.manager.committer.stop()
+            finally:
+                runtime.manager.saver.committer.stop()
         _raise(errors)
 
 
@@ -288,14 +289,16 @@ async def _end(runtime: SessionRuntime) -> None:
     manager.store.check_process()
     try:
         with trio.move_on_after(GRACE_SECONDS, shield=True):
-            await manager.flush()
+            await manager.saver.flush()
             await runtime.time.save()
-            await manager.check_place()
+            await manager.saver.check_place()
+        if manager.dirty_sessions():  # the journal remains; it has to tell which files are written
+            with trio.move_on_after(HANGING_SECONDS, shield=True):
+                await manager.saver.committer.tidy()
     finally:
         runtime.unsaved = manager.seal()
-    if manager.dirty_sessions() and not runtime.unsaved:
-        log.info("Session files could not be written in time; the next start takes the rest from the journal",
-                 sessions=len(manager.dirty_sessions()))  # fmt: skip
+    if left := len(manager.dirty_sessions()) - len(runtime.unsaved):
+        log.info("Session files could not be written; the next start takes them from the journal", sessions=left)
     if runtime.unsaved:
         log.error(
             "Sessions could not be saved before the end",
@@ -354,7 +357,7 @@ async def _flush_beside(manager: SessionManager, ended: Sequence[trio.Event]) ->
     if waiting.cancelled_caught:
         log.warning("Session services do not end; a removal, or a hook of the program, holds them up")
         with trio.move_on_after(GRACE_SECONDS, shield=True):
-            await manager.flush()
+            await manager.saver.flush()
 
 
 async def _run_service(

@@ -65,7 +65,7 @@ class World:
         """End the manager as the runtime does; return what it says is not saved."""
         self.manager.close()
         await self.manager.drain()
-        await self.manager.flush()
+        await self.manager.saver.flush()
         return self.manager.seal()
 
     async def wait_no_longer(self, stage: Stage) -> None:

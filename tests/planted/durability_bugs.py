@@ -143,12 +143,12 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "newest revision counts as saved", "what is said during a save is lost", SAVER,
-        "                entry.saved_revision = revision\n", "                entry.saved_revision = entry.revision\n",
+        "                entry.saved(revision, 0 if", "                entry.saved(entry.revision, 0 if",
         "session/test_manager.py",
     ),
     bug_of_one(
         "no flush at the end", "shutdown loses half a minute", RUNTIME,
-        "                await manager.flush()\n", "",
+        "            await manager.saver.flush()\n            await runtime.time", "            await runtime.time",
         "session/test_runtime.py",
     ),
 )  # fmt: skip

@@ -12,15 +12,18 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from miniclaw.session.live.committer import MAX_NEWS_BYTES
 from miniclaw.session.live.memory import SaveState
-from miniclaw.session.live.save_job import SaveReport
 from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.persistence import MAX_REST_SECONDS, RETRY_SECONDS, PromptSaver
+from miniclaw.session.persistence import MAX_REST_SECONDS, RETRY_SECONDS, ROUND_SECONDS, PromptSaver
+from miniclaw.session.runtime import open_runtime
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
+from tests.fakes.os_calls import FaultyOs
 from tests.fakes.patience import PATIENCE_SECONDS
+from tests.fakes.threads import wait_in_thread
 
 
 class Waiting:
@@ -58,6 +61,35 @@ async def saving(sessions_dir: Path, clock: WallClock) -> AsyncIterator[tuple[Se
             nursery.cancel_scope.cancel()
 
 
+@asynccontextmanager
+async def journalled(
+    sessions_dir: Path, clock: WallClock, fs: FaultyOs
+) -> AsyncIterator[tuple[SessionManager, PromptSaver]]:
+    """The same in a runtime, which has a journal."""
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with (
+            open_runtime(sessions_dir, clock=clock, fs=fs, cleanup_interval_seconds=None) as runtime,
+            trio.open_nursery() as nursery,
+        ):
+            saver = PromptSaver(runtime.manager)
+            await nursery.start(saver.run)
+            yield runtime.manager, saver
+            nursery.cancel_scope.cancel()
+
+
+def counted(manager: SessionManager, name: str, monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
+    """Return a list to which each call of a saving method adds its ids."""
+    calls: list[set[str]] = []
+    method = getattr(manager, name)
+
+    async def counting(session_ids: set[str]) -> object:
+        calls.append(set(session_ids))
+        return await method(session_ids)
+
+    monkeypatch.setattr(manager, name, counting)
+    return calls
+
+
 async def say(manager: SessionManager, chat_id: str, clock: WallClock) -> str:
     session = await manager.get_or_create_session("web", chat_id)
     await manager.add_message(session.session_id, Message("user", "hello", clock.now))
@@ -79,22 +111,59 @@ async def test_want_session_is_told_once_it_is_on_disk(sessions_dir: Path, clock
 async def test_want_many_at_once_are_saved_in_one_go(
     sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A crowd costs one round of the disk, not one each."""
+    """A crowd costs one round of the disk, not one each; without a journal as well."""
     async with saving(sessions_dir, clock) as (manager, saver):
-        goes: list[int] = []
-        save_sessions = manager.save_sessions
-
-        async def counting(session_ids: set[str]) -> object:
-            goes.append(len(session_ids))
-            return await save_sessions(session_ids)
-
-        monkeypatch.setattr(manager, "save_sessions", counting)
+        goes = counted(manager, "save_sessions", monkeypatch)
         waiting = Waiting()
-        for number in range(50):
-            saver.want(await say(manager, str(number), clock), waiting.callback(str(number)))
+        for chat in [await say(manager, str(number), clock) for number in range(50)]:
+            saver.want(chat, waiting.callback(chat))
         await waiting.until(50)
-        assert len(goes) <= 5
-        assert sum(goes) == 50
+        assert [len(ids) for ids in goes] == [50]
+
+
+async def test_want_many_at_once_are_one_commit(sessions_dir: Path, clock: WallClock, fs: FaultyOs) -> None:
+    """Two hundred people cost one sync of the journal, and no file is written for them."""
+    async with journalled(sessions_dir, clock, fs) as (manager, saver):
+        chats = [await say(manager, str(number), clock) for number in range(200)]
+        waiting = Waiting()
+        for chat in chats:
+            saver.want(chat, waiting.callback(chat))
+        await waiting.until(200)
+        assert waiting.unsaved == []
+        assert [name for name, _ in fs.calls].count("sync_data") == 1
+        assert list(sessions_dir.glob("*.json")) == []
+        assert len(manager.dirty_sessions()) == 200
+
+
+async def test_want_is_told_without_any_wait(
+    sessions_dir: Path, clock: WallClock, fs: FaultyOs, mock_clock: MockClock
+) -> None:
+    """No pause gathers and no rest delays: a conversation goes on while time stands still."""
+    async with journalled(sessions_dir, clock, fs) as (manager, saver):
+        waiting = Waiting()
+        for number in range(1, 6):
+            saver.want(await say(manager, "a", clock), waiting.callback("a"))
+            await waiting.until(number)
+        assert trio.current_time() == 0
+
+
+async def test_want_session_that_the_journal_refuses_is_saved_as_a_whole_and_delays_no_other(
+    sessions_dir: Path, clock: WallClock, fs: FaultyOs
+) -> None:
+    """A session with too much news hangs at its file; what others say is confirmed meanwhile."""
+    async with journalled(sessions_dir, clock, fs) as (manager, saver):
+        gate = fs.block("rename", path="web_large.json")
+        waiting = Waiting()
+        session = await manager.get_or_create_session("web", "large")
+        await manager.add_message(session.session_id, Message("user", "x" * (MAX_NEWS_BYTES + 1), clock.now))
+        saver.want(session.session_id, waiting.callback("large"))
+        await wait_in_thread(gate.reached)
+        for number in range(1, 4):
+            saver.want(await say(manager, "a", clock), waiting.callback("a"))
+            await waiting.until(number)
+        assert waiting.told == ["a", "a", "a"]
+        gate.opened.set()
+        assert await waiting.until(4) == ["a", "a", "a", "large"]
 
 
 async def test_want_what_is_saved_already_is_told(sessions_dir: Path, clock: WallClock) -> None:
@@ -122,29 +191,22 @@ async def test_want_session_deleted_meanwhile_is_told_as_not_saved(sessions_dir:
 
 
 async def test_want_change_made_during_the_save_is_told_by_the_next(
-    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+    sessions_dir: Path, clock: WallClock, fs: FaultyOs
 ) -> None:
-    """A save that began before a message does not confirm it."""
-    async with saving(sessions_dir, clock) as (manager, saver):
+    """A commit that began before a message does not confirm it."""
+    async with journalled(sessions_dir, clock, fs) as (manager, saver):
         waiting = Waiting()
+        gate = fs.block("sync_data")
         session_id = await say(manager, "a", clock)
-        save_sessions = manager.save_sessions
-        states: list[tuple[list[str], int]] = []
-
-        async def slow(session_ids: set[str]) -> object:
-            first = not states
-            states.append((list(waiting.told), 0))
-            report = await save_sessions(session_ids)
-            if first:  # the file is written, nobody is told yet: now somebody says more
-                await say(manager, "a", clock)
-                saver.want(session_id, waiting.callback("second"))
-            return report
-
-        monkeypatch.setattr(manager, "save_sessions", slow)
         saver.want(session_id, waiting.callback("first"))
+        await wait_in_thread(gate.reached)
+        told: list[list[str]] = []
+        fs.on(lambda name, _: told.append(list(waiting.told)) if name == "sync_data" else None)
+        await say(manager, "a", clock)
+        saver.want(session_id, waiting.callback("second"))
+        gate.opened.set()
         assert await waiting.until(2) == ["first", "second"]
-        assert states[1][0] == ["first"]
-        assert (sessions_dir / "web_a.json").read_bytes().count(b"hello") == 2
+        assert told == [["first"]]
 
 
 async def test_want_session_that_cannot_be_saved_is_told_when_it_can(
@@ -179,25 +241,28 @@ async def test_settle_saves_what_is_wished_for_at_once(sessions_dir: Path, clock
             saver.want(await say(manager, "a", clock), waiting.callback("a"))
             await saver.settle()
             assert waiting.told == ["a"]
-            assert repr(saver) == "<PromptSaver wishes=0 saving=0>"
+            assert repr(saver) == "<PromptSaver wishes=0 whole=0>"
 
 
 class _Disk:
-    """A manager whose saves fail, hang or succeed as the test says."""
+    """A manager that has no journal, and whose saves fail, hang or succeed as the test says."""
 
     def __init__(self) -> None:
         self.saved: set[str] = set()
         self.failing: set[str] = set()
         self.hangs: trio.Event | None = None
+        self.saver = self.committer = self
 
     def watch_save(self, session_id: str) -> Callable[[], SaveState]:
         return lambda: "saved" if session_id in self.saved else "unsaved"
 
-    async def save_sessions(self, session_ids: set[str]) -> SaveReport:
+    async def commit(self, session_ids: set[str]) -> bool:
+        return True
+
+    async def save_sessions(self, session_ids: set[str]) -> None:
         if self.hangs is not None:
             await self.hangs.wait()
         self.saved |= session_ids - self.failing
-        return SaveReport(failed=tuple(session_ids & self.failing))
 
 
 class _Steps(trio.abc.Instrument):
@@ -205,7 +270,7 @@ class _Steps(trio.abc.Instrument):
         self.count = 0
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.count += task.name.endswith("PromptSaver.run")
+        self.count += ".PromptSaver." in task.name
 
 
 async def _steps_of_saver(count: int = 100) -> int:
@@ -243,14 +308,28 @@ async def test_saver_sleeps_while_a_retried_save_hangs(mock_clock: MockClock) ->
         await _fail_once(saver, disk, mock_clock)
         disk.hangs = trio.Event()
         mock_clock.jump(RETRY_SECONDS)
-        await _steps_of_saver(20)
-        mock_clock.jump(MAX_REST_SECONDS)
-        await _steps_of_saver(20)
-        assert saver._saving == {"a"}
+        await wait_all_tasks_blocked()
+        assert repr(saver) == "<PromptSaver wishes=1 whole=1>"
         assert await _steps_of_saver() == 0
         disk.hangs.set()
         await wait_all_tasks_blocked()
         assert disk.saved == {"a"}
+
+
+async def test_saver_gives_up_a_round_that_hangs_and_saves_others(mock_clock: MockClock) -> None:
+    """One hung file costs the other sessions that are saved as a whole one round, not all."""
+    disk = _Disk()
+    async with _saver_on(disk) as saver:
+        disk.hangs = trio.Event()
+        saver.want("a", lambda _: None)
+        await wait_all_tasks_blocked()
+        disk.hangs = None
+        saver.want("b", lambda _: None)
+        for seconds in (ROUND_SECONDS, MAX_REST_SECONDS):
+            assert disk.saved == set()
+            mock_clock.jump(seconds)
+            await wait_all_tasks_blocked()
+        assert disk.saved == {"b"}
 
 
 async def test_saver_forgets_the_retry_of_a_session_that_the_autosave_saved(mock_clock: MockClock) -> None:
@@ -265,5 +344,5 @@ async def test_saver_forgets_the_retry_of_a_session_that_the_autosave_saved(mock
         await wait_all_tasks_blocked()
         assert disk.saved == {"a", "b"}
         mock_clock.jump(RETRY_SECONDS)
-        await _steps_of_saver(20)
+        await wait_all_tasks_blocked()
         assert await _steps_of_saver() == 0

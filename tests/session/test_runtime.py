@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
-from tests.fakes.samples import write_session
+from tests.fakes.samples import read_contents, write_session
 from tests.fakes.threads import settle, until, wait_in_thread
 from tests.fakes.work_folder import left_in_work
 
@@ -85,6 +86,7 @@ async def test_close_on_a_full_disk_says_what_was_not_saved(
 ) -> None:
     """What even the last flush could not save is named."""
     logs.expect_error("Session could not be saved; it stays in memory for the next try")
+    logs.expect_error("Journal could not be written; sessions are saved as a whole")
     logs.expect_error("Sessions could not be saved before the end")
     fs = FaultyOs()
 
@@ -92,6 +94,7 @@ async def test_close_on_a_full_disk_says_what_was_not_saved(
         async with open_runtime(sessions_dir, clock=clock, fs=fs) as runtime:
             await runtime.manager.get_or_create_session("telegram", "1")
             fs.fail("rename", errno.ENOSPC, path="telegram_1.json")
+            fs.fail("pwrite", errno.ENOSPC)
 
     with pytest.raises(UnsavedSessionsError, match="telegram_1") as caught:
         await run()
@@ -103,8 +106,10 @@ async def test_close_on_a_hung_disk_ends_by_its_deadline(
     sessions_dir: Path, clock: WallClock, logs: LogRecorder, mock_clock: MockClock
 ) -> None:
     """A flush that hangs is given up at its deadline; the others are saved, and what was not is named."""
+    logs.expect_error("Journal could not be written; sessions are saved as a whole")
     logs.expect_error("Sessions could not be saved before the end")
     fs = FaultyOs()
+    fs.fail("pwrite", errno.ENOSPC)
     gate = fs.block("rename", path="telegram_hung.json")
     managers: list[SessionManager] = []
 
@@ -125,6 +130,38 @@ async def test_close_on_a_hung_disk_ends_by_its_deadline(
         mock_clock.jump(GRACE_SECONDS)
     assert logs.one("Sessions could not be saved before the end")["session_ids"] == ("telegram_hung",)
     gate.opened.set()
+
+
+async def test_close_on_a_hung_file_leaves_the_journal_to_the_next_start(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder, mock_clock: MockClock
+) -> None:
+    """A message that the journal holds is not unsaved: one line says so, and the next start writes the file."""
+    fs = FaultyOs()
+    gate = fs.block("rename", path="telegram_hung.json")
+    managers: list[SessionManager] = []
+
+    async def run() -> None:
+        async with open_runtime(sessions_dir, clock=clock, fs=fs, cleanup_interval_seconds=None) as runtime:
+            managers.append(runtime.manager)
+            for chat in ("hung", "2"):
+                session = await runtime.manager.get_or_create_session("telegram", chat)
+                await runtime.manager.add_message(session.session_id, Message("user", "kept", clock.now))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await wait_in_thread(gate.reached)
+        await until(lambda: managers[0].dirty_sessions() == ["telegram_hung"])
+        mock_clock.jump(GRACE_SECONDS)
+    left = "Session files could not be written; the next start takes them from the journal"
+    assert (logs.one(left)["level"], logs.one(left)["sessions"]) == ("info", 1)
+    assert list((sessions_dir / ".journal").iterdir())
+    copy = shutil.copytree(sessions_dir, sessions_dir.with_name("copy"))  # the hung thread still holds the lock
+    gate.opened.set()
+    (copy / "telegram_2.json").unlink()  # by hand: it does not return
+    async with open_runtime(copy, clock=clock, cleanup_interval_seconds=None) as runtime:
+        assert read_contents(copy / "telegram_hung.json") == ["kept"]
+        assert await runtime.manager.get_session("telegram_2") is None
+    assert list((copy / ".journal").iterdir()) == []
 
 
 async def test_close_waits_for_a_sweep_that_has_begun(sessions_dir: Path, clock: WallClock, logs: LogRecorder) -> None:

@@ -30,6 +30,7 @@ from tests.fakes.threads import settle, wait_in_thread
 ID = "telegram_1"
 NOT_SAVED = "Session could not be saved; it stays in memory for the next try"
 CLOCK_FAILED = "Clock failed; time stands still until it works again"
+REFUSED = "Journal could not be written; sessions are saved as a whole"
 UNSAVED = "Sessions could not be saved before the end"
 
 
@@ -151,14 +152,15 @@ async def test_leave_by_an_error_with_unsaved_sessions_raises_both(
     sessions_dir: Path, clock: WallClock, logs: LogRecorder
 ) -> None:
     """Neither the error of the block nor the loss is swallowed by the other."""
-    logs.expect_error(NOT_SAVED)
-    logs.expect_error(UNSAVED)
+    for sentence in (NOT_SAVED, REFUSED, UNSAVED):
+        logs.expect_error(sentence)
     fs = FaultyOs()
 
     async def run() -> None:
         async with open_runtime(sessions_dir, clock=clock, fs=fs) as runtime:
             await runtime.manager.get_or_create_session("telegram", "1")
             fs.fail("rename", errno.ENOSPC, path="telegram_1.json")
+            fs.fail("pwrite", errno.ENOSPC)
             raise ZeroDivisionError
 
     with pytest.RaisesGroup(ZeroDivisionError, UnsavedSessionsError):
@@ -169,8 +171,8 @@ async def test_leave_by_a_cancellation_with_unsaved_sessions_raises_the_loss(
     sessions_dir: Path, clock: WallClock, logs: LogRecorder
 ) -> None:
     """A cancelled block ends with the error that names the sessions; the cancellation ends at its scope."""
-    logs.expect_error(NOT_SAVED)
-    logs.expect_error(UNSAVED)
+    for sentence in (NOT_SAVED, REFUSED, UNSAVED):
+        logs.expect_error(sentence)
     fs = FaultyOs()
 
     async def run() -> None:
@@ -178,6 +180,7 @@ async def test_leave_by_a_cancellation_with_unsaved_sessions_raises_the_loss(
             async with open_runtime(sessions_dir, clock=clock, fs=fs) as runtime:
                 await runtime.manager.get_or_create_session("telegram", "1")
                 fs.fail("rename", errno.ENOSPC, path="telegram_1.json")
+                fs.fail("pwrite", errno.ENOSPC)
                 scope.cancel()
                 await trio.sleep_forever()
 

@@ -57,7 +57,7 @@ async def test_runtime_taken_over_refuses_messages_and_names_what_it_could_not_s
             await manager.save_all_sessions()
             with taken_over(sessions_dir):
                 await manager.add_message("web_1", message)
-                await manager.check_place()
+                await manager.saver.check_place()
                 before = take_tree(sessions_dir)
                 for _ in range(2):
                     assert (await runtime.persistence.tick()).failed == ("web_1",)

@@ -1,4 +1,4 @@
-"""The journal of an owned sessions directory: commits, the segments that they need, and the deletion of the others.
+"""The journal of an owned sessions directory: commits, and the deletion of segments.
 
 Promises, in this order of rules:
 
@@ -6,8 +6,9 @@ Promises, in this order of rules:
 2. After any error a segment is never written to again: a failed sync cannot be repeated, and what is half written
    cannot be trusted. The whole batch is written once more, to a new segment.
 3. Segments are deleted oldest first, each deletion synced before the next one, and only if for every session in them a
-   synced file holds what they hold.
-4. The index counts every segment that a commit has touched, also in vain: what it wrote may be on the disk.
+   synced file holds what they hold (`miniclaw.session.journal.index`).
+4. The order of the records is that of the moments at which their batches got numbers. A batch that was given up before
+   that gets none.
 """
 
 from __future__ import annotations
@@ -29,15 +30,13 @@ from miniclaw.session.disk.atomic import close_quietly, create_exclusively, stor
 from miniclaw.session.disk.sync import sync_data, sync_directory
 from miniclaw.session.files.ownable import OwnableDirectory
 from miniclaw.session.files.subdirectory import Folder
+from miniclaw.session.journal.index import Index
 from miniclaw.session.journal.overlay import segment_name
 from miniclaw.session.journal.records import FORMAT, JOURNAL_NAME, Body, body, lines
 from miniclaw.session.names import file_name_of_live
 
 SEGMENT_BYTES: Final = 1024 * 1024
 """Size of a segment. A batch that is larger than the rest of it begins a new one, which it may exceed."""
-
-MAX_SEGMENTS: Final = 8
-"""Number of segments beyond which the sessions that keep the older ones are saved, due or not: it bounds a start."""
 
 WAIT_SECONDS: Final = 2.0
 """Time after which a commit counts as hung."""
@@ -53,22 +52,19 @@ class Batch(Struct):
     """Records that are committed together.
 
     Attributes:
-        bodies: The records.
-        ids: The ids of their sessions.
+        records: The records, each with the id of its session.
         needs: Id -> whether a synced file holds what the batch has of that session; asked on the trio thread.
         is_given_up: True once it may not be written any more: its caller has written it again.
     """
 
-    bodies: list[Body] = field(default_factory=list)
-    ids: set[str] = field(default_factory=set)
+    records: list[tuple[str, Body]] = field(default_factory=list)
     needs: dict[str, Callable[[], bool]] = field(default_factory=dict)
     is_given_up: bool = False
 
-
-class _Segment(Struct):
-    ids: set[str] = field(default_factory=set)
-    needs: dict[str, list[Callable[[], bool]]] = field(default_factory=dict)
-    is_suspect: bool = False  # a write to it has failed: what it holds has to be in files soon
+    @property
+    def size(self) -> int:
+        """The bytes of its lines, at most."""
+        return sum(len(each) + _FRAME_BYTES for _, each in self.records)
 
 
 class _Writer:
@@ -96,21 +92,14 @@ class Journal:
     ) -> None:
         self._directory = directory
         self._folder = Folder.within(directory, JOURNAL_NAME)
+        self.index = Index(old or {})
+        # Changed under the lock of the index:
         self._next_record = next_record
-        # Changed under this lock, which is never held during a system call.
-        self._index = threading.Lock()
-        self._segments: dict[int, _Segment] = {  # oldest first
-            number: _Segment(set(ids)) for number, ids in sorted((old or {}).items())
-        }
-        self._last_number = max(self._segments, default=0)
-        # File name -> session id, and number of segments that may hold records of the session.
-        self._held: dict[str, tuple[str, int]] = {}
-        self._kept: set[str] = set()  # file names, by `keep_records`
-        for segment in self._segments.values():
-            self._hold(segment.ids)
         self._writer = _Writer()
-        self._hung: list[_Writer] = []  # given up; their threads may still be at work
         self._spare: tuple[int, int] | None = None  # number and descriptor of the next segment
+        self._prepared_in = 0  # the segment in which the last `prepare` began
+        # Names of the files that were voided since the present batch was made; None: no batch is under way.
+        self._voided: set[str] | None = None
 
     @property
     def path(self) -> Path:
@@ -120,7 +109,7 @@ class Journal:
     @property
     def segments(self) -> int:
         """The number of segments."""
-        return len(self._segments)
+        return len(self.index)
 
     @property
     def last_record(self) -> int:
@@ -130,13 +119,14 @@ class Journal:
     @property
     def needs_spare(self) -> bool:
         """True if it is time for `prepare`."""
-        return self._spare is None and self._writer.at > SEGMENT_BYTES // 2
+        writer = self._writer
+        return self._spare is None and writer.at > SEGMENT_BYTES // 2 and writer.number != self._prepared_in
 
     # Any thread -----------------------------------------------------------------------------------------------
 
     def holds(self, name: str) -> bool:
         """Return whether a segment may hold records of the session with a file of this name, unless they are kept."""
-        return name in self._held and name not in self._kept
+        return self.index.holds(name)
 
     def commit(self, batch: Batch) -> None:
         """Write records and sync them.
@@ -147,26 +137,29 @@ class Journal:
             OwnershipLostError, ForkedRuntimeError: As `OwnableDirectory.check_owned`.
         """
         self._directory.check_owned()
-        size = sum(map(len, batch.bodies)) + _FRAME_BYTES * len(batch.bodies)
         writer = self._lock()
         try:
             try:
-                self._write(writer, batch, size)
-            except OSError as error:
+                self._write(writer, batch)
+            except (OSError, MemoryError) as error:
                 log.warning("Journal segment failed; another one is begun", path=self._name_of(writer),
-                            error=error.strerror)  # fmt: skip
-                self._distrust(writer)
+                            error=str(error))  # fmt: skip
+                self._close(writer, is_suspect=True)
                 with store_errors(self.path, "write"):
                     try:
-                        self._write(writer, batch, size)
-                    except OSError:
-                        self._distrust(writer)
+                        self._write(writer, batch)
+                    except (OSError, MemoryError):
+                        self._close(writer, is_suspect=True)
                         raise
         finally:
+            if writer.is_given_up:
+                self._close(writer)
             writer.lock.release()
 
     def void(self, names: Iterable[str]) -> None:
         """Make the records of some sessions count no more, before their files vanish or are replaced by others.
+
+        Records of them that wait to be written are not written any more.
 
         Args:
             names: The names of the files. Those of which no segment has records need no sync.
@@ -174,25 +167,33 @@ class Journal:
         Raises:
             StoreIOError: The records may still count; the files must stay.
         """
-        with self._index:
-            held = [self._held[name][0] for name in names if name in self._held]
+        names = set(names)
+        with self.index.lock:
+            if self._voided is not None:
+                self._voided |= names
+            held = self.index.held(names)
         if held:
-            self.commit(Batch([body("void", {"s": each}) for each in held], set(held)))
+            self.commit(Batch([(each, body("void", {"s": each})) for each in held]))
 
     def prepare(self) -> None:
         """Make the next segment, once half of the present one is used: a full disk then has room for a `void`.
 
         A failure is a WARNING.
         """
-        writer = self._lock()
+        self._prepared_in = self._writer.number
+        number = self.index.take_number()
         try:
-            number = self._take_number()
-            self._spare = number, self._make(number)
+            fd = self._make(number)
         except OSError as error:
-            log.warning("Next journal segment could not be made; the next commit tries again",
+            log.warning("Next journal segment could not be made; a later commit tries again",
                         path=str(self.path), error=error.strerror)  # fmt: skip
-        finally:
-            writer.lock.release()
+            return
+        with self.index.lock:
+            if self.index.is_last(number):  # else a later segment is in use already
+                self._spare = number, fd
+                return
+        close_quietly(self._directory.fs, fd)
+        self.index.closed(number)
 
     def delete(self, numbers: Sequence[int]) -> None:
         """Delete segments from `spent`, in this order.
@@ -208,8 +209,7 @@ class Journal:
                 with suppress(FileNotFoundError):
                     fs.unlink(segment_name(number), dir_fd=folder)
                 sync_directory(fs, folder)
-                with self._index:
-                    self._let_go(self._segments.pop(number).ids)
+                self.index.deleted(number)
 
     def _lock(self) -> _Writer:
         """Take the lock of the present writer; one that is given up meanwhile is not waited for."""
@@ -220,123 +220,99 @@ class Journal:
                     return writer
                 writer.lock.release()
 
-    def _write(self, writer: _Writer, batch: Batch, size: int) -> None:
+    def _write(self, writer: _Writer, batch: Batch) -> None:
         fs = self._directory.fs
         _check_time(writer, batch)
-        if writer.fd < 0 or (writer.at and writer.at + size > SEGMENT_BYTES):
+        if writer.fd < 0 or (writer.at and writer.at + batch.size > SEGMENT_BYTES):
             self._rotate(writer)
+        with self.index.lock:
             _check_time(writer, batch)
-        bodies = batch.bodies if writer.at else [body("open", {"v": FORMAT}), *batch.bodies]
-        with self._index:
-            segment = self._segments[writer.number]
-            self._hold(batch.ids - segment.ids)
-            segment.ids |= batch.ids
+            records = self._still_wanted(batch)
+            if not records:
+                return
+            ids = {session_id for session_id, _ in records}
+            bodies = [each for _, each in records]
+            if not writer.at:
+                bodies.insert(0, body("open", {"v": FORMAT}))
+            self.index.touch(writer.number, ids)
             first = self._next_record
             self._next_record += len(bodies)  # also if it fails: no number is used twice
         data = memoryview(lines(first, bodies))
         at = writer.at
         while data:
             written = fs.pwrite(writer.fd, data, at)
+            if not written:
+                raise OSError(errno.EIO, "the disk takes no more")
             data, at = data[written:], at + written
         sync_data(fs, writer.fd)
         if not fs.fstat(writer.fd).st_nlink:
             raise FileNotFoundError(errno.ENOENT, "somebody has deleted it")
         writer.at = at
-        with self._index:
-            for session_id, is_saved in batch.needs.items():
-                segment.needs.setdefault(session_id, []).append(is_saved)
+        self.index.written(writer.number, {key: need for key, need in batch.needs.items() if key in ids})
+
+    def _still_wanted(self, batch: Batch) -> list[tuple[str, Body]]:
+        voided = self._voided
+        if not voided or not batch.needs:  # a void itself has none
+            return batch.records
+        return [each for each in batch.records if file_name_of_live(each[0]) not in voided]
 
     def _rotate(self, writer: _Writer) -> None:
         self._close(writer)
-        spare, self._spare = self._spare, None
+        with self.index.lock:
+            spare, self._spare = self._spare, None
         if spare is not None:
             writer.number, writer.fd = spare
             return
-        writer.number = self._take_number()
+        writer.number = self.index.take_number()
         writer.fd = self._make(writer.number)
-
-    def _take_number(self) -> int:
-        with self._index:
-            self._last_number += 1
-            self._segments[self._last_number] = _Segment()
-            return self._last_number
 
     def _make(self, number: int) -> int:
         """Make a segment, durable and filled with line feeds; return its descriptor."""
         fs = self._directory.fs
+        is_there = False
         try:
             with self._folder.made() as folder:
                 create_exclusively(fs, segment_name(number), _filling(), dir_fd=folder)
+                is_there = True
                 sync_directory(fs, folder)
                 return fs.open(segment_name(number), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-        except StoreIOError as error:
-            raise OSError(error.errno, error.reason) from error
+        except BaseException as error:
+            self.index.closed(number) if is_there else self.index.deleted(number)
+            if isinstance(error, StoreIOError):
+                raise OSError(error.errno, error.reason) from error
+            raise
 
-    def _distrust(self, writer: _Writer) -> None:
-        with self._index:
-            if (segment := self._segments.get(writer.number)) is not None:
-                segment.is_suspect = True
-        self._close(writer)
-
-    def _close(self, writer: _Writer) -> None:
+    def _close(self, writer: _Writer, *, is_suspect: bool = False) -> None:
         if writer.fd >= 0:
             close_quietly(self._directory.fs, writer.fd)
-        writer.fd, writer.at = -1, 0
-
-    def _hold(self, ids: Iterable[str]) -> None:
-        for session_id in ids:
-            name = file_name_of_live(session_id)
-            self._held[name] = session_id, self._held.get(name, ("", 0))[1] + 1
-
-    def _let_go(self, ids: Iterable[str]) -> None:
-        for session_id in ids:
-            name = file_name_of_live(session_id)
-            count = self._held[name][1]
-            if count == 1:
-                del self._held[name]
-            else:
-                self._held[name] = session_id, count - 1
+        self.index.closed(writer.number, is_suspect=is_suspect)
+        writer.number, writer.fd, writer.at = 0, -1, 0
 
     def _name_of(self, writer: _Writer) -> str:
         return str(self.path / segment_name(writer.number))
 
     # The trio thread ------------------------------------------------------------------------------------------
 
-    def give_up_writer(self) -> None:
-        """Leave the present segment to a thread that hangs, and begin another one with the next commit."""
-        hung = self._writer
-        hung.is_given_up = True
-        self._hung.append(hung)
-        with self._index:
-            if (segment := self._segments.get(hung.number)) is not None:
-                segment.is_suspect = True
-        self._writer = _Writer()
+    def begin(self) -> None:
+        """Begin a batch, in the step in which it is made; it is left without sessions that are voided from now on."""
+        with self.index.lock:
+            self._voided = set()
 
-    def need(self, session_id: str, is_saved: Callable[[], bool]) -> None:
-        """Keep all segments with records of a session until a synced file holds them."""
-        with self._index:
-            for segment in self._segments.values():
-                if session_id in segment.ids:
-                    segment.needs.setdefault(session_id, []).append(is_saved)
+    def end(self) -> None:
+        """End the batch that was begun: it is written, or given up."""
+        with self.index.lock:
+            self._voided = None
 
-    def keep_records(self, session_id: str) -> None:
-        """Keep the records of a session until the next start: they fit no file, and quarantine has no room for them.
+    def give_up(self, batch: Batch) -> None:
+        """Leave the present segment to a thread that hangs, and begin another one with the next commit.
 
-        No save makes them count no more.
+        What that thread has begun to write may still get to the disk. It writes nothing else.
         """
-        self._kept.add(file_name_of_live(session_id))
-        self.need(session_id, lambda: False)
-
-    def keep(self, number: int) -> None:
-        """Keep a segment, and all later ones, until the next start."""
-        self._segments[number].needs[""] = [lambda: False]
-
-    def wanting(self) -> set[str]:
-        """Return the ids of the sessions to be saved at once, due or not: those that keep old or suspect segments."""
-        with self._index:
-            numbers = list(self._segments)
-            late = {*numbers[:-MAX_SEGMENTS], *(each for each in numbers if self._segments[each].is_suspect)}
-            return {session_id for number in late for session_id in self._unsaved(number)}
+        with self.index.lock:
+            batch.is_given_up = True
+            hung, self._writer = self._writer, _Writer()
+            hung.is_given_up = True
+            self.index.suspect(hung.number)
 
     def spent(self, *, whole: bool = False) -> list[int]:
         """Return the segments that can be deleted, oldest first, for `delete`.
@@ -347,35 +323,21 @@ class Journal:
         writer = self._writer
         if whole and writer.lock.acquire(blocking=False):
             self._close(writer)
-            writer.number = 0
-            if self._spare is not None:
-                close_quietly(self._directory.fs, self._spare[1])
-                self._spare = None
             writer.lock.release()
-        self._hung = [each for each in self._hung if each.lock.locked()]
-        kept = {writer.number, self._spare[0] if self._spare else 0, *(each.number for each in self._hung)}
-        numbers: list[int] = []
-        with self._index:
-            for number in self._segments:
-                if number in kept or any(True for _ in self._unsaved(number)):
-                    break
-                numbers.append(number)
-        return numbers
+            self._drop_spare()
+        return self.index.spent()
 
-    def _unsaved(self, number: int) -> Iterator[str]:
-        needs = self._segments[number].needs
-        for session_id, questions in list(needs.items()):
-            if all(is_saved() for is_saved in questions):
-                del needs[session_id]
-            else:
-                yield session_id
+    def _drop_spare(self) -> None:
+        with self.index.lock:
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            close_quietly(self._directory.fs, spare[1])
+            self.index.closed(spare[0])
 
     def close(self) -> None:
         """Close the present segment; what it holds is for the next start."""
         self._close(self._writer)
-        if self._spare is not None:
-            close_quietly(self._directory.fs, self._spare[1])
-            self._spare = None
+        self._drop_spare()
 
 
 def _check_time(writer: _Writer, batch: Batch) -> None:

@@ -70,10 +70,10 @@ def replay(directory: SessionDirectory) -> Replay:
     old = {segment.number: {record.s for record in segment.records if record.s} for segment in segments}
     journal = Journal(directory, old, next_record=max((record.i for record in records), default=0) + 1)
     for session_id in stuck:
-        journal.keep_records(session_id)
+        journal.index.keep_records(session_id)
     for segment in segments:
         if segment.problem and segment.records and (unsaved or stuck or not _put_away(directory, journal, segment)):
-            journal.keep(segment.number)
+            journal.index.keep(segment.number)
     if not unsaved:
         _delete_spent(journal)
     return Replay(journal, unsaved)

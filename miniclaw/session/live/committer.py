@@ -1,7 +1,7 @@
 """The commits of the journal: all that waits is written and synced together, in one thread.
 
-While one commit is under way, the next one gathers. A commit that hangs for `WAIT_SECONDS` is given up: its sessions
-are not confirmed, and one more segment and thread are tried, never more than `MAX_THREADS`.
+While one commit is under way, the next one gathers. A commit that hangs for `WAIT_SECONDS` is given up: its callers are
+told, and one more segment and thread are tried, never more than `MAX_THREADS`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Final
 import trio
 from msgspec import Struct
 
-from miniclaw.errors import StoreError
+from miniclaw.errors import ForkedRuntimeError, OwnershipLostError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.journal.journal import SEGMENT_BYTES, WAIT_SECONDS, Batch
 from miniclaw.session.journal.records import Body, add_body, body, digest, use_body
 from miniclaw.session.live.locks import Lease
-from miniclaw.session.live.memory import Entry, SessionMemory
+from miniclaw.session.live.memory import Entry, Recorded, SessionMemory
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.names import file_name_of_live
 
@@ -26,7 +26,12 @@ MAX_THREADS: Final = 2
 """Most commits under way at once; more than one only where an earlier one hangs."""
 
 MAX_NEWS_BYTES: Final = SEGMENT_BYTES // 2
-"""Most bytes of one session in a commit; a session with more news is saved as a whole instead."""
+"""Most bytes of one session in a commit; a session with more news is saved as a whole instead.
+
+A commit that has as many begins with no further session; the others wait for the next one.
+"""
+
+_REFUSED: Final = "Journal could not be written; sessions are saved as a whole"
 
 log = get_logger("miniclaw.session.manager")
 
@@ -37,28 +42,52 @@ class _Request(Struct):
     is_hung: bool = False
 
 
+class _Note(Struct):
+    """What the journal does not know yet of a session's file, in this order.
+
+    Attributes:
+        has_begun: True if the session has begun anew, without a file.
+        upto: The last record that a synced file holds; 0: all of them; None: no news.
+    """
+
+    has_begun: bool = False
+    upto: int | None = None
+
+    def bodies(self, session_id: str) -> list[Body]:
+        """Return the records that tell it."""
+        told = [body("void", {"s": session_id})] if self.has_begun else []
+        return told if self.upto is None else [*told, body("saved", {"s": session_id, "upto": self.upto})]
+
+
 class _State(Struct):
     """What a batch has of a session, to be entered once it is synced."""
 
     entry: Entry
+    recorded: Recorded
     revision: int
     messages: int
     digest: str
+    pinned: bool
 
 
 class Committer:
-    """The committing part of a `SessionManager`, whose store and memory it shares. Used on the trio thread."""
+    """The committing part of a `SessionManager`, whose store and memory it shares. Used on the trio thread.
+
+    Attributes:
+        is_running: True while commits are made; else all sessions are saved as a whole.
+    """
 
     def __init__(self, store: FileSessionStore, memory: SessionMemory) -> None:
         self._store = store
         self._memory = memory
         self._requests: list[_Request] = []
-        self._notes: list[tuple[str, Body]] = []  # records that concern files, with their session ids
+        self._notes: dict[str, _Note] = {}  # by session id
         self._wanted = trio.Event()
         self._threads = 0
         self._limiter = trio.CapacityLimiter(MAX_THREADS)
+        self._keeper = trio.CapacityLimiter(1)  # makes and deletes segments; a thread that hangs delays no commit
         self._scope = trio.CancelScope(shield=True)  # the runtime's end commits, too; ended by `stop`
-        self._ended = trio.Event()
+        self._is_refused = False  # the last commit failed, and the log has it
         self.is_running = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -69,25 +98,27 @@ class Committer:
         self.is_running = True
         try:
             with self._scope:
-                task_status.started()
-                while True:
-                    await self._wanted.wait()
-                    self._wanted = trio.Event()
-                    await self._round()
+                async with trio.open_nursery() as nursery:
+                    task_status.started()
+                    while True:
+                        await self._wanted.wait()
+                        self._wanted = trio.Event()
+                        await self._round()
+                        if self._store.journal.needs_spare and self._keeper.available_tokens:
+                            nursery.start_soon(self._prepare)
         finally:
             self.is_running = False
-            self._ended.set()
-            for request in self._requests:
-                request.ended.set()
+            _answer(self._requests)
 
-    async def stop(self) -> None:
-        """End `run`; a commit under way ends in the background.
+    async def _prepare(self) -> None:
+        try:
+            await self._store.run(self._store.journal.prepare, self._keeper)
+        except Exception as error:  # noqa: BLE001 - no memory, or no thread: the next commit makes the segment
+            log.warning("Next journal segment could not be made; a later commit tries again", error=repr(error))
 
-        Cancellation: has no effect.
-        """
+    def stop(self) -> None:
+        """End `run`; a commit under way ends in the background."""
         self._scope.cancel()
-        with trio.CancelScope(shield=True):
-            await self._ended.wait()
 
     async def commit(self, session_ids: Iterable[str]) -> bool:
         """Commit the news of sessions, once; `Entry.durable` tells of each whether it is durable then.
@@ -99,6 +130,7 @@ class Committer:
         """
         request = _Request(set(session_ids), trio.Event())
         if not self.is_running:
+            await trio.lowlevel.checkpoint()
             return True
         self._requests.append(request)
         self._wanted.set()
@@ -106,73 +138,117 @@ class Committer:
         return not request.is_hung
 
     def note_saved(self, session_id: str, upto: int) -> None:
-        """Record, with the next commit, that a synced file holds a session; it was copied after this record."""
+        """Record, with the next commit, that a synced file holds a session; it was copied after this record.
+
+        With 0, the file holds another content, by another program, and all records before this one count no more.
+        """
         if self.is_running and self._store.journal.holds(file_name_of_live(session_id)):
-            self._notes.append((session_id, body("saved", {"s": session_id, "upto": upto})))
+            self._note(session_id, _Note(upto=upto))
 
     def note_begun(self, session_id: str) -> None:
         """Record, with the next commit, that a session begins anew, without a file."""
         if self.is_running and self._store.journal.holds(file_name_of_live(session_id)):
-            self._notes.append((session_id, body("void", {"s": session_id})))
+            self._note(session_id, _Note(has_begun=True))
+
+    def _note(self, session_id: str, note: _Note) -> None:
+        before = self._notes.get(session_id)
+        if before is not None and not note.has_begun:
+            note.has_begun = before.has_begun
+        self._notes[session_id] = note
 
     def is_behind(self, entry: Entry) -> bool:
         """Return whether a save would get ahead of the journal, whose last record would undo a pin after a crash."""
-        pinned = entry.recorded.pinned
-        return pinned is not None and pinned != bool(entry.session.pinned)
+        return (
+            self.is_running
+            and bool(entry.recorded.pins - {bool(entry.session.pinned)})
+            and self._store.journal.holds(file_name_of_live(entry.session_id))
+        )
 
     async def tidy(self, *, whole: bool = False) -> None:
         """Delete the segments that no session needs any more, and record which files are written.
 
         Args:
-            whole: If true, the present segment as well, as at the end; nothing is recorded then.
+            whole: If true, the present segment as well, as at the end.
 
         A failure is logged, and the next call tries again.
         """
         journal = self._store.journal
-        if numbers := journal.spent(whole=whole):
+        # A deletion that hangs is not tried twice.
+        if self._keeper.available_tokens and (numbers := journal.spent(whole=whole)):
             try:
-                await self._store.run(partial(journal.delete, numbers), self._limiter)
+                await self._store.run(partial(journal.delete, numbers), self._keeper)
             except StoreError as error:
                 log.warning("Journal segments could not be deleted; it is tried again", error=str(error))
-        self._notes = [note for note in self._notes if journal.holds(file_name_of_live(note[0]))]
-        if self._notes and not whole:
+        self._notes = {key: note for key, note in self._notes.items() if journal.holds(file_name_of_live(key))}
+        if self._notes:
             await self.commit(())
 
     async def _round(self) -> None:
         requests, self._requests = self._requests, []
-        notes, self._notes = self._notes, []
-        ids = {session_id for request in requests for session_id in request.ids}
-        batch = Batch([note for _, note in notes], {session_id for session_id, _ in notes})
-        states = [state for session_id in ids if (state := self._add(session_id, batch)) is not None]
-        is_hung = False
+        notes, self._notes = self._notes, {}
+        states: list[_State] = []
+        is_written = False
         try:
-            if batch.bodies:
-                is_hung = not await self._commit(batch)
+            batch = self._make(requests, notes, states)
+            if rest := [request for request in requests if request.ids]:  # the batch was full before
+                requests = [request for request in requests if not request.ids]
+                self._requests[:0] = rest
+                self._wanted.set()
+            is_written = not batch.records or await self._commit(batch, requests)
+        except (OwnershipLostError, ForkedRuntimeError):
+            pass  # logged once, for all that is refused then
         except StoreError as error:
-            log.error("Journal could not be written; sessions are saved as a whole", error=str(error))
-            self._notes[:0] = notes
-        else:
-            if is_hung:
-                self._notes[:0] = notes
-            else:
+            if not self._is_refused:
+                log.error(_REFUSED, error=str(error))
+            self._is_refused = True
+        except Exception as error:  # noqa: BLE001 - no memory, or no thread: it costs this commit only
+            log.bug(_REFUSED, error)
+        finally:
+            self._store.journal.end()
+            if is_written:
                 self._enter(states)
-        for request in requests:
-            request.is_hung = is_hung
-            request.ended.set()
-        if self._store.journal.needs_spare and not is_hung:
-            with trio.move_on_after(WAIT_SECONDS):
-                await self._store.run(self._store.journal.prepare, self._limiter)
+            else:
+                later, self._notes = self._notes, notes
+                for session_id, note in later.items():
+                    self._note(session_id, note)
+            _answer(requests)
 
-    def _add(self, session_id: str, batch: Batch) -> _State | None:
-        """Add the news of a session to a batch; None: there is none, or the session has to be saved as a whole."""
+    def _make(self, requests: Iterable[_Request], notes: dict[str, _Note], states: list[_State]) -> Batch:
+        """Make a batch of the notes and of the requests, whose ids it takes; add its states to `states`."""
+        self._store.journal.begin()
+        batch = Batch()
+        for session_id, note in notes.items():
+            told = [(session_id, each) for each in note.bodies(session_id)]
+            if note.upto == 0 and (entry := self._memory.find(session_id)) is not None and not entry.durable:
+                # Records since then count no more, either: the batch has to have what they told.
+                at = len(batch.records)
+                if not self._add(session_id, batch, states):
+                    self._notes[session_id] = note
+                    continue
+                batch.records[at:at] = told
+            else:
+                batch.records += told
+        added = {state.entry.session_id for state in states}
+        size = batch.size
+        for request in requests:
+            while request.ids and size < MAX_NEWS_BYTES:
+                session_id = request.ids.pop()
+                if session_id not in added:
+                    added.add(session_id)
+                    size += self._add(session_id, batch, states)
+        return batch
+
+    def _add(self, session_id: str, batch: Batch, states: list[_State]) -> int:
+        """Add the news of a session to a batch; return their bytes; 0: none, or it has to be saved as a whole."""
         entry = self._memory.find(session_id)
         if entry is None or entry.durable:
-            return None
-        session, recorded, revision = entry.session, entry.recorded, entry.revision
+            return 0
+        session, recorded = entry.session, entry.recorded
         count = len(session.messages)
         if recorded.messages > count:  # a caller has changed the session around the manager
-            return None
+            return 0
         bodies: list[Body] = []
+        size = 0
         try:
             last = recorded.digest
             if last is None:
@@ -180,47 +256,66 @@ class Committer:
             for n in range(recorded.messages, count):
                 found, last = add_body(session_id, session, n, last)
                 bodies.append(found)
-                if sum(map(len, bodies)) > MAX_NEWS_BYTES:
-                    return None
+                size += len(found)
+                if size > MAX_NEWS_BYTES:
+                    return 0
             bodies = bodies or [use_body(session_id, session)]
         except (ValueError, TypeError, AttributeError):  # what its save reports
-            return None
-        recorded.pinned = bool(session.pinned)  # also if the commit fails: its record may be on the disk
-        batch.bodies += bodies
-        batch.ids.add(session_id)
-        batch.needs[session_id] = lambda: entry.removed or entry.saved_revision >= revision
-        return _State(entry, revision, count, last)
+            return 0
+        pinned = bool(session.pinned)
+        recorded.pins.add(pinned)  # also if the commit fails: its record may be on the disk
+        batch.records += [(session_id, each) for each in bodies]
+        batch.needs[session_id] = entry.saved_from(entry.revision)
+        states.append(_State(entry, recorded, entry.revision, count, last, pinned))
+        return size
 
     def _enter(self, states: Collection[_State]) -> None:
         for state in states:
-            recorded = state.entry.recorded
+            recorded = state.recorded
+            if state.entry.recorded is not recorded:  # memory follows another program's file since then
+                continue
             recorded.revision = state.revision
             recorded.messages = max(recorded.messages, state.messages)
             recorded.digest = state.digest if recorded.messages == state.messages else None
+            recorded.pins = {state.pinned}
 
-    async def _commit(self, batch: Batch) -> bool:
+    async def _commit(self, batch: Batch, requests: Iterable[_Request]) -> bool:
         """Commit a batch, also in a second segment if the first one hangs; return False if both hang.
+
+        The requests are answered as soon as a thread hangs.
 
         Raises:
             StoreError: The batch is not written.
         """
         journal = self._store.journal
         while self._threads < MAX_THREADS:
-            copy = Batch(batch.bodies, batch.ids, batch.needs)
+            copy = Batch(batch.records, batch.needs)
             self._threads += 1
             lease = Lease(self._thread_ended)
             try:
                 with trio.move_on_after(WAIT_SECONDS) as waiting:
                     await self._store.run(partial(journal.commit, copy), self._limiter, lease)
+            except trio.Cancelled:
+                journal.give_up(copy)
+                raise
             finally:
                 lease.leave()
             if not waiting.cancelled_caught:
+                self._is_refused = False
                 return True
-            journal.give_up_writer()
-            copy.is_given_up = True
+            journal.give_up(copy)
             log.error("Journal does not answer; messages are not confirmed", path=str(journal.path),
                       seconds=WAIT_SECONDS)  # fmt: skip
+            _answer(requests, is_hung=True)
+        _answer(requests, is_hung=True)
         return False
 
     def _thread_ended(self) -> None:
         self._threads -= 1
+
+
+def _answer(requests: Iterable[_Request], *, is_hung: bool = False) -> None:
+    for request in requests:
+        if not request.ended.is_set():
+            request.is_hung = is_hung
+            request.ended.set()

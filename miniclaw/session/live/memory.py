@@ -5,10 +5,10 @@ Only the trio thread uses this module, and every method is one synchronous step.
 
 from __future__ import annotations
 
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Literal, TypeAlias
-from weakref import WeakValueDictionary
 
 from miniclaw.session.files.on_disk import on_disk_of, remember
 from miniclaw.session.format.footprint import append_message, session_bytes
@@ -47,16 +47,17 @@ class Recorded:
         revision: The last revision that the journal holds; -1: none.
         messages: The number of messages, the first ones of the session, that the journal or the file holds.
         digest: The digest of the last of them (`miniclaw.session.journal.records`); None: not computed yet.
-        pinned: The pin by the last record that may be in the journal; None: there is no such record.
+        pins: The pins that a replay may give to the session: those of the last record that is written for certain, and
+            of later ones that may be on the disk. A file has none of its own that the journal could undo.
     """
 
-    __slots__ = ("digest", "messages", "pinned", "revision")
+    __slots__ = ("digest", "messages", "pins", "revision")
 
-    def __init__(self, messages: int) -> None:
+    def __init__(self, messages: int, pins: Iterable[bool]) -> None:
         self.revision = -1
         self.messages = messages
         self.digest: str | None = None
-        self.pinned: bool | None = None
+        self.pins = set(pins)
 
 
 class Entry:
@@ -76,8 +77,8 @@ class Entry:
     """
 
     __slots__ = (
-        "due_at", "leaving", "looked_at", "recorded", "removed", "revision", "saved_revision", "session", "session_id",
-        "users",
+        "__weakref__", "due_at", "leaving", "looked_at", "recorded", "removed", "revision", "saved_revision", "session",
+        "session_id", "users",
     )  # fmt: skip
 
     def __init__(self, session: Session, *, saved: bool) -> None:
@@ -88,7 +89,7 @@ class Entry:
         self.users = 0
         self.leaving = False
         self.removed = False
-        self.recorded = Recorded(len(session.messages) if saved else 0)
+        self.recorded = Recorded(len(session.messages), {bool(session.pinned)}) if saved else Recorded(0, ())
         self.looked_at = float("-inf")
         self.due_at: float | None = None
 
@@ -108,6 +109,19 @@ class Entry:
         self.due_at = None
         if messages > self.recorded.messages:
             self.recorded.messages, self.recorded.digest = messages, None
+
+    def saved_from(self, revision: int) -> Callable[[], bool]:
+        """Return a function that tells whether a synced file holds this revision, or none is needed any more.
+
+        It keeps no session in memory: an entry that is gone was saved or removed.
+        """
+        ref = weakref.ref(self)
+
+        def is_saved() -> bool:
+            entry = ref()
+            return entry is None or entry.removed or entry.saved_revision >= revision
+
+        return is_saved
 
     def watch(self) -> Callable[[], SaveState]:
         """Return a function that reports the state of the present revision."""
@@ -141,7 +155,7 @@ class SessionMemory:
         self._max_bytes = max_live_bytes
         self._live: OrderedDict[str, Entry] = OrderedDict()  # least recently used first
         # All sessions that are referenced anywhere, also clean ones that were evicted: they keep their identity.
-        self._held: WeakValueDictionary[str, Session] = WeakValueDictionary()
+        self._held: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -226,13 +240,15 @@ class SessionMemory:
         if is_live:
             self._enter(entry)
         on_disk = on_disk_of(session)
-        entry.recorded = Recorded(0 if on_disk is None else on_disk.messages)
+        # Another object: a commit under way of what was before enters nothing.
+        pins = {*entry.recorded.pins, bool(session.pinned)}
+        entry.recorded = Recorded(0 if on_disk is None else on_disk.messages, pins)
 
     def lost_file(self, session_id: str) -> None:
         """Mark a session in memory as unsaved, all of it, because this process has moved its file aside."""
         if (entry := self._find(session_id)) is not None:
             remember(entry.session, None)
-            entry.recorded = Recorded(0)
+            entry.recorded = Recorded(0, entry.recorded.pins)
             entry.revision += 1
 
     def ids(self) -> set[str]:
@@ -274,9 +290,9 @@ class SessionMemory:
     def add_replayed(self, session: Session, journal: Journal) -> None:
         """Add a session that the journal of an earlier process has, and its file not yet."""
         entry = Entry(session, saved=False)
-        entry.recorded = Recorded(len(session.messages))
+        entry.recorded = Recorded(len(session.messages), {bool(session.pinned)})
         entry.recorded.revision = entry.revision
-        journal.need(entry.session_id, lambda: entry.removed or entry.saved_revision > 0)
+        journal.index.need(entry.session_id, entry.saved_from(entry.revision))
         self.add(entry)
 
     def unsaved(self) -> list[str]:

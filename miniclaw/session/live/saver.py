@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 import trio
 
-from miniclaw.errors import SessionFileError, StoreError
+from miniclaw.errors import NotConfirmedError, SessionFileError, SessionNotFoundError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.files.on_disk import Written, on_disk_of, remember
 from miniclaw.session.format import codec
 from miniclaw.session.live.committer import Committer
 from miniclaw.session.live.locks import FileLocks, Lease
-from miniclaw.session.live.memory import Entry, SessionMemory
+from miniclaw.session.live.memory import Entry, SaveState, SessionMemory
 from miniclaw.session.live.save_job import SaveOutcome, SaveReport, log_failed_save
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.records.stats import SaveStats
 from miniclaw.session.types import Session
+
+CONFIRM_SECONDS: Final = 10
+"""Longest wait for the file of a session that the journal does not take."""
 
 log = get_logger("miniclaw.session.manager")
 
@@ -48,6 +52,7 @@ class SessionSaver:
 
         Cancellation: saves that have begun end in the background; the other sessions remain dirty in memory.
         """
+        self._store.check_process()
         outcomes: dict[str, bool] = {}
         wanted = list(session_ids)
         free = [session_id for session_id in wanted if self._locks.acquire_nowait(session_id)]
@@ -70,26 +75,13 @@ class SessionSaver:
 
         Cancellation: as for `save`.
         """
-        due = self._memory.due(trio.current_time(), interval_seconds) | self._store.journal.wanting()
+        self._store.check_process()
+        await self.committer.tidy()  # first: a save that hangs leaves no time for it
+        due = self._memory.due(trio.current_time(), interval_seconds) | self._store.journal.index.wanting()
         due |= await self._committed(set(self._memory.dirty()) - due)
         report = await self.save(due.intersection(self._memory.dirty()))
         await self.committer.tidy()
         return report
-
-    async def commit(self, session_ids: Iterable[str]) -> SaveReport:
-        """Make the present state of some sessions durable, in the journal or, where that is impossible, in their files.
-
-        A disk that does not answer makes this fail, not wait.
-
-        Cancellation: what has begun goes on in the background.
-        """
-        wanted = set(session_ids).intersection(self._memory.unsaved())
-        answers = await self.committer.commit(wanted)
-        left = wanted.intersection(self._memory.unsaved())
-        if not answers:
-            return SaveReport(len(wanted) - len(left), tuple(left))
-        report = await self.save(left)
-        return SaveReport(len(wanted) - len(left) + report.saved, report.failed)
 
     async def flush(self) -> None:
         """Save until no session is dirty, or until a save of all dirty sessions has failed.
@@ -98,11 +90,31 @@ class SessionSaver:
 
         Cancellation: as for `save`.
         """
+        self._store.check_process()
         await self._committed(self._memory.dirty())
         while dirty := self._memory.dirty():
             if not (await self.save(dirty)).saved:
                 break
         await self.committer.tidy(whole=True)
+
+    async def make_durable(self, session_id: str, state: Callable[[], SaveState]) -> None:
+        """Return when a revision of a session survives a power cut: in the journal or, if it refuses, in the file.
+
+        Args:
+            session_id: The session.
+            state: Returns the state of the revision.
+
+        Raises, and cancellation: as `SessionManager.durable`.
+        """
+        self._store.check_process()
+        answers = state() != "unsaved" or await self.committer.commit([session_id])
+        if answers and state() == "unsaved":
+            with trio.move_on_after(CONFIRM_SECONDS):
+                await self.save([session_id])
+        if state() == "unsaved":
+            raise NotConfirmedError(session_id, "the disk refuses it or does not answer")
+        if state() == "removed":
+            raise SessionNotFoundError(session_id)
 
     async def _committed(self, session_ids: Iterable[str]) -> set[str]:
         """Commit sessions to the journal; return the ids of those that are not durable then."""
@@ -204,10 +216,12 @@ class SessionSaver:
 
     async def _commit_pins(self, entries: Mapping[str, Entry]) -> set[str]:
         """Commit changed pins that older records would undo; return the ids of the sessions where that failed."""
-        behind = {each: entry.revision for each, entry in entries.items() if self.committer.is_behind(entry)}
-        if behind:
+        failed: set[str] = set()
+        while behind := [each for each in entries if each not in failed and self.committer.is_behind(entries[each])]:
+            revisions = {each: entries[each].revision for each in behind}
             await self.committer.commit(behind)
-        return {each for each, revision in behind.items() if entries[each].recorded.revision < revision}
+            failed |= {each for each in behind if entries[each].recorded.revision < revisions[each]}
+        return failed
 
     def _follow(self, entry: Entry, before: Session, written: Written) -> None:
         """Adapt a session in memory, of which a snapshot was to be saved, to the file that the save has found."""

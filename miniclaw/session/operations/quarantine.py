@@ -97,7 +97,7 @@ class QuarantineOperations(Acts):
         directory = self._store.directory
         try:
             name = await self._in_thread(partial(find_file, directory, text))
-            async with self._manager.moving_aside(name) as (lease, moved_aside):
+            async with self._manager.mover.aside(name) as (lease, moved_aside):
 
                 def work() -> tuple[str, int] | StoreError:
                     try:

@@ -98,7 +98,7 @@ async def test_copy_of_the_files_first_loses_nothing_silently(
         await say(manager, BUSY, "between")
         if saved_before:
             await manager.save_all_sessions()
-            await manager.committer.tidy()  # records which file is written
+            await manager.saver.committer.tidy()  # records which file is written
         await say(manager, BUSY, "after the files")
         copy_journal(source, target)
     if saved_before:
