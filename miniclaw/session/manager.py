@@ -257,9 +257,9 @@ class SessionManager:
         """Save the files of some sessions, likewise."""
         return await self.saver.save(session_ids)
 
-    async def commit_all(self) -> SaveReport:
-        """Make all changes durable, as `commit`; who reads the disk then sees them."""
-        return await self.commit(self.unsaved_sessions())
+    async def commit_all(self) -> None:
+        """Make all changes durable, as `Committer.commit`; who reads the disk then sees them."""
+        await self.saver.committer.commit(self.unsaved_sessions())
 
     async def durable(self, session_id: str) -> None:
         """Return when the present state of a session survives a power cut.

@@ -13,7 +13,6 @@ import trio
 
 from miniclaw.config import Config, SessionConfig
 from miniclaw.session.executor import REMOVAL_BATCH
-from miniclaw.session.live.save_job import SaveReport
 from miniclaw.workspace.plan import look_ahead
 from miniclaw.workspace.plan_json import shown_plan
 from miniclaw.workspace.workspace import Workspace
@@ -60,10 +59,9 @@ async def test_answer_goes_by_the_rules_of_when_it_was_asked_for(
     office.add("web_10", days=10)
     save = office.context.runtime.manager.commit_all
 
-    async def save_and_reload() -> SaveReport:
-        report = await save()
+    async def save_and_reload() -> None:
+        await save()
         office.context.in_force.config = Config(session=SessionConfig(ttl=timedelta(days=7)))
-        return report
 
     monkeypatch.setattr(office.context.runtime.manager, "commit_all", save_and_reload)
     assert [removed((await office.api.get(path)).json) for _ in range(2)] == [0, 1]
