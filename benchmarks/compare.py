@@ -23,8 +23,8 @@ from benchmarks.report import number
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _WITHOUT_CURVES: Final = (
-    "warm-absent", "warm-current", "cold-current", "cold-absent", "file-size", "removal", "loop-lag", "start", "memory",
-    "scan-memory", "flush", "commands", "append", "save-large",
+    "warm-absent", "warm-current", "dry-run", "cold-current", "cold-absent", "file-size", "removal", "loop-lag",
+    "start", "memory", "scan-memory", "flush", "commands", "append", "save-large",
 )  # fmt: skip
 
 

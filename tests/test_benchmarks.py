@@ -28,7 +28,7 @@ from miniclaw.workspace.plan import scan_sync
 from tests.fakes.moments import at_once
 
 TINY = Form(
-    usual=3, large=2, many=4, expired=5, flushed=3, listed=2, counts=(1, 2), sizes=(2_000, 4_000), rounds=1
+    usual=20, large=2, many=4, expired=5, flushed=3, listed=2, counts=(1, 2), sizes=(2_000, 4_000), rounds=1
 )  # fmt: skip
 MARKERS = "<!-- benchmark: begin (written by `nox -s bench -- full --write`) -->\nold\n<!-- benchmark: end -->"
 PLOT = Plot("a-plot", "A scan & more", "sessions", "ms", (Curve("ours", ((100, 0.5), (1000, 40))),))
@@ -164,10 +164,11 @@ def test_measure_with_whatever_goes_wrong_returns_it_as_a_finding(
     assert cold == Skipped("cold", "cold", "to mount a cold disk takes root")
 
 
-@pytest.mark.parametrize("name", ["removal", "flush", "file-size", "session-memory"])
+@pytest.mark.parametrize("name", ["warm-current", "dry-run", "removal", "flush", "file-size", "session-memory"])
 def test_measure_of_a_tiny_form_finds_figures(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A figure does its work from its files to its samples."""
     monkeypatch.setattr("benchmarks.data._SETTLE_SECONDS", 0)
+    monkeypatch.setattr("miniclaw.session.files.scan.RACY_SECONDS", -1)  # the ledger takes files as young as these
     monkeypatch.setattr(os, "sync", lambda: None)  # it waits for whatever else is being written on this machine
     monkeypatch.setattr("benchmarks.figures.warm.LARGE_BYTES", 8_000)
     monkeypatch.setattr("benchmarks.figures.session_memory._BYTES", 1_000_000)

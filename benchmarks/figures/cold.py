@@ -23,10 +23,10 @@ def nothing_changed(bench: Bench) -> Iterator[Figure]:
     """By the ledger, which lies on the same disk, against the status of every file."""
     with _cold_sessions(bench) as (disk, corpus):
         state = disk.root / "state"
-        ours.write_ledger(corpus.directory, state)
+        due = ours.write_ledger(corpus.directory, state)
         mine, theirs = interleave(
             bench.form.few_rounds,
-            partial(_cold, disk, corpus, partial(ours.scan_known, state=state)),
+            partial(_cold, disk, corpus, partial(ours.scan_known, state=state, due=due)),
             partial(_cold, disk, corpus, walks.stat_only),
         )
     yield Figure(

@@ -41,8 +41,9 @@ def _curves(bench: Bench, points: list[tuple[float, Corpus, float]]) -> tuple[Cu
     found: dict[str, list[tuple[float, float]]] = {}
     for x, corpus, factor in points:
         folder = state / f"{corpus.count}-{corpus.mean_bytes}"
-        ours.write_ledger(corpus.directory, folder)
-        contenders = _contenders(bench, folder)
+        contenders = _contenders(
+            bench, partial(ours.scan_known, state=folder, due=ours.write_ledger(corpus.directory, folder))
+        )
         for run in contenders.values():
             run(corpus)
         samples = interleave(bench.form.few_rounds, *(partial(run, corpus) for run in contenders.values()))
@@ -51,7 +52,7 @@ def _curves(bench: Bench, points: list[tuple[float, Corpus, float]]) -> tuple[Cu
     return tuple(Curve(title, tuple(line)) for title, line in found.items())
 
 
-def _contenders(bench: Bench, state: Path) -> dict[str, _Contender]:
+def _contenders(bench: Bench, scan_known: Callable[[Path], object]) -> dict[str, _Contender]:
     def of(run: Callable[[Path], object]) -> _Contender:
         return lambda corpus: timed(lambda: run(corpus.directory))
 
@@ -59,7 +60,7 @@ def _contenders(bench: Bench, state: Path) -> dict[str, _Contender]:
         "json.load": of(walks.whole_json),
         "msgspec, whole file": of(walks.one_field),
         "ours, ledger absent": of(ours.scan),
-        "ours, ledger current": of(partial(ours.scan_known, state=state)),
+        "ours, ledger current": of(scan_known),
         "stat-only walk": of(walks.stat_only),
     }
     try:

@@ -14,6 +14,7 @@ Measure: TypeAlias = Callable[[Bench], Iterator[Finding]]
 FIGURES: Final[Mapping[str, tuple[str, str]]] = {
     "warm-absent": ("warm", "ledger_absent"),
     "warm-current": ("warm", "ledger_current"),
+    "dry-run": ("warm", "some_expired"),
     "cold-current": ("cold", "nothing_changed"),
     "cold-absent": ("cold", "ledger_absent"),
     "file-size": ("warm", "by_size"),
