@@ -15,7 +15,7 @@ from tests.planted.bug import (
     MEMORY,
     NAMES,
     OWNERSHIP,
-    PUTTING_BACK,
+    PLACES,
     QUARANTINE,
     REMOVAL,
     REMOVING,
@@ -37,6 +37,7 @@ from tests.planted.quarantine_bugs import QUARANTINE_BUGS
 from tests.planted.rule_bugs import RULE_BUGS
 from tests.planted.time_bugs import TIME_BUGS
 from tests.planted.told_bugs import TOLD_BUGS
+from tests.planted.void_bugs import VOID_BUGS
 from tests.planted.web_bugs import WEB_BUGS
 
 _REMOVAL: Final = (
@@ -45,7 +46,7 @@ _REMOVAL: Final = (
         (
             Change(
                 REMOVAL,
-                "            self._fs.rename(key, key, src_dir_fd=self._directory.fd, dst_dir_fd=self._fd)\n",
+                "            capture(self._directory, key, dir_fd=self._fd)\n",
                 "            self._fs.stat(key, dir_fd=self._directory.fd)\n",
             ),
             Change(
@@ -62,9 +63,9 @@ _REMOVAL: Final = (
             Change(
                 REMOVAL,
                 "                links = self._fs.stat(key, dir_fd=self._fd).st_nlink\n"
-                "                self._fs.unlink(key, dir_fd=self._fd)\n",
+                "                voided.discard(key, dir_fd=self._fd)\n",
                 "                links = self._fs.stat(key, dir_fd=self._directory.fd).st_nlink\n"
-                "                self._fs.unlink(key, dir_fd=self._directory.fd)\n",
+                "                voided.discard(key, dir_fd=self._directory.fd)\n",
             ),
         ),
         ("session/removal/test_removal.py",),
@@ -100,9 +101,9 @@ _REMOVAL: Final = (
         ("session/test_manager_removing.py",),
     ),
     bug_of_one(
-        "put back overwrites", "a newer session is replaced by the older one", PUTTING_BACK,
-        "    give(fs, name, place, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)\n",
-        "    fs.rename(name, place, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)\n",
+        "put back overwrites", "a newer session is replaced by the older one", PLACES,
+        "    give(directory.fs, name, place, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)\n",
+        "    directory.fs.rename(name, place, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)\n",
         "session/removal/test_removal.py",
     ),
     bug_of_one(
@@ -126,8 +127,8 @@ _REMOVAL: Final = (
     ),
     bug_of_one(
         "corrupt file deleted by the chat", "a damaged conversation is beyond rescue", QUARANTINE,
-        "        fs.rename(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)\n",
-        "        fs.unlink(name, dir_fd=source_fd)\n",
+        "            Voided(directory, [name]).move(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)\n",
+        "            Voided(directory, [name]).discard(name, dir_fd=source_fd)\n",
         "session/test_manager.py",
     ),
     bug_of_one(
@@ -283,6 +284,7 @@ BUGS: Final = (
     *RULE_BUGS,
     *TIME_BUGS,
     *TOLD_BUGS,
+    *VOID_BUGS,
     *COMMAND_BUGS,
     *WEB_BUGS,
 )

@@ -66,9 +66,8 @@ DURABILITY: Final = (
     ),
     bug_of_one(
         "unlinked before synced", "a power cut takes a session that was kept", REMOVAL,
-        "        try:\n            sync_directory(self._fs, self._directory.fd)\n        except OSError as error:\n"
-        "            # Without",
-        "        try:\n            pass\n        except OSError as error:\n            # Without",
+        "            sync_directory(self._fs, self._directory.fd)\n        except OSError as error:\n"
+        "            return", "            pass\n        except OSError as error:\n            return",
         "session/disk/test_durability_order.py",
     ),
     bug_of_one(

@@ -9,6 +9,7 @@ from tests.planted.bug import (
     HISTORY,
     LEFTOVERS,
     MOVER,
+    PLACES,
     QUARANTINE_FILES,
     RELOCATION,
     RESTORE,
@@ -54,8 +55,8 @@ LEFTOVER_BUGS: Final = (
         "restore overwrites", "a newer session is replaced by the one from the trash",
         (
             Change(
-                FREE_PLACE, "            name_exclusively(fs, temporary, name, src_dir_fd=work",
-                "            fs.rename(temporary, name, src_dir_fd=work",
+                PLACES, "        name_exclusively(fs, source, name, src_dir_fd=src_dir_fd, dst_dir_fd=fd)\n",
+                "        fs.rename(source, name, src_dir_fd=src_dir_fd, dst_dir_fd=fd)\n",
             ),
         ),
         ("session/removal/test_restore.py",),

@@ -32,7 +32,7 @@ TOLD_BUGS: Final[tuple[Bug, ...]] = (
         "deletion to the trash does not save",
         "the trash has an old version of a conversation",
         REMOVING,
-        "        return order is None or not entry.dirty or await self._saver.save_held(entry, lease)\n",
+        "        return await self._saver.save_held(entry, lease) or order is None\n",
         "        return True\n",
         "faults/test_interleavings_told.py",
     ),

@@ -6,28 +6,35 @@ from contextlib import suppress
 
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
-from miniclaw.session.disk.atomic import rename_exclusively, store_errors
+from miniclaw.session.disk.atomic import store_errors
 from miniclaw.session.disk.spelling import is_spelled, spellings
 from miniclaw.session.files.ownable import OwnableDirectory
+from miniclaw.session.files.places import Voided, return_to_place
 from miniclaw.session.files.quarantine_folder import quarantine
 
 log = get_logger("miniclaw.session.store")
 
 
-def adopt(directory: OwnableDirectory, name: str, ours: str) -> None:
+def adopt(directory: OwnableDirectory, name: str, ours: str, *, may_be_live: bool = False) -> None:
     """Rename a session's file to our own name for it.
 
     Args:
         directory: Owned by this process.
         name: The bare name of an earlier implementation. No error if it is missing: the file has just been adopted.
         ours: Our own name.
+        may_be_live: If false, the caller holds the session's lock, and memory has no changes of the session: records in
+            the journal are of a file that is gone, and count no more. If true, they stay, for memory may have the
+            session, unsaved; its next save compares the file.
 
     Raises:
         StoreIOError: The file still has its earlier name; another program may have made a file of our own name.
     """
     directory.check_owned()
     with store_errors(directory.path / name, f"rename to {ours}"), suppress(FileNotFoundError):
-        rename_exclusively(directory.fs, name, ours, src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
+        if may_be_live:
+            return_to_place(directory, name, ours, dir_fd=directory.fd, is_file=False)
+        else:
+            Voided(directory, [ours]).adopt(name, ours)
 
 
 def make_way(directory: OwnableDirectory, ours: str) -> None:
@@ -54,7 +61,7 @@ def make_way(directory: OwnableDirectory, ours: str) -> None:
         with store_errors(directory.path, "make way for", ours):
             is_free = its_own is not None and is_spelled(fs, fd, its_own) is None
         if its_own is not None and is_free:
-            adopt(directory, name, its_own)
+            adopt(directory, name, its_own, may_be_live=True)
         else:
             kept = quarantine(directory, name)
             log.warning(

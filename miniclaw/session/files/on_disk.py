@@ -155,7 +155,8 @@ def _save(directory: SessionDirectory, session: Session, name: str) -> Written:
             raise _ChangedMeanwhileError
         if reason:
             remember(session, None)  # from now on a missing file is no deletion by another program
-            kept = quarantine(directory, name)
+            # The session is in memory, and maybe in the journal alone: no `void` before its new file is synced.
+            kept = quarantine(directory, name, session_remains=True)
             log.warning(
                 "Session file was changed by another program; it is in quarantine, and the session in memory is saved",
                 session_id=session.session_id, kept=str(kept), reason=reason,

@@ -10,6 +10,7 @@ from miniclaw.session import names
 from miniclaw.session.disk.atomic import store_errors
 from miniclaw.session.disk.spelling import is_spelled
 from miniclaw.session.disk.sync import sync_directory
+from miniclaw.session.files.places import Voided, make_room
 from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.names import stamped
 
@@ -39,7 +40,9 @@ def quarantined_stem(name: str) -> str:
     return os.fsdecode(os.fsencode(name)[: names.MAX_NAME_BYTES])
 
 
-def quarantine(directory: OwnableDirectory, name: str, *, dir_fd: int | None = None) -> Path:
+def quarantine(
+    directory: OwnableDirectory, name: str, *, dir_fd: int | None = None, session_remains: bool = False
+) -> Path:
     """Move a file into the quarantine folder, under a unique name, and return its new path.
 
     Durability: the file is in quarantine, and nowhere else, when this returns.
@@ -48,6 +51,8 @@ def quarantine(directory: OwnableDirectory, name: str, *, dir_fd: int | None = N
         directory: The sessions directory.
         name: The file.
         dir_fd: The folder of the file, if not the sessions directory itself.
+        session_remains: If true, memory has the session, or another file that gets its place or has it; the records in
+            the journal are that session's and stay. Else they count no more, from before the move on.
 
     Raises:
         StoreIOError: The file was not moved, or it is in quarantine and a power cut may undo that.
@@ -57,7 +62,10 @@ def quarantine(directory: OwnableDirectory, name: str, *, dir_fd: int | None = N
     kept = stamped(quarantined_stem(name), directory.now())
     source_fd = directory.fd if dir_fd is None else dir_fd
     with store_errors(directory.path, "move to quarantine", name), quarantine_folder(directory).made() as folder:
-        fs.rename(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)
+        if session_remains:
+            make_room(directory, name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)
+        else:
+            Voided(directory, [name]).move(name, kept, src_dir_fd=source_fd, dst_dir_fd=folder)
         for fd in (folder, source_fd):
             sync_directory(fs, fd)
     return directory.path / QUARANTINE_NAME / kept

@@ -40,7 +40,7 @@ Operation: TypeAlias = Literal["open", "add", "use", "saved", "void"]
 
 ``open``: the segment begins, with its first batch. ``add``: a message was added. ``use``: the session was used, or its
 pin changed. ``saved``: a synced file holds all of the session up to the record `upto`. ``void``: the session has no
-file any more, or another one; its earlier records count no more.
+file any more, or another one; its records up to the record `upto` count no more.
 """
 
 
@@ -57,7 +57,8 @@ class Record(Struct, frozen=True, omit_defaults=True):
         life: The session's `created_at`.
         la: The session's `last_accessed`.
         pinned: The session's pin; the last record tells it.
-        upto: For ``saved``: the number of the last record that the file holds; 0: it holds all before this one.
+        upto: For ``saved``: the number of the last record that the file holds; for ``void``: of the last record that
+            counts no more. 0: all before this one.
         v: For ``open``: the version of the format.
     """
 
@@ -194,11 +195,12 @@ def live_records(records: Sequence[Record]) -> dict[str, list[Record]]:
     found: dict[str, list[Record]] = {}
     for record in records:
         if record.op == "void":
-            found.pop(record.s, None)
+            last = record.upto or record.i
+            found[record.s] = [each for each in found.get(record.s, ()) if each.i > last]
         elif record.op == "saved":
             upto = record.upto or record.i
             rest = [each for each in found.get(record.s, ()) if each.i > upto and each.op != "saved"]
             found[record.s] = [record, *rest]
         elif record.op != "open":
             found.setdefault(record.s, []).append(record)
-    return found
+    return {session_id: its_records for session_id, its_records in found.items() if its_records}

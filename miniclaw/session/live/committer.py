@@ -219,7 +219,10 @@ class Committer:
         batch = Batch()
         for session_id, note in notes.items():
             told = [(session_id, each) for each in note.bodies(session_id)]
-            if note.upto == 0 and (entry := self._memory.find(session_id)) is not None and not entry.durable:
+            entry = self._memory.find(session_id)
+            if entry is not None and entry.recorded.begins:
+                continue  # it is of an earlier file
+            if note.upto == 0 and entry is not None and not entry.durable:
                 # Records since then count no more, either: the batch has to have what they told.
                 at = len(batch.records)
                 if not self._add(session_id, batch, states):
@@ -262,6 +265,8 @@ class Committer:
             bodies = bodies or [use_body(session_id, session)]
         except (ValueError, TypeError, AttributeError):  # what its save reports
             return 0
+        if recorded.begins:  # behind the messages: a torn commit must not have it without them
+            bodies.append(body("void", {"s": session_id, "upto": self._store.journal.last_record}))
         pinned = bool(session.pinned)
         recorded.pins.add(pinned)  # also if the commit fails: its record may be on the disk
         batch.records += [(session_id, each) for each in bodies]
@@ -278,6 +283,7 @@ class Committer:
             recorded.messages = max(recorded.messages, state.messages)
             recorded.digest = state.digest if recorded.messages == state.messages else None
             recorded.pins = {state.pinned}
+            recorded.begins = False
 
     async def _commit(self, batch: Batch, requests: Iterable[_Request]) -> bool:
         """Commit a batch, also in a second segment if the first one hangs; return False if both hang.

@@ -49,11 +49,14 @@ class Recorded:
         digest: The digest of the last of them (`miniclaw.session.journal.records`); None: not computed yet.
         pins: The pins that a replay may give to the session: those of the last record that is written for certain, and
             of later ones that may be on the disk. A file has none of its own that the journal could undo.
+        begins: True if the next record begins the session anew, so that earlier ones count no more: its file was moved
+            away, or may be lost with them.
     """
 
-    __slots__ = ("digest", "messages", "pins", "revision")
+    __slots__ = ("begins", "digest", "messages", "pins", "revision")
 
-    def __init__(self, messages: int, pins: Iterable[bool]) -> None:
+    def __init__(self, messages: int, pins: Iterable[bool], *, begins: bool = False) -> None:
+        self.begins = begins
         self.revision = -1
         self.messages = messages
         self.digest: str | None = None
@@ -107,6 +110,7 @@ class Entry:
         """Enter that a synced file holds this revision, with so many messages; 0: memory follows the file."""
         self.saved_revision = revision
         self.due_at = None
+        self.recorded.begins = False
         if messages > self.recorded.messages:
             self.recorded.messages, self.recorded.digest = messages, None
 
@@ -122,6 +126,11 @@ class Entry:
             return entry is None or entry.removed or entry.saved_revision >= revision
 
         return is_saved
+
+    def begin_anew(self) -> None:
+        """Enter that neither its file nor the journal is sure to hold any of it."""
+        self.recorded = Recorded(0, self.recorded.pins, begins=True)
+        self.revision += 1
 
     def watch(self) -> Callable[[], SaveState]:
         """Return a function that reports the state of the present revision."""
@@ -244,12 +253,13 @@ class SessionMemory:
         pins = {*entry.recorded.pins, bool(session.pinned)}
         entry.recorded = Recorded(0 if on_disk is None else on_disk.messages, pins)
 
-    def lost_file(self, session_id: str) -> None:
-        """Mark a session in memory as unsaved, all of it, because this process has moved its file aside."""
-        if (entry := self._find(session_id)) is not None:
-            remember(entry.session, None)
-            entry.recorded = Recorded(0, entry.recorded.pins)
-            entry.revision += 1
+    def lost_file(self, entry: Entry) -> None:
+        """Mark a session as unsaved, all of it, because this process has moved its file aside; it may be evicted."""
+        if (live := self._find(entry.session_id)) is None:
+            live = entry
+            self.add(live)
+        remember(live.session, None)
+        live.begin_anew()
 
     def ids(self) -> set[str]:
         """Return the ids of all sessions that are referenced anywhere."""

@@ -90,19 +90,26 @@ class SessionMover:
         return moved
 
     @asynccontextmanager
-    async def aside(self, name: str) -> AsyncIterator[tuple[Lease, Callable[[], None]]]:
+    async def aside(self, name: str) -> AsyncIterator[tuple[Lease, bool, Callable[[], None]]]:
         """Hold, for a block that moves a file to quarantine, the locks of the sessions whose file it may be.
 
         Args:
             name: The name of the file.
 
-        Yields the lease of these locks, and a function to be called once the file is moved: memory then saves its copy
-        of the session as a whole, for a file that this process moved is not a deleted one.
+        Yields the lease of these locks, whether the file's session is in memory, and a function to be called once the
+        file is moved: memory then saves its copy of the session as a whole, for a file that this process moved is not a
+        deleted one. Until then the journal may be the only place that has the latest of it.
         """
         ids = names.ids_of(name) or sorted(each for each in self._memory.ids() if names.file_name(each) == name)
         owner = next((each for each in ids if names.file_name(each) == name), "")  # empty: it is no session's own file
         async with self._locks.hold(*ids) as lease:
-            yield lease, partial(self._memory.lost_file, owner)
+            entry = self._memory.find(owner)
+
+            def moved() -> None:
+                if entry is not None:
+                    self._memory.lost_file(entry)
+
+            yield lease, entry is not None, moved
 
     async def _save(self, entry: Entry, lease: Lease) -> None:
         if entry.users:  # a turn holds the session, and would continue with one that no longer exists

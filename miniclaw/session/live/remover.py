@@ -174,8 +174,14 @@ class SessionRemover:
                     entry.leaving = False
 
     async def _is_kept(self, entry: Entry, lease: Lease, order: TrashOrder | None) -> bool:
-        """Save a session before it is moved to the trash, which keeps the file only; return False if that failed."""
-        return order is None or not entry.dirty or await self._saver.save_held(entry, lease)
+        """Save a session before it is removed; return False if it would go to the trash without its latest changes.
+
+        Also one that is erased, if the journal has some of it: a crash between the end of its records and the end of
+        its file brings the file back. A full disk must not keep it, so a failure counts only with a trash.
+        """
+        if not entry.dirty or (order is None and not self._store.journal.holds(names.file_name(entry.session_id))):
+            return True
+        return await self._saver.save_held(entry, lease) or order is None
 
     async def _delete(
         self, session_id: str, entry: Entry | None, job: Job[list[Removal]], lease: Lease, order: TrashOrder | None
@@ -190,7 +196,10 @@ class SessionRemover:
             return job.settle(removals)
 
         keys = names.file_names(session_id)
-        removals = await job.run(partial(self._store.remove, keys, consent, lease, settled=settled, order=order))
+        work = partial(
+            self._store.remove, keys, consent, lease, settled=settled, order=order, without_file=lambda: job.committed
+        )
+        removals = await job.run(work)
         if removals is None and job.committed:
             raise RemovalPendingError(self._store.path_of(session_id), PENDING)
         if removals is None:
@@ -204,6 +213,8 @@ class SessionRemover:
             self._memory.drop(entry)
         else:
             # The location of its file is uncertain: memory has the session and has to save it.
+            if bad.outcome == "failed":  # maybe after its records were made to count no more
+                entry.begin_anew()
             entry.revision += 1
             entry.leaving = False
 

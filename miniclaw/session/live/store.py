@@ -204,6 +204,7 @@ class FileSessionStore:
         *leases: Lease,
         settled: Callable[[list[Removal]], Epilogue],
         order: TrashOrder | None = None,
+        without_file: Callable[[], bool] = lambda: False,
     ) -> None:
         """Remove sessions, each verified at the last moment, as `remove_batch`.
 
@@ -214,6 +215,7 @@ class FileSessionStore:
             settled: Called with one removal for each key, in the order of the keys; not called if nothing was begun.
                 The epilogue runs in the worker thread.
             order: The sessions to move to the trash; None: none.
+            without_file: As for `remove_batch`; called in the worker thread.
 
         Raises:
             StoreError: The batch could not be begun; nothing was removed.
@@ -226,7 +228,9 @@ class FileSessionStore:
             # With the token the call belongs to no task, and thus also works after a cancellation.
             return trio.from_thread.run_sync(consent, headers, trio_token=token)
 
-        work = partial(remove_batch, self.directory, keys, ask, trash=self.trash, order=order)
+        work = partial(
+            remove_batch, self.directory, keys, ask, trash=self.trash, order=order, without_file=without_file
+        )
         await self.run(telling(work, settled), self._sweep_limiter, *leases)
 
     async def quarantine(self, session_id: str, *leases: Lease) -> str:

@@ -97,11 +97,11 @@ class QuarantineOperations(Acts):
         directory = self._store.directory
         try:
             name = await self._in_thread(partial(find_file, directory, text))
-            async with self._manager.mover.aside(name) as (lease, moved_aside):
+            async with self._manager.mover.aside(name) as (lease, is_live, moved_aside):
 
                 def work() -> tuple[str, int] | StoreError:
                     try:
-                        return move_to_quarantine(directory, name)
+                        return move_to_quarantine(directory, name, is_live=is_live)
                     except StoreError as error:
                         return error
 

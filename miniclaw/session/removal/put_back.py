@@ -8,17 +8,12 @@ from contextlib import suppress
 from miniclaw.errors import SessionFileError
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
-from miniclaw.session.disk.atomic import (
-    READ_FLAGS,
-    name_exclusively,
-    opened,
-    read_whole,
-    rename_exclusively,
-)
+from miniclaw.session.disk.atomic import READ_FLAGS, opened, read_whole
 from miniclaw.session.disk.spelling import fold
 from miniclaw.session.entries import ProblemFile, StoredSession, always
 from miniclaw.session.files.adoption import make_way
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.places import return_to_place
 from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.format import codec
 
@@ -46,10 +41,11 @@ def put_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:
         in_place = directory.read_row(place, verify=always)
         if isinstance(in_place, ProblemFile) and in_place.kind == "unreadable":
             raise SessionFileError(directory.path / place, in_place.reason) from None
+        # The session keeps one of the two files, and with it the records in the journal.
         if isinstance(in_place, StoredSession):
-            kept = quarantine(directory, name, dir_fd=dir_fd)
+            kept = quarantine(directory, name, dir_fd=dir_fd, session_remains=True)
         else:
-            kept = quarantine(directory, place)
+            kept = quarantine(directory, place, session_remains=True)
             _name_back(directory, place, name, dir_fd=dir_fd)
         log.error("Two files for one session; one is in quarantine", path=str(directory.path / place), kept=str(kept))
 
@@ -94,5 +90,4 @@ def _name_back(directory: SessionDirectory, place: str, name: str, *, dir_fd: in
     fs = directory.fs
     # Only a regular file can be linked, and not, for example, a directory that took its place.
     is_file = stat.S_ISREG(fs.stat(name, dir_fd=dir_fd).st_mode)
-    give = name_exclusively if is_file else rename_exclusively
-    give(fs, name, place, src_dir_fd=dir_fd, dst_dir_fd=directory.fd)
+    return_to_place(directory, name, place, dir_fd=dir_fd, is_file=is_file)

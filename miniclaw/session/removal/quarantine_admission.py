@@ -17,6 +17,7 @@ from miniclaw.session.disk.atomic import store_errors
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.entries import ProblemFile, always
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.places import capture, forget_capture
 from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.format import codec
 from miniclaw.session.removal.put_back import put_back
@@ -53,7 +54,7 @@ def _is_there(directory: SessionDirectory, name: str) -> bool:
         return False
 
 
-def move_to_quarantine(directory: SessionDirectory, name: str) -> tuple[str, int]:
+def move_to_quarantine(directory: SessionDirectory, name: str, *, is_live: bool = False) -> tuple[str, int]:
     """Move a file into quarantine unless it is a sound session in its place; return its id there and its size.
 
     A directory, a link, which is not followed, a FIFO or a socket is moved as well; its size is 0.
@@ -61,6 +62,8 @@ def move_to_quarantine(directory: SessionDirectory, name: str) -> tuple[str, int
     Args:
         directory: Owned by this process. The caller holds the locks of the sessions whose file it may be.
         name: From `find_file`.
+        is_live: True if the session whose file it is is in memory, from which it is saved again as a whole. Then the
+            journal keeps what it has of the session, until a file has it.
 
     Durability: as `quarantine`.
 
@@ -70,7 +73,6 @@ def move_to_quarantine(directory: SessionDirectory, name: str) -> tuple[str, int
             power cut may undo that.
     """
     directory.check_owned()
-    fs = directory.fs
     with store_errors(directory.path, "move to quarantine", name):
         StagingArea(directory).settle(name)  # an earlier attempt that the system refused may have left it captured
         _check(directory, name)
@@ -78,11 +80,11 @@ def move_to_quarantine(directory: SessionDirectory, name: str) -> tuple[str, int
             size = _size_of(directory, name, directory.fd)
             return quarantine(directory, name).name, size
     with store_errors(directory.path, "move to quarantine", name), StagingArea(directory).taken() as (folder, fd):
-        fs.rename(name, name, src_dir_fd=directory.fd, dst_dir_fd=fd)
+        capture(directory, name, dir_fd=fd)
         try:
             _check(directory, name, dir_fd=fd)
             size = _size_of(directory, name, fd)
-            return quarantine(directory, name, dir_fd=fd).name, size
+            return quarantine(directory, name, dir_fd=fd, session_remains=is_live).name, size
         except BaseException:
             _settle(directory, folder, name, fd)
             raise
@@ -113,7 +115,7 @@ def _settle(directory: SessionDirectory, folder: str, name: str, fd: int) -> Non
         fs.stat(name, dir_fd=fd)
         put_back(directory, name, dir_fd=fd)
         sync_directory(fs, directory.fd)
-        fs.unlink(name, dir_fd=fd)
+        forget_capture(directory, name, dir_fd=fd)
     except FileNotFoundError:
         pass
     except BaseException:

@@ -25,7 +25,7 @@ from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantine
 from miniclaw.session.files.subdirectory import EarlierFolders, Folder
 from miniclaw.session.format import codec
 from miniclaw.session.names import split_stamped, stamped
-from miniclaw.session.removal.free_place import check_is_free, create, create_session
+from miniclaw.session.removal.free_place import check_is_free, create_beside, create_session
 from miniclaw.session.removal.quarantine_files import DISAGREE, is_same_file, read_quarantined
 from miniclaw.session.trash.entries import TrashEntry
 from miniclaw.session.trash.folder import SUFFIX, split_entry_id, stem_of
@@ -146,7 +146,7 @@ def return_to_quarantine(directory: SessionDirectory, trash: Trash, entry_id: st
     file_id = stamped(quarantined_stem(file), directory.now())
     folder = quarantine_folder(directory)
     with store_errors(folder.path, "put back", file_id), folder.made() as folder_fd:
-        create(directory, file_id, data, dir_fd=folder_fd)
+        create_beside(directory, file_id, data, dir_fd=folder_fd)
         sync_directory(directory.fs, folder_fd)
     _remove_entry(trash, entry_id, "File that was put back into quarantine is still in the trash as well")
     return file_id

@@ -29,6 +29,7 @@ from miniclaw.session.disk.atomic import (
 from miniclaw.session.disk.directories import open_subdirectory
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.places import forget_capture
 from miniclaw.session.files.stranded import BATCH_PREFIX, WORK_NAME
 from miniclaw.session.removal.put_back import put_back
 
@@ -98,8 +99,7 @@ class StagingArea:
             else:
                 put_back(directory, name, dir_fd=fd)
                 sync_directory(fs, directory.fd)
-                with suppress(FileNotFoundError):  # it was moved to quarantine
-                    fs.unlink(name, dir_fd=fd)
+                forget_capture(directory, name, dir_fd=fd)
                 sync_directory(fs, fd)
         del directory.captured[name]
         self.give_back(folder)
@@ -146,7 +146,8 @@ class StagingArea:
                 put_back(directory, name, dir_fd=fd)
             sync_directory(fs, directory.fd)
             for name in captured:
-                unlink_quietly(fs, name, dir_fd=fd)
+                with suppress(OSError):
+                    forget_capture(directory, name, dir_fd=fd)
             sync_directory(fs, fd)
         return len(captured)
 

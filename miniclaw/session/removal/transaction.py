@@ -7,12 +7,14 @@ in the same step. A session in use is put back with a link, which cannot overwri
 
 Order on the disk, so that a power cut at any point leaves every kept session in its place or in the work folder, from
 which `StagingArea.recover` puts it back: rename aside · copy to the trash · link kept sessions back · sync the sessions
-directory · unlink · sync the folder. A session counts as removed only after the last step.
+directory · make the records of the others in the journal count no more · unlink · sync the folder. A session counts as
+removed only after the last step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
@@ -21,10 +23,11 @@ from msgspec.structs import replace
 
 from miniclaw.errors import StoreError
 from miniclaw.session import names
-from miniclaw.session.disk.atomic import READ_FLAGS, opened, read_whole, store_errors, unlink_quietly
+from miniclaw.session.disk.atomic import READ_FLAGS, opened, read_whole, store_errors
 from miniclaw.session.disk.sync import sync_directory
 from miniclaw.session.entries import ProblemFile, StoredSession, always
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.places import Voided, capture, forget_capture
 from miniclaw.session.files.stranded import WORK_NAME
 from miniclaw.session.removal.put_back import put_back
 from miniclaw.session.removal.staging import StagingArea
@@ -127,6 +130,7 @@ def remove_batch(
     *,
     trash: Trash | None = None,
     order: TrashOrder | None = None,
+    without_file: Callable[[], bool] = lambda: False,
 ) -> list[Removal]:
     """Remove sessions, each verified after it was moved aside.
 
@@ -136,9 +140,10 @@ def remove_batch(
         consent: May block. An exception from it counts as refusal, and is raised after all sessions were put back.
         trash: Receives copies of the sessions in `order`. A session that cannot be copied is kept.
         order: None: no session is moved to the trash.
+        without_file: Called after the consent; true: sessions that have no file are removed as well, from the journal.
 
     Returns:
-        One removal for each key, in their order.
+        One removal for each key, in their order. A session that only the journal had counts as vanished.
 
     Raises:
         StoreIOError: The batch could not be begun; nothing was moved.
@@ -146,7 +151,7 @@ def remove_batch(
     if not keys:
         return []
     with StagingArea(directory).taken() as (folder, fd):
-        return _Batch(directory, folder, fd, TrashCopies(trash, order)).run(keys, consent)
+        return _Batch(directory, folder, fd, TrashCopies(trash, order)).run(keys, consent, without_file)
 
 
 def remove_checked(directory: SessionDirectory, key: str, is_expected: Callable[[bytes], bool]) -> Removal:
@@ -185,7 +190,9 @@ class _Batch:
         self._refused: dict[str, str] = {}  # key -> why it cannot be copied to the trash; it is kept
         self._astray: set[str] = set()  # to be kept, but not in their places; maybe still captured
 
-    def run(self, keys: Sequence[str], consent: Consent) -> list[Removal]:
+    def run(
+        self, keys: Sequence[str], consent: Consent, without_file: Callable[[], bool] = lambda: False
+    ) -> list[Removal]:
         captured = {key: self._capture(key) for key in keys}
         sound = {key: row for key, row in captured.items() if isinstance(row, StoredSession) and self._copy(row)}
         verdicts: Sequence[bool] = [False] * len(sound)
@@ -194,7 +201,8 @@ class _Batch:
         finally:
             going = self._commit([key for key, verdict in zip(sound, verdicts, strict=True) if verdict])
             results = {key: self._keep(key, row) for key, row in captured.items() if key not in going}
-            results |= self._discard({key: sound[key] for key in going})
+            missing = [key for key, row in captured.items() if isinstance(row, Removal) and row.outcome == "vanished"]
+            results |= self._discard({key: sound[key] for key in going}, missing if without_file() else [])
             self._remember(captured)
             self._copies.abandon([key for key in going if results[key].outcome == "failed" and key not in self._astray])
         return [results[key] for key in keys]
@@ -229,7 +237,7 @@ class _Batch:
         if self._leads_to_another(key):
             return Removal(key, "vanished")
         try:
-            self._fs.rename(key, key, src_dir_fd=self._directory.fd, dst_dir_fd=self._fd)
+            capture(self._directory, key, dir_fd=self._fd)
         except FileNotFoundError:
             return Removal(key, "vanished")
         except OSError as error:
@@ -265,28 +273,35 @@ class _Batch:
             return Removal(key, "kept", header=row.header)
         return Removal(key, "corrupt" if row.kind == "corrupt" else "unreadable", reason=row.reason)
 
-    def _discard(self, going: dict[str, StoredSession]) -> dict[str, Removal]:
-        """Unlink the sessions that may be removed, and the captured names of those that were put back."""
+    def _discard(self, going: dict[str, StoredSession], missing: Sequence[str]) -> dict[str, Removal]:
+        """Unlink the sessions that may be removed, and the captured names of those that were put back.
+
+        The records of all of them in the journal count no more before that, and likewise those of the missing ones.
+        """
         try:
+            # Without the sync, a kept session's new link may be lost: its captured name must not be unlinked.
             sync_directory(self._fs, self._directory.fd)
         except OSError as error:
-            # Without the sync, a kept session's new link may be lost: its captured name must not be unlinked.
-            return {key: self._failed(key, row, error) for key, row in going.items()}
+            return {key: self._failed(key, going.get(key), error) for key in [*going, *missing]}
         try:
-            self._directory.void(going)
+            voided = Voided(self._directory, [*going, *missing])
         except StoreError as error:
-            return {key: self._failed(key, row, error) for key, row in going.items()}
+            results = {key: self._failed(key, going.get(key), error) for key in [*going, *missing]}
+            self._put_back += [key for key in going if key not in self._astray]
+            with suppress(OSError):
+                sync_directory(self._fs, self._directory.fd)
+                self._forget_put_back()
+            return results
         results = {}
         for key, row in going.items():
             try:
                 links = self._fs.stat(key, dir_fd=self._fd).st_nlink
-                self._fs.unlink(key, dir_fd=self._fd)
+                voided.discard(key, dir_fd=self._fd)
             except OSError as error:
                 results[key] = self._failed(key, row, error)
             else:
                 results[key] = self._removed(key, row, is_last_link=links == 1)
-        for key in self._put_back:
-            unlink_quietly(self._fs, key, dir_fd=self._fd)
+        self._forget_put_back()
         try:
             sync_directory(self._fs, self._fd)
         except OSError as error:
@@ -299,14 +314,22 @@ class _Batch:
             }
         return results
 
+    def _forget_put_back(self) -> None:
+        for key in self._put_back:
+            with suppress(OSError):
+                forget_capture(self._directory, key, dir_fd=self._fd)
+
     def _removed(self, key: str, row: StoredSession, *, is_last_link: bool) -> Removal:
         freed, entry_id = row.size if is_last_link else 0, ""
         if copy := self._copies.prepared.get(key):
             freed, entry_id = freed - copy.stored_size, copy.entry_id
         return Removal(key, "removed", freed, row.header, entry_id=entry_id, size=row.size)
 
-    def _failed(self, key: str, row: StoredSession, error: OSError | StoreError) -> Removal:
+    def _failed(self, key: str, row: StoredSession | None, error: OSError | StoreError) -> Removal:
+        """Put a session back that cannot be removed; None: it has no file."""
         reason = f"could not remove it: {error.strerror if isinstance(error, OSError) else error}"
+        if row is None:
+            return Removal(key, "failed", reason=reason)
         try:
             put_back(self._directory, key, dir_fd=self._fd)
         except (OSError, StoreError) as again:

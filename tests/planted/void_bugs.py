@@ -1,0 +1,109 @@
+"""Planted bugs where a session file leaves its place, or another one gets there: the journal has records of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.planted.bug import (
+    ADOPTION,
+    COMMITTER,
+    FREE_PLACE,
+    JOURNAL,
+    ON_DISK,
+    PLACES,
+    PUTTING_BACK,
+    QUARANTINE,
+    QUARANTINE_ADMISSION,
+    REMOVAL,
+    REMOVING,
+    Bug,
+    Change,
+    bug_of_one,
+)
+
+_VOIDS: Final = "session/removal/test_voids.py"
+_RETURNS: Final = "a session that was removed returns after a crash"
+_LOSES: Final = "a crash takes messages that were confirmed"
+
+VOID_BUGS: Final = (
+    Bug(
+        "removal leaves the records", _RETURNS,
+        (
+            Change(REMOVAL, "voided = Voided(self._directory, [*going, *missing])", "Voided(self._directory, missing)"),
+            Change(REMOVAL, "voided.discard(key, dir_fd=self._fd)", "self._fs.unlink(key, dir_fd=self._fd)"),
+        ),
+        (_VOIDS,),
+    ),
+    bug_of_one(
+        "deletion leaves the records of a session without a file", _RETURNS, REMOVAL,
+        "missing if without_file() else []", "[]",
+        f"{_VOIDS}::test_deleted_session_that_only_the_journal_has_does_not_return",
+    ),
+    Bug(
+        "restored or moved beside the records of an earlier life", "a restored session is mixed with an earlier one",
+        (
+            Change(FREE_PLACE, "            voided = Voided(directory, [name])\n", ""),
+            Change(
+                FREE_PLACE, "voided.put(temporary, name, src_dir_fd=work)",
+                "name_exclusively(directory.fs, temporary, name, src_dir_fd=work, dst_dir_fd=directory.fd)",
+            ),
+        ),
+        (f"{_VOIDS}::test_file_in_a_vacant_place_is_joined_by_no_record_of_an_earlier_life",),
+    ),
+    bug_of_one(
+        "adopted beside the records of an earlier life", "a session is mixed with an earlier one", ADOPTION,
+        "        if may_be_live:\n", "        if True:\n",
+        f"{_VOIDS}::test_file_in_a_vacant_place_is_joined_by_no_record_of_an_earlier_life",
+    ),
+    bug_of_one(
+        "a damaged file leaves its records", _RETURNS, QUARANTINE,
+        "        if session_remains:\n", "        if True:\n",
+        f"{_VOIDS}::test_session_begun_anew_in_the_place_of_a_damaged_file_stays_new",
+    ),
+    bug_of_one(
+        "a file moved aside by command leaves its records", _RETURNS, QUARANTINE_ADMISSION,
+        "session_remains=is_live", "session_remains=True",
+        f"{_VOIDS}::test_damaged_file_moved_aside_by_command_does_not_return",
+    ),
+    bug_of_one(
+        "a file moved aside takes the records of a session in memory", _LOSES, QUARANTINE_ADMISSION,
+        "session_remains=is_live", "session_remains=False",
+        f"{_VOIDS}::test_session_in_memory_whose_file_is_moved_aside_is_not_lost",
+    ),
+    bug_of_one(
+        "records of a file moved aside stay before those of the next one", _LOSES, COMMITTER,
+        "        if recorded.begins:  # behind", "        if False:  # behind",
+        f"{_VOIDS}::test_session_in_memory_whose_file_is_moved_aside_is_not_lost",
+    ),
+    bug_of_one(
+        "put back takes the records", _LOSES, PUTTING_BACK,
+        "quarantine(directory, name, dir_fd=dir_fd, session_remains=True)", "quarantine(directory, name, dir_fd=dir_fd)",
+        f"{_VOIDS}::test_file_put_back_beside_another_one_leaves_the_records",
+    ),
+    bug_of_one(
+        "conflict takes the records before the new file is there", _LOSES, ON_DISK,
+        "quarantine(directory, name, session_remains=True)", "quarantine(directory, name)",
+        f"{_VOIDS}::test_conflict_loses_nothing_that_only_the_journal_has",
+    ),
+    bug_of_one(
+        "erasure does not save", "an erasure that breaks off brings back half a session", REMOVING,
+        "        if not entry.dirty or (order is None and not self._store.journal.holds(names.file_name(entry.session_id))):\n",
+        "        if not entry.dirty or order is None:\n",
+        f"{_VOIDS}::test_erase_that_a_crash_breaks_off_brings_the_file_back_whole",
+    ),
+    bug_of_one(
+        "a commit comes behind the removal", _RETURNS, JOURNAL,
+        "        if not voided or not batch.needs:", "        if True:", _VOIDS,
+    ),
+    bug_of_one(
+        "a failed void is ignored", _RETURNS, PLACES,
+        "        directory.void(self._names)\n",
+        "        try:\n            directory.void(self._names)\n        except Exception:\n            pass\n",
+        "session/removal/test_voids_refused.py",
+    ),
+    bug_of_one(
+        "a failed void counts as none", _LOSES, REMOVING,
+        "                entry.begin_anew()\n", "                pass\n",
+        "session/removal/test_voids_refused.py::test_journal_only_session_stays",
+    ),
+)  # fmt: skip
