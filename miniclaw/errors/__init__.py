@@ -6,9 +6,6 @@ Foreign errors (`OSError`, msgspec's) are mapped at their source, with ``raise â
 
 from __future__ import annotations
 
-from miniclaw.errors.base import (
-    MiniclawError,
-)
 from miniclaw.errors.gateway import (
     DifferentRulesError,
     GatewayBusyError,
@@ -25,6 +22,7 @@ from miniclaw.errors.program import (
     ChannelNotRunningError,
     ConfigError,
     ForeignMessageError,
+    MiniclawError,
     ModelBugError,
     ModelError,
     ModelErrorKind,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from miniclaw.errors.base import MiniclawError
+from miniclaw.errors.program import MiniclawError
 
 
 class GatewayError(MiniclawError):

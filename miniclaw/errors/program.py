@@ -1,4 +1,4 @@
-"""The errors of the configuration, of models and channels, and of output files."""
+"""The base of all errors, and those of the configuration, of models and channels, and of output files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from miniclaw.errors.base import MiniclawError
+
+class MiniclawError(Exception):
+    """Base of every error that miniclaw raises on purpose."""
 
 
 class ConfigError(MiniclawError):

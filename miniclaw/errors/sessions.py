@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from miniclaw.errors.base import MiniclawError
+from miniclaw.errors.program import MiniclawError
 
 
 class InvalidSessionIdError(MiniclawError, ValueError):
