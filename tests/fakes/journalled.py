@@ -114,10 +114,15 @@ def texts(session: Session) -> list[str]:
 
 
 def crashed(
-    sessions_dir: Path, *, saved: Sequence[str] = ("one",), more: Sequence[str] = ("two",), at: datetime = NOW
+    sessions_dir: Path,
+    *,
+    saved: Sequence[str] = ("one",),
+    more: Sequence[str] = ("two",),
+    at: datetime = NOW,
+    begun: datetime = OLD,
 ) -> Journalled:
-    """Leave `web_a` behind: its file, last used long ago, has `saved`; the journal has `more`, said at `at`."""
-    told = Journalled().add(*saved).forget_records()
+    """Leave `web_a` behind: its file, last used when it began, has `saved`; the journal has `more`, said at `at`."""
+    told = Journalled(begun=begun).add(*saved).forget_records()
     if saved:
         told.save(sessions_dir)
     write_segment(sessions_dir, told.add(*more, at=at).take())

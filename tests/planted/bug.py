@@ -84,6 +84,12 @@ CLIENT: Final = "admin/client/client.py"
 PROGRESS: Final = "admin/api/progress.py"
 COMMAND_ACCESS: Final = "cli/access.py"
 COMMAND_OUTPUT: Final = "cli/output.py"
+CHANNELS: Final = "workspace/channels.py"
+EXPORT: Final = "cli/sessions/export.py"
+HEADER_READER: Final = "session/files/header_reader.py"
+RECORDS: Final = "session/journal/records.py"
+REPLAY: Final = "session/journal/replay.py"
+SCAN: Final = "session/files/scan.py"
 SESSION_CONFIG: Final = "config/session.py"
 
 

@@ -7,6 +7,7 @@ sessions in memory from then on. Every other reader sees the files through an `O
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
@@ -133,21 +134,26 @@ def continued(session: Session | None, records: Sequence[Record]) -> Continuatio
     """
     had_file = any(record.op == "saved" for record in records)
     rest = [record for record in records if record.op != "saved"]
-    is_changed = False
+    unfit: Sequence[Record] = ()
+    before = _state_of(session)
     joins = _ends_as_recorded(session, rest)
     for at, record in enumerate(rest):
         if session is None and record.n == 0 and not had_file and record.life and record.la:
-            session, is_changed = Session(record.s, *parts_of(record.s), record.life, record.la), True
+            session = Session(record.s, *parts_of(record.s), record.life, record.la)
         if session is None or session.created_at != record.life or not _fits(session, record, joins=joins):
-            return Continuation(session, is_changed, unfit_of(rest[at:]))
+            unfit = unfit_of(rest[at:])
+            break
         if record.op == "add" and record.n == len(session.messages):
             size = len(memoryview(record.m)) + 1  # and a comma
             append_message(session, codec.read_message(record.m, session.last_accessed), size)
-            is_changed = True
-        used = max(session.last_accessed, record.la or session.last_accessed)
-        is_changed |= (session.last_accessed, session.pinned) != (used, record.pinned)
-        session.last_accessed, session.pinned = used, record.pinned
-    return Continuation(session, is_changed, ())
+        session.last_accessed = max(session.last_accessed, record.la or session.last_accessed)
+        session.pinned = record.pinned
+    return Continuation(session, _state_of(session) != before, unfit)
+
+
+def _state_of(session: Session | None) -> tuple[int, datetime, bool] | None:
+    """Return all that records change of a session."""
+    return None if session is None else (len(session.messages), session.last_accessed, bool(session.pinned))
 
 
 def unfit_of(records: Sequence[Record]) -> Sequence[Record]:

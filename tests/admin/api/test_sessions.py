@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.admin.api.conftest import Office
+from tests.fakes.journalled import crashed
 from tests.fakes.logs import LogRecorder
 
 NOT_SAVED = "Session could not be saved; it stays in memory for the next try"
@@ -235,6 +236,15 @@ async def test_damaged_session_is_409_and_stays(office: Office) -> None:
     for method in ("GET", "DELETE"):
         assert (await office.api.ask(method, "/sessions/web_a")).refused(409)["error"] == "CorruptSessionError"
     assert path.read_text() == "{"
+
+
+async def test_session_is_shown_and_listed_as_it_was_confirmed(office: Office) -> None:
+    """A save that does not get done leaves its messages in the journal; who asks the gateway sees them."""
+    crashed(office.sessions_dir, at=office.clock.now, begun=office.clock.ago(days=40))
+    shown = (await office.api.get("/sessions/web_a")).json
+    assert [message["content"] for message in shown["messages"]] == ["one", "two"]
+    (row,) = (await office.api.get("/sessions")).json["sessions"]
+    assert (row["age_days"], row["expired"]) == (0, False)
 
 
 async def test_move_gives_a_session_another_id(office: Office) -> None:

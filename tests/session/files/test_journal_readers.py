@@ -298,13 +298,25 @@ def test_channel_of_a_session_without_a_file_is_known(sessions_dir: Path) -> Non
         assert channels_of(reader) == {"web"}
 
 
-def test_staying_sessions_are_counted_without_rows(sessions_dir: Path) -> None:
-    """Only those in the journal get rows for its sake."""
-    crashed(sessions_dir)
+@pytest.mark.parametrize("with_ledger", [False, True])
+def test_session_in_the_journal_is_never_only_counted(
+    sessions_dir: Path, nothing_is_racy: None, with_ledger: bool
+) -> None:
+    """It stays by its file, but its use and its pin are those of the journal."""
+    told = Journalled(begun=NOW).add("one").forget_records()
+    told.save(sessions_dir)
     write_session(sessions_dir, "web_b", NOW)
+    write_segment(sessions_dir, told.use(pinned=True).take())
+    ledger = Ledger() if with_ledger else None
+    if ledger is not None:
+        with SessionDirectory.open(sessions_dir) as owner:
+            owner.own()
+            scanned(owner, ledger)
     staying = Staying(NOW - timedelta(days=1), LATER)
-    with SessionDirectory.open(sessions_dir) as reader, DirectoryScan(reader, staying=staying) as scan:
-        assert [row.key for row in rows_of(scan)] == ["web_a.json"]
+    with SessionDirectory.open(sessions_dir) as reader, DirectoryScan(reader, ledger=ledger, staying=staying) as scan:
+        (row,) = rows_of(scan)
+        assert isinstance(row, StoredSession)
+        assert (row.key, row.header.pinned) == ("web_a.json", True)
         assert scan.take_kept().sessions == 1
 
 
