@@ -166,8 +166,13 @@ _APPLYING: Final = (
     ),
     bug_of_one(
         "void ignored", "a removed session comes back", RECORDS,
-        "            found.pop(record.s, None)\n", "            pass\n",
+        "            last = record.upto or record.i\n", "            last = 0\n",
         f"{_REPLAY}::test_removed_session_does_not_return_and_a_new_one_of_its_id_is_made",
+    ),
+    bug_of_one(
+        "void covers a later life", "a chat that begins anew while its id is removed loses its first messages", RECORDS,
+        "            last = record.upto or record.i\n", "            last = record.i\n",
+        f"{_RECORDS}::test_records_up_to_that_of_a_void_count_no_more",
     ),
     bug_of_one(
         "any end continued", "messages are put behind a conversation that was edited", OVERLAY,
@@ -217,7 +222,7 @@ _APPLYING: Final = (
     ),
     bug_of_one(
         "stuck records not kept", "messages that a full quarantine could not take are gone after a save", REPLAY,
-        "        journal.keep_records(session_id)\n", "        journal.need(session_id, lambda: False)\n",
+        "        journal.index.keep_records(session_id)\n", "        journal.index.need(session_id, lambda: False)\n",
         f"{_REPLAY}::test_messages_that_fit_nowhere_on_a_full_disk_stay_in_the_journal",
     ),
     bug_of_one(

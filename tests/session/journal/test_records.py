@@ -266,6 +266,13 @@ def test_records_before_a_void_count_no_more() -> None:
     assert live(Journalled().add("one"), Journalled("web_b").note_void()) == {"web_a": [2]}
 
 
+def test_records_up_to_that_of_a_void_count_no_more() -> None:
+    """Those that were written before it, and are of the session that begins anew, do count."""
+    told = Journalled().add("one", "two")
+    told.bodies.append(body("void", {"s": "web_a", "upto": 2}))
+    assert live(told) == {"web_a": [3]}
+
+
 def test_records_that_a_file_holds_count_no_more_and_the_file_is_known() -> None:
     """Records that were written while it was saved do count."""
     assert live(Journalled().add("one", "two", "three").note_saved(3)) == {"web_a": [5, 4]}
