@@ -149,7 +149,7 @@ RULE_BUGS: Final = (
     ),
     bug_of_one(
         "copies in quarantine not erased", "what a person asked to be erased is kept", ERASING,
-        "filter(erases_quarantined, list_quarantined(directory))", "()",
+        "filter(verdicts.on_quarantined, list_quarantined(directory))", "()",
         "session/removal/test_erasing.py",
     ),
     Bug(

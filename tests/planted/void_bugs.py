@@ -7,9 +7,12 @@ from typing import Final
 from tests.planted.bug import (
     ADOPTION,
     COMMITTER,
+    ERASING,
     FREE_PLACE,
     JOURNAL,
+    JOURNAL_ERASURE,
     ON_DISK,
+    OPERATIONS,
     PLACES,
     PUTTING_BACK,
     QUARANTINE,
@@ -23,6 +26,8 @@ from tests.planted.bug import (
 
 _VOIDS: Final = "session/removal/test_voids.py"
 _RETURNS: Final = "a session that was removed returns after a crash"
+_ERASURE: Final = "session/operations/test_erase_journal.py"
+_KEEPS: Final = "an erasure that is told as complete leaves messages of the person"
 _LOSES: Final = "a crash takes messages that were confirmed"
 
 VOID_BUGS: Final = (
@@ -105,5 +110,38 @@ VOID_BUGS: Final = (
         "a failed void counts as none", _LOSES, REMOVING,
         "                entry.begin_anew()\n", "                pass\n",
         "session/removal/test_voids_refused.py::test_journal_only_session_stays",
+    ),
+    bug_of_one(
+        "erasure leaves the journal", _KEEPS, OPERATIONS,
+        "                files += await erase_records(self._store, self._manager.saver, session_id)\n",
+        "                pass\n", _ERASURE,
+    ),
+    bug_of_one(
+        "erasure leaves the segment in use", _KEEPS, JOURNAL_ERASURE,
+        "        await store.run(journal.begin_segment, limiter)\n", "", _ERASURE,
+    ),
+    bug_of_one(
+        "erasure does not save the other sessions", _KEEPS, JOURNAL_ERASURE,
+        "        await saver.save(journal.index.needed_until(found[-1]))\n", "", _ERASURE,
+    ),
+    bug_of_one(
+        "erasure takes the records of the other sessions", _LOSES, JOURNAL_ERASURE,
+        "spent = [number for number in journal.index.spent() if number <= found[-1]]", "spent = found", _ERASURE,
+    ),
+    bug_of_one(
+        "erasure hides the segments that remain", _KEEPS, JOURNAL_ERASURE,
+        "    if left or not found:\n", "    if not found:\n", _ERASURE,
+    ),
+    bug_of_one(
+        "erasure leaves segments in quarantine", _KEEPS, ERASING,
+        "        if number_of(file.file) is None:\n", "        if True:\n", _ERASURE,
+    ),
+    bug_of_one(
+        "erasure leaves segments in the trash", _KEEPS, ERASING,
+        "        if number_of(entry.key) is None:\n", "        if True:\n", _ERASURE,
+    ),
+    bug_of_one(
+        "erasure hides segments in doubt", _KEEPS, ERASING,
+        "        if not is_theirs and not is_sound:\n", "        if False:\n", _ERASURE,
     ),
 )  # fmt: skip

@@ -113,9 +113,32 @@ class Index:
         """Keep a segment, and all later ones, until the next start."""
         self._segments[number].needs[""] = lambda: False
 
-    def deleted(self, number: int) -> None:
-        """Forget a segment, whose deletion is synced."""
+    def segments_with(self, session_id: str) -> list[int]:
+        """Return the segments that may hold records of a session, oldest first."""
         with self.lock:
+            return [number for number, segment in self._segments.items() if session_id in segment.ids]
+
+    def needed_until(self, last: int) -> set[str]:
+        """Return the ids of the sessions that keep segments up to this one."""
+        with self.lock:
+            return {
+                session_id for number in list(self._segments) if number <= last for session_id in self._unsaved(number)
+            }
+
+    def release(self, session_id: str) -> None:
+        """Keep the records of a session no longer, also by `keep_records`: a person has it erased."""
+        name = file_name_of_live(session_id)
+        with self.lock:
+            if name in self._kept:
+                self._kept.discard(name)
+                for segment in self._segments.values():
+                    segment.needs.pop(session_id, None)
+
+    def deleted(self, number: int) -> None:
+        """Forget a segment, whose deletion is synced; one that is forgotten already is ignored."""
+        with self.lock:
+            if number not in self._segments:
+                return
             for session_id in self._segments.pop(number).ids:
                 name = file_name_of_live(session_id)
                 count = self._held[name][1]

@@ -195,6 +195,12 @@ class Journal:
         close_quietly(self._directory.fs, fd)
         self.index.closed(number)
 
+    def begin_segment(self) -> None:
+        """Have the next commit begin another segment; waits for one under way, unless it is given up."""
+        writer = self._lock()
+        self._close(writer)
+        writer.lock.release()
+
     def delete(self, numbers: Sequence[int]) -> None:
         """Delete segments from `spent`, in this order.
 
@@ -288,8 +294,12 @@ class Journal:
         self.index.closed(writer.number, is_suspect=is_suspect)
         writer.number, writer.fd, writer.at = 0, -1, 0
 
+    def path_of(self, number: int) -> Path:
+        """Return the path of a segment."""
+        return self.path / segment_name(number)
+
     def _name_of(self, writer: _Writer) -> str:
-        return str(self.path / segment_name(writer.number))
+        return str(self.path_of(writer.number))
 
     # The trio thread ------------------------------------------------------------------------------------------
 

@@ -187,6 +187,12 @@ def _is_session_id(text: str) -> bool:
     return True
 
 
+def mentions(data: bytes, session_id: str) -> tuple[bool, bool]:
+    """Return whether a segment, damaged or not, has a record of a session, and whether all its lines are sound."""
+    is_sound = all(read_line(line) is not None for line in data.split(b"\n") if line)
+    return b'"s":' + _encode(session_id) in data, is_sound
+
+
 def live_records(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Return the records that still count, by session id: those behind its last ``void``.
 

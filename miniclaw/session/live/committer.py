@@ -150,6 +150,10 @@ class Committer:
         if self.is_running and self._store.journal.holds(file_name_of_live(session_id)):
             self._note(session_id, _Note(has_begun=True))
 
+    def forget(self, session_id: str) -> None:
+        """Record nothing more of the file of a session: it is deleted, and so are its records."""
+        self._notes.pop(session_id, None)
+
     def _note(self, session_id: str, note: _Note) -> None:
         before = self._notes.get(session_id)
         if before is not None and not note.has_begun:

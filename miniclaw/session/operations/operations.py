@@ -22,6 +22,7 @@ from miniclaw.session.cleanup import RECORD_SECONDS, OnProgress
 from miniclaw.session.entries import FileTally, ProblemFile, Tally
 from miniclaw.session.executor import REMOVAL_BATCH
 from miniclaw.session.files.subdirectory import EarlierFolders
+from miniclaw.session.live.journal_erasure import erase_records
 from miniclaw.session.live.store import open_store
 from miniclaw.session.operations.acts import Acts
 from miniclaw.session.operations.parts import SessionParts
@@ -81,8 +82,8 @@ class SessionOperations(Acts):
 
         Args:
             session_ids: The sessions; an id without a session is an error in its own outcome.
-            erase: If true, delete for good, and erase their copies in trash and quarantine as well. An error names the
-                files that could not be deleted.
+            erase: If true, delete for good, and erase their copies in trash and quarantine, and their records in the
+                journal, as well. An error names the files that could not be deleted.
 
         Returns:
             One outcome for each session, in the same order.
@@ -144,8 +145,13 @@ class SessionOperations(Acts):
         try:
             traces = await self._erase_traces(session_id)
             left = [*left, *traces.remaining]
-            freed, files, problem = freed + traces.bytes_freed, traces.files, "; ".join(traces.failed)
+            freed, files, failed = freed + traces.bytes_freed, traces.files, list(traces.failed)
             self._cleanup.stats.gone({}, {}, traces.bytes_freed)
+            try:
+                files += await erase_records(self._store, self._manager.saver, session_id)
+            except StoreError as error:
+                failed.append(str(error))
+            problem = "; ".join(failed)
         except StoreError as error:
             problem = str(error)
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Final, Protocol
 
@@ -17,16 +17,19 @@ from miniclaw.session.entries import LeftoverRemoval, ProblemFile, QuarantinedFi
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME, quarantined_stem
 from miniclaw.session.files.subdirectory import TRASH_NAME, EarlierFolders, Folder
+from miniclaw.session.journal.overlay import number_of
+from miniclaw.session.journal.records import mentions
 from miniclaw.session.removal.leftovers import LEGACY_SUFFIXES, list_legacy, remove_leftovers, without_legacy_suffix
-from miniclaw.session.removal.quarantine_files import list_quarantined
+from miniclaw.session.removal.quarantine_files import list_quarantined, pieces_of
 from miniclaw.session.removal.quarantine_removal import leftover_of
-from miniclaw.session.trash.entries import TrashRemoval
+from miniclaw.session.trash.entries import TrashEntry, TrashRemoval
 from miniclaw.session.trash.trash import Trash
 
 NO_ID: Final = "its name does not tell whose it is; give the session's ID"
 CUT: Final = (
     f"its name was longer than {names.MAX_NAME_BYTES} bytes, is cut in quarantine, and may be another session's as well"
 )
+DAMAGED: Final = "it is a damaged segment of the journal; its damaged lines do not tell whose they are"
 _SHARED: Final = "not erased: other sessions directories may use this folder; remove it by hand if it is not theirs"
 
 
@@ -63,31 +66,16 @@ def erase_traces(
         OwnershipLostError, ForkedRuntimeError: As `SessionDirectory.check_owned`.
     """
     directory.check_owned()
-    wish = ByIds([session_id])
+    verdicts = _Verdicts(directory, trash, session_id)
     failed: list[str] = []
     removed: list[TrashRemoval] = []
-    remaining: list[ProblemFile] = []
-
-    def erases(place: str, inside: str | None, name: str) -> bool:
-        is_theirs = wish.kept(inside, name)
-        if inside is None and not is_theirs and wish.may_be_for(without_legacy_suffix(name)):
-            remaining.append(ProblemFile(place, "unreadable", CUT))
-        return is_theirs
-
-    def erases_quarantined(file: QuarantinedFile) -> bool:
-        inside = None if file.header is None else file.header.session_id
-        return erases(f"{QUARANTINE_NAME}/{file.id}", inside, file.file)
 
     def refused(error: StoreError) -> None:  # a folder that cannot be listed; the rest is deleted nevertheless
         failed.append(str(error))
 
     try:
         entries = [entry.id for entry in trash.find_all(session_id)]
-        entries += [
-            entry.id
-            for entry in trash.entries()
-            if entry.from_quarantine and erases(f"{TRASH_NAME}/{entry.id}", entry.session_id, entry.key)
-        ]
+        entries += [entry.id for entry in trash.entries() if entry.from_quarantine and verdicts.on_trashed(entry)]
         removed += trash.remove(entries)
         failed += _name_failed(trash, removed)
     except StoreError as error:
@@ -103,11 +91,11 @@ def erase_traces(
         except StoreError as error:
             refused(error)
     # Files of an earlier implementation move to quarantine first, whatever their age, and are deleted from there.
-    old = list_legacy(directory, now=utc_now(), names=wish.legacy(), age=timedelta.min, refused=refused)
+    old = list_legacy(directory, now=utc_now(), names=verdicts.wish.legacy(), age=timedelta.min, refused=refused)
     old = [each for each in old if directory.is_spelled(each.key)]
     done: list[TrashRemoval | LeftoverRemoval] = [*removed, *remove_leftovers(directory, old, trash=None)]
     try:
-        quarantined = filter(erases_quarantined, list_quarantined(directory))
+        quarantined = filter(verdicts.on_quarantined, list_quarantined(directory))
         done += remove_leftovers(directory, [leftover_of(file) for file in quarantined], trash=None)
     except StoreError as error:
         refused(error)
@@ -123,8 +111,55 @@ def erase_traces(
                 if isinstance(each, LeftoverRemoval) and each.outcome == "failed"
             ),
         ],
-        remaining,
+        verdicts.remaining,
     )
+
+
+class _Verdicts:
+    """Judges the files of trash and quarantine for the erasure of one session.
+
+    Attributes:
+        wish: The session.
+        remaining: The files that may be its own, and are not deleted.
+    """
+
+    def __init__(self, directory: SessionDirectory, trash: Trash, session_id: str) -> None:
+        self._directory = directory
+        self._trash = trash
+        self._session_id = session_id
+        self.wish = ByIds([session_id])
+        self.remaining: list[ProblemFile] = []
+
+    def on_trashed(self, entry: TrashEntry) -> bool:
+        """Return whether an entry of a file from quarantine is deleted."""
+        place = f"{TRASH_NAME}/{entry.id}"
+        if number_of(entry.key) is None:
+            return self._on_session(place, entry.session_id, entry.key)
+        return self._on_segment(place, lambda: self._trash.read(entry.id))
+
+    def on_quarantined(self, file: QuarantinedFile) -> bool:
+        """Return whether a file in quarantine is deleted."""
+        place = f"{QUARANTINE_NAME}/{file.id}"
+        if number_of(file.file) is None:
+            return self._on_session(place, None if file.header is None else file.header.session_id, file.file)
+        return self._on_segment(place, lambda: b"".join(pieces_of(self._directory, file.id)))
+
+    def _on_session(self, place: str, inside: str | None, name: str) -> bool:
+        is_theirs = self.wish.kept(inside, name)
+        if inside is None and not is_theirs and self.wish.may_be_for(without_legacy_suffix(name)):
+            self.remaining.append(ProblemFile(place, "unreadable", CUT))
+        return is_theirs
+
+    def _on_segment(self, place: str, read: Callable[[], bytes]) -> bool:
+        """Return whether a segment of the journal has a record of the session; the other ones are in files as well."""
+        try:
+            is_theirs, is_sound = mentions(read(), self._session_id)
+        except StoreError as error:
+            self.remaining.append(ProblemFile(place, "unreadable", str(error)))
+            return False
+        if not is_theirs and not is_sound:
+            self.remaining.append(ProblemFile(place, "corrupt", DAMAGED))
+        return is_theirs
 
 
 class Wish(Protocol):
