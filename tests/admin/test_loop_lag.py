@@ -8,6 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from miniclaw.admin.monitoring.loop_lag import INTERVAL_SECONDS, RECENT_SECONDS, LoopLag
+from tests.fakes.threads import until
 
 
 async def test_lag_of_a_blocked_loop_is_counted(nursery: trio.Nursery) -> None:
@@ -16,11 +17,7 @@ async def test_lag_of_a_blocked_loop_is_counted(nursery: trio.Nursery) -> None:
     await nursery.start(lag.run)
     await trio.testing.wait_all_tasks_blocked()
     time.sleep(INTERVAL_SECONDS + 0.2)  # noqa: ASYNC251 - what is measured
-    while not lag.seconds.count:
-        await trio.lowlevel.checkpoint()
-    worst = lag.worst_recent()
-    assert worst is not None
-    assert worst > 0.15
+    await until(lambda: (lag.worst_recent() or 0) > 0.15)  # and not only what a busy machine had before
     assert lag.seconds.sum > 0.15
 
 
