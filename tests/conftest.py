@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,9 @@ from hypothesis import HealthCheck, settings
 from miniclaw.session.disk import sync
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.logs import LogRecorder
+from tests.fakes.patience import DEADLINES, PATIENCE_SECONDS
+
+_CLOCKS = frozenset({"mock_clock", "autojump_clock", "jumping_clock", "days_pass"})
 
 # Properties are tried on the same examples each time, and in whatever time they take: a failure is one of the code. Only
 # soaking draws new ones.
@@ -47,6 +51,17 @@ def logs() -> Iterator[LogRecorder]:
 def nothing_logged_of_file_systems() -> None:
     """Make each test the first one of its process that meets the shortcomings of a file system."""
     sync._logged.clear()  # not by monkeypatch, which would be undone last then, whatever a test does with it
+
+
+@pytest.fixture(autouse=True)
+def patient_program(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Give the program the patience of a test, in this process, where no clock of the test's own says the time."""
+    with pytest.MonkeyPatch.context() as patched:  # the fixture would be undone last then, whatever a test does with it
+        if _CLOCKS.isdisjoint(request.fixturenames):
+            for module, name in DEADLINES:
+                if module in sys.modules:
+                    patched.setattr(sys.modules[module], name, PATIENCE_SECONDS)
+        yield
 
 
 @pytest.fixture

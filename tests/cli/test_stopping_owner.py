@@ -21,6 +21,14 @@ COMMANDS = {
 }
 
 
+PATIENT = f"""
+from miniclaw.session.live import store
+store.STOPPING_SECONDS = {TIMEOUT_SECONDS}
+from miniclaw.cli import main; main()
+"""
+"""The program, which waits for other commands as long as a test does."""
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_waits_for_an_owner_that_is_stopping(tmp_path: Path, name: str) -> None:
     """It says for whom it waits, and does its work as soon as that one has ended."""
@@ -73,7 +81,7 @@ def test_commands_that_change_something_at_once_all_succeed(tmp_path: Path) -> N
         program.add(session_id, days=1)
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "miniclaw", "sessions", "pin", session_id],
+            [sys.executable, "-c", PATIENT, "sessions", "pin", session_id],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=program._environment({}),
         )

@@ -23,6 +23,7 @@ from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.web.app import build_app
 from miniclaw.web.chat.endpoint import ChatEndpoint
+from miniclaw.web.limits import Limits
 from miniclaw.web.server.server import Server, open_server
 from tests.fakes.clock import WallClock
 from tests.fakes.patience import PATIENCE_SECONDS
@@ -121,6 +122,16 @@ class LiveHouse:
         return [(message.role, message.content) for message in session.messages] if session else []
 
 
+PATIENT = Limits(
+    idle_seconds=PATIENCE_SECONDS,
+    send_seconds=PATIENCE_SECONDS,
+    body_seconds=PATIENCE_SECONDS,
+    drain_seconds=PATIENCE_SECONDS / 2,
+    drain_send_seconds=PATIENCE_SECONDS / 2,
+)
+"""For clients that a busy machine makes slow."""
+
+
 @asynccontextmanager
 async def open_live_house(
     sessions_dir: Path,
@@ -153,7 +164,7 @@ async def open_live_house(
                 return build_app(chat.routes(), security=None)
 
             async with (
-                open_server(WebConfig(port=0), sessions_dir.parent, make_app, drain=drain) as server,
+                open_server(WebConfig(port=0), sessions_dir.parent, make_app, drain=drain, limits=PATIENT) as server,
                 trio.open_nursery() as agent,
                 trio.open_nursery() as accepting,
             ):

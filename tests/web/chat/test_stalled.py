@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from miniclaw.channels.base import InboundMessage, OutboundMessage
 from miniclaw.channels.live import LiveChannel
 from miniclaw.channels.subscription import MAX_QUEUED_EVENTS
 from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
+from miniclaw.web.chat.connection import FAREWELL_SECONDS
 from miniclaw.web.chat.endpoint import ChatEndpoint
 from tests.fakes.asgi_client import AsgiClient
 from tests.fakes.clock import WallClock
@@ -57,7 +58,9 @@ async def test_chat_client_that_stalls_is_closed_with_1013_and_no_other(sessions
         quick.leave()
 
 
-async def test_chat_end_does_not_wait_for_who_stalls(sessions_dir: Path, clock: WallClock) -> None:
+async def test_chat_end_does_not_wait_for_who_stalls(
+    sessions_dir: Path, clock: WallClock, mock_clock: MockClock
+) -> None:
     """Who takes what it is sent gets all that waited, and 1001; the others have a moment, and no more."""
     stalled, quick = AsgiClient(), AsgiClient()
     async with open_endpoint(sessions_dir, clock) as (endpoint, hub, drain), trio.open_nursery() as nursery:
@@ -77,6 +80,10 @@ async def test_chat_end_does_not_wait_for_who_stalls(sessions_dir: Path, clock: 
         assert [(await quick.receive() or {})["text"] for _ in range(20)] == [f"answer {n}" for n in range(20)]
         assert await quick.receive() is None
         assert quick.closed == (1001, "the gateway is stopping")
+        assert ended == [quick]
+        for _ in range(2):  # for what waits, and for the farewell itself
+            mock_clock.jump(FAREWELL_SECONDS)
+            await wait_all_tasks_blocked()
         assert await stalled.receive() is None
         assert stalled.closed is None
     assert ended == [quick, stalled]
