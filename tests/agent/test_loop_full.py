@@ -20,6 +20,7 @@ from tests.fakes.agent import ConfirmingMailbox, House, ScriptedModel, Streaming
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session
+from tests.fakes.threads import until
 
 REFUSED = "Session is full; a message was refused"
 NOW = datetime(2026, 2, 14, 12, tzinfo=UTC)
@@ -140,6 +141,7 @@ async def test_loop_cancelled_before_a_full_session_refuses_is_no_error_of_the_p
             await nursery.start(house.loop(model).run, inbox)
             inbox.send_nowait(delivered("1"))
             await model.waiting.wait()
+            await until(lambda: bool(channel.confirmed))  # a save that is cancelled before it begins is an ERROR
             inbox.send_nowait(delivered("2"))
             house.manager.max_session_bytes = 1
             nursery.cancel_scope.cancel()
