@@ -203,5 +203,7 @@ def _adjtimex() -> Callable[[], int] | None:
         call = ctypes.CDLL(None).adjtimex
     except (OSError, AttributeError, TypeError):
         return None
-    # struct timex has 208 bytes at most; its first field, `modes`, is 0: nothing is set.
-    return lambda: int(call(ctypes.create_string_buffer(512)))
+    # struct timex has 208 bytes at most; its first field, `modes`, is 0 and remains 0: nothing is set. The rest is
+    # overwritten by each call, and never read.
+    timex = ctypes.create_string_buffer(512)
+    return lambda: int(call(timex))

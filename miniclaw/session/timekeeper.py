@@ -124,7 +124,9 @@ class Timekeeper:
 
     def now(self) -> datetime:
         """Return the present, with which each use is stamped. Any thread may call."""
-        return self.ages().now
+        with self._looking:
+            self.look()
+            return self.state.timeline.present()
 
     def ages(self) -> Ages:
         """Return the ages of sessions at the present. Any thread may call."""

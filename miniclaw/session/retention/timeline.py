@@ -190,6 +190,11 @@ class Timeline(Struct):
         past[place].merged = True
         self.frames[:-1] = past
 
+    def present(self) -> datetime:
+        """Return the present at the last reading."""
+        assert self.seen is not None  # noqa: S101 - for mypy: the clocks have been read
+        return from_microseconds(self.seen.now)
+
     def ages(self) -> Ages:
         """Return an immutable snapshot that gives the ages of stamps at the last reading."""
         assert self.seen is not None  # noqa: S101 - for mypy: the clocks have been read
