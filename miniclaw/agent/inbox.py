@@ -65,9 +65,9 @@ class Inbox:
         chat.senders += 1
         try:
             # The chat's room first: a chat never has more than its share of the tasks that wait for its channel.
-            await chat.room.acquire()
+            await _acquire(chat.room)
             try:
-                await self._room(message.channel).acquire()
+                await _acquire(self._room(message.channel))
             except BaseException:
                 chat.room.release()
                 raise
@@ -189,3 +189,12 @@ class Inbox:
         # A message between `acquire` and `_put` is counted in `room` alone.
         if not (chat.busy or chat.waiting or chat.senders) and chat.room.value == MAX_WAITING_PER_CHAT:
             del self._chats[key]
+
+
+async def _acquire(room: trio.Semaphore) -> None:
+    """Take a place, without a checkpoint if one is free."""
+    await trio.lowlevel.checkpoint_if_cancelled()
+    try:
+        room.acquire_nowait()
+    except trio.WouldBlock:
+        await room.acquire()

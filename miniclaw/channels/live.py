@@ -270,10 +270,9 @@ class LiveChannel:
         chat = self._look(chat_id)
         for subscription in chat.subscriptions:
             subscription.put(event, within=within)
-        keeping_up = [one for one in chat.subscriptions if not one.left_behind]
-        if len(keeping_up) < len(chat.subscriptions):
+        if any(one.left_behind for one in chat.subscriptions):
             log.warning("Client left behind; it does not take what it is sent", channel=self.name)
-        chat.subscriptions = keeping_up
+            chat.subscriptions = [one for one in chat.subscriptions if not one.left_behind]
 
     def _forget_idle(self, chat_id: str) -> None:
         chat = self._look(chat_id)

@@ -29,7 +29,7 @@ GATHER_SECONDS: Final = 0.02
 """Longest time that a piece of an answer waits for others, to form one batch; the whole answer replaces the pieces at
 the end of the queue, and is due at once."""
 
-NOTICE_SECONDS: Final = 0.25
+NOTICE_SECONDS: Final = 0.5
 """Longest time that a notice (a message was taken, saved or refused) waits for the answer that is under way."""
 
 

@@ -42,18 +42,18 @@ class Rates:
         left = self.left(client)
         if left < 1:
             return max(1, math.ceil((1 - left) * self._interval_seconds))
-        self._count(client)
+        self._count(client, self._now())
         return 0
 
     async def wait(self, client: str = "") -> None:
         """Take one action of a client, and wait for its turn; there is no checkpoint if that is now."""
-        seconds = (1 - self.left(client)) * self._interval_seconds
-        self._count(client)
+        now = self._now()
+        self._count(client, now)
+        seconds = self._even_at[client] - now - self._burst * self._interval_seconds
         if seconds > 0:
             await trio.sleep(seconds)
 
-    def _count(self, client: str) -> None:
-        now = self._now()
+    def _count(self, client: str, now: float) -> None:
         self._even_at[client] = max(self._even_at.get(client, now), now) + self._interval_seconds
         self._even_at.move_to_end(client)
         if len(self._even_at) > self._max_clients:
