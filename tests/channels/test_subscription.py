@@ -91,9 +91,8 @@ async def test_subscription_answer_takes_all_along_that_waits(mock_clock: MockCl
     steps = Steps()
 
     async def take() -> None:
-        trio.lowlevel.add_instrument(steps)
-        assert await subscription.next_events() == [Saved("0"), PersonSaid("1", "hi"), REPLY]
-        trio.lowlevel.remove_instrument(steps)
+        with steps.counted():
+            assert await subscription.next_events() == [Saved("0"), PersonSaid("1", "hi"), REPLY]
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(take, name="take")

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 
 
 class Steps(trio.abc.Instrument):
-    """Counts the steps of a program, from `trio.lowlevel.add_instrument` on.
+    """Counts the steps of the present program.
 
     Attributes:
-        of: Steps by the last part of a task's name.
-        spawned: Number of tasks that were started.
+        of: Steps by the full name of a task.
     """
 
     def __init__(self) -> None:
         self.of: Counter[str] = Counter()
-        self.spawned = 0
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """Count a step."""
-        self.of[task.name.rpartition(".")[2]] += 1
+        self.of[task.name] += 1
 
-    def task_spawned(self, task: trio.lowlevel.Task) -> None:
-        """Count a task."""
-        self.spawned += 1
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count during a block."""
+        trio.lowlevel.add_instrument(self)
+        try:
+            yield
+        finally:
+            trio.lowlevel.remove_instrument(self)
