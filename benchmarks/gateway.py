@@ -54,10 +54,16 @@ class Gateway:
         return self._log.read_text(encoding="utf-8")
 
     def port(self) -> int:
-        """Return at which port of the loopback address it listens."""
-        found = re.search(r"miniclaw is at http://127\.0\.0\.1:(\d+)", self.log())
-        if found is None:
-            raise RuntimeError(f"the gateway does not say where it is; it said:\n{self.log()}")
+        """Return at which port of the loopback address it listens, once it says so, shortly after it is ready.
+
+        Raises:
+            RuntimeError: It has ended, or takes too long.
+        """
+        deadline = perf_counter() + _START_SECONDS
+        while (found := re.search(r"miniclaw is at http://127\.0\.0\.1:(\d+)", self.log())) is None:
+            if self.process.poll() is not None or perf_counter() > deadline:
+                raise RuntimeError(f"the gateway does not say where it is; it said:\n{self.log()}")
+            sleep(_POLL_SECONDS)
         return int(found[1])
 
     def token(self) -> str:
