@@ -20,6 +20,7 @@ MOST_STEPS = {
     "miniclaw.agent.loop.AgentLoop.run": 1,  # starts the turn
     # The turn: its start, the session, the question, the model, the answer.
     "miniclaw.agent.loop.AgentLoop._run_turns": 5,
+    "miniclaw.channels.foreign_calls.ForeignCalls.watch": 1,  # may find a call of the model, and then sleeps
     "miniclaw.web.chat.connection.ChatConnection._tell": 2,  # sends the answer; sends that the message is saved
 }
 """Steps of each task for one message, inclusive; without those of the session's services and of the client."""
@@ -45,14 +46,14 @@ async def test_chat_message_takes_few_steps_and_two_frames_at_most(
         house.chat() as (client, _),
         trio.open_nursery() as nursery,
     ):
-        await nursery.start(house.manager.committer.run)
+        await nursery.start(house.manager.saver.committer.run)
         for number in range(2):  # the session is loaded, and then in the journal beyond its file
             await client.say(f"a{number}", "hello")
             await events(client)
         with steps.counted():
             await client.say("a2", "hello")
             frames = await events(client)
-        await house.manager.committer.stop()
+        house.manager.saver.committer.stop()
     assert sorted(kind for frame in frames for kind in frame) == ["message", "reply", "saved"]
     assert len(frames) <= 2
     counted = {name: count for name, count in steps.of.items() if name.startswith(("miniclaw.", "hypercorn."))}
