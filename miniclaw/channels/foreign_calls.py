@@ -22,9 +22,8 @@ class ForeignCalls:
     """The calls under way. Changed on the trio thread only."""
 
     def __init__(self) -> None:
-        # Both are changed by the calls themselves. A set, in the order of entering:
+        # Changed by the calls themselves. A set, in the order of entering:
         self.under_way: dict[ForeignCall, None] = {}
-        self.changed = trio.Event()
 
     def __repr__(self) -> str:
         return f"<ForeignCalls {' '.join(self.names())}>"
@@ -45,12 +44,9 @@ class ForeignCalls:
     async def watch(self, report: Callable[[str], object]) -> None:
         """Report each overdue call once, by its name, until cancelled."""
         while True:
-            overdue_at = min((call.overdue_at for call in self.under_way), default=_NEVER)
-            if overdue_at == _NEVER:
-                self.changed = trio.Event()
-                await self.changed.wait()
-                continue
-            await trio.sleep_until(overdue_at)  # a call that begins meanwhile is overdue later
+            # A call that begins during the sleep is overdue after it: no call has to wake this task.
+            latest = trio.current_time() + OVERDUE_SECONDS
+            await trio.sleep_until(min([latest, *(call.overdue_at for call in self.under_way)]))
             for call in list(self.under_way):
                 if call.overdue_at <= trio.current_time():
                     call.overdue_at = _NEVER
@@ -92,4 +88,3 @@ class ForeignCall:
         self.is_paused = False
         self.overdue_at = _NEVER if self._lasts else trio.current_time() + OVERDUE_SECONDS
         self._calls.under_way[self] = None
-        self._calls.changed.set()
