@@ -223,7 +223,7 @@ class Committer:
         batch = Batch()
         for session_id, note in notes.items():
             told = [(session_id, each) for each in note.bodies(session_id)]
-            entry = self._memory.find(session_id)
+            entry = self._memory.peek(session_id)
             if entry is not None and entry.recorded.begins:
                 continue  # it is of an earlier file
             if note.upto == 0 and entry is not None and not entry.durable:
@@ -247,7 +247,7 @@ class Committer:
 
     def _add(self, session_id: str, batch: Batch, states: list[_State]) -> int:
         """Add the news of a session to a batch; return their bytes; 0: none, or it has to be saved as a whole."""
-        entry = self._memory.find(session_id)
+        entry = self._memory.peek(session_id)
         if entry is None or entry.durable:
             return 0
         session, recorded = entry.session, entry.recorded
