@@ -59,7 +59,7 @@ class AdminContext:
         config, moment = self.config, self.runtime.time.moment()
         if saves:
             with trio.move_on_after(SAVE_SECONDS):
-                await self.runtime.manager.commit_all()
+                await self.runtime.manager.saver.commit_all()
         given_up = False
 
         def step(_entries: int) -> None:

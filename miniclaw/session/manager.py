@@ -214,15 +214,11 @@ class SessionManager:
     def seal(self) -> tuple[str, ...]:
         """Make operations still under way fail; return the ids of the sessions with changes that are not on disk."""
         self._gate.seal()
-        return tuple(self.unsaved_sessions())
+        return tuple(self._memory.unsaved())
 
     def dirty_sessions(self) -> list[str]:
         """Return the ids of the sessions whose files lack changes."""
         return self._memory.dirty()
-
-    def unsaved_sessions(self) -> list[str]:
-        """Return the ids of the sessions with changes that are in memory alone."""
-        return self._memory.unsaved()
 
     def peek(self, session_id: str) -> Session | None:
         """Return a copy of a session with unsaved changes; None: it has none. Does not count as an access."""
@@ -256,10 +252,6 @@ class SessionManager:
     async def save_sessions(self, session_ids: Iterable[str]) -> SaveReport:
         """Save the files of some sessions, likewise."""
         return await self.saver.save(session_ids)
-
-    async def commit_all(self) -> None:
-        """Make all changes durable, as `Committer.commit`; who reads the disk then sees them."""
-        await self.saver.committer.commit(self.unsaved_sessions())
 
     async def durable(self, session_id: str) -> None:
         """Return when the present state of a session survives a power cut.

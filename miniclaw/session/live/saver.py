@@ -116,6 +116,15 @@ class SessionSaver:
         if state() == "removed":
             raise SessionNotFoundError(session_id)
 
+    async def commit_all(self) -> None:
+        """Make all changes durable, so that readers of the disk see them, as far as the disk takes them at once.
+
+        Cancellation: as for `save`.
+        """
+        unsaved = self._memory.unsaved()
+        if await self.committer.commit(unsaved):
+            await self.save(set(unsaved).intersection(self._memory.unsaved()))
+
     async def _committed(self, session_ids: Iterable[str]) -> set[str]:
         """Commit sessions to the journal; return the ids of those that are not durable then."""
         wanted = set(session_ids)

@@ -57,13 +57,13 @@ async def test_answer_goes_by_the_rules_of_when_it_was_asked_for(
 ) -> None:
     """A reload that comes meanwhile holds for the next question: no answer is made by two sets of rules."""
     office.add("web_10", days=10)
-    save = office.context.runtime.manager.commit_all
+    save = office.context.runtime.manager.saver.commit_all
 
     async def save_and_reload() -> None:
         await save()
         office.context.in_force.config = Config(session=SessionConfig(ttl=timedelta(days=7)))
 
-    monkeypatch.setattr(office.context.runtime.manager, "commit_all", save_and_reload)
+    monkeypatch.setattr(office.context.runtime.manager.saver, "commit_all", save_and_reload)
     assert [removed((await office.api.get(path)).json) for _ in range(2)] == [0, 1]
 
 

@@ -94,7 +94,7 @@ async def test_list_sees_what_was_in_memory_only(office: Office) -> None:
     office.add("web_a", days=3)
     await office.say("web", "b", "hello")
     assert await ids(office) == ["web_b", "web_a"]
-    assert office.manager.unsaved_sessions() == []
+    assert office.manager._memory.unsaved() == []
 
 
 async def test_list_without_a_save_shows_the_disk(office: Office, logs: LogRecorder) -> None:
