@@ -1,11 +1,11 @@
 """`python -m tests.crashimages`: look at every state that a crash could have left on a logged disk.
 
 A FUSE file system serves a disk and logs what it is told, writes and flushes in their order. On it, over a loop
-device, lies a file system; on that a writer works over the store's own code, and what the store acknowledges is dated
-in the disk's log. From the log the disk is made again as a crash could have left it: everything before the last
+device, lies a file system; on that people chat by way of a manager whose journal runs, and writers save files over the
+store's own code, and what is acknowledged is dated in the disk's log. From the log the disk is made again as a crash could have left it: everything before the last
 flush, and of the rest a beginning (half of the images) or any writes, whole or torn (the other half). Each image is
 mounted, which replays the journal; then a start-up, and a check of all that was acknowledged by then. A fifth of the
-images are of a second crash, in the start-up that follows one in the middle of a removal.
+images are of a second crash, in the start-up that follows one: in the middle of a removal, or of a chat.
 
 Exits with 1 if anything was lost, torn, brought back or left over or could not be mounted, and with 0 and a line
 ``skipped: …`` for what cannot be run here.

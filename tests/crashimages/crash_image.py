@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import trio
+
 from miniclaw.errors import StoreError
-from miniclaw.session.files.directory import SessionDirectory
 from tests.crashimages.disk_log import Crash, DiskLog, Write
 from tests.crashimages.recording import SESSIONS_NAME
+from tests.fakes.said import Said
 from tests.powercut.image import Image
 from tests.powercut.ledger import Findings, Ledger
 from tests.powercut.start_up import StartUp
@@ -48,8 +50,8 @@ class CrashImage:
         self._flushed.close()
         os.close(self._fd)
 
-    def examine(self, crash: Crash, ledger: Ledger) -> Findings:
-        """Mount what the crash has left, start up, and compare with the ledger of that moment.
+    def examine(self, crash: Crash, ledger: Ledger, said: Said) -> Findings:
+        """Mount what the crash has left, start up, and compare with the ledger and with what was said by that moment.
 
         Raises:
             UnmountableError: It cannot be mounted.
@@ -60,10 +62,13 @@ class CrashImage:
         except OSError as error:
             raise UnmountableError(str(error)) from error
         path = self._image.mountpoint / SESSIONS_NAME
+
+        async def start_and_check() -> Findings:
+            async with self._start.opened(path):
+                return self._start.check(path, ledger, said)
+
         try:
-            with SessionDirectory.open(path) as directory:
-                self._start.run(directory)
-                return self._start.check(path, ledger)
+            return trio.run(start_and_check)
         except (OSError, StoreError) as error:
             return Findings(left=[f"the start-up failed: {error}"])
         finally:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.crashimages.disk_log import DiskLog
+from tests.fakes.said import Event as SaidEvent
+from tests.fakes.said import Said
 from tests.powercut.ledger import Ledger
 
 
@@ -56,3 +58,19 @@ class History(Ledger):
 
     def _note(self, method: str, *arguments: str | bytes | int) -> None:
         self.events.append(Event(self._log_size(), method, arguments))
+
+
+class SaidHistory(Said):
+    """What was said, in the same way."""
+
+    def __init__(self, session_ids: Sequence[str], log_size: Callable[[], int]) -> None:
+        super().__init__(session_ids, lambda event: self.events.append((log_size(), event)))
+        self.events: list[tuple[int, SaidEvent]] = []
+
+    def at(self, position: int, log: DiskLog) -> Said:
+        """Return the model as it was when the disk's log was at this position."""
+        said = Said(self.session_ids)
+        for size, event in self.events:
+            if log.position(size) <= position:
+                said.take(event)
+        return said

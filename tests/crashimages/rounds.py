@@ -9,16 +9,19 @@ from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from miniclaw.errors import StoreError
 from tests.crashimages.crash_image import CrashImage, UnmountableError, build
 from tests.crashimages.disk_log import TEARING, Crash, DiskLog, Tearing
 from tests.crashimages.recording import make_base, record, record_start_up
+from tests.fakes.said import Said
 from tests.powercut.image import private_mounts
 from tests.powercut.ledger import ABSENT, Findings, Ledger
 
-_START_UPS: Final = 5
+Ledgers: TypeAlias = tuple[Ledger, Said]
+
+_START_UPS: Final = 6
 _START_UP_SHARE: Final = 0.2
 """Of the images of a round."""
 
@@ -77,24 +80,29 @@ class _Round:
         base = self._folder / "base.img"
         make_base(self._kind, base)
         recording = record(self._kind, base, self._folder, chance, broken)
-        log, history = recording.log, recording.history
+        log, history, said = recording.log, recording.history, recording.said
         outcome.entries, outcome.acknowledgements = recording.end, recording.acknowledgements
 
         in_start_ups = round(images * _START_UP_SHARE)
         prefixes, subsets = self._choose(log, recording.end, images - in_start_ups)
         outcome.prefixes, outcome.subsets = len(prefixes), len(subsets)
-        self._examine(log, [*prefixes, *subsets], base, lambda crash: history.at(crash.position, log))
+
+        def ledgers_at(crash: Crash) -> Ledgers:
+            return history.at(crash.position, log), said.at(crash.position, log)
+
+        self._examine(log, [*prefixes, *subsets], base, ledgers_at)
 
         removing = [crash for crash in subsets if _is_removing(history.at(crash.position, log))]
-        chosen = chance.sample(removing, min(_START_UPS, len(removing)))
+        chosen = chance.sample(removing, min(_START_UPS // 2, len(removing)))
+        chosen += chance.sample(subsets, _START_UPS - len(chosen))  # most of them have something in the journal
         for index, crash in enumerate(chosen):
             folder = self._folder / f"again-{index}"
             folder.mkdir()
             build(base, log, crash, folder / "base.img")
-            self._crash_again(folder, crash, in_start_ups // len(chosen), history.at(crash.position, log))
+            self._crash_again(folder, crash, in_start_ups // len(chosen), ledgers_at(crash))
         return outcome
 
-    def _crash_again(self, folder: Path, first: Crash, images: int, ledger: Ledger) -> None:
+    def _crash_again(self, folder: Path, first: Crash, images: int, ledgers: Ledgers) -> None:
         """Crash in the start-up that follows a crash. It acknowledges nothing and begins nothing."""
         base = folder / "base.img"
         try:
@@ -103,19 +111,25 @@ class _Round:
             return  # `first` has been examined already: it is among the findings
         prefixes, subsets = self._choose(log, len(log.entries), images)
         self._outcome.in_start_up += len(prefixes) + len(subsets)
-        self._examine(log, [*prefixes, *subsets], base, lambda _: deepcopy(ledger), before=f"start-up after {first}: ")
+        self._examine(log, [*prefixes, *subsets], base, lambda _: deepcopy(ledgers), before=f"start-up after {first}: ")
 
     def _choose(self, log: DiskLog, end: int, images: int) -> tuple[list[Crash], list[Crash]]:
         return choose_crashes(log, end, images, self._chance, TEARING[self._kind])
 
     def _examine(
-        self, log: DiskLog, crashes: list[Crash], base: Path, ledger_at: Callable[[Crash], Ledger], *, before: str = ""
+        self,
+        log: DiskLog,
+        crashes: list[Crash],
+        base: Path,
+        ledgers_at: Callable[[Crash], Ledgers],
+        *,
+        before: str = "",
     ) -> None:
         with closing(CrashImage(self._kind, base, log, base.parent)) as image:
             for number, crash in enumerate(sorted(crashes, key=lambda crash: crash.position)):
                 what = f"{self._name}: {before}{crash}"
                 try:
-                    found = image.examine(crash, ledger_at(crash))
+                    found = image.examine(crash, *ledgers_at(crash))
                 except UnmountableError as error:
                     self._outcome.unmountable.append(f"{error}: {what}")
                 else:

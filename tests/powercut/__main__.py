@@ -1,7 +1,8 @@
 """`python -m tests.powercut`: cut the power under a live writer, many times, and look what is left.
 
-For each file system and each kind of cut: an image is mounted, a writer goes to work on it over the store's own code,
-and what the store acknowledges is noted outside of the image. The power goes before a call or at a moment that the
+For each file system and each kind of cut: an image is mounted, writers save files on it over the store's own code, and
+people chat by way of a manager whose journal runs; what is acknowledged (``saved`` in files, ``said`` to the people) is
+noted outside of the image, if that was before the cut began. The power goes before a call or at a moment that the
 seed says; then umount, mount, start-up, and a check of all that was acknowledged. Some cuts hit the start-up itself.
 
 Exits with 1 if anything was lost, torn, brought back or left over, and with 0 and a line ``skipped: …`` for what
@@ -23,7 +24,7 @@ from tests.powercut.image import LOG_FLUSHED, LOG_LOST, CannotRunError, end_with
 
 _SHOWN = 5
 _COLUMNS = (
-    f"{'fs':5} {'flag':>4} {'cuts':>7} {'in start-up':>11} {'acknowledged':>12} {'lost':>6} {'torn':>6} "
+    f"{'fs':5} {'flag':>4} {'cuts':>7} {'in start-up':>11} {'saved':>8} {'said':>8} {'lost':>6} {'torn':>6} "
     f"{'returned':>8} {'left':>6} {'seconds':>8}"
 )
 
@@ -70,7 +71,7 @@ def _show(outcome: Outcome) -> None:
     found = outcome.findings
     print(
         f"{outcome.kind:5} {outcome.flag:>4} {outcome.cuts:>7} {outcome.in_recovery:>11} "
-        f"{outcome.acknowledgements:>12} {len(found.lost):>6} {len(found.torn):>6} "
+        f"{outcome.acknowledgements:>8} {outcome.said:>8} {len(found.lost):>6} {len(found.torn):>6} "
         f"{len(found.returned):>8} {len(found.left):>6} {outcome.seconds:>8.1f}",
         flush=True,
     )

@@ -7,31 +7,38 @@ import tempfile
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
+import trio
+
 from miniclaw.errors import StoreError
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.live.store import FileSessionStore
+from tests.fakes.chatter import CHATTING_IDS, Chatter, small_segments
+from tests.fakes.said import Said
 from tests.powercut.cutting_os import KINDS
 from tests.powercut.image import CuttableImage, check_cuts, private_mounts
 from tests.powercut.ledger import Findings, Ledger
 from tests.powercut.start_up import StartUp
 from tests.powercut.writer import SESSION_IDS, make_writers, run_writers
 
-_LONGEST_SECONDS: Final = 0.04
-_CALLS: Final = (12, 60, 250)
+_LONGEST_SECONDS: Final = (0.04, 0.2)
+_CALLS: Final = (12, 60, 250, 1_000)
 
 
 @dataclass
 class Outcome:
-    """What a series of cuts showed."""
+    """What a series of cuts showed; `said`: acknowledgements by way of the journal or a manager."""
 
     kind: str
     flag: int
     cuts: int = 0
     in_recovery: int = 0
     acknowledgements: int = 0
+    said: int = 0
     seconds: float = 0.0
     findings: Findings = field(default_factory=Findings)
 
@@ -43,6 +50,7 @@ class _Series:
         self._seed = seed
         self._fs = KINDS[broken](image.commit)
         self._ledger = Ledger(SESSION_IDS)
+        self._said = Said(CHATTING_IDS)
         self._path = image.mountpoint / "sessions"
         self._is_cut = threading.Event()
         self._start = StartUp()
@@ -65,15 +73,11 @@ class _Series:
         before = chance.randint(1, chance.choice(_CALLS)) if by_call else None
         self._fs.arm(self._cut, before=before, chance=chance)
         try:
-            with SessionDirectory.open(self._path, fs=self._fs) as directory:
-                if self._start_up(directory, number):
-                    self._write(directory, chance, by_call=by_call)
-                else:
-                    self.outcome.in_recovery += 1
-        except StoreError:
+            trio.run(partial(self._live, number, chance, by_call=by_call))
+        except (OSError, StoreError):
             if not self._is_cut.is_set():
                 raise
-            self.outcome.in_recovery += 1  # before the directory was even open
+            self.outcome.in_recovery += 1
         finally:
             self._fs.disarm()
             self.image.unmount()
@@ -83,34 +87,45 @@ class _Series:
         """Start up and check after the last cut."""
         self._is_cut.clear()
         self.image.mount()
-        with SessionDirectory.open(self._path) as directory:
-            self._start_up(directory, number)
+        trio.run(self._start_only, number)
         self.image.unmount()
+        self.outcome.said = self._said.acknowledgements
 
-    def _start_up(self, directory: SessionDirectory, number: int) -> bool:
-        """Recover and check; return False if the power went meanwhile."""
-        try:
-            self._start.run(directory)
-        except (OSError, StoreError):
-            if not self._is_cut.is_set():
-                raise
-        if self._is_cut.is_set():
-            return False
-        found = self._start.check(self._path, self._ledger)
+    async def _start_only(self, number: int) -> None:
+        async with self._start.opened(self._path):
+            self._check(number)
+
+    async def _live(self, number: int, chance: random.Random, *, by_call: bool) -> None:
+        async with self._start.opened(self._path, self._fs) as store:
+            if self._is_cut.is_set():
+                self.outcome.in_recovery += 1
+                return
+            self._check(number)
+            await self._write(store, chance, by_call=by_call)
+
+    def _check(self, number: int) -> None:
+        found = self._start.check(self._path, self._ledger, self._said)
         self.image.commit()  # what the check tidied away stays away
         for kind, items in vars(found).items():
             getattr(self.outcome.findings, kind).extend(f"cut {number}: {item}" for item in items)
-        return True
 
-    def _write(self, directory: SessionDirectory, chance: random.Random, *, by_call: bool) -> None:
-        """Write until the power is cut: by one writer at a certain call, or by several at any moment."""
-        writers = make_writers(directory, self._ledger, chance, self._is_cut.is_set)
+    async def _write(self, store: FileSessionStore, chance: random.Random, *, by_call: bool) -> None:
+        """Write until the power is cut: at a certain call, by one writer or by people, or at any moment, by all."""
+        is_cut = self._is_cut.is_set
+        writers = make_writers(store.directory, self._ledger, chance, is_cut)
+        chatter = Chatter(store, self._said, chance, is_cut)
+        beside = []
+        is_chatting = True
         if by_call:
-            writers = [chance.choice(writers)]
-            run_writers(writers, self._is_cut.is_set)
+            is_chatting = chance.random() < 0.6
+            writers = [] if is_chatting else [chance.choice(writers)]
         else:
-            timer = threading.Timer(chance.uniform(0, _LONGEST_SECONDS), self._cut)
-            run_writers(writers, self._is_cut.is_set, beside=[timer])
+            beside.append(threading.Timer(chance.uniform(0, chance.choice(_LONGEST_SECONDS)), self._cut))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, partial(run_writers, writers, is_cut, beside=beside))
+            if is_chatting:
+                nursery.start_soon(chatter.run)
+        self.outcome.findings.torn += chatter.wrong
         self.outcome.acknowledgements += sum(writer.acknowledgements for writer in writers)
 
 
@@ -133,6 +148,7 @@ def run_cuts(kind: str, flag: int, cuts: int, seed: int, broken: str, directory:
     with ExitStack() as stack:
         image = CuttableImage(kind, Path(stack.enter_context(tempfile.TemporaryDirectory(dir=directory))))
         stack.callback(image.close)
+        stack.enter_context(small_segments())
         series = _Series(image, flag, seed, broken)
         series.begin()
         for number in range(cuts):

@@ -1,4 +1,4 @@
-"""The store's system calls, with a power switch beside them; and two versions of them that are broken on purpose."""
+"""The store's system calls, with a power switch beside them; and versions of them that are broken on purpose."""
 
 from __future__ import annotations
 
@@ -66,6 +66,13 @@ class NoFsync(CuttingOs):
         os.fstat(fd)
 
 
+class NoJournalSync(CuttingOs):
+    """Broken: what is said is written to the journal, and not synced."""
+
+    def sync_data(self, fd: int) -> None:
+        os.fstat(fd)
+
+
 class NoDirectoryFsync(CuttingOs):
     """Broken: files are synced, directories are not."""
 
@@ -77,5 +84,6 @@ class NoDirectoryFsync(CuttingOs):
 KINDS: Final[dict[str, type[CuttingOs]]] = {
     "nothing": CuttingOs,
     "no-fsync": NoFsync,
+    "no-journal-sync": NoJournalSync,
     "no-dirsync": NoDirectoryFsync,
 }

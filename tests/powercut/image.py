@@ -13,6 +13,7 @@ import os
 import signal
 import struct
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -49,8 +50,12 @@ def end_with_parent() -> None:
     _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+@cache
 def private_mounts() -> None:
-    """Put the mounts of this process, from now on, where nobody else sees them."""
+    """Put the mounts of this process, from now on, where nobody else sees them.
+
+    Once only: a thread keeps the mounts that its process had when it began, and trio's threads live on.
+    """
     if os.geteuid() != 0:
         raise CannotRunError("needs root")
     _call("unshare", _CLONE_NEWNS)

@@ -113,8 +113,11 @@ class Journal:
 
     @property
     def last_record(self) -> int:
-        """The number of the last record so far; later records have higher ones."""
-        return self._next_record - 1
+        """The number of the last record so far, at least 1; later records have higher ones.
+
+        The first record of all is an `open`, which no file holds or lacks; 0 says something else, as an `upto`.
+        """
+        return max(1, self._next_record - 1)
 
     @property
     def needs_spare(self) -> bool:
