@@ -219,12 +219,14 @@ def test_blocking_unsaved_sessions_leave_the_block_as_an_error(sessions_dir: Pat
     """What could not be saved is named to a program that is not trio, too."""
     logs.expect_error("Session could not be saved; it stays in memory for the next try")
     logs.expect_error("Sessions could not be saved before the end")
+    logs.expect_error("Journal could not be written; sessions are saved as a whole")
     fs = FaultyOs()
 
     def run() -> None:
         with blocking.open_runtime(sessions_dir, fs=fs) as runtime:
             runtime.get_or_create_session("web", "a")
             fs.fail("rename", errno.ENOSPC, path="web_a.json")
+            fs.fail("pwrite", errno.ENOSPC)
 
     with pytest.raises(UnsavedSessionsError, match="web_a"):
         run()

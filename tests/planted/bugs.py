@@ -266,7 +266,7 @@ _BORDERS: Final = (
     ),
     bug_of_one(
         "verified by times that the loader refuses", "a session is removed by a time that it has not once it is loaded", CODEC,
-        "if not NO_TIME < header.last_accessed <= _LAST or", "if header.last_accessed <= NO_TIME or",
+        "if not NO_TIME < header.last_accessed <= _LAST:", "if header.last_accessed <= NO_TIME:",
         "session/format/test_verification.py",
     ),
 )  # fmt: skip

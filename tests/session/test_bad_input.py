@@ -14,6 +14,7 @@ from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.files.scan import OUR_OWN
 from miniclaw.session.files.stranded import WORK_NAME
 from miniclaw.session.files.subdirectory import STATE_NAME, TRASH_NAME
+from miniclaw.session.journal.records import JOURNAL_NAME
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.ownership.holder import LOCK_NAME
@@ -172,7 +173,7 @@ async def test_run_strangers_are_counted_as_foreign(sessions_dir: Path, clock: W
 
 def test_scan_has_no_row_for_an_entry_of_our_own(sessions_dir: Path) -> None:
     """The lock and the hidden folders of miniclaw are not foreign."""
-    assert {LOCK_NAME, WORK_NAME, QUARANTINE_NAME, STATE_NAME, TRASH_NAME} == OUR_OWN
+    assert {LOCK_NAME, JOURNAL_NAME, WORK_NAME, QUARANTINE_NAME, STATE_NAME, TRASH_NAME} == OUR_OWN
     sessions_dir.mkdir(parents=True, mode=0o700)
     for name in OUR_OWN:
         (sessions_dir / name).mkdir()

@@ -163,9 +163,9 @@ def _decode_usual_header(data: bytes | bytearray) -> SessionHeader:
 
 
 def _usual(header: SessionHeader) -> SessionHeader:
-    """Return a header on which the unusual forms agree; leave its file to them if its time is none, or its id."""
-    if not NO_TIME < header.last_accessed <= _LAST or "_" not in header.session_id:
-        raise ValueError("the time of the last use is none, or the id")
+    """Return a header on which the unusual forms agree; leave its file to them if its time is none."""
+    if not NO_TIME < header.last_accessed <= _LAST:
+        raise ValueError("the time of the last use is none")
     return header
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import trio
 
+from miniclaw.session.files.directory import SessionDirectory
 from tests.fakes.bot_api import TOKEN, FakeBotApi, open_bot_api
 from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.telegram import VARIABLE
@@ -84,8 +85,10 @@ async def open_gateways() -> AsyncIterator[Gateways]:
 
 
 def said_in(home: Path, user: int) -> list[tuple[str, str]]:
-    session = json.loads((home / "workspace" / "sessions" / f"telegram_{user}.json").read_text())
-    return [(message["role"], message["content"]) for message in session["messages"]]
+    """Return what a session has, in its file and in the journal."""
+    with SessionDirectory.open(home / "workspace" / "sessions") as directory:
+        session = directory.load(f"telegram_{user}")
+    return [(message.role, message.content) for message in session.messages]
 
 
 async def test_gateway_killed_anywhere_has_every_message_once_in_order_and_answered(tmp_path: Path) -> None:
