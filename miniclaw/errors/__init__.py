@@ -6,27 +6,25 @@ Foreign errors (`OSError`, msgspec's) are mapped at their source, with ``raise â
 
 from __future__ import annotations
 
-from miniclaw.errors.gateway import (
-    DifferentRulesError,
-    GatewayBusyError,
-    GatewayError,
-    GatewayStalledError,
-    NoGatewayError,
-    NoSocketError,
-    UnconfirmedError,
-)
 from miniclaw.errors.program import (
     BrokenConfigError,
     ChannelEndedError,
     ChannelError,
     ChannelNotRunningError,
     ConfigError,
+    DifferentRulesError,
     ForeignMessageError,
+    GatewayBusyError,
+    GatewayError,
+    GatewayStalledError,
     MiniclawError,
     ModelBugError,
     ModelError,
     ModelErrorKind,
+    NoGatewayError,
+    NoSocketError,
     OutputFileError,
+    UnconfirmedError,
 )
 from miniclaw.errors.sessions import (
     AmbiguousQuarantineIdError,
