@@ -13,6 +13,7 @@ Every version writes the record ``open`` in this form, so that an earlier one re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 from zlib import crc32
@@ -81,6 +82,7 @@ Body: TypeAlias = bytes
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
+_decode_message = msgspec.json.Decoder(Message).decode
 
 
 def body(op: Operation, members: Mapping[str, object]) -> Body:
@@ -124,11 +126,18 @@ def _checked(made: Body) -> Body:
 
 
 def digest(message: Message) -> str:
-    """Return the checksum of a message, by its fields; unknown fields and the form of its source do not count."""
+    """Return the checksum of a message, by its fields; unknown fields and the form of its source do not count.
+
+    It is the same before and after the message was saved and loaded, also for a time that a reader replaces.
+    """
+    source: Raw | None = getattr(message, SOURCE, None)
+    if source is not None:
+        with suppress(ValueError, RecursionError):
+            message = _decode_message(source)
     try:
         text = codec.encode_message(message)
     except ValueError:  # it was read from a file, and has a source
-        text = bytes(getattr(message, SOURCE, b""))
+        text = bytes(source or b"")
     return f"{crc32(text):08x}"
 
 

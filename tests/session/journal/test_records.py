@@ -122,6 +122,7 @@ MESSAGES: Final = [
     Message("assistant", "größer 🙂\n\u2028", NOW, (ToolCall("1", "f", '{"a": "ä"}'),)),
     Message("tool_result", "", NOW, tool_call_id="1"),
     Message("user", "x" * 100_000, NOW.replace(microsecond=123456), inbound_id="a:1"),
+    Message("user", "of a program without a clock", datetime(1969, 7, 20, tzinfo=UTC)),
 ]
 
 

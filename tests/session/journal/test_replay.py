@@ -17,6 +17,7 @@ from miniclaw.session.journal.records import JOURNAL_NAME
 from miniclaw.session.journal.replay import Replay, replay
 from miniclaw.session.names import file_name
 from miniclaw.session.removal.quarantine_files import list_quarantined, read_quarantined
+from miniclaw.session.types import NO_TIME, Message
 from tests.fakes.journalled import FILLING, NOW, Journalled, crashed, segment_of, texts, write_segment
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
@@ -284,6 +285,21 @@ def test_session_without_any_time_goes_on(sessions_dir: Path) -> None:
     """Its times are those of the file, which nobody has touched meanwhile."""
     data = continue_file(sessions_dir, b'{"session_id":"web_a","channel":"web","chat_id":"a","messages":[]}')
     assert texts(codec.decode_session(data)) == ["new"]
+
+
+def test_session_with_messages_of_a_program_without_a_clock_goes_on(sessions_dir: Path) -> None:
+    """Their times are none, and a reader gives them others: in the journal alone, and in the file."""
+    told = Journalled()
+    for since, text in enumerate(["one", "two", "three"]):
+        told.session.messages.append(Message("user", text, NO_TIME))
+        told.record(since)
+    bodies = told.take()
+    write_segment(sessions_dir, bodies[:2])
+    start(sessions_dir)
+    write_segment(sessions_dir, bodies)
+    start(sessions_dir)
+    assert file_texts(sessions_dir) == ["one", "two", "three"]
+    assert quarantined(sessions_dir) == []
 
 
 @pytest.mark.parametrize("session_id", ["web_Anna", "web_ä/b", "web_" + "x" * 300])
