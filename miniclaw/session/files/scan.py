@@ -92,7 +92,7 @@ class DirectoryScan:
         # Inodes and names, in the order of the inodes: of files that the ledger may know, and of files to be read.
         self._unknown: deque[tuple[int, str]] = deque()
         self._unread: deque[tuple[int, str]] = deque()
-        self._reader = HeaderReader(directory, self._doubts())
+        self._reader = HeaderReader(directory, self._overlay.verify(self._doubts(verify)))
         self.complete = False
         self.opened = 0
 
@@ -229,9 +229,9 @@ class DirectoryScan:
             if row is not None:
                 rows.append(_by_content(row) if isinstance(row, ProblemFile) else row)
 
-    def _doubts(self) -> Verify | None:
+    def _doubts(self, verify: Verify | None) -> Verify | None:
         """Return a `verify` that skips sessions that are certain to be kept, which are nearly all."""
-        verify, staying = self._verify, self._staying
+        staying = self._staying
         if verify is None or staying is None:
             return verify
         least, most = staying.since, staying.until
