@@ -326,6 +326,9 @@ class Journal:
             hung, self._writer = self._writer, _Writer()
             hung.is_given_up = True
             self.index.suspect(hung.number)
+        if hung.lock.acquire(blocking=False):  # the thread has not come so far, and nobody else closes it
+            self._close(hung)
+            hung.lock.release()
 
     def spent(self, *, whole: bool = False) -> list[int]:
         """Return the segments that can be deleted, oldest first, for `delete`.

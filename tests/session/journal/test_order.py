@@ -1,4 +1,4 @@
-"""The order of records and saves: what a crash leaves of what was acknowledged during a save."""
+"""The order of commits, saves and of giving up: what a crash, or a hang, leaves."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from pathlib import Path
 
 import trio
 
+from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.journal.journal import Batch, Journal
+from miniclaw.session.journal.records import body
+from tests.fakes.descriptors import descriptors_below
 from tests.fakes.live_journal import open_live, texts_after
 from tests.fakes.threads import wait_in_thread
 
@@ -23,3 +27,17 @@ async def test_message_during_the_first_save_of_all_survives_the_note_of_that_sa
         await live.manager.saver.committer.tidy()
         crash = live.crash()
     assert await texts_after(crash, "web_a") == ["one"]
+
+
+def test_segment_that_is_given_up_before_a_thread_has_it_is_closed(tmp_path: Path) -> None:
+    """A thread that starts late closes the segment that it finds, which is another one by then."""
+    batch = Batch([("web_a", body("void", {"s": "web_a"}))])
+    with SessionDirectory.open(tmp_path / "sessions", create=True) as directory:
+        directory.own()
+        journal = Journal(directory)
+        journal.commit(batch)
+        assert descriptors_below(journal.path)
+        journal.give_up(Batch())
+        assert not descriptors_below(journal.path)
+        journal.commit(batch)
+        journal.close()
