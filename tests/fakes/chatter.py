@@ -181,7 +181,7 @@ class Chatter:
                     for _ in range(2):
                         nursery.start_soon(self.manager.durable, session_id)
         elif what < 0.85:
-            await self.manager.commit_all()
+            await self.manager.saver.committer.commit([session_id])
         elif (await self.manager.save_sessions([session_id])).failed:
             return
         if self.manager.watch_save(session_id)() == "saved":
