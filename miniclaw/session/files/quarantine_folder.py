@@ -25,13 +25,13 @@ def quarantine_folder(directory: OwnableDirectory) -> Folder:
     return Folder.within(directory, QUARANTINE_NAME)
 
 
-def quarantine_session(directory: OwnableDirectory, session_id: str) -> Path:
+def quarantine_session(directory: OwnableDirectory, session_id: str, *, session_remains: bool = False) -> Path:
     """Move a session's file into quarantine, whichever of its names the file has; see `quarantine`."""
     for name in names.file_names(session_id):
         with store_errors(directory.path, "move to quarantine", name):
             is_its_own = is_spelled(directory.fs, directory.fd, name)
         if is_its_own:
-            return quarantine(directory, name)
+            return quarantine(directory, name, session_remains=session_remains)
     return quarantine(directory, names.file_name(session_id))  # there is no file; this raises the error
 
 

@@ -52,6 +52,10 @@ class Index:
         """Return whether a segment may hold records of the session with a file of this name, unless they are kept."""
         return name in self._held and name not in self._kept
 
+    def keeps(self, name: str) -> bool:
+        """Return whether the records of the session with a file of this name are kept, by `keep_records`."""
+        return name in self._kept
+
     def held(self, names: Iterable[str]) -> list[str]:
         """Return the ids of those sessions with files of these names of which a segment may hold records."""
         with self.lock:

@@ -234,8 +234,12 @@ class FileSessionStore:
         await self.run(telling(work, settled), self._sweep_limiter, *leases)
 
     async def quarantine(self, session_id: str, *leases: Lease) -> str:
-        """Move an unreadable file from the session's place to quarantine, as `quarantine`, and return its new path."""
-        work = partial(quarantine_session, self.directory, session_id)
+        """Move an unreadable file from the session's place to quarantine, as `quarantine`, and return its new path.
+
+        Records that the start could keep in the journal only (`Index.keep_records`) stay there.
+        """
+        is_kept = self.journal.index.keeps(names.file_name(session_id))
+        work = partial(quarantine_session, self.directory, session_id, session_remains=is_kept)
         return str(await self.run(work, self._load_limiter, *leases))
 
     async def leftovers(self, now: datetime, names: Sequence[str]) -> list[Leftover]:

@@ -199,6 +199,20 @@ async def test_session_begun_anew_in_the_place_of_a_damaged_file_stays_new(
     assert len(quarantined(crash)) == 1
 
 
+async def test_records_that_the_start_could_put_nowhere_survive_the_damaged_file(
+    live: LiveJournal, logs: LogRecorder
+) -> None:
+    """They were confirmed, fit no file and had no room in quarantine: the journal is the only place that has them."""
+    logs.expect_error(BEGUN_ANEW)
+    await live.save(ID, "one")
+    live.manager.store.journal.index.keep_records(ID)
+    await live.evict(ID)
+    live.file(ID).write_text("{")
+    await live.manager.get_or_create_session("web", "1")
+    assert live.records(ID, live.crash()) == 1
+    live.manager.store.journal.index.release(ID)
+
+
 async def test_damaged_file_moved_aside_by_command_does_not_return(live: LiveJournal) -> None:
     """Of a session that is not in memory: the person has asked for the removal."""
     await live.save(ID, "one")
