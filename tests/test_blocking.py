@@ -218,6 +218,7 @@ def test_blocking_threads_that_go_on_writing_lose_nothing_that_was_accepted(sess
 def test_blocking_unsaved_sessions_leave_the_block_as_an_error(sessions_dir: Path, logs: LogRecorder) -> None:
     """What could not be saved is named to a program that is not trio, too."""
     logs.expect_error("Session could not be saved; it stays in memory for the next try")
+    logs.expect_error("Journal could not be written; sessions are saved as a whole")
     logs.expect_error("Sessions could not be saved before the end")
     logs.expect_error("Journal could not be written; sessions are saved as a whole")
     fs = FaultyOs()

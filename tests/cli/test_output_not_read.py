@@ -21,6 +21,7 @@ from miniclaw.web.access.token import TOKEN_NAME
 from tests.fakes.gateway_beside import gateway_beside
 from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.program import Program
+from tests.fakes.samples import said_in
 from tests.fakes.stalled_pipe import StalledPipe, read_soon, stalled_pipe
 
 SMALL_QUEUE = "from miniclaw import output_queue; output_queue.MAX_BYTES = 2000"
@@ -46,7 +47,7 @@ def test_gateway_whose_log_is_not_read_serves_saves_counts_and_ends(program: Pro
         (url,) = GatewayClient(program.home / "workspace").gateway().addresses
         get(f"{url}/healthz")
         assert program.run("chat", "--as", "me", "-m", "precious").out == "precious\n"
-        assert "precious" in (program.sessions_dir / "console_me.json").read_text()
+        assert said_in(program.sessions_dir, "console_me")[0] == ("user", "precious")
         for _ in range(20):
             get(f"{url}/healthz")
         dropped = program.run("status", "--json").json["gateway"]["log_records_dropped"]
@@ -148,4 +149,4 @@ def test_chat_whose_answers_are_not_read_is_saved_and_ends(program: Program, pip
         with called(program, *PRINTS, *chat, stdout=pipe.writer, stderr=pipe.writer) as process:
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE_SECONDS) == 1
-    assert "precious" in (program.sessions_dir / "console_me.json").read_text()
+    assert said_in(program.sessions_dir, "console_me")[0] == ("user", "precious")

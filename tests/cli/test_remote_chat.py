@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from miniclaw.session.names import make_session_id
 from tests.fakes.gateway_process import TIMEOUT_SECONDS, GatewayProcess
 from tests.fakes.program import Program
+from tests.fakes.samples import said_in
 from tests.fakes.told_model import HOLDING, REST, ToldModel, open_told_model
 
 
@@ -130,7 +132,7 @@ def test_chat_through_a_gateway_odd_name_is_a_session_of_its_own(
     """Whatever a person is called, they have their conversation here as well."""
     result = program.run("chat", "--as", name, "-m", "hello")
     assert (result.code, result.out) == (0, "You said: hello \n")
-    assert len(program.files()) == 1
+    assert said_in(program.sessions_dir, make_session_id("console", name))[0] == ("user", "hello")
 
 
 def test_chat_too_long_name_is_refused_either_way(program: Program, model: ToldModel) -> None:

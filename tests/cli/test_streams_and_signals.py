@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,6 +67,8 @@ def test_chat_that_could_not_be_saved_fails(program: Program) -> None:
         assert chat.stdout.readline() == "hello\n"
         (program.sessions_dir / ".quarantine").touch()  # nothing can be moved there
         obstacle.mkdir()
+        shutil.rmtree(program.sessions_dir / ".journal", ignore_errors=True)
+        (program.sessions_dir / ".journal").touch()
         (program.sessions_dir / "go").touch()
         _, error = chat.communicate(timeout=TIMEOUT_SECONDS)
     assert chat.returncode == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import select
@@ -11,13 +10,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from miniclaw.admin.client.client import GatewayClient
 from miniclaw.web.access.token import TOKEN_NAME
 from tests.fakes.bot_api import TOKEN
 from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.program import CALL
+from tests.fakes.samples import said_in
 from tests.fakes.starter import Started, can_start, starter
 from tests.fakes.states import UP_FOR_LONG
 
@@ -114,10 +113,8 @@ class GatewayProcess:
         return self.home / "workspace" / "sessions"
 
     def said(self, chat: str, channel: str = "web") -> list[tuple[str, str]]:
-        """Return who said what, by the session's file."""
-        path = self.sessions_dir / f"{channel}_{chat}.json"
-        session: dict[str, Any] = json.loads(path.read_bytes())
-        return [(message["role"], message["content"].strip()) for message in session["messages"]]
+        """Return who said what, by the session's file and the journal."""
+        return [(role, text.strip()) for role, text in said_in(self.sessions_dir, f"{channel}_{chat}")]
 
 
 def telegram_config(api_base: str, *users: int) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.names import file_name, split_session_id
 
 
@@ -39,6 +40,12 @@ def write_session(sessions_dir: Path, session_id: str, last_accessed: datetime, 
 def read_contents(path: Path) -> list[str]:
     """Return what the messages of a session file say, oldest first."""
     return [message["content"] for message in json.loads(path.read_bytes())["messages"]]
+
+
+def said_in(sessions_dir: Path, session_id: str) -> list[tuple[str, str]]:
+    """Return the roles and texts of a session, as a reader finds them beside a process that has it in its journal."""
+    with SessionDirectory.open(sessions_dir) as directory:
+        return [(message.role, message.content) for message in directory.load(session_id).messages]
 
 
 def make_socket(path: Path) -> None:
