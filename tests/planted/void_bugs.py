@@ -19,6 +19,7 @@ from tests.planted.bug import (
     QUARANTINE_ADMISSION,
     REMOVAL,
     REMOVING,
+    STORE,
     Bug,
     Change,
     bug_of_one,
@@ -64,6 +65,11 @@ VOID_BUGS: Final = (
         "a damaged file leaves its records", _RETURNS, QUARANTINE,
         "        if session_remains:\n", "        if True:\n",
         f"{_VOIDS}::test_session_begun_anew_in_the_place_of_a_damaged_file_stays_new",
+    ),
+    bug_of_one(
+        "a damaged file takes the records that the start could put nowhere", _LOSES, STORE,
+        "session_remains=is_kept", "session_remains=False",
+        f"{_VOIDS}::test_records_that_the_start_could_put_nowhere_survive_the_damaged_file",
     ),
     bug_of_one(
         "a file moved aside by command leaves its records", _RETURNS, QUARANTINE_ADMISSION,
