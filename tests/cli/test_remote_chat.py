@@ -187,3 +187,15 @@ def test_chat_message_that_is_no_utf8_is_said_as_far_as_it_is(program: Program, 
     """Bytes that are no text are one replacement character each, as in a line that is piped in."""
     done = program.run("chat", "--as", "me", "-m", os.fsdecode(b"\xffhello"))
     assert (done.code, done.out) == (0, "You said: \ufffdhello \n")
+
+
+def test_chat_through_a_gateway_that_is_killed_right_after_it_has_what_was_said(
+    program: Program, gateway: GatewayProcess
+) -> None:
+    """The command ends only when its message is durable: no tick of the gateway is needed for it."""
+    for number in range(3):
+        assert program.run("chat", "--as", "me", "-m", f"precious {number}").code == 0
+        gateway.kill()
+        said = [text for role, text in said_in(program.sessions_dir, "console_me") if role == "user"]
+        assert said == [f"precious {each}" for each in range(number + 1)]
+        gateway.start()
