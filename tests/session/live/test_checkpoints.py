@@ -245,6 +245,23 @@ async def test_pin_that_the_journal_refuses_leaves_the_file_as_it_was(
         assert await pin_after(sessions_dir, clock)
 
 
+async def test_pin_of_a_failed_commit_that_got_to_the_disk_is_not_given_to_the_file(
+    sessions_dir: Path, clock: WallClock, fs: FaultyOs, logs: LogRecorder
+) -> None:
+    """A record that nobody was told of counts at the next start all the same, so a later one has to follow it."""
+    logs.expect_error("Journal could not be written; sessions are saved as a whole")
+    async with running(sessions_dir, clock, fs) as runtime:
+        manager = runtime.manager
+        await say(manager, "one")
+        await manager.set_pinned(ID, True)
+        fs.fail("sync_data", errno.EIO)
+        await manager.saver.committer.commit([ID])
+        fs.clear()
+        await manager.set_pinned(ID, False)
+        await manager.save_sessions([ID])
+        assert not await pin_after(sessions_dir, clock)
+
+
 # Another program -------------------------------------------------------------------------------------------------
 
 
