@@ -183,6 +183,8 @@ class Journal:
 
         A failure is a WARNING.
         """
+        if self._spare is not None:  # the last call was still on its way when this one was made
+            return
         self._prepared_in = self._writer.number
         number = self.index.take_number()
         try:

@@ -6,6 +6,7 @@ sessions in memory from then on. Every other reader sees the files through an `O
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +34,9 @@ from miniclaw.session.journal.records import (
 )
 from miniclaw.session.names import file_name, parts_of
 from miniclaw.session.types import NO_TIME, Session, SessionHeader
+
+PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
+"""Errors that say nothing about a file: the next try may read it."""
 
 log = get_logger("miniclaw.session.store")
 
@@ -115,6 +119,8 @@ def _read(fs: OsCalls, name: str, folder: int, path: Path) -> Segment | None:
     except FileNotFoundError:
         return None  # its owner has just deleted it, because files hold all of it
     except OSError as error:
+        if error.errno in PASSING:
+            raise
         return Segment(name, [], f"could not read it: {error.strerror}")
     if records and records[0].v > FORMAT:
         raise JournalFormatError(path / name, records[0].v, FORMAT)

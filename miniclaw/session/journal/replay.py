@@ -15,7 +15,7 @@ from typing import Final
 
 from msgspec import Raw, Struct, field
 
-from miniclaw.errors import SessionNotFoundError, StoreError
+from miniclaw.errors import SessionNotFoundError, StoreError, StoreIOError
 from miniclaw.loggers import get_logger
 from miniclaw.session.disk.atomic import read_whole, replace_file, store_errors
 from miniclaw.session.disk.directories import opened_to_read
@@ -25,7 +25,7 @@ from miniclaw.session.files.quarantine_folder import quarantine_folder, quaranti
 from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.format import codec
 from miniclaw.session.journal.journal import Journal
-from miniclaw.session.journal.overlay import Continuation, Segment, continued, read_segments, unfit_of
+from miniclaw.session.journal.overlay import PASSING, Continuation, Segment, continued, read_segments, unfit_of
 from miniclaw.session.journal.records import JOURNAL_NAME, Record, live_records
 from miniclaw.session.names import file_name, parts_of, split_stamped, stamped
 from miniclaw.session.types import NO_TIME, Session
@@ -55,8 +55,9 @@ def replay(directory: SessionDirectory) -> Replay:
 
     Raises:
         JournalFormatError: A newer version has written the journal.
-        StoreError: The journal cannot be listed; or a segment that cannot be read cannot be put into quarantine, and a
-            later start could take its records for saved.
+        StoreError: The journal cannot be listed; or it, or a session file, cannot be read for a reason that passes
+            (`overlay.PASSING`); or a segment that cannot be read cannot be put into quarantine, and a later start could
+            take its records for saved.
     """
     segments = read_segments(directory.fs, directory.fd, directory.path)
     for segment in segments:
@@ -98,6 +99,8 @@ def _continued(directory: SessionDirectory, session_id: str, records: Sequence[R
     except SessionNotFoundError:
         session = None
     except StoreError as error:
+        if isinstance(error, StoreIOError) and error.errno in PASSING:
+            raise
         log.error("Session file cannot be read, so the journal cannot be applied to it",
                   session_id=session_id, error=str(error))  # fmt: skip
         return Continuation(None, False, unfit_of(records))
