@@ -78,6 +78,7 @@ class Chatter:
         self._rounds = rounds
         self._pause_seconds = pause_seconds
         self._numbers = itertools.count()
+        self._met: set[str] = set()  # seen in memory since the start
         self._mark = f"{chance.randrange(16**6):06x}"  # no two rounds say the same
         self.wrong: list[str] = []
         # Little memory, so that sessions leave it and come back.
@@ -128,6 +129,11 @@ class Chatter:
 
     async def _step(self, pair: Sequence[str], dice: random.Random) -> None:
         session_id, other_id = dice.sample(pair, 2)
+        if not self._met.issuperset(pair):  # what the start has left of them shows in memory
+            session_id = next(each for each in pair if each not in self._met)
+            with suppress(MiniclawError):
+                await self._talk(session_id, dice)
+            return
         life, other = self._said.life(session_id), self._said.life(other_id)
         what = dice.random()
         if life is not None and (what < 0.15 or (what < 0.6 and len(life.texts) > _LONGEST)):
@@ -139,14 +145,19 @@ class Chatter:
                 await self._talk(session_id, dice)
 
     async def _talk(self, session_id: str, dice: random.Random) -> None:
-        if self._said.life(session_id) is None:
+        is_met = session_id in self._met
+        if self._said.life(session_id) is None or not is_met:
             self._said.begin(session_id)
         session = await self.manager.get_or_create_session(*split_session_id(session_id))
+        texts = [message.content for message in session.messages]
+        before = str(self._said.life(session_id))
+        is_right = is_met or self._said.meet(session_id, texts, session.pinned)
         life = self._said.life(session_id)
         assert life is not None
-        if (texts := [message.content for message in session.messages]) != life.texts:
-            self.wrong.append(f"{session_id} is {len(texts)} messages in memory, not {life}")
+        if not is_right or texts != life.texts:
+            self.wrong.append(f"{session_id} is {texts} in memory, not {before}")
             raise _OpenError
+        self._met.add(session_id)
         if dice.random() < 0.25:
             pinned = dice.random() < 0.5
             self._said.pin(session_id, pinned)

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from miniclaw.errors import SessionNotFoundError, StoreError
 from miniclaw.session.types import Session
 
-Event: TypeAlias = tuple[str, tuple[str | int | bool, ...]]
+Event: TypeAlias = tuple[str, tuple[str | int | list[str], ...]]
 """The name of a method of `Said`, and its arguments."""
 
 _SHOWN: Final = 8
@@ -47,12 +47,12 @@ class Said:
 
     Args:
         session_ids: All sessions; none exists at first.
-        note: Called with each event before it takes effect; `take` repeats it elsewhere.
+        note: Called with each event before it takes effect; `take` repeats it elsewhere. May be set later.
     """
 
     def __init__(self, session_ids: Sequence[str], note: Callable[[Event], None] = lambda _: None) -> None:
         self.session_ids = session_ids
-        self._note = note
+        self.note = note
         self._possible: dict[str, list[Life | None]] = {session_id: [None] for session_id in session_ids}
         self._trashed: dict[str, Life] = {}
         self._moving: list[tuple[str, str]] = []
@@ -69,27 +69,40 @@ class Said:
 
     def begin(self, session_id: str) -> None:
         """The session may exist from now on, without a message."""
-        self._note(("begin", (session_id,)))
+        self.note(("begin", (session_id,)))
         self._possible[session_id].append(Life())
+
+    def meet(self, session_id: str, texts: list[str], pinned: bool) -> bool:
+        """Return whether a session may be in memory like this after a start; it was just begun, in case it was absent.
+
+        What a start has found is durable.
+        """
+        self.note(("meet", (session_id, texts, pinned)))
+        *before, fresh = self._possible[session_id]
+        if any(life is not None and life.may_be(texts, pinned=pinned) for life in before):
+            self._possible[session_id] = [Life(list(texts), len(texts), {pinned})]
+            return True
+        self._possible[session_id] = [None, fresh]
+        return None in before and not texts
 
     def say(self, session_id: str, text: str) -> None:
         """The message may be in the session from now on; it is like no other."""
-        self._note(("say", (session_id, text)))
+        self.note(("say", (session_id, text)))
         self._living(session_id).texts.append(text)
 
     def refuse(self, session_id: str, text: str) -> None:
         """The message was not accepted."""
-        self._note(("refuse", (session_id, text)))
+        self.note(("refuse", (session_id, text)))
         self._living(session_id).texts.remove(text)
 
     def pin(self, session_id: str, pinned: bool) -> None:
         """The session may have this pin from now on."""
-        self._note(("pin", (session_id, pinned)))
+        self.note(("pin", (session_id, pinned)))
         self._living(session_id).pins.add(pinned)
 
     def keep(self, session_id: str, count: int, pinned: bool) -> None:
         """So many messages, and this pin, are acknowledged."""
-        self._note(("keep", (session_id, count, pinned)))
+        self.note(("keep", (session_id, count, pinned)))
         life = self._living(session_id)
         life.sure, life.pins = max(life.sure, count), {pinned}
         self._possible[session_id] = [life]
@@ -97,37 +110,37 @@ class Said:
 
     def remove(self, session_id: str) -> None:
         """The session may be gone from now on."""
-        self._note(("remove", (session_id,)))
+        self.note(("remove", (session_id,)))
         self._possible[session_id].append(None)
 
     def removed(self, session_id: str) -> None:
         """The removal is acknowledged."""
-        self._note(("removed", (session_id,)))
+        self.note(("removed", (session_id,)))
         self._trashed[session_id] = self._last_life(session_id)
         self._possible[session_id] = [None]
         self.acknowledgements += 1
 
     def restore(self, session_id: str) -> None:
         """The session that was removed last may be back from now on, whole."""
-        self._note(("restore", (session_id,)))
+        self.note(("restore", (session_id,)))
         self._possible[session_id].append(_whole(self._trashed[session_id]))
 
     def restored(self, session_id: str) -> None:
         """That is acknowledged."""
-        self._note(("restored", (session_id,)))
+        self.note(("restored", (session_id,)))
         self._possible[session_id] = [self._living(session_id)]
         self.acknowledgements += 1
 
     def move(self, session_id: str, target_id: str) -> None:
         """The session may have the other id from now on, whole, or both ids."""
-        self._note(("move", (session_id, target_id)))
+        self.note(("move", (session_id, target_id)))
         self._possible[target_id].append(_whole(self._living(session_id)))
         self._possible[session_id].append(None)
         self._moving.append((session_id, target_id))
 
     def moved(self, session_id: str, target_id: str) -> None:
         """That is acknowledged."""
-        self._note(("moved", (session_id, target_id)))
+        self.note(("moved", (session_id, target_id)))
         self._possible[session_id] = [None]
         self._possible[target_id] = [self._living(target_id)]
         self._moving.remove((session_id, target_id))
