@@ -33,6 +33,7 @@ from tests.planted.growth_bugs import GROWTH_BUGS
 from tests.planted.journal_bugs import JOURNAL_BUGS
 from tests.planted.leftover_bugs import LEFTOVER_BUGS
 from tests.planted.migration_bugs import MIGRATION_BUGS
+from tests.planted.order_bugs import ORDER_BUGS
 from tests.planted.owner_bugs import OWNER_BUGS
 from tests.planted.quarantine_bugs import QUARANTINE_BUGS
 from tests.planted.rule_bugs import RULE_BUGS
@@ -281,6 +282,7 @@ BUGS: Final = (
     *JOURNAL_BUGS,
     *LEFTOVER_BUGS,
     *MIGRATION_BUGS,
+    *ORDER_BUGS,
     *OWNER_BUGS,
     *QUARANTINE_BUGS,
     *RULE_BUGS,
