@@ -18,6 +18,7 @@ import random
 import sys
 import time
 from collections.abc import MutableMapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -28,8 +29,10 @@ import trio
 
 from miniclaw.channels.base import InboundMessage, InboundSender, OutboundMessage
 from miniclaw.config import Config, Home, SessionConfig
+from miniclaw.errors import StoreError
 from miniclaw.gateway import run_gateway
 from miniclaw.session.live.save_job import SaveReport
+from miniclaw.session.manager import SessionManager
 from miniclaw.session.runtime import SessionRuntime
 from tests.fakes.work_folder import left_in_work
 
@@ -67,6 +70,7 @@ class Traffic:
         self._next = first
         self._answered = {chat: trio.Event() for chat in chats}
         self.said: dict[str, int] = {}
+        self.manager: SessionManager | None = None  # with it, some chats have their messages confirmed
 
     async def run(
         self,
@@ -87,6 +91,10 @@ class Traffic:
             text = f"{number} " + "x" * self._chance.choice((10, 200, 4000))
             await inbound.send(InboundMessage(self.name, chat, text))
             await self._answered[chat].wait()
+            if self.manager is not None and self._chance.random() < 0.5:
+                with suppress(StoreError):
+                    await self.manager.durable(f"{CHANNEL}_{chat}")
+                    self._record("saved", chat, number)
 
     async def send(self, message: OutboundMessage) -> None:
         await trio.lowlevel.checkpoint()
@@ -97,18 +105,20 @@ class Traffic:
 
 
 def record_saves(runtime: SessionRuntime, traffic: Traffic, record: Record) -> None:
-    """Have every save, autosaves included, leave in the record what it acknowledged."""
-    save = runtime.manager.save_all_sessions
+    """Have every autosave, and every confirmation, leave in the record what it acknowledged."""
+    saver = runtime.manager.saver
+    save = saver.save_due
 
-    async def recording() -> SaveReport:
+    async def recording(interval_seconds: float) -> SaveReport:
         said = dict(traffic.said)
-        report = await save()
+        report = await save(interval_seconds)
         for chat, number in said.items():
             if f"{CHANNEL}_{chat}" not in report.failed:
                 record("saved", chat, number)
         return report
 
-    setattr(runtime.manager, "save_all_sessions", recording)  # noqa: B010 - a method is no attribute to mypy
+    setattr(saver, "save_due", recording)  # noqa: B010 - a method is no attribute to mypy
+    traffic.manager = runtime.manager
 
 
 async def _clean_up(runtime: SessionRuntime, chance: random.Random) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import trio
+
+from miniclaw.errors import SessionNotFoundError
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.scan import DirectoryScan
-from miniclaw.session.removal.staging import StagingArea
+from miniclaw.session.live.store import open_store
 from tests.fakes.work_folder import left_in_work
 from tests.soak.driver import CHANNEL
 
@@ -58,6 +62,11 @@ class Ledger:
         """Compare the files with the record, right after a kill."""
         self._read_record()
         contents = self._read_files(cycle)
+        with SessionDirectory.open(self.sessions_dir) as directory:  # sees the files with the journal over them
+            for chat in {*contents, *self._said, *self._saved}:
+                with suppress(SessionNotFoundError):
+                    messages = directory.load(f"{CHANNEL}_{chat}").messages
+                    contents[chat] = {"messages": [{"role": each.role, "content": each.content} for each in messages]}
         for chat, session in contents.items():
             self._check_chat(chat, session, killed_ns, cycle)
         for chat in set(self._saved) - set(contents):
@@ -67,18 +76,23 @@ class Ledger:
 
     def finish(self) -> None:
         """Start up once more, and read everything as the store does."""
+        trio.run(self._start)
+        self.totals.left += left_in_work(self.sessions_dir)
         with SessionDirectory.open(self.sessions_dir) as directory:
-            directory.own()
-            StagingArea(directory).recover()
-            self.totals.left += left_in_work(self.sessions_dir)
             with DirectoryScan(directory, lambda _: True) as scan:
                 while rows := scan.next_batch(seconds=1):
                     self.totals.torn += [str(row) for row in rows if not isinstance(row, StoredSession)]
             for chat in self._saved:
                 directory.load(f"{CHANNEL}_{chat}")
 
+    async def _start(self) -> None:
+        async with open_store(self.sessions_dir):
+            pass
+
     def retire(self, chats: list[str]) -> None:
-        """Delete sessions that have become long; no gateway runs."""
+        """Delete sessions that have become long, with nothing of them in the journal; no gateway runs."""
+        if any(chat in self._saved for chat in chats):
+            trio.run(self._start)
         for chat in chats:
             (self.sessions_dir / f"{CHANNEL}_{chat}.json").unlink(missing_ok=True)
             self._saved.pop(chat, None)
