@@ -54,7 +54,7 @@ class Journalled:
         session = self.session
         session.last_accessed = at or session.last_accessed
         session.pinned = session.pinned if pinned is None else pinned
-        self.bodies.append(use_body(session.session_id, session))
+        self.bodies.append(use_body(session.session_id, session, len(session.messages)))
         return self
 
     def note_saved(self, upto: int = 0) -> Journalled:

@@ -26,6 +26,7 @@ from tests.planted.bug import (
 )
 
 _VOIDS: Final = "session/removal/test_voids.py"
+_BESIDE: Final = "session/live/test_commit_beside.py"
 _RETURNS: Final = "a session that was removed returns after a crash"
 _ERASURE: Final = "session/operations/test_erase_journal.py"
 _KEEPS: Final = "an erasure that is told as complete leaves messages of the person"
@@ -83,7 +84,7 @@ VOID_BUGS: Final = (
     ),
     bug_of_one(
         "records of a file moved aside stay before those of the next one", _LOSES, COMMITTER,
-        "        if recorded.begins:  # behind", "        if False:  # behind",
+        "if recorded.begins and state.revision", "if False and state.revision",
         f"{_VOIDS}::test_session_in_memory_whose_file_is_moved_aside_is_not_lost",
     ),
     bug_of_one(
@@ -105,6 +106,16 @@ VOID_BUGS: Final = (
     bug_of_one(
         "a commit comes behind the removal", _RETURNS, JOURNAL,
         "        if not voided or not batch.needs:", "        if True:", _VOIDS,
+    ),
+    bug_of_one(
+        "a commit has what is being deleted", _RETURNS, COMMITTER,
+        "        if entry.leaving and not is_behind:", "        if False:",
+        f"{_BESIDE}::test_commit_during_a_deletion",
+    ),
+    bug_of_one(
+        "a pin alone counts as no news", _LOSES, COMMITTER,
+        "        return sum(map(len, bodies))\n", "        return 0\n",
+        f"{_BESIDE}::test_pin_confirmed_after_another_programs_file",
     ),
     bug_of_one(
         "a failed void is ignored", _RETURNS, PLACES,

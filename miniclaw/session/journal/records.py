@@ -110,9 +110,9 @@ def add_body(session_id: str, session: Session, n: int, before: str) -> tuple[Bo
     return _checked(body("add", members)), f"{crc32(text):08x}"
 
 
-def use_body(session_id: str, session: Session) -> Body:
-    """Return the body of a ``use`` of a session; arguments and errors as for `add_body`."""
-    return _checked(body("use", _state_of(session_id, session, len(session.messages))))
+def use_body(session_id: str, session: Session, n: int) -> Body:
+    """Return the body of a ``use`` of a session, behind its first `n` messages; errors as for `add_body`."""
+    return _checked(body("use", _state_of(session_id, session, n)))
 
 
 def _state_of(session_id: str, session: Session, n: int) -> dict[str, object]:

@@ -66,7 +66,7 @@ class _State(Struct):
     recorded: Recorded
     revision: int
     messages: int
-    digest: str
+    digest: str | None
     pinned: bool
 
 
@@ -246,48 +246,41 @@ class Committer:
         return batch
 
     def _add(self, session_id: str, batch: Batch, states: list[_State]) -> int:
-        """Add the news of a session to a batch; return their bytes; 0: none, or it has to be saved as a whole."""
+        """Add the news of a session to a batch; return their bytes; 0: none.
+
+        A session that has to be saved as a whole has no news but its pin, if an older record would undo it.
+        """
         entry = self._memory.peek(session_id)
         if entry is None or entry.durable:
             return 0
-        session, recorded = entry.session, entry.recorded
-        count = len(session.messages)
-        if recorded.messages > count:  # a caller has changed the session around the manager
+        is_behind = self.is_behind(entry)
+        if entry.leaving and not is_behind:  # its records may be void already
             return 0
-        bodies: list[Body] = []
-        size = 0
-        try:
-            last = recorded.digest
-            if last is None:
-                last = digest(session.messages[recorded.messages - 1]) if recorded.messages else ""
-            for n in range(recorded.messages, count):
-                found, last = add_body(session_id, session, n, last)
-                bodies.append(found)
-                size += len(found)
-                if size > MAX_NEWS_BYTES:
-                    return 0
-            bodies = bodies or [use_body(session_id, session)]
-        except (ValueError, TypeError, AttributeError):  # what its save reports
+        if (found := _news_of(entry)) is None and is_behind:
+            found = _pin_of(entry)
+        if found is None:
             return 0
-        if recorded.begins:  # behind the messages: a torn commit must not have it without them
+        bodies, state = found
+        recorded = entry.recorded
+        if recorded.begins and state.revision > recorded.revision:
+            # Behind the messages: a torn commit must not have it without them.
             bodies.append(body("void", {"s": session_id, "upto": self._store.journal.last_record}))
-        pinned = bool(session.pinned)
-        recorded.pins.add(pinned)  # also if the commit fails: its record may be on the disk
+        recorded.pins.add(state.pinned)  # also if the commit fails: its record may be on the disk
         batch.records += [(session_id, each) for each in bodies]
         batch.needs[session_id] = entry.saved_from(entry.revision)
-        states.append(_State(entry, recorded, entry.revision, count, last, pinned))
-        return size
+        states.append(state)
+        return sum(map(len, bodies))
 
     def _enter(self, states: Collection[_State]) -> None:
         for state in states:
             recorded = state.recorded
             if state.entry.recorded is not recorded:  # memory follows another program's file since then
                 continue
+            recorded.begins &= state.revision == recorded.revision
             recorded.revision = state.revision
             recorded.messages = max(recorded.messages, state.messages)
             recorded.digest = state.digest if recorded.messages == state.messages else None
             recorded.pins = {state.pinned}
-            recorded.begins = False
 
     async def _commit(self, batch: Batch, requests: Iterable[_Request]) -> bool:
         """Commit a batch, also in a second segment if the first one hangs; return False if both hang.
@@ -322,6 +315,40 @@ class Committer:
 
     def _thread_ended(self) -> None:
         self._threads -= 1
+
+
+def _news_of(entry: Entry) -> tuple[list[Body], _State] | None:
+    """Return records of all news of a session; None: it has to be saved as a whole, or its save reports a problem."""
+    session, recorded = entry.session, entry.recorded
+    count = len(session.messages)
+    if recorded.messages > count:  # a caller has changed the session around the manager
+        return None
+    bodies: list[Body] = []
+    size = 0
+    try:
+        last = recorded.digest
+        if last is None:
+            last = digest(session.messages[recorded.messages - 1]) if recorded.messages else ""
+        for n in range(recorded.messages, count):
+            found, last = add_body(entry.session_id, session, n, last)
+            bodies.append(found)
+            size += len(found)
+            if size > MAX_NEWS_BYTES:
+                return None
+        bodies = bodies or [use_body(entry.session_id, session, count)]
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return bodies, _State(entry, recorded, entry.revision, count, last, bool(session.pinned))
+
+
+def _pin_of(entry: Entry) -> tuple[list[Body], _State] | None:
+    """Return a record of a session's pin, where its messages so far end; None: its save reports the problem."""
+    session, recorded = entry.session, entry.recorded
+    try:
+        told = use_body(entry.session_id, session, min(recorded.messages, len(session.messages)))
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return [told], _State(entry, recorded, recorded.revision, recorded.messages, recorded.digest, bool(session.pinned))
 
 
 def _answer(requests: Iterable[_Request], *, is_hung: bool = False) -> None:

@@ -221,15 +221,18 @@ class SessionSaver:
             if not entry.removed:
                 # Only up to the revision that was written: changes made meanwhile are still unsaved.
                 entry.saved(revision, 0 if is_followed else len(session.messages))
-            self.committer.note_saved(entry.session_id, 0 if is_followed else upto)
+            if on_disk_of(entry.session) is None:  # deleted by another program, and there is nothing new
+                self.committer.note_begun(entry.session_id)
+            else:
+                self.committer.note_saved(entry.session_id, 0 if is_followed else upto)
 
     async def _commit_pins(self, entries: Mapping[str, Entry]) -> set[str]:
         """Commit changed pins that older records would undo; return the ids of the sessions where that failed."""
         failed: set[str] = set()
         while behind := [each for each in entries if each not in failed and self.committer.is_behind(entries[each])]:
-            revisions = {each: entries[each].revision for each in behind}
+            before = {each: entries[each].recorded.pins for each in behind}
             await self.committer.commit(behind)
-            failed |= {each for each in behind if entries[each].recorded.revision < revisions[each]}
+            failed |= {each for each in behind if entries[each].recorded.pins is before[each]}  # none was entered
         return failed
 
     def _follow(self, entry: Entry, before: Session, written: Written) -> None:

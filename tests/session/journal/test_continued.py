@@ -96,7 +96,7 @@ class Owner:
             found, before = add_body("web_a", session, n, before)
             bodies.append(found)
         self.recorded_pin = session.pinned
-        return bodies or [use_body("web_a", session)]
+        return bodies or [use_body("web_a", session, len(session.messages))]
 
     def _write(self, bodies: list[Body]) -> None:
         self.bodies += bodies

@@ -114,7 +114,7 @@ def test_use_of_a_session_that_a_caller_has_broken_is_not_written() -> None:
     """No reader could understand it."""
     session = Session("web_a", "web", "a", OLD, datetime(2026, 1, 1))  # noqa: DTZ001 - a time without a zone
     with pytest.raises(ValueError, match="timezone"):
-        use_body("web_a", session)
+        use_body("web_a", session, len(session.messages))
 
 
 MESSAGES: Final = [

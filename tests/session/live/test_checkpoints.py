@@ -134,6 +134,7 @@ async def test_tick_writes_what_keeps_more_than_so_many_segments(
         for number in range(2 * MAX_SEGMENTS):
             await runtime.manager.get_or_create_session("web", str(number))
             await say(runtime.manager, "x" * (MAX_NEWS_BYTES - 1000), f"web_{number}")
+        await settle()  # while the next segment is made, none is deleted
         await runtime.persistence.tick()
         assert read_contents(path)[-1] == "more"
         assert len(segments(sessions_dir)) <= MAX_SEGMENTS + 1

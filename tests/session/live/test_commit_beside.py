@@ -1,0 +1,119 @@
+"""Commits beside other work on the same session: a deletion, another program's file, a save as a whole."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from miniclaw.session.live.committer import MAX_NEWS_BYTES
+from miniclaw.session.manager import SessionManager
+from miniclaw.session.runtime import SessionRuntime, open_runtime
+from miniclaw.session.types import Message
+from tests.fakes.by_hand import edit
+from tests.fakes.clock import WallClock
+from tests.fakes.crash import contents_after, leave_behind, operations, restarted
+from tests.fakes.os_calls import FaultyOs
+from tests.fakes.samples import read_contents, write_session
+from tests.fakes.threads import wait_in_thread
+
+ID = "web_a"
+
+
+@pytest.fixture
+def path(sessions_dir: Path) -> Path:
+    return sessions_dir / f"{ID}.json"
+
+
+def running(sessions_dir: Path, clock: WallClock, fs: FaultyOs) -> AbstractAsyncContextManager[SessionRuntime]:
+    return open_runtime(
+        sessions_dir, clock=clock, fs=fs, cleanup_interval_seconds=None, persistence_interval_seconds=10_000
+    )
+
+
+async def say(manager: SessionManager, text: str, *, durable: bool = True) -> None:
+    await manager.add_message(ID, Message("user", text, manager.clock()), durable=durable)
+
+
+async def saved_one(runtime: SessionRuntime) -> None:
+    await runtime.manager.get_or_create_session("web", "a")
+    await say(runtime.manager, "one")
+    await runtime.persistence.tick()
+
+
+async def is_pinned_after(sessions_dir: Path, clock: WallClock) -> bool:
+    async with restarted(leave_behind(sessions_dir, "pinned"), clock) as runtime:
+        session = await runtime.manager.get_session(ID)
+        assert session is not None
+        return session.pinned
+
+
+async def test_commit_during_a_deletion_for_good_writes_nothing_of_the_session(
+    sessions_dir: Path, clock: WallClock, fs: FaultyOs
+) -> None:
+    """A session whose records have been voided gets no later ones, which a crash would bring back."""
+    write_session(sessions_dir, ID, clock.now)
+    async with running(sessions_dir, clock, fs) as runtime:
+        manager = runtime.manager
+        await say(manager, "secret", durable=False)
+        gate = fs.block("unlink", path=f"{ID}.json")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(manager.delete_session, ID, erase=True))
+            await wait_in_thread(gate.reached)
+            await manager.saver.committer.commit([ID])
+            gate.opened.set()
+        assert operations(sessions_dir, ID) == []
+        assert await contents_after(sessions_dir, clock, ID) == []
+
+
+async def test_pin_confirmed_after_another_programs_file_survives_the_record_of_that_file(
+    sessions_dir: Path, path: Path, clock: WallClock, fs: FaultyOs
+) -> None:
+    """The record that all earlier ones count no more stands before the news, also if these are no message."""
+    async with running(sessions_dir, clock, fs) as runtime:
+        await saved_one(runtime)
+        edit(path)
+        await runtime.manager.set_pinned(ID, True)
+        await runtime.manager.durable(ID)
+        await runtime.manager.saver.committer.tidy()
+        assert await is_pinned_after(sessions_dir, clock)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+async def test_changed_pin_and_more_news_than_the_journal_takes_are_saved(
+    sessions_dir: Path, path: Path, clock: WallClock, fs: FaultyOs, durable: bool
+) -> None:
+    """The journal gets the pin alone, which an older record would undo, and the file the rest."""
+    async with running(sessions_dir, clock, fs) as runtime:
+        await runtime.manager.get_or_create_session("web", "a")
+        await say(runtime.manager, "one")
+        await runtime.manager.set_pinned(ID, True)
+        await say(runtime.manager, "x" * (MAX_NEWS_BYTES + 1), durable=durable)
+        if not durable:
+            assert await contents_after(sessions_dir, clock, ID) == ["one"]
+            assert (await runtime.manager.save_all_sessions()).failed == ()
+        assert len(read_contents(path)) == 2
+        assert await is_pinned_after(sessions_dir, clock)
+
+
+async def test_message_during_a_save_that_finds_the_file_deleted_begins_the_session_anew(
+    sessions_dir: Path, path: Path, clock: WallClock, fs: FaultyOs
+) -> None:
+    """It is there after a crash, in a session of its own, and the deleted ones are not."""
+    async with running(sessions_dir, clock, fs) as runtime:
+        manager = runtime.manager
+        await saved_one(runtime)
+        await manager.get_session(ID)
+        path.unlink()
+        gate = fs.block("stat", path=path.name)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(manager.save_all_sessions)
+            await wait_in_thread(gate.reached)
+            await say(manager, "later")
+            gate.opened.set()
+        assert not path.exists()
+        await manager.durable(ID)
+        assert await contents_after(sessions_dir, clock, ID) == ["later"]
