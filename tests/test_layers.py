@@ -29,6 +29,7 @@ LAYERS = """
     session.removal
     session.records
     session.live
+    session.journal.erasure
     session.manager
     session.timekeeper
     session.executor

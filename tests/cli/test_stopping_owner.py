@@ -22,8 +22,8 @@ COMMANDS = {
 
 
 PATIENT = f"""
-from miniclaw.session.live import store
-store.STOPPING_SECONDS = {TIMEOUT_SECONDS}
+from miniclaw.session.ownership import patience
+patience.STOPPING_SECONDS = {TIMEOUT_SECONDS}
 from miniclaw.cli import main; main()
 """
 """The program, which waits for other commands as long as a test does."""

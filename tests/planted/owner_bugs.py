@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.planted.bug import FILES, OWNABLE, OWNERSHIP, STORE, Bug, Change, bug_of_one
+from tests.planted.bug import FILES, OWNABLE, OWNERSHIP, PATIENCE, Bug, Change, bug_of_one
 
 OWNER_BUGS: Final = (
     bug_of_one(
@@ -43,7 +43,7 @@ OWNER_BUGS: Final = (
         "session/ownership/test_ownership.py::test_child_that_was_forked_holds_nothing_when_its_parent_is_killed",
     ),
     bug_of_one(
-        "stopping owner not waited for", "each restart that overlaps the old one's end fails", STORE,
+        "stopping owner not waited for", "each restart that overlaps the old one's end fails", PATIENCE,
         "            if not error.stopping or ", "            if True or ",
         "session/ownership/test_owner_stopping.py",
     ),

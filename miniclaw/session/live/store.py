@@ -14,12 +14,7 @@ from typing import Final, TypeVar
 
 import trio
 
-from miniclaw.errors import (
-    CorruptTrashError,
-    SessionFileError,
-    StoreError,
-    WorkspaceHeldError,
-)
+from miniclaw.errors import SessionFileError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
 from miniclaw.session.disk.syscalls import OsCalls
@@ -37,12 +32,13 @@ from miniclaw.session.journal.replay import replay
 from miniclaw.session.live.locks import Lease
 from miniclaw.session.live.save_job import SaveJob, SaveOutcome
 from miniclaw.session.live.store_scan import FileScan
+from miniclaw.session.ownership.patience import own_when_free
 from miniclaw.session.ownership.process import OpeningProcess
 from miniclaw.session.records.migration import move_in
 from miniclaw.session.records.state import StateDirectory
 from miniclaw.session.removal.leftovers import list_leftovers, remove_leftovers
 from miniclaw.session.removal.relocation import Relocation, relocate
-from miniclaw.session.removal.restore import find_entry, restore
+from miniclaw.session.removal.restore import find_entry, restore, session_of
 from miniclaw.session.removal.staging import StagingArea
 from miniclaw.session.removal.transaction import Consent, Removal, TrashOrder, remove_batch
 from miniclaw.session.retention.policy import Staying
@@ -57,12 +53,6 @@ log = get_logger("miniclaw.session.store")
 SAVE_THREADS: Final = 4
 LOAD_THREADS: Final = 8
 SWEEP_THREADS: Final = 2
-
-STOPPING_SECONDS: Final = 25
-"""Longest wait for an owner that is stopping; longer than a regular stop takes."""
-
-RETRY_SECONDS: Final = 0.1
-"""Time between two attempts during that wait."""
 
 SAYING_SECONDS: Final = 1
 """Longest time that an owner spends on announcing its stop on a hung disk."""
@@ -270,11 +260,7 @@ class FileSessionStore:
             CorruptTrashError: The entry is damaged.
         """
         entry = await self.find_entry(text)
-        if entry.from_quarantine:
-            raise CorruptTrashError(self.trash.path_of(entry.id), "it is a file from quarantine and returns only there")
-        if entry.session_id is None:
-            raise CorruptTrashError(self.trash.path_of(entry.id), entry.problem)
-        return entry.session_id, entry.id
+        return session_of(self.trash, entry), entry.id
 
     async def find_entry(self, text: str) -> TrashEntry:
         """Return the trash entry that a text means, by the rules and errors of `Trash.find`."""
@@ -354,24 +340,6 @@ class FileSessionStore:
         self._open.leave()
 
 
-async def _own(directory: SessionDirectory, limiter: trio.CapacityLimiter, *, briefly: bool) -> None:
-    deadline = trio.current_time() + STOPPING_SECONDS
-    is_told = False
-    while True:
-        try:
-            return await trio.to_thread.run_sync(partial(directory.own, briefly=briefly), limiter=limiter)
-        except WorkspaceHeldError as error:
-            if not error.stopping or trio.current_time() >= deadline:
-                raise
-            if not is_told:
-                is_told = True
-                log.warning(
-                    f"Waiting for {error.holder}, which is stopping",
-                    path=str(directory.path), seconds=STOPPING_SECONDS,
-                )  # fmt: skip
-        await trio.sleep(RETRY_SECONDS)
-
-
 @asynccontextmanager
 async def open_store(
     sessions_dir: Path,
@@ -418,7 +386,7 @@ async def open_store(
 
     try:
         if own:
-            await _own(directory, limiter, briefly=briefly)
+            await own_when_free(partial(directory.own, briefly=briefly), directory.path, limiter)
             await trio.to_thread.run_sync(prepare, limiter=limiter)
         yield store
     finally:

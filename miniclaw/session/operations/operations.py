@@ -22,7 +22,7 @@ from miniclaw.session.cleanup import RECORD_SECONDS, OnProgress
 from miniclaw.session.entries import FileTally, ProblemFile, Tally
 from miniclaw.session.executor import REMOVAL_BATCH
 from miniclaw.session.files.subdirectory import EarlierFolders
-from miniclaw.session.live.journal_erasure import erase_records
+from miniclaw.session.journal.erasure import erase_records
 from miniclaw.session.live.store import open_store
 from miniclaw.session.operations.acts import Acts
 from miniclaw.session.operations.parts import SessionParts

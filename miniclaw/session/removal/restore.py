@@ -51,6 +51,19 @@ def find_entry(directory: SessionDirectory, trash: Trash, earlier: EarlierFolder
         raise TrashEntryNotFoundError(trash.path, text, outside.path) from None
 
 
+def session_of(trash: Trash, entry: TrashEntry) -> str:
+    """Return the id of the session in an entry.
+
+    Raises:
+        CorruptTrashError: The entry is damaged, or is a file from quarantine.
+    """
+    if entry.from_quarantine:
+        raise CorruptTrashError(trash.path_of(entry.id), "it is a file from quarantine and returns only there")
+    if entry.session_id is None:
+        raise CorruptTrashError(trash.path_of(entry.id), entry.problem)
+    return entry.session_id
+
+
 def restore(directory: SessionDirectory, trash: Trash, entry_id: str, now: datetime) -> str:
     """Put a session from the trash back into its place, as used just now, and delete the entry.
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from miniclaw.session.journal import erasure
 from miniclaw.session.journal.records import JOURNAL_NAME
-from miniclaw.session.live import journal_erasure
 from miniclaw.session.operations.operations import Deleted, open_operations
 from miniclaw.session.removal.erase import DAMAGED
 from miniclaw.session.retention.policy import RetentionPolicy
@@ -120,7 +120,7 @@ async def test_erase_does_not_wait_for_a_hung_disk(
     live: LiveJournal, logs: LogRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is under way ends later; the person is told that records remain."""
-    monkeypatch.setattr(journal_erasure, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(erasure, "PATIENCE_SECONDS", 0.05)
     await both_say(live)
     await live.manager.save_all_sessions()
     gate = live.fs.block("unlink", path=".jsonl")

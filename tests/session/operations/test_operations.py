@@ -17,8 +17,8 @@ from miniclaw.errors import (
     WorkspaceHeldError,
 )
 from miniclaw.session.executor import REMOVAL_BATCH
-from miniclaw.session.live import store as store_module
 from miniclaw.session.operations.operations import open_operations
+from miniclaw.session.ownership import patience
 from miniclaw.session.retention.notice import LastRun
 from miniclaw.session.trash.entries import Restored
 from tests.fakes.clock import WallClock
@@ -204,7 +204,7 @@ async def test_open_operations_owns_the_workspace(
     tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For the block nobody else owns it; what is done in it lies where the gateway looks for it."""
-    monkeypatch.setattr(store_module, "STOPPING_SECONDS", 0)  # commands wait for one another, as each soon stops
+    monkeypatch.setattr(patience, "STOPPING_SECONDS", 0)  # commands wait for one another, as each soon stops
     sessions = tmp_path / "sessions"
     write_session(sessions, "telegram_1", clock.ago(days=2))
     opening = partial(open_operations, sessions, policy=POLICY)

@@ -12,9 +12,11 @@ import trio
 from miniclaw.errors import WorkspaceHeldError
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.live import store as store_module
-from miniclaw.session.live.store import STOPPING_SECONDS, open_store
+from miniclaw.session.live.store import open_store
 from miniclaw.session.operations.operations import open_operations
+from miniclaw.session.ownership import patience
 from miniclaw.session.ownership.holder import Holder
+from miniclaw.session.ownership.patience import STOPPING_SECONDS
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.runtime import open_runtime
 from tests.fakes.clock import WallClock
@@ -28,7 +30,7 @@ WAITING = "Waiting for process 4711, which is stopping"
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look again at once: the tests wait for what happens, not for seconds."""
-    monkeypatch.setattr(store_module, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(patience, "RETRY_SECONDS", 0)
 
 
 @pytest.fixture
@@ -113,7 +115,7 @@ async def test_open_gives_up_when_the_owner_does_not_end(
     owner: SessionDirectory, logs: LogRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An owner that hangs while it is stopping is not waited for without end: the error says who it is."""
-    monkeypatch.setattr(store_module, "STOPPING_SECONDS", 0)
+    monkeypatch.setattr(patience, "STOPPING_SECONDS", 0)
     stop(owner)
     with pytest.raises(WorkspaceHeldError, match="held by process 4711; it is stopping; try again"):
         async with open_store(owner.path):
