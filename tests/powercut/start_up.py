@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+import trio
 
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.directory import SessionDirectory
@@ -15,6 +16,7 @@ from miniclaw.session.files.subdirectory import TRASH_NAME
 from miniclaw.session.journal.records import JOURNAL_NAME
 from miniclaw.session.live.store import FileSessionStore, open_store
 from tests.fakes.descriptors import descriptors_below
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.said import Said
 from tests.fakes.threads import until
 from tests.powercut.ledger import Findings, Ledger
@@ -45,7 +47,8 @@ class StartUp:
             async with open_store(path, create=False, fs=fs) as store:
                 yield store
         finally:
-            await until(lambda: not descriptors_below(path))  # a thread in the background holds the directory
+            with trio.move_on_after(PATIENCE_SECONDS, shield=True):
+                await until(lambda: not descriptors_below(path))  # a thread in the background holds the directory
 
     def check(self, path: Path, ledger: Ledger, said: Said) -> Findings:
         """Compare what is there after a start with what was acknowledged."""

@@ -280,18 +280,19 @@ class Journal:
     def _make(self, number: int) -> int:
         """Make a segment, durable and filled with line feeds; return its descriptor."""
         fs = self._directory.fs
-        is_there = False
+        is_there, fd = False, -1
         try:
             with self._folder.made() as folder:
                 create_exclusively(fs, segment_name(number), _filling(), dir_fd=folder)
                 is_there = True
                 sync_directory(fs, folder)
-                return fs.open(segment_name(number), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-        except BaseException as error:
-            self.index.closed(number) if is_there else self.index.deleted(number)
-            if isinstance(error, StoreIOError):
-                raise OSError(error.errno, error.reason) from error
-            raise
+                fd = fs.open(segment_name(number), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                return fd
+        except StoreIOError as error:
+            raise OSError(error.errno, error.reason) from error
+        finally:
+            if fd < 0:
+                self.index.closed(number) if is_there else self.index.deleted(number)
 
     def _close(self, writer: _Writer, *, is_suspect: bool = False) -> None:
         if writer.fd >= 0:
