@@ -79,12 +79,15 @@ class _Writer:
 
 
 class Journal:
-    """The journal. `commit`, `void`, `prepare` and `delete` block, in any thread; all else is for the trio thread.
+    """The journal. Methods of the part "Any thread" may block; all others are for the trio thread and never do.
 
     Args:
         directory: Owned by this process.
         old: The segments of an earlier process, whose records are all in files, with the sessions in each.
         next_record: A number that no record has.
+
+    Attributes:
+        index: Which segments hold records of which sessions, and which are needed.
     """
 
     def __init__(
@@ -257,7 +260,7 @@ class Journal:
             data, at = data[written:], at + written
         sync_data(fs, writer.fd)
         if not fs.fstat(writer.fd).st_nlink:
-            raise FileNotFoundError(errno.ENOENT, "somebody has deleted it")
+            raise FileNotFoundError(errno.ENOENT, "the segment was deleted")
         writer.at = at
         self.index.written(writer.number, {key: need for key, need in batch.needs.items() if key in ids})
 
@@ -329,7 +332,7 @@ class Journal:
             hung, self._writer = self._writer, _Writer()
             hung.is_given_up = True
             self.index.suspect(hung.number)
-        if hung.lock.acquire(blocking=False):  # the thread has not come so far, and nobody else closes it
+        if hung.lock.acquire(blocking=False):  # no thread has it, so none closes it
             self._close(hung)
             hung.lock.release()
 

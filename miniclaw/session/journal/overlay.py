@@ -66,7 +66,7 @@ class Continuation(Struct):
     Attributes:
         session: The session; None: there is none.
         changed: True if it is not as its file has it.
-        unfit: The records that do not fit the file, because somebody has changed, restored or deleted it.
+        unfit: The records that do not fit the file, because another program has changed, restored or deleted it.
     """
 
     session: Session | None

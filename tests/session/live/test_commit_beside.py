@@ -1,7 +1,8 @@
-"""Commits beside other work on the same session: a deletion, another program's file, a save as a whole."""
+"""Commits beside other work on the same session: a removal, another program's file, a save as a whole."""
 
 from __future__ import annotations
 
+import errno
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from miniclaw.session.types import Message
 from tests.fakes.by_hand import edit
 from tests.fakes.clock import WallClock
 from tests.fakes.crash import contents_after, leave_behind, operations, restarted
+from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
 from tests.fakes.samples import read_contents, write_session
 from tests.fakes.threads import wait_in_thread
@@ -117,3 +119,60 @@ async def test_message_during_a_save_that_finds_the_file_deleted_begins_the_sess
         assert not path.exists()
         await manager.durable(ID)
         assert await contents_after(sessions_dir, clock, ID) == ["later"]
+
+
+# Removal ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("erase", [True, False])
+@pytest.mark.parametrize("prepare", ["journal", "file", "both"])
+async def test_deleted_session_does_not_return_after_a_crash(
+    sessions_dir: Path, clock: WallClock, fs: FaultyOs, erase: bool, prepare: str
+) -> None:
+    """Wherever its messages are: in the journal alone, in the file alone, or in both."""
+    async with running(sessions_dir, clock, fs) as runtime:
+        await runtime.manager.get_or_create_session("web", "a")
+        await say(runtime.manager, "one")
+        if prepare != "journal":
+            await runtime.persistence.tick()
+        if prepare == "both":
+            await say(runtime.manager, "two")
+        await runtime.manager.delete_session(ID, erase=erase)
+        assert await contents_after(sessions_dir, clock, ID) == []
+        await runtime.manager.get_or_create_session("web", "a")
+        await say(runtime.manager, "anew")
+        assert await contents_after(sessions_dir, clock, ID) == ["anew"]
+
+
+@pytest.mark.parametrize("call", ["rename", "unlink"])
+async def test_deletion_that_fails_keeps_what_was_confirmed(
+    sessions_dir: Path, clock: WallClock, fs: FaultyOs, logs: LogRecorder, call: str
+) -> None:
+    """Records that a deletion has made void are written again with the next message."""
+    if call == "rename":
+        logs.expect_error("Session could not be saved; it stays in memory for the next try")
+    async with running(sessions_dir, clock, fs) as runtime:
+        await runtime.manager.get_or_create_session("web", "a")
+        await say(runtime.manager, "one")
+        await runtime.persistence.tick()
+        await say(runtime.manager, "two")
+        fs.fail(call, errno.EIO, path="web_a.json")
+        with pytest.raises(Exception, match="web_a"):
+            await runtime.manager.delete_session(ID, erase=True)
+        fs.clear()
+        await say(runtime.manager, "three")
+        assert await contents_after(sessions_dir, clock, ID) == ["one", "two", "three"]
+
+
+async def test_erase_on_a_full_disk_of_a_session_without_a_file_takes_its_records(
+    sessions_dir: Path, clock: WallClock, fs: FaultyOs, logs: LogRecorder
+) -> None:
+    """The file that could not be written is not needed to forget the session for good."""
+    logs.expect_error("Session could not be saved; it stays in memory for the next try")
+    async with running(sessions_dir, clock, fs) as runtime:
+        await runtime.manager.get_or_create_session("web", "a")
+        await say(runtime.manager, "one")
+        fs.fail("write", errno.ENOSPC)
+        await runtime.manager.delete_session(ID, erase=True)
+        fs.clear()
+        assert await contents_after(sessions_dir, clock, ID) == []
