@@ -82,6 +82,7 @@ class Committer:
         self._memory = memory
         self._requests: list[_Request] = []
         self._notes: dict[str, _Note] = {}  # by session id
+        self._under_way: Collection[str] = ()  # ids of the sessions in the batch that is being written
         self._wanted = trio.Event()
         self._threads = 0
         self._limiter = trio.CapacityLimiter(MAX_THREADS)
@@ -142,12 +143,12 @@ class Committer:
 
         With 0, the file holds another content, by another program, and all records before this one count no more.
         """
-        if self.is_running and self._store.journal.holds(file_name_of_live(session_id)):
+        if self.is_running and self._has_records(session_id):
             self._note(session_id, _Note(upto=upto))
 
     def note_begun(self, session_id: str) -> None:
         """Record, with the next commit, that a session begins anew, without a file."""
-        if self.is_running and self._store.journal.holds(file_name_of_live(session_id)):
+        if self.is_running and self._has_records(session_id):
             self._note(session_id, _Note(has_begun=True))
 
     def forget(self, session_id: str) -> None:
@@ -160,12 +161,16 @@ class Committer:
             note.has_begun = before.has_begun
         self._notes[session_id] = note
 
+    def _has_records(self, session_id: str) -> bool:
+        """Return whether the journal has records of a session, or gets them now; kept ones do not count."""
+        return session_id in self._under_way or self._store.journal.holds(file_name_of_live(session_id))
+
     def is_behind(self, entry: Entry) -> bool:
         """Return whether a save would get ahead of the journal, whose last record would undo a pin after a crash."""
         return (
             self.is_running
             and bool(entry.recorded.pins - {bool(entry.session.pinned)})
-            and self._store.journal.holds(file_name_of_live(entry.session_id))
+            and self._has_records(entry.session_id)
         )
 
     async def tidy(self, *, whole: bool = False) -> None:
@@ -183,7 +188,7 @@ class Committer:
                 await self._store.run(partial(journal.delete, numbers), self._keeper)
             except StoreError as error:
                 log.warning("Journal segments could not be deleted; it is tried again", error=str(error))
-        self._notes = {key: note for key, note in self._notes.items() if journal.holds(file_name_of_live(key))}
+        self._notes = {key: note for key, note in self._notes.items() if self._has_records(key)}
         if self._notes:
             await self.commit(())
 
@@ -194,6 +199,7 @@ class Committer:
         is_written = False
         try:
             batch = self._make(requests, notes, states)
+            self._under_way = batch.needs
             if rest := [request for request in requests if request.ids]:  # the batch was full before
                 requests = [request for request in requests if not request.ids]
                 self._requests[:0] = rest
@@ -209,6 +215,7 @@ class Committer:
             log.bug(_REFUSED, error)
         finally:
             self._store.journal.end()
+            self._under_way = ()
             if is_written:
                 self._enter(states)
             else:

@@ -101,6 +101,24 @@ async def test_changed_pin_and_more_news_than_the_journal_takes_are_saved(
         assert await is_pinned_after(sessions_dir, clock)
 
 
+async def test_pin_that_is_saved_during_the_first_commit_is_not_undone_by_it(
+    sessions_dir: Path, clock: WallClock, fs: FaultyOs
+) -> None:
+    """A record that is under way counts as one of the journal, though no segment has it yet."""
+    async with running(sessions_dir, clock, fs) as runtime:
+        manager = runtime.manager
+        await manager.get_or_create_session("web", "a")
+        gate = fs.block("write")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(say, manager, "one")
+            await wait_in_thread(gate.reached)
+            await manager.set_pinned(ID, True)
+            nursery.start_soon(manager.save_sessions, [ID])
+            await trio.testing.wait_all_tasks_blocked()
+            gate.opened.set()
+        assert await is_pinned_after(sessions_dir, clock)
+
+
 async def test_message_during_a_save_that_finds_the_file_deleted_begins_the_session_anew(
     sessions_dir: Path, path: Path, clock: WallClock, fs: FaultyOs
 ) -> None:
