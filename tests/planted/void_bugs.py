@@ -110,12 +110,22 @@ VOID_BUGS: Final = (
     bug_of_one(
         "a commit has what is being deleted", _RETURNS, COMMITTER,
         "        if entry.leaving and not is_behind:", "        if False:",
-        f"{_BESIDE}::test_commit_during_a_deletion",
+        f"{_BESIDE}::test_commit_during_a_deletion_for_good_writes_nothing_of_the_session",
+    ),
+    bug_of_one(
+        "a commit under way is not known", _LOSES, COMMITTER,
+        "        return session_id in self._under_way or ", "        return ",
+        f"{_BESIDE}::test_pin_that_is_saved_during_the_first_commit_is_not_undone_by_it",
+    ),
+    bug_of_one(
+        "a pin with too much news is not committed", "a session can never be saved again", COMMITTER,
+        "            found = _pin_of(entry)\n", "            pass\n",
+        f"{_BESIDE}::test_changed_pin_and_more_news_than_the_journal_takes_are_saved",
     ),
     bug_of_one(
         "a pin alone counts as no news", _LOSES, COMMITTER,
         "        return sum(map(len, bodies))\n", "        return 0\n",
-        f"{_BESIDE}::test_pin_confirmed_after_another_programs_file",
+        f"{_BESIDE}::test_pin_confirmed_after_another_programs_file_survives_the_record_of_that_file",
     ),
     bug_of_one(
         "a failed void is ignored", _RETURNS, PLACES,
