@@ -41,7 +41,6 @@ nobody else meets them. The fewer stops reach the same states; the more are ther
 _ON_OWN_DESCRIPTOR: Final = frozenset(
     {"read", "readv", "pread", "read_ahead", "write", "fstat", "close", "fchmod", "ftruncate", "flock"}
 )
-_SYNCS: Final = frozenset({"fsync", "sync_data"})
 _STUCK_SECONDS: Final = PATIENCE_SECONDS
 _ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)
 
@@ -122,6 +121,12 @@ class PausingOs(OsCalls):
             return True
         return args[0] == self.shared_fd if call == "fsync" else call == "open" and args[0].endswith(".json")
 
+    def fsync(self, fd: int) -> None:
+        os.fstat(fd)
+
+    def sync_data(self, fd: int) -> None:
+        os.fstat(fd)
+
     def stop(self) -> None:
         """Stop where there is no system call."""
         if self.pause is not None:
@@ -139,7 +144,7 @@ class PausingOs(OsCalls):
                 self.pause()
             succeeded = False
             try:
-                result = None if name in _SYNCS else value(*args, **kwargs)
+                result = value(*args, **kwargs)
                 succeeded = True
             finally:
                 self.trace.append((actor, name, args, succeeded))
@@ -268,9 +273,13 @@ class Stage(trio.abc.Instrument):
         if task is not self._driver:
             self._moved.set()
 
+    def look(self) -> None:
+        """Look at the world before each choice: nothing moves."""
+
     async def drive(self) -> None:
         """Choose until nobody can go on any more."""
         while await self._quiet():
+            self.look()
             actor = self._schedule.choose(list(self._stopped))
             self._threads.discard(actor)
             self._stopped.pop(actor)()
@@ -286,10 +295,13 @@ class Stage(trio.abc.Instrument):
 
 
 async def run_tasks(
-    schedule: Schedule, fs: PausingOs, actors: Mapping[str, Callable[[Stage], Awaitable[object]]]
+    schedule: Schedule,
+    fs: PausingOs,
+    actors: Mapping[str, Callable[[Stage], Awaitable[object]]],
+    stage: Stage | None = None,
 ) -> dict[str, Outcome]:
     """Run each actor in a task of its own, and return what became of them. Each begins with a stop."""
-    stage = Stage(schedule)
+    stage = stage or Stage(schedule)
     outcomes: dict[str, Outcome] = {}
 
     async def body(name: str) -> None:
