@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from functools import partial
 from random import Random
 from typing import Any, Final, Literal
 
@@ -229,6 +230,7 @@ class Stage(trio.abc.Instrument):
         self._stopped: dict[str, Callable[[], object]] = {}  # actor -> how to let it go on
         self._threads: set[str] = set()  # those of them that are in a thread
         self._at_work = 0  # threads that have begun and not ended, also those whose task has left them
+        self._left = 0  # those of them whose task has left them
         self._moved = trio.Event()
 
     async def stop(self) -> None:
@@ -252,21 +254,34 @@ class Stage(trio.abc.Instrument):
         self._stopped[actor] = resume
         self._moved.set()
 
-    def counted(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the same work for a thread, counted while it goes on."""
+    async def in_thread(self, run_sync: Callable[..., Awaitable[Any]], work: Callable[..., Any], options: Any) -> Any:
+        """Run work in a thread, which is counted while it goes on, and after its task has left it."""
+        states: list[str] = []
 
-        def add(number: int) -> None:
-            self._at_work += number
+        def begin() -> None:
+            states.append("begun")
+            self._at_work += 1
+            self._moved.set()
+
+        def end() -> None:
+            self._left -= "left" in states
+            states.append("ended")
+            self._at_work -= 1
             self._moved.set()
 
         def counted_work(*args: Any) -> Any:
-            trio.from_thread.run_sync(add, 1, trio_token=self._token)
+            trio.from_thread.run_sync(begin, trio_token=self._token)
             try:
                 return work(*args)
             finally:
-                self._token.run_sync_soon(add, -1)
+                self._token.run_sync_soon(end)
 
-        return counted_work
+        try:
+            return await run_sync(counted_work, **options)
+        finally:
+            if states == ["begun"]:
+                states.append("left")
+                self._left += 1
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """See `trio.abc.Instrument`. A thread that ends makes a task go on: that is how it is noticed."""
@@ -289,7 +304,8 @@ class Stage(trio.abc.Instrument):
             self._moved = trio.Event()
             await trio.testing.wait_all_tasks_blocked()
             # trio counts those that have not begun yet, and forgets those whose task has left them.
-            if trio.testing.active_thread_count() <= self._at_work == len(self._threads):
+            active = trio.testing.active_thread_count()
+            if active <= self._at_work - self._left and self._at_work == len(self._threads):
                 return bool(self._stopped)
             await self._moved.wait()
 
@@ -315,7 +331,7 @@ async def run_tasks(
     run_sync = trio.to_thread.run_sync
 
     async def counted_run_sync(work: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        return await run_sync(stage.counted(work), *args, **options)
+        return await stage.in_thread(run_sync, partial(work, *args), options)
 
     trio.lowlevel.add_instrument(stage)
     fs.pause = stage.pause

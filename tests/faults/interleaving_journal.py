@@ -83,14 +83,14 @@ class JournalStage(Stage):
         self.locks: list[StagedLock] = []
         self._mark = ""
 
-    def counted(self, work: Callable[..., Any]) -> Callable[..., Any]:
+    async def in_thread(self, run_sync: Callable[..., Awaitable[Any]], work: Callable[..., Any], options: Any) -> Any:
         name = f"{_ACTOR.get()}{self._mark}"
 
-        def named_work(*args: Any) -> Any:
+        def named_work() -> Any:
             _ACTOR.set(name)
-            return work(*args)
+            return work()
 
-        return super().counted(named_work)
+        return await super().in_thread(run_sync, named_work, options)
 
     def waits(self, actor: str) -> None:
         """The thread of an actor waits for something that another one does."""

@@ -7,12 +7,16 @@ after the second. What is not synced of the journal is there after the crash, or
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.fakes.clock import WallClock
+from tests.fakes.logs import LogRecorder
 from tests.faults.interleaving import SOAK
 from tests.faults.interleaving_journal import JournalExplorer, JournalWorld, Prepare
+
+SILENT: Final = "Journal does not answer; messages are not confirmed"
 
 
 @pytest.fixture
@@ -37,6 +41,13 @@ def explorer(sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPat
 def test_messages_outlive_a_crash(explorer: JournalExplorer, name: str, prepare: Prepare, preemptions: int) -> None:
     """Messages that are acknowledged one by one outlive a crash at any moment of other work, unless they are removed."""
     explorer.run(name, prepare, preemptions=preemptions)
+
+
+@pytest.mark.parametrize(("name", "preemptions"), [("chat x hang", SOAK - 1), ("pin x hang", SOAK)])
+def test_commit_that_hangs(explorer: JournalExplorer, logs: LogRecorder, name: str, preemptions: int) -> None:
+    """A commit that is given up at any moment, and goes on at any later one, undoes nothing."""
+    logs.expect_error(SILENT)
+    explorer.run(name, JournalWorld.be_saved, preemptions=preemptions)
 
 
 @pytest.mark.parametrize("other", ["save", "tick", "delete", "erase"])
