@@ -260,19 +260,20 @@ async def open_runtime(
         )  # fmt: skip
         errors: list[BaseException] = []
         async with trio.open_nursery() as nursery:
-            await nursery.start(runtime.manager.saver.committer.run)
             try:
-                async with _running_services(runtime):
-                    try:
-                        yield runtime
-                    finally:
-                        await store.say_stopping()  # noqa: ASYNC102 - it has a shield and a deadline of its own
-            except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, with the errors of the end
-                errors.append(error)
-            try:
-                await _end(runtime)
-            except Exception as error:  # noqa: BLE001 - raised below
-                errors.append(error)
+                nursery.start_soon(runtime.manager.saver.committer.run)
+                try:
+                    async with _running_services(runtime):
+                        try:
+                            yield runtime
+                        finally:
+                            await store.say_stopping()  # noqa: ASYNC102 - it has a shield and a deadline of its own
+                except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, with the errors of the end
+                    errors.append(error)
+                try:
+                    await _end(runtime)
+                except Exception as error:  # noqa: BLE001 - raised below
+                    errors.append(error)
             finally:
                 runtime.manager.saver.committer.stop()
         _raise(errors)

@@ -89,12 +89,14 @@ class Committer:
         self._keeper = trio.CapacityLimiter(1)  # makes and deletes segments; a thread that hangs delays no commit
         self._scope = trio.CancelScope(shield=True)  # the runtime's end commits, too; ended by `stop`
         self._is_refused = False  # the last commit failed, and the log has it
+        self._is_idle = False
+        self._is_stopping = False
         self.is_running = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Commit what is asked for, until `stop`.
 
-        Cancellation: has no effect before `stop`.
+        Cancellation: has no effect before `stop`; so a nursery that may be cancelled runs it by `start_soon`.
         """
         self.is_running = True
         try:
@@ -102,7 +104,11 @@ class Committer:
                 async with trio.open_nursery() as nursery:
                     task_status.started()
                     while True:
+                        self._is_idle = not nursery.child_tasks
                         await self._wanted.wait()
+                        self._is_idle = False
+                        if self._is_stopping:
+                            return
                         self._wanted = trio.Event()
                         await self._round()
                         if self._store.journal.needs_spare and self._keeper.available_tokens:
@@ -119,7 +125,10 @@ class Committer:
 
     def stop(self) -> None:
         """End `run`; a commit under way ends in the background."""
-        self._scope.cancel()
+        self._is_stopping = True
+        self._wanted.set()
+        if not self._is_idle:
+            self._scope.cancel()
 
     async def commit(self, session_ids: Iterable[str]) -> bool:
         """Commit the news of sessions, once; `Entry.durable` tells of each whether it is durable then.
