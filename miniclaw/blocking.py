@@ -68,9 +68,9 @@ class BlockingSessionRuntime:
         """Return a session, or None if there is none. Counts as an access."""
         return self._call(self._runtime.manager.get_session, session_id)
 
-    def add_message(self, session_id: str, message: Message) -> Session:
-        """Append a message to a session. Counts as an access."""
-        return self._call(self._runtime.manager.add_message, session_id, message)
+    def add_message(self, session_id: str, message: Message, *, durable: bool = False) -> Session:
+        """Append a message to a session. Counts as an access. With `durable`, it is on disk when this returns."""
+        return self._call(self._runtime.manager.add_message, session_id, message, durable=durable)
 
     def is_session_expired(self, session_id: str) -> bool:
         """Return whether the policy lets a session be removed now. Does not count as an access."""

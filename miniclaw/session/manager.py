@@ -257,10 +257,11 @@ class SessionManager:
         """Return when the present state of a session survives a power cut.
 
         Raises:
-            SessionNotFoundError: The session was deleted before that.
-            NotConfirmedError: The disk refuses, or has not answered in time. The state is in memory, and the next
-                autosave tries again.
+            SessionNotFoundError: There is no such session; it may have been deleted before that.
+            NotConfirmedError: The disk refuses, or has not answered in time; the next autosave tries again.
         """
+        if self._memory.peek(session_id) is None:
+            await self._loader.header(session_id)  # raises if there is none, or if the runtime has ended
         await self.saver.make_durable(session_id, self.watch_save(session_id))
 
     def watch_save(self, session_id: str) -> Callable[[], SaveState]:

@@ -149,15 +149,19 @@ VOID_BUGS: Final = (
     ),
     bug_of_one(
         "erasure does not save the other sessions", _KEEPS, JOURNAL_ERASURE,
-        "        await saver.save(journal.index.needed_until(found[-1]))\n", "", _ERASURE,
+        "        await saver.save(journal.index.needed_until(last))\n", "", _ERASURE,
     ),
     bug_of_one(
         "erasure takes the records of the other sessions", _LOSES, JOURNAL_ERASURE,
-        "spent = [number for number in journal.index.spent() if number <= found[-1]]", "spent = found", _ERASURE,
+        "partial(journal.delete, journal.index.spent())", "partial(journal.delete, found)", _ERASURE,
     ),
     bug_of_one(
         "erasure hides the segments that remain", _KEEPS, JOURNAL_ERASURE,
-        "    if left or not found:\n", "    if not found:\n", _ERASURE,
+        "    if left or patience.cancelled_caught:\n", "    if patience.cancelled_caught:\n", _ERASURE,
+    ),
+    bug_of_one(
+        "records of the removed stay in the segment in use", "what a person had deleted for good stays on the disk",
+        COMMITTER, "whole=whole or journal.has_removed", "whole=whole", "session/journal/test_removed_records.py",
     ),
     bug_of_one(
         "erasure leaves segments in quarantine", _KEEPS, ERASING,

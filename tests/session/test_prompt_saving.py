@@ -100,8 +100,9 @@ async def test_want_session_is_told_once_it_is_on_disk(sessions_dir: Path, clock
     """Who is told can rely on the file."""
     async with saving(sessions_dir, clock) as (manager, saver):
         waiting = Waiting()
-        for chat in "abc":
-            saver.want(await say(manager, chat, clock), waiting.callback(chat))
+        ids = {chat: await say(manager, chat, clock) for chat in "abc"}
+        for chat, session_id in ids.items():
+            saver.want(session_id, waiting.callback(chat))
         assert waiting.told == []
         assert await waiting.until(3) == ["a", "b", "c"]
         assert all(b"hello" in (sessions_dir / f"web_{chat}.json").read_bytes() for chat in "abc")

@@ -1,7 +1,8 @@
-"""Erasing the records of a deleted session from the journal: the segments that have them are deleted at once.
+"""Erasing the records of a deleted session from the journal: all segments are deleted at once.
 
-The other sessions in these segments, and in older ones, are saved first. Any file of a session that is saved has all
-that the journal has of it, so a crash at any point loses nothing and brings nothing back.
+They may have its messages under an earlier id as well, from before a move. The other sessions in them are saved first.
+Any file of a session that is saved has all that the journal has of it, so a crash at any point loses nothing and brings
+nothing back.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _NEEDED: Final = (
 
 
 async def erase_records(store: FileSessionStore, saver: SessionSaver, session_id: str) -> int:
-    """Delete all segments of the journal that have records of a session, and return their number.
+    """Delete all segments of the journal; return the number of those that had records of a session.
 
     Args:
         store: The store; owned by this process.
@@ -39,16 +40,15 @@ async def erase_records(store: FileSessionStore, saver: SessionSaver, session_id
     """
     journal, limiter = store.journal, trio.CapacityLimiter(1)
     saver.committer.forget(session_id)
-    found: list[int] = []
-    with trio.move_on_after(PATIENCE_SECONDS):
+    found = journal.index.segments_with(session_id)
+    with trio.move_on_after(PATIENCE_SECONDS) as patience:
         await store.run(journal.begin_segment, limiter)
-        if not (found := journal.index.segments_with(session_id)):
-            return 0
+        found = journal.index.segments_with(session_id)
         journal.index.release(session_id)
-        await saver.save(journal.index.needed_until(found[-1]))
-        spent = [number for number in journal.index.spent() if number <= found[-1]]
-        await store.run(partial(journal.delete, spent), limiter)
+        last = max(found, default=0) or journal.index.last_closed()
+        await saver.save(journal.index.needed_until(last))
+        await store.run(partial(journal.delete, journal.index.spent()), limiter)
     left = [number for number in journal.index.segments_with(session_id) if number in found]
-    if left or not found:
+    if left or patience.cancelled_caught:
         raise StoreError(f"{journal.path_of(left[0]) if left else journal.path}: {_NEEDED}")
     return len(found)

@@ -122,6 +122,11 @@ class Index:
         with self.lock:
             return [number for number, segment in self._segments.items() if session_id in segment.ids]
 
+    def last_closed(self) -> int:
+        """Return the last segment to which no thread writes any more; 0: there is none."""
+        with self.lock:
+            return max((number for number, segment in self._segments.items() if not segment.is_open), default=0)
+
     def needed_until(self, last: int) -> set[str]:
         """Return the ids of the sessions that keep segments up to this one."""
         with self.lock:

@@ -100,6 +100,7 @@ class Journal:
         self._next_record = next_record
         self._writer = _Writer()
         self._spare: tuple[int, int] | None = None  # number and descriptor of the next segment
+        self.has_removed = False
         self._prepared_in = 0  # the segment in which the last `prepare` began
         # Names of the files that were voided since the present batch was made; None: no batch is under way.
         self._voided: set[str] | None = None
@@ -180,6 +181,7 @@ class Journal:
             held = self.index.held(names)
         if held:
             self.commit(Batch([(each, body("void", {"s": each})) for each in held]))
+            self.has_removed = True
 
     def prepare(self) -> None:
         """Make the next segment, once half of the present one is used: a full disk then has room for a `void`.
@@ -347,6 +349,7 @@ class Journal:
             self._close(writer)
             writer.lock.release()
             self._drop_spare()
+            self.has_removed = False
         return self.index.spent()
 
     def _drop_spare(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
@@ -18,7 +19,7 @@ from msgspec.structs import replace
 from miniclaw.errors import JournalFormatError, StoreIOError
 from miniclaw.loggers import get_logger
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, read_whole
-from miniclaw.session.disk.directories import opened_to_read
+from miniclaw.session.disk.directories import opened_to_read, why_no_directory
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.entries import StoredSession, Verify
 from miniclaw.session.format import codec
@@ -109,7 +110,15 @@ def read_segments(fs: OsCalls, dir_fd: int, path: Path) -> list[Segment]:
     except FileNotFoundError:
         return []
     except OSError as error:
+        if problem := _why_no_folder(fs, dir_fd):
+            error = OSError(error.errno, f"{problem}; move it out of the way")
         raise StoreIOError(path / JOURNAL_NAME, "list", error) from error
+
+
+def _why_no_folder(fs: OsCalls, dir_fd: int) -> str | None:
+    with suppress(OSError):
+        return why_no_directory(fs.stat(JOURNAL_NAME, dir_fd=dir_fd).st_mode)
+    return None
 
 
 def _read(fs: OsCalls, name: str, folder: int, path: Path) -> Segment | None:

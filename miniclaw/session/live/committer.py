@@ -186,13 +186,13 @@ class Committer:
         """Delete the segments that no session needs any more, and record which files are written.
 
         Args:
-            whole: If true, the present segment as well, as at the end.
+            whole: If true, the present segment as well, as at the end; also if it has records of a removed session.
 
         A failure is logged, and the next call tries again.
         """
         journal = self._store.journal
         # A deletion that hangs is not tried twice.
-        if self._keeper.available_tokens and (numbers := journal.spent(whole=whole)):
+        if self._keeper.available_tokens and (numbers := journal.spent(whole=whole or journal.has_removed)):
             try:
                 await self._store.run(partial(journal.delete, numbers), self._keeper)
             except StoreError as error:
