@@ -183,6 +183,7 @@ async def test_directory_deleted_while_running_says_what_is_not_saved(
     logs.expect_error("Sessions could not be saved before the end")
     logs.expect_error("Cleanup state could not be written")
     logs.expect_error("Cleanup could not be written into the history")
+    logs.expect_error("Journal could not be written; sessions are saved as a whole")
 
     async def run() -> None:
         async with open_runtime(sessions_dir, clock=clock, cleanup_interval_seconds=None) as runtime:

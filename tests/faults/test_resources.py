@@ -5,6 +5,7 @@ At every commit with fewer ticks and cleanups; MINICLAW_SOAK makes it the full n
 
 from __future__ import annotations
 
+import errno
 import gc
 import itertools
 import os
@@ -21,6 +22,7 @@ from trio.testing import MockClock
 
 from miniclaw.errors import UnsavedSessionsError
 from miniclaw.session import names
+from miniclaw.session.live import committer
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS
 from miniclaw.session.runtime import GRACE_SECONDS, SessionRuntime, open_runtime
 from miniclaw.session.types import Message
@@ -147,9 +149,10 @@ async def end_unsaved(run: Callable[[], Awaitable[None]], session_id: str, ended
 
 
 async def test_hung_fsync_holds_up_neither_chat_nor_saves_nor_cleanup_nor_the_end(
-    sessions_dir: Path, clock: WallClock, mock_clock: MockClock, logs: LogRecorder
+    sessions_dir: Path, clock: WallClock, mock_clock: MockClock, logs: LogRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While one file's sync hangs all else goes on; the end comes at its deadline and names what was not saved."""
+    monkeypatch.setattr(committer, "WAIT_SECONDS", float("inf"))  # the clock jumps while a commit is under way
     logs.expect_error("Sessions could not be saved before the end")
     fs = FaultyOs()
     gate = hang_fsync(fs, b"web_hung")
@@ -199,6 +202,7 @@ async def test_hung_sync_of_the_directory_lets_chat_go_on_and_the_end_come(
 ) -> None:
     """A save whose last step hangs is not called saved; the runtime ends by its deadline, and the file is whole."""
     logs.expect_error("Sessions could not be saved before the end")
+    logs.expect_error("Journal could not be written; sessions are saved as a whole")
     fs = FaultyOs()
     ended = trio.Event()
 
@@ -210,7 +214,10 @@ async def test_hung_sync_of_the_directory_lets_chat_go_on_and_the_end_come(
     gate = Gate()
 
     def hook(name: str, args: tuple[Any, ...]) -> None:
-        if name == "fsync" and os.path.isdir(f"/proc/self/fd/{args[0]}") and not gate.reached.is_set():
+        if name == "pwrite":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # the journal has no room
+        is_ours = name == "fsync" and os.readlink(f"/proc/self/fd/{args[0]}") == str(sessions_dir)
+        if is_ours and (sessions_dir / "web_1.json").exists() and not gate.reached.is_set():
             gate.reached.set()
             assert gate.opened.wait(PATIENCE_SECONDS), "nobody opened the gate"
 

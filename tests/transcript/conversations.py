@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import trio
 
+from miniclaw.session.files.directory import SessionDirectory
 from tests.fakes.bot_api import ME, FakeBotApi, open_bot_api
 from tests.fakes.gateway_process import GatewayProcess, telegram_config
 from tests.fakes.live_chat import Client, connect
@@ -68,9 +69,9 @@ class House:
             await trio.sleep(0.01)
 
     def show_file(self, chat: str, channel: str) -> None:
-        """Show the messages in the session's file."""
-        path = self.gateway.sessions_dir / f"{channel}_{chat}.json"
-        messages = json.loads(path.read_bytes())["messages"]
+        """Show the messages of the session, as its file has them with the journal over it."""
+        with SessionDirectory.open(self.gateway.sessions_dir) as directory:
+            messages = json.loads(directory.load_source(f"{channel}_{chat}")[1])["messages"]
         self.show("json", *(json.dumps(message, ensure_ascii=False) for message in messages))
 
     async def check(self, chat: str, channel: str, *questions: str) -> None:
@@ -200,7 +201,7 @@ async def tell_web(house: House) -> None:
         "text",
         *(line for text in (first, second, third) for line in (f"You       {text} ✓", f"miniclaw  {whole(text)}")),
     )
-    house.say("`workspace/sessions/web_home.json` has the same:")
+    house.say("The session has the same, as `miniclaw sessions export web_home` writes it:")
     await house.check("home", "web", first, second, third)
 
 
