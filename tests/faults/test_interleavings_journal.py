@@ -11,6 +11,8 @@ from typing import Final
 
 import pytest
 
+from miniclaw.session.journal.journal import WAIT_SECONDS
+from miniclaw.session.live import committer
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.faults.interleaving import SOAK
@@ -44,8 +46,11 @@ def test_messages_outlive_a_crash(explorer: JournalExplorer, name: str, prepare:
 
 
 @pytest.mark.parametrize(("name", "preemptions"), [("chat x hang", SOAK - 1), ("pin x hang", SOAK)])
-def test_commit_that_hangs(explorer: JournalExplorer, logs: LogRecorder, name: str, preemptions: int) -> None:
+def test_commit_that_hangs(
+    explorer: JournalExplorer, logs: LogRecorder, monkeypatch: pytest.MonkeyPatch, name: str, preemptions: int
+) -> None:
     """A commit that is given up at any moment, and goes on at any later one, undoes nothing."""
+    monkeypatch.setattr(committer, "WAIT_SECONDS", WAIT_SECONDS)  # not the patience of a test
     logs.expect_error(SILENT)
     explorer.run(name, JournalWorld.be_saved, preemptions=preemptions)
 
