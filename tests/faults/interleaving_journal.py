@@ -24,7 +24,6 @@ from miniclaw.errors import NotConfirmedError, SessionNotFoundError
 from miniclaw.session.disk.syscalls import Bytes
 from miniclaw.session.journal import journal
 from miniclaw.session.journal.records import JOURNAL_NAME, SEGMENT_SUFFIX
-from miniclaw.session.live import committer
 from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.retention.policy import RetentionPolicy
@@ -237,7 +236,7 @@ class JournalWorld:
         """Let so much time pass that a commit under way is given up."""
         clock = trio.lowlevel.current_clock()
         assert isinstance(clock, trio.testing.MockClock)
-        clock.jump(committer.WAIT_SECONDS)
+        clock.jump(journal.WAIT_SECONDS)
         self._stage.time_out()
 
     async def _remove(self, *, is_erased: bool) -> None:
