@@ -149,7 +149,7 @@ VOID_BUGS: Final = (
     ),
     bug_of_one(
         "erasure does not save the other sessions", _KEEPS, JOURNAL_ERASURE,
-        "        await saver.save(journal.index.needed_until(last))\n", "", _ERASURE,
+        "        await saver.save(journal.index.needed_until(journal.index.last_closed()))\n", "", _ERASURE,
     ),
     bug_of_one(
         "erasure takes the records of the other sessions", _LOSES, JOURNAL_ERASURE,

@@ -40,13 +40,12 @@ async def erase_records(store: FileSessionStore, saver: SessionSaver, session_id
     """
     journal, limiter = store.journal, trio.CapacityLimiter(1)
     saver.committer.forget(session_id)
-    found = journal.index.segments_with(session_id)
+    found: list[int] = []
     with trio.move_on_after(PATIENCE_SECONDS) as patience:
         await store.run(journal.begin_segment, limiter)
         found = journal.index.segments_with(session_id)
         journal.index.release(session_id)
-        last = max(found, default=0) or journal.index.last_closed()
-        await saver.save(journal.index.needed_until(last))
+        await saver.save(journal.index.needed_until(journal.index.last_closed()))
         await store.run(partial(journal.delete, journal.index.spent()), limiter)
     left = [number for number in journal.index.segments_with(session_id) if number in found]
     if left or patience.cancelled_caught:
