@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -74,11 +74,7 @@ def exchange(bench: Bench) -> Iterator[Figure]:
 
 def people(bench: Bench) -> Iterator[Figure]:
     """Let many people write one message a second each, and ask for its confirmation as the channels do."""
-    waits: list[list[float]] = []
-    with _disk(bench) as disk:
-        for number in range(bench.form.few_rounds):
-            corpus = generate(disk.root / f"people-{number}", _PEOPLE, 5_000, seed=bench.seed)
-            waits.append(sorted(trio.run(_chatting, corpus)))
+    waits = _waits(bench, _PEOPLE, _chatting)
     for name, part, goal in (("p50", 0.5, 15), ("p99", 0.99, 60)):
         yield Figure(
             name="people", title=f"{_PEOPLE} people, one message a second: confirmed after, {name}", peer="", unit="ms",
@@ -88,11 +84,7 @@ def people(bench: Bench) -> Iterator[Figure]:
 
 def beside_large(bench: Bench) -> Iterator[Figure]:
     """Let one session just below its bound be written again and again beside quiet ones."""
-    waits: list[list[float]] = []
-    with _disk(bench) as disk:
-        for number in range(bench.form.few_rounds):
-            quiet = generate(disk.root / f"quiet-{number}", _QUIET, 5_000, seed=bench.seed)
-            waits.append(sorted(trio.run(_beside, quiet)))
+    waits = _waits(bench, _QUIET, _beside)
     yield Figure(
         name="beside-large", title=f"{_QUIET} quiet chats beside one of {_NEARLY_FULL // 10**6} MB: confirmed, p99",
         peer="", unit="ms", ours=tuple(each[int(len(each) * 0.99)] * 1000 for each in waits), kind="value", goal=100,
@@ -112,6 +104,16 @@ def replay(bench: Bench) -> Iterator[Figure]:
             name="replay", title=f"start after a crash with {_RECORDS:,} records of {_CRASHED} sessions", peer="",
             unit="s", ours=tuple(trio.run(_start, corpus) for corpus in corpora), kind="value", goal=3,
         )  # fmt: skip
+
+
+def _waits(bench: Bench, chats: int, run: Callable[[Corpus], Awaitable[list[float]]]) -> list[list[float]]:
+    """Return the waits in seconds of each round, the shortest first; each round has new chats."""
+    with _disk(bench) as disk:
+        corpora = (
+            generate(disk.root / f"round-{number}", chats, 5_000, seed=bench.seed)
+            for number in range(bench.form.few_rounds)
+        )
+        return [sorted(trio.run(run, corpus)) for corpus in corpora]
 
 
 @contextmanager
@@ -203,6 +205,7 @@ async def _confirmed(manager: SessionManager, saver: PromptSaver, session_id: st
 async def _beside(quiet: Corpus) -> list[float]:
     """Return the seconds from each message of quiet chats to its confirmation, while a large one is written."""
     took: list[float] = []
+    is_over = trio.Event()
     message = new_message()
     text = message.content * (1_000_000 // len(message.content))
     async with _committing(quiet) as (manager, ids), trio.open_nursery() as nursery:
@@ -213,7 +216,8 @@ async def _beside(quiet: Corpus) -> list[float]:
             await manager.add_message("web_large", type(message)(message.role, text, message.timestamp))
 
         async def large() -> None:
-            while True:
+            # Not cancelled: a save that goes on in the background would keep the disk busy.
+            while not is_over.is_set():
                 await _confirmed(manager, saver, "web_large")
                 await manager.save_sessions(["web_large"])
 
@@ -223,10 +227,13 @@ async def _beside(quiet: Corpus) -> list[float]:
                 took.append(await _confirmed(manager, saver, session_id))
 
         await manager.save_sessions(["web_large"])
-        nursery.start_soon(large)
-        for session_id in ids:
-            nursery.start_soon(person, session_id)
-        await trio.sleep(_SECONDS)
+        async with trio.open_nursery() as writing:
+            writing.start_soon(large)
+            with trio.move_on_after(_SECONDS):
+                async with trio.open_nursery() as chats:
+                    for session_id in ids:
+                        chats.start_soon(person, session_id)
+            is_over.set()
         nursery.cancel_scope.cancel()
     return took
 
