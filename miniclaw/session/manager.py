@@ -93,8 +93,7 @@ class SessionManager:
             store, self._memory, self._locks, self.saver, self._gate, clock=clock, call_for_save=self._call_for_save
         )
         self.mover = SessionMover(store, self._memory, self._locks, self.saver, self._loader)
-        for session in store.unsaved:
-            self._memory.add_replayed(session, store.journal)
+        self._memory.add_replayed(store.unsaved, store.journal)
 
     def __repr__(self) -> str:
         return f"<SessionManager live={len(self._memory)} dirty={len(self.dirty_sessions())} {self._locks!r}>"

@@ -297,13 +297,14 @@ class SessionMemory:
                 due.add(session_id)
         return due
 
-    def add_replayed(self, session: Session, journal: Journal) -> None:
-        """Add a session that the journal of an earlier process has, and its file not yet."""
-        entry = Entry(session, saved=False)
-        entry.recorded = Recorded(len(session.messages), {bool(session.pinned)})
-        entry.recorded.revision = entry.revision
-        journal.index.need(entry.session_id, entry.saved_from(entry.revision))
-        self.add(entry)
+    def add_replayed(self, sessions: Iterable[Session], journal: Journal) -> None:
+        """Add sessions that the journal of an earlier process has, and their files not yet."""
+        for session in sessions:
+            entry = Entry(session, saved=False)
+            entry.recorded = Recorded(len(session.messages), {bool(session.pinned)})
+            entry.recorded.revision = entry.revision
+            journal.index.need(entry.session_id, entry.saved_from(entry.revision))
+            self.add(entry)
 
     def unsaved(self) -> list[str]:
         """Return the ids of the sessions with changes that a power cut would take."""
