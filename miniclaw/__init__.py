@@ -10,49 +10,180 @@ To embed the session runtime in a trio program::
 
 Programs that are not trio use `miniclaw.blocking.open_runtime`.
 
-The names are imported on first use, so that a command that only reads files does not load trio.
+The names below, and the modules in `_MODULES`, are the public API; any other module may change at any time. A name is
+imported on its first use, so that a command that only reads files does not load trio. Type checkers read the imports,
+and the program reads the table: each new name is added to both.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False  # as in `typing`, whose import takes as long as all of `miniclaw --version`
 if TYPE_CHECKING:
-    from typing import Any
-
+    from miniclaw import blocking as blocking
+    from miniclaw.clock import Clock as Clock
+    from miniclaw.clock import SystemClock as SystemClock
+    from miniclaw.errors import AmbiguousQuarantineIdError as AmbiguousQuarantineIdError
+    from miniclaw.errors import BrokenConfigError as BrokenConfigError
+    from miniclaw.errors import ChannelEndedError as ChannelEndedError
+    from miniclaw.errors import ChannelError as ChannelError
+    from miniclaw.errors import ChannelNotRunningError as ChannelNotRunningError
+    from miniclaw.errors import ConfigError as ConfigError
+    from miniclaw.errors import CorruptSessionError as CorruptSessionError
+    from miniclaw.errors import CorruptTrashError as CorruptTrashError
+    from miniclaw.errors import DifferentRulesError as DifferentRulesError
+    from miniclaw.errors import ForeignMessageError as ForeignMessageError
+    from miniclaw.errors import ForkedRuntimeError as ForkedRuntimeError
+    from miniclaw.errors import GatewayBusyError as GatewayBusyError
+    from miniclaw.errors import GatewayError as GatewayError
+    from miniclaw.errors import GatewayStalledError as GatewayStalledError
+    from miniclaw.errors import InvalidMessageError as InvalidMessageError
+    from miniclaw.errors import InvalidSessionIdError as InvalidSessionIdError
+    from miniclaw.errors import JournalFormatError as JournalFormatError
     from miniclaw.errors import MiniclawError as MiniclawError
+    from miniclaw.errors import MismatchedSessionError as MismatchedSessionError
+    from miniclaw.errors import ModelBugError as ModelBugError
+    from miniclaw.errors import ModelError as ModelError
+    from miniclaw.errors import ModelErrorKind as ModelErrorKind
+    from miniclaw.errors import NoGatewayError as NoGatewayError
+    from miniclaw.errors import NoSessionFileError as NoSessionFileError
+    from miniclaw.errors import NoSocketError as NoSocketError
+    from miniclaw.errors import NotConfirmedError as NotConfirmedError
+    from miniclaw.errors import NotQuarantinedError as NotQuarantinedError
+    from miniclaw.errors import NotRemovedError as NotRemovedError
+    from miniclaw.errors import OutputFileError as OutputFileError
+    from miniclaw.errors import OwnershipLostError as OwnershipLostError
+    from miniclaw.errors import QuarantinedFileNotFoundError as QuarantinedFileNotFoundError
+    from miniclaw.errors import RemovalPendingError as RemovalPendingError
+    from miniclaw.errors import RuntimeClosedError as RuntimeClosedError
+    from miniclaw.errors import SessionExistsError as SessionExistsError
+    from miniclaw.errors import SessionFileError as SessionFileError
+    from miniclaw.errors import SessionFullError as SessionFullError
+    from miniclaw.errors import SessionInUseError as SessionInUseError
+    from miniclaw.errors import SessionNotFoundError as SessionNotFoundError
+    from miniclaw.errors import SessionsDirectoryError as SessionsDirectoryError
+    from miniclaw.errors import SessionsDirectoryMissingError as SessionsDirectoryMissingError
+    from miniclaw.errors import SessionTooLargeError as SessionTooLargeError
+    from miniclaw.errors import StoreError as StoreError
+    from miniclaw.errors import StoreIOError as StoreIOError
+    from miniclaw.errors import TrashEntryNotFoundError as TrashEntryNotFoundError
+    from miniclaw.errors import UnconfirmedError as UnconfirmedError
+    from miniclaw.errors import UnsavedSessionsError as UnsavedSessionsError
+    from miniclaw.errors import WorkspaceHeldError as WorkspaceHeldError
     from miniclaw.session.cleanup import Cleanup as Cleanup
     from miniclaw.session.cleanup import CleanupResult as CleanupResult
+    from miniclaw.session.live.save_job import SaveReport as SaveReport
+    from miniclaw.session.maintenance.announcements import Announcement as Announcement
     from miniclaw.session.manager import SessionManager as SessionManager
+    from miniclaw.session.records.history import HistoryEvent as HistoryEvent
+    from miniclaw.session.removal.relocation import Relocation as Relocation
+    from miniclaw.session.retention.plan import CleanupPlan as CleanupPlan
     from miniclaw.session.retention.policy import RetentionPolicy as RetentionPolicy
+    from miniclaw.session.runtime import RuntimeRules as RuntimeRules
     from miniclaw.session.runtime import SessionRuntime as SessionRuntime
     from miniclaw.session.runtime import open_runtime as open_runtime
     from miniclaw.session.types import Message as Message
+    from miniclaw.session.types import Role as Role
     from miniclaw.session.types import Session as Session
     from miniclaw.session.types import ToolCall as ToolCall
 
-_HOMES = {
-    "Cleanup": "miniclaw.session.cleanup",
-    "CleanupResult": "miniclaw.session.cleanup",
-    "Message": "miniclaw.session.types",
-    "MiniclawError": "miniclaw.errors",
-    "RetentionPolicy": "miniclaw.session.retention.policy",
-    "Session": "miniclaw.session.types",
-    "SessionManager": "miniclaw.session.manager",
-    "SessionRuntime": "miniclaw.session.runtime",
-    "ToolCall": "miniclaw.session.types",
-    "open_runtime": "miniclaw.session.runtime",
-}
+    __all__: list[str]
+    __version__: str
+else:
+    _MODULES = ("blocking",)
+    _NAMES = {
+        "miniclaw.clock": (
+            "Clock",
+            "SystemClock",
+        ),
+        "miniclaw.errors": (
+            "AmbiguousQuarantineIdError",
+            "BrokenConfigError",
+            "ChannelEndedError",
+            "ChannelError",
+            "ChannelNotRunningError",
+            "ConfigError",
+            "CorruptSessionError",
+            "CorruptTrashError",
+            "DifferentRulesError",
+            "ForeignMessageError",
+            "ForkedRuntimeError",
+            "GatewayBusyError",
+            "GatewayError",
+            "GatewayStalledError",
+            "InvalidMessageError",
+            "InvalidSessionIdError",
+            "JournalFormatError",
+            "MiniclawError",
+            "MismatchedSessionError",
+            "ModelBugError",
+            "ModelError",
+            "ModelErrorKind",
+            "NoGatewayError",
+            "NoSessionFileError",
+            "NoSocketError",
+            "NotConfirmedError",
+            "NotQuarantinedError",
+            "NotRemovedError",
+            "OutputFileError",
+            "OwnershipLostError",
+            "QuarantinedFileNotFoundError",
+            "RemovalPendingError",
+            "RuntimeClosedError",
+            "SessionExistsError",
+            "SessionFileError",
+            "SessionFullError",
+            "SessionInUseError",
+            "SessionNotFoundError",
+            "SessionTooLargeError",
+            "SessionsDirectoryError",
+            "SessionsDirectoryMissingError",
+            "StoreError",
+            "StoreIOError",
+            "TrashEntryNotFoundError",
+            "UnconfirmedError",
+            "UnsavedSessionsError",
+            "WorkspaceHeldError",
+        ),
+        "miniclaw.session.cleanup": (
+            "Cleanup",
+            "CleanupResult",
+        ),
+        "miniclaw.session.live.save_job": ("SaveReport",),
+        "miniclaw.session.maintenance.announcements": ("Announcement",),
+        "miniclaw.session.manager": ("SessionManager",),
+        "miniclaw.session.records.history": ("HistoryEvent",),
+        "miniclaw.session.removal.relocation": ("Relocation",),
+        "miniclaw.session.retention.plan": ("CleanupPlan",),
+        "miniclaw.session.retention.policy": ("RetentionPolicy",),
+        "miniclaw.session.runtime": (
+            "RuntimeRules",
+            "SessionRuntime",
+            "open_runtime",
+        ),
+        "miniclaw.session.types": (
+            "Message",
+            "Role",
+            "Session",
+            "ToolCall",
+        ),
+    }
+    _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - the keys are strings
+    __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - the keys are strings
 
-
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from miniclaw.version import VERSION  # noqa: PLC0415 - start-up time
-
-        return VERSION
-    if home := _HOMES.get(name):
+    def __getattr__(name):
         from importlib import import_module  # noqa: PLC0415 - start-up time
 
-        return getattr(import_module(home), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "__version__":
+            value = import_module("miniclaw.version").VERSION
+        elif name in _HOMES:
+            value = getattr(import_module(_HOMES[name]), name)
+        elif name in _MODULES:
+            value = import_module(f"miniclaw.{name}")
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value  # the next use is that of any other name
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__, *_MODULES})

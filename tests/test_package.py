@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from pkgutil import walk_packages
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import miniclaw
+import miniclaw.errors
 from tests.fakes.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[1]
@@ -43,11 +47,57 @@ print("trio" in sys.modules)
 """
 
 
-@pytest.mark.parametrize("name", miniclaw.__all__)
-def test_package_every_public_name_can_be_had(name: str) -> None:
-    """Each name in ``__all__`` is there, and stands for the object of that name."""
-    value = getattr(miniclaw, name)
-    assert value == version("trio-miniclaw") if name == "__version__" else value.__name__ == name
+def _names_for_type_checkers() -> dict[str, str]:
+    """Return the home of each name that `miniclaw` imports for type checkers; the own name of a module."""
+    tree = ast.parse(Path(miniclaw.__file__).read_text())
+    (guarded,) = (node for node in tree.body if isinstance(node, ast.If))
+    found = {}
+    for node in guarded.body:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                assert alias.asname == alias.name, f"{alias.name} is not exported"
+                assert node.module is not None
+                found[alias.name] = f"miniclaw.{alias.name}" if node.module == "miniclaw" else node.module
+    return found
+
+
+def test_package_type_checkers_and_programs_find_the_same_names() -> None:
+    """The imports for type checkers, the table of the lazy imports and `__all__` agree on each name and its home."""
+    for_types = _names_for_type_checkers()
+    modules = {name for name, home in for_types.items() if home == f"miniclaw.{name}"}
+    assert {*miniclaw.__all__} == (for_types.keys() - modules) | {"__version__"}
+    assert len(miniclaw.__all__) == len({*miniclaw.__all__})
+    for name, home in for_types.items():
+        module = import_module(home)
+        assert getattr(miniclaw, name) is (module if name in modules else getattr(module, name)), name
+    assert miniclaw.__version__ == version("trio-miniclaw")
+
+
+def test_package_dir_lists_what_can_be_had() -> None:
+    """A completion in an interpreter shows names that were not used yet, and modules."""
+    shown = _python("import miniclaw; print(sorted(dir(miniclaw)))", Path("/"))
+    assert {*miniclaw.__all__, *_names_for_type_checkers()} <= {*ast.literal_eval(shown)}
+
+
+def test_package_modules_can_be_had_without_an_import_of_their_own() -> None:
+    """`miniclaw.blocking.open_runtime` works after `import miniclaw`, as type checkers think."""
+    assert _python("import miniclaw; print(miniclaw.blocking.open_runtime.__name__)", Path("/")) == "open_runtime"
+
+
+def test_package_every_error_that_it_raises_can_be_caught_by_its_name() -> None:
+    """No class of errors has to be imported from a module that is not public."""
+    for module in walk_packages(miniclaw.__path__, "miniclaw."):
+        if module.name != "miniclaw.__main__":
+            import_module(module.name)
+    waiting, private = [miniclaw.MiniclawError], []
+    while waiting:
+        error = waiting.pop()
+        waiting += error.__subclasses__()
+        if error.__module__.startswith("miniclaw.") and getattr(miniclaw, error.__name__, None) is not error:
+            private.append(error.__module__)
+    caught_inside = ("miniclaw.admin.", "miniclaw.agent.", "miniclaw.channels.", "miniclaw.cli.")
+    assert not [module for module in private if not module.startswith(caught_inside)]
+    assert {*miniclaw.errors.__all__} <= {*miniclaw.__all__}
 
 
 def test_package_star_import_gives_every_public_name() -> None:
