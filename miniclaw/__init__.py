@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from miniclaw.errors import GatewayError as GatewayError
     from miniclaw.errors import GatewayStalledError as GatewayStalledError
     from miniclaw.errors import InvalidMessageError as InvalidMessageError
+    from miniclaw.errors import InvalidMetadataError as InvalidMetadataError
     from miniclaw.errors import InvalidSessionIdError as InvalidSessionIdError
     from miniclaw.errors import JournalFormatError as JournalFormatError
     from miniclaw.errors import MiniclawError as MiniclawError
@@ -71,6 +72,9 @@ if TYPE_CHECKING:
     from miniclaw.errors import WorkspaceHeldError as WorkspaceHeldError
     from miniclaw.session.cleanup import Cleanup as Cleanup
     from miniclaw.session.cleanup import CleanupResult as CleanupResult
+    from miniclaw.session.entries import Deletion as Deletion
+    from miniclaw.session.entries import SessionEntry as SessionEntry
+    from miniclaw.session.entries import TrashedSession as TrashedSession
     from miniclaw.session.live.save_job import SaveReport as SaveReport
     from miniclaw.session.maintenance.announcements import Announcement as Announcement
     from miniclaw.session.manager import SessionManager as SessionManager
@@ -81,6 +85,7 @@ if TYPE_CHECKING:
     from miniclaw.session.runtime import RuntimeRules as RuntimeRules
     from miniclaw.session.runtime import SessionRuntime as SessionRuntime
     from miniclaw.session.runtime import open_runtime as open_runtime
+    from miniclaw.session.sessions import Sessions as Sessions
     from miniclaw.session.types import Message as Message
     from miniclaw.session.types import Role as Role
     from miniclaw.session.types import Session as Session
@@ -111,6 +116,7 @@ else:
             "GatewayError",
             "GatewayStalledError",
             "InvalidMessageError",
+            "InvalidMetadataError",
             "InvalidSessionIdError",
             "JournalFormatError",
             "MiniclawError",
@@ -148,6 +154,11 @@ else:
             "Cleanup",
             "CleanupResult",
         ),
+        "miniclaw.session.entries": (
+            "Deletion",
+            "SessionEntry",
+            "TrashedSession",
+        ),
         "miniclaw.session.live.save_job": ("SaveReport",),
         "miniclaw.session.maintenance.announcements": ("Announcement",),
         "miniclaw.session.manager": ("SessionManager",),
@@ -160,6 +171,7 @@ else:
             "SessionRuntime",
             "open_runtime",
         ),
+        "miniclaw.session.sessions": ("Sessions",),
         "miniclaw.session.types": (
             "Message",
             "Role",

@@ -17,6 +17,7 @@ LAYERS = """
     loggers
     session.types
     session.names session.entries
+    session.calls.arguments
     session.conflict_names session.threads
     session.disk
     session.format
@@ -28,6 +29,7 @@ LAYERS = """
     session.trash
     session.removal
     session.records
+    session.sessions
     session.live
     session.journal.erasure
     session.manager
@@ -37,6 +39,7 @@ LAYERS = """
     session.maintenance
     session.persistence
     session.operations
+    session.calls
     session.runtime
     session
     blocking

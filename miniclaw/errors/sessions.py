@@ -25,6 +25,14 @@ class InvalidMessageError(MiniclawError, ValueError):
         super().__init__(f"message refused: {problem}")
 
 
+class InvalidMetadataError(MiniclawError, ValueError):
+    """Metadata that could not be saved, and is therefore refused; the session is unchanged."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"metadata refused: {problem}")
+
+
 class SessionFullError(MiniclawError):
     """A message for which its session has no room; the session is unchanged. A repetition fails as well.
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final, Literal, TypeAlias, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from miniclaw.clock import from_microseconds, to_microseconds
-from miniclaw.session.types import AwareDatetime, SessionHeader
+from miniclaw.session.types import JSON, AwareDatetime, SessionHeader
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -36,6 +36,67 @@ def tally_by(tally: Callable[[int, int], T], sizes: Iterable[tuple[K, int]]) -> 
     for label, size in sizes:
         found.setdefault(label, []).append(size)
     return {label: tally(len(each), sum(each)) for label, each in found.items()}
+
+
+class SessionEntry(Struct, frozen=True, kw_only=True):
+    """A session in a list, without its messages, as it was when it was listed.
+
+    Attributes:
+        session_id: ``{channel}_{chat_id}``.
+        last_accessed: Time of the last use.
+        pinned: If true, retention never removes the session.
+        bytes: The size of the session in its store; of a session that is not saved yet, the size that it will have.
+        metadata: Its metadata.
+    """
+
+    session_id: str
+    channel: str
+    chat_id: str
+    created_at: AwareDatetime
+    last_accessed: AwareDatetime
+    pinned: bool = False
+    bytes: int = 0
+    metadata: dict[str, JSON] = field(default_factory=dict)
+
+
+class TrashedSession(Struct, frozen=True, kw_only=True):
+    """A removed session in the trash.
+
+    Attributes:
+        entry_id: The id for restoring it.
+        session_id: The session.
+        removed_at: Time of the removal.
+        expires_at: Time from which the entry may be deleted.
+        last_accessed: Last use of the session before the removal.
+        reason: The rule or the command that removed it.
+        by: The actor that removed it.
+        bytes: The size of the session.
+    """
+
+    entry_id: str
+    session_id: str
+    removed_at: AwareDatetime
+    expires_at: AwareDatetime
+    last_accessed: AwareDatetime
+    reason: str = ""
+    by: str = ""
+    bytes: int = 0
+
+
+class Deletion(Struct, frozen=True):
+    """The outcome of a deletion.
+
+    Attributes:
+        session_id: The session.
+        bytes_freed: Bytes freed in the store.
+        entry_id: The trash entry from which it can be restored; empty: there is none.
+        remaining: After an erasure, the names of files of other programs that hold messages of it, or may hold some.
+    """
+
+    session_id: str
+    bytes_freed: int = 0
+    entry_id: str = ""
+    remaining: tuple[str, ...] = ()
 
 
 ProblemKind: TypeAlias = Literal["unreadable", "corrupt", "mismatched", "conflict", "foreign"]

@@ -10,7 +10,7 @@ which tracks unsaved changes.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
@@ -18,6 +18,9 @@ Role: TypeAlias = Literal["user", "assistant", "tool_result", "system"]
 """The author of a message. A `tool_result` carries the `tool_call_id` that it answers."""
 
 AwareDatetime: TypeAlias = Annotated[datetime, Meta(tz=True)]
+
+JSON: TypeAlias = Any
+"""A value of JSON: text, number, bool, None, list, or dict with keys of text, of such values."""
 
 NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Latest time, inclusive, that counts as none: programs write the zero of their clock where they know no time."""

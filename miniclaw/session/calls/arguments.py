@@ -1,0 +1,78 @@
+"""Checks of the arguments of public calls: each error names the argument, what it is to be, and what was given.
+
+A wrong type is a `TypeError`, a wrong value a `ValueError`. Ids are checked by `miniclaw.session.names`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from reprlib import repr as short
+
+from miniclaw.errors import InvalidMessageError, InvalidSessionIdError
+from miniclaw.session.names import is_channel
+from miniclaw.session.types import Message
+
+
+def check_text(name: str, value: object) -> None:
+    """Raise unless the argument is a text that is not empty."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a str, not {short(value)}")
+    if not value:
+        raise ValueError(f"{name} is a text that is not empty")
+
+
+def check_bool(name: str, value: object) -> None:
+    """Raise unless the argument is a bool: a text such as "no" counts as true otherwise."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is True or False, not {short(value)}")
+
+
+def check_count(name: str, value: object) -> None:
+    """Raise unless the argument is a whole number from 1."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} is an int, not {short(value)}")
+    if value < 1:
+        raise ValueError(f"{name} is at least 1, not {value}")
+
+
+def check_duration(name: str, value: object) -> None:
+    """Raise unless the argument is None or a duration that is not negative."""
+    if value is None:
+        return
+    if not isinstance(value, timedelta):
+        raise TypeError(f"{name} is a timedelta, not {short(value)}")
+    if value < timedelta(0):
+        raise ValueError(f"{name} is not negative, but {value!r} is")
+
+
+def check_channel(name: str, value: object) -> None:
+    """Raise unless the argument is None or a channel."""
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a str, not {short(value)}")
+    if not is_channel(value):
+        raise InvalidSessionIdError(value, f"{name} is 1 to 32 of a-z, 0-9 and -")
+
+
+def check_message(name: str, value: object) -> None:
+    """Raise unless the argument is a message with an aware time; the store checks its other fields."""
+    if not isinstance(value, Message):
+        raise TypeError(f"{name} is a Message, not {short(value)}")
+    if not isinstance(value.timestamp, datetime):
+        raise TypeError(f"timestamp of {name} is a datetime, not {short(value.timestamp)}")
+    if value.timestamp.tzinfo is None:
+        raise InvalidMessageError(
+            f"timestamp of {name} has a time zone, as sessions.now() has; {value.timestamp} has none"
+        )
+
+
+def checked_messages(name: str, values: object) -> list[Message]:
+    """Return the messages in a list, each checked."""
+    if isinstance(values, Message) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} is a list of Messages, not {short(values)}")
+    messages = list(values)
+    for index, message in enumerate(messages):
+        check_message(f"{name}[{index}]", message)
+    return messages

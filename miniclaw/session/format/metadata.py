@@ -1,0 +1,55 @@
+"""The metadata of a session: values of JSON under names of the program's own, such as a title.
+
+`merged` has the rules; every store and runtime uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from reprlib import repr as short
+from typing import Final
+
+import msgspec
+
+from miniclaw.errors import InvalidMetadataError
+from miniclaw.session.types import JSON
+
+MAX_METADATA_BYTES: Final = 16 * 1024
+"""Largest metadata of a session, encoded as JSON, in bytes, inclusive."""
+
+
+def merged(metadata: Mapping[str, JSON], changes: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Return the metadata after some changes, as a copy that shares no list and no dict with either.
+
+    Args:
+        metadata: The metadata so far.
+        changes: The value of each key that changes; None deletes the key.
+
+    Raises:
+        InvalidMetadataError: A key is not a text or is empty, a value is none of JSON, or the whole would take more
+            than `MAX_METADATA_BYTES`.
+    """
+    after = {**metadata, **changes}
+    for key, value in changes.items():
+        if not isinstance(key, str) or not key:
+            raise InvalidMetadataError(f"a key is a text that is not empty, not {short(key)}")
+        if value is None:
+            del after[key]
+        else:
+            after[key] = _copied(key, value)
+    size = len(msgspec.json.encode(after)) if after else 0
+    if size > MAX_METADATA_BYTES and changes:
+        raise InvalidMetadataError(f"the whole takes at most {MAX_METADATA_BYTES:,} bytes as JSON, not {size:,}")
+    return after
+
+
+def _copied(key: str, value: JSON) -> JSON:
+    """Return the value as it will be read back."""
+    try:
+        json = msgspec.json.encode({key: value})
+        copy = msgspec.json.decode(json)[key]
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise InvalidMetadataError(f"the value of {short(key)} is none of JSON: {short(value)}") from error
+    if copy != value:  # such as a datetime, a tuple, a NaN, or a key that is a number
+        raise InvalidMetadataError(f"the value of {short(key)} would be read back as {short(copy)}: {short(value)}")
+    return copy
