@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
@@ -18,14 +18,14 @@ from tests.fakes.program import Program
 from tests.fakes.states import UP_FOR_LONG, remember_run
 
 
-def _status(program: Program) -> tuple[dict[str, str], Any]:
+def _status(program: Program, **environment: str) -> tuple[dict[str, str], Any]:
     """Return what is shown, by its labels, and what the JSON says."""
-    result = program.run_prepared(UP_FOR_LONG, "status")
+    result = program.run_prepared(UP_FOR_LONG, "status", **environment)
     assert result.code == 0, result
     assert all("was not seen" in line for line in result.err.splitlines()), result  # of an owner without a socket
     assert len(result.lines) <= 24  # a screen
     shown = {line[:14].strip(): line[14:] for line in result.lines}
-    return shown, program.run_prepared(UP_FOR_LONG, "status", "--json").json
+    return shown, program.run_prepared(UP_FOR_LONG, "status", "--json", **environment).json
 
 
 def test_status_of_a_fresh_machine_is_no_error_and_makes_nothing(program: Program) -> None:
@@ -111,19 +111,29 @@ def test_status_tells_the_last_cleanup_and_the_next(program: Program) -> None:
         ('cleanup_interval = "never"', "never by itself"),
         ('cleanup_interval = "1h"', "due, at the next start"),
         ('cleanup_interval = "36h"', "in 2d, if the gateway runs then"),
-        ('cleanup_at = "04:00"', "if the gateway runs then"),
     ],
 )
-def test_status_next_cleanup_goes_by_the_configuration(program: Program, config: str, expected: str) -> None:
-    """An interval, a time of day, or never."""
+def test_status_next_cleanup_goes_by_the_interval(program: Program, config: str, expected: str) -> None:
+    """An interval, or never."""
     program.write_config(f"[session]\n{config}\n")
-    # At a time of day: a minute ahead, so that no 04:00 can come between.
-    last = datetime.now(UTC) + (timedelta(minutes=1) if "_at" in config else timedelta(hours=-2))
-    remember_run(program.sessions_dir, last)
+    remember_run(program.sessions_dir, datetime.now(UTC) - timedelta(hours=2))
     shown, document = _status(program)
     assert expected in shown["next cleanup"]
     assert (document["next_run_at"] is None) == ("never" in config)
     assert shown["last cleanup"].endswith("; not in the history")
+
+
+def test_status_next_cleanup_at_a_time_of_day_is_that_time_in_the_machines_zone(program: Program) -> None:
+    """The time of day is hours away on both sides, whenever the test runs."""
+    zone = timezone(timedelta(hours=-5))
+    now = datetime.now(zone)
+    following = (now + timedelta(hours=12, minutes=30)).replace(second=0, microsecond=0)
+    program.write_config(f'[session]\ncleanup_at = "{following:%H:%M}"\n')
+    remember_run(program.sessions_dir, now - timedelta(hours=2))
+    shown, document = _status(program, TZ="XXX+5")
+    expected = f"{following.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, in 13h, if the gateway runs then"
+    assert shown["next cleanup"] == expected
+    assert datetime.fromisoformat(document["next_run_at"]) == following
 
 
 def test_status_counts_what_is_due_and_names_the_command_that_lists_it(program: Program) -> None:

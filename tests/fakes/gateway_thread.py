@@ -109,13 +109,13 @@ class GatewayProgram(Program):
         with self._gateway(args):
             return super().run(*args, stdin=stdin, **environment)
 
-    def run_prepared(self, prepared_by: str, *args: str) -> Result:
+    def run_prepared(self, prepared_by: str, *args: str, **environment: str) -> Result:
         with self._gateway(args):
-            return super().run_prepared(prepared_by, *args)
+            return super().run_prepared(prepared_by, *args, **environment)
 
-    def run_python(self, script: str, *args: str) -> Result:
+    def run_python(self, script: str, *args: str, **environment: str) -> Result:
         with self._gateway(args):
-            return super().run_python(script, *args)
+            return super().run_python(script, *args, **environment)
 
     def run_on_terminal(self, *args: str, prompt: str = "", answer: str = "", **environment: str) -> Result:
         with self._gateway(args):

@@ -100,15 +100,15 @@ class Program:
         """Run to the end, as `run`, in an interpreter that is started for it."""
         return self._run(["-m", "miniclaw", *args], b"", {})
 
-    def run_prepared(self, prepared_by: str, *args: str) -> Result:
+    def run_prepared(self, prepared_by: str, *args: str, **environment: str) -> Result:
         """Run to the end, as `run`, after some Python in the same process, which has imported everything already."""
-        if not can_start({}):
-            return self.run_python(f"{prepared_by}\n{CALL}", *args)
-        return self._run_forked(args, b"", {}, prepared_by)
+        if not can_start(environment):
+            return self.run_python(f"{prepared_by}\n{CALL}", *args, **environment)
+        return self._run_forked(args, b"", environment, prepared_by)
 
-    def run_python(self, script: str, *args: str) -> Result:
+    def run_python(self, script: str, *args: str, **environment: str) -> Result:
         """Run a script with these arguments, as `run`; it may prepare the process and then call the program."""
-        return self._run(["-c", script, *args], b"", {})
+        return self._run(["-c", script, *args], b"", environment)
 
     def _run_forked(
         self, args: Sequence[str], stdin: bytes, environment: dict[str, str], prepared_by: str = ""
