@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from miniclaw.errors import SessionFileError as SessionFileError
     from miniclaw.errors import SessionFullError as SessionFullError
     from miniclaw.errors import SessionInUseError as SessionInUseError
+    from miniclaw.errors import SessionKeptError as SessionKeptError
     from miniclaw.errors import SessionNotFoundError as SessionNotFoundError
     from miniclaw.errors import SessionsDirectoryError as SessionsDirectoryError
     from miniclaw.errors import SessionsDirectoryMissingError as SessionsDirectoryMissingError
@@ -75,6 +76,11 @@ if TYPE_CHECKING:
     from miniclaw.session.entries import Deletion as Deletion
     from miniclaw.session.entries import SessionEntry as SessionEntry
     from miniclaw.session.entries import TrashedSession as TrashedSession
+    from miniclaw.session.hooks.types import DueEntry as DueEntry
+    from miniclaw.session.hooks.types import Keep as Keep
+    from miniclaw.session.hooks.types import RemovalCandidate as RemovalCandidate
+    from miniclaw.session.hooks.types import Remove as Remove
+    from miniclaw.session.hooks.types import RemovedSession as RemovedSession
     from miniclaw.session.live.save_job import SaveReport as SaveReport
     from miniclaw.session.maintenance.announcements import Announcement as Announcement
     from miniclaw.session.manager import SessionManager as SessionManager
@@ -139,6 +145,7 @@ else:
             "SessionFileError",
             "SessionFullError",
             "SessionInUseError",
+            "SessionKeptError",
             "SessionNotFoundError",
             "SessionTooLargeError",
             "SessionsDirectoryError",
@@ -158,6 +165,13 @@ else:
             "Deletion",
             "SessionEntry",
             "TrashedSession",
+        ),
+        "miniclaw.session.hooks.types": (
+            "DueEntry",
+            "Keep",
+            "RemovalCandidate",
+            "Remove",
+            "RemovedSession",
         ),
         "miniclaw.session.live.save_job": ("SaveReport",),
         "miniclaw.session.maintenance.announcements": ("Announcement",),

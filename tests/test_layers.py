@@ -19,6 +19,7 @@ LAYERS = """
     session.names session.entries
     session.calls.arguments
     session.conflict_names session.threads
+    session.hooks
     session.disk
     session.format
     session.ownership

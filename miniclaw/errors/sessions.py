@@ -140,6 +140,15 @@ class SessionInUseError(StoreError):
         super().__init__(f"the session {session_id!r} is in use, for it is being answered; try again in a moment")
 
 
+class SessionKeptError(StoreError):
+    """A session that was not deleted, because the program's `before_remove` keeps it; `reason` is its answer."""
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        self.session_id = session_id
+        self.reason = reason
+        super().__init__(f"the session {session_id!r} was kept: {reason}")
+
+
 class CorruptTrashError(SessionFileError):
     """A file of the trash that cannot be restored; it is kept there until the trash is emptied."""
 

@@ -30,6 +30,7 @@ _STATUSES: Final[tuple[tuple[type[MiniclawError], int], ...]] = (
     (errors.AmbiguousQuarantineIdError, 409),
     (errors.SessionExistsError, 409),
     (errors.SessionInUseError, 409),
+    (errors.SessionKeptError, 409),
     (errors.CorruptSessionError, 409),
     (errors.MismatchedSessionError, 409),
     (errors.SessionTooLargeError, 409),
