@@ -72,6 +72,8 @@ class Session(Struct, dict=True, weakref=True):
         last_accessed: Time of the last use, from which retention computes the age.
         messages: The messages, oldest first.
         pinned: If true, retention never removes the session. In the file it precedes the messages; false is left out.
+        metadata: Values of the program's own, such as a title. In the file it precedes the messages; without any it is
+            left out.
     """
 
     session_id: str
@@ -81,6 +83,7 @@ class Session(Struct, dict=True, weakref=True):
     last_accessed: AwareDatetime
     messages: list[Message] = field(default_factory=list)
     pinned: bool = False
+    metadata: dict[str, JSON] = field(default_factory=dict)
 
 
 class SessionHeader(Struct, frozen=True, gc=False):  # gc=False: it can be part of no cycle

@@ -25,9 +25,10 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from miniclaw.errors import InvalidMessageError
+from miniclaw.session.format import metadata
 from miniclaw.session.format.footprint import SOURCE, SessionSource
 from miniclaw.session.names import parts_of
-from miniclaw.session.types import NO_TIME, AwareDatetime, Message, Session, SessionHeader
+from miniclaw.session.types import JSON, NO_TIME, AwareDatetime, Message, Session, SessionHeader
 
 if TYPE_CHECKING:  # start-up time: few files need it
     from miniclaw.session.format.json_outline import Outline
@@ -220,7 +221,11 @@ def _session(
         time = message.timestamp
         session.messages.append(message)
     times = {key: (getattr(session, key), fields[key].copy()) for key in _TIMES if key in fields}
-    vars(session)[SOURCE] = SessionSource(extra, times, "pinned" in fields)
+    odd_metadata = b""
+    if (raw_metadata := fields.get("metadata")) is not None:
+        session.metadata = metadata.read(raw_metadata)
+        odd_metadata = b"" if session.metadata else b'"metadata":%b' % bytes(raw_metadata)
+    vars(session)[SOURCE] = SessionSource(extra, times, "pinned" in fields, odd_metadata)
     return session
 
 
@@ -290,7 +295,7 @@ def measure_message(message: Message) -> tuple[Message, int]:
 
 
 def snapshot_session(session: Session, session_id: str) -> Session:
-    """Return a copy that later changes do not reach; messages are immutable and therefore shared.
+    """Return a copy that later changes do not reach; messages and metadata are never changed, and therefore shared.
 
     Args:
         session: The live one.
@@ -303,6 +308,7 @@ def snapshot_session(session: Session, session_id: str) -> Session:
         session.last_accessed,
         session.messages.copy(),
         session.pinned,
+        session.metadata,
     )
     vars(copy).update(vars(session))
     return copy
@@ -358,12 +364,14 @@ def encode_in_pieces(session: Session) -> Iterator[bytearray]:
             out = bytearray(b"]")
     if source is not None and source.extra:
         out += b"," + source.extra
+    if source is not None and source.odd_metadata and not session.metadata:
+        out += b"," + source.odd_metadata
     out += b"}"
     yield out
 
 
-def _header(session: Session, source: SessionSource | None) -> dict[str, str | datetime | bool | Raw]:
-    header: dict[str, str | datetime | bool | Raw] = {
+def _header(session: Session, source: SessionSource | None) -> dict[str, JSON]:
+    header: dict[str, JSON] = {
         "session_id": session.session_id,
         "channel": session.channel,
         "chat_id": session.chat_id,
@@ -376,4 +384,6 @@ def _header(session: Session, source: SessionSource | None) -> dict[str, str | d
                 header[key] = text
     if session.pinned or (source is not None and source.tells_pinned):
         header["pinned"] = bool(session.pinned)  # a value of another type would make the file unloadable
+    if session.metadata:
+        header["metadata"] = session.metadata
     return header

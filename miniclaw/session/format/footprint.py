@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec import Raw, Struct
 
-from miniclaw.session.types import Message, Session
+from miniclaw.session.types import JSON, Message, Session
 
 SOURCE: Final = "_source"
 """Key in ``__dict__`` for the parts of a file beside the fields; msgspec does not write it, as it is no field."""
@@ -40,11 +40,13 @@ class SessionSource(Struct):
         extra: The unknown members, with commas between them.
         times: The times as they were read, with their source texts.
         tells_pinned: True also for a pin that is false; our own files leave that out.
+        odd_metadata: The member `metadata` if it is none that is understood; written while the session has none.
     """
 
     extra: bytes
     times: dict[str, tuple[datetime, Raw]]
     tells_pinned: bool
+    odd_metadata: bytes = b""
 
 
 def message_bytes(message: Message) -> int:
@@ -65,6 +67,14 @@ def message_bytes(message: Message) -> int:
     return size
 
 
+def metadata_bytes(value: JSON) -> int:
+    """Return about how many bytes some metadata takes, or a value of it."""
+    size = getsizeof(value)
+    if isinstance(value, dict):
+        return size + sum(getsizeof(key) + metadata_bytes(each) for key, each in value.items())
+    return size + sum(map(metadata_bytes, value)) if isinstance(value, list) else size
+
+
 def session_bytes(session: Session) -> int:
     """Return about how many bytes a session takes; the first call counts them and stores the count with the session."""
     size: int | None = vars(session).get(_BYTES)
@@ -73,15 +83,19 @@ def session_bytes(session: Session) -> int:
         source: SessionSource | None = vars(session).get(SOURCE)
         if source is not None:
             size += len(source.extra) + sum(len(memoryview(text)) for _, text in source.times.values())
+            size += len(source.odd_metadata)
+        if session.metadata:
+            size += metadata_bytes(session.metadata)
         size = vars(session)[_BYTES] = size + sum(map(message_bytes, session.messages))
     return size
 
 
 def forget_first(session: Session, count: int) -> None:
-    """Remove the first messages of a session; the rest is a new session, not pinned, without unknown fields."""
+    """Remove the first messages of a session; the rest is a new session, not pinned, with its messages alone."""
     del session.messages[:count]
     session.created_at = session.messages[0].timestamp if session.messages else session.last_accessed
     session.pinned = False
+    session.metadata = {}
     for key in (SOURCE, _BYTES, FILE_BYTES):
         vars(session).pop(key, None)
 

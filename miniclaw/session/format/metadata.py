@@ -1,21 +1,27 @@
 """The metadata of a session: values of JSON under names of the program's own, such as a title.
 
-`merged` has the rules; every store and runtime uses it.
+A dict of metadata is never changed, only replaced: copies of a session share it. `merged` has the rules of a change;
+every store and runtime uses it. Metadata that a file has is read whatever its size, and may only become smaller then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from reprlib import repr as short
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+from msgspec import Raw
 
 from miniclaw.errors import InvalidMetadataError
 from miniclaw.session.types import JSON
 
 MAX_METADATA_BYTES: Final = 16 * 1024
 """Largest metadata of a session, encoded as JSON, in bytes, inclusive."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def merged(metadata: Mapping[str, JSON], changes: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -37,17 +43,32 @@ def merged(metadata: Mapping[str, JSON], changes: Mapping[str, JSON]) -> dict[st
             del after[key]
         else:
             after[key] = _copied(key, value)
-    size = len(msgspec.json.encode(after)) if after else 0
-    if size > MAX_METADATA_BYTES and changes:
+    size = encoded_bytes(after)
+    if size > max(MAX_METADATA_BYTES, encoded_bytes(metadata)):
         raise InvalidMetadataError(f"the whole takes at most {MAX_METADATA_BYTES:,} bytes as JSON, not {size:,}")
     return after
+
+
+def encoded_bytes(metadata: Mapping[str, JSON]) -> int:
+    """Return the bytes of some metadata in JSON; 0 without any."""
+    return len(_encode(metadata)) if metadata else 0
+
+
+def read(source: Raw) -> dict[str, JSON]:
+    """Return the metadata in a file; empty: it is none that could be written as it was read."""
+    try:
+        metadata = _decode_object(source)
+        if _decode(_encode(metadata)) == metadata:
+            return metadata
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        pass
+    return {}
 
 
 def _copied(key: str, value: JSON) -> JSON:
     """Return the value as it will be read back."""
     try:
-        json = msgspec.json.encode({key: value})
-        copy = msgspec.json.decode(json)[key]
+        copy = _decode(_encode({key: value}))[key]
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InvalidMetadataError(f"the value of {short(key)} is none of JSON: {short(value)}") from error
     if copy != value:  # such as a datetime, a tuple, a NaN, or a key that is a number
