@@ -67,9 +67,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Check types, strictly."""
+    """Check types, strictly, and the public API as mypy and pyright see it in another program."""
     install(session, "test", groups=("typing",))
     session.run("mypy")
+    session.run("python", "-m", "tests.typing")
 
 
 @nox.session(venv_backend="uv")
@@ -160,7 +161,7 @@ def screenshots(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure against peers: `-- full`, `-- compare BASE` (a change); `-- gateway` for chat, start and memory."""
-    install(session)
+    install(session, "gateway")
     if session.posargs[:1] == ["gateway"]:
         for name in ("chat_load", "gateway_start", "gateway_memory"):
             session.run("python", "-m", f"benchmarks.{name}", *session.posargs[1:])

@@ -24,14 +24,20 @@ def main() -> None:
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interruptible:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    gc.disable()  # imports produce no garbage, and a search for it takes a tenth of the time
-    from miniclaw.cli import main as run  # noqa: PLC0415 - after the lines above
-
-    gc.enable()
-    if interruptible:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        gc.disable()  # imports produce no garbage, and a search for it takes a tenth of the time
+        from miniclaw.cli import main as run  # noqa: PLC0415 - after the lines above
+
+        gc.enable()
+        if interruptible:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         run()
+    except ImportError as error:  # the command is installed also where its extra is not
+        from miniclaw.extras import GATEWAY_PACKAGES, missing_package  # noqa: PLC0415
+
+        if (error.name or "").partition(".")[0] not in GATEWAY_PACKAGES:
+            raise
+        sys.exit(f"miniclaw: {missing_package('the command', 'gateway')}")
     finally:
         gc.freeze()  # spares the interpreter's last collection: the system takes back all memory
 

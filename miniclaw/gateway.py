@@ -38,6 +38,7 @@ from miniclaw.daemon.early_signals import HANGUP
 from miniclaw.daemon.notify import teller
 from miniclaw.daemon.reload import Reload
 from miniclaw.errors import StoreError
+from miniclaw.extras import check_gateway
 from miniclaw.formats import format_duration
 from miniclaw.loggers import get_logger
 from miniclaw.session.files.directory import SessionDirectory
@@ -48,6 +49,8 @@ from miniclaw.workspace.channels import CHANNELS, strange_channels
 
 if TYPE_CHECKING:
     from miniclaw.daemon.frontend import Front
+
+check_gateway("miniclaw.gateway")
 
 log = get_logger("miniclaw.gateway")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
@@ -81,6 +82,19 @@ SESSION_FROM_OUTSIDE = """
     persistence records removal retention runtime threads trash types
 """
 """What the rest of the program imports of `miniclaw.session`; all else is private to it."""
+
+
+PACKAGES = {
+    "": "trio anyio msgspec",
+    "admin": "starlette prometheus_client",
+    "agent.openai": "httpx2",
+    "channels.telegram": "httpx2",
+    "cli": "click rich structlog trio_websocket",
+    "daemon": "starlette structlog",
+    "http_client": "httpx2",
+    "web": "h11 hypercorn starlette wsproto",
+}
+"""The packages of others that each room may import, besides those of the core, which stand at the empty name."""
 
 
 @cache
@@ -178,6 +192,23 @@ def test_rest_imports_only_what_session_offers() -> None:
                     assert fitting, f"{name}: {found}"
                     used |= fitting
     assert used == offered
+
+
+def test_modules_import_packages_of_an_extra_only_in_the_rooms_that_need_it() -> None:
+    """The runtime, and all else outside of these rooms, works with the three packages of the core."""
+    unused = {room: {*packages.split()} for room, packages in PACKAGES.items()}
+    for name, tree in _modules().items():
+        room = max((one for one in PACKAGES if not one or f"{name}.".startswith(f"miniclaw.{one}.")), key=len)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom | ast.Import):
+                named = (
+                    [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+                )
+                for package in {name.partition(".")[0] for name in named} - sys.stdlib_module_names - {"miniclaw"}:
+                    assert package in f"{PACKAGES['']} {PACKAGES[room]}".split(), f"{name}: {package}"
+                    unused[room].discard(package)
+                    unused[""].discard(package)
+    assert not {room: packages for room, packages in unused.items() if packages}
 
 
 @pytest.mark.parametrize("folder", sorted({name.rpartition(".")[0] for name in _modules()} - {""}))
