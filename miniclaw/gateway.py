@@ -1,6 +1,9 @@
 """The gateway: one process, one root nursery.
 
-It opens its parts in one order and closes them in reverse, which *is* the order of shutdown::
+This module is its public API, for programs that embed it and for authors of channels and models;
+docs/channel-authors.md and docs/model-authors.md have examples.
+
+The gateway opens its parts in one order and closes them in reverse, which *is* the order of shutdown::
 
     model
         session runtime (owns the workspace)      flushes last
@@ -16,28 +19,37 @@ runtime saves every second.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
-from msgspec import Struct
 
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.loop import AgentLoop
-from miniclaw.agent.models import Model
+from miniclaw.agent.models import Model, ModelEvent
 from miniclaw.agent.providers import open_model
-from miniclaw.channels.base import Channel
+from miniclaw.channels.base import (
+    Channel,
+    ConfirmingChannel,
+    InboundMessage,
+    InboundSender,
+    OutboundDelta,
+    OutboundMessage,
+    RefusingChannel,
+    StreamingChannel,
+)
 from miniclaw.channels.foreign_calls import ForeignCalls
 from miniclaw.channels.supervisor import channels_by_name, raise_ended, run_channels
 from miniclaw.clock import Clock, Now
-from miniclaw.config import Config, Home, SessionConfig
+from miniclaw.config import Config, Home, SessionConfig, find_home, load_config, parse_config
 from miniclaw.config.in_force import ConfigInForce
-from miniclaw.daemon import signals
-from miniclaw.daemon.early_signals import HANGUP
 from miniclaw.daemon.notify import teller
 from miniclaw.daemon.reload import Reload
-from miniclaw.errors import StoreError
+from miniclaw.daemon.shutdown import Shutdown
+from miniclaw.errors import ChannelEndedError, ChannelError, ConfigError, ForeignMessageError, ModelError, StoreError
 from miniclaw.extras import check_gateway
 from miniclaw.formats import format_duration
 from miniclaw.loggers import get_logger
@@ -45,6 +57,7 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.retention.schedule import Schedule
 from miniclaw.session.runtime import GRACE_SECONDS, HANGING_SECONDS, RuntimeRules, SessionRuntime, open_runtime
 from miniclaw.session.threads import run_in_thread
+from miniclaw.session.types import Message, ToolCall
 from miniclaw.workspace.channels import CHANNELS, strange_channels
 
 if TYPE_CHECKING:
@@ -55,45 +68,67 @@ check_gateway("miniclaw.gateway")
 log = get_logger("miniclaw.gateway")
 
 
-class _Shutdown:
-    """Receives the signals: the first one requests the end, the next one haste; so does SIGHUP without `on_hangup`."""
+__all__ = [
+    "Channel",
+    "ChannelEndedError",
+    "ChannelError",
+    "Config",
+    "ConfigError",
+    "ConfirmingChannel",
+    "ForeignMessageError",
+    "Home",
+    "InboundMessage",
+    "InboundSender",
+    "Message",
+    "Model",
+    "ModelError",
+    "ModelEvent",
+    "OutboundDelta",
+    "OutboundMessage",
+    "RefusingChannel",
+    "Running",
+    "StreamingChannel",
+    "ToolCall",
+    "find_home",
+    "load_config",
+    "parse_config",
+    "run_gateway",
+]
 
-    def __init__(self, on_hangup: Callable[[], None] | None) -> None:
-        self.requested = trio.Event()
-        self._on_hangup = on_hangup
-        self.in_haste = trio.Event()
-        self._hasten: list[Callable[[], None]] = []
 
-    def on_haste(self, callback: Callable[[], None]) -> None:
-        self._hasten.append(callback)
-        if self.in_haste.is_set():
-            callback()
+class Running:
+    """A running gateway, which `run_gateway` passes to ``task_status.started``.
 
-    async def watch(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        with signals.receiving() as received:
-            task_status.started()
-            async for number in received:
-                if number == HANGUP and self._on_hangup is not None:
-                    self._on_hangup()
-                    continue
-                log.info("Signal received", signal=signals.name_of(number), haste=self.requested.is_set())
-                if self.requested.is_set():
-                    self.in_haste.set()
-                    for callback in self._hasten:
-                        callback()
-                self.requested.set()
+    Attributes:
+        runtime: The sessions.
+        front: The HTTP server; None without `serves`.
+    """
 
+    def __init__(self, runtime: SessionRuntime, front: Front | None, shutdown: Shutdown) -> None:
+        self.runtime = runtime
+        self.front = front
+        self._shutdown = shutdown
+        self._token = trio.lowlevel.current_trio_token()
 
-class Running(Struct, frozen=True):
-    """A running gateway."""
-
-    runtime: SessionRuntime
-    front: Front | None = None
+    def __repr__(self) -> str:
+        state = "stopping" if self._shutdown.requested.is_set() else "running"
+        return f"<Running gateway {state} {self.runtime.sessions_dir}>"
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """The URLs of the HTTP server, with the real ports."""
         return self.front.addresses if self.front else ()
+
+    def stop(self, *, haste: bool = False) -> None:
+        """Request the end, as a signal does, and return at once: `run_gateway` returns when the gateway has ended.
+
+        Callable from any task and from any thread, more than once, and after the end.
+
+        Args:
+            haste: If true, the grace periods are skipped, as by a second signal; the flush is not.
+        """
+        with suppress(trio.RunFinishedError):  # then it has ended
+            self._token.run_sync_soon(partial(self._shutdown.request, haste=haste))
 
 
 async def run_gateway(
@@ -108,40 +143,44 @@ async def run_gateway(
     serves: bool = False,
     reload: Callable[[], Config] | None = None,
     on_reloaded: Callable[[Config], None] | None = None,
+    handle_signals: bool = True,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run the gateway until a signal requests the end, or until all of its channels have ended.
-
-    Only from here on are signals received, as `miniclaw.daemon.signals` describes.
+    """Run the gateway until a signal or `Running.stop` requests the end, or until all of its channels have ended.
 
     Args:
         config: The configuration.
         home: The paths of the workspace.
-        channels: The channels of the embedding program. Without any the gateway waits for a signal. A channel that
-            fails is restarted, and ends neither the gateway nor the others; see docs/embedding.md.
+        channels: The channels of the embedding program. Without any the gateway waits for a request to end. A channel
+            that fails is restarted, and ends neither the gateway nor the others; see docs/channel-authors.md.
         model: The model that answers; None: the one that the configuration names.
         clock: The clocks, as in `open_runtime`.
         cleans_up: If true, the daily cleanup runs; false for a short-lived process.
         before: Called once the sessions are available and before the channels accept anything. An exception from it
             refuses the start.
-        serves: If true, the gateway has its own channels (page, Telegram) and an HTTP server, as configured.
+        serves: If true, the gateway has the channels of the configuration (page, Telegram, plugins) and an HTTP server.
         reload: Reads the configuration again, in a thread, at SIGHUP; raises `ConfigError` if it is invalid. See
             `miniclaw.daemon.reload`. None: SIGHUP requests the end.
         on_reloaded: Called on the trio thread with a configuration that is in force from now on.
-        task_status: Started once all parts run.
+        handle_signals: If true, the signals of the process are received from here on, as `miniclaw.daemon.signals`
+            describes; that needs the main thread. If false, no handler is touched, and the program ends the gateway.
+        task_status: Started with a `Running` once all parts run.
 
     Raises:
         ConfigError: The name of a channel is malformed, or is taken; nothing was opened.
+        ValueError: `reload` is given without `handle_signals`; likewise.
+        RuntimeError: This is not the main thread, and `handle_signals` is true; likewise.
         ChannelEndedError: All channels have ended, one of them with this error; for several, a group.
         ExceptionGroup: With a `MiniclawError`: it could not start; with `UnsavedSessionsError`: it has ended, and not
             everything could be saved.
 
     Cancellation: as a signal, but without grace for the turns in flight.
     """
-    by_name = channels_by_name(channels, taken=CHANNELS if serves else ())
+    _check_signals(handle_signals=handle_signals, reloads=reload is not None)
+    by_name = channels_by_name(channels, taken=CHANNELS.union(config.channels) if serves else ())
     in_force = ConfigInForce(config)
     reloading = None if reload is None else Reload(in_force, reload)
-    shutdown = _Shutdown(None if reloading is None else reloading.request)
+    shutdown = Shutdown(None if reloading is None else reloading.request)
     if serves:
         from miniclaw.daemon import frontend  # noqa: PLC0415 - start-up time: needed only to serve
     async with (
@@ -150,7 +189,8 @@ async def run_gateway(
         frontend.open_channels(config) if serves else nullcontext() as own,
         trio.open_nursery() as nursery,
     ):
-        await nursery.start(shutdown.watch)
+        if handle_signals:
+            await nursery.start(shutdown.watch)
         async with open_runtime(
             home.sessions_dir,
             rules=_rules(config.session, cleans_up=cleans_up),
@@ -191,7 +231,7 @@ async def run_gateway(
                     front.health.phase = "running"
                 runtime.cleanup_service.release()
                 _log_started(runtime, home, config, answering, front)
-                task_status.started(Running(runtime, front))
+                task_status.started(Running(runtime, front, shutdown))
                 await shutdown.requested.wait()
                 if front:
                     front.health.phase = "draining"
@@ -200,6 +240,15 @@ async def run_gateway(
         log.info("Gateway stopped")
         nursery.cancel_scope.cancel()
     raise_ended(loop.ports)
+
+
+def _check_signals(*, handle_signals: bool, reloads: bool) -> None:
+    if handle_signals and threading.current_thread() is not threading.main_thread():
+        raise RuntimeError(
+            "run_gateway: only the main thread receives signals; in other threads, handle_signals is False"
+        )
+    if reloads and not handle_signals:
+        raise ValueError("run_gateway: reload is called at SIGHUP, and handle_signals=False receives no signal")
 
 
 def _rules(session: SessionConfig, *, cleans_up: bool) -> RuntimeRules:
@@ -216,7 +265,7 @@ def _rules(session: SessionConfig, *, cleans_up: bool) -> RuntimeRules:
 
 async def _warn_of_strange_channels(config: Config, home: Home, channels: Sequence[Channel]) -> None:
     """Log keys of ``ttl_by_channel`` that name no channel and fit no session: their TTL has no effect."""
-    names = [channel.name for channel in channels]
+    names = [*config.channels, *(channel.name for channel in channels)]
 
     def find() -> dict[str, str]:
         with SessionDirectory.open(home.sessions_dir) as directory:
@@ -242,7 +291,7 @@ async def _reloading(reload: Reload | None, put_in_force: Callable[[Config], Awa
 
 
 @asynccontextmanager
-async def _serving(loop: AgentLoop, inbox: Inbox, shutdown: _Shutdown) -> AsyncIterator[None]:
+async def _serving(loop: AgentLoop, inbox: Inbox, shutdown: Shutdown) -> AsyncIterator[None]:
     """Run the agent loop and the channels around a block; on leaving, stop accepting, then drain."""
     async with trio.open_nursery() as agent:
         await agent.start(loop.run, inbox)
@@ -257,14 +306,14 @@ async def _serving(loop: AgentLoop, inbox: Inbox, shutdown: _Shutdown) -> AsyncI
 
 
 async def _run_channels(
-    loop: AgentLoop, inbox: Inbox, shutdown: _Shutdown, *, task_status: trio.TaskStatus[None]
+    loop: AgentLoop, inbox: Inbox, shutdown: Shutdown, *, task_status: trio.TaskStatus[None]
 ) -> None:
     """Run all channels; when the last has ended, request the end of the program."""
     await run_channels(loop.ports, inbox, task_status=task_status)
     shutdown.requested.set()
 
 
-async def _name_hanging(calls: ForeignCalls, shutdown: _Shutdown) -> None:
+async def _name_hanging(calls: ForeignCalls, shutdown: Shutdown) -> None:
     """Log once which channels, and which model, hold up the end after their deadline."""
     await shutdown.requested.wait()
     with trio.move_on_after(GRACE_SECONDS):

@@ -178,11 +178,11 @@ def test_parse_config_wrong_channel_name_is_refused(channel: str) -> None:
 @pytest.mark.parametrize(
     ("values", "key", "known"),
     [
-        ({"sesion": {}}, "sesion", "session, model, web, telegram, notify, log"),
+        ({"sesion": {}}, "sesion", "session, model, web, telegram, channels, notify, log"),
         ({"session": {"ttl_days": 30}}, "session.ttl_days", "ttl, ttl_by_channel"),
         ({"session": {"TTL": "30d"}}, "session.TTL", "ttl, ttl_by_channel"),
         ({"log": {"colour": True}}, "log.colour", "level, format"),
-        ({"ttl": "30d"}, "ttl", "session, model, web, telegram, notify, log"),
+        ({"ttl": "30d"}, "ttl", "session, model, web, telegram, channels, notify, log"),
     ],
 )
 def test_parse_config_unknown_name_is_refused_with_the_known_ones(values: Any, key: str, known: str) -> None:

@@ -21,7 +21,7 @@ WRONG: dict[str, tuple[str, str, Any]] = {
     "session.a.b": ("session", "a.b", 1),
     "session.ttl_by_channel.Web": ("session", "ttl_by_channel", {"Web": "1d", "mail": "7d"}),
     "model.max_retries": ("model", "max_retries", 99),
-    "model.provider": ("model", "provider", "nobody"),
+    "model.provider": ("model", "provider", 1),  # the other keys of an unknown text are of no known kind
     "web.port": ("web", "port", "a"),
     "web.enabled": ("web", "enabled", "x"),
     "telegram.allowed_users": ("telegram", "allowed_users", [0]),

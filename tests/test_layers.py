@@ -46,6 +46,7 @@ LAYERS = """
     session
     blocking
     secret output_queue
+    plugins
     config
     http_client
     workspace

@@ -13,10 +13,11 @@ import trio
 
 from miniclaw.agent.models import EchoModel, Model
 from miniclaw.agent.system_prompt import NAME, SystemPromptError, read_system_prompt
-from miniclaw.config.model import ModelConfig
+from miniclaw.config.model import ModelConfig, PluginModelConfig
 from miniclaw.errors import ConfigError
 from miniclaw.extras import missing_package
 from miniclaw.loggers import get_logger
+from miniclaw.plugins import MODELS, open_plugin
 from miniclaw.secret import load_secret
 
 log = get_logger("miniclaw.agent")
@@ -31,10 +32,15 @@ async def open_model(config: ModelConfig, workspace: Path) -> AsyncIterator[Mode
         workspace: The folder of the system prompt.
 
     Raises:
-        ConfigError: A package or the key is missing, or the system prompt cannot be used.
+        ConfigError: A package or the key is missing, a plugin could not be opened, or the system prompt cannot be used.
     """
     if config.provider == "echo":
         yield EchoModel()
+        return
+    if config.provider != "openai":
+        options = config.options if isinstance(config, PluginModelConfig) else {}
+        async with open_plugin(MODELS, config.provider, options, "model.provider") as model:
+            yield model
         return
     try:
         from miniclaw.agent.openai.model import OpenAIModel  # noqa: PLC0415 - an extra, and start-up time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ def show(workspace: CommandWorkspace, as_json: bool) -> None:
     for table, values in tables.items():
         click.echo(f"\n[{table}]")
         for key, value in values.items():
-            click.echo(f"{key} = {_as_toml(value)}")
+            click.echo(f"{key if _is_bare(key) else _as_toml(key)} = {_as_toml(value)}")
 
 
 @config.command()
@@ -74,7 +75,7 @@ def check(workspace: CommandWorkspace, file: Path | None, as_json: bool) -> None
     except ConfigError as error:
         _print_errors(path, error, as_json=as_json)
         sys.exit(EXIT_USAGE)
-    warnings += channel_warnings(found.session, workspace.directory)
+    warnings += channel_warnings(found.session, workspace.directory, found.channels)
     base, tables = _in_force(workspace)
     changes = [] if tables is None else differences(tables, show_config(found))
     if as_json:
@@ -143,5 +144,16 @@ def _or_nothing(value: object) -> str:
     return "(not set)" if value is None else _as_toml(value)
 
 
+def _is_bare(key: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9_-]+", key) is not None
+
+
 def _as_toml(value: object) -> str:
+    """Return a value as in the file, on one line; only tables of plugins have further tables in them."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_as_toml(key)} = {_as_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_as_toml, value)) + "]"
+    if isinstance(value, float):  # `inf` and `nan` have no JSON
+        return str(value)
     return escaped_toml(msgspec.json.encode(value).decode())

@@ -5,11 +5,14 @@ Nothing here reads a secret or a file; that happens when the model is opened (se
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from miniclaw.config.values import (
     ValueRule,
@@ -17,20 +20,20 @@ from miniclaw.config.values import (
     count_rule,
     duration_rule,
     path_rule,
+    show_values,
     typed,
     variable_rule,
 )
 from miniclaw.errors import BrokenConfigError, ConfigError
-
-Provider: TypeAlias = Literal["echo", "openai"]
-"""The model's provider: an echo, or a server that speaks OpenAI's chat completions."""
+from miniclaw.plugins import MODELS, check_plugin
 
 
 class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The table ``[model]``.
 
     Attributes:
-        provider: The model's provider. All other keys are for ``openai``.
+        provider: The model's provider: ``echo``; ``openai``, a server that speaks OpenAI's chat completions, for which
+            all other keys are; or the name of a plugin.
         base_url: The server's address up to before ``/chat/completions``.
         model: The server's name of the model.
         api_key_env: The environment variable that holds the key.
@@ -42,7 +45,7 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
         history_budget: Number of characters of a conversation, the newest ones, that the model is given.
     """
 
-    provider: Provider = "echo"
+    provider: str = "echo"
     base_url: str | None = None
     model: str | None = None
     api_key_env: str | None = None
@@ -52,6 +55,16 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     turn_timeout: timedelta = timedelta(minutes=10)
     max_retries: int = 2
     history_budget: int = 24_000
+
+
+class PluginModelConfig(ModelConfig, frozen=True):
+    """The table ``[model]`` with a plugin's name as `provider`.
+
+    Attributes:
+        options: All other keys of the table as they stand there. They are the plugin's own.
+    """
+
+    options: dict[str, Any] = {}
 
 
 def _text_rule(most: int) -> ValueRule:
@@ -81,13 +94,32 @@ def check_model(model: ModelConfig, path: Path | None) -> None:
     """Refuse values that are valid alone but not together.
 
     Raises:
-        ConfigError: Keys are missing for the provider, or contradict each other.
+        ConfigError: The provider is unknown; keys are missing for it, or contradict each other.
     """
     if model.api_key_env is not None and model.api_key_file is not None:
         raise ConfigError(path, "it does not go with api_key_env; say one of the two", key="model.api_key_file")
     if model.first_token_timeout > model.turn_timeout:
         raise ConfigError(path, "it is longer than turn_timeout", key="model.first_token_timeout")
+    if model.provider not in MODELS.own:
+        check_plugin(MODELS, model.provider, "model.provider", path)
     if model.provider == "openai":
         missing = [f"model.{key}" for key in ("base_url", "model") if getattr(model, key) is None]
         if missing:
             raise BrokenConfigError([ConfigError(path, 'provider = "openai" needs it', key=key) for key in missing])
+
+
+def take_options(model: object) -> dict[str, Any] | None:
+    """Remove a plugin's own keys from a table as it stands in the file, and return them; None: it names no plugin."""
+    if not isinstance(model, dict):
+        return None
+    provider = model.get("provider")
+    if not isinstance(provider, str) or provider in MODELS.own:
+        return None
+    return {key: model.pop(key) for key in list(model) if key != "provider"}
+
+
+def show_model(model: ModelConfig) -> Mapping[str, Any]:
+    """Return the table in the file's form; without the keys whose default cannot be written."""
+    if isinstance(model, PluginModelConfig):
+        return {"provider": model.provider, **msgspec.to_builtins(model.options)}
+    return show_values(MODEL_RULES, asdict(model))

@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 
 from miniclaw.config.log import LogConfig, LogFormat, LogLevel
 from miniclaw.config.misfits import find_misfit
-from miniclaw.config.model import MODEL_RULES, ModelConfig, Provider, check_model
+from miniclaw.config.model import MODEL_RULES, ModelConfig, PluginModelConfig, check_model, show_model, take_options
 from miniclaw.config.notify import NotifyConfig, check_notify
 from miniclaw.config.session import (
     Mode,
@@ -29,17 +29,23 @@ from miniclaw.config.values import OFF, as_toml, parse_values, show_values
 from miniclaw.config.web import WEB_RULES, WebConfig
 from miniclaw.errors import BrokenConfigError, ConfigError
 from miniclaw.formats import NEVER, did_you_mean, format_duration
+from miniclaw.plugins import check_channel_tables
 
 T = TypeVar("T")
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole configuration."""
+    """A whole configuration.
+
+    Attributes:
+        channels: The tables of plugins that are channels, by their names.
+    """
 
     session: SessionConfig = SessionConfig()
     model: ModelConfig = ModelConfig()
     web: WebConfig = WebConfig()
     telegram: TelegramConfig = TelegramConfig()
+    channels: dict[str, dict[str, Any]] = {}
     notify: NotifyConfig = NotifyConfig()
     log: LogConfig = LogConfig()
 
@@ -70,6 +76,9 @@ def parse_config(values: dict[str, Any], path: Path | None = None, *, warnings: 
     values = {name: _copy(value) for name, value in values.items()}
     if isinstance(session := values.get("session"), dict):
         values["session"] = read_old_words(session, path, [] if warnings is None else warnings)
+    options = take_options(values.get("model"))
+    if isinstance(channels := values.get("channels"), dict):
+        problems.collect(values, lambda _: check_channel_tables(channels, path))
     for table, parse in _PARSERS.items():
         if isinstance(values.get(table), dict):
             values[table] = problems.collect(values, partial(_parse_table, table, parse, path))
@@ -87,6 +96,9 @@ def parse_config(values: dict[str, Any], path: Path | None = None, *, warnings: 
             problems.collect(values, partial(_check_table, check, path))
     if problems.found:
         raise problems.error()
+    if options is not None:
+        plugin = PluginModelConfig(provider=config.model.provider, options=options)
+        config = msgspec.structs.replace(config, model=plugin)
     return config
 
 
@@ -165,9 +177,10 @@ def show_config(config: Config) -> dict[str, dict[str, Any]]:
     return {
         "session": show_session(config.session),
         "session.ttl_by_channel": {channel: format_duration(ttl) for channel, ttl in by_channel.items()},
-        "model": show_values(MODEL_RULES, asdict(config.model)),
+        "model": dict(show_model(config.model)),
         "web": show_values(WEB_RULES, asdict(config.web)),
         "telegram": show_values(TELEGRAM_RULES, asdict(config.telegram)),
+        **{f"channels.{name}": msgspec.to_builtins(table) for name, table in config.channels.items()},
         "notify": {"command": list(config.notify.command)},
         "log": asdict(config.log),
     }
@@ -214,7 +227,6 @@ _CHOICES: Final[dict[str, Any]] = {
     "log.format": LogFormat,
     "session.mode": Mode,
     "session.notice": NoticeMode,
-    "model.provider": Provider,
 }
 _IN_WORDS: Final = {bool: "true or false", str: "a text", tuple: "a list", dict: "a table"}
 

@@ -6,7 +6,7 @@ workspace, which only the owner can reach, and for the configured address, where
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -29,6 +29,7 @@ from miniclaw.channels.telegram.opening import open_telegram
 from miniclaw.config import Config, Home
 from miniclaw.config.in_force import ConfigInForce
 from miniclaw.config.web import WebConfig
+from miniclaw.plugins import CHANNELS, open_plugin
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.web.access.codes import CODE_SECONDS
 from miniclaw.web.access.security import Security, open_security
@@ -46,12 +47,14 @@ LIVE_CHANNELS: Final = ("web", "console")
 
 
 class OwnChannels:
-    """The channels that belong to the gateway itself."""
+    """The channels that the configuration switches on: the gateway's own, and those of plugins."""
 
-    def __init__(self, live: Mapping[str, LiveChannel], telegram: TelegramChannel | None) -> None:
+    def __init__(
+        self, live: Mapping[str, LiveChannel], telegram: TelegramChannel | None, plugins: Sequence[Channel]
+    ) -> None:
         self.live = live
         self._telegram = telegram
-        self.all: tuple[Channel, ...] = (*live.values(), *([telegram] if telegram is not None else []))
+        self.all: tuple[Channel, ...] = (*live.values(), *([telegram] if telegram is not None else []), *plugins)
 
     def change(self, config: Config) -> None:
         """Apply the part of a configuration that can be exchanged: the users that may talk to the bot."""
@@ -81,13 +84,17 @@ class Front:
 
 @asynccontextmanager
 async def open_channels(config: Config) -> AsyncIterator[OwnChannels]:
-    """Open the gateway's own channels for a block; raises `ConfigError` if one cannot be opened as configured."""
+    """Open the configured channels for a block; raises `ConfigError` if one cannot be opened as configured."""
     live = {name: LiveChannel(name) for name in LIVE_CHANNELS}
     async with AsyncExitStack() as opened:
         telegram = None
         if config.telegram.enabled:
             telegram = await opened.enter_async_context(open_telegram(config.telegram))
-        yield OwnChannels(live, telegram)
+        plugins: list[Channel] = [
+            await opened.enter_async_context(open_plugin(CHANNELS, name, table, f"channels.{name}"))
+            for name, table in config.channels.items()
+        ]
+        yield OwnChannels(live, telegram, plugins)
 
 
 @asynccontextmanager

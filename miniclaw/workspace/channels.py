@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from miniclaw import plugins
 from miniclaw.formats import did_you_mean
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, store_errors
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from miniclaw.config import SessionConfig
     from miniclaw.session.files.directory import SessionDirectory
 
-CHANNELS: Final = frozenset({"console", "telegram", "web"})
+CHANNELS: Final = frozenset(plugins.CHANNELS.own)
 """The channels of miniclaw, switched on or not."""
 
 

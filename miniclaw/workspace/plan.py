@@ -80,7 +80,7 @@ def look_ahead(workspace: Workspace, *, as_daily: bool = False) -> Outlook:
     notice, trash, directory = workspace.notice(as_daily=as_daily), workspace.trash, workspace.directory
     plan = make_plan(workspace, notice, workspace.leftovers())
     foreign = trash.foreign() if directory is None else list_foreign(directory, trash)
-    warnings = channel_warnings(workspace.config.session, directory)
+    warnings = channel_warnings(workspace.config.session, directory, workspace.config.channels)
     return Outlook(plan, foreign, warnings, find_timetable(workspace))
 
 

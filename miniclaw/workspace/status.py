@@ -125,7 +125,7 @@ def look(workspace: Workspace) -> WorkspaceState:
         next((event for event in events if event.event in RUNS - {"held"}), None),
         next((event for event in events if event.event == "announced" and event.announced), None),
         damaged,
-        channel_warnings(workspace.config.session, directory),
+        channel_warnings(workspace.config.session, directory, workspace.config.channels),
         unread,
     )
 
