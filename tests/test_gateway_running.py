@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -93,7 +94,7 @@ async def test_gateway_reload_without_signals_is_refused(home: Home) -> None:
 # In a thread ----------------------------------------------------------------------------------------------------
 
 
-def run_in_thread(config: Config, home: Home, started: Future[Running], **options: object) -> None:
+def run_in_thread(config: Config, home: Home, started: Future[Running], **options: Any) -> None:
     """Run a gateway in this thread, and pass on that it runs, or the error that it did not start with."""
 
     async def main() -> None:
@@ -112,7 +113,7 @@ def run_in_thread(config: Config, home: Home, started: Future[Running], **option
 def test_gateway_in_a_thread_is_stopped_by_another_one(home: Home, serves: bool) -> None:
     """It starts, answers its address and ends, with all saved, outside of the main thread."""
     started: Future[Running] = Future()
-    options: dict[str, object] = {"serves": serves, "handle_signals": False}
+    options: dict[str, Any] = {"serves": serves, "handle_signals": False}
     config = parse_config({"web": {"port": 0}})
     thread = threading.Thread(target=partial(run_in_thread, config, home, started, **options))
     thread.start()

@@ -128,7 +128,7 @@ def test_parse_config_plugin_gets_its_own_keys_as_they_stand(packages: Path) -> 
     """Keys of a plugin are not ours to judge; what is shown of them is the same configuration again."""
     install(packages, PARROT, models="parrot = Parrot")
     install(packages, TICKER, package="ticker", channels="tick = Ticker")
-    values = {
+    values: dict[str, dict[str, Any]] = {
         "model": {"provider": "parrot", "phrase": "hi", "max_retries": "many", "deep": {"a.b": [1, {"c": 0.5}]}},
         "channels": {"tick": {"text": "tick", "nested": {"on": True}}},
     }
