@@ -1,14 +1,17 @@
 """The loggers of the session runtime: they use structlog if the program has set it up, else the standard library.
 
-A program that embeds the runtime without structlog gets ordinary `logging` records, with the event's fields as
-attributes (``record.session_id``), and nothing on its standard output.
+A program that embeds the runtime without structlog gets ordinary `logging` records, and nothing on its standard output.
+The message of a record is the event and its fields, as ``Session deleted session_id=web_anna age_days=31.5``; each field
+is an attribute as well (``record.session_id``), and so is the sentence alone (``record.event``). A field whose name every
+record has, such as ``name``, is the attribute ``name_``.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 from miniclaw.foreign import Contained, traceback_of
@@ -48,6 +51,30 @@ def _tell_failure(error: BaseException) -> None:
             print(traceback_of(error), file=sys.stderr)
 
 
+@cache
+def _own_attributes() -> frozenset[str]:
+    """Return the attributes of each `logging.LogRecord`, which refuses fields of these names."""
+    import logging  # noqa: PLC0415 - start-up time
+
+    return frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
+
+
+class _Fields:
+    """The fields of an event; their text is made only if a handler writes it."""
+
+    def __init__(self, fields: Mapping[str, object]) -> None:
+        self._fields = fields
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={_shown(value)}" for name, value in self._fields.items())
+
+
+def _shown(value: object) -> str:
+    """Return a value for a line of text: in quotes and escaped, unless it is one word without invisible characters."""
+    text = str(value)
+    return text if text.isprintable() and text and not {*" \"'="} & {*text} else repr(text)
+
+
 class EventLogger:
     """Logs events: a sentence and named fields. The sentence is constant, so that it can be searched for.
 
@@ -71,7 +98,12 @@ class EventLogger:
             else:
                 import logging  # noqa: PLC0415 - start-up time
 
-                logging.getLogger(self._name).log(level, event, extra=fields, exc_info=error)
+                text, args = (f"{event.replace('%', '%%')} %s", (_Fields(fields),)) if fields else (event, ())
+                taken = _own_attributes()
+                extra = {f"{name}_" if name in taken else name: value for name, value in fields.items()}
+                logging.getLogger(self._name).log(
+                    level, text, *args, extra={**extra, "event": event}, exc_info=error, stacklevel=3
+                )
 
     def debug(self, event: str, **fields: object) -> None:
         """Log at DEBUG."""

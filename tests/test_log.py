@@ -47,11 +47,15 @@ def test_json_an_event_of_the_runtime_names_the_command_that_helps(capsys: pytes
 
 
 def test_advice_is_for_events_of_the_runtime_which_names_no_command() -> None:
-    """An event that is reworded takes its advice with it; and no log of an embedder names a command of miniclaw."""
-    sources = [path.read_text() for path in (Path(miniclaw.__file__).parent / "session").rglob("*.py")]
+    """An event that is reworded takes its advice with it; and no log or error of an embedder names a command or its home."""
+    package = Path(miniclaw.__file__).parent
+    sources = [path.read_text() for path in (package / "session").rglob("*.py")]
     assert not [event for event in ADVICE if not any(f'"{event}"' in source for source in sources)]
-    command = re.compile(r"miniclaw (chat|config|gateway|history|open|quarantine|sessions|status|trash)\b")
-    assert not [found.string[found.start() :][:60] for source in sources for found in command.finditer(source)]
+    sources += [path.read_text() for path in (package / "errors" / "sessions.py", package / "blocking.py")]
+    commands = re.compile(
+        r"miniclaw (chat|config|gateway|history|open|quarantine|sessions|status|trash)\b|MINICLAW_HOME|config\.toml"
+    )
+    assert not [found.string[found.start() :][:60] for source in sources for found in commands.finditer(source)]
 
 
 def test_json_an_exception_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -247,7 +247,7 @@ class WorkspaceHeldError(StoreError):
         self.holder = holder
         self.stopping = stopping
         self.socket = socket
-        advice = "it is stopping; try again" if stopping else "stop it first, or use another MINICLAW_HOME"
+        advice = "it is stopping; try again" if stopping else "stop it first, or use another directory"
         if socket is not None:
             advice += f" (it takes no commands at {socket})"
         super().__init__(f"{path} is held by {holder}; {advice}")

@@ -240,6 +240,6 @@ def test_command_on_a_terminal_asks_nothing_while_the_workspace_is_held(program:
     assert result.code == 1
     assert result.out == (
         f"miniclaw: {program.sessions_dir} is held by process {os.getpid()}; "
-        "stop it first, or use another MINICLAW_HOME "
+        "stop it first, or use another directory "
         f"(it takes no commands at {program.home / 'workspace' / 'gateway.sock'})\n"
     )

@@ -55,7 +55,7 @@ def test_command_that_changes_something_is_refused(held: tuple[Program, int], co
     before = program.files()
     result = program.run(*command)
     assert result.code == 1
-    assert f"held by process {pid}; stop it first, or use another MINICLAW_HOME (it takes no commands at" in result.err
+    assert f"held by process {pid}; stop it first, or use another directory (it takes no commands at" in result.err
     assert program.files() == before
 
 

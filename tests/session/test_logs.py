@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import logging
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
+import miniclaw
 from miniclaw import loggers as session_logs
 from miniclaw.loggers import EventLogger, get_logger, set_up_now, set_up_when_needed
 from tests.fakes.logs import LogRecorder
@@ -31,8 +35,12 @@ def test_event_without_structlog_is_a_logging_record(
     with caplog.at_level(logging.DEBUG, logger=NAME):
         method(get_logger(NAME), "Session deleted 100%", session_id="web_1", age_days=31.5)
     [record] = caplog.records
-    assert (record.name, record.levelname, record.getMessage()) == (NAME, level.upper(), "Session deleted 100%")
-    assert (vars(record)["session_id"], vars(record)["age_days"]) == ("web_1", 31.5)
+    assert (record.name, record.levelname) == (NAME, level.upper())
+    assert record.getMessage() == "Session deleted 100% session_id=web_1 age_days=31.5"
+    attributes = vars(record)
+    assert (attributes["event"], attributes["session_id"]) == ("Session deleted 100%", "web_1")
+    assert attributes["age_days"] == 31.5
+    assert record.filename == Path(__file__).name
     assert capsys.readouterr() == ("", "")
 
 
@@ -49,6 +57,40 @@ def test_event_with_structlog_goes_there_alone(
         {"event": "Session deleted", "level": level, "logger": NAME, "session_id": "web_1", "age_days": 31.5}
     ]
     assert caplog.records == []
+
+
+def test_record_each_field_has_one_unambiguous_place_in_the_line(caplog: pytest.LogCaptureFixture) -> None:
+    """A value of strangers imitates no field and no line, and says of itself that it is text with odd characters."""
+    structlog.reset_defaults()
+    hostile = "a b=1\n2026 ERROR\u202e"
+    get_logger(NAME).warning("Kept %s", path=Path("/x"), chat=hostile, empty="", ids=["a", "b"])
+    [record] = caplog.records
+    shown = "Kept %s path=/x chat='a b=1\\n2026 ERROR\\u202e' empty='' ids=\"['a', 'b']\""
+    assert record.getMessage() == shown
+    assert vars(record)["chat"] == hostile
+
+
+def test_record_no_name_of_a_field_loses_the_event(caplog: pytest.LogCaptureFixture) -> None:
+    """A field that is called like an attribute of every record gets an attribute beside that one."""
+    structlog.reset_defaults()
+    names = sorted({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
+    for name in names:
+        get_logger(NAME).warning("Event", **{name: "value"})
+    assert [record.getMessage() for record in caplog.records] == [f"Event {name}=value" for name in names]
+    assert {record.name for record in caplog.records} == {NAME}
+    assert all(vars(record)[f"{name}_"] == "value" for record, name in zip(caplog.records, names, strict=True))
+
+
+def test_fields_of_the_package_have_the_same_name_in_every_logging() -> None:
+    """No call in the package uses a name that `logging` or structlog has for something else."""
+    taken = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "event", "level", "logger", "timestamp"}
+    used = {}
+    for path in Path(miniclaw.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and re.search(r"\blog\.(debug|info|warning|error|bug)$", ast.unparse(node.func)):
+                used |= {keyword.arg: f"{path}:{node.lineno}" for keyword in node.keywords if keyword.arg}
+    assert len(used) > 50
+    assert not {name: where for name, where in used.items() if name in taken}
 
 
 def test_event_below_the_level_of_logging_is_dropped(caplog: pytest.LogCaptureFixture) -> None:

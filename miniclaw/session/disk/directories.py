@@ -89,7 +89,7 @@ def why_not_followed(path: Path) -> str | None:
         return None
     return (
         f"it is a symbolic link of another user (uid {status.st_uid}), which is not followed; "
-        "put the directory itself there, or set MINICLAW_HOME to where it is"
+        "put the directory itself there, or use the path that it leads to"
     )
 
 
