@@ -207,9 +207,11 @@ class StoreIOError(SessionFileError):
 
 
 class JournalFormatError(SessionFileError):
-    """A newer version has written the journal; this one would lose what it holds."""
+    """A newer version has written the journal, in the format `found`; this one reads up to `known`."""
 
     def __init__(self, path: Path, found: int, known: int) -> None:
+        self.found = found
+        self.known = known
         reason = f"it has format {found}, and this version reads up to {known}; start the version that wrote it"
         super().__init__(path, reason)
 

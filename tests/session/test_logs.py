@@ -83,11 +83,22 @@ def test_record_no_name_of_a_field_loses_the_event(caplog: pytest.LogCaptureFixt
 
 def test_fields_of_the_package_have_the_same_name_in_every_logging() -> None:
     """No call in the package uses a name that `logging` or structlog has for something else."""
-    taken = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "event", "level", "logger", "timestamp"}
+    taken = {
+        *vars(logging.makeLogRecord({})),
+        "message",
+        "asctime",
+        "taskName",
+        "event",
+        "level",
+        "logger",
+        "timestamp",
+    }
     used = {}
     for path in Path(miniclaw.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and re.search(r"\blog\.(debug|info|warning|error|bug)$", ast.unparse(node.func)):
+            if isinstance(node, ast.Call) and re.search(
+                r"\blog\.(debug|info|warning|error|bug)$", ast.unparse(node.func)
+            ):
                 used |= {keyword.arg: f"{path}:{node.lineno}" for keyword in node.keywords if keyword.arg}
     assert len(used) > 50
     assert not {name: where for name, where in used.items() if name in taken}
