@@ -1,9 +1,9 @@
 """The loggers of the session runtime: they use structlog if the program has set it up, else the standard library.
 
 A program that embeds the runtime without structlog gets ordinary `logging` records, and nothing on its standard output.
-The message of a record is the event and its fields, as ``Session deleted session_id=web_anna age_days=31.5``; each field
-is an attribute as well (``record.session_id``), and so is the sentence alone (``record.event``). A field whose name every
-record has, such as ``name``, is the attribute ``name_``.
+The message of a record is the event and its fields, as ``Session deleted session_id=web_anna age_days=31.5``. Each
+field is an attribute as well (``record.session_id``), and so is the sentence alone (``record.event``). A field whose
+name every record has, such as ``name``, is the attribute ``name_``.
 """
 
 from __future__ import annotations

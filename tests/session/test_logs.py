@@ -93,7 +93,7 @@ def test_fields_of_the_package_have_the_same_name_in_every_logging() -> None:
         "logger",
         "timestamp",
     }
-    used = {}
+    used: dict[str, str] = {}
     for path in Path(miniclaw.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and re.search(
