@@ -18,9 +18,11 @@ from tests.planted.bug import (
 )
 
 _READERS: Final = "session/files/test_journal_readers.py"
+_CLEANUP: Final = "session/files/test_journal_cleanup.py"
 _RECORDS: Final = "session/journal/test_records.py"
 _CONTINUED: Final = "session/journal/test_continued.py"
 _REPLAY: Final = "session/journal/test_replay.py"
+_FAILING_DISK: Final = "session/journal/test_replay_failing_disk.py"
 _CUT_OFF: Final = "session/journal/test_replay_cut_off.py"
 
 _READING: Final = (
@@ -72,7 +74,7 @@ _READING: Final = (
     bug_of_one(
         "files scanned without the journal", "the dry run lists sessions that are in use", HEADER_READER,
         "buffer=self._buffer, overlay=self._overlay\n", "buffer=self._buffer\n",
-        f"{_READERS}::test_session_that_is_fresh_by_the_journal_is_not_listed_for_deletion",
+        f"{_CLEANUP}::test_session_that_is_fresh_by_the_journal_is_not_listed_for_deletion",
     ),
     bug_of_one(
         "ledger's row without the journal", "`list` shows an old use of each file that it need not open", SCAN,
@@ -93,7 +95,7 @@ _READING: Final = (
         "records taken to fit", "the dry run keeps a session that the run deletes", OVERLAY,
         "        return lambda header: header.session_id in self._records or verify(header)\n",
         "        return verify\n",
-        f"{_READERS}::test_records_that_do_not_fit_the_file_keep_no_session",
+        f"{_CLEANUP}::test_records_that_do_not_fit_the_file_keep_no_session",
     ),
     bug_of_one(
         "records of a session that stays taken to fit", "`status` counts a pin that the start puts into quarantine", SCAN,
@@ -126,7 +128,7 @@ _READING: Final = (
         "channel of the journal unknown", "the TTL of a channel that is in use is told as a misspelling", CHANNELS,
         "    found = {names.parts_of(session_id)[0] for session_id in directory.overlay.ids.values()}\n",
         "    found: set[str] = set()\n",
-        f"{_READERS}::test_channel_of_a_session_without_a_file_is_known",
+        f"{_CLEANUP}::test_channel_of_a_session_without_a_file_is_known",
     ),
     bug_of_one(
         "newer journal told once for each session", "an export ends with a page of the same error", EXPORT,
@@ -218,17 +220,17 @@ _APPLYING: Final = (
     bug_of_one(
         "segments deleted with unsaved sessions", "a crash on a full disk takes what was confirmed", REPLAY,
         "    if not unsaved:\n        _delete_spent(journal)\n", "    _delete_spent(journal)\n",
-        f"{_REPLAY}::test_start_on_a_full_disk_keeps_the_sessions_and_the_segments",
+        f"{_FAILING_DISK}::test_start_on_a_full_disk_keeps_the_sessions_and_the_segments",
     ),
     bug_of_one(
         "unreadable segment deleted", "what a repaired disk could still read is gone", REPLAY,
         "        if segment.problem and not segment.records:\n", "        if False:\n",
-        f"{_REPLAY}::test_segment_that_cannot_be_read_goes_to_quarantine_and_the_start_goes_on",
+        f"{_FAILING_DISK}::test_segment_that_cannot_be_read_goes_to_quarantine_and_the_start_goes_on",
     ),
     bug_of_one(
         "stuck records not kept", "messages that a full quarantine could not take are gone after a save", REPLAY,
         "        journal.index.keep_records(session_id)\n", "        journal.index.need(session_id, lambda: False)\n",
-        f"{_REPLAY}::test_messages_that_fit_nowhere_on_a_full_disk_stay_in_the_journal",
+        f"{_FAILING_DISK}::test_messages_that_fit_nowhere_on_a_full_disk_stay_in_the_journal",
     ),
     bug_of_one(
         "damaged segment put away first", "a removed session comes back after a crash in a start", REPLAY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from miniclaw.session.entries import ScanRow
+from miniclaw.session.entries import ScanRow, StoredSession
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.ledger import Ledger
 from miniclaw.session.files.scan import DirectoryScan
@@ -19,15 +19,28 @@ from tests.fakes.samples import session_dict, write_session
 POLICY = RetentionPolicy()
 
 
+def rows_of(scan: DirectoryScan) -> list[ScanRow]:
+    """Scan to the end."""
+    rows: list[ScanRow] = []
+    while not scan.complete:
+        rows += scan.next_batch(seconds=9)
+    return rows
+
+
+def scanned(directory: SessionDirectory, ledger: Ledger | None = None) -> dict[str, StoredSession]:
+    """Return the sessions by their ids."""
+    with DirectoryScan(directory, ledger=ledger) as scan:
+        rows = rows_of(scan)
+    return {row.header.session_id: row for row in rows if isinstance(row, StoredSession)}
+
+
 def scan(path: Path, ledger: Ledger | None, **options: object) -> tuple[list[ScanRow], tuple[int, int], int]:
     """Return the rows, what only counted, and how many files were opened."""
     with (
         SessionDirectory.open(path) as directory,
         DirectoryScan(directory, ledger=ledger, **options) as scanning,  # type: ignore[arg-type]
     ):
-        rows: list[ScanRow] = []
-        while not scanning.complete:
-            rows += scanning.next_batch(seconds=1)
+        rows = rows_of(scanning)
         kept = scanning.take_kept()
         return sorted(rows, key=lambda row: row.key), (kept.sessions, kept.bytes), scanning.opened
 

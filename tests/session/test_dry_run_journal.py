@@ -23,11 +23,8 @@ from tests.fakes.clock import WallClock
 from tests.fakes.journalled import NOW, Journalled, write_segment
 from tests.fakes.logs import LogRecorder
 from tests.fakes.moments import at_once
+from tests.fakes.replayed import MISFIT
 
-MISFIT: Final = (
-    "Messages in the journal do not fit their session file, which was changed or deleted; they are in quarantine, "
-    "as a session"
-)
 DAY: Final = timedelta(days=1)
 TTL: Final = RetentionPolicy()
 POLICIES: Final = [

@@ -9,31 +9,21 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import JournalFormatError, SessionNotFoundError, StoreError
-from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.disk.syscalls import OsCalls
-from miniclaw.session.entries import ProblemFile, ScanRow, StoredSession, always
+from miniclaw.session.entries import ProblemFile, StoredSession, always
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.ledger import Ledger
 from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.format import codec
 from miniclaw.session.journal.records import JOURNAL_NAME, body
-from miniclaw.session.retention.plan import CleanupPlan
-from miniclaw.session.retention.policy import RetentionPolicy, Staying
-from miniclaw.workspace.channels import channels_of
-from miniclaw.workspace.plan import scan_sync
-from tests.fakes.clock import WallClock
+from miniclaw.session.retention.policy import Staying
 from tests.fakes.journalled import FILLING, NOW, OLD, CountingOs, Journalled, crashed, segment_of, texts, write_segment
 from tests.fakes.logs import LogRecorder
-from tests.fakes.moments import at_once
 from tests.fakes.samples import write_session
+from tests.session.scans import rows_of, scanned
 
 LATER = NOW + timedelta(minutes=1)
 DAMAGED = "Journal cannot be read as a whole; sessions may be shown as they were before"
-MISFIT = (
-    "Messages in the journal do not fit their session file, which was changed or deleted; they are in quarantine, "
-    "as a session"
-)
-
 Look = Callable[[SessionDirectory], object]
 
 
@@ -41,42 +31,6 @@ Look = Callable[[SessionDirectory], object]
 def nothing_is_racy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of a test are new, and the ledger is to know them nevertheless."""
     monkeypatch.setattr("miniclaw.session.files.scan.RACY_SECONDS", -1)
-
-
-def scanned(directory: SessionDirectory, ledger: Ledger | None = None) -> dict[str, StoredSession]:
-    with DirectoryScan(directory, ledger=ledger) as scan:
-        rows = rows_of(scan)
-    return {row.header.session_id: row for row in rows if isinstance(row, StoredSession)}
-
-
-def rows_of(scan: DirectoryScan) -> list[ScanRow]:
-    rows: list[ScanRow] = []
-    while not scan.complete:
-        rows += scan.next_batch(seconds=9)
-    return rows
-
-
-def dry_run(path: Path, policy: RetentionPolicy | None = None) -> CleanupPlan:
-    policy = policy or RetentionPolicy()
-    with SessionDirectory.open(path) as reader:
-        return scan_sync(reader, policy, at_once(LATER, policy))
-
-
-async def run(path: Path, clock: WallClock, policy: RetentionPolicy | None = None) -> set[str]:
-    """Run a cleanup as the next owner; return the names of the removed files."""
-    clock.now = LATER
-    before = {row.key for row in rows_at(path)}
-    await Cleanup(path, policy=policy, clock=clock).run(confirmed=True)
-    return before - {row.key for row in rows_at(path)}
-
-
-def rows_at(path: Path) -> list[StoredSession]:
-    with SessionDirectory.open(path) as reader:
-        return list(scanned(reader).values())
-
-
-def removed_by(plan: CleanupPlan) -> set[str]:
-    return {row.session.key for row in plan.removals}
 
 
 def test_load_has_the_messages_of_the_journal(sessions_dir: Path) -> None:
@@ -179,16 +133,6 @@ def test_ledger_knows_the_use_that_the_file_has(sessions_dir: Path, nothing_is_r
         assert scanned(owner, ledger)["web_a"].header.last_accessed == OLD
 
 
-def test_session_that_stays_by_its_file_gets_a_row_if_it_is_in_the_journal(sessions_dir: Path) -> None:
-    """A pin that only the journal has counts as one."""
-    told = Journalled(begun=NOW).add("one").forget_records()
-    told.save(sessions_dir)
-    write_session(sessions_dir, "web_b", NOW)
-    write_segment(sessions_dir, told.use(pinned=True).take())
-    plan = dry_run(sessions_dir)
-    assert (plan.pinned, plan.readable) == (1, 2)
-
-
 def test_reader_of_an_owned_directory_sees_the_journal_and_the_owner_does_not(sessions_dir: Path) -> None:
     """The memory of the owner is newer; who only looks beside it sees what is on the disk."""
     crashed(sessions_dir)
@@ -224,78 +168,6 @@ def test_file_in_quarantine_is_seen_as_it_is(sessions_dir: Path) -> None:
         row = reader.read_row("web_a.json", dir_fd=inside.fd, verify=always)
     assert isinstance(row, StoredSession)
     assert row.header.last_accessed == OLD
-
-
-# The cleanup ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("long", [False, True], ids=["small", "large"])
-async def test_session_that_is_fresh_by_the_journal_is_not_listed_for_deletion(
-    sessions_dir: Path, clock: WallClock, long: bool
-) -> None:
-    """Its file alone says that it has expired; the next owner applies the journal and keeps it."""
-    crashed(sessions_dir, saved=["x" * 9000 if long else "x"])
-    write_session(sessions_dir, "web_b", OLD)
-    assert removed_by(dry_run(sessions_dir)) == {"web_b.json"}
-    assert [row.key for row in await Cleanup(sessions_dir, clock=WallClock(LATER)).scan_expired_sessions()] == [
-        "web_b.json"
-    ]
-    assert await run(sessions_dir, clock) == {"web_b.json"}
-
-
-async def test_session_that_is_unpinned_by_the_journal_is_listed_for_deletion(
-    sessions_dir: Path, clock: WallClock
-) -> None:
-    """The file still has the pin; the next owner's run deletes the session, and the dry run says so."""
-    told = Journalled().add("x" * 9000).use(pinned=True).forget_records()
-    told.save(sessions_dir)
-    write_segment(sessions_dir, told.use(pinned=False).take())
-    assert removed_by(dry_run(sessions_dir)) == {"web_a.json"}
-    assert await run(sessions_dir, clock) == {"web_a.json"}
-
-
-@pytest.mark.parametrize("policy", [RetentionPolicy(), RetentionPolicy(ttl=None, max_sessions=1, min_idle=None)])
-async def test_records_that_do_not_fit_the_file_keep_no_session(
-    sessions_dir: Path, clock: WallClock, logs: LogRecorder, policy: RetentionPolicy
-) -> None:
-    """Somebody has put another session in its place: the next owner leaves that as it is, and judges it alone."""
-    logs.expect_error(MISFIT)
-    crashed(sessions_dir)
-    write_session(sessions_dir, "web_a", OLD - timedelta(days=1), messages=[{"role": "user", "content": "x" * 9000}])
-    write_session(sessions_dir, "web_b", NOW - timedelta(days=1))
-    assert removed_by(dry_run(sessions_dir, policy)) == {"web_a.json"}
-    assert await run(sessions_dir, clock, policy) == {"web_a.json"}
-
-
-async def test_budget_spares_the_session_that_the_journal_makes_the_youngest(
-    sessions_dir: Path, clock: WallClock
-) -> None:
-    """Which sessions are beyond `max_sessions` depends on uses that only the journal has, also without a file."""
-    crashed(sessions_dir)
-    other = Journalled("web_c").add("only in the journal", at=NOW)
-    write_segment(sessions_dir, other.take(), number=2, first=10)
-    for name in ("web_b", "web_d"):
-        write_session(sessions_dir, name, NOW - timedelta(days=1))
-    policy = RetentionPolicy(ttl=None, max_sessions=2, min_idle=None)
-    assert removed_by(dry_run(sessions_dir, policy)) == {"web_b.json", "web_d.json"}
-    assert await run(sessions_dir, clock, policy) == {"web_b.json", "web_d.json"}
-
-
-async def test_session_without_a_file_that_has_expired_is_listed_and_deleted(
-    sessions_dir: Path, clock: WallClock
-) -> None:
-    """A gateway that died long ago, and nobody has started it since."""
-    crashed(sessions_dir, saved=[], at=OLD)
-    plan = dry_run(sessions_dir)
-    assert (removed_by(plan), plan.readable) == ({"web_a.json"}, 1)
-    assert await run(sessions_dir, clock) == {"web_a.json"}
-
-
-def test_channel_of_a_session_without_a_file_is_known(sessions_dir: Path) -> None:
-    """A TTL for it is no misspelling."""
-    crashed(sessions_dir, saved=[])
-    with SessionDirectory.open(sessions_dir) as reader:
-        assert channels_of(reader) == {"web"}
 
 
 @pytest.mark.parametrize("with_ledger", [False, True])

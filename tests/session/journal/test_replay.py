@@ -1,67 +1,37 @@
-"""The start of an owner after a crash: files that were edited, restored or deleted meanwhile, and a journal that is odd."""
+"""The start of an owner after a crash: files that were edited, restored or deleted meanwhile, and odd segments."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from miniclaw.errors import JournalFormatError, StoreIOError
+from miniclaw.errors import JournalFormatError
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format import codec
 from miniclaw.session.journal.records import JOURNAL_NAME
-from miniclaw.session.journal.replay import Replay, replay
-from miniclaw.session.names import file_name
+from miniclaw.session.journal.replay import replay
 from miniclaw.session.removal.quarantine_files import list_quarantined, read_quarantined
-from miniclaw.session.types import NO_TIME, Message
-from tests.fakes.journalled import FILLING, NOW, Journalled, crashed, segment_of, texts, write_segment
+from tests.fakes.journalled import NOW, Journalled, crashed, segment_of, write_segment
 from tests.fakes.logs import LogRecorder
-from tests.fakes.os_calls import FaultyOs
-from tests.fakes.samples import session_dict, write_session
-
-MISFIT = (
-    "Messages in the journal do not fit their session file, which was changed or deleted; they are in quarantine, "
-    "as a session"
+from tests.fakes.replayed import (
+    DAMAGED,
+    MISFIT,
+    SIX,
+    THREE,
+    damage_line,
+    everything,
+    file_texts,
+    quarantined,
+    segments,
+    start,
 )
-DAMAGED = "Journal is damaged; acknowledged messages may be missing, and the segment is in quarantine"
+from tests.fakes.samples import write_session
+
 UNREADABLE = "Session file cannot be read, so the journal cannot be applied to it"
-UNSAVED = "Session of the journal could not be saved; it stays in memory for the next try"
-STUCK = "Messages in the journal do not fit their session file, and cannot be put into quarantine"
-STAYS = "Damaged journal segment stays; the next start tries again"
-
-THREE, SIX = ["m0", "m1", "m2"], ["m0", "m1", "m2", "m3", "m4", "m5"]
-
-
-def start(path: Path, fs: FaultyOs | None = None) -> Replay:
-    """Start as the owner, and end at once."""
-    with SessionDirectory.open(path, fs=fs) as directory:
-        directory.own()
-        return replay(directory)
-
-
-def file_texts(path: Path, session_id: str = "web_a") -> list[str] | None:
-    file = path / file_name(session_id)
-    return texts(codec.decode_session(file.read_bytes())) if file.exists() else None
-
-
-def quarantined(path: Path) -> list[list[str]]:
-    """Return the texts of the sessions in quarantine."""
-    with SessionDirectory.open(path) as reader:
-        return [texts(read_quarantined(reader, file.id)[0]) for file in list_quarantined(reader) if file.header]
-
-
-def segments(path: Path) -> list[str]:
-    return sorted(os.listdir(path / JOURNAL_NAME))
-
-
-def everything(path: Path) -> dict[str, bytes]:
-    """Return all files with their contents, but for the lock."""
-    files = [file for file in path.rglob("*") if file.is_file() and file.name != ".lock"]
-    return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
 def edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
@@ -75,24 +45,6 @@ def edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]
 
 def delete(path: Path) -> None:
     (path / "web_a.json").unlink()
-
-
-def damage_line(number: int) -> Callable[[Path], object]:
-    def by_the_disk(path: Path) -> None:
-        file = path / JOURNAL_NAME / segments(path)[-1]
-        lines = file.read_bytes().rstrip(b"\n").split(b"\n")
-        lines[number] = lines[number].replace(b'"user"', b'"USER"').replace(b'"open"', b'"OPEN"')
-        file.write_bytes(b"\n".join(lines) + FILLING)
-
-    return by_the_disk
-
-
-def damaged(path: Path) -> None:
-    """Leave a session of one message, and a damaged segment with two more in whole records."""
-    told = Journalled().add("m0").forget_records()
-    told.save(path)
-    write_segment(path, *[told.add(text, at=NOW).take() for text in THREE[1:]])
-    damage_line(0)(path)
 
 
 @pytest.mark.parametrize(
@@ -237,89 +189,6 @@ def test_quarantined_messages_are_a_session_that_can_be_used(sessions_dir: Path,
     assert (session.session_id, session.last_accessed, session.messages[0].timestamp) == ("web_a", NOW, NOW)
 
 
-# Files of other programs -------------------------------------------------------------------------------------------
-
-
-def continue_file(sessions_dir: Path, data: bytes, session_id: str = "web_a", name: str | None = None) -> bytes:
-    """Lay a file, add a message to its session in the journal alone, start, and return the file as it is then."""
-    sessions_dir.mkdir(parents=True, mode=0o700)
-    (sessions_dir / (name or file_name(session_id))).write_bytes(data)
-    with SessionDirectory.open(sessions_dir) as reader:
-        told = Journalled(session_id)
-        told.session = reader.load(session_id)
-    write_segment(sessions_dir, told.add("new", at=NOW).take())
-    start(sessions_dir)
-    assert [each.name for each in sessions_dir.glob("*.json")] == [file_name(session_id)]
-    return (sessions_dir / file_name(session_id)).read_bytes()
-
-
-def document(*messages: bytes, more: bytes = b"") -> bytes:
-    return (
-        b'{"session_id":"web_a","channel":"web","chat_id":"a","created_at":"2026-02-14 15:45",'
-        b'"last_accessed":"2026-02-14T15:45:00.123456789+02:00"%b,"messages":[%b]}'
-    ) % (more, b",".join(messages))
-
-
-SURROGATE = rb'{"role":"user","content":"\ud800","timestamp":"2026-02-14T15:45:00Z"}'
-UNKNOWN = b'{"role":"tool","content":[{"type":"text","text":"x"}], "rating": 5}'
-
-
-@pytest.mark.parametrize("last", [SURROGATE, UNKNOWN, b"null", b'{"role":"user"}'], ids=lambda text: text[:12])
-def test_session_of_another_program_goes_on_and_keeps_its_texts(sessions_dir: Path, last: bytes) -> None:
-    """Unknown fields, and messages that only their source text can show, are as they were."""
-    data = continue_file(sessions_dir, document(UNKNOWN, last, more=b',"mood":"good"'))
-    assert UNKNOWN in data
-    assert last in data
-    assert b'"mood":"good"' in data
-    assert texts(codec.decode_session(data))[2:] == ["new"]
-
-
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_session_with_a_byte_order_mark_goes_on(sessions_dir: Path, encoding: str) -> None:
-    """Editors of some systems write one."""
-    data = continue_file(sessions_dir, document(b'{"role":"user","content":"hi"}').decode().encode(encoding))
-    assert texts(codec.decode_session(data)) == ["hi", "new"]
-
-
-def test_session_without_any_time_goes_on(sessions_dir: Path) -> None:
-    """Its times are those of the file, which nobody has touched meanwhile."""
-    data = continue_file(sessions_dir, b'{"session_id":"web_a","channel":"web","chat_id":"a","messages":[]}')
-    assert texts(codec.decode_session(data)) == ["new"]
-
-
-def test_session_with_messages_of_a_program_without_a_clock_goes_on(sessions_dir: Path) -> None:
-    """Their times are none, and a reader gives them others: in the journal alone, and in the file."""
-    told = Journalled()
-    for since, text in enumerate(["one", "two", "three"]):
-        told.session.messages.append(Message("user", text, NO_TIME))
-        told.record(since)
-    bodies = told.take()
-    write_segment(sessions_dir, bodies[:2])
-    start(sessions_dir)
-    write_segment(sessions_dir, bodies)
-    start(sessions_dir)
-    assert file_texts(sessions_dir) == ["one", "two", "three"]
-    assert quarantined(sessions_dir) == []
-
-
-@pytest.mark.parametrize("session_id", ["web_Anna", "web_ä/b", "web_" + "x" * 300])
-def test_session_with_an_odd_id_is_made_and_goes_on(sessions_dir: Path, session_id: str) -> None:
-    """Its file has another name than its id."""
-    told = Journalled(session_id).add("one")
-    write_segment(sessions_dir, told.take())
-    start(sessions_dir)
-    write_segment(sessions_dir, told.add("two").take())
-    start(sessions_dir)
-    assert file_texts(sessions_dir, session_id) == ["one", "two"]
-
-
-def test_file_of_an_earlier_implementation_goes_on_under_our_name(sessions_dir: Path) -> None:
-    """Its bare name is that of no other session, and the journal has the id."""
-    old = json.dumps(session_dict("web_Anna", NOW)).encode()
-    data = continue_file(sessions_dir, old, "web_Anna", "web_Anna.json")
-    assert texts(codec.decode_session(data)) == ["hello from Anna", "new"]
-
-
 # The folder ------------------------------------------------------------------------------------------------------
 
 
@@ -364,142 +233,3 @@ def test_journal_of_a_newer_version_refuses_and_nothing_is_changed(sessions_dir:
         with pytest.raises(JournalFormatError, match="start the version that wrote it"):
             replay(directory)
     assert everything(sessions_dir) == before
-
-
-# A disk that fails -------------------------------------------------------------------------------------------------
-
-
-def test_segment_that_cannot_be_read_goes_to_quarantine_and_the_start_goes_on(
-    sessions_dir: Path, logs: LogRecorder
-) -> None:
-    """The sessions of the other segments are complete, and what is in it may be read by other means."""
-    logs.expect_error(DAMAGED)
-    crashed(sessions_dir)
-    other = write_segment(sessions_dir, Journalled("web_b").add("unreadable").take(), number=2, first=10)
-    content = other.read_bytes()
-    fs = FaultyOs()
-    fs.fail("open", path=other.name)
-    start(sessions_dir, fs)
-    assert file_texts(sessions_dir) == ["one", "two"]
-    (kept,) = (sessions_dir / ".quarantine").iterdir()
-    assert kept.read_bytes() == content
-    assert segments(sessions_dir) == []
-
-
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo], ids=["folder", "fifo"])
-def test_segment_that_is_no_file_goes_to_quarantine(
-    sessions_dir: Path, logs: LogRecorder, make: Callable[[Path], None]
-) -> None:
-    """It has the name of one, and nothing is read from it."""
-    logs.expect_error(DAMAGED)
-    crashed(sessions_dir)
-    make(sessions_dir / JOURNAL_NAME / "000000000002.jsonl")
-    start(sessions_dir)
-    assert file_texts(sessions_dir) == ["one", "two"]
-    assert segments(sessions_dir) == []
-
-
-def test_start_fails_where_an_unreadable_segment_cannot_be_put_away(sessions_dir: Path) -> None:
-    """In its place, a later save would make its records count no more; the next start reads it, and has all."""
-    told = crashed(sessions_dir)
-    other = write_segment(sessions_dir, told.add("three").take(), number=2, first=10)
-    fs = FaultyOs()
-    fs.fail("open", path=other.name)
-    fs.fail("rename", path=other.name)
-    with pytest.raises(StoreIOError, match="move to quarantine"):
-        start(sessions_dir, fs)
-    assert file_texts(sessions_dir) == ["one"]
-    start(sessions_dir)
-    assert file_texts(sessions_dir) == ["one", "two", "three"]
-
-
-def test_journal_that_cannot_be_listed_refuses_the_start(sessions_dir: Path) -> None:
-    """Whatever it holds would be lost."""
-    crashed(sessions_dir)
-    fs = FaultyOs()
-    fs.fail("open", path=JOURNAL_NAME)
-    with pytest.raises(StoreIOError, match="could not list"):
-        start(sessions_dir, fs)
-    start(sessions_dir)
-    assert file_texts(sessions_dir) == ["one", "two"]
-
-
-def full_disk() -> FaultyOs:
-    fs = FaultyOs()
-    fs.fail("write", 28)
-    return fs
-
-
-def test_start_on_a_full_disk_keeps_the_sessions_and_the_segments(sessions_dir: Path, logs: LogRecorder) -> None:
-    """They are in memory, unsaved; whatever happens then, the next start finds all of them again."""
-    logs.expect_error(UNSAVED)
-    crashed(sessions_dir)
-    write_segment(sessions_dir, Journalled("web_b").add("x").take(), number=2, first=10)
-    for _ in range(2):
-        found = start(sessions_dir, full_disk())
-        assert {session.session_id: texts(session) for session in found.unsaved} == {
-            "web_a": ["one", "two"],
-            "web_b": ["x"],
-        }
-        assert file_texts(sessions_dir) == ["one"]
-        assert len(segments(sessions_dir)) == 2
-    assert start(sessions_dir).unsaved == []
-    assert (file_texts(sessions_dir), file_texts(sessions_dir, "web_b")) == (["one", "two"], ["x"])
-    assert segments(sessions_dir) == []
-
-
-def test_sync_that_fails_keeps_the_segments(sessions_dir: Path, logs: LogRecorder) -> None:
-    """The names of the files may be lost at a power cut."""
-    logs.expect_error(UNSAVED)
-    crashed(sessions_dir)
-    with SessionDirectory.open(sessions_dir, fs=(fs := FaultyOs())) as directory:
-        directory.own()
-        fs.on(lambda name, args: _fail_sync_of(directory.fd, name, args))
-        assert [session.session_id for session in replay(directory).unsaved] == ["web_a"]
-    assert len(segments(sessions_dir)) == 1
-
-
-def _fail_sync_of(fd: int, name: str, args: tuple[Any, ...]) -> None:
-    if name == "fsync" and args[0] == fd:
-        raise OSError(5, os.strerror(5))
-
-
-def test_messages_that_fit_nowhere_on_a_full_disk_stay_in_the_journal(sessions_dir: Path, logs: LogRecorder) -> None:
-    """No save of the session makes them count no more: the next start puts them into quarantine."""
-    logs.expect_error(STUCK)
-    logs.expect_error(MISFIT)
-    crashed(sessions_dir)
-    write_session(sessions_dir, "web_a", NOW)
-    journal = start(sessions_dir, full_disk()).journal
-    assert not journal.holds("web_a.json")
-    assert journal.spent() == []
-    assert len(segments(sessions_dir)) == 1
-    start(sessions_dir)
-    assert quarantined(sessions_dir) == [["two"]]
-    assert file_texts(sessions_dir) == ["hello from a"]
-
-
-def test_damaged_segment_stays_while_its_sessions_are_unsaved(sessions_dir: Path, logs: LogRecorder) -> None:
-    """What can be read of it is needed by the next start, which also puts it into quarantine."""
-    logs.expect_error(UNSAVED)
-    logs.expect_error(DAMAGED)
-    damaged(sessions_dir)
-    journal = start(sessions_dir, full_disk()).journal
-    assert journal.spent() == []
-    start(sessions_dir)
-    assert file_texts(sessions_dir) == THREE
-    assert len(list((sessions_dir / ".quarantine").iterdir())) == 1
-
-
-def test_damaged_segment_that_cannot_be_put_away_stays(sessions_dir: Path, logs: LogRecorder) -> None:
-    """It is evidence; nothing deletes it before the next start has tried again."""
-    logs.expect_error(STAYS)
-    logs.expect_error(DAMAGED)
-    damaged(sessions_dir)
-    fs = FaultyOs()
-    fs.fail("rename", path="000000000001")
-    journal = start(sessions_dir, fs).journal
-    assert file_texts(sessions_dir) == THREE
-    assert (journal.spent(), len(segments(sessions_dir))) == ([], 1)
-    start(sessions_dir)
-    assert segments(sessions_dir) == []

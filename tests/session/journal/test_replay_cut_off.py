@@ -15,12 +15,9 @@ from miniclaw.session.removal.staging import StagingArea
 from tests.fakes.journalled import FILLING, NOW, Journalled, texts, write_segment
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
+from tests.fakes.replayed import DAMAGED, MISFIT
 
-ERRORS: Final = [
-    "Messages in the journal do not fit their session file, which was changed or deleted; they are in quarantine, "
-    "as a session",
-    "Journal is damaged; acknowledged messages may be missing, and the segment is in quarantine",
-]
+ERRORS: Final = [MISFIT, DAMAGED]
 
 CHANGES: Final = frozenset({"mkdir", "open", "write", "fsync", "rename", "link", "unlink"})
 """The calls after each of which the disk may be another than before."""
