@@ -7,18 +7,15 @@ follows it, at so many system calls, in children that it forks, and prints its f
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import Final, Never
+from typing import Final
 
 import structlog
 import trio
@@ -36,6 +33,7 @@ from tests.fakes.point_os import Act, Kill, PointOs
 from tests.fakes.said import Said
 from tests.fakes.threads import until
 from tests.fakes.work_folder import left_in_work
+from tests.faults.dying_child import Tell, in_child
 
 WHEN: Final = ("before", "after", "half")
 ROUNDS: Final = 4
@@ -112,46 +110,23 @@ class Lives:
                 await self._end()
 
 
-def _in_child(lives: Lives, act: Act, seed: int, *, chats: bool) -> bool:
+def _is_killed(lives: Lives, act: Act, seed: int, *, chats: bool) -> bool:
     """Live or start in a forked child, and repeat here what it told; return whether it was killed."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        _be_child(lives, act, seed, writing, chats=chats)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        told = pipe.read()
-    _, status = os.waitpid(child, 0)
-    for line in told.split(b"\n")[:-1]:  # behind the last line feed may be the beginning of what had not begun
-        name, arguments = json.loads(line)
-        lives.said.take((name, tuple(arguments)))
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        return True
-    if status:
-        raise RuntimeError(f"the child failed, status {status}")
-    return False
 
-
-def _be_child(lives: Lives, act: Act, seed: int, writing: int, *, chats: bool) -> Never:
-    status = 1
-    try:
+    def do(tell: Tell) -> None:
         lives.said = deepcopy(lives.said)
-        lives.said.note = lambda event: _tell(writing, json.dumps(event).encode() + b"\n")
+        lives.said.note = lambda event: tell(json.dumps(event))
         if chats:
             wrong = lives.live(act, seed)
             assert not wrong, wrong
         else:
             lives.start(act)
-        status = 0
-    except BaseException:  # noqa: BLE001
-        traceback.print_exc()
-    finally:
-        os._exit(status)
 
-
-def _tell(writing: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(writing, data) :]
+    killed, told = in_child(do)
+    for line in told:
+        name, arguments = json.loads(line)
+        lives.said.take((name, tuple(arguments)))
+    return killed
 
 
 def main(root: str, points: int) -> None:
@@ -166,7 +141,7 @@ def main(root: str, points: int) -> None:
         when = WHEN[point % 3]
         for chats, most in ((True, 700), (False, 150)):
             k = chance.randint(1, most // (6 if when == "half" else 1))
-            killed[chats] += _in_child(lives, Kill(k, when), point, chats=chats)
+            killed[chats] += _is_killed(lives, Kill(k, when), point, chats=chats)
         acknowledgements = max(acknowledgements, lives.said.acknowledgements)
         wrong += [f"point {point}, killed {when} {k}: {sentence}" for sentence in lives.judge()]
     found = {"lives": killed[True], "starts": killed[False], "acknowledgements": acknowledgements, "wrong": wrong}

@@ -13,14 +13,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import signal
 import sys
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, Never
+from typing import Any, Final
 
 import structlog
 
@@ -28,6 +25,7 @@ from tests.fakes.logs import LogRecorder
 from tests.fakes.operation import Operation, Report, check, start
 from tests.fakes.point_os import Act, Kill
 from tests.fakes.tree import Tree, put_tree, shape, take_tree
+from tests.faults.dying_child import Tell, in_child
 from tests.faults.operations import SOAK
 from tests.faults.trash_operations import ALL_OPERATIONS
 
@@ -85,7 +83,7 @@ class Explorer:
         for when in WHEN:
             for k in itertools.count(first, step):
                 put_tree(self._root, tree)
-                killed, told = in_child(work, Kill(k, when), self._recorder)
+                killed, told = perform(work, Kill(k, when), self._recorder)
                 now_done = done | told
                 for sentence in self._judge(now_done):
                     self.wrong.append(f"{what}, killed {when} call {k}: {sentence}")
@@ -112,39 +110,18 @@ class Explorer:
             yield f"after the start: {sentence}"
 
 
-def in_child(work: Work, act: Act, recorder: LogRecorder) -> tuple[bool, frozenset[str]]:
+def perform(work: Work, act: Act, recorder: LogRecorder) -> tuple[bool, frozenset[str]]:
     """Do work in a forked child; return whether it was killed, and what it had said to be done before."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        _be_child(work, act, Report(recorder, tell=lambda name: _tell(writing, name)))
-    os.close(writing)
-    with os.fdopen(reading, encoding="utf-8") as pipe:
-        told = frozenset(pipe.read().splitlines())
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        return True, told
-    if status:
-        raise RuntimeError(f"the child failed, status {status}: {told}")
-    return False, told
 
-
-def _tell(writing: int, name: str) -> None:
-    os.write(writing, f"{name}\n".encode())
-
-
-def _be_child(work: Work, act: Act, report: Report) -> Never:
-    status = 1
-    try:
+    def do(tell: Tell) -> None:
+        report = Report(recorder, tell=tell)
         work(act, report)
         # Who was not killed has to have done it all.
         if report.failed or report.lies:
-            raise RuntimeError(f"failed: {report.failed}, lies: {report.lies}")  # noqa: TRY301
-        status = 0
-    except BaseException:  # noqa: BLE001
-        traceback.print_exc()
-    finally:
-        os._exit(status)
+            raise RuntimeError(f"failed: {report.failed}, lies: {report.lies}")
+
+    killed, told = in_child(do)
+    return killed, frozenset(told)
 
 
 def main(name: str, root: str) -> None:
