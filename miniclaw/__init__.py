@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from miniclaw.errors import InvalidMetadataError as InvalidMetadataError
     from miniclaw.errors import InvalidSessionIdError as InvalidSessionIdError
     from miniclaw.errors import JournalFormatError as JournalFormatError
+    from miniclaw.errors import LeaseLostError as LeaseLostError
     from miniclaw.errors import MiniclawError as MiniclawError
     from miniclaw.errors import MismatchedSessionError as MismatchedSessionError
     from miniclaw.errors import ModelBugError as ModelBugError
@@ -55,7 +56,9 @@ if TYPE_CHECKING:
     from miniclaw.errors import OwnershipLostError as OwnershipLostError
     from miniclaw.errors import QuarantinedFileNotFoundError as QuarantinedFileNotFoundError
     from miniclaw.errors import RemovalPendingError as RemovalPendingError
+    from miniclaw.errors import RevisionConflictError as RevisionConflictError
     from miniclaw.errors import RuntimeClosedError as RuntimeClosedError
+    from miniclaw.errors import SessionBusyError as SessionBusyError
     from miniclaw.errors import SessionExistsError as SessionExistsError
     from miniclaw.errors import SessionFileError as SessionFileError
     from miniclaw.errors import SessionFullError as SessionFullError
@@ -67,6 +70,7 @@ if TYPE_CHECKING:
     from miniclaw.errors import SessionTooLargeError as SessionTooLargeError
     from miniclaw.errors import StoreError as StoreError
     from miniclaw.errors import StoreIOError as StoreIOError
+    from miniclaw.errors import StoreUnavailableError as StoreUnavailableError
     from miniclaw.errors import TrashEntryNotFoundError as TrashEntryNotFoundError
     from miniclaw.errors import UnconfirmedError as UnconfirmedError
     from miniclaw.errors import UnsavedSessionsError as UnsavedSessionsError
@@ -125,6 +129,7 @@ else:
             "InvalidMetadataError",
             "InvalidSessionIdError",
             "JournalFormatError",
+            "LeaseLostError",
             "MiniclawError",
             "MismatchedSessionError",
             "ModelBugError",
@@ -140,7 +145,9 @@ else:
             "OwnershipLostError",
             "QuarantinedFileNotFoundError",
             "RemovalPendingError",
+            "RevisionConflictError",
             "RuntimeClosedError",
+            "SessionBusyError",
             "SessionExistsError",
             "SessionFileError",
             "SessionFullError",
@@ -152,6 +159,7 @@ else:
             "SessionsDirectoryMissingError",
             "StoreError",
             "StoreIOError",
+            "StoreUnavailableError",
             "TrashEntryNotFoundError",
             "UnconfirmedError",
             "UnsavedSessionsError",

@@ -42,8 +42,14 @@ LAYERS = """
     session.persistence
     session.operations
     session.calls
+    stores.types
+    stores.protocol
+    stores.memory
     session.runtime
     session
+    stores
+    testing.store_checks
+    testing
     blocking
     secret output_queue
     plugins

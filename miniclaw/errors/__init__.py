@@ -59,6 +59,7 @@ from miniclaw.errors.sessions import (
     UnsavedSessionsError,
     WorkspaceHeldError,
 )
+from miniclaw.errors.stores import LeaseLostError, RevisionConflictError, SessionBusyError, StoreUnavailableError
 
 __all__ = [
     "AmbiguousQuarantineIdError",
@@ -79,6 +80,7 @@ __all__ = [
     "InvalidMetadataError",
     "InvalidSessionIdError",
     "JournalFormatError",
+    "LeaseLostError",
     "MiniclawError",
     "MismatchedSessionError",
     "ModelBugError",
@@ -94,7 +96,9 @@ __all__ = [
     "OwnershipLostError",
     "QuarantinedFileNotFoundError",
     "RemovalPendingError",
+    "RevisionConflictError",
     "RuntimeClosedError",
+    "SessionBusyError",
     "SessionExistsError",
     "SessionFileError",
     "SessionFullError",
@@ -106,6 +110,7 @@ __all__ = [
     "SessionsDirectoryMissingError",
     "StoreError",
     "StoreIOError",
+    "StoreUnavailableError",
     "TrashEntryNotFoundError",
     "UnconfirmedError",
     "UnsavedSessionsError",

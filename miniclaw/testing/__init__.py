@@ -1,0 +1,8 @@
+"""Tools for the tests of programs that embed miniclaw, and of stores that others write."""
+
+from miniclaw.stores.memory import MemoryStore as MemoryStore
+from miniclaw.testing.conformance import CheckResult as CheckResult
+from miniclaw.testing.conformance import StoreCheckError as StoreCheckError
+from miniclaw.testing.conformance import StoreReport as StoreReport
+from miniclaw.testing.conformance import check_store as check_store
+from miniclaw.testing.conformance import store_checks as store_checks
