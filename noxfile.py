@@ -18,7 +18,7 @@ nox.options.error_on_missing_interpreters = True
 
 # What flake8-async finds and ruff does not; its stricter, optional rules (a checkpoint on every path) are not for us.
 ASYNC_RULES = "ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC118,ASYNC119,ASYNC120,ASYNC210,ASYNC220,ASYNC221"
-PATHS = ("miniclaw", "tests", "benchmarks", "noxfile.py")
+PATHS = ("miniclaw", "tests", "benchmarks", "examples", "noxfile.py")
 
 CONSTRAINTS = "constraints.txt"
 LOWEST_PYTHON = "3.11"

@@ -1,6 +1,6 @@
 """The gateway's side of a channel: contains its failures, logs and counts them, and attributes them to the channel.
 
-A channel may be foreign code. docs/embedding.md lists the exceptions that it may raise, and the consequence of others.
+A channel may be foreign code. docs/channel-authors.md lists the exceptions that it may raise, and their consequences.
 """
 
 from __future__ import annotations
