@@ -245,8 +245,8 @@ class SessionManager:
     # Saving ---------------------------------------------------------------------------------------------------
 
     async def save_all_sessions(self) -> SaveReport:
-        """Save the files of all dirty sessions, as `SessionSaver.save` does."""
-        return await self.saver.save(self.dirty_sessions())
+        """Save the files of all dirty sessions, as `SessionSaver.save_all` does."""
+        return await self.saver.save_all()
 
     async def save_sessions(self, session_ids: Iterable[str]) -> SaveReport:
         """Save the files of some sessions, likewise."""

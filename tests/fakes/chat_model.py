@@ -60,6 +60,7 @@ class Chat:
         """Nothing is in memory, and this is on the disk."""
         self.now, self.file = file if isinstance(file, State) else None, file
         self.unsaved: list[State] = []  # what the session was since it was saved
+        self.confirmed = -1  # the one of these that survives a crash for certain; -1: none, but the file does
 
     def use(self, now: datetime, true: timedelta, *said: str) -> None:
         old = self.now or State((), now)
@@ -84,10 +85,23 @@ class Chat:
 
     def save(self) -> None:
         if self.unsaved:
-            self.file, self.unsaved = self.now, []
+            self.file, self.unsaved, self.confirmed = self.now, [], -1
+
+    def confirm(self) -> None:
+        """It survives a crash from now on."""
+        self.confirmed = len(self.unsaved) - 1
 
     def may_be_on_disk(self) -> set[File]:
-        return {self.file, *self.unsaved}
+        """Return what a start after a crash may find; it keeps the latest time of use, whatever the clock said later."""
+        states = [self.file, *self.unsaved]
+        first = self.confirmed + 1
+        found = set(states[first:])
+        for at, state in enumerate(self.unsaved, 1):
+            for before in states[:at] if at >= first else ():
+                if isinstance(before, State) and before.last_used > state.last_used:
+                    used, since = self.used[state], self.since[state]
+                    found.add(self.came(state._replace(last_used=before.last_used), since, used))
+        return found
 
 
 def read_file(path: Path, session_id: str) -> File:

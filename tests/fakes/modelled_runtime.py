@@ -173,9 +173,9 @@ class ModelledRuntime:
         await self.runtime.manager.get_or_create_session(channel, chat_id)
         return await self.runtime.manager.add_message(session_id, Message("user", text, self.wall.now))
 
-    def copy_before(self, call: int) -> Path:
+    def copy_before(self, call: int, *, loses_unsynced: bool) -> Path:
         copy = self.root / str(next(self.numbers))
-        self.fs.copy_before(call, self.directory, copy)
+        self.fs.copy_before(call, self.directory, copy, loses_unsynced=loses_unsynced)
         return copy
 
     def go_on_with(self, copy: Path) -> None:

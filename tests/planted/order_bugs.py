@@ -19,6 +19,12 @@ ORDER_BUGS: Final = (
         "        return max(1, self._next_record - 1)\n", "        return self._next_record - 1\n", _ORDER,
     ),
     bug_of_one(
+        "an early autosave tells the journal nothing", "a session that a person deletes returns with a crash", SAVER,
+        "        report = await self.save(self._memory.dirty())\n        await self.committer.tidy()\n",
+        "        report = await self.save(self._memory.dirty())\n",
+        "faults/test_stateful.py::test_confirmed_session_that_is_deleted_does_not_return_with_a_crash",
+    ),
+    bug_of_one(
         "a segment that is given up stays open", "each hang of the disk costs a descriptor", JOURNAL,
         "        if hung.lock.acquire(blocking=False):", "        if False:", _ORDER,
     ),

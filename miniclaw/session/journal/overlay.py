@@ -30,6 +30,7 @@ from miniclaw.session.journal.records import (
     SEGMENT_SUFFIX,
     Record,
     digest,
+    has_news,
     live_records,
     read_segment,
 )
@@ -221,11 +222,8 @@ class Overlay:
     """
 
     def __init__(self, records: Mapping[str, Sequence[Record]]) -> None:
-        # If a file holds all of them, they change nothing.
         self._records = {
-            session_id: its_records
-            for session_id, its_records in records.items()
-            if any(record.op != "saved" for record in its_records)
+            session_id: its_records for session_id, its_records in records.items() if has_news(its_records)
         }
         self.ids = {file_name(session_id): session_id for session_id in self._records}
 

@@ -219,3 +219,8 @@ def live_records(records: Sequence[Record]) -> dict[str, list[Record]]:
         elif record.op != "open":
             found.setdefault(record.s, []).append(record)
     return {session_id: its_records for session_id, its_records in found.items() if its_records}
+
+
+def has_news(records: Sequence[Record]) -> bool:
+    """Return whether some of a session's live records are in no file; else the session is as its file has it."""
+    return any(record.op != "saved" for record in records)

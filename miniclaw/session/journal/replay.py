@@ -26,7 +26,7 @@ from miniclaw.session.files.subdirectory import Folder
 from miniclaw.session.format import codec
 from miniclaw.session.journal.journal import Journal
 from miniclaw.session.journal.overlay import PASSING, Continuation, Segment, continued, read_segments, unfit_of
-from miniclaw.session.journal.records import JOURNAL_NAME, Record, live_records
+from miniclaw.session.journal.records import JOURNAL_NAME, Record, has_news, live_records
 from miniclaw.session.names import file_name, parts_of, split_stamped, stamped
 from miniclaw.session.types import NO_TIME, Session
 
@@ -85,6 +85,8 @@ def _apply(directory: SessionDirectory, live: Mapping[str, Sequence[Record]]) ->
     changed: list[Session] = []
     stuck: list[str] = []
     for session_id, its_records in live.items():
+        if not has_news(its_records):
+            continue
         found = _continued(directory, session_id, its_records)
         if found.changed and found.session is not None:
             changed.append(found.session)

@@ -83,6 +83,17 @@ class SessionSaver:
         await self.committer.tidy()
         return report
 
+    async def save_all(self) -> SaveReport:
+        """Save the files of all dirty sessions, due or not, and record in the journal that they are written.
+
+        Without the record, a start after a crash would make a file again that a person deletes meanwhile.
+
+        Cancellation: as for `save`.
+        """
+        report = await self.save(self._memory.dirty())
+        await self.committer.tidy()
+        return report
+
     async def flush(self) -> None:
         """Save until no session is dirty, or until a save of all dirty sessions has failed.
 
