@@ -48,8 +48,6 @@ LAYERS = """
     session.runtime
     session
     stores
-    testing.store_checks
-    testing
     blocking
     secret output_queue
     plugins
@@ -58,6 +56,8 @@ LAYERS = """
     workspace
     channels.base channels.foreign_calls channels.port
     agent.models agent.system_prompt agent.context_window
+    testing.store_checks
+    testing
     agent.openai
     agent
     channels
@@ -99,6 +99,7 @@ PACKAGES = {
     "cli": "click rich structlog trio_websocket",
     "daemon": "starlette structlog",
     "http_client": "httpx2",
+    "testing.pytest_plugin": "pytest",
     "web": "h11 hypercorn starlette wsproto",
 }
 """The packages of others that each room may import, besides those of the core, which stand at the empty name."""
