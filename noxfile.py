@@ -67,7 +67,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Check types, strictly, and the public API as mypy and pyright see it in another program."""
+    """Check types, strictly, and the public names and types as mypy and pyright see them in another program."""
     install(session, "test", groups=("typing",))
     session.run("mypy")
     session.run("python", "-m", "tests.typing")

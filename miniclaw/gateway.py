@@ -23,7 +23,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 check_gateway("miniclaw.gateway")
 
-log = get_logger("miniclaw.gateway")
+log: Final = get_logger("miniclaw.gateway")
 
 
 __all__ = [

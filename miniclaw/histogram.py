@@ -13,9 +13,9 @@ class Histogram:
     """
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = tuple(bounds)
-        self.counts = [0] * (len(self.bounds) + 1)
-        self.sum = 0.0
+        self.bounds: tuple[float, ...] = tuple(bounds)
+        self.counts: list[int] = [0] * (len(self.bounds) + 1)
+        self.sum: float = 0.0
 
     def __repr__(self) -> str:
         return f"<Histogram count={self.count} sum={self.sum:g}>"

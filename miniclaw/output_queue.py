@@ -32,7 +32,7 @@ FLUSH_SECONDS: Final = 1
 _RECORD_BYTES: Final = 64
 """The cost of a record in addition to its text."""
 
-log = get_logger("miniclaw.log")
+log: Final = get_logger("miniclaw.log")
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -63,7 +63,7 @@ class OutputQueue:
     def __init__(self, fd: int, *, on_drained: Callable[[int], None] | None = None) -> None:
         self._fd = fd
         self._on_drained = on_drained
-        self.dropped = 0
+        self.dropped: int = 0
         self._begin(forked=False)
 
     def _begin(self, *, forked: bool) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # start-up time: needed only if a plugin is named
 CLOSING_SECONDS: Final = 5
 """Time limit for a plugin to close; then it is cancelled."""
 
-log = get_logger("miniclaw.plugins")
+log: Final = get_logger("miniclaw.plugins")
 
 
 class PluginKind(Struct, frozen=True):

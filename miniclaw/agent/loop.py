@@ -50,7 +50,7 @@ _SORRY_NO_REPLY: Final = "Your message is recorded, but there is no answer: {rea
 _DELETED: Final = "the conversation was deleted before the message was saved"
 _SORRY_CUT: Final = "The answer ends here: {reason}"
 
-log = get_logger("miniclaw.agent")
+log: Final = get_logger("miniclaw.agent")
 
 
 class AgentLoop:
@@ -78,12 +78,12 @@ class AgentLoop:
     ) -> None:
         self._manager = manager
         self._model = model
-        self.calls = ForeignCalls()
-        self.ports = {name: Port(name, channel, self.calls) for name, channel in channels.items()}
+        self.calls: ForeignCalls = ForeignCalls()
+        self.ports: dict[str, Port] = {name: Port(name, channel, self.calls) for name, channel in channels.items()}
         self._clock = clock
         self._saver = PromptSaver(manager)
-        self.model_name = model.name
-        self.stats = TurnStats(channels)
+        self.model_name: str = model.name
+        self.stats: TurnStats = TurnStats(channels)
 
     async def run(self, inbox: Inbox, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer until the inbox is closed and every message is answered.

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 import trio
@@ -20,7 +21,7 @@ from miniclaw.loggers import get_logger
 from miniclaw.plugins import MODELS, open_plugin
 from miniclaw.secret import load_secret
 
-log = get_logger("miniclaw.agent")
+log: Final = get_logger("miniclaw.agent")
 
 
 @asynccontextmanager

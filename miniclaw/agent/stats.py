@@ -51,9 +51,9 @@ class TurnStats:
         self.turns: dict[tuple[str, TurnOutcome], int] = {
             (channel, outcome): 0 for channel in channels for outcome in TURN_OUTCOMES
         }
-        self.in_flight = 0
-        self.duration = Histogram(LATENCY_SECONDS)
-        self.first_token = Histogram(LATENCY_SECONDS)
+        self.in_flight: int = 0
+        self.duration: Histogram = Histogram(LATENCY_SECONDS)
+        self.first_token: Histogram = Histogram(LATENCY_SECONDS)
         self.last_duration_seconds: float | None = None
         self.model_errors: dict[str, int] = dict.fromkeys(MODEL_ERROR_KINDS, 0)
 
@@ -92,7 +92,7 @@ class TurnCount:
     def __init__(self, stats: TurnStats) -> None:
         self._stats = stats
         self._has_piece = False
-        self.began = trio.current_time()
+        self.began: float = trio.current_time()
         self.outcome: TurnOutcome | None = "interrupted"
 
     def piece_came(self) -> None:

@@ -38,7 +38,7 @@ Delivery: TypeAlias = Literal["new", "unanswered", "answered", "interrupted"]
 ``answered``: its turn is over. ``interrupted``: its turn was cut short, and the person could not be notified.
 """
 
-log = get_logger("miniclaw.agent")
+log: Final = get_logger("miniclaw.agent")
 
 
 def is_mark(message: Message) -> bool:

@@ -41,7 +41,7 @@ NOT_RECORDED: Final = "Message could not be recorded"
 FAILED: Final = "something went wrong in the gateway, and its log says what"
 """Reason in the mark of a turn that a bug of this program cut short; the person gets this sentence as well."""
 
-log = get_logger("miniclaw.agent")
+log: Final = get_logger("miniclaw.agent")
 
 
 class Turn:
@@ -77,7 +77,7 @@ class Turn:
         self._transcript = Transcript(manager, clock, message)
         self._reply = reply
         self._recorded = recorded
-        self.is_recorded = False
+        self.is_recorded: bool = False
 
     async def run(self) -> Delivery:
         """Record the message, collect the answer, and record the answer, complete or not.

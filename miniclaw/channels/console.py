@@ -62,7 +62,7 @@ class ConsoleChannel:
         self._answered.set()
         self._streamed = 0  # characters of the answer printed so far
         self._answer: Indented | None = None  # while an answer is printed between prompts
-        self.failures = 0
+        self.failures: int = 0
 
     async def run(
         self, inbound: InboundSender, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

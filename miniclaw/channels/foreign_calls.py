@@ -65,8 +65,8 @@ class ForeignCall:
         self._calls = calls
         self._lasts = lasts
         self.name = name
-        self.overdue_at = _NEVER
-        self.is_paused = False
+        self.overdue_at: float = _NEVER
+        self.is_paused: bool = False
 
     def __enter__(self) -> ForeignCall:
         self._go_on()

@@ -34,7 +34,7 @@ Phase: TypeAlias = Literal["starting", "running", "stopping"]
 
 _MAX_TOLD: Final = 1000  # notices that a chat remembers until the answer is saved; beyond that all are forgotten
 
-log = get_logger("miniclaw.channels.live")
+log: Final = get_logger("miniclaw.channels.live")
 
 
 class AnswerSoFar(Struct, frozen=True):

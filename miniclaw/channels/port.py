@@ -6,7 +6,7 @@ A channel may be foreign code. docs/channel-authors.md lists the exceptions that
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 import trio
 
@@ -35,7 +35,7 @@ ChannelPhase: TypeAlias = Literal["starting", "running", "failed", "ended"]
 again soon. ``ended``: its `run` has returned, or has raised `ChannelEndedError`.
 """
 
-log = get_logger("miniclaw.channels")
+log: Final = get_logger("miniclaw.channels")
 
 
 class Port:
@@ -59,14 +59,15 @@ class Port:
     def __init__(self, name: str, channel: Channel, calls: ForeignCalls | None = None) -> None:
         self.name = name
         self.channel = channel
-        self.calls = calls or ForeignCalls()
+        self.calls: ForeignCalls = calls or ForeignCalls()
         # Checked once: an isinstance() with a protocol takes longer than most steps of a turn.
         self._streaming = channel if isinstance(channel, StreamingChannel) else None
         self._confirming = channel if isinstance(channel, ConfirmingChannel) else None
         self._refusing = channel if isinstance(channel, RefusingChannel) else None
-        self.streams, self.confirms = self._streaming is not None, self._confirming is not None
+        self.streams: bool = self._streaming is not None
+        self.confirms: bool = self._confirming is not None
         self.phase: ChannelPhase = "starting"
-        self.starts_at = 0.0
+        self.starts_at: float = 0.0
         self.ended_by: ChannelError | None = None
         self.failures: dict[ChannelCall, int] = dict.fromkeys(get_args(ChannelCall), 0)
         self.last_failure: str | None = None

@@ -84,7 +84,7 @@ class Subscription:
     """
 
     def __init__(self) -> None:
-        self.left_behind = False
+        self.left_behind: bool = False
         self._waiting: deque[list[Event]] = deque()  # one event each, or pieces that the client gets as one
         self._chars = 0  # in `_waiting`
         self._due = math.inf  # when the first of them is due, on trio's clock

@@ -27,7 +27,7 @@ STARTING_SECONDS: Final = 5
 
 _SHOWN_CHARS: Final = 80
 
-log = get_logger("miniclaw.channels")
+log: Final = get_logger("miniclaw.channels")
 
 
 def channels_by_name(channels: Iterable[Channel], taken: Iterable[str] = ()) -> dict[str, Channel]:

@@ -91,7 +91,7 @@ class CommandWorkspace(Workspace):
         self.settings = settings
         self._socket = settings.home.workspace / SOCKET_NAME
         self._told_silent = False  # a warning has named the owner that does not answer
-        self.log_place = "the log above"
+        self.log_place: str = "the log above"
 
     def log_to_terminal(self) -> None:
         """Print the log on the terminal: warnings and errors, unless the configuration has another level than ``info``.

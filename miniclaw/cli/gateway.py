@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from msgspec.structs import replace
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from miniclaw.config import Config
     from miniclaw.daemon.frontend import Front
 
-log = get_logger("miniclaw.gateway")
+log: Final = get_logger("miniclaw.gateway")
 
 
 @click.command()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 import click
 
 from miniclaw.formats import parse_duration
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation. Required without a terminal.")
-dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be removed, and change nothing.")
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+yes_option: Final = click.option(
+    "--yes", "-y", is_flag=True, help="Do not ask for confirmation. Required without a terminal."
+)
+dry_run_option: Final = click.option("--dry-run", is_flag=True, help="Show what would be removed, and change nothing.")
 
 
 def _channel(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
@@ -28,8 +31,10 @@ def _duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -
         raise click.BadParameter(f"{value!r}: {error}") from None
 
 
-channel_option = click.option("--channel", callback=_channel, metavar="CHANNEL", help="Only sessions of this channel.")
-older_than_option = click.option(
+channel_option: Final = click.option(
+    "--channel", callback=_channel, metavar="CHANNEL", help="Only sessions of this channel."
+)
+older_than_option: Final = click.option(
     "--older-than", callback=_duration, metavar="DURATION",
     help="Only sessions last used longer ago than this, such as 7d or 12h.",
 )  # fmt: skip

@@ -24,7 +24,7 @@ COMMAND_SECONDS: Final = 30
 _MOST_OUTPUT: Final = 2_000  # characters of its output that are logged
 _DRAIN_SECONDS: Final = 1
 
-log = get_logger("miniclaw.notify")
+log: Final = get_logger("miniclaw.notify")
 
 
 def teller(in_force: ConfigInForce, home: Home) -> OnAnnounced:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import trio
 
@@ -12,7 +13,7 @@ from miniclaw.errors import ConfigError
 from miniclaw.foreign import Contained
 from miniclaw.loggers import get_logger
 
-log = get_logger("miniclaw.gateway")
+log: Final = get_logger("miniclaw.gateway")
 
 
 class Reload:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
@@ -10,7 +11,7 @@ from miniclaw.daemon import signals
 from miniclaw.daemon.early_signals import HANGUP
 from miniclaw.loggers import get_logger
 
-log = get_logger("miniclaw.gateway")
+log: Final = get_logger("miniclaw.gateway")
 
 
 class Shutdown:
@@ -25,8 +26,8 @@ class Shutdown:
     """
 
     def __init__(self, on_hangup: Callable[[], None] | None) -> None:
-        self.requested = trio.Event()
-        self.in_haste = trio.Event()
+        self.requested: trio.Event = trio.Event()
+        self.in_haste: trio.Event = trio.Event()
         self._on_hangup = on_hangup
         self._hasten: list[Callable[[], None]] = []
 

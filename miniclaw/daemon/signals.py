@@ -22,7 +22,7 @@ from miniclaw.loggers import get_logger
 ENDING: Final = frozenset(known("SIGTERM", "SIGINT", "SIGQUIT", "SIGPWR", "SIGXCPU"))
 """Besides the usual two: Ctrl-\\, a failing power supply, and a limit of processor time, which SIGKILL follows."""
 
-log = get_logger("miniclaw.signals")
+log: Final = get_logger("miniclaw.signals")
 
 
 @contextmanager

@@ -32,8 +32,8 @@ class BrokenConfigError(ConfigError):
 
     def __init__(self, errors: Sequence[ConfigError]) -> None:
         super().__init__(errors[0].path, errors[0].problem, key=errors[0].key)
-        self.errors = tuple(errors)
-        self.args = ("\n".join(map(str, errors)),)
+        self.errors: tuple[ConfigError, ...] = tuple(errors)
+        self.args: tuple[str] = ("\n".join(map(str, errors)),)
 
 
 ModelErrorKind: TypeAlias = Literal[

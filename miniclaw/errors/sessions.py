@@ -50,7 +50,7 @@ class SessionFullError(MiniclawError):
         allowed, remedy = "a session may have", "begin a new chat, or move or delete this one"
         if is_configured:
             allowed, remedy = "session.max_session_bytes allows", f"{remedy}, or raise that bound"
-        self.problem = (
+        self.problem: str = (
             f"the session {session_id!r} is full: it has {size:,} bytes, and with this message it would have more than "
             f"the {bound:,} that {allowed}; {remedy}"
         )
@@ -83,7 +83,7 @@ class UnsavedSessionsError(StoreError):
     """
 
     def __init__(self, session_ids: Sequence[str]) -> None:
-        self.session_ids = tuple(session_ids)
+        self.session_ids: tuple[str, ...] = tuple(session_ids)
         super().__init__(f"{len(session_ids)} of the sessions could not be saved: {', '.join(session_ids[:10])}")
 
 
@@ -186,7 +186,7 @@ class AmbiguousQuarantineIdError(StoreError):
     def __init__(self, path: Path, text: str, file_ids: Sequence[str]) -> None:
         self.path = path
         self.text = text
-        self.file_ids = tuple(file_ids)
+        self.file_ids: tuple[str, ...] = tuple(file_ids)
         shown = ", ".join(file_ids[:5]) + (", …" if len(file_ids) > 5 else "")
         super().__init__(
             f"{_short(text)} means {len(file_ids)} files in quarantine {path}; give an id or its last digits: {shown}"
@@ -202,7 +202,7 @@ class StoreIOError(SessionFileError):
 
     def __init__(self, path: Path, operation: str, cause: OSError) -> None:
         self.operation = operation
-        self.errno = cause.errno
+        self.errno: int | None = cause.errno
         super().__init__(path, f"could not {operation}: {cause.strerror or cause}")
 
 

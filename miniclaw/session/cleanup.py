@@ -63,7 +63,7 @@ OnProgress: TypeAlias = Callable[[int], None]
 
 T = TypeVar("T")
 
-log = get_logger("miniclaw.session.cleanup")
+log: Final = get_logger("miniclaw.session.cleanup")
 
 
 class Cleanup:
@@ -97,11 +97,11 @@ class Cleanup:
         history: History | None = None,
         by: Actor = "program",
     ) -> None:
-        self.sessions_dir = Path(sessions_dir)
+        self.sessions_dir: Path = Path(sessions_dir)
         self._policy = policy
         self._clock = SystemClock() if clock is None else as_clock(clock)
         self._time = time
-        self.schedule = schedule or Schedule(DAILY)
+        self.schedule: Schedule = schedule or Schedule(DAILY)
         self._manager = manager
         self._history = history
         self._by = by
@@ -112,7 +112,7 @@ class Cleanup:
         self._interrupted = False  # only the run under way ends early
         self._changes = 0  # changes of the rules: a run that began before the latest one ends early
         # Shared with every cleanup around the same manager.
-        self.stats = CleanupStats(self._clock.wall) if manager is None else manager.stats.cleanups
+        self.stats: CleanupStats = CleanupStats(self._clock.wall) if manager is None else manager.stats.cleanups
 
     @property
     def policy(self) -> RetentionPolicy:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 from miniclaw.clock import Now, utc_now
 from miniclaw.errors import SessionExistsError, SessionNotFoundError
@@ -38,7 +39,7 @@ from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.threads import Late
 from miniclaw.session.types import Message, Session, SessionHeader
 
-log = get_logger("miniclaw.session.manager")
+log: Final = get_logger("miniclaw.session.manager")
 
 
 class SessionManager:
@@ -77,14 +78,16 @@ class SessionManager:
         self.store = store
         self.clock = clock
         self._ages = ages or (lambda: Ages.by_wall_clock(clock()))
-        self.policy = policy or RetentionPolicy()
+        self.policy: RetentionPolicy = policy or RetentionPolicy()
         growth.check_bound(max_session_bytes)
         self.max_session_bytes = max_session_bytes
         self.on_overfull = on_overfull
         self._memory = SessionMemory(max_live_sessions, max_live_bytes)
         self._locks = FileLocks()
-        self.stats = SessionStats(clock)
-        self.saver = SessionSaver(store, self._memory, self._locks, Committer(store, self._memory), self.stats.saves)
+        self.stats: SessionStats = SessionStats(clock)
+        self.saver: SessionSaver = SessionSaver(
+            store, self._memory, self._locks, Committer(store, self._memory), self.stats.saves
+        )
         self._remover = SessionRemover(
             store, self._memory, self._locks, self.saver, clock=clock, stats=self.stats.cleanups
         )
@@ -92,7 +95,7 @@ class SessionManager:
         self._loader = SessionLoader(
             store, self._memory, self._locks, self.saver, self._gate, clock=clock, call_for_save=self._call_for_save
         )
-        self.mover = SessionMover(store, self._memory, self._locks, self.saver, self._loader)
+        self.mover: SessionMover = SessionMover(store, self._memory, self._locks, self.saver, self._loader)
         self._memory.add_replayed(store.unsaved, store.journal)
 
     def __repr__(self) -> str:

@@ -135,7 +135,7 @@ def file_name(session_id: str) -> str:
     return f"{head}~{digest}{SUFFIX}"
 
 
-file_name_of_live = lru_cache(maxsize=2048)(file_name)
+file_name_of_live: Final = lru_cache(maxsize=2048)(file_name)
 """Cached `file_name`, for live sessions, which are saved repeatedly. Not for scans, which would flood the cache."""
 
 

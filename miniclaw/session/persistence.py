@@ -38,7 +38,7 @@ ROUND_SECONDS: Final = 10
 RETRY_SECONDS: Final = 5
 """Time until a session that could not be saved is tried again."""
 
-log = get_logger("miniclaw.session.persistence")
+log: Final = get_logger("miniclaw.session.persistence")
 
 
 class Persistence:
@@ -63,10 +63,10 @@ class Persistence:
         check_interval(interval_seconds)
         self._manager = manager
         self._time = time
-        self.interval_seconds = interval_seconds
+        self.interval_seconds: float = interval_seconds
         self._next_tick = float("inf")  # until it runs
         self._idle = Idle()
-        self.ticks = 0
+        self.ticks: int = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Save until stopped.

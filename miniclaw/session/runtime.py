@@ -47,7 +47,7 @@ _DEPRECATED: Final = "state_dir and trash_dir of open_runtime are deprecated; bo
 _OLD_WORD: Final = "announce_first of open_runtime is deprecated; its name is notice now"
 _LEAVE_OUT: Final = "leave both out; what was there is moved in, or the log says why not"
 
-log = get_logger("miniclaw.session.runtime")
+log: Final = get_logger("miniclaw.session.runtime")
 
 
 class RuntimeRules(Struct, frozen=True, kw_only=True):
@@ -100,17 +100,19 @@ class SessionRuntime(SessionParts):
             max_live_sessions=max_live_sessions, max_live_bytes=max_live_bytes,
             max_session_bytes=rules.max_session_bytes,
         )  # fmt: skip
-        self.rules = rules
-        self.persistence = Persistence(self.manager, interval_seconds=rules.persistence_interval_seconds, time=time)
-        self.cleanup_service = CleanupService(
+        self.rules: RuntimeRules = rules
+        self.persistence: Persistence = Persistence(
+            self.manager, interval_seconds=rules.persistence_interval_seconds, time=time
+        )
+        self.cleanup_service: CleanupService = CleanupService(
             self.cleanup, time=time, removes=rules.removes, notice=rules.notice, waits=cleanup_waits,
             on_announced=on_announced,
         )  # fmt: skip
-        self.usage = UsageMeter(store)
-        self.sessions_dir = store.directory.path
+        self.usage: UsageMeter = UsageMeter(store)
+        self.sessions_dir: Path = store.directory.path
         self.unsaved: tuple[str, ...] = ()
         self._stopping = False
-        self.grace = trio.CancelScope()  # entered while the services are stopping
+        self.grace: trio.CancelScope = trio.CancelScope()  # entered while the services are stopping
 
     def operations(self, *, by: Actor = "program") -> SessionOperations:
         """Return the operations of an administrator, named as this actor in trash and history, on these sessions."""

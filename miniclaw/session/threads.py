@@ -113,7 +113,7 @@ class Job(Generic[T]):
     """
 
     def __init__(self, late: Late[T]) -> None:
-        self.committed = False
+        self.committed: bool = False
         self.outcome: T | None = None
         self._late = late
         self._given_up = False

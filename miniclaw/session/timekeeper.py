@@ -29,7 +29,7 @@ from miniclaw.session.threads import run_in_thread
 
 T = TypeVar("T")
 
-log = get_logger("miniclaw.session.clock")
+log: Final = get_logger("miniclaw.session.clock")
 
 
 def longest_kept(policy: RetentionPolicy) -> timedelta:
@@ -67,9 +67,10 @@ class Timekeeper:
         self._is_saved = False  # apart from the part that each tick writes
         self._uptime: int | None = None  # at the last reading; None: there was none
         self._clock_fails = False
-        self.failures = 0
-        self.state = RetentionState()
-        self.due, self.ahead = Noted(), Noted()
+        self.failures: int = 0
+        self.state: RetentionState = RetentionState()
+        self.due: Noted = Noted()
+        self.ahead: Noted = Noted()
 
     def keep(self, keeps: timedelta) -> None:
         """Keep the records of the clock from which ages up to `keeps` can be computed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from http import HTTPStatus
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -20,7 +21,7 @@ from miniclaw.web.limits import DEFAULT_LIMITS, Limits
 from miniclaw.web.problems import problem, refuse
 from miniclaw.web.server.bodies import UnreadBodies, WholeBodies
 
-log = get_logger("miniclaw.web")
+log: Final = get_logger("miniclaw.web")
 
 
 def build_app(

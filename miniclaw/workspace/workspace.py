@@ -46,7 +46,7 @@ Progress: TypeAlias = Callable[[int], None]
 Scanning: TypeAlias = Callable[[], AbstractContextManager[Progress | None]]
 """Entered around each scan; yields the scan's `Progress`, or None."""
 
-log = get_logger("miniclaw.admin.looking")
+log: Final = get_logger("miniclaw.admin.looking")
 
 
 class Listing(Struct):

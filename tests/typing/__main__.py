@@ -1,10 +1,12 @@
 """Run mypy and pyright over a program that embeds miniclaw, and over copies of it with a misspelling each.
 
-The sound program has no error for either, and each misspelling is an error for both, in its line. Exits with 1 if anything of this is not so.
+The sound program has no error for either, and each misspelling is an error for both, in its line. pyright then verifies
+that every name of the package has a type on which all type checkers agree. Exits with 1 if anything of this is not so.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -24,17 +26,34 @@ MISSPELLINGS: Final = {
 }
 """For each kind, a text that stands in the program once, and its misspelling."""
 
-_CHECKERS: Final = {"mypy": ["mypy", "--strict", "--no-incremental"], "pyright": ["pyright"]}
+_OPTIONS: Final = {"mypy": ["--strict", "--no-incremental"], "pyright": []}
 _ERROR: Final = re.compile(r"(\w+)\.py:(\d+)\b.*\berror: ")
+
+
+def run(checker: str, *args: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a checker in a folder, over the packages of this environment."""
+    # pyright finds them by the environment, and not by the interpreter that runs it.
+    home = {"VIRTUAL_ENV": sys.prefix, "PATH": f"{sys.prefix}/bin{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    return subprocess.run(
+        [sys.executable, "-m", checker, *args],
+        cwd=folder, capture_output=True, text=True, check=False, env=os.environ | home,
+    )  # fmt: skip
 
 
 def found(checker: str, folder: Path) -> set[tuple[str, int]]:
     """Return the errors that a checker finds in the files of a folder: the name of the file, and the line."""
-    done = subprocess.run(
-        [sys.executable, "-m", *_CHECKERS[checker], "."], cwd=folder, capture_output=True, text=True, check=False
-    )
+    done = run(checker, *_OPTIONS[checker], ".", folder=folder)
     assert done.returncode in {0, 1}, done.stdout + done.stderr
     return {(match[1], int(match[2])) for match in map(_ERROR.search, done.stdout.splitlines()) if match}
+
+
+def incomplete() -> list[str]:
+    """Return a line for each name of the package whose type a checker would have to guess."""
+    done = run("pyright", "--verifytypes", "miniclaw", "--ignoreexternal")
+    lines = done.stdout.splitlines()
+    print(*(line for line in lines if "completeness score" in line), sep="\n")
+    errors = [line.strip() for line in lines if " error: " in line]
+    return errors or ([done.stdout + done.stderr] if done.returncode else [])
 
 
 def main() -> int:
@@ -49,7 +68,7 @@ def main() -> int:
             assert sound.count(right) == 1, right
             (folder / f"misspelt_{kind}.py").write_text(f"{before}{wrong}{after}")
             planted[kind] = before.count("\n") + 1
-        for checker in _CHECKERS:
+        for checker in _OPTIONS:
             errors = found(checker, folder)
             missed = {kind for kind, line in planted.items() if (f"misspelt_{kind}", line) not in errors}
             in_sound = sorted(line for file, line in errors if file == PROGRAM.stem)
@@ -58,6 +77,7 @@ def main() -> int:
                 f"{checker} does not find the misspelling {MISSPELLINGS[kind][1]!r}" for kind in sorted(missed)
             ]
             problems += [f"{checker} reports an error in line {line} of the sound program" for line in in_sound]
+    problems += incomplete()
     print(*problems, sep="\n", end="\n" if problems else "")
     return int(bool(problems))
 

@@ -76,10 +76,11 @@ class Endpoint:
         self.path = path
         self.handle = handle
         call, returned = get_type_hints(handle).values()
-        self.query, body = get_args(call)
-        self.body = None if body is NoneType else body
-        self.answer = answer or returned
-        self.summary = handle.__doc__
+        query, body = get_args(call)
+        self.query: Any = query
+        self.body: Any = None if body is NoneType else body
+        self.answer: Any = answer or returned
+        self.summary: str | None = handle.__doc__
 
 
 def make_routes(context: AdminContext, endpoints: Iterable[Endpoint], *, by: Actor) -> list[BaseRoute]:

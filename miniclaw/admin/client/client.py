@@ -66,7 +66,7 @@ class GatewayClient:
     """
 
     def __init__(self, workspace: Path, *, silence_seconds: float | None = None) -> None:
-        self.path = workspace / SOCKET_NAME
+        self.path: Path = workspace / SOCKET_NAME
         self._silence_seconds = messages.SILENCE_SECONDS if silence_seconds is None else silence_seconds
         self._stalled: GatewayStalledError | None = None  # a stopped process is waited for once, not for each call
 

@@ -8,6 +8,7 @@ detail contains no session and no path, because the answer may be passed on; the
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -54,7 +55,7 @@ class Health:
         self.phase: Phase = "starting"
         self.runtime = runtime
         self.ports = ports
-        self.started_at = runtime.time.now()
+        self.started_at: datetime = runtime.time.now()
         self._stats = runtime.manager.stats.saves
         self._began = trio.current_time()
 

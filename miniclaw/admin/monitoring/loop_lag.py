@@ -26,7 +26,7 @@ class LoopLag:
     """Measures the lag of the event loop that it runs on; `seconds` has all delays since the start."""
 
     def __init__(self) -> None:
-        self.seconds = Histogram(LAG_SECONDS)
+        self.seconds: Histogram = Histogram(LAG_SECONDS)
         self._recent: deque[tuple[float, float]] = deque()  # time on trio's clock, and delay
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -45,8 +45,8 @@ class Metrics:
         self.health = health
         self.turns = turns
         self.inbox = inbox
-        self.lag = LoopLag()
-        self.disk = DiskCache(health.runtime.usage.measure)
+        self.lag: LoopLag = LoopLag()
+        self.disk: DiskCache = DiskCache(health.runtime.usage.measure)
         self._limiter = trio.CapacityLimiter(1)
         self._process = ProcessCollector(registry=None)
         # Changed on the trio thread only. `_asked` counts the scrapes; a text answers all scrapes that were counted

@@ -37,7 +37,7 @@ FIRST_DELAY_SECONDS: Final = 0.5
 MAX_DELAY_SECONDS: Final = 8.0
 """Longest delay chosen here; a server may ask for a longer one."""
 
-log = get_logger("miniclaw.agent.openai")
+log: Final = get_logger("miniclaw.agent.openai")
 
 
 class _TemporaryError(ModelError):
@@ -68,7 +68,7 @@ class OpenAIModel:
         clock: Now = utc_now,
         sleep: Callable[[float], Awaitable[None]] = trio.sleep,
     ) -> None:
-        self.name = f"openai/{config.model}"
+        self.name: str = f"openai/{config.model}"
         self._client = client
         self._config = config
         self._key = key

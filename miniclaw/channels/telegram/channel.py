@@ -44,7 +44,7 @@ MAX_SAID_ONCE: Final = 1000
 
 _USERNAME: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
 
-log = get_logger("miniclaw.telegram")
+log: Final = get_logger("miniclaw.telegram")
 
 
 class TelegramChannel:

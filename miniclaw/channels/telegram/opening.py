@@ -27,7 +27,7 @@ CLOSING_SECONDS: Final = 1.5
 
 _TOKEN: Final = re.compile(r"[0-9]+:[A-Za-z0-9_-]{30,}")
 
-log = get_logger("miniclaw.telegram")
+log: Final = get_logger("miniclaw.telegram")
 
 
 @asynccontextmanager

@@ -32,7 +32,7 @@ _ADVICE: Final[dict[Trouble, str]] = {
 
 T = TypeVar("T")
 
-log = get_logger("miniclaw.telegram")
+log: Final = get_logger("miniclaw.telegram")
 
 
 class Poller:

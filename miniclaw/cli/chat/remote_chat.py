@@ -39,7 +39,7 @@ _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 2
 _REFUSED: Final = 1008
 
-log = get_logger("miniclaw.cli.chat")
+log: Final = get_logger("miniclaw.cli.chat")
 
 
 class _Said(Struct):

@@ -26,7 +26,7 @@ class FolderMove:
     """
 
     def __init__(self, fs: OsCalls, source: int, target: int) -> None:
-        self.moved = 0
+        self.moved: int = 0
         self.failed: dict[str, str] = {}
         self._fs = fs
         self._source = source

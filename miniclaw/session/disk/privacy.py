@@ -18,7 +18,7 @@ from miniclaw.session.disk.syscalls import OsCalls
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
-log = get_logger("miniclaw.files")
+log: Final = get_logger("miniclaw.files")
 
 
 def keep_others_out(fs: OsCalls, fd: int, path: Path) -> None:

@@ -38,7 +38,7 @@ DIRECTORIES_UNSYNCED: Final = (
 # Device and sentence -> a token of the call that logged them. Any thread may add one, in one atomic step.
 _logged: Final[dict[tuple[int, str], object]] = {}
 
-log = get_logger("miniclaw.session.store")
+log: Final = get_logger("miniclaw.session.store")
 
 
 def sync_file(fs: OsCalls, fd: int) -> None:

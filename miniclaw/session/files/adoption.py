@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Final
 
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
@@ -12,7 +13,7 @@ from miniclaw.session.files.ownable import OwnableDirectory
 from miniclaw.session.files.places import Voided, return_to_place
 from miniclaw.session.files.quarantine_folder import quarantine
 
-log = get_logger("miniclaw.session.store")
+log: Final = get_logger("miniclaw.session.store")
 
 
 def adopt(directory: OwnableDirectory, name: str, ours: str, *, may_be_live: bool = False) -> None:

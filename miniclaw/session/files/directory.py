@@ -22,6 +22,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 from miniclaw.errors import (
     CorruptSessionError,
@@ -49,7 +50,7 @@ from miniclaw.session.format.growth import set_file_bytes
 from miniclaw.session.journal.overlay import NOTHING, Overlay
 from miniclaw.session.types import Session, SessionHeader
 
-log = get_logger("miniclaw.session.store")
+log: Final = get_logger("miniclaw.session.store")
 
 
 class SessionDirectory(OwnableDirectory):

@@ -57,7 +57,7 @@ MAX_FILE_BYTES: Final = _HEAD_BYTES + _ENTRY_BYTES * _MOST_ENTRIES
 _MASK: Final = (1 << 64) - 1
 _PLACE_BITS: Final = 32
 
-log = get_logger("miniclaw.session.ledger")
+log: Final = get_logger("miniclaw.session.ledger")
 
 
 def fingerprint(mtime_ns: int, ctime_ns: int, size: int) -> int:
@@ -100,7 +100,7 @@ class Ledger:
         self._next = 0  # the place after the entry found last: a scan asks in the order of inodes
         self._added = _columns()  # in the order of `add`
         self._recent: Mapping[int, tuple[int, int]] = {}
-        self.changed = False
+        self.changed: bool = False
 
     def __len__(self) -> int:
         """Return how many files can be found, without those that were added since `settle`."""

@@ -36,7 +36,7 @@ _ON_DISK: Final = "_on_disk"  # key in the session's __dict__, outside of its fi
 
 _ATTEMPTS: Final = 10  # of one save, while another program changes the file each time
 
-log = get_logger("miniclaw.session.manager")
+log: Final = get_logger("miniclaw.session.manager")
 
 
 class OnDisk(Struct, frozen=True, gc=False):

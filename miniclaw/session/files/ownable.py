@@ -51,7 +51,7 @@ class OwnableDirectory:
     def __init__(self, path: Path, fd: int, fs: OsCalls) -> None:
         self.path = path
         self.fs = fs
-        self.fd = fd
+        self.fd: int = fd
         self._ownership: Ownership | None = None  # set while owned
         self._work = Folder.within(self, WORK_NAME)
         # File name -> folder in `.work` in which a failed removal has left the file, beside its place or instead of it.
@@ -61,7 +61,8 @@ class OwnableDirectory:
         self.under_way: set[str] = set()
         self.saved_files: SavedFiles | None = None  # set by a store that keeps a ledger
         self.now: Now = utc_now  # stamps quarantined files; set by the timekeeper; called by any thread
-        self.ignores_case = False  # True: it finds a file under other spellings of its name; known once it is owned
+        # True: it finds a file under other spellings of its name; known once it is owned.
+        self.ignores_case: bool = False
         self.inodes_last = True  # True: a file keeps its inode over mounts; the timekeeper sets False if it does not
         # Makes the journal's records of session files of these names count no more, before the files vanish or others
         # take their places; any thread. Set by the store of an owner.

@@ -93,8 +93,8 @@ class DirectoryScan:
         self._unknown: deque[tuple[int, str]] = deque()
         self._unread: deque[tuple[int, str]] = deque()
         self._reader = HeaderReader(directory, self._overlay.verify(self._doubts(verify)))
-        self.complete = False
-        self.opened = 0
+        self.complete: bool = False
+        self.opened: int = 0
 
     def __enter__(self) -> Self:
         return self

@@ -52,7 +52,7 @@ class Folder:
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = path
-        self.fs = fs or OsCalls()
+        self.fs: OsCalls = fs or OsCalls()
         self._dir_fd = dir_fd
         self._check = check
         self._name_is_durable = False  # set by any thread that writes; reset when the folder is created

@@ -57,7 +57,7 @@ _VANISHED: Final = "it was removed while before_remove was asked"
 # In a call of a hook, and in the tasks that it starts: the sessions about which `before_remove` is being asked.
 _asking: ContextVar[frozenset[str] | None] = ContextVar("miniclaw_hook", default=None)
 
-log = get_logger("miniclaw.session.hooks")
+log: Final = get_logger("miniclaw.session.hooks")
 
 
 def inside_hook() -> bool:
@@ -104,7 +104,7 @@ class Hooks:
         self._after_remove = after_remove
         self._seconds = deadline.total_seconds()
         self.failures: dict[HookName, int] = dict.fromkeys(_FAILED, 0)
-        self.kept = 0
+        self.kept: int = 0
         self._closed = False
         self._calls: set[trio.CancelScope] = set()  # of the calls under way
         # Removals for `after_remove`; an event is set when all before it have been told.

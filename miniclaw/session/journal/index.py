@@ -36,7 +36,7 @@ class Index:
     """
 
     def __init__(self, old: Mapping[int, Iterable[str]]) -> None:
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         self._segments = {number: _Segment(set(ids)) for number, ids in sorted(old.items())}  # oldest first
         self._last = max(self._segments, default=0)
         # File name -> session id, and number of segments that may hold records of the session.

@@ -45,7 +45,7 @@ WAIT_SECONDS: Final = 2.0
 _PIECE: Final = b"\n" * 4096
 _FRAME_BYTES: Final = 64  # of a line beside its body, at most
 
-log = get_logger("miniclaw.session.store")
+log: Final = get_logger("miniclaw.session.store")
 
 
 class Batch(Struct):
@@ -95,12 +95,12 @@ class Journal:
     ) -> None:
         self._directory = directory
         self._folder = Folder.within(directory, JOURNAL_NAME)
-        self.index = Index(old or {})
+        self.index: Index = Index(old or {})
         # Changed under the lock of the index:
         self._next_record = next_record
         self._writer = _Writer()
         self._spare: tuple[int, int] | None = None  # number and descriptor of the next segment
-        self.has_removed = False
+        self.has_removed: bool = False
         self._prepared_in = 0  # the segment in which the last `prepare` began
         # Names of the files that were voided since the present batch was made; None: no batch is under way.
         self._voided: set[str] | None = None

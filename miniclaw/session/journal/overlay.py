@@ -40,7 +40,7 @@ from miniclaw.session.types import NO_TIME, Session, SessionHeader
 PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
 """Errors that say nothing about a file: the next try may read it."""
 
-log = get_logger("miniclaw.session.store")
+log: Final = get_logger("miniclaw.session.store")
 
 
 class Segment(Struct):
@@ -225,7 +225,7 @@ class Overlay:
         self._records = {
             session_id: its_records for session_id, its_records in records.items() if has_news(its_records)
         }
-        self.ids = {file_name(session_id): session_id for session_id in self._records}
+        self.ids: dict[str, str] = {file_name(session_id): session_id for session_id in self._records}
 
     @classmethod
     def read(cls, fs: OsCalls, dir_fd: int, path: Path) -> Self:

@@ -32,7 +32,7 @@ from miniclaw.session.types import NO_TIME, Session
 
 SAVE_THREADS: Final = 4
 
-log = get_logger("miniclaw.session.store")
+log: Final = get_logger("miniclaw.session.store")
 
 
 class Replay(Struct):

@@ -33,7 +33,7 @@ A commit that has as many begins with no further session; the others wait for th
 
 _REFUSED: Final = "Journal could not be written; sessions are saved as a whole"
 
-log = get_logger("miniclaw.session.manager")
+log: Final = get_logger("miniclaw.session.manager")
 
 
 class _Request(Struct):
@@ -91,7 +91,7 @@ class Committer:
         self._is_refused = False  # the last commit failed, and the log has it
         self._is_idle = False
         self._is_stopping = False
-        self.is_running = False
+        self.is_running: bool = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Commit what is asked for, until `stop`.

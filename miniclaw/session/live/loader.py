@@ -35,7 +35,7 @@ PAUSE_SECONDS: Final = 30
 
 _UNUSABLE: Final = (CorruptSessionError, MismatchedSessionError, NoSessionFileError, SessionTooLargeError)
 
-log = get_logger("miniclaw.session.manager")
+log: Final = get_logger("miniclaw.session.manager")
 
 
 class SessionLoader:

@@ -56,11 +56,11 @@ class Recorded:
     __slots__ = ("begins", "digest", "messages", "pins", "revision")
 
     def __init__(self, messages: int, pins: Iterable[bool], *, begins: bool = False) -> None:
-        self.begins = begins
-        self.revision = -1
-        self.messages = messages
+        self.begins: bool = begins
+        self.revision: int = -1
+        self.messages: int = messages
         self.digest: str | None = None
-        self.pins = set(pins)
+        self.pins: set[bool] = set(pins)
 
 
 class Entry:
@@ -85,15 +85,15 @@ class Entry:
     )  # fmt: skip
 
     def __init__(self, session: Session, *, saved: bool) -> None:
-        self.session = session
-        self.session_id = session.session_id  # a copy: a user might change that of the object
+        self.session: Session = session
+        self.session_id: str = session.session_id  # a copy: a user might change that of the object
         self.revision = 0 if saved else 1
-        self.saved_revision = 0
-        self.users = 0
-        self.leaving = False
-        self.removed = False
-        self.recorded = Recorded(len(session.messages), {bool(session.pinned)}) if saved else Recorded(0, ())
-        self.looked_at = float("-inf")
+        self.saved_revision: int = 0
+        self.users: int = 0
+        self.leaving: bool = False
+        self.removed: bool = False
+        self.recorded: Recorded = Recorded(len(session.messages), {bool(session.pinned)}) if saved else Recorded(0, ())
+        self.looked_at: float = float("-inf")
         self.due_at: float | None = None
 
     @property
@@ -165,7 +165,7 @@ class SessionMemory:
         self._live: OrderedDict[str, Entry] = OrderedDict()  # least recently used first
         # All sessions that are referenced anywhere, also clean ones that were evicted: they keep their identity.
         self._held: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
-        self.bytes = 0
+        self.bytes: int = 0
 
     def __len__(self) -> int:
         return len(self._live)

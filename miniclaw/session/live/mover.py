@@ -33,7 +33,7 @@ from miniclaw.session.threads import Epilogue, Job, Late
 
 PENDING: Final = "the disk has not answered yet; the move goes on, and the log says how it ends"
 
-log = get_logger("miniclaw.session.manager")
+log: Final = get_logger("miniclaw.session.manager")
 
 
 class SessionMover:

@@ -33,7 +33,7 @@ from miniclaw.session.removal.transaction import Removal, TrashOrder
 from miniclaw.session.threads import PENDING, REFUSED, Epilogue, Job, Late
 from miniclaw.session.types import Session, SessionHeader
 
-log = get_logger("miniclaw.session.manager")
+log: Final = get_logger("miniclaw.session.manager")
 
 
 _GONE: Final = frozenset({"removed", "vanished"})

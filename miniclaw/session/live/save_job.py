@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import trio
 from msgspec import Struct
@@ -20,7 +20,7 @@ from miniclaw.session.types import Session
 
 T = TypeVar("T")
 
-log = get_logger("miniclaw.session.manager")
+log: Final = get_logger("miniclaw.session.manager")
 
 
 class SaveOutcome(Struct, frozen=True):

@@ -22,7 +22,7 @@ from miniclaw.session.types import Session
 CONFIRM_SECONDS: Final = 10
 """Longest wait for the file of a session that the journal does not take."""
 
-log = get_logger("miniclaw.session.manager")
+log: Final = get_logger("miniclaw.session.manager")
 
 
 class SessionSaver:

@@ -48,7 +48,7 @@ from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import Session, SessionHeader
 
 T = TypeVar("T")
-log = get_logger("miniclaw.session.store")
+log: Final = get_logger("miniclaw.session.store")
 
 SAVE_THREADS: Final = 4
 LOAD_THREADS: Final = 8
@@ -73,9 +73,9 @@ class FileSessionStore:
     def __init__(self, directory: SessionDirectory, earlier: EarlierFolders | None = None) -> None:
         self.directory = directory
         self.earlier = earlier
-        self.trash = Trash(Folder.within(directory, TRASH_NAME))
-        self.state = StateDirectory.within(directory)
-        self.journal = Journal(directory)
+        self.trash: Trash = Trash(Folder.within(directory, TRASH_NAME))
+        self.state: StateDirectory = StateDirectory.within(directory)
+        self.journal: Journal = Journal(directory)
         self.unsaved: list[Session] = []
         self._ledger_file: LedgerFile | None = None
         # Separate limiters: saves that hang must not block loads.

@@ -33,7 +33,7 @@ The wall clock may be set, and trio's clock stands still while the machine sleep
 
 _ONLY_ANNOUNCES: Final = "the mode is to announce"
 
-log = get_logger("miniclaw.session.cleanup")
+log: Final = get_logger("miniclaw.session.cleanup")
 
 
 class CleanupService:
@@ -70,8 +70,8 @@ class CleanupService:
     ) -> None:
         self._cleanup = cleanup
         self._time = time
-        self.removes = removes
-        self.notice = notice
+        self.removes: bool = removes
+        self.notice: bool = notice
         self._waits = waits
         self._on_announced = on_announced
         self._idle = Idle()
@@ -80,10 +80,12 @@ class CleanupService:
         self._released = trio.Event()
         self.next_run_at: datetime | None = None
         self.last_result: CleanupResult | None = None
-        self.runs = self.failures = 0
+        self.runs: int = 0
+        self.failures: int = 0
         self.announcement: Announcement | None = None
         self._untold: Announcement | None = None  # the same, until the program is called with it
-        self.announced_in_time = self.announced_late = 0
+        self.announced_in_time: int = 0
+        self.announced_late: int = 0
 
     @property
     def held(self) -> str:

@@ -24,7 +24,7 @@ class Idle:
     """
 
     def __init__(self) -> None:
-        self.stopping = False
+        self.stopping: bool = False
         self._event = trio.Event()  # replaced by `until`, on the trio thread
 
     def wake(self) -> None:

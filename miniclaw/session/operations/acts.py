@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import trio
 
@@ -24,7 +24,7 @@ from miniclaw.session.threads import Epilogue, Job, telling
 
 T = TypeVar("T")
 
-log = get_logger("miniclaw.session.operations")
+log: Final = get_logger("miniclaw.session.operations")
 
 
 class Acts:

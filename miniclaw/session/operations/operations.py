@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import trio
 from msgspec import Struct
@@ -37,7 +38,7 @@ from miniclaw.session.threads import PENDING, Epilogue
 from miniclaw.session.timekeeper import open_time
 from miniclaw.session.trash.entries import Restored, TrashRemoval
 
-log = get_logger("miniclaw.session.operations")
+log: Final = get_logger("miniclaw.session.operations")
 
 
 class Deleted(Struct, frozen=True):

@@ -11,7 +11,7 @@ from miniclaw.session.format.growth import GROWTH_BYTES
 from miniclaw.session.live.memory import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.records.history import Actor
+from miniclaw.session.records.history import Actor, History
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.schedule import Schedule
 from miniclaw.session.timekeeper import Timekeeper
@@ -42,8 +42,8 @@ class SessionParts:
         """Put the parts together; `SessionManager` and `Cleanup` have the meanings of the arguments."""
         store.keep_ledger(LedgerFile(store.state.folder))
         self.time = time
-        self.history = store.state.history()
-        self.manager = SessionManager(
+        self.history: History = store.state.history()
+        self.manager: SessionManager = SessionManager(
             store,
             clock=time.now,
             ages=time.ages,
@@ -52,6 +52,6 @@ class SessionParts:
             max_live_bytes=max_live_bytes,
             max_session_bytes=max_session_bytes,
         )
-        self.cleanup = Cleanup(
+        self.cleanup: Cleanup = Cleanup(
             store.directory.path, time=time, schedule=schedule, manager=self.manager, history=self.history, by=by
         )

@@ -70,7 +70,7 @@ NO_LOCK: Final = (
     "never use this directory twice"
 )
 
-log = get_logger("miniclaw.session.store")
+log: Final = get_logger("miniclaw.session.store")
 
 
 class Ownership:

@@ -17,7 +17,7 @@ STOPPING_SECONDS: Final = 25
 RETRY_SECONDS: Final = 0.1
 """Time between two attempts during that wait."""
 
-log = get_logger("miniclaw.session.store")
+log: Final = get_logger("miniclaw.session.store")
 
 
 async def own_when_free(own: Callable[[], None], path: Path, limiter: trio.CapacityLimiter) -> None:

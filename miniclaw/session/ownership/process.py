@@ -24,7 +24,7 @@ class OpeningProcess:
     """The process that created this object, and its id."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
+        self.pid: int = os.getpid()
 
     @property
     def is_this_one(self) -> bool:

@@ -45,7 +45,7 @@ _MORE: Final = {
 }
 _WARNINGS: Final = frozenset({_AHEAD, _UNFINISHED})  # the others are ERRORs
 
-log = get_logger("miniclaw.session.cleanup")
+log: Final = get_logger("miniclaw.session.cleanup")
 
 
 class CleanupLog:

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -58,7 +59,7 @@ _READ_BYTES: Final = 2 * MAX_BYTES  # of a larger file only the end is read: it 
 # O_NONBLOCK: a FIFO of that name is an error instead of a wait for its reader.
 _APPEND_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-log = get_logger("miniclaw.session.history")
+log: Final = get_logger("miniclaw.session.history")
 
 EventKind: TypeAlias = Literal[
     "cleanup",
@@ -148,7 +149,7 @@ class History:
 
     def __init__(self, folder: Folder) -> None:
         """Make a history over a folder, which the first event creates."""
-        self.path = folder.path / HISTORY_NAME
+        self.path: Path = folder.path / HISTORY_NAME
         self._folder = folder
         self._fs = folder.fs
         self._one_at_a_time = threading.Lock()  # for appends: one may rewrite the file

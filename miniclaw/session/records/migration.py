@@ -51,7 +51,7 @@ _REMOVALS: Final = frozenset({"cleanup", "interrupted", "deleted"})
 _DROPPED: Final = (*EARLIER_NAMES, LAST_SEEN_NAME)
 """Files of the earlier state that are not needed: without them the next run announces the sessions it finds due."""
 
-log = get_logger("miniclaw.session.migration")
+log: Final = get_logger("miniclaw.session.migration")
 
 
 def is_ours(name: str, hidden_name: str) -> bool:

@@ -19,6 +19,7 @@ import os
 import sys
 import zlib
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
@@ -61,7 +62,7 @@ _MAX_READ_BYTES: Final = 256 * 1024 * 1024  # of one file: millions of sessions 
 _MAGIC: Final = b"miniclaw-due-1\n"
 _ORDER: Final = b"<" if sys.byteorder == "little" else b">"
 
-log = get_logger("miniclaw.session.state")
+log: Final = get_logger("miniclaw.session.state")
 
 
 class Landmark(Struct, frozen=True, array_like=True):
@@ -177,7 +178,7 @@ class StateDirectory:
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
-        self.path = folder.path
+        self.path: Path = folder.path
         self._fs = folder.fs
 
     @classmethod

@@ -45,9 +45,9 @@ class SaveStats:
         self._clock = clock
         self._monotonic = monotonic  # not trio's clock: the last saves may be settled after trio has ended
         self._last_saved: float | None = None
-        self.saved = 0
-        self.failed = 0
-        self.failing_ticks = 0
+        self.saved: int = 0
+        self.failed: int = 0
+        self.failing_ticks: int = 0
         self.misplaced: str | None = None
         self.lost_to: str | None = None
 
@@ -118,11 +118,11 @@ class CleanupStats:
         self.runs: dict[str, int] = dict.fromkeys(get_args(RunOutcome), 0)
         self.removed: dict[str, int] = dict.fromkeys((*REMOVING, "deleted"), 0)
         self.leftovers: dict[str, int] = dict.fromkeys(get_args(LeftoverKind), 0)
-        self.bytes_freed = 0
+        self.bytes_freed: int = 0
         self.last_run_at: datetime | None = None
-        self.last_duration_seconds = 0.0
-        self.last_scanned = 0
-        self.problems = CleanupResult().problems()
+        self.last_duration_seconds: float = 0.0
+        self.last_scanned: int = 0
+        self.problems: dict[str, int] = CleanupResult().problems()
 
     @contextmanager
     def counting(self) -> Iterator[RunCount]:
@@ -156,5 +156,5 @@ class SessionStats:
     """All counters of one `SessionManager`."""
 
     def __init__(self, clock: Now = utc_now) -> None:
-        self.saves = SaveStats(clock)
-        self.cleanups = CleanupStats(clock)
+        self.saves: SaveStats = SaveStats(clock)
+        self.cleanups: CleanupStats = CleanupStats(clock)

@@ -48,7 +48,7 @@ _LEGACY: Final = tuple(SUFFIX + suffix for suffix in LEGACY_SUFFIXES)
 Refused: TypeAlias = Callable[[SessionFileError], None]
 """Takes the error of a folder, or of a file in it, that cannot be examined; if it raises, the listing ends."""
 
-log = get_logger("miniclaw.session.leftovers")
+log: Final = get_logger("miniclaw.session.leftovers")
 
 
 def log_refused(error: SessionFileError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from contextlib import suppress
+from typing import Final
 
 from miniclaw.errors import SessionFileError
 from miniclaw.loggers import get_logger
@@ -17,7 +18,7 @@ from miniclaw.session.files.places import return_to_place
 from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.format import codec
 
-log = get_logger("miniclaw.session.store")
+log: Final = get_logger("miniclaw.session.store")
 
 
 def put_back(directory: SessionDirectory, name: str, *, dir_fd: int) -> None:

@@ -38,7 +38,7 @@ _STILL_HERE: Final = "the session was moved, and is still here as well"
 
 _GONE: Final = frozenset({"removed", "vanished"})
 
-log = get_logger("miniclaw.session.store")
+log: Final = get_logger("miniclaw.session.store")
 
 
 class Relocation(Struct, frozen=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from typing import Final
 
 from miniclaw.errors import (
     CorruptTrashError,
@@ -32,7 +33,7 @@ from miniclaw.session.trash.folder import SUFFIX, split_entry_id, stem_of
 from miniclaw.session.trash.trash import Trash
 from miniclaw.session.types import Session
 
-log = get_logger("miniclaw.session.trash")
+log: Final = get_logger("miniclaw.session.trash")
 
 
 def find_entry(directory: SessionDirectory, trash: Trash, earlier: EarlierFolders | None, text: str) -> TrashEntry:

@@ -33,7 +33,7 @@ from miniclaw.session.files.places import forget_capture
 from miniclaw.session.files.stranded import BATCH_PREFIX, WORK_NAME
 from miniclaw.session.removal.put_back import put_back
 
-log = get_logger("miniclaw.session.store")
+log: Final = get_logger("miniclaw.session.store")
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 

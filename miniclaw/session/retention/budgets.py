@@ -171,7 +171,7 @@ class Taken:
         is_ready: Callable[[Candidate], bool] = lambda _: True,
         later: timedelta = timedelta(0),
     ) -> None:
-        self.stock = replace(stock)
+        self.stock: Stock = replace(stock)
         self.removals: list[PlanRow] = []
         self.gone: set[str] = set()
         self.trash: list[LeftoverRow] = []

@@ -70,7 +70,7 @@ class Trash:
 
     def __init__(self, folder: Folder) -> None:
         """Make a trash over a folder. The first write creates the folder; until then the trash is empty."""
-        self.path = folder.path
+        self.path: Path = folder.path
         self._folder = folder
         self._fs = folder.fs
 

@@ -48,7 +48,7 @@ _SPENT: Final = (
     "gives a new one"
 )
 
-log = get_logger("miniclaw.web")
+log: Final = get_logger("miniclaw.web")
 
 
 class LoginOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,7 +69,7 @@ class Access:
     """Admission of requests that show the token, or a login that was given for it. `now` is in seconds of the epoch."""
 
     def __init__(self, token: Secret, limits: Limits, *, now: Callable[[], float] = time.time) -> None:
-        self.codes = OneTimeCodes()
+        self.codes: OneTimeCodes = OneTimeCodes()
         self._token = token
         self._now = now
         most = limits.wrong_tokens_per_minute

@@ -22,7 +22,7 @@ from miniclaw.web.limits import DEFAULT_LIMITS, Limits
 
 _MAX_NAMED: Final = 5  # users in a warning
 
-log = get_logger("miniclaw.web")
+log: Final = get_logger("miniclaw.web")
 
 
 class Security:
@@ -39,8 +39,8 @@ class Security:
         limits: Limits = DEFAULT_LIMITS,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.hosts = HostRules(config)
-        self.access = Access(token, limits, now=now) if token is not None else None
+        self.hosts: HostRules = HostRules(config)
+        self.access: Access | None = Access(token, limits, now=now) if token is not None else None
 
     def check(self, scope: Scope, open_paths: Collection[str]) -> Response | None:
         """Return the refusal of a request, or None. All paths but the open ones need the token or a login."""

@@ -32,7 +32,7 @@ _TOKEN: Final = re.compile(rf"[!-~]{{{LEAST_TOKEN_CHARS},{MAX_SECRET_CHARS}}}")
 _LOGIN: Final = re.compile(r"v2\.([0-9]{1,12})\.([0-9a-f]{64})")
 _LOGIN_PURPOSE: Final = b"miniclaw web login 2\n"  # version 1 was a cookie, which every port of a host receives
 
-log = get_logger("miniclaw.web")
+log: Final = get_logger("miniclaw.web")
 
 
 def load_token(workspace: Path) -> Secret:

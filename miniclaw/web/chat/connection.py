@@ -45,7 +45,7 @@ FRAMES_PER_SECOND: Final = 5
 
 _UNREADABLE: Final = "What was said before in this chat cannot be read right now; the gateway's log says why."
 
-log = get_logger("miniclaw.web.chat")
+log: Final = get_logger("miniclaw.web.chat")
 
 
 class ChatConnection:

@@ -44,7 +44,7 @@ _TOO_MANY: Final = b"\r\n".join(
     ]
 )
 
-log = get_logger("miniclaw.web")
+log: Final = get_logger("miniclaw.web")
 
 
 def plan_connections(limits: Limits, descriptors: int) -> tuple[int, int]:

@@ -42,7 +42,7 @@ _CLIENTS_FAULTS: Final = (
     OSError,
 )
 
-log = get_logger("miniclaw.web")
+log: Final = get_logger("miniclaw.web")
 
 
 class _Log(Logger):

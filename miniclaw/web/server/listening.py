@@ -43,7 +43,7 @@ alone.
 _BACKLOG: Final = 128
 _USER_TIMEOUT_MS: Final = 3000  # a peer that acknowledges nothing for so long is gone
 
-log = get_logger("miniclaw.web")
+log: Final = get_logger("miniclaw.web")
 
 
 @contextmanager

@@ -56,6 +56,8 @@ class Protocol(H11Protocol):
     """The protocol of one connection."""
 
     context: Any  # a `ConnectionContext`; hypercorn declares `sleep` as static
+    connection: Any  # h11's, until a websocket begins
+    stream: Any  # of hypercorn, for the present request
 
     async def handle(self, event: WireEvent) -> None:
         """Process an event from the client."""
@@ -132,6 +134,7 @@ class BoundedWebsocket(WSStream):
 
     context: Any  # a `ConnectionContext`
     app_put: Any  # set when the application is called; nothing is put before that
+    closed: bool
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

@@ -23,7 +23,7 @@ from miniclaw.web.server.listening import tcp_listener, unix_listener, url_of
 SOCKET_CHECK_SECONDS: Final = 5
 """Time between two checks of the Unix socket's file."""
 
-log = get_logger("miniclaw.web")
+log: Final = get_logger("miniclaw.web")
 
 
 class Server:

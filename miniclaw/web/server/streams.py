@@ -25,11 +25,11 @@ class BoundedStream(trio.abc.HalfCloseableStream):
     """
 
     def __init__(self, stream: trio.SocketStream, limits: Limits) -> None:
-        self.socket = stream.socket
-        self.scope = trio.CancelScope()
-        self.lingers = False
-        self.closed = trio.Event()
-        self.broken = False
+        self.socket: trio.socket.SocketType = stream.socket
+        self.scope: trio.CancelScope = trio.CancelScope()
+        self.lingers: bool = False
+        self.closed: trio.Event = trio.Event()
+        self.broken: bool = False
         self._stream = stream
         self._limits = limits
         self._send_seconds = limits.send_seconds
