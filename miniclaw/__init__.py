@@ -20,6 +20,8 @@ from __future__ import annotations
 TYPE_CHECKING = False  # as in `typing`, whose import takes as long as all of `miniclaw --version`
 if TYPE_CHECKING:
     from miniclaw import blocking as blocking
+    from miniclaw import stores as stores
+    from miniclaw import testing as testing
     from miniclaw.clock import Clock as Clock
     from miniclaw.clock import SystemClock as SystemClock
     from miniclaw.errors import AmbiguousQuarantineIdError as AmbiguousQuarantineIdError
@@ -104,7 +106,7 @@ if TYPE_CHECKING:
     __all__: list[str]
     __version__: str
 else:
-    _MODULES = ("blocking",)
+    _MODULES = ("blocking", "stores", "testing")
     _NAMES = {
         "miniclaw.clock": (
             "Clock",

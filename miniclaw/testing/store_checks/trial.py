@@ -50,9 +50,11 @@ class Trial:
     def __init__(
         self, stores: Sequence[SessionStore], unit: timedelta, pass_time: PassTime | None, *, many: int
     ) -> None:
+        self.store: SessionStore
+        self.other: SessionStore
         self.store, self.other = stores
         self.unit = unit
-        self.exact = pass_time is not None
+        self.exact: bool = pass_time is not None
         self.many = many
         self._pass_time = pass_time
         self._ops = count(1)
