@@ -23,6 +23,7 @@ from miniclaw.errors import RemovalPendingError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.entries import ProblemFile, StoredSession
 from miniclaw.session.executor import Executor
+from miniclaw.session.hooks.hooks import inside_hook
 from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.records.cleanup_log import CleanupLog, log_removed, record_late
@@ -154,7 +155,7 @@ class Cleanup:
     async def delete_session(self, session: StoredSession) -> int:
         """Remove one session if it is still expired, and return the bytes freed; 0 if it was kept or has vanished.
 
-        The session is moved to the trash if the policy keeps one.
+        The session is moved to the trash if the policy keeps one. The program's `before_remove` may keep it.
 
         Raises:
             StoreError: The system refused. `RemovalPendingError`: the removal goes on, its outcome is not known yet.
@@ -166,8 +167,12 @@ class Cleanup:
             if policy.trash_for is not None:
                 order = TrashOrder({session.key: "ttl"}, self._by, ages.now, policy.trash_for)
             is_expired = partial(policy.is_expired, ages=ages)
-            tell = partial(self._tell_one, ages)
-            removal = (await manager.remove_sessions([session], is_expired, late=tell, order=order))[0]
+            reasons, tell = {session.key: "ttl"}, partial(self._tell_one, ages)
+            if await manager.remover.ask([session], reasons, lambda _: order is not None):
+                return 0
+            (removal,) = await manager.remover.remove(
+                [session], is_expired, late=tell, order=order, reasons=reasons, by=self._by
+            )
         if removal.outcome == "pending":
             raise RemovalPendingError(self.sessions_dir / removal.key, removal.reason)
         if removal.outcome in {"failed", "unsynced", "unanswered"}:
@@ -206,6 +211,7 @@ class Cleanup:
 
         Raises:
             StoreError: The directory cannot be opened or listed; `RuntimeClosedError`: the runtime of its manager ends.
+                Or a hook of the program calls this while another run, which may wait for that hook, is under way.
 
         Cancellation: a batch that has begun is completed, no further one begins, and the removals so far are logged.
         """
@@ -215,6 +221,8 @@ class Cleanup:
         def ends() -> bool:
             return self._interrupted or self._stops != stops or self._changes != changes
 
+        if inside_hook() and self._turns.locked():
+            raise StoreError("a cleanup is under way, and may wait for this hook; start another one outside of hooks")
         async with self._turns:
             try:
                 with self.stats.counting() as count, self._log.run() as run_log:

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias, TypeVar
 import trio
 
 from miniclaw.session.entries import Leftover, LeftoverRemoval, StoredSession
+from miniclaw.session.hooks.hooks import ASKED_AT_ONCE
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.records.history import Actor
 from miniclaw.session.records.result import Progress
@@ -26,6 +27,9 @@ TRASH_BATCH: Final = 8
 
 TRASHED_BYTES: Final = 1024 * 1024
 """Most bytes moved to the trash in one thread call, except for a single larger one: a board packs some MB a second."""
+
+ASKED: Final = 4 * ASKED_AT_ONCE
+"""Sessions about which the program is asked before the first of them is removed."""
 
 AddLate: TypeAlias = Callable[[Callable[[Progress], None]], Epilogue]
 """Called on the trio thread with a function that adds the outcomes of a late batch to a tally."""
@@ -61,11 +65,15 @@ class Executor:
         Cancellation: a batch that has begun is completed, and no further one begins.
         """
         plan = self._plan
-        return (
-            await self._each(plan.leftovers, self._sweep, ends)
-            and await self._each(plan.removals, self._remove, ends)
-            and not ends()
-        )
+        if not await self._each(plan.leftovers, self._sweep, ends):
+            return False
+        for start in range(0, len(plan.removals), ASKED):
+            if ends():
+                return False
+            going = await self._ask(plan.removals[start : start + ASKED])
+            if not await self._each(going, self._remove, ends):
+                return False
+        return not ends()
 
     async def _each(
         self, rows: Sequence[Row], remove: Callable[[Sequence[Row]], Awaitable[bool]], ends: Callable[[], bool]
@@ -105,6 +113,19 @@ class Executor:
         self._progress.add_leftovers(removals)
         return all(done.outcome != "pending" for done in removals)
 
+    async def _ask(self, rows: Sequence[PlanRow]) -> Sequence[PlanRow]:
+        """Ask the program about some rows, and return those that it does not keep."""
+        remover = self._manager.remover
+        if not remover.hooks.asks:
+            return rows
+        row_of = {row.session.key: row for row in rows}
+        kept = await remover.ask(
+            [row.session for row in rows], _reasons(rows), lambda key: self._plan.trashes(row_of[key])
+        )
+        outcomes = [Removal(key, "kept_by_hook", reason=reason) for key, reason in kept.items()]
+        self._progress.add_removals(rows, outcomes)
+        return [row for row in rows if row.session.key not in kept]
+
     async def _remove(self, rows: Sequence[PlanRow]) -> bool:
         """Remove sessions; return False if the disk does not answer."""
 
@@ -116,10 +137,13 @@ class Executor:
             same = (row for row in rows if row.session.header.session_id == session.session_id)
             return any(self._plan.still_goes(row, session) for row in same)
 
-        removals = await self._manager.remove_sessions(
-            [row.session for row in rows], still_goes, late=late, order=self._order(rows)
-        )
+        remover = self._manager.remover
+        removals = await remover.remove(
+            [row.session for row in rows], still_goes, late=late, order=self._order(rows),
+            reasons=_reasons(rows), by=self._by,
+        )  # fmt: skip
         self._progress.add_removals(rows, removals)
+        await remover.hooks.told()
         return all(removal.outcome not in {"pending", "unanswered"} for removal in removals)
 
     def _order(self, rows: Sequence[PlanRow] | Sequence[LeftoverRow]) -> TrashOrder | None:
@@ -128,6 +152,10 @@ class Executor:
             return None
         reasons = {_file_of(row).key: row.reason for row in rows if plan.trashes(row)}
         return TrashOrder(reasons, self._by, plan.now, plan.policy.trash_for)
+
+
+def _reasons(rows: Sequence[PlanRow]) -> dict[str, str]:
+    return {row.session.key: row.reason for row in rows}
 
 
 def _file_of(row: PlanRow | LeftoverRow) -> StoredSession | Leftover:

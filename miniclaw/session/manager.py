@@ -10,15 +10,15 @@ another program has changed or deleted the file. The disk wins over a clean copy
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
 
 from miniclaw.clock import Now, utc_now
 from miniclaw.errors import SessionExistsError, SessionNotFoundError
 from miniclaw.loggers import get_logger
-from miniclaw.session.entries import StoredSession
 from miniclaw.session.format import codec, growth
+from miniclaw.session.hooks.hooks import Hooks
 from miniclaw.session.live.committer import Committer
 from miniclaw.session.live.gate import Gate
 from miniclaw.session.live.loader import SessionLoader
@@ -32,12 +32,12 @@ from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.names import make_session_id, split_session_id
 from miniclaw.session.records.stats import SessionStats
 from miniclaw.session.removal.relocation import Relocation
-from miniclaw.session.removal.transaction import Removal, TrashOrder
+from miniclaw.session.removal.transaction import Removal
 from miniclaw.session.retention.planner import LiveSession
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.threads import Late
-from miniclaw.session.types import Message, Session, SessionHeader
+from miniclaw.session.types import Message, Session
 
 log: Final = get_logger("miniclaw.session.manager")
 
@@ -53,6 +53,7 @@ class SessionManager:
         max_live_sessions: Bound on the sessions in memory, at least 1; dirty ones and those in use may exceed it.
         max_live_bytes: Approximate bound on their bytes, at least 1; the session used last alone may exceed it as well.
         max_session_bytes: Bound on the growth of each session, from 1 to `growth.MOST_GROWTH_BYTES`.
+        hooks: The hooks of the program; None: it has none.
         on_overfull: Called when memory exceeds a bound, so that a save makes room.
 
     Attributes:
@@ -60,7 +61,8 @@ class SessionManager:
         policy: The policy in force; replaced by `SessionRuntime.set_rules`.
         max_session_bytes: The bound in force; replaced likewise. A larger session is loaded and kept as any other.
         stats: Statistics of saves and removals since the start.
-        saver: The saving part, for the runtime; `mover`, for the operations, is the moving part.
+        saver: The saving part, for the runtime; `mover`, for the operations, is the moving part; `remover`, for the
+            cleanup, the removing one.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class SessionManager:
         max_live_sessions: int = MAX_LIVE_SESSIONS,
         max_live_bytes: int = MAX_LIVE_BYTES,
         max_session_bytes: int = growth.GROWTH_BYTES,
+        hooks: Hooks | None = None,
         on_overfull: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
@@ -88,9 +91,10 @@ class SessionManager:
         self.saver: SessionSaver = SessionSaver(
             store, self._memory, self._locks, Committer(store, self._memory), self.stats.saves
         )
-        self._remover = SessionRemover(
-            store, self._memory, self._locks, self.saver, clock=clock, stats=self.stats.cleanups
-        )
+        self.remover: SessionRemover = SessionRemover(
+            store, self._memory, self._locks, self.saver,
+            clock=clock, stats=self.stats.cleanups, hooks=hooks or Hooks(),
+        )  # fmt: skip
         self._gate = Gate(store)
         self._loader = SessionLoader(
             store, self._memory, self._locks, self.saver, self._gate, clock=clock, call_for_save=self._call_for_save
@@ -283,18 +287,6 @@ class SessionManager:
             return None
         return LiveSession(entry.session.last_accessed, entry.dirty or entry.users > 0, entry.session.pinned)
 
-    async def remove_sessions(
-        self,
-        sessions: Sequence[StoredSession],
-        may_go: Callable[[SessionHeader | Session], bool],
-        *,
-        late: Late[list[Removal]],
-        order: TrashOrder | None = None,
-    ) -> list[Removal]:
-        """Remove sessions that the rules select from disk and memory in one step, as `SessionRemover.remove` does."""
-        self.store.check_owned()
-        return await self._remover.remove(sessions, may_go, late=late, order=order)
-
     async def delete_session(
         self, session_id: str, *, erase: bool = False, by: str = "program", late: Late[Removal] | None = None
     ) -> Removal:
@@ -311,6 +303,7 @@ class SessionManager:
 
         Raises:
             SessionNotFoundError: The session does not exist, on disk or in memory.
+            SessionKeptError: The program's `before_remove` keeps it.
             CorruptSessionError: Its file cannot be read; such files are never deleted.
             RemovalPendingError: The disk takes longer than a caller can wait; the deletion goes on.
             StoreError: The session was not deleted; or it was, and a power cut may undo that.
@@ -319,8 +312,8 @@ class SessionManager:
         """
         split_session_id(session_id)
         async with self.operation():
-            keep_for = None if erase else self.policy.trash_for
-            return await self._remover.delete(session_id, keep_for=keep_for, by=by, late=late)
+            keep_for, reason = (None, "erased") if erase else (self.policy.trash_for, "deleted")
+            return await self.remover.delete(session_id, keep_for=keep_for, by=by, late=late, reason=reason)
 
     async def restore_session(self, text: str) -> str:
         """Restore a session from the trash, as used just now, and return its id.

@@ -19,6 +19,8 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.format.growth import GROWTH_BYTES, check_bound
+from miniclaw.session.hooks.hooks import HOOK_DEADLINE, Hooks
+from miniclaw.session.hooks.types import AfterRemove, BeforeRemove, OnDue
 from miniclaw.session.live.memory import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS
 from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.maintenance.announcements import OnAnnounced
@@ -79,6 +81,7 @@ class SessionRuntime(SessionParts):
         rules: The rules in force; replaced by `set_rules`.
         persistence: The autosave service.
         cleanup_service: The daily cleanup, with the time of its next run.
+        hooks: The hooks of the program.
         grace: The cancel scope of the services' grace period at the end.
         unsaved: After the end: the ids of sessions that the final flush could not save; if there are any, the block
             raises `UnsavedSessionsError`.
@@ -94,19 +97,21 @@ class SessionRuntime(SessionParts):
         max_live_bytes: int,
         cleanup_waits: bool,
         on_announced: OnAnnounced | None,
+        hooks: Hooks,
     ) -> None:
         super().__init__(
             store, time, policy=rules.policy, by="service", schedule=rules.schedule,
             max_live_sessions=max_live_sessions, max_live_bytes=max_live_bytes,
-            max_session_bytes=rules.max_session_bytes,
+            max_session_bytes=rules.max_session_bytes, hooks=hooks,
         )  # fmt: skip
         self.rules: RuntimeRules = rules
+        self.hooks: Hooks = hooks
         self.persistence: Persistence = Persistence(
             self.manager, interval_seconds=rules.persistence_interval_seconds, time=time
         )
         self.cleanup_service: CleanupService = CleanupService(
             self.cleanup, time=time, removes=rules.removes, notice=rules.notice, waits=cleanup_waits,
-            on_announced=on_announced,
+            on_announced=on_announced, hooks=hooks,
         )  # fmt: skip
         self.usage: UsageMeter = UsageMeter(store)
         self.sessions_dir: Path = store.directory.path
@@ -170,6 +175,10 @@ async def open_runtime(
     announce_first: bool | None = None,
     notice: bool = True,
     on_announced: OnAnnounced | None = None,
+    on_due: OnDue | None = None,
+    before_remove: BeforeRemove | None = None,
+    after_remove: AfterRemove | None = None,
+    hook_deadline: timedelta = HOOK_DEADLINE,
     cleanup_waits: bool = False,
     max_live_sessions: int = MAX_LIVE_SESSIONS,
     max_live_bytes: int = MAX_LIVE_BYTES,
@@ -202,6 +211,11 @@ async def open_runtime(
         notice: If true, a run deletes only sessions that an earlier run announced, a notice period ago
             (`miniclaw.session.retention.notice`). If false, a run deletes expired sessions at once.
         on_announced: Called with announcements of sessions that had already expired, as after a restored backup.
+        on_due: Called by a run with the sessions that it announces (`DueEntry`), before it removes any.
+        before_remove: Called with a `RemovalCandidate`, and a function that loads the session, before each removal of a
+            session; it returns `Keep` or `Remove`. If it fails, the session is kept.
+        after_remove: Called with a `RemovedSession` after each removal, in order, also after one that ends late.
+        hook_deadline: Time for one call of one of these three, positive.
         cleanup_waits: If true, no daily cleanup runs before `runtime.cleanup_service.release()`: for a program that may
             still refuse to start.
         max_live_sessions: Bound on the sessions in memory, at least 1; unsaved ones may exceed it.
@@ -216,7 +230,9 @@ async def open_runtime(
         fs: The system calls, for tests.
 
     Raises:
-        ValueError: An interval, `cleanup_at` or a bound is invalid, or given beside `rules`; nothing is opened.
+        ValueError: An interval, `cleanup_at`, a bound or `hook_deadline` is invalid, or a rule is given beside `rules`;
+            nothing is opened.
+        TypeError: A hook cannot be called, or `hook_deadline` is no timedelta; likewise.
         SessionsDirectoryError: The directory cannot be used.
         WorkspaceHeldError: Another process owns the directory. The caller waits up to 25 s for an owner that is
             stopping, before this is raised.
@@ -227,6 +243,7 @@ async def open_runtime(
     Cancellation: the block is cancelled, batches that have begun are completed, and the flush takes place nevertheless.
     """
     sessions_dir = _absolute(sessions_dir)
+    hooks = Hooks(on_due=on_due, before_remove=before_remove, after_remove=after_remove, deadline=hook_deadline)
     if state_dir or trash_dir:
         log.warning(_DEPRECATED, sessions_dir=str(sessions_dir), what_to_do=_LEAVE_OUT)
         earlier = EarlierFolders(
@@ -258,7 +275,7 @@ async def open_runtime(
         await keeper.tick()
         runtime = SessionRuntime(
             store, keeper, rules, max_live_sessions=max_live_sessions, max_live_bytes=max_live_bytes,
-            cleanup_waits=cleanup_waits, on_announced=on_announced,
+            cleanup_waits=cleanup_waits, on_announced=on_announced, hooks=hooks,
         )  # fmt: skip
         errors: list[BaseException] = []
         async with trio.open_nursery() as nursery:
@@ -330,6 +347,7 @@ async def _running_services(runtime: SessionRuntime) -> AsyncIterator[None]:
     error_of_block: BaseException | None = None
     async with trio.open_nursery() as nursery:
         ended = [trio.Event() for _ in services]
+        nursery.start_soon(runtime.hooks.run)
         for service, event in zip(services, ended, strict=True):
             await nursery.start(partial(_run_service, service, event))
         try:
@@ -346,6 +364,10 @@ async def _running_services(runtime: SessionRuntime) -> AsyncIterator[None]:
                 for event in ended:
                     await event.wait()
                 await runtime.manager.drain()
+                await runtime.hooks.finish()
+            if runtime.hooks.close():  # then removals that wait for an answer are refused
+                with trio.move_on_after(HANGING_SECONDS, shield=True):
+                    await runtime.manager.drain()
             nursery.cancel_scope.cancel()
             await _flush_beside(runtime.manager, ended)  # noqa: ASYNC102 - it has shields and deadlines of its own
     if error_of_block is not None:

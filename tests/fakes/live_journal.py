@@ -75,7 +75,7 @@ class LiveJournal:
     async def clean_up(self, session_id: str) -> Removal:
         """Remove a session as the daily cleanup does."""
         rows = [self.row(session_id)]
-        (removal,) = await self.manager.remove_sessions(rows, lambda _: True, late=lambda _: None)
+        (removal,) = await self.manager.remover.remove(rows, lambda _: True, late=lambda _: None)
         return removal
 
     def crash(self) -> Path:

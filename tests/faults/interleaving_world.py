@@ -77,7 +77,7 @@ class World:
     async def remove(self, stage: Stage) -> str:
         """Remove the expired session; return what became of it, by what its caller is told."""
         row = (await self._cleanup().plan()).removals[0].session
-        removals = await self.manager.remove_sessions(
+        removals = await self.manager.remover.remove(
             [row], lambda session: RetentionPolicy().is_expired(session, ages_at(self.clock.now)), late=self.late.extend
         )
         return removals[0].outcome

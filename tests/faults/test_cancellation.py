@@ -50,7 +50,7 @@ async def save_twice(home: Home) -> None:
 
 
 async def remove(home: Home) -> None:
-    await home.manager.remove_sessions(home.expired, home.cleanup().is_expired, late=lambda removals: None)
+    await home.manager.remover.remove(home.expired, home.cleanup().is_expired, late=lambda removals: None)
 
 
 async def delete_expired(home: Home) -> None:

@@ -97,7 +97,7 @@ RULE_BUGS: Final = (
     ),
     bug_of_one(
         "half a scan carried out", "a stop makes a run of half a plan", CARRYING_OUT,
-        "        plan = self._plan\n        return (", "        plan, ends = self._plan, lambda: False\n        return (",
+        "        plan = self._plan\n        if not await", "        plan, ends = self._plan, lambda: False\n        if not await",
         "session/test_cleanup_rules.py",
     ),
     bug_of_one(

@@ -104,8 +104,8 @@ TOLD_BUGS: Final[tuple[Bug, ...]] = (
         "end without waiting for loads",
         "a message whose session is being loaded is accepted and lost",
         RUNTIME,
-        "                await runtime.manager.drain()\n",
-        "",
+        "                await runtime.manager.drain()\n                await runtime.hooks.finish()\n",
+        "                await runtime.hooks.finish()\n",
         "session/test_runtime_end.py",
     ),
     bug_of_one(

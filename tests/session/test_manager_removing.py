@@ -48,7 +48,7 @@ def never_late(removals: list[Removal]) -> None:
 
 
 async def outcome(manager: SessionManager, session: StoredSession, expired: Expired) -> str:
-    (removal,) = await manager.remove_sessions([session], expired, late=never_late)
+    (removal,) = await manager.remover.remove([session], expired, late=never_late)
     return removal.outcome
 
 
@@ -187,7 +187,7 @@ async def test_remove_two_in_one_batch_and_duplicates(
 ) -> None:
     """Of two files of one session in a batch only the first is worked on; the order of the results is that of the call."""
     other = stored(write_session(sessions_dir, "telegram_2", clock.ago(days=40)), clock)
-    removals = await manager.remove_sessions([other, old, old], expired, late=never_late)
+    removals = await manager.remover.remove([other, old, old], expired, late=never_late)
     assert [removal.key for removal in removals] == ["telegram_2.json", "telegram_1.json", "telegram_1.json"]
     assert removals[0].outcome == "removed"
     assert not list(sessions_dir.glob("*.json"))

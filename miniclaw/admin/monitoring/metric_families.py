@@ -84,8 +84,10 @@ def _files(count_name: str, bytes_name: str, what: str, count: FileTally | None)
 def cleanup_families(runtime: SessionRuntime) -> Iterator[Metric]:
     """Yield the metrics of the cleanup, of all removals, and of the hooks of an embedding program."""
     stats, service = runtime.manager.stats.cleanups, runtime.cleanup_service
-    failures = {"clock": runtime.time.failures, "on_announced": service.failures}
-    yield counters("hook_failures", "Calls of the embedding program's code that raised, by hook.", "hook", failures)
+    hooks = runtime.hooks
+    failures: dict[str, int] = {"clock": runtime.time.failures, "on_announced": service.failures, **hooks.failures}
+    yield counters("hook_failures", "Calls of the embedding program's code that failed, by hook.", "hook", failures)
+    yield counter("sessions_kept_by_hook", "Removals that the program's before_remove has stopped.", hooks.kept)
     yield counters("cleanup_runs", "Cleanups that ended, by outcome.", "outcome", stats.runs)
     yield counters("sessions_removed", "Sessions that were removed, by reason.", "reason", stats.removed)
     yield counters("leftovers_removed", "Leftovers that were removed, by kind.", "kind", stats.leftovers)

@@ -1,8 +1,8 @@
 """The calls of a program's hooks: each with a deadline, and contained.
 
 No hook is called while a lock of a session is held: it may use the runtime as any other code, also for the session in
-question. A session that it uses is kept by the removal's own last check. A session that `before_remove` deletes itself
-is not asked about a second time.
+question. A session that it uses is kept by the removal's own last check. `before_remove` is not asked
+a second time about a session that it deletes itself.
 
 The calls of `after_remove` are made by one task, because a removal may end when no caller waits for it any more.
 """
@@ -50,8 +50,12 @@ _FAILED: Final[dict[HookName, str]] = {
     "after_remove": "after_remove failed; the removal stands",
 }
 
+ON_REQUEST: Final = frozenset({"deleted", "erased"})
+"""The reasons of removals that a caller requests; a rule makes the others."""
+
 _NO_ANSWER: Final = "before_remove failed; the log has its traceback"
 _ENDS: Final = "the runtime ended before before_remove had answered"
+_IS_ASKED: Final = "before_remove is being asked about it"
 _VANISHED: Final = "it was removed while before_remove was asked"
 
 # In a call of a hook, and in the tasks that it starts: the sessions about which `before_remove` is being asked.
@@ -103,7 +107,7 @@ class Hooks:
         self._before_remove = before_remove
         self._after_remove = after_remove
         self._seconds = deadline.total_seconds()
-        self.failures: dict[HookName, int] = dict.fromkeys(_FAILED, 0)
+        self.failures: dict[str, int] = dict.fromkeys(_FAILED, 0)
         self.kept: int = 0
         self._closed = False
         self._calls: set[trio.CancelScope] = set()  # of the calls under way
@@ -156,7 +160,7 @@ class Hooks:
     async def _ask(self, hook: BeforeRemove, candidate: RemovalCandidate, load: LoadSession) -> str | None:
         session_id = candidate.session_id
         if session_id in (_asking.get() or ()):
-            return None
+            return None if candidate.reason in ON_REQUEST else _IS_ASKED
 
         async def ask() -> Keep | Remove:
             answer: object = await hook(candidate, load)

@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
+from miniclaw.session.hooks.types import DueEntry
 from miniclaw.session.retention.notice import DueFile, DueSession, Why
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.types import AwareDatetime
@@ -88,3 +89,26 @@ def find_new(plan: CleanupPlan) -> Found:
         dict(Counter(due.why for due in both if due.why is not None)),
         min((due.stays for due in both), default=timedelta(0)),
     )
+
+
+def due_entries(plan: CleanupPlan, goes_at: Callable[[timedelta], datetime | None]) -> list[DueEntry]:
+    """Return the sessions that a plan announces, in time or late, but not those that it removes; slow for a large plan.
+
+    Args:
+        plan: The plan.
+        goes_at: Returns the time of the first run that deletes a session which remains for so long; any thread calls.
+    """
+    going = {row.session.key for row in plan.removals}
+    return [
+        DueEntry(
+            session_id=header.session_id,
+            channel=header.channel,
+            chat_id=header.chat_id,
+            last_accessed=header.last_accessed,
+            goes_at=goes_at(due.stays),
+            reason=due.reason,
+        )
+        for due in plan.due
+        if due.noted is None and due.session.key not in going
+        for header in [due.session.header]
+    ]

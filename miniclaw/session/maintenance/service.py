@@ -6,6 +6,7 @@ may delete.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from math import isfinite
@@ -17,7 +18,8 @@ from miniclaw.errors import RuntimeClosedError, StoreError
 from miniclaw.foreign import Contained
 from miniclaw.loggers import get_logger
 from miniclaw.session.cleanup import RECORD_SECONDS, Cleanup, CleanupResult, OnPlan
-from miniclaw.session.maintenance.announcements import WHY, Announcement, OnAnnounced, find_new
+from miniclaw.session.hooks.hooks import Hooks
+from miniclaw.session.maintenance.announcements import WHY, Announcement, OnAnnounced, due_entries, find_new
 from miniclaw.session.maintenance.wakeup import Idle
 from miniclaw.session.records.result import plan_event
 from miniclaw.session.retention.notice import LastRun, Notice
@@ -46,6 +48,7 @@ class CleanupService:
         notice: If true, a run deletes only sessions announced by an earlier run.
         waits: If true, no run begins before `release` is called.
         on_announced: Called after a run with an announcement of expired sessions; None: no call.
+        hooks: Told of all sessions that a run announces; None: there are none.
 
     Attributes:
         removes: As the argument, like `notice`; both are replaced by `change_rules`.
@@ -67,6 +70,7 @@ class CleanupService:
         notice: bool = True,
         waits: bool = False,
         on_announced: OnAnnounced | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         self._cleanup = cleanup
         self._time = time
@@ -74,6 +78,7 @@ class CleanupService:
         self.notice: bool = notice
         self._waits = waits
         self._on_announced = on_announced
+        self._hooks = hooks or Hooks()
         self._idle = Idle()
         self._began: LastRun | None = None  # the last run since the start, also one that failed
         self._due: int | None = None  # after a deleting run, without those that it deleted; None: as announced
@@ -172,6 +177,7 @@ class CleanupService:
         async def tell(plan: CleanupPlan) -> None:
             nonlocal told
             if notice.on:
+                await self._tell_due(plan)  # first: if it is cancelled, the next run announces all again
                 await self.announce(plan)
             told = True
 
@@ -223,7 +229,7 @@ class CleanupService:
         self.announced_late += len(new.late)
         if not (new.late or new.files):
             return
-        goes_at = self._goes_at(new.stays)
+        goes_at = self._goes_at()(new.stays)
         announcement = new.announcement(plan.now, goes_at)
         because = "; ".join(WHY[why] for why in new.reasons)
         log.warning(
@@ -243,13 +249,19 @@ class CleanupService:
         )  # fmt: skip
         self.announcement = self._untold = announcement
 
-    def _goes_at(self, stays: timedelta) -> datetime | None:
-        """Return the time of the first run at least `stays` from now; None: no run is scheduled, or none deletes."""
-        ages = self._time.ages()
-        if not self.removes:
-            return None
-        schedule = self._cleanup.schedule
-        return schedule.run_from(schedule.next_run(ages, self._began, self._time.look()), ages.now + stays)
+    async def _tell_due(self, plan: CleanupPlan) -> None:
+        if self._hooks.wants_due:
+            work = partial(due_entries, plan, self._goes_at())
+            await self._hooks.tell_due(await self._cleanup.in_thread(work))
+
+    def _goes_at(self) -> Callable[[timedelta], datetime | None]:
+        """Return a function that returns the time of the first run at least so long from now.
+
+        That is None if no run is scheduled, or none deletes.
+        """
+        ages, schedule = self._time.ages(), self._cleanup.schedule
+        next_run = schedule.next_run(ages, self._began, self._time.look()) if self.removes else None
+        return lambda stays: schedule.run_from(next_run, ages.now + stays)
 
     async def _tell_program(self) -> None:
         announcement, self._untold = self._untold, None

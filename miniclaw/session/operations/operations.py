@@ -98,7 +98,7 @@ class SessionOperations(Acts):
         async with self._manager.operation():
             remaining = Remaining(await self._find_problems()) if erase else None
             try:
-                return [await self._delete(session_id, gone, remaining) for session_id in session_ids]
+                outcomes = [await self._delete(session_id, gone, remaining) for session_id in session_ids]
             finally:
                 with trio.move_on_after(2 * RECORD_SECONDS, shield=True):
                     if gone.complete:
@@ -107,6 +107,8 @@ class SessionOperations(Acts):
                         await self._tell_deleted("deleted", gone.partly, because="; ".join(gone.problems))
                     if gone.pending:  # the program may exit before their outcome is known
                         await self._tell(self._event("pending", sessions=gone.pending, because="deleted"))
+            await self._manager.remover.hooks.told()
+        return outcomes
 
     async def _find_problems(self) -> list[ProblemFile]:
         problems: list[ProblemFile] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.files.ledger import LedgerFile
 from miniclaw.session.format.growth import GROWTH_BYTES
+from miniclaw.session.hooks.hooks import Hooks
 from miniclaw.session.live.memory import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
@@ -38,6 +39,7 @@ class SessionParts:
         max_live_sessions: int = MAX_LIVE_SESSIONS,
         max_live_bytes: int = MAX_LIVE_BYTES,
         max_session_bytes: int = GROWTH_BYTES,
+        hooks: Hooks | None = None,
     ) -> None:
         """Put the parts together; `SessionManager` and `Cleanup` have the meanings of the arguments."""
         store.keep_ledger(LedgerFile(store.state.folder))
@@ -51,6 +53,7 @@ class SessionParts:
             max_live_sessions=max_live_sessions,
             max_live_bytes=max_live_bytes,
             max_session_bytes=max_session_bytes,
+            hooks=hooks,
         )
         self.cleanup: Cleanup = Cleanup(
             store.directory.path, time=time, schedule=schedule, manager=self.manager, history=self.history, by=by

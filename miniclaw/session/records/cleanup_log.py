@@ -33,6 +33,7 @@ _FAILED: Final = frozenset({"failed", "unsynced", "corrupt", "unreadable", "unan
 _UNJUDGED: Final = "Session file kept, it cannot be judged"
 _AHEAD: Final = "Session kept, it is ahead of the clock"
 _NOT_REMOVED: Final = "Session not removed"
+_KEPT: Final = "Session kept by before_remove"
 _LEFTOVER_NOT_REMOVED: Final = "Leftover not removed"
 _UNFINISHED: Final = "Unfinished removal waits for the next start"
 
@@ -40,10 +41,11 @@ _MORE: Final = {
     _UNJUDGED: "More session files cannot be judged",
     _AHEAD: "More sessions are ahead of the clock",
     _NOT_REMOVED: "More sessions not removed",
+    _KEPT: "More sessions kept by before_remove",
     _LEFTOVER_NOT_REMOVED: "More leftovers not removed",
     _UNFINISHED: "More unfinished removals wait for the next start",
 }
-_WARNINGS: Final = frozenset({_AHEAD, _UNFINISHED})  # the others are ERRORs
+_WARNINGS: Final = frozenset({_AHEAD, _UNFINISHED})  # _KEPT is INFO; the others are ERRORs
 
 log: Final = get_logger("miniclaw.session.cleanup")
 
@@ -107,7 +109,9 @@ class CleanupLog:
                 log_removed(removal, ages)
                 continue
             path = str(self._sessions_dir / removal.key)
-            if removal.outcome == "pending":
+            if removal.outcome == "kept_by_hook":
+                self._name_or_count(_KEPT, removal.key, removal.reason, path=path, reason=removal.reason)
+            elif removal.outcome == "pending":
                 log.error("Session not removed yet", path=path, outcome=removal.outcome, reason=removal.reason)
             elif removal.outcome in _FAILED:
                 self._name_or_count(
@@ -149,7 +153,7 @@ def _keys(plan: CleanupPlan, kind: ProblemKind) -> list[str]:
 
 
 def _level_of(event: str) -> Callable[..., None]:
-    return log.warning if event in _WARNINGS else log.error
+    return log.info if event == _KEPT else log.warning if event in _WARNINGS else log.error
 
 
 def record_late(history: History | None, event: HistoryEvent) -> None:

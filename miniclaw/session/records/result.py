@@ -18,6 +18,9 @@ from miniclaw.session.retention.notice import DueSession
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.policy import PlanRow, Reason
 
+KEPT_NAMED: Final = 10
+"""Most sessions kept by the program that an event names."""
+
 _ANNOUNCED: Final[tuple[Reason, ...]] = ("ttl", "max_sessions")
 
 
@@ -42,6 +45,7 @@ class CleanupResult(Struct, frozen=True):
         pending: Still being removed, because the disk takes too long; log, history and statistics report the outcome
             later.
         pinned: Kept because they are pinned.
+        kept_by_hook: Selected, but the program's `before_remove` keeps them, or has failed.
         removed_by_reason: Rule -> the sessions that it took, of `sessions_deleted`.
         trashed: Of `sessions_deleted`, those in the trash.
         leftovers_removed: Kind -> leftovers removed, or moved to quarantine.
@@ -67,6 +71,7 @@ class CleanupResult(Struct, frozen=True):
     failed: int = 0
     pending: int = 0
     pinned: int = 0
+    kept_by_hook: int = 0
     removed_by_reason: dict[str, int] = field(default_factory=dict)
     trashed: int = 0
     leftovers_removed: dict[str, int] = field(default_factory=dict)
@@ -108,6 +113,7 @@ class Progress:
         self._outcomes: Counter[str] = Counter()
         self._removed: list[PlanRow] = []
         self._pending: list[str] = []  # ids of sessions
+        self._kept: list[str] = []  # ids of some that the program keeps, each with its reason
         self._removed_by_reason: Counter[str] = Counter()
         self._trashed = 0
         self._bytes_freed = 0
@@ -122,6 +128,8 @@ class Progress:
             self._bytes_freed += removal.bytes_freed
             if removal.outcome == "pending":
                 self._pending.append(row_of[removal.key].session.header.session_id)
+            if removal.outcome == "kept_by_hook" and len(self._kept) < KEPT_NAMED:
+                self._kept.append(f"{row_of[removal.key].session.header.session_id} ({removal.reason})")
             if removal.outcome == "removed":
                 row = row_of[removal.key]
                 self._removed.append(row)
@@ -155,6 +163,7 @@ class Progress:
             failed=outcomes["failed"] + outcomes["unsynced"] + outcomes["unanswered"],
             pending=outcomes["pending"],
             pinned=plan.pinned,
+            kept_by_hook=outcomes["kept_by_hook"],
             removed_by_reason=dict(self._removed_by_reason),
             trashed=self._trashed,
             leftovers_removed=dict(Counter(str(leftover.kind) for leftover in self._swept)),
@@ -168,9 +177,17 @@ class Progress:
         )
 
     def event(self, kind: EventKind, by: Actor, *, seconds: float = 0.0) -> HistoryEvent:
-        """Return the event of the run for the history, as `plan_event`; it names the sessions that are pending."""
-        # The program may end before their outcome.
-        because = f"still being removed when the run ended: {', '.join(self._pending)}" if self._pending else ""
+        """Return the event of the run for the history, as `plan_event`.
+
+        It names the sessions that are pending, and some that the program keeps.
+        """
+        reasons = []
+        if self._pending:  # the program may end before their outcome
+            reasons.append(f"still being removed when the run ended: {', '.join(self._pending)}")
+        if kept := self._outcomes["kept_by_hook"]:
+            more = ", …" if kept > len(self._kept) else ""
+            reasons.append(f"before_remove keeps {kept:,}: {', '.join(self._kept)}{more}")
+        because = "; ".join(reasons)
         event = plan_event(
             self.plan, kind, by, sessions=self._removed, files=self._swept, because=because, announced=self.announced
         )

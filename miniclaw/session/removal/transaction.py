@@ -39,15 +39,17 @@ Consent: TypeAlias = Callable[[Sequence[SessionHeader]], Sequence[bool]]
 """Called once for each batch, with the captured headers (maybe none); returns True for each that may be removed."""
 
 RemovalOutcome: TypeAlias = Literal[
-    "removed", "unsynced", "kept", "active", "vanished", "unreadable", "corrupt", "failed", "unanswered", "pending"
-]
+    "removed", "unsynced", "kept", "active", "kept_by_hook", "vanished", "unreadable", "corrupt", "failed",
+    "unanswered", "pending",
+]  # fmt: skip
 """The outcome of removing one session.
 
 ``removed``: deleted or in the trash, durably. ``unsynced``: removed, but a power cut may undo that. ``kept``: consent
-was refused after the capture. ``active``: memory showed it to be in use before any file was touched. ``vanished``: the
-file no longer existed. ``unreadable``, ``corrupt``: the captured file could not be verified. ``failed``: the system
-refused; `Removal.reason` gives the error and the file's location. ``unanswered``: the disk took too long, and the
-removal was called off before any change. ``pending``: the disk takes too long; the outcome is reported later.
+was refused after the capture. ``active``: memory showed it to be in use before any file was touched. ``kept_by_hook``:
+the program's `before_remove` keeps it, for `Removal.reason`. ``vanished``: the file no longer existed. ``unreadable``,
+``corrupt``: the captured file could not be verified. ``failed``: the system refused; `Removal.reason` gives the error
+and the file's location. ``unanswered``: the disk took too long, and the removal was called off before any change.
+``pending``: the disk takes too long; the outcome is reported later.
 """
 
 

@@ -76,7 +76,7 @@ def remove(
 ) -> Callable[[], Awaitable[list[Removal]]]:
     async def work() -> list[Removal]:
         row = StoredSession(path.name, path.stat().st_size, await manager.store.header(ID))
-        return await manager.remove_sessions([row], lambda s: PLAIN.is_expired(s, ages_at(clock.now)), late=late.extend)
+        return await manager.remover.remove([row], lambda s: PLAIN.is_expired(s, ages_at(clock.now)), late=late.extend)
 
     return work
 

@@ -1,0 +1,1 @@
+"""Tests of the hooks of a program that embeds the runtime."""
