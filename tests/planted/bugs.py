@@ -30,6 +30,7 @@ from tests.planted.command_bugs import COMMAND_BUGS
 from tests.planted.disk_bugs import DISK_BUGS
 from tests.planted.durability_bugs import DURABILITY
 from tests.planted.growth_bugs import GROWTH_BUGS
+from tests.planted.hook_bugs import HOOK_BUGS
 from tests.planted.journal_bugs import JOURNAL_BUGS
 from tests.planted.leftover_bugs import LEFTOVER_BUGS
 from tests.planted.migration_bugs import MIGRATION_BUGS
@@ -279,6 +280,7 @@ BUGS: Final = (
     *_JUDGEMENT,
     *_BORDERS,
     *GROWTH_BUGS,
+    *HOOK_BUGS,
     *JOURNAL_BUGS,
     *LEFTOVER_BUGS,
     *MIGRATION_BUGS,

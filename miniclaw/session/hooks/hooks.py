@@ -260,36 +260,38 @@ class Hooks:
 
     async def _call(self, name: HookName, call: Callable[[], Awaitable[T]], **fields: object) -> T | str:
         """Call a hook within the deadline; return its result, or in a sentence why it has none."""
-        failed: list[BaseException] = []
-        result: T | str = _ENDS
         if self._closed:
-            return result
+            return _ENDS
+        failed: list[str] = []
+        report = partial(self._report, failed, name, fields)
+        result: T | str = _ENDS
+        waited: trio.Cancelled | None = None
         with trio.CancelScope() as under_way, trio.move_on_after(self._seconds) as deadline:
             self._calls.add(under_way)
             try:
-                with Contained(failed.append):
+                with Contained(report):
                     result = await call()
             except trio.Cancelled as cancelled:
-                if deadline.cancel_called and not under_way.cancel_called:
-                    failed.append(self._too_slow(cancelled))
+                waited = cancelled
                 raise
             finally:
                 self._calls.discard(under_way)
-        if deadline.cancel_called and not failed and not under_way.cancel_called:
-            failed.append(self._too_slow())
-        if not failed:
-            return _ENDS if under_way.cancelled_caught else result
-        if only(failed[0], RuntimeClosedError):
+        if under_way.cancel_called:
             return _ENDS
-        missing = only(failed[0], SessionNotFoundError)
-        if name == "before_remove" and missing and missing.session_id == fields["session_id"]:
-            return _VANISHED
-        self.failures[name] += 1
-        log.bug(_FAILED[name], failed[0], hook=name, **fields)
-        return _NO_ANSWER
+        if deadline.cancel_called and not failed:
+            error = trio.TooSlowError(f"no answer within hook_deadline, {self._seconds:g} s")
+            error.__cause__ = waited  # shows where the hook waited
+            report(error)
+        return failed[0] if failed else result
 
-    def _too_slow(self, cancelled: trio.Cancelled | None = None) -> trio.TooSlowError:
-        """Return the error of a call that has passed the deadline; its cause shows where the hook waited."""
-        error = trio.TooSlowError(f"no answer within hook_deadline, {self._seconds:g} s")
-        error.__cause__ = cancelled
-        return error
+    def _report(self, failed: list[str], name: HookName, fields: dict[str, object], error: BaseException) -> None:
+        """Log an error of a hook, unless it tells of nothing but the session's or the runtime's end."""
+        missing = only(error, SessionNotFoundError)
+        if only(error, RuntimeClosedError):
+            failed.append(_ENDS)
+        elif name == "before_remove" and missing and missing.session_id == fields["session_id"]:
+            failed.append(_VANISHED)
+        else:
+            failed.append(_NO_ANSWER)
+            self.failures[name] += 1
+            log.bug(_FAILED[name], error, hook=name, **fields)

@@ -164,7 +164,7 @@ async def test_cleanup_inside_the_hook_of_a_deletion_keeps_that_session(program:
 
 
 async def _hang(candidate: RemovalCandidate, load: LoadSession) -> Remove:
-    await trio.sleep_forever()
+    await trio.Event().wait()  # for ever
     return Remove()
 
 
