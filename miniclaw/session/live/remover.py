@@ -97,7 +97,7 @@ class SessionRemover:
         self._saver = saver
         self._clock = clock
         self._stats = stats
-        self.hooks = hooks
+        self.hooks: Hooks = hooks
 
     async def ask(
         self, sessions: Sequence[StoredSession], reasons: Mapping[str, str], trashes: Callable[[str], bool]
