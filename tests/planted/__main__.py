@@ -30,11 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _tell(unbroken.output)
             _tell(f"The tests do not pass without a bug: {unbroken.failed or unbroken.trouble}")
             return 2
+        # A machine that is busy with other things is not taken for tests that hang.
+        patience = max(TIMEOUT_SECONDS, unbroken.seconds)
         _tell(f"{len(tests)} test files pass without a bug, in {unbroken.seconds:.1f} s\n")
         _tell(f"{'bug':<42} {'caught':<6} {'s':>5}  by")
         with ThreadPoolExecutor(options.jobs) as pool:
             folders = [place / str(number) for number in range(len(bugs))]
-            outcomes = pool.map(lambda bug, folder: try_bug(bug, bug.tests, folder), bugs, folders)
+            outcomes = pool.map(lambda bug, folder: try_bug(bug, bug.tests, folder, seconds=patience), bugs, folders)
             caught = [_report(bug, outcome) for bug, outcome in zip(bugs, outcomes, strict=True)]
     _tell(f"\n{sum(caught)} of {len(caught)} caught, in {monotonic() - begun:.0f} s")
     return 0 if all(caught) else 1
