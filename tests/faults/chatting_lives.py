@@ -29,6 +29,7 @@ from miniclaw.session.live.store import open_store
 from tests.fakes.chatter import CHATTING_IDS, Chatter, small_segments
 from tests.fakes.descriptors import descriptors_below
 from tests.fakes.logs import LogRecorder
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.point_os import Act, Kill, PointOs
 from tests.fakes.said import Said
 from tests.fakes.threads import until
@@ -107,7 +108,8 @@ class Lives:
                 async with open_store(self.path, fs=fs):
                     pass
             finally:
-                await self._end()
+                with trio.CancelScope(deadline=trio.current_time() + PATIENCE_SECONDS, shield=True):
+                    await self._end()
 
 
 def _is_killed(lives: Lives, act: Act, seed: int, *, chats: bool) -> bool:

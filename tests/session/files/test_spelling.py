@@ -17,9 +17,7 @@ import pytest
 
 from miniclaw.errors import CorruptSessionError, MismatchedSessionError, SessionNotFoundError
 from miniclaw.session.disk.spelling import fold, is_spelled
-from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import file_name
@@ -32,6 +30,7 @@ from tests.fakes.os_calls import FaultyOs
 from tests.fakes.poor_os import PoorOs
 from tests.fakes.runs import Runs
 from tests.fakes.samples import read_contents, session_dict, write_session
+from tests.session.scans import scanned
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 OLD = NOW - timedelta(days=400)
@@ -299,10 +298,7 @@ def test_session_whose_earlier_name_was_normalised_is_found_and_adopted(
     sessions_dir.mkdir(parents=True)
     write_bare(sessions_dir, session_id, name=f"{spelled}.json")
     with SessionDirectory.open(sessions_dir, fs=made()) as directory:
-        with DirectoryScan(directory) as scan:
-            assert [row.header.session_id for row in scan.next_batch(seconds=9) if isinstance(row, StoredSession)] == [
-                session_id
-            ]
+        assert list(scanned(directory)) == [session_id]
         directory.own()
         with pytest.raises(SessionNotFoundError):
             directory.find(spelled)

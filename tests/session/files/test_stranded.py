@@ -9,15 +9,14 @@ import pytest
 
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.session.cleanup import Cleanup
-from miniclaw.session.entries import StoredSession
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.removal.leftovers import list_leftovers
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.workspace.plan import scan_sync
 from tests.fakes.clock import WallClock
 from tests.fakes.moments import at_once
 from tests.fakes.samples import write_session
+from tests.session.scans import scanned
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 OLD = NOW - timedelta(days=40)
@@ -32,15 +31,10 @@ def stranded(sessions_dir: Path) -> Path:
     return sessions_dir
 
 
-def scanned(directory: SessionDirectory) -> set[str]:
-    with DirectoryScan(directory) as scan:
-        return {row.header.session_id for row in scan.next_batch(seconds=9) if isinstance(row, StoredSession)}
-
-
 def test_stranded_session_is_listed_found_and_loaded(stranded: Path) -> None:
     """Who asks for their data gets also what a killed removal has left captured, and nothing is changed by that."""
     with SessionDirectory.open(stranded) as reader:
-        assert scanned(reader) == {"web_here", "web_there"}
+        assert scanned(reader).keys() == {"web_here", "web_there"}
         assert reader.find("web_there").header.last_accessed == OLD
         assert reader.load("web_there").session_id == "web_there"
         assert list_leftovers(reader, now=NOW, trash=None) == []
@@ -52,7 +46,7 @@ def test_captured_session_of_an_owner_is_not_seen(stranded: Path) -> None:
     with SessionDirectory.open(stranded) as owner, SessionDirectory.open(stranded) as reader:
         owner.own()
         for directory in (owner, reader):
-            assert scanned(directory) == {"web_here"}
+            assert scanned(directory).keys() == {"web_here"}
             with pytest.raises(SessionNotFoundError):
                 directory.load("web_there")
 
@@ -62,7 +56,7 @@ def test_stranded_session_whose_place_is_taken_is_a_leftover(stranded: Path) -> 
     write_session(stranded, "web_there", NOW)
     with SessionDirectory.open(stranded) as reader:
         assert reader.load("web_there").last_accessed == NOW
-        assert scanned(reader) == {"web_here", "web_there"}
+        assert scanned(reader).keys() == {"web_here", "web_there"}
         assert [each.kind for each in list_leftovers(reader, now=NOW, trash=None)] == ["unfinished"]
 
 

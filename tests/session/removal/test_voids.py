@@ -20,6 +20,7 @@ from miniclaw.session.removal.transaction import remove_batch
 from miniclaw.session.types import Message
 from tests.fakes.live_journal import LiveJournal, open_live, quarantined, texts_after, watched_voids
 from tests.fakes.logs import LogRecorder
+from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.samples import write_session
 from tests.fakes.threads import wait_in_thread
 
@@ -300,7 +301,7 @@ async def test_removal_overtakes_a_commit(live: LiveJournal, monkeypatch: pytest
     def late(batch: Batch) -> None:
         if batch.needs and not reached.is_set():
             reached.set()
-            opened.wait(10)
+            assert opened.wait(PATIENCE_SECONDS), "the session was never removed"
         commit(batch)
 
     monkeypatch.setattr(live.manager.store.journal, "commit", late)
