@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from miniclaw.config import Config
     from miniclaw.daemon.frontend import Front
 
+GC_OBJECTS: Final = 10_000
+"""Objects more than before after which the collector looks for cycles: the messages under way of 200 people are fewer.
+"""
+
 log: Final = get_logger("miniclaw.gateway")
 
 
@@ -97,6 +101,7 @@ async def _run(settings: Settings, config: Config, reload: Callable[[], Config])
             running = await nursery.start(run)
         finally:
             gc.freeze()  # present objects live on: the collector need not traverse them again
+            gc.set_threshold(GC_OBJECTS, *gc.get_threshold()[1:])
             gc.enable()
         if running.front is not None and running.addresses:
             _tell_where(running.front)
