@@ -218,7 +218,7 @@ async def run_gateway(
                 await _warn_of_strange_channels(new, home, list(by_name.values()))
 
             inbox = Inbox()
-            loop = AgentLoop(runtime.manager, answering, by_name, clock=runtime.time.now)
+            loop = AgentLoop(runtime.manager, answering, by_name)
             nursery.start_soon(_name_hanging, loop.calls, shutdown)
             async with (
                 frontend.open_front(in_force, home, runtime, channels=own, inbox=inbox, loop=loop)

@@ -17,7 +17,7 @@ from miniclaw.channels.base import InboundMessage
 MAX_WAITING_PER_CHAT: Final = 8
 """Most messages of one chat that may wait, inclusive, besides the one that is being answered."""
 
-MAX_WAITING_PER_CHANNEL: Final = 64
+MAX_WAITING_PER_CHANNEL: Final = 256
 """Most messages of one channel that may wait, in all its chats together, inclusive."""
 
 MAX_TURNS_PER_CHANNEL: Final = 16
@@ -148,8 +148,24 @@ class Inbox:
                 return self._take(key)
         return None
 
+    def next_after(self, message: InboundMessage) -> InboundMessage | None:
+        """Note that a message is answered, as `done`, and return the next one, as `next_nowait`.
+
+        It is the only one that may be answered now and could not before: no task is woken for another.
+        """
+        self._end(message)
+        following = self.next_nowait()
+        if self._closed:
+            self._changed.set()
+        return following
+
     def done(self, message: InboundMessage) -> None:
         """Note that a message is answered. A chat with more messages joins the end of the line again."""
+        self._end(message)
+        if self._ready or self._closed:
+            self._changed.set()
+
+    def _end(self, message: InboundMessage) -> None:
         key = (message.channel, message.chat_id)
         chat = self._chats[key]
         self._turns[message.channel] -= 1
@@ -158,8 +174,6 @@ class Inbox:
         else:
             chat.busy = False
             self._forget_idle(key)
-        if self._ready or self._closed:
-            self._changed.set()
 
     async def until_idle(self) -> None:
         """Wait until no message is being answered. Only the task that calls `next_message` may wait."""

@@ -24,7 +24,6 @@ from miniclaw.agent.turn import FAILED, NOT_RECORDED, RECORDING_SECONDS, Turn, l
 from miniclaw.channels.base import Channel, InboundMessage, OutboundMessage
 from miniclaw.channels.foreign_calls import OVERDUE_SECONDS, ForeignCalls
 from miniclaw.channels.port import Port
-from miniclaw.clock import Now, utc_now
 from miniclaw.errors import (
     InvalidMessageError,
     InvalidSessionIdError,
@@ -60,7 +59,6 @@ class AgentLoop:
         manager: The session manager.
         model: The model that answers.
         channels: The channels by name, for the replies.
-        clock: The wall clock.
 
     Attributes:
         calls: The calls of channels and model under way.
@@ -68,19 +66,11 @@ class AgentLoop:
         stats: Counts of the turns since the start.
     """
 
-    def __init__(
-        self,
-        manager: SessionManager,
-        model: Model,
-        channels: Mapping[str, Channel],
-        *,
-        clock: Now = utc_now,
-    ) -> None:
+    def __init__(self, manager: SessionManager, model: Model, channels: Mapping[str, Channel]) -> None:
         self._manager = manager
         self._model = model
         self.calls: ForeignCalls = ForeignCalls()
         self.ports: dict[str, Port] = {name: Port(name, channel, self.calls) for name, channel in channels.items()}
-        self._clock = clock
         self._saver = PromptSaver(manager)
         self.model_name: str = model.name
         self.stats: TurnStats = TurnStats(channels)
@@ -114,9 +104,10 @@ class AgentLoop:
         while message is not None:
             try:
                 await self.handle(message)
-            finally:
+            except BaseException:
                 inbox.done(message)
-            message = inbox.next_nowait()
+                raise
+            message = inbox.next_after(message)
 
     async def handle(self, message: InboundMessage) -> OutboundMessage | None:
         """Run one turn: record, ask, record, send.
@@ -133,7 +124,7 @@ class AgentLoop:
             reply = Reply(message, port if port.streams else None, came=count.piece_came)
             recorded = partial(self._confirm_saved, message, answered=False)
             asking = self.calls.call(f"{self.model_name}.stream")
-            turn = Turn(self._manager, self._model, self._clock, message, reply, asking=asking, recorded=recorded)
+            turn = Turn(self._manager, self._model, message, reply, asking=asking, recorded=recorded)
             failure: str | None = None  # the sentence for the person
             refusal: str | None = None  # the reason that the message can never be recorded
             is_kept = True
@@ -188,7 +179,7 @@ class AgentLoop:
             await inbox.until_idle()
         with trio.move_on_after(RECORDING_SECONDS, shield=True) as recording:
             for message in inbox.take_rest():
-                transcript = Transcript(self._manager, self._clock, message)
+                transcript = Transcript(self._manager, message)
                 await try_to_record(transcript.add_unanswered, message.channel, NOT_RECORDED)
         if recording.cancelled_caught:
             log.error("Messages that waited could not all be recorded before the end")

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol, TypeAlias
 
-import trio
-
 from miniclaw.session.types import Message, ToolCall
 
 ModelEvent: TypeAlias = str | ToolCall
@@ -58,5 +56,4 @@ class _Echo:
     async def __anext__(self) -> ModelEvent:
         if not self._pieces:
             raise StopAsyncIteration
-        await trio.lowlevel.checkpoint()
         return self._pieces.pop()

@@ -8,19 +8,19 @@ session file, and no text of a model can be mistaken for it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Final, Literal, TypeAlias
 
 from miniclaw.channels.base import InboundMessage
-from miniclaw.clock import Now
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.loggers import get_logger
-from miniclaw.session.format.codec import check_message
+from miniclaw.session.format.codec import measure_message
+from miniclaw.session.live.in_use import SessionInUse
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import make_session_id
-from miniclaw.session.types import Message, Session, ToolCall
+from miniclaw.session.types import Message, ToolCall
 
 INTERRUPTED: Final = "[interrupted]"
 """Beginning of a mark's content."""
@@ -37,6 +37,8 @@ Delivery: TypeAlias = Literal["new", "unanswered", "answered", "interrupted"]
 ``new``: the session does not have it. ``unanswered``: it is the last message, so the program was killed in its turn.
 ``answered``: its turn is over. ``interrupted``: its turn was cut short, and the person could not be notified.
 """
+
+_inbound_id: Final = attrgetter("inbound_id")
 
 log: Final = get_logger("miniclaw.agent")
 
@@ -56,11 +58,9 @@ def find_delivery(messages: Sequence[Message], inbound_id: str | None) -> Delive
     if inbound_id is None:
         return "new"
     last = len(messages) - 1
-    for index in range(last, max(-1, last - MAX_LOOKBACK), -1):
-        if messages[index].inbound_id == inbound_id:
-            break
-    else:
+    if inbound_id not in map(_inbound_id, messages[-MAX_LOOKBACK:]):  # nearly always: no loop of Python's own
         return "new"
+    index = next(index for index in range(last, -1, -1) if messages[index].inbound_id == inbound_id)
     if index == last:
         return "unanswered"
     for message in messages[index + 1 :]:
@@ -75,33 +75,29 @@ class Transcript:
     """Writes the messages of one turn into the session of its chat.
 
     Args:
-        manager: The session manager.
-        clock: The wall clock.
+        manager: The session manager, whose clock stamps the messages.
         message: The person's message.
     """
 
-    def __init__(self, manager: SessionManager, clock: Now, message: InboundMessage) -> None:
+    def __init__(self, manager: SessionManager, message: InboundMessage) -> None:
         self._manager = manager
-        self._clock = clock
         self._message = message
         # Both are set by `open`.
-        self._question: Message
-        self._session: Session
+        self._question: tuple[Message, int]  # with its size
+        self._in_use: SessionInUse
 
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[Session]:
+    def open(self) -> SessionInUse:
         """Hold the session of the chat in use for a block, and create a missing one, unless none can have the message.
 
         Raises:
             InvalidMessageError: No session can have the message.
-            MiniclawError: The session could not be read, or its id is malformed.
+            InvalidSessionIdError: The id of its session is malformed.
+            StoreError: The session could not be read; raised on entering the block.
         """
-        message = self._message
-        question = Message("user", message.content, self._now(), inbound_id=message.inbound_id)
-        self._question = check_message(question)
-        session_id = make_session_id(message.channel, message.chat_id)
-        async with self._manager.using(session_id, create=True) as self._session:
-            yield self._session
+        message, now = self._message, self._now()
+        self._question = measure_message(Message("user", message.content, now, inbound_id=message.inbound_id))
+        self._in_use = self._manager.turn(make_session_id(message.channel, message.chat_id), now)
+        return self._in_use
 
     async def add_question(self) -> Delivery:
         """Record the person's message, once however often it is delivered; return its state before that.
@@ -109,9 +105,9 @@ class Transcript:
         Raises:
             MiniclawError: The message could not be recorded.
         """
-        delivery = find_delivery(self._session.messages, self._question.inbound_id)
+        delivery = find_delivery(self._in_use.session.messages, self._message.inbound_id)
         if delivery == "new":
-            await self._manager.add_message(self._session.session_id, self._question)
+            await self._in_use.add_measured(*self._question)
         return delivery
 
     async def add_answer(self, text: str, tool_calls: tuple[ToolCall, ...] = ()) -> None:
@@ -142,9 +138,9 @@ class Transcript:
     async def _add(self, *messages: Message) -> None:
         try:
             for message in messages:
-                await self._manager.add_message(self._session.session_id, message)
+                await self._in_use.add(message)
         except SessionNotFoundError:
-            log.info("Session was deleted during the turn", session_id=self._session.session_id)
+            log.info("Session was deleted during the turn", session_id=self._in_use.session.session_id)
 
     def _now(self) -> datetime:
-        return self._clock().astimezone(UTC)
+        return self._manager.clock().astimezone(UTC)

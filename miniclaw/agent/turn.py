@@ -17,7 +17,6 @@ from miniclaw.agent.reply import Reply
 from miniclaw.agent.transcript import STOPPED, Delivery, Transcript
 from miniclaw.channels.base import InboundMessage
 from miniclaw.channels.foreign_calls import ForeignCall
-from miniclaw.clock import Now
 from miniclaw.errors import MiniclawError, ModelBugError, ModelError, SessionFullError, SessionNotFoundError
 from miniclaw.foreign import Contained, name_of, only, text_of
 from miniclaw.formats import one_line
@@ -50,7 +49,6 @@ class Turn:
     Args:
         manager: The session manager.
         model: The model that answers.
-        clock: The wall clock.
         message: The person's message.
         reply: Collects the answer.
         asking: The call of the model, entered while the model is asked.
@@ -64,7 +62,6 @@ class Turn:
         self,
         manager: SessionManager,
         model: Model,
-        clock: Now,
         message: InboundMessage,
         reply: Reply,
         *,
@@ -74,7 +71,7 @@ class Turn:
         self._model = model
         self._asking = asking
         self._channel = message.channel
-        self._transcript = Transcript(manager, clock, message)
+        self._transcript = Transcript(manager, message)
         self._reply = reply
         self._recorded = recorded
         self.is_recorded: bool = False
@@ -140,13 +137,17 @@ class Turn:
         return False
 
     async def _ask(self, messages: Sequence[Message]) -> None:
+        await trio.lowlevel.checkpoint()  # a model that has its answer ready, and a session in memory, let others run
         failures: list[ModelError] = []
         is_whole = False
         with Contained(lambda error: failures.append(_model_error(error))), self._asking:
             async with self._model.stream(messages) as events:
                 async for event in events:
-                    with self._asking.paused():  # the channel may hold up its piece
+                    self._asking.pause()  # the channel may hold up its piece
+                    try:
                         await self._reply.add(event)
+                    finally:
+                        self._asking.go_on()
                 is_whole = True
         if not is_whole and not failures:
             failures.append(_model_error(ModelBugError("it has hidden an error")))

@@ -6,8 +6,7 @@ outside, so it is only reported: once it is overdue, and when it holds up the en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -69,22 +68,18 @@ class ForeignCall:
         self.is_paused: bool = False
 
     def __enter__(self) -> ForeignCall:
-        self._go_on()
+        self.go_on()
         return self
 
     def __exit__(self, *_: object) -> None:
         del self._calls.under_way[self]
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Do not count a block in which foreign code has returned for now, with a piece of an answer."""
+    def pause(self) -> None:
+        """Do not count the time from now on: foreign code has returned for now, with a piece of an answer."""
         self.is_paused, self.overdue_at = True, _NEVER
-        try:
-            yield
-        finally:
-            self._go_on()
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Count the time anew, after `pause`."""
         self.is_paused = False
         self.overdue_at = _NEVER if self._lasts else trio.current_time() + OVERDUE_SECONDS
         self._calls.under_way[self] = None

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from miniclaw.daemon.frontend import Front
 
 GC_OBJECTS: Final = 10_000
-"""Objects more than before after which the collector looks for cycles: the messages under way of 200 people are fewer.
-"""
+"""New objects after which the collector looks for cycles. By its default of 700, it would look every few messages."""
 
 log: Final = get_logger("miniclaw.gateway")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Final
 
 from miniclaw.clock import Now, utc_now
@@ -21,6 +22,7 @@ from miniclaw.session.format import codec, growth
 from miniclaw.session.hooks.hooks import Hooks
 from miniclaw.session.live.committer import Committer
 from miniclaw.session.live.gate import Gate
+from miniclaw.session.live.in_use import SessionInUse
 from miniclaw.session.live.loader import SessionLoader
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, Entry, SaveState, SessionMemory
@@ -97,8 +99,9 @@ class SessionManager:
         )  # fmt: skip
         self._gate = Gate(store)
         self._loader = SessionLoader(
-            store, self._memory, self._locks, self.saver, self._gate, clock=clock, call_for_save=self._call_for_save
-        )
+            store, self._memory, self._locks, self.saver, self._gate, clock=clock,
+            call_for_save=lambda: self.on_overfull(),  # noqa: PLW0108 - it is replaced later
+        )  # fmt: skip
         self.mover: SessionMover = SessionMover(store, self._memory, self._locks, self.saver, self._loader)
         self._memory.add_replayed(store.unsaved, store.journal)
 
@@ -156,11 +159,7 @@ class SessionManager:
         Cancellation: the message is not in the session; with `durable`, it may be.
         """
         message, size = codec.measure_message(message)
-        entry = await self._loader.use(session_id)
-        growth.check_room(entry.session, message, size, self.max_session_bytes)
-        if self._memory.append(entry, message, size):
-            self.on_overfull()
-        session = self._touch(entry)
+        session = self._append(await self._loader.use(session_id), message, size)
         if durable:
             await self.durable(session_id)
         return session
@@ -180,12 +179,12 @@ class SessionManager:
             StoreError: The session could not be read.
         """
         entry = await self._loader.use(session_id, create=create)
-        session = self._touch(entry)
-        entry.users += 1
-        try:
-            yield session
-        finally:
-            entry.users -= 1
+        with entry.in_use():
+            yield self._touch(entry)
+
+    def turn(self, session_id: str, now: datetime) -> SessionInUse:
+        """Return a context manager that holds a session in use from now on, by `clock`, for a turn of the agent."""
+        return SessionInUse(self._loader, session_id, now, self._touch, self._append)
 
     async def is_session_expired(self, session_id: str) -> bool:
         """Return whether the policy lets a session be removed now. Does not count as an access.
@@ -239,15 +238,17 @@ class SessionManager:
         """Return the approximate number of bytes that the sessions in memory take."""
         return self._memory.bytes
 
-    def _call_for_save(self) -> None:
-        self.on_overfull()
-
-    def _touch(self, entry: Entry) -> Session:
-        session = entry.session
-        session.last_accessed = self.clock()  # may go backwards: then the last stamp came from a wrong clock
+    def _touch(self, entry: Entry, now: datetime | None = None) -> Session:
+        entry.session.last_accessed = now or self.clock()  # may go backwards: the last one's clock was wrong then
         entry.revision += 1
         self._memory.used(entry)
-        return session
+        return entry.session
+
+    def _append(self, entry: Entry, message: Message, size: int, now: datetime | None = None) -> Session:
+        growth.check_room(entry.session, message, size, self.max_session_bytes)
+        if self._memory.append(entry, message, size):
+            self.on_overfull()
+        return self._touch(entry, now)
 
     # Saving ---------------------------------------------------------------------------------------------------
 
@@ -282,8 +283,7 @@ class SessionManager:
 
     def live(self, session_id: str) -> LiveSession | None:
         """Return the state of a session in memory, for a plan; None: it is not in memory."""
-        entry = self._memory.peek(session_id)
-        if entry is None:
+        if (entry := self._memory.peek(session_id)) is None:
             return None
         return LiveSession(entry.session.last_accessed, entry.dirty or entry.users > 0, entry.session.pinned)
 

@@ -206,6 +206,7 @@ async def test_loop_cancelled_with_a_repeated_message_waiting_records_it_once(
         async with trio.open_nursery() as nursery:
             await nursery.start(house.loop(model).run, inbox)
             await model.waiting.wait()
+            await until(lambda: not house.manager.dirty_sessions())  # no save is under way
             nursery.cancel_scope.cancel()
         said = await house.said("web_a")
         assert [role for role, _ in said] == ["user", "system", "user", "system"]

@@ -15,6 +15,8 @@ from msgspec.structs import replace
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.models import EchoModel, Model, ModelEvent
 from miniclaw.errors import ModelBugError, ModelError
+from miniclaw.session.live.in_use import SessionInUse
+from miniclaw.session.manager import SessionManager
 from miniclaw.session.types import Message, ToolCall
 from tests.fakes.agent import StreamingModel, inbound, open_house, serve
 from tests.fakes.clock import WallClock
@@ -292,9 +294,15 @@ async def test_loop_message_that_no_session_can_have_is_refused_and_leaves_nothi
 
 
 @pytest.mark.parametrize("times", [1, 100])
-@pytest.mark.parametrize("step", ["using", "add_message"])
+@pytest.mark.parametrize(("owner", "step"), [(SessionManager, "turn"), (SessionInUse, "add_measured")])
 async def test_loop_bug_of_its_own_costs_one_answer_and_the_person_is_told(
-    sessions_dir: Path, clock: WallClock, logs: LogRecorder, monkeypatch: pytest.MonkeyPatch, step: str, times: int
+    sessions_dir: Path,
+    clock: WallClock,
+    logs: LogRecorder,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    step: str,
+    times: int,
 ) -> None:
     """Where recording fails once, the message is recorded all the same; where it always does, the person is told so."""
     logs.expect_error("Turn failed")
@@ -303,7 +311,7 @@ async def test_loop_bug_of_its_own_costs_one_answer_and_the_person_is_told(
     async with open_house(sessions_dir, clock) as house:
         house.channel = channel = ForeignChannel()
         loop = house.loop(EchoModel())
-        right, left = getattr(house.manager, step), [times]
+        right, left = getattr(owner, step), [times]
 
         def fail(*args: Any, **options: Any) -> Any:
             if left[0]:
@@ -311,7 +319,7 @@ async def test_loop_bug_of_its_own_costs_one_answer_and_the_person_is_told(
                 raise ZeroDivisionError
             return right(*args, **options)
 
-        monkeypatch.setattr(house.manager, step, fail)
+        monkeypatch.setattr(owner, step, fail)
         await serve(loop, inbound("hi"))
         monkeypatch.undo()
         await serve(loop, inbound("still there"))
@@ -337,14 +345,14 @@ async def test_loop_message_that_waits_and_meets_a_bug_at_the_end_costs_no_other
     """The end of the loop records the others."""
     logs.expect_error("Message could not be recorded")
     async with open_house(sessions_dir, clock) as house:
-        add = house.manager.add_message
+        add = SessionInUse.add_measured
 
-        async def add_others(session_id: str, message: Message) -> Any:
+        async def add_others(in_use: SessionInUse, message: Message, size: int) -> None:
             if message.content == "two":
                 raise ZeroDivisionError
-            return await add(session_id, message)
+            await add(in_use, message, size)
 
-        monkeypatch.setattr(house.manager, "add_message", add_others)
+        monkeypatch.setattr(SessionInUse, "add_measured", add_others)
         inbox = Inbox()
         model = StreamingModel("a", trio.Event())
         async with trio.open_nursery() as nursery:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from miniclaw.agent import inbox as inboxes
 from miniclaw.agent import loop, reply
 from miniclaw.agent.inbox import MAX_TURNS_PER_CHANNEL, MAX_WAITING_PER_CHAT, Inbox
 from miniclaw.agent.transcript import is_mark
@@ -145,13 +148,13 @@ async def test_loop_more_calls_than_the_bound_are_cut(sessions_dir: Path, clock:
 # Cut by a shutdown ----------------------------------------------------------------------------------------------
 
 
-async def cut(house: House, model: StreamingModel, *contents: str) -> None:
-    """Run the loop until the model waits, and cancel it."""
-    inbox = Inbox()
+async def cut(house: House, model: StreamingModel, *contents: str, chats: Sequence[str] = ("a",)) -> None:
+    """Run the loop until the model waits, and cancel it; the messages are of these chats, by turns."""
+    messages = Inbox()
     async with trio.open_nursery() as nursery:
-        await nursery.start(house.loop(model).run, inbox)
-        for content in contents:
-            await inbox.send(inbound(content))
+        await nursery.start(house.loop(model).run, messages)
+        for content, chat in zip(contents, cycle(chats), strict=False):
+            await messages.send(inbound(content, chat))
         await model.waiting.wait()
         nursery.cancel_scope.cancel()
 
@@ -316,5 +319,8 @@ async def test_loop_without_time_to_record_says_so(
     logs.expect_error("Messages that waited could not all be recorded before the end")
     async with open_house(sessions_dir, clock) as house:
         monkeypatch.setattr(loop, "RECORDING_SECONDS", 0)
-        await cut(house, StreamingModel("a", trio.Event()), "one", "two")
+        monkeypatch.setattr(inboxes, "MAX_TURNS_PER_CHANNEL", 1)
+        # The second session is not in memory, so that the disk is asked for it.
+        await cut(house, StreamingModel("a", trio.Event()), "one", "two", chats=("a", "b"))
         assert ("user", "one") in await house.said("web_a")
+        assert await house.manager.get_session("web_b") is None

@@ -14,8 +14,9 @@ from trio.testing import wait_all_tasks_blocked
 from miniclaw.agent import turn
 from miniclaw.agent.models import EchoModel
 from miniclaw.errors import StoreIOError
+from miniclaw.session.live.in_use import SessionInUse
 from miniclaw.session.types import Message
-from tests.fakes.agent import House, MailboxChannel, ScriptedModel, inbound, open_house, serve
+from tests.fakes.agent import MailboxChannel, ScriptedModel, inbound, open_house, serve
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.samples import write_session
@@ -48,27 +49,24 @@ async def test_loop_session_deleted_during_the_turn_is_answered_and_stays_delete
     assert not _read(sessions_dir / "web_a.json")
 
 
-@pytest.mark.parametrize("step", ["get_or_create_session", "add_message"])
 async def test_loop_session_deleted_just_before_the_message_is_recorded_begins_anew(
-    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch, step: str
+    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever writes while their session is being deleted is answered, in a new session; nobody has to try again."""
     async with open_house(sessions_dir, clock) as house:
-        take_step = getattr(house.manager, step)
+        deleted: list[str] = []
 
-        async def take_step_while_it_is_deleted(*args: Any) -> Any:
+        async def add_after_a_deletion(in_use: SessionInUse, message: Message, size: int) -> None:
             monkeypatch.undo()
-            if step == "add_message":
-                await house.manager.delete_session("web_a")
-                return await take_step(*args)
-            taken = await take_step(*args)
             await house.manager.delete_session("web_a")
-            return taken
+            deleted.append("web_a")
+            await in_use.add_measured(message, size)
 
-        monkeypatch.setattr(house.manager, step, take_step_while_it_is_deleted)
+        monkeypatch.setattr(SessionInUse, "add_measured", add_after_a_deletion)
         sent = await house.loop(EchoModel()).handle(inbound("hello"))
         assert sent is not None
         assert (sent.content, sent.failed) == ("hello", False)
+        assert deleted == ["web_a"]
         assert await house.said("web_a") == [("user", "hello"), ("assistant", "hello")]
 
 
@@ -131,7 +129,7 @@ async def test_loop_bug_in_a_turn_is_logged_also_where_the_message_cannot_be_rec
         def fail(*_: Any, **__: Any) -> Any:
             raise errors.pop(0)
 
-        monkeypatch.setattr(house.manager, "using", fail)
+        monkeypatch.setattr(house.manager, "turn", fail)
         await serve(house.loop(EchoModel()), inbound("hi"))
         assert "ZeroDivisionError" in logs.one("Turn failed")["traceback"]
         assert "the disk is broken" in logs.one("Message could not be recorded")["error"]
@@ -145,24 +143,25 @@ async def test_loop_cancelled_on_a_hung_disk_says_that_the_message_is_not_record
     logs.expect_error("Message could not be recorded")
     async with open_house(sessions_dir, clock) as house:
         monkeypatch.setattr(turn, "RECORDING_SECONDS", 0)
-        monkeypatch.setattr(house.manager, "get_or_create_session", hang)
+        monkeypatch.setattr(SessionInUse, "__aenter__", hang)
         with trio.CancelScope() as scope:
             scope.cancel()
             await house.loop(EchoModel()).handle(inbound("hi"))
         assert "did not answer" in logs.one("Message could not be recorded")["error"]
 
 
-def hanging_at_the_answer(house: House, go_on: trio.Event) -> tuple[Any, trio.Event]:
-    """Return an `add_message` that waits before it adds an answer, for the first time, and an event for the wait."""
-    add_message, waiting = house.manager.add_message, trio.Event()
+def hang_at_the_answer(monkeypatch: pytest.MonkeyPatch, go_on: trio.Event) -> trio.Event:
+    """Let the recording of the first answer wait for an event; return another event, set when it waits."""
+    add_measured, waiting = SessionInUse.add_measured, trio.Event()
 
-    async def add(session_id: str, message: Message) -> Any:
+    async def add(in_use: SessionInUse, message: Message, size: int) -> None:
         if message.role == "assistant" and not waiting.is_set():
             waiting.set()
             await go_on.wait()
-        return await add_message(session_id, message)
+        await add_measured(in_use, message, size)
 
-    return add, waiting
+    monkeypatch.setattr(SessionInUse, "add_measured", add)
+    return waiting
 
 
 async def test_loop_answer_waits_for_a_slow_disk(
@@ -172,8 +171,7 @@ async def test_loop_answer_waits_for_a_slow_disk(
     async with open_house(sessions_dir, clock) as house:
         monkeypatch.setattr(turn, "RECORDING_SECONDS", 0)
         go_on = trio.Event()
-        add, waiting = hanging_at_the_answer(house, go_on)
-        monkeypatch.setattr(house.manager, "add_message", add)
+        waiting = hang_at_the_answer(monkeypatch, go_on)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve, house.loop(EchoModel()), inbound("hi"))
             await waiting.wait()
@@ -189,8 +187,7 @@ async def test_loop_cancelled_while_the_answer_is_recorded_records_it_with_a_mar
 ) -> None:
     """An answer that was never sent is kept, and its mark says that the person does not have it."""
     async with open_house(sessions_dir, clock) as house:
-        add, waiting = hanging_at_the_answer(house, trio.Event())
-        monkeypatch.setattr(house.manager, "add_message", add)
+        waiting = hang_at_the_answer(monkeypatch, trio.Event())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(house.loop(EchoModel()).handle, inbound("hi"))
             await waiting.wait()

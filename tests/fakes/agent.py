@@ -144,13 +144,12 @@ class StreamingModel:
 class House:
     """A loop with all it needs."""
 
-    def __init__(self, manager: SessionManager, clock: WallClock) -> None:
+    def __init__(self, manager: SessionManager) -> None:
         self.manager = manager
         self.channel: MailboxChannel = MailboxChannel()
-        self._clock = clock
 
     def loop(self, model: Model) -> AgentLoop:
-        return AgentLoop(self.manager, model, {self.channel.name: self.channel}, clock=self._clock)
+        return AgentLoop(self.manager, model, {self.channel.name: self.channel})
 
     async def said(self, session_id: str) -> list[tuple[str, str]]:
         """Return who said what in a session."""
@@ -163,7 +162,7 @@ class House:
 async def open_house(sessions_dir: Path, clock: WallClock) -> AsyncIterator[House]:
     with trio.fail_after(PATIENCE_SECONDS):
         async with open_store(sessions_dir) as store:
-            yield House(SessionManager(store, clock=clock), clock)
+            yield House(SessionManager(store, clock=clock))
 
 
 def inbound(content: str, chat_id: str = "a") -> InboundMessage:

@@ -170,7 +170,7 @@ async def open_live_house(
             ):
                 inbox = Inbox()
                 if runs:
-                    await agent.start(AgentLoop(manager, model, dict(hubs), clock=clock).run, inbox)
+                    await agent.start(AgentLoop(manager, model, dict(hubs)).run, inbox)
                     for hub in hubs.values():
                         await accepting.start(hub.run, inbox)
                 yield LiveHouse(manager, server, hubs, drain)

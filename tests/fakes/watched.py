@@ -46,7 +46,7 @@ class Watched:
         self.clock = clock
         self.model = model
         self.inbox = Inbox()
-        self.loop = AgentLoop(runtime.manager, model, channels, clock=clock)
+        self.loop = AgentLoop(runtime.manager, model, channels)
         self.health = Health(runtime, self.loop.ports.values())
         self.metrics = Metrics(self.health, self.loop.stats, self.inbox)
         self.app = Starlette(routes=[*health_routes(self.health), *metrics_routes(self.metrics)])

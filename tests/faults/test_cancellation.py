@@ -58,7 +58,7 @@ async def delete_expired(home: Home) -> None:
 
 
 async def handle(home: Home) -> None:
-    loop = AgentLoop(home.manager, EchoModel(), {"web": MailboxChannel()}, clock=home.clock)
+    loop = AgentLoop(home.manager, EchoModel(), {"web": MailboxChannel()})
     await loop.handle(InboundMessage("web", "cold", "hello"))
 
 

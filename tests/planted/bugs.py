@@ -9,6 +9,7 @@ from tests.planted.bug import (
     DIRECTORY,
     FILES,
     FOLDER,
+    IN_USE,
     JOB,
     LOADER,
     MANAGER,
@@ -98,10 +99,20 @@ _REMOVAL: Final = (
     Bug(
         "users not counted", "a session in the middle of a long turn is deleted",
         (
-            Change(MANAGER, "        entry.users += 1\n        try:\n", "        try:\n"),
-            Change(MANAGER, "            entry.users -= 1\n", "            pass\n"),
+            Change(MEMORY, "        self.users += 1\n        try:\n", "        try:\n"),
+            Change(MEMORY, "            self.users -= 1\n", "            pass\n"),
         ),
         ("session/test_manager_removing.py",),
+    ),
+    bug_of_one(
+        "users of a turn not counted", "the cleanup deletes a session that the agent is answering", IN_USE,
+        "        entry.users += 1\n", "        pass\n",
+        "session/live/test_in_use.py",
+    ),
+    bug_of_one(
+        "a turn ignores the end of the runtime", "a message is accepted that no save writes any more", LOADER,
+        "        self._gate.admit()\n        entry =", "        entry =",
+        "session/live/test_in_use.py",
     ),
     bug_of_one(
         "put back overwrites", "a newer session is replaced by the older one", PLACES,

@@ -80,8 +80,8 @@ TIME_BUGS: Final = (
     ),
     bug_of_one(
         "use keeps the maximum", "a stamp of a clock that was ahead keeps a session for years", MANAGER,
-        "        session.last_accessed = self.clock()  #",
-        "        session.last_accessed = max(session.last_accessed, self.clock())  #",
+        "        entry.session.last_accessed = now or self.clock()  #",
+        "        entry.session.last_accessed = max(entry.session.last_accessed, now or self.clock())  #",
         "session/test_manager.py",
     ),
     bug_of_one(

@@ -31,13 +31,17 @@ class Gate:
         self._idle = trio.Event()  # set when no operation is under way; replaced by `drain`
 
     async def enter(self) -> None:
-        """Begin an operation: pass a checkpoint, then admit or refuse the operation in one step.
+        """Begin an operation: pass a checkpoint, then admit or refuse the operation in one step, as `admit` does."""
+        await trio.lowlevel.checkpoint()
+        self.admit()
+
+    def admit(self) -> None:
+        """Admit or refuse an operation that begins now.
 
         Raises:
             RuntimeClosedError: The runtime ends.
             OwnershipLostError, ForkedRuntimeError: As in `FileSessionStore.check_owned`.
         """
-        await trio.lowlevel.checkpoint()
         if self._closed:
             raise RuntimeClosedError
         self._store.check_owned()

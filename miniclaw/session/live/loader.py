@@ -76,14 +76,12 @@ class SessionLoader:
 
         Raises:
             SessionNotFoundError: The session does not exist, and `create` is false.
-            StoreError: The session could not be read; or the runtime ends, as in `Gate.enter` and `Gate.check`.
+            StoreError: The session could not be read; or the runtime ends, as in `Gate.admit` and `Gate.check`.
 
         Cancellation: nothing has changed, or a session was loaded.
         """
-        await self._gate.enter()
-        entry = self._memory.find(session_id)
-        # No wait for the lock: a save under way compares the file itself, and a removal asks memory once more.
-        if entry is not None and (self._is_sure(entry) or self._locks.is_held(session_id)):
+        await trio.lowlevel.checkpoint()
+        if (entry := self.at_hand(session_id)) is not None:
             return entry
         split_session_id(session_id)
         with self._gate.under_way():
@@ -96,6 +94,17 @@ class SessionLoader:
         self._gate.check()
         return entry
 
+    def at_hand(self, session_id: str) -> Entry | None:
+        """Return a session for an operation that begins now, as `use` does, or None if that has to ask the disk first.
+
+        Raises:
+            StoreError: The runtime ends, as in `Gate.admit`.
+        """
+        self._gate.admit()
+        entry = self._memory.find(session_id)
+        # No wait for the lock: a save under way compares the file itself, and a removal asks memory once more.
+        return entry if entry is not None and (self._is_sure(entry) or self._locks.is_held(session_id)) else None
+
     def _is_sure(self, entry: Entry) -> bool:
         """Return whether a session need not be compared with its file now: its next save compares it soon."""
         return entry.dirty and not (entry.durable and trio.current_time() > entry.looked_at + PAUSE_SECONDS)
@@ -105,7 +114,7 @@ class SessionLoader:
 
         Raises:
             SessionNotFoundError: The session does not exist.
-            StoreError: The session could not be read; or the runtime ends, as in `Gate.enter`.
+            StoreError: The session could not be read; or the runtime ends, as in `Gate.admit`.
         """
         await self._gate.enter()
         if entry := self._memory.find(session_id):

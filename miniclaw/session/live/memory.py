@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final, Literal, TypeAlias
 
 from miniclaw.session.files.on_disk import on_disk_of, remember
@@ -95,6 +96,15 @@ class Entry:
         self.recorded: Recorded = Recorded(len(session.messages), {bool(session.pinned)}) if saved else Recorded(0, ())
         self.looked_at: float = float("-inf")
         self.due_at: float | None = None
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Count a block that holds it in use."""
+        self.users += 1
+        try:
+            yield
+        finally:
+            self.users -= 1
 
     @property
     def dirty(self) -> bool:

@@ -18,8 +18,7 @@ MOST_STEPS = {
     "miniclaw.web.server.connections.Serving._serve": 1,  # reads the frame
     "miniclaw.web.server.connections._Application.__call__": 1,  # posts the message
     "miniclaw.agent.loop.AgentLoop.run": 1,  # starts the turn
-    # The turn: its start, the session, the question, the model, the answer.
-    "miniclaw.agent.loop.AgentLoop._run_turns": 5,
+    "miniclaw.agent.loop.AgentLoop._run_turns": 2,  # records the message; asks the model, records and sends
     "miniclaw.web.chat.connection.ChatConnection._tell": 2,  # sends the answer; sends that the message is saved
 }
 """Steps of each task for one message, inclusive; without those of the session's services and of the client."""
