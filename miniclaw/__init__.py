@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from miniclaw.errors import NotConfirmedError as NotConfirmedError
     from miniclaw.errors import NotQuarantinedError as NotQuarantinedError
     from miniclaw.errors import NotRemovedError as NotRemovedError
+    from miniclaw.errors import NoTrioError as NoTrioError
     from miniclaw.errors import OutputFileError as OutputFileError
     from miniclaw.errors import OwnershipLostError as OwnershipLostError
     from miniclaw.errors import QuarantinedFileNotFoundError as QuarantinedFileNotFoundError
@@ -140,6 +141,7 @@ else:
             "NoGatewayError",
             "NoSessionFileError",
             "NoSocketError",
+            "NoTrioError",
             "NotConfirmedError",
             "NotQuarantinedError",
             "NotRemovedError",

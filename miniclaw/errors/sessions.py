@@ -76,6 +76,16 @@ class RuntimeClosedError(StoreError):
         super().__init__("the session runtime has ended")
 
 
+class NoTrioError(MiniclawError, RuntimeError):
+    """The session runtime was opened in a program, or a part of one, that does not run on trio."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "open_runtime needs a program that runs on trio, started by trio.run; in any other program, such as one on "
+            "asyncio, use miniclaw.blocking.open_runtime, and call it from worker threads"
+        )
+
+
 class UnsavedSessionsError(StoreError):
     """The session runtime has ended with sessions that could not be saved, `session_ids`; the log has the reasons.
 

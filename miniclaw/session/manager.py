@@ -98,6 +98,7 @@ class SessionManager:
             clock=clock, stats=self.stats.cleanups, hooks=hooks or Hooks(),
         )  # fmt: skip
         self._gate = Gate(store)
+        self.check_open: Callable[[], None] = self._gate.check_open
         self._loader = SessionLoader(
             store, self._memory, self._locks, self.saver, self._gate, clock=clock,
             call_for_save=lambda: self.on_overfull(),  # noqa: PLW0108 - it is replaced later
@@ -161,7 +162,7 @@ class SessionManager:
         message, size = codec.measure_message(message)
         session = self._append(await self._loader.use(session_id), message, size)
         if durable:
-            await self.durable(session_id)
+            await self.saver.make_durable(session_id, self.watch_save(session_id))
         return session
 
     @asynccontextmanager
@@ -253,7 +254,12 @@ class SessionManager:
     # Saving ---------------------------------------------------------------------------------------------------
 
     async def save_all_sessions(self) -> SaveReport:
-        """Save the files of all dirty sessions, as `SessionSaver.save_all` does."""
+        """Save the files of all dirty sessions, as `SessionSaver.save_all` does.
+
+        Raises:
+            RuntimeClosedError: The runtime has ended or is ending.
+        """
+        self.check_open()
         return await self.saver.save_all()
 
     async def save_sessions(self, session_ids: Iterable[str]) -> SaveReport:
@@ -267,8 +273,9 @@ class SessionManager:
             SessionNotFoundError: There is no such session; it may have been deleted before that.
             NotConfirmedError: The disk refuses, or has not answered in time; the next autosave tries again.
         """
+        self.check_open()
         if self._memory.peek(session_id) is None:
-            await self._loader.header(session_id)  # raises if there is none, or if the runtime has ended
+            await self._loader.header(session_id)  # raises if there is none
         await self.saver.make_durable(session_id, self.watch_save(session_id))
 
     def watch_save(self, session_id: str) -> Callable[[], SaveState]:

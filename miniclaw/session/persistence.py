@@ -105,7 +105,7 @@ class Persistence:
         complete = False
         try:
             manager = self._manager
-            report = await (manager.save_all_sessions() if early else manager.saver.save_due(self.interval_seconds))
+            report = await (manager.saver.save_all() if early else manager.saver.save_due(self.interval_seconds))
             if report.saved:
                 log.debug("Sessions saved", saved=report.saved, failed=len(report.failed))
             if self._time is not None:

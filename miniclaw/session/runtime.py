@@ -14,7 +14,7 @@ import trio
 from msgspec import Struct, field
 
 from miniclaw.clock import Clock, Now
-from miniclaw.errors import UnsavedSessionsError
+from miniclaw.errors import NoTrioError, UnsavedSessionsError
 from miniclaw.loggers import get_logger
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.subdirectory import EarlierFolders
@@ -113,7 +113,7 @@ class SessionRuntime(SessionParts):
             self.cleanup, time=time, removes=rules.removes, notice=rules.notice, waits=cleanup_waits,
             on_announced=on_announced, hooks=hooks,
         )  # fmt: skip
-        self.usage: UsageMeter = UsageMeter(store)
+        self.usage: UsageMeter = UsageMeter(store, check_open=self.manager.check_open)
         self.sessions_dir: Path = store.directory.path
         self.unsaved: tuple[str, ...] = ()
         self._stopping = False
@@ -129,9 +129,13 @@ class SessionRuntime(SessionParts):
         A cleanup under way ends after its present batch. The daily one begins again at once, by the new rules. With
         `notice`, a run deletes no session that was announced only by laxer rules.
 
+        Raises:
+            RuntimeClosedError: The runtime has ended or is ending.
+
         Args:
             rules: All rules; `msgspec.structs.replace(runtime.rules, …)` changes a single one.
         """
+        self.manager.check_open()
         self.rules = rules
         self.manager.policy = rules.policy
         self.manager.max_session_bytes = rules.max_session_bytes
@@ -230,6 +234,7 @@ async def open_runtime(
         fs: The system calls, for tests.
 
     Raises:
+        NoTrioError: The program does not run on trio.
         ValueError: An interval, `cleanup_at`, a bound or `hook_deadline` is invalid, or a rule is given beside `rules`;
             nothing is opened.
         TypeError: A hook cannot be called, or `hook_deadline` is no timedelta; likewise.
@@ -242,6 +247,8 @@ async def open_runtime(
 
     Cancellation: the block is cancelled, batches that have begun are completed, and the flush takes place nevertheless.
     """
+    if not trio.lowlevel.in_trio_task():
+        raise NoTrioError
     sessions_dir = _absolute(sessions_dir)
     hooks = Hooks(on_due=on_due, before_remove=before_remove, after_remove=after_remove, deadline=hook_deadline)
     if state_dir or trash_dir:

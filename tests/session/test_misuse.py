@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,11 @@ from typing import Any
 import pytest
 import trio
 
-from miniclaw.errors import InvalidMessageError, InvalidSessionIdError, RuntimeClosedError
+from miniclaw.errors import InvalidMessageError, InvalidSessionIdError, NoTrioError
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.runtime import open_runtime
-from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
@@ -23,20 +23,16 @@ from tests.fakes.threads import wait_in_thread
 from tests.fakes.work_folder import left_in_work
 
 
-async def test_manager_after_the_end_takes_nothing(sessions_dir: Path, clock: WallClock) -> None:
-    """What would not be saved any more is refused, for sessions in memory and others."""
-    async with open_runtime(sessions_dir, clock=clock) as runtime:
-        manager = runtime.manager
-        await manager.get_or_create_session("web", "a")
-    for call in (
-        lambda: manager.get_or_create_session("web", "a"),
-        lambda: manager.get_session("web_b"),
-        lambda: manager.add_message("web_a", Message("user", "late", clock.now)),
-        lambda: manager.delete_session("web_a"),
-        lambda: manager.is_session_expired("web_a"),
-    ):
-        with pytest.raises(RuntimeClosedError):
-            await call()
+def test_runtime_on_asyncio_is_refused_and_names_the_way_out(sessions_dir: Path) -> None:
+    """A program on another event loop learns what it needs, and nothing is made on its disk."""
+
+    async def main() -> None:
+        async with open_runtime(sessions_dir / "new"):
+            pass
+
+    with pytest.raises(NoTrioError, match=r"trio\.run.*miniclaw\.blocking"):
+        asyncio.run(main())
+    assert not (sessions_dir / "new").exists()
 
 
 async def test_session_that_was_spoilt_costs_no_other(

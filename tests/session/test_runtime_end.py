@@ -239,8 +239,27 @@ async def test_leave_waits_for_a_cleanup_of_the_program_and_its_receipt(sessions
 async def test_after_the_end_every_call_is_refused(sessions_dir: Path, clock: WallClock) -> None:
     """What is asked of a runtime that has ended is refused as that, and not by the system."""
     async with open_runtime(sessions_dir, clock=clock, cleanup_interval_seconds=None) as runtime:
-        operations = runtime.operations()
+        operations, manager = runtime.operations(), runtime.manager
+        await manager.get_or_create_session("web", "1")
     calls: list[Callable[[], Awaitable[object]]] = [
+        partial(manager.add_message, ID, said("late", clock)),
+        partial(manager.add_message, ID, said("late", clock), durable=True),
+        partial(manager.durable, ID),
+        partial(manager.get_session, ID),
+        partial(manager.get_or_create_session, "web", "1"),
+        partial(manager.is_session_expired, ID),
+        partial(manager.delete_session, ID),
+        partial(manager.restore_session, ID),
+        partial(manager.move_session, ID, "web_other"),
+        partial(manager.set_pinned, ID, True),
+        manager.save_all_sessions,
+        manager.using(ID).__aenter__,
+        runtime.usage.measure,
+        operations.quarantine.files,
+        partial(operations.quarantine.restore, "x"),
+        partial(operations.quarantine.add, ["x"]),
+        partial(operations.quarantine.delete, ["x"]),
+        partial(operations.move, ID, "web_other"),
         runtime.cleanup.run,
         runtime.cleanup.plan,
         operations.cleanup,
@@ -252,6 +271,8 @@ async def test_after_the_end_every_call_is_refused(sessions_dir: Path, clock: Wa
     for call in calls:
         with pytest.raises(RuntimeClosedError):
             await call()
+    with pytest.raises(RuntimeClosedError):
+        runtime.set_rules(runtime.rules)
 
 
 async def test_leave_with_a_hook_that_cannot_be_cancelled_flushes_beside_it(

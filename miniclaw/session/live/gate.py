@@ -42,9 +42,17 @@ class Gate:
             RuntimeClosedError: The runtime ends.
             OwnershipLostError, ForkedRuntimeError: As in `FileSessionStore.check_owned`.
         """
+        self.check_open()
+        self._store.check_owned()
+
+    def check_open(self) -> None:
+        """Refuse a call from outside, from the end of the block on.
+
+        Raises:
+            RuntimeClosedError: The runtime ends.
+        """
         if self._closed:
             raise RuntimeClosedError
-        self._store.check_owned()
 
     @contextmanager
     def under_way(self) -> Iterator[None]:

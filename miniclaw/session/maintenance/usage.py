@@ -54,18 +54,30 @@ class UsageMeter:
 
     Args:
         batch_seconds: Duration of one batch, positive.
+        check_open: Raises `RuntimeClosedError` once the program ends its runtime.
     """
 
-    def __init__(self, store: FileSessionStore, *, batch_seconds: float = BATCH_SECONDS) -> None:
+    def __init__(
+        self,
+        store: FileSessionStore,
+        *,
+        batch_seconds: float = BATCH_SECONDS,
+        check_open: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._batch_seconds = batch_seconds
+        self._check_open = check_open
         self._limiter = trio.CapacityLimiter(1)  # its own: a listing that hangs must not block loads and saves
 
     async def measure(self) -> DiskUsage:
         """List everything once.
 
+        Raises:
+            RuntimeClosedError: The runtime has ended or is ending.
+
         Cancellation: returns at once; a batch under way in a worker thread is completed.
         """
+        self._check_open()
         directory = self._store.directory
         problems: list[str] = []
         sessions = await self._count(partial(_sizes, directory, ".", is_session_file), problems)
