@@ -254,11 +254,7 @@ class SessionManager:
     # Saving ---------------------------------------------------------------------------------------------------
 
     async def save_all_sessions(self) -> SaveReport:
-        """Save the files of all dirty sessions, as `SessionSaver.save_all` does.
-
-        Raises:
-            RuntimeClosedError: The runtime has ended or is ending.
-        """
+        """Save the files of all dirty sessions, as `SessionSaver.save_all` does; `RuntimeClosedError` after the end."""
         self.check_open()
         return await self.saver.save_all()
 

@@ -124,13 +124,10 @@ class SessionRuntime(SessionParts):
         return SessionOperations(self.manager, self.cleanup, self.history, by=by)
 
     def set_rules(self, rules: RuntimeRules) -> None:
-        """Apply other rules from now on; on the trio thread, in one step.
+        """Apply other rules from now on; on the trio thread, in one step. `RuntimeClosedError` after the end.
 
         A cleanup under way ends after its present batch. The daily one begins again at once, by the new rules. With
         `notice`, a run deletes no session that was announced only by laxer rules.
-
-        Raises:
-            RuntimeClosedError: The runtime has ended or is ending.
 
         Args:
             rules: All rules; `msgspec.structs.replace(runtime.rules, …)` changes a single one.
