@@ -137,6 +137,39 @@ def test_package_the_runtime_loads_trio_when_it_is_asked_for(tmp_path: Path) -> 
     assert _python(f"from miniclaw import open_runtime; {_IS_LOADED}", tmp_path) == "True"
 
 
+def _imports(before: str, code: str, home: Path) -> set[str]:
+    """Return the modules that code imports in a fresh process, after other code."""
+    script = f"import sys\n{before}\nearlier = {{*sys.modules}}\n{code}\nprint({{*sys.modules}} - earlier)"
+    return {*ast.literal_eval(_python(script, home))}
+
+
+def test_package_its_import_is_that_of_one_module(tmp_path: Path) -> None:
+    """`import miniclaw` takes a millisecond."""
+    assert _imports("", "import miniclaw", tmp_path) <= {"miniclaw", "__future__"}
+
+
+_RUNTIME_PARTS = "clock errors foreign formats loggers session stores"
+
+
+@pytest.mark.parametrize(
+    ("code", "packages"),
+    [
+        ("from miniclaw import open_runtime", {"concurrent"}),
+        ("from miniclaw import blocking", {"concurrent", "anyio", "dataclasses"}),
+    ],
+    ids=["runtime", "blocking"],
+)
+def test_package_runtime_imports_nothing_of_the_gateway_and_few_modules_beside_trio(
+    code: str, packages: set[str], tmp_path: Path
+) -> None:
+    """Beyond trio and msgspec, a program that embeds the runtime waits for the runtime's own modules only."""
+    imported = _imports("import trio, msgspec", code, tmp_path)
+    own = {name.split(".")[1] for name in imported if name.startswith("miniclaw.")}
+    assert own <= {*_RUNTIME_PARTS.split(), *code.split()[3:]} - {"open_runtime"}
+    others = {name.partition(".")[0] for name in imported} - {"miniclaw", "__future__"}
+    assert others <= packages
+
+
 def test_constraints_lock_every_requirement_and_name_no_address() -> None:
     """Whatever the project asks for is in the lock with one version that it admits; `nox -s lock` renews it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
