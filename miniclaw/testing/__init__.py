@@ -10,5 +10,6 @@ from miniclaw.testing.conformance import StoreCheckError as StoreCheckError
 from miniclaw.testing.conformance import StoreReport as StoreReport
 from miniclaw.testing.conformance import check_store as check_store
 from miniclaw.testing.conformance import store_checks as store_checks
+from miniclaw.testing.fake_files import FakeFileCalls as FakeFileCalls
 from miniclaw.testing.gateway import FakeChannel as FakeChannel
 from miniclaw.testing.gateway import FakeModel as FakeModel
