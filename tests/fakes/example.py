@@ -26,22 +26,23 @@ def example(name: str, *args: str, directory: Path) -> Iterator[int]:
         args: Its arguments.
         directory: Its working directory, and the home of miniclaw.
     """
-    environment = {**os.environ, "MINICLAW_HOME": str(directory), "PYTHONDEVMODE": "1"}
+    environment = {**os.environ, "MINICLAW_HOME": str(directory), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, str(EXAMPLES / name), *args]
     with subprocess.Popen(
-        command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        process_group=0,
-    ) as process:  # fmt: skip
+        command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         try:
             assert process.stdout is not None
-            line = process.stdout.readline()
-            address = re.search(r"127\.0\.0\.1:(\d+)", line)
-            assert address is not None, f"{line}{process.communicate(timeout=PATIENCE_SECONDS)}"
+            said, address = "", None
+            while address is None:
+                line = process.stdout.readline()
+                assert line, f"the program ended: {said}"
+                said, address = said + line, re.search(r"127\.0\.0\.1:(\d+)", line)
             yield int(address[1])
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=PATIENCE_SECONDS)
-            assert process.returncode == 0, errors
-            assert not re.search("Traceback|Warning|Exception", errors), errors
+            said += process.communicate(timeout=PATIENCE_SECONDS)[0]
+            assert process.returncode == 0, said
+            assert not re.search("Traceback|Warning|Exception", said), said
         finally:
             process.kill()
 

@@ -19,7 +19,7 @@ def test_testing_page_examples_pass(tmp_path: Path) -> None:
         (tmp_path / f"test_{number}.py").write_text(text.split("```python\n")[1].split("```")[0])
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["miniclaw.testing.pytest_plugin"]\n')
     (tmp_path / "pytest.ini").write_text("[pytest]\ntrio_mode = true\nfilterwarnings = error\n")
-    plugins = ["-p", "pytest_trio", "-p", "pyfakefs.pytest_plugin"]  # the start of all others takes its time
+    plugins = ["-p", "pytest_trio.plugin", "-p", "pyfakefs.pytest_plugin"]  # the start of all others takes its time
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugins, "."]
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
