@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from miniclaw.session.entries import Deletion as Deletion
     from miniclaw.session.entries import SessionEntry as SessionEntry
     from miniclaw.session.entries import TrashedSession as TrashedSession
+    from miniclaw.session.files.subdirectory import EarlierFolders as EarlierFolders
     from miniclaw.session.hooks.types import DueEntry as DueEntry
     from miniclaw.session.hooks.types import Keep as Keep
     from miniclaw.session.hooks.types import RemovalCandidate as RemovalCandidate
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from miniclaw.session.live.save_job import SaveReport as SaveReport
     from miniclaw.session.maintenance.announcements import Announcement as Announcement
     from miniclaw.session.manager import SessionManager as SessionManager
+    from miniclaw.session.operations.quarantine import FileOutcome as FileOutcome
     from miniclaw.session.records.history import HistoryEvent as HistoryEvent
     from miniclaw.session.removal.relocation import Relocation as Relocation
     from miniclaw.session.retention.plan import CleanupPlan as CleanupPlan
@@ -99,6 +101,7 @@ if TYPE_CHECKING:
     from miniclaw.session.runtime import SessionRuntime as SessionRuntime
     from miniclaw.session.runtime import open_runtime as open_runtime
     from miniclaw.session.sessions import Sessions as Sessions
+    from miniclaw.session.trash.entries import Restored as Restored
     from miniclaw.session.types import Message as Message
     from miniclaw.session.types import Role as Role
     from miniclaw.session.types import Session as Session
@@ -198,6 +201,9 @@ else:
             "open_runtime",
         ),
         "miniclaw.session.sessions": ("Sessions",),
+        "miniclaw.session.files.subdirectory": ("EarlierFolders",),
+        "miniclaw.session.operations.quarantine": ("FileOutcome",),
+        "miniclaw.session.trash.entries": ("Restored",),
         "miniclaw.session.types": (
             "Message",
             "Role",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import subprocess
 import sys
@@ -82,6 +83,16 @@ def test_package_dir_lists_what_can_be_had() -> None:
 def test_package_modules_can_be_had_without_an_import_of_their_own() -> None:
     """`miniclaw.blocking.open_runtime` works after `import miniclaw`, as type checkers think."""
     assert _python("import miniclaw; print(miniclaw.blocking.open_runtime.__name__)", Path("/")) == "open_runtime"
+
+
+def test_docs_names_of_classes_can_be_imported_as_the_page_says() -> None:
+    """The page about embedding sends no program to a module that is not public."""
+    page = (ROOT / "docs" / "embedding.md").read_text()
+    named = {*re.findall(r"`(?:miniclaw\.)?([A-Z][a-z]+(?:[A-Z][A-Za-z]*)+)\b", page)}
+    public = [miniclaw, builtins, *(import_module(f"miniclaw.{name}") for name in ("gateway", "stores", "testing"))]
+    others = {"MockClock", "StreamHandler"}  # of trio and of logging
+    assert len(named) > 20
+    assert {name for name in named if not any(hasattr(module, name) for module in public)} <= others
 
 
 def test_package_every_error_that_it_raises_can_be_caught_by_its_name() -> None:
