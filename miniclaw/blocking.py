@@ -26,6 +26,7 @@ from anyio.from_thread import BlockingPortal
 from miniclaw.errors import RuntimeClosedError
 from miniclaw.session import runtime as trio_runtime
 from miniclaw.session.cleanup import CleanupResult
+from miniclaw.session.hooks.threaded import in_threads
 from miniclaw.session.live.save_job import SaveReport
 from miniclaw.session.ownership.process import OpeningProcess
 from miniclaw.session.types import Message, Session
@@ -105,6 +106,9 @@ class BlockingSessionRuntime:
 def open_runtime(sessions_dir: Path | str, **options: Any) -> Iterator[BlockingSessionRuntime]:
     """Run the session runtime around a block, with the arguments of `miniclaw.session.runtime.open_runtime`.
 
+    The hooks `before_remove`, `after_remove` and `on_due` are plain functions, as is `load`. Each is called in a worker
+    thread, and may call the runtime.
+
     Raises:
         MiniclawError: As `miniclaw.session.runtime.open_runtime`, at the beginning and on leaving.
         ForkedRuntimeError: The block was left in a forked child. The runtime continues in the process that opened it.
@@ -112,7 +116,7 @@ def open_runtime(sessions_dir: Path | str, **options: Any) -> Iterator[BlockingS
     process = OpeningProcess()
     with ExitStack() as resources:
         portal = resources.enter_context(_PortalThread())
-        opening = partial(trio_runtime.open_runtime, sessions_dir, **options)
+        opening = partial(trio_runtime.open_runtime, sessions_dir, **in_threads(options))
         runtime = resources.enter_context(portal.wrap_async_context_manager(portal.call(opening)))
         blocking = BlockingSessionRuntime(portal, runtime)
         try:
