@@ -84,8 +84,12 @@ if TYPE_CHECKING:
     from miniclaw.session.entries import SessionEntry as SessionEntry
     from miniclaw.session.entries import TrashedSession as TrashedSession
     from miniclaw.session.files.subdirectory import EarlierFolders as EarlierFolders
+    from miniclaw.session.hooks.types import AfterRemove as AfterRemove
+    from miniclaw.session.hooks.types import BeforeRemove as BeforeRemove
     from miniclaw.session.hooks.types import DueEntry as DueEntry
     from miniclaw.session.hooks.types import Keep as Keep
+    from miniclaw.session.hooks.types import LoadSession as LoadSession
+    from miniclaw.session.hooks.types import OnDue as OnDue
     from miniclaw.session.hooks.types import RemovalCandidate as RemovalCandidate
     from miniclaw.session.hooks.types import Remove as Remove
     from miniclaw.session.hooks.types import RemovedSession as RemovedSession
@@ -182,8 +186,12 @@ else:
             "TrashedSession",
         ),
         "miniclaw.session.hooks.types": (
+            "AfterRemove",
+            "BeforeRemove",
             "DueEntry",
             "Keep",
+            "LoadSession",
+            "OnDue",
             "RemovalCandidate",
             "Remove",
             "RemovedSession",
