@@ -44,7 +44,10 @@ LAYERS = """
     session.calls
     stores.types
     stores.protocol
-    stores.memory
+    stores.memory stores.hot stores.history
+    stores.sweep
+    stores.daily
+    stores.runtime
     session.runtime
     session
     stores

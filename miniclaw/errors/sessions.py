@@ -166,7 +166,7 @@ class CorruptTrashError(SessionFileError):
 class TrashEntryNotFoundError(StoreError, LookupError):
     """The trash has no entry of that name."""
 
-    def __init__(self, path: Path, text: str, earlier: Path | None = None) -> None:
+    def __init__(self, path: Path | None, text: str, earlier: Path | None = None) -> None:
         self.path = path
         self.text = text
         what_to_do = "give a session id or the id of an entry"
@@ -175,7 +175,8 @@ class TrashEntryNotFoundError(StoreError, LookupError):
                 f"it still lies in {earlier}, a folder of an earlier version, and could not be moved in; the log of"
                 " the start says why. The next start of the gateway, or the next restore without one, tries again"
             )
-        super().__init__(f"nothing in the trash {path} is called {_short(text)}; {what_to_do}")
+        where = "" if path is None else f" {path}"
+        super().__init__(f"nothing in the trash{where} is called {_short(text)}; {what_to_do}")
 
 
 class QuarantinedFileNotFoundError(StoreError, LookupError):
