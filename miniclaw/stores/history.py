@@ -6,8 +6,6 @@ which the store has written in the step of each removal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby
 from typing import Final
 
 import msgspec
@@ -26,13 +24,8 @@ def encode_event(event: HistoryEvent) -> str:
     return msgspec.json.encode(event).decode()
 
 
-def events_of(lines: Iterable[AuditLine]) -> Iterator[HistoryEvent]:
-    """Yield the events of lines that stand in one order, each with the lines of one operation."""
-    for _, group in groupby(lines, key=lambda line: line.op):
-        yield _event_of([*group])
-
-
-def _event_of(lines: list[AuditLine]) -> HistoryEvent:
+def event_of(lines: list[AuditLine]) -> HistoryEvent:
+    """Return the event of the lines of one operation, of which there is at least one, the newest first."""
     noted = _noted(lines)
     removed = [line for line in lines if line.kind in {"removed", "restored"}]
     emptied = [line.size for line in lines if line.kind == "emptied"]

@@ -7,8 +7,8 @@ cleanup that all programs over the store share (`miniclaw.stores.sweep`).
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -39,10 +39,10 @@ from miniclaw.session.retention.policy import DAILY, PolicyError, RetentionPolic
 from miniclaw.session.sessions import Sessions
 from miniclaw.session.types import JSON, Message, Session
 from miniclaw.stores.daily import DailySweep
-from miniclaw.stores.history import events_of
 from miniclaw.stores.hot import HotSession, HotSessions, decoded, new_op, patiently
+from miniclaw.stores.paging import PAGE, Converted, Events, Paged
 from miniclaw.stores.protocol import SessionStore
-from miniclaw.stores.sweep import PAGE, Sweeper, load_for_hook, paged
+from miniclaw.stores.sweep import Sweeper, load_for_hook
 from miniclaw.stores.types import AuditLine, Header, Outcome, Trashed
 
 GRACE_SECONDS: Final = 5.0
@@ -190,7 +190,7 @@ class StoreRuntime(Sessions):
 
     # Lists ----------------------------------------------------------------------------------------------------
 
-    async def _list(
+    def _list(
         self, *, channel: str | None, older_than: timedelta | None, younger_than: timedelta | None, pinned: bool | None
     ) -> AsyncIterator[SessionEntry]:
         async def page(last: Header | None) -> Sequence[Header]:
@@ -199,45 +199,22 @@ class StoreRuntime(Sessions):
                 after="" if last is None else last.session_id, limit=PAGE,
             )  # fmt: skip
 
-        async with aclosing(paged(page)) as headers:
-            async for header in headers:
-                yield SessionEntry(
-                    session_id=header.session_id, channel=header.channel, chat_id=header.chat_id,
-                    created_at=header.created_at, last_accessed=header.last_accessed, pinned=header.pinned,
-                    bytes=header.size, metadata=msgspec.json.decode(header.metadata) if header.metadata else {},
-                )  # fmt: skip
+        return Converted(Paged(page), _entry_of)
 
-    async def _trash(self) -> AsyncIterator[TrashedSession]:
-        async with aclosing(self._trashed()) as entries:
-            async for entry in entries:
-                yield TrashedSession(
-                    entry_id=entry.entry_id, session_id=entry.session_id, removed_at=entry.removed_at,
-                    expires_at=entry.expires_at, last_accessed=entry.last_accessed, reason=entry.reason, by=entry.by,
-                    bytes=entry.size,
-                )  # fmt: skip
+    def _trash(self) -> AsyncIterator[TrashedSession]:
+        return Converted(self._trashed(), _trashed_of)
 
-    async def _trashed(self, session_id: str | None = None) -> AsyncGenerator[Trashed, None]:
+    def _trashed(self, session_id: str | None = None) -> AsyncIterator[Trashed]:
         async def page(last: Trashed | None) -> Sequence[Trashed]:
             return await self.store.trash(session_id=session_id, before=last, limit=PAGE)
 
-        async with aclosing(paged(page)) as entries:
-            async for entry in entries:
-                yield entry
+        return Paged(page)
 
-    async def _history(self) -> AsyncIterator[HistoryEvent]:
+    def _history(self) -> AsyncIterator[HistoryEvent]:
         async def page(last: AuditLine | None) -> Sequence[AuditLine]:
             return await self.store.audit(before=None if last is None else last.number, limit=PAGE)
 
-        lines: builtins.list[AuditLine] = []
-        async with aclosing(paged(page)) as found:
-            async for line in found:
-                if lines and lines[-1].op != line.op:
-                    for event in events_of(lines):
-                        yield event
-                    lines = []
-                lines.append(line)
-        for event in events_of(lines):
-            yield event
+        return Events(Paged(page))
 
     # Removal --------------------------------------------------------------------------------------------------
 
@@ -321,6 +298,21 @@ class StoreRuntime(Sessions):
         result = await self._sweeper.run(confirmed=confirmed, by="program")
         await self.hooks.told()
         return result
+
+
+def _entry_of(header: Header) -> SessionEntry:
+    return SessionEntry(
+        session_id=header.session_id, channel=header.channel, chat_id=header.chat_id, created_at=header.created_at,
+        last_accessed=header.last_accessed, pinned=header.pinned, bytes=header.size,
+        metadata=msgspec.json.decode(header.metadata) if header.metadata else {},
+    )  # fmt: skip
+
+
+def _trashed_of(entry: Trashed) -> TrashedSession:
+    return TrashedSession(
+        entry_id=entry.entry_id, session_id=entry.session_id, removed_at=entry.removed_at, expires_at=entry.expires_at,
+        last_accessed=entry.last_accessed, reason=entry.reason, by=entry.by, bytes=entry.size,
+    )  # fmt: skip
 
 
 @asynccontextmanager

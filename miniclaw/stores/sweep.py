@@ -7,12 +7,11 @@ decides about each session in the step of its removal, from conditions that are 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import trio
 from msgspec.structs import asdict, replace
@@ -37,11 +36,9 @@ from miniclaw.session.retention.timeline import Ages
 from miniclaw.session.types import Session, SessionHeader
 from miniclaw.stores.history import encode_event
 from miniclaw.stores.hot import decoded, new_op, patiently
+from miniclaw.stores.paging import PAGE, Paged
 from miniclaw.stores.protocol import SessionStore
 from miniclaw.stores.types import Candidate, Header, Outcome
-
-PAGE: Final = 500
-"""Items that are asked of a store at once."""
 
 BATCH: Final = 100
 """Sessions that are removed in one call."""
@@ -53,18 +50,7 @@ _HOUR: Final = timedelta(hours=1)
 _ZERO: Final = timedelta(0)
 _CLOCK: Final = "this machine's clock and the store's differ by more than five minutes"
 
-T = TypeVar("T")
-
 log = get_logger("miniclaw.session.cleanup")
-
-
-async def paged(page_after: Callable[[T | None], Awaitable[Sequence[T]]]) -> AsyncGenerator[T, None]:
-    """Yield the items of all pages; each page is asked for with the last item of the page before."""
-    last = None
-    while page := await patiently(partial(page_after, last)):
-        for item in page:
-            yield item
-        last = page[-1]
 
 
 class Sweeper:
@@ -123,7 +109,7 @@ class Sweeper:
         now = self._now()
         present = to_microseconds(now)
         ages = replace(Ages.by_wall_clock(now), lived=present)  # the store's clock never stood still
-        headers = [header async for header in self._concerned()]
+        headers = await self._concerned()
         announced = Noted()
         for header in headers:
             self._note(announced, header, now)
@@ -138,13 +124,13 @@ class Sweeper:
         planner.feed((), rest)
         return planner.plan()
 
-    async def _concerned(self) -> AsyncIterator[Header]:
-        """Yield the headers that a rule may concern: those that are due, or all for a rule about their number."""
+    async def _concerned(self) -> list[Header]:
+        """Return the headers that a rule may concern: those that are due, or all for a rule about their number."""
         policy = self.policy
         ttls = [ttl for ttl in (policy.ttl, *policy.ttl_by_channel.values()) if ttl is not None]
         ages = [ttl - lead_of(ttl, self._interval) for ttl in ttls]
         if policy.max_sessions is None and not ages:
-            return
+            return []
         least = max(_ZERO, min(ages, default=_ZERO))
         older_than = None if policy.max_sessions is not None or not least else least
 
@@ -152,9 +138,7 @@ class Sweeper:
             after = "" if last is None else last.session_id
             return await self._store.headers(older_than=older_than, after=after, limit=PAGE)
 
-        async with aclosing(paged(page)) as headers:
-            async for header in headers:
-                yield header
+        return [header async for header in Paged(page)]
 
     def _note(self, announced: Noted, header: Header, now: datetime) -> None:
         """Enter an announcement as the planner counts it: by its beginning, a notice period before `due_at`.
