@@ -266,7 +266,7 @@ class HotSessions:
             return await patiently(send)
         except RevisionConflictError as error:
             hot.lease = None
-            await self._take(hot)
+            await self._take(hot)  # noqa: ASYNC120 - a cancellation may take its place: the next use loads
             if uncertain:
                 raise StoreUnavailableError("and another program has changed the session since") from error
             raise RevisionConflictError(hot.session_id) from error
