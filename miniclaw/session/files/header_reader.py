@@ -18,7 +18,10 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.format.codec import HEADER_PREFIX_BYTES
 
 WAIT_FACTOR: Final = 2
-"""Reads wait for the disk if they take more than this many times their CPU time."""
+"""Reads may wait for the disk if they take more than this many times their CPU time."""
+
+LEAST_WAITS: Final = 1 / 8
+"""Fraction of the files, inclusive, at which the thread has to wait; for fewer, only other programs delay it."""
 
 AHEAD: Final = 16
 """Maximum number of files that are open for read-ahead."""
@@ -62,9 +65,10 @@ class HeaderReader:
             self._goes -= 1
             self._read_ahead(unread, found, end)
             return found
-        began, worked = perf_counter(), thread_time()
+        began, worked, waits = perf_counter(), thread_time(), _waits()
         self._read(unread, found, end, most=_PROBE if self._probes else _GO)
-        self._probes = perf_counter() - began > WAIT_FACTOR * (thread_time() - worked)
+        is_slow = perf_counter() - began > WAIT_FACTOR * (thread_time() - worked)
+        self._probes = is_slow and _waits() - waits >= LEAST_WAITS * len(found)
         self._goes = _GOES if self._probes else 0
         return found
 
@@ -117,3 +121,13 @@ class HeaderReader:
             found.append((row, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
         else:
             found.append((row, 0, 0, 0))
+
+
+def _waits() -> int:
+    """Return how many times this thread has waited, for the disk or a lock; being displaced by others is no wait.
+
+    Where the system does not count for a thread, the whole process is counted.
+    """
+    import resource  # noqa: PLC0415 - start-up time
+
+    return resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)).ru_nvcsw

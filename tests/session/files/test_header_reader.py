@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from miniclaw.errors import SessionFileError
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.entries import ScanRow, StoredSession
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.files.header_reader import _waits
 from miniclaw.session.files.scan import DirectoryScan
 from tests.fakes.clock import WallClock
 from tests.fakes.descriptors import open_descriptors
@@ -26,6 +28,7 @@ def test_scan_from_a_slow_disk_finds_the_same_and_leaves_nothing_open(
 ) -> None:
     """Files that are asked for ahead are neither lost nor doubled, also where one of them vanishes or is none."""
     monkeypatch.setattr("miniclaw.session.files.header_reader.WAIT_FACTOR", 0)
+    monkeypatch.setattr("miniclaw.session.files.header_reader.LEAST_WAITS", 0)
     for number in range(300):
         write_session(sessions_dir, f"telegram_{number}", clock.now)
     write_session(sessions_dir, "telegram_zz", clock.now).write_bytes(b"{")
@@ -53,6 +56,7 @@ def test_scan_from_a_slow_disk_that_breaks_off_leaves_nothing_open(
 ) -> None:
     """What was asked for ahead is closed also when something unforeseen ends the scan."""
     monkeypatch.setattr("miniclaw.session.files.header_reader.WAIT_FACTOR", 0)
+    monkeypatch.setattr("miniclaw.session.files.header_reader.LEAST_WAITS", 0)
     for number in range(100):
         write_session(sessions_dir, f"telegram_{number}", clock.now)
     before = open_descriptors()
@@ -79,11 +83,38 @@ def test_scan_from_memory_asks_for_nothing_ahead(
     assert [calls.count(name) for name in ("read_ahead", "fstat", "readv", "read")] == [0, 100, 100, 0]
 
 
+def test_scan_on_a_busy_machine_asks_for_nothing_ahead(
+    sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other programs that take the processor make no slow disk: what waits for nothing needs no read-ahead."""
+    monkeypatch.setattr("miniclaw.session.files.header_reader.WAIT_FACTOR", 0)
+    asked = []
+    for waits in (0, 64):
+        monkeypatch.setattr("miniclaw.session.files.header_reader._waits", itertools.count(0, waits).__next__)
+        for number in range(200):
+            write_session(sessions_dir, f"telegram_{number}", clock.now)
+        fs = FaultyOs()
+        with SessionDirectory.open(sessions_dir, fs=fs) as directory, DirectoryScan(directory) as scanning:
+            while scanning.next_batch(seconds=1):
+                pass
+        asked.append(len([name for name, _ in fs.calls if name == "read_ahead"]))
+    assert asked[0] == 0 < asked[1]
+
+
+def test_waits_counts_a_wait() -> None:
+    """A thread that sleeps gives up the processor each time."""
+    before = _waits()
+    for _ in range(5):
+        time.sleep(0.001)
+    assert _waits() - before >= 5
+
+
 def test_scan_from_a_slow_disk_with_few_descriptors_reads_all(
     sessions_dir: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where only a few files can be open at a time, that is no fault of the files."""
     monkeypatch.setattr("miniclaw.session.files.header_reader.WAIT_FACTOR", 0)
+    monkeypatch.setattr("miniclaw.session.files.header_reader.LEAST_WAITS", 0)
     for number in range(200):
         write_session(sessions_dir, f"telegram_{number}", clock.now)
     fs = FaultyOs()
