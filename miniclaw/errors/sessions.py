@@ -49,7 +49,7 @@ class SessionFullError(MiniclawError):
         self.bound = bound
         allowed, remedy = "a session may have", "begin a new chat, or move or delete this one"
         if is_configured:
-            allowed, remedy = "session.max_session_bytes allows", f"{remedy}, or raise that bound"
+            allowed, remedy = "max_session_bytes allows", f"{remedy}, or raise that bound"
         self.problem: str = (
             f"the session {session_id!r} is full: it has {size:,} bytes, and with this message it would have more than "
             f"the {bound:,} that {allowed}; {remedy}"

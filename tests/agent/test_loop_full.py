@@ -53,7 +53,7 @@ async def test_loop_message_to_a_full_session_is_refused_with_the_reason_and_the
         assert sent.failed
         assert sent.content == (
             f"Your message was not recorded, so it was not answered: the session 'web_a' is full: it has {size:,} bytes, "
-            f"and with this message it would have more than the {size:,} that session.max_session_bytes allows; "
+            f"and with this message it would have more than the {size:,} that max_session_bytes allows; "
             "begin a new chat, or move or delete this one, or raise that bound."
         )
         assert house.channel.sent == [sent]

@@ -31,7 +31,7 @@ def test_page_message_to_a_full_session_is_marked_and_answered_with_the_reason(
     reason = tab.page.locator(".assistant.failed")
     expect(reason).to_have_count(1)
     expect(reason).to_contain_text("the session 'web_full' is full: it has 1,100,")
-    expect(reason).to_contain_text("more than the 1,048,576 that session.max_session_bytes allows; begin a new chat")
+    expect(reason).to_contain_text("more than the 1,048,576 that max_session_bytes allows; begin a new chat")
     tab.reload()
     expect(tab.page.locator(".person")).to_have_count(0)
     assert tab.complaints == []

@@ -17,7 +17,7 @@ from tests.fakes.samples import read_contents
 LARGE = "x" * 1_100_000
 REASON = "the session 'console_me' is full: it has 1,100,"
 REMEDY = (
-    "and with this message it would have more than the 1,048,576 that session.max_session_bytes allows; "
+    "and with this message it would have more than the 1,048,576 that max_session_bytes allows; "
     "begin a new chat, or move or delete this one, or raise that bound"
 )
 

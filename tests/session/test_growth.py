@@ -94,7 +94,7 @@ async def test_refusal_names_session_sizes_and_remedy(full: SessionManager, cloc
         == error.problem
         == (
             f"the session 'web_1' is full: it has {error.size:,} bytes, and with this message it would have more than the "
-            "2,000 that session.max_session_bytes allows; begin a new chat, or move or delete this one, or raise that bound"
+            "2,000 that max_session_bytes allows; begin a new chat, or move or delete this one, or raise that bound"
         )
     )
     assert not isinstance(error, StoreError)
