@@ -48,17 +48,20 @@ class LiveJournal:
             await self.manager.add_message(session_id, Message("user", text, datetime.now(UTC)), durable=True)
 
     async def save(self, session_id: str, *texts: str) -> None:
-        """Add messages and save them: the file and live records of the journal have them all."""
+        """Add messages and save them: the file and live records of the journal have them all.
+
+        The journal does not know yet that the file is written: that comes with the next commit.
+        """
         await self.say(session_id, *texts)
-        await self.manager.save_all_sessions()
+        await self.manager.save_sessions(self.manager.dirty_sessions())
         assert self.records(session_id) >= len(texts)
 
     async def evict(self, *session_ids: str) -> None:
         """Load others, so that the clean sessions leave memory; at most one stays there."""
         await self.manager.get_or_create_session("web", "other")
-        await self.manager.save_all_sessions()
+        await self.manager.save_sessions(self.manager.dirty_sessions())
         await self.manager.get_or_create_session("web", "last")
-        await self.manager.save_all_sessions()
+        await self.manager.save_sessions(self.manager.dirty_sessions())
         assert not any(self.manager.live(each) for each in session_ids)
 
     def records(self, session_id: str, at: Path | None = None) -> int:
