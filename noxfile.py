@@ -104,6 +104,8 @@ def lock(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Run the fault tests ten times as long (MINICLAW_SOAK sets the factor), kill -9 under load, and all at once.
 
+    A disk under a gateway is filled to the last block, and another one hangs; needs root and loop devices, and says so.
+
     The notice rule is tried on a thousand machines with wrong clocks of each kind, and session files of any shape are
     put in a chat's place.
 
@@ -116,6 +118,7 @@ def soak(session: nox.Session) -> None:
         "pytest", "--numprocesses=auto", "--dist=worksteal", *paths, *session.posargs, env={"MINICLAW_SOAK": factor}
     )
     session.run("python", "-m", "tests.soak.kill_load", "--cycles", "1000")
+    session.run("python", "-m", "tests.soak.bad_disk", "--rounds", "20")
     session.run("python", "-m", "tests.soak.session_files", "--minutes", "10")
     minutes = session.env.get("MINICLAW_SOAK_MINUTES") or "5"
     session.run("python", "-m", "tests.soak.gateway", "--minutes", minutes)

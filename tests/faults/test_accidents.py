@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from miniclaw.errors import StoreError, StoreIOError, UnsavedSessionsError
+from miniclaw.errors import NotConfirmedError, StoreError, StoreIOError, UnsavedSessionsError
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.runtime import SessionRuntime, open_runtime
@@ -44,9 +44,9 @@ def outside(tmp_path: Path) -> Iterator[Sentinel]:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk of its own."""
-    with small_disk(tmp_path / "disk") as path:
+def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A small disk of its own; a parameter is its size."""
+    with small_disk(tmp_path / "disk", f"size={getattr(request, 'param', '256k')},nr_inodes=64") as path:
         yield path
 
 
@@ -92,6 +92,34 @@ async def test_disk_full_while_running_chat_goes_on_and_is_saved_later(
         assert (await runtime.persistence.tick()).saved == 1
     text = (sessions / "web_1.json").read_text()
     assert all(word in text for word in ("before", "first", "second"))
+
+
+@pytest.mark.parametrize("disk", ["4m"], indirect=True)  # the journal has 1 MiB, or 2
+async def test_disk_full_messages_are_confirmed_while_the_journal_has_room(
+    disk: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """What is confirmed on a full disk is there after a crash; what has no room is refused, and confirmed with room."""
+    logs.expect_error(NOT_SAVED)
+    logs.expect_error("Journal could not be written; sessions are saved as a whole")
+    sessions, said, crashed = disk / "sessions", [], disk.parent / "home"
+    async with open_runtime(sessions, clock=clock, cleanup_interval_seconds=None) as runtime:
+        await say(runtime, "before")
+        await runtime.manager.durable("web_1")
+        ballast = fill(disk)
+        with suppress(NotConfirmedError):
+            for number in range(1000):
+                said.append(f"{number} {'x' * 50_000}")
+                await say(runtime, said[-1])
+                await runtime.manager.durable("web_1")
+        assert 10 < len(said) < 1000
+        shutil.copytree(sessions, crashed)
+        shutil.rmtree(ballast)
+        await runtime.manager.durable("web_1")
+    async with open_runtime(crashed, clock=clock, cleanup_interval_seconds=None) as runtime:
+        session = await runtime.manager.get_or_create_session("web", "1")
+        assert [message.content for message in session.messages] == ["before", *said[:-1]]
+    with SessionDirectory.open(sessions) as directory:
+        assert [message.content for message in directory.load("web_1").messages] == ["before", *said]
 
 
 async def test_disk_full_at_the_start_is_swept_all_the_same(disk: Path, clock: WallClock, logs: LogRecorder) -> None:

@@ -34,6 +34,8 @@ _MKFS: Final = {
 _OPTIONS: Final = {"ext4": "noauto_da_alloc", "xfs": ""}
 
 _BLKFLSBUF: Final = 0x1261
+_FIFREEZE: Final = 0xC0045877
+_FITHAW: Final = 0xC0045878
 _CLONE_NEWNS: Final = 0x20000
 _MS_REC_PRIVATE: Final = 0x4000 | 0x40000
 _PR_SET_PDEATHSIG: Final = 1
@@ -62,10 +64,10 @@ def private_mounts() -> None:
     _call("mount", b"none", b"/", None, _MS_REC_PRIVATE, None)
 
 
-def make_file_system(kind: str, path: Path) -> None:
-    """Make a file with an empty file system in it."""
+def make_file_system(kind: str, path: Path, *, size: int | None = None) -> None:
+    """Make a file with an empty file system in it, of so many bytes; None: of as few as will do."""
     with path.open("wb") as file:
-        file.truncate(_SIZES[kind])
+        file.truncate(size or _SIZES[kind])
     _run(*_MKFS[kind], str(path))
 
 
@@ -92,6 +94,14 @@ class Image:
     def commit(self) -> None:
         """Have the kernel write out what it holds, as it may at any time."""
         _libc.syncfs(self._root_fd)
+
+    def freeze(self) -> None:
+        """Have all that would change the file system wait, however long, until `thaw`."""
+        fcntl.ioctl(self._root_fd, _FIFREEZE, 0)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        fcntl.ioctl(self._root_fd, _FITHAW, 0)
 
     def unmount(self) -> None:
         """Unmount it, if it is mounted; all files on it are closed."""

@@ -10,7 +10,6 @@ What is lost by design is measured: messages that were answered, and that no sav
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import multiprocessing
 import os
@@ -18,14 +17,12 @@ import random
 import secrets
 import select
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from tests.fakes.samples import write_session
 from tests.soak import driver
@@ -36,19 +33,6 @@ _CYCLES_PER_CHAT = 20
 _PLANTED = 8
 _READY_SECONDS = 30
 _SHOWN = 10
-
-
-def _start(arguments: dict[str, Any], *, cold: bool) -> int:
-    """Start a gateway; return its process id."""
-    if cold:
-        command = [sys.executable, "-m", "tests.soak.driver", json.dumps(arguments)]
-        return subprocess.Popen(command, pass_fds=[arguments["ready_fd"]]).pid
-    if pid := os.fork():
-        return pid
-    try:
-        driver.run(Path(arguments.pop("home")), Path(arguments.pop("record_path")), **arguments)
-    finally:
-        os._exit(70)
 
 
 def _cycle(home: Path, ledger: Ledger, record: Path, number: int, seed: str, args: argparse.Namespace) -> None:
@@ -65,7 +49,7 @@ def _cycle(home: Path, ledger: Ledger, record: Path, number: int, seed: str, arg
         "first": number * 100_000 + 1, "interval": args.interval, "seed": f"{seed} {number} traffic",
     }  # fmt: skip
     in_start_up = chance.random() < 0.2
-    pid = _start(arguments, cold=args.cold)
+    pid = driver.start(arguments, cold=args.cold)
     os.close(ready_fd)
     if in_start_up:
         ledger.totals.in_start_up += 1

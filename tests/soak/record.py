@@ -36,8 +36,8 @@ class Totals:
     doubled: list[str] = field(default_factory=list)
     returned: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
-    late: list[str] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     by_design_ms: list[float] = field(default_factory=list)
 
     @property
