@@ -7,15 +7,16 @@ not made again. Every step can be cut off and repeated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from msgspec import Raw, Struct, field
 
-from miniclaw.errors import SessionNotFoundError, StoreError, StoreIOError
+from miniclaw.errors import SessionFileError, SessionNotFoundError, StoreError, StoreIOError
 from miniclaw.loggers import get_logger
 from miniclaw.session.disk.atomic import read_whole, replace_file, store_errors
 from miniclaw.session.disk.directories import opened_to_read
@@ -41,10 +42,12 @@ class Replay(Struct):
     Attributes:
         journal: The journal, for the commits of this process.
         unsaved: The sessions that could not be saved, because the disk may be full; their segments remain.
+        unread: The records of the sessions whose files could not be read, by session id; the journal keeps them.
     """
 
     journal: Journal
     unsaved: list[Session] = field(default_factory=list)
+    unread: dict[str, Sequence[Record]] = field(default_factory=dict)
 
 
 def replay(directory: SessionDirectory) -> Replay:
@@ -64,45 +67,79 @@ def replay(directory: SessionDirectory) -> Replay:
         if segment.problem and not segment.records:
             _quarantine(directory, segment)
     records = [record for segment in segments for record in segment.records]
-    changed, stuck = _apply(directory, live_records(records))
+    changed, stuck, unread = _apply(directory, live_records(records))
     unsaved = _save(directory, changed)
     if changed:
         log.info("Journal applied to the session files", sessions=len(changed) - len(unsaved), failed=len(unsaved))
     old = {segment.number: {record.s for record in segment.records if record.s} for segment in segments}
     journal = Journal(directory, old, next_record=max((record.i for record in records), default=0) + 1)
-    for session_id in stuck:
+    for session_id in (*stuck, *unread):
         journal.index.keep_records(session_id)
+    is_needed = bool(unsaved or stuck or unread)
     for segment in segments:
-        if segment.problem and segment.records and (unsaved or stuck or not _put_away(directory, journal, segment)):
+        if segment.problem and segment.records and (is_needed or not _put_away(directory, journal, segment)):
             journal.index.keep(segment.number)
     if not unsaved:
         _delete_spent(journal)
-    return Replay(journal, unsaved)
+    return Replay(journal, unsaved, unread)
 
 
-def _apply(directory: SessionDirectory, live: Mapping[str, Sequence[Record]]) -> tuple[list[Session], list[str]]:
-    """Return the sessions to save, and the ids of those with records that fit nowhere and are not in quarantine."""
+def check_read(path: Path, unread: Iterable[str], names: Collection[str]) -> None:
+    """Refuse to remove, move or replace files that could not be read at the start.
+
+    Args:
+        path: The sessions directory.
+        unread: The ids of the sessions with such files, as in `Replay.unread`.
+        names: The names of the files.
+
+    Raises:
+        SessionFileError: The journal has messages that one of them lacks.
+    """
+    for name in map(file_name, list(unread)):
+        if name in names:
+            reason = "the journal has messages that it lacks, because it could not be read at the start"
+            raise SessionFileError(path / name, f"{reason}; use the session, or restart, and try again")
+
+
+def _apply(
+    directory: SessionDirectory, live: Mapping[str, Sequence[Record]]
+) -> tuple[list[Session], list[str], dict[str, Sequence[Record]]]:
+    """Apply live records to the session files in memory.
+
+    Returns:
+        The sessions to save; the ids of those with records that fit nowhere and are not in quarantine; and the records
+        of those whose files could not be read, by session id.
+    """
     changed: list[Session] = []
     stuck: list[str] = []
+    unread: dict[str, Sequence[Record]] = {}
     for session_id, its_records in live.items():
         if not has_news(its_records):
             continue
         found = _continued(directory, session_id, its_records)
+        if found is None:
+            unread[session_id] = its_records
+            continue
         if found.changed and found.session is not None:
             changed.append(found.session)
         if found.unfit and not _keep(directory, session_id, found.unfit):
             stuck.append(session_id)
-    return changed, stuck
+    return changed, stuck, unread
 
 
-def _continued(directory: SessionDirectory, session_id: str, records: Sequence[Record]) -> Continuation:
+def _continued(directory: SessionDirectory, session_id: str, records: Sequence[Record]) -> Continuation | None:
+    """Return a session with its records; None: the system does not let its file be read."""
     try:
         session: Session | None = directory.load(session_id, adopt=True)
     except SessionNotFoundError:
         session = None
     except StoreError as error:
-        if isinstance(error, StoreIOError) and error.errno in PASSING:
-            raise
+        if isinstance(error, StoreIOError):
+            if error.errno in PASSING:
+                raise
+            log.error("Session file cannot be read; the journal keeps the messages that the file lacks until it can",
+                      session_id=session_id, path=str(error.path), error=str(error))  # fmt: skip
+            return None
         log.error("Session file cannot be read, so the journal cannot be applied to it",
                   session_id=session_id, error=str(error))  # fmt: skip
         return Continuation(None, False, unfit_of(records))

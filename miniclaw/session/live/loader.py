@@ -21,7 +21,7 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.files.on_disk import Difference
 from miniclaw.session.live.gate import Gate
 from miniclaw.session.live.locks import FileLocks, Lease
-from miniclaw.session.live.memory import Entry, SessionMemory
+from miniclaw.session.live.memory import Entry, SessionMemory, replayed_entry
 from miniclaw.session.live.saver import SessionSaver
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.names import split_session_id
@@ -180,7 +180,10 @@ class SessionLoader:
     async def _load(self, session_id: str, lease: Lease, *, create: bool) -> Entry:
         # No local name for the entry: the frame of a caught error may outlive the call and keep the session alive.
         try:
-            return Entry(await self._store.load(session_id, lease), saved=True)
+            session = await self._store.load(session_id, lease)
+            if (records := self._store.unread.pop(session_id, None)) is None:
+                return Entry(session, saved=True)
+            return replayed_entry(session, records, self._store.journal)
         except SessionNotFoundError:
             if not create:
                 raise

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Literal, TypeAlias
 
@@ -15,6 +15,8 @@ from miniclaw.session.files.on_disk import on_disk_of, remember
 from miniclaw.session.format.footprint import append_message, session_bytes
 from miniclaw.session.format.growth import file_bytes, set_file_bytes
 from miniclaw.session.journal.journal import Journal
+from miniclaw.session.journal.overlay import continued
+from miniclaw.session.journal.records import Record
 from miniclaw.session.types import Message, Session
 
 CHECKPOINT_BYTES_PER_SECOND: Final = 4096
@@ -152,6 +154,25 @@ class Entry:
             return "removed" if self.removed else "unsaved"
 
         return state
+
+
+def replayed_entry(session: Session, records: Sequence[Record], journal: Journal) -> Entry:
+    """Return a session that the journal of an earlier process has, and its file not yet.
+
+    Args:
+        session: The session; it is changed.
+        records: Records that it lacks, which the journal keeps (`Index.keep_records`). Those that do not fit are kept
+            on, for the next start.
+        journal: The journal.
+    """
+    is_whole = not continued(session, records).unfit
+    entry = Entry(session, saved=False)
+    entry.recorded = Recorded(len(session.messages), {bool(session.pinned)})
+    entry.recorded.revision = entry.revision
+    if is_whole:
+        journal.index.release(entry.session_id)
+        journal.index.need(entry.session_id, entry.saved_from(entry.revision))
+    return entry
 
 
 class SessionMemory:
@@ -310,11 +331,7 @@ class SessionMemory:
     def add_replayed(self, sessions: Iterable[Session], journal: Journal) -> None:
         """Add sessions that the journal of an earlier process has, and their files not yet."""
         for session in sessions:
-            entry = Entry(session, saved=False)
-            entry.recorded = Recorded(len(session.messages), {bool(session.pinned)})
-            entry.recorded.revision = entry.revision
-            journal.index.need(entry.session_id, entry.saved_from(entry.revision))
-            self.add(entry)
+            self.add(replayed_entry(session, (), journal))
 
     def unsaved(self) -> list[str]:
         """Return the ids of the sessions with changes that a power cut would take."""

@@ -386,5 +386,7 @@ class SessionRemover:
         return late(deletion)
 
     def _is_removable(self, session_id: str, is_expired: Callable[[SessionHeader | Session], bool]) -> bool:
+        if session_id in self._store.unread:  # the journal has more of it than the file
+            return False
         entry = self._memory.find(session_id)
         return entry is None or not (entry.dirty or entry.users or not is_expired(entry.session))

@@ -5,7 +5,7 @@ The callbacks are synchronous and called on the trio thread, the only thread tha
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -28,7 +28,8 @@ from miniclaw.session.files.saved_files import SavedFiles
 from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.files.subdirectory import TRASH_NAME, EarlierFolders, Folder
 from miniclaw.session.journal.journal import Journal
-from miniclaw.session.journal.replay import replay
+from miniclaw.session.journal.records import Record
+from miniclaw.session.journal.replay import check_read, replay
 from miniclaw.session.live.locks import Lease
 from miniclaw.session.live.save_job import SaveJob, SaveOutcome
 from miniclaw.session.live.store_scan import FileScan
@@ -68,6 +69,7 @@ class FileSessionStore:
         earlier: Folders of an earlier version; entries that could not be moved into `directory` are still there.
         journal: The journal of what is not in the session files yet.
         unsaved: Sessions that the journal of an earlier process has, and that could not be saved at the start.
+        unread: Records that it has of sessions whose files could not be read at the start, as `Replay.unread`.
     """
 
     def __init__(self, directory: SessionDirectory, earlier: EarlierFolders | None = None) -> None:
@@ -77,13 +79,13 @@ class FileSessionStore:
         self.state: StateDirectory = StateDirectory.within(directory)
         self.journal: Journal = Journal(directory)
         self.unsaved: list[Session] = []
+        self.unread: dict[str, Sequence[Record]] = {}
         self._ledger_file: LedgerFile | None = None
         # Separate limiters: saves that hang must not block loads.
         self._save_limiter = trio.CapacityLimiter(SAVE_THREADS)
         self._load_limiter = trio.CapacityLimiter(LOAD_THREADS)
         self._sweep_limiter = trio.CapacityLimiter(SWEEP_THREADS)
-        # A thread on a hung disk still uses the descriptors: if they were closed, their numbers could be reused, and it
-        # would work on other files. The directory also remains locked until then.
+        # A thread on a hung disk still uses the descriptors: once closed, their numbers could be those of other files.
         self._open = Lease(self._close)
         self._process = OpeningProcess()
 
@@ -326,8 +328,13 @@ class FileSessionStore:
     def replay(self) -> None:
         """Apply the journal of an earlier process, as the function of this name; blocks."""
         replayed = replay(self.directory)
-        self.journal, self.unsaved = replayed.journal, replayed.unsaved
-        self.directory.void = self.journal.void
+        self.journal, self.unsaved, self.unread = replayed.journal, replayed.unsaved, replayed.unread
+        self.directory.void = self._void
+
+    def _void(self, file_names: Iterable[str]) -> None:
+        voided = set(file_names)
+        check_read(self.directory.path, self.unread, voided)
+        self.journal.void(voided)
 
     def _close(self) -> None:
         self.journal.close()
