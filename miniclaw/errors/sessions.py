@@ -228,7 +228,7 @@ class JournalFormatError(SessionFileError):
 
 
 class NotConfirmedError(StoreError):
-    """The disk has not confirmed a message in time; it is in memory, and is saved as soon as the disk answers."""
+    """A message that is not confirmed to be on disk, for `reason`; it is in memory, and the next save tries again."""
 
     def __init__(self, session_id: str, reason: str) -> None:
         self.session_id = session_id

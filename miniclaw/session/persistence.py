@@ -86,8 +86,11 @@ class Persistence:
                 # Ticks missed by a suspended machine are skipped.
                 missed = (now - self._next_tick) // self.interval_seconds
                 self._next_tick += self.interval_seconds * (missed + 1)
-            with trio.move_on_at(self._next_tick):
+            with trio.move_on_at(self._next_tick) as patience:
                 await self.tick(early=early)
+            if patience.cancelled_caught:
+                log.warning("Autosave has not ended when the next one is due; the disk is slow, or does not answer",
+                            unsaved=len(self._manager.dirty_sessions()))  # fmt: skip
 
     def set_interval(self, seconds: float) -> None:
         """Save at another interval, counted from now; on the trio thread.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Final, TypeVar
 
 import trio
@@ -47,6 +48,13 @@ class SaveReport(Struct, frozen=True):
 
     saved: int = 0
     failed: tuple[str, ...] = ()
+
+
+class NotBegunError(SessionFileError):
+    """A save whose caller was cancelled, or whose deadline came, before it began; the session stays in memory."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "its save had not begun when the caller stopped waiting")
 
 
 class SaveJob:
@@ -103,7 +111,7 @@ class SaveJob:
         """Settle as errors the sessions that no thread has begun; on the trio thread."""
         while (session := _pop(self._waiting)) is not None:
             path = self._directory.path / names.file_name(session.session_id)
-            self._settled(SaveOutcome(session, SessionFileError(path, "not saved before the deadline")))
+            self._settled(SaveOutcome(session, NotBegunError(path)))
 
 
 def _pop(items: deque[T]) -> T | None:
@@ -114,8 +122,11 @@ def _pop(items: deque[T]) -> T | None:
 
 
 def log_failed_save(session_id: str, error: StoreError) -> None:
-    """Log a failed save, unless ownership was lost, which is logged once for all sessions."""
+    """Log a failed save; that ownership was lost is logged once for all sessions, and a cancellation is no failure."""
     if isinstance(error, OwnershipLostError):
+        return
+    if isinstance(error, NotBegunError):
+        log.debug("Save did not begin; the session stays in memory for the next try", session_id=session_id)
         return
     log.error(
         "Session could not be saved; it stays in memory for the next try",

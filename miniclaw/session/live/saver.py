@@ -14,7 +14,7 @@ from miniclaw.session.format import codec
 from miniclaw.session.live.committer import Committer
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import Entry, SaveState, SessionMemory
-from miniclaw.session.live.save_job import SaveOutcome, SaveReport, log_failed_save
+from miniclaw.session.live.save_job import NotBegunError, SaveOutcome, SaveReport, log_failed_save
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.records.stats import SaveStats
 from miniclaw.session.types import Session
@@ -52,8 +52,14 @@ class SessionSaver:
 
         Cancellation: saves that have begun end in the background; the other sessions remain dirty in memory.
         """
+        outcomes = await self._save(session_ids)
+        failed = tuple(session_id for session_id, error in outcomes.items() if error is not None)
+        return SaveReport(len(outcomes) - len(failed), failed)
+
+    async def _save(self, session_ids: Iterable[str]) -> dict[str, StoreError | None]:
+        """Save sessions as `save`; return the reasons for which those are not saved that were dirty; None: it is."""
         self._store.check_process()
-        outcomes: dict[str, bool] = {}
+        outcomes: dict[str, StoreError | None] = {}
         wanted = list(session_ids)
         free = [session_id for session_id in wanted if self._locks.acquire_nowait(session_id)]
         busy = set(wanted).difference(free)
@@ -61,8 +67,7 @@ class SessionSaver:
             for session_id in busy:
                 nursery.start_soon(self._save_in_turn, session_id, outcomes)
             await self._save_locked(free, outcomes)
-        failed = tuple(session_id for session_id, saved in outcomes.items() if not saved)
-        return SaveReport(len(outcomes) - len(failed), failed)
+        return outcomes
 
     async def save_due(self, interval_seconds: float) -> SaveReport:
         """Make every change durable: in the files that are due, and else in the journal.
@@ -119,11 +124,12 @@ class SessionSaver:
         """
         self._store.check_process()
         answers = state() != "unsaved" or await self.committer.commit([session_id])
+        error: StoreError | None = None
         if answers and state() == "unsaved":
             with trio.move_on_after(CONFIRM_SECONDS):
-                await self.save([session_id])
+                error = (await self._save([session_id])).get(session_id)
         if state() == "unsaved":
-            raise NotConfirmedError(session_id, "the disk refuses it or does not answer")
+            raise NotConfirmedError(session_id, str(error or "the disk does not answer"))
         if state() == "removed":
             raise SessionNotFoundError(session_id)
 
@@ -157,7 +163,7 @@ class SessionSaver:
         elif problem != before:
             log.info("Sessions directory is in its place again", path=str(self._store.directory.path))
 
-    async def _save_in_turn(self, session_id: str, outcomes: dict[str, bool]) -> None:
+    async def _save_in_turn(self, session_id: str, outcomes: dict[str, StoreError | None]) -> None:
         await self._locks.acquire(session_id)
         await self._save_locked([session_id], outcomes)
 
@@ -166,12 +172,12 @@ class SessionSaver:
 
         Cancellation: as for `save`.
         """
-        outcomes: dict[str, bool] = {}
+        outcomes: dict[str, StoreError | None] = {}
         lease.join()
         await self._write({entry.session_id: entry}, lambda _: lease.leave(), outcomes)
-        return outcomes[entry.session_id]
+        return outcomes[entry.session_id] is None
 
-    async def _save_locked(self, session_ids: Sequence[str], outcomes: dict[str, bool]) -> None:
+    async def _save_locked(self, session_ids: Sequence[str], outcomes: dict[str, StoreError | None]) -> None:
         """Save sessions whose locks the caller holds; release each lock when its session is settled."""
         saving: dict[str, Entry] = {}
         for session_id in session_ids:
@@ -184,7 +190,7 @@ class SessionSaver:
         self._memory.evict()
 
     async def _write(
-        self, entries: Mapping[str, Entry], release: Callable[[str], None], outcomes: dict[str, bool]
+        self, entries: Mapping[str, Entry], release: Callable[[str], None], outcomes: dict[str, StoreError | None]
     ) -> None:
         try:
             behind = await self._commit_pins(entries)
@@ -197,8 +203,9 @@ class SessionSaver:
 
         def ended(session_id: str, error: StoreError | None) -> None:
             release(session_id)
-            outcomes[session_id] = error is None
-            self._stats.settled(saved=error is None)
+            outcomes[session_id] = error
+            if not isinstance(error, NotBegunError):
+                self._stats.settled(saved=error is None)
             if error is not None:
                 log_failed_save(session_id, error)
 

@@ -142,6 +142,30 @@ async def test_durable_message_that_is_too_large_for_the_journal_is_in_the_file(
         assert segments(sessions_dir) == []
 
 
+async def test_durable_session_that_a_program_has_broken_says_why(
+    sessions_dir: Path, clock: WallClock, fs: FaultyOs, logs: LogRecorder
+) -> None:
+    """The disk is not blamed for what no disk could take."""
+    logs.expect_error(NOT_SAVED)
+    async with running(sessions_dir, clock, fs) as runtime:
+        session = await runtime.manager.get_or_create_session("web", "a")
+        session.messages.append("no message")  # type: ignore[arg-type]
+        with pytest.raises(NotConfirmedError, match="could not encode it"):
+            await runtime.manager.durable(ID)
+        session.messages.clear()
+
+
+async def test_save_whose_caller_is_cancelled_is_no_error(sessions_dir: Path, clock: WallClock, fs: FaultyOs) -> None:
+    """The log has no ERROR, and the session is in memory for the next save."""
+    async with running(sessions_dir, clock, fs) as runtime:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await runtime.manager.save_all_sessions()
+        assert scope.cancelled_caught
+        assert runtime.manager.dirty_sessions() == [ID]
+        assert runtime.manager.stats.saves.failed == 0
+
+
 async def test_commit_of_more_than_a_batch_is_made_in_several(
     sessions_dir: Path, clock: WallClock, fs: FaultyOs
 ) -> None:
@@ -268,6 +292,7 @@ async def test_both_commits_hang_nobody_is_confirmed_and_later_ones_are_told_at_
             await trio.testing.wait_all_tasks_blocked()
             mock_clock.jump(GRACE_SECONDS)
     assert told == [WAIT_SECONDS, 2 * WAIT_SECONDS, 2 * WAIT_SECONDS]
+    assert logs.named("Autosave has not ended when the next one is due; the disk is slow, or does not answer")
     assert len(gates) == 2
     assert (await contents_after(sessions_dir, clock, ID))[0] == "confirmed"
     fs.let_go()
