@@ -176,6 +176,7 @@ async def test_own_names_cannot_be_taken_by_a_package(packages: Path, home: Home
     for name in ("web", "console", "telegram"):
         problem = "miniclaw has a channel of this name itself; a package cannot replace it"
         assert errors_of({"channels": {name: {}}}) == [f"channels.{name}: {problem}"]
+    assert errors_of({"model": {"provider": "x"}})[0].endswith("installed are: echo, openai")
     assert parse_config({"model": {"provider": "echo"}}) == Config()
     assert await answer(parse_config({"model": {"provider": "echo"}}), home) == "hello"
 
@@ -302,8 +303,9 @@ async def test_plugin_that_does_not_close_is_cancelled_after_its_grace(
     """The end waits for foreign code for a bounded time; the clock jumps by that time."""
     install(packages, PARROT, models="parrot = hanging")
     began = trio.current_time()
-    async with open_plugin(MODELS, "parrot", {}, "model.provider"):
-        pass
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with open_plugin(MODELS, "parrot", {}, "model.provider"):
+            pass
     assert trio.current_time() - began == 5
 
 

@@ -37,6 +37,7 @@ from tests.planted.leftover_bugs import LEFTOVER_BUGS
 from tests.planted.migration_bugs import MIGRATION_BUGS
 from tests.planted.order_bugs import ORDER_BUGS
 from tests.planted.owner_bugs import OWNER_BUGS
+from tests.planted.plugin_bugs import PLUGIN_BUGS
 from tests.planted.quarantine_bugs import QUARANTINE_BUGS
 from tests.planted.rule_bugs import RULE_BUGS
 from tests.planted.time_bugs import TIME_BUGS
@@ -297,6 +298,7 @@ BUGS: Final = (
     *MIGRATION_BUGS,
     *ORDER_BUGS,
     *OWNER_BUGS,
+    *PLUGIN_BUGS,
     *QUARANTINE_BUGS,
     *RULE_BUGS,
     *TIME_BUGS,
