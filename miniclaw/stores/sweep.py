@@ -143,20 +143,17 @@ class Sweeper:
     def _note(self, announced: Noted, header: Header, now: datetime) -> None:
         """Enter an announcement as the planner counts it: by its beginning, a notice period before `due_at`.
 
-        One that is later than an announcement of this run would be does not count: a rule was tightened since.
+        One that is later than a rule's own announcement would be now does not count for that rule: it was another's.
         """
         if header.due_at is None:
             return
-        row, policy = _row_of(header), self.policy
-        ttl = policy.ttl_of(header.channel)
+        row, ttl, age = _row_of(header), self.policy.ttl_of(header.channel), now - header.last_accessed
+        rules = [(row.identity_by_number, _ZERO, notice_of(None, self._interval))]
         if ttl is not None:
-            period = notice_of(ttl, self._interval)
-            if header.due_at <= now + max(ttl - (now - header.last_accessed), period):
-                announced.add(row.identity, max(0, to_microseconds(header.due_at - period)), row.mark)
-        if policy.max_sessions is not None:
-            period = notice_of(None, self._interval)
-            if header.due_at <= now + period:
-                announced.add(row.identity_by_number, max(0, to_microseconds(header.due_at - period)), row.mark)
+            rules.append((row.identity, ttl - age, notice_of(ttl, self._interval)))
+        for identity, left, period in rules:
+            if header.due_at <= now + max(left, period):
+                announced.add(identity, max(0, to_microseconds(header.due_at - period)), row.mark)
 
     # Run -----------------------------------------------------------------------------------------------------
 

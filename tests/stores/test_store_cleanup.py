@@ -146,6 +146,22 @@ async def test_number_of_sessions_is_bounded(autojump_clock: JumpingClock) -> No
         assert await ids(sessions) == ["web_2", "web_3"]
 
 
+async def test_number_of_sessions_is_announced_sooner_than_the_ttl(autojump_clock: JumpingClock) -> None:
+    """An announcement of the TTL, days ahead, does not count for `max_sessions`, which announces anew."""
+    policy = RetentionPolicy(max_sessions=2)
+    async with open_store_runtime(MemoryStore(clock=trio_time), policy=policy) as sessions:
+        await sessions.get_or_create("web", "a")
+        await trio.sleep(60)
+        await sessions.get_or_create("web", "b")
+        await days(24.5)
+        header = await sessions.store.header("web_a")
+        assert header is not None
+        assert header.due_at is not None
+        await sessions.get_or_create("web", "c")
+        await days(2)
+        assert await ids(sessions) == ["web_b", "web_c"]
+
+
 async def test_direct_cleanup_acts_at_once(autojump_clock: JumpingClock) -> None:
     """`clean_up` removes what has expired without an announcement; `plan` says it before and changes nothing."""
     store = MemoryStore(clock=trio_time)
