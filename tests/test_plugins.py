@@ -24,7 +24,7 @@ from tests.fakes.distribution import install
 from tests.fakes.logs import LogRecorder
 from tests.fakes.patience import PATIENCE_SECONDS
 from tests.fakes.threads import until
-from tests.test_gateway import ScriptedChannel, gateway, read_until
+from tests.test_gateway import ScriptedChannel
 
 PARROT = """
     from contextlib import asynccontextmanager
@@ -96,8 +96,7 @@ TICKER = """
             await trio.sleep_forever()
 
         async def send(self, message):
-            with open(self.table["file"], "w") as file:
-                file.write(message.content)
+            print(message.content, flush=True)
 """
 
 
@@ -332,18 +331,23 @@ def test_gateway_program_runs_the_plugins_of_its_configuration(program: Path, pa
     """A channel and a model of installed packages talk to each other, and SIGTERM ends both."""
     install(packages, PARROT, models="parrot = opened")
     install(packages, TICKER, package="tickers", channels="ticker = Ticker")
-    closed, answered = packages / "closed", packages / "answered"
-    os.mkfifo(answered)
+    closed = packages / "closed"
     (program / "config.toml").write_text(
         f"[model]\nprovider = 'parrot'\nphrase = 'tock'\nfile = {json.dumps(str(closed))}\n"
-        f"[channels.ticker]\ntext = 'tick'\nfile = {json.dumps(str(answered))}\n"
+        "[channels.ticker]\ntext = 'tick'\n"
     )
-    with gateway(program) as process:
-        assert answered.read_text() == "tock"
-        read_until(process, "Gateway started")
-        process.send_signal(signal.SIGTERM)
-        read_until(process, "Gateway stopped")
-        assert process.wait(PATIENCE_SECONDS) == 0
+    command = [sys.executable, "-m", "miniclaw", "gateway", "--port", "0"]
+    environment = {**os.environ, "MINICLAW_HOME": str(program)}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert "tock\n" in iter(process.stdout.readline, "")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE_SECONDS) == 0
+        finally:
+            process.kill()
     assert closed.read_text() == "closed"
     saved = json.loads((program / "workspace" / "sessions" / "ticker_1.json").read_text())
     assert [message["content"] for message in saved["messages"]] == ["tick", "tock"]
