@@ -9,7 +9,6 @@ one `ConfigError` that names the package; whatever it raises later is one ERROR 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
@@ -18,10 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from miniclaw.errors import ConfigError, MiniclawError
-from miniclaw.foreign import Contained, name_of, only, text_of
 from miniclaw.formats import did_you_mean
 from miniclaw.loggers import get_logger
-from miniclaw.secret import redact
 from miniclaw.session.names import is_channel
 
 if TYPE_CHECKING:  # start-up time: needed only if a plugin is named
@@ -112,7 +109,9 @@ async def open_plugin(kind: PluginKind, name: str, table: Mapping[str, Any], key
             of the factory are told by their text, other exceptions by their class as well.
         ExceptionGroup: Errors of the block.
     """
-    import trio  # noqa: PLC0415 - start-up time: the configuration is also read without trio
+    import copy  # noqa: PLC0415 - start-up time: the configuration is also read where no plugin is opened
+
+    import trio  # noqa: PLC0415 - likewise
 
     plugin = _Plugin(kind, name, _find(kind, name, key, None), key)
     over = trio.Event()
@@ -141,6 +140,8 @@ class _Plugin:
 
     async def hold(self, table: dict[str, Any], over: trio.Event, *, task_status: trio.TaskStatus[Any]) -> None:
         """Open the plugin, and close it when the event is set."""
+        from miniclaw.foreign import Contained  # noqa: PLC0415 - start-up time
+
         errors: list[BaseException] = []
         started = False
         with Contained(errors.append):
@@ -168,6 +169,9 @@ class _Plugin:
             raise ValueError(f"its channel's name is {getattr(part, 'name', None)!r:.80}, and has to be {self._name!r}")
 
     def _refused(self, error: BaseException) -> ConfigError:
+        from miniclaw.foreign import name_of, only, text_of  # noqa: PLC0415 - start-up time
+        from miniclaw.secret import redact  # noqa: PLC0415 - likewise: it imports the modules of private files
+
         text = redact(text_of(error)).strip()
         said = only(error, ValueError) or only(error, MiniclawError)
         reason = text if said is error and text else f"{name_of(error)}: {text}".removesuffix(": ")
