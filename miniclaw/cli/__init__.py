@@ -5,6 +5,7 @@ Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from contextlib import suppress
@@ -126,7 +127,7 @@ def cli(ctx: click.Context, config_path: Path | None) -> None:
 
 def main() -> None:
     """Run the command line, and report each error in one sentence."""
-    _replace_closed_streams()
+    _prepare_outputs()
     code = _run()
     try:
         sys.stdout.flush()
@@ -154,11 +155,14 @@ def _run() -> int:
         return _fail([sentence for error in errors for sentence in _sentences(error)], code)
 
 
-def _replace_closed_streams() -> None:
-    """Open the null device in place of each standard output that the program was started without."""
+def _prepare_outputs() -> None:
+    """Make all texts writable: a closed output becomes the null device; characters that it lacks are escaped."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the life of the process
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _sentences(error: BaseException) -> list[str]:

@@ -134,3 +134,23 @@ def test_config_home_that_is_no_unicode_is_shown(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.returncode == 0, result
     assert b"Traceback" not in result.stderr
+
+
+def test_terminal_without_unicode_gets_escapes(program: Program) -> None:
+    """A locale whose encoding lacks a character ends no command."""
+    ids = ["web_\u00e9", "web_\U0001f600", *(f"web_{number}" for number in range(25))]
+    for session_id in ids:
+        program.add(session_id, days=1)
+    command = ["-m", "miniclaw", "sessions", "delete", "--yes", "--channel", "web"]
+    environment = {**os.environ, "MINICLAW_HOME": str(program.home), "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(
+        [sys.executable, *command], env=environment, capture_output=True, timeout=TIMEOUT_SECONDS, check=False
+    )
+    assert (done.returncode, program.files()) == (0, set()), done
+    assert b"\\u2026 and " in done.stdout
+    done = subprocess.run(
+        [sys.executable, "-m", "miniclaw", "trash", "list"],
+        env=environment, capture_output=True, timeout=TIMEOUT_SECONDS, check=False,
+    )  # fmt: skip
+    assert b"web_\xe9" in done.stdout
+    assert b"web_\\U0001f600" in done.stdout
