@@ -37,6 +37,11 @@ for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(_number, lambda *_: None)
 
 
+# Size, colours and encoding of the output are those of the test, and not of the terminal in which the tests are started.
+for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "PYTHONIOENCODING"):
+    os.environ.pop(_name, None)
+
+
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[LogRecorder]:
     """Record all log events; an ERROR that the test did not expect by name fails it."""

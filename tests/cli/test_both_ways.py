@@ -40,7 +40,7 @@ COMMANDS = [
     ["history", "--json"],
 ]  # fmt: skip
 
-_TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?")
+_TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?(Z|\+00:00)?)?")
 _ENTRIES = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _VARYING = re.compile(
     r'"(duration_seconds|age_days)":[0-9.e-]+|\b\d+[sm] ago'
