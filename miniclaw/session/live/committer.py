@@ -168,6 +168,8 @@ class Committer:
         before = self._notes.get(session_id)
         if before is not None and not note.has_begun:
             note.has_begun = before.has_begun
+            if before.upto == 0:  # the batch under way since then counts no more, either, and may get higher numbers
+                note.upto = 0
         self._notes[session_id] = note
 
     def _has_records(self, session_id: str) -> bool:

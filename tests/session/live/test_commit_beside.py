@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from miniclaw.session.live.committer import MAX_NEWS_BYTES
 from miniclaw.session.manager import SessionManager
@@ -194,3 +195,26 @@ async def test_erase_on_a_full_disk_of_a_session_without_a_file_takes_its_record
         await runtime.manager.delete_session(ID, erase=True)
         fs.clear()
         assert await contents_after(sessions_dir, clock, ID) == []
+
+
+async def test_file_of_another_program_outlasts_a_commit_from_before_it(
+    sessions_dir: Path, path: Path, clock: WallClock, fs: FaultyOs, logs: LogRecorder, mock_clock: MockClock
+) -> None:
+    """Records that get their numbers late count no more, though a second save comes in between."""
+    one = {"role": "user", "content": "one", "timestamp": clock.now.isoformat()}
+    write_session(sessions_dir, ID, clock.now, messages=[one])
+    async with running(sessions_dir, clock, fs) as runtime:
+        manager = runtime.manager
+        gate = fs.block("write")  # of the first segment: no record has a number yet
+        await say(manager, "two", durable=False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(manager.durable, ID)
+            await wait_in_thread(gate.reached)
+            path.unlink()
+            await manager.save_sessions([ID])
+            await say(manager, "three", durable=False)
+            await manager.save_sessions([ID])
+            assert read_contents(path) == ["two", "three"]
+            gate.opened.set()
+        await manager.saver.committer.tidy()
+        assert await contents_after(sessions_dir, clock, ID) == ["two", "three"]
