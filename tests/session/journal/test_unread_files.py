@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from miniclaw.errors import SessionFileError, StoreIOError
+from miniclaw.session.journal.overlay import segment_name
+from miniclaw.session.journal.records import JOURNAL_NAME
 from miniclaw.session.runtime import SessionRuntime, open_runtime
 from miniclaw.session.types import Message
 from tests.fakes.clock import WallClock
 from tests.fakes.journalled import NOW, Journalled, write_segment
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
-from tests.fakes.replayed import SIX, THREE, file_texts, quarantined, segments
+from tests.fakes.replayed import DAMAGED, SIX, THREE, file_texts, quarantined, segments
 
 UNREAD = "Session file cannot be read; the journal keeps the messages that the file lacks until it can"
 ID = "web_a"
@@ -87,3 +89,23 @@ async def test_session_that_expired_by_its_file_alone_is_kept(
     async with open_runtime(sessions_dir, clock=clock, cleanup_interval_seconds=None) as runtime:
         assert file_texts(sessions_dir) is None
     assert quarantined(sessions_dir) == []
+
+
+async def test_segment_that_could_not_be_read_has_a_way_back(
+    sessions_dir: Path, clock: WallClock, logs: LogRecorder
+) -> None:
+    """Moved from quarantine to its earlier name while no gateway runs, the next start applies it (docs/session-files.md)."""
+    logs.expect_error(DAMAGED)
+    told = Journalled().add(*THREE).forget_records()
+    told.save(sessions_dir)
+    write_segment(sessions_dir, *[told.add(text, at=NOW).take() for text in SIX[3:]])
+    fs = FaultyOs()
+    fs.fail("open", errno.EIO, path=segment_name(1))
+    async with open_runtime(sessions_dir, clock=clock, fs=fs, cleanup_interval_seconds=None):
+        assert file_texts(sessions_dir) == THREE
+    (kept,) = (sessions_dir / ".quarantine").glob(f"{segment_name(1)}*")
+    kept.rename(sessions_dir / JOURNAL_NAME / segment_name(1))
+    async with open_runtime(sessions_dir, clock=clock, cleanup_interval_seconds=None):
+        assert file_texts(sessions_dir) == SIX
+    assert quarantined(sessions_dir) == []
+    assert segments(sessions_dir) == []
