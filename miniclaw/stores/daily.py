@@ -31,7 +31,7 @@ CHECK_SECONDS: Final = 15 * 60.0
 END_SECONDS: Final = 5.0
 """Time for the end of a turn, also if the program is cancelled."""
 
-log = get_logger("miniclaw.session.cleanup")
+log: Final = get_logger("miniclaw.session.cleanup")
 
 
 class DailySweep:
@@ -67,7 +67,7 @@ class DailySweep:
         self._notice = notice
         self._now = now
         self._idle = Idle()
-        self.ended = trio.Event()
+        self.ended: trio.Event = trio.Event()
         self.ended.set()
         self.last_result: CleanupResult | None = None
 

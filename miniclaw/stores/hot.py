@@ -54,7 +54,7 @@ PATIENCE_SECONDS: Final = 20.0
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 
-log = get_logger("miniclaw.stores")
+log: Final = get_logger("miniclaw.stores")
 
 
 def new_op() -> str:
@@ -120,8 +120,8 @@ class HotSession:
         self.revision = -1
         self.users = 0
         self.waiting = 0
-        self.used_at = trio.current_time()
-        self.lock = trio.Lock()
+        self.used_at: float = trio.current_time()
+        self.lock: trio.Lock = trio.Lock()
 
     def found(self) -> Session:
         """Return the session.

@@ -51,7 +51,7 @@ GRACE_SECONDS: Final = 5.0
 MAX_HOT_SESSIONS: Final = 1_000
 """Most sessions in memory, unless they are in use."""
 
-log = get_logger("miniclaw.session.cleanup")
+log: Final = get_logger("miniclaw.session.cleanup")
 
 
 class StoreRuntime(Sessions):
@@ -85,12 +85,14 @@ class StoreRuntime(Sessions):
         self._clock = clock
         self._max_bytes = max_session_bytes
         self.hooks = hooks
-        self.hot = HotSessions(store, max_live_sessions)
+        self.hot: HotSessions = HotSessions(store, max_live_sessions)
         interval = cleanup if isinstance(cleanup, timedelta) else DAILY
         self._sweeper = Sweeper(
             store, policy=policy, interval=interval, notice=notice, hooks=hooks, now=self.now, live=self._live
         )
-        self.daily = DailySweep(store, self._sweeper, cleanup or DAILY, removes=removes, notice=notice, now=self.now)
+        self.daily: DailySweep = DailySweep(
+            store, self._sweeper, cleanup or DAILY, removes=removes, notice=notice, now=self.now
+        )
 
     def now(self) -> datetime:
         """Return the present in UTC, by the clock of the runtime."""

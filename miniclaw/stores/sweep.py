@@ -50,7 +50,7 @@ _HOUR: Final = timedelta(hours=1)
 _ZERO: Final = timedelta(0)
 _CLOCK: Final = "this machine's clock and the store's differ by more than five minutes"
 
-log = get_logger("miniclaw.session.cleanup")
+log: Final = get_logger("miniclaw.session.cleanup")
 
 
 class Sweeper:
