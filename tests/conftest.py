@@ -37,8 +37,19 @@ for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(_number, lambda *_: None)
 
 
-# Size, colours and encoding of the output are those of the test, and not of the terminal in which the tests are started.
-for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "PYTHONIOENCODING"):
+# Size, colours and encoding of the output are those of the test, and not of the terminal in which the tests are started;
+# servers of the tests are asked without a proxy.
+_OF_THE_TERMINAL = (
+    "COLUMNS",
+    "LINES",
+    "FORCE_COLOR",
+    "NO_COLOR",
+    "TTY_COMPATIBLE",
+    "TTY_INTERACTIVE",
+    "PYTHONIOENCODING",
+)
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+for _name in (*_OF_THE_TERMINAL, *_PROXIES):
     os.environ.pop(_name, None)
 
 
