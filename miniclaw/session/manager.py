@@ -21,6 +21,7 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.format import codec, growth
 from miniclaw.session.hooks.hooks import Hooks
 from miniclaw.session.live.committer import Committer
+from miniclaw.session.live.editor import SessionEditor
 from miniclaw.session.live.gate import Gate
 from miniclaw.session.live.in_use import SessionInUse
 from miniclaw.session.live.loader import SessionLoader
@@ -64,7 +65,7 @@ class SessionManager:
         max_session_bytes: The bound in force; replaced likewise. A larger session is loaded and kept as any other.
         stats: Statistics of saves and removals since the start.
         saver: The saving part, for the runtime; `mover`, for the operations, is the moving part; `remover`, for the
-            cleanup, the removing one.
+            cleanup, the removing one; `editor` changes and reads sessions.
     """
 
     def __init__(
@@ -102,6 +103,10 @@ class SessionManager:
         self._loader = SessionLoader(
             store, self._memory, self._locks, self.saver, self._gate, clock=clock,
             call_for_save=lambda: self.on_overfull(),  # noqa: PLW0108 - it is replaced later
+        )  # fmt: skip
+        self.editor: SessionEditor = SessionEditor(
+            store, self._memory, self._locks, self._gate, self._loader,
+            touch=self._touch, call_for_save=lambda: self.on_overfull(),  # noqa: PLW0108 - likewise
         )  # fmt: skip
         self.mover: SessionMover = SessionMover(store, self._memory, self._locks, self.saver, self._loader)
         self._memory.add_replayed(store.unsaved, store.journal)
@@ -159,8 +164,7 @@ class SessionManager:
 
         Cancellation: the message is not in the session; with `durable`, it may be.
         """
-        message, size = codec.measure_message(message)
-        session = self._append(await self._loader.use(session_id), message, size)
+        session = await self.editor.add(session_id, [message], self.max_session_bytes)
         if durable:
             await self.saver.make_durable(session_id, self.watch_save(session_id))
         return session
@@ -201,6 +205,10 @@ class SessionManager:
     def close(self) -> None:
         """Refuse new operations with `RuntimeClosedError`; those that wait for the disk continue."""
         self._gate.close()
+
+    def check_open(self) -> None:
+        """Raise `RuntimeClosedError` from `close` on."""
+        self._gate.check_open()
 
     @asynccontextmanager
     async def operation(self) -> AsyncIterator[None]:
@@ -246,10 +254,7 @@ class SessionManager:
         return entry.session
 
     def _append(self, entry: Entry, message: Message, size: int, now: datetime | None = None) -> Session:
-        growth.check_room(entry.session, message, size, self.max_session_bytes)
-        if self._memory.append(entry, message, size):
-            self.on_overfull()
-        return self._touch(entry, now)
+        return self.editor.append(entry, [(message, size)], self.max_session_bytes, now)
 
     # Saving ---------------------------------------------------------------------------------------------------
 
@@ -391,9 +396,4 @@ class SessionManager:
             SessionNotFoundError: The session does not exist.
             StoreError: The session could not be read.
         """
-        entry = await self._loader.use(session_id)
-        if entry.session.pinned == pinned:
-            return False
-        entry.session.pinned = pinned
-        entry.revision += 1
-        return True
+        return await self.editor.set_pinned(session_id, pinned)

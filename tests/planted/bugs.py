@@ -7,6 +7,7 @@ from typing import Final
 from tests.planted.bug import (
     CODEC,
     DIRECTORY,
+    EDITOR,
     FILES,
     FOLDER,
     IN_USE,
@@ -194,8 +195,8 @@ _JUDGEMENT: Final = (
                 "        self._memory.used(entry)\n",
             ),
             Change(
-                MANAGER, "        if self._memory.append(entry, message, size):\n",
-                "        entry.revision += 1\n        if self._memory.append(entry, message, size):\n",
+                EDITOR, "        crossed = [self._memory.append(",
+                "        entry.revision += 1\n        crossed = [self._memory.append(",
             ),
         ),
         ("session/test_manager.py",),

@@ -83,7 +83,7 @@ DISK_BUGS: Final[tuple[Bug, ...]] = (
         "memory does not follow a file that is gone",
         "memory has the deleted history, and the next save writes it",
         SAVER,
-        "        self._memory.follow(entry, before, written.session)\n",
+        "        self._memory.follow(entry, before, written.session, kept)\n",
         "",
         "session/live/test_disk_wins_saves.py",
     ),

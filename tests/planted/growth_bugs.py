@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.planted.bug import DIRECTORY, GROWTH, LOOP, MANAGER, MEMORY, OVERLAY, RUNTIME, SIZES, TURN, Bug, bug_of_one
+from tests.planted.bug import DIRECTORY, EDITOR, GROWTH, LOOP, MEMORY, OVERLAY, RUNTIME, SIZES, TURN, Bug, bug_of_one
 
 GROWTH_BUGS: Final[tuple[Bug, ...]] = (
     bug_of_one(
         "no bound",
         "a session grows until no file can hold it",
-        MANAGER,
-        "        growth.check_room(entry.session, message, size, self.max_session_bytes)\n",
+        EDITOR,
+        "            growth.check_room(entry.session, message, size, bound, earlier=total)\n",
         "",
         "session/test_growth.py",
     ),
@@ -51,8 +51,8 @@ GROWTH_BUGS: Final[tuple[Bug, ...]] = (
         "size of the rest is that of the whole",
         "a conversation whose file was deleted stays full",
         SIZES,
-        "    for key in (SOURCE, _BYTES, FILE_BYTES):\n",
-        "    for key in (SOURCE, _BYTES):\n",
+        "    for key in (_BYTES, FILE_BYTES):\n",
+        "    for key in (_BYTES,):\n",
         "session/test_growth.py",
     ),
     bug_of_one(

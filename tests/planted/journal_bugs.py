@@ -194,7 +194,7 @@ _APPLYING: Final = (
     ),
     bug_of_one(
         "deleted file made again", "a conversation that a person has deleted is back", OVERLAY,
-        "record.n == 0 and not had_file and record.life", "record.n == 0 and record.life",
+        "is_first and not had_file and record.life", "is_first and record.life",
         f"{_CONTINUED}::test_random_life_of_a_session_loses_nothing",
     ),
     bug_of_one(

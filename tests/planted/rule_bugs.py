@@ -10,6 +10,7 @@ from tests.planted.bug import (
     CLEANUP,
     CLEANUP_PLAN,
     CLEANUP_SERVICE,
+    EDITOR,
     ERASING,
     MANAGER,
     OPERATIONS,
@@ -132,7 +133,7 @@ RULE_BUGS: Final = (
         "session/test_manager_trash.py", "session/operations/test_quarantine_operations.py",
     ),
     bug_of_one(
-        "pin counts as a use", "pinning makes an old session look fresh", MANAGER,
+        "pin counts as a use", "pinning makes an old session look fresh", EDITOR,
         "        entry.session.pinned = pinned\n        entry.revision += 1\n",
         "        entry.session.pinned = pinned\n        self._touch(entry)\n",
         "session/test_manager_trash.py",

@@ -119,7 +119,7 @@ VOID_BUGS: Final = (
     ),
     bug_of_one(
         "a pin with too much news is not committed", "a session can never be saved again", COMMITTER,
-        "            found = _pin_of(entry)\n", "            pass\n",
+        "            found = _state_for_save(entry, self._store.journal.last_record)\n", "            pass\n",
         f"{_BESIDE}::test_changed_pin_and_more_news_than_the_journal_takes_are_saved",
     ),
     bug_of_one(

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from miniclaw.errors import SessionFileError, StoreError
 from miniclaw.loggers import get_logger
@@ -21,7 +22,7 @@ from miniclaw.session.files.quarantine_folder import quarantine
 from miniclaw.session.format import codec
 from miniclaw.session.format.content import is_same_content
 from miniclaw.session.format.footprint import forget_first
-from miniclaw.session.types import Session
+from miniclaw.session.types import JSON, Session
 
 if TYPE_CHECKING:
     from miniclaw.session.files.directory import SessionDirectory
@@ -46,20 +47,27 @@ class OnDisk(Struct, frozen=True, gc=False):
         inode: Its inode; 0 where inodes do not last over mounts.
         mtime_ns: The time of its last write, in nanoseconds.
         size: Bytes.
-        messages: Number of messages in it: the first ones of the session.
+        messages: Number of messages in it.
+        kept: Number of them that the session has not lost since: its first ones.
         pinned: True if the session is pinned in it.
+        metadata: The session's metadata in it.
     """
 
     inode: int
     mtime_ns: int
     size: int
     messages: int
+    kept: int
     pinned: bool
+    metadata: dict[str, JSON]
 
     def is_of(self, status: os.stat_result, *, inodes_last: bool) -> bool:
         """Return whether a status is that of the known file."""
         file = (status.st_ino if inodes_last else 0, status.st_mtime_ns, status.st_size)
         return (self.inode, self.mtime_ns, self.size) == file
+
+
+_NO_FILE: Final = OnDisk(0, 0, 0, 0, 0, pinned=False, metadata={})
 
 
 class Written(Struct, frozen=True):
@@ -90,10 +98,17 @@ def remember(session: Session, on_disk: OnDisk | None) -> None:
     vars(session)[_ON_DISK] = on_disk
 
 
+def remember_cut(session: Session, kept: int) -> None:
+    """Store with the session that it has lost all but so many of the first messages of its known file."""
+    if (known := on_disk_of(session)) is not None:
+        remember(session, replace(known, kept=min(known.kept, kept)))
+
+
 def make_on_disk(status: os.stat_result, session: Session, *, inodes_last: bool) -> OnDisk:
     """Return the known state of a session's file from its status and its content."""
     inode = status.st_ino if inodes_last else 0
-    return OnDisk(inode, status.st_mtime_ns, status.st_size, len(session.messages), bool(session.pinned))
+    count = len(session.messages)
+    return OnDisk(inode, status.st_mtime_ns, status.st_size, count, count, bool(session.pinned), session.metadata)
 
 
 def compare(directory: SessionDirectory, session: Session) -> Difference:
@@ -176,9 +191,9 @@ def _decide(directory: SessionDirectory, session: Session, difference: Differenc
         return Written(session), ""
     if difference == "gone" and known is not None:
         rest = codec.snapshot_session(session, session.session_id)
-        forget_first(rest, known.messages)
+        forget_first(rest, known.kept)
         remember(rest, None)
-        return Written(rest, known.messages), ""
+        return Written(rest, known.kept), ""
     try:
         found = directory.load(session.session_id)
     except StoreError as error:
@@ -209,8 +224,10 @@ def _state(directory: SessionDirectory, status: os.stat_result | None) -> tuple[
 
 def _has_unsaved(session: Session, known: OnDisk | None) -> bool:
     """Return whether a session has more than a later use that its known file lacks."""
-    saved = (0, False) if known is None else (known.messages, known.pinned)
-    return (len(session.messages), bool(session.pinned)) != saved
+    if known is None:
+        known = _NO_FILE
+    saved = (known.messages, known.pinned, known.metadata)
+    return known.kept < known.messages or (len(session.messages), bool(session.pinned), session.metadata) != saved
 
 
 def _is_contained(found: Session, session: Session, known: OnDisk | None) -> bool:
@@ -218,7 +235,7 @@ def _is_contained(found: Session, session: Session, known: OnDisk | None) -> boo
 
     Then the file was touched or copied back, or its file system has given it another inode or time, or it is from a
     save of this process whose rename was reported as failed. The session itself may have more messages, a later use,
-    and another pin than the known file.
+    another pin and other metadata than the known file.
     """
     if known is not None and len(found.messages) < known.messages:
         return False
@@ -227,4 +244,6 @@ def _is_contained(found: Session, session: Session, known: OnDisk | None) -> boo
     part.last_accessed = found.last_accessed
     if known is not None and found.pinned == known.pinned:
         part.pinned = found.pinned
+    if known is not None and found.metadata == known.metadata:
+        part.metadata = found.metadata
     return is_same_content(part, found)

@@ -294,6 +294,12 @@ def measure_message(message: Message) -> tuple[Message, int]:
     return message, len(text if source is None else memoryview(source)) + 1  # and a comma
 
 
+def encoded_size(message: Message) -> int:
+    """Return by how many bytes a session's file shrinks without this message of it."""
+    source: Raw | None = getattr(message, SOURCE, None)
+    return len(encode_message(message) if source is None else memoryview(source)) + 1
+
+
 def snapshot_session(session: Session, session_id: str) -> Session:
     """Return a copy that later changes do not reach; messages and metadata are never changed, and therefore shared.
 

@@ -69,7 +69,7 @@ def message_bytes(message: Message) -> int:
 
 def metadata_bytes(value: JSON) -> int:
     """Return about how many bytes some metadata takes, or a value of it."""
-    size = getsizeof(value)
+    size = 0 if value is None else getsizeof(value)  # None is shared
     if isinstance(value, dict):
         return size + sum(getsizeof(key) + metadata_bytes(each) for key, each in value.items())
     return size + sum(map(metadata_bytes, value)) if isinstance(value, list) else size
@@ -96,8 +96,19 @@ def forget_first(session: Session, count: int) -> None:
     session.created_at = session.messages[0].timestamp if session.messages else session.last_accessed
     session.pinned = False
     session.metadata = {}
-    for key in (SOURCE, _BYTES, FILE_BYTES):
+    vars(session).pop(SOURCE, None)
+    forget_counts(session)
+
+
+def forget_counts(session: Session) -> None:
+    """Have the sizes of a session counted anew on their next use."""
+    for key in (_BYTES, FILE_BYTES):
         vars(session).pop(key, None)
+
+
+def set_session_bytes(session: Session, size: int) -> None:
+    """Store the count of a session with it."""
+    vars(session)[_BYTES] = size
 
 
 def append_message(session: Session, message: Message, size: int) -> int:

@@ -15,8 +15,16 @@ from __future__ import annotations
 from typing import Final
 
 from miniclaw.errors import SessionFullError
-from miniclaw.session.format.footprint import FILE_BYTES
-from miniclaw.session.types import Message, Session
+from miniclaw.session.format.footprint import (
+    FILE_BYTES,
+    forget_counts,
+    message_bytes,
+    metadata_bytes,
+    session_bytes,
+    set_session_bytes,
+)
+from miniclaw.session.format.metadata import encoded_bytes
+from miniclaw.session.types import JSON, Message, Session
 
 GROWTH_BYTES: Final = 64 * 1024 * 1024
 """Default bound, in bytes, inclusive."""
@@ -54,7 +62,34 @@ def set_file_bytes(session: Session, size: int) -> None:
     vars(session)[FILE_BYTES] = size
 
 
-def check_room(session: Session, message: Message, size: int, bound: int) -> None:
+def remove_last(session: Session, count: int | None) -> tuple[list[Message], int]:
+    """Remove the newest messages of a session, or all; return them, and by how many bytes it shrinks in memory."""
+    before = session_bytes(session)
+    keep = 0 if count is None else max(0, len(session.messages) - count)
+    size = file_bytes(session) if keep else 0
+    removed = session.messages[keep:]
+    del session.messages[keep:]
+    if keep:
+        from miniclaw.session.format.codec import encoded_size  # noqa: PLC0415 - as above
+
+        set_session_bytes(session, before - sum(map(message_bytes, removed)))
+        set_file_bytes(session, size - sum(map(encoded_size, removed)))
+    else:
+        forget_counts(session)  # an empty session is counted anew sooner than all that it had
+    return removed, before - session_bytes(session)
+
+
+def replace_metadata(session: Session, metadata: dict[str, JSON]) -> int:
+    """Replace the metadata of a session, and return by how many bytes it grows in memory."""
+    before, more = session_bytes(session), encoded_bytes(metadata) - encoded_bytes(session.metadata)
+    set_file_bytes(session, file_bytes(session) + more)
+    grown = metadata_bytes(metadata or None) - metadata_bytes(session.metadata or None)
+    session.metadata = metadata
+    set_session_bytes(session, before + grown)
+    return grown
+
+
+def check_room(session: Session, message: Message, size: int, bound: int, *, earlier: int = 0) -> None:
     """Refuse a message for which a session has no room.
 
     Args:
@@ -62,13 +97,14 @@ def check_room(session: Session, message: Message, size: int, bound: int) -> Non
         message: The message.
         size: Its encoded size.
         bound: The bound in force.
+        earlier: The encoded size of messages that precede it, and are not in the session yet.
 
     Raises:
         SessionFullError: The message would make the session's file larger than the bound, or too large to be loaded.
     """
     from miniclaw.session.format.codec import MAX_SESSION_BYTES  # noqa: PLC0415 - as above
 
-    before = file_bytes(session)
+    before = file_bytes(session) + earlier
     most = MAX_SESSION_BYTES - _HEADER_BYTES - (0 if message.role == "system" else _MARKS_BYTES)
     if message.role == "user":
         most = min(most, bound)

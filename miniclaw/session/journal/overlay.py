@@ -142,19 +142,21 @@ def continued(session: Session | None, records: Sequence[Record]) -> Continuatio
 
     A record fits where the file ends as the journal says that it did. What the file holds already is passed over, and
     earlier messages may have been edited by hand. A missing file is made only of records that begin with the first
-    message, and only if there never was a file: otherwise it was deleted by hand.
+    message, and only if there never was a file: otherwise it was deleted by hand. A file that a record describes lacks
+    nothing that was recorded before that: messages of it were removed since then.
 
     Args:
         session: The content of the file, which is changed; None: there is no file.
         records: The live records of the session, in their order (`live_records`).
     """
     had_file = any(record.op == "saved" for record in records)
-    rest = [record for record in records if record.op != "saved"]
+    rest = _behind_file(session, [record for record in records if record.op != "saved"])
     unfit: Sequence[Record] = ()
     before = _state_of(session)
     joins = _ends_as_recorded(session, rest)
     for at, record in enumerate(rest):
-        if session is None and record.n == 0 and not had_file and record.life and record.la:
+        is_first = record.n == 0 and not record.describes_file
+        if session is None and is_first and not had_file and record.life and record.la:
             session = Session(record.s, *parts_of(record.s), record.life, record.la)
         if session is None or session.created_at != record.life or not _fits(session, record, joins=joins):
             unfit = unfit_of(rest[at:])
@@ -165,6 +167,21 @@ def continued(session: Session | None, records: Sequence[Record]) -> Continuatio
         session.last_accessed = max(session.last_accessed, record.la or session.last_accessed)
         session.pinned = record.pinned
     return Continuation(session, _state_of(session) != before, unfit)
+
+
+def _behind_file(session: Session | None, records: Sequence[Record]) -> Sequence[Record]:
+    """Return the records that still count for a file: if one of them describes it, only those behind its `upto`."""
+    if session is None:
+        return records
+    for record in reversed(records):
+        if (
+            record.describes_file
+            and (record.life, record.la) == (session.created_at, session.last_accessed)
+            and (record.pinned, record.count) == (bool(session.pinned), len(session.messages))
+            and record.prev == _last_digest(session)
+        ):
+            return [each for each in records if each.i > record.upto]
+    return records
 
 
 def _state_of(session: Session | None) -> tuple[int, datetime, bool] | None:

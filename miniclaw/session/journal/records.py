@@ -40,8 +40,9 @@ Operation: TypeAlias = Literal["open", "add", "use", "saved", "void"]
 """What a record says.
 
 ``open``: the segment begins, with its first batch. ``add``: a message was added. ``use``: the session was used, or its
-pin changed. ``saved``: a synced file holds all of the session up to the record `upto`. ``void``: the session has no
-file any more, or another one; its records up to the record `upto` count no more.
+pin changed; with `upto`, messages were removed as well. ``saved``: a synced file holds all of the session up to the
+record `upto`. ``void``: the session has no file any more, or another one; its records up to the record `upto` count no
+more.
 """
 
 
@@ -55,11 +56,14 @@ class Record(Struct, frozen=True, omit_defaults=True):
         n: For ``add`` and ``use``: the number of messages that precede it.
         prev: For ``add``: the digest of the message before it; empty: it is the first one.
         m: For ``add``: the message, as a session file holds it.
+        more: For ``add``: the number of messages that follow in the same batch; none of them counts without all.
         life: The session's `created_at`.
         la: The session's `last_accessed`.
         pinned: The session's pin; the last record tells it.
         upto: For ``saved``: the number of the last record that the file holds; for ``void``: of the last record that
-            counts no more. 0: all before this one.
+            counts no more. 0: all before this one. For ``use``: the records up to this one count no more once the file
+            is the one that `la`, `pinned`, `count` and `prev` describe; 0: it describes none.
+        count: For ``use`` with `upto`: the number of messages in that file; `prev` is the digest of the last one.
         v: For ``open``: the version of the format.
     """
 
@@ -70,11 +74,18 @@ class Record(Struct, frozen=True, omit_defaults=True):
     n: int = 0
     prev: str = ""
     m: Raw = Raw(b"")
+    more: int = 0
     life: AwareDatetime | None = None
     la: AwareDatetime | None = None
     pinned: bool = False
     upto: int = 0
+    count: int = 0
     v: int = 0
+
+    @property
+    def describes_file(self) -> bool:
+        """True for a ``use`` that describes a file with fewer messages, which is to be written next."""
+        return self.op == "use" and self.upto > 0
 
 
 Body: TypeAlias = bytes
@@ -90,7 +101,7 @@ def body(op: Operation, members: Mapping[str, object]) -> Body:
     return b'"op":"' + op.encode() + (b'",' + _encode(members)[1:] if members else b'"}')
 
 
-def add_body(session_id: str, session: Session, n: int, before: str) -> tuple[Body, str]:
+def add_body(session_id: str, session: Session, n: int, before: str, more: int = 0) -> tuple[Body, str]:
     """Return the body of an ``add`` of a session's message number `n`, from 0, and the digest of that message.
 
     Args:
@@ -98,6 +109,7 @@ def add_body(session_id: str, session: Session, n: int, before: str) -> tuple[Bo
         session: The session.
         n: The number of messages before it.
         before: The digest of the message before it; empty: it is the first one.
+        more: The number of messages that follow in the same batch.
 
     Raises:
         ValueError: The record could not be read again; TypeError, AttributeError: a caller has broken the session.
@@ -107,12 +119,25 @@ def add_body(session_id: str, session: Session, n: int, before: str) -> tuple[Bo
         raise ValueError("its source has more than its fields")
     text = codec.encode_message(message)
     members = {**_state_of(session_id, session, n), "prev": before, "m": Raw(text)}
+    if more:
+        members["more"] = more
     return _checked(body("add", members)), f"{crc32(text):08x}"
 
 
 def use_body(session_id: str, session: Session, n: int) -> Body:
     """Return the body of a ``use`` of a session, behind its first `n` messages; errors as for `add_body`."""
     return _checked(body("use", _state_of(session_id, session, n)))
+
+
+def cut_body(session_id: str, session: Session, upto: int) -> Body:
+    """Return the body of a ``use`` that describes the session's next file; errors as for `add_body`.
+
+    The journal has appends only. If messages were removed, or replaced by others, its records up to `upto` would add
+    the removed ones again to that file, and so count no more once it is there.
+    """
+    last = digest(session.messages[-1]) if session.messages else ""
+    state = _state_of(session_id, session, 0)
+    return _checked(body("use", {**state, "prev": last, "count": len(session.messages), "upto": upto}))
 
 
 def _state_of(session_id: str, session: Session, n: int) -> dict[str, object]:
@@ -164,6 +189,7 @@ def read_segment(data: bytes) -> tuple[list[Record], bool]:
     """Return the records of a segment that count, and whether records are missing that may have been acknowledged.
 
     A hole in the last batch is a torn commit: what follows it does not count, and none of that batch was acknowledged.
+    Messages that belong together count only if the last of them is there.
     A hole before the last batch is damage.
     """
     lines_of_it = data.rstrip(b"\n").split(b"\n")
@@ -180,6 +206,8 @@ def read_segment(data: bytes) -> tuple[list[Record], bool]:
             is_damaged = True
         kept.append(record)
         expected = record.i + 1
+    while kept and kept[-1].more:
+        kept.pop()
     return kept, is_damaged
 
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from miniclaw.errors import ForkedRuntimeError, OwnershipLostError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.journal.journal import SEGMENT_BYTES, WAIT_SECONDS, Batch
-from miniclaw.session.journal.records import Body, add_body, body, digest, use_body
+from miniclaw.session.journal.records import Body, add_body, body, cut_body, digest, use_body
 from miniclaw.session.live.locks import Lease
 from miniclaw.session.live.memory import Entry, Recorded, SessionMemory
 from miniclaw.session.live.store import FileSessionStore
@@ -68,6 +68,7 @@ class _State(Struct):
     messages: int
     digest: str | None
     pinned: bool
+    described: int = -1
 
 
 class Committer:
@@ -177,12 +178,15 @@ class Committer:
         return session_id in self._under_way or self._store.journal.holds(file_name_of_live(session_id))
 
     def is_behind(self, entry: Entry) -> bool:
-        """Return whether a save would get ahead of the journal, whose last record would undo a pin after a crash."""
-        return (
-            self.is_running
-            and bool(entry.recorded.pins - {bool(entry.session.pinned)})
-            and self._has_records(entry.session_id)
+        """Return whether a save would get ahead of the journal, whose records would undo a part of it after a crash.
+
+        A record that tells another pin would, and the records of messages that were removed.
+        """
+        recorded = entry.recorded
+        is_ahead = bool(recorded.pins - {bool(entry.session.pinned)}) or (
+            recorded.kept is not None and recorded.described != entry.revision
         )
+        return self.is_running and is_ahead and self._has_records(entry.session_id)
 
     async def tidy(self, *, whole: bool = False) -> None:
         """Delete the segments that no session needs any more, and record which files are written.
@@ -266,7 +270,7 @@ class Committer:
     def _add(self, session_id: str, batch: Batch, states: list[_State]) -> int:
         """Add the news of a session to a batch; return their bytes; 0: none.
 
-        A session that has to be saved as a whole has no news but its pin, if an older record would undo it.
+        A session that has to be saved as a whole has no news but a record that keeps older ones from undoing its save.
         """
         entry = self._memory.peek(session_id)
         if entry is None or entry.durable:
@@ -275,7 +279,7 @@ class Committer:
         if entry.leaving and not is_behind:  # its records may be void already
             return 0
         if (found := _news_of(entry)) is None and is_behind:
-            found = _pin_of(entry)
+            found = _state_for_save(entry, self._store.journal.last_record)
         if found is None:
             return 0
         bodies, state = found
@@ -299,6 +303,7 @@ class Committer:
             recorded.messages = max(recorded.messages, state.messages)
             recorded.digest = state.digest if recorded.messages == state.messages else None
             recorded.pins = {state.pinned}
+            recorded.described = state.described
 
     async def _commit(self, batch: Batch, requests: Iterable[_Request]) -> bool:
         """Commit a batch, also in a second segment if the first one hangs; return False if both hang.
@@ -339,7 +344,7 @@ def _news_of(entry: Entry) -> tuple[list[Body], _State] | None:
     """Return records of all news of a session; None: it has to be saved as a whole, or its save reports a problem."""
     session, recorded = entry.session, entry.recorded
     count = len(session.messages)
-    if recorded.messages > count:  # a caller has changed the session around the manager
+    if recorded.edited_at or recorded.messages > count:  # or a caller has changed the session around the manager
         return None
     bodies: list[Body] = []
     size = 0
@@ -348,7 +353,7 @@ def _news_of(entry: Entry) -> tuple[list[Body], _State] | None:
         if last is None:
             last = digest(session.messages[recorded.messages - 1]) if recorded.messages else ""
         for n in range(recorded.messages, count):
-            found, last = add_body(entry.session_id, session, n, last)
+            found, last = add_body(entry.session_id, session, n, last, count - n - 1)
             bodies.append(found)
             size += len(found)
             if size > MAX_NEWS_BYTES:
@@ -359,14 +364,23 @@ def _news_of(entry: Entry) -> tuple[list[Body], _State] | None:
     return bodies, _State(entry, recorded, entry.revision, count, last, bool(session.pinned))
 
 
-def _pin_of(entry: Entry) -> tuple[list[Body], _State] | None:
-    """Return a record of a session's pin, where its messages so far end; None: its save reports the problem."""
+def _state_for_save(entry: Entry, upto: int) -> tuple[list[Body], _State] | None:
+    """Return a record that keeps those up to `upto` from undoing a session's save; None: that reports the problem.
+
+    It has the pin, where the recorded messages end, or describes the file of a session of which messages were removed.
+    """
     session, recorded = entry.session, entry.recorded
+    described = -1 if recorded.kept is None else entry.revision
     try:
-        told = use_body(entry.session_id, session, min(recorded.messages, len(session.messages)))
+        if recorded.kept is None:
+            told = use_body(entry.session_id, session, min(recorded.messages, len(session.messages)))
+        else:
+            told = cut_body(entry.session_id, session, upto)
     except (ValueError, TypeError, AttributeError):
         return None
-    return [told], _State(entry, recorded, recorded.revision, recorded.messages, recorded.digest, bool(session.pinned))
+    pinned = bool(session.pinned)
+    state = _State(entry, recorded, recorded.revision, recorded.messages, recorded.digest, pinned, described)
+    return [told], state
 
 
 def _answer(requests: Iterable[_Request], *, is_hung: bool = False) -> None:

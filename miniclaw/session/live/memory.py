@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Literal, TypeAlias
 
-from miniclaw.session.files.on_disk import on_disk_of, remember
-from miniclaw.session.format.footprint import append_message, session_bytes
-from miniclaw.session.format.growth import file_bytes, set_file_bytes
+from miniclaw.session.files.on_disk import on_disk_of, remember, remember_cut
+from miniclaw.session.format.footprint import append_message, forget_counts, session_bytes
+from miniclaw.session.format.growth import file_bytes, remove_last, replace_metadata, set_file_bytes
 from miniclaw.session.journal.journal import Journal
 from miniclaw.session.journal.overlay import continued
 from miniclaw.session.journal.records import Record
-from miniclaw.session.types import Message, Session
+from miniclaw.session.types import JSON, Message, Session
 
 CHECKPOINT_BYTES_PER_SECOND: Final = 4096
 """Bytes of a session for each second that passes between two writes of its file, if the journal holds the rest."""
@@ -54,9 +54,13 @@ class Recorded:
             of later ones that may be on the disk. A file has none of its own that the journal could undo.
         begins: True if the next record begins the session anew, so that earlier ones count no more: its file was moved
             away, or may be lost with them.
+        edited_at: The revision at which messages were removed or metadata changed; the journal, which has appends only,
+            takes nothing more until a synced file holds this revision. 0: the journal takes all that is new.
+        kept: The fewest messages that the session had since then, if messages were removed; None: none were.
+        described: The revision whose file the last record describes (`records.cut_body`); -1: none.
     """
 
-    __slots__ = ("begins", "digest", "messages", "pins", "revision")
+    __slots__ = ("begins", "described", "digest", "edited_at", "kept", "messages", "pins", "revision")
 
     def __init__(self, messages: int, pins: Iterable[bool], *, begins: bool = False) -> None:
         self.begins: bool = begins
@@ -64,6 +68,9 @@ class Recorded:
         self.messages: int = messages
         self.digest: str | None = None
         self.pins: set[bool] = set(pins)
+        self.edited_at: int = 0
+        self.kept: int | None = None
+        self.described: int = -1
 
 
 class Entry:
@@ -123,7 +130,11 @@ class Entry:
         self.saved_revision = revision
         self.due_at = None
         self.recorded.begins = False
-        if messages > self.recorded.messages:
+        if revision < self.recorded.edited_at:
+            return
+        if self.recorded.edited_at:
+            self.recorded = Recorded(messages, self.recorded.pins)
+        elif messages > self.recorded.messages:
             self.recorded.messages, self.recorded.digest = messages, None
 
     def saved_from(self, revision: int) -> Callable[[], bool]:
@@ -143,6 +154,21 @@ class Entry:
         """Enter that neither its file nor the journal is sure to hold any of it."""
         self.recorded = Recorded(0, self.recorded.pins, begins=True)
         self.revision += 1
+        if self.session.metadata:
+            self.recorded.edited_at = self.revision
+
+    def edited(self, kept: int | None = None) -> None:
+        """Enter a change that only its file can hold: of the metadata or, with `kept`, down to so many messages."""
+        before = self.recorded
+        # Another object: a commit under way of what was before enters nothing.
+        self.recorded = Recorded(0, before.pins, begins=before.begins)
+        self.revision += 1
+        self.recorded.edited_at = self.revision
+        self.recorded.kept = min((each for each in (kept, before.kept) if each is not None), default=None)
+
+    def kept_since(self, revision: int) -> int | None:
+        """Return how many of the messages of this revision remain, at least; None: all of them."""
+        return self.recorded.kept if revision < self.recorded.edited_at else None
 
     def watch(self) -> Callable[[], SaveState]:
         """Return a function that reports the state of the present revision."""
@@ -240,6 +266,21 @@ class SessionMemory:
         """
         return self._grow(append_message(entry.session, message, size))
 
+    def remove_last(self, entry: Entry, count: int | None) -> list[Message]:
+        """Remove the newest messages of a live session, or all, and return them."""
+        removed, less = remove_last(entry.session, count)
+        self.bytes -= less
+        if removed:
+            remember_cut(entry.session, len(entry.session.messages))
+            entry.edited(len(entry.session.messages))
+        return removed
+
+    def set_metadata(self, entry: Entry, metadata: dict[str, JSON]) -> None:
+        """Replace the metadata of a live session."""
+        if metadata != entry.session.metadata:
+            self._grow(replace_metadata(entry.session, metadata))
+            entry.edited()
+
     def _enter(self, entry: Entry) -> bool:
         self._leave(entry.session_id)
         self._live[entry.session_id] = entry
@@ -256,19 +297,24 @@ class SessionMemory:
             self.bytes -= session_bytes(entry.session)
         return entry
 
-    def follow(self, entry: Entry, before: Session, after: Session) -> None:
+    def follow(self, entry: Entry, before: Session, after: Session, kept: int | None = None) -> None:
         """Give a session the content of its file; all who hold the object see it.
 
         Args:
             entry: The session.
             before: A snapshot of it, or the session itself. Messages and changes since then are kept.
             after: The content of the file, with its known state; not to be used any more.
+            kept: The number of messages of the snapshot that were not removed since; the file decides about the others.
+                None: none were.
         """
         session = entry.session
         set_file_bytes(after, file_bytes(after) + file_bytes(session) - file_bytes(before))
-        for message in session.messages[len(before.messages) :]:
+        known = len(before.messages)
+        for message in session.messages[known if kept is None else min(known, kept) :]:
             append_message(after, message, 0)
-        for name in ("last_accessed", "pinned"):
+        if kept is not None:
+            forget_counts(after)
+        for name in ("last_accessed", "metadata", "pinned"):
             if getattr(session, name) == getattr(before, name):
                 setattr(session, name, getattr(after, name))
         if is_live := self.peek(entry.session_id) is entry:
@@ -283,6 +329,8 @@ class SessionMemory:
         # Another object: a commit under way of what was before enters nothing.
         pins = {*entry.recorded.pins, bool(session.pinned)}
         entry.recorded = Recorded(0 if on_disk is None else on_disk.messages, pins)
+        if session.metadata != ({} if on_disk is None else on_disk.metadata):
+            entry.recorded.edited_at = entry.revision
 
     def lost_file(self, entry: Entry) -> None:
         """Mark a session as unsaved, all of it, because this process has moved its file aside; it may be evicted."""
@@ -309,6 +357,10 @@ class SessionMemory:
     def dirty(self) -> list[str]:
         """Return the ids of the sessions with unsaved changes."""
         return [session_id for session_id, entry in self._live.items() if entry.dirty]
+
+    def is_without_file(self, session_id: str) -> bool:
+        """Return whether a live session has no file yet."""
+        return (entry := self._live.get(session_id)) is not None and on_disk_of(entry.session) is None
 
     def due(self, now: float, interval_seconds: float) -> set[str]:
         """Return the ids of the dirty sessions whose files an autosave writes now.

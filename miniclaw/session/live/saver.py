@@ -9,7 +9,7 @@ import trio
 
 from miniclaw.errors import NotConfirmedError, SessionFileError, SessionNotFoundError, StoreError
 from miniclaw.loggers import get_logger
-from miniclaw.session.files.on_disk import Written, on_disk_of, remember
+from miniclaw.session.files.on_disk import Written, on_disk_of, remember, remember_cut
 from miniclaw.session.format import codec
 from miniclaw.session.live.committer import Committer
 from miniclaw.session.live.locks import FileLocks, Lease
@@ -193,7 +193,7 @@ class SessionSaver:
         self, entries: Mapping[str, Entry], release: Callable[[str], None], outcomes: dict[str, StoreError | None]
     ) -> None:
         try:
-            behind = await self._commit_pins(entries)
+            behind = await self._commit_ahead(entries)
         except BaseException:
             for session_id in entries:
                 release(session_id)
@@ -217,7 +217,9 @@ class SessionSaver:
         snapshots = []
         for session_id, entry in entries.items():
             if session_id in behind:
-                ended(session_id, SessionFileError(self._store.path_of(session_id), "its pin is not in the journal"))
+                ended(
+                    session_id, SessionFileError(self._store.path_of(session_id), "the journal does not take its state")
+                )
                 continue
             try:
                 snapshots.append(codec.snapshot_session(entry.session, session_id))
@@ -230,9 +232,12 @@ class SessionSaver:
         """Enter the outcome of a save of this revision, copied after the record `upto`."""
         session, written = outcome.session, outcome.written
         remember(entry.session, on_disk_of(session if written is None else written.session))
+        kept = entry.kept_since(revision)
+        if kept is not None:
+            remember_cut(entry.session, kept)
         is_followed = written is not None and written.session is not session
         if written is not None and is_followed:
-            self._follow(entry, session, written)
+            self._follow(entry, session, written, kept)
             if on_disk_of(written.session) is None and entry.revision == revision:
                 self._memory.drop(entry)
         if outcome.error is None:
@@ -244,8 +249,8 @@ class SessionSaver:
             else:
                 self.committer.note_saved(entry.session_id, 0 if is_followed else upto)
 
-    async def _commit_pins(self, entries: Mapping[str, Entry]) -> set[str]:
-        """Commit changed pins that older records would undo; return the ids of the sessions where that failed."""
+    async def _commit_ahead(self, entries: Mapping[str, Entry]) -> set[str]:
+        """Commit what keeps older records from undoing a save; return the ids of the sessions where that failed."""
         failed: set[str] = set()
         while behind := [each for each in entries if each not in failed and self.committer.is_behind(entries[each])]:
             before = {each: entries[each].recorded.pins for each in behind}
@@ -253,7 +258,7 @@ class SessionSaver:
             failed |= {each for each in behind if entries[each].recorded.pins is before[each]}  # none was entered
         return failed
 
-    def _follow(self, entry: Entry, before: Session, written: Written) -> None:
+    def _follow(self, entry: Entry, before: Session, written: Written, kept: int | None) -> None:
         """Adapt a session in memory, of which a snapshot was to be saved, to the file that the save has found."""
         if written.lost is None:
             log.info("Session file was changed by another program; it is read again", session_id=entry.session_id)
@@ -262,4 +267,4 @@ class SessionSaver:
                 "Session file was deleted while the session was in use; only what came after it is kept",
                 session_id=entry.session_id, messages_lost=written.lost,
             )  # fmt: skip
-        self._memory.follow(entry, before, written.session)
+        self._memory.follow(entry, before, written.session, kept)

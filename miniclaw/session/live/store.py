@@ -131,25 +131,32 @@ class FileSessionStore:
 
     @asynccontextmanager
     async def scan(self, verify: Verify | None = None, staying: Staying | None = None) -> AsyncIterator[FileScan]:
-        """List the whole directory once, in batches.
+        """List the whole directory once, in batches, as `begin_scan`, and close the scan at the end."""
+        scan = self.begin_scan(verify, staying)
+        try:
+            yield scan
+        finally:
+            scan.close()
+
+    def begin_scan(self, verify: Verify | None = None, staying: Staying | None = None) -> FileScan:
+        """Return a scan that lists the whole directory once, in batches, and is to be closed.
 
         Args:
             verify: Selects the headers to check against the whole session, as before a removal; called in a worker
                 thread.
             staying: Selects the sessions that may be counted only and get no row.
 
-        Raises:
-            StoreError: The directory cannot be listed.
+        Its batches raise a `StoreError` if the directory cannot be listed.
         """
-        scan = FileScan(
+        return FileScan(
             lambda ledger: DirectoryScan(self.directory, verify, ledger=ledger, staying=staying),
             self._ledger_file,
-            lambda work, lease: self.run(work, self._sweep_limiter, lease),
+            self.look,
         )
-        try:
-            yield scan
-        finally:
-            scan.close()
+
+    async def look(self, work: Callable[[], T], *leases: Lease) -> T:
+        """Run work that reads a part of a list, in a worker thread of those for scans."""
+        return await self.run(work, self._sweep_limiter, *leases)
 
     def path_of(self, session_id: str) -> Path:
         """Return the path of a session's own file."""
