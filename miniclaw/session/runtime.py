@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from miniclaw.clock import Clock, Now
 from miniclaw.errors import NoTrioError, UnsavedSessionsError
 from miniclaw.loggers import get_logger
+from miniclaw.session.calls.over_directory import DirectorySessions
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.format.growth import GROWTH_BYTES, check_bound
@@ -28,10 +29,7 @@ from miniclaw.session.maintenance.service import CleanupService
 from miniclaw.session.maintenance.usage import UsageMeter
 from miniclaw.session.maintenance.wakeup import check_interval
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.operations.operations import SessionOperations
-from miniclaw.session.operations.parts import SessionParts
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
-from miniclaw.session.records.history import Actor
 from miniclaw.session.retention.policy import DAILY, RetentionPolicy
 from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
 from miniclaw.session.timekeeper import Timekeeper, longest_kept, open_time
@@ -74,7 +72,7 @@ class RuntimeRules(Struct, frozen=True, kw_only=True):
         check_bound(self.max_session_bytes)
 
 
-class SessionRuntime(SessionParts):
+class SessionRuntime(DirectorySessions):
     """A running session runtime, made by `open_runtime`: the parts and the services that work on them.
 
     Attributes:
@@ -118,10 +116,6 @@ class SessionRuntime(SessionParts):
         self.unsaved: tuple[str, ...] = ()
         self._stopping = False
         self.grace: trio.CancelScope = trio.CancelScope()  # entered while the services are stopping
-
-    def operations(self, *, by: Actor = "program") -> SessionOperations:
-        """Return the operations of an administrator, named as this actor in trash and history, on these sessions."""
-        return SessionOperations(self.manager, self.cleanup, self.history, by=by)
 
     def set_rules(self, rules: RuntimeRules) -> None:
         """Apply other rules from now on; on the trio thread, in one step. `RuntimeClosedError` after the end.

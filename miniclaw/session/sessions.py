@@ -35,8 +35,9 @@ class Sessions(ABC):
     A session object that a method returns is the live one: read it freely, change it through these methods only. It
     keeps its identity while it is referenced. `read` alone returns a copy.
 
-    Every method that needs the store may raise a `StoreError`: the disk or the server refused. `RuntimeClosedError`,
-    `OwnershipLostError` and `ForkedRuntimeError` are among them, and the session is unchanged then.
+    A wrong argument is a `TypeError`, a `ValueError` or an `InvalidSessionIdError`, raised by the call, with a sentence
+    that names the argument. Every method that needs the store may raise a `StoreError`: the disk or the server refused,
+    and the session is unchanged. `RuntimeClosedError`, `OwnershipLostError` and `ForkedRuntimeError` are among them.
 
     Cancellation: a method that is cancelled has changed the session wholly or not at all.
     """
@@ -69,7 +70,6 @@ class Sessions(ABC):
         """Return a session, or None if it does not exist. Counts as an access.
 
         Raises:
-            InvalidSessionIdError: The id is not of the form ``{channel}_{chat_id}``.
             StoreError: The session exists but could not be read.
         """
         split_session_id(session_id)
@@ -81,7 +81,6 @@ class Sessions(ABC):
         The copy has the changes that are not saved yet. It is not kept in memory, and no later change reaches it.
 
         Raises:
-            InvalidSessionIdError: The id is not of the form ``{channel}_{chat_id}``.
             StoreError: The session exists but could not be read.
         """
         split_session_id(session_id)
@@ -97,8 +96,6 @@ class Sessions(ABC):
             create: If true, a missing session is created.
 
         Raises:
-            InvalidSessionIdError: The id is not of the form ``{channel}_{chat_id}``; raised by the call.
-            TypeError: `create` is not a bool; raised by the call.
             SessionNotFoundError: The session does not exist, and `create` is false.
             StoreError: The session could not be read.
         """
@@ -119,7 +116,6 @@ class Sessions(ABC):
             durable: If true, it survives a power cut when this returns, as after `durable`, whose errors this raises.
 
         Raises:
-            TypeError: An argument has the wrong type.
             InvalidMessageError: The message could not be saved; the session is unchanged.
             SessionFullError: The message is a person's, and would pass `max_session_bytes`; the session is unchanged.
             SessionNotFoundError: The session does not exist; it may have been removed just now.
@@ -160,8 +156,6 @@ class Sessions(ABC):
             count: How many messages, at least 1. A session with fewer loses all it has.
 
         Raises:
-            TypeError: `count` is not an int.
-            ValueError: `count` is below 1.
             SessionNotFoundError: The session does not exist.
             StoreError: The session could not be read.
         """
@@ -208,7 +202,6 @@ class Sessions(ABC):
             True if that changed the session. The change is on disk after the next autosave, or after `durable`.
 
         Raises:
-            TypeError: `pinned` is not a bool.
             SessionNotFoundError: The session does not exist.
             StoreError: The session could not be read.
         """
@@ -224,6 +217,7 @@ class Sessions(ABC):
             NotConfirmedError: The disk refuses, or has not answered in time; the next autosave tries again.
         """
         split_session_id(session_id)
+        self._check_open()
         await self._durable(session_id)
 
     # Lists ----------------------------------------------------------------------------------------------------
@@ -249,9 +243,6 @@ class Sessions(ABC):
             pinned: Only sessions that are pinned, or only those that are not.
 
         Raises:
-            TypeError: An argument has the wrong type; raised by the call.
-            ValueError: A duration is negative; raised by the call.
-            InvalidSessionIdError: `channel` is no channel; raised by the call.
             StoreError: The store cannot be listed.
         """
         arguments.check_channel("channel", channel)
@@ -296,7 +287,6 @@ class Sessions(ABC):
                 remain.
 
         Raises:
-            TypeError: `erase` is not a bool.
             SessionNotFoundError: The session does not exist.
             RemovalPendingError: The disk takes longer than a caller can wait; the deletion continues.
             StoreError: The session was not deleted, or not completely erased, as the text says.
@@ -312,7 +302,6 @@ class Sessions(ABC):
             text: `TrashedSession.entry_id`, or the id of a session for its newest entry.
 
         Raises:
-            TypeError: `text` is not a str.
             TrashEntryNotFoundError: The trash has no such entry.
             SessionExistsError: A session of that id exists.
             CorruptTrashError: The entry is damaged.
@@ -337,7 +326,6 @@ class Sessions(ABC):
             confirmed: If true, remove also what `max_removed_fraction` of the policy would hold.
 
         Raises:
-            TypeError: `confirmed` is not a bool.
             StoreError: The store cannot be listed.
 
         Cancellation: a batch that has begun is completed; log and history have the outcome.
@@ -364,12 +352,10 @@ class Sessions(ABC):
     async def _add_messages(self, session_id: str, messages: Sequence[Message], *, durable: bool) -> Session: ...
 
     @abstractmethod
-    async def _pop_messages(self, session_id: str, count: int | None) -> builtins.list[Message]:
-        """Remove the newest messages, or, without a count, all of them."""
+    async def _pop_messages(self, session_id: str, count: int | None) -> builtins.list[Message]: ...  # None: all
 
     @abstractmethod
-    async def _set_metadata(self, session_id: str, values: Mapping[str, JSON]) -> Session:
-        """Set some keys, by the rules of `miniclaw.session.format.metadata.merged`."""
+    async def _set_metadata(self, session_id: str, values: Mapping[str, JSON]) -> Session: ...  # by `metadata.merged`
 
     @abstractmethod
     async def _set_pinned(self, session_id: str, pinned: bool) -> bool: ...

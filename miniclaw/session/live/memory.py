@@ -54,9 +54,9 @@ class Recorded:
             of later ones that may be on the disk. A file has none of its own that the journal could undo.
         begins: True if the next record begins the session anew, so that earlier ones count no more: its file was moved
             away, or may be lost with them.
-        edited_at: The revision at which messages were removed or metadata changed; the journal, which has appends only,
-            takes nothing more until a synced file holds this revision. 0: the journal takes all that is new.
-        kept: The fewest messages that the session had since then, if messages were removed; None: none were.
+        edited_at: The revision of a change that no append tells; until a synced file holds it, the journal takes
+            nothing more. 0: there is none.
+        kept: The fewest messages since then, if some were removed; None: none were.
         described: The revision whose file the last record describes (`records.cut_body`); -1: none.
     """
 
@@ -167,7 +167,7 @@ class Entry:
         self.recorded.kept = min((each for each in (kept, before.kept) if each is not None), default=None)
 
     def kept_since(self, revision: int) -> int | None:
-        """Return how many of the messages of this revision remain, at least; None: all of them."""
+        """Return how many messages of this revision remain, at least; None: all."""
         return self.recorded.kept if revision < self.recorded.edited_at else None
 
     def watch(self) -> Callable[[], SaveState]:
@@ -304,8 +304,7 @@ class SessionMemory:
             entry: The session.
             before: A snapshot of it, or the session itself. Messages and changes since then are kept.
             after: The content of the file, with its known state; not to be used any more.
-            kept: The number of messages of the snapshot that were not removed since; the file decides about the others.
-                None: none were.
+            kept: The number of its messages that were not removed since; None: none were.
         """
         session = entry.session
         set_file_bytes(after, file_bytes(after) + file_bytes(session) - file_bytes(before))

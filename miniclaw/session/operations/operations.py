@@ -335,7 +335,7 @@ async def open_operations(
         time = await open_time(store, clock, policy)
         try:
             parts = SessionParts(store, time, policy=policy, by=by)
-            yield SessionOperations(parts.manager, parts.cleanup, parts.history, by=by)
+            yield SessionOperations(parts.manager, parts.cleanup, parts.audit_log, by=by)
         finally:
             with trio.move_on_after(RECORD_SECONDS, shield=True):
                 await time.save()  # the stamps made here are read by the state saved here

@@ -24,7 +24,7 @@ class SessionParts:
     Attributes:
         time: The present, and the ages of sessions.
         manager: The sessions in memory.
-        history: The history, which is the audit log.
+        audit_log: The history, as the services write it.
         cleanup: The one cleanup that all callers share, so that two runs never overlap; its `run` starts a run at once.
     """
 
@@ -44,7 +44,7 @@ class SessionParts:
         """Put the parts together; `SessionManager` and `Cleanup` have the meanings of the arguments."""
         store.keep_ledger(LedgerFile(store.state.folder))
         self.time = time
-        self.history: History = store.state.history()
+        self.audit_log: History = store.state.history()
         self.manager: SessionManager = SessionManager(
             store,
             clock=time.now,
@@ -56,5 +56,5 @@ class SessionParts:
             hooks=hooks,
         )
         self.cleanup: Cleanup = Cleanup(
-            store.directory.path, time=time, schedule=schedule, manager=self.manager, history=self.history, by=by
+            store.directory.path, time=time, schedule=schedule, manager=self.manager, history=self.audit_log, by=by
         )

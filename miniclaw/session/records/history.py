@@ -15,7 +15,8 @@ import heapq
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
@@ -229,6 +230,11 @@ class History:
                     damaged += 1
         return events if limit is None else events[max(0, len(events) - limit) :], damaged
 
+    def lines(self) -> list[bytes]:
+        """Return the lines of the file, oldest first, for `read_lines`; errors as `read`."""
+        with store_errors(self.path, "read"):
+            return self._lines()
+
     def _lines(self) -> list[bytes]:
         try:
             with self._folder.opened() as folder, opened_to_read(self._fs, HISTORY_NAME, dir_fd=folder) as (fd, status):
@@ -241,6 +247,15 @@ class History:
         begin = max(0, size - _READ_BYTES)
         data = read_whole(self._fs, fd, size=size, at=begin)
         return data[data.find(b"\n") + 1 :] if begin else data
+
+
+def read_lines(lines: Iterable[bytes]) -> list[HistoryEvent]:
+    """Return the events of some lines, without unreadable ones."""
+    events: list[HistoryEvent] = []
+    for line in lines:
+        with suppress(ValueError, RecursionError):
+            events.append(_decode(line))
+    return events
 
 
 def _encode_line(event: HistoryEvent) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from functools import partial
 
 from miniclaw.errors import CorruptTrashError, StoreIOError, TrashEntryNotFoundError
@@ -23,6 +24,23 @@ from miniclaw.session.trash.folder import (
     trash_errors,
 )
 from miniclaw.session.trash.format import EntryLine, unpack, unpack_line
+
+
+def newest_ids(folder: Folder) -> list[str]:
+    """Return the ids of all entries, the newest removal first, by the times in their names."""
+    ids = [entry_id for name, is_file in names_in(folder) if is_file and (entry_id := entry_id_of(name))]
+    return sorted(ids, key=lambda entry_id: (entry_id.rpartition(".")[2], entry_id), reverse=True)
+
+
+def read_some(folder: Folder, entry_ids: Sequence[str]) -> list[TrashEntry]:
+    """Return entries as `Trash.entries`, in this order; one that is gone is left out."""
+    try:
+        with trash_errors(folder.path, "list the trash"), folder.opened() as fd:
+            return [entry for entry_id in entry_ids if (entry := _read_entry(folder.fs, fd, entry_id))]
+    except StoreIOError as error:
+        if error.errno == errno.ENOENT:
+            return []
+        raise
 
 
 def read_entries(folder: Folder, stem: str | None = None) -> list[TrashEntry]:

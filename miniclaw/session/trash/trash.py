@@ -54,7 +54,7 @@ from miniclaw.session.trash.folder import (
     trash_errors,
 )
 from miniclaw.session.trash.format import EntryLine, pack_line, pack_session
-from miniclaw.session.trash.reader import read_entries, read_session
+from miniclaw.session.trash.reader import newest_ids, read_entries, read_session, read_some
 from miniclaw.session.types import SessionHeader
 
 _OPERATION: Final = "move the session to the trash"
@@ -202,6 +202,14 @@ class Trash:
             StoreIOError: The folder cannot be listed. An error in a single entry is reported in its `problem`.
         """
         return read_entries(self._folder)
+
+    def newest_ids(self) -> list[str]:
+        """Return the ids of all entries, the newest removal first; errors as `entries`."""
+        return newest_ids(self._folder)
+
+    def read_some(self, entry_ids: Sequence[str]) -> list[TrashEntry]:
+        """Return these entries, in this order, without those that are gone; errors as `entries`."""
+        return read_some(self._folder, entry_ids)
 
     def find_all(self, session_id: str) -> list[TrashEntry]:
         """Return all entries of a session, the oldest first; damaged ones are recognised by their names.
