@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from miniclaw.errors import UnconfirmedError as UnconfirmedError
     from miniclaw.errors import UnsavedSessionsError as UnsavedSessionsError
     from miniclaw.errors import WorkspaceHeldError as WorkspaceHeldError
+    from miniclaw.session.calls.rules import RuntimeRules as RuntimeRules
     from miniclaw.session.cleanup import Cleanup as Cleanup
     from miniclaw.session.cleanup import CleanupResult as CleanupResult
     from miniclaw.session.entries import Deletion as Deletion
@@ -101,9 +102,9 @@ if TYPE_CHECKING:
     from miniclaw.session.removal.relocation import Relocation as Relocation
     from miniclaw.session.retention.plan import CleanupPlan as CleanupPlan
     from miniclaw.session.retention.policy import RetentionPolicy as RetentionPolicy
-    from miniclaw.session.runtime import RuntimeRules as RuntimeRules
     from miniclaw.session.runtime import SessionRuntime as SessionRuntime
     from miniclaw.session.runtime import open_runtime as open_runtime
+    from miniclaw.session.runtime import run_runtime as run_runtime
     from miniclaw.session.sessions import Sessions as Sessions
     from miniclaw.session.trash.entries import Restored as Restored
     from miniclaw.session.types import Message as Message
@@ -176,6 +177,7 @@ else:
             "UnsavedSessionsError",
             "WorkspaceHeldError",
         ),
+        "miniclaw.session.calls.rules": ("RuntimeRules",),
         "miniclaw.session.cleanup": (
             "Cleanup",
             "CleanupResult",
@@ -204,9 +206,9 @@ else:
         "miniclaw.session.retention.plan": ("CleanupPlan",),
         "miniclaw.session.retention.policy": ("RetentionPolicy",),
         "miniclaw.session.runtime": (
-            "RuntimeRules",
             "SessionRuntime",
             "open_runtime",
+            "run_runtime",
         ),
         "miniclaw.session.sessions": ("Sessions",),
         "miniclaw.session.files.subdirectory": ("EarlierFolders",),

@@ -53,9 +53,10 @@ from miniclaw.errors import ChannelEndedError, ChannelError, ConfigError, Foreig
 from miniclaw.extras import check_gateway
 from miniclaw.formats import format_duration
 from miniclaw.loggers import get_logger
+from miniclaw.session.calls.rules import RuntimeRules
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.retention.schedule import Schedule
-from miniclaw.session.runtime import GRACE_SECONDS, HANGING_SECONDS, RuntimeRules, SessionRuntime, open_runtime
+from miniclaw.session.runtime import GRACE_SECONDS, HANGING_SECONDS, SessionRuntime, open_runtime
 from miniclaw.session.threads import run_in_thread
 from miniclaw.session.types import Message, ToolCall
 from miniclaw.workspace.channels import CHANNELS, strange_channels

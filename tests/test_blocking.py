@@ -72,8 +72,7 @@ def test_blocking_run_cleanup_removes_the_expired_ones_only(sessions_dir: Path, 
     """The sweep that is asked for removes at once what is older than the TTL, and nothing else."""
     write_session(sessions_dir, "telegram_old", clock.ago(days=31))
     write_session(sessions_dir, "telegram_new", clock.ago(days=29))
-    options = {"clock": clock, "cleanup_interval_seconds": None}
-    with blocking.open_runtime(sessions_dir, **options) as runtime:
+    with blocking.open_runtime(sessions_dir, clock=clock, cleanup_interval_seconds=None) as runtime:
         assert runtime.run_cleanup().sessions_deleted == 1
         assert runtime.get_session("telegram_old") is None
         assert runtime.get_session("telegram_new") is not None
@@ -83,8 +82,8 @@ def test_blocking_run_cleanup_removes_the_expired_ones_only(sessions_dir: Path, 
 def test_blocking_is_session_expired_follows_the_policy_that_was_given(sessions_dir: Path, clock: WallClock) -> None:
     """The options are those of the runtime."""
     write_session(sessions_dir, "web_a", clock.ago(hours=2))
-    options = {"clock": clock, "policy": RetentionPolicy(ttl=timedelta(hours=1)), "cleanup_interval_seconds": None}
-    with blocking.open_runtime(sessions_dir, **options) as runtime:
+    policy = RetentionPolicy(ttl=timedelta(hours=1))
+    with blocking.open_runtime(sessions_dir, clock=clock, policy=policy, cleanup=None) as runtime:
         assert runtime.is_session_expired("web_a")
         runtime.get_or_create_session("web", "a")
         assert not runtime.is_session_expired("web_a")
@@ -302,3 +301,37 @@ def test_blocking_runtime_that_cannot_start_leaves_no_thread(
     with pytest.raises(OSError, match="Too many open files"), blocking.open_runtime(sessions_dir):
         pytest.fail("it started")
     assert "miniclaw.blocking" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_blocking_has_the_calls_of_the_runtime(sessions_dir: Path) -> None:
+    """Lists, blocks and changes work from any thread, and after the end each raises the same error."""
+    policy = RetentionPolicy(trash_for=timedelta(days=7))
+    with blocking.open_runtime(sessions_dir, policy=policy, cleanup=None) as sessions:
+        for number in range(3):
+            sessions.get_or_create("web", str(number))
+        sessions.add_messages("web_1", [_message("a"), _message("b")], durable=True)
+        assert [message.content for message in sessions.pop_messages("web_1", 1)] == ["b"]
+        assert sessions.set_metadata("web_1", session_id="its own", title="x").metadata["session_id"] == "its own"
+        assert sessions.set_pinned("web_2", True)
+        sessions.durable("web_1")
+        copy = sessions.read("web_1")
+        assert copy is not None
+        assert copy.messages == sessions.get_or_create("web", "1").messages
+        with sessions.using("web_9", create=True) as session:
+            assert session.session_id == "web_9"
+        with ThreadPoolExecutor(4) as pool:
+            lists = list(pool.map(lambda _: sorted(entry.session_id for entry in sessions.list()), range(8)))
+        assert lists == [["web_0", "web_1", "web_2", "web_9"]] * 8
+        assert [entry.session_id for entry in sessions.list(pinned=True)] == ["web_2"]
+        assert sessions.clear("web_1") == 1
+        deleted = sessions.delete("web_1")
+        assert [entry.entry_id for entry in sessions.trash()] == [deleted.entry_id]
+        assert sessions.restore("web_1") == "web_1"
+        assert [event.event for event in sessions.history()] == ["restored", "deleted"]
+        assert sessions.plan().sessions_scanned > 0
+        assert sessions.clean_up().sessions_deleted == 0
+        items = sessions.list()
+        next(items)
+    for call in (lambda: next(items), sessions.list, sessions.now, lambda: sessions.using("web_1").__enter__()):
+        with pytest.raises(RuntimeClosedError):
+            call()

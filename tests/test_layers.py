@@ -33,6 +33,7 @@ LAYERS = """
     session.records
     session.sessions
     session.live
+    session.calls.editor
     session.journal.erasure
     session.manager
     session.timekeeper
@@ -89,8 +90,8 @@ IN_ANY_ORDER = ("miniclaw.cli",)
 """Packages in which lazy imports go in any direction: a group imports its commands when one of them is called."""
 
 SESSION_FROM_OUTSIDE = """
-    cleanup disk entries files format hooks live.in_use live.save_job maintenance manager names operations ownership
-    persistence records removal retention runtime sessions threads trash types
+    calls.rules cleanup disk entries files format hooks live.in_use live.save_job maintenance manager names operations
+    ownership persistence records removal retention runtime sessions threads trash types
 """
 """What the rest of the program imports of `miniclaw.session`; all else is private to it."""
 

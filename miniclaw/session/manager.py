@@ -18,10 +18,10 @@ from typing import Final
 from miniclaw.clock import Now, utc_now
 from miniclaw.errors import SessionExistsError, SessionNotFoundError
 from miniclaw.loggers import get_logger
+from miniclaw.session.calls.editor import SessionEditor
 from miniclaw.session.format import codec, growth
 from miniclaw.session.hooks.hooks import Hooks
 from miniclaw.session.live.committer import Committer
-from miniclaw.session.live.editor import SessionEditor
 from miniclaw.session.live.gate import Gate
 from miniclaw.session.live.in_use import SessionInUse
 from miniclaw.session.live.loader import SessionLoader
@@ -205,10 +205,6 @@ class SessionManager:
     def close(self) -> None:
         """Refuse new operations with `RuntimeClosedError`; those that wait for the disk continue."""
         self._gate.close()
-
-    def check_open(self) -> None:
-        """Raise `RuntimeClosedError` from `close` on."""
-        self._gate.check_open()
 
     @asynccontextmanager
     async def operation(self) -> AsyncIterator[None]:

@@ -8,18 +8,18 @@ from contextlib import asynccontextmanager
 from datetime import time, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Unpack
 
 import trio
-from msgspec import Struct, field
 
 from miniclaw.clock import Clock, Now
 from miniclaw.errors import NoTrioError, UnsavedSessionsError
 from miniclaw.loggers import get_logger
 from miniclaw.session.calls.over_directory import DirectorySessions
+from miniclaw.session.calls.rules import AUTOSAVE, RuntimeOptions, RuntimeRules, rules_of
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.subdirectory import EarlierFolders
-from miniclaw.session.format.growth import GROWTH_BYTES, check_bound
+from miniclaw.session.format.growth import GROWTH_BYTES
 from miniclaw.session.hooks.hooks import HOOK_DEADLINE, Hooks
 from miniclaw.session.hooks.types import AfterRemove, BeforeRemove, OnDue
 from miniclaw.session.live.memory import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS
@@ -27,11 +27,10 @@ from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.maintenance.announcements import OnAnnounced
 from miniclaw.session.maintenance.service import CleanupService
 from miniclaw.session.maintenance.usage import UsageMeter
-from miniclaw.session.maintenance.wakeup import check_interval
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS, Persistence
 from miniclaw.session.retention.policy import DAILY, RetentionPolicy
-from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS, Schedule
+from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS
 from miniclaw.session.timekeeper import Timekeeper, longest_kept, open_time
 
 GRACE_SECONDS: Final = 5
@@ -48,28 +47,6 @@ _OLD_WORD: Final = "announce_first of open_runtime is deprecated; its name is no
 _LEAVE_OUT: Final = "leave both out; what was there is moved in, or the log says why not"
 
 log: Final = get_logger("miniclaw.session.runtime")
-
-
-class RuntimeRules(Struct, frozen=True, kw_only=True):
-    """All rules of a runtime, with the meanings of the arguments of `open_runtime`.
-
-    Attributes:
-        removes: If false, the daily cleanup only announces sessions.
-        notice: If true, the daily cleanup deletes only sessions announced by an earlier run.
-        persistence_interval_seconds: Time between two saves, positive, at most a hundred years, else a `ValueError`.
-        max_session_bytes: Bound on the growth of each session, from 1 to `growth.MOST_GROWTH_BYTES`, likewise.
-    """
-
-    policy: RetentionPolicy = field(default_factory=RetentionPolicy)
-    schedule: Schedule = field(default_factory=lambda: Schedule(DAILY))
-    removes: bool = True
-    notice: bool = True
-    persistence_interval_seconds: float = PERSISTENCE_INTERVAL_SECS
-    max_session_bytes: int = GROWTH_BYTES
-
-    def __post_init__(self) -> None:
-        check_interval(self.persistence_interval_seconds)
-        check_bound(self.max_session_bytes)
 
 
 class SessionRuntime(DirectorySessions):
@@ -160,6 +137,8 @@ async def open_runtime(
     sessions_dir: Path | str,
     *,
     policy: RetentionPolicy | None = None,
+    autosave: timedelta = AUTOSAVE,
+    cleanup: timedelta | time | None = DAILY,
     rules: RuntimeRules | None = None,
     state_dir: Path | str | None = None,
     trash_dir: Path | str | None = None,
@@ -193,14 +172,17 @@ async def open_runtime(
         sessions_dir: The sessions directory; a missing one is created with mode 0700. Its last component may not be a
             link.
         policy: The retention policy; None: 30 days.
-        rules: All rules in one, in place of `policy`, the intervals, `cleanup_at`, `removes`, `notice` and
+        autosave: Time between two saves, positive.
+        cleanup: Time between two daily cleanups, positive; or a naive time of day, in the machine's zone, at which it
+            runs; or None: no daily cleanup.
+        rules: All rules in one, in place of `policy`, `autosave`, `cleanup`, `removes`, `notice` and
             `max_session_bytes`, which are left out then.
         state_dir: Deprecated: the state folder of an earlier version. Its content is moved into `sessions_dir`.
         trash_dir: Deprecated: the trash folder of an earlier version. The entries that were removed here according to
             the history are moved into `sessions_dir`, by the rules of `miniclaw.session.records.migration`.
-        persistence_interval_seconds: Time between two saves, positive.
-        cleanup_interval_seconds: Time between two daily cleanups, positive; None: no daily cleanup.
-        cleanup_at: A time of day, naive, in the machine's zone, at which the cleanup runs instead.
+        persistence_interval_seconds: The earlier name of `autosave`, in seconds.
+        cleanup_interval_seconds: The earlier name of `cleanup`, in seconds; None: no daily cleanup.
+        cleanup_at: The earlier name of `cleanup` as a time of day.
         removes: If false, the cleanup never removes sessions, and only announces them.
         announce_first: Deprecated: the earlier name of `notice`.
         notice: If true, a run deletes only sessions that an earlier run announced, a notice period ago
@@ -226,9 +208,8 @@ async def open_runtime(
 
     Raises:
         NoTrioError: The program does not run on trio.
-        ValueError: An interval, `cleanup_at`, a bound or `hook_deadline` is invalid, or a rule is given beside `rules`;
-            nothing is opened.
-        TypeError: A hook cannot be called, or `hook_deadline` is no timedelta; likewise.
+        ValueError: A duration, a time or a bound is invalid, or a rule is given twice; nothing is opened.
+        TypeError: An argument has the wrong type; likewise.
         SessionsDirectoryError: The directory cannot be used.
         WorkspaceHeldError: Another process owns the directory. The caller waits up to 25 s for an owner that is
             stopping, before this is raised.
@@ -250,24 +231,11 @@ async def open_runtime(
     if announce_first is not None:
         log.warning(_OLD_WORD, what_to_do=f"write notice={announce_first}")
         notice = announce_first
-    if rules is None:
-        if cleanup_interval_seconds is not None:
-            check_interval(cleanup_interval_seconds)
-        interval = None if cleanup_interval_seconds is None else timedelta(seconds=cleanup_interval_seconds)
-        rules = RuntimeRules(
-            policy=policy or RetentionPolicy(),
-            schedule=Schedule(interval, cleanup_at),
-            removes=removes,
-            notice=notice,
-            persistence_interval_seconds=persistence_interval_seconds,
-            max_session_bytes=max_session_bytes,
-        )
-    elif (policy, cleanup_at, removes, notice, max_session_bytes) != (None, None, True, True, GROWTH_BYTES) or (
-        (persistence_interval_seconds, cleanup_interval_seconds) != (PERSISTENCE_INTERVAL_SECS, CLEANUP_INTERVAL_SECS)
-    ):
-        raise ValueError(
-            "open_runtime: beside `rules`, give no policy, interval, cleanup_at, removes, notice or max_session_bytes"
-        )
+    rules = rules_of(
+        rules, policy=policy, autosave=autosave, cleanup=cleanup, removes=removes, notice=notice,
+        max_session_bytes=max_session_bytes, persistence_interval_seconds=persistence_interval_seconds,
+        cleanup_interval_seconds=cleanup_interval_seconds, cleanup_at=cleanup_at,
+    )  # fmt: skip
     async with open_store(sessions_dir, earlier=earlier, fs=fs) as store:
         keeper = await open_time(store, clock, rules.policy)
         await keeper.tick()
@@ -294,6 +262,33 @@ async def open_runtime(
             finally:
                 runtime.manager.saver.committer.stop()
         _raise(errors)
+
+
+async def run_runtime(
+    sessions_dir: Path | str,
+    *,
+    task_status: trio.TaskStatus[SessionRuntime] = trio.TASK_STATUS_IGNORED,
+    **options: Unpack[RuntimeOptions],
+) -> None:
+    """Run the session runtime until it is cancelled, and then end it as `open_runtime` does at the end of its block.
+
+    ::
+
+        sessions = await nursery.start(partial(miniclaw.run_runtime, "sessions", policy=policy))
+
+    Args:
+        sessions_dir: As for `open_runtime`.
+        task_status: Gets the runtime once it is open.
+        **options: As for `open_runtime`.
+
+    Raises:
+        UnsavedSessionsError: And the other errors of `open_runtime`; a nursery raises them in a group.
+
+    Cancellation: the runtime is closed; what was accepted is saved nevertheless, within twice `GRACE_SECONDS`.
+    """
+    async with open_runtime(sessions_dir, **options) as runtime:
+        task_status.started(runtime)
+        await trio.sleep_forever()
 
 
 async def _end(runtime: SessionRuntime) -> None:

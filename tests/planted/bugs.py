@@ -178,7 +178,7 @@ _JUDGEMENT: Final = (
     ),
     bug_of_one(
         "TTL of zero accepted", "a configuration deletes everything", RETENTION,
-        "and value > timedelta(0)", "and value >= timedelta(0)",
+        "value <= timedelta(0)", "value < timedelta(0)",
         "session/retention/test_retention.py",
     ),
     bug_of_one(

@@ -15,13 +15,14 @@ from msgspec.structs import replace
 
 from miniclaw import blocking
 from miniclaw.errors import SessionFullError, StoreError
+from miniclaw.session.calls.rules import RuntimeRules
 from miniclaw.session.format import codec, growth
 from miniclaw.session.format.growth import file_bytes
 from miniclaw.session.journal.overlay import continued
 from miniclaw.session.journal.records import Record, digest
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
-from miniclaw.session.runtime import RuntimeRules, open_runtime
+from miniclaw.session.runtime import open_runtime
 from miniclaw.session.types import Message, Session, ToolCall
 from tests.fakes.clock import WallClock
 from tests.fakes.samples import read_contents, write_session

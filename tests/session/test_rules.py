@@ -10,9 +10,10 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+from miniclaw.session.calls.rules import RuntimeRules
 from miniclaw.session.retention.policy import RetentionPolicy
 from miniclaw.session.retention.schedule import Schedule
-from miniclaw.session.runtime import RuntimeRules, SessionRuntime, open_runtime
+from miniclaw.session.runtime import SessionRuntime, open_runtime
 from tests.fakes.clock import DaysPass, WallClock
 from tests.fakes.daily import COMPLETE, Daily
 from tests.fakes.logs import LogRecorder

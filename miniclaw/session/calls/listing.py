@@ -16,8 +16,8 @@ import trio
 from msgspec import Struct
 
 from miniclaw.session.calls.details import Details, read_details
+from miniclaw.session.calls.editor import SessionEditor
 from miniclaw.session.entries import SessionEntry, StoredSession, TrashedSession
-from miniclaw.session.live.editor import SessionEditor
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.live.store_scan import FileScan
 from miniclaw.session.records.history import HistoryEvent, read_lines

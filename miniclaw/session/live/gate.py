@@ -76,11 +76,6 @@ class Gate:
             raise RuntimeClosedError
         self._store.check_owned()
 
-    def check_open(self) -> None:
-        """Raise `RuntimeClosedError` once the gate is closed."""
-        if self._closed:
-            raise RuntimeClosedError
-
     def close(self) -> None:
         """Refuse new operations; those under way continue."""
         self._closed = True

@@ -357,10 +357,6 @@ class SessionMemory:
         """Return the ids of the sessions with unsaved changes."""
         return [session_id for session_id, entry in self._live.items() if entry.dirty]
 
-    def is_without_file(self, session_id: str) -> bool:
-        """Return whether a live session has no file yet."""
-        return (entry := self._live.get(session_id)) is not None and on_disk_of(entry.session) is None
-
     def due(self, now: float, interval_seconds: float) -> set[str]:
         """Return the ids of the dirty sessions whose files an autosave writes now.
 

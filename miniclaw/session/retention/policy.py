@@ -220,7 +220,9 @@ class RetentionPolicy(Struct, frozen=True, kw_only=True):
 
 
 def _check_duration(name: str, value: object, what: str) -> None:
-    if value is not None and not (isinstance(value, timedelta) and value > timedelta(0)):
+    if value is not None and not isinstance(value, timedelta):
+        raise PolicyError(name, f"{what} is a positive timedelta, or None for never; not {value!r}")
+    if value is not None and value <= timedelta(0):
         raise PolicyError(name, f"{what} is positive, or None for never; not {value}")
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from miniclaw.errors import InvalidMessageError, SessionNotFoundError
 from miniclaw.session.entries import SessionEntry
+from miniclaw.session.files.on_disk import on_disk_of
 from miniclaw.session.format import codec, growth, metadata
 from miniclaw.session.live.gate import Gate
 from miniclaw.session.live.loader import SessionLoader
@@ -143,7 +144,8 @@ class SessionEditor:
 
     def without_file(self) -> list[str]:
         """Return the ids of the sessions that have no file yet."""
-        return [session_id for session_id in self._memory.dirty() if self._memory.is_without_file(session_id)]
+        found = ((session_id, self._memory.find(session_id)) for session_id in self._memory.dirty())
+        return [session_id for session_id, entry in found if entry is not None and on_disk_of(entry.session) is None]
 
     def _copy(self, session_id: str) -> Session | None:
         entry = self._memory.find(session_id)
