@@ -168,3 +168,18 @@ def test_list_and_show_work_while_a_gateway_runs(program: Program) -> None:
         directory.own()
         assert program.run("sessions", "list").lines[1].startswith("web_a\t")
         assert program.run("sessions", "show", "web_a").code == 0
+
+
+def test_show_and_export_have_the_metadata(program: Program) -> None:
+    """A text as it is, any other value as JSON, each in a line of its own that commands no terminal."""
+    program.add("web_a", days=1, metadata={"title": "Ferien\nin Zürich", "tags": ["a", 1], "\x1b[31m": None})
+    shown = program.run("sessions", "show", "web_a")
+    assert [line for line in shown.lines if line.startswith("metadata")] == [
+        r"metadata       title: Ferien\nin Zürich",
+        'metadata       tags: ["a",1]',
+        r"metadata       \x1b[31m: null",
+    ]
+    exported = program.run("sessions", "export", "web_a", "--format", "markdown")
+    assert r"- title: Ferien\\nin Zürich" in exported.lines
+    assert r'- tags: \["a",1\]' in exported.lines
+    assert program.run("sessions", "show", "web_a", "--json").json["metadata"]["tags"] == ["a", 1]

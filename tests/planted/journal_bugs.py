@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.planted.bug import (
     CHANNELS,
+    COMMITTER,
     DIRECTORY,
     EXPORT,
     HEADER_READER,
@@ -22,6 +23,9 @@ _CLEANUP: Final = "session/files/test_journal_cleanup.py"
 _RECORDS: Final = "session/journal/test_records.py"
 _CONTINUED: Final = "session/journal/test_continued.py"
 _REPLAY: Final = "session/journal/test_replay.py"
+_EDITING: Final = (
+    "faults/test_editing_crashes.py::test_start_after_a_crash_finds_a_state_and_undoes_none_that_was_confirmed"
+)
 _FAILING_DISK: Final = "session/journal/test_replay_failing_disk.py"
 _CUT_OFF: Final = "session/journal/test_replay_cut_off.py"
 
@@ -242,6 +246,21 @@ _APPLYING: Final = (
         "quarantined again by each start", "a start that is cut off leaves the same messages twice", REPLAY,
         "            if (kept := _find(directory, fd, stem, data)) is None:", "            if (kept := None) is None:",
         _CUT_OFF,
+    ),
+    bug_of_one(
+        "removed messages come back", "a message that was taken back is in the conversation after a crash", OVERLAY,
+        "            return [each for each in records if each.i > record.upto]\n", "            return records\n",
+        f"{_EDITING}[AdpdadsadpsadPd-time-passes]",
+    ),
+    bug_of_one(
+        "journal confirms what only a file can hold", "confirmed metadata is lost in a crash", COMMITTER,
+        "    if recorded.edited_at or recorded.messages > count:", "    if recorded.messages > count:",
+        f"{_EDITING}[Admdadmsadpmdad-time-passes]",
+    ),
+    bug_of_one(
+        "half of a call is kept", "after a crash a question is there without its answer", RECORDS,
+        "    while kept and kept[-1].more:\n", "    while False:\n",
+        f"{_EDITING}[AdAdAdsAdcAdsd-time-passes]",
     ),
 )  # fmt: skip
 

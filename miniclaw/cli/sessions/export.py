@@ -27,7 +27,7 @@ from miniclaw.session.disk.atomic import PRIVATE_FILE
 from miniclaw.session.disk.sync import sync_file
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.directory import SessionDirectory
-from miniclaw.session.format import codec
+from miniclaw.session.format import codec, metadata
 from miniclaw.session.types import Message, Session
 from miniclaw.workspace.workspace import Workspace
 
@@ -180,6 +180,7 @@ def session_as_markdown(session: Session) -> str:
         f"- created: {format_time(session.created_at)}",
         f"- last accessed: {format_time(session.last_accessed)}",
         f"- pinned: {'yes' if session.pinned else 'no'}",
+        *(f"- {_plain(key)}: {_plain(value)}" for key, value in metadata.as_lines(session.metadata)),
         f"- messages: {len(session.messages)}",
     ]
     for message in session.messages:

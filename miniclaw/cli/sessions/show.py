@@ -11,7 +11,7 @@ from miniclaw.cli.options import json_option
 from miniclaw.cli.output import echo_json_document
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.formats import Indented, format_time, one_line, width_of
-from miniclaw.session.format import codec
+from miniclaw.session.format import codec, metadata
 from miniclaw.session.types import Session
 
 
@@ -41,6 +41,8 @@ def print_session(session: Session) -> None:
     click.echo(f"created        {format_time(session.created_at)}")
     click.echo(f"last accessed  {format_time(session.last_accessed)}")
     click.echo(f"pinned         {'yes' if session.pinned else 'no'}")
+    for key, value in metadata.as_lines(session.metadata):
+        click.echo(Indented(width, begun=True).feed(f"metadata       {one_line(key)}: {one_line(value)}"))
     click.echo(f"messages       {len(session.messages)}")
     for message in session.messages:
         click.echo(f"\n{message.role}, {format_time(message.timestamp)}")

@@ -54,6 +54,11 @@ def encoded_bytes(metadata: Mapping[str, JSON]) -> int:
     return len(_encode(metadata)) if metadata else 0
 
 
+def as_lines(metadata: Mapping[str, JSON]) -> list[tuple[str, str]]:
+    """Return each key with its value for a reader: a text as it is, any other value in JSON."""
+    return [(key, each if isinstance(each, str) else _encode(each).decode()) for key, each in metadata.items()]
+
+
 def read(source: Raw) -> dict[str, JSON]:
     """Return the metadata in a file; empty: it is none that could be written as it was read."""
     try:
