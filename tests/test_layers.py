@@ -33,7 +33,7 @@ LAYERS = """
     session.records
     session.sessions
     session.live
-    session.calls.editor
+    session.calls.editor session.calls.in_use
     session.journal.erasure
     session.manager
     session.timekeeper
@@ -90,7 +90,7 @@ IN_ANY_ORDER = ("miniclaw.cli",)
 """Packages in which lazy imports go in any direction: a group imports its commands when one of them is called."""
 
 SESSION_FROM_OUTSIDE = """
-    calls.rules cleanup disk entries files format hooks live.in_use live.save_job maintenance manager names operations
+    calls.in_use calls.rules cleanup disk entries files format hooks live.save_job maintenance manager names operations
     ownership persistence records removal retention runtime sessions threads trash types
 """
 """What the rest of the program imports of `miniclaw.session`; all else is private to it."""

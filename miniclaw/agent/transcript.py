@@ -16,8 +16,8 @@ from typing import Final, Literal, TypeAlias
 from miniclaw.channels.base import InboundMessage
 from miniclaw.errors import SessionNotFoundError
 from miniclaw.loggers import get_logger
+from miniclaw.session.calls.in_use import SessionInUse
 from miniclaw.session.format.codec import measure_message
-from miniclaw.session.live.in_use import SessionInUse
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.names import make_session_id
 from miniclaw.session.types import Message, ToolCall

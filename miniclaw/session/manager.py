@@ -19,14 +19,15 @@ from miniclaw.clock import Now, utc_now
 from miniclaw.errors import SessionExistsError, SessionNotFoundError
 from miniclaw.loggers import get_logger
 from miniclaw.session.calls.editor import SessionEditor
+from miniclaw.session.calls.in_use import SessionInUse
 from miniclaw.session.format import codec, growth
 from miniclaw.session.hooks.hooks import Hooks
 from miniclaw.session.live.committer import Committer
+from miniclaw.session.live.entry import Entry, SaveState
 from miniclaw.session.live.gate import Gate
-from miniclaw.session.live.in_use import SessionInUse
 from miniclaw.session.live.loader import SessionLoader
 from miniclaw.session.live.locks import FileLocks, Lease
-from miniclaw.session.live.memory import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, Entry, SaveState, SessionMemory
+from miniclaw.session.live.memory import MAX_LIVE_BYTES, MAX_LIVE_SESSIONS, SessionMemory
 from miniclaw.session.live.mover import SessionMover
 from miniclaw.session.live.remover import SessionRemover
 from miniclaw.session.live.save_job import SaveReport

@@ -18,7 +18,7 @@ import trio
 from msgspec import Struct
 
 from miniclaw.loggers import get_logger
-from miniclaw.session.live.memory import SaveState
+from miniclaw.session.live.entry import SaveState
 from miniclaw.session.live.save_job import SaveReport
 from miniclaw.session.maintenance.wakeup import Idle, check_interval
 from miniclaw.session.manager import SessionManager

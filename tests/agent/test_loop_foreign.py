@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from miniclaw.agent.inbox import Inbox
 from miniclaw.agent.models import EchoModel, Model, ModelEvent
 from miniclaw.errors import ModelBugError, ModelError
-from miniclaw.session.live.in_use import SessionInUse
+from miniclaw.session.calls.in_use import SessionInUse
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.types import Message, ToolCall
 from tests.fakes.agent import StreamingModel, inbound, open_house, serve

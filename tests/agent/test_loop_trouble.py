@@ -14,7 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 from miniclaw.agent import turn
 from miniclaw.agent.models import EchoModel
 from miniclaw.errors import StoreIOError
-from miniclaw.session.live.in_use import SessionInUse
+from miniclaw.session.calls.in_use import SessionInUse
 from miniclaw.session.types import Message
 from tests.fakes.agent import MailboxChannel, ScriptedModel, inbound, open_house, serve
 from tests.fakes.clock import WallClock

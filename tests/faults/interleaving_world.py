@@ -10,7 +10,7 @@ import trio.testing
 from miniclaw.errors import RuntimeClosedError, SessionNotFoundError
 from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.format import codec
-from miniclaw.session.live.memory import SaveState
+from miniclaw.session.live.entry import SaveState
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.removal.transaction import Removal

@@ -8,6 +8,7 @@ from tests.planted.bug import (
     CODEC,
     DIRECTORY,
     EDITOR,
+    ENTRY,
     FILES,
     FOLDER,
     IN_USE,
@@ -101,8 +102,8 @@ _REMOVAL: Final = (
     Bug(
         "users not counted", "a session in the middle of a long turn is deleted",
         (
-            Change(MEMORY, "        self.users += 1\n        try:\n", "        try:\n"),
-            Change(MEMORY, "            self.users -= 1\n", "            pass\n"),
+            Change(ENTRY, "        self.users += 1\n        try:\n", "        try:\n"),
+            Change(ENTRY, "            self.users -= 1\n", "            pass\n"),
         ),
         ("session/test_manager_removing.py",),
     ),

@@ -250,17 +250,17 @@ _APPLYING: Final = (
     bug_of_one(
         "removed messages come back", "a message that was taken back is in the conversation after a crash", OVERLAY,
         "            return [each for each in records if each.i > record.upto]\n", "            return records\n",
-        f"{_EDITING}[AdpdadsadpsadPd-time-passes]",
+        _EDITING,
     ),
     bug_of_one(
         "journal confirms what only a file can hold", "confirmed metadata is lost in a crash", COMMITTER,
         "    if recorded.edited_at or recorded.messages > count:", "    if recorded.messages > count:",
-        f"{_EDITING}[Admdadmsadpmdad-time-passes]",
+        _EDITING,
     ),
     bug_of_one(
         "half of a call is kept", "after a crash a question is there without its answer", RECORDS,
         "    while kept and kept[-1].more:\n", "    while False:\n",
-        f"{_EDITING}[AdAdAdsAdcAdsd-time-passes]",
+        _EDITING,
     ),
 )  # fmt: skip
 

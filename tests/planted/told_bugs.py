@@ -8,6 +8,7 @@ from tests.planted.bug import (
     ACTS,
     BLOCKING,
     CLEANUP,
+    ENTRY,
     GATE,
     JOB,
     LOOP,
@@ -47,7 +48,7 @@ TOLD_BUGS: Final[tuple[Bug, ...]] = (
     bug_of_one(
         "deleted counts as saved",
         "a message is told as saved that is in no session and no trash",
-        MEMORY,
+        ENTRY,
         '            return "removed" if self.removed else "unsaved"\n',
         '            return "saved" if self.removed else "unsaved"\n',
         "faults/test_interleavings_told.py",

@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from miniclaw.session.live.committer import MAX_NEWS_BYTES
-from miniclaw.session.live.memory import SaveState
+from miniclaw.session.live.entry import SaveState
 from miniclaw.session.live.store import open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.persistence import MAX_REST_SECONDS, RETRY_SECONDS, ROUND_SECONDS, PromptSaver

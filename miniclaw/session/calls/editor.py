@@ -15,10 +15,11 @@ from miniclaw.errors import InvalidMessageError, SessionNotFoundError
 from miniclaw.session.entries import SessionEntry
 from miniclaw.session.files.on_disk import on_disk_of
 from miniclaw.session.format import codec, growth, metadata
+from miniclaw.session.live.entry import Entry
 from miniclaw.session.live.gate import Gate
 from miniclaw.session.live.loader import SessionLoader
 from miniclaw.session.live.locks import FileLocks
-from miniclaw.session.live.memory import Entry, SessionMemory
+from miniclaw.session.live.memory import SessionMemory
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.types import JSON, Message, Session
 

@@ -17,8 +17,9 @@ from miniclaw.errors import ForkedRuntimeError, OwnershipLostError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.journal.journal import SEGMENT_BYTES, WAIT_SECONDS, Batch
 from miniclaw.session.journal.records import Body, add_body, body, cut_body, digest, use_body
+from miniclaw.session.live.entry import Entry, Recorded
 from miniclaw.session.live.locks import Lease
-from miniclaw.session.live.memory import Entry, Recorded, SessionMemory
+from miniclaw.session.live.memory import SessionMemory
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.names import file_name_of_live
 

@@ -19,9 +19,10 @@ from miniclaw.errors import (
 )
 from miniclaw.loggers import get_logger
 from miniclaw.session.files.on_disk import Difference
+from miniclaw.session.live.entry import Entry, replayed_entry
 from miniclaw.session.live.gate import Gate
 from miniclaw.session.live.locks import FileLocks, Lease
-from miniclaw.session.live.memory import Entry, SessionMemory, replayed_entry
+from miniclaw.session.live.memory import SessionMemory
 from miniclaw.session.live.saver import SessionSaver
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.names import split_session_id

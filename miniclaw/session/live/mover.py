@@ -23,9 +23,10 @@ from miniclaw.errors import (
 )
 from miniclaw.loggers import get_logger
 from miniclaw.session import names
+from miniclaw.session.live.entry import Entry
 from miniclaw.session.live.loader import SessionLoader
 from miniclaw.session.live.locks import FileLocks, Lease
-from miniclaw.session.live.memory import Entry, SessionMemory
+from miniclaw.session.live.memory import SessionMemory
 from miniclaw.session.live.saver import SessionSaver
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.removal.relocation import CALLED_OFF, Relocation

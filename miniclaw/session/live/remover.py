@@ -35,8 +35,9 @@ from miniclaw.session.format.codec import snapshot_session
 from miniclaw.session.format.growth import file_bytes
 from miniclaw.session.hooks.hooks import Hooks
 from miniclaw.session.hooks.types import RemovalCandidate, RemovedSession
+from miniclaw.session.live.entry import Entry
 from miniclaw.session.live.locks import FileLocks, Lease
-from miniclaw.session.live.memory import Entry, SessionMemory
+from miniclaw.session.live.memory import SessionMemory
 from miniclaw.session.live.saver import SessionSaver
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.records.stats import CleanupStats

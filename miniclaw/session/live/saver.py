@@ -12,8 +12,9 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.files.on_disk import Written, on_disk_of, remember, remember_cut
 from miniclaw.session.format import codec
 from miniclaw.session.live.committer import Committer
+from miniclaw.session.live.entry import Entry, SaveState
 from miniclaw.session.live.locks import FileLocks, Lease
-from miniclaw.session.live.memory import Entry, SaveState, SessionMemory
+from miniclaw.session.live.memory import SessionMemory
 from miniclaw.session.live.save_job import NotBegunError, SaveOutcome, SaveReport, log_failed_save
 from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.records.stats import SaveStats

@@ -97,9 +97,7 @@ class FileSessionStore:
     async def load(self, session_id: str, *leases: Lease) -> Session:
         """Load a session, as `SessionDirectory.load` for the owner.
 
-        Args:
-            session_id: The session.
-            leases: The caller's hold on the session's lock, which the worker thread joins; as for all methods.
+        `leases` are the caller's hold on the session's lock, which the worker thread joins; as for all methods.
         """
         return await self.run(partial(self.directory.load, session_id, adopt=True), self._load_limiter, *leases)
 
@@ -118,8 +116,7 @@ class FileSessionStore:
             sessions: The snapshots; the caller holds the lock of each session.
             settled: Called exactly once for each session, when no work on it is under way any more.
 
-        Cancellation: a save that has not begun is settled as an error at once. One that has begun continues in the
-        background and is settled when it ends.
+        Cancellation: a save that has not begun is settled as an error at once; one that has begun, when it ends.
         """
         job = SaveJob(self.directory, sessions, settled)
         try:
@@ -142,17 +139,13 @@ class FileSessionStore:
         """Return a scan that lists the whole directory once, in batches, and is to be closed.
 
         Args:
-            verify: Selects the headers to check against the whole session, as before a removal; called in a worker
-                thread.
+            verify: Selects the headers to check against the whole session; called in a worker thread.
             staying: Selects the sessions that may be counted only and get no row.
-
-        Its batches raise a `StoreError` if the directory cannot be listed.
         """
         return FileScan(
             lambda ledger: DirectoryScan(self.directory, verify, ledger=ledger, staying=staying),
-            self._ledger_file,
-            self.look,
-        )
+            self._ledger_file, self.look,
+        )  # fmt: skip
 
     async def look(self, work: Callable[[], T], *leases: Lease) -> T:
         """Run work that reads a part of a list, in a worker thread of those for scans."""

@@ -15,8 +15,9 @@ from trio.testing import MockClock
 
 from miniclaw.session.journal.index import MAX_SEGMENTS
 from miniclaw.session.live.committer import MAX_NEWS_BYTES
+from miniclaw.session.live.entry import Entry
 from miniclaw.session.live.loader import PAUSE_SECONDS
-from miniclaw.session.live.memory import MAX_CHECKPOINT_SECONDS, Entry, SessionMemory
+from miniclaw.session.live.memory import MAX_CHECKPOINT_SECONDS, SessionMemory
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS
 from miniclaw.session.runtime import SessionRuntime, open_runtime

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from miniclaw.session.format.footprint import session_bytes
-from miniclaw.session.live.memory import Entry, SessionMemory
+from miniclaw.session.live.entry import Entry
+from miniclaw.session.live.memory import SessionMemory
 from miniclaw.session.types import Message, Session
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from miniclaw.session.format import codec
+from miniclaw.session.live.entry import Entry
 from miniclaw.session.live.loader import SessionLoader
-from miniclaw.session.live.memory import Entry
 from miniclaw.session.types import Message, Session
 
 
