@@ -19,6 +19,7 @@ import trio
 
 from miniclaw.clock import Clock, Now, as_clock, utc_now
 from miniclaw.errors import (
+    NoTrioError,
     SessionExistsError,
     SessionKeptError,
     SessionNotFoundError,
@@ -346,8 +347,11 @@ async def open_store_runtime(
         clock: The clock; None: that of the store, or else of the machine.
 
     Raises:
+        NoTrioError: The program does not run on trio.
         PolicyError: A rule of the policy is one for files only.
     """
+    if not trio.lowlevel.in_trio_task():
+        raise NoTrioError
     wall = (store.clock or utc_now) if clock is None else as_clock(clock).wall
     growth.check_bound(max_session_bytes)
     hooks = hooks or Hooks()

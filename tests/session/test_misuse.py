@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.live.store import FileSessionStore, open_store
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.runtime import open_runtime
+from miniclaw.stores import MemoryStore, open_store_runtime
 from tests.fakes.clock import WallClock
 from tests.fakes.logs import LogRecorder
 from tests.fakes.os_calls import FaultyOs
@@ -26,12 +28,13 @@ from tests.fakes.work_folder import left_in_work
 def test_runtime_on_asyncio_is_refused_and_names_the_way_out(sessions_dir: Path) -> None:
     """A program on another event loop learns what it needs, and nothing is made on its disk."""
 
-    async def main() -> None:
-        async with open_runtime(sessions_dir / "new"):
+    async def enter(runtime: AbstractAsyncContextManager[object]) -> None:
+        async with runtime:
             pass
 
-    with pytest.raises(NoTrioError, match=r"trio\.run.*miniclaw\.blocking"):
-        asyncio.run(main())
+    for runtime in (open_runtime(sessions_dir / "new"), open_store_runtime(MemoryStore())):
+        with pytest.raises(NoTrioError, match=r"trio\.run.*miniclaw\.blocking"):
+            asyncio.run(enter(runtime))
     assert not (sessions_dir / "new").exists()
 
 
