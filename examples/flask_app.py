@@ -9,7 +9,6 @@ One process owns the sessions: use a server with threads, and not one with sever
 """
 
 import sys
-from datetime import UTC, datetime
 
 from flask import Flask, abort, request
 from flask.typing import ResponseReturnValue
@@ -18,8 +17,8 @@ import miniclaw
 from miniclaw import blocking
 
 
-def make_app(runtime: blocking.BlockingSessionRuntime) -> Flask:
-    """Make the application over a runtime."""
+def make_app(sessions: blocking.BlockingSessions) -> Flask:
+    """Make the application over these sessions."""
     app = Flask(__name__)
 
     @app.post("/diaries/<person>")
@@ -27,17 +26,17 @@ def make_app(runtime: blocking.BlockingSessionRuntime) -> Flask:
         text = request.get_data().decode(errors="replace").strip()
         if not text:
             abort(400, "the entry is empty")
-        session = runtime.get_or_create_session("diary", person)
-        message = miniclaw.Message("user", text, datetime.now(UTC))
+        session = sessions.get_or_create("diary", person)
+        message = miniclaw.Message("user", text, sessions.now())
         try:
-            runtime.add_message(session.session_id, message, durable=True)
+            sessions.add_message(session.session_id, message, durable=True)
         except miniclaw.SessionFullError as error:
             abort(413, error.problem)
         return "", 201
 
     @app.get("/diaries/<person>")
     def read(person: str) -> ResponseReturnValue:
-        session = runtime.get_session(f"diary_{person}")
+        session = sessions.get(f"diary_{person}")
         if session is None:
             abort(404, "there is no such diary")
         return [{"at": each.timestamp.isoformat(), "text": each.content} for each in session.messages]
@@ -46,5 +45,5 @@ def make_app(runtime: blocking.BlockingSessionRuntime) -> Flask:
 
 
 if __name__ == "__main__":
-    with blocking.open_runtime("sessions") as sessions:  # closed at Ctrl-C, which ends `run`
-        make_app(sessions).run("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8000)
+    with blocking.open_runtime("sessions") as opened:  # closed at Ctrl-C, which ends `run`
+        make_app(opened).run("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8000)

@@ -17,14 +17,14 @@ from quart_trio import QuartTrio
 import miniclaw
 
 app = QuartTrio(__name__)
-runtime: miniclaw.SessionRuntime  # while the application serves
+sessions: miniclaw.Sessions  # while the application serves
 
 
 @app.while_serving
 async def open_sessions() -> AsyncGenerator[None, None]:
     """Open the sessions for as long as the application serves."""
-    global runtime
-    async with miniclaw.open_runtime("sessions") as runtime:
+    global sessions
+    async with miniclaw.open_runtime("sessions") as sessions:
         yield  # noqa: ASYNC119 - Quart runs it to its end
 
 
@@ -34,10 +34,10 @@ async def write(person: str) -> ResponseReturnValue:
     text = (await request.body).decode(errors="replace").strip()
     if not text:
         abort(400, "the entry is empty")
-    session = await runtime.manager.get_or_create_session("diary", person)
-    message = miniclaw.Message("user", text, runtime.time.now())
+    session = await sessions.get_or_create("diary", person)
+    message = miniclaw.Message("user", text, sessions.now())
     try:
-        await runtime.manager.add_message(session.session_id, message, durable=True)
+        await sessions.add_message(session.session_id, message, durable=True)
     except miniclaw.SessionFullError as error:
         abort(413, error.problem)
     return "", 201
@@ -46,7 +46,7 @@ async def write(person: str) -> ResponseReturnValue:
 @app.get("/diaries/<person>")
 async def read(person: str) -> ResponseReturnValue:
     """Return a person's diary."""
-    session = await runtime.manager.get_session(f"diary_{person}")
+    session = await sessions.get(f"diary_{person}")
     if session is None:
         abort(404, "there is no such diary")
     return [{"at": each.timestamp.isoformat(), "text": each.content} for each in session.messages]

@@ -24,22 +24,22 @@ import miniclaw
 
 
 @asynccontextmanager
-async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, miniclaw.SessionRuntime]]:
+async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, miniclaw.Sessions]]:
     """Open the sessions for as long as the application runs."""
-    async with miniclaw.open_runtime("sessions") as runtime:
-        yield {"runtime": runtime}
+    async with miniclaw.open_runtime("sessions") as sessions:
+        yield {"sessions": sessions}
 
 
 async def write(request: Request) -> Response:
     """Add an entry to a person's diary. When the answer comes, the entry survives a power cut."""
-    runtime: miniclaw.SessionRuntime = request.state.runtime
+    sessions: miniclaw.Sessions = request.state.sessions
     text = (await request.body()).decode(errors="replace").strip()
     if not text:
         raise HTTPException(400, "the entry is empty")
-    session = await runtime.manager.get_or_create_session("diary", request.path_params["person"])
-    message = miniclaw.Message("user", text, runtime.time.now())
+    session = await sessions.get_or_create("diary", request.path_params["person"])
+    message = miniclaw.Message("user", text, sessions.now())
     try:
-        await runtime.manager.add_message(session.session_id, message, durable=True)
+        await sessions.add_message(session.session_id, message, durable=True)
     except miniclaw.SessionFullError as error:
         raise HTTPException(413, error.problem) from error
     return Response(status_code=201)
@@ -47,8 +47,8 @@ async def write(request: Request) -> Response:
 
 async def read(request: Request) -> Response:
     """Return a person's diary."""
-    runtime: miniclaw.SessionRuntime = request.state.runtime
-    session = await runtime.manager.get_session(f"diary_{request.path_params['person']}")
+    sessions: miniclaw.Sessions = request.state.sessions
+    session = await sessions.get(f"diary_{request.path_params['person']}")
     if session is None:
         raise HTTPException(404, "there is no such diary")
     return JSONResponse([{"at": each.timestamp.isoformat(), "text": each.content} for each in session.messages])

@@ -19,9 +19,8 @@ MAX_LINE_BYTES = 16 * 1024
 class Room:
     """The people who are connected, and the session of their conversation."""
 
-    def __init__(self, runtime: miniclaw.SessionRuntime) -> None:
-        self._sessions = runtime.manager
-        self._now = runtime.time.now
+    def __init__(self, sessions: miniclaw.Sessions) -> None:
+        self._sessions = sessions
         self._people: set[trio.MemorySendChannel[str]] = set()
 
     async def serve(self, stream: trio.SocketStream) -> None:
@@ -59,15 +58,15 @@ class Room:
             pass  # the person is gone, which `_read` sees as well
 
     async def _come_in(self, person: trio.MemorySendChannel[str]) -> None:
-        session = await self._sessions.get_or_create_session("room", "lobby")
+        session = await self._sessions.get_or_create("room", "lobby")
         # No await from here on: nothing can be said in between, and nothing is missed or shown twice.
         for message in session.messages[-SHOWN:]:
             person.send_nowait(message.content)
         self._people.add(person)
 
     async def _say(self, line: str) -> None:
-        session = await self._sessions.get_or_create_session("room", "lobby")
-        message = miniclaw.Message("user", line, self._now())
+        session = await self._sessions.get_or_create("room", "lobby")
+        message = miniclaw.Message("user", line, self._sessions.now())
         await self._sessions.add_message(session.session_id, message, durable=True)  # before it is shown
         for person in list(self._people):
             try:
@@ -78,10 +77,10 @@ class Room:
 
 async def main(port: int) -> None:
     """Serve until Ctrl-C; then the sessions are saved."""
-    async with miniclaw.open_runtime("sessions") as runtime, trio.open_nursery() as nursery:
+    async with miniclaw.open_runtime("sessions") as sessions, trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
         print(f"the room is at 127.0.0.1:{listeners[0].socket.getsockname()[1]}", flush=True)
-        nursery.start_soon(partial(trio.serve_listeners, Room(runtime).serve, listeners))
+        nursery.start_soon(partial(trio.serve_listeners, Room(sessions).serve, listeners))
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for _ in signals:
                 break
