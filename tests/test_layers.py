@@ -51,6 +51,7 @@ LAYERS = """
     stores.daily
     stores.runtime
     session.runtime
+    session.calls.opening
     session
     stores
     blocking

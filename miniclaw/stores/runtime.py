@@ -26,17 +26,20 @@ from miniclaw.errors import (
     TrashEntryNotFoundError,
 )
 from miniclaw.loggers import get_logger
+from miniclaw.session.calls.rules import AUTOSAVE, rules_of
 from miniclaw.session.entries import Deletion, SessionEntry, TrashedSession
 from miniclaw.session.format import codec, growth
 from miniclaw.session.format.metadata import merged
 from miniclaw.session.hooks.hooks import Hooks
 from miniclaw.session.hooks.types import RemovalCandidate, RemovedSession
 from miniclaw.session.names import make_session_id
+from miniclaw.session.persistence import PERSISTENCE_INTERVAL_SECS
 from miniclaw.session.records.history import HistoryEvent
 from miniclaw.session.records.result import CleanupResult
 from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.retention.planner import LiveSession
 from miniclaw.session.retention.policy import DAILY, PolicyError, RetentionPolicy
+from miniclaw.session.retention.schedule import CLEANUP_INTERVAL_SECS
 from miniclaw.session.sessions import Sessions
 from miniclaw.session.types import JSON, Message, Session
 from miniclaw.stores.daily import DailySweep
@@ -348,15 +351,20 @@ async def open_store_runtime(
 
     Raises:
         NoTrioError: The program does not run on trio.
-        PolicyError: A rule of the policy is one for files only.
+        TypeError: An argument has the wrong type.
+        ValueError: A duration is not positive, or a bound is none. `PolicyError`: a rule is one for files only.
     """
     if not trio.lowlevel.in_trio_task():
         raise NoTrioError
+    rules = rules_of(
+        None, policy=policy, autosave=AUTOSAVE, cleanup=cleanup, removes=removes, notice=notice,
+        max_session_bytes=max_session_bytes, persistence_interval_seconds=PERSISTENCE_INTERVAL_SECS,
+        cleanup_interval_seconds=CLEANUP_INTERVAL_SECS, cleanup_at=None,
+    )  # fmt: skip
     wall = (store.clock or utc_now) if clock is None else as_clock(clock).wall
-    growth.check_bound(max_session_bytes)
     hooks = hooks or Hooks()
     runtime = StoreRuntime(
-        store, policy=policy or RetentionPolicy(), cleanup=cleanup, removes=removes, notice=notice, hooks=hooks,
+        store, policy=rules.policy, cleanup=cleanup, removes=removes, notice=notice, hooks=hooks,
         clock=wall, max_session_bytes=max_session_bytes, max_live_sessions=max_live_sessions,
     )  # fmt: skip
     # The nursery is an internal detail: an error of the block is raised as itself, not in its group.

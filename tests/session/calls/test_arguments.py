@@ -14,6 +14,7 @@ import trio
 import miniclaw
 from miniclaw import Message, RetentionPolicy, SessionRuntime, blocking
 from miniclaw.blocking import BlockingOptions, BlockingSessions
+from miniclaw.session import runtime as over_directory
 from miniclaw.session.calls.rules import AUTOSAVE, RuntimeOptions
 from miniclaw.session.sessions import Sessions
 from tests.fakes.clock import WallClock
@@ -112,17 +113,17 @@ async def test_options_have_their_meaning_by_both_names(sessions_dir: Path, cloc
         {"autosave": timedelta(seconds=5), "cleanup": time(4)},
         {"persistence_interval_seconds": 5, "cleanup_at": time(4)},
     ):
-        async with miniclaw.open_runtime(sessions_dir, clock=clock, **options) as sessions:  # type: ignore[arg-type]
+        async with miniclaw.open_runtime(sessions_dir, clock=clock, **options) as sessions:  # type: ignore[call-overload]
             assert sessions.rules.persistence_interval_seconds == 5
             assert sessions.rules.schedule.interval == timedelta(days=1)
     for none in ("cleanup", "cleanup_interval_seconds"):
-        async with miniclaw.open_runtime(sessions_dir, clock=clock, **{none: None}) as sessions:  # type: ignore[arg-type]
+        async with miniclaw.open_runtime(sessions_dir, clock=clock, **{none: None}) as sessions:  # type: ignore[call-overload]
             assert sessions.rules.schedule.interval is None
 
 
 def test_options_that_are_passed_on_are_those_of_open_runtime() -> None:
     """`run_runtime` and `blocking.open_runtime` have every option, with its type."""
-    parameters = inspect.signature(miniclaw.open_runtime).parameters
+    parameters = inspect.signature(over_directory.open_runtime).parameters
     types = {name: str(each.annotation) for name, each in parameters.items() if name != "sessions_dir"}
     assert {name: each.__forward_arg__ for name, each in RuntimeOptions.__annotations__.items()} == types
 
