@@ -6,12 +6,12 @@ import builtins
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from miniclaw.errors import TrashEntryNotFoundError
 from miniclaw.formats import printable
 from miniclaw.session.calls.listing import Filter, SessionList, history_list, trash_list
 from miniclaw.session.entries import Deletion, SessionEntry, TrashedSession
-from miniclaw.session.operations.operations import SessionOperations
 from miniclaw.session.operations.parts import SessionParts
 from miniclaw.session.records.history import Actor, HistoryEvent
 from miniclaw.session.records.result import CleanupResult
@@ -19,12 +19,17 @@ from miniclaw.session.retention.plan import CleanupPlan
 from miniclaw.session.sessions import Sessions
 from miniclaw.session.types import JSON, Message, Session
 
+if TYPE_CHECKING:  # start-up time: imported with the first operation
+    from miniclaw.session.operations.operations import SessionOperations
+
 
 class DirectorySessions(SessionParts, Sessions):
     """The public calls of `Sessions`, over the parts of a runtime that owns a directory."""
 
     def operations(self, *, by: Actor = "program") -> SessionOperations:
         """Return the operations of an administrator, named as this actor in trash and history, on these sessions."""
+        from miniclaw.session.operations.operations import SessionOperations  # noqa: PLC0415 - start-up time
+
         return SessionOperations(self.manager, self.cleanup, self.audit_log, by=by)
 
     def now(self) -> datetime:
