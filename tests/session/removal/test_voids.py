@@ -310,7 +310,7 @@ async def test_removal_overtakes_a_commit(live: LiveJournal, monkeypatch: pytest
     async with trio.open_nursery() as nursery:
         nursery.start_soon(live.manager.saver.committer.commit, [ID])
         await wait_in_thread(reached)
-        await live.manager.save_all_sessions()
+        await live.manager.save_sessions([ID])  # `save_all_sessions` would wait for the commit
         await live.manager.delete_session(ID, erase=True)
         opened.set()
     assert live.records(ID) == 0
