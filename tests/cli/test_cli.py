@@ -222,7 +222,7 @@ def test_list_loads_few_modules_beside_its_libraries(program: Program) -> None:
     """Each module costs a fiftieth of an interpreter's start; what is needed only sometimes waits until then."""
     program.add("web_a", days=40)
     loaded = program.run_python(f"import click, locale, msgspec, pathlib\n{_TELL_LOADED}", "sessions", "list")
-    assert len(loaded.err.split()) <= 92, loaded.err
+    assert len(loaded.err.split()) <= 93, loaded.err
 
 
 def test_heavy_modules_are_seen_where_a_command_loads_them(program: Program) -> None:
