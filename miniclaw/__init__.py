@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from miniclaw.errors import UnsavedSessionsError as UnsavedSessionsError
     from miniclaw.errors import WorkspaceHeldError as WorkspaceHeldError
     from miniclaw.session.calls.opening import open_runtime as open_runtime
+    from miniclaw.session.calls.opening import run_runtime as run_runtime
     from miniclaw.session.calls.rules import RuntimeRules as RuntimeRules
     from miniclaw.session.cleanup import Cleanup as Cleanup
     from miniclaw.session.cleanup import CleanupResult as CleanupResult
@@ -104,7 +105,6 @@ if TYPE_CHECKING:
     from miniclaw.session.retention.plan import CleanupPlan as CleanupPlan
     from miniclaw.session.retention.policy import RetentionPolicy as RetentionPolicy
     from miniclaw.session.runtime import SessionRuntime as SessionRuntime
-    from miniclaw.session.runtime import run_runtime as run_runtime
     from miniclaw.session.sessions import Sessions as Sessions
     from miniclaw.session.trash.entries import Restored as Restored
     from miniclaw.session.types import Message as Message
@@ -201,15 +201,15 @@ else:
         "miniclaw.session.live.save_job": ("SaveReport",),
         "miniclaw.session.maintenance.announcements": ("Announcement",),
         "miniclaw.session.manager": ("SessionManager",),
-        "miniclaw.session.calls.opening": ("open_runtime",),
+        "miniclaw.session.calls.opening": (
+            "open_runtime",
+            "run_runtime",
+        ),
         "miniclaw.session.records.history": ("HistoryEvent",),
         "miniclaw.session.removal.relocation": ("Relocation",),
         "miniclaw.session.retention.plan": ("CleanupPlan",),
         "miniclaw.session.retention.policy": ("RetentionPolicy",),
-        "miniclaw.session.runtime": (
-            "SessionRuntime",
-            "run_runtime",
-        ),
+        "miniclaw.session.runtime": ("SessionRuntime",),
         "miniclaw.session.sessions": ("Sessions",),
         "miniclaw.session.files.subdirectory": ("EarlierFolders",),
         "miniclaw.session.operations.quarantine": ("FileOutcome",),

@@ -20,14 +20,14 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Exit
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final, Generic, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 import anyio
 from anyio.from_thread import BlockingPortal
 
 from miniclaw.errors import RuntimeClosedError
-from miniclaw.session import runtime as trio_runtime
-from miniclaw.session.calls.rules import PlainOptions
+from miniclaw.session.calls.opening import opened
+from miniclaw.session.calls.rules import PlainOptions, PlainStoreOptions
 from miniclaw.session.cleanup import CleanupResult
 from miniclaw.session.entries import Deletion, SessionEntry, TrashedSession
 from miniclaw.session.hooks.threaded import in_threads
@@ -36,8 +36,12 @@ from miniclaw.session.live.save_job import SaveReport
 from miniclaw.session.ownership.process import OpeningProcess
 from miniclaw.session.records.history import HistoryEvent
 from miniclaw.session.retention.plan import CleanupPlan
+from miniclaw.session.runtime import SessionRuntime
 from miniclaw.session.sessions import Sessions
 from miniclaw.session.types import JSON, Message, Session
+
+if TYPE_CHECKING:  # start-up time: most programs keep their sessions in files
+    from miniclaw.stores.protocol import SessionStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -193,9 +197,9 @@ class _Items(Iterator[T], Generic[T]):
 
 
 class BlockingSessionRuntime(BlockingSessions):
-    """The calls over a directory, with the earlier names of some."""
+    """The calls of a runtime over a directory, with the earlier names of some."""
 
-    def __init__(self, portal: BlockingPortal, runtime: trio_runtime.SessionRuntime) -> None:
+    def __init__(self, portal: BlockingPortal, runtime: SessionRuntime) -> None:
         super().__init__(portal, runtime)
         self._runtime = runtime
 
@@ -232,31 +236,60 @@ class BlockingSessionRuntime(BlockingSessions):
         return self.clean_up()
 
 
-class BlockingOptions(PlainOptions, total=False):
-    """The keyword arguments of `open_runtime`; the hooks are plain functions."""
+class BlockingHooks(TypedDict, total=False):
+    """The hooks of a program without trio: plain functions."""
 
     on_due: Callable[[tuple[DueEntry, ...]], object] | None
     before_remove: Callable[[RemovalCandidate, Callable[[], Session]], Keep | Remove] | BeforeRemove | None
     after_remove: Callable[[RemovedSession], object] | None
 
 
-@contextmanager
-def open_runtime(sessions_dir: Path | str, **options: Unpack[BlockingOptions]) -> Iterator[BlockingSessionRuntime]:
-    """Run the session runtime around a block, with the arguments of `miniclaw.open_runtime`.
+class BlockingOptions(PlainOptions, BlockingHooks):
+    """The keyword arguments of `open_runtime` over a directory."""
+
+
+class BlockingStoreOptions(PlainStoreOptions, BlockingHooks):
+    """The keyword arguments of `open_runtime` over a store."""
+
+
+@overload
+def open_runtime(
+    sessions_dir: Path | str, **options: Unpack[BlockingOptions]
+) -> AbstractContextManager[BlockingSessionRuntime]: ...
+
+
+@overload
+def open_runtime(
+    *, store: SessionStore, **options: Unpack[BlockingStoreOptions]
+) -> AbstractContextManager[BlockingSessions]: ...
+
+
+def open_runtime(
+    sessions_dir: Path | str | None = None, *, store: SessionStore | None = None, **options: Any
+) -> AbstractContextManager[BlockingSessions]:
+    """Run a session runtime around a block, with the arguments and the errors of `miniclaw.open_runtime`.
 
     The hooks `before_remove`, `after_remove` and `on_due` are plain functions, as is `load`. Each is called in a worker
-    thread, and may call the runtime.
+    thread, and may call the runtime. The methods of a store are called on the trio thread.
 
     Raises:
         MiniclawError: As `miniclaw.open_runtime`, at the beginning and on leaving.
         ForkedRuntimeError: The block was left in a forked child. The runtime continues in the process that opened it.
     """
+    return _run(opened(sessions_dir, store, in_threads(options)))
+
+
+@contextmanager
+def _run(opening: AbstractAsyncContextManager[Sessions]) -> Iterator[BlockingSessions]:
     process = OpeningProcess()
     with ExitStack() as resources:
         portal = resources.enter_context(_PortalThread())
-        opening = partial(trio_runtime.open_runtime, sessions_dir, **in_threads(options))
-        runtime = resources.enter_context(portal.wrap_async_context_manager(portal.call(opening)))
-        blocking = BlockingSessionRuntime(portal, runtime)
+        sessions = resources.enter_context(portal.wrap_async_context_manager(opening))
+        blocking = (
+            BlockingSessionRuntime(portal, sessions)
+            if isinstance(sessions, SessionRuntime)
+            else BlockingSessions(portal, sessions)
+        )
         try:
             yield blocking
         finally:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import time, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final, Unpack
+from typing import Final
 
 import trio
 
@@ -16,7 +16,7 @@ from miniclaw.clock import Clock, Now
 from miniclaw.errors import NoTrioError, UnsavedSessionsError
 from miniclaw.loggers import get_logger
 from miniclaw.session.calls.over_directory import DirectorySessions
-from miniclaw.session.calls.rules import AUTOSAVE, RuntimeOptions, RuntimeRules, rules_of
+from miniclaw.session.calls.rules import AUTOSAVE, RuntimeRules, rules_of
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.format.growth import GROWTH_BYTES
@@ -262,33 +262,6 @@ async def open_runtime(
             finally:
                 runtime.manager.saver.committer.stop()
         _raise(errors)
-
-
-async def run_runtime(
-    sessions_dir: Path | str,
-    *,
-    task_status: trio.TaskStatus[SessionRuntime] = trio.TASK_STATUS_IGNORED,
-    **options: Unpack[RuntimeOptions],
-) -> None:
-    """Run the session runtime until it is cancelled, and then end it as `open_runtime` does at the end of its block.
-
-    ::
-
-        sessions = await nursery.start(partial(miniclaw.run_runtime, "sessions", policy=policy))
-
-    Args:
-        sessions_dir: As for `open_runtime`.
-        task_status: Gets the runtime once it is open.
-        **options: As for `open_runtime`.
-
-    Raises:
-        UnsavedSessionsError: And the other errors of `open_runtime`; a nursery raises them in a group.
-
-    Cancellation: the runtime is closed; what was accepted is saved nevertheless, within twice `GRACE_SECONDS`.
-    """
-    async with open_runtime(sessions_dir, **options) as runtime:
-        task_status.started(runtime)
-        await trio.sleep_forever()
 
 
 async def _end(runtime: SessionRuntime) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 import miniclaw
-from miniclaw.session.calls.opening import StoreOptions
+from miniclaw import blocking
+from miniclaw.session.calls.rules import StoreOptions
 from miniclaw.stores import MemoryStore, StoreRuntime, open_store_runtime
 
 
@@ -36,7 +40,7 @@ async def test_store_or_directory_makes_the_runtime(tmp_path: Path) -> None:
     ("args", "options", "error", "sentence"),
     [
         ((), {}, ValueError, "either sessions_dir or store; neither was given"),
-        (("sessions",), {"store": MemoryStore()}, ValueError, "either sessions_dir or store; both was given"),
+        (("sessions",), {"store": MemoryStore()}, ValueError, "either sessions_dir or store; both were given"),
         ((), {"store": MemoryStore(), "state_dir": "x"}, TypeError, "state_dir is no option of a runtime over a store"),
         ((), {"store": MemoryStore(), "on_due": 1}, TypeError, "on_due is an async function"),
     ],
@@ -47,6 +51,61 @@ def test_wrong_arguments_are_refused_at_the_call(
     """The error names the argument, before anything is opened."""
     with pytest.raises(error, match=sentence):
         miniclaw.open_runtime(*args, **options)
+
+
+@pytest.mark.parametrize(
+    ("args", "options", "error", "sentence"),
+    [
+        ((), {}, ValueError, "either sessions_dir or store; neither was given"),
+        (("sessions",), {"store": MemoryStore()}, ValueError, "either sessions_dir or store; both were given"),
+        ((), {"store": MemoryStore(), "state_dir": "x"}, TypeError, "state_dir is no option of a runtime over a store"),
+        (("sessions",), {"polcy": None}, TypeError, "polcy"),
+    ],
+)
+def test_wrong_arguments_of_the_others_are_refused_alike(
+    args: tuple[Any, ...], options: dict[str, Any], error: type[Exception], sentence: str
+) -> None:
+    """The same errors, from the call of `blocking.open_runtime` and in the nursery of `run_runtime`."""
+    with pytest.raises(error, match=sentence):
+        blocking.open_runtime(*args, **options)
+    with pytest.raises(error, match=sentence):
+        trio.run(partial(miniclaw.run_runtime, *args, **options))
+
+
+async def test_run_runtime_over_a_store_runs_until_it_is_cancelled() -> None:
+    """The nursery gets the runtime of the store, with its options; the leases are released at the end."""
+    store = MemoryStore()
+    async with trio.open_nursery() as nursery:
+        run = partial(miniclaw.run_runtime, store=store, cleanup=None)
+        sessions: StoreRuntime = await nursery.start(run)
+        assert isinstance(sessions, StoreRuntime)
+        await sessions.get_or_create("web", "a")
+        nursery.cancel_scope.cancel()
+    with pytest.raises(miniclaw.RuntimeClosedError):
+        await sessions.get("web_a")
+    async with miniclaw.open_runtime(store=store, cleanup=None) as after:
+        assert await after.get("web_a") is not None
+
+
+def test_blocking_runtime_over_a_store_has_the_calls_and_the_hooks() -> None:
+    """A program without trio keeps its sessions in a store, and its plain hooks are asked."""
+    store = MemoryStore()
+    asked = []
+
+    def keep(candidate: miniclaw.RemovalCandidate, load: Callable[[], miniclaw.Session]) -> miniclaw.Keep:
+        asked.append((candidate.session_id, [message.content for message in load().messages]))
+        return miniclaw.Keep("for ever")
+
+    for _ in range(2):
+        with blocking.open_runtime(store=store, cleanup=None, before_remove=keep) as sessions:
+            sessions.get_or_create("web", "a")
+            sessions.add_message("web_a", miniclaw.Message("user", "hello", sessions.now()))
+            with pytest.raises(miniclaw.SessionKeptError, match="for ever"):
+                sessions.delete("web_a")
+            assert [entry.session_id for entry in sessions.list()] == ["web_a"]
+        with pytest.raises(miniclaw.RuntimeClosedError):
+            sessions.get("web_a")
+    assert asked == [("web_a", ["hello"]), ("web_a", ["hello", "hello"])]
 
 
 def test_options_are_those_of_the_runtime_over_a_store() -> None:

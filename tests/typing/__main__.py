@@ -17,12 +17,15 @@ from typing import Final
 PROGRAM: Final = Path(__file__).with_name("program.py")
 
 MISSPELLINGS: Final = {
-    "name": ("miniclaw.open_runtime(", "miniclaw.open_runtme("),
+    "name": ('miniclaw.open_runtime("', 'miniclaw.open_runtme("'),
     "keyword": ("policy=policy", "polcy=policy"),
     "attribute": ("session.last_accessed", "session.last_acessed"),
     "error": ("miniclaw.UnsavedSessionsError", "miniclaw.UnsavedSesionsError"),
     "module": ("import Message, Session, blocking", "import Mesage, Session, blocking"),
     "blocking_method": ("runtime.get_session", "runtime.get_sesion"),
+    "blocking_keyword": ("cleanup=None", "clenup=None"),
+    "store_keyword": ("notice=False", "notce=False"),
+    "blocking_store_keyword": ("removes=False", "remove=False"),
 }
 """For each kind, a text that stands in the program once, and its misspelling."""
 

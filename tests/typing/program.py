@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
 import miniclaw
-from miniclaw import Message, Session, blocking
+from miniclaw import Message, Session, blocking, stores
 
 
 async def chat() -> None:
@@ -21,10 +21,18 @@ async def chat() -> None:
         assert_type(result.sessions_deleted, int)
 
 
+async def chat_over_a_store() -> None:
+    async with miniclaw.open_runtime(store=stores.MemoryStore(), notice=False) as sessions:
+        assert_type(await sessions.get("web_anna"), Session | None)
+        assert_type(sessions.policy, miniclaw.RetentionPolicy)
+
+
 def chat_without_trio() -> None:
-    with blocking.open_runtime("sessions", policy=miniclaw.RetentionPolicy()) as runtime:
+    with blocking.open_runtime("sessions", cleanup=None) as runtime:
         session = runtime.get_session("web_anna")
         assert_type(session, Session | None)
+    with blocking.open_runtime(store=stores.MemoryStore(), removes=False) as sessions:
+        assert_type(sessions.get("web_anna"), Session | None)
     assert_type(miniclaw.__version__, str)
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from datetime import time, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Unpack, overload
 
-from miniclaw.clock import Clock, Now
+import trio
+
 from miniclaw.session import runtime as over_directory
-from miniclaw.session.calls.rules import RuntimeOptions
-from miniclaw.session.hooks.types import AfterRemove, BeforeRemove, OnDue
-from miniclaw.session.retention.policy import RetentionPolicy
+from miniclaw.session.calls.rules import RuntimeOptions, StoreOptions
 from miniclaw.session.runtime import SessionRuntime
 
 if TYPE_CHECKING:  # start-up time: most programs keep their sessions in files
@@ -19,22 +17,6 @@ if TYPE_CHECKING:  # start-up time: most programs keep their sessions in files
     from miniclaw.stores.runtime import StoreRuntime
 
 _HOOKS: Final = ("on_due", "before_remove", "after_remove")
-
-
-class StoreOptions(TypedDict, total=False):
-    """The options of a runtime over a store; `open_store_runtime` and `open_runtime` have their meanings."""
-
-    policy: RetentionPolicy | None
-    cleanup: timedelta | time | None
-    removes: bool
-    notice: bool
-    on_due: OnDue | None
-    before_remove: BeforeRemove | None
-    after_remove: AfterRemove | None
-    hook_deadline: timedelta
-    max_session_bytes: int
-    max_live_sessions: int
-    clock: Clock | Now | None
 
 
 @overload
@@ -63,13 +45,67 @@ def open_runtime(
         ValueError: Neither `sessions_dir` nor `store` is given, or both are.
         TypeError: An option is none of this kind of runtime.
     """
+    return opened(sessions_dir, store, options)
+
+
+@overload
+async def run_runtime(
+    sessions_dir: Path | str,
+    *,
+    task_status: trio.TaskStatus[SessionRuntime] = trio.TASK_STATUS_IGNORED,
+    **options: Unpack[RuntimeOptions],
+) -> None: ...
+
+
+@overload
+async def run_runtime(
+    *,
+    store: SessionStore,
+    task_status: trio.TaskStatus[StoreRuntime] = trio.TASK_STATUS_IGNORED,
+    **options: Unpack[StoreOptions],
+) -> None: ...
+
+
+async def run_runtime(
+    sessions_dir: Path | str | None = None,
+    *,
+    store: SessionStore | None = None,
+    task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
+    **options: Any,
+) -> None:
+    """Run a session runtime until it is cancelled, and then end it as `open_runtime` does at the end of its block.
+
+    ::
+
+        sessions = await nursery.start(partial(miniclaw.run_runtime, "sessions", policy=policy))
+
+    Args:
+        sessions_dir: As for `open_runtime`.
+        store: Likewise.
+        task_status: Gets the runtime once it is open.
+        options: As for `open_runtime`.
+
+    Raises:
+        UnsavedSessionsError: And the other errors of `open_runtime`; a nursery raises them in a group.
+
+    Cancellation: the runtime is closed; every accepted change is saved nevertheless, within twice `GRACE_SECONDS`.
+    """
+    async with opened(sessions_dir, store, options) as runtime:
+        task_status.started(runtime)
+        await trio.sleep_forever()
+
+
+def opened(
+    sessions_dir: Path | str | None, store: SessionStore | None, options: dict[str, Any]
+) -> AbstractAsyncContextManager[SessionRuntime] | AbstractAsyncContextManager[StoreRuntime]:
+    """Return what `open_runtime` returns, for arguments that no type checker has seen; with the same errors."""
     if (sessions_dir is None) == (store is None):
-        given = "neither" if store is None else "both"
-        raise ValueError(f"open_runtime takes either sessions_dir or store; {given} was given")
+        given = "neither was" if store is None else "both were"
+        raise ValueError(f"a runtime has either sessions_dir or store; {given} given")
     if store is None:
         assert sessions_dir is not None  # noqa: S101 - for mypy
         return over_directory.open_runtime(sessions_dir, **options)
-    return _open_store(store, options)
+    return _open_store(store, dict(options))
 
 
 def _open_store(store: SessionStore, options: dict[str, Any]) -> AbstractAsyncContextManager[StoreRuntime]:

@@ -75,12 +75,33 @@ class PlainOptions(TypedDict, total=False):
     fs: OsCalls | None
 
 
-class RuntimeOptions(PlainOptions, total=False):
-    """The keyword arguments of `open_runtime`."""
+class PlainStoreOptions(TypedDict, total=False):
+    """The options of a runtime over a store without its hooks, with the meanings of `open_store_runtime`."""
+
+    policy: RetentionPolicy | None
+    cleanup: timedelta | time | None
+    removes: bool
+    notice: bool
+    hook_deadline: timedelta
+    max_session_bytes: int
+    max_live_sessions: int
+    clock: Clock | Now | None
+
+
+class HookOptions(TypedDict, total=False):
+    """The hooks of a program on trio."""
 
     on_due: OnDue | None
     before_remove: BeforeRemove | None
     after_remove: AfterRemove | None
+
+
+class RuntimeOptions(PlainOptions, HookOptions):
+    """The keyword arguments of `open_runtime` over a directory."""
+
+
+class StoreOptions(PlainStoreOptions, HookOptions):
+    """The keyword arguments of `open_runtime` over a store."""
 
 
 def rules_of(

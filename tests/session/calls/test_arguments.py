@@ -6,16 +6,16 @@ import inspect
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_overloads, get_type_hints
 
 import pytest
 import trio
 
 import miniclaw
 from miniclaw import Message, RetentionPolicy, SessionRuntime, blocking
-from miniclaw.blocking import BlockingOptions, BlockingSessions
+from miniclaw.blocking import BlockingOptions, BlockingSessions, BlockingStoreOptions
 from miniclaw.session import runtime as over_directory
-from miniclaw.session.calls.rules import AUTOSAVE, RuntimeOptions
+from miniclaw.session.calls.rules import AUTOSAVE, RuntimeOptions, StoreOptions
 from miniclaw.session.sessions import Sessions
 from tests.fakes.clock import WallClock
 
@@ -131,6 +131,18 @@ def test_options_that_are_passed_on_are_those_of_open_runtime() -> None:
 def test_options_without_trio_are_the_same() -> None:
     """The hooks alone differ: they are plain functions."""
     assert BlockingOptions.__annotations__.keys() == RuntimeOptions.__annotations__.keys()
+    assert BlockingStoreOptions.__annotations__.keys() == StoreOptions.__annotations__.keys()
+
+
+def test_openings_have_the_same_overloads() -> None:
+    """All three open a directory or a store, by the same arguments."""
+    openings = miniclaw.open_runtime, miniclaw.run_runtime, blocking.open_runtime
+    for opening in openings:
+        found = [
+            {name for name in inspect.signature(each).parameters if name != "task_status"}
+            for each in get_overloads(opening)
+        ]
+        assert found == [{"sessions_dir", "options"}, {"store", "options"}], opening
 
 
 def test_blocking_calls_are_those_of_sessions() -> None:
