@@ -22,6 +22,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -55,6 +56,8 @@ from miniclaw.formats import format_duration
 from miniclaw.loggers import get_logger
 from miniclaw.session.calls.rules import RuntimeRules
 from miniclaw.session.files.directory import SessionDirectory
+from miniclaw.session.hooks.hooks import HOOK_DEADLINE
+from miniclaw.session.hooks.types import AfterRemove, BeforeRemove, OnDue
 from miniclaw.session.retention.schedule import Schedule
 from miniclaw.session.runtime import GRACE_SECONDS, HANGING_SECONDS, SessionRuntime, open_runtime
 from miniclaw.session.threads import run_in_thread
@@ -145,6 +148,10 @@ async def run_gateway(
     reload: Callable[[], Config] | None = None,
     on_reloaded: Callable[[Config], None] | None = None,
     handle_signals: bool = True,
+    on_due: OnDue | None = None,
+    before_remove: BeforeRemove | None = None,
+    after_remove: AfterRemove | None = None,
+    hook_deadline: timedelta = HOOK_DEADLINE,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run the gateway until a signal or `Running.stop` requests the end, or until all of its channels have ended.
@@ -165,6 +172,10 @@ async def run_gateway(
         on_reloaded: Called on the trio thread with a configuration that is in force from now on.
         handle_signals: If true, the signals of the process are received from here on, as `miniclaw.daemon.signals`
             describes; that needs the main thread. If false, no handler is touched, and the program ends the gateway.
+        on_due: A hook of the sessions, as in `open_runtime`; requests of commands and of the page reach the hooks too.
+        before_remove: Likewise.
+        after_remove: Likewise.
+        hook_deadline: Time for one call of one of these three, positive.
         task_status: Started with a `Running` once all parts run.
 
     Raises:
@@ -196,6 +207,10 @@ async def run_gateway(
             home.sessions_dir,
             rules=_rules(config.session, cleans_up=cleans_up),
             on_announced=teller(in_force, home),
+            on_due=on_due,
+            before_remove=before_remove,
+            after_remove=after_remove,
+            hook_deadline=hook_deadline,
             cleanup_waits=True,  # a start that is refused deletes nothing
             clock=clock,
             earlier=home.earlier,

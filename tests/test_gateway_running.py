@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sys
 import threading
 from concurrent.futures import Future
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,13 @@ import pytest
 import trio
 
 import miniclaw.gateway
+from miniclaw import DueEntry, Keep, LoadSession, RemovalCandidate, Remove, RemovedSession
 from miniclaw.config import Config, parse_config
 from miniclaw.gateway import Home, Running, run_gateway
 from tests.fakes.agent import StreamingModel
+from tests.fakes.clock import WallClock
 from tests.fakes.patience import PATIENCE_SECONDS
+from tests.fakes.samples import write_session
 from tests.fakes.threads import until
 from tests.test_gateway import ScriptedChannel
 
@@ -88,6 +94,53 @@ async def test_gateway_reload_without_signals_is_refused(home: Home) -> None:
     """It would never be called."""
     with pytest.raises(ValueError, match="reload is called at SIGHUP"):
         await run_gateway(Config(), home, handle_signals=False, reload=Config)
+    assert not home.workspace.exists()
+
+
+async def test_gateway_has_the_hooks_of_the_program(home: Home, clock: WallClock) -> None:
+    """The daily run tells them, and the removal of a command asks them and tells its outcome."""
+    write_session(home.sessions_dir, "web_kept", clock.ago(days=31))
+    write_session(home.sessions_dir, "web_old", clock.ago(days=32))
+    due: list[str] = []
+    heard: list[str] = []
+    told = trio.Event()
+
+    async def on_due(entries: tuple[DueEntry, ...]) -> None:
+        due.extend(entry.session_id for entry in entries)
+        told.set()
+
+    async def before_remove(candidate: RemovalCandidate, load: LoadSession) -> Keep | Remove:
+        return Keep("a lawyer wants it") if candidate.session_id == "web_kept" else Remove()
+
+    async def after_remove(removal: RemovedSession) -> None:
+        heard.append(removal.session_id)
+
+    options: dict[str, Any] = {"on_due": on_due, "before_remove": before_remove, "after_remove": after_remove}
+    options["hook_deadline"] = timedelta(seconds=PATIENCE_SECONDS)
+    config = parse_config({"web": {"enabled": False}})
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            run = partial(run_gateway, config, home, clock=clock, serves=True, handle_signals=False, **options)
+            running = await nursery.start(run)
+            await told.wait()
+            command = [sys.executable, "-m", "miniclaw", "sessions", "cleanup", "--yes"]
+            done = await trio.run_process(
+                command, capture_stdout=True, env={**os.environ, "MINICLAW_HOME": str(home.path)}
+            )
+            running.stop()
+    assert sorted(due) == ["web_kept", "web_old"]
+    assert heard == ["web_old"]
+    first, *rest = done.stdout.decode().splitlines()
+    assert first.startswith("2 sessions scanned, 1 removed, ")
+    assert "1 kept: by a hook of the gateway's program; the gateway's log says why." in rest
+    assert (home.sessions_dir / "web_kept.json").exists()
+
+
+async def test_gateway_with_a_wrong_hook_deadline_is_refused(home: Home) -> None:
+    """The deadline reaches the hooks, which check it."""
+    with pytest.raises(ExceptionGroup) as raised:
+        await run_gateway(Config(), home, handle_signals=False, hook_deadline=timedelta(0))
+    assert "hook_deadline is positive" in str(raised.value.exceptions[0])
     assert not home.workspace.exists()
 
 

@@ -144,6 +144,10 @@ def _print_result(result: CleanupResult, *, log: str) -> None:
     for number, what in [
         (result.pinned, "pinned"),
         (result.kept_active, "in use, or not expired on a full read"),
+        (
+            result.kept_by_hook,
+            "by a hook of the gateway's program; the gateway's log says why",
+        ),
         (result.future, "ahead of the clock"),
         (result.unreadable, "unreadable"),
         (result.corrupt, "corrupt"),

@@ -78,6 +78,14 @@ async def _erase_by_manager(runtime: SessionRuntime) -> object:
     return await runtime.manager.delete_session(ID, erase=True)
 
 
+async def _by_call(runtime: SessionRuntime) -> object:
+    return await runtime.delete(ID)
+
+
+async def _run_by_call(runtime: SessionRuntime) -> object:
+    return await runtime.clean_up()
+
+
 WAYS: Final[dict[str, Way]] = {
     "daily run": Way(lambda _: settle(), "ttl", options={"notice": False}),
     "run": Way(_run, "ttl"),
@@ -87,6 +95,8 @@ WAYS: Final[dict[str, Way]] = {
     "one": Way(_one, "ttl"),
     "manager": Way(_by_manager, "deleted", raises=True),
     "manager erases": Way(_erase_by_manager, "erased", raises=True, trashes=False),
+    "delete": Way(_by_call, "deleted", raises=True),
+    "clean_up": Way(_run_by_call, "ttl"),
     "operations": Way(_delete, "deleted", raises=True),
     "erasure": Way(_erase, "erased", raises=True, trashes=False),
 }
