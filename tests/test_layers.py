@@ -91,8 +91,8 @@ IN_ANY_ORDER = ("miniclaw.cli",)
 """Packages in which lazy imports go in any direction: a group imports its commands when one of them is called."""
 
 SESSION_FROM_OUTSIDE = """
-    calls.in_use calls.opening calls.rules cleanup disk entries files format hooks live.save_job maintenance manager names
-    operations ownership persistence records removal retention runtime sessions threads trash types
+    calls.in_use calls.opening calls.rules cleanup disk entries files format hooks journal.overlay live.save_job maintenance
+    manager names operations ownership persistence records removal retention runtime sessions threads trash types
 """
 """What the rest of the program imports of `miniclaw.session`; all else is private to it."""
 

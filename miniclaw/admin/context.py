@@ -14,6 +14,7 @@ from miniclaw.admin.client.messages import Entrance
 from miniclaw.admin.monitoring.live_status import LiveStatus
 from miniclaw.config import Config, Home
 from miniclaw.config.in_force import ConfigInForce
+from miniclaw.session.journal.overlay import KnownSegments
 from miniclaw.session.operations.operations import SessionOperations
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.session.threads import run_in_thread
@@ -38,6 +39,7 @@ class AdminContext:
     operations: SessionOperations
     live: Callable[[], LiveStatus]
     entrance: Callable[[], Entrance]
+    _known_segments: KnownSegments = field(default_factory=KnownSegments)
     _limiter: trio.CapacityLimiter = field(default_factory=partial(trio.CapacityLimiter, LOOKING_THREADS))
 
     @property
@@ -67,7 +69,8 @@ class AdminContext:
                 raise _GivenUpError
 
         def read() -> T:
-            with Workspace(self.home, lambda: config, moment, scanning=lambda: nullcontext(step)) as workspace:
+            scanning, known = (lambda: nullcontext(step)), self._known_segments
+            with Workspace(self.home, lambda: config, moment, scanning=scanning, known_segments=known) as workspace:
                 return work(workspace)
 
         try:

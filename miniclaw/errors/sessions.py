@@ -77,12 +77,12 @@ class RuntimeClosedError(StoreError):
 
 
 class NoTrioError(MiniclawError, RuntimeError):
-    """The session runtime was opened in a program, or a part of one, that does not run on trio."""
+    """A runtime was opened, or a `Cleanup` was used, in a program, or a part of one, that does not run on trio."""
 
     def __init__(self) -> None:
         super().__init__(
-            "open_runtime needs a program that runs on trio, started by trio.run; in any other program, such as one on "
-            "asyncio, use miniclaw.blocking.open_runtime, and call it from worker threads"
+            "miniclaw's sessions need a program that runs on trio, started by trio.run; in any other program, such as "
+            "one on asyncio, use miniclaw.blocking.open_runtime, and call it from worker threads"
         )
 
 

@@ -19,7 +19,7 @@ import trio
 from msgspec.structs import asdict
 
 from miniclaw.clock import Clock, Now, SystemClock, as_clock
-from miniclaw.errors import RemovalPendingError, StoreError
+from miniclaw.errors import NoTrioError, RemovalPendingError, StoreError
 from miniclaw.loggers import get_logger
 from miniclaw.session.entries import ProblemFile, StoredSession
 from miniclaw.session.executor import Executor
@@ -221,6 +221,7 @@ class Cleanup:
         def ends() -> bool:
             return self._interrupted or self._stops != stops or self._changes != changes
 
+        _check_trio()
         if inside_hook() and self._turns.locked():
             raise StoreError("a cleanup is under way, and may wait for this hook; start another one outside of hooks")
         async with self._turns:
@@ -372,6 +373,7 @@ class Cleanup:
 
     @asynccontextmanager
     async def _opened(self, *, own: bool = True) -> AsyncIterator[tuple[SessionManager, Moment]]:
+        _check_trio()
         if self._manager is not None:
             async with self._manager.operation():
                 moment = by_wall_clock(self._clock) if self._time is None else self._time.moment()
@@ -384,3 +386,8 @@ class Cleanup:
     def _at_once(self, moment: Moment, policy: RetentionPolicy) -> Notice:
         """Return the notice of a run that deletes without a notice period."""
         return moment.notice(policy, self.schedule.interval, waits=False)
+
+
+def _check_trio() -> None:
+    if not trio.lowlevel.in_trio_task():
+        raise NoTrioError

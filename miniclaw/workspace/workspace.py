@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from miniclaw.config import Config, Home
     from miniclaw.session.files.ledger import Ledger
+    from miniclaw.session.journal.overlay import KnownSegments
     from miniclaw.session.ownership.holder import Holder
     from miniclaw.session.records.history import HistoryEvent
     from miniclaw.session.removal.leftovers import Refused
@@ -79,6 +80,7 @@ class Workspace:
         find_config: Returns the configuration in force, when it is first needed.
         moment: The moment as a running gateway knows it; None: it is read from the state's files.
         scanning: Shows the progress of a scan, or ends it.
+        known_segments: Of the journal, for a process that reads the workspace again and again.
     """
 
     def __init__(
@@ -88,8 +90,10 @@ class Workspace:
         moment: Moment | None = None,
         *,
         scanning: Scanning = nullcontext,
+        known_segments: KnownSegments | None = None,
     ) -> None:
         self.home = home
+        self._known_segments = known_segments
         self.scanning = scanning
         self._find_config = find_config
         self._moment = moment
@@ -119,9 +123,11 @@ class Workspace:
             SessionsDirectoryError: It cannot be opened.
         """
         try:
-            return self._opened.enter_context(SessionDirectory.open(self.home.sessions_dir))
+            directory = self._opened.enter_context(SessionDirectory.open(self.home.sessions_dir))
         except SessionsDirectoryMissingError:
             return None
+        directory.known_segments = self._known_segments
+        return directory
 
     @cached_property
     def holder(self) -> Holder | None:

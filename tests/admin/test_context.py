@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ import trio
 
 from miniclaw.admin.context import LOOKING_THREADS
 from miniclaw.config import Home
+from miniclaw.session.journal import records
+from miniclaw.session.journal.records import JOURNAL_NAME, Record
+from miniclaw.session.types import Message
 from miniclaw.workspace import workspace as looking
 from miniclaw.workspace.sessions import judged_sessions
 from miniclaw.workspace.workspace import Progress, Workspace
@@ -50,6 +54,34 @@ async def test_look_is_in_a_thread_and_never_more_than_a_few(tmp_path: Path) -> 
                 nursery.start_soon(look)
     assert most == LOOKING_THREADS
     assert threading.get_ident() not in threads
+
+
+async def test_look_reads_the_journal_only_if_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that asks again and again does not have the whole journal read each time."""
+    monkeypatch.setattr("miniclaw.session.journal.overlay.RACY_SECONDS", -1)
+    read: list[int] = []
+
+    def read_segment(data: bytes) -> tuple[list[Record], bool]:
+        read.append(len(data))
+        return records.read_segment(data)
+
+    def texts(workspace: Workspace) -> list[str]:
+        assert workspace.directory is not None
+        return [message.content for message in workspace.directory.load("web_a").messages]
+
+    monkeypatch.setattr("miniclaw.session.journal.overlay.read_segment", read_segment)
+    async with open_gateway(Home(tmp_path)) as context:
+        sessions, counts = context.runtime, []
+        await sessions.get_or_create("web", "a")
+        for text in ("one", "two"):
+            await sessions.add_message("web_a", Message("user", text, sessions.now()), durable=True)
+            for segment in (context.home.sessions_dir / JOURNAL_NAME).iterdir():
+                os.utime(segment, (0, 0))  # the next change differs, within the same tick of the clock as well
+            for _ in range(3):
+                read.clear()
+                assert (await context.look(texts))[-1] == text
+                counts.append(len(read))
+    assert counts == [1, 0, 0, 1, 0, 0]
 
 
 async def test_look_that_is_cancelled_leaves_at_once_and_its_thread_ends_at_its_next_step(

@@ -120,7 +120,7 @@ _READING: Final = (
     ),
     bug_of_one(
         "seeming damage believed at once", "`list` warns of damage beside a gateway that writes", OVERLAY,
-        "            segments = read_segments(fs, dir_fd, path)  # its owner may have", "            pass  # its owner may have",
+        "            segments = read_segments(fs, dir_fd, path, known)\n", "            pass\n",
         f"{_READERS}::test_segment_that_seems_damaged_while_it_is_written_is_read_again",
     ),
     bug_of_one(

@@ -38,6 +38,19 @@ def test_runtime_on_asyncio_is_refused_and_names_the_way_out(sessions_dir: Path)
     assert not (sessions_dir / "new").exists()
 
 
+@pytest.mark.parametrize("call", ["run", "plan", "scan_expired_sessions"])
+def test_cleanup_on_asyncio_is_refused_and_names_the_way_out(sessions_dir: Path, call: str) -> None:
+    """The same error as that of a runtime, and the directory is not touched."""
+
+    async def use() -> None:
+        await getattr(Cleanup(sessions_dir), call)()
+
+    before = sorted(sessions_dir.rglob("*"))
+    with pytest.raises(NoTrioError, match=r"trio\.run.*miniclaw\.blocking"):
+        asyncio.run(use())
+    assert sorted(sessions_dir.rglob("*")) == before
+
+
 async def test_session_that_was_spoilt_costs_no_other(
     manager: SessionManager, sessions_dir: Path, clock: WallClock, logs: LogRecorder
 ) -> None:

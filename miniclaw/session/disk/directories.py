@@ -8,11 +8,15 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from miniclaw.errors import SessionsDirectoryError, SessionsDirectoryMissingError
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, PRIVATE_DIR, READ_FLAGS, ROOT, give_to_owner, opened
 from miniclaw.session.disk.sync import sync_directory_at
 from miniclaw.session.disk.syscalls import OsCalls
+
+RACY_SECONDS: Final = 2
+"""The step of the coarsest clock of a file system, FAT's: a change within it may leave the times of a file the same."""
 
 
 def open_subdirectory(fs: OsCalls, name: str, *, dir_fd: int) -> int:

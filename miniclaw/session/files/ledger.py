@@ -38,9 +38,6 @@ from miniclaw.session.files.subdirectory import Folder
 
 LEDGER_NAME: Final = "sessions.ledger"
 
-RACY_SECONDS: Final = 2
-"""The step of the coarsest clock of a file system, FAT's."""
-
 _FAT_STEP: Final = 10_000_000  # ns; of exFAT
 
 MAGIC: Final = b"miniclaw-ledger-2\n"

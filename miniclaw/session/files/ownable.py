@@ -20,7 +20,7 @@ from miniclaw.session.disk.spelling import tells_apart
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.stranded import WORK_NAME
 from miniclaw.session.files.subdirectory import Folder
-from miniclaw.session.journal.overlay import NOTHING, Overlay
+from miniclaw.session.journal.overlay import NOTHING, KnownSegments, Overlay
 from miniclaw.session.ownership.holder import Holder, find_holder
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class OwnableDirectory:
         # take their places; any thread. Set by the store of an owner.
         self.void: Callable[[Iterable[str]], None] = lambda _: None
         self._overlay: Overlay | None = None  # read by the first thread that needs it
+        self.known_segments: KnownSegments | None = None  # set before that, by a process that reads again and again
         # Folders of `.work` that no removal is using; set while owned, and used only by `StagingArea`.
         self.free_folders: SimpleQueue[str]
 
@@ -144,7 +145,7 @@ class OwnableDirectory:
         if self.is_owned:
             return NOTHING
         if self._overlay is None:
-            self._overlay = Overlay.read(self.fs, self.fd, self.path)
+            self._overlay = Overlay.read(self.fs, self.fd, self.path, self.known_segments)
         return self._overlay
 
     def check_owned(self) -> None:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Final, Self
 from miniclaw.errors import StoreError
 from miniclaw.session import names
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, store_errors
-from miniclaw.session.disk.directories import why_no_session_file
+from miniclaw.session.disk.directories import RACY_SECONDS, why_no_session_file
 from miniclaw.session.entries import ProblemFile, ScanRow, StoredSession, Tally, Verify, identity
 from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.header_reader import Found, HeaderReader
-from miniclaw.session.files.ledger import RACY_SECONDS, Ledger, can_be_told_apart, decode_use, encode_use, fingerprint
+from miniclaw.session.files.ledger import Ledger, can_be_told_apart, decode_use, encode_use, fingerprint
 from miniclaw.session.files.quarantine_folder import QUARANTINE_NAME
 from miniclaw.session.files.stranded import WORK_NAME
 from miniclaw.session.files.subdirectory import STATE_NAME, TRASH_NAME

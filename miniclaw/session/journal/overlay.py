@@ -7,10 +7,12 @@ sessions in memory from then on. Every other reader sees the files through an `O
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from time import time_ns
 from typing import Final, Self
 
 from msgspec import Struct
@@ -19,7 +21,7 @@ from msgspec.structs import replace
 from miniclaw.errors import JournalFormatError, StoreIOError
 from miniclaw.loggers import get_logger
 from miniclaw.session.disk.atomic import DIRECTORY_FLAGS, opened, read_whole
-from miniclaw.session.disk.directories import opened_to_read, why_no_directory
+from miniclaw.session.disk.directories import RACY_SECONDS, opened_to_read, why_no_directory
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.entries import StoredSession, Verify
 from miniclaw.session.format import codec
@@ -90,13 +92,48 @@ def segment_name(number: int) -> str:
     return f"{number:012}{SEGMENT_SUFFIX}"
 
 
-def read_segments(fs: OsCalls, dir_fd: int, path: Path) -> list[Segment]:
+class KnownSegments:
+    """The segments of one journal that a process has read, for its next reading; any thread.
+
+    A segment is read again if its file has another inode, size or time, and as long as its last change was less than
+    `RACY_SECONDS` before it was read. One with a problem is always read again. The segments take as much memory as
+    their files; those that are no longer there are dropped.
+    """
+
+    def __init__(self) -> None:
+        # Changed by any thread, in single steps: a name has the status of its file and the segment, or is missing.
+        self._known: dict[str, tuple[tuple[int, ...], Segment]] = {}
+
+    def find(self, name: str, status: os.stat_result) -> Segment | None:
+        """Return the segment of this name if its file, with this status, is the one that was read."""
+        identity, segment = self._known.get(name, ((), None))
+        return segment if identity == _identity(status) else None
+
+    def add(self, segment: Segment, status: os.stat_result, began: int) -> None:
+        """Enter a segment, whose file had this status when its reading began, in ns since 1970."""
+        newest = began - RACY_SECONDS * 1_000_000_000
+        if not segment.problem and status.st_mtime_ns < newest and status.st_ctime_ns < newest:
+            self._known[segment.name] = (_identity(status), segment)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Drop all but the segments of these names."""
+        for name in [*self._known]:
+            if name not in names:
+                self._known.pop(name, None)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def read_segments(fs: OsCalls, dir_fd: int, path: Path, known: KnownSegments | None = None) -> list[Segment]:
     """Read the segments of a sessions directory, oldest first; none if it has no journal.
 
     Args:
         fs: The system calls.
         dir_fd: The sessions directory.
         path: Its path, for messages.
+        known: The segments that were read before; None: all are read.
 
     Raises:
         JournalFormatError: A segment was written by a newer version.
@@ -106,8 +143,11 @@ def read_segments(fs: OsCalls, dir_fd: int, path: Path) -> list[Segment]:
         with opened(fs, JOURNAL_NAME, DIRECTORY_FLAGS, dir_fd=dir_fd) as folder:
             with fs.scandir(folder) as entries:
                 found = sorted((number, entry.name) for entry in entries if (number := number_of(entry.name)))
-            read = (_read(fs, name, folder, path / JOURNAL_NAME) for _, name in found)
-            return [segment for segment in read if segment is not None]
+            read = (_read(fs, name, folder, path / JOURNAL_NAME, known) for _, name in found)
+            segments = [segment for segment in read if segment is not None]
+            if known is not None:
+                known.keep({segment.name for segment in segments})
+            return segments
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -122,9 +162,12 @@ def _why_no_folder(fs: OsCalls, dir_fd: int) -> str | None:
     return None
 
 
-def _read(fs: OsCalls, name: str, folder: int, path: Path) -> Segment | None:
+def _read(fs: OsCalls, name: str, folder: int, path: Path, known: KnownSegments | None) -> Segment | None:
     try:
         with opened_to_read(fs, name, dir_fd=folder) as (fd, status):
+            if known is not None and (segment := known.find(name, status)) is not None:
+                return segment
+            began = time_ns()
             records, is_damaged = read_segment(read_whole(fs, fd, size=status.st_size))
     except FileNotFoundError:
         return None  # its owner has just deleted it, because files hold all of it
@@ -134,7 +177,10 @@ def _read(fs: OsCalls, name: str, folder: int, path: Path) -> Segment | None:
         return Segment(name, [], f"could not read it: {error.strerror}")
     if records and records[0].v > FORMAT:
         raise JournalFormatError(path / name, records[0].v, FORMAT)
-    return Segment(name, records, "some of its lines are damaged" if is_damaged else "")
+    segment = Segment(name, records, "some of its lines are damaged" if is_damaged else "")
+    if known is not None:
+        known.add(segment, status, began)
+    return segment
 
 
 def continued(session: Session | None, records: Sequence[Record]) -> Continuation:
@@ -245,14 +291,15 @@ class Overlay:
         self.ids: dict[str, str] = {file_name(session_id): session_id for session_id in self._records}
 
     @classmethod
-    def read(cls, fs: OsCalls, dir_fd: int, path: Path) -> Self:
+    def read(cls, fs: OsCalls, dir_fd: int, path: Path, known: KnownSegments | None = None) -> Self:
         """Read the journal of a sessions directory; arguments and errors as for `read_segments`.
 
         A segment that cannot be read, or is damaged, is a WARNING: the next owner reports it.
         """
-        segments = read_segments(fs, dir_fd, path)
+        segments = read_segments(fs, dir_fd, path, known)
         if any(segment.problem for segment in segments):
-            segments = read_segments(fs, dir_fd, path)  # its owner may have written two batches during the first read
+            # Its owner may have written two batches during the first read.
+            segments = read_segments(fs, dir_fd, path, known)
         for segment in segments:
             if segment.problem:
                 log.warning("Journal cannot be read as a whole; sessions may be shown as they were before",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,9 @@ from miniclaw.session.files.directory import SessionDirectory
 from miniclaw.session.files.ledger import Ledger
 from miniclaw.session.files.scan import DirectoryScan
 from miniclaw.session.format import codec
-from miniclaw.session.journal.records import JOURNAL_NAME, body
+from miniclaw.session.journal import records
+from miniclaw.session.journal.overlay import KnownSegments
+from miniclaw.session.journal.records import JOURNAL_NAME, Record, body
 from miniclaw.session.retention.policy import Staying
 from tests.fakes.journalled import FILLING, NOW, OLD, CountingOs, Journalled, crashed, segment_of, texts, write_segment
 from tests.fakes.logs import LogRecorder
@@ -215,6 +218,42 @@ def test_journal_is_read_once_and_before_any_file(sessions_dir: Path, look: Look
     names = [name for name in fs.opened if name in {JOURNAL_NAME, "web_a.json"}]
     assert names[0] == JOURNAL_NAME
     assert names.count(JOURNAL_NAME) == 1
+
+
+def test_known_segments_are_read_again_only_if_they_have_changed(
+    sessions_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that comes again and again reads what is new; and nothing that was changed escapes it."""
+    monkeypatch.setattr("miniclaw.session.journal.overlay.RACY_SECONDS", -1)
+    read: list[int] = []
+    known = KnownSegments()
+
+    def read_segment(data: bytes) -> tuple[list[Record], bool]:
+        read.append(len(data))
+        return records.read_segment(data)
+
+    def look() -> tuple[list[str], int]:
+        read.clear()
+        with SessionDirectory.open(sessions_dir) as reader:
+            reader.known_segments = known
+            return texts(reader.load("web_a")), len(read)
+
+    monkeypatch.setattr("miniclaw.session.journal.overlay.read_segment", read_segment)
+    told = crashed(sessions_dir)
+    assert look() == (["one", "two"], 1)
+    assert look() == (["one", "two"], 0)
+    second = write_segment(sessions_dir, told.add("three", at=NOW).take(), number=2, first=10)
+    assert look() == (["one", "two", "three"], 1)
+    status, copy = second.stat(), sessions_dir.with_name("copy")
+    copy.write_bytes(second.read_bytes().replace(b"three", b"THREE"))
+    os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+    copy.replace(second)
+    assert look()[1] == 1  # of another file with the same size and time
+    second.unlink()
+    assert look() == (["one", "two"], 0)
+    monkeypatch.setattr("miniclaw.session.journal.overlay.RACY_SECONDS", 60)
+    write_segment(sessions_dir, told.take(), number=2, first=10)
+    assert [look()[1], look()[1]] == [1, 1]  # it may change within the same tick
 
 
 def test_directory_without_a_journal_costs_one_failed_open(sessions_dir: Path) -> None:
